@@ -1,0 +1,49 @@
+"""ContextNexus: answers questions from a body of context with a language model.
+
+The stable public API. Names are imported at first use (PEP 562), so that `nexus --help` pays for none of them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "contract.answers": ("Answer",),
+    "contract.components": ("component", "option", "ranker", "state"),
+    "contract.errors": (
+        "AuthError", "ConfigError", "ConnectError", "ConnectorError", "ContentFilterError", "ContextLengthError",
+        "InvalidRequestError", "ModelNotFoundError", "NexusError", "NoAnswerError", "NotConfiguredError", "OverloadedError",
+        "PluginError",
+        "PromptTooLongError", "ProtocolError", "QuotaError", "RankerError", "RateLimitError", "ResponseTooLargeError",
+        "RunError", "ServerError", "SourceError", "StepTimeoutError", "TemplateError", "TruncatedError",
+        "UpstreamTimeoutError", "UsageError",
+    ),
+    "contract.events": (
+        "AttemptFinished", "Delta", "Event", "PromptPacked", "RunFailed", "RunFinished", "RunStarted", "StepFinished",
+    ),
+    "contract.hookspecs": ("hookimpl",),
+    "contract.problems": ("Problem",),
+    "contract.prompts": ("PackedItem", "Prompt", "TraceEntry"),
+    "contract.protocols": ("Connector", "Ranker", "Sink", "Source", "Template"),
+    "contract.ranking": ("Candidate", "Ranking"),
+    "contract.values": ("CallOptions", "Chunk", "Completion", "Item", "Message", "ModelInfo", "Usage"),
+    "engine.pipeline": ("Pipeline",),
+    "toolkit.secrets": ("Secret",),
+}  # fmt: skip
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'nexus_core' has no attribute {name!r}")
+    value = getattr(import_module(f"nexus_core.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,179 @@
+"""Components: attrs classes whose fields are their options, declared once and read by parser, lint, docs and schema."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from math import isnan
+from typing import Any, TypeVar, dataclass_transform, get_type_hints
+
+import attrs
+
+from nexus_core.contract.errors import RankerError
+from nexus_core.contract.ranking import Ranking
+
+_OPTION = "nexus_option"
+
+
+class Kind(StrEnum):
+    """The five kinds of component; the value is what follows `nexus_` in the name of the hook."""
+
+    CONNECTOR = "connectors"
+    RANKER = "rankers"
+    TEMPLATE = "templates"
+    SINK = "sinks"
+    SOURCE = "sources"
+
+    @property
+    def word(self) -> str:
+        """The kind as people say it: `connector`."""
+        return self.value.removesuffix("s")
+
+
+@attrs.frozen(kw_only=True)
+class OptionSpec:
+    """One option of a component, as declared."""
+
+    name: str
+    annotation: Any
+    """The type, resolved."""
+    default: Any = attrs.NOTHING
+    help: str = ""
+    ge: float | None = None
+    """The smallest value allowed."""
+    le: float | None = None
+    """The largest value allowed."""
+    gt: float | None = None
+    """The value must be larger than this."""
+    pattern: str | None = None
+    """A regular expression that a string must match as a whole."""
+
+    @property
+    def required(self) -> bool:
+        """Whether the option has no default."""
+        return self.default is attrs.NOTHING
+
+
+def option(
+    default: Any = attrs.NOTHING,
+    *,
+    help: str,
+    ge: float | None = None,
+    le: float | None = None,
+    gt: float | None = None,
+    pattern: str | None = None,
+    factory: Callable[[], Any] | None = None,
+) -> Any:
+    """Declare an option of a component: `top: int = option(10, help="How many items to keep.", ge=1)`.
+
+    Allowed annotations: str, int, float, bool, Secret, Any, Literal[...], X | None, tuple[X, ...], Mapping[str, X], an
+    attrs class, and the protocols Ranker, Template, Source, Connector, Sink for a nested component.
+    """
+    bounds = {"help": help, "ge": ge, "le": le, "gt": gt, "pattern": pattern}
+    if factory is not None:
+        return attrs.field(factory=factory, kw_only=True, metadata={_OPTION: bounds})
+    return attrs.field(default=default, kw_only=True, metadata={_OPTION: bounds})
+
+
+def state(factory: Callable[[], Any] | None = None, *, default: Any = None) -> Any:
+    """Declare a field that is no option: what a component keeps for itself, such as a session or an index."""
+    if factory is not None:
+        return attrs.field(factory=factory, init=False, repr=False, eq=False)
+    return attrs.field(default=default, init=False, repr=False, eq=False)
+
+
+_Class = TypeVar("_Class", bound=type)
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(option, state, attrs.field))
+def component(cls: _Class) -> _Class:
+    """Make a class a component: `attrs.define`, with keyword-only fields and no equality beyond identity."""
+    return attrs.define(cls, kw_only=True, eq=False)
+
+
+def component_name(cls: type) -> str:
+    """Return the name of a component within its plugin: its `name` attribute, or its class name in snake case."""
+    name = cls.__dict__.get("name")
+    if isinstance(name, str):
+        return name
+    return "".join("_" + c.lower() if c.isupper() else c for c in cls.__name__).lstrip("_")
+
+
+def component_summary(cls: type) -> str:
+    """Return the first sentence of a component's docstring."""
+    text = inspect.cleandoc(cls.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+    end = text.find(". ")
+    return text if end < 0 else text[: end + 1]
+
+
+def options_of(cls: type) -> tuple[OptionSpec, ...]:
+    """Return the options of a component class, in the order of declaration; reads the class and runs nothing of it."""
+    hints = get_type_hints(cls)
+    found = []
+    for attribute in attrs.fields(cls):
+        if not attribute.init:
+            continue
+        bounds = attribute.metadata.get(_OPTION, {"help": ""})
+        default = attribute.default
+        if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+            default = default.factory()
+        found.append(
+            OptionSpec(name=attribute.name, annotation=hints.get(attribute.name, Any), default=default, **bounds)
+        )
+    return tuple(found)
+
+
+ScoringFunction = Callable[..., Any]
+
+
+def ranker(function: ScoringFunction) -> type:
+    """Turn `def newest(query, items, *, half_life_days: float = 30) -> scores` into a ranker component.
+
+    Keyword-only parameters become options, annotation and default included; a line `name: meaning` in the docstring is the
+    option's help. The function gets the query and the items in the order of their sources, and returns one number per
+    item, higher first; it may be `async`.
+    """
+    fields: dict[str, Any] = {}
+    hints = get_type_hints(function)
+    annotations: dict[str, Any] = {}
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            continue
+        default = attrs.NOTHING if parameter.default is inspect.Parameter.empty else parameter.default
+        fields[parameter.name] = option(default, help=_parameter_help(function, parameter.name))
+        annotations[parameter.name] = hints.get(parameter.name, Any)
+
+    async def rank(self: Any, query: str, ranking: Ranking) -> Ranking:
+        options = {name: getattr(self, name) for name in fields}
+        scores = function(query, ranking.items, **options)
+        if inspect.isawaitable(scores):
+            scores = await scores
+        return ranking.scored(function.__name__, _checked(function.__name__, scores))
+
+    body = {
+        **fields,
+        "__annotations__": annotations,
+        "__doc__": function.__doc__,
+        "__module__": function.__module__,
+        "name": function.__name__,
+        "rank": rank,
+    }
+    return attrs.define(type(function.__name__, (), body), kw_only=True, eq=False, slots=False)
+
+
+def _checked(name: str, scores: Any) -> Sequence[float]:
+    try:
+        numbers = [float(score) for score in scores]
+    except (TypeError, ValueError) as error:
+        raise RankerError(f"ranker {name!r} must return one number per item: {error}") from error
+    if any(map(isnan, numbers)):
+        raise RankerError(f"ranker {name!r} returned NaN for item {numbers.index(next(filter(isnan, numbers)))}")
+    return numbers
+
+
+def _parameter_help(function: ScoringFunction, name: str) -> str:
+    for line in inspect.cleandoc(function.__doc__ or "").splitlines():
+        if line.startswith(f"{name}: "):
+            return line.removeprefix(f"{name}: ")
+    return ""

@@ -1,0 +1,143 @@
+"""What a run tells while it runs: to the reader of a stream, and to the sinks.
+
+Events are frozen and each leaves once. Queries, prompts and answers are in them only in the fields named `content`, and
+those are filled for sinks only where the pipeline says `content: true`. `Delta` goes to the reader of a stream alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from attrs import frozen
+
+from nexus_core.contract.errors import NexusError
+
+if TYPE_CHECKING:
+    from nexus_core.contract.answers import Answer
+
+
+@frozen(kw_only=True)
+class Event:
+    """The root of all events."""
+
+    type: ClassVar[str] = "event"
+
+    run_id: str
+    """Ties together all events of a run."""
+    time: float
+    """Seconds since the epoch."""
+
+
+@frozen(kw_only=True)
+class RunStarted(Event):
+    """A run begins."""
+
+    type = "run_started"
+
+    pipeline: str
+    content: str | None = None
+    """The query, if content is switched on."""
+
+
+@frozen(kw_only=True)
+class StepFinished(Event):
+    """A step is done."""
+
+    type = "step_finished"
+
+    step: int
+    """Its place in the pipeline, from 0."""
+    verb: str
+    """`gather`, `rank`, `prompt` or `generate`."""
+    skipped: bool
+    """Its `when` was false."""
+    duration_s: float
+    items: int
+    """How many items the run holds now."""
+
+
+@frozen(kw_only=True)
+class PromptPacked(Event):
+    """A draft was packed for one target."""
+
+    type = "prompt_packed"
+
+    call_id: str
+    """Ties together packing and attempts of one logical call."""
+    model: str
+    window: int
+    reserved: int
+    tokens_at_most: int
+    prompt_tokens: int | None
+    context_tokens: int | None
+    kept: int
+    """Items that are in the prompt, whole or cut."""
+    candidates: int
+    duration_s: float
+
+
+@frozen(kw_only=True)
+class AttemptFinished(Event):
+    """One upstream request came to its end; the record is the same for sinks, figures and the answer."""
+
+    type = "attempt_finished"
+
+    call_id: str
+    number: int
+    """From 1 within the call."""
+    model: str
+    """The name in the pipeline."""
+    model_id: str
+    outcome: str
+    """`ok`, `cancelled`, or the `kind` of the connector error."""
+    status: int | None = None
+    error: str | None = None
+    """A message without any content."""
+    request_sent: bool = True
+    """False where the connector failed before anything left this machine."""
+    duration_s: float = 0.0
+    first_content_s: float | None = None
+    """From the request to the first text of a stream."""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+@frozen(kw_only=True)
+class Delta(Event):
+    """More text of the answer (streams only)."""
+
+    type = "delta"
+
+    text: str
+
+
+@frozen(kw_only=True)
+class RunFinished(Event):
+    """The run is done and its answer is complete. The last event of a good run."""
+
+    type = "run_finished"
+
+    duration_s: float
+    model: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    content: str | None = None
+    """The answer's text, if content is switched on."""
+    answer: Answer | None = None
+    """For the reader of a stream; never given to sinks."""
+
+
+@frozen(kw_only=True)
+class RunFailed(Event):
+    """The run could not be finished. The last event of a failed run: whatever text came before it is not an answer."""
+
+    type = "run_failed"
+
+    duration_s: float
+    kind: str
+    """The class of the error, or the `kind` of a connector error; `cancelled` when the reader left."""
+    message: str
+    partial: str | None = None
+    """The text that had come, for the reader of a stream; to sinks only if content is switched on."""
+    error: NexusError | None = None
+    """For the reader of a stream; never given to sinks."""

@@ -1,0 +1,83 @@
+"""What a component must be able to do, kind by kind. Nothing to inherit from: having the methods is enough.
+
+A component that holds resources is also an async context manager; the runner opens it once, before the first run that
+needs it, and closes it at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from nexus_core.contract.events import Event
+from nexus_core.contract.prompts import Prompt
+from nexus_core.contract.ranking import Ranking
+from nexus_core.contract.values import CallOptions, Chunk, Completion, Item, Message, ModelInfo
+
+
+@runtime_checkable
+class Connector(Protocol):
+    """Sends a prompt to a model service: exactly one upstream request per call, never a retry.
+
+    Raises only subclasses of `ConnectorError`.
+    """
+
+    @property
+    def model_info(self) -> ModelInfo:
+        """What is known of the model; no I/O."""
+
+    async def send_prompt(self, prompt: Prompt, options: CallOptions) -> Completion:
+        """Return the whole answer."""
+
+    def stream_response(self, prompt: Prompt, options: CallOptions) -> AsyncIterator[Chunk]:
+        """Yield the answer in parts. The last chunk carries the finish reason; without one the stream must raise.
+
+        An async generator: closing it early closes the upstream.
+        """
+
+
+@runtime_checkable
+class Ranker(Protocol):
+    """Scores the items of a ranking for a query."""
+
+    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+        """Return `ranking.scored(name, scores)`: relevance, higher first, one score per item of `ranking.items`."""
+
+
+@runtime_checkable
+class Template(Protocol):
+    """Turns variables into messages; pure."""
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """The names it reads that have no default."""
+
+    def render(self, variables: Mapping[str, Any]) -> Sequence[Message]:
+        """Return the messages; `variables` holds JSON data only.
+
+        Always there: `query`, `inputs`, `vars`, `items` (each with `number`, `id`, `title`, `text`, `kind`, `tags`,
+        `source`, `metadata`) and `history` (each with `role`, `content`).
+        """
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Receives the events of runs, in a thread of its own, through a bounded queue."""
+
+    def emit(self, event: Event) -> None:
+        """Take one event; may block, since no run waits for it."""
+
+    def flush(self) -> None:
+        """Make durable what has been emitted; called after each batch and before the sink is closed."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Yields the items of a context."""
+
+    async def gather(self, query: str) -> Sequence[Item]:
+        """Return the items. While nothing has changed it returns the same objects, so that indexes are reused."""
+
+
+Scores = Sequence[float] | Awaitable[Sequence[float]]
+"""What a plain ranking function returns."""

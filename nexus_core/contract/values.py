@@ -1,0 +1,115 @@
+"""The frozen values that travel between the core and the plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+Role = Literal["system", "user", "assistant"]
+
+
+@frozen(kw_only=True)
+class Item:
+    """One piece of context."""
+
+    id: str
+    """Unique within a run; two items with one id are taken for the same item."""
+    text: str
+    title: str = ""
+    kind: str = "text"
+    """`text`, `markdown` or `code`: decides how the text is cut into passages and words."""
+    tags: tuple[str, ...] = ()
+    source: str = ""
+    """Where it comes from, as a person would say it: a path, a URL, a table."""
+    metadata: Mapping[str, Any] = field(factory=dict)
+    """JSON values only."""
+    derived: dict[Any, Any] = field(factory=dict, init=False, eq=False, repr=False)
+    """Figures computed from the text (passages, token counts), kept with it so that nobody computes them twice."""
+
+
+@frozen
+class Message:
+    """One message of a chat."""
+
+    role: Role
+    content: str
+
+
+@frozen(kw_only=True)
+class CallOptions:
+    """What a caller asks of a model; what is `None` is not sent."""
+
+    temperature: float | None = None
+    max_tokens: int | None = None
+    """Upper bound of the answer, in tokens."""
+    stop: tuple[str, ...] | None = None
+    top_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    extra: Mapping[str, Any] = field(factory=dict)
+    """Options of one model only, passed through as they are."""
+
+
+@frozen(kw_only=True)
+class Usage:
+    """Token counts as the service reports them; `None` is unknown and never 0."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+    @property
+    def total_tokens(self) -> int | None:
+        """The sum, where both parts are known."""
+        if self.prompt_tokens is None or self.completion_tokens is None:
+            return None
+        return self.prompt_tokens + self.completion_tokens
+
+
+FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
+
+
+@frozen(kw_only=True)
+class Completion:
+    """A whole answer of a model service."""
+
+    text: str
+    finish_reason: FinishReason
+    usage: Usage = Usage()
+    model: str = ""
+    """The model that answered, by the service's own account."""
+
+
+@frozen
+class Chunk:
+    """A part of a streamed answer; the last one carries the finish reason, and the usage where the service tells it."""
+
+    text: str = ""
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    model: str = ""
+
+
+@frozen(kw_only=True)
+class ModelInfo:
+    """What is known of a model. Window, max input and max output are three figures, in tokens."""
+
+    id: str
+    provider: str
+    window: int
+    """Prompt and answer together."""
+    max_input: int | None = None
+    """The longest prompt, where the service limits it apart from the window."""
+    max_output: int | None = None
+    """The longest answer, where the service limits it apart from the window."""
+    encoding: str = "approximate"
+    """The tokenizer by name (`o200k_base`, `cl100k_base`), or `approximate`."""
+    tokens_per_message: int = 3
+    """What the chat format adds to each message, in tokens."""
+    tokens_per_prompt: int = 3
+    """What the chat format adds once, in tokens."""
+    capabilities: frozenset[str] = frozenset()
+    """Out of `streaming`, `json`, `tools`, `vision`, `offline`."""
+    version: str = ""
+    description: str = ""

@@ -1,0 +1,1 @@
+"""What makes plugins short: HTTP, event streams, token counts, secrets, text and templates."""
