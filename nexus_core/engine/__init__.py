@@ -1,0 +1,1 @@
+"""Plugins, models, plan, packing, attempts and the runner."""

@@ -1,0 +1,260 @@
+"""Discovery: plugin names come from entry-point metadata; a plugin is imported when something names it, and not before.
+
+A plugin that cannot be imported, or whose name is claimed twice, is an error for those who name it and for nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from time import perf_counter
+from types import ModuleType
+
+import attrs
+import pluggy
+
+from nexus_core.contract import hookspecs
+from nexus_core.contract.components import Kind, component_name
+from nexus_core.contract.errors import PluginError
+from nexus_core.toolkit.suggest import did_you_mean, listed
+
+_METHODS = {
+    Kind.CONNECTOR: ("model_info", "send_prompt", "stream_response"),
+    Kind.RANKER: ("rank",),
+    Kind.TEMPLATE: ("variables", "render"),
+    Kind.SINK: ("emit", "flush"),
+    Kind.SOURCE: ("gather",),
+}
+
+Components = Mapping[Kind, Mapping[str, type]]
+
+
+@attrs.frozen(kw_only=True)
+class Origin:
+    """Where a plugin comes from: a distribution's entry point, or a file beside a pipeline."""
+
+    name: str
+    target: str
+    """The module's name, or the file's path."""
+    distribution: str = ""
+    version: str = ""
+    load: Callable[[], ModuleType] = attrs.field(eq=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version} ({self.target})" if self.distribution else self.target
+
+
+@attrs.frozen(kw_only=True)
+class PluginReport:
+    """What `nexus plugins` tells of one plugin."""
+
+    name: str
+    origins: tuple[Origin, ...]
+    components: Components = attrs.field(factory=dict)
+    import_s: float = 0.0
+    """Seconds that the import took."""
+    problem: str = ""
+    """Why the plugin cannot be used, or empty."""
+
+
+class Catalogue:
+    """The plugins there are, by name; imports each at most once."""
+
+    def __init__(self, origins: Iterable[Origin]) -> None:
+        self._origins: dict[str, list[Origin]] = {}
+        for origin in origins:
+            known = self._origins.setdefault(origin.name, [])
+            # The same distribution can be found twice on the path (a checkout and its install): that is no clash.
+            if all(origin.distribution != other.distribution or not origin.distribution for other in known):
+                known.append(origin)
+        self._host = pluggy.PluginManager(hookspecs.PROJECT)
+        self._host.add_hookspecs(hookspecs)
+        self._loaded: dict[str, PluginReport] = {}
+
+    @classmethod
+    def installed(cls) -> Catalogue:
+        """Return the plugins of the installed distributions; reads metadata and imports nothing."""
+        found = []
+        for entry in entry_points(group=hookspecs.ENTRY_POINT_GROUP):
+            name, version = (entry.dist.name, entry.dist.version) if entry.dist else ("", "")
+            found.append(
+                Origin(name=entry.name, target=entry.value, distribution=name, version=version, load=entry.load)
+            )
+        return cls(found)
+
+    def with_files(self, paths: Sequence[Path]) -> Catalogue:
+        """Return a catalogue that has, besides, the plugin files given; a file's stem is the plugin's name."""
+        if not paths:
+            return self
+        origins = [origin for group in self._origins.values() for origin in group]
+        return Catalogue([*origins, *(_file_origin(path) for path in paths)])
+
+    def names(self, kind: Kind) -> Sequence[str]:
+        """Return the names of all plugins, sorted; which kinds each offers is known only once it is imported."""
+        loaded = self._loaded
+        return sorted(name for name in self._origins if name not in loaded or kind in loaded[name].components)
+
+    def component(self, kind: Kind, use: str) -> type:
+        """Return the component class that `use` names: `plugin`, or `plugin.component`.
+
+        Raises PluginError where there is none, saying why and what there is instead.
+        """
+        plugin, _, part = use.partition(".")
+        report = self.report(plugin)
+        if report.problem:
+            raise PluginError(f"{kind.word} {use!r} cannot be used: {report.problem}")
+        offered = report.components.get(kind, {})
+        if not offered:
+            kinds = listed([other.word for other in report.components]) or "nothing"
+            raise PluginError(f"plugin {plugin!r} offers no {kind.word}; it offers: {kinds}")
+        if part:
+            if part not in offered:
+                hint = did_you_mean(part, offered)
+                raise PluginError(
+                    f"plugin {plugin!r} offers no {kind.word} {part!r}{hint}; it offers: {listed(offered)}"
+                )
+            return offered[part]
+        if len(offered) > 1 and plugin not in offered:
+            choices = listed([f"{plugin}.{name}" for name in offered])
+            raise PluginError(f"plugin {plugin!r} offers several {kind.value}: say which, one of {choices}")
+        return offered.get(plugin) or next(iter(offered.values()))
+
+    def report(self, plugin: str) -> PluginReport:
+        """Import a plugin, if that has not been done, and tell what it offers or what is wrong with it."""
+        if plugin not in self._loaded:
+            self._loaded[plugin] = self._load(plugin)
+        return self._loaded[plugin]
+
+    def reports(self) -> list[PluginReport]:
+        """Import every plugin and tell of each, by name."""
+        return [self.report(plugin) for plugin in sorted(self._origins)]
+
+    def all_components(self) -> Mapping[Kind, Mapping[str, type]]:
+        """Return every usable component by kind and by what YAML says; imports every plugin, skips the broken ones."""
+        found: dict[Kind, dict[str, type]] = {kind: {} for kind in Kind}
+        for report in self.reports():
+            for kind, offered in report.components.items():
+                plain = len(offered) == 1 or report.name in offered
+                for name, cls in offered.items():
+                    if plain and (len(offered) == 1 or name == report.name):
+                        found[kind][report.name] = cls
+                    if len(offered) > 1:
+                        found[kind][f"{report.name}.{name}"] = cls
+        return found
+
+    def broken(self) -> Mapping[str, str]:
+        """Return why, for each plugin that cannot be used; imports every plugin."""
+        return {report.name: report.problem for report in self.reports() if report.problem}
+
+    def _load(self, plugin: str) -> PluginReport:
+        origins = tuple(sorted(self._origins.get(plugin, ()), key=str))
+        if not origins:
+            hint = did_you_mean(plugin, self._origins)
+            return PluginReport(
+                name=plugin,
+                origins=(),
+                problem=f"no plugin is named {plugin!r}{hint}; installed: {listed(sorted(self._origins))}",
+            )
+        if len(origins) > 1:
+            both = listed([str(origin) for origin in origins])
+            return PluginReport(
+                name=plugin,
+                origins=origins,
+                problem=f"the name {plugin!r} is claimed by {both}; uninstall or rename all but one of them",
+            )
+        started = perf_counter()
+        try:
+            module = _import_quietly(origins[0])
+            components = self._declared(plugin, module)
+        except PluginError as error:
+            return PluginReport(name=plugin, origins=origins, problem=str(error))
+        took = perf_counter() - started
+        return PluginReport(name=plugin, origins=origins, components=components, import_s=took)
+
+    def _declared(self, plugin: str, module: ModuleType) -> Components:
+        """Register a plugin with the host and collect what its own hooks yield."""
+        try:
+            self._host.register(module, name=plugin)
+            self._host.check_pending()
+        except (pluggy.PluginValidationError, ValueError) as error:
+            with contextlib.suppress(ValueError, AssertionError):
+                self._host.unregister(module)
+            hooks = listed([f"nexus_{kind.value}" for kind in Kind])
+            raise PluginError(
+                f"plugin {plugin!r} declares a hook that does not exist ({error}); hooks: {hooks}"
+            ) from error
+        found: dict[Kind, Mapping[str, type]] = {}
+        for kind in Kind:
+            caller = getattr(self._host.hook, f"nexus_{kind.value}")
+            for hook in caller.get_hookimpls():
+                if hook.plugin is module:
+                    found[kind] = _checked(plugin, kind, _yielded(plugin, kind, hook.function))
+        if not found:
+            raise PluginError(
+                f"plugin {plugin!r} declares no hook: mark a function such as nexus_rankers() with @hookimpl"
+            )
+        return found
+
+
+def _import_quietly(origin: Origin) -> ModuleType:
+    """Import a plugin; its prints go to stderr, since stdout belongs to results, and whatever it raises is a reason."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return origin.load()
+    except (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise PluginError(f"{origin} failed at import: {type(error).__name__}: {error}") from error
+
+
+def _yielded(plugin: str, kind: Kind, hook: Callable[[], Iterable[type]]) -> list[type]:
+    try:
+        return list(hook())
+    except Exception as error:
+        raise PluginError(
+            f"hook nexus_{kind.value} of plugin {plugin!r} failed: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _checked(plugin: str, kind: Kind, classes: Sequence[type]) -> Mapping[str, type]:
+    found: dict[str, type] = {}
+    for cls in classes:
+        if not (isinstance(cls, type) and attrs.has(cls)):
+            raise PluginError(
+                f"hook nexus_{kind.value} of plugin {plugin!r} yields {cls!r}, which is no component class"
+            )
+        missing = [method for method in _METHODS[kind] if not hasattr(cls, method)]
+        if missing:
+            raise PluginError(f"{kind.word} {cls.__name__} of plugin {plugin!r} lacks {listed(missing)}")
+        name = component_name(cls)
+        if name in found:
+            raise PluginError(f"plugin {plugin!r} offers two {kind.value} named {name!r}")
+        found[name] = cls
+    return found
+
+
+def _file_origin(path: Path) -> Origin:
+    """Make an origin of a file; its module gets a name no import can collide with."""
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    module_name = f"nexus_file_{path.stem}_{digest}"
+
+    def load() -> ModuleType:
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{path} is no Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module  # annotations of its classes are resolved through this
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[module_name]
+            raise
+        return module
+
+    return Origin(name=path.stem, target=str(path), load=load)
