@@ -1,0 +1,150 @@
+"""The model registry: models by name and alias, the default, the fallback chain, and what each model has done."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from statistics import fmean
+
+from attrs import define, field, frozen
+
+from nexus_core.contract.errors import UsageError
+from nexus_core.contract.events import AttemptFinished
+from nexus_core.contract.protocols import Connector
+from nexus_core.contract.values import CallOptions, ModelInfo
+from nexus_core.toolkit.suggest import did_you_mean, listed
+
+RESPONSE_TIMES_KEPT = 100
+
+
+@frozen(kw_only=True)
+class Model:
+    """A named, configured connector."""
+
+    name: str
+    connector: Connector
+    info: ModelInfo
+    """The connector's own account, with the pipeline's figures over it."""
+    options: CallOptions = CallOptions()
+    fallback: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class UsageFigures:
+    """What a model has done since the start or the last clearing."""
+
+    requests: int = 0
+    """Attempts that reached the service; cancelled ones included."""
+    failures: int = 0
+    """Of those, the ones that failed; a cancelled one has not."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    unreported: int = 0
+    """Requests whose token counts are unknown and therefore not in the sums."""
+    mean_s: float | None = None
+    """Of the last 100 response times, as p50 and p95."""
+    p50_s: float | None = None
+    p95_s: float | None = None
+
+    @property
+    def success_rate(self) -> float | None:
+        """Share of requests that did not fail, or `None` before the first."""
+        return None if not self.requests else 1 - self.failures / self.requests
+
+
+@define
+class _Tally:
+    requests: int = 0
+    failures: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    unreported: int = 0
+    times: deque[float] = field(factory=lambda: deque(maxlen=RESPONSE_TIMES_KEPT))
+
+    def add(self, attempt: AttemptFinished) -> None:
+        self.requests += 1
+        self.failures += attempt.outcome not in ("ok", "cancelled")
+        self.prompt_tokens += attempt.prompt_tokens or 0
+        self.completion_tokens += attempt.completion_tokens or 0
+        self.unreported += attempt.prompt_tokens is None or attempt.completion_tokens is None
+        if attempt.outcome == "ok":
+            self.times.append(attempt.duration_s)
+
+    def figures(self) -> UsageFigures:
+        times = sorted(self.times)
+        return UsageFigures(
+            requests=self.requests,
+            failures=self.failures,
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            unreported=self.unreported,
+            mean_s=fmean(times) if times else None,
+            p50_s=_nearest_rank(times, 0.50),
+            p95_s=_nearest_rank(times, 0.95),
+        )
+
+
+def _nearest_rank(ordered: list[float], share: float) -> float | None:
+    """Return the nearest-rank percentile: the smallest value with at least `share` of all values at or below it."""
+    if not ordered:
+        return None
+    place = -(-len(ordered) * share // 1)  # ceiling
+    return ordered[max(int(place), 1) - 1]
+
+
+class ModelRegistry:
+    """The models of one pipeline. Not a registry of the process: each pipeline builds its own and passes it on."""
+
+    def __init__(self, models: Iterable[Model], default: str | None = None) -> None:
+        self._models = {model.name: model for model in models}
+        self._names = {alias: model.name for model in self._models.values() for alias in (model.name, *model.aliases)}
+        self._default = default if default is not None else next(iter(self._models), None)
+        self._tallies = {name: _Tally() for name in self._models}
+
+    @property
+    def default(self) -> str | None:
+        """The name of the model that answers where a step names none."""
+        return self._default
+
+    def set_default(self, name: str) -> None:
+        """Change the default model, for runs that begin from now on."""
+        self._default = self.get(name).name
+
+    def list(self) -> tuple[Model, ...]:
+        """Return the models in the order of the pipeline."""
+        return tuple(self._models.values())
+
+    def get(self, name: str | None = None) -> Model:
+        """Return a model by name or alias, the default without one; raises UsageError where there is none."""
+        wanted = name if name is not None else self._default
+        if wanted is None:
+            raise UsageError("the pipeline declares no model: add one under `models:`")
+        if wanted not in self._names:
+            known = listed(sorted(self._names))
+            raise UsageError(f"no model is named {wanted!r}{did_you_mean(wanted, self._names)}; there are: {known}")
+        return self._models[self._names[wanted]]
+
+    def chain(self, name: str | None = None) -> tuple[Model, ...]:
+        """Return a model and, after it, its fallbacks and theirs, each once, in the order they are tried."""
+        found: dict[str, Model] = {}
+        waiting = [self.get(name)]
+        while waiting:
+            model = waiting.pop(0)
+            if model.name not in found:
+                found[model.name] = model
+                waiting[:0] = [self.get(other) for other in model.fallback]
+        return tuple(found.values())
+
+    def record(self, attempt: AttemptFinished) -> None:
+        """Add an attempt to its model's figures, unless nothing was sent."""
+        if attempt.request_sent:
+            self._tallies[attempt.model].add(attempt)
+
+    def usage(self) -> Mapping[str, UsageFigures]:
+        """Return the figures by the name of the model."""
+        return {name: tally.figures() for name, tally in self._tallies.items()}
+
+    def clear_usage(self) -> None:
+        """Forget all figures."""
+        self._tallies = {name: _Tally() for name in self._models}
