@@ -1,0 +1,107 @@
+"""Events to sinks, off the hot path: a bounded queue and a thread per sink, and a count of what had to be dropped.
+
+A run only appends to a queue. The thread wakes at most 50 times a second, so that a burst of events costs one switch of
+threads and not one each; a slow sink fills its own queue and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+from nexus_core.contract.events import Event
+from nexus_core.contract.protocols import Sink
+
+QUEUE_SIZE = 10_000
+"""Events a sink may lag behind before new ones are dropped."""
+BATCH_PAUSE_S = 0.02
+CLOSE_TIMEOUT_S = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class SinkQueue:
+    """The queue of one sink, and the thread that empties it."""
+
+    def __init__(self, name: str, sink: Sink, size: int = QUEUE_SIZE) -> None:
+        self.name = name
+        self.dropped = 0
+        """Events that found the queue full."""
+        self.failed = 0
+        """Events (or flushes) at which the sink raised."""
+        self._sink = sink
+        self._size = size
+        self._events: deque[Event] = deque()
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, name=f"nexus-sink-{name}", daemon=True)
+        self._thread.start()
+
+    def put(self, event: Event) -> None:
+        """Queue an event, or drop it and count that; never waits."""
+        if len(self._events) >= self._size:
+            self.dropped += 1
+            return
+        self._events.append(event)
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """Let the sink take what is queued, for at most `timeout_s`, and end its thread; blocks."""
+        self._closing.set()
+        self._wake.set()
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self.dropped += len(self._events)
+        if self.dropped or self.failed:
+            _log.warning("sink %s: %d events dropped, %d failures", self.name, self.dropped, self.failed)
+
+    def _work(self) -> None:
+        while True:
+            self._wake.wait()
+            self._closing.wait(BATCH_PAUSE_S)
+            self._wake.clear()
+            ended = self._closing.is_set()
+            self._drain()
+            if ended and not self._events:
+                return
+
+    def _drain(self) -> None:
+        taken = False
+        while self._events:
+            taken = True
+            self._guarded(self._events.popleft())
+        if taken:
+            self._guarded(None)
+
+    def _guarded(self, event: Event | None) -> None:
+        try:
+            if event is None:
+                self._sink.flush()
+            else:
+                self._sink.emit(event)
+        except Exception as error:  # noqa: BLE001 - foreign code; its failure is counted and touches no run
+            self.failed += 1
+            if self.failed == 1:
+                _log.warning(
+                    "sink %s failed: %s: %s (further failures are only counted)", self.name, type(error).__name__, error
+                )
+
+
+class Fanout:
+    """All sinks of a pipeline."""
+
+    def __init__(self, queues: Sequence[SinkQueue] = ()) -> None:
+        self.queues = tuple(queues)
+
+    def put(self, event: Event) -> None:
+        """Queue an event for every sink."""
+        for queue in self.queues:
+            queue.put(event)
+
+    def close(self) -> None:
+        """Close every queue; blocks for at most CLOSE_TIMEOUT_S each."""
+        for queue in self.queues:
+            queue.close()
