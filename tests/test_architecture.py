@@ -1,0 +1,89 @@
+"""The arrows of the design, held by a test over the imports."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CORE = ROOT / "nexus_core"
+LAYERS = {
+    "contract": set[str](),
+    "toolkit": {"contract"},
+    "config": {"contract", "toolkit"},
+    "engine": {"contract", "toolkit", "config"},
+    "testing": {"contract", "toolkit", "config", "engine"},
+    "cli": {"contract", "toolkit", "config", "engine"},
+}
+"""For each package of the core, the others that it may import."""
+PLUGINS = sorted(path.name for path in (ROOT / "plugins").iterdir() if (path / "__init__.py").exists())
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Yield the absolute names that a module imports, also inside functions."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+
+
+def modules(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.py"))
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_arrows_between_the_packages_of_the_core_point_one_way(layer: str) -> None:
+    """A lower package never imports a higher one."""
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules(CORE / layer)
+        for name in imported(path)
+        if name.startswith("nexus_core.") and name.split(".")[1] not in LAYERS[layer] | {layer}
+    ]
+    assert wrong == []
+
+
+def test_the_contract_imports_the_standard_library_attrs_and_pluggy_alone() -> None:
+    """A plugin author pays for nothing that is not in the contract."""
+    import sys
+
+    allowed = {*sys.stdlib_module_names, "attrs", "pluggy", "nexus_core"}
+    found = {name.split(".")[0] for path in modules(CORE / "contract") for name in imported(path)}
+    assert found - allowed == set()
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_a_plugin_reaches_the_core_by_its_public_names_alone(plugin: str) -> None:
+    """First-party plugins have no privileges: nexus_core, its toolkit, and themselves."""
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules(ROOT / "plugins" / plugin)
+        for name in imported(path)
+        if name.split(".")[0].startswith("nexus_")
+        and name.split(".")[0] != plugin
+        and name != "nexus_core"
+        and not name.startswith("nexus_core.toolkit")
+    ]
+    assert wrong == []
+
+
+def test_the_core_imports_no_plugin() -> None:
+    """The core knows no vendor."""
+    found = {name.split(".")[0] for path in modules(CORE) for name in imported(path)}
+    assert found & set(PLUGINS) == set()
+
+
+def test_every_package_is_in_the_wheel() -> None:
+    """The explicit list of packages misses none."""
+    import tomllib
+
+    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    core = {".".join(path.parent.relative_to(ROOT).parts) for path in CORE.rglob("__init__.py")}
+    plugins = {
+        ".".join(path.parent.relative_to(ROOT / "plugins").parts) for path in (ROOT / "plugins").rglob("__init__.py")
+    }
+    assert listed == core | plugins

@@ -1,0 +1,85 @@
+"""The public names, and what the documentation owes them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import nexus_core
+from nexus_core.cli.main import COMMANDS
+from nexus_core.contract import errors, events, hookspecs
+from nexus_core.contract.components import Kind
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_every_public_name_can_be_imported() -> None:
+    """The lazy table leads somewhere for each name."""
+    assert all(getattr(nexus_core, name) is not None for name in nexus_core.__all__)
+
+
+def test_the_typed_names_are_the_lazy_names() -> None:
+    """The stub that type checkers read and the table that runs agree, name by name and home by home."""
+    tree = ast.parse((ROOT / "nexus_core" / "__init__.pyi").read_text())
+    stubbed = {
+        alias.name: node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    homes = {name: getattr(nexus_core, name).__module__ for name in nexus_core.__all__}
+    assert sorted(stubbed) == nexus_core.__all__
+    assert {name: home for name, home in stubbed.items() if homes[name] not in (home, "pluggy._hooks")} == {}
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """A typo behaves as in any module."""
+    with pytest.raises(AttributeError, match="no attribute 'Pipline'"):
+        _ = nexus_core.Pipline  # type: ignore[attr-defined]
+
+
+def test_every_error_class_stands_in_the_table_and_in_the_tree() -> None:
+    """An error that users can meet is documented, and its tree is drawn."""
+    table = (ROOT / "nexus_core/contract/README.md").read_text()
+    classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, Exception)]
+    assert [c.__name__ for c in classes if f"| `{c.__name__}` |" not in table] == []
+    assert [c.__name__ for c in classes if c.__name__ not in (errors.__doc__ or "")] == []
+    assert [c.__name__ for c in classes if c.__name__ not in nexus_core.__all__] == []
+
+
+def test_the_table_of_errors_tells_which_let_the_next_model_try() -> None:
+    """The documented reaction is the coded one."""
+    rows = re.findall(
+        r"^\| `(\w+)` \|.*\| ([^|]*) \|$", (ROOT / "nexus_core/contract/README.md").read_text(), re.MULTILINE
+    )
+    said = {name: answer.strip() for name, answer in rows}
+    for cls in vars(errors).values():
+        if isinstance(cls, type) and issubclass(cls, errors.ConnectorError):
+            assert (said[cls.__name__] != "no") == cls.retryable, cls.__name__
+
+
+def test_every_event_stands_in_the_table() -> None:
+    """An event that sinks can receive is documented."""
+    table = (ROOT / "nexus_core/contract/README.md").read_text()
+    names = [c.__name__ for c in vars(events).values() if isinstance(c, type) and issubclass(c, events.Event)]
+    assert [name for name in names if name != "Event" and f"| `{name}` |" not in table] == []
+
+
+@pytest.mark.parametrize("kind", list(Kind), ids=str)
+def test_every_hook_stands_in_the_readme(kind: Kind) -> None:
+    """A hook without documentation does not exist for its users."""
+    name = f"nexus_{kind.value}"
+    assert callable(getattr(hookspecs, name))
+    assert f"| `{name}` |" in (ROOT / "README.md").read_text()
+
+
+def test_there_is_a_hook_per_kind_and_no_other() -> None:
+    """The extension surface is what the enumeration says."""
+    hooks = {name for name in vars(hookspecs) if name.startswith("nexus_")}
+    assert hooks == {f"nexus_{kind.value}" for kind in Kind}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_stands_in_the_readme(command: str) -> None:
+    """A command is in the table of commands."""
+    assert f"| `nexus {command}` |" in (ROOT / "README.md").read_text()
