@@ -1,0 +1,1 @@
+"""Rank files of the OpenAI encodings, packaged so that counting works offline."""
