@@ -1,0 +1,1 @@
+"""JSON Lines, as a source and as a sink."""

@@ -1,0 +1,105 @@
+"""The sinks that ship: what they write, and what a crash leaves behind."""
+
+from __future__ import annotations
+
+import json
+import logging
+import stat
+from pathlib import Path
+
+import pytest
+from nexus_jsonl.sink import JsonlSink, encoded
+from nexus_sinks.log import Log, line
+
+from nexus_core import AttemptFinished, Event, RunFailed, RunFinished, RunStarted, ServerError
+
+STARTED = RunStarted(run_id="r1", time=12.5, pipeline="p", content="Why?\n\x1b[2J")
+ATTEMPT = AttemptFinished(run_id="r1", time=1.0, call_id="c", number=1, model="main", model_id="m", outcome="timeout")
+
+
+async def written(path: Path, *events: Event) -> list[dict[str, object]]:
+    async with JsonlSink(path=str(path)) as sink:
+        for event in events:
+            sink.emit(event)
+        sink.flush()
+    return records(path)
+
+
+def records(path: Path) -> list[dict[str, object]]:
+    return [json.loads(text) for text in path.read_text("utf-8").splitlines()]
+
+
+async def test_jsonl_writes_one_object_a_line_with_its_type(tmp_path: Path) -> None:
+    """Every field of an event is in its record, also an unknown one as null."""
+    first, second = await written(tmp_path / "deep" / "runs.jsonl", STARTED, ATTEMPT)
+    assert (first["type"], first["run_id"], first["content"]) == ("run_started", "r1", "Why?\n\x1b[2J")
+    assert (second["outcome"], second["prompt_tokens"]) == ("timeout", None)
+
+
+async def test_jsonl_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """Records of runs are nobody else's business."""
+    await written(tmp_path / "runs.jsonl", STARTED)
+    assert stat.S_IMODE((tmp_path / "runs.jsonl").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("left", "kept"),
+    [
+        pytest.param(b'{"type":"a"}\n{"type":"b"}', 2, id="whole-record-without-newline"),
+        pytest.param(b'{"type":"a"}\n{"type":"b', 1, id="half-a-record"),
+        pytest.param(b'{"type":"a"}\n{"x":"\xc3', 1, id="half-a-character"),
+        pytest.param(b'{"typ', 0, id="nothing-but-half-a-record"),
+        pytest.param(b'{"type":"a"}\n{"x":"' + b"y" * 200_000, 1, id="much-of-a-long-record"),
+        pytest.param(b"", 0, id="empty"),
+        pytest.param(b'{"type":"a"}\n', 1, id="sound"),
+    ],
+)
+async def test_jsonl_mends_what_a_crash_has_torn(tmp_path: Path, left: bytes, kept: int) -> None:
+    """No record is glued to half of another: both would be lost."""
+    path = tmp_path / "runs.jsonl"
+    path.write_bytes(left)
+    found = await written(path, STARTED)
+    assert len(found) == kept + 1
+    assert found[-1]["type"] == "run_started"
+
+
+async def test_jsonl_cuts_nothing_off_a_file_of_another_kind(tmp_path: Path) -> None:
+    """A path that was given by mistake is an error, and its file stays as it was."""
+    path = tmp_path / "notes.txt"
+    path.write_bytes(b"my notes\nwithout a last newline")
+    with pytest.raises(ValueError, match=r"notes\.txt is no file of events"):
+        await written(path, STARTED)
+    assert path.read_bytes() == b"my notes\nwithout a last newline"
+
+
+async def test_jsonl_refuses_events_when_it_is_not_open(tmp_path: Path) -> None:
+    """A sink that lost its file says so, and the queue counts it."""
+    with pytest.raises(OSError, match="not open"):
+        JsonlSink(path=str(tmp_path / "runs.jsonl")).emit(STARTED)
+
+
+def test_a_record_leaves_out_objects_for_the_reader_and_survives_broken_text() -> None:
+    """Neither an error object nor half of a surrogate pair stops a record."""
+    failed = RunFailed(run_id="r", time=0.0, duration_s=1.0, kind="x", message="half \ud83d", error=ServerError("e"))
+    assert json.loads(encoded(failed))["message"] == "half ?"
+    assert "answer" not in json.loads(encoded(RunFinished(
+        run_id="r", time=0.0, duration_s=1.0, model=None, prompt_tokens=None, completion_tokens=None,
+    )))  # fmt: skip
+
+
+def test_log_writes_one_line_and_escapes_control_characters() -> None:
+    """Text from a model cannot move the cursor or forge a line."""
+    shown = line(STARTED)
+    assert "\n" not in shown
+    assert "\x1b" not in shown
+    assert shown.startswith("run_started run_id=r1 pipeline=p content=")
+
+
+def test_log_warns_of_failed_attempts(caplog: pytest.LogCaptureFixture) -> None:
+    """What went wrong stands out."""
+    sink = Log()
+    with caplog.at_level(logging.INFO, logger="nexus"):
+        sink.emit(STARTED)
+        sink.emit(ATTEMPT)
+        sink.flush()
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
