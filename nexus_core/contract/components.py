@@ -86,7 +86,8 @@ def state(factory: Callable[[], Any] | None = None, *, default: Any = None) -> A
 _Class = TypeVar("_Class", bound=type)
 
 
-@dataclass_transform(kw_only_default=True, field_specifiers=(option, state, attrs.field))
+# No field specifiers: a type checker knows a default only by keyword, and `option(10, ...)` reads better than that.
+@dataclass_transform(kw_only_default=True)
 def component(cls: _Class) -> _Class:
     """Make a class a component: `attrs.define`, with keyword-only fields and no equality beyond identity."""
     return attrs.define(cls, kw_only=True, eq=False)
@@ -109,7 +110,6 @@ def component_summary(cls: type) -> str:
 
 def options_of(cls: type) -> tuple[OptionSpec, ...]:
     """Return the options of a component class, in the order of declaration; reads the class and runs nothing of it."""
-    hints = get_type_hints(cls)
     found = []
     for attribute in attrs.fields(cls):
         if not attribute.init:
@@ -118,10 +118,18 @@ def options_of(cls: type) -> tuple[OptionSpec, ...]:
         default = attribute.default
         if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
             default = default.factory()
-        found.append(
-            OptionSpec(name=attribute.name, annotation=hints.get(attribute.name, Any), default=default, **bounds)
-        )
+        annotation = _resolved(cls, attribute.name, attribute.type)
+        found.append(OptionSpec(name=attribute.name, annotation=annotation, default=default, **bounds))
     return tuple(found)
+
+
+def _resolved(cls: type, name: str, annotation: Any) -> Any:
+    """Return the type that an annotation names, alone: other fields may name what only type checkers import."""
+    if not isinstance(annotation, str):
+        return Any if annotation is None else annotation
+    owner = next((base for base in cls.__mro__ if name in inspect.get_annotations(base)), cls)
+    alone = type(cls.__name__, (), {"__annotations__": {name: annotation}, "__module__": owner.__module__})
+    return get_type_hints(alone)[name]
 
 
 ScoringFunction = Callable[..., Any]
@@ -130,9 +138,9 @@ ScoringFunction = Callable[..., Any]
 def ranker(function: ScoringFunction) -> type:
     """Turn `def newest(query, items, *, half_life_days: float = 30) -> scores` into a ranker component.
 
-    Keyword-only parameters become options, annotation and default included; a line `name: meaning` in the docstring is the
-    option's help. The function gets the query and the items in the order of their sources, and returns one number per
-    item, higher first; it may be `async`.
+    Keyword-only parameters become options, annotation and default included; a line `name: meaning` in the docstring is
+    the option's help. The function gets the query and the items in the order of their sources, and returns one number
+    per item, higher first; it may be `async`.
     """
     fields: dict[str, Any] = {}
     hints = get_type_hints(function)

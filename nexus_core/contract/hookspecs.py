@@ -1,6 +1,7 @@
 """The whole extension surface: five hooks that declare, synchronously and cheaply, which components a plugin offers.
 
-A plugin is a module named in the entry-point group `contextnexus`; the entry point's name is what YAML says: `use: acme`.
+A plugin is a module named in the entry-point group `contextnexus`; the entry point's name is what YAML says
+(`use: acme`).
 
     from nexus_core import hookimpl
 

@@ -52,6 +52,10 @@ class CallOptions:
     """Options of one model only, passed through as they are."""
 
 
+NOTHING_ASKED = CallOptions()
+"""The options of a caller who sets none: one object, so that the usual case is seen at a glance."""
+
+
 @frozen(kw_only=True)
 class Usage:
     """Token counts as the service reports them; `None` is unknown and never 0."""

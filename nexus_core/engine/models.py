@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.events import AttemptFinished
 from nexus_core.contract.protocols import Connector
-from nexus_core.contract.values import CallOptions, ModelInfo
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ModelInfo
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
 RESPONSE_TIMES_KEPT = 100
@@ -25,7 +25,7 @@ class Model:
     connector: Connector
     info: ModelInfo
     """The connector's own account, with the pipeline's figures over it."""
-    options: CallOptions = CallOptions()
+    options: CallOptions = NOTHING_ASKED
     fallback: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
 
@@ -101,6 +101,7 @@ class ModelRegistry:
         self._names = {alias: model.name for model in self._models.values() for alias in (model.name, *model.aliases)}
         self._default = default if default is not None else next(iter(self._models), None)
         self._tallies = {name: _Tally() for name in self._models}
+        self._chains: dict[str, tuple[Model, ...]] = {}
 
     @property
     def default(self) -> str | None:
@@ -127,8 +128,14 @@ class ModelRegistry:
 
     def chain(self, name: str | None = None) -> tuple[Model, ...]:
         """Return a model and, after it, its fallbacks and theirs, each once, in the order they are tried."""
+        first = self.get(name)
+        if first.name not in self._chains:
+            self._chains[first.name] = self._chain(first)
+        return self._chains[first.name]
+
+    def _chain(self, first: Model) -> tuple[Model, ...]:
         found: dict[str, Model] = {}
-        waiting = [self.get(name)]
+        waiting = [first]
         while waiting:
             model = waiting.pop(0)
             if model.name not in found:

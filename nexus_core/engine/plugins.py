@@ -5,7 +5,6 @@ A plugin that cannot be imported, or whose name is claimed twice, is an error fo
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import importlib.util
@@ -207,7 +206,7 @@ def _import_quietly(origin: Origin) -> ModuleType:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             return origin.load()
-    except (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit):
+    except KeyboardInterrupt:
         raise
     except BaseException as error:
         raise PluginError(f"{origin} failed at import: {type(error).__name__}: {error}") from error
