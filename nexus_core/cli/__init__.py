@@ -1,0 +1,1 @@
+"""The `nexus` command, one module per subcommand."""

@@ -1,0 +1,166 @@
+"""From the text of a pipeline file to its specification, or to every problem it has.
+
+Opens nothing, builds nothing, touches no network, and never raises because of what the text is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import define, frozen
+
+from nexus_core.config.catalogue import Catalogue
+from nexus_core.config.components import Components
+from nexus_core.config.expressions import Expressions, report_stray
+from nexus_core.config.files import STANDARD_INPUT, FileRefusedError, Folder
+from nexus_core.config.inputs import read_inputs
+from nexus_core.config.interpolate import interpolate
+from nexus_core.config.language import PipelineKeys, keys_of
+from nexus_core.config.models import Models, read_models
+from nexus_core.config.names import written_out
+from nexus_core.config.order import check_order, check_whole
+from nexus_core.config.overrides import apply
+from nexus_core.config.places import Place
+from nexus_core.config.problems import Problems, quoted
+from nexus_core.config.prompts import Prompts
+from nexus_core.config.reader import read
+from nexus_core.config.spec import PipelineSpec
+from nexus_core.config.steps import Steps
+from nexus_core.config.tree import MappingNode, Node, ScalarNode, SequenceNode, UnreadableNode, shown
+from nexus_core.contract.problems import Problem
+
+_READ_APART = ("models", "default", "steps", "inputs", "plugins")
+
+
+@frozen
+class Checked:
+    """What came of checking a file."""
+
+    spec: PipelineSpec | None
+    """`None` when there is any error."""
+    problems: tuple[Problem, ...]
+    """In the order of the file, warnings among them."""
+    catalogue: Catalogue
+    """With the plugin files of the pipeline, so that they are not imported twice."""
+
+
+def check(
+    source: str | bytes,
+    file: str,
+    catalogue: Catalogue,
+    environment: Mapping[str, str],
+    overrides: Sequence[str] = (),
+) -> Checked:
+    """Check the text of a pipeline file; `file` is its path, or `-` for standard input."""
+    problems = Problems(file)
+    tree = _tree(source, file, environment, overrides, problems)
+    spec = None
+    if tree is not None:
+        reading = _Reading(tree, Folder(file), problems, catalogue)
+        fields, catalogue = reading.fields(), reading.catalogue
+        if not problems.errors:
+            spec = PipelineSpec(**fields, path=None if file == STANDARD_INPUT else file)
+    return Checked(spec, problems.listed(), catalogue)
+
+
+def _tree(
+    source: str | bytes, file: str, environment: Mapping[str, str], overrides: Sequence[str], problems: Problems
+) -> MappingNode | None:
+    """Return the tree with overrides and environment applied, or `None` after noting why there is none."""
+    tree = read(source, file, problems)
+    if tree is None and problems.errors:
+        return None
+    if not isinstance(tree, MappingNode):
+        if not isinstance(tree, UnreadableNode):
+            problems.error("S001", *_no_pipeline(tree, file))
+        return None
+    tree = apply(tree, overrides, problems)
+    report_stray(tree, problems)
+    final = interpolate(tree, environment, problems)
+    return final if isinstance(final, MappingNode) else None
+
+
+def _no_pipeline(tree: Node | None, file: str) -> tuple[Place, str]:
+    if tree is None or (isinstance(tree, ScalarNode) and tree.value is None):
+        return Place(file), "the file is empty: a pipeline needs at least `name: ...` and `steps: [...]`"
+    hint = "; each key needs ': ' after it, with the space" if isinstance(tree, ScalarNode) and ":" in tree.text else ""
+    return tree.place, f"a pipeline is a mapping with `name` and `steps`, found {shown(tree)}{hint}"
+
+
+@define(eq=False, repr=False)
+class _Reading:
+    """Reads the parts of a pipeline in the order in which they depend on each other."""
+
+    tree: MappingNode
+    folder: Folder
+    problems: Problems
+    catalogue: Catalogue
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of a PipelineSpec; some are missing or partial where there are errors."""
+        files = self._plugin_files(self.tree.get("plugins"))
+        self.catalogue = self.catalogue.with_files(list(files)) if files else self.catalogue
+        components = Components(self.problems, self.catalogue)
+        given = components.options.mapping(self.tree, keys_of(PipelineKeys), "a pipeline", skip=_READ_APART)
+        inputs = read_inputs(self.tree.get("inputs"), components.options)
+        models = read_models(self.tree.get("models"), components)
+        default = self._default_model(self.tree.get("default"), models)
+        expressions = Expressions(self.problems)
+        steps = Steps(
+            components=components,
+            expressions=expressions,
+            prompts=Prompts(components, expressions, self.folder),
+            models=models,
+            inputs=None if inputs is None else frozenset(spec.name for spec in inputs),
+            default_model=default,
+        )
+        given["steps"] = steps.read(self.tree.get("steps"))
+        if steps.complete:
+            check_order(steps.outlines, self.problems)
+        if not self.problems.errors:  # what is misspelt would be reported once more as unused
+            check_whole(steps.outlines, self.problems)
+            models.report_unused(steps.used_models, self.problems)
+            self._report_unused_files(files, components.used)
+        paths = tuple(str(path) for path in files)
+        return {**given, "inputs": inputs, "models": models.specs, "default_model": default, "plugin_files": paths}
+
+    def _default_model(self, node: Node | None, models: Models) -> str | None:
+        if node is None:
+            return next(iter(models.places), None)
+        if isinstance(node, ScalarNode) and isinstance(node.value, str):
+            return models.find(node, self.problems)
+        if not isinstance(node, UnreadableNode):
+            self.problems.error("T001", node.place, f"`default` must be the name of a model, found {shown(node)}")
+        return None
+
+    def _plugin_files(self, node: Node | None) -> dict[Path, ScalarNode]:
+        if node is None or isinstance(node, UnreadableNode):
+            return {}
+        if not isinstance(node, SequenceNode):
+            message = f"`plugins` must be a list of files, as in [./my_rankers.py], found {shown(node)}"
+            self.problems.error("T001", node.place, message)
+            return {}
+        files: dict[Path, ScalarNode] = {}
+        for entry in node.items:
+            if isinstance(entry, ScalarNode) and isinstance(entry.value, str):
+                if written_out(entry, "a plugin file", self.problems):
+                    self._add_plugin_file(entry, files)
+            elif not isinstance(entry, UnreadableNode):
+                message = f"a plugin file must be text, as in ./my_rankers.py, found {shown(entry)}"
+                self.problems.error("T001", entry.place, message)
+        return files
+
+    def _add_plugin_file(self, entry: ScalarNode, files: dict[Path, ScalarNode]) -> None:
+        try:
+            files[self.folder.plugin(entry.text)] = entry
+        except FileRefusedError as error:
+            message = f"the plugin file {quoted(entry.text)} cannot be used: {error}"
+            self.problems.error("P002", entry.place, message)
+
+    def _report_unused_files(self, files: Mapping[Path, ScalarNode], used: set[str]) -> None:
+        for path, node in files.items():
+            if path.stem not in used:
+                message = f"nothing uses the plugin file {quoted(node.text)}: name it as {path.stem}, or remove it"
+                self.problems.warn("P003", node.place, message)

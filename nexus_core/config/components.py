@@ -1,0 +1,95 @@
+"""A component named in a file: `bm25`, or `{use: bm25, top: 50}`; the same everywhere, and inside options too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import define, field
+
+from nexus_core.config.catalogue import Catalogue
+from nexus_core.config.options import BAD, Options
+from nexus_core.config.problems import Problems, quoted
+from nexus_core.config.spec import ComponentSpec
+from nexus_core.config.tree import MappingNode, Node, ScalarNode, UnreadableNode, shown
+from nexus_core.contract.components import Kind, OptionSpec, options_of
+from nexus_core.contract.errors import PluginError
+
+
+@define(eq=False, repr=False)
+class Components:
+    """Finds the components that a file names and checks their options."""
+
+    problems: Problems
+    catalogue: Catalogue
+    used: set[str] = field(factory=set)
+    """The plugins that were named."""
+    options: Options = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.options = Options(self.problems, self.reference, lambda cls, at: self.declared(cls, cls.__name__, at))
+
+    def reference(self, node: Node, kind: Kind) -> Any:
+        """Return the ComponentSpec that a node names, or BAD after noting what is wrong."""
+        if isinstance(node, UnreadableNode):
+            return BAD
+        if isinstance(node, ScalarNode) and isinstance(node.value, str):
+            return self._named(node, MappingNode((), node.place), kind)
+        if not isinstance(node, MappingNode):
+            message = f"a {kind.word} is its name, or a mapping {{use: name, ...}} with options, found {shown(node)}"
+            self.problems.error("T001", node.place, message)
+            return BAD
+        use = self.use(node, kind)
+        return BAD if use is None else self._named(use, node, kind)
+
+    def use(self, node: MappingNode, kind: Kind) -> ScalarNode | None:
+        """Return the name in a mapping, or `None` after noting that there is none."""
+        use = node.get("use")
+        if isinstance(use, ScalarNode) and isinstance(use.value, str):
+            return use
+        if use is None:
+            hint = self._nesting_hint(node, kind)
+            self.problems.error("S003", node.place, f"a {kind.word} mapping needs `use`, the {kind.word}'s name{hint}")
+        elif not isinstance(use, UnreadableNode):
+            self.problems.error("T001", use.place, f"`use` must be the name of a {kind.word}, found {shown(use)}")
+        return None
+
+    def find(self, use: ScalarNode, kind: Kind) -> type | None:
+        """Return the class of a name, or `None` after noting why there is none."""
+        try:
+            cls = self.catalogue.component(kind, use.text)
+        except PluginError as error:
+            # The catalogue's message repeats the name, which may be a secret that came from the environment.
+            message = str(error) if not use.interpolated else f"{shown(use)} is no {kind.word} that can be used"
+            self.problems.error("P001", use.place, message)
+            return None
+        finally:
+            self.used.add(use.text.partition(".")[0])
+        return cls
+
+    def declared(self, cls: type, name: str, at: Node) -> Sequence[OptionSpec] | None:
+        """Return the options of a class, or `None` after noting that they cannot be read."""
+        try:
+            return options_of(cls)
+        except Exception as error:  # noqa: BLE001 - annotations and defaults are the plugin's code
+            reason = f"{type(error).__name__}: {error}"
+            self.problems.error("P004", at.place, f"the options of {quoted(name)} cannot be read: {reason}")
+            return None
+
+    def _named(self, use: ScalarNode, node: MappingNode, kind: Kind) -> Any:
+        cls = self.find(use, kind)
+        specs = None if cls is None else self.declared(cls, use.source, use)
+        if specs is None:
+            return BAD
+        before = self.problems.errors
+        options = self.options.mapping(node, specs, f"{kind.word} {quoted(use.source)}", skip=("use",))
+        if self.problems.errors != before:
+            return BAD
+        return ComponentSpec(kind=kind, use=use.text, options=options, place=use.place)
+
+    def _nesting_hint(self, node: MappingNode, kind: Kind) -> str:
+        """Other tools write `{bm25: {top: 5}}`; show how it is written here."""
+        keys = node.names()
+        if len(keys) == 1 and keys[0] in self.catalogue.names(kind):
+            return f": write {{use: {keys[0]}, ...}}"
+        return ""

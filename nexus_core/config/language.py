@@ -1,0 +1,151 @@
+"""The keys of the pipeline language, declared once like the options of a component.
+
+Lint, the JSON Schema and the tables of README.md all come from here. A class is one mapping of the file; a trailing `_`
+in a field's name keeps it clear of a Python keyword and is no part of the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Literal
+
+from attrs import define, evolve
+
+from nexus_core.contract.components import OptionSpec, option, options_of
+from nexus_core.contract.protocols import Ranker, Sink, Source
+
+PIPELINE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,127}"
+IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
+
+VERBS = ("gather", "rank", "prompt", "generate")
+ALWAYS_THERE = ("query", "items", "history", "inputs", "vars")
+"""What every template may read."""
+EXPRESSION_NAMES = (*ALWAYS_THERE, "answer")
+"""What every expression may read."""
+
+Scalar = str | int | float | bool | None
+"""A single value."""
+
+# These classes are read and never built: without methods they cost a third of the start-up time.
+_declaration = define(init=False, repr=False, eq=False, slots=False)
+
+
+@_declaration
+class PipelineKeys:
+    """The top level of a file."""
+
+    name: str = option(help="Its name, of letters, digits, `_`, `.` and `-`.", pattern=PIPELINE_NAME)
+    description: str = option("", help="What it does, in a sentence.")
+    models: Mapping[str, Any] = option(factory=dict, help="Models by name: connectors with options and figures.")
+    default: str | None = option(None, help="The model of generate steps that name none; else the first declared.")
+    steps: tuple[Any, ...] = option(help="The steps, in the order they run.")
+    sinks: tuple[Sink, ...] = option((), help="Where the events of runs go.")
+    inputs: Mapping[str, Any] = option(factory=dict, help="What a caller may give besides the query, by name.")
+    plugins: tuple[str, ...] = option((), help="Python files with plugins, in the folder of this file or below it.")
+    content: bool = option(False, help="Let events carry queries and answers.")
+
+
+@_declaration
+class ModelKeys:
+    """A model; every other key is an option of its connector."""
+
+    use: str = option(help="The connector.")
+    window: int | None = option(None, help="Tokens of prompt and answer together.", gt=0)
+    max_input: int | None = option(None, help="Tokens of the longest prompt, where that is limited apart.", gt=0)
+    max_output: int | None = option(None, help="Tokens of the longest answer, where that is limited apart.", gt=0)
+    encoding: Literal["o200k_base", "cl100k_base", "approximate"] | None = option(
+        None, help="The tokenizer that counts for this model."
+    )
+    options: CallKeys | None = option(None, help="Call options; a generate step's own stand over them.")
+    fallback: str | tuple[str, ...] = option((), help="The model or models to try when this one does not answer.")
+    aliases: str | tuple[str, ...] = option((), help="Other names for it.")
+
+
+@_declaration
+class CallKeys:
+    """Call options: what is asked of a model. What is not set is not sent."""
+
+    temperature: float | None = option(None, help="How freely words are chosen; 0 is the least.", ge=0, le=2)
+    max_tokens: int | None = option(
+        None, help="Tokens of the longest answer; so much of the window is kept free.", gt=0
+    )
+    stop: str | tuple[str, ...] | None = option(None, help="Texts that end the answer.")
+    top_p: float | None = option(None, help="Choose among the likeliest words that make up this share.", ge=0, le=1)
+    frequency_penalty: float | None = option(None, help="Against words, the more often they stood.", ge=-2, le=2)
+    presence_penalty: float | None = option(None, help="Against words that stood before.", ge=-2, le=2)
+    extra: Mapping[str, Any] = option(factory=dict, help="Whatever else this one service takes, passed on as it is.")
+
+
+@_declaration
+class StepKeys:
+    """A step: exactly one verb, and modifiers."""
+
+    gather: Source | None = option(None, help="Verb: add the items of this source.")
+    rank: Ranker | None = option(None, help="Verb: score and order the items with this ranker.")
+    prompt: PromptKeys | str | None = option(None, help="Verb: make a draft with this template.")
+    generate: GenerateKeys | str | None = option(None, help="Verb: ask this model, or the default one if empty.")
+    as_: str | None = option(
+        None, help="Keep the result as `vars.NAME`: the items of gather and rank, the answer of generate."
+    )
+    when: str | bool | None = option(None, help="Skip the step unless this `{{ expression }}` is true.")
+    timeout: float | str | None = option(None, help="The longest it may take: seconds, or `500ms`, `30s`, `2m`.", gt=0)
+    into: Literal["query"] | None = option(None, help="Only on generate: `query` makes the answer the new query.")
+
+
+@_declaration
+class PromptKeys:
+    """A prompt step; a template alone may stand instead of the mapping."""
+
+    template: Any = option(
+        help="A template's name, `{use: ...}`, a file (`./x.jinja`), or `{text: ...}` with the template itself."
+    )
+    budget: int | None = option(None, help="Most tokens of context; else what the window has room for.", gt=0)
+    pin: tuple[str, ...] = option((), help="Items, by id or glob, that are always in, whole.")
+    quota: Mapping[str, int] = option(factory=dict, help="Most tokens of the sources that match a glob, by glob.", gt=0)
+    unit: Literal["passage", "item"] = option("passage", help="What is chosen: the best passages, or items in order.")
+    overflow: Literal["cut", "skip", "stop"] = option(
+        "cut", help="With `unit: item`, an item that does not fit is cut at a sentence, skipped, or the last looked at."
+    )
+    order: Literal["rank", "best_last", "both_ends", "source"] = option(
+        "rank", help="Items by rank, the best last, the best at both ends, or as in their source."
+    )
+    passage_tokens: int | None = option(
+        None, help="With `unit: passage`, the tokens of a passage; else chosen by the room there is.", ge=16, le=1024
+    )
+    near_duplicates: Literal["drop", "keep"] = option("drop", help="What becomes of passages that say the same again.")
+    history_share: float = option(0.5, help="At most this share of the free window goes to the history.", ge=0, le=1)
+    variables: Mapping[str, Any] = option(
+        factory=dict, help="Values for the template; a text may be `{{ expression }}`."
+    )
+
+
+@_declaration
+class TemplateTextKeys:
+    """A template inside the file."""
+
+    text: str = option(help="The template, in Jinja.")
+
+
+@_declaration
+class GenerateKeys:
+    """A generate step; a model's name alone, or nothing, may stand instead of the mapping."""
+
+    model: str | None = option(None, help="A model's name or alias; else the default model.")
+    options: CallKeys | None = option(None, help="Call options, over those of the model.")
+
+
+@_declaration
+class InputKeys:
+    """An input; its default alone, or nothing for a required one, may stand instead of the mapping."""
+
+    default: Scalar = option(None, help="Its value where the caller gives none.")
+    description: str = option("", help="What it is for.")
+    required: bool = option(False, help="The caller must give it; so it is where there is no default.")
+
+
+@lru_cache
+def keys_of(cls: type) -> tuple[OptionSpec, ...]:
+    """Return the keys of a mapping of the language, as they stand in a file."""
+    return tuple(evolve(spec, name=spec.name.removesuffix("_")) for spec in options_of(cls))

@@ -1,0 +1,227 @@
+"""The pipeline language as a JSON Schema, with the options of the plugins that are there: editors complete from it.
+
+Made of the same declarations as the check. What a schema cannot say (names that must exist, orders, expressions) only
+lint finds. A pipeline that brings plugin files may name components that no schema knows: for it the names stay open.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import define, field
+
+from nexus_core.config import durations, shapes
+from nexus_core.config.language import (
+    IDENTIFIER,
+    MODEL_NAME,
+    GenerateKeys,
+    InputKeys,
+    ModelKeys,
+    PipelineKeys,
+    PromptKeys,
+    StepKeys,
+    TemplateTextKeys,
+    keys_of,
+)
+from nexus_core.config.shapes import allows_none, alternatives, choices, element, kind_of, mapped
+from nexus_core.contract.components import Kind, OptionSpec, component_summary, options_of
+from nexus_core.toolkit.secrets import Secret
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+Fragment = dict[str, Any]
+
+_ENVIRONMENT: Fragment = {"$ref": "#/$defs/environment"}
+_NULL: Fragment = {"type": "null"}
+_OPEN_SUFFIX = "-or-from-file"
+_TYPES: Mapping[type, str] = {int: "integer", float: "number", bool: "boolean"}
+
+
+def schema(components: Mapping[Kind, Mapping[str, type]]) -> dict[str, Any]:
+    """Return the JSON Schema of pipeline files, for the components given by kind and by what YAML says."""
+    closed, opened = _Schema(components, open=False), _Schema(components, open=True)
+    environment = {
+        "description": "Read from the environment when the file is loaded.",
+        "type": "string",
+        "pattern": r"^\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}$",
+    }
+    return {
+        "$schema": DIALECT,
+        "title": "ContextNexus pipeline",
+        "if": {"required": ["plugins"]},
+        "then": opened.pipeline(),
+        "else": closed.pipeline(),
+        "$defs": {"environment": environment, **closed.definitions, **opened.definitions},
+    }
+
+
+@define
+class _Schema:
+    """Makes the fragments of one variant of the schema, and collects those that are referred to."""
+
+    components: Mapping[Kind, Mapping[str, type]]
+    open: bool
+    """Names of components that are not known are allowed: they may come from a plugin file."""
+    definitions: dict[str, Fragment] = field(factory=dict)
+
+    def pipeline(self) -> Fragment:
+        for kind in Kind:
+            if kind is not Kind.CONNECTOR:
+                self.definitions[self._name(kind.word)] = self._component(kind)
+        self.definitions[self._name("connector")] = self._component(Kind.CONNECTOR)
+        self.definitions[self._name("model")] = self._model()
+        self.definitions[self._name("step")] = self._step()
+        names = {"propertyNames": {"pattern": _whole(MODEL_NAME)}}
+        special: dict[str, Fragment] = {
+            "models": {"type": "object", **names, "additionalProperties": self._ref("model")},
+            "steps": {"type": "array", "minItems": 1, "items": self._ref("step")},
+            "inputs": {
+                "type": "object",
+                "propertyNames": {"pattern": _whole(IDENTIFIER)},
+                "additionalProperties": self._input(),
+            },
+            "plugins": {"type": "array", "items": {"type": "string", "pattern": r"\.py$"}},
+        }
+        return self._object(keys_of(PipelineKeys), special)
+
+    def _step(self) -> Fragment:
+        duration = {"type": "string", "pattern": _whole(durations.PATTERN)}
+        expression = {"type": "string", "pattern": r"^\s*\{\{[\s\S]*\}\}\s*$"}
+        special = {
+            "prompt": self._prompt(),
+            "generate": {"anyOf": [_NULL, {"type": "string"}, self._object(keys_of(GenerateKeys))]},
+            "as": {"type": "string", "pattern": _whole(IDENTIFIER)},
+            "when": {"anyOf": [{"type": "boolean"}, _NULL, expression, _ENVIRONMENT]},
+            "timeout": {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, duration, _ENVIRONMENT]},
+            "gather": self._ref("source"),
+            "rank": self._ref("ranker"),
+        }
+        verbs = [{"required": [verb]} for verb in ("gather", "rank", "prompt", "generate")]
+        return {
+            **self._object(keys_of(StepKeys), special),
+            "oneOf": verbs,
+            "allOf": [
+                {"if": {"required": ["into"]}, "then": {"required": ["generate"]}},
+                {"not": {"required": ["as", "prompt"]}},
+            ],
+        }
+
+    def _prompt(self) -> Fragment:
+        template = {
+            "anyOf": [
+                self._ref("template"),
+                {"type": "string", "pattern": r"^\.{1,2}/|\.jinja$|\.j2$", "description": "A file beside this one."},
+                self._object(keys_of(TemplateTextKeys)),
+            ]
+        }
+        return {"anyOf": [*template["anyOf"][:2], self._object(keys_of(PromptKeys), {"template": template})]}
+
+    def _input(self) -> Fragment:
+        scalar = {"type": ["string", "number", "boolean", "null"]}
+        return {"anyOf": [scalar, self._object(keys_of(InputKeys))]}
+
+    def _model(self) -> Fragment:
+        core = [spec for spec in keys_of(ModelKeys) if spec.name != "use"]
+        taken = {spec.name for spec in core} | {"use"}
+        found: list[Fragment] = []
+        for use, cls in self.components.get(Kind.CONNECTOR, {}).items():
+            own = [spec for spec in options_of(cls) if spec.name not in taken]
+            found += self._used(use, cls, [*core, *own])
+        return {"anyOf": [*found, *self._unknown(Kind.CONNECTOR)]}
+
+    def _component(self, kind: Kind) -> Fragment:
+        found: list[Fragment] = []
+        for use, cls in self.components.get(kind, {}).items():
+            found += self._used(use, cls, options_of(cls))
+        return {"anyOf": [*found, *self._unknown(kind)]}
+
+    def _used(self, use: str, cls: type, specs: Sequence[OptionSpec]) -> list[Fragment]:
+        """Return the forms in which a component can be named: with its options, and alone where none is required."""
+        summary = component_summary(cls)
+        whole = self._object(specs)
+        whole["properties"] = {"use": {"const": use, "description": summary}, **whole["properties"]}
+        whole["required"] = ["use", *whole.get("required", ())]
+        alone = [] if any(spec.required for spec in specs) else [{"const": use, "description": summary}]
+        return [*alone, {"description": summary, **whole}]
+
+    def _unknown(self, kind: Kind) -> list[Fragment]:
+        """Return the forms whose component cannot be told from the file alone."""
+        names: list[Fragment] = [_ENVIRONMENT]
+        if self.open:
+            names.append({"type": "string", "not": {"enum": list(self.components.get(kind, {}))}})
+        return [
+            form
+            for name in names
+            for form in (name, {"type": "object", "required": ["use"], "properties": {"use": name}})
+        ]
+
+    def _object(self, specs: Sequence[OptionSpec], special: Mapping[str, Fragment] | None = None) -> Fragment:
+        """Return a mapping with exactly these keys; `special` has the fragments of those that need their own."""
+        properties = {}
+        for spec in specs:
+            fragment = (special or {}).get(spec.name) or self._value(spec.annotation, spec)
+            properties[spec.name] = {**_described(spec), **fragment}
+        required = [spec.name for spec in specs if spec.required]
+        found: Fragment = {"type": "object", "properties": properties, "additionalProperties": False}
+        return {**found, "required": required} if required else found
+
+    def _value(self, annotation: Any, spec: OptionSpec) -> Fragment:
+        if annotation is Any:
+            return {}
+        forms = [self._single(part, spec) for part in alternatives(annotation)]
+        if allows_none(annotation):
+            forms.append(_NULL)
+        return forms[0] if len(forms) == 1 else {"anyOf": forms}
+
+    def _single(self, annotation: Any, spec: OptionSpec) -> Fragment:
+        kind, values, entry = kind_of(annotation), choices(annotation), element(annotation)
+        if kind is not None:
+            return self._ref(kind.word)
+        if values is not None:
+            return {"anyOf": [{"enum": list(values)}, _ENVIRONMENT]}
+        if entry is not None:
+            return {"type": "array", "items": self._value(entry, spec)}
+        if shapes.is_mapping(annotation):
+            return {"type": "object", "additionalProperties": self._value(mapped(annotation), spec)}
+        if shapes.is_record(annotation):
+            return self._object(options_of(annotation))
+        if annotation in (str, Secret):
+            return _text(spec)
+        if annotation in _TYPES:
+            return {"anyOf": [{"type": _TYPES[annotation], **_bounds(annotation, spec)}, _ENVIRONMENT]}
+        return {}
+
+    def _name(self, word: str) -> str:
+        return word + _OPEN_SUFFIX if self.open else word
+
+    def _ref(self, word: str) -> Fragment:
+        return {"$ref": f"#/$defs/{self._name(word)}"}
+
+
+def _described(spec: OptionSpec) -> Fragment:
+    found: Fragment = {"description": spec.help} if spec.help else {}
+    default = list(spec.default) if isinstance(spec.default, tuple) else spec.default
+    simple = (str, int, float, bool)
+    if isinstance(default, simple) or (
+        isinstance(default, list) and default and all(isinstance(part, simple) for part in default)
+    ):
+        found["default"] = default
+    return found
+
+
+def _text(spec: OptionSpec) -> Fragment:
+    if spec.pattern is None:
+        return {"type": "string"}
+    return {"type": "string", "anyOf": [{"pattern": _whole(spec.pattern)}, {"pattern": r"\$\{"}]}
+
+
+def _bounds(annotation: Any, spec: OptionSpec) -> Fragment:
+    if annotation is bool:
+        return {}
+    limits = {"minimum": spec.ge, "maximum": spec.le, "exclusiveMinimum": spec.gt}
+    return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+def _whole(pattern: str) -> str:
+    return f"^(?:{pattern})$" if re.escape(pattern) != pattern else f"^{pattern}$"

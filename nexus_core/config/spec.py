@@ -1,0 +1,155 @@
+"""A pipeline as declared: checked, frozen, with the place of everything in the file. Nothing in it is built yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+from nexus_core.config.places import Place
+from nexus_core.contract.components import Kind
+from nexus_core.contract.values import CallOptions
+
+Scalar = str | int | float | bool | None
+
+
+@frozen(kw_only=True)
+class ComponentSpec:
+    """A component by name, and the options that are given for it."""
+
+    kind: Kind
+    use: str
+    options: Mapping[str, Any] = field(factory=dict, repr=False)
+    """Checked values; a nested component is a ComponentSpec, an option that is an attrs class a RecordSpec."""
+    place: Place
+
+
+@frozen(kw_only=True)
+class RecordSpec:
+    """An option whose type is an attrs class: the class and its checked fields, not built since that runs its code."""
+
+    cls: type
+    fields: Mapping[str, Any] = field(factory=dict, repr=False)
+    place: Place
+
+
+@frozen(kw_only=True)
+class ModelSpec:
+    """A named model: a connector, and figures that stand over the connector's own."""
+
+    name: str
+    component: ComponentSpec
+    window: int | None = None
+    max_input: int | None = None
+    max_output: int | None = None
+    encoding: str | None = None
+    options: CallOptions = CallOptions()
+    fallback: tuple[str, ...] = ()
+    """Names (never aliases) of models, in the order they are tried."""
+    aliases: tuple[str, ...] = ()
+    place: Place
+
+
+@frozen(kw_only=True)
+class TemplateFile:
+    """A template in a file of its own."""
+
+    path: str
+    """Absolute."""
+    text: str = field(repr=False)
+
+
+@frozen(kw_only=True)
+class TemplateText:
+    """A template inside the pipeline file."""
+
+    text: str = field(repr=False)
+
+
+@frozen(kw_only=True)
+class Step:
+    """What all steps have."""
+
+    index: int
+    """From 0."""
+    as_name: str | None = None
+    when: str | None = None
+    """The source of an expression, with its braces."""
+    timeout_s: float | None = None
+    place: Place
+
+
+@frozen(kw_only=True)
+class GatherSpec(Step):
+    """Adds the items of a source."""
+
+    source: ComponentSpec
+
+
+@frozen(kw_only=True)
+class RankSpec(Step):
+    """Scores and orders the items."""
+
+    ranker: ComponentSpec
+
+
+@frozen(kw_only=True)
+class PromptSpec(Step):
+    """Makes a draft. What each field means and its default stand in `language.PromptKeys`."""
+
+    template: ComponentSpec | TemplateFile | TemplateText
+    budget: int | None
+    pin: tuple[str, ...]
+    quota: Mapping[str, int]
+    unit: Literal["passage", "item"]
+    overflow: Literal["cut", "skip", "stop"]
+    order: Literal["rank", "best_last", "both_ends", "source"]
+    passage_tokens: int | None
+    near_duplicates: Literal["drop", "keep"]
+    history_share: float
+    variables: Mapping[str, Any]
+    """JSON data; a text that holds `{{` is an expression."""
+
+
+@frozen(kw_only=True)
+class GenerateSpec(Step):
+    """Asks a model."""
+
+    model: str | None = None
+    """The name (never an alias), or `None` for the default model."""
+    options: CallOptions = CallOptions()
+    into_query: bool = False
+
+
+StepSpec = GatherSpec | RankSpec | PromptSpec | GenerateSpec
+
+
+@frozen(kw_only=True)
+class InputSpec:
+    """An input that the caller of a run may give."""
+
+    name: str
+    default: Scalar = None
+    required: bool = False
+    description: str = ""
+
+
+@frozen(kw_only=True)
+class PipelineSpec:
+    """A whole pipeline file."""
+
+    name: str
+    description: str = ""
+    models: tuple[ModelSpec, ...] = ()
+    default_model: str | None = None
+    """`None` only where there are no models."""
+    steps: tuple[StepSpec, ...]
+    sinks: tuple[ComponentSpec, ...] = ()
+    inputs: tuple[InputSpec, ...] = ()
+    content: bool = False
+    """Events carry the query and the answer."""
+    path: str | None = None
+    """The file, or `None` where it came from standard input."""
+    plugin_files: tuple[str, ...] = ()
+    """Absolute paths."""

@@ -1,0 +1,188 @@
+"""The `steps` of a pipeline: one verb each, and modifiers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, field
+
+from nexus_core.config.components import Components
+from nexus_core.config.durations import seconds
+from nexus_core.config.expressions import Expressions, Names
+from nexus_core.config.language import VERBS, GenerateKeys, StepKeys, keys_of
+from nexus_core.config.models import Models, call_options
+from nexus_core.config.names import identifies
+from nexus_core.config.options import BAD, with_defaults
+from nexus_core.config.order import Outline
+from nexus_core.config.problems import Problems
+from nexus_core.config.prompts import Prompts
+from nexus_core.config.spec import GatherSpec, GenerateSpec, PromptSpec, RankSpec, StepSpec
+from nexus_core.config.tree import Entry, MappingNode, Node, ScalarNode, SequenceNode, UnreadableNode, shown
+from nexus_core.contract.components import Kind, OptionSpec
+from nexus_core.toolkit.suggest import listed
+
+_SPECS = {spec.name: spec for spec in keys_of(StepKeys)}
+
+
+@define(eq=False, repr=False)
+class Steps:
+    """Reads steps, one after the other; what earlier ones keep is known to later ones."""
+
+    components: Components
+    expressions: Expressions
+    prompts: Prompts
+    models: Models
+    inputs: frozenset[str] | None
+    default_model: str | None = None
+    vars: list[str] = field(factory=list)
+    used_models: set[str] = field(factory=set)
+    outlines: list[Outline] = field(factory=list)
+    complete: bool = True
+    """Every step has its one verb, so that their order means something."""
+
+    @property
+    def _problems(self) -> Problems:
+        return self.components.problems
+
+    def read(self, node: Node | None) -> tuple[StepSpec, ...]:
+        """Return the sound steps of the `steps` node; every problem is noted."""
+        if node is None or isinstance(node, UnreadableNode):
+            return ()
+        if not isinstance(node, SequenceNode):
+            message = f"`steps` must be a list: begin each step with '- ', as in `- rank: name`; found {shown(node)}"
+            self._problems.error("T001", node.place, message)
+            return ()
+        if not node.items:
+            self._problems.error("O001", node.place, "`steps` is empty: add at least `- generate:`")
+        specs = [self._step(item, index) for index, item in enumerate(node.items)]
+        return tuple(spec for spec in specs if spec is not None)
+
+    def _step(self, node: Node, index: int) -> StepSpec | None:
+        if not isinstance(node, MappingNode):
+            if not isinstance(node, UnreadableNode):
+                message = f"a step is a mapping with a verb, as in `- rank: name`, found {shown(node)}"
+                self._problems.error("T001", node.place, message)
+            self.complete = False
+            return None
+        verb = self._verb(node, index)
+        if verb is None:
+            return None
+        before = self._problems.errors
+        names = Names(inputs=self.inputs, vars=tuple(self.vars))
+        common = self._modifiers(node, verb, names)
+        self.outlines.append(
+            Outline(
+                index=index,
+                verb=verb,
+                place=node.place,
+                conditional=node.get("when") is not None,
+                kept=node.get("as") is not None,
+                into_query=verb == "generate" and node.get("into") is not None,
+            )
+        )
+        fields = self._body(verb, node.get(verb) or UnreadableNode(node.place), names, f"steps[{index}] ({verb})")
+        if common.get("as_name"):
+            self.vars.append(common["as_name"])
+        into_query = common.pop("into_query")
+        if fields is None or self._problems.errors != before:
+            return None
+        common.update(index=index, place=node.place)
+        if verb == "generate":
+            return GenerateSpec(**common, **fields, into_query=into_query)
+        if verb == "prompt":
+            return PromptSpec(**common, **fields)
+        return GatherSpec(**common, **fields) if verb == "gather" else RankSpec(**common, **fields)
+
+    def _verb(self, node: MappingNode, index: int) -> str | None:
+        """Return the verb of a step, the first one where there are several; unknown keys are noted."""
+        for entry in node.entries:
+            if entry.key.text not in _SPECS:
+                self.components.options.unknown(entry.key, f"steps[{index}]", list(_SPECS))
+        found = [key for key in node.names() if key in VERBS]
+        if len(found) > 1:
+            message = f"a step has one verb, this one has {listed(found)}: begin each with a '- ' of its own"
+            self._problems.error("S004", node.place, message)
+        elif not found and all(key in _SPECS for key in node.names()):  # an unknown key was likely meant as the verb
+            self._problems.error("S004", node.place, f"a step needs a verb: {', '.join(VERBS[:-1])} or {VERBS[-1]}")
+        self.complete = self.complete and len(found) == 1
+        return found[0] if found else None
+
+    def _modifiers(self, node: MappingNode, verb: str, names: Names) -> dict[str, Any]:
+        return {
+            "as_name": self._as(node.get("as"), verb),
+            "when": self._when(node.get("when"), names),
+            "timeout_s": self._timeout(node.get("timeout"), _SPECS["timeout"]),
+            "into_query": self._into(node.get("into"), verb),
+        }
+
+    def _as(self, node: Node | None, verb: str) -> str | None:
+        if node is None:
+            return None
+        if verb == "prompt":
+            message = "a prompt step takes no `as`: its result is a draft; put `as` on the generate step after it"
+            self._problems.error("S005", node.place, message)
+            return None
+        name = self.components.options.value(node, _SPECS["as"], str | None, "as")
+        if not isinstance(name, str) or not isinstance(node, ScalarNode):
+            return None
+        return name if identifies(node, "a variable", self._problems) else None
+
+    def _when(self, node: Node | None, names: Names) -> str | None:
+        if node is None:
+            return None
+        value = self.components.options.value(node, _SPECS["when"], _SPECS["when"].annotation, "when")
+        if value is BAD or not isinstance(node, ScalarNode) or value in (None, True):
+            return None
+        if value is False:
+            return "{{ false }}"
+        return node.text if self.expressions.check(node, names, alone=True) else None
+
+    def _timeout(self, node: Node | None, spec: OptionSpec) -> float | None:
+        if node is None:
+            return None
+        value = self.components.options.value(node, spec, spec.annotation, "timeout")
+        if not isinstance(value, str):
+            return None if value is BAD else value
+        duration = seconds(value)
+        if duration is None:
+            message = f"`timeout` must be seconds, or a text like 500ms, 30s or 2m, found {shown(node)}"
+            self._problems.error("T004", node.place, message)
+        return duration
+
+    def _into(self, node: Node | None, verb: str) -> bool:
+        if node is None:
+            return False
+        if verb != "generate":
+            self._problems.error("S005", node.place, f"{verb} takes no `into`: only an answer can become the query")
+            return False
+        value = self.components.options.value(node, _SPECS["into"], _SPECS["into"].annotation, "into")
+        return bool(value == "query")
+
+    def _body(self, verb: str, node: Node, names: Names, label: str) -> dict[str, Any] | None:
+        if verb == "prompt":
+            return self.prompts.read(node, names, label)
+        if verb == "generate":
+            return self._generate(node, label)
+        kind, name = (Kind.SOURCE, "source") if verb == "gather" else (Kind.RANKER, "ranker")
+        return {name: self.components.reference(node, kind)}
+
+    def _generate(self, node: Node, label: str) -> dict[str, Any] | None:
+        if isinstance(node, ScalarNode):
+            key = ScalarNode(value="model", text="model", source="model", plain=True, place=node.place)
+            node = MappingNode((Entry(key, node),), node.place)
+        if not isinstance(node, MappingNode):
+            if not isinstance(node, UnreadableNode):
+                message = f"`generate` must be a model's name, or {{model: ..., options: ...}}, found {shown(node)}"
+                self._problems.error("T001", node.place, message)
+            return None
+        specs = keys_of(GenerateKeys)
+        given = with_defaults(self.components.options.mapping(node, specs, label), specs)
+        model = node.get("model")
+        name: str | None = None
+        if not self.models.names and self.models.complete:
+            self._problems.error("N006", node.place, f"{label} needs a model: declare one under `models`")
+        elif given["model"] is not None and isinstance(model, ScalarNode):
+            name = self.models.find(model, self._problems)
+        used = name or (self.default_model if given["model"] is None else None)
+        self.used_models.update([used] if used is not None else [])
+        return {"model": name, "options": call_options(given["options"])}

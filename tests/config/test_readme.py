@@ -1,0 +1,62 @@
+"""The reference repeats the declarations, so it is compared with them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from nexus_core.config.codes import CODES
+from nexus_core.config.language import (
+    EXPRESSION_NAMES,
+    CallKeys,
+    GenerateKeys,
+    InputKeys,
+    ModelKeys,
+    PipelineKeys,
+    PromptKeys,
+    StepKeys,
+    TemplateTextKeys,
+    keys_of,
+)
+from nexus_core.config.options import bounds
+from nexus_core.config.shapes import words
+from nexus_core.contract.components import OptionSpec
+
+README = Path(__file__).parent.parent.parent / "nexus_core/config/README.md"
+MAPPINGS = (PipelineKeys, ModelKeys, CallKeys, StepKeys, PromptKeys, TemplateTextKeys, GenerateKeys, InputKeys)
+
+
+def row(spec: OptionSpec) -> str:
+    """Return the line of a table that a key has."""
+    limits = bounds(spec)
+    kind = words(spec.annotation) + (f", {limits}" if limits else "")
+    default = "required" if spec.required else f"`{spec.default}`" if spec.default not in (None, "", (), {}) else ""
+    return f"| `{spec.name}` | {kind} | {default.replace('False', 'false')} | {spec.help} |"
+
+
+@pytest.mark.parametrize("mapping", MAPPINGS, ids=lambda mapping: mapping.__name__)
+def test_every_key_has_its_line_in_the_reference(mapping: type) -> None:
+    """Type, bounds, default and meaning, as they are declared."""
+    lines = README.read_text("utf-8").splitlines()
+    assert [line for spec in keys_of(mapping) if (line := row(spec)) not in lines] == []
+
+
+def test_every_code_has_its_line_in_the_reference() -> None:
+    """The table has all of them, in order, and no other."""
+    lines = re.findall(r"^\| `[A-Z]\d{3}` .*$", README.read_text("utf-8"), re.MULTILINE)
+    assert lines == [f"| `{code}` | {meaning} |" for code, meaning in CODES.items()]
+
+
+def test_snippet_of_the_reference_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is shown works as shown."""
+    (snippet,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    exec(compile(snippet, str(README), "exec"), {})
+    assert capsys.readouterr().out.startswith("x.yaml:3:9 P001 ")
+
+
+def test_every_name_of_an_expression_is_in_the_reference() -> None:
+    """What may stand between the braces is listed."""
+    text = README.read_text("utf-8")
+    assert [name for name in EXPRESSION_NAMES if f"| `{name}` |" not in text] == []
