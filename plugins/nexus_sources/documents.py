@@ -1,0 +1,159 @@
+"""From a file to its items: picks the reader by the suffix, and makes one item of each section of a long document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from posixpath import basename, splitext
+
+from attrs import evolve, frozen
+
+from nexus_core import Item, SourceError
+from nexus_sources import code, html, markdown, pdf, plain
+from nexus_sources.decoding import decode
+from nexus_sources.sections import Document, Section, block_starts, cut, slug
+from nexus_sources.walk import Found
+
+SHORT = 1200
+"""Characters up to which a document stays one item: some 250 tokens."""
+LONG = 6000
+"""Characters beyond which a section is cut into parts."""
+PART = 4000
+
+MARKDOWN = frozenset({".md", ".markdown", ".mdown", ".mkd", ".mdx"})
+HTML = frozenset({".html", ".htm", ".xhtml"})
+PDF = frozenset({".pdf"})
+CODE = frozenset({
+    ".bash", ".bat", ".c", ".cc", ".cfg", ".cjs", ".clj", ".cmake", ".conf", ".cpp", ".cs", ".css", ".csv", ".cxx",
+    ".dart", ".erl", ".ex", ".exs", ".fish", ".fs", ".go", ".gradle", ".graphql", ".groovy", ".h", ".hh", ".hpp",
+    ".hs", ".ini", ".ipynb", ".java", ".jl", ".js", ".json", ".jsonl", ".jsx", ".kt", ".kts", ".less", ".lua", ".m",
+    ".mjs", ".ml", ".mm", ".nim", ".php", ".pl", ".pm", ".proto", ".ps1", ".py", ".pyi", ".r", ".rb", ".rs", ".scala",
+    ".scss", ".sh", ".sql", ".svelte", ".swift", ".tf", ".toml", ".ts", ".tsv", ".tsx", ".vue", ".xml", ".yaml",
+    ".yml", ".zig", ".zsh",
+})  # fmt: skip
+CODE_NAMES = frozenset({"Makefile", "Dockerfile", "Jenkinsfile", "Rakefile", "Gemfile", "CMakeLists.txt"})
+
+
+@frozen(kw_only=True)
+class Settings:
+    """How files are read."""
+
+    encoding: str = "utf-8"
+    max_bytes: int = 20_000_000
+    sections: bool = True
+
+
+@frozen(kw_only=True)
+class Loaded:
+    """What came of a file."""
+
+    items: tuple[Item, ...] = ()
+    problem: str = ""
+    """Without the name of the file."""
+    fingerprint: int = 0
+    """Of its bytes."""
+
+
+def load(found: Found, settings: Settings, before: Loaded | None = None) -> Loaded:
+    """Return the items of a file, and what is wrong with it; `before` itself where its bytes are still the same."""
+    size = found.stamp[2]
+    if size > settings.max_bytes:
+        return Loaded(problem=f"is {size:,} bytes long, more than max_bytes: {settings.max_bytes}; left out")
+    try:
+        with open(found.path, "rb") as file:
+            data = file.read(settings.max_bytes + 1)
+    except OSError as error:
+        return Loaded(problem=f"cannot be read ({error.strerror or error}); left out")
+    fingerprint = hash(data)
+    if before is not None and before.fingerprint == fingerprint:
+        return before
+    try:
+        document, problem = _document(data, found.name, settings)
+    except SourceError as error:
+        return Loaded(problem=str(error), fingerprint=fingerprint)
+    return Loaded(items=tuple(_items(document, found, settings)), problem=problem, fingerprint=fingerprint)
+
+
+def _document(data: bytes, name: str, settings: Settings) -> tuple[Document, str]:
+    suffix = splitext(name)[1].lower()
+    if suffix in PDF:
+        return pdf.read(data), ""
+    decoded = decode(data, settings.encoding)
+    if suffix in MARKDOWN:
+        document = markdown.read(decoded.text)
+    elif suffix in HTML:
+        document = html.read(decoded.text)
+    elif suffix in CODE or basename(name) in CODE_NAMES:
+        document = evolve(code.read(decoded.text, suffix), title=name)
+    else:
+        document = plain.read(decoded.text)
+    return document, decoded.problem
+
+
+def _items(document: Document, found: Found, settings: Settings) -> Iterator[Item]:
+    """Yield an item for each section, or one for the whole where it is short."""
+    used: set[str] = set()
+    for section, part in _pieces(document, settings):
+        metadata = {
+            **document.metadata,
+            "path": found.name,
+            "modified": datetime.fromtimestamp(found.stamp[0] / 1e9, UTC).isoformat(timespec="seconds"),
+            **({"headings": list(section.headings)} if section.headings else {}),
+            **({"line": section.line} if section.line is not None else {}),
+            **({"page": section.page} if section.page is not None else {}),
+        }
+        yield Item(
+            id=_id(found.name, section, part, used),
+            text=section.text,
+            title=_title(document, section, found.name, part),
+            kind=document.kind,
+            tags=document.tags,
+            source=found.name,
+            metadata=metadata,
+        )
+
+
+def _pieces(document: Document, settings: Settings) -> Iterator[tuple[Section, int]]:
+    """Yield the sections with the number of the part, 0 where a section is in one piece."""
+    sections = document.sections
+    if not settings.sections or len(document.text) <= SHORT or not sections:
+        first = sections[0] if sections else Section(text="")
+        line = first.line if len(sections) == 1 else first.line and 1
+        sections = (Section(text=document.text or document.title, line=line),)
+    for section in sections:
+        if not section.text.strip():
+            continue
+        if settings.sections and len(section.text) > LONG:
+            yield from _parts(section)
+        else:
+            yield section, 0
+
+
+def _parts(section: Section) -> Iterator[tuple[Section, int]]:
+    lines = section.text.split("\n")
+    spans = cut(lines, block_starts(lines), PART)
+    for number, (first, last) in enumerate(spans, 1):
+        text = "\n".join(lines[first:last]).strip("\n")
+        line = section.line if number == 1 or section.line is None else section.line + first
+        if text:
+            yield evolve(section, text=text, line=line), number if len(spans) > 1 else 0
+
+
+def _title(document: Document, section: Section, name: str, part: int) -> str:
+    top = document.title or basename(name)
+    headings = section.headings if section.headings[:1] == (top,) else (top, *section.headings)
+    page = f" (page {section.page})" if section.page is not None and not section.headings else ""
+    return " > ".join(headings) + page + (f" (part {part})" if part else "")
+
+
+def _id(name: str, section: Section, part: int, used: set[str]) -> str:
+    """Return the path and, after `#`, where in the document: unique, and the same as long as its headings are."""
+    anchor = section.anchor or (slug(section.headings[-1]) if section.headings else "")
+    anchor = "-".join(filter(None, (anchor, f"part-{part}" if part > 1 else "")))
+    number, unique = 0, anchor
+    while unique in used:
+        number += 1
+        unique = f"{anchor}-{number}" if anchor else str(number)
+    used.add(unique)
+    path = name.replace("#", "%23")
+    return f"{path}#{unique}" if unique else path

@@ -1,0 +1,77 @@
+"""The source `files`: text, Markdown, code, HTML and PDF files by patterns, long documents in sections."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from nexus_core import Item, component, hookimpl, option, state
+from nexus_core.toolkit.suggest import did_you_mean
+
+_ENCODINGS = (
+    "utf-8", "utf-16", "utf-32", "ascii", "latin-1", "iso-8859-15", "windows-1251", "windows-1252", "shift_jis",
+    "euc-jp", "euc-kr", "gb18030", "big5", "koi8-r", "mac-roman",
+)  # fmt: skip
+"""Some of those that Python knows, to suggest one."""
+
+
+@component
+class Files:
+    """Reads files that match patterns: one item per file, or per section of a long one."""
+
+    paths: str | tuple[str, ...] = option(
+        help="Patterns such as `docs/**/*.md`, relative to `root`; a folder stands for all files in it."
+    )
+    exclude: str | tuple[str, ...] = option((), help="Patterns of what to leave out; without a slash a name anywhere.")
+    root: str = option(".", help="The folder that `paths` start from, relative to the pipeline's own folder.")
+    encoding: str = option("utf-8", help="Of files that do not tell theirs.")
+    max_bytes: int = option(20_000_000, help="Files larger than this are left out.", ge=1)
+    sections: bool = option(True, help="One item per section of a long document; `false`: one per file.")
+    on_problem: Literal["report", "fail"] = option(
+        "report", help="What a file that cannot be read as it should does: a warning, or the end of the run."
+    )
+    base_dir: str = state(default=".")
+    _collection: Any = state()
+
+    def __attrs_post_init__(self) -> None:
+        """Check what can be checked before any file is read; raises ValueError."""
+        try:
+            "".encode(self.encoding)
+        except (LookupError, UnicodeError) as error:
+            raise ValueError(
+                f"there is no encoding {self.encoding!r}{did_you_mean(self.encoding, _ENCODINGS)}"
+            ) from error
+
+    async def gather(self, query: str) -> Sequence[Item]:
+        """Return the items of all files; the same tuple while no file has changed."""
+        if self._collection is None:
+            self._collection = self._collected()
+        items: tuple[Item, ...] = await self._collection.items()
+        return items
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What the last gather found wrong, one text for each problem."""
+        return self._collection.problems if self._collection is not None else ()
+
+    def _collected(self) -> Any:
+        # What reads files is imported when files are read, not when the component is declared.
+        from nexus_sources.collection import Collection
+        from nexus_sources.documents import Settings
+        from nexus_sources.globs import patterns
+
+        root = os.path.abspath(os.path.join(self.base_dir, os.path.expanduser(self.root)))
+        wanted = tuple(pattern for path in _listed(self.paths) for pattern in patterns(path, root))
+        settings = Settings(encoding=self.encoding, max_bytes=self.max_bytes, sections=self.sections)
+        return Collection(root, wanted, _listed(self.exclude), settings, self.on_problem == "fail")
+
+
+def _listed(paths: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (paths,) if isinstance(paths, str) else tuple(paths)
+
+
+@hookimpl
+def nexus_sources() -> Iterable[type]:
+    """Yield the source `files`."""
+    return [Files]

@@ -1,0 +1,152 @@
+"""Reads Markdown: sections by its headings, as a CommonMark parser sees them, and the front matter at its start."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date
+from functools import lru_cache
+from itertools import pairwise
+from math import isfinite
+from typing import Any
+
+from attrs import frozen
+
+from nexus_sources.sections import Document, Headed, Section, headed_sections
+
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.{0,20000}?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
+_MAY_HAVE_HEADINGS = re.compile(r"^ {0,3}(?:#{1,6}(?:\s|$)|=+[ \t]*$|-+[ \t]*$)", re.MULTILINE)
+_WORDS = ("text", "text_special", "code_inline", "image")
+_NAMED = re.compile(r"\s*\{#([\w.:-]+)[^}]*\}\s*$")
+
+
+@frozen
+class _Heading:
+    level: int
+    text: str
+    anchor: str
+    first: int
+    """The line it begins in, from 0."""
+    after: int
+    """The line after it."""
+
+
+def read(text: str) -> Document:
+    """Return a Markdown document with its sections."""
+    named, tags, metadata, skipped = _front_matter(text)
+    lines = text.split("\n")
+    body = "\n".join([""] * skipped + lines[skipped:])  # blank lines in its place keep the line numbers true
+    headings = _headings(body) if _MAY_HAVE_HEADINGS.search(body) else ()
+    title = _title(headings) or named
+    return Document(
+        text=_without_title(lines, skipped, headings),
+        sections=tuple(_sections(lines, skipped, headings)),
+        title=title,
+        kind="markdown",
+        tags=tags,
+        metadata=metadata,
+    )
+
+
+def _title(headings: tuple[_Heading, ...]) -> str:
+    """Return the first heading if it stands above all others."""
+    first_level = [heading for heading in headings if heading.level == 1]
+    return first_level[0].text if len(first_level) == 1 and first_level[0] is headings[0] else ""
+
+
+def _without_title(lines: list[str], skipped: int, headings: tuple[_Heading, ...]) -> str:
+    begin = skipped
+    if headings and _title(headings) and not any(line.strip() for line in lines[skipped : headings[0].first]):
+        begin = headings[0].after
+    return "\n".join(lines[begin:]).strip("\n")
+
+
+def _sections(lines: list[str], skipped: int, headings: tuple[_Heading, ...]) -> Iterator[Section]:
+    ends = [*(heading.first for heading in headings), len(lines)]
+    before = "\n".join(lines[skipped : ends[0]])
+    if before.strip():
+        yield Section(text=before.strip("\n"), line=skipped + 1)
+    yield from headed_sections(
+        [
+            Headed(
+                level=heading.level,
+                heading=heading.text,
+                text="\n".join(lines[heading.after : end]),
+                anchor=heading.anchor,
+                line=heading.first + 1,
+            )
+            for heading, end in zip(headings, ends[1:], strict=True)
+        ]
+    )
+
+
+@lru_cache(maxsize=1)
+def _parser() -> Any:
+    # Imported with the first document that has a heading.
+    from markdown_it import MarkdownIt
+
+    # Headings alone are wanted: what stands inside the paragraphs need not be parsed.
+    return MarkdownIt("commonmark").enable("table").disable("inline")
+
+
+@lru_cache(maxsize=1)
+def _inline_parser() -> Any:
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("commonmark")
+
+
+def _headings(text: str) -> tuple[_Heading, ...]:
+    found = []
+    for opening, inline in pairwise(_parser().parse(text)):
+        if opening.type == "heading_open" and opening.level == 0:
+            named = _NAMED.search(inline.content)
+            words = _plain(_NAMED.sub("", inline.content))
+            first, after = opening.map
+            found.append(_Heading(int(opening.tag[1:]), words, named[1] if named else "", first, after))
+    return tuple(heading for heading in found if heading.text)
+
+
+def _plain(content: str) -> str:
+    """Return the words of a heading without its markup."""
+    if content.isalnum() or not re.search(r"[\\`*_\[\]<>&!]", content):
+        return " ".join(content.split())
+    (inline,) = _inline_parser().parseInline(content)
+    words = [
+        token.content if token.type in _WORDS else " " if token.type.endswith("break") else ""
+        for token in inline.children or ()
+    ]
+    return " ".join("".join(words).split())
+
+
+def _front_matter(text: str) -> tuple[str, tuple[str, ...], dict[str, Any], int]:
+    """Return title, tags and metadata out of the front matter, and its lines; what is no YAML mapping is text."""
+    match = _FRONT_MATTER.match(text)
+    if match is None or ":" not in (match[1] or ""):
+        return "", (), {}, 0
+    import yaml  # only documents with a front matter pay for it
+
+    try:
+        values = yaml.safe_load(match[1])
+    except (yaml.YAMLError, ValueError, RecursionError):
+        values = None
+    if not isinstance(values, Mapping):
+        return "", (), {}, 0
+    tags = values.get("tags") or ()
+    tags = tags.replace(",", " ").split() if isinstance(tags, str) else tags if isinstance(tags, list) else ()
+    metadata = {str(key): _json(value) for key, value in values.items() if key not in ("title", "tags")}
+    return (
+        str(values.get("title") or ""),
+        tuple(str(tag) for tag in tags),
+        {key: value for key, value in metadata.items() if value is not None},
+        match[0].count("\n") + (not match[0].endswith("\n")),
+    )
+
+
+def _json(value: Any) -> str | int | float | bool | None:
+    """Return a plain value as JSON has it, and None for what is none: nested values are left alone."""
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    return value if isinstance(value, (str, int, float)) else None

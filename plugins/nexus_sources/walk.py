@@ -1,0 +1,158 @@
+"""One look at the folders: each is listed once, whatever the number of patterns, and links lead round no loop."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from stat import S_ISREG
+
+from attrs import define, field, frozen
+
+from nexus_sources.globs import Pattern, exclusion, means
+
+Stamp = tuple[int, int, int]
+"""Last change of the content, last change of any kind, both in nanoseconds, and the size in bytes."""
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """Return what changes whenever a file or folder does."""
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size
+
+
+@frozen
+class Found:
+    """A file that a pattern matches."""
+
+    path: str
+    """To open it by."""
+    name: str
+    """As people see it: relative to the root, with slashes."""
+    stamp: Stamp
+
+
+@frozen
+class Folder:
+    """What is directly in a folder."""
+
+    stamp: Stamp
+    """Taken before it was listed."""
+    files: tuple[os.DirEntry[str], ...] = ()
+    folders: tuple[os.DirEntry[str], ...] = ()
+
+
+@define
+class Walk:
+    """Finds files by patterns, and remembers what it saw."""
+
+    exclude: tuple[str, ...] = ()
+    problems: list[str] = field(factory=list)
+    excluded: int = 0
+    """How many files match and are excluded."""
+    looked_at: int = 0
+    """How many folders and files so far."""
+    listed: dict[str, Folder] = field(factory=dict)
+    """By path."""
+    _seen: dict[str, list[Found]] = field(factory=dict)
+
+    def files(self, pattern: Pattern) -> Iterator[list[Found]]:
+        """Yield the files a pattern matches, folder by folder, in no order."""
+        parts = pattern.parts
+        if not parts:
+            if not os.path.isdir(pattern.start):
+                yield self._stamped(lambda: os.stat(pattern.start), pattern.start, pattern.shown)
+                return
+            parts = ("**",)  # a folder stands for all that is in it
+        been: set[tuple[int, int, int]] = set()
+        waiting = deque([(pattern.start, pattern.shown, 0)])
+        while waiting:
+            path, shown, at = waiting.pop()
+            status = _status(path)
+            if status is None or (status.st_dev, status.st_ino, at) in been:
+                continue  # links may lead back to where one has been
+            been.add((status.st_dev, status.st_ino, at))
+            folder = self._folder(path, shown, stamp_of(status))
+            yield self._matching(folder, shown, parts[at]) if at == len(parts) - 1 else []
+            if parts[at] == "**" and at < len(parts) - 1:
+                waiting.append((path, shown, at + 1))
+            for entry, name in self._below(folder, shown, parts, at):
+                further = (entry.path, name, at if parts[at] == "**" else at + 1)
+                # Links wait until the end, so that a folder reachable in two ways goes by its own name.
+                (waiting.appendleft if entry.is_symlink() else waiting.append)(further)
+
+    def _folder(self, path: str, shown: str, stamp: Stamp) -> Folder:
+        known = self.listed.get(path)
+        if known is None:
+            known = self.listed[path] = self._list(path, shown, stamp)
+            self.looked_at += 1 + len(known.files)
+        return known
+
+    def _list(self, path: str, shown: str, stamp: Stamp) -> Folder:
+        try:
+            with os.scandir(path) as scanned:
+                entries = sorted(scanned, key=lambda entry: entry.name)
+        except OSError as error:
+            self.problems.append(f"{shown or path}: cannot be listed ({error.strerror or error})")
+            return Folder(stamp)
+        if any(entry.name == "pyvenv.cfg" for entry in entries):
+            return Folder(stamp)  # a virtual environment: nobody's documents
+        folders = tuple(entry for entry in entries if _is(entry.is_dir))
+        # A link that leads nowhere is neither file nor folder, and is a problem once a pattern means it.
+        files = tuple(entry for entry in entries if entry not in folders and (entry.is_symlink() or _is(entry.is_file)))
+        return Folder(stamp, files, folders)
+
+    def _below(
+        self, folder: Folder, shown: str, parts: tuple[str, ...], at: int
+    ) -> Iterator[tuple[os.DirEntry[str], str]]:
+        part = "*" if parts[at] == "**" else parts[at]
+        if parts[at] == "**" or at < len(parts) - 1:
+            for entry in folder.folders:
+                name = f"{shown}/{entry.name}" if shown else entry.name
+                if means(part, entry.name) and not self._excludes(name):
+                    yield entry, name
+
+    def _matching(self, folder: Folder, shown: str, part: str) -> list[Found]:
+        found = []
+        for entry in folder.files:
+            if means("*" if part == "**" else part, entry.name):
+                name = f"{shown}/{entry.name}" if shown else entry.name
+                found += self._stamped(entry.stat, entry.path, name)
+        return found
+
+    def _stamped(self, stat: Callable[[], os.stat_result], path: str, name: str) -> list[Found]:
+        if name not in self._seen:
+            self._seen[name] = self._stamp(stat, path, name)
+        return self._seen[name]
+
+    def _stamp(self, stat: Callable[[], os.stat_result], path: str, name: str) -> list[Found]:
+        """Return the file with its stamp; nothing where it is excluded, or no file after all."""
+        if self._excludes(name):
+            self.excluded += 1
+            return []
+        try:
+            status = stat()
+        except OSError as error:
+            if os.path.islink(path):
+                self.problems.append(f"{name}: is a link that leads nowhere ({error.strerror or error})")
+            return []  # else gone since its folder was listed
+        if not S_ISREG(status.st_mode):
+            self.problems.append(f"{name}: is neither a file nor a folder; left out")
+            return []
+        return [Found(path, name, stamp_of(status))]
+
+    def _excludes(self, name: str) -> bool:
+        return any(exclusion(pattern).fullmatch(name) for pattern in self.exclude)
+
+
+def _is(question: Callable[[], bool]) -> bool:
+    try:
+        return question()
+    except OSError:  # a link to itself
+        return False
+
+
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except OSError:
+        return None
