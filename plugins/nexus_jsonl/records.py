@@ -1,0 +1,141 @@
+"""From the lines of a file to items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from nexus_core import Item
+from nexus_jsonl.source import Fields
+
+_MISSING = object()
+
+
+@frozen
+class Reading:
+    """What came of a file."""
+
+    items: tuple[Item, ...] = ()
+    bad: tuple[str, ...] = ()
+    """Lines that are no item, as `file:line: reason`."""
+    left_out: tuple[str, ...] = ()
+    """Lines without any text and lines whose id has come before, in the same form; the first one holds."""
+
+
+class _Unfit(Exception):
+    """An object that is no item."""
+
+
+def read(lines: Iterable[bytes], name: str, fields: Fields) -> Reading:
+    """Return the items of some lines; blank ones are passed over."""
+    # Imported with the first file: who declares a pipeline reads none.
+    from orjson import JSONDecodeError, loads
+
+    items: dict[str, Item] = {}
+    bad: list[str] = []
+    left_out: list[str] = []
+    places: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        stripped = (line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line).strip()
+        if not stripped:
+            continue
+        try:
+            item = _item(loads(stripped), fields, name, number)
+        except JSONDecodeError as error:
+            bad.append(f"{name}:{number}: is no JSON ({_reason(error, stripped, number)})")
+        except _Unfit as error:
+            bad.append(f"{name}:{number}: {error}")
+        else:
+            if not item.text.strip() and not item.title.strip():
+                left_out.append(f"{name}:{number}: is empty; left out")
+            elif places.setdefault(item.id, number) == number:
+                items[item.id] = item
+            else:
+                left_out.append(f"{name}:{number}: has the id {item.id!r} of line {places[item.id]}; left out")
+    return Reading(tuple(items.values()), tuple(bad), tuple(left_out))
+
+
+def _reason(error: ValueError, line: bytes, number: int) -> str:
+    if number == 1 and line.startswith(b"["):
+        return "it begins an array: write one object a line, without brackets and commas around"
+    return str(error).rsplit(": line ", 1)[0]
+
+
+def _item(record: Any, fields: Fields, name: str, number: int) -> Item:
+    if not isinstance(record, dict):
+        raise _Unfit(f"must be an object, not {_word(record)}")
+    used: set[str] = set()
+
+    def value(key: str) -> Any:
+        return _value(record, key, used)
+
+    text, title = _text(value(fields.text), fields.text), _text(value(fields.title), fields.title)
+    if text is None and title is None:
+        raise _Unfit(_no_text(record, fields))
+    tags, given, source = value(fields.tags), value(fields.metadata), _text(value(fields.source), fields.source)
+    kind = _text(value(fields.kind), fields.kind)
+    unique = value(fields.id) if fields.id else _first(record, ("id", "_id"), used)
+    if unique is _MISSING and fields.id:
+        raise _Unfit(f"has no {fields.id!r}, which `fields` names as the id")
+    metadata = given if isinstance(given, dict) else {}
+    return Item(
+        id=f"{name}:{number}" if unique is _MISSING or unique is None else str(unique),
+        text=text or "",
+        title=title or "",
+        kind=kind or "text",
+        tags=(tags,) if isinstance(tags, str) else tuple(map(str, tags)) if isinstance(tags, list) else (),
+        source=source or f"{name}:{number}",
+        metadata={**{key: left for key, left in record.items() if key not in used}, **metadata},
+    )
+
+
+def _value(record: Mapping[str, Any], key: str, used: set[str]) -> Any:
+    """Return the value under a key, or under a path of keys with dots between."""
+    if key in record:
+        used.add(key)
+        return record[key]
+    found: Any = record
+    for part in key.split("."):
+        found = found.get(part, _MISSING) if isinstance(found, dict) else _MISSING
+    if found is not _MISSING:
+        used.add(key.split(".")[0])
+    return found
+
+
+def _first(record: Mapping[str, Any], keys: Iterable[str], used: set[str]) -> Any:
+    for key in keys:
+        if key in record:
+            used.add(key)
+            return record[key]
+    return _MISSING
+
+
+def _text(value: Any, key: str) -> str | None:
+    if value is _MISSING or value is None:
+        return None
+    if isinstance(value, (dict, list)):
+        raise _Unfit(f"its {key!r} must be a text, not {_word(value)}")
+    return value if isinstance(value, str) else str(value)
+
+
+def _no_text(record: Mapping[str, Any], fields: Fields) -> str:
+    # Needed only where something is wrong.
+    from nexus_core.toolkit.suggest import did_you_mean
+
+    keys = ", ".join(map(str, list(record)[:8])) or "nothing"
+    close = did_you_mean(fields.text, record)
+    return f"has no {fields.text!r}{close} (it has {keys}); name the key of the text with `fields: {{text: ...}}`"
+
+
+def _word(value: Any) -> str:
+    names = {
+        list: "a list",
+        dict: "an object",
+        str: "a text",
+        int: "a number",
+        float: "a number",
+        bool: "true or false",
+    }
+    return "null" if value is None else names.get(type(value), type(value).__name__)

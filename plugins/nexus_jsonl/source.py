@@ -1,0 +1,58 @@
+"""The source `jsonl`: a file with one JSON object a line, such as the corpus of a BEIR collection."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+from attrs import frozen
+
+from nexus_core import Item, component, option, state
+
+
+@frozen(kw_only=True)
+class Fields:
+    """Which key of an object fills which field of an item; a dot leads into an object inside."""
+
+    id: str = option("", help="Without it `id` or `_id`, else the number of the line.")
+    title: str = option("title", help="The key of the title.")
+    text: str = option("text", help="The key of the text.")
+    kind: str = option("kind", help="The key of the kind: `text`, `markdown` or `code`.")
+    tags: str = option("tags", help="The key of a list of tags, or of one tag.")
+    source: str = option("source", help="The key of where it comes from; without one, file and line.")
+    metadata: str = option("metadata", help="The key of further data; keys that nothing else uses join it.")
+
+
+@component
+class JsonlSource:
+    """Reads items from a file with one JSON object a line."""
+
+    name: ClassVar[str] = "jsonl"
+
+    path: str = option(help="The file, relative to the pipeline's own folder.")
+    fields: Fields = option(Fields(), help="Which keys of the objects are meant, where they have other names.")
+    on_problem: Literal["fail", "report"] = option(
+        "fail", help="What a line that is no item does: the end of the run, or a warning."
+    )
+    base_dir: str = state(default=".")
+    _lines: Any = state()
+
+    async def gather(self, query: str) -> Sequence[Item]:
+        """Return the items in the order of the file; the same tuple while the file has not changed."""
+        if self._lines is None:
+            self._lines = self._opened()
+        items: tuple[Item, ...] = await self._lines.items()
+        return items
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What the last gather found wrong, one text for each problem: `file:line: reason`."""
+        return self._lines.problems if self._lines is not None else ()
+
+    def _opened(self) -> Any:
+        # What reads the file is imported when it is read, not when the component is declared.
+        from nexus_jsonl.lines import Lines
+
+        path = os.path.abspath(os.path.join(self.base_dir, os.path.expanduser(self.path)))
+        return Lines(path, self.path, self.fields, self.on_problem == "fail")
