@@ -1,0 +1,1 @@
+"""A connector that answers with sentences of the packed items, without a model."""

@@ -1,0 +1,73 @@
+"""From a prompt to the pieces of an answer; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from nexus_core import CallOptions, Prompt
+from nexus_core.toolkit.tokens import token_counter
+from nexus_extractive.questions import read_question
+from nexus_extractive.scoring import score_units
+from nexus_extractive.selection import choose
+from nexus_extractive.wording import pieces
+
+Reason = Literal["stop", "length"]
+
+NO_ITEMS = "There were no items to answer from: nothing was packed with the question."
+
+
+def answer(
+    prompt: Prompt, options: CallOptions, sentences: int, min_score: float, language: str
+) -> tuple[list[str], Reason]:
+    """Return the answer in pieces, and why it ends; of the options only `max_tokens` and `stop` mean something here."""
+    found = _found(prompt, sentences, min_score, language)
+    kept, reason = _within(found, options.max_tokens)
+    return (_stopped(kept, options.stop), reason) if options.stop else (kept, reason)
+
+
+def _found(prompt: Prompt, sentences: int, min_score: float, language: str) -> list[str]:
+    if not prompt.items:
+        return [NO_ITEMS]
+    question = read_question(_asked(prompt), language)
+    scored = score_units(question, prompt.items, language)
+    chosen = choose(scored, frozenset(question.terms), sentences, min_score)
+    return list(pieces(chosen, language)) or [_nothing(len(prompt.items))]
+
+
+def _asked(prompt: Prompt) -> str:
+    """Return the query, or what the user said last where a prompt comes without one."""
+    said = [message.content for message in prompt.messages if message.role == "user"]
+    return prompt.query or (said[-1] if said else "")
+
+
+def _nothing(count: int) -> str:
+    items = "the 1 item that was packed" if count == 1 else f"the {count} items that were packed"
+    return f"Nothing in {items} matches the question."
+
+
+def _within(found: list[str], max_tokens: int | None) -> tuple[list[str], Reason]:
+    """Return the pieces that fit, whole ones; where not even the first does, as many of its words as fit."""
+    if max_tokens is None:
+        return found, "stop"
+    count = token_counter("approximate").count
+    for number in range(len(found), 0, -1):
+        if count("".join(found[:number])) <= max_tokens:
+            return found[:number], "stop" if number == len(found) else "length"
+    words = found[0].split(" ")
+    while len(words) > 1 and count(" ".join(words)) > max_tokens:
+        words.pop()
+    return [" ".join(words)], "length"
+
+
+def _stopped(found: list[str], stop: Sequence[str]) -> list[str]:
+    """Return the pieces up to the first text that ends the answer."""
+    text = "".join(found)
+    end = min((place for word in stop if word and (place := text.find(word)) >= 0), default=len(text))
+    kept = []
+    for piece in found:
+        if end <= 0:
+            break
+        kept.append(piece[:end])
+        end -= len(piece)
+    return kept
