@@ -29,7 +29,9 @@ def test_the_typed_names_are_the_lazy_names() -> None:
     }
     homes = {name: getattr(nexus_core, name).__module__ for name in nexus_core.__all__}
     assert sorted(stubbed) == nexus_core.__all__
-    assert {name: home for name, home in stubbed.items() if homes[name] not in (home, "pluggy._hooks")} == {}
+    assert {
+        name: home for name, home in stubbed.items() if homes[name] != home and not homes[name].startswith("pluggy")
+    } == {}
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
@@ -49,9 +51,8 @@ def test_every_error_class_stands_in_the_table_and_in_the_tree() -> None:
 
 def test_the_table_of_errors_tells_which_let_the_next_model_try() -> None:
     """The documented reaction is the coded one."""
-    rows = re.findall(
-        r"^\| `(\w+)` \|.*\| ([^|]*) \|$", (ROOT / "nexus_core/contract/README.md").read_text(), re.MULTILINE
-    )
+    page = (ROOT / "nexus_core/contract/README.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|.*\| ([^|]*) \|$", page, re.MULTILINE)
     said = {name: answer.strip() for name, answer in rows}
     for cls in vars(errors).values():
         if isinstance(cls, type) and issubclass(cls, errors.ConnectorError):

@@ -1,0 +1,108 @@
+"""The `nexus` command. A subcommand's module is imported when it is called: `nexus --help` needs none of them."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+COMMANDS = {
+    "run": "Run a pipeline for one query.",
+    "explain": "Show what would be sent, and why, without any call.",
+    "lint": "Report every problem of pipeline files.",
+    "plugins": "List the installed plugins and what is wrong with any.",
+    "models": "List the models of a pipeline.",
+    "schema": "Print the JSON Schema of the pipeline language.",
+}
+
+EXAMPLES = """\b
+Examples:
+  nexus run pipelines/quickstart.yaml "How do I write a ranker?"
+  nexus explain pipelines/quickstart.yaml "How do I write a ranker?"
+  nexus lint pipelines/
+"""
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and summary and imports one only to run it or to show its help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f"nexus_core.cli.{cmd_name}").command
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of commands from the summaries, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; a name that is nearly one is answered with the name."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from nexus_core.toolkit.suggest import did_you_mean, listed
+
+            ctx.fail(f"no command is named {args[0]!r}{did_you_mean(args[0], COMMANDS)}; commands: {listed(COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=LazyGroup,
+    epilog=EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="contextnexus", prog_name="nexus")
+def cli() -> None:
+    """Answer questions from a body of context with a language model.
+
+    A YAML file declares how: where the items come from, how they are ranked, how the prompt is made, who answers.
+
+    Exit codes: 0 done, 1 the run failed, 2 wrong usage or configuration.
+    """
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line; errors become a message on stderr and an exit code."""
+    try:
+        code: Any = cli.main(args=args, prog_name="nexus", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except BrokenPipeError:
+        # The reader of our output (head, less) has left: nothing to report, and nothing more to write.
+        sys.stderr.close()
+        code = 0
+    except Exception as error:  # noqa: BLE001 - the last line of defence decides by type what it is
+        code = _reported(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _reported(error: Exception) -> int:
+    """Write an error of ours to stderr and return its exit code; raise any other."""
+    from nexus_core.contract.errors import ConfigError, NexusError, PluginError, UsageError
+
+    if not isinstance(error, NexusError):
+        raise error
+    if isinstance(error, ConfigError):
+        click.echo(str(error), err=True)
+        shown = sum(problem.severity == "error" for problem in error.problems)
+        click.echo(f"{shown} problem{'s' * (shown != 1)}: nothing was run", err=True)
+        return 2
+    click.echo(f"Error: {error}", err=True)
+    return 2 if isinstance(error, PluginError | UsageError) else 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""The commands as a person meets them: what they print where, and their exit codes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nexus_core.cli.main import COMMANDS, main
+
+Nexus = Callable[..., tuple[int, str, str]]
+
+HANDBOOK = """# Leave
+Everybody has 28 days of leave a year. Up to five days may be carried over until the end of March.
+
+# Travel
+Trains are booked in second class.
+"""
+PIPELINE = """name: handbook
+models:
+  main: {use: openai, model: gpt-4o-mini, api_key: "", fallback: offline, aliases: [best]}
+  offline: {use: extractive}
+steps:
+  - gather: {use: files, paths: ["*.md"]}
+  - rank: bm25
+  - prompt: {template: qa, budget: 2000}
+  - generate: main
+"""
+
+
+@pytest.fixture
+def nexus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Nexus:
+    """Run a command in a folder with a handbook and a pipeline; return exit code, stdout and stderr."""
+    (tmp_path / "handbook.md").write_text(HANDBOOK)
+    (tmp_path / "handbook.yaml").write_text(PIPELINE)
+    monkeypatch.chdir(tmp_path)
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def test_run_prints_the_answer_with_its_sources(nexus: Nexus) -> None:
+    """The answer, then the sources it cites, on stdout; who answered instead of whom, on stderr."""
+    code, out, err = nexus("run", "handbook.yaml", "How many days of leave can be carried over?")
+    assert code == 0
+    assert "Up to five days may be carried over" in out
+    assert re.search(r"Sources:\n  \[\d\] handbook.md", out)
+    assert "main did not answer" in err
+    assert "OPENAI_API_KEY" in err
+
+
+def test_run_reads_the_query_from_standard_input(nexus: Nexus) -> None:
+    """`-` means stdin."""
+    code, out, _ = nexus("run", "handbook.yaml", "-", stdin="Which class are trains booked in?\n")
+    assert (code, "second class" in out) == (0, True)
+
+
+def test_run_json_has_the_documented_shape(nexus: Nexus) -> None:
+    """Unknown counts are null, never 0."""
+    code, out, _ = nexus("run", "handbook.yaml", "Which class are trains booked in?", "--json")
+    answer = json.loads(out)
+    assert code == 0
+    assert list(answer) == ["id", "query", "response", "contextId", "modelId", "conversationId", "metadata"]
+    metadata = answer["metadata"]
+    assert list(metadata) == ["promptTokens", "completionTokens", "totalTokens", "responseTimeMs", "contextItems"]
+    assert (metadata["promptTokens"], metadata["totalTokens"]) == (None, None)
+    assert {"id", "title", "relevance"} == set(metadata["contextItems"][0])
+
+
+def test_run_with_an_override_uses_it(nexus: Nexus) -> None:
+    """`--set` changes one value of the file."""
+    code, out, _ = nexus("run", "handbook.yaml", "leave", "--set", "models.offline.sentences=1", "--model", "offline")
+    assert (code, out.count("[1]")) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        pytest.param(["run", "none.yaml", "q"], 2, "cannot read the pipeline none.yaml", id="missing-file"),
+        pytest.param(["run", "handbook.yaml"], 2, "standard input holds no query", id="no-query"),
+        pytest.param(["run", "handbook.yaml", "q", "--model", "bset"], 2, "did you mean 'best'", id="unknown-model"),
+        pytest.param(["run", "handbook.yaml", "q", "--input", "x"], 2, "NAME=VALUE", id="bad-input"),
+        pytest.param(["run", "handbook.yaml", "q", "--input", "x=1"], 2, "has no input 'x'", id="unknown-input"),
+        pytest.param(["run", "handbook.yaml", "q", "--set", "steps[9].x=1"], 2, "--set", id="bad-override"),
+        pytest.param(["rnu", "handbook.yaml"], 2, "did you mean 'run'", id="unknown-command"),
+        pytest.param(
+            ["run", "handbook.yaml", "q", "--set", "models.main.fallback=[]"], 1, "OPENAI_API_KEY", id="no-key"
+        ),
+    ],
+)
+def test_a_mistake_gets_a_message_and_its_exit_code(
+    nexus: Nexus, arguments: list[str], code: int, message: str
+) -> None:
+    """2 is wrong usage or configuration, 1 a run that failed; nothing on stdout, no traceback."""
+    found, out, err = nexus(*arguments)
+    assert (found, out) == (code, "")
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_run_of_a_broken_file_shows_every_problem(nexus: Nexus, tmp_path: Path) -> None:
+    """All problems at once, as lint would show them."""
+    (tmp_path / "broken.yaml").write_text(PIPELINE.replace("bm25", "bm52").replace("budget", "bugdet"))
+    code, _, err = nexus("run", "broken.yaml", "q")
+    assert code == 2
+    assert "broken.yaml:7:" in err
+    assert "broken.yaml:8:" in err
+    assert "2 problems: nothing was run" in err
+
+
+def test_explain_shows_messages_window_trace_and_chain(nexus: Nexus) -> None:
+    """Everything a run would send, and no call."""
+    code, out, _ = nexus("explain", "handbook.yaml", "How many days of leave can be carried over?")
+    assert code == 0
+    for expected in (
+        "── system",
+        "── user",
+        "The window of main (gpt-4o-mini)",
+        "128,000 tokens",
+        "kept",
+        "Models, in the order",
+    ):
+        assert expected in out
+
+
+def test_explain_json_adds_up(nexus: Nexus) -> None:
+    """The parts of the window are its size; every candidate has its entry."""
+    code, out, _ = nexus("explain", "handbook.yaml", "leave", "--json")
+    shown = json.loads(out)
+    assert code == 0
+    assert sum(shown["parts"].values()) == shown["window"] == 128_000
+    assert shown["promptTokens"] + shown["reservedTokens"] <= shown["window"]
+    assert {entry["decision"] for entry in shown["trace"]} <= {"kept", "cut", "dropped"}
+    assert [target["model"] for target in shown["chain"]] == ["main", "offline"]
+
+
+def test_models_lists_three_figures_and_marks_the_default(nexus: Nexus) -> None:
+    """Window, max input and max output are never confused."""
+    code, out, _ = nexus("models", "handbook.yaml", "--json")
+    main_model, offline = json.loads(out)
+    assert code == 0
+    assert (main_model["name"], main_model["default"], main_model["window"], main_model["maxOutput"]) == (
+        "main", True, 128_000, 16_384,
+    )  # fmt: skip
+    assert (main_model["fallback"], main_model["aliases"], offline["default"]) == (["offline"], ["best"], False)
+    assert "main *" in nexus("models", "handbook.yaml")[1]
+
+
+def test_plugins_lists_every_first_party_plugin(nexus: Nexus) -> None:
+    """Name, kind, summary, distribution and version."""
+    code, out, _ = nexus("plugins")
+    assert code == 0
+    for name in ("openai", "extractive", "files", "jsonl", "inline", "bm25", "mmr", "recency", "fuse", "qa", "log"):
+        assert re.search(rf"^{name} ", out, re.MULTILINE), name
+    assert "contextnexus 0.1.0" in out
+    assert "BROKEN" not in out
+
+
+def test_plugins_shows_the_options_of_one(nexus: Nexus) -> None:
+    """Type, default and meaning of every option."""
+    code, out, _ = nexus("plugins", "recency")
+    assert (code, "half_life_days" in out) == (0, True)
+
+
+def test_plugins_of_an_unknown_name_is_an_error_with_a_suggestion(nexus: Nexus) -> None:
+    """A misspelt name is answered with what was meant."""
+    code, out, _ = nexus("plugins", "opena")
+    assert (code, "did you mean 'openai'" in out) == (2, True)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(nexus: Nexus, command: str) -> None:
+    """Help says what, and shows how."""
+    code, out, _ = nexus(command, "--help")
+    assert (code, f"nexus {command}" in out.split("Example")[-1]) == (0, True)
+
+
+def test_the_help_of_nexus_imports_nothing_heavy() -> None:
+    """Start-up is a feature: neither aiohttp, tiktoken, jinja2, yaml, numpy nor any plugin."""
+    code = "import sys; from nexus_core.cli.main import main\n"
+    code += "try: main(['--help'])\nfinally: print(*sys.modules, file=sys.stderr)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr.split()
+    heavy = {"aiohttp", "tiktoken", "jinja2", "yaml", "numpy", "rich", "attrs", "pluggy"}
+    assert heavy & set(loaded) == set()
+    assert [name for name in loaded if name.startswith("nexus_") and not name.startswith("nexus_core")] == []
+
+
+def test_run_streams_to_a_terminal(nexus: Nexus, tmp_path: Path) -> None:
+    """On a terminal the answer comes in parts and is whole at the end, sources after it."""
+    parent, child = pty.openpty()
+    command = [
+        sys.executable,
+        "-m",
+        "nexus_core.cli.main",
+        "run",
+        "handbook.yaml",
+        "days of leave",
+        "--model",
+        "offline",
+    ]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=child, stderr=child, stdin=child)
+    os.close(child)
+    shown = b""
+    with open(parent, "rb", buffering=0) as terminal:
+        try:
+            while part := terminal.read(4096):
+                shown += part
+        except OSError:  # how Linux says that the other side of a terminal is closed
+            assert process.wait() == 0
+    assert process.wait() == 0
+    assert b"28 days of leave" in shown
+    assert b"Sources:" in shown
