@@ -1,0 +1,330 @@
+"""What every connector over HTTP needs: a safe session, timers, body caps, one map of errors, and text without secrets.
+
+    async with open_session({"Authorization": f"Bearer {key.reveal()}"}) as session:
+        with UpstreamErrors("acme", model, secrets=(key.reveal(),)) as errors:
+            with total.block():  # total = TimeLimit(timeouts.total_s)
+                response = await session.post(url, data=body, allow_redirects=False)
+                ...
+
+aiohttp is imported by the functions that need it, so that a plugin module may import this one at its top.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from math import inf, isfinite
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from nexus_core.contract.errors import ProtocolError, ResponseTooLargeError, UpstreamTimeoutError
+from nexus_core.toolkit.http_errors import UpstreamErrors, connector_error, error_of_status, foreign_text
+
+if TYPE_CHECKING:
+    import aiohttp
+
+__all__ = [
+    "ERROR_CAP",
+    "JSON_CAP",
+    "STREAM_CAP",
+    "BodyReader",
+    "TimeLimit",
+    "Timeouts",
+    "UpstreamErrors",
+    "connector_error",
+    "error_of_status",
+    "foreign_text",
+    "open_session",
+    "read_body",
+    "read_start",
+    "retry_after_s",
+]
+
+JSON_CAP = 32 * 2**20
+"""Bytes a whole answer may have, decoded."""
+ERROR_CAP = 64 * 2**10
+"""Bytes that are read of the body of an error."""
+STREAM_CAP = 256 * 2**20
+"""Bytes a streamed answer may have in all."""
+KEEPALIVE_S = 4.0
+"""Idle connections are dropped after this time: before the usual 5 s after which small servers close them."""
+
+
+@frozen(kw_only=True)
+class Timeouts:
+    """The timers of one attempt, in seconds."""
+
+    connect_s: float = 10.0
+    """Wait for a free connection, name lookup, TCP and TLS."""
+    first_byte_s: float = 60.0
+    """Streams: from the request, its sending included, to the head of the answer."""
+    idle_s: float = 60.0
+    """Streams: without any byte."""
+    progress_s: float = 120.0
+    """Streams: without content, however many keep-alive comments come."""
+    total_s: float = 90.0
+    """Whole answers."""
+    stream_s: float = 600.0
+    """Streams, in all."""
+
+
+def open_session(
+    headers: Mapping[str, str],
+    *,
+    timeouts: Timeouts | None = None,
+    connections: int = 100,
+    trust_env: bool = False,
+) -> aiohttp.ClientSession:
+    """Return a session with safe defaults; needs a running loop, and the caller closes it.
+
+    No cookies, no compression, no proxy or netrc of the environment, no timer but that for the connection: the others
+    belong around the awaits of the caller. Redirects are followed by aiohttp unless each call says
+    `allow_redirects=False`: always say so, since a redirect carries keys to another host.
+    """
+    import aiohttp  # 240 ms
+
+    timeouts = timeouts or Timeouts()
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEPALIVE_S),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"Accept-Encoding": "identity", "User-Agent": "contextnexus", **headers},
+        timeout=aiohttp.ClientTimeout(
+            total=None, connect=timeouts.connect_s, sock_connect=timeouts.connect_s, sock_read=None, ceil_threshold=1e9
+        ),
+        trust_env=trust_env,
+    )
+
+
+class TimeLimit:
+    """Ends blocks of awaits after a time, as `asyncio.timeout` does, with one timer for all at a sixth of its cost.
+
+    For one event loop, and for blocks that contain no `yield`: the consumer of a generator would be cancelled instead.
+    """
+
+    __slots__ = ("_handle", "_running", "seconds")
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        # In the order of their ends, since all take the same time.
+        self._running: dict[_Block, None] = {}
+        self._handle: asyncio.TimerHandle | None = None
+
+    def block(self) -> _Block:
+        """Return a context manager that raises `TimeoutError` when the time of its block is up."""
+        return _Block(self)
+
+    def begin(self, block: _Block) -> None:
+        """Take up a block; called by the block."""
+        loop = asyncio.get_running_loop()
+        block.due = loop.time() + self.seconds
+        self._running[block] = None
+        if self._handle is None:
+            self._handle = loop.call_at(block.due, self._check)
+
+    def end(self, block: _Block) -> None:
+        """Drop a block; called by the block."""
+        self._running.pop(block, None)
+
+    def _check(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._handle = None
+        for block in tuple(self._running):
+            if block.due > now:
+                self._handle = loop.call_at(block.due, self._check)
+                break
+            del self._running[block]
+            block.expire()
+
+
+class _Block:
+    __slots__ = ("_cancelling", "_expired", "_limit", "_task", "due")
+
+    def __init__(self, limit: TimeLimit) -> None:
+        self._limit = limit
+        self._expired = False
+        self.due = 0.0
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._limit.begin(self)
+
+    def expire(self) -> None:
+        self._expired = True
+        self._task.cancel()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._limit.end(self)
+        # Whoever else has cancelled the task meanwhile goes before us.
+        if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+
+async def read_body(response: aiohttp.ClientResponse, cap: int = JSON_CAP) -> bytes:
+    """Return the whole body; raises `ResponseTooLargeError` beyond `cap` bytes. Limit its time around the call."""
+    if (response.content_length or 0) > cap:
+        raise _too_large(cap)
+    if response.content.is_eof():  # the usual case: it came with the head
+        body = await response.content.readany()
+        if len(body) > cap:
+            raise _too_large(cap)
+        return body
+    pieces: list[bytes] = []
+    reader = BodyReader(response, _NO_LIMITS, cap=cap)
+    try:
+        while piece := await reader.read():
+            pieces.append(piece)
+    finally:
+        reader.close()
+    return b"".join(pieces)
+
+
+async def read_start(response: aiohttp.ClientResponse, cap: int = ERROR_CAP) -> bytes:
+    """Return the body as far as it comes, `cap` bytes at most: for the bodies of errors, which are often broken."""
+    pieces: list[bytes] = []
+    reader = BodyReader(response, _NO_LIMITS)
+    try:
+        with suppress(Exception):  # the status has said already what matters
+            while reader.received < cap and (piece := await reader.read()):
+                pieces.append(piece)
+    finally:
+        reader.close()
+    return b"".join(pieces)[:cap]
+
+
+_NO_LIMITS = Timeouts(idle_s=inf, progress_s=inf, stream_s=inf)
+_LOOK_S = 1.0
+"""How often a reader that waits looks whether its connection is still there."""
+
+
+class BodyReader:
+    """Reads a streamed body piece by piece under an idle, a progress and a total limit, with one lazy timer for all.
+
+    Call `advanced()` when a piece held content, and `close()` at the end, in every case. Only time spent waiting for
+    the service counts as idle: a slow consumer stops no stream.
+    """
+
+    __slots__ = (
+        "_advanced_at", "_begun_at", "_cap", "_content", "_handle", "_late", "_loop", "_moved", "_response",
+        "_step_s", "_total_at", "_waiting_at", "received", "timeouts",
+    )  # fmt: skip
+
+    def __init__(self, response: aiohttp.ClientResponse, timeouts: Timeouts, *, cap: int = STREAM_CAP) -> None:
+        self._response = response
+        self._content = response.content
+        self._cap = cap
+        self._loop = asyncio.get_running_loop()
+        self.timeouts = timeouts
+        self.received = 0
+        """Bytes so far."""
+        self._begun_at = self._advanced_at = now = self._loop.time()
+        self._total_at = now + timeouts.stream_s
+        self._waiting_at: float | None = None
+        self._moved = False
+        self._late = False
+        self._step_s = min(timeouts.idle_s, timeouts.progress_s, _LOOK_S)
+        self._handle = self._loop.call_at(min(now + self._step_s, self._total_at), self._check)
+
+    async def read(self) -> bytes:
+        """Return what has come, `b""` at the end; raises `UpstreamTimeoutError` or `ResponseTooLargeError`."""
+        self._waiting_at = now = self._loop.time()
+        if self._moved:
+            self._moved = False
+            self._advanced_at = now
+        data = await self._content.readany()
+        self._waiting_at = None
+        self.received += len(data)
+        if self.received > self._cap:
+            raise _too_large(self._cap)
+        return data
+
+    def advanced(self) -> None:
+        """Say that content came: the progress timer starts anew with the next read."""
+        self._moved = True
+
+    def hurry(self, seconds: float) -> None:
+        """End the stream `seconds` from now at the latest."""
+        self._total_at = min(self._total_at, self._loop.time() + seconds)
+        self._handle.cancel()
+        self._check()
+
+    def close(self) -> None:
+        """Stop the timers."""
+        self._handle.cancel()
+
+    def _check(self) -> None:
+        now = self._loop.time()
+        waiting_at = self._waiting_at
+        limits = [(self._total_at, "stream", self.timeouts.stream_s)]
+        if waiting_at is not None:
+            limits.append((waiting_at + self.timeouts.idle_s, "idle", self.timeouts.idle_s))
+            limits.append((self._advanced_at + self.timeouts.progress_s, "progress", self.timeouts.progress_s))
+        due, timer, limit_s = min(limits)
+        broken = waiting_at is not None and self._is_lost()
+        if due > now and not broken:
+            self._late = False
+            self._handle = self._loop.call_at(min(due, now + self._step_s), self._check)
+        elif not self._late:
+            # A loop that was blocked runs its timers before it reads what came meanwhile: look once more after that.
+            self._late = True
+            self._handle = self._loop.call_later(0.01, self._check)
+        else:
+            self._content.set_exception(_broken() if broken else self._too_slow(timer, limit_s, now))
+
+    def _is_lost(self) -> bool:
+        # After a malformed chunk aiohttp (3.14) closes the connection and does not tell the reader, who waits for ever.
+        connection = self._response.connection
+        return connection is not None and (connection.protocol is None or not connection.protocol.is_connected())
+
+    def _too_slow(self, timer: str, limit_s: float, now: float) -> UpstreamTimeoutError:
+        what = {"idle": "no data", "progress": "no content", "stream": "the stream did not end"}[timer]
+        return UpstreamTimeoutError(
+            f"{what} within {limit_s:g} s ({timer}_timeout_s); {self.received} bytes in {now - self._begun_at:.1f} s",
+            code=f"timeout_{'total' if timer == 'stream' else timer}",
+        )
+
+
+def _too_large(cap: int) -> ResponseTooLargeError:
+    return ResponseTooLargeError(f"the answer is over {cap} bytes", code="response_too_large")
+
+
+def _broken() -> ProtocolError:
+    return ProtocolError("the body of the answer is not valid HTTP", code="http")
+
+
+def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Return the wait that a service asks for, in seconds: `retry-after-ms`, then `retry-after` (seconds or date).
+
+    What is no positive, finite number or no date in the future is taken for absent. It may be days: the caller caps it.
+    """
+    text = headers.get("retry-after-ms", "").strip()
+    wait = _number(text) / 1000
+    if wait <= 0:
+        text = headers.get("retry-after", "").strip()
+        wait = _number(text) or _seconds_until(text, now or datetime.now(UTC))
+    return wait if wait > 0 and isfinite(wait) else None
+
+
+def _number(text: str) -> float:
+    return float(text) if re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,9})?", text, re.ASCII) else 0.0
+
+
+def _seconds_until(text: str, now: datetime) -> float:
+    if not text[:3].isalpha():
+        return 0.0
+    try:
+        date = parsedate_to_datetime(text)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now.timestamp()
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return 0.0

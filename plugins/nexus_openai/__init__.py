@@ -1,0 +1,1 @@
+"""The connector for OpenAI and for every service that speaks its protocol."""

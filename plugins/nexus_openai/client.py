@@ -1,0 +1,227 @@
+"""One request to the service, whole or streamed: exactly one, and never a second one for whatever reason."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
+from io import BytesIO
+from typing import Any
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from nexus_core import (
+    CallOptions,
+    Chunk,
+    Completion,
+    ConnectorError,
+    Prompt,
+    ProtocolError,
+    ResponseTooLargeError,
+    Usage,
+)
+from nexus_core.toolkit import http
+from nexus_core.toolkit.sse import EventDecoder
+from nexus_openai.catalogue import ModelEntry
+from nexus_openai.failures import classify, describe, read_refusal
+from nexus_openai.reading import InBandError, StreamReading, read_completion
+from nexus_openai.settings import Settings
+from nexus_openai.writing import option_names, write_request
+
+PROVIDER = "openai"
+
+_log = logging.getLogger("nexus_openai")
+
+_TAIL_S = 5.0
+"""How long a stream may take from its finish reason to its usage and its end."""
+_SETTLE_S = 0.25
+"""How long after `[DONE]` the end of the body is waited for, so that the connection can serve again."""
+_SETTLE_CAP = 64 * 2**10
+_BYTES_CAP = 2**20
+"""A body above this goes out in pieces: aiohttp warns of larger ones as bytes."""
+
+
+class Client:
+    """Sends requests over one session and reads what comes back; open it within a running loop, and close it."""
+
+    def __init__(self, settings: Settings, entry: ModelEntry, *, chat: bool, include_usage: bool) -> None:
+        self._settings = settings
+        self._timeouts = settings.timeouts
+        self._total = http.TimeLimit(settings.timeouts.total_s)
+        self._first_byte = http.TimeLimit(settings.timeouts.first_byte_s)
+        self._chat = chat
+        self._names = option_names(entry.max_tokens_parameter if chat else "max_tokens", entry.unsupported)
+        self._unsupported = entry.unsupported
+        self._whole: dict[str, Any] = {"model": settings.model}
+        self._streamed: dict[str, Any] = {"model": settings.model, "stream": True}
+        if include_usage:
+            self._streamed["stream_options"] = {"include_usage": True}
+        self._url = URL(settings.base_url + ("/chat/completions" if chat else "/completions"))
+        if settings.query:
+            self._url = self._url.update_query(dict(settings.query))
+        self._session = http.open_session(
+            settings.headers,
+            timeouts=settings.timeouts,
+            connections=settings.connections,
+            trust_env=settings.trust_env,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def send(self, prompt: Prompt, options: CallOptions) -> Completion:
+        """Return the whole answer; raises only ConnectorErrors."""
+        with self._errors("total", self._timeouts.total_s) as errors:
+            body = self._body(self._whole, prompt, options)
+            with self._total.block():
+                response = await self._post(body, prompt, errors)
+                try:
+                    data = await http.read_body(response)
+                finally:
+                    response.close()
+            try:
+                return read_completion(data)
+            except InBandError as error:
+                payload = error.payload
+            # Raised out here, so that what the service said does not stay in the chain.
+            raise self._failure(payload, response, prompt)
+
+    async def stream(self, prompt: Prompt, options: CallOptions) -> AsyncGenerator[Chunk, None]:
+        """Yield the answer in parts, the last with the finish reason; raises only ConnectorErrors."""
+        with self._errors("first_byte", self._timeouts.first_byte_s) as errors:
+            body = self._body(self._streamed, prompt, options)
+            with self._first_byte.block():
+                response = await self._post(body, prompt, errors)
+            reader, reading = http.BodyReader(response, self._timeouts), StreamReading()
+            try:
+                data = await reader.read()
+                if _is_json(response, data):
+                    for chunk in _chunks(read_completion(await _read_all(reader, data))):
+                        yield chunk
+                    return
+                decoder = EventDecoder()
+                while data:
+                    for name, event in decoder.feed(data):
+                        if text := reading.take(name, event):
+                            yield Chunk(text)
+                        elif reading.done:
+                            break
+                    data = await _read_more(reader, reading)
+                if not reading.done:
+                    decoder.feed(b"")
+                yield reading.finish()
+                return
+            except InBandError as error:
+                payload = error.payload
+            finally:
+                reader.close()
+                if reading.done:
+                    await _settle(response)
+                response.close()
+            raise self._failure(payload, response, prompt)
+
+    def _errors(self, timer: str, limit_s: float) -> http.UpstreamErrors:
+        settings = self._settings
+        return http.UpstreamErrors(PROVIDER, settings.model, secrets=settings.secrets, timer=timer, limit_s=limit_s)
+
+    def _body(self, start: dict[str, Any], prompt: Prompt, options: CallOptions) -> bytes:
+        if self._unsupported and _log.isEnabledFor(logging.DEBUG):
+            left_out = [name for name in sorted(self._unsupported) if getattr(options, name) is not None]
+            _log.debug("%s does not take %s: left out", self._settings.model, ", ".join(left_out) or "nothing set here")
+        return write_request(start, prompt.messages, options, self._names, chat=self._chat)
+
+    async def _post(self, body: bytes, prompt: Prompt, errors: http.UpstreamErrors) -> aiohttp.ClientResponse:
+        data = body if len(body) <= _BYTES_CAP else BytesIO(body)
+        response = await self._session.post(self._url, data=data, allow_redirects=False)
+        errors.status = response.status
+        if response.status // 100 == 2:
+            return response
+        try:
+            raise await self._refused(response, prompt)
+        finally:
+            response.close()
+
+    async def _refused(self, response: aiohttp.ClientResponse, prompt: Prompt) -> ConnectorError:
+        data = await http.read_start(response)
+        if response.status < 400:
+            return ProtocolError(
+                f"the service redirects (status {response.status}) and is not followed: correct base_url",
+                code="redirect",
+            )
+        return self._failure(_parsed(data), response, prompt)
+
+    def _failure(self, payload: Any, response: aiohttp.ClientResponse, prompt: Prompt) -> ConnectorError:
+        secrets = self._settings.secrets
+        refusal = read_refusal(payload)
+        codes = [code for code in refusal.codes if http.foreign_text(code, secrets=secrets) == code]
+        kind = classify(refusal, response.status)
+        said = http.foreign_text(
+            refusal.message, secrets=secrets, content=[message.content for message in prompt.messages]
+        )
+        return kind(
+            describe(kind, response.status, codes[0] if codes else "", said),
+            code=codes[0] if codes else None,
+            retry_after_s=http.retry_after_s(response.headers),
+        )
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        text = data.decode(errors="replace").strip()
+    return None if text.startswith("<") else text
+
+
+def _is_json(response: aiohttp.ClientResponse, data: bytes) -> bool:
+    """Tell, by the first bytes, whether JSON came where a stream was asked; raises ProtocolError for a web page."""
+    kind = response.headers.get("Content-Type", "")
+    first = data.lstrip()[:1]
+    if first == b"<" or "html" in kind:
+        raise ProtocolError("the answer is a web page: check base_url", code="html")
+    # No line of an event stream begins with a brace.
+    return first in (b"{", b"[") or (not first and "json" in kind)
+
+
+def _chunks(completion: Completion) -> Iterator[Chunk]:
+    if completion.text:
+        yield Chunk(completion.text)
+    usage = None if completion.usage == Usage() else completion.usage
+    yield Chunk("", completion.finish_reason, usage, completion.model)
+
+
+async def _read_all(reader: http.BodyReader, data: bytes) -> bytes:
+    pieces = [data]
+    while data:
+        if reader.received > http.JSON_CAP:
+            raise ResponseTooLargeError(f"the answer is over {http.JSON_CAP} bytes", code="response_too_large")
+        data = await reader.read()
+        pieces.append(data)
+    return b"".join(pieces)
+
+
+async def _read_more(reader: http.BodyReader, reading: StreamReading) -> bytes:
+    """Return more of the stream, `b""` when there is or needs to be no more."""
+    if reading.done:
+        return b""
+    if reading.finish_reason is None:
+        if reading.fresh:
+            reading.fresh = False
+            reader.advanced()
+        return await reader.read()
+    reader.hurry(_TAIL_S)
+    with suppress(Exception):  # the answer is whole: what goes wrong now costs its usage figures at most
+        return await reader.read()
+    return b""
+
+
+async def _settle(response: aiohttp.ClientResponse) -> None:
+    left = _SETTLE_CAP
+    with suppress(Exception):
+        async with asyncio.timeout(_SETTLE_S):
+            while left > 0 and (piece := await response.content.readany()):
+                left -= len(piece)

@@ -1,0 +1,176 @@
+"""The component: its options, and when the client behind it is opened. Imports nothing heavy until then."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from nexus_core import (
+    CallOptions,
+    Chunk,
+    Completion,
+    ConnectorError,
+    ModelInfo,
+    Prompt,
+    Secret,
+    component,
+    hookimpl,
+    option,
+    state,
+)
+from nexus_core.toolkit.http import Timeouts
+from nexus_openai import settings
+from nexus_openai.catalogue import ModelEntry, find_model, snapshot
+
+if TYPE_CHECKING:
+    from nexus_openai.client import Client
+
+
+@component
+class OpenAI:
+    """Sends prompts to OpenAI, and to every service that speaks its chat completions protocol.
+
+    Exactly one request per call. A call option that the model does not take is left out of the request, since the
+    models of a fallback chain share their options.
+    """
+
+    name: ClassVar[str] = "openai"
+
+    model: str = option(help="The model as the service calls it.", pattern=r"\S(.*\S)?")
+    api_key: Secret | None = option(
+        None, help="The key; by default the variable OPENAI_API_KEY, for the address that it belongs to."
+    )
+    base_url: str | None = option(
+        None,
+        help="The address of the service, up to /v1; by default the variable OPENAI_BASE_URL, else OpenAI.",
+        pattern=settings.URL_PATTERN,
+    )
+    endpoint: Literal["auto", "chat", "completions"] = option(
+        "auto", help="The endpoint: chat completions or the legacy completions; auto goes by the table of models."
+    )
+    organization: str | None = option(None, help="The OpenAI organization that is billed.")
+    project: str | None = option(None, help="The OpenAI project that is billed.")
+    headers: Mapping[str, Secret] = option(
+        factory=dict, help="More headers of every request; an empty one is left out."
+    )
+    query: Mapping[str, str] = option(factory=dict, help="Parameters of the URL, such as the api-version of Azure.")
+    include_usage: bool = option(
+        True, help="Ask for the token counts of streams; switch it off for a service that refuses stream_options."
+    )
+    connect_timeout_s: float = option(10.0, help="Limit for a free connection, name lookup, TCP and TLS.", gt=0)
+    first_byte_timeout_s: float = option(60.0, help="Streams: limit from the request to the head of the answer.", gt=0)
+    idle_timeout_s: float = option(60.0, help="Streams: limit without any byte.", gt=0)
+    progress_timeout_s: float = option(120.0, help="Streams: limit without content, keep-alives or not.", gt=0)
+    total_timeout_s: float = option(90.0, help="Limit for a whole answer that is not streamed.", gt=0)
+    stream_timeout_s: float = option(600.0, help="Limit for a stream in all.", gt=0)
+    connections: int = option(100, help="How many connections may be open at once.", ge=1)
+    trust_env: bool = option(False, help="Use the proxy and the netrc file that the environment names.")
+
+    _client: Client | None = state()
+    _info: ModelInfo | None = state()
+
+    def __attrs_post_init__(self) -> None:
+        """Hide what came as a plain string from Python."""
+        if isinstance(self.api_key, str):
+            self.api_key = Secret(self.api_key)
+        self.headers = {
+            name: Secret(value) if isinstance(value, str) else value for name, value in self.headers.items()
+        }
+
+    @property
+    def model_info(self) -> ModelInfo:
+        """What the table of models says, or the declared defaults."""
+        if self._info is None:
+            self._info = self._describe(find_model(self.model))
+        return self._info
+
+    async def send_prompt(self, prompt: Prompt, options: CallOptions) -> Completion:
+        """Return the whole answer."""
+        client = self._client or self._open()
+        return await client.send(prompt, options)
+
+    def stream_response(self, prompt: Prompt, options: CallOptions) -> AsyncGenerator[Chunk, None]:
+        """Yield the answer in parts; closing the generator early closes the connection."""
+        try:
+            client = self._client or self._open()
+        except ConnectorError as error:
+            return _failing(error)
+        return client.stream(prompt, options)
+
+    async def __aenter__(self) -> OpenAI:
+        """Open the session; raises NotConfiguredError where a key is missing."""
+        if self._client is None:
+            self._open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the session and all its connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    def _open(self) -> Client:
+        resolved = self._resolve(os.environ)
+        # aiohttp and orjson, 250 ms: nobody pays for them who only lints, or who lacks the key.
+        from nexus_openai.client import Client
+
+        entry = find_model(self.model)
+        chat = (entry.endpoint if self.endpoint == "auto" else self.endpoint) == "chat"
+        self._client = Client(resolved, entry, chat=chat, include_usage=self.include_usage)
+        return self._client
+
+    def _resolve(self, environ: Mapping[str, str]) -> settings.Settings:
+        base_url = settings.check_url(self.model, settings.resolve_url(self.base_url, environ))
+        key = settings.resolve_key(self.api_key, base_url, environ)
+        extra = {name: value.reveal() for name, value in self.headers.items()}
+        named = {"OpenAI-Organization": self.organization, "OpenAI-Project": self.project}
+        return settings.Settings(
+            model=self.model,
+            base_url=base_url,
+            headers=settings.build_headers(self.model, key, base_url, named, extra),
+            query=self.query,
+            secrets=tuple(filter(None, (key, *map(str.strip, extra.values())))),
+            timeouts=Timeouts(
+                connect_s=self.connect_timeout_s,
+                first_byte_s=self.first_byte_timeout_s,
+                idle_s=self.idle_timeout_s,
+                progress_s=self.progress_timeout_s,
+                total_s=self.total_timeout_s,
+                stream_s=self.stream_timeout_s,
+            ),
+            connections=self.connections,
+            trust_env=self.trust_env,
+        )
+
+    def _describe(self, entry: ModelEntry) -> ModelInfo:
+        official = settings.is_official(settings.resolve_url(self.base_url, os.environ))
+        chat = (entry.endpoint if self.endpoint == "auto" else self.endpoint) == "chat"
+        return ModelInfo(
+            id=self.model,
+            provider="openai",
+            window=entry.window,
+            max_input=entry.max_input,
+            max_output=entry.max_output,
+            encoding=entry.encoding or ("o200k_base" if official else "approximate"),
+            # Of a text made of messages: "System: " or "Assistant: " and a blank line, and "Assistant:" at its end.
+            tokens_per_message=3 if chat else 5,
+            tokens_per_prompt=3,
+            capabilities=entry.capabilities,
+            version=snapshot(self.model),
+            description=entry.description,
+        )
+
+
+async def _failing(error: ConnectorError) -> AsyncGenerator[Chunk, None]:
+    raise error
+    yield Chunk()
+
+
+@hookimpl
+def nexus_connectors() -> list[type]:
+    """Declare the connector."""
+    return [OpenAI]

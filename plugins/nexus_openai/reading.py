@@ -1,0 +1,236 @@
+"""Answers and the events of streams, from bytes. Pure.
+
+What comes is never trusted: whatever is not as promised becomes a `ProtocolError`, and text is always valid Unicode.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, NoReturn
+
+import orjson
+
+from nexus_core import (
+    Chunk,
+    Completion,
+    ConnectorError,
+    ContentFilterError,
+    OverloadedError,
+    ProtocolError,
+    ServerError,
+    TruncatedError,
+    Usage,
+)
+from nexus_openai.writing import valid_unicode
+
+FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
+
+_FINISH: Mapping[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "content_filter": "content_filter",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "max_tokens": "length",
+    "model_length": "length",
+    "sensitive": "content_filter",
+}
+_FAILED: Mapping[str, type[ConnectorError]] = {
+    "error": ServerError,
+    "network_error": ServerError,
+    "abort": TruncatedError,
+    "insufficient_system_resource": OverloadedError,
+}
+"""Finish reasons by which routers and servers say that they did not finish."""
+
+
+_UNREAD: Any = object()
+
+
+class InBandError(Exception):
+    """A body that is an error although its status is 200; `payload` is what it says."""
+
+    def __init__(self, payload: Any) -> None:
+        self.payload = payload
+        super().__init__("the answer is an error")
+
+
+def read_completion(data: bytes) -> Completion:
+    """Return the whole answer; raises InBandError, or a ConnectorError where it is none."""
+    payload = read_json(data)
+    if not isinstance(payload, dict):
+        raise ProtocolError("the answer is no JSON object", code="shape")
+    choices: Any = payload.get("choices")
+    if _is_error(payload) or (choices is None and "detail" in payload):
+        raise InBandError(payload)
+    try:
+        choice = choices[0]
+        message = choice.get("message")
+        content = choice["text"] if message is None else message.get("content")
+        refused = message is not None and bool(message.get("refusal"))
+        return Completion(
+            text=_finished_text(content, reason := _finish(choice.get("finish_reason") or "stop"), refused),
+            finish_reason=reason,
+            usage=read_usage(payload.get("usage")) or Usage(),
+            model=_name(payload.get("model")),
+        )
+    except (TypeError, AttributeError, LookupError):
+        raise ProtocolError("the answer holds no choice with a message", code="shape") from None
+
+
+def _finished_text(content: Any, reason: FinishReason, refused: bool) -> str:
+    if not content and (refused or reason == "content_filter"):
+        raise _filtered(refused)
+    if content is None:
+        return ""  # tool calls, or an answer that is all reasoning
+    if not isinstance(content, str):
+        raise ProtocolError("the content of the answer is no text", code="shape")
+    return content
+
+
+class StreamReading:
+    """What a stream has said so far."""
+
+    __slots__ = ("_refused", "_spoke", "done", "events", "finish_reason", "fresh", "model", "usage")
+
+    def __init__(self) -> None:
+        self.done = False
+        """`[DONE]` has come: nothing after it counts."""
+        self.finish_reason: FinishReason | None = None
+        self.usage: Usage | None = None
+        self.model = ""
+        self.events = 0
+        """How many events held a choice."""
+        self.fresh = False
+        """Set by every event that held a choice, for whoever watches the progress."""
+        self._spoke = False
+        self._refused = False
+
+    def take(self, name: bytes, data: bytes) -> str:
+        """Return the text that an event adds, often none; raises InBandError, or a ConnectorError."""
+        try:
+            event = orjson.loads(data)
+        except ValueError:
+            event = _UNREAD
+        if event is _UNREAD:  # out here, so that no error has what came in its context
+            if data.startswith(b"[DONE]"):
+                self.done = True
+                return ""
+            if not data.strip() or data.startswith(b":"):
+                return ""
+            event = data.decode(errors="replace") if name == b"error" else read_json(data)
+        try:
+            if name == b"error" or event.get("error"):
+                raise InBandError(event)
+            usage = event.get("usage")
+            if usage is not None:
+                self.usage = read_usage(usage)
+            choices = event.get("choices")
+            if choices:
+                return self._read_choice(choices[0], event)
+            if event.get("object") == "error":
+                raise InBandError(event)
+        except (TypeError, AttributeError, LookupError):
+            raise ProtocolError("an event of the stream is not as promised", code="shape") from None
+        return ""
+
+    def _read_choice(self, choice: Any, event: Any) -> str:
+        if choice.get("index"):
+            return ""  # of several choices, which only `extra` can ask for, the first is the answer
+        self.events += 1
+        self.fresh = True
+        reason = choice.get("finish_reason")
+        if reason is not None:
+            self.finish_reason = _finish(reason)
+        if not self.model:
+            self.model = _name(event.get("model"))
+        delta = choice.get("delta")
+        if delta is None:
+            text = choice.get("text")
+        else:
+            text = delta.get("content")
+            if not text and delta.get("refusal"):
+                self._refused = True
+        if not text:
+            return ""
+        if type(text) is not str:
+            raise ProtocolError("the content of an event is no text", code="shape")
+        self._spoke = True
+        return text
+
+    def finish(self) -> Chunk:
+        """Return the last chunk; raises TruncatedError if the stream did not say why it ended."""
+        if self.finish_reason is None:
+            at = "[DONE]" if self.done else "the end of the data"
+            raise TruncatedError(
+                f"the stream came to {at} without a finish reason, after {self.events} events", code="truncated"
+            )
+        if not self._spoke and (self._refused or self.finish_reason == "content_filter"):
+            raise _filtered(self._refused)
+        return Chunk("", self.finish_reason, self.usage, self.model)
+
+
+def read_usage(usage: Any) -> Usage | None:
+    """Return the counts, `None` where the service tells none; raises ProtocolError for what is no count."""
+    if usage is None:
+        return None
+    if not isinstance(usage, dict):
+        raise ProtocolError("the usage of the answer is no object", code="usage")
+    counts = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    for count in counts:
+        if count is not None and (type(count) is not int or count < 0):
+            raise ProtocolError("the usage of the answer holds what is no count", code="usage")
+    return Usage(prompt_tokens=counts[0], completion_tokens=counts[1])
+
+
+def read_json(data: bytes) -> Any:
+    """Return the value; invalid UTF-8 and lone surrogates become U+FFFD. Raises TruncatedError or ProtocolError."""
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        text = data.decode(errors="replace")
+    try:
+        # The tolerant way, for the few bytes that the strict one refuses: what passes is made strict and read again.
+        return orjson.loads(
+            valid_unicode(json.dumps(json.loads(text, parse_constant=_refuse_constant), ensure_ascii=False))
+        )
+    except (ValueError, RecursionError):
+        cut = _is_cut(text)
+    if cut:
+        raise TruncatedError("the answer ends in the middle", code="truncated")
+    raise ProtocolError("the answer is no valid JSON", code="json")
+
+
+def _is_cut(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except ValueError as error:
+        return not text.strip() or str(error).startswith("unexpected end of data")
+    return False
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _is_error(payload: dict[str, Any]) -> bool:
+    return bool(payload.get("error")) or payload.get("object") == "error"
+
+
+def _finish(reason: Any) -> FinishReason:
+    if type(reason) is not str:
+        raise ProtocolError("the finish reason is no text", code="shape")
+    if reason in _FAILED:
+        raise _FAILED[reason](f"the service gave up: finish reason {reason!r}", code=reason)
+    return _FINISH.get(reason, "stop")
+
+
+def _filtered(refused: bool) -> ContentFilterError:
+    if refused:
+        return ContentFilterError("the model refused to answer", code="refusal")
+    return ContentFilterError("the service filtered the whole answer", code="content_filter")
+
+
+def _name(value: Any) -> str:
+    return value if isinstance(value, str) else ""

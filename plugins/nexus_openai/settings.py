@@ -1,0 +1,100 @@
+"""From options and environment to what a client needs; pure, and no word of it imports the network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+
+from nexus_core import NotConfiguredError, Secret
+from nexus_core.toolkit.http import Timeouts
+
+OFFICIAL_URL = "https://api.openai.com/v1"
+URL_PATTERN = r"(https?://[^\s/?#@]+(/[^\s?#]*)?)?"
+"""http or https, without user, query and fragment; empty counts as not given."""
+
+_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
+_SENDABLE = re.compile(r"[\x21-\x7e]+( [\x21-\x7e]+)*")
+
+
+@frozen(kw_only=True)
+class Settings:
+    """Everything about the service, resolved."""
+
+    model: str
+    base_url: str
+    headers: Mapping[str, str] = field(repr=False)
+    query: Mapping[str, str] = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+    """What may never be shown."""
+    timeouts: Timeouts = Timeouts()
+    connections: int = 100
+    trust_env: bool = False
+
+
+def resolve_url(base_url: str | None, environ: Mapping[str, str]) -> str:
+    """Return the address: the option, else OPENAI_BASE_URL, else OpenAI; without a slash at its end."""
+    return (_given(base_url) or _given(environ.get("OPENAI_BASE_URL")) or OFFICIAL_URL).rstrip("/")
+
+
+def is_official(base_url: str) -> bool:
+    """Tell whether an address is OpenAI's own."""
+    try:
+        host = urlsplit(base_url).hostname or ""
+    except ValueError:
+        return False
+    return host == "api.openai.com" or host.endswith(".api.openai.com")
+
+
+def resolve_key(api_key: Secret | None, base_url: str, environ: Mapping[str, str]) -> str:
+    """Return the key, empty if there is none.
+
+    OPENAI_API_KEY is for the address it belongs to: OpenAI's, or that in OPENAI_BASE_URL. It is never sent to another
+    one that a pipeline names.
+    """
+    given = _given(api_key.reveal() if api_key else None)
+    if given or not (is_official(base_url) or base_url == resolve_url(None, environ)):
+        return given
+    return _given(environ.get("OPENAI_API_KEY"))
+
+
+def build_headers(
+    model: str, key: str, base_url: str, named: Mapping[str, str | None], extra: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the headers of every request; raises NotConfiguredError where one is missing or cannot be sent."""
+    headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    for name, value in (*named.items(), *extra.items()):
+        if _given(value):
+            headers[name] = _given(value)
+    for name, value in headers.items():
+        if not _NAME.fullmatch(name) or not _SENDABLE.fullmatch(value):
+            raise _not_configured(f"the header {name!r} (or the key in it) holds characters that no header may", model)
+    if is_official(base_url) and "authorization" not in map(str.lower, headers):
+        raise _not_configured(
+            "no API key for OpenAI: set the variable OPENAI_API_KEY, or the option api_key of the model; "
+            "for another service set base_url",
+            model,
+        )
+    return headers
+
+
+def check_url(model: str, base_url: str) -> str:
+    """Return the address as it is; raises NotConfiguredError if it cannot be one."""
+    if not re.fullmatch(URL_PATTERN, base_url):
+        raise _not_configured(
+            "base_url (or OPENAI_BASE_URL) must be http:// or https:// and a host, without user, query and fragment",
+            model,
+        )
+    return base_url
+
+
+def _given(text: str | None) -> str:
+    return (text or "").strip()
+
+
+def _not_configured(message: str, model: str) -> NotConfiguredError:
+    return NotConfiguredError(message, provider="openai", model=model)

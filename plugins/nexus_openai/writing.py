@@ -1,0 +1,80 @@
+"""Requests, as bytes. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from nexus_core import CallOptions, InvalidRequestError, Message
+
+_OPTIONS = ("temperature", "max_tokens", "stop", "top_p", "frequency_penalty", "presence_penalty")
+_RESERVED = frozenset({"model", "messages", "prompt", "stream"})
+_ROLES = {"system": "System", "user": "User", "assistant": "Assistant"}
+
+
+def option_names(max_tokens_parameter: str, unsupported: frozenset[str]) -> tuple[tuple[str, str], ...]:
+    """Return the call options that a model takes, each with its name in the request."""
+    renamed = {"max_tokens": max_tokens_parameter}
+    return tuple((name, renamed.get(name, name)) for name in _OPTIONS if name not in unsupported)
+
+
+def write_request(
+    start: Mapping[str, Any],
+    messages: Sequence[Message],
+    options: CallOptions,
+    names: Sequence[tuple[str, str]],
+    *,
+    chat: bool,
+) -> bytes:
+    """Return the body of a request: `start`, the messages, and the options that are set.
+
+    Raises InvalidRequestError where `extra` names what is not the caller's to set, or holds what is no JSON.
+    """
+    body: dict[str, Any] = dict(start)
+    if chat:
+        body["messages"] = [{"role": message.role, "content": message.content} for message in messages]
+    else:
+        body["prompt"] = as_text(messages)
+    for name, parameter in names:
+        value = getattr(options, name)
+        if value is not None:
+            body[parameter] = value
+    if options.extra:
+        for name in _RESERVED.intersection(options.extra):
+            raise _unsendable(f"the option {name!r} in extra is the connector's own: remove it")
+        body.update(options.extra)
+    try:
+        return orjson.dumps(body)
+    except TypeError:
+        return _write_carefully(body)
+
+
+def _write_carefully(body: dict[str, Any]) -> bytes:
+    # Lone surrogates come from files read with `surrogateescape`; no service takes them.
+    try:
+        return valid_unicode(json.dumps(body, ensure_ascii=False, allow_nan=False)).encode()
+    except (TypeError, ValueError, RecursionError):
+        raise _unsendable("an option in extra holds what is no JSON value: use texts, numbers, lists, maps") from None
+
+
+def _unsendable(message: str) -> InvalidRequestError:
+    return InvalidRequestError(message, code="unsendable", request_sent=False)
+
+
+def as_text(messages: Sequence[Message]) -> str:
+    """Return the messages as one text, for models that continue a text instead of answering messages.
+
+    A single message stands as it is. Of several, each begins with `System: `, `User: ` or `Assistant: `, a blank line
+    comes between them, and `Assistant:` at the end asks for the answer.
+    """
+    if len(messages) == 1:
+        return messages[0].content
+    return "\n\n".join([*(f"{_ROLES[message.role]}: {message.content}" for message in messages), "Assistant:"])
+
+
+def valid_unicode(text: str) -> str:
+    """Return `text` with pairs of surrogates joined and lone ones replaced."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

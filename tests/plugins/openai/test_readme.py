@@ -1,0 +1,64 @@
+"""The README of the connector says what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nexus_openai.connector
+from nexus_openai.catalogue import load_table
+from nexus_openai.connector import OpenAI
+
+import nexus_core
+from nexus_core.contract.components import OptionSpec, options_of
+from nexus_core.contract.errors import ConnectorError
+
+README = Path(str(nexus_openai.connector.__file__)).with_name("README.md").read_text("utf-8")
+
+
+def rows(heading: str) -> list[list[str]]:
+    """Return the cells of the first table after a heading."""
+    section = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")][2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def shown(option: OptionSpec) -> str:
+    if option.required:
+        return "required"
+    if option.default in (None, {}):
+        return "none"
+    return f"`{str(option.default).lower().removesuffix('.0')}`"
+
+
+def test_readme_lists_every_option() -> None:
+    """Name, default and meaning, in the order of declaration."""
+    options = [[f"`{option.name}`", shown(option), option.help] for option in options_of(OpenAI)]
+    assert rows("Options") == options
+
+
+def test_readme_lists_every_model() -> None:
+    """The figures of models.json."""
+
+    def figure(number: int | None) -> str:
+        return f"{number:,}" if number else ""
+
+    figures = [
+        [f"`{row.id}`", *map(figure, (row.window, row.max_input, row.max_output)), row.encoding]
+        for row in load_table()
+        if row.known
+    ]
+    table = rows("Models")
+    assert [row[:5] for row in table] == figures
+    notes = {row[0].strip("`"): row[5] for row in table}
+    for row in load_table()[:-1]:
+        assert ("reasoning" in notes[row.id]) == ("temperature" in row.unsupported)
+        assert ("completions" in notes[row.id]) == (row.endpoint == "completions")
+
+
+def test_readme_lists_every_error() -> None:
+    """Each class of connector error has its line, except the one for a missing key, which has a paragraph."""
+    named = set(re.findall(r"`(\w+Error)`", " ".join(row[1] for row in rows("What an answer is"))))
+    classes = {kind.__name__ for kind in ConnectorError.__subclasses__() if kind.__module__.startswith("nexus_core.")}
+    assert named == classes - {"NotConfiguredError"}
+    assert named <= set(nexus_core.__all__)
