@@ -17,6 +17,18 @@ from nexus_sources.sections import Document, Headed, Section, headed_sections
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.{0,20000}?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _MAY_HAVE_HEADINGS = re.compile(r"^ {0,3}(?:#{1,6}(?:\s|$)|=+[ \t]*$|-+[ \t]*$)", re.MULTILINE)
 _WORDS = ("text", "text_special", "code_inline", "image")
+_ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))??(?:[ \t]+#+)?[ \t]*$")
+_FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})(.*)")
+_DOUBTFUL = re.compile(
+    r"""\ {0,3}(?:=+|-+)[ \t]*$             # the line under a heading, or a rule
+    | \ {0,3}<(?!!--[^>]*-->[ \t]*$)        # HTML, but for a comment on a line of its own
+    | [ \t]*(?:>|[-+*]|\d{1,9}[.)])[ \t>]*(?:\#|```|~~~|[-+*][ ]|\d+[.)][ ])    # what a list or quotation holds
+    | (?:\ {1,3}|[ \t]{4,})(?:\#{1,6}(?:\s|$)|```|~~~)
+    """,
+    re.VERBOSE,
+)
+_CODE_SPAN = re.compile(r"(?<!`)`([^`\\*_\[\]<>&!]+)`(?!`)")
+_MARKUP = re.compile(r"[\\`*_\[\]<>&!]")
 _NAMED = re.compile(r"\s*\{#([\w.:-]+)[^}]*\}\s*$")
 
 
@@ -97,6 +109,36 @@ def _inline_parser() -> Any:
 
 
 def _headings(text: str) -> tuple[_Heading, ...]:
+    scanned = _scanned(text.split("\n"))
+    return _parsed(text) if scanned is None else scanned
+
+
+def _scanned(lines: list[str]) -> tuple[_Heading, ...] | None:
+    """Return the headings of a document that is plain enough to be read line by line, `None` for any other.
+
+    Most are, and the parser takes longer to import than a pipeline to load. What makes a line doubtful: an underlined
+    heading, HTML beyond one comment a line, and a `#` or a fence inside a list or quotation.
+    """
+    found = []
+    fence = ""
+    for number, line in enumerate(lines):
+        if fence:
+            closing = _FENCE.match(line)
+            if closing and closing[1].startswith(fence) and not closing[2].strip():
+                fence = ""
+        elif _DOUBTFUL.match(line):
+            return None
+        elif opening := _FENCE.match(line):
+            fence = opening[1]
+        elif heading := _ATX.match(line):
+            content = heading[2] or ""
+            named = _NAMED.search(content)
+            words = _plain(_NAMED.sub("", content))
+            found.append(_Heading(len(heading[1]), words, named[1] if named else "", number, number + 1))
+    return tuple(heading for heading in found if heading.text)
+
+
+def _parsed(text: str) -> tuple[_Heading, ...]:
     found = []
     for opening, inline in pairwise(_parser().parse(text)):
         if opening.type == "heading_open" and opening.level == 0:
@@ -109,7 +151,8 @@ def _headings(text: str) -> tuple[_Heading, ...]:
 
 def _plain(content: str) -> str:
     """Return the words of a heading without its markup."""
-    if content.isalnum() or not re.search(r"[\\`*_\[\]<>&!]", content):
+    content = _CODE_SPAN.sub(r"\1", content)
+    if not _MARKUP.search(content):
         return " ".join(content.split())
     (inline,) = _inline_parser().parseInline(content)
     words = [

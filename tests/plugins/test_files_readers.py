@@ -341,3 +341,23 @@ def test_readers_of_a_folder_of_examples(tmp_path: Path) -> None:
     status = (tmp_path / "bees.html").stat()
     loaded = load(Found(str(tmp_path / "bees.html"), "bees.html", (0, 0, status.st_size)), Settings())
     assert [item.title for item in loaded.items] == ["Bees"]
+
+
+_LINES = [
+    "# a", "## b ##", "text", "", "```", "~~~", "```py", "- item", "  # c", "    # d", "> q", "> # q", "1. x", "#", "#x",
+    "# `code` x", "---", "===", "<div>", "<!-- c -->", "<!-- a", "--> b", "| a | b |", "|---|---|", "   ### e", "\tcode",
+    "* a\n  text", "`` a ` b ``", "# a {#id}", "# *emph* b", "-", "1.", "````", "    ```",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(_LINES), max_size=9))
+def test_headings_read_line_by_line_are_those_of_the_parser(lines: list[str]) -> None:
+    """The short way is taken only where it leads to the same headings."""
+    text = "\n".join(lines)
+    scanned = markdown._scanned(text.split("\n"))
+    assert scanned is None or scanned == markdown._parsed(text)
+
+
+def test_a_plain_document_needs_no_parser() -> None:
+    """A README of headings, prose and fenced code is read line by line."""
+    assert markdown._scanned(["# Title", "text", "```", "# no heading", "```", "## `code`"]) is not None
