@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib import import_module
 from typing import Any
@@ -72,6 +73,7 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; errors become a message on stderr and an exit code."""
+    _start_lightly()
     try:
         code: Any = cli.main(args=args, prog_name="nexus", standalone_mode=False)
     except click.exceptions.Abort:
@@ -87,6 +89,11 @@ def main(args: list[str] | None = None) -> None:
     except Exception as error:  # noqa: BLE001 - the last line of defence decides by type what it is
         code = _reported(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _start_lightly() -> None:
+    """Look for garbage more rarely: next to none arises while modules load, and that is most of a short command."""
+    gc.set_threshold(100_000, 50, 100)
 
 
 def _reported(error: Exception) -> int:

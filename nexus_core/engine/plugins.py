@@ -10,7 +10,7 @@ import hashlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.metadata import entry_points
+from importlib.metadata import Distribution, entry_points
 from pathlib import Path
 from time import perf_counter
 from types import ModuleType
@@ -41,9 +41,19 @@ class Origin:
     name: str
     target: str
     """The module's name, or the file's path."""
-    distribution: str = ""
-    version: str = ""
+    installed: Distribution | None = attrs.field(default=None, eq=False, repr=False)
+    """`None` for a file beside a pipeline."""
     load: Callable[[], ModuleType] = attrs.field(eq=False, repr=False)
+
+    @property
+    def distribution(self) -> str:
+        """The name of the distribution; looked up only when asked for, since reading metadata takes milliseconds."""
+        return self.installed.name if self.installed else ""
+
+    @property
+    def version(self) -> str:
+        """The version of the distribution."""
+        return self.installed.version if self.installed else ""
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version} ({self.target})" if self.distribution else self.target
@@ -70,7 +80,7 @@ class Catalogue:
         for origin in origins:
             known = self._origins.setdefault(origin.name, [])
             # The same distribution can be found twice on the path (a checkout and its install): that is no clash.
-            if all(origin.distribution != other.distribution or not origin.distribution for other in known):
+            if not any(origin.distribution and origin.distribution == other.distribution for other in known):
                 known.append(origin)
         self._host = pluggy.PluginManager(hookspecs.PROJECT)
         self._host.add_hookspecs(hookspecs)
@@ -79,13 +89,8 @@ class Catalogue:
     @classmethod
     def installed(cls) -> Catalogue:
         """Return the plugins of the installed distributions; reads metadata and imports nothing."""
-        found = []
-        for entry in entry_points(group=hookspecs.ENTRY_POINT_GROUP):
-            name, version = (entry.dist.name, entry.dist.version) if entry.dist else ("", "")
-            found.append(
-                Origin(name=entry.name, target=entry.value, distribution=name, version=version, load=entry.load)
-            )
-        return cls(found)
+        found = entry_points(group=hookspecs.ENTRY_POINT_GROUP)
+        return cls(Origin(name=e.name, target=e.value, installed=e.dist, load=e.load) for e in found)
 
     def with_files(self, paths: Sequence[Path]) -> Catalogue:
         """Return a catalogue that has, besides, the plugin files given; a file's stem is the plugin's name."""
