@@ -27,7 +27,7 @@ _HOME = {
     "contract.prompts": ("PackedItem", "Prompt", "TraceEntry"),
     "contract.protocols": ("Connector", "Ranker", "Sink", "Source", "Template"),
     "contract.ranking": ("Candidate", "Ranking"),
-    "contract.values": ("CallOptions", "Chunk", "Completion", "Item", "Message", "ModelInfo", "Usage"),
+    "contract.values": ("CallOptions", "Chunk", "Completion", "FinishReason", "Item", "Message", "ModelInfo", "Usage"),
     "engine.pipeline": ("Pipeline",),
     "toolkit.secrets": ("Secret",),
 }  # fmt: skip

@@ -158,6 +158,7 @@ from nexus_core.contract.values import (
 )
 from nexus_core.contract.values import (
     Completion as Completion,
+    FinishReason as FinishReason,
 )
 from nexus_core.contract.values import (
     Item as Item,

@@ -1,0 +1,117 @@
+"""What is in a prompt before any item is chosen: the template's own words, the query, pinned items, history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from attrs import frozen
+
+from nexus_core.contract.errors import PromptTooLongError
+from nexus_core.contract.prompts import PackedItem
+from nexus_core.contract.values import Item, Message
+from nexus_core.engine.draft import Draft
+from nexus_core.engine.history import newest, without_oldest
+from nexus_core.engine.page import Page
+from nexus_core.toolkit.suggest import listed
+from nexus_core.toolkit.text import byte_length
+
+
+@frozen(kw_only=True)
+class Limit:
+    """What a target leaves for the prompt."""
+
+    window: int
+    reserved: int
+    max_input: int | None
+
+    @property
+    def tokens(self) -> int:
+        """The longest prompt there may be."""
+        left = self.window - self.reserved
+        return left if self.max_input is None else min(left, self.max_input)
+
+    def __str__(self) -> str:
+        """Return the limit and how it comes about."""
+        if self.max_input is not None and self.max_input <= self.window - self.reserved:
+            return f"{self.tokens:,} (the model's longest input)"
+        return f"{self.tokens:,} (window {self.window:,} less {self.reserved:,} reserved for the answer)"
+
+
+@frozen(kw_only=True)
+class Frame:
+    """The prompt without a choice of items."""
+
+    pins: tuple[PackedItem, ...]
+    history: tuple[Message, ...]
+    tokens: int
+    """Of all this together."""
+    tokens_without_pins: int
+    room: int
+    """For more items."""
+
+    @property
+    def allowed(self) -> int:
+        """The most tokens of a prompt with more items."""
+        return self.tokens + self.room
+
+
+def frame_of(draft: Draft, page: Page, limit: Limit, pins: tuple[PackedItem, ...]) -> Frame:
+    """Return the frame of a draft with as much history as there is room for; raises PromptTooLongError."""
+    bare = page.tokens(page.render((), ()))
+    _check(bare, draft, page, limit, "instructions and query")
+    tokens = page.tokens(page.render(pins, ())) if pins else bare
+    _check(tokens, draft, page, limit, f"instructions, query and pinned {_named(pins)}")
+    history: Sequence[Message] = ()
+    if draft.history:
+        history = newest(draft.history, _history_room(draft, limit.tokens - tokens), page.message_tokens)
+        tokens = page.tokens(page.render(pins, history))
+        while tokens > limit.tokens:
+            history = without_oldest(history)
+            tokens = page.tokens(page.render(pins, history))
+    without_pins = page.tokens(page.render((), history)) if pins else tokens
+    room = limit.tokens - tokens
+    if draft.policy.budget is not None:
+        left = draft.policy.budget - (tokens - without_pins)
+        _check_budget(left, draft.policy.budget, pins)
+        room = min(room, left)
+    return Frame(pins=pins, history=tuple(history), tokens=tokens, tokens_without_pins=without_pins, room=room)
+
+
+def bytes_of(items: Iterable[Item], enough: int) -> int:
+    """Return the bytes of titles and texts, or some number above `enough` as soon as that is passed."""
+    total = 0
+    for item in items:
+        total += byte_length(item.text) + byte_length(item.title)
+        if total > enough:
+            break
+    return total
+
+
+def _check(tokens: int, draft: Draft, page: Page, limit: Limit, what: str) -> None:
+    over = tokens - limit.tokens
+    if over > 0:
+        query = page.counter.count(draft.query)
+        raise PromptTooLongError(
+            f"{what} take {tokens:,} tokens (the query alone {query:,}) and the limit of {page.info.id!r} is {limit}: "
+            f"{over:,} too many; shorten them, lower `max_tokens`, or take a model with a larger window",
+            over=over,
+        )
+
+
+def _check_budget(left: int, budget: int, pins: Sequence[PackedItem]) -> None:
+    if left < 0:
+        raise PromptTooLongError(
+            f"pinned {_named(pins)} take {budget - left:,} tokens of context and the budget is {budget:,}: "
+            f"{-left:,} too many; raise `budget` or pin less",
+            over=-left,
+        )
+
+
+def _history_room(draft: Draft, free: int) -> int:
+    """Return the history's share of what is free, or all that the items cannot use if that is more."""
+    return max(int(free * draft.policy.history_share), free - bytes_of(draft.ranking.items, free))
+
+
+def _named(pins: Sequence[PackedItem]) -> str:
+    names = [repr(packed.item.id) for packed in pins]
+    return "items " + listed(names if len(names) <= 5 else [*names[:4], f"{len(names) - 4} more"])

@@ -1,0 +1,218 @@
+"""Packs a draft for one target: `prompt tokens + reserved <= window`, counted on the messages that are sent.
+
+The template is a black box, so what it makes of the items is measured: once without any, once with two that are nearly
+empty, and once with those that were chosen, which are corrected until the count is right. What fits by its bytes alone
+is neither cut nor counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from math import ceil
+
+from attrs import evolve, frozen
+
+from nexus_core.contract.prompts import PackedItem, Prompt
+from nexus_core.contract.values import Message, ModelInfo
+from nexus_core.engine.arrangement import arranged
+from nexus_core.engine.draft import Draft, PackingPolicy
+from nexus_core.engine.frame import Frame, Limit, bytes_of, frame_of
+from nexus_core.engine.page import Page
+from nexus_core.engine.pins import pinned
+from nexus_core.engine.pool import Pool, pool_of
+from nexus_core.engine.selection import Prices, Selection, Slot
+from nexus_core.engine.trace import BELOW, PINNED, UNUSED, WHOLE, Fate, Trace
+from nexus_core.toolkit.text import byte_length
+from nexus_core.toolkit.tokens import TokenCounter
+
+__all__ = ["Draft", "PackingPolicy", "pack"]
+
+_PASSAGE = 64
+_LONG_PASSAGE = 128
+_LONG_FROM = 4096
+"""The room, in tokens, from which passages are long ones: no worse from there on, and half as many to weigh.
+
+Below it they are: 96.8 against 97.5 % of the answers of SQuAD at 2,048 tokens, 97.5 against 97.9 % with sections."""
+_WHOLE = 1 << 24
+"""A passage size that leaves every item whole."""
+_CORRECTIONS = 6
+"""How often a choice is corrected before it is given up."""
+_SAMPLE = 600
+_CLOSE = 12
+"""So few tokens are not worth another rendering."""
+_PROBE = "\N{MIDDLE DOT}x."
+"""What stands for an item's text while the template is measured; it ends like a sentence, since a stop and the line
+breaks after it are one token."""
+
+
+def pack(
+    draft: Draft, info: ModelInfo, *, reserved: int, counter: Callable[[], TokenCounter], exact: bool = False
+) -> Prompt:
+    """Return the prompt for a target that keeps `reserved` tokens for its answer; pure.
+
+    `counter` is called only where bytes do not decide, or for `exact` counts. Raises PromptTooLongError where what must
+    be in does not fit, RunError where a pinned item is not there, and what the template raises.
+    """
+    limit = Limit(window=info.window, reserved=reserved, max_input=info.max_input)
+    pins = tuple(pinned(draft.ranking.items, draft.policy.pin))
+    packing = _Packing(draft=draft, page=Page(draft, info, counter), limit=limit, pins=pins)
+    return packing.by_bytes(exact) or packing.by_choice()
+
+
+@frozen(kw_only=True)
+class _Packing:
+    """One draft on its way into one window."""
+
+    draft: Draft
+    page: Page
+    limit: Limit
+    pins: tuple[int, ...]
+
+    def by_bytes(self, exact: bool) -> Prompt | None:
+        """Return the prompt with everything in it, if its bytes are no more than the tokens there is room for."""
+        policy, ranking, history = self.draft.policy, self.draft.ranking, self.draft.history
+        room = self.limit.tokens if policy.budget is None else min(self.limit.tokens, policy.budget)
+        taken = sum(byte_length(message.content) for message in history)
+        if policy.quota or taken > room or bytes_of(ranking.items, room - taken) > room - taken:
+            return None
+        items = self._arranged({}, range(len(ranking.items)))
+        messages = self.page.render(items, history)
+        if self.page.tokens_at_most(messages) > room:
+            return None
+        bare = self.page.tokens(self.page.render((), history)) if exact else None
+        trace = Trace(ranking, dict.fromkeys(self.pins, PINNED), WHOLE)
+        return self._prompt(messages, items, history, trace, bare)
+
+    def by_choice(self) -> Prompt:
+        """Return the prompt with the best passages, or items, that fit."""
+        frame = frame_of(self.draft, self.page, self.limit, self._arranged({}, self.pins))
+        pool = self._pool(frame)
+        prices = self._prices(frame, pool) if pool.items else None
+        if prices is None:
+            return self._framed(frame, UNUSED if pool.items else BELOW)
+        policy = self.draft.policy
+        by_item = policy.unit == "item"
+        selection = Selection(
+            pool=pool,
+            items=self.draft.ranking.items,
+            prices=prices,
+            rest=frame.room,
+            quota=self._quota_left(prices),
+            drop_duplicates=policy.near_duplicates == "drop",
+            neighbours=not by_item,
+            overflow=policy.overflow if by_item else "skip",
+        )
+        return self._corrected(frame, selection)
+
+    def _corrected(self, frame: Frame, selection: Selection) -> Prompt:
+        """Choose, render and count until the prompt fits and little of the room is left."""
+        fitting: Prompt | None = None
+        selection.fill()
+        for _ in range(_CORRECTIONS):
+            prompt = self._chosen(frame, selection)
+            spare = frame.allowed - (prompt.prompt_tokens or 0)
+            if spare < 0 and fitting is not None:
+                selection.back()
+                return fitting
+            if spare < 0:
+                selection.shrink(_too_much(-spare, frame, prompt, selection))
+            elif fitting is not None or spare < max(_CLOSE, frame.room // 200) or not selection.fill(spare):
+                return prompt
+            else:
+                fitting = prompt
+        if fitting is not None:
+            selection.back()
+        return fitting or self._framed(frame, BELOW)
+
+    def _pool(self, frame: Frame) -> Pool:
+        policy = self.draft.policy
+        if policy.unit == "item":
+            size = _WHOLE
+        else:
+            size = policy.passage_tokens or (_PASSAGE if frame.room < _LONG_FROM else _LONG_PASSAGE)
+        characters = int(frame.room * self._characters_per_token())
+        pool = pool_of(self.draft.ranking, self.draft.query, size, characters, without=frozenset(self.pins))
+        return evolve(pool, order=list(range(len(pool.order)))) if policy.unit == "item" else pool
+
+    def _characters_per_token(self) -> float:
+        """Return how dense the items are, by a few sentences of the best: 1.5 in Chinese, 5 in English."""
+        best = self.draft.ranking.order(1)
+        sample = self.draft.ranking.items[best[0]].text[:_SAMPLE] if best else ""
+        return min(6.0, len(sample) / max(1, self.page.counter.count(sample)))
+
+    def _prices(self, frame: Frame, pool: Pool) -> Prices | None:
+        """Measure what the template puts around an item, with the first two; `None` if it uses no items."""
+        count = self.page.counter.count
+        items = self.draft.ranking.items
+        first = pool.items[:2]
+        tried = self.page.render(self._arranged(dict.fromkeys(first, (_PROBE, False)), self.pins), frame.history)
+        added = self.page.tokens(tried) - frame.tokens
+        if not any(_PROBE in message.content for message in tried):
+            return None
+        prices = Prices(count=count, encoding=self.page.info.encoding, size=pool.size, gap=count(" …"))
+        bare = sum(prices.title(items[index]) + count(_PROBE) for index in first)
+        return evolve(prices, per_item=max(0, ceil((added - bare) / len(first))))
+
+    def _quota_left(self, prices: Prices) -> dict[str, int]:
+        left = dict(self.draft.policy.quota)
+        for item in (self.draft.ranking.items[index] for index in self.pins):
+            for glob in left:
+                if fnmatchcase(item.source, glob):
+                    left[glob] -= prices.header(item) + prices.count(item.text)
+        return left
+
+    # The result
+
+    def _arranged(self, texts: Mapping[int, tuple[str, bool]], whole: Iterable[int]) -> tuple[PackedItem, ...]:
+        items = self.draft.ranking.items
+        together = {index: (items[index].text, True) for index in whole}
+        together.update(texts)
+        return arranged(self.draft.ranking, together, self.draft.policy.order)
+
+    def _chosen(self, frame: Frame, selection: Selection) -> Prompt:
+        slots = [slot for slot in selection.slots.values() if slot.chosen]
+        items = self._arranged({slot.index: (slot.text(), slot.whole) for slot in slots}, self.pins)
+        fates: dict[int, Slot | Fate] = {slot.index: slot for slot in selection.slots.values()}
+        return self._counted(frame, items, Trace(self.draft.ranking, {**fates, **self._pin_fates()}, BELOW))
+
+    def _framed(self, frame: Frame, others: Fate) -> Prompt:
+        """Return the prompt with no more than must be in."""
+        return self._counted(frame, frame.pins, Trace(self.draft.ranking, self._pin_fates(), others))
+
+    def _pin_fates(self) -> dict[int, Slot | Fate]:
+        return dict.fromkeys(self.pins, PINNED)
+
+    def _counted(self, frame: Frame, items: tuple[PackedItem, ...], trace: Trace) -> Prompt:
+        messages = self.page.render(items, frame.history)
+        return self._prompt(messages, items, frame.history, trace, frame.tokens_without_pins)
+
+    def _prompt(
+        self,
+        messages: tuple[Message, ...],
+        items: tuple[PackedItem, ...],
+        history: Sequence[Message],
+        trace: Trace,
+        without_items: int | None,
+    ) -> Prompt:
+        """Return the prompt, counted if it is known what it takes without items."""
+        tokens = None if without_items is None else self.page.tokens(messages)
+        return Prompt(
+            messages=messages,
+            query=self.draft.query,
+            items=items,
+            window=self.limit.window,
+            reserved=self.limit.reserved,
+            prompt_tokens=tokens,
+            tokens_at_most=self.page.tokens_at_most(messages) if tokens is None else tokens,
+            context_tokens=None if tokens is None or without_items is None else max(0, tokens - without_items),
+            history_kept=len(history),
+            history_dropped=len(self.draft.history) - len(history),
+            trace=trace,
+        )
+
+
+def _too_much(over: int, frame: Frame, prompt: Prompt, selection: Selection) -> int:
+    """Return how many tokens must go by the selection's own prices, which a template that repeats its items belies."""
+    real = (prompt.prompt_tokens or 0) - frame.tokens
+    return ceil(over * min(1.0, selection.tokens / real)) if real > 0 else over

@@ -1,0 +1,70 @@
+"""A draft rendered for one target, and its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import define, field
+
+from nexus_core.contract.prompts import PackedItem
+from nexus_core.contract.values import Message, ModelInfo
+from nexus_core.engine.draft import Draft
+from nexus_core.toolkit.text import byte_length
+from nexus_core.toolkit.tokens import TokenCounter
+
+
+@define(eq=False)
+class Page:
+    """Renders a draft with some of its items and history, and counts what comes out."""
+
+    draft: Draft
+    info: ModelInfo
+    load_counter: Callable[[], TokenCounter]
+    _counter: TokenCounter | None = field(default=None, init=False)
+
+    @property
+    def counter(self) -> TokenCounter:
+        """The counter of the target's encoding, loaded when it is first asked for."""
+        if self._counter is None:
+            self._counter = self.load_counter()
+        return self._counter
+
+    def render(self, items: Sequence[PackedItem], history: Sequence[Message]) -> tuple[Message, ...]:
+        """Return the messages; raises what the template raises."""
+        variables = {
+            **self.draft.variables,
+            "query": self.draft.query,
+            "items": [_plain(packed) for packed in items],
+            "history": [{"role": message.role, "content": message.content} for message in history],
+        }
+        return tuple(self.draft.template.render(variables))
+
+    def tokens(self, messages: Sequence[Message]) -> int:
+        """Return the tokens of the messages as they are sent."""
+        return self.info.tokens_per_prompt + sum(map(self.message_tokens, messages))
+
+    def message_tokens(self, message: Message) -> int:
+        """Return the tokens of one message, the chat format's own included."""
+        count = self.counter.count
+        return count(message.content) + count(message.role) + self.info.tokens_per_message
+
+    def tokens_at_most(self, messages: Sequence[Message]) -> int:
+        """Return a bound of `tokens` that counts nothing: every token is at least one byte."""
+        around = self.info.tokens_per_message
+        sizes = (byte_length(m.content) + len(m.role) + around for m in messages)
+        return self.info.tokens_per_prompt + sum(sizes)
+
+
+def _plain(packed: PackedItem) -> dict[str, Any]:
+    item = packed.item
+    return {
+        "number": packed.number,
+        "id": item.id,
+        "title": item.title,
+        "text": packed.text,
+        "kind": item.kind,
+        "tags": list(item.tags),
+        "source": item.source,
+        "metadata": item.metadata,
+    }

@@ -1,0 +1,196 @@
+"""`Pipeline`: what users hold. Load it, open it, run it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from itertools import count
+from pathlib import Path
+from secrets import token_hex
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from nexus_core.contract.answers import Answer
+from nexus_core.contract.errors import UsageError
+from nexus_core.contract.events import Event
+from nexus_core.contract.ranking import Ranking
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Item, Message
+from nexus_core.engine.models import ModelRegistry
+from nexus_core.engine.plan import Plan, load_plan
+from nexus_core.engine.plugins import Catalogue
+from nexus_core.engine.runner import Request, Runner
+from nexus_core.engine.sinks import Fanout
+from nexus_core.engine.state import State
+from nexus_core.toolkit.suggest import did_you_mean, listed
+
+if TYPE_CHECKING:
+    from nexus_core.engine.explanation import Explanation
+
+
+class Pipeline:
+    """A pipeline, ready to run; an async context manager that opens its sinks and closes whatever was opened.
+
+    async with Pipeline.load("pipelines/qa.yaml") as pipeline:
+        answer = await pipeline.run("How many days of leave do I have?")
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._runner: Runner | None = None
+        self._fanout = Fanout()
+        # A random prefix and a number: unique, and no system call for each run.
+        self._ids = (f"{prefix}{number:08x}" for prefix in (token_hex(12),) for number in count())
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        overrides: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        catalogue: Catalogue | None = None,
+    ) -> Pipeline:
+        """Read and check a pipeline file; raises ConfigError with every problem found.
+
+        `overrides` are texts such as `steps[2].prompt.budget=500`. Touches no network and opens no component.
+        """
+        known = catalogue if catalogue is not None else Catalogue.installed()
+        return cls(load_plan(Path(path), known, os.environ if environment is None else environment, overrides))
+
+    @property
+    def name(self) -> str:
+        """The pipeline's name."""
+        return self._plan.name
+
+    @property
+    def models(self) -> ModelRegistry:
+        """Its models, their figures, and the default that can be changed."""
+        return self._plan.registry
+
+    @property
+    def dropped_events(self) -> Mapping[str, int]:
+        """Per sink, how many events found its queue full."""
+        return {queue.name: queue.dropped for queue in self._fanout.queues}
+
+    async def __aenter__(self) -> Self:
+        """Open the sinks; models, sources and rankers are opened by the first run that needs them."""
+        self._fanout = await self._plan.open_sinks()
+        self._runner = Runner(
+            pipeline=self._plan.name,
+            steps=self._plan.steps,
+            fanout=self._fanout,
+            content=self._plan.content,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Let the sinks take what is queued and close everything that was opened."""
+        self._runner = None
+        await self._plan.close(self._fanout)
+
+    async def run(
+        self,
+        query: str,
+        *,
+        items: Sequence[Item] = (),
+        history: Sequence[Message] = (),
+        inputs: Mapping[str, Any] | None = None,
+        model: str | None = None,
+        options: CallOptions | None = None,
+        run_id: str | None = None,
+    ) -> Answer:
+        """Return the whole answer; raises the error of the step that failed.
+
+        `items` are there before the first step, `history` is the conversation so far, `model` and `options` are for the
+        step that gives the answer.
+        """
+        request = self._request(query, items, history, inputs, model, options, run_id)
+        answer = await self._opened().answer(request)
+        if answer is None:
+            raise UsageError(f"pipeline {self.name!r} has no generate step that ran, so it has no answer")
+        return answer
+
+    async def stream(
+        self,
+        query: str,
+        *,
+        items: Sequence[Item] = (),
+        history: Sequence[Message] = (),
+        inputs: Mapping[str, Any] | None = None,
+        model: str | None = None,
+        options: CallOptions | None = None,
+        run_id: str | None = None,
+    ) -> AsyncIterator[Event]:
+        """Yield the events of a run as they happen, the answer's text in `Delta`s.
+
+        The last event is `RunFinished`, with the whole answer, or `RunFailed`: then what came before is not an answer.
+        Nothing is read ahead of the consumer; leaving early (with `contextlib.aclosing`) closes the upstream at once.
+        """
+        request = self._request(query, items, history, inputs, model, options, run_id)
+        async with aclosing(self._opened().events(request)) as events:  # type: ignore[type-var]
+            async for event in events:
+                yield event
+
+    async def explain(
+        self,
+        query: str,
+        *,
+        items: Sequence[Item] = (),
+        history: Sequence[Message] = (),
+        inputs: Mapping[str, Any] | None = None,
+        model: str | None = None,
+        options: CallOptions | None = None,
+    ) -> Explanation:
+        """Return what a run would send, and why, without calling any model."""
+        request = self._request(query, items, history, inputs, model, options, None)
+        from nexus_core.engine.explanation import explain  # only who explains pays for it
+
+        return await explain(self._plan, request)
+
+    def _opened(self) -> Runner:
+        if self._runner is None:
+            raise UsageError("the pipeline is not open: use `async with Pipeline.load(...) as pipeline`")
+        return self._runner
+
+    def _request(
+        self,
+        query: str,
+        items: Sequence[Item],
+        history: Sequence[Message],
+        inputs: Mapping[str, Any] | None,
+        model: str | None,
+        options: CallOptions | None,
+        run_id: str | None,
+    ) -> Request:
+        if not query.strip():
+            raise UsageError("the query is empty")
+        if model is not None:
+            self.models.get(model)
+        given = items if isinstance(items, tuple) else tuple(items)
+        state = State(
+            query=query,
+            ranking=Ranking(self._plan.merger.merge((), given) if given else ()),
+            history=tuple(history),
+            inputs=self._inputs(inputs or {}),
+        )
+        return Request(
+            id=run_id or next(self._ids), query=query, state=state, model=model, options=options or NOTHING_ASKED
+        )
+
+    def _inputs(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        declared = {spec.name: spec for spec in self._plan.inputs}
+        if not declared and not given:
+            return given
+        for name in given:
+            if name not in declared:
+                known = listed(sorted(declared)) or "none"
+                raise UsageError(
+                    f"pipeline {self.name!r} has no input {name!r}{did_you_mean(name, declared)}; declared: {known}"
+                )
+        missing = [name for name, spec in declared.items() if spec.required and name not in given]
+        if missing:
+            raise UsageError(f"pipeline {self.name!r} needs the input {listed(missing)}")
+        return {name: given.get(name, spec.default) for name, spec in declared.items()}

@@ -1,0 +1,224 @@
+"""From a checked specification to something that runs; what only building can find is found here, all at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from nexus_core.config.catalogue import Catalogue
+from nexus_core.config.check import check
+from nexus_core.config.places import Place
+from nexus_core.config.spec import (
+    ComponentSpec,
+    GatherSpec,
+    GenerateSpec,
+    InputSpec,
+    ModelSpec,
+    PipelineSpec,
+    PromptSpec,
+    RankSpec,
+    RecordSpec,
+    StepSpec,
+    TemplateFile,
+    TemplateText,
+)
+from nexus_core.contract.components import Kind
+from nexus_core.contract.errors import ConfigError, PluginError, TemplateError, UsageError
+from nexus_core.contract.problems import Problem
+from nexus_core.contract.protocols import Template
+from nexus_core.contract.values import ModelInfo
+from nexus_core.engine.attempts import Attempts
+from nexus_core.engine.models import Model, ModelRegistry
+from nexus_core.engine.packing import PackingPolicy
+from nexus_core.engine.resources import Resources
+from nexus_core.engine.runner import PlannedStep
+from nexus_core.engine.sinks import Fanout, SinkQueue
+from nexus_core.engine.steps import Gather, Generate, MakeDraft, Merger, Rank, Step
+from nexus_core.toolkit.templating import Expression, TextTemplate
+
+_BUILD_FAILED = "P001"
+_VERBS = {GatherSpec: "gather", RankSpec: "rank", PromptSpec: "prompt", GenerateSpec: "generate"}
+
+
+@frozen(kw_only=True)
+class Plan:
+    """A pipeline with its parts built, none of them opened yet."""
+
+    name: str
+    content: bool
+    inputs: tuple[InputSpec, ...]
+    steps: tuple[PlannedStep, ...]
+    registry: ModelRegistry
+    sinks: tuple[tuple[str, Any], ...]
+    resources: Resources
+    merger: Merger = field(factory=Merger)
+    """For the items that a caller brings along."""
+
+    async def open_sinks(self) -> Fanout:
+        """Open the sinks and start their queues."""
+        for _, sink in self.sinks:
+            await self.resources.open(sink)
+        return Fanout([SinkQueue(name, sink) for name, sink in self.sinks])
+
+    async def close(self, fanout: Fanout) -> None:
+        """Let the sinks take what is queued, then close every component that was opened."""
+        try:
+            await asyncio.to_thread(fanout.close)
+        finally:
+            await self.resources.close()
+
+
+def load_plan(path: Path, catalogue: Catalogue, environment: Mapping[str, str], overrides: Sequence[str] = ()) -> Plan:
+    """Read, check and build a pipeline file; raises ConfigError with every problem found."""
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else (error.strerror or str(error))
+        raise UsageError(f"cannot read the pipeline {path}: {reason}") from error
+    checked = check(source, str(path), catalogue, environment, overrides)
+    if checked.spec is None:
+        raise ConfigError(checked.problems)
+    return _Builder(spec=checked.spec, folder=path.parent, catalogue=checked.catalogue).plan()
+
+
+@frozen(kw_only=True)
+class _Builder:
+    """Builds the components of one pipeline and collects what goes wrong."""
+
+    spec: PipelineSpec
+    folder: Path
+    catalogue: Catalogue
+    resources: Resources = field(factory=Resources)
+    problems: list[Problem] = field(factory=list)
+
+    def plan(self) -> Plan:
+        """Return the plan, or raise ConfigError with everything that could not be built."""
+        models = [model for model in map(self._model, self.spec.models) if model is not None]
+        if self.problems:  # a registry with gaps would only report them again
+            raise ConfigError(self.problems)
+        registry = ModelRegistry(models, self.spec.default_model)
+        attempts = Attempts(registry, self.resources)
+        last = max((s.index for s in self.spec.steps if isinstance(s, GenerateSpec)), default=-1)
+        steps = tuple(self._planned(step, registry, attempts, last) for step in self.spec.steps)
+        sinks = tuple((sink.use, self._component(Kind.SINK, sink)) for sink in self.spec.sinks)
+        if self.problems:
+            raise ConfigError(self.problems)
+        return Plan(
+            name=self.spec.name,
+            content=self.spec.content,
+            inputs=self.spec.inputs,
+            steps=steps,
+            registry=registry,
+            sinks=sinks,
+            resources=self.resources,
+        )
+
+    def _model(self, spec: ModelSpec) -> Model | None:
+        connector = self._component(Kind.CONNECTOR, spec.component)
+        if connector is None:
+            return None
+        figures = {
+            name: value
+            for name in ("window", "max_input", "max_output", "encoding")
+            if (value := getattr(spec, name)) is not None
+        }
+        info: ModelInfo = evolve(connector.model_info, **figures)
+        return Model(
+            name=spec.name,
+            connector=connector,
+            info=info,
+            options=spec.options,
+            fallback=spec.fallback,
+            aliases=spec.aliases,
+        )
+
+    def _planned(self, spec: StepSpec, registry: ModelRegistry, attempts: Attempts, last: int) -> PlannedStep:
+        when = Expression.parse(spec.when) if spec.when is not None else None
+        step: Step
+        match spec:
+            case GatherSpec():
+                source = self._component(Kind.SOURCE, spec.source)
+                step = Gather(name=spec.source.use, source=source, resources=self.resources, keep_as=spec.as_name)
+            case RankSpec():
+                ranker = self._component(Kind.RANKER, spec.ranker)
+                step = Rank(name=spec.ranker.use, ranker=ranker, resources=self.resources, keep_as=spec.as_name)
+            case PromptSpec():
+                step = MakeDraft(template=self._template(spec), policy=_policy(spec), variables=_parsed(spec.variables))
+            case GenerateSpec():
+                step = Generate(
+                    attempts=attempts,
+                    registry=registry,
+                    model=spec.model,
+                    options=spec.options,
+                    into_query=spec.into_query,
+                    keep_as=spec.as_name,
+                    last=spec.index == last,
+                )
+        return PlannedStep(index=spec.index, verb=_VERBS[type(spec)], step=step, when=when, timeout_s=spec.timeout_s)
+
+    def _template(self, spec: PromptSpec) -> Template:
+        match spec.template:
+            case TemplateText(text=text):
+                return TextTemplate.parse(text, f"steps[{spec.index}].prompt.template")
+            case TemplateFile(path=path, text=text):
+                return TextTemplate.parse(text, path)
+            case ComponentSpec() as component:
+                template: Template = self._component(Kind.TEMPLATE, component)
+                return template
+
+    def _component(self, kind: Kind, spec: ComponentSpec) -> Any:
+        """Build a component, the nested ones first; a failure is noted as a problem at its place."""
+        try:
+            cls = self.catalogue.component(kind, spec.use)
+            options = {name: self._value(value) for name, value in spec.options.items()}
+            built = cls(**options)
+        except PluginError as error:
+            return self._failed(spec.place, str(error))
+        except (TypeError, ValueError, TemplateError) as error:
+            return self._failed(spec.place, f"{kind.word} {spec.use!r} cannot be built: {error}")
+        except Exception as error:  # noqa: BLE001 - foreign code; its failure is a problem of this file
+            return self._failed(spec.place, f"{kind.word} {spec.use!r} failed: {type(error).__name__}: {error}")
+        if hasattr(built, "base_dir"):
+            built.base_dir = str(self.folder)
+        return built
+
+    def _failed(self, place: Place, message: str) -> None:
+        self.problems.append(Problem(_BUILD_FAILED, message, place.file, place.line, place.column))
+
+    def _value(self, value: Any) -> Any:
+        match value:
+            case ComponentSpec():
+                return self._component(value.kind, value)
+            case RecordSpec(cls=cls, fields=fields):
+                return cls(**{name: self._value(part) for name, part in fields.items()})
+            case tuple():
+                return tuple(self._value(part) for part in value)
+            case dict():
+                return {key: self._value(part) for key, part in value.items()}
+        return value
+
+
+def _policy(spec: PromptSpec) -> PackingPolicy:
+    return PackingPolicy(
+        budget=spec.budget,
+        pin=spec.pin,
+        quota=spec.quota,
+        unit=spec.unit,
+        overflow=spec.overflow,
+        order=spec.order,
+        passage_tokens=spec.passage_tokens,
+        near_duplicates=spec.near_duplicates,
+        history_share=spec.history_share,
+    )
+
+
+def _parsed(variables: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return declared variables with their `{{ }}` parsed."""
+    return {
+        name: Expression.parse(value) if isinstance(value, str) and "{{" in value else value
+        for name, value in variables.items()
+    }

@@ -1,0 +1,273 @@
+"""The fold: a run's steps, one after the other, and the events that leave at each point."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from time import perf_counter, time
+from types import TracebackType
+from typing import Any, Self
+
+from attrs import field, frozen
+
+from nexus_core.contract.answers import Answer
+from nexus_core.contract.errors import ConnectorError, NexusError, RunError, StepTimeoutError
+from nexus_core.contract.events import AttemptFinished, Delta, Event, RunFailed, RunFinished, RunStarted, StepFinished
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Usage
+from nexus_core.engine.sinks import Fanout
+from nexus_core.engine.state import Scope, State
+from nexus_core.engine.steps import Generate, Step
+from nexus_core.toolkit.templating import Expression
+
+
+@frozen(kw_only=True)
+class PlannedStep:
+    """A step with its modifiers."""
+
+    index: int
+    verb: str
+    step: Step
+    when: Expression | None = None
+    timeout_s: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The step as messages name it: `steps[2] (prompt)`."""
+        return f"steps[{self.index}] ({self.verb})"
+
+    def is_skipped(self, state: State) -> bool:
+        """Tell whether the step's `when` is there and false."""
+        return self.when is not None and not self.when.evaluate(state.variables(self.when.variables))
+
+
+@frozen(kw_only=True)
+class Request:
+    """What a caller asks of a pipeline."""
+
+    id: str
+    query: str
+    state: State
+    model: str | None = None
+    options: CallOptions = NOTHING_ASKED
+    context_id: str | None = None
+    conversation_id: str | None = None
+
+
+@frozen(kw_only=True)
+class Runner:
+    """Executes the steps of one pipeline; gets all it needs as arguments."""
+
+    pipeline: str
+    steps: Sequence[PlannedStep]
+    fanout: Fanout
+    content: bool
+    """Whether sinks see queries and answers."""
+
+    async def answer(self, request: Request) -> Answer | None:
+        """Return the whole answer, or `None` if no generate step ran; raises the error of the step that failed."""
+        with _Run(runner=self, request=request) as run:
+            state = request.state
+            for planned in self.steps:
+                began = perf_counter()
+                if not (skipped := planned.is_skipped(state)):
+                    state = await _within(planned, planned.step(state, run.scope))
+                run.emit_step(planned, state, began, skipped)
+            return run.finish(state)
+
+    async def events(self, request: Request) -> AsyncIterator[Event]:
+        """Yield the events of one run as they happen; the last one is RunFinished or RunFailed.
+
+        Closing the generator early cancels the run and closes its upstream.
+        """
+        unread: list[Event] = []
+        run = _Run(runner=self, request=request, unread=unread)
+        try:
+            with run:
+                state = request.state
+                for planned in self.steps:
+                    began = perf_counter()
+                    skipped = planned.is_skipped(state)
+                    if not skipped and isinstance(planned.step, Generate) and planned.step.last:
+                        async with aclosing(_streamed(planned, planned.step, state, run.scope)) as parts:  # type: ignore[type-var]
+                            async for part in parts:
+                                while unread:
+                                    yield unread.pop(0)
+                                if isinstance(part, State):
+                                    state = part
+                                else:
+                                    run.parts.append(part)
+                                    yield Delta(run_id=request.id, time=time(), text=part)
+                    elif not skipped:
+                        state = await _within(planned, planned.step(state, run.scope))
+                    run.emit_step(planned, state, began, skipped)
+                    while unread:
+                        yield unread.pop(0)
+                answer = run.finish(state)
+        except NexusError as error:
+            unread.append(run.failed(error, partial="".join(run.parts) or None, error=error))
+        else:
+            unread.append(run.finished(answer, content=None, answer=answer))
+        for event in unread:
+            yield event
+
+
+@frozen(kw_only=True)
+class _Run:
+    """One run in progress: what is noted of it beside the state. As a context manager it tells the sinks of its end."""
+
+    runner: Runner
+    request: Request
+    unread: list[Event] | None = None
+    """Events for the reader of a stream."""
+    started: float = field(factory=perf_counter)
+    attempts: list[AttemptFinished] = field(factory=list)
+    parts: list[str] = field(factory=list)
+    """The text that a stream has shown so far."""
+    scope: Scope = field(init=False)
+
+    @scope.default
+    def _(self) -> Scope:
+        request = self.request
+        return Scope(run_id=request.id, emit=self.emit, model=request.model, options=request.options)
+
+    def __enter__(self) -> Self:
+        query = self.request.query if self.runner.content else None
+        self.emit(RunStarted(run_id=self.request.id, time=time(), pipeline=self.runner.pipeline, content=query))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            partial = "".join(self.parts) if self.runner.content and self.parts else None
+            self.runner.fanout.put(self.failed(error, partial))
+
+    def emit(self, event: Event) -> None:
+        """Note an event for the reader and hand it to the sinks."""
+        if isinstance(event, AttemptFinished):
+            self.attempts.append(event)
+        if self.unread is not None:
+            self.unread.append(event)
+        self.runner.fanout.put(event)
+
+    def emit_step(self, planned: PlannedStep, state: State, began: float, skipped: bool) -> None:
+        """Tell that a step is done."""
+        self.emit(
+            StepFinished(
+                run_id=self.request.id,
+                time=time(),
+                step=planned.index,
+                verb=planned.verb,
+                skipped=skipped,
+                duration_s=perf_counter() - began,
+                items=len(state.ranking.items),
+            )
+        )
+
+    def finish(self, state: State) -> Answer | None:
+        """Return the answer and tell the sinks that the run is done."""
+        answer = self._answer(state)
+        if self.runner.fanout.queues:
+            content = answer.text if answer and self.runner.content else None
+            self.runner.fanout.put(self.finished(answer, content))
+        return answer
+
+    def finished(self, told: Answer | None, content: str | None, answer: Answer | None = None) -> RunFinished:
+        """Return the last event of a good run, for the sinks (with `content`) or for the reader (with `answer`)."""
+        usage = told.usage if told else Usage()
+        return RunFinished(
+            run_id=self.request.id,
+            time=time(),
+            duration_s=perf_counter() - self.started,
+            model=told.model if told else None,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            content=content,
+            answer=answer,
+        )
+
+    def failed(self, why: BaseException, partial: str | None, error: NexusError | None = None) -> RunFailed:
+        """Return the last event of a failed run, for the sinks or (with `error`) for the reader."""
+        kind, message = _told(why)
+        return RunFailed(
+            run_id=self.request.id,
+            time=time(),
+            duration_s=perf_counter() - self.started,
+            kind=kind,
+            message=message,
+            partial=partial,
+            error=error,
+        )
+
+    def _answer(self, state: State) -> Answer | None:
+        answered, request = state.answered, self.request
+        if answered is None:
+            return None
+        return Answer(
+            id=request.id,
+            query=request.query,
+            text=answered.completion.text,
+            finish_reason=answered.completion.finish_reason,
+            model=answered.model.name,
+            model_id=answered.completion.model or answered.model.info.id,
+            usage=answered.completion.usage,
+            duration_s=perf_counter() - self.started,
+            prompt=answered.prompt,
+            attempts=tuple(self.attempts),
+            variables=state.vars,
+            context_id=request.context_id,
+            conversation_id=request.conversation_id,
+        )
+
+
+def _told(why: BaseException) -> tuple[str, str]:
+    """Return the kind and message of a failure as events tell them."""
+    match why:
+        case ConnectorError():
+            return why.kind, str(why)
+        case NexusError():
+            return type(why).__name__, str(why)
+        case GeneratorExit() | asyncio.CancelledError() | KeyboardInterrupt():
+            return "cancelled", "the reader left before the end"
+    return type(why).__name__, "an error inside ContextNexus"
+
+
+async def _within(planned: PlannedStep, work: Any) -> State:
+    """Await a step for as long as its timeout allows."""
+    if planned.timeout_s is None:
+        state: State = await work
+        return state
+    try:
+        async with asyncio.timeout(planned.timeout_s):
+            state = await work
+    except TimeoutError as error:
+        raise _timed_out(planned) from error
+    return state
+
+
+async def _streamed(planned: PlannedStep, step: Generate, state: State, scope: Scope) -> AsyncIterator[str | State]:
+    """Yield a streamed step's parts.
+
+    The timeout stands around each wait for the next part and never around a `yield`: there it would fire inside the
+    reader.
+    """
+    deadline = None if planned.timeout_s is None else asyncio.get_running_loop().time() + planned.timeout_s
+    async with aclosing(step.stream(state, scope)) as parts:  # type: ignore[type-var]
+        if deadline is None:
+            async for part in parts:
+                yield part
+            return
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    part = await anext(parts)
+            except StopAsyncIteration:
+                return
+            except TimeoutError as error:
+                raise _timed_out(planned) from error
+            yield part
+
+
+def _timed_out(planned: PlannedStep) -> RunError:
+    return StepTimeoutError(f"{planned.label} took longer than its timeout of {planned.timeout_s:g} s")

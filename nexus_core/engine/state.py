@@ -1,0 +1,76 @@
+"""What a run knows so far. Each step takes the state and returns the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
+from typing import Any
+
+from attrs import field, frozen
+
+from nexus_core.contract.events import Event
+from nexus_core.contract.ranking import Ranking
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Message
+from nexus_core.engine.attempts import Answered
+from nexus_core.engine.packing import Draft
+
+
+@frozen(kw_only=True)
+class State:
+    """The state of a run between two steps."""
+
+    query: str
+    """As it is now: a rewriting step may have changed it."""
+    ranking: Ranking = field(factory=lambda: Ranking(()))
+    """The items, in the order of the last ranker."""
+    history: tuple[Message, ...] = ()
+    inputs: Mapping[str, Any] = field(factory=dict)
+    vars: Mapping[str, Any] = field(factory=dict)
+    """What steps kept with `as:`."""
+    draft: Draft | None = None
+    answered: Answered | None = None
+    """By the last generate step."""
+
+    def variables(self, names: frozenset[str]) -> dict[str, Any]:
+        """Return what expressions may read, of it only what `names` asks for."""
+        offered: dict[str, Callable[[], Any]] = {
+            "query": lambda: self.query,
+            "inputs": lambda: self.inputs,
+            "vars": lambda: self.vars,
+            "items": lambda: describe(self.ranking),
+            "history": lambda: [{"role": message.role, "content": message.content} for message in self.history],
+            "answer": lambda: self.answered.completion.text if self.answered else None,
+        }
+        return {name: offered[name]() for name in names & offered.keys()}
+
+
+@frozen(kw_only=True)
+class Scope:
+    """What belongs to one run and is no state: its id, its listeners, what the caller asked for."""
+
+    run_id: str
+    emit: Callable[[Event], None]
+    model: str | None = None
+    """Instead of the model of the last generate step."""
+    options: CallOptions = NOTHING_ASKED
+    """Over the options of the last generate step."""
+    calls: Iterator[int] = field(factory=count)
+
+    def call_id(self) -> str:
+        """Return the id of the next call of this run."""
+        return f"{self.run_id}.{next(self.calls)}"
+
+
+def describe(ranking: Ranking) -> list[dict[str, Any]]:
+    """Return the items in rank order as JSON data."""
+    return [
+        {
+            "id": candidate.item.id,
+            "title": candidate.item.title,
+            "text": candidate.item.text,
+            "source": candidate.item.source,
+            "tags": list(candidate.item.tags),
+            "score": candidate.score,
+        }
+        for candidate in ranking
+    ]

@@ -1,0 +1,195 @@
+"""The four steps. Each is a frozen value that takes the state and returns the next one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import Any, Protocol
+
+from attrs import define, evolve, field, frozen
+
+from nexus_core.contract.errors import NexusError, RankerError, SourceError
+from nexus_core.contract.protocols import Ranker, Source, Template
+from nexus_core.contract.ranking import Ranking
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Item, Message
+from nexus_core.engine.attempts import Answered, Attempts, Call, merge_options
+from nexus_core.engine.models import ModelRegistry
+from nexus_core.engine.packing import Draft, PackingPolicy
+from nexus_core.engine.resources import Resources
+from nexus_core.engine.state import Scope, State, describe
+from nexus_core.toolkit.templating import Expression
+
+
+class Step(Protocol):
+    """One stage of a pipeline."""
+
+    async def __call__(self, state: State, scope: Scope) -> State:
+        """Return the next state."""
+
+
+@define
+class Merger:
+    """Joins the items of several sources, the first of two with one id wins.
+
+    It keeps its last result: while the same tuples come in the same tuple goes out, and an index over it stays good.
+    """
+
+    _known: tuple[Item, ...] = ()
+    _new: tuple[Item, ...] = ()
+    _merged: tuple[Item, ...] = ()
+
+    def merge(self, known: tuple[Item, ...], new: tuple[Item, ...]) -> tuple[Item, ...]:
+        """Return the items of both, each id once."""
+        if not (known is self._known and new is self._new):
+            by_id = {item.id: item for item in (*reversed(new), *reversed(known))}
+            together = known + new if known else new
+            merged = together if len(by_id) == len(together) else tuple(reversed(by_id.values()))
+            if merged == self._merged:
+                merged = self._merged
+            self._known, self._new, self._merged = known, new, merged
+        return self._merged
+
+
+@frozen(kw_only=True)
+class Gather:
+    """Adds the items of a source."""
+
+    name: str
+    source: Source
+    resources: Resources
+    keep_as: str | None = None
+    merger: Merger = field(factory=Merger)
+
+    async def __call__(self, state: State, scope: Scope) -> State:
+        """Return the state with the source's items added."""
+        try:
+            await self.resources.open(self.source)
+            items = await self.source.gather(state.query)
+        except NexusError:
+            raise
+        except Exception as error:
+            raise SourceError(f"source {self.name!r} failed: {type(error).__name__}: {error}") from error
+        if not all(isinstance(item, Item) for item in items[:1]):
+            raise SourceError(f"source {self.name!r} must yield items, not {type(items[0]).__name__}")
+        merged = self.merger.merge(state.ranking.items, items if isinstance(items, tuple) else tuple(items))
+        ranking = Ranking(merged)
+        return _kept(evolve(state, ranking=ranking), self.keep_as, lambda: describe(ranking))
+
+
+@frozen(kw_only=True)
+class Rank:
+    """Scores and orders the items."""
+
+    name: str
+    ranker: Ranker
+    resources: Resources
+    keep_as: str | None = None
+
+    async def __call__(self, state: State, scope: Scope) -> State:
+        """Return the state with its items in the ranker's order."""
+        try:
+            await self.resources.open(self.ranker)
+            ranking = await self.ranker.rank(state.query, state.ranking)
+        except NexusError:
+            raise
+        except Exception as error:
+            raise RankerError(f"ranker {self.name!r} failed: {type(error).__name__}: {error}") from error
+        if not isinstance(ranking, Ranking) or ranking.items is not state.ranking.items:
+            raise RankerError(f"ranker {self.name!r} must return `ranking.scored(...)` of the ranking it was given")
+        return _kept(evolve(state, ranking=ranking), self.keep_as, lambda: describe(ranking))
+
+
+@frozen(kw_only=True)
+class MakeDraft:
+    """Makes a draft: the prompt before it is packed for a target."""
+
+    template: Template
+    policy: PackingPolicy
+    variables: Mapping[str, Any] = field(factory=dict)
+    """Declared ones; an Expression is evaluated for each run."""
+
+    async def __call__(self, state: State, scope: Scope) -> State:
+        """Return the state with a draft of its items, history and query."""
+        declared = {
+            name: value.evaluate(state.variables(value.variables)) if isinstance(value, Expression) else value
+            for name, value in self.variables.items()
+        }
+        draft = Draft(
+            template=self.template,
+            ranking=state.ranking,
+            query=state.query,
+            history=state.history,
+            variables={**declared, "inputs": state.inputs, "vars": state.vars},
+            policy=self.policy,
+        )
+        return State(
+            query=state.query,
+            ranking=state.ranking,
+            history=state.history,
+            inputs=state.inputs,
+            vars=state.vars,
+            draft=draft,
+            answered=state.answered,
+        )
+
+
+class BareQuery:
+    """The template of a generate step that has no prompt before it: the query alone."""
+
+    variables: frozenset[str] = frozenset()
+
+    def render(self, variables: Mapping[str, Any]) -> tuple[Message, ...]:
+        """Return the query as one message."""
+        return (Message("user", variables["query"]),)
+
+
+@frozen(kw_only=True)
+class Generate:
+    """Sends the draft to a model and takes its answer."""
+
+    attempts: Attempts
+    registry: ModelRegistry
+    model: str | None = None
+    options: CallOptions = NOTHING_ASKED
+    into_query: bool = False
+    keep_as: str | None = None
+    last: bool = False
+    """The caller's choice of model and options is for the step that gives the answer."""
+
+    async def __call__(self, state: State, scope: Scope) -> State:
+        """Return the state with the whole answer."""
+        return self._after(state, await self.attempts.complete(self.call(state, scope), scope.emit))
+
+    async def stream(self, state: State, scope: Scope) -> AsyncIterator[str | State]:
+        """Yield the answer's text as it comes, and at the end the next state."""
+        async with aclosing(self.attempts.stream(self.call(state, scope), scope.emit)) as parts:  # type: ignore[type-var]
+            async for part in parts:
+                yield part if isinstance(part, str) else self._after(state, part)
+
+    def call(self, state: State, scope: Scope) -> Call:
+        """Return the request that this step would make."""
+        draft = state.draft or Draft(
+            template=BareQuery(), ranking=Ranking(()), query=state.query, history=state.history
+        )
+        wanted, options = self.model, self.options
+        if self.last:
+            wanted, options = scope.model or wanted, merge_options(options, scope.options)
+        chain = self.registry.chain(wanted)
+        return Call(id=scope.call_id(), run_id=scope.run_id, draft=draft, chain=chain, options=options)
+
+    def _after(self, state: State, answered: Answered) -> State:
+        text = answered.completion.text
+        query = text.strip() if self.into_query and text.strip() else state.query
+        after = State(
+            query=query,
+            ranking=state.ranking,
+            history=state.history,
+            inputs=state.inputs,
+            vars=state.vars,
+            answered=answered,
+        )
+        return _kept(after, self.keep_as, lambda: text)
+
+
+def _kept(state: State, name: str | None, value: Any) -> State:
+    return state if name is None else evolve(state, vars={**state.vars, name: value()})

@@ -1,0 +1,89 @@
+"""What became of each candidate and why, put into words only when it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import overload
+
+from attrs import frozen
+
+from nexus_core.contract.prompts import Decision, TraceEntry
+from nexus_core.contract.ranking import Ranking
+from nexus_core.engine.selection import Slot
+
+
+@frozen
+class Fate:
+    """A decision about one item."""
+
+    decision: Decision
+    reason: str
+    tokens: int | None = None
+
+
+WHOLE = Fate("kept", "whole item fits")
+PINNED = Fate("kept", "pinned")
+BELOW = Fate("dropped", "ranked below what fits")
+UNUSED = Fate("dropped", "the template uses no items")
+
+
+class Trace(Sequence[TraceEntry]):
+    """One entry per candidate, in rank order."""
+
+    __slots__ = ("_fates", "_others", "_ranking")
+
+    def __init__(self, ranking: Ranking, fates: Mapping[int, Slot | Fate], others: Fate) -> None:
+        self._ranking = ranking
+        self._fates = fates
+        self._others = others
+
+    def __len__(self) -> int:
+        return len(self._ranking)
+
+    @overload
+    def __getitem__(self, place: int) -> TraceEntry: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[TraceEntry]: ...
+    def __getitem__(self, place: int | slice) -> TraceEntry | list[TraceEntry]:
+        found = self._ranking.order()[place]
+        return self._entry(found) if isinstance(found, int) else [self._entry(index) for index in found]
+
+    def _entry(self, index: int) -> TraceEntry:
+        candidate = self._ranking.candidate(index)
+        known = self._fates.get(index, self._others)
+        fate = fate_of(known) if isinstance(known, Slot) else known
+        return TraceEntry(
+            item_id=candidate.item.id,
+            title=candidate.item.title,
+            decision=fate.decision,
+            reason=fate.reason,
+            score=candidate.score,
+            scores=candidate.scores,
+            tokens=fate.tokens,
+        )
+
+
+def fate_of(slot: Slot) -> Fate:
+    """Return what became of an item that was looked at."""
+    if slot.chosen:
+        if slot.whole:
+            return Fate("kept", WHOLE.reason, slot.tokens)
+        return Fate("cut", _what_was_cut(slot), slot.tokens)
+    if slot.refusal is None:
+        return BELOW
+    kind, of, tokens = slot.refusal
+    reasons = {
+        "room": f"did not fit: {tokens or 'far more'} tokens, {of} left",
+        "duplicate": f"near-duplicate of {of!r}",
+        "quota": f"quota of {of} used up",
+    }
+    return Fate("dropped", reasons[kind], tokens or None)
+
+
+def _what_was_cut(slot: Slot) -> str:
+    firsts = slot.cut.firsts
+    total = len(firsts) - 1
+    if total == 1:
+        return f"cut at a sentence: {slot.chosen.bit_count()} of {len(slot.sentences)} fit"
+    held = sum(1 for k in range(total) if slot.chosen >> firsts[k] & (1 << firsts[k + 1] - firsts[k]) - 1)
+    return f"{held} of {total} passages: the best for the query"

@@ -1,0 +1,82 @@
+"""Answers and explanations as JSON data: the one shape that the command line and the HTTP API share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nexus_core.contract.answers import Answer
+from nexus_core.contract.prompts import TraceEntry
+from nexus_core.engine.explanation import Explanation, Target
+
+
+def answer_json(answer: Answer) -> dict[str, Any]:
+    """Return an answer as JSON data; counts that are unknown are null."""
+    return {
+        "id": answer.id,
+        "query": answer.query,
+        "response": answer.text,
+        "contextId": answer.context_id,
+        "modelId": answer.model_id,
+        "conversationId": answer.conversation_id,
+        "metadata": {
+            "promptTokens": answer.usage.prompt_tokens,
+            "completionTokens": answer.usage.completion_tokens,
+            "totalTokens": answer.usage.total_tokens,
+            "responseTimeMs": round(answer.duration_s * 1000),
+            "contextItems": [
+                {"id": packed.item.id, "title": packed.item.title, "relevance": packed.score}
+                for packed in answer.prompt.items
+            ],
+        },
+    }
+
+
+def explanation_json(explanation: Explanation) -> dict[str, Any]:
+    """Return an explanation as JSON data."""
+    prompt = explanation.prompt
+    return {
+        "pipeline": explanation.pipeline,
+        "query": explanation.query,
+        "model": explanation.model.name,
+        "modelId": explanation.model.info.id,
+        "window": prompt.window,
+        "promptTokens": prompt.prompt_tokens,
+        "contextTokens": prompt.context_tokens,
+        "reservedTokens": prompt.reserved,
+        "countsAreExact": explanation.exact,
+        "parts": {part.name: part.tokens for part in explanation.parts},
+        "messages": [{"role": message.role, "content": message.content} for message in prompt.messages],
+        "items": [
+            {"number": packed.number, "id": packed.item.id, "title": packed.item.title, "whole": packed.whole}
+            for packed in prompt.items
+        ],
+        "history": {"kept": prompt.history_kept, "dropped": prompt.history_dropped},
+        "trace": [_trace_json(entry) for entry in prompt.trace],
+        "chain": [_target_json(target) for target in explanation.targets],
+        "notes": list(explanation.notes),
+    }
+
+
+def _trace_json(entry: TraceEntry) -> dict[str, Any]:
+    return {
+        "id": entry.item_id,
+        "title": entry.title,
+        "decision": entry.decision,
+        "reason": entry.reason,
+        "score": entry.score,
+        "scores": dict(entry.scores),
+        "tokens": entry.tokens,
+    }
+
+
+def _target_json(target: Target) -> dict[str, Any]:
+    return {
+        "model": target.model.name,
+        "modelId": target.model.info.id,
+        "provider": target.model.info.provider,
+        "window": target.model.info.window,
+        "reservedTokens": target.reserved,
+        "promptTokens": target.prompt.prompt_tokens if target.prompt else None,
+        "items": len(target.prompt.items) if target.prompt else 0,
+        "problem": target.problem or None,
+    }
