@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import orjson
 
@@ -16,6 +16,7 @@ from nexus_core import (
     Completion,
     ConnectorError,
     ContentFilterError,
+    FinishReason,
     OverloadedError,
     ProtocolError,
     ServerError,
@@ -23,8 +24,6 @@ from nexus_core import (
     Usage,
 )
 from nexus_openai.writing import valid_unicode
-
-FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
 
 _FINISH: Mapping[str, FinishReason] = {
     "stop": "stop",

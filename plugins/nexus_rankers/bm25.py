@@ -1,0 +1,45 @@
+"""The default ranker: BM25 over stems, identifier parts and word pairs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nexus_core import Item, Ranking, component, hookimpl, option, state
+from nexus_core.toolkit.words import Language
+from nexus_rankers.kept import Kept
+
+if TYPE_CHECKING:
+    from nexus_rankers.index import LexicalIndex
+
+
+@component
+class Bm25:
+    """Ranks items by the words they share with the query: the rarer a word, the more it counts (BM25).
+
+    The index is built for the first query and kept for the last two sets of items.
+    """
+
+    language: Language = option("english", help="Whose stems and stop words; `none` compares words as written.")
+    k1: float = option(1.5, help="How much it helps that a word occurs again.", ge=0)
+    b: float = option(0.75, help="How much long items are discounted, from 0 (not at all) to 1.", ge=0, le=1)
+    pairs: float = option(0.3, help="What two neighbouring words of the query add, against 1 for a word.", ge=0)
+    _indexes: Kept[LexicalIndex] = state(Kept)
+
+    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+        """Return the ranking by BM25."""
+        index = await self._indexes.get(ranking.items, self._build)
+        # Here, since it imports numpy, which takes longer than a pipeline takes to load.
+        from nexus_rankers.order import scored
+
+        return scored(ranking, "bm25", index.scores(query))
+
+    def _build(self, items: tuple[Item, ...]) -> LexicalIndex:
+        from nexus_rankers.index import Weights, build
+
+        return build(items, self.language, Weights(k1=self.k1, b=self.b, pairs=self.pairs))
+
+
+@hookimpl
+def nexus_rankers() -> list[type]:
+    """Yield the ranker."""
+    return [Bm25]

@@ -1,0 +1,93 @@
+"""Fusion of several rankers into one score."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import TYPE_CHECKING, Literal, Self
+
+from nexus_core import Ranker, RankerError, Ranking, component, hookimpl, option, state
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Column = npt.NDArray[np.float64]
+
+
+@component
+class Fuse:
+    """Ranks items by the scores of several rankers together, brought to one scale and weighted.
+
+    Each ranker gets the items as they come in, and its own scores stay visible.
+    """
+
+    rankers: tuple[Ranker, ...] = option(help="The rankers, each by name or `{use: ...}` with its options.")
+    weights: tuple[float, ...] = option((), help="One weight for each ranker; all 1 by default.")
+    method: Literal["zscore", "minmax", "rrf"] = option(
+        "zscore", help="Scale by mean and deviation, by the extremes, or take ranks only (reciprocal rank fusion)."
+    )
+    k: float = option(60.0, help="For rrf: the larger, the less the first ranks stand out.", gt=0)
+    _open: AsyncExitStack = state(AsyncExitStack)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.rankers:
+            raise ValueError("`rankers` is empty: name at least one ranker")
+        if self.weights and len(self.weights) != len(self.rankers):
+            raise ValueError(f"{len(self.weights)} weights for {len(self.rankers)} rankers: give each ranker one")
+
+    async def __aenter__(self) -> Self:
+        for ranker in self.rankers:
+            if isinstance(ranker, AbstractAsyncContextManager):
+                await self._open.enter_async_context(ranker)
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self._open.aclose()
+
+    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+        """Return the ranking by the weighted sum of the rankers' scaled scores."""
+        from nexus_rankers.order import scored
+
+        ranked = await asyncio.gather(*(ranker.rank(query, ranking) for ranker in self.rankers))
+        weights = self.weights or (1.0,) * len(ranked)
+        together = ranking
+        for result in ranked:
+            if result.items is not ranking.items or len(result.columns) <= len(ranking.columns):
+                raise RankerError(
+                    "every ranker of `fuse` must return `ranking.scored(...)` of the ranking it was given"
+                )
+            for name, scores in result.columns[len(ranking.columns) :]:
+                together = together.scored(_unused(name, together), scores)
+        scaled = [weight * self._scaled(result) for weight, result in zip(weights, ranked, strict=True)]
+        return scored(together, "fuse", sum(scaled[1:], scaled[0]))
+
+    def _scaled(self, ranking: Ranking) -> Column:
+        import numpy as np
+
+        from nexus_rankers.order import column_of, unit_scale
+
+        scores = column_of(ranking)
+        if scores is None or not len(scores):
+            return np.zeros(len(ranking.items))
+        if self.method == "minmax":
+            return unit_scale(scores)
+        if self.method == "rrf":
+            ranks = np.empty(len(scores))
+            ranks[np.asarray(ranking.order())] = np.arange(1, len(scores) + 1)
+            return 1.0 / (self.k + ranks)
+        spread = scores.std()
+        return (scores - scores.mean()) / spread if spread > 0 else np.zeros_like(scores)
+
+
+def _unused(name: str, ranking: Ranking) -> str:
+    """Return the name under which one more column stands beside those there are."""
+    taken = {column for column, _ in ranking.columns}
+    numbered = (f"{name} {number}" for number in range(2, len(taken) + 3))
+    return name if name not in taken else next(found for found in numbered if found not in taken)
+
+
+@hookimpl
+def nexus_rankers() -> list[type]:
+    """Yield the ranker."""
+    return [Fuse]

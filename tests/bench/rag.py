@@ -1,0 +1,161 @@
+"""CPU of a whole query over items in memory against a floor written by hand, in the same run.
+
+    python tests/bench/rag.py [--items 1000 100000] [--queries 200]
+
+Ours: bm25, a prompt of 8,000 context tokens, one call through `openai` to a local stub; the index is ready. Floor:
+bm25s with token counts known beforehand, whole items until 8,000 tokens are full, bare aiohttp. Items of about 200
+tokens of Zipf-distributed words. Medians of CPU time per query, each new to both. Exits 1 when a gate is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import statistics
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import accumulate
+from pathlib import Path
+from time import process_time
+
+import aiohttp
+import bm25s
+import numpy as np
+from overhead import service
+from Stemmer import Stemmer
+
+from nexus_core import Item, Pipeline
+from nexus_core.toolkit.tokens import token_counter
+
+BUDGET = 8000
+GATES = {1_000: 5.0, 10_000: 5.0, 100_000: 3.0}
+SYLLABLES = ["ka", "lo", "mi", "ren", "tas", "vor", "pel", "ni", "dur", "sha", "go", "bri"]
+
+PIPELINE = """
+name: rag
+models:
+  main: {{use: openai, model: gpt-4o-mini, base_url: "{url}", api_key: sk-bench}}
+steps:
+  - rank: bm25
+  - prompt: {{template: qa, budget: 8000}}
+  - generate: main
+"""
+
+
+def vocabulary(size: int) -> list[str]:
+    """Return `size` different words."""
+    chooser = random.Random(1)
+    found: dict[str, None] = {}
+    while len(found) < size:
+        found["".join(chooser.choices(SYLLABLES, k=chooser.randint(2, 4)))] = None
+    return list(found)
+
+
+def corpus(count: int, words: Sequence[str]) -> tuple[Item, ...]:
+    """Return items of about 200 tokens: sentences of 8 to 18 words by Zipf's law."""
+    chooser = random.Random(2)
+    weights = list(accumulate(1 / (rank + 10) for rank in range(len(words))))
+
+    def sentence() -> str:
+        return " ".join(chooser.choices(words, cum_weights=weights, k=chooser.randint(8, 18))).capitalize() + "."
+
+    return tuple(
+        Item(id=str(n), title=" ".join(chooser.choices(words, k=3)), text=" ".join(sentence() for _ in range(5)))
+        for n in range(count)
+    )
+
+
+def queries(count: int, items: Sequence[Item]) -> list[str]:
+    """Return questions made of words of the items."""
+    chooser = random.Random(3)
+    return [" ".join(chooser.sample(chooser.choice(items).text.rstrip(".").split(), 6)) + "?" for _ in range(count)]
+
+
+class Floor:
+    """What a careful author would write by hand for this one task."""
+
+    def __init__(self, items: Sequence[Item], session: aiohttp.ClientSession, url: str) -> None:
+        self._stem = Stemmer("english")
+        self._tokenize = lambda text: bm25s.tokenize(text, stemmer=self._stem, show_progress=False, return_ids=False)
+        self._retriever = bm25s.BM25()
+        self._retriever.index(self._tokenize([f"{item.title}\n{item.text}" for item in items]), show_progress=False)
+        count = token_counter("o200k_base").count
+        self._blocks = [f"{item.title}\n{item.text}\n\n" for item in items]
+        self._sizes = [count(block) for block in self._blocks]
+        self._session, self._url = session, f"{url}/chat/completions"
+
+    async def ask(self, query: str) -> None:
+        """Rank, fill, call."""
+        scores = self._retriever.get_scores(self._tokenize([query])[0])
+        best = np.argpartition(-scores, 100)[:100]
+        left, parts = BUDGET, []
+        for index in best[np.argsort(-scores[best])]:
+            if self._sizes[index] <= left:
+                left -= self._sizes[index]
+                parts.append(self._blocks[index])
+        content = "Answer from the context.\n\n" + "".join(parts) + "\nQuestion: " + query
+        body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": content}]}
+        async with self._session.post(self._url, json=body) as response:
+            assert (await response.json())["choices"]
+
+
+async def cpu(ask: Callable[[str], Awaitable[object]], asked: Sequence[str]) -> list[float]:
+    """Return CPU milliseconds per query."""
+    found = []
+    for query in asked:
+        began = process_time()
+        await ask(query)
+        found.append((process_time() - began) * 1e3)
+    return found
+
+
+async def measure(size: int, asked: int, url: str, folder: Path) -> tuple[float, float, float]:
+    """Return the floor's and our milliseconds, and the context tokens of our last prompt."""
+    items = corpus(size, vocabulary(min(20_000, 5_000 + size // 5)))
+    file = folder / "rag.yaml"
+    file.write_text(PIPELINE.format(url=url))
+    async with aiohttp.ClientSession() as session, Pipeline.load(file, environment={}) as pipeline:
+        floor = Floor(items, session, url)
+        tokens = 0
+
+        async def ours(query: str) -> None:
+            nonlocal tokens
+            answer = await pipeline.run(query, items=items)
+            tokens = answer.prompt.context_tokens or 0
+            assert tokens <= BUDGET
+
+        everything = queries(asked * 2, items)
+        await cpu(floor.ask, everything[:asked])
+        await cpu(ours, everything[:asked])
+        low, high = [], []
+        for start in range(asked, asked * 2, 20):
+            low += await cpu(floor.ask, everything[start : start + 20])
+            high += await cpu(ours, everything[start : start + 20])
+        return statistics.median(low), statistics.median(high), tokens
+
+
+def main() -> int:
+    """Measure, print a table, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--items", type=int, nargs="+", default=[1_000, 100_000])
+    parser.add_argument("--queries", type=int, default=200)
+    options = parser.parse_args()
+    failed = False
+    print(f"{'items':>8} {'floor ms':>9} {'pipeline ms':>12} {'ratio':>6} {'gate':>5} {'context tokens':>15}")
+    with service() as url, tempfile.TemporaryDirectory() as folder:
+        for size in options.items:
+            low, high, tokens = asyncio.run(measure(size, options.queries, url, Path(folder)))
+            gate = GATES.get(size, 5.0)
+            failed = failed or high / low > gate
+            over = "" if high / low <= gate else "OVER"
+            print(
+                f"{size:>8} {low:>9.2f} {high:>12.2f} {high / low:>5.2f}x {gate:>4.1f}x {tokens:>15,} {over}",
+                flush=True,
+            )
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""Every example is linted, validated against the schema, run and explained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from nexus_core import Pipeline
+from nexus_core.config.check import check
+from nexus_core.config.schema import schema
+from nexus_core.engine.plugins import Catalogue
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "pipelines").glob("*.yaml"))
+OFFLINE = [path for path in EXAMPLES if "use: extractive" in path.read_text()]
+
+
+def example_id(path: Path) -> str:
+    return path.stem
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=example_id)
+def test_example_lints_without_any_problem(path: Path) -> None:
+    """An example is free of warnings too."""
+    assert check(path.read_bytes(), str(path), Catalogue.installed(), {}).problems == ()
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=example_id)
+def test_example_validates_against_the_schema(path: Path) -> None:
+    """An editor shows no red line in an example."""
+    known = schema(Catalogue.installed().with_files([ROOT / "pipelines/my_rankers.py"]).all_components())
+    jsonschema.validate(yaml.safe_load(path.read_text()), known)
+
+
+@pytest.mark.parametrize("path", OFFLINE, ids=example_id)
+async def test_example_answers_offline(path: Path) -> None:
+    """An example with an offline model answers without a key, and cites its sources."""
+    environment = {"LOCAL_BASE_URL": "http://127.0.0.1:9/v1"}  # nobody listens there
+    async with Pipeline.load(path, environment=environment) as pipeline:
+        answer = await pipeline.run("How do I write a ranker?")
+    assert answer.model == "offline"
+    assert "[1]" in answer.text
+    assert answer.prompt.items
