@@ -18,7 +18,7 @@ PIECE_LIMIT = 1000
 """Characters; no longer piece is given to a tokenizer, whatever the text."""
 
 _LINES = re.compile(r"[^\n]*+(?:\n(?![ \t]*[^\s/])[^\n]*+)*+\n?+")
-_SENTENCES = re.compile(r"(?:[^\n.!?]+|[.!?](?! )|\n(?![ \t]*[^\s/]))*+(?:[.!?](?= )|\n)?+")
+_SENTENCES = re.compile(r"(?:[^\n.!?\]]+|[.!?\]](?! )|\n(?![ \t]*[^\s/]))*+(?:[.!?\]](?= )|\n)?+")
 _SURE = re.compile(
     rf"""(?s:.){{0,{PIECE_LIMIT - 1}}}(?:
       \S(?=[ \t])
@@ -36,7 +36,10 @@ def lines(text: str) -> list[str]:
 
 
 def sentences(line: str) -> list[str]:
-    """Return what a full stop, question or exclamation mark and a space divide; the space starts the next one."""
+    """Return what a full stop, question or exclamation mark and a space divide; the space starts the next one.
+
+    So does a closing bracket: the number of an item differs from prompt to prompt, the title after it does not.
+    """
     return _SENTENCES.findall(line)
 
 
