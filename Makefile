@@ -8,8 +8,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 .PHONY: demo test lint types tests clean
 
 demo: $(VENV)/ready
-	@echo '$$ nexus run pipelines/quickstart.yaml "How do I write a ranker?"'
-	@$(BIN)/nexus run pipelines/quickstart.yaml "How do I write a ranker?"
+	@echo '$$ nexus run pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?"'
+	@$(BIN)/nexus run pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?"
 
 test: lint types tests
 

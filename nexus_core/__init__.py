@@ -13,9 +13,8 @@ _HOME = {
     "contract.components": ("component", "option", "ranker", "state"),
     "contract.errors": (
         "AuthError", "ConfigError", "ConnectError", "ConnectorError", "ContentFilterError", "ContextLengthError",
-        "InvalidRequestError", "ModelNotFoundError", "NexusError", "NoAnswerError", "NotConfiguredError", "OverloadedError",
-        "PluginError",
-        "PromptTooLongError", "ProtocolError", "QuotaError", "RankerError", "RateLimitError", "ResponseTooLargeError",
+        "InvalidRequestError", "ModelNotFoundError", "NexusError", "NoAnswerError", "NotConfiguredError",
+        "OverloadedError", "PluginError", "PromptTooLongError", "ProtocolError", "QuotaError", "RankerError", "RateLimitError", "ResponseTooLargeError",
         "RunError", "ServerError", "SourceError", "StepTimeoutError", "TemplateError", "TruncatedError",
         "UpstreamTimeoutError", "UsageError",
     ),
@@ -27,7 +26,9 @@ _HOME = {
     "contract.prompts": ("PackedItem", "Prompt", "TraceEntry"),
     "contract.protocols": ("Connector", "Ranker", "Sink", "Source", "Template"),
     "contract.ranking": ("Candidate", "Ranking"),
-    "contract.values": ("CallOptions", "Chunk", "Completion", "FinishReason", "Item", "Message", "ModelInfo", "Usage"),
+    "contract.values": (
+        "CallOptions", "Chunk", "Completion", "FinishReason", "Item", "Message", "ModelInfo", "Usage",
+    ),
     "engine.pipeline": ("Pipeline",),
     "toolkit.secrets": ("Secret",),
 }  # fmt: skip

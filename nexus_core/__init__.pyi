@@ -158,6 +158,8 @@ from nexus_core.contract.values import (
 )
 from nexus_core.contract.values import (
     Completion as Completion,
+)
+from nexus_core.contract.values import (
     FinishReason as FinishReason,
 )
 from nexus_core.contract.values import (

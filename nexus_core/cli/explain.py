@@ -16,8 +16,8 @@ from nexus_core.engine.wire import explanation_json
 
 EPILOG = """\b
 Examples:
-  nexus explain pipelines/quickstart.yaml "How do I write a ranker?"
-  nexus explain pipelines/quickstart.yaml "How do I write a ranker?" --set steps[2].prompt.budget=300
+  nexus explain pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?"
+  nexus explain pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?" --set steps[2].prompt.budget=300
 """
 
 _BAR_WIDTH = 60

@@ -20,8 +20,8 @@ COMMANDS = {
 
 EXAMPLES = """\b
 Examples:
-  nexus run pipelines/quickstart.yaml "How do I write a ranker?"
-  nexus explain pipelines/quickstart.yaml "How do I write a ranker?"
+  nexus run pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?"
+  nexus explain pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?"
   nexus lint pipelines/
 """
 

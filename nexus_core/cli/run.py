@@ -22,7 +22,7 @@ from nexus_core.engine.wire import answer_json
 
 EPILOG = """\b
 Examples:
-  nexus run pipelines/quickstart.yaml "How do I write a ranker?"
+  nexus run pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?"
   echo "What is a sink?" | nexus run pipelines/quickstart.yaml - --json
   nexus run pipelines/openai.yaml "What is a sink?" --model spare --set steps[2].prompt.budget=500
 """

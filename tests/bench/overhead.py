@@ -3,8 +3,9 @@
     python tests/bench/overhead.py [--rounds 5] [--requests 2000] [--streams 200]
 
 Ours: prompt and generate through `openai`, figures and a jsonl sink on. Floor: one shared aiohttp session, the standard
-library's json, every streamed event split and parsed. Client and service have a core each. Both keep 64 requests in flight; rounds alternate; medians of the
-process's CPU time (user and system, all threads) are compared. Exits 1 when a ratio is over its gate.
+library's json, every streamed event split and parsed. Client and service have a core each. Both keep 64 requests in
+flight; rounds alternate; medians of the process's CPU time (user and system, all threads) are compared. Exits 1 when
+a ratio is over its gate.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ TIMED = {
     "import aiohttp, jinja2, yaml, attrs, pluggy": ["-c", "import aiohttp, jinja2, yaml, attrs, pluggy"],
     "nexus --help": ["-c", COMMAND, "--help"],
     "nexus lint quickstart.yaml": ["-c", COMMAND, "lint", PIPELINE],
-    "nexus run quickstart.yaml": ["-c", COMMAND, "run", PIPELINE, "How do I write a ranker?"],
+    "nexus run quickstart.yaml": ["-c", COMMAND, "run", PIPELINE, "Do API keys ever appear in errors or logs?"],
 }
 PLUGINS = {
     "nexus_openai",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import aclosing
 
 import pytest
-from nexus_core.engine.packing import Draft
 
 from nexus_core import (
     AttemptFinished,
@@ -24,6 +23,7 @@ from nexus_core.contract.errors import ContextLengthError
 from nexus_core.contract.ranking import Ranking
 from nexus_core.engine.attempts import Answered, Attempts, Call, merge_options, reserve
 from nexus_core.engine.models import Model, ModelRegistry
+from nexus_core.engine.packing import Draft
 from nexus_core.engine.resources import Resources
 from nexus_core.engine.steps import BareQuery
 from nexus_core.testing.fakes import FakeConnector
