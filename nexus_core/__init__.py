@@ -14,9 +14,9 @@ _HOME = {
     "contract.errors": (
         "AuthError", "ConfigError", "ConnectError", "ConnectorError", "ContentFilterError", "ContextLengthError",
         "InvalidRequestError", "ModelNotFoundError", "NexusError", "NoAnswerError", "NotConfiguredError",
-        "OverloadedError", "PluginError", "PromptTooLongError", "ProtocolError", "QuotaError", "RankerError", "RateLimitError", "ResponseTooLargeError",
-        "RunError", "ServerError", "SourceError", "StepTimeoutError", "TemplateError", "TruncatedError",
-        "UpstreamTimeoutError", "UsageError",
+        "OverloadedError", "PluginError", "PromptTooLongError", "ProtocolError", "QuotaError", "RankerError",
+        "RateLimitError", "ResponseTooLargeError", "RunError", "ServerError", "SourceError", "StepTimeoutError",
+        "TemplateError", "TruncatedError", "UpstreamTimeoutError", "UsageError",
     ),
     "contract.events": (
         "AttemptFinished", "Delta", "Event", "PromptPacked", "RunFailed", "RunFinished", "RunStarted", "StepFinished",

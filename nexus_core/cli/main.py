@@ -93,7 +93,7 @@ def main(args: list[str] | None = None) -> None:
 
 def _start_lightly() -> None:
     """Look for garbage more rarely: next to none arises while modules load, and that is most of a short command."""
-    gc.set_threshold(100_000, 50, 100)
+    gc.set_threshold(500_000)
 
 
 def _reported(error: Exception) -> int:

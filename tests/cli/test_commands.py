@@ -226,3 +226,29 @@ def test_run_streams_to_a_terminal(nexus: Nexus, tmp_path: Path) -> None:
     assert process.wait() == 0
     assert b"28 days of leave" in shown
     assert b"Sources:" in shown
+
+
+def test_plugins_tells_of_broken_clashing_and_slow_ones_while_everything_else_works(
+    nexus: Nexus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each plugin that has something wrong with it says what; a pipeline that names none of them runs."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("nexus_core.cli.plugins.SLOW_IMPORT_S", 0.0)
+    for distribution, name, code in (
+        ("acme-broken", "broken", "raise RuntimeError('no licence')"),
+        ("acme-clash", "bm25", "x = 1"),
+    ):
+        module = distribution.replace("-", "_")
+        (tmp_path / f"{module}.py").write_text(code)
+        info = tmp_path / f"{module}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[contextnexus]\n{name} = {module}\n")
+    shown = " ".join(nexus("plugins")[1].split())
+    assert re.search("broken BROKEN .*RuntimeError: no licence", shown)
+    assert re.search("bm25 BROKEN .*claimed by acme-clash 1.0 .* and contextnexus", shown)
+    assert "slow: its import took" in shown
+    unranked = PIPELINE.replace("  - rank: bm25\n", "")
+    (tmp_path / "unranked.yaml").write_text(unranked)
+    assert nexus("run", "unranked.yaml", "Which class are trains booked in?")[0] == 0
+    assert "claimed by acme-clash" in nexus("run", "handbook.yaml", "q")[2]
