@@ -67,7 +67,7 @@ def option(
 ) -> Any:
     """Declare an option of a component: `top: int = option(10, help="How many items to keep.", ge=1)`.
 
-    Allowed annotations: str, int, float, bool, Secret, Any, Literal[...], X | None, tuple[X, ...], Mapping[str, X], an
+    Allowed annotations: str, int, float, bool, Secret, Any, Literal[...], X | Y, tuple[X, ...], Mapping[str, X], an
     attrs class, and the protocols Ranker, Template, Source, Connector, Sink for a nested component.
     """
     bounds = {"help": help, "ge": ge, "le": le, "gt": gt, "pattern": pattern}

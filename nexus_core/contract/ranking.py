@@ -46,7 +46,7 @@ class Ranking(Sequence[Candidate]):
         self._whole: Sequence[int] | None = None
 
     def scored(self, ranker: str, scores: Sequence[float], head: Sequence[int] | None = None) -> Ranking:
-        """Return a new ranking by `scores`, one per item in the order of `items`; NaN is refused.
+        """Return a new ranking by `scores`, one per item in the order of `items`, none of them NaN.
 
         `head`, if given, is the indices of the best few, best first: a ranker that knows them saves the sorting.
         """

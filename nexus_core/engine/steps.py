@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
+from math import isnan
 from typing import Any, Protocol
 
 from attrs import define, evolve, field, frozen
@@ -96,6 +97,8 @@ class Rank:
             raise RankerError(f"ranker {self.name!r} failed: {type(error).__name__}: {error}") from error
         if not isinstance(ranking, Ranking) or ranking.items is not state.ranking.items:
             raise RankerError(f"ranker {self.name!r} must return `ranking.scored(...)` of the ranking it was given")
+        if ranking.items and isnan(ranking.top(1)[0].score):
+            raise RankerError(f"ranker {self.name!r} returned a score that is not a number")
         return _kept(evolve(state, ranking=ranking), self.keep_as, lambda: describe(ranking))
 
 
