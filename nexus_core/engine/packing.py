@@ -14,19 +14,22 @@ from math import ceil
 from attrs import evolve, frozen
 
 from nexus_core.contract.prompts import PackedItem, Prompt
-from nexus_core.contract.values import Message, ModelInfo
+from nexus_core.contract.values import Item, Message, ModelInfo
 from nexus_core.engine.arrangement import arranged
 from nexus_core.engine.draft import Draft, PackingPolicy
 from nexus_core.engine.frame import Frame, Limit, bytes_of, frame_of
 from nexus_core.engine.page import Page
 from nexus_core.engine.pins import pinned
 from nexus_core.engine.pool import Pool, pool_of
-from nexus_core.engine.selection import Prices, Selection, Slot
+from nexus_core.engine.prices import Prices
+from nexus_core.engine.selection import Selection
+from nexus_core.engine.slot import Slot
+from nexus_core.engine.tally import known_texts
 from nexus_core.engine.trace import BELOW, PINNED, UNUSED, WHOLE, Fate, Trace
 from nexus_core.toolkit.text import byte_length
 from nexus_core.toolkit.tokens import TokenCounter
 
-__all__ = ["Draft", "PackingPolicy", "pack"]
+__all__ = ["Draft", "PackingPolicy", "pack", "prepare"]
 
 _PASSAGE = 64
 _LONG_PASSAGE = 128
@@ -38,8 +41,9 @@ _WHOLE = 1 << 24
 """A passage size that leaves every item whole."""
 _CORRECTIONS = 6
 """How often a choice is corrected before it is given up."""
-_SAMPLE = 600
-_CLOSE = 12
+_MARGIN = 16
+"""Tokens left free at first: the prices are right within a few, and a prompt that is too long costs a rendering."""
+_CLOSE = 4
 """So few tokens are not worth another rendering."""
 _PROBE = "\N{MIDDLE DOT}x."
 """What stands for an item's text while the template is measured; it ends like a sentence, since a stop and the line
@@ -58,6 +62,21 @@ def pack(
     pins = tuple(pinned(draft.ranking.items, draft.policy.pin))
     packing = _Packing(draft=draft, page=Page(draft, info, counter), limit=limit, pins=pins)
     return packing.by_bytes(exact) or packing.by_choice()
+
+
+def prepare(items: Iterable[Item], policy: PackingPolicy, info: ModelInfo, counter: TokenCounter) -> None:
+    """Work out now what packing keeps with items, about 0.1 ms each; without it the first prompt with an item pays."""
+    room = info.window if policy.budget is None else policy.budget
+    prices = Prices(count=counter.count, encoding=info.encoding, size=_passage_size(policy, room), gap=0)
+    for item in items:
+        prices.whole(item)
+        prices.title(item)
+
+
+def _passage_size(policy: PackingPolicy, room: int) -> int:
+    if policy.unit == "item":
+        return _WHOLE
+    return policy.passage_tokens or (_PASSAGE if room < _LONG_FROM else _LONG_PASSAGE)
 
 
 @frozen(kw_only=True)
@@ -80,35 +99,44 @@ class _Packing:
         messages = self.page.render(items, history)
         if self.page.tokens_at_most(messages) > room:
             return None
-        bare = self.page.tokens(self.page.render((), history)) if exact else None
-        trace = Trace(ranking, dict.fromkeys(self.pins, PINNED), WHOLE)
-        return self._prompt(messages, items, history, trace, bare)
+        tokens = context = None
+        if exact:
+            tokens = self.page.tokens(messages)
+            context = tokens - self.page.tokens(self.page.render((), history))
+        return self._prompt(messages, items, history, Trace(ranking, self._pin_fates(), WHOLE), tokens, context)
 
     def by_choice(self) -> Prompt:
         """Return the prompt with the best passages, or items, that fit."""
         frame = frame_of(self.draft, self.page, self.limit, self._arranged({}, self.pins))
-        pool = self._pool(frame)
-        prices = self._prices(frame, pool) if pool.items else None
+        prices = self._prices(frame)
         if prices is None:
-            return self._framed(frame, UNUSED if pool.items else BELOW)
+            return self._framed(frame, UNUSED)
+        depth = 1.0
+        while True:
+            pool = self._pool(frame, prices, depth)
+            selection = self._selection(frame, pool, prices)
+            selection.fill(frame.room - min(_MARGIN, frame.room // 500))
+            # Where most of what ranks high is refused, what ranks lower is needed.
+            if pool.complete or not selection.exhausted or selection.rest <= frame.room // 100:
+                return self._corrected(frame, selection)
+            depth *= 4
+
+    def _selection(self, frame: Frame, pool: Pool, prices: Prices) -> Selection:
         policy = self.draft.policy
         by_item = policy.unit == "item"
-        selection = Selection(
+        return Selection(
             pool=pool,
             items=self.draft.ranking.items,
             prices=prices,
-            rest=frame.room,
             quota=self._quota_left(prices),
             drop_duplicates=policy.near_duplicates == "drop",
             neighbours=not by_item,
             overflow=policy.overflow if by_item else "skip",
         )
-        return self._corrected(frame, selection)
 
     def _corrected(self, frame: Frame, selection: Selection) -> Prompt:
         """Choose, render and count until the prompt fits and little of the room is left."""
         fitting: Prompt | None = None
-        selection.fill()
         for _ in range(_CORRECTIONS):
             prompt = self._chosen(frame, selection)
             spare = frame.allowed - (prompt.prompt_tokens or 0)
@@ -125,34 +153,29 @@ class _Packing:
             selection.back()
         return fitting or self._framed(frame, BELOW)
 
-    def _pool(self, frame: Frame) -> Pool:
-        policy = self.draft.policy
-        if policy.unit == "item":
-            size = _WHOLE
-        else:
-            size = policy.passage_tokens or (_PASSAGE if frame.room < _LONG_FROM else _LONG_PASSAGE)
-        characters = int(frame.room * self._characters_per_token())
-        pool = pool_of(self.draft.ranking, self.draft.query, size, characters, without=frozenset(self.pins))
-        return evolve(pool, order=list(range(len(pool.order)))) if policy.unit == "item" else pool
+    def _pool(self, frame: Frame, prices: Prices, depth: float) -> Pool:
+        ranking, without = self.draft.ranking, frozenset(self.pins)
+        characters = int(frame.room * self._characters_per_token(prices))
+        pool = pool_of(ranking, self.draft.query, prices.size, characters, without, depth)
+        return pool if prices.size != _WHOLE else evolve(pool, order=list(range(len(pool.order))))
 
-    def _characters_per_token(self) -> float:
-        """Return how dense the items are, by a few sentences of the best: 1.5 in Chinese, 5 in English."""
-        best = self.draft.ranking.order(1)
-        sample = self.draft.ranking.items[best[0]].text[:_SAMPLE] if best else ""
-        return min(6.0, len(sample) / max(1, self.page.counter.count(sample)))
+    def _characters_per_token(self, prices: Prices) -> float:
+        """Return how dense the best item is: 1.5 in Chinese, 5 in English; of white space no more is believed."""
+        item = self.draft.ranking.items[self.draft.ranking.order(1)[0]]
+        return min(6.0, len(item.text) / max(1, prices.whole(item)))
 
-    def _prices(self, frame: Frame, pool: Pool) -> Prices | None:
-        """Measure what the template puts around an item, with the first two; `None` if it uses no items."""
-        count = self.page.counter.count
-        items = self.draft.ranking.items
-        first = pool.items[:2]
-        tried = self.page.render(self._arranged(dict.fromkeys(first, (_PROBE, False)), self.pins), frame.history)
-        added = self.page.tokens(tried) - frame.tokens
+    def _prices(self, frame: Frame) -> Prices | None:
+        """Measure what the template puts around an item, with the best two; `None` if it uses no items."""
+        count, ranking = self.page.counter.count, self.draft.ranking
+        best = [index for index in ranking.order(2 + len(self.pins)) if index not in self.pins][:2]
+        tried = self.page.render(self._arranged(dict.fromkeys(best, (_PROBE, False)), self.pins), frame.history)
         if not any(_PROBE in message.content for message in tried):
             return None
-        prices = Prices(count=count, encoding=self.page.info.encoding, size=pool.size, gap=count(" …"))
-        bare = sum(prices.title(items[index]) + count(_PROBE) for index in first)
-        return evolve(prices, per_item=max(0, ceil((added - bare) / len(first))))
+        size = _passage_size(self.draft.policy, frame.room)
+        prices = Prices(count=count, encoding=self.page.info.encoding, size=size, gap=count(" …"))
+        bare = sum(prices.title(ranking.items[index]) + count(_PROBE) for index in best)
+        added = self.page.tokens(tried) - frame.tokens - bare
+        return evolve(prices, per_item=max(0, ceil(added / len(best))))
 
     def _quota_left(self, prices: Prices) -> dict[str, int]:
         left = dict(self.draft.policy.quota)
@@ -173,19 +196,24 @@ class _Packing:
     def _chosen(self, frame: Frame, selection: Selection) -> Prompt:
         slots = [slot for slot in selection.slots.values() if slot.chosen]
         items = self._arranged({slot.index: (slot.text(), slot.whole) for slot in slots}, self.pins)
+        messages = self.page.render(items, frame.history)
+        prices, by_id = selection.prices, {slot.item.id: slot for slot in slots}
+        found = [by_id[packed.item.id] for packed in items if packed.item.id in by_id]
+        known = [text for slot in found for text in known_texts(slot, prices.title(slot.item), prices.count)]
         fates: dict[int, Slot | Fate] = {slot.index: slot for slot in selection.slots.values()}
-        return self._counted(frame, items, Trace(self.draft.ranking, {**fates, **self._pin_fates()}, BELOW))
+        trace = Trace(self.draft.ranking, {**fates, **self._pin_fates()}, BELOW)
+        total = self.page.tokens(messages, known)
+        return self._prompt(messages, items, frame.history, trace, total, total - frame.tokens_without_pins)
 
     def _framed(self, frame: Frame, others: Fate) -> Prompt:
         """Return the prompt with no more than must be in."""
-        return self._counted(frame, frame.pins, Trace(self.draft.ranking, self._pin_fates(), others))
+        trace = Trace(self.draft.ranking, self._pin_fates(), others)
+        messages = self.page.render(frame.pins, frame.history)
+        context = frame.tokens - frame.tokens_without_pins
+        return self._prompt(messages, frame.pins, frame.history, trace, frame.tokens, context)
 
     def _pin_fates(self) -> dict[int, Slot | Fate]:
         return dict.fromkeys(self.pins, PINNED)
-
-    def _counted(self, frame: Frame, items: tuple[PackedItem, ...], trace: Trace) -> Prompt:
-        messages = self.page.render(items, frame.history)
-        return self._prompt(messages, items, frame.history, trace, frame.tokens_without_pins)
 
     def _prompt(
         self,
@@ -193,10 +221,9 @@ class _Packing:
         items: tuple[PackedItem, ...],
         history: Sequence[Message],
         trace: Trace,
-        without_items: int | None,
+        tokens: int | None,
+        context_tokens: int | None,
     ) -> Prompt:
-        """Return the prompt, counted if it is known what it takes without items."""
-        tokens = None if without_items is None else self.page.tokens(messages)
         return Prompt(
             messages=messages,
             query=self.draft.query,
@@ -205,7 +232,7 @@ class _Packing:
             reserved=self.limit.reserved,
             prompt_tokens=tokens,
             tokens_at_most=self.page.tokens_at_most(messages) if tokens is None else tokens,
-            context_tokens=None if tokens is None or without_items is None else max(0, tokens - without_items),
+            context_tokens=None if context_tokens is None else max(0, context_tokens),
             history_kept=len(history),
             history_dropped=len(self.draft.history) - len(history),
             trace=trace,

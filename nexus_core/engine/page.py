@@ -10,6 +10,7 @@ from attrs import define, field
 from nexus_core.contract.prompts import PackedItem
 from nexus_core.contract.values import Message, ModelInfo
 from nexus_core.engine.draft import Draft
+from nexus_core.engine.tally import Known, tally
 from nexus_core.toolkit.text import byte_length
 from nexus_core.toolkit.tokens import TokenCounter
 
@@ -22,6 +23,8 @@ class Page:
     info: ModelInfo
     load_counter: Callable[[], TokenCounter]
     _counter: TokenCounter | None = field(default=None, init=False)
+    _counted: dict[str, int] = field(factory=dict, init=False)
+    """Messages that are the same in each rendering, such as the instructions, are counted once."""
 
     @property
     def counter(self) -> TokenCounter:
@@ -40,14 +43,19 @@ class Page:
         }
         return tuple(self.draft.template.render(variables))
 
-    def tokens(self, messages: Sequence[Message]) -> int:
-        """Return the tokens of the messages as they are sent."""
-        return self.info.tokens_per_prompt + sum(map(self.message_tokens, messages))
+    def tokens(self, messages: Sequence[Message], known: Sequence[Known] = ()) -> int:
+        """Return the tokens of the messages as they are sent; `known` are texts in them whose tokens are known."""
+        return self.info.tokens_per_prompt + sum([self.message_tokens(message, known) for message in messages])
 
-    def message_tokens(self, message: Message) -> int:
+    def message_tokens(self, message: Message, known: Sequence[Known] = ()) -> int:
         """Return the tokens of one message, the chat format's own included."""
-        count = self.counter.count
-        return count(message.content) + count(message.role) + self.info.tokens_per_message
+        content, count = message.content, self.counter.count
+        tokens = self._counted.get(content)
+        if tokens is None:
+            # The parts of an estimate are rounded, so only exact counts add up.
+            tokens = tally(content, known, count) if known and self.counter.exact else count(content)
+            self._counted[content] = tokens
+        return tokens + count(message.role) + self.info.tokens_per_message
 
     def tokens_at_most(self, messages: Sequence[Message]) -> int:
         """Return a bound of `tokens` that counts nothing: every token is at least one byte."""

@@ -7,24 +7,21 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import accumulate, chain
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import Item
 from nexus_core.toolkit.lexical import codes
-from nexus_core.toolkit.text import passages
+from nexus_core.toolkit.text import Span, passages
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from nexus_core.engine.worth import Triples
 
-    Column = npt.NDArray[np.float64]
-    Codes = npt.NDArray[np.uint32]
-
-_DEPTH = 1.6
+_DEPTH = 2.0
 """Items are considered until they hold about so many times what fits ..."""
 _AT_LEAST = 50
 """... and are at least so many.
@@ -33,11 +30,6 @@ Deeper does not find more: on squad, squad-sections, hotpot100 and scifact the m
 same within .002 from 1.5 times and 30 items to 4 times and 50."""
 _UNRANKED = 1000
 """How many items are considered where no ranker has said which are the best."""
-
-_K1 = 1.5
-_B = 0.75
-_PAIRS = 0.3
-"""The ranker's parameters: one score for items and passages."""
 
 
 @frozen
@@ -52,97 +44,98 @@ class Passages:
     """The stems of all passages, in order."""
     lengths: bytes
     """How many stems each passage has."""
+    breaks: int
+    """A bit for each sentence with something other than a space before it."""
 
 
 def passages_of(item: Item, size: int) -> Passages:
     """Return the passages of an item of at most about `size` tokens each."""
-    key = ("passages", size)
+    key = _key(size)
     known: Passages | None = item.derived.get(key)
     if known is None:
         known = item.derived[key] = _cut(item, size)
     return known
 
 
+@lru_cache
+def _key(size: int) -> tuple[str, int]:
+    """Return what the passages are kept under: one object, since every item holds on to it."""
+    return ("passages", size)
+
+
 def _cut(item: Item, size: int) -> Passages:
-    cut = passages(item.text, item.kind, size)
-    stems = [codes(item.text[spans[0][0] : spans[-1][1]]) for spans in cut]
+    text = item.text
+    cut = passages(text, item.kind, size)
+    stems = [codes(text[spans[0][0] : spans[-1][1]]) for spans in cut]
     return Passages(
         bounds=array("I", chain.from_iterable(chain.from_iterable(cut))),
         firsts=array("I", accumulate(map(len, cut), initial=0)),
         codes=b"".join(stems),
         lengths=array("I", [len(passage) // 4 for passage in stems]).tobytes(),
+        breaks=_breaks(text, list(chain.from_iterable(cut))),
     )
+
+
+def _breaks(text: str, sentences: list[Span]) -> int:
+    bits = 1
+    for k in range(1, len(sentences)):
+        if text[sentences[k - 1][1]] != " ":
+            bits |= 1 << k
+    return bits
 
 
 @frozen
 class Pool:
-    """Items in rank order, and their passages: all columns but `items` have one entry per passage."""
+    """Items in rank order, and their passages, numbered from the first item's first on."""
 
     items: list[int]
     """Indices in the ranking's items."""
     cuts: list[Passages]
+    starts: list[int]
+    """The number of each item's first passage."""
     item_of: list[int]
-    """The place in `items`."""
-    first: list[int]
-    """The first sentence, in the item."""
-    last: list[int]
-    """The sentence after the last."""
+    """For each passage the place of its item in `items`."""
     order: list[int]
     """The passages, best first."""
     triples: Triples
-    size: int
-    """Of the passages, in tokens."""
+    complete: bool
+    """Whether these are all items there are."""
 
 
-@frozen
-class Triples:
-    """The stems of all passages of a pool, three at a time."""
+def pool_of(
+    ranking: Ranking, query: str, size: int, characters: int, without: frozenset[int] = frozenset(), depth: float = 1.0
+) -> Pool:
+    """Return the passages worth a look where `characters` fit, but those of the items `without`.
 
-    mixed: Codes
-    ends: npt.NDArray[np.int64]
-    """Where each passage's stems end."""
+    `depth` says how many times as many items as usual are looked at.
+    """
+    # Here, since it imports numpy, and what fits as it is needs no passages.
+    from nexus_core.engine.worth import Stems, best_first
 
-    def of(self, passage: int) -> list[int]:
-        """Return the triples of a passage, each as one number; none where it has fewer than three stems."""
-        start = int(self.ends[passage - 1]) if passage else 0
-        return cast(list[int], self.mixed[start : max(start, int(self.ends[passage]) - 2)].tolist())
-
-
-def pool_of(ranking: Ranking, query: str, size: int, characters: int, without: frozenset[int] = frozenset()) -> Pool:
-    """Return the passages worth a look where `characters` fit, but those of the items `without`."""
-    # Here, since what fits as it is needs no passages, and numpy takes longer to import than a pipeline to load.
-    import numpy as np
-
-    chosen, cuts = _considered(ranking, size, characters, without)
+    chosen, cuts = _considered(ranking, size, depth, int(characters * depth * _DEPTH), without)
     counts = [len(cut.firsts) - 1 for cut in cuts]
-    stems = np.frombuffer(b"".join([cut.codes for cut in cuts]), np.uint32)
-    lengths = np.frombuffer(b"".join([cut.lengths for cut in cuts]), np.uint32)
-    ends = np.cumsum(lengths, dtype=np.int64)
-    item_of = np.repeat(np.arange(len(cuts)), counts)
-    worth = _worth(stems, ends, lengths, np.frombuffer(codes(query), np.uint32))
-    column = ranking.scores
-    if column is not None and len(worth):
-        worth += _scaled(np.array([column[index] for index in chosen], np.float64), float(worth.max()))[item_of]
+    item_of = [place for place, count in enumerate(counts) for _ in range(count)]
+    stems = Stems.read([cut.codes for cut in cuts], [cut.lengths for cut in cuts])
+    scores = None if ranking.scores is None else [ranking.scores[index] for index in chosen]
     return Pool(
         items=chosen,
         cuts=cuts,
-        item_of=item_of.tolist(),
-        first=[first for cut in cuts for first in cut.firsts[:-1]],
-        last=[last for cut in cuts for last in cut.firsts[1:]],
-        order=np.argsort(-worth, kind="stable").tolist(),
-        triples=Triples(_mixed(stems), ends),
-        size=size,
+        starts=[0, *accumulate(counts)],
+        item_of=item_of,
+        order=best_first(stems.worth(codes(query)), item_of, scores),
+        triples=stems.triples(),
+        complete=len(chosen) + len(without) == len(ranking.items),
     )
 
 
 def _considered(
-    ranking: Ranking, size: int, characters: int, without: frozenset[int]
+    ranking: Ranking, size: int, depth: float, wanted: int, without: frozenset[int]
 ) -> tuple[list[int], list[Passages]]:
     """Return the items in rank order, as deep as there may be something to choose."""
     chosen: list[int] = []
     cuts: list[Passages] = []
-    least = _AT_LEAST if ranking.scores is not None else _UNRANKED
-    wanted, held = _DEPTH * characters, 0
+    least = int((_AT_LEAST if ranking.scores is not None else _UNRANKED) * depth)
+    held = 0
     for index in _best_first(ranking, least + len(without)):
         if len(chosen) >= least and held >= wanted:
             break
@@ -160,56 +153,3 @@ def _best_first(ranking: Ranking, count: int) -> Iterator[int]:
     while done < len(ranking.items):
         yield from ranking.order(count)[done:]
         done, count = count, 2 * count
-
-
-def _worth(stems: Codes, ends: npt.NDArray[np.int64], lengths: Codes, query: Codes) -> Column:
-    """Return the BM25 score of each passage for the query, by words and by pairs of neighbouring words."""
-    import numpy as np
-
-    asked = np.unique(query)
-    hits = np.flatnonzero(np.isin(stems, asked))
-    if not len(hits):
-        return np.zeros(len(lengths))
-    word = np.searchsorted(asked, stems[hits])
-    passage = np.searchsorted(ends, hits, side="right")
-    norm = _K1 * (1 - _B + _B * lengths.astype(np.float64) / max(float(lengths.mean()), 1.0))
-    worth = _bm25(passage, word, len(asked), norm)
-    asked_word = np.searchsorted(asked, query)
-    pairs = np.unique(asked_word[:-1] * len(asked) + asked_word[1:])
-    beside = (np.diff(hits) == 1) & (np.diff(passage) == 0)
-    pair = (word[:-1] * len(asked) + word[1:])[beside]
-    known = np.isin(pair, pairs)
-    if known.any():
-        worth += _PAIRS * _bm25(passage[:-1][beside][known], np.searchsorted(pairs, pair[known]), len(pairs), norm)
-    return worth
-
-
-def _bm25(passage: npt.NDArray[np.int64], key: npt.NDArray[np.int64], keys: int, norm: Column) -> Column:
-    """Return the scores of all passages, given which keys (of so many) were found in which passages."""
-    import numpy as np
-
-    counts = np.bincount(passage * keys + key, minlength=len(norm) * keys).reshape(len(norm), keys)
-    holding = np.count_nonzero(counts, axis=0)
-    rarity = np.log1p((len(norm) - holding + 0.5) / (holding + 0.5))
-    scores: Column = (counts / (counts + norm[:, None])) @ rarity
-    return scores
-
-
-def _scaled(scores: Column, best: float) -> Column:
-    """Return the items' scores on the scale of the passages: the best item is worth as much as the best passage.
-
-    Rankers have scales of their own: BM25 and shares start at 0, z-scores fall below it.
-    """
-    low = min(0.0, float(scores.min()))
-    span = float(scores.max()) - low
-    return (scores - low) * ((best or 1.0) / span) if span > 0 else scores * 0.0
-
-
-def _mixed(stems: Codes) -> Codes:
-    """Return one number for each three stems in a row, of 30 bits: those are the integers Python is quickest with."""
-    import numpy as np
-
-    wide = stems.astype(np.uint64)
-    with np.errstate(over="ignore"):
-        two = (wide[:-2] * np.uint64(0x9E3779B97F4A7C15) ^ wide[1:-1]) * np.uint64(0xC2B2AE3D27D4EB4F)
-        return ((two ^ wide[2:]) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(34)).astype(np.uint32)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from nexus_core.contract.values import Item
-from nexus_core.engine.pool import Passages, Pool
+from nexus_core.engine.pool import Pool
+from nexus_core.engine.prices import Prices
+from nexus_core.engine.slot import Slot
+
+if TYPE_CHECKING:
+    from nexus_core.engine.duplicates import Duplicates
 
 _CRUMB = 4
 """Fewer tokens than this are left as they are; the search for passages ends at a 200th of the room."""
@@ -19,85 +22,8 @@ _MISSES = 16
 """After so many passages in a row that do not fit, the rest is not tried."""
 _NEIGHBOUR = 0.1
 """A neighbouring sentence comes along when it costs at most this share of what is left."""
-_SAME = 0.6
-"""The share of its word triples that makes a passage a near-duplicate."""
 _BYTES_PER_TOKEN = 8
 """Prose and code in any encoding have fewer: what does not fit even so is not counted."""
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-
-Why = Literal["room", "duplicate", "quota"]
-Refusal = tuple[Why, object, int]
-"""Why something was not taken: what kind, of what (an item's id, a glob, what was left), and its tokens."""
-
-
-@frozen(kw_only=True)
-class Prices:
-    """What text costs in a prompt, in tokens."""
-
-    count: Callable[[str], int]
-    encoding: str
-    size: int
-    """Of the passages, whose sentences the counts kept with an item belong to."""
-    gap: int
-    """The mark of a gap."""
-    per_item: int = 0
-    """What the template puts around an item, its title aside."""
-
-    def kept(self, item: Item, cut: Passages) -> array[int]:
-        """Return the tokens of each sentence, -1 where it was not counted yet; kept with the item."""
-        key = ("tokens", self.encoding, self.size)
-        known: array[int] | None = item.derived.get(key)
-        if known is None:
-            known = item.derived[key] = array("i", [-1]) * (len(cut.bounds) // 2)
-        return known
-
-    def header(self, item: Item) -> int:
-        """Return what an item costs before any text."""
-        return self.per_item + self.title(item)
-
-    def title(self, item: Item) -> int:
-        """Return the tokens of a title; something mostly stands before it, and a space costs nothing."""
-        return self.count(" " + item.title) if item.title else 0
-
-
-@define(eq=False)
-class Slot:
-    """An item, and what is chosen of it."""
-
-    index: int
-    item: Item
-    cut: Passages
-    sentences: array[int]
-    """The tokens of each, -1 where not counted yet."""
-    header: int
-    quotas: tuple[str, ...]
-    chosen: int = 0
-    """A bit for each sentence."""
-    tokens: int = 0
-    refusal: Refusal | None = None
-    """The first one, of its best passage."""
-
-    @property
-    def whole(self) -> bool:
-        """Whether every sentence is chosen."""
-        return self.chosen == (1 << len(self.sentences)) - 1
-
-    def runs(self) -> Iterator[tuple[int, int]]:
-        """Yield the chosen sentences as runs: the first, and the one after the last."""
-        left, start = self.chosen, 0
-        while left:
-            skip = (left & -left).bit_length() - 1
-            left >>= skip
-            length = (~left & left + 1).bit_length() - 1
-            yield start + skip, start + skip + length
-            left >>= length
-            start += skip + length
-
-    def text(self) -> str:
-        """Return what is chosen, as it stands in the item, gaps marked."""
-        bounds, text = self.cut.bounds, self.item.text
-        mark = " … " if self.item.kind == "text" else "\n…\n"
-        return mark.join([text[bounds[2 * first] : bounds[2 * last - 1]] for first, last in self.runs()])
 
 
 @define(eq=False)
@@ -108,44 +34,55 @@ class Selection:
     items: tuple[Item, ...]
     """Those of the ranking."""
     prices: Prices
-    rest: int
-    """Tokens that are left."""
     quota: dict[str, int]
     """What is left of each, by glob."""
     drop_duplicates: bool
     neighbours: bool = True
     overflow: Literal["cut", "skip", "stop"] = "skip"
-    slots: dict[int, Slot] = field(factory=dict)
+    rest: int = field(default=0, init=False)
+    """Tokens that are left."""
+    slots: dict[int, Slot] = field(factory=dict, init=False)
     """By the item's place in the pool."""
-    _log: list[tuple[Slot, int, int]] = field(factory=list)
+    _log: list[tuple[Slot, int, int]] = field(factory=list, init=False)
     """Each addition: sentences as bits, and tokens."""
-    _next: int = 0
-    _filled_from: int = 0
-    _cut: Slot | None = None
+    _filled_from: int = field(default=0, init=False)
+    _next: int = field(default=0, init=False)
+    _refused: list[int] = field(factory=list, init=False)
+    """The passages that did not fit."""
+    _cut: Slot | None = field(default=None, init=False)
     """The item that was cut, where the unit is the item: what is freed goes to it first."""
-    _seen: set[int] = field(factory=set)
-    """The word triples of all passages that were taken ..."""
-    _taken: list[tuple[int, list[int]]] = field(factory=list)
-    """... and of each."""
+    _ended: bool = field(default=False, init=False)
+    """An item did not fit, and the policy is to look at no other."""
+    _duplicates: Duplicates = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        from nexus_core.engine.duplicates import Duplicates  # imports numpy
+
+        self._duplicates = Duplicates(self.pool.triples, self._text_of)
 
     @property
     def tokens(self) -> int:
-        """What is chosen costs, by the prices."""
-        return sum(cost for _, _, cost in self._log)
+        """What is chosen, by the prices."""
+        return sum([cost for _, _, cost in self._log])
 
-    def fill(self, rest: int | None = None) -> bool:
-        """Add what fits into the rest, or into what is given as the rest, and tell whether that was anything."""
-        self.rest = self.rest if rest is None else rest
+    @property
+    def exhausted(self) -> bool:
+        """Whether everything in the pool was offered."""
+        return not self._ended and self._next == len(self.pool.order)
+
+    def fill(self, rest: int) -> bool:
+        """Add what fits into `rest` tokens, and tell whether that was anything."""
+        self.rest = rest
         self._filled_from = len(self._log)
-        order, misses = self.pool.order, 0
-        little = max(_CRUMB, self.rest // 200)
+        order, misses, little = self.pool.order, 0, max(_CRUMB, rest // 200)
         if self._cut is not None:
-            self._take_first(self._cut)
-        while self._next < len(order) and self.rest >= little and misses < _MISSES:
+            self._take_in_order(self._cut, range(len(self._cut.sentences)))
+        while not self._ended and self._next < len(order) and self.rest >= little and misses < _MISSES:
             misses = 0 if self._offer(order[self._next]) else misses + 1
             self._next += 1
         if self.neighbours:
             self._widen()
+            self._take_parts()
         return len(self._log) > self._filled_from
 
     def shrink(self, tokens: int) -> None:
@@ -167,16 +104,17 @@ class Selection:
             self.quota[glob] += cost
         return cost
 
+    # One passage
+
     def _offer(self, passage: int) -> bool:
-        """Take a passage if it may be taken; tell whether it did or had nothing new."""
-        pool = self.pool
-        slot = self.slot(pool.item_of[passage])
-        first, last = pool.first[passage], pool.last[passage]
+        """Take a passage if it may be taken; tell whether it was, or needs not be."""
+        slot, first, last = self._found(passage)
         span = (1 << last) - (1 << first)
         if slot.chosen & span == span:
             return True
         cost = self._affordable(slot, first, last)
         if cost is None:
+            self._refused.append(passage)
             return self._overflow(slot)
         if self.drop_duplicates and self._repeats(slot, passage):
             return True
@@ -185,60 +123,51 @@ class Selection:
             self._take_neighbours(slot, first, last)
         return True
 
-    def slot(self, place: int) -> Slot:
-        """Return the slot of the item at a place of the pool."""
-        slot = self.slots.get(place)
-        if slot is None:
-            index, cut = self.pool.items[place], self.pool.cuts[place]
-            item = self.items[index]
-            slot = self.slots[place] = Slot(
-                index=index,
-                item=item,
-                cut=cut,
-                sentences=self.prices.kept(item, cut),
-                header=self.prices.header(item),
-                quotas=tuple(glob for glob in self.quota if fnmatchcase(item.source, glob)),
-            )
+    def _found(self, passage: int) -> tuple[Slot, int, int]:
+        """Return the slot of a passage, its first sentence and the one after its last."""
+        place = self.pool.item_of[passage]
+        slot = self.slots.get(place) or self._slot(place)
+        number = passage - self.pool.starts[place]
+        firsts = slot.cut.firsts
+        return slot, firsts[number], firsts[number + 1]
+
+    def _slot(self, place: int) -> Slot:
+        """Return a new slot for the item at a place of the pool."""
+        index, cut = self.pool.items[place], self.pool.cuts[place]
+        item = self.items[index]
+        globs = tuple([glob for glob in self.quota if fnmatchcase(item.source, glob)]) if self.quota else ()
+        slot = Slot(index, item, cut, self.prices.kept(item, cut), self.prices.header(item), globs)
+        self.slots[place] = slot
         return slot
 
     def _affordable(self, slot: Slot, first: int, last: int) -> int | None:
         """Return what the sentences from `first` up to `last` cost, or `None` after noting why they cannot be had."""
-        bounds = slot.cut.bounds
-        if not slot.chosen and (bounds[2 * last - 1] - bounds[2 * first]) > self.rest * _BYTES_PER_TOKEN:
-            _refuse(slot, "room", self.rest, 0)
+        bounds, rest = slot.cut.bounds, self.rest
+        if not slot.chosen and bounds[2 * last - 1] - bounds[2 * first] > rest * _BYTES_PER_TOKEN:
+            slot.refuse("room", rest, 0)
             return None
         cost = self._price(slot, first, last)
-        if cost > self.rest:
-            _refuse(slot, "room", self.rest, cost)
+        if cost > rest:
+            slot.refuse("room", rest, cost)
             return None
         for glob in slot.quotas:
             if cost > self.quota[glob]:
-                _refuse(slot, "quota", glob, cost)
+                slot.refuse("quota", glob, cost)
                 return None
         return cost
 
     def _price(self, slot: Slot, first: int, last: int) -> int:
         """Return what the sentences from `first` up to `last` would add."""
-        chosen, span = slot.chosen, (1 << last) - (1 << first)
+        counted, chosen = self.prices.counted, slot.chosen
         if not chosen:
-            return slot.header + self._counted(slot, first, last)
+            return slot.header + counted(slot.item, slot.cut, first, last, slot.sentences)
+        span = (1 << last) - (1 << first)
         if chosen & span:
-            cost = sum(self._counted(slot, k, k + 1) for k in range(first, last) if not chosen >> k & 1)
+            fresh = [k for k in range(first, last) if not chosen >> k & 1]
+            cost = sum([counted(slot.item, slot.cut, k, k + 1, slot.sentences) for k in fresh])
         else:
-            cost = self._counted(slot, first, last)
-        return cost + self.prices.gap * (_runs(chosen | span) - _runs(chosen))
-
-    def _counted(self, slot: Slot, first: int, last: int) -> int:
-        """Return the tokens of the sentences, each with the white space before it."""
-        known = slot.sentences[first:last]
-        if min(known) >= 0:
-            return sum(known)
-        bounds, text = slot.cut.bounds, slot.item.text
-        for k in range(first, last):
-            if slot.sentences[k] < 0:
-                start = bounds[2 * k - 1] if k else bounds[0]
-                slot.sentences[k] = self.prices.count(text[start : bounds[2 * k + 1]])
-        return sum(slot.sentences[first:last])
+            cost = counted(slot.item, slot.cut, first, last, slot.sentences)
+        return cost + self.prices.gap * slot.gaps_with(span)
 
     def _take(self, slot: Slot, span: int, cost: int) -> None:
         slot.chosen |= span
@@ -248,80 +177,65 @@ class Selection:
             self.quota[glob] -= cost
         self._log.append((slot, span, cost))
 
-    def _take_neighbours(self, slot: Slot, first: int, last: int) -> None:
-        for k in (first - 1, last):
-            if 0 <= k < len(slot.sentences) and not slot.chosen >> k & 1:
-                cost = self._price(slot, k, k + 1)
-                if cost <= self.rest * _NEIGHBOUR and all(cost <= self.quota[glob] for glob in slot.quotas):
-                    self._take(slot, 1 << k, cost)
+    def _repeats(self, slot: Slot, passage: int) -> bool:
+        """Tell whether a passage says what one that was taken says, after noting which."""
+        original = self._duplicates.original(passage)
+        if original is None:
+            return False
+        slot.refuse("duplicate", self.slots[self.pool.item_of[original]].item.id, 0)
+        return True
 
-    def _widen(self) -> None:
-        """Spend what is left on the sentences beside those chosen, the best item's first."""
-        for slot in dict.fromkeys(slot for slot, _, _ in self._log):
-            if self.rest < _CRUMB:
+    def _text_of(self, passage: int) -> str:
+        slot, first, last = self._found(passage)
+        bounds = slot.cut.bounds
+        return slot.item.text[bounds[2 * first] : bounds[2 * last - 1]]
+
+    # Single sentences
+
+    def _take_sentence(self, slot: Slot, k: int, most: float) -> bool:
+        """Take a sentence if it costs no more than `most`; tell whether it was taken."""
+        cost = self._price(slot, k, k + 1)
+        if cost > most or (slot.quotas and any(cost > self.quota[glob] for glob in slot.quotas)):
+            return False
+        self._take(slot, 1 << k, cost)
+        return True
+
+    def _take_neighbours(self, slot: Slot, first: int, last: int) -> None:
+        if first and not slot.chosen >> first - 1 & 1:
+            self._take_sentence(slot, first - 1, self.rest * _NEIGHBOUR)
+        if last < len(slot.sentences) and not slot.chosen >> last & 1:
+            self._take_sentence(slot, last, self.rest * _NEIGHBOUR)
+
+    def _take_in_order(self, slot: Slot, sentences: Iterable[int]) -> None:
+        """Take the sentences up to the first that does not fit."""
+        for k in sentences:
+            if not slot.chosen >> k & 1 and not self._take_sentence(slot, k, self.rest):
                 return
-            beside = (slot.chosen << 1 | slot.chosen >> 1) & ~slot.chosen & (1 << len(slot.sentences)) - 1
-            for k in _bits(beside):
-                cost = self._price(slot, k, k + 1)
-                if cost <= self.rest and all(cost <= self.quota[glob] for glob in slot.quotas):
-                    self._take(slot, 1 << k, cost)
 
     def _overflow(self, slot: Slot) -> bool:
         """Deal with an item that does not fit: take the sentences that do, end the choice, or go on."""
         if self.overflow == "skip":
             return False
         if self.overflow == "cut":
-            self._take_first(slot)
             self._cut = slot
-        if slot.refusal is not None and slot.refusal[0] == "room":
-            self._next = len(self.pool.order)
+            self._take_in_order(slot, range(len(slot.sentences)))
+        self._ended = slot.refusal is not None and slot.refusal[0] == "room"
         return slot.chosen > 0
 
-    def _take_first(self, slot: Slot) -> None:
-        """Take the sentences of an item in order, as far as they fit."""
-        for k in range(len(slot.sentences)):
-            if slot.chosen >> k & 1:
-                continue
-            cost = self._price(slot, k, k + 1)
-            if cost > self.rest or any(cost > self.quota[glob] for glob in slot.quotas):
+    def _widen(self) -> None:
+        """Spend what is left on the sentences beside those chosen, the best item's first."""
+        for slot in dict.fromkeys([slot for slot, _, _ in self._log]):
+            if self.rest < _CRUMB:
                 return
-            self._take(slot, 1 << k, cost)
+            for k in slot.beside():
+                self._take_sentence(slot, k, self.rest)
 
-    def _repeats(self, slot: Slot, passage: int) -> bool:
-        """Tell whether a passage says what one that was taken says, and remember its words if it does not."""
-        triples = self.pool.triples.of(passage)
-        enough = _SAME * len(triples)
-        if len(self._seen.intersection(triples)) > enough:
-            for other, known in self._taken:
-                if len(set(known).intersection(triples)) > enough and not self._adds_number(passage, other):
-                    _refuse(slot, "duplicate", self.slot(self.pool.item_of[other]).item.id, 0)
-                    return True
-        self._seen.update(triples)
-        self._taken.append((passage, triples))
-        return False
-
-    def _adds_number(self, passage: int, other: int) -> bool:
-        """Tell whether a passage has a number that the other lacks: rows of a table differ in little else."""
-        return not set(_NUMBER.findall(self._text_of(passage))) <= set(_NUMBER.findall(self._text_of(other)))
-
-    def _text_of(self, passage: int) -> str:
-        slot = self.slot(self.pool.item_of[passage])
-        bounds = slot.cut.bounds
-        return slot.item.text[bounds[2 * self.pool.first[passage]] : bounds[2 * self.pool.last[passage] - 1]]
-
-
-def _refuse(slot: Slot, kind: Why, of: object, tokens: int) -> None:
-    if slot.refusal is None:
-        slot.refusal = (kind, of, tokens)
-
-
-def _runs(bits: int) -> int:
-    """Return how many runs of ones `bits` has."""
-    return (bits & ~(bits << 1)).bit_count()
-
-
-def _bits(bits: int) -> Iterator[int]:
-    """Yield the places of the ones."""
-    while bits:
-        yield (bits & -bits).bit_length() - 1
-        bits &= bits - 1
+    def _take_parts(self) -> None:
+        """Spend what is still left on the first sentences of passages that did not fit as a whole."""
+        for passage in self._refused:
+            if self.rest < _CRUMB:
+                return
+            slot, first, last = self._found(passage)
+            if not (self.drop_duplicates and self._repeats(slot, passage)):
+                self._take_in_order(slot, range(first, last))
+        self._refused.clear()

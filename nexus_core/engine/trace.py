@@ -9,7 +9,7 @@ from attrs import frozen
 
 from nexus_core.contract.prompts import Decision, TraceEntry
 from nexus_core.contract.ranking import Ranking
-from nexus_core.engine.selection import Slot
+from nexus_core.engine.slot import Slot
 
 
 @frozen

@@ -37,12 +37,12 @@ def sentence_scores(query: str, sentences: Sequence[str], language: str = "engli
 
 
 def inverse_frequency(holding: int, total: int) -> float:
-    """Return how much a word says that `holding` of `total` texts hold: BM25's weight as Lucene writes it, above zero."""
+    """Return how much a word says that `holding` of `total` texts hold: BM25's weight, as Lucene writes it."""
     return log(1.0 + (total - holding + 0.5) / (holding + 0.5))
 
 
 def codes(text: str, language: str = "english") -> bytes:
-    """Return the stems of `text` in order as 32-bit numbers in the machine's byte order: a tenth of the room of `terms`."""
+    """Return the stems of `text` in order, as 32-bit numbers in the machine's byte order."""
     known = _codes(language)
     return b"".join([known[piece] for piece in text.split()])
 

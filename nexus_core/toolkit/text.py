@@ -17,7 +17,7 @@ BYTES_PER_TOKEN = 3.6
 
 So a passage of 64 tokens is no longer than that in code, and 47 tokens of prose."""
 
-_SCRAP = 0.25
+_SCRAP = 0.4
 """A last passage of less than this share of the size is joined to the one before."""
 _LONGEST = 2
 """A sentence longer than this many passages is cut inside."""

@@ -26,7 +26,7 @@ STOP_WORDS = frozenset(_ENGLISH_STOP_WORDS.split())
 LONGEST_PIECE = 64
 """In characters; what is longer is not remembered."""
 
-# A number keeps its points and commas; a possessive s belongs to no word; a run of more than 64 letters is data and comes
+# A number keeps its points and commas; a possessive s belongs to no word; a run of over 64 letters is data and comes
 # in several words, so that no word can grow with the text.
 _WORD = re.compile(r"(\d{1,32}(?:[.,]\d{1,32}){1,8}|\w{1,64})(?:['’][sS]\b)?")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^A-Z_\d]+|\d+")
@@ -44,9 +44,9 @@ def pieces(text: str) -> list[str]:
 
 @lru_cache(maxsize=1 << 17)
 def stems(piece: str, language: str = "english") -> tuple[str, ...]:
-    """Return what a piece of text is compared by, in order: no stop words, the stems of the others, parts after their whole.
+    """Return what a piece of text is compared by, in order: stems without stop words, parts after their whole.
 
-    A piece has no white space in it and at most 64 characters: few pieces make up most of any text, so they are remembered.
+    A piece has no white space in it and at most 64 characters. Few make up most of any text: they are remembered.
     """
     return tuple(stem for word in _WORD.findall(piece) for stem in _stems_of_word(word, language))
 
