@@ -15,6 +15,8 @@ from attrs import frozen
 
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import Item
+from nexus_core.engine.few import FEW_STEMS, FewStems, FewTriples
+from nexus_core.engine.few import best_first as best_of_few
 from nexus_core.toolkit.lexical import codes
 from nexus_core.toolkit.text import Span, passages
 
@@ -97,7 +99,7 @@ class Pool:
     """For each passage the place of its item in `items`."""
     order: list[int]
     """The passages, best first."""
-    triples: Triples
+    triples: Triples | FewTriples
     complete: bool
     """Whether these are all items there are."""
 
@@ -109,23 +111,35 @@ def pool_of(
 
     `depth` says how many times as many items as usual are looked at.
     """
-    # Here, since it imports numpy, and what fits as it is needs no passages.
-    from nexus_core.engine.worth import Stems, best_first
-
     chosen, cuts = _considered(ranking, size, depth, int(characters * depth * _DEPTH), without)
     counts = [len(cut.firsts) - 1 for cut in cuts]
     item_of = [place for place, count in enumerate(counts) for _ in range(count)]
-    stems = Stems.read([cut.codes for cut in cuts], [cut.lengths for cut in cuts])
-    scores = None if ranking.scores is None else [ranking.scores[index] for index in chosen]
+    scores = None if ranking.scores is None else [float(ranking.scores[index]) for index in chosen]
+    order, triples = _ordered(cuts, codes(query), item_of, scores)
     return Pool(
         items=chosen,
         cuts=cuts,
         starts=[0, *accumulate(counts)],
         item_of=item_of,
-        order=best_first(stems.worth(codes(query)), item_of, scores),
-        triples=stems.triples(),
+        order=order,
+        triples=triples,
         complete=len(chosen) + len(without) == len(ranking.items),
     )
+
+
+def _ordered(
+    cuts: list[Passages], query: bytes, item_of: list[int], scores: list[float] | None
+) -> tuple[list[int], Triples | FewTriples]:
+    """Return the passages, best first, and their triples."""
+    stems, lengths = [cut.codes for cut in cuts], [cut.lengths for cut in cuts]
+    if sum(map(len, stems)) <= 4 * FEW_STEMS:
+        few = FewStems.read(stems, lengths)
+        return best_of_few(few.worth(query), item_of, scores), few.triples()
+    # Here, since it imports numpy.
+    from nexus_core.engine.worth import Stems, best_first
+
+    many = Stems.read(stems, lengths)
+    return best_first(many.worth(query), item_of, scores), many.triples()
 
 
 def _considered(

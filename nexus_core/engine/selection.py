@@ -14,7 +14,8 @@ from nexus_core.engine.prices import Prices
 from nexus_core.engine.slot import Slot
 
 if TYPE_CHECKING:
-    from nexus_core.engine.duplicates import Duplicates
+    from nexus_core.engine.few import FewDuplicates
+    from nexus_core.engine.worth import Duplicates
 
 _CRUMB = 4
 """Fewer tokens than this are left as they are; the search for passages ends at a 200th of the room."""
@@ -53,12 +54,10 @@ class Selection:
     """The item that was cut, where the unit is the item: what is freed goes to it first."""
     _ended: bool = field(default=False, init=False)
     """An item did not fit, and the policy is to look at no other."""
-    _duplicates: Duplicates = field(init=False)
+    _duplicates: Duplicates | FewDuplicates = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        from nexus_core.engine.duplicates import Duplicates  # imports numpy
-
-        self._duplicates = Duplicates(self.pool.triples, self._text_of)
+        self._duplicates = self.pool.triples.duplicates(self._text_of)
 
     @property
     def tokens(self) -> int:
@@ -90,6 +89,7 @@ class Selection:
         freed = 0
         while self._log and freed < tokens:
             freed += self._take_back()
+            self._ended = self._ended or self.overflow == "stop"
 
     def back(self) -> None:
         """Take back what the last `fill` added."""

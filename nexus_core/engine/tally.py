@@ -21,7 +21,7 @@ def tally(content: str, known: Iterable[Known], count: Callable[[str], int]) -> 
     total = done = 0
     for text, tokens in known:
         place = content.find(text, done)
-        if place < 0 or not _starts_apart(content, place):
+        if place < 0 or not _starts_apart(content, place) or text[-1].isspace():
             continue
         end = place + len(text)
         tail = _tail(content, end)
@@ -34,7 +34,7 @@ def tally(content: str, known: Iterable[Known], count: Callable[[str], int]) -> 
 
 def known_texts(slot: Slot, title_tokens: int, count: Callable[[str], int]) -> Iterator[Known]:
     """Yield an item's title and what is chosen of it, in pieces whose tokens follow from those of its sentences."""
-    if slot.item.title:
+    if slot.item.title and slot.item.title.isprintable() and slot.item.title == slot.item.title.strip():
         yield f" {slot.item.title}", title_tokens
     for place, (first, last) in enumerate(runs(slot.chosen)):
         start = first

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from nexus_core import Item, Ranking, component, hookimpl, option, state
 from nexus_core.toolkit.words import Language
+from nexus_rankers import few
+from nexus_rankers.few import FewIndex
 from nexus_rankers.kept import Kept
 
 if TYPE_CHECKING:
@@ -23,17 +25,21 @@ class Bm25:
     k1: float = option(1.5, help="How much it helps that a word occurs again.", ge=0)
     b: float = option(0.75, help="How much long items are discounted, from 0 (not at all) to 1.", ge=0, le=1)
     pairs: float = option(0.3, help="What two neighbouring words of the query add, against 1 for a word.", ge=0)
-    _indexes: Kept[LexicalIndex] = state(Kept)
+    _indexes: Kept[LexicalIndex | FewIndex] = state(Kept)
 
     async def rank(self, query: str, ranking: Ranking) -> Ranking:
         """Return the ranking by BM25."""
-        index = await self._indexes.get(ranking.items, self._build)
+        index = await self._indexes.get(ranking.items, self._build, in_thread=not few.is_few(ranking.items))
+        if isinstance(index, FewIndex):
+            return ranking.scored("bm25", index.scores(query))
         # Here, since it imports numpy, which takes longer than a pipeline takes to load.
         from nexus_rankers.order import scored
 
         return scored(ranking, "bm25", index.scores(query))
 
-    def _build(self, items: tuple[Item, ...]) -> LexicalIndex:
+    def _build(self, items: tuple[Item, ...]) -> LexicalIndex | FewIndex:
+        if few.is_few(items):
+            return few.build(items, self.language, k1=self.k1, b=self.b, pairs=self.pairs)
         from nexus_rankers.index import Weights, build
 
         return build(items, self.language, Weights(k1=self.k1, b=self.b, pairs=self.pairs))

@@ -22,11 +22,13 @@ class Kept(Generic[_T]):
         self._known: tuple[tuple[tuple[Item, ...], _T], ...] = ()
         self._making = Lock()
 
-    async def get(self, items: tuple[Item, ...], make: Callable[[tuple[Item, ...]], _T]) -> _T:
-        """Return the value for `items`, made in a thread if they are new; runs that wait for it share it."""
+    async def get(
+        self, items: tuple[Item, ...], make: Callable[[tuple[Item, ...]], _T], *, in_thread: bool = True
+    ) -> _T:
+        """Return the value for `items`, made if they are new, in a thread if that takes long; runs share it."""
         found = self._find(items)
         if found is None:
-            found = await asyncio.to_thread(self._make, items, make)
+            found = await asyncio.to_thread(self._make, items, make) if in_thread else self._make(items, make)
         return found[0]
 
     def _find(self, items: tuple[Item, ...]) -> tuple[_T] | None:

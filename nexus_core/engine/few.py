@@ -1,0 +1,126 @@
+"""What worth.py and duplicates.py work out, for pools so small that importing numpy would take longer than the work.
+
+A short run from the shell is over before numpy has loaded. Both ways give the same order of passages; which is taken
+depends on the size of the pool alone, so that the same input packs the same prompt in every process.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from itertools import accumulate, pairwise
+from math import log1p
+from typing import TypeVar
+
+from attrs import frozen
+
+FEW_STEMS = 1 << 14
+"""Pools with no more stems are few: some 5 ms of work."""
+K1 = 1.5
+B = 0.75
+PAIRS = 0.3
+"""The parameters of the bm25 ranker: one score for items and passages."""
+LONGEST_QUERY = 512
+"""The stems of a query that count."""
+SAME = 0.6
+SUSPECTS = 3
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+
+
+def adds_number(text: str, other: str) -> bool:
+    """Tell whether a text has a number that the other lacks: the rows of a table differ in little else."""
+    return not set(_NUMBER.findall(text)) <= set(_NUMBER.findall(other))
+
+
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+@frozen
+class FewStems:
+    """The stems of each passage."""
+
+    passages: list[array[int]]
+
+    @classmethod
+    def read(cls, codes: Sequence[bytes], lengths: Sequence[bytes]) -> FewStems:
+        """Return the stems of the passages of several items."""
+        every = array("I", b"".join(codes))
+        ends = list(accumulate(array("I", b"".join(lengths))))
+        return cls([every[start:end] for start, end in zip([0, *ends], ends, strict=False)])
+
+    def worth(self, query: bytes) -> list[float]:
+        """Return the BM25 score of each passage for the query's stems."""
+        wanted = array("I", query)[:LONGEST_QUERY]
+        asked, pairs = set(wanted), set(pairwise(wanted))
+        words = [Counter([stem for stem in stems if stem in asked]) for stems in self.passages]
+        beside = [
+            Counter([pair for pair in pairwise(stems) if pair in pairs]) if len(found) > 0 else Counter()
+            for stems, found in zip(self.passages, words, strict=True)
+        ]
+        mean = sum(map(len, self.passages)) / max(len(self.passages), 1) or 1.0
+        norms = [K1 * (1 - B + B * len(stems) / mean) for stems in self.passages]
+        for_words, for_pairs = _bm25(words, norms), _bm25(beside, norms)
+        return [word + PAIRS * pair for word, pair in zip(for_words, for_pairs, strict=True)]
+
+    def triples(self) -> FewTriples:
+        """Return each three stems in a row."""
+        return FewTriples([list(zip(stems, stems[1:], stems[2:], strict=False)) for stems in self.passages])
+
+
+def _bm25(counts: Sequence[Counter[_Key]], norms: Sequence[float]) -> list[float]:
+    holding = Counter(key for found in counts for key in found)
+    rarity = {key: log1p((len(counts) - held + 0.5) / (held + 0.5)) for key, held in holding.items()}
+    return [
+        sum(count / (count + norm) * rarity[key] for key, count in found.items())
+        for found, norm in zip(counts, norms, strict=True)
+    ]
+
+
+@frozen
+class FewTriples:
+    """The stems of each passage, three at a time."""
+
+    passages: list[list[tuple[int, int, int]]]
+
+    def duplicates(self, text_of: Callable[[int], str]) -> FewDuplicates:
+        """Return what finds passages that repeat one that was taken."""
+        return FewDuplicates(self, text_of)
+
+
+class FewDuplicates:
+    """The passages of a pool that were taken so far."""
+
+    def __init__(self, triples: FewTriples, text_of: Callable[[int], str]) -> None:
+        self._triples = triples
+        self._text_of = text_of
+        self._owner: dict[tuple[int, int, int], int] = {}
+        """For each triple the passage that was taken with it last."""
+
+    def original(self, passage: int) -> int | None:
+        """Return the passage that this one repeats, and remember its words if there is none."""
+        found = self._triples.passages[passage]
+        owners = Counter([self._owner[triple] for triple in found if triple in self._owner])
+        if owners.total() > SAME * len(found):
+            for other, _ in owners.most_common(SUSPECTS):
+                if self._repeats(passage, other):
+                    return other
+        self._owner.update(dict.fromkeys(found, passage))
+        return None
+
+    def _repeats(self, passage: int, other: int) -> bool:
+        said = set(self._triples.passages[passage])
+        shared = said.intersection(self._triples.passages[other])
+        return len(shared) > SAME * len(said) and not adds_number(self._text_of(passage), self._text_of(other))
+
+
+def best_first(worth: Sequence[float], item_of: Sequence[int], scores: Sequence[float] | None) -> list[int]:
+    """Return the passages, best first; as `worth.best_first`."""
+    if scores is not None and worth:
+        low = min(0.0, *scores)
+        span = max(scores) - low
+        if span > 0:
+            scale = (max(worth) or 1.0) / span
+            worth = [own + (scores[place] - low) * scale for own, place in zip(worth, item_of, strict=True)]
+    return sorted(range(len(worth)), key=lambda passage: -worth[passage])
