@@ -16,8 +16,9 @@ from typing import TypeVar
 
 from attrs import frozen
 
+FEW_ITEMS = 512
 FEW_STEMS = 1 << 14
-"""Pools with no more stems are few: some 5 ms of work."""
+"""Of no more items and stems a pool is small: some 5 ms of work."""
 K1 = 1.5
 B = 0.75
 PAIRS = 0.3

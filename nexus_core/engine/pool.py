@@ -15,7 +15,7 @@ from attrs import frozen
 
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import Item
-from nexus_core.engine.few import FEW_STEMS, FewStems, FewTriples
+from nexus_core.engine.few import FEW_ITEMS, FEW_STEMS, FewStems, FewTriples
 from nexus_core.engine.few import best_first as best_of_few
 from nexus_core.toolkit.lexical import codes
 from nexus_core.toolkit.text import Span, passages
@@ -115,7 +115,8 @@ def pool_of(
     counts = [len(cut.firsts) - 1 for cut in cuts]
     item_of = [place for place, count in enumerate(counts) for _ in range(count)]
     scores = None if ranking.scores is None else [float(ranking.scores[index]) for index in chosen]
-    order, triples = _ordered(cuts, codes(query), item_of, scores)
+    few = len(ranking.items) <= FEW_ITEMS
+    order, triples = _ordered(cuts, codes(query), item_of, scores, few=few)
     return Pool(
         items=chosen,
         cuts=cuts,
@@ -128,13 +129,13 @@ def pool_of(
 
 
 def _ordered(
-    cuts: list[Passages], query: bytes, item_of: list[int], scores: list[float] | None
+    cuts: list[Passages], query: bytes, item_of: list[int], scores: list[float] | None, *, few: bool
 ) -> tuple[list[int], Triples | FewTriples]:
     """Return the passages, best first, and their triples."""
     stems, lengths = [cut.codes for cut in cuts], [cut.lengths for cut in cuts]
-    if sum(map(len, stems)) <= 4 * FEW_STEMS:
-        few = FewStems.read(stems, lengths)
-        return best_of_few(few.worth(query), item_of, scores), few.triples()
+    if few and sum(map(len, stems)) <= 4 * FEW_STEMS:
+        pool = FewStems.read(stems, lengths)
+        return best_of_few(pool.worth(query), item_of, scores), pool.triples()
     # Here, since it imports numpy.
     from nexus_core.engine.worth import Stems, best_first
 

@@ -1,7 +1,7 @@
 """Cuts a text into sentences and passages: spans (start, end) that together hold every character that is not white.
 
-A sentence of prose ends at a full stop that is none of an abbreviation, of initials or of a number; headings, list items
-and table rows of Markdown stand alone, and code is cut at its lines. Everything here takes linear time on any text.
+A sentence of prose ends at a full stop that is none of an abbreviation, of initials or of a number; headings, list
+items and table rows of Markdown stand alone, and code is cut at its lines. Everything here takes linear time on any text.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _SCRAP = 0.4
 _LONGEST = 2
 """A sentence longer than this many passages is cut inside."""
 
-# Each group is the white space that follows a sentence, or a mark of its own: a stop and at most three closing quotes or
-# brackets; a stop of writing without spaces; a blank line; a line that opens a list item. The bounds on repetition keep
+# Each group is the white space that follows a sentence, or a mark of its own: a stop and at most three closing quotes
+# or brackets; a stop of writing without spaces; a blank line; a line that opens a list item. The bounds on repetition keep
 # the search linear: a run of a million dots is looked at once.
 _MARKER = r"(?:[-*+•]|\d{1,3}[.)])\s"
 _BOUND = re.compile(

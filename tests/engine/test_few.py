@@ -1,0 +1,52 @@
+"""The two ways to work out what passages are worth, with numpy and without, agree."""
+
+from __future__ import annotations
+
+from array import array
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nexus_core.engine import few, worth
+
+PASSAGES = st.lists(st.lists(st.integers(1, 12), max_size=20), min_size=1, max_size=12)
+QUERY = st.lists(st.integers(1, 14), min_size=1, max_size=8)
+
+
+def coded(stems: list[int]) -> bytes:
+    return array("I", stems).tobytes()
+
+
+def read(passages: list[list[int]]) -> tuple[few.FewStems, worth.Stems]:
+    codes = [coded([stem for passage in passages for stem in passage])]
+    lengths = [coded([len(passage) for passage in passages])]
+    return few.FewStems.read(codes, lengths), worth.Stems.read(codes, lengths)
+
+
+@given(PASSAGES, QUERY)
+def test_few_and_many_passages_are_worth_the_same(passages: list[list[int]], query: list[int]) -> None:
+    """Which way is taken is a matter of time alone."""
+    small, large = read(passages)
+    assert small.worth(coded(query)) == pytest.approx(list(large.worth(coded(query))), abs=1e-9)
+
+
+@given(PASSAGES, st.lists(st.integers(0, 3), min_size=12, max_size=12))
+def test_few_and_many_passages_stand_in_the_same_order(passages: list[list[int]], scores: list[int]) -> None:
+    """Equal scores stand in the order of the passages either way."""
+    item_of = list(range(len(passages)))
+    own, ranks = [float(len(passage)) for passage in passages], [float(score) for score in scores]
+    import numpy as np
+
+    assert few.best_first(own, item_of, ranks[: len(own)]) == worth.best_first(
+        np.array(own), item_of, ranks[: len(own)]
+    )
+
+
+def test_few_and_many_passages_have_the_same_duplicates() -> None:
+    """A copy is found either way, a passage with a new number is none."""
+    passages = [[1, 2, 3, 4, 5], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5], [9, 8, 7, 6, 5]]
+    texts = ["one", "one", "one 7", "two"]
+    for stems in read(passages):
+        found = stems.triples().duplicates(texts.__getitem__)
+        assert [found.original(place) for place in range(4)] == [None, 0, None, None]
