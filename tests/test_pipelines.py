@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import jsonschema
@@ -40,7 +41,7 @@ async def test_example_answers_offline(path: Path) -> None:
     """An example with an offline model answers without a key, and cites its sources."""
     environment = {"LOCAL_BASE_URL": "http://127.0.0.1:9/v1"}  # nobody listens there
     async with Pipeline.load(path, environment=environment) as pipeline:
-        answer = await pipeline.run("How do I write a ranker?")
+        answer = await pipeline.run("Do API keys ever appear in errors or logs?")
     assert answer.model == "offline"
-    assert "[1]" in answer.text
+    assert re.search(r"\[\d+\]", answer.text)
     assert answer.prompt.items

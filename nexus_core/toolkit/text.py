@@ -1,7 +1,7 @@
 """Cuts a text into sentences and passages: spans (start, end) that together hold every character that is not white.
 
 A sentence of prose ends at a full stop that is none of an abbreviation, of initials or of a number; headings, list
-items and table rows of Markdown stand alone, and code is cut at its lines. Everything here takes linear time on any text.
+items and table rows of Markdown stand alone, and code is cut at its lines. Everything takes linear time on any text.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _SCRAP = 0.4
 _LONGEST = 2
 """A sentence longer than this many passages is cut inside."""
 
-# Each group is the white space that follows a sentence, or a mark of its own: a stop and at most three closing quotes
-# or brackets; a stop of writing without spaces; a blank line; a line that opens a list item. The bounds on repetition keep
-# the search linear: a run of a million dots is looked at once.
+# Each group is the white space that follows a sentence: after a stop and at most three closing quotes or brackets; after
+# a stop of writing without spaces; a blank line; a line break before a list item. The bounds on repetition keep the
+# search linear: a run of a million dots is looked at once.
 _MARKER = r"(?:[-*+•]|\d{1,3}[.)])\s"
 _BOUND = re.compile(
     rf"""[.!?…]["'”’»)\]]{{0,3}}(\s+)
@@ -41,15 +41,14 @@ _FENCE = re.compile(r"[^\S\n]{0,3}(?:```|~~~)")
 _CLAUSE = re.compile(r"[,;:)\]}、，；：]\s*|\s[–—-]\s")
 
 _LONGEST_ABBREVIATION = 6
-_ABBREVIATIONS = frozenset(
-    """
+_SHORT_FORMS = """
     mr mrs ms mx dr prof st mt ft gen col lt sgt capt cmdr maj rev hon sen rep gov pres supt messrs mme mlle
     fig figs eq eqs ref refs sec secs ch chap no nos vol vols ed eds pp p pt art para app tab
     e.g i.e cf viz vs v approx ca c etc al resp incl excl
     jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri sat sun
     inc ltd co corp bros dept univ assn bzw z.b d.h usw ggf nr str abs
-    """.split()
-)
+"""
+_ABBREVIATIONS = frozenset(_SHORT_FORMS.split())
 _MAY_END = frozenset(("etc", "al", "inc", "ltd", "co", "corp", "bros", "usw"))
 """Abbreviations that often stand at the end of a sentence: a capital after them starts a new one."""
 

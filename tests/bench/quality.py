@@ -5,8 +5,8 @@
 DIR is a collection in BEIR layout (corpus.jsonl, queries.jsonl, qrels.tsv), or a folder of them. nDCG@10 is over all
 queries with a relevant item. Answer recall at B is the share of questions whose gold evidence stands in the text packed
 from a gold item when the context has at most B tokens of o200k_base, titles and separators included: an answer's text,
-or where a query has `evidence`, every sentence of one of its alternatives, of every item it names (of any, for scifact).
-Exits 1 when a gate is missed; collections without one are only measured.
+or where a query has `evidence`, every sentence of one of its alternatives, of every item it names (of any, for
+scifact). Exits 1 when a gate is missed; collections without one are only measured.
 """
 
 from __future__ import annotations
