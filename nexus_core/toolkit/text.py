@@ -23,8 +23,8 @@ _LONGEST = 2
 """A sentence longer than this many passages is cut inside."""
 
 # Each group is the white space that follows a sentence: after a stop and at most three closing quotes or brackets;
-# after a stop of writing without spaces; a blank line; a line break before a list item. The bounds on repetition keep the
-# search linear: a run of a million dots is looked at once.
+# after a stop of writing without spaces; a blank line; a line break before a list item. The bounds on repetition keep
+# the search linear: a run of a million dots is looked at once.
 _MARKER = r"(?:[-*+•]|\d{1,3}[.)])\s"
 _BOUND = re.compile(
     rf"""[.!?…]["'”’»)\]]{{0,3}}(\s+)
