@@ -115,8 +115,8 @@ def test_template_may_be_a_name_a_component_a_file_or_a_text(checked: Callable[.
 
 def test_template_file_may_stand_outside_the_folder(checked: Callable[..., Checked], tmp_path: Path) -> None:
     """Templates are text and may be shared between folders of pipelines; plugins are code and may not."""
-    (tmp_path.parent / "shared.j2").write_text("{{ query }}")
-    assert codes(checked, "- prompt: ../shared.j2\n- generate:\n") == []
+    (tmp_path.parent / "other.j2").write_text("{{ query }}")
+    assert codes(checked, "- prompt: ../other.j2\n- generate:\n") == []
 
 
 @pytest.mark.parametrize(
