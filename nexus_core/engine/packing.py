@@ -156,8 +156,8 @@ class _Packing:
     def _pool(self, frame: Frame, prices: Prices, depth: float) -> Pool:
         ranking, without = self.draft.ranking, frozenset(self.pins)
         characters = int(frame.room * self._characters_per_token(prices))
-        pool = pool_of(ranking, self.draft.query, prices.size, characters, without, depth)
-        return pool if prices.size != _WHOLE else evolve(pool, order=list(range(len(pool.order))))
+        pool = pool_of(ranking, self.draft.query, prices.key, characters, without, depth)
+        return pool if self.draft.policy.unit == "passage" else evolve(pool, order=list(range(len(pool.order))))
 
     def _characters_per_token(self, prices: Prices) -> float:
         """Return how dense the best item is: 1.5 in Chinese, 5 in English; of white space no more is believed."""
@@ -182,7 +182,7 @@ class _Packing:
         for item in (self.draft.ranking.items[index] for index in self.pins):
             for glob in left:
                 if fnmatchcase(item.source, glob):
-                    left[glob] -= prices.header(item) + prices.count(item.text)
+                    left[glob] -= prices.per_item + prices.title(item) + prices.whole(item)
         return left
 
     # The result
@@ -197,9 +197,9 @@ class _Packing:
         slots = [slot for slot in selection.slots.values() if slot.chosen]
         items = self._arranged({slot.index: (slot.text(), slot.whole) for slot in slots}, self.pins)
         messages = self.page.render(items, frame.history)
-        prices, by_id = selection.prices, {slot.item.id: slot for slot in slots}
+        by_id = {slot.item.id: slot for slot in slots}
         found = [by_id[packed.item.id] for packed in items if packed.item.id in by_id]
-        known = [text for slot in found for text in known_texts(slot, prices.title(slot.item), prices.count)]
+        known = [text for slot in found for text in known_texts(slot, selection.prices.count)]
         fates: dict[int, Slot | Fate] = {slot.index: slot for slot in selection.slots.values()}
         trace = Trace(self.draft.ranking, {**fates, **self._pin_fates()}, BELOW)
         total = self.page.tokens(messages, known)

@@ -1,24 +1,18 @@
-"""The passages that a draft's best items offer, each with what it is worth for the query.
-
-What is worked out for an item (its sentences, passages and stems) is kept with it, as a few compact arrays.
-"""
+"""The passages that a draft's best items offer, in the order of what they are worth for the query."""
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator
-from functools import lru_cache
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from nexus_core.contract.ranking import Ranking
-from nexus_core.contract.values import Item
 from nexus_core.engine.few import FEW_ITEMS, FEW_STEMS, FewStems, FewTriples
 from nexus_core.engine.few import best_first as best_of_few
+from nexus_core.engine.passages import Key, Passages, passages_of
 from nexus_core.toolkit.lexical import codes
-from nexus_core.toolkit.text import Span, passages
 
 if TYPE_CHECKING:
     from nexus_core.engine.worth import Triples
@@ -32,58 +26,6 @@ Deeper does not find more: on squad, squad-sections, hotpot100 and scifact the m
 same within .002 from 1.5 times and 30 items to 4 times and 50."""
 _UNRANKED = 1000
 """How many items are considered where no ranker has said which are the best."""
-
-
-@frozen
-class Passages:
-    """An item, cut."""
-
-    bounds: array[int]
-    """Start and end of each sentence in the text."""
-    firsts: array[int]
-    """The first sentence of each passage, and last the number of sentences."""
-    codes: bytes
-    """The stems of all passages, in order."""
-    lengths: bytes
-    """How many stems each passage has."""
-    breaks: int
-    """A bit for each sentence with something other than a space before it."""
-
-
-def passages_of(item: Item, size: int) -> Passages:
-    """Return the passages of an item of at most about `size` tokens each."""
-    key = _key(size)
-    known: Passages | None = item.derived.get(key)
-    if known is None:
-        known = item.derived[key] = _cut(item, size)
-    return known
-
-
-@lru_cache
-def _key(size: int) -> tuple[str, int]:
-    """Return what the passages are kept under: one object, since every item holds on to it."""
-    return ("passages", size)
-
-
-def _cut(item: Item, size: int) -> Passages:
-    text = item.text
-    cut = passages(text, item.kind, size)
-    stems = [codes(text[spans[0][0] : spans[-1][1]]) for spans in cut]
-    return Passages(
-        bounds=array("I", chain.from_iterable(chain.from_iterable(cut))),
-        firsts=array("I", accumulate(map(len, cut), initial=0)),
-        codes=b"".join(stems),
-        lengths=array("I", [len(passage) // 4 for passage in stems]).tobytes(),
-        breaks=_breaks(text, list(chain.from_iterable(cut))),
-    )
-
-
-def _breaks(text: str, sentences: list[Span]) -> int:
-    bits = 1
-    for k in range(1, len(sentences)):
-        if text[sentences[k - 1][1]] != " ":
-            bits |= 1 << k
-    return bits
 
 
 @frozen
@@ -105,13 +47,13 @@ class Pool:
 
 
 def pool_of(
-    ranking: Ranking, query: str, size: int, characters: int, without: frozenset[int] = frozenset(), depth: float = 1.0
+    ranking: Ranking, query: str, key: Key, characters: int, without: frozenset[int] = frozenset(), depth: float = 1.0
 ) -> Pool:
     """Return the passages worth a look where `characters` fit, but those of the items `without`.
 
     `depth` says how many times as many items as usual are looked at.
     """
-    chosen, cuts = _considered(ranking, size, depth, int(characters * depth * _DEPTH), without)
+    chosen, cuts = _considered(ranking, key, depth, int(characters * depth * _DEPTH), without)
     counts = [len(cut.firsts) - 1 for cut in cuts]
     item_of = [place for place, count in enumerate(counts) for _ in range(count)]
     scores = None if ranking.scores is None else [float(ranking.scores[index]) for index in chosen]
@@ -144,7 +86,7 @@ def _ordered(
 
 
 def _considered(
-    ranking: Ranking, size: int, depth: float, wanted: int, without: frozenset[int]
+    ranking: Ranking, key: Key, depth: float, wanted: int, without: frozenset[int]
 ) -> tuple[list[int], list[Passages]]:
     """Return the items in rank order, as deep as there may be something to choose."""
     chosen: list[int] = []
@@ -157,7 +99,7 @@ def _considered(
         if index not in without:
             item = ranking.items[index]
             chosen.append(index)
-            cuts.append(passages_of(item, size))
+            cuts.append(passages_of(item, key))
             held += len(item.text)
     return chosen, cuts
 

@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable
 
-from attrs import field, frozen
+from attrs import frozen
 
 from nexus_core.contract.values import Item
-from nexus_core.engine.pool import Passages, passages_of
+from nexus_core.engine.passages import Key, Passages, key_of, passages_of
 
 
 @frozen(kw_only=True)
 class Prices:
-    """The prices of one template with one encoding; the counts of sentences are kept with their item."""
+    """The prices of one template with one encoding; what is counted is kept with the items."""
 
     count: Callable[[str], int]
     encoding: str
     size: int
-    """Of the passages, whose sentences the counts belong to."""
+    """Of the passages, in tokens."""
     gap: int
     """The mark of a gap."""
     per_item: int = 0
     """What the template puts around an item, its title aside."""
-    _sentences: tuple[str, str, int] = field(init=False)
-    _title: tuple[str, str] = field(init=False)
-    """The keys of what is kept with an item: made once, since every item holds on to them."""
 
-    def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "_sentences", ("sentence tokens", self.encoding, self.size))
-        object.__setattr__(self, "_title", ("title tokens", self.encoding))
+    @property
+    def key(self) -> Key:
+        """What the counts are kept under."""
+        return key_of(self.size, self.encoding)
 
-    def kept(self, item: Item, cut: Passages) -> array[int]:
-        """Return the tokens of each sentence, -1 where it was not counted yet."""
-        known: array[int] | None = item.derived.get(self._sentences)
-        if known is None:
-            known = item.derived[self._sentences] = array("i", [-1]) * (len(cut.bounds) // 2)
-        return known
-
-    def counted(self, item: Item, cut: Passages, first: int, last: int, kept: array[int]) -> int:
+    def counted(self, item: Item, cut: Passages, first: int, last: int) -> int:
         """Return the tokens of the sentences from `first` up to `last`, each with the white space before it."""
+        kept = cut.tokens
         known = kept[first:last]
         if -1 not in known:
             return sum(known)
@@ -51,18 +42,16 @@ class Prices:
 
     def whole(self, item: Item) -> int:
         """Return the tokens of an item's text."""
-        cut = passages_of(item, self.size)
-        return self.counted(item, cut, 0, len(cut.bounds) // 2, self.kept(item, cut))
+        cut = passages_of(item, self.key)
+        return self.counted(item, cut, 0, len(cut.tokens))
 
     def title(self, item: Item) -> int:
         """Return the tokens of a title; something mostly stands before it, and a space costs nothing."""
-        if not item.title:
-            return 0
-        known: int | None = item.derived.get(self._title)
-        if known is None:
-            known = item.derived[self._title] = self.count(f" {item.title}")
-        return known
+        cut = passages_of(item, self.key)
+        if cut.title < 0:
+            cut.title = self.count(f" {item.title}") if item.title else 0
+        return cut.title
 
-    def header(self, item: Item) -> int:
+    def header(self, item: Item, cut: Passages) -> int:
         """Return what an item costs before any text."""
-        return self.per_item + self.title(item)
+        return self.per_item + (cut.title if cut.title >= 0 else self.title(item))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _CRUMB = 4
 """Fewer tokens than this are left as they are; the search for passages ends at a 200th of the room."""
-_MISSES = 16
+_MISSES = 8
 """After so many passages in a row that do not fit, the rest is not tried."""
 _NEIGHBOUR = 0.1
 """A neighbouring sentence comes along when it costs at most this share of what is left."""
@@ -75,7 +75,7 @@ class Selection:
         self._filled_from = len(self._log)
         order, misses, little = self.pool.order, 0, max(_CRUMB, rest // 200)
         if self._cut is not None:
-            self._take_in_order(self._cut, range(len(self._cut.sentences)))
+            self._take_in_order(self._cut, range(len(self._cut.cut.tokens)))
         while not self._ended and self._next < len(order) and self.rest >= little and misses < _MISSES:
             misses = 0 if self._offer(order[self._next]) else misses + 1
             self._next += 1
@@ -136,7 +136,7 @@ class Selection:
         index, cut = self.pool.items[place], self.pool.cuts[place]
         item = self.items[index]
         globs = tuple([glob for glob in self.quota if fnmatchcase(item.source, glob)]) if self.quota else ()
-        slot = Slot(index, item, cut, self.prices.kept(item, cut), self.prices.header(item), globs)
+        slot = Slot(index, item, cut, self.prices.header(item, cut), globs)
         self.slots[place] = slot
         return slot
 
@@ -160,13 +160,13 @@ class Selection:
         """Return what the sentences from `first` up to `last` would add."""
         counted, chosen = self.prices.counted, slot.chosen
         if not chosen:
-            return slot.header + counted(slot.item, slot.cut, first, last, slot.sentences)
+            return slot.header + counted(slot.item, slot.cut, first, last)
         span = (1 << last) - (1 << first)
         if chosen & span:
             fresh = [k for k in range(first, last) if not chosen >> k & 1]
-            cost = sum([counted(slot.item, slot.cut, k, k + 1, slot.sentences) for k in fresh])
+            cost = sum([counted(slot.item, slot.cut, k, k + 1) for k in fresh])
         else:
-            cost = counted(slot.item, slot.cut, first, last, slot.sentences)
+            cost = counted(slot.item, slot.cut, first, last)
         return cost + self.prices.gap * slot.gaps_with(span)
 
     def _take(self, slot: Slot, span: int, cost: int) -> None:
@@ -203,7 +203,7 @@ class Selection:
     def _take_neighbours(self, slot: Slot, first: int, last: int) -> None:
         if first and not slot.chosen >> first - 1 & 1:
             self._take_sentence(slot, first - 1, self.rest * _NEIGHBOUR)
-        if last < len(slot.sentences) and not slot.chosen >> last & 1:
+        if last < len(slot.cut.tokens) and not slot.chosen >> last & 1:
             self._take_sentence(slot, last, self.rest * _NEIGHBOUR)
 
     def _take_in_order(self, slot: Slot, sentences: Iterable[int]) -> None:
@@ -218,7 +218,7 @@ class Selection:
             return False
         if self.overflow == "cut":
             self._cut = slot
-            self._take_in_order(slot, range(len(slot.sentences)))
+            self._take_in_order(slot, range(len(slot.cut.tokens)))
         self._ended = slot.refusal is not None and slot.refusal[0] == "room"
         return slot.chosen > 0
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator
 from typing import Literal
 
 from attrs import define
 
 from nexus_core.contract.values import Item
-from nexus_core.engine.pool import Passages
+from nexus_core.engine.passages import Passages
 
 Why = Literal["room", "duplicate", "quota"]
 Refusal = tuple[Why, object, int]
@@ -24,8 +23,6 @@ class Slot:
     """In the ranking's items."""
     item: Item
     cut: Passages
-    sentences: array[int]
-    """The tokens of each, -1 where not counted yet."""
     header: int
     """The tokens of an item before any text."""
     quotas: tuple[str, ...]
@@ -39,7 +36,7 @@ class Slot:
     @property
     def whole(self) -> bool:
         """Whether every sentence is chosen."""
-        return self.chosen == (1 << len(self.sentences)) - 1
+        return self.chosen == (1 << len(self.cut.tokens)) - 1
 
     def refuse(self, why: Why, of: object, tokens: int) -> None:
         """Note why a passage was not taken."""
@@ -56,7 +53,7 @@ class Slot:
 
     def beside(self) -> Iterator[int]:
         """Yield the sentences next to those that are chosen."""
-        bits = (self.chosen << 1 | self.chosen >> 1) & ~self.chosen & (1 << len(self.sentences)) - 1
+        bits = (self.chosen << 1 | self.chosen >> 1) & ~self.chosen & (1 << len(self.cut.tokens)) - 1
         while bits:
             yield (bits & -bits).bit_length() - 1
             bits &= bits - 1

@@ -7,6 +7,7 @@ and toolkit/pieces.py. A known text may therefore stand for itself wherever both
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 
 from nexus_core.engine.slot import Slot, runs
 
@@ -14,6 +15,8 @@ Known = tuple[str, int]
 """A text and its tokens."""
 
 _LONGEST_TAIL = 6
+_SHORT = 32
+"""In characters."""
 
 
 def tally(content: str, known: Iterable[Known], count: Callable[[str], int]) -> int:
@@ -27,15 +30,25 @@ def tally(content: str, known: Iterable[Known], count: Callable[[str], int]) -> 
         tail = _tail(content, end)
         if tail is None:
             continue
-        total += count(content[done:place]) + tokens - (count(tail) if tail else 0)
+        total += _short(count, content[done:place]) + tokens - (_short(count, tail) if tail else 0)
         done = end - len(tail)
     return total + count(content[done:])
 
 
-def known_texts(slot: Slot, title_tokens: int, count: Callable[[str], int]) -> Iterator[Known]:
+def _short(count: Callable[[str], int], text: str) -> int:
+    return _remembered(count, text) if len(text) <= _SHORT else count(text)
+
+
+@lru_cache(maxsize=1 << 12)
+def _remembered(count: Callable[[str], int], text: str) -> int:
+    """Count what stands between known texts: numbers and line breaks, mostly."""
+    return count(text)
+
+
+def known_texts(slot: Slot, count: Callable[[str], int]) -> Iterator[Known]:
     """Yield an item's title and what is chosen of it, in pieces whose tokens follow from those of its sentences."""
     if slot.item.title and slot.item.title.isprintable() and slot.item.title == slot.item.title.strip():
-        yield f" {slot.item.title}", title_tokens
+        yield f" {slot.item.title}", slot.cut.title
     for place, (first, last) in enumerate(runs(slot.chosen)):
         start = first
         # Where anything but a space divides two sentences, a new piece begins.
@@ -50,7 +63,7 @@ def known_texts(slot: Slot, title_tokens: int, count: Callable[[str], int]) -> I
 def _stretch(slot: Slot, first: int, last: int, after_gap: bool, count: Callable[[str], int]) -> Iterator[Known]:
     """Yield the sentences from `first` up to `last`, divided by spaces, as one text, if what begins it can be told."""
     bounds, text = slot.cut.bounds, slot.item.text
-    start, end, tokens = bounds[2 * first], bounds[2 * last - 1], sum(slot.sentences[first:last])
+    start, end, tokens = bounds[2 * first], bounds[2 * last - 1], sum(slot.cut.tokens[first:last])
     if first:
         white = text[bounds[2 * first - 1] : start]
         if white == " " and after_gap:

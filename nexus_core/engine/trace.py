@@ -84,6 +84,6 @@ def _what_was_cut(slot: Slot) -> str:
     firsts = slot.cut.firsts
     total = len(firsts) - 1
     if total == 1:
-        return f"cut at a sentence: {slot.chosen.bit_count()} of {len(slot.sentences)} fit"
+        return f"cut at a sentence: {slot.chosen.bit_count()} of {len(slot.cut.tokens)} fit"
     held = sum(1 for k in range(total) if slot.chosen >> firsts[k] & (1 << firsts[k + 1] - firsts[k]) - 1)
     return f"{held} of {total} passages: the best for the query"

@@ -1,0 +1,73 @@
+"""What packing keeps with an item: its sentences and passages, their stems and tokens, as a few compact arrays."""
+
+from __future__ import annotations
+
+from array import array
+from functools import lru_cache
+from itertools import accumulate, chain
+
+from attrs import define
+
+from nexus_core.contract.values import Item
+from nexus_core.toolkit.lexical import codes
+from nexus_core.toolkit.text import Span, passages
+
+Key = tuple[str, int, str]
+"""What the figures of an item are kept under: their name, the passages' size in tokens, the encoding."""
+
+
+@lru_cache
+def key_of(size: int, encoding: str) -> Key:
+    """Return a key: always the same object, since every item holds on to it."""
+    return ("passages", size, encoding)
+
+
+@define(eq=False)
+class Passages:
+    """An item, cut: one object with all figures in it, so that a look at an item is a short way."""
+
+    bounds: array[int]
+    """Start and end of each sentence in the text."""
+    firsts: array[int]
+    """The first sentence of each passage, and last the number of sentences."""
+    tokens: array[int]
+    """Of each sentence with the white space before it; -1 where not counted yet."""
+    codes: bytes
+    """The stems of all passages, in order."""
+    lengths: bytes
+    """How many stems each passage has."""
+    breaks: int
+    """A bit for each sentence with something other than a space before it."""
+    title: int = -1
+    """The tokens of the item's title; -1 where not counted yet."""
+
+
+def passages_of(item: Item, key: Key) -> Passages:
+    """Return the passages of an item, of at most about so many tokens each."""
+    known: Passages | None = item.derived.get(key)
+    if known is None:
+        known = item.derived[key] = _cut(item, key[1])
+    return known
+
+
+def _cut(item: Item, size: int) -> Passages:
+    text = item.text
+    cut = passages(text, item.kind, size)
+    sentences = [*chain.from_iterable(cut)]
+    stems = [codes(text[spans[0][0] : spans[-1][1]]) for spans in cut]
+    return Passages(
+        bounds=array("I", chain.from_iterable(sentences)),
+        firsts=array("I", accumulate(map(len, cut), initial=0)),
+        tokens=array("i", [-1]) * len(sentences),
+        codes=b"".join(stems),
+        lengths=array("I", [len(passage) // 4 for passage in stems]).tobytes(),
+        breaks=_breaks(text, sentences),
+    )
+
+
+def _breaks(text: str, sentences: list[Span]) -> int:
+    bits = 1
+    for k in range(1, len(sentences)):
+        if text[sentences[k - 1][1]] != " ":
+            bits |= 1 << k
+    return bits
