@@ -43,13 +43,13 @@ class Slot:
         if self.refusal is None:
             self.refusal = (why, of, tokens)
 
-    def text(self) -> str:
-        """Return what is chosen, as it stands in the item, gaps marked."""
+    def packed(self) -> tuple[str, bool]:
+        """Return what is chosen, as it stands in the item, gaps marked; and whether it is all."""
         bounds, text = self.cut.bounds, self.item.text
-        found = [text[bounds[2 * first] : bounds[2 * last - 1]] for first, last in runs(self.chosen)]
-        if len(found) == 1:
-            return found[0]
-        return (" … " if self.item.kind == "text" else "\n…\n").join(found)
+        if self.whole:
+            return text[bounds[0] : bounds[-1]], True
+        mark = " … " if self.item.kind == "text" else "\n…\n"
+        return mark.join([text[bounds[2 * first] : bounds[2 * last - 1]] for first, last in runs(self.chosen)]), False
 
     def beside(self) -> Iterator[int]:
         """Yield the sentences next to those that are chosen."""

@@ -12,8 +12,9 @@ from nexus_core import Ranking
 
 Scores = npt.NDArray[np.floating]
 
-_FIRST = 512
-"""How many of the best are found at once: more than most prompts look at."""
+_FIRST = 128
+_MORE = 8
+"""How many of the best are found at first, and how many times as many whenever more is read."""
 
 
 class BestFirst(Sequence[int]):
@@ -40,7 +41,10 @@ class BestFirst(Sequence[int]):
 
     def _up_to(self, count: int) -> list[int]:
         if len(self._found) < min(count, len(self)):
-            self._found = best(self._scores, _FIRST if count <= _FIRST else len(self))
+            wanted = _FIRST
+            while wanted < count:
+                wanted *= _MORE
+            self._found = best(self._scores, min(wanted, len(self)))
         return self._found
 
 

@@ -328,6 +328,15 @@ def test_pack_keeps_figures_with_the_items() -> None:
     assert [item.derived for item in ready] == before
 
 
+def test_pack_counts_the_same_whether_counts_are_remembered_or_read_off_the_items() -> None:
+    """Of many items the prompt is put together from counts, and every one of them is right."""
+    many = (*items(30), *(Item(id=f"n{n}", title="None", text="Nothing.") for n in range(5000)))
+    odd = Item(id="odd", title="Über", text="Ça va? Café 2.\n\nThe second paragraph. It's (mostly) “quoted”.\n- a list")
+    for budget in (100, 300, 900):
+        prompt = packed((odd, *many), window=20_000, budget=budget, query="town bridge paragraph list")
+        assert prompt.prompt_tokens == recount(prompt)
+
+
 def test_pack_traces_every_candidate_only_when_asked() -> None:
     """The trace agrees with what is in the prompt, entry by entry and as a slice."""
     prompt = packed(items(40))
