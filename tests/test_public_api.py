@@ -12,6 +12,7 @@ import nexus_core
 from nexus_core.cli.main import COMMANDS
 from nexus_core.contract import errors, events, hookspecs
 from nexus_core.contract.components import Kind
+from nexus_core.engine.attempts.reactions import reaction
 
 ROOT = Path(__file__).parent.parent
 
@@ -51,14 +52,23 @@ def test_every_error_class_stands_in_the_table_and_in_the_tree() -> None:
     assert [c.__name__ for c in classes if c.__name__ not in nexus_core.__all__] == []
 
 
-def test_the_table_of_errors_tells_which_let_the_next_model_try() -> None:
+def test_the_table_of_errors_tells_what_is_done_about_each() -> None:
     """The documented reaction is the coded one."""
     page = (ROOT / "nexus_core/contract/README.md").read_text()
-    rows = re.findall(r"^\| `(\w+)` \|.*\| ([^|]*) \|$", page, re.MULTILINE)
-    said = {name: answer.strip() for name, answer in rows}
+    rows = re.findall(r"^\| `(\w+)` \|.*\| ([^|]*) \| ([^|]*) \|$", page, re.MULTILINE)
+    said = {name: (again.strip(), onward.strip()) for name, again, onward in rows}
+    onward = {
+        "yes": "yes",
+        "no": "no",
+        "larger": "one with a larger window",
+        "if_auth": "if `fallback_on_auth`",
+        "if_filtered": "if `fallback_on_content_filter`",
+    }
     for cls in vars(errors).values():
         if isinstance(cls, type) and issubclass(cls, errors.ConnectorError):
-            assert (said[cls.__name__] != "no") == cls.retryable, cls.__name__
+            does = reaction(cls)
+            again = {0: "no", 1: "once"}.get(does.retries, "yes, at once" if does.at_once else "yes")
+            assert said[cls.__name__] == (again, onward[does.onward]), cls.__name__
 
 
 def test_every_event_stands_in_the_table() -> None:

@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from nexus_core.contract.events import AttemptFinished
 from nexus_core.contract.prompts import Prompt
-from nexus_core.contract.values import FinishReason, Usage
+from nexus_core.contract.values import FinishReason, ToolCall, Usage
 
 
 @frozen(kw_only=True)
@@ -27,6 +27,8 @@ class Answer:
     """The model as its service calls it."""
     usage: Usage
     """Of the attempt that answered."""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
     duration_s: float
     prompt: Prompt
     attempts: tuple[AttemptFinished, ...] = ()

@@ -11,10 +11,15 @@ NexusError
     ├── PromptTooLongError    what must be in the prompt does not fit the model's window
     ├── StepTimeoutError      a step took longer than its `timeout`
     ├── NoAnswerError         every model of a chain failed; carries what each of them said
+    ├── DeadlineError         the time for a whole call is used up
     └── ConnectorError        a model service did not answer; the subclass tells why
         ├── NotConfiguredError      nothing was sent: a key or an address is missing
+        ├── PoolBusyError           nothing was sent: all connections of this process are in use
+        ├── LimitError              nothing was sent: a limit of the pipeline was reached
         ├── ConnectError            no connection: refused, DNS, TLS
+        │   └── DisconnectedError       a connection that served before was closed before any answer
         ├── UpstreamTimeoutError    the service was too slow
+        │   └── StalledError            the answer began and then nothing more came
         ├── RateLimitError          too many requests for now
         ├── QuotaError              the account is used up; waiting does not help
         ├── AuthError               the key is wrong or may not do this
@@ -22,10 +27,13 @@ NexusError
         ├── InvalidRequestError     the service refuses the request as it is
         ├── ContextLengthError      the prompt is longer than the service takes
         ├── ContentFilterError      the service refuses the content
+        ├── ConflictError           the request collides with another one
+        ├── NotReadyError           the service asks to send the same again
         ├── OverloadedError         the service is up and too busy
         ├── ServerError             the service failed
         ├── ProtocolError           the answer is not what the protocol promises
         ├── TruncatedError          the answer ended before it was complete
+        │   └── ToolCallIncompleteError a tool call ends in the middle of its arguments
         └── ResponseTooLargeError   the answer is larger than the cap
 
 Messages say what, where and what to do. They never hold a key, a prompt or a completion.
@@ -39,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nexus_core.contract.problems import Problem
+    from nexus_core.contract.values import Transfer
 
 
 class NexusError(Exception):
@@ -97,15 +106,19 @@ class NoAnswerError(RunError):
         super().__init__(message)
 
 
+class DeadlineError(RunError):
+    """The time for a whole call is used up: waits, retries and fallbacks included."""
+
+
 class ConnectorError(RunError):
     """A model service did not give a whole answer.
 
-    `kind` is a stable word for logs and metrics. `retryable` says whether another target may be tried: an error that
-    lies in the request itself would only fail again.
+    `kind` is a stable word for logs and metrics. The class alone says what is done about it (see the table in
+    engine/attempts/reactions.py): a connector that raises the right class is handled right, and a subclass like its
+    parent.
     """
 
     kind: ClassVar[str] = "connector"
-    retryable: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -116,15 +129,21 @@ class ConnectorError(RunError):
         status: int | None = None,
         code: str | None = None,
         retry_after_s: float | None = None,
+        should_retry: bool | None = None,
         request_sent: bool = True,
+        transfer: Transfer | None = None,
     ) -> None:
         self.provider = provider
         self.model = model
         self.status = status
         self.code = code
         self.retry_after_s = retry_after_s
+        """The wait that the service asks for, as it says it: perhaps days."""
+        self.should_retry = should_retry
+        """What the service says of sending the same again; it may only forbid what the class allows."""
         self.request_sent = request_sent
         """False when nothing reached the service, so that no attempt is accounted."""
+        self.transfer = transfer
         super().__init__(message)
 
 
@@ -137,16 +156,40 @@ class NotConfiguredError(ConnectorError):
         super().__init__(message, provider=provider, model=model, request_sent=False)
 
 
+class PoolBusyError(ConnectorError):
+    """All connections that this process may have are in use; nothing was sent, and the service has no part in it."""
+
+    kind = "pool_busy"
+
+
+class LimitError(ConnectorError):
+    """A limit of the pipeline (requests, tokens, concurrency, queue) lets no request out in time; nothing was sent."""
+
+    kind = "limit"
+
+
 class ConnectError(ConnectorError):
     """No connection could be made: refused, unknown host, failed TLS."""
 
     kind = "connect"
 
 
+class DisconnectedError(ConnectError):
+    """A connection that served before was closed before any byte of the answer: a fresh one serves at once."""
+
+    kind = "disconnected"
+
+
 class UpstreamTimeoutError(ConnectorError):
-    """The service was too slow; the message names the timer that ran out."""
+    """The service was too slow to begin, or to end; the message names the timer that ran out."""
 
     kind = "timeout"
+
+
+class StalledError(UpstreamTimeoutError):
+    """The answer began and then nothing more came."""
+
+    kind = "stalled"
 
 
 class RateLimitError(ConnectorError):
@@ -168,7 +211,7 @@ class AuthError(ConnectorError):
 
 
 class ModelNotFoundError(ConnectorError):
-    """The service does not know the model, the deployment or the path."""
+    """The service does not know the model, the deployment or the path, or does not do this at all."""
 
     kind = "config"
 
@@ -177,7 +220,6 @@ class InvalidRequestError(ConnectorError):
     """The service refuses the request as it is; it would refuse it again."""
 
     kind = "invalid_request"
-    retryable = False
 
 
 class ContextLengthError(ConnectorError):
@@ -190,7 +232,18 @@ class ContentFilterError(ConnectorError):
     """The service refuses the content of the prompt or of its own answer."""
 
     kind = "content_filter"
-    retryable = False
+
+
+class ConflictError(ConnectorError):
+    """The request collides with another one (status 409); once more may do."""
+
+    kind = "conflict"
+
+
+class NotReadyError(ConnectorError):
+    """The service asks to send the same again (status 408 or 425)."""
+
+    kind = "not_ready"
 
 
 class OverloadedError(ConnectorError):
@@ -217,8 +270,13 @@ class TruncatedError(ConnectorError):
     kind = "truncated"
 
 
+class ToolCallIncompleteError(TruncatedError):
+    """A tool call ends in the middle of its arguments: it must never be run."""
+
+    kind = "tool_call_incomplete"
+
+
 class ResponseTooLargeError(ConnectorError):
     """The answer is larger than the connector's cap."""
 
     kind = "response_too_large"
-    retryable = False

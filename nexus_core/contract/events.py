@@ -77,29 +77,73 @@ class PromptPacked(Event):
 
 
 @frozen(kw_only=True)
+class Waiting(Event):
+    """A call waits before its next attempt."""
+
+    type = "waiting"
+
+    call_id: str
+    model: str
+    why: str
+    """The `kind` of the error before it, or `queued` for a limit of the pipeline."""
+    wait_s: float
+
+
+@frozen(kw_only=True)
 class AttemptFinished(Event):
-    """One upstream request came to its end; the record is the same for sinks, figures and the answer."""
+    """One attempt came to its end: a row of the ledger, the same for sinks, figures and the answer.
+
+    There is exactly one for every request that reached a service; times are in seconds, and `None` is unknown.
+    """
 
     type = "attempt_finished"
 
     call_id: str
     number: int
-    """From 1 within the call."""
+    """From 1 within the call; with `call_id` the key of the row."""
     model: str
     """The name in the pipeline."""
     model_id: str
     outcome: str
-    """`ok`, `cancelled`, or the `kind` of the connector error."""
+    """`ok`, `cancelled`, or the `kind` of the error."""
     status: int | None = None
+    """Of HTTP."""
+    code: str | None = None
+    """The service's own word for the error, or the timer that ran out."""
     error: str | None = None
     """A message without any content."""
     request_sent: bool = True
-    """False where the connector failed before anything left this machine."""
+    """False where the attempt failed before anything left this machine."""
+    queued_s: float = 0.0
+    """Spent before this attempt waiting for a limit of the pipeline."""
+    waited_s: float = 0.0
+    """Spent before this attempt after the failure of the one before."""
     duration_s: float = 0.0
+    """From the request to its end."""
+    first_byte_s: float | None = None
     first_content_s: float | None = None
-    """From the request to the first text of a stream."""
+    """From the request to the first text, reasoning or tool call of a stream."""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    usage_source: str = "provider"
+    """`provider`, `estimated` or `mixed`."""
+    bytes_received: int | None = None
+    events: int | None = None
+
+
+@frozen(kw_only=True)
+class StreamRestarted(Event):
+    """A stream failed after some text, and another target begins the answer anew: what came so far is void."""
+
+    type = "stream_restarted"
+
+    call_id: str
+    model: str
+    """The one that failed."""
+    kind: str
+    """Of its error."""
 
 
 @frozen(kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 Role = Literal["system", "user", "assistant"]
 
@@ -62,6 +62,12 @@ class Usage:
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    """Of the completion, those that were thought and not said."""
+    cached_tokens: int | None = None
+    """Of the prompt, those that the service had at hand."""
+    source: Literal["provider", "estimated", "mixed"] = "provider"
+    """Who counted: the service, or the engine where the service tells nothing, or each of them a part."""
 
     @property
     def total_tokens(self) -> int | None:
@@ -75,6 +81,39 @@ FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
 
 
 @frozen(kw_only=True)
+class ToolCall:
+    """A call of a tool that the model asks for; nothing here runs it."""
+
+    id: str
+    name: str
+    arguments: str
+    """JSON, as the model wrote it."""
+
+
+@frozen(kw_only=True)
+class ToolCallDelta:
+    """A part of a tool call: parts with one `index` belong together, and their arguments are one text."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@define(kw_only=True)
+class Transfer:
+    """What came over the wire in one attempt. A connector fills it as it goes, so it is right however the end comes."""
+
+    status: int | None = None
+    first_byte_s: float | None = None
+    """From the request to the head of the answer."""
+    bytes_received: int = 0
+    """Of the body, decoded."""
+    events: int = 0
+    """Of a stream."""
+
+
+@frozen(kw_only=True)
 class Completion:
     """A whole answer of a model service."""
 
@@ -83,16 +122,26 @@ class Completion:
     usage: Usage = Usage()
     model: str = ""
     """The model that answered, by the service's own account."""
+    reasoning: str = ""
+    """What it thought aloud before; no part of the answer."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    transfer: Transfer | None = None
 
 
 @frozen
 class Chunk:
-    """A part of a streamed answer; the last one carries the finish reason, and the usage where the service tells it."""
+    """A part of a streamed answer; the last one carries the finish reason, and the usage where the service tells it.
+
+    A connector that keeps a `Transfer` gives it with the first chunk, as soon as the head of the answer is there.
+    """
 
     text: str = ""
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
     model: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCallDelta, ...] = ()
+    transfer: Transfer | None = None
 
 
 @frozen(kw_only=True)
@@ -114,6 +163,7 @@ class ModelInfo:
     tokens_per_prompt: int = 3
     """What the chat format adds once, in tokens."""
     capabilities: frozenset[str] = frozenset()
-    """Out of `streaming`, `json`, `tools`, `vision`, `offline`."""
+    """Out of `streaming`, `json`, `tools`, `vision`, `offline`, and `continue`: it goes on where a last message of the
+    assistant ends."""
     version: str = ""
     description: str = ""

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from nexus_core.contract.ranking import Ranking
-from nexus_core.engine.few import FEW_ITEMS, FEW_STEMS, FewStems, FewTriples
-from nexus_core.engine.few import best_first as best_of_few
+from nexus_core.engine.few import FEW_ITEMS, FEW_STEMS, FewStems, FewTriples, best_first as best_of_few
 from nexus_core.engine.passages import Key, Passages, passages_of
 from nexus_core.toolkit.lexical import codes
 

@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 import pytest
 from attrs import frozen
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from nexus_core import option
 from nexus_core.config.options import BAD, Options

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 from nexus_core import Item, Message, ModelInfo, Prompt, PromptTooLongError, Ranking
 from nexus_core.engine.arrangement import arranged

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from nexus_extractive.answer import answer
 from nexus_extractive.connector import Extractive
 from nexus_sources.files import Files

@@ -8,8 +8,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from nexus_sources import code, html, markdown, pdf, plain
 from nexus_sources.decoding import decode
 from nexus_sources.documents import Settings, load

@@ -12,8 +12,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from nexus_jsonl.records import read
 from nexus_jsonl.sink import JsonlSink
 from nexus_jsonl.source import Fields, JsonlSource

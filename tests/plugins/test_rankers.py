@@ -6,8 +6,7 @@ import asyncio
 from typing import Any, Self
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from nexus_rankers.bm25 import Bm25
 from nexus_rankers.fuse import Fuse
 from nexus_rankers.kept import Kept

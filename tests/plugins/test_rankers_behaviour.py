@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, SupportsIndex, get_args, get_origin
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from nexus_rankers import bm25
 from nexus_rankers.bm25 import Bm25
 from nexus_rankers.fuse import Fuse

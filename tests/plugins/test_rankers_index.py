@@ -8,8 +8,7 @@ from math import log1p
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from nexus_rankers.index import Weights, build
 from nexus_rankers.order import BestFirst, best, unit_scale
 

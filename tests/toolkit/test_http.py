@@ -18,8 +18,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 from aiohttp import http_exceptions
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from nexus_core import (
     AuthError,

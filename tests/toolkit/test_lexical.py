@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from nexus_core.toolkit.lexical import codes, inverse_frequency, sentence_scores, terms
 from nexus_core.toolkit.words import STOP_WORDS, pieces, stems

@@ -6,8 +6,7 @@ from itertools import pairwise
 from time import process_time
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from nexus_core import ResponseTooLargeError
 from nexus_core.toolkit.sse import Event, EventDecoder

@@ -5,8 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from nexus_core.toolkit.lexical import codes, sentence_scores, terms
 from nexus_core.toolkit.text import BYTES_PER_TOKEN, Span, byte_length, passages, sentences

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 import tiktoken
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from nexus_core.toolkit import pieces
 from nexus_core.toolkit.encodings.facts import FACTS

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 import tiktoken
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 from tiktoken_ext import openai_public  # type: ignore[import-untyped]
 
 from nexus_core.toolkit.encodings import exact, ranks

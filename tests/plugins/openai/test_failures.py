@@ -9,8 +9,7 @@ import traceback
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from nexus_openai.failures import classify, read_refusal
 
 from nexus_core import (

@@ -169,7 +169,7 @@ async def test_missing_key_is_told_before_anything_is_sent(prompt: Prompt, field
     openai = OpenAI(model="gpt-4o", **fields)
     with pytest.raises(NotConfiguredError, match="OPENAI_API_KEY") as caught:
         await openai.send_prompt(prompt, CallOptions())
-    assert (caught.value.request_sent, caught.value.model, caught.value.retryable) == (False, "gpt-4o", True)
+    assert (caught.value.request_sent, caught.value.model) == (False, "gpt-4o")
     stream = openai.stream_response(prompt, CallOptions())
     with pytest.raises(NotConfiguredError):
         await anext(stream)

@@ -25,6 +25,7 @@ from nexus_core.contract.errors import (
 from nexus_core.contract.events import AttemptFinished, Event, PromptPacked
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Completion, ModelInfo, Usage
+from nexus_core.engine.attempts.reactions import reaction
 from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.packing import Draft, pack
 from nexus_core.engine.resources import Resources
@@ -245,7 +246,7 @@ def _worth_trying(model: Model, failed: list[tuple[Model, RunError]]) -> bool:
 
 def _note_or_raise(failed: list[tuple[Model, RunError]], model: Model, error: RunError) -> None:
     failed.append((model, error))
-    if isinstance(error, ConnectorError) and not error.retryable:
+    if isinstance(error, ConnectorError) and reaction(type(error)).onward in ("no", "if_filtered"):
         raise error
 
 

@@ -1,0 +1,16 @@
+"""Retry, wait, fallback, breaker, limits and the ledger: nothing else in the project tries anything twice."""
+
+from __future__ import annotations
+
+from nexus_core.engine.attempts.attempts import (
+    DEFAULT_RESERVE,
+    Answered,
+    Attempts,
+    Call,
+    Emit,
+    merge_options,
+    pack_for,
+    reserve,
+)
+
+__all__ = ["DEFAULT_RESERVE", "Answered", "Attempts", "Call", "Emit", "merge_options", "pack_for", "reserve"]

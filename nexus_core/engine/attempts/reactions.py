@@ -1,0 +1,62 @@
+"""What is done about a failed attempt: one row per class of error; a class without a row goes by its parent's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from nexus_core.contract import errors
+
+AS_OFTEN_AS_ALLOWED = 1_000_000
+
+Onward = Literal["yes", "no", "larger", "if_auth", "if_filtered"]
+"""Whether the next target may answer: yes, no, only one with a larger window, or where the pipeline says so
+(`fallback_on_auth`, `fallback_on_content_filter`)."""
+
+
+class Reaction(NamedTuple):
+    """A row of the table."""
+
+    retries: int
+    """How often the same target is asked again at most; the pipeline's own limit stands over it."""
+    onward: Onward
+    breaker: bool
+    """Whether the failure counts against the target's breaker."""
+    parks: bool = False
+    """Nothing is sent to the target for a while: it fails until somebody changes something."""
+    at_once: bool = False
+    """The first retry waits for nothing."""
+
+
+_OFTEN, _ONCE, _NEVER = AS_OFTEN_AS_ALLOWED, 1, 0
+
+REACTIONS: Mapping[type[errors.ConnectorError], Reaction] = {
+    errors.ConnectorError: Reaction(_NEVER, "yes", breaker=True),
+    errors.NotConfiguredError: Reaction(_NEVER, "yes", breaker=False),
+    errors.PoolBusyError: Reaction(_NEVER, "yes", breaker=False),
+    errors.LimitError: Reaction(_NEVER, "yes", breaker=False),
+    errors.ConnectError: Reaction(_OFTEN, "yes", breaker=True),
+    errors.DisconnectedError: Reaction(_OFTEN, "yes", breaker=False, at_once=True),
+    errors.UpstreamTimeoutError: Reaction(_OFTEN, "yes", breaker=True),
+    errors.StalledError: Reaction(_ONCE, "yes", breaker=True),
+    errors.RateLimitError: Reaction(_OFTEN, "yes", breaker=False),
+    errors.QuotaError: Reaction(_NEVER, "yes", breaker=False, parks=True),
+    errors.AuthError: Reaction(_NEVER, "if_auth", breaker=False, parks=True),
+    errors.ModelNotFoundError: Reaction(_NEVER, "if_auth", breaker=False, parks=True),
+    errors.InvalidRequestError: Reaction(_NEVER, "no", breaker=False),
+    errors.ContextLengthError: Reaction(_NEVER, "larger", breaker=False),
+    errors.ContentFilterError: Reaction(_NEVER, "if_filtered", breaker=False),
+    errors.ConflictError: Reaction(_ONCE, "yes", breaker=False),
+    errors.NotReadyError: Reaction(_OFTEN, "yes", breaker=False),
+    errors.OverloadedError: Reaction(_OFTEN, "yes", breaker=True),
+    errors.ServerError: Reaction(_OFTEN, "yes", breaker=True),
+    errors.ProtocolError: Reaction(_ONCE, "yes", breaker=True),
+    errors.TruncatedError: Reaction(_ONCE, "yes", breaker=True),
+    errors.ToolCallIncompleteError: Reaction(_ONCE, "yes", breaker=False),
+    errors.ResponseTooLargeError: Reaction(_NEVER, "no", breaker=False),
+}
+
+
+def reaction(error: type[errors.ConnectorError]) -> Reaction:
+    """Return what is done about an error of this class."""
+    return next(REACTIONS[cls] for cls in error.__mro__ if cls in REACTIONS)
