@@ -52,6 +52,11 @@ class Limits:
     """How many calls may wait; one more fails at once."""
     queue_wait_s: float = 5.0
 
+    @property
+    def unlimited(self) -> bool:
+        """Whether nothing is limited, so that nothing need be counted."""
+        return self.requests_per_minute is None and self.tokens_per_minute is None and self.concurrency is None
+
 
 @frozen(kw_only=True)
 class CallPolicy:
