@@ -6,11 +6,15 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
 
+from nexus_core.toolkit.shared import Shared
+
 
 class Resources:
     """Opens components, each once, and closes them in reverse order."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: Shared | None = None) -> None:
+        self.shared = shared if shared is not None else Shared()
+        """What the components use together; given by whoever runs several pipelines in one process."""
         self._stack = AsyncExitStack()
         self._open: set[int] = set()
         self._locks: dict[int, asyncio.Lock] = {}

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from nexus_core.contract.errors import ProtocolError, ResponseTooLargeError, UpstreamTimeoutError
+from nexus_core.contract.errors import ProtocolError, ResponseTooLargeError, StalledError, UpstreamTimeoutError
+from nexus_core.contract.values import Transfer
 from nexus_core.toolkit.http_errors import UpstreamErrors, connector_error, error_of_status, foreign_text
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ __all__ = [
     "TimeLimit",
     "Timeouts",
     "UpstreamErrors",
+    "connect_timeout",
     "connector_error",
     "error_of_status",
     "foreign_text",
@@ -44,6 +46,7 @@ __all__ = [
     "read_body",
     "read_start",
     "retry_after_s",
+    "should_retry",
 ]
 
 JSON_CAP = 32 * 2**20
@@ -52,8 +55,6 @@ ERROR_CAP = 64 * 2**10
 """Bytes that are read of the body of an error."""
 STREAM_CAP = 256 * 2**20
 """Bytes a streamed answer may have in all."""
-KEEPALIVE_S = 4.0
-"""Idle connections are dropped after this time: before the usual 5 s after which small servers close them."""
 
 
 @frozen(kw_only=True)
@@ -75,7 +76,7 @@ class Timeouts:
 
 
 def open_session(
-    headers: Mapping[str, str],
+    headers: Mapping[str, str] | None = None,
     *,
     timeouts: Timeouts | None = None,
     connections: int = 100,
@@ -84,21 +85,20 @@ def open_session(
     """Return a session with safe defaults; needs a running loop, and the caller closes it.
 
     No cookies, no compression, no proxy or netrc of the environment, no timer but that for the connection: the others
-    belong around the awaits of the caller. Redirects are followed by aiohttp unless each call says
-    `allow_redirects=False`: always say so, since a redirect carries keys to another host.
+    belong around the awaits of the caller. It connects to no address where no model service is (link-local, metadata).
+    Redirects are followed by aiohttp unless each call says `allow_redirects=False`: always say so, since a redirect
+    carries keys to another host.
     """
-    import aiohttp  # 240 ms
+    from nexus_core.toolkit import session  # aiohttp, 240 ms
 
-    timeouts = timeouts or Timeouts()
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEPALIVE_S),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"Accept-Encoding": "identity", "User-Agent": "contextnexus", **headers},
-        timeout=aiohttp.ClientTimeout(
-            total=None, connect=timeouts.connect_s, sock_connect=timeouts.connect_s, sock_read=None, ceil_threshold=1e9
-        ),
-        trust_env=trust_env,
-    )
+    return session.build(headers or {}, (timeouts or Timeouts()).connect_s, connections, trust_env=trust_env)
+
+
+def connect_timeout(timeouts: Timeouts) -> aiohttp.ClientTimeout:
+    """Return the timer of one request over a session that others use too, `timeout=` of the request."""
+    from nexus_core.toolkit import session
+
+    return session.connect_timeout(timeouts.connect_s)
 
 
 class TimeLimit:
@@ -130,6 +130,13 @@ class TimeLimit:
     def end(self, block: _Block) -> None:
         """Drop a block; called by the block."""
         self._running.pop(block, None)
+
+    def close(self) -> None:
+        """Drop the timer; a block that still runs has no limit any more."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        self._running.clear()
 
     def _check(self) -> None:
         loop = asyncio.get_running_loop()
@@ -171,7 +178,9 @@ class _Block:
             raise TimeoutError from error
 
 
-async def read_body(response: aiohttp.ClientResponse, cap: int = JSON_CAP) -> bytes:
+async def read_body(
+    response: aiohttp.ClientResponse, cap: int = JSON_CAP, *, transfer: Transfer | None = None
+) -> bytes:
     """Return the whole body; raises `ResponseTooLargeError` beyond `cap` bytes. Limit its time around the call."""
     if (response.content_length or 0) > cap:
         raise _too_large(cap)
@@ -179,9 +188,11 @@ async def read_body(response: aiohttp.ClientResponse, cap: int = JSON_CAP) -> by
         body = await response.content.readany()
         if len(body) > cap:
             raise _too_large(cap)
+        if transfer is not None:
+            transfer.bytes_received = len(body)
         return body
     pieces: list[bytes] = []
-    reader = BodyReader(response, _NO_LIMITS, cap=cap)
+    reader = BodyReader(response, _NO_LIMITS, cap=cap, transfer=transfer)
     try:
         while piece := await reader.read():
             pieces.append(piece)
@@ -190,10 +201,12 @@ async def read_body(response: aiohttp.ClientResponse, cap: int = JSON_CAP) -> by
     return b"".join(pieces)
 
 
-async def read_start(response: aiohttp.ClientResponse, cap: int = ERROR_CAP) -> bytes:
+async def read_start(
+    response: aiohttp.ClientResponse, cap: int = ERROR_CAP, *, transfer: Transfer | None = None
+) -> bytes:
     """Return the body as far as it comes, `cap` bytes at most: for the bodies of errors, which are often broken."""
     pieces: list[bytes] = []
-    reader = BodyReader(response, _NO_LIMITS)
+    reader = BodyReader(response, _NO_LIMITS, transfer=transfer)
     try:
         with suppress(Exception):  # the status has said already what matters
             while reader.received < cap and (piece := await reader.read()):
@@ -217,17 +230,24 @@ class BodyReader:
 
     __slots__ = (
         "_advanced_at", "_begun_at", "_cap", "_content", "_handle", "_late", "_loop", "_moved", "_response",
-        "_step_s", "_total_at", "_waiting_at", "received", "timeouts",
+        "_step_s", "_total_at", "_waiting_at", "timeouts", "transfer",
     )  # fmt: skip
 
-    def __init__(self, response: aiohttp.ClientResponse, timeouts: Timeouts, *, cap: int = STREAM_CAP) -> None:
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        timeouts: Timeouts,
+        *,
+        cap: int = STREAM_CAP,
+        transfer: Transfer | None = None,
+    ) -> None:
         self._response = response
         self._content = response.content
         self._cap = cap
         self._loop = asyncio.get_running_loop()
         self.timeouts = timeouts
-        self.received = 0
-        """Bytes so far."""
+        self.transfer = transfer or Transfer()
+        """Its bytes are counted here."""
         self._begun_at = self._advanced_at = now = self._loop.time()
         self._total_at = now + timeouts.stream_s
         self._waiting_at: float | None = None
@@ -237,17 +257,22 @@ class BodyReader:
         self._handle = self._loop.call_at(min(now + self._step_s, self._total_at), self._check)
 
     async def read(self) -> bytes:
-        """Return what has come, `b""` at the end; raises `UpstreamTimeoutError` or `ResponseTooLargeError`."""
+        """Return what has come, `b""` at the end; raises a `StalledError`, `UpstreamTimeoutError` or for its size."""
         self._waiting_at = now = self._loop.time()
         if self._moved:
             self._moved = False
             self._advanced_at = now
         data = await self._content.readany()
         self._waiting_at = None
-        self.received += len(data)
-        if self.received > self._cap:
+        self.transfer.bytes_received += len(data)
+        if self.transfer.bytes_received > self._cap:
             raise _too_large(self._cap)
         return data
+
+    @property
+    def received(self) -> int:
+        """Bytes so far."""
+        return self.transfer.bytes_received
 
     def advanced(self) -> None:
         """Say that content came: the progress timer starts anew with the next read."""
@@ -289,8 +314,9 @@ class BodyReader:
 
     def _too_slow(self, timer: str, limit_s: float, now: float) -> UpstreamTimeoutError:
         what = {"idle": "no data", "progress": "no content", "stream": "the stream did not end"}[timer]
-        return UpstreamTimeoutError(
-            f"{what} within {limit_s:g} s ({timer}_timeout_s); {self.received} bytes in {now - self._begun_at:.1f} s",
+        come = f"{self.transfer.events} events, {self.received} bytes in {now - self._begun_at:.1f} s"
+        return (UpstreamTimeoutError if timer == "stream" else StalledError)(
+            f"{what} within {limit_s:g} s ({timer}_timeout_s); {come}",
             code=f"timeout_{'total' if timer == 'stream' else timer}",
         )
 
@@ -314,6 +340,11 @@ def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> fl
         text = headers.get("retry-after", "").strip()
         wait = _number(text) or _seconds_until(text, now or datetime.now(UTC))
     return wait if wait > 0 and isfinite(wait) else None
+
+
+def should_retry(headers: Mapping[str, str]) -> bool | None:
+    """Return what a service says of sending the same again (`x-should-retry`), `None` where it says nothing clear."""
+    return {"true": True, "false": False}.get(headers.get("x-should-retry", "").strip().lower())
 
 
 def _number(text: str) -> float:

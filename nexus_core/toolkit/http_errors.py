@@ -9,16 +9,20 @@ import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from nexus_core.contract.errors import (
     AuthError,
+    ConflictError,
     ConnectError,
     ConnectorError,
+    DisconnectedError,
     InvalidRequestError,
     ModelNotFoundError,
+    NotReadyError,
     OverloadedError,
+    PoolBusyError,
     ProtocolError,
     QuotaError,
     RateLimitError,
@@ -26,6 +30,11 @@ from nexus_core.contract.errors import (
     TruncatedError,
     UpstreamTimeoutError,
 )
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from nexus_core.contract.values import Transfer
 
 
 class _Rule(NamedTuple):
@@ -39,8 +48,10 @@ _DNS = _Rule(ConnectError, "dns", "the host name is not known", False)
 _TLS = _Rule(ConnectError, "tls", "no secure connection (certificate or TLS)", False)
 _REFUSED = _Rule(ConnectError, "refused", "no connection", False)
 _PROXY = _Rule(ConnectError, "proxy", "no connection through the proxy", False)
-_WAITED = _Rule(ConnectError, "timeout_connect", "no connection in time (connect_timeout_s), or none was free", False)
+_WAITED = _Rule(ConnectError, "timeout_connect", "no connection in time (connect_timeout_s)", False)
+_BUSY = _Rule(PoolBusyError, "pool_busy", "all connections are in use (connections), none in connect_timeout_s", False)
 _LOST = _Rule(ConnectError, "disconnected", "the connection was closed before any answer")
+_STALE = _Rule(DisconnectedError, "disconnected", "a kept connection was closed before any answer")
 _CLOSED = _Rule(ConnectError, "closed", "the session or its connection is closed", False)
 _SLOW = _Rule(UpstreamTimeoutError, "timeout", "the service was too slow")
 _CUT = _Rule(TruncatedError, "truncated", "the answer ended before it was complete")
@@ -48,6 +59,7 @@ _ENCODING = _Rule(ProtocolError, "encoding", "the content encoding of the answer
 _NOT_HTTP = _Rule(ProtocolError, "http", "the answer is not valid HTTP")
 _REDIRECT = _Rule(ProtocolError, "redirect", "the service redirects elsewhere")
 _ADDRESS = _Rule(ModelNotFoundError, "address", "the address is no URL that can be called; check base_url", False)
+_FORBIDDEN = _Rule(ModelNotFoundError, "address", "no model service is at this address; check base_url", False)
 
 _RULES: Mapping[str, _Rule] = {
     "ClientConnectorDNSError": _DNS,
@@ -99,15 +111,21 @@ def connector_error(
     model: str = "",
     status: int | None = None,
     secrets: Iterable[str] = (),
+    pool_full: bool = False,
 ) -> ConnectorError:
     """Return the connector error for what aiohttp, the socket or the loop raised.
 
-    `status` is that of the answer, if its head has come: from then on a lost connection is a truncated answer. The
-    cause is chained unless it holds a secret, as aiohttp's response errors do (they keep the headers of the request).
+    `status` is that of the answer, if its head has come: from then on a lost connection is a truncated answer.
+    `pool_full` says that all connections were in use. The cause is chained unless it holds a secret, as aiohttp's
+    response errors do (they keep the headers of the request).
     """
     rule = _rule(error)
     if status is not None and rule.error is ConnectError:
         rule = _CUT
+    elif rule is _LOST and getattr(error, "stale", False):  # noted by the session of this toolkit
+        rule = _STALE
+    elif rule is _WAITED and pool_full:
+        rule = _BUSY
     place = f"{error.host}:{error.port}" if hasattr(error, "host") and hasattr(error, "port") else ""
     failure = rule.error(
         ": ".join(filter(None, (rule.message, place, _reason(error)))),
@@ -123,6 +141,8 @@ def connector_error(
 
 
 def _rule(error: BaseException) -> _Rule:
+    if type(getattr(error, "os_error", error)).__name__ == "ForbiddenAddress":
+        return _FORBIDDEN
     cause = error.__cause__
     if type(error).__name__ == "ClientPayloadError" and cause is not None:
         inner = _RULES.get(type(cause).__name__)
@@ -152,20 +172,30 @@ def _holds_secret(error: BaseException | None, secrets: list[str], depth: int = 
 class UpstreamErrors:
     """Lets nothing but `ConnectorError` out of a `with` block; cancellation passes.
 
-    Set `status` when the head of the answer has come. `timer` and `limit_s` name the time limit in the block.
+    Set `status` when the head of the answer has come, and `transfer` to what counts it: errors carry both. `timer` and
+    `limit_s` name the time limit in the block. `session` is that of the request: it knows whether its pool is full.
     """
 
-    __slots__ = ("limit_s", "model", "provider", "secrets", "status", "timer")
+    __slots__ = ("limit_s", "model", "provider", "secrets", "session", "status", "timer", "transfer")
 
     def __init__(
-        self, provider: str, model: str, *, secrets: tuple[str, ...] = (), timer: str = "total", limit_s: float = 0.0
+        self,
+        provider: str,
+        model: str,
+        *,
+        secrets: tuple[str, ...] = (),
+        timer: str = "total",
+        limit_s: float = 0.0,
+        session: aiohttp.ClientSession | None = None,
     ) -> None:
         self.provider = provider
         self.model = model
         self.secrets = secrets
         self.timer = timer
         self.limit_s = limit_s
+        self.session = session
         self.status: int | None = None
+        self.transfer: Transfer | None = None
 
     def __enter__(self) -> UpstreamErrors:
         return self
@@ -179,8 +209,10 @@ class UpstreamErrors:
             error.provider = error.provider or self.provider
             error.model = error.model or self.model
             error.status = error.status or self.status
+            error.transfer = error.transfer or self.transfer
             return
         failure = self._failure(error)
+        failure.transfer = self.transfer
         try:
             raise failure
         finally:
@@ -197,8 +229,18 @@ class UpstreamErrors:
                 code=f"timeout_{self.timer}",
             )
         return connector_error(
-            error, provider=self.provider, model=self.model, status=self.status, secrets=self.secrets
+            error,
+            provider=self.provider,
+            model=self.model,
+            status=self.status,
+            secrets=self.secrets,
+            pool_full=type(error).__name__ == "ConnectionTimeoutError" and self._is_full(),
         )
+
+    def _is_full(self) -> bool:
+        from nexus_core.toolkit.session import is_full  # aiohttp is there already: it has raised the error
+
+        return self.session is not None and is_full(self.session)
 
 
 def error_of_status(status: int) -> type[ConnectorError]:
@@ -217,11 +259,13 @@ _STATUSES: Mapping[int, type[ConnectorError]] = {
     404: ModelNotFoundError,
     405: ModelNotFoundError,
     407: ConnectError,
-    408: UpstreamTimeoutError,
-    409: ServerError,
-    425: OverloadedError,
+    408: NotReadyError,
+    409: ConflictError,
+    425: NotReadyError,
     429: RateLimitError,
+    501: ModelNotFoundError,
     503: OverloadedError,
+    505: ModelNotFoundError,
     529: OverloadedError,
 }
 

@@ -46,6 +46,10 @@ class EventDecoder:
             raise ResponseTooLargeError(self._overflow, code="response_too_large")
         return events
 
+    def flush(self) -> list[Event]:
+        """Return the event that the data ended in the middle of, if any: what the format discards, and some need."""
+        return self._decode(b"\n\n")
+
     def _decode(self, data: bytes) -> list[Event]:
         if self._skip_lf and data:
             self._skip_lf = False

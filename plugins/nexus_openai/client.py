@@ -7,10 +7,12 @@ import logging
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
 from io import BytesIO
+from time import perf_counter
 from typing import Any
 
 import aiohttp
 import orjson
+from multidict import CIMultiDict
 from yarl import URL
 
 from nexus_core import (
@@ -21,10 +23,13 @@ from nexus_core import (
     Prompt,
     ProtocolError,
     ResponseTooLargeError,
+    ToolCallDelta,
+    Transfer,
     Usage,
 )
 from nexus_core.toolkit import http
-from nexus_core.toolkit.sse import EventDecoder
+from nexus_core.toolkit.shared import Shared
+from nexus_core.toolkit.sse import Event, EventDecoder
 from nexus_openai.catalogue import ModelEntry
 from nexus_openai.failures import classify, describe, read_refusal
 from nexus_openai.reading import InBandError, StreamReading, read_completion
@@ -45,9 +50,11 @@ _BYTES_CAP = 2**20
 
 
 class Client:
-    """Sends requests over one session and reads what comes back; open it within a running loop, and close it."""
+    """Sends requests over a shared session and reads what comes back; open it within a running loop, and close it."""
 
-    def __init__(self, settings: Settings, entry: ModelEntry, *, chat: bool, include_usage: bool) -> None:
+    def __init__(
+        self, settings: Settings, entry: ModelEntry, shared: Shared, *, chat: bool, include_usage: bool
+    ) -> None:
         self._settings = settings
         self._timeouts = settings.timeouts
         self._total = http.TimeLimit(settings.timeouts.total_s)
@@ -62,16 +69,20 @@ class Client:
         self._url = URL(settings.base_url + ("/chat/completions" if chat else "/completions"))
         if settings.query:
             self._url = self._url.update_query(dict(settings.query))
-        self._session = http.open_session(
-            settings.headers,
-            timeouts=settings.timeouts,
-            connections=settings.connections,
-            trust_env=settings.trust_env,
+        self._headers = CIMultiDict(settings.headers)
+        self._connecting = http.connect_timeout(settings.timeouts)
+        # All in which two sessions must differ; whatever else differs goes with each request.
+        self._key = ("http", asyncio.get_running_loop(), settings.connections, settings.trust_env)
+        self._shared = shared
+        self._session = shared.take(
+            self._key, lambda: http.open_session(connections=settings.connections, trust_env=settings.trust_env)
         )
 
     async def close(self) -> None:
-        """Close all connections."""
-        await self._session.close()
+        """Leave the session; its last user closes all connections."""
+        self._total.close()
+        self._first_byte.close()
+        await self._shared.release(self._key)
 
     async def send(self, prompt: Prompt, options: CallOptions) -> Completion:
         """Return the whole answer; raises only ConnectorErrors."""
@@ -80,24 +91,29 @@ class Client:
             with self._total.block():
                 response = await self._post(body, prompt, errors)
                 try:
-                    data = await http.read_body(response)
+                    data = await http.read_body(response, transfer=errors.transfer)
                 finally:
                     response.close()
             try:
-                return read_completion(data)
+                return read_completion(data, errors.transfer)
             except InBandError as error:
                 payload = error.payload
             # Raised out here, so that what the service said does not stay in the chain.
             raise self._failure(payload, response, prompt)
 
     async def stream(self, prompt: Prompt, options: CallOptions) -> AsyncGenerator[Chunk, None]:
-        """Yield the answer in parts, the last with the finish reason; raises only ConnectorErrors."""
+        """Yield the answer in parts, first what is known of the transfer, last the finish reason.
+
+        Raises only ConnectorErrors.
+        """
         with self._errors("first_byte", self._timeouts.first_byte_s) as errors:
             body = self._body(self._streamed, prompt, options)
             with self._first_byte.block():
                 response = await self._post(body, prompt, errors)
-            reader, reading = http.BodyReader(response, self._timeouts), StreamReading()
+            transfer = errors.transfer
+            reader, reading = http.BodyReader(response, self._timeouts, transfer=transfer), StreamReading()
             try:
+                yield Chunk(transfer=transfer)
                 data = await reader.read()
                 if _is_json(response, data):
                     for chunk in _chunks(read_completion(await _read_all(reader, data))):
@@ -105,28 +121,44 @@ class Client:
                     return
                 decoder = EventDecoder()
                 while data:
-                    for name, event in decoder.feed(data):
-                        if text := reading.take(name, event):
-                            yield Chunk(text)
+                    events = decoder.feed(data)
+                    reader.transfer.events += len(events)
+                    for name, event in events:
+                        part = reading.take(name, event)
+                        if part is not None:
+                            yield part
                         elif reading.done:
                             break
                     data = await _read_more(reader, reading)
                 if not reading.done:
-                    decoder.feed(b"")
-                yield reading.finish()
+                    for name, event in self._left_over(decoder):
+                        part = reading.take(name, event)
+                        if part is not None:
+                            yield part
+                yield reading.finish(unconfirmed=self._settings.complete_unconfirmed)
                 return
             except InBandError as error:
                 payload = error.payload
             finally:
                 reader.close()
-                if reading.done:
-                    await _settle(response)
-                response.close()
+                try:
+                    if reading.done:
+                        await _settle(response)
+                finally:
+                    response.close()
             raise self._failure(payload, response, prompt)
+
+    def _left_over(self, decoder: EventDecoder) -> list[Event]:
+        """Return the event at the end that no blank line ends, where it counts and is whole."""
+        decoder.feed(b"")
+        events = decoder.flush() if self._settings.flush_at_eof else []
+        return [event for event in events if _is_whole(event[1])]
 
     def _errors(self, timer: str, limit_s: float) -> http.UpstreamErrors:
         settings = self._settings
-        return http.UpstreamErrors(PROVIDER, settings.model, secrets=settings.secrets, timer=timer, limit_s=limit_s)
+        return http.UpstreamErrors(
+            PROVIDER, settings.model, secrets=settings.secrets, timer=timer, limit_s=limit_s, session=self._session
+        )
 
     def _body(self, start: dict[str, Any], prompt: Prompt, options: CallOptions) -> bytes:
         if self._unsupported and _log.isEnabledFor(logging.DEBUG):
@@ -136,17 +168,21 @@ class Client:
 
     async def _post(self, body: bytes, prompt: Prompt, errors: http.UpstreamErrors) -> aiohttp.ClientResponse:
         data = body if len(body) <= _BYTES_CAP else BytesIO(body)
-        response = await self._session.post(self._url, data=data, allow_redirects=False)
-        errors.status = response.status
-        if response.status // 100 == 2:
+        began = perf_counter()
+        response = await self._session.post(
+            self._url, data=data, headers=self._headers, timeout=self._connecting, allow_redirects=False
+        )
+        errors.status = status = response.status
+        errors.transfer = Transfer(status=status, first_byte_s=perf_counter() - began)
+        if status // 100 == 2:
             return response
         try:
-            raise await self._refused(response, prompt)
+            raise await self._refused(response, prompt, errors.transfer)
         finally:
             response.close()
 
-    async def _refused(self, response: aiohttp.ClientResponse, prompt: Prompt) -> ConnectorError:
-        data = await http.read_start(response)
+    async def _refused(self, response: aiohttp.ClientResponse, prompt: Prompt, transfer: Transfer) -> ConnectorError:
+        data = await http.read_start(response, transfer=transfer)
         if response.status < 400:
             return ProtocolError(
                 f"the service redirects (status {response.status}) and is not followed: correct base_url",
@@ -158,7 +194,7 @@ class Client:
         secrets = self._settings.secrets
         refusal = read_refusal(payload)
         codes = [code for code in refusal.codes if http.foreign_text(code, secrets=secrets) == code]
-        kind = classify(refusal, response.status)
+        kind = classify(refusal, response.status, self._settings.error_classes)
         said = http.foreign_text(
             refusal.message, secrets=secrets, content=[message.content for message in prompt.messages]
         )
@@ -166,6 +202,7 @@ class Client:
             describe(kind, response.status, codes[0] if codes else "", said),
             code=codes[0] if codes else None,
             retry_after_s=http.retry_after_s(response.headers),
+            should_retry=http.should_retry(response.headers),
         )
 
 
@@ -175,6 +212,14 @@ def _parsed(data: bytes) -> Any:
     except ValueError:
         text = data.decode(errors="replace").strip()
     return None if text.startswith("<") else text
+
+
+def _is_whole(data: bytes) -> bool:
+    try:
+        orjson.loads(data)
+    except ValueError:
+        return data.startswith(b"[DONE]")
+    return True
 
 
 def _is_json(response: aiohttp.ClientResponse, data: bytes) -> bool:
@@ -188,8 +233,12 @@ def _is_json(response: aiohttp.ClientResponse, data: bytes) -> bool:
 
 
 def _chunks(completion: Completion) -> Iterator[Chunk]:
-    if completion.text:
-        yield Chunk(completion.text)
+    if completion.text or completion.reasoning or completion.tool_calls:
+        calls = tuple(
+            ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments)
+            for index, call in enumerate(completion.tool_calls)
+        )
+        yield Chunk(completion.text, reasoning=completion.reasoning, tool_calls=calls)
     usage = None if completion.usage == Usage() else completion.usage
     yield Chunk("", completion.finish_reason, usage, completion.model)
 

@@ -21,6 +21,7 @@ from nexus_core import (
     state,
 )
 from nexus_core.toolkit.http import Timeouts
+from nexus_core.toolkit.shared import Shared
 from nexus_openai import settings
 from nexus_openai.catalogue import ModelEntry, find_model, snapshot
 
@@ -47,6 +48,9 @@ class OpenAI:
         help="The address of the service, up to /v1; by default the variable OPENAI_BASE_URL, else OpenAI.",
         pattern=settings.URL_PATTERN,
     )
+    api_key_header: str | None = option(
+        None, help="The header that takes the key as it is, such as api-key; by default Authorization, as a bearer."
+    )
     endpoint: Literal["auto", "chat", "completions"] = option(
         "auto", help="The endpoint: chat completions or the legacy completions; auto goes by the table of models."
     )
@@ -59,6 +63,15 @@ class OpenAI:
     include_usage: bool = option(
         True, help="Ask for the token counts of streams; switch it off for a service that refuses stream_options."
     )
+    error_classes: Mapping[str, settings.ErrorWord] = option(
+        factory=dict, help="What a code or type of the service's errors means, where it means something unusual."
+    )
+    flush_at_eof: bool = option(
+        False, help="Streams: take the last event also without the blank line that ends it, if it is whole."
+    )
+    complete_unconfirmed: bool = option(
+        False, help="Streams: take [DONE] for the end of a whole answer also where no finish reason came."
+    )
     connect_timeout_s: float = option(10.0, help="Limit for a free connection, name lookup, TCP and TLS.", gt=0)
     first_byte_timeout_s: float = option(60.0, help="Streams: limit from the request to the head of the answer.", gt=0)
     idle_timeout_s: float = option(60.0, help="Streams: limit without any byte.", gt=0)
@@ -66,8 +79,11 @@ class OpenAI:
     total_timeout_s: float = option(90.0, help="Limit for a whole answer that is not streamed.", gt=0)
     stream_timeout_s: float = option(600.0, help="Limit for a stream in all.", gt=0)
     connections: int = option(100, help="How many connections may be open at once.", ge=1)
+    allow_http: bool = option(False, help="Allow plain http to hosts beyond this machine and private networks.")
     trust_env: bool = option(False, help="Use the proxy and the netrc file that the environment names.")
 
+    shared: Shared | None = state()
+    """What the components of a process use together; set by the engine."""
     _client: Client | None = state()
     _info: ModelInfo | None = state()
 
@@ -108,7 +124,7 @@ class OpenAI:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close the session and all its connections."""
+        """Leave the session; whoever leaves it last closes all its connections."""
         client, self._client = self._client, None
         if client is not None:
             await client.close()
@@ -120,18 +136,21 @@ class OpenAI:
 
         entry = find_model(self.model)
         chat = (entry.endpoint if self.endpoint == "auto" else self.endpoint) == "chat"
-        self._client = Client(resolved, entry, chat=chat, include_usage=self.include_usage)
+        if self.shared is None:
+            self.shared = Shared()
+        self._client = Client(resolved, entry, self.shared, chat=chat, include_usage=self.include_usage)
         return self._client
 
     def _resolve(self, environ: Mapping[str, str]) -> settings.Settings:
-        base_url = settings.check_url(self.model, settings.resolve_url(self.base_url, environ))
+        base_url = settings.resolve_url(self.base_url, environ)
+        settings.check_url(self.model, base_url, allow_http=self.allow_http)
         key = settings.resolve_key(self.api_key, base_url, environ)
         extra = {name: value.reveal() for name, value in self.headers.items()}
         named = {"OpenAI-Organization": self.organization, "OpenAI-Project": self.project}
         return settings.Settings(
             model=self.model,
             base_url=base_url,
-            headers=settings.build_headers(self.model, key, base_url, named, extra),
+            headers=settings.build_headers(self.model, key, base_url, named, extra, self.api_key_header),
             query=self.query,
             secrets=tuple(filter(None, (key, *map(str.strip, extra.values())))),
             timeouts=Timeouts(
@@ -144,6 +163,9 @@ class OpenAI:
             ),
             connections=self.connections,
             trust_env=self.trust_env,
+            error_classes={code.strip().lower(): word for code, word in self.error_classes.items()},
+            flush_at_eof=self.flush_at_eof,
+            complete_unconfirmed=self.complete_unconfirmed,
         )
 
     def _describe(self, entry: ModelEntry) -> ModelInfo:

@@ -15,11 +15,13 @@ from attrs import frozen
 
 from nexus_core import (
     AuthError,
+    ConflictError,
     ConnectorError,
     ContentFilterError,
     ContextLengthError,
     InvalidRequestError,
     ModelNotFoundError,
+    NotReadyError,
     OverloadedError,
     QuotaError,
     RateLimitError,
@@ -37,7 +39,18 @@ class Refusal:
     message: str = ""
     status: int | None = None
     """An HTTP status that stands in the body, as routers write it."""
+    words: tuple[str, ...] = ()
+    """All that may be a code, also what has blanks or is a number, in lower case."""
 
+
+OF_WORD: Mapping[str, type[ConnectorError]] = {
+    error.kind: error
+    for error in (
+        RateLimitError, QuotaError, AuthError, ModelNotFoundError, InvalidRequestError, ContextLengthError,
+        ContentFilterError, ConflictError, NotReadyError, OverloadedError, ServerError,
+    )
+}  # fmt: skip
+"""What a pipeline may say that a code means (`settings.ErrorWord`)."""
 
 _CODES: Mapping[type[ConnectorError], tuple[str, ...]] = {
     QuotaError: (
@@ -118,13 +131,22 @@ def read_refusal(payload: Any) -> Refusal:
     if isinstance(error, list):  # FastAPI: one entry per mistake, with the input, which is not to be shown
         error = {"message": "; ".join(str(entry.get("msg", "")) for entry in error if isinstance(entry, dict))}
     if not isinstance(error, dict):
-        return Refusal(message=_first_text(error, payload.get("message")), codes=_codes(payload))
+        message = _first_text(error, payload.get("message"))
+        return Refusal(message=message, codes=_codes(payload), words=_words(error, *_said(payload)))
     message = _first_text(error.get("message"), error.get("msg"), payload.get("message"))
-    return Refusal(codes=_codes(error), message=message, status=_status(error.get("code"), error.get("status")))
+    status = _status(error.get("code"), error.get("status"))
+    return Refusal(codes=_codes(error), message=message, status=status, words=_words(*_said(error)))
 
 
-def classify(refusal: Refusal, status: int) -> type[ConnectorError]:
-    """Return the class of a failure; `status` is 200 for an error inside a stream or a good answer."""
+def classify(refusal: Refusal, status: int, own: Mapping[str, str] | None = None) -> type[ConnectorError]:
+    """Return the class of a failure; `status` is 200 for an error inside a stream or a good answer.
+
+    `own` has the kinds that a pipeline gives to codes of its service, in lower case; it goes before all else.
+    """
+    if own:
+        for word in refusal.words:
+            if word in own:
+                return OF_WORD[own[word]]
     codes = [code.lower() for code in refusal.codes]
     for code in codes:
         if code in _CLASS_OF:
@@ -153,10 +175,18 @@ def _filtered(payload: dict[str, Any]) -> bool:
 
 
 def _codes(error: dict[str, Any]) -> tuple[str, ...]:
-    inner = error.get("innererror") or error.get("inner_error")
-    found = [inner.get("code") if isinstance(inner, dict) else None, error.get("code"), error.get("type")]
-    words = (text for text in found if isinstance(text, str) and re.fullmatch(r"[A-Za-z][\w.\-]{1,63}", text))
+    words = (text for text in _said(error) if isinstance(text, str) and re.fullmatch(r"[A-Za-z][\w.\-]{1,63}", text))
     return tuple(dict.fromkeys(words))
+
+
+def _said(error: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what stands where codes stand, the most specific first."""
+    inner = error.get("innererror") or error.get("inner_error")
+    return (inner.get("code") if isinstance(inner, dict) else None, error.get("code"), error.get("type"))
+
+
+def _words(*values: Any) -> tuple[str, ...]:
+    return tuple(str(value).strip().lower() for value in values if type(value) in (str, int) and value != "")
 
 
 def _status(*values: Any) -> int | None:

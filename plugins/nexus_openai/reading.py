@@ -1,6 +1,7 @@
 """Answers and the events of streams, from bytes. Pure.
 
 What comes is never trusted: whatever is not as promised becomes a `ProtocolError`, and text is always valid Unicode.
+Of a key that stands twice in an object the last value counts, as in every usual JSON reader.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ from nexus_core import (
     OverloadedError,
     ProtocolError,
     ServerError,
+    ToolCall,
+    Transfer,
     TruncatedError,
     Usage,
 )
+from nexus_openai.calls import ToolCallParts
 from nexus_openai.writing import valid_unicode
 
 _FINISH: Mapping[str, FinishReason] = {
@@ -55,7 +59,7 @@ class InBandError(Exception):
         super().__init__("the answer is an error")
 
 
-def read_completion(data: bytes) -> Completion:
+def read_completion(data: bytes, transfer: Transfer | None = None) -> Completion:
     """Return the whole answer; raises InBandError, or a ConnectorError where it is none."""
     payload = read_json(data)
     if not isinstance(payload, dict):
@@ -67,15 +71,40 @@ def read_completion(data: bytes) -> Completion:
         choice = choices[0]
         message = choice.get("message")
         content = choice["text"] if message is None else message.get("content")
+        reason = _finish(choice.get("finish_reason") or "stop")
+        calls, thought = _beside(message, reason) if message is not None and len(message) > 2 else ((), "")
         refused = message is not None and bool(message.get("refusal"))
         return Completion(
-            text=_finished_text(content, reason := _finish(choice.get("finish_reason") or "stop"), refused),
+            text=_finished_text(content, reason, refused),
             finish_reason=reason,
             usage=read_usage(payload.get("usage")) or Usage(),
             model=_name(payload.get("model")),
+            reasoning=thought,
+            tool_calls=calls,
+            transfer=transfer,
         )
     except (TypeError, AttributeError, LookupError):
         raise ProtocolError("the answer holds no choice with a message", code="shape") from None
+
+
+def _beside(message: dict[str, Any], reason: FinishReason) -> tuple[tuple[ToolCall, ...], str]:
+    """Return what a message holds beside its text: the tool calls, and what was thought."""
+    parts = ToolCallParts()
+    entries = message.get("tool_calls") or _legacy_calls(message)
+    parts.take([{**entry, "index": number} for number, entry in enumerate(entries)])
+    parts.finish(reason)
+    return parts.calls(), _thought(message)
+
+
+def _legacy_calls(message: dict[str, Any]) -> list[Any]:
+    call = message.get("function_call")
+    return [{"index": 0, "function": call}] if call else []
+
+
+def _thought(message: dict[str, Any]) -> str:
+    """Return the reasoning in a message or delta; services that give it two names give the same text twice."""
+    thought = message.get("reasoning_content") or message.get("reasoning")
+    return thought if isinstance(thought, str) else ""
 
 
 def _finished_text(content: Any, reason: FinishReason, refused: bool) -> str:
@@ -91,23 +120,25 @@ def _finished_text(content: Any, reason: FinishReason, refused: bool) -> str:
 class StreamReading:
     """What a stream has said so far."""
 
-    __slots__ = ("_refused", "_spoke", "done", "events", "finish_reason", "fresh", "model", "usage")
+    __slots__ = ("_calls", "_refused", "_spoke", "done", "events", "finish_reason", "fresh", "model", "usage")
 
     def __init__(self) -> None:
         self.done = False
         """`[DONE]` has come: nothing after it counts."""
         self.finish_reason: FinishReason | None = None
         self.usage: Usage | None = None
+        """The last that came: services that tell it with every event count up."""
         self.model = ""
         self.events = 0
         """How many events held a choice."""
         self.fresh = False
-        """Set by every event that held a choice, for whoever watches the progress."""
+        """Set by every event that held content or an end, for whoever watches the progress."""
         self._spoke = False
         self._refused = False
+        self._calls: ToolCallParts | None = None
 
-    def take(self, name: bytes, data: bytes) -> str:
-        """Return the text that an event adds, often none; raises InBandError, or a ConnectorError."""
+    def take(self, name: bytes, data: bytes) -> Chunk | None:
+        """Return what an event adds to the answer, often nothing; raises InBandError, or a ConnectorError."""
         try:
             event = orjson.loads(data)
         except ValueError:
@@ -115,9 +146,9 @@ class StreamReading:
         if event is _UNREAD:  # out here, so that no error has what came in its context
             if data.startswith(b"[DONE]"):
                 self.done = True
-                return ""
+                return None
             if not data.strip() or data.startswith(b":"):
-                return ""
+                return None
             event = data.decode(errors="replace") if name == b"error" else read_json(data)
         try:
             if name == b"error" or event.get("error"):
@@ -127,47 +158,81 @@ class StreamReading:
                 self.usage = read_usage(usage)
             choices = event.get("choices")
             if choices:
-                return self._read_choice(choices[0], event)
+                return self._read_choice(choices[0] if len(choices) == 1 else _first(choices), event)
             if event.get("object") == "error":
                 raise InBandError(event)
         except (TypeError, AttributeError, LookupError):
             raise ProtocolError("an event of the stream is not as promised", code="shape") from None
-        return ""
+        return None
 
-    def _read_choice(self, choice: Any, event: Any) -> str:
+    def _read_choice(self, choice: Any, event: Any) -> Chunk | None:
         if choice.get("index"):
-            return ""  # of several choices, which only `extra` can ask for, the first is the answer
+            return None  # of several choices, which only `extra` can ask for, the first is the answer
         self.events += 1
-        self.fresh = True
         reason = choice.get("finish_reason")
-        if reason is not None:
+        if reason:  # some services say "" until the end
             self.finish_reason = _finish(reason)
+            self.fresh = True
         if not self.model:
             self.model = _name(event.get("model"))
         delta = choice.get("delta")
         if delta is None:
-            text = choice.get("text")
-        else:
+            return self._said(choice.get("text"))
+        if len(delta) == 1:  # nearly every event there is
             text = delta.get("content")
-            if not text and delta.get("refusal"):
-                self._refused = True
+            if type(text) is str and text:
+                self._spoke = self.fresh = True
+                return Chunk(text)
+        return self._read_delta(delta)
+
+    def _read_delta(self, delta: dict[str, Any]) -> Chunk | None:
+        text = delta.get("content")
+        if not text and delta.get("refusal"):
+            self._refused = self.fresh = True
+        thought = _thought(delta)
+        entries = delta.get("tool_calls") or _legacy_calls(delta)
+        if not entries and not thought:
+            return self._said(text)
+        if text and type(text) is not str:
+            raise ProtocolError("the content of an event is no text", code="shape")
+        self._spoke = self._spoke or bool(text)
+        self.fresh = True
+        if not entries:
+            return Chunk(text or "", reasoning=thought)
+        if self._calls is None:
+            self._calls = ToolCallParts()
+        return Chunk(text or "", reasoning=thought, tool_calls=self._calls.take(entries))
+
+    def _said(self, text: Any) -> Chunk | None:
         if not text:
-            return ""
+            return None
         if type(text) is not str:
             raise ProtocolError("the content of an event is no text", code="shape")
-        self._spoke = True
-        return text
+        self._spoke = self.fresh = True
+        return Chunk(text)
 
-    def finish(self) -> Chunk:
-        """Return the last chunk; raises TruncatedError if the stream did not say why it ended."""
-        if self.finish_reason is None:
+    def finish(self, *, unconfirmed: bool = False) -> Chunk:
+        """Return the last chunk; raises TruncatedError if the stream did not say why it ended.
+
+        With `unconfirmed`, `[DONE]` after some answer is enough.
+        """
+        reason = self.finish_reason
+        if reason is None and unconfirmed and self.done and (self._spoke or self._calls):
+            reason = "tool_calls" if self._calls else "stop"
+        if reason is None:
             at = "[DONE]" if self.done else "the end of the data"
             raise TruncatedError(
                 f"the stream came to {at} without a finish reason, after {self.events} events", code="truncated"
             )
-        if not self._spoke and (self._refused or self.finish_reason == "content_filter"):
+        calls = self._calls.finish(reason) if self._calls else ()
+        if not self._spoke and (self._refused or reason == "content_filter"):
             raise _filtered(self._refused)
-        return Chunk("", self.finish_reason, self.usage, self.model)
+        return Chunk("", reason, self.usage, self.model, "", calls)
+
+
+def _first(choices: list[Any]) -> Any:
+    """Return the choice with index 0, wherever it stands."""
+    return next((choice for choice in choices if not choice.get("index")), choices[0])
 
 
 def read_usage(usage: Any) -> Usage | None:
@@ -176,11 +241,25 @@ def read_usage(usage: Any) -> Usage | None:
         return None
     if not isinstance(usage, dict):
         raise ProtocolError("the usage of the answer is no object", code="usage")
-    counts = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    for count in counts:
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    for count in (prompt, completion):
         if count is not None and (type(count) is not int or count < 0):
             raise ProtocolError("the usage of the answer holds what is no count", code="usage")
-    return Usage(prompt_tokens=counts[0], completion_tokens=counts[1])
+    if len(usage) <= 3:
+        return Usage(prompt_tokens=prompt, completion_tokens=completion)
+    return Usage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        reasoning_tokens=_detail(usage, "completion_tokens_details", "reasoning_tokens"),
+        cached_tokens=_detail(usage, "prompt_tokens_details", "cached_tokens"),
+    )
+
+
+def _detail(usage: dict[str, Any], group: str, name: str) -> int | None:
+    # Details are worth no error: what is odd about them is unknown.
+    details = usage.get(group)
+    count = details.get(name) if isinstance(details, dict) else None
+    return count if type(count) is int and count >= 0 else None
 
 
 def read_json(data: bytes) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Literal
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
@@ -14,6 +15,13 @@ from nexus_core.toolkit.http import Timeouts
 OFFICIAL_URL = "https://api.openai.com/v1"
 URL_PATTERN = r"(https?://[^\s/?#@]+(/[^\s?#]*)?)?"
 """http or https, without user, query and fragment; empty counts as not given."""
+
+ErrorWord = Literal[
+    "rate_limit", "quota", "auth", "config", "invalid_request", "context_length", "content_filter", "conflict",
+    "not_ready", "overloaded", "server_error",
+]  # fmt: skip
+"""The kinds that a pipeline may name for a code."""
+
 
 _NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 _SENDABLE = re.compile(r"[\x21-\x7e]+( [\x21-\x7e]+)*")
@@ -32,6 +40,10 @@ class Settings:
     timeouts: Timeouts = Timeouts()
     connections: int = 100
     trust_env: bool = False
+    error_classes: Mapping[str, str] = field(factory=dict)
+    """Kinds by code, in lower case."""
+    flush_at_eof: bool = False
+    complete_unconfirmed: bool = False
 
 
 def resolve_url(base_url: str | None, environ: Mapping[str, str]) -> str:
@@ -61,19 +73,27 @@ def resolve_key(api_key: Secret | None, base_url: str, environ: Mapping[str, str
 
 
 def build_headers(
-    model: str, key: str, base_url: str, named: Mapping[str, str | None], extra: Mapping[str, str]
+    model: str,
+    key: str,
+    base_url: str,
+    named: Mapping[str, str | None],
+    extra: Mapping[str, str],
+    key_header: str | None = None,
 ) -> dict[str, str]:
-    """Return the headers of every request; raises NotConfiguredError where one is missing or cannot be sent."""
+    """Return the headers of every request; raises NotConfiguredError where one is missing or cannot be sent.
+
+    The key goes as it is into `key_header`, by default as a bearer token into `Authorization`.
+    """
     headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
     if key:
-        headers["Authorization"] = f"Bearer {key}"
+        headers[key_header or "Authorization"] = key if key_header else f"Bearer {key}"
     for name, value in (*named.items(), *extra.items()):
         if _given(value):
             headers[name] = _given(value)
     for name, value in headers.items():
         if not _NAME.fullmatch(name) or not _SENDABLE.fullmatch(value):
             raise _not_configured(f"the header {name!r} (or the key in it) holds characters that no header may", model)
-    if is_official(base_url) and "authorization" not in map(str.lower, headers):
+    if is_official(base_url) and (key_header or "authorization").lower() not in map(str.lower, headers):
         raise _not_configured(
             "no API key for OpenAI: set the variable OPENAI_API_KEY, or the option api_key of the model; "
             "for another service set base_url",
@@ -82,14 +102,35 @@ def build_headers(
     return headers
 
 
-def check_url(model: str, base_url: str) -> str:
-    """Return the address as it is; raises NotConfiguredError if it cannot be one."""
+def check_url(model: str, base_url: str, *, allow_http: bool = False) -> None:
+    """Raise NotConfiguredError for what can be no address, or shows key and prompt on their way."""
     if not re.fullmatch(URL_PATTERN, base_url):
         raise _not_configured(
             "base_url (or OPENAI_BASE_URL) must be http:// or https:// and a host, without user, query and fragment",
             model,
         )
-    return base_url
+    if base_url.lower().startswith("http://") and not allow_http and not is_near(urlsplit(base_url).hostname or ""):
+        raise _not_configured(
+            "base_url is plain http to another network, where key and prompt can be read on the way: use https://, "
+            "or allow_http: true if the way is safe",
+            model,
+        )
+
+
+def is_near(host: str) -> bool:
+    """Tell by its name or address alone whether a host is this machine or in a private network."""
+    from ipaddress import IPv4Network, ip_address  # 2 ms
+
+    try:
+        address = ip_address(host)
+    except ValueError:
+        name = host.lower().rstrip(".")
+        return "." not in name or name.endswith(_NEAR_ZONES)
+    plain = getattr(address, "ipv4_mapped", None) or address
+    return plain.is_private or (plain.version == 4 and plain in IPv4Network("100.64.0.0/10"))
+
+
+_NEAR_ZONES = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".svc")
 
 
 def _given(text: str | None) -> str:

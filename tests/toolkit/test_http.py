@@ -22,10 +22,12 @@ from hypothesis import example, given, settings, strategies as st
 
 from nexus_core import (
     AuthError,
+    ConflictError,
     ConnectError,
     ConnectorError,
     InvalidRequestError,
     ModelNotFoundError,
+    NotReadyError,
     OverloadedError,
     ProtocolError,
     QuotaError,
@@ -182,8 +184,10 @@ async def test_upstream_errors_names_the_timer() -> None:
     ("status", "expected"),
     [
         (302, ProtocolError), (400, InvalidRequestError), (401, AuthError), (402, QuotaError), (403, AuthError),
-        (404, ModelNotFoundError), (408, UpstreamTimeoutError), (413, InvalidRequestError), (418, InvalidRequestError),
-        (425, OverloadedError), (429, RateLimitError), (500, ServerError), (502, ServerError), (503, OverloadedError),
+        (404, ModelNotFoundError), (408, NotReadyError), (409, ConflictError),
+        (413, InvalidRequestError), (418, InvalidRequestError),
+        (425, NotReadyError), (429, RateLimitError), (500, ServerError),
+        (501, ModelNotFoundError), (505, ModelNotFoundError), (502, ServerError), (503, OverloadedError),
         (529, OverloadedError), (599, ServerError),
     ],
 )  # fmt: skip
@@ -266,7 +270,7 @@ async def test_body_reader_reads_to_the_end() -> None:
 @pytest.mark.parametrize(
     ("timeouts", "code", "says"),
     [
-        (Timeouts(idle_s=0.02), "timeout_idle", "no data within 0.02 s (idle_timeout_s); 1 bytes"),
+        (Timeouts(idle_s=0.02), "timeout_idle", "no data within 0.02 s (idle_timeout_s); 0 events, 1 bytes"),
         (Timeouts(progress_s=0.02), "timeout_progress", "no content within 0.02 s (progress_timeout_s)"),
         (Timeouts(stream_s=0.02), "timeout_total", "did not end within 0.02 s (stream_timeout_s)"),
     ],

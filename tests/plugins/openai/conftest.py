@@ -28,9 +28,11 @@ class Service:
             return await openai.send_prompt(PROMPT, options or CallOptions())
 
     async def stream(self, script: Script, options: CallOptions | None = None, **fields: Any) -> list[Chunk]:
-        """Return all chunks."""
+        """Return all chunks but the first, which tells of the transfer."""
         async with ScriptedUpstream(script) as self.upstream, connector(self.upstream, **fields) as openai:
-            return [chunk async for chunk in openai.stream_response(PROMPT, options or CallOptions())]
+            chunks = [chunk async for chunk in openai.stream_response(PROMPT, options or CallOptions())]
+        assert chunks[0] == Chunk(transfer=chunks[0].transfer)
+        return chunks[1:]
 
     async def streamed(self, script: Script, **fields: Any) -> tuple[str, Chunk | ConnectorError]:
         """Return the text of a stream, and its last chunk or its error."""

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from attrs import evolve
 from nexus_openai.reading import read_completion
 
 from nexus_core import (
@@ -15,7 +16,9 @@ from nexus_core import (
     ConnectError,
     ConnectorError,
     ContentFilterError,
+    DisconnectedError,
     Message,
+    PoolBusyError,
     Prompt,
     ProtocolError,
     ResponseTooLargeError,
@@ -43,7 +46,9 @@ async def test_answer_is_read(service: Any) -> None:
     """Text, finish reason, usage and the model by the service's own account."""
     answer = await service.send(json_answer(completion("Yes.")))
     expected = Usage(prompt_tokens=7, completion_tokens=3)
-    assert answer == Completion(text="Yes.", finish_reason="stop", usage=expected, model="scripted-1")
+    assert evolve(answer, transfer=None) == Completion(
+        text="Yes.", finish_reason="stop", usage=expected, model="scripted-1"
+    )
 
 
 async def test_connections_are_used_again(connect: Any, prompt: Prompt) -> None:
@@ -69,6 +74,9 @@ async def test_large_prompts_are_sent(connect: Any) -> None:
         assert upstream.requests[0].json()["messages"][0]["content"] == prompt.messages[0].content
 
 
+CALL = {"function": {"name": "f"}}
+
+
 def choice(**fields: Any) -> dict[str, Any]:
     return completion("", choices=[fields])
 
@@ -77,7 +85,7 @@ def choice(**fields: Any) -> dict[str, Any]:
     ("payload", "text", "reason"),
     [
         (completion(None, finish_reason="length"), "", "length"),
-        (choice(message={"content": None, "tool_calls": [{}]}, finish_reason="tool_calls"), "", "tool_calls"),
+        (choice(message={"content": None, "tool_calls": [CALL]}, finish_reason="tool_calls"), "", "tool_calls"),
         (choice(message={"content": "a"}, finish_reason="function_call"), "a", "tool_calls"),
         (completion("a", finish_reason="content_filter"), "a", "content_filter"),
         (completion("a", finish_reason="end_turn"), "a", "stop"),
@@ -272,10 +280,10 @@ async def test_pool_wait_is_limited(connect: Any, prompt: Prompt) -> None:
     ):
         first = asyncio.create_task(openai.send_prompt(prompt, CallOptions()))
         await asyncio.sleep(0)
-        with pytest.raises(ConnectError) as caught:
+        with pytest.raises(PoolBusyError) as caught:
             await openai.send_prompt(prompt, CallOptions())
         first.cancel()
-    assert (caught.value.request_sent, caught.value.code) == (False, "timeout_connect")
+    assert (caught.value.request_sent, caught.value.code) == (False, "pool_busy")
 
 
 async def test_refused_connection(service: Any) -> None:
@@ -303,7 +311,7 @@ async def test_stale_connection_is_not_retried(connect: Any, prompt: Prompt) -> 
     answer = json_answer(completion("Yes."))
     async with ScriptedUpstream(answer, [HalfClose()], answer) as upstream, connect(upstream) as openai:
         await openai.send_prompt(prompt, CallOptions())
-        with pytest.raises(ConnectError) as caught:
+        with pytest.raises(DisconnectedError) as caught:
             await openai.send_prompt(prompt, CallOptions())
         assert len(upstream.requests) == 2
         assert caught.value.code == "disconnected"

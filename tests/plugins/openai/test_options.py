@@ -258,7 +258,7 @@ async def test_one_session_for_whole_and_streamed_answers(connect: Any, prompt: 
         openai = connect(upstream)
         async with openai:
             await openai.send_prompt(prompt, CallOptions())
-            assert [chunk.text async for chunk in openai.stream_response(prompt, CallOptions())] == ["a", ""]
+            assert [chunk.text async for chunk in openai.stream_response(prompt, CallOptions())] == ["", "a", ""]
             assert len(upstream.connections) == 1
         await openai.__aexit__(None, None, None)
 
@@ -278,6 +278,7 @@ async def test_closing_ends_what_is_under_way(connect: Any, prompt: Prompt) -> N
     async with ScriptedUpstream(stream_answer(chat_events("a")[:2], ends=False)) as upstream:
         openai = connect(upstream)
         stream = openai.stream_response(prompt, CallOptions())
+        assert (await anext(stream)).transfer is not None
         assert (await anext(stream)).text == "a"
         await openai.__aexit__(None, None, None)
         with pytest.raises(ConnectorError):

@@ -1,0 +1,93 @@
+"""The session of aiohttp behind `toolkit.http`: which addresses it connects to, and what it notes about connections.
+
+Imports aiohttp, so it is imported by functions only.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Any
+
+import aiohttp
+
+KEEPALIVE_S = 4.0
+"""Idle connections are dropped after this time: before the usual 5 s after which small servers close them."""
+
+_METADATA = frozenset(
+    map(ip_address, ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254"))
+)
+"""Where clouds keep the credentials of a machine, beside 169.254/16: Alibaba, Azure, Oracle, AWS, Google."""
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+
+def build(headers: Mapping[str, str], connect_s: float, connections: int, *, trust_env: bool) -> aiohttp.ClientSession:
+    """Return a session; see `http.open_session`."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=connections, keepalive_timeout=KEEPALIVE_S, socket_factory=_checked_socket
+        ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"Accept-Encoding": "identity", "User-Agent": "contextnexus", **headers},
+        timeout=connect_timeout(connect_s),
+        trust_env=trust_env,
+        response_class=_Response,
+    )
+
+
+@lru_cache(maxsize=16)
+def connect_timeout(connect_s: float) -> aiohttp.ClientTimeout:
+    """Return a timer for the connection alone."""
+    return aiohttp.ClientTimeout(
+        total=None, connect=connect_s, sock_connect=connect_s, sock_read=None, ceil_threshold=1e9
+    )
+
+
+class ForbiddenAddress(OSError):
+    """No model service is at such an address."""
+
+
+def is_forbidden(host: str) -> bool:
+    """Tell whether an address is link-local, multicast, unspecified or a cloud's metadata service, however written."""
+    address = _plain(ip_address(host))
+    return address.is_link_local or address.is_multicast or address.is_unspecified or address in _METADATA
+
+
+def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """Return the IPv4 address that an IPv6 address carries, if it does."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+def _checked_socket(info: tuple[Any, ...]) -> socket.socket:
+    # Called for each address that a name was resolved to, just before it is connected to, and for no kept connection:
+    # a name that resolves to something else the second time is seen.
+    family, kind, protocol, _, address = info
+    if is_forbidden(address[0]):
+        raise ForbiddenAddress(None, "link-local, multicast, unspecified and metadata addresses are never called")
+    return socket.socket(family=family, type=kind, proto=protocol)
+
+
+class _Response(aiohttp.ClientResponse):
+    # Nothing else sees the connection of a request that got no answer, and only an error on a connection that had
+    # served before says nothing about the service.
+    async def start(self, connection: Any) -> aiohttp.ClientResponse:
+        memory = connection.protocol.__dict__
+        try:
+            await super().start(connection)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            error.__dict__["stale"] = "served" in memory and isinstance(getattr(error, "message", ""), str)
+            raise
+        memory["served"] = True
+        return self
+
+
+def is_full(session: aiohttp.ClientSession) -> bool:
+    """Tell whether all connections of a session are in use."""
+    connector = session.connector
+    return connector is not None and 0 < connector.limit <= len(connector._acquired)
