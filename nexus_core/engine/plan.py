@@ -184,6 +184,8 @@ class _Builder:
             return self._failed(spec.place, f"{kind.word} {spec.use!r} failed: {type(error).__name__}: {error}")
         if hasattr(built, "base_dir"):
             built.base_dir = str(self.folder)
+        if getattr(built, "shared", self) is None:
+            built.shared = self.resources.shared
         return built
 
     def _failed(self, place: Place, message: str) -> None:
