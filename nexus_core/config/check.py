@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, frozen
 
@@ -31,7 +31,10 @@ from nexus_core.config.steps import Steps
 from nexus_core.config.tree import MappingNode, Node, ScalarNode, SequenceNode, UnreadableNode, shown
 from nexus_core.contract.problems import Problem
 
-_READ_APART = ("models", "default", "steps", "inputs", "plugins")
+if TYPE_CHECKING:
+    from nexus_core.config.policies import CallPolicy, OnStreamFailure
+
+_READ_APART = ("models", "default", "steps", "inputs", "plugins", "calls")
 
 
 @frozen
@@ -107,6 +110,7 @@ class _Reading:
         inputs = read_inputs(self.tree.get("inputs"), components.options)
         models = read_models(self.tree.get("models"), components)
         default = self._default_model(self.tree.get("default"), models)
+        given["calls"] = calls = self._calls(given.pop("on_stream_failure", None), components)
         expressions = Expressions(self.problems)
         steps = Steps(
             components=components,
@@ -123,8 +127,23 @@ class _Reading:
             check_whole(steps.outlines, self.problems)
             models.report_unused(steps.used_models, self.problems)
             self._report_unused_files(files, components.used)
+            self._report_useless(models, calls)
         paths = tuple(str(path) for path in files)
         return {**given, "inputs": inputs, "models": models.specs, "default_model": default, "plugin_files": paths}
+
+    def _calls(self, on_stream_failure: OnStreamFailure | None, components: Components) -> CallPolicy | None:
+        node = self.tree.get("calls")
+        if node is None and on_stream_failure is None:
+            return None
+        from nexus_core.config.attempts import call_policy  # few files say any of it: start-up time
+
+        return call_policy(node, on_stream_failure, components.options)
+
+    def _report_useless(self, models: Models, calls: CallPolicy | None) -> None:
+        if calls is not None or any(spec.retry or spec.limits for spec in models.specs):
+            from nexus_core.config.attempts import report_useless  # as above
+
+            report_useless(self.tree, models.specs, calls, self.problems)
 
     def _default_model(self, node: Node | None, models: Models) -> str | None:
         if node is None:

@@ -23,6 +23,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "S004": "A step without exactly one verb.",
         "S005": "A modifier that the step's verb does not take.",
         "S006": "Two keys that contradict each other.",
+        "S007": "A key that has no effect (warning).",
         "T001": "A value of the wrong type.",
         "T002": "A number outside its bounds.",
         "T003": "A value that is not one of those allowed.",

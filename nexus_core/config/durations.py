@@ -9,6 +9,6 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def seconds(text: str) -> float | None:
-    """Return a duration in seconds, or `None` where the text is none or is zero."""
+    """Return a duration in seconds, or `None` where the text is none."""
     match = re.fullmatch(PATTERN, text)
-    return float(match[1]) * _SECONDS[match[2]] or None if match else None
+    return float(match[1]) * _SECONDS[match[2]] if match else None

@@ -45,6 +45,10 @@ class PipelineKeys:
     inputs: Mapping[str, Any] = option(factory=dict, help="What a caller may give besides the query, by name.")
     plugins: tuple[str, ...] = option((), help="Python files with plugins, in the folder of this file or below it.")
     content: bool = option(False, help="Let events carry queries and answers.")
+    calls: Mapping[str, Any] | None = option(None, help="What holds for each call of a model and its fallbacks.")
+    on_stream_failure: Literal["fail", "restart", "continue"] = option(
+        "fail", help="After the first text of a stream: end with an error, begin again, or let another model go on."
+    )
 
 
 @_declaration
@@ -61,6 +65,11 @@ class ModelKeys:
     options: CallKeys | None = option(None, help="Call options; a generate step's own stand over them.")
     fallback: str | tuple[str, ...] = option((), help="The model or models to try when this one does not answer.")
     aliases: str | tuple[str, ...] = option((), help="Other names for it.")
+    retry: Mapping[str, Any] | bool | None = option(None, help="How often it is asked again; `false` is never.")
+    breaker: Mapping[str, Any] | bool | None = option(
+        None, help="When it is left alone because it only fails; `false` is never."
+    )
+    limits: Mapping[str, Any] | None = option(None, help="What it is asked at most.")
 
 
 @_declaration

@@ -20,6 +20,7 @@ from nexus_core.contract.components import Kind, OptionSpec
 from nexus_core.contract.values import CallOptions
 
 _FIGURES = ("window", "max_input", "max_output", "encoding")
+_POLICIES = ("retry", "breaker", "limits")
 
 
 @frozen(kw_only=True)
@@ -131,6 +132,7 @@ class _Reading:
         before = self.problems.errors
         given, specs = self._values(value, key.text)
         self._check_figures(value, given)
+        policies = self._policies(value, key.text)
         use_node = value.get("use")
         if self.problems.errors != before or not isinstance(use_node, ScalarNode):
             return None
@@ -146,7 +148,15 @@ class _Reading:
             options=call_options(given.get("options")),
             aliases=tuple(alias.text for alias in texts(value.get("aliases"))),
             place=key.place,
+            **policies,
         )
+
+    def _policies(self, node: MappingNode, name: str) -> dict[str, Any]:
+        if not any(key in node for key in _POLICIES):
+            return {}
+        from nexus_core.config.attempts import model_policies  # only for those who need it: start-up time
+
+        return model_policies(node, name, self.components.options)
 
     def _values(self, node: MappingNode, name: str) -> tuple[dict[str, Any], Sequence[OptionSpec]]:
         """Return the checked values of a model, and the options that its connector declares."""
@@ -160,7 +170,7 @@ class _Reading:
         specs = [*core, *(spec for spec in own or () if spec.name not in taken)]
         # `use` has been read; it is required, and its absence has been noted.
         rest = [spec for spec in specs if spec.name != "use"]
-        given = self.components.options.mapping(node, rest, f"model {quoted(name)}", skip=("use",))
+        given = self.components.options.mapping(node, rest, f"model {quoted(name)}", skip=("use", *_POLICIES))
         # A figure that the connector declares too is given to both: it may need its window to be right.
         return given, [spec for spec in own or () if spec.name not in taken or spec.name in _FIGURES]
 

@@ -174,11 +174,11 @@ class Options:
 def bounds(spec: OptionSpec) -> str:
     """Return the bounds of a number in words."""
     if spec.ge is not None and spec.le is not None:
-        return f"from {spec.ge:g} to {spec.le:g}"
+        return f"from {spec.ge:.15g} to {spec.le:.15g}"
     parts = [
-        f"more than {spec.gt:g}" if spec.gt is not None else "",
-        f"at least {spec.ge:g}" if spec.ge is not None else "",
-        f"at most {spec.le:g}" if spec.le is not None else "",
+        f"more than {spec.gt:.15g}" if spec.gt is not None else "",
+        f"at least {spec.ge:.15g}" if spec.ge is not None else "",
+        f"at most {spec.le:.15g}" if spec.le is not None else "",
     ]
     return " and ".join(part for part in parts if part)
 

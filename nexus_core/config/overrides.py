@@ -119,6 +119,8 @@ class _Override:
         """Return the long form of a component, prompt, model or input that stands as a single word."""
         if not isinstance(node, ScalarNode) or node.value is None or depth == 0:
             return node
+        if isinstance(node.value, bool) and self.path[0] == "models":  # `breaker: false`
+            return MappingNode((), node.place)
         name = self.path[depth - 1]
         short = "default" if self.path[0] == "inputs" else _SHORT.get(str(name), "use")
         return MappingNode((Entry(_key(short, node.place), node),), node.place)

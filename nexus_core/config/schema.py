@@ -13,6 +13,7 @@ from typing import Any
 from attrs import define, field
 
 from nexus_core.config import durations, shapes
+from nexus_core.config.attempts import BreakerKeys, CallsKeys, LimitKeys, RetryKeys, is_duration
 from nexus_core.config.language import (
     IDENTIFIER,
     MODEL_NAME,
@@ -34,6 +35,7 @@ Fragment = dict[str, Any]
 
 _ENVIRONMENT: Fragment = {"$ref": "#/$defs/environment"}
 _NULL: Fragment = {"type": "null"}
+_DURATION: Fragment = {"type": "string", "pattern": f"^(?:{durations.PATTERN})$"}
 _OPEN_SUFFIX = "-or-from-file"
 _TYPES: Mapping[type, str] = {int: "integer", float: "number", bool: "boolean"}
 
@@ -82,18 +84,18 @@ class _Schema:
                 "additionalProperties": self._input(),
             },
             "plugins": {"type": "array", "items": {"type": "string", "pattern": r"\.py$"}},
+            "calls": {"anyOf": [self._timed(CallsKeys), _NULL]},
         }
         return self._object(keys_of(PipelineKeys), special)
 
     def _step(self) -> Fragment:
-        duration = {"type": "string", "pattern": _whole(durations.PATTERN)}
         expression = {"type": "string", "pattern": r"^\s*\{\{[\s\S]*\}\}\s*$"}
         special = {
             "prompt": self._prompt(),
             "generate": {"anyOf": [_NULL, {"type": "string"}, self._object(keys_of(GenerateKeys))]},
             "as": {"type": "string", "pattern": _whole(IDENTIFIER)},
             "when": {"anyOf": [{"type": "boolean"}, _NULL, expression, _ENVIRONMENT]},
-            "timeout": {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, duration, _ENVIRONMENT]},
+            "timeout": {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, _DURATION, _ENVIRONMENT]},
             "gather": self._ref("source"),
             "rank": self._ref("ranker"),
         }
@@ -124,10 +126,15 @@ class _Schema:
     def _model(self) -> Fragment:
         core = [spec for spec in keys_of(ModelKeys) if spec.name != "use"]
         taken = {spec.name for spec in core} | {"use"}
+        special: dict[str, Fragment] = {
+            "retry": {"anyOf": [{"type": ["boolean", "null"]}, self._timed(RetryKeys)]},
+            "breaker": {"anyOf": [{"type": ["boolean", "null"]}, self._timed(BreakerKeys)]},
+            "limits": {"anyOf": [_NULL, self._timed(LimitKeys)]},
+        }
         found: list[Fragment] = []
         for use, cls in self.components.get(Kind.CONNECTOR, {}).items():
             own = [spec for spec in options_of(cls) if spec.name not in taken]
-            found += self._used(use, cls, [*core, *own])
+            found += self._used(use, cls, [*core, *own], special)
         return {"anyOf": [*found, *self._unknown(Kind.CONNECTOR)]}
 
     def _component(self, kind: Kind) -> Fragment:
@@ -136,10 +143,21 @@ class _Schema:
             found += self._used(use, cls, options_of(cls))
         return {"anyOf": [*found, *self._unknown(kind)]}
 
-    def _used(self, use: str, cls: type, specs: Sequence[OptionSpec]) -> list[Fragment]:
+    def _timed(self, keys: type) -> Fragment:
+        """Return a mapping some of whose values are durations."""
+        timed: dict[str, Fragment] = {
+            spec.name: {"anyOf": [{"type": "number", **_bounds(float, spec)}, _DURATION, _ENVIRONMENT]}
+            for spec in keys_of(keys)
+            if is_duration(spec)
+        }
+        return self._object(keys_of(keys), timed)
+
+    def _used(
+        self, use: str, cls: type, specs: Sequence[OptionSpec], special: Mapping[str, Fragment] | None = None
+    ) -> list[Fragment]:
         """Return the forms in which a component can be named: with its options, and alone where none is required."""
         summary = component_summary(cls)
-        whole = self._object(specs)
+        whole = self._object(specs, special)
         whole["properties"] = {"use": {"const": use, "description": summary}, **whole["properties"]}
         whole["required"] = ["use", *whole.get("required", ())]
         alone = [] if any(spec.required for spec in specs) else [{"const": use, "description": summary}]

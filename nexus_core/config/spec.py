@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
 
 from nexus_core.config.places import Place
 from nexus_core.contract.components import Kind
 from nexus_core.contract.values import CallOptions
+
+if TYPE_CHECKING:  # few files name a policy, and their classes cost start-up time
+    from nexus_core.config.policies import BreakerPolicy, CallPolicy, Limits, RetryPolicy
 
 Scalar = str | int | float | bool | None
 
@@ -48,6 +51,11 @@ class ModelSpec:
     fallback: tuple[str, ...] = ()
     """Names (never aliases) of models, in the order they are tried."""
     aliases: tuple[str, ...] = ()
+    retry: RetryPolicy | None = None
+    """`None` is the default, here and in the next two."""
+    breaker: BreakerPolicy | Literal[False] | None = None
+    """False is none at all."""
+    limits: Limits | None = None
     place: Place
 
 
@@ -149,6 +157,8 @@ class PipelineSpec:
     inputs: tuple[InputSpec, ...] = ()
     content: bool = False
     """Events carry the query and the answer."""
+    calls: CallPolicy | None = None
+    """`None` is the default."""
     path: str | None = None
     """The file, or `None` where it came from standard input."""
     plugin_files: tuple[str, ...] = ()

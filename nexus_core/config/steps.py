@@ -144,7 +144,7 @@ class Steps:
         if not isinstance(value, str):
             return None if value is BAD else value
         duration = seconds(value)
-        if duration is None:
+        if not duration:
             message = f"`timeout` must be seconds, or a text like 500ms, 30s or 2m, found {shown(node)}"
             self._problems.error("T004", node.place, message)
         return duration

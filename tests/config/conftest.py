@@ -144,8 +144,13 @@ models:
     aliases: [backup]
     fallback: tiny
     options: {max_tokens: 100, stop: "END", extra: {seed: 7}}
+    retry: {attempts: 2, first_wait: 500ms}
+    breaker: {failures: 3}
+    limits: {concurrency: 4, tokens_per_minute: 100000}
   tiny: chat
 default: main
+calls: {deadline: 60s, attempts: 4}
+on_stream_failure: restart
 inputs:
   tone: friendly
   audience: {description: Who asks., default: staff}

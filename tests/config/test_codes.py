@@ -47,6 +47,8 @@ EXAMPLES: list[tuple[str, str, str | bytes]] = [
     ("S005", "5:7", HEAD + "steps:\n- prompt: answers\n  as: draft\n- generate: m\n"),
     ("S006", "4:41", HEAD + "steps:\n- prompt: {template: answers, overflow: cut}\n- generate: m\n"),
     ("S006", "3:39", HEAD + "inputs: {a: {required: true, default: 1}}\n" + STEPS),
+    ("S006", "2:58", "name: x\nmodels: {m: {use: chat, breaker: {longest_open: 5, open: 6}}}\n" + STEPS),
+    ("S007", "2:33", "name: x\nmodels: {m: {use: chat, limits: {queue: 5}}}\n" + STEPS),
     ("T001", "3:10", HEAD + "content: 'yes'\n".replace("'", "") + STEPS),
     ("T001", "3:8", "name: x\nmodels: {m: chat}\nsteps: {generate: m}\n"),
     ("T001", "4:3", HEAD + "steps:\n- rank words\n- generate: m\n"),

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from nexus_core.config.attempts import BreakerKeys, CallsKeys, LimitKeys, RetryKeys
+from nexus_core.config.check import check
 from nexus_core.config.codes import CODES
 from nexus_core.config.language import (
     EXPRESSION_NAMES,
@@ -23,9 +25,13 @@ from nexus_core.config.language import (
 from nexus_core.config.options import bounds
 from nexus_core.config.shapes import words
 from nexus_core.contract.components import OptionSpec
+from nexus_core.engine.plugins import Catalogue
 
 README = Path(__file__).parent.parent.parent / "nexus_core/config/README.md"
-MAPPINGS = (PipelineKeys, ModelKeys, CallKeys, StepKeys, PromptKeys, TemplateTextKeys, GenerateKeys, InputKeys)
+MAPPINGS = (
+    *(PipelineKeys, ModelKeys, CallKeys, StepKeys, PromptKeys, TemplateTextKeys, GenerateKeys, InputKeys),
+    *(RetryKeys, BreakerKeys, LimitKeys, CallsKeys),
+)
 
 
 def row(spec: OptionSpec) -> str:
@@ -33,7 +39,9 @@ def row(spec: OptionSpec) -> str:
     limits = bounds(spec)
     kind = words(spec.annotation) + (f", {limits}" if limits else "")
     default = "required" if spec.required else f"`{spec.default}`" if spec.default not in (None, "", (), {}) else ""
-    return f"| `{spec.name}` | {kind} | {default.replace('False', 'false')} | {spec.help} |"
+    for value in ("False", "True"):
+        default = default.replace(value, value.lower())
+    return f"| `{spec.name}` | {kind} | {default} | {spec.help} |"
 
 
 @pytest.mark.parametrize("mapping", MAPPINGS, ids=lambda mapping: mapping.__name__)
@@ -54,6 +62,15 @@ def test_snippet_of_the_reference_runs(capsys: pytest.CaptureFixture[str]) -> No
     (snippet,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
     exec(compile(snippet, str(README), "exec"), {})
     assert capsys.readouterr().out.startswith("x.yaml:3:9 P001 ")
+
+
+def test_pipelines_of_the_reference_are_sound() -> None:
+    """What an author copies has no error and no warning."""
+    snippets = re.findall(r"```yaml\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    catalogue = Catalogue.installed()
+    found = [check(text, "-", catalogue, {"OPENAI_API_KEY": "x"}).problems for text in snippets]
+    assert found == [()] * len(snippets)
+    assert len(snippets) == 2
 
 
 def test_every_name_of_an_expression_is_in_the_reference() -> None:

@@ -40,6 +40,9 @@ GOOD = {
     "- prompt: {template: {text: hi}}\n- generate: {model: m, options: {stop: x}}\n  when: '{{ items }}'\n",
     "plugin files": "name: x\nplugins: [./mine.py]\nmodels: {m: chat}\nsteps:\n- rank: mine\n"
     "- rank: {use: fuse, rankers: [{use: mine}]}\n- prompt: answers\n- generate:\n",
+    "attempts": "name: x\nmodels: {m: {use: chat, retry: {attempts: $N, first_wait: 500ms, longest_wait: $N}, breaker: "
+    "{share: 0.4, open: $N}, limits: {concurrency: $N}}, n: {use: chat, retry: false, breaker: true, fallback: m}}\n"
+    "calls: {deadline: 2 m, patience: $N}\non_stream_failure: $F\nsteps:\n- generate: n\n",
     "inputs": "name: x\ninputs: {a: 1, b: , c: {required: true, description: d}}\n"
     "models: {m: chat}\nsteps:\n- generate:\n",
 }
@@ -52,7 +55,9 @@ def test_schema_accepts_what_the_check_accepts(
     """A sound pipeline is green in the editor too."""
     (tmp_path / "mine.py").write_text("")
     (tmp_path / "t.jinja").write_text("{{ query }}")
-    text = full if name == "full" else GOOD[name].replace("$N", "5").replace("$U", "item").replace("$R", "words")
+    text = full if name == "full" else GOOD[name]
+    for variable, value in {"$N": "5", "$U": "item", "$R": "words", "$F": "restart"}.items():
+        text = text.replace(variable, value)
     assert checked(text).spec is not None
     assert [error.message for error in validator.iter_errors(data(text))] == []
 
@@ -60,8 +65,8 @@ def test_schema_accepts_what_the_check_accepts(
 @pytest.mark.parametrize("name", GOOD)
 def test_schema_accepts_the_environment_wherever_a_value_stands(name: str, validator: Draft202012Validator) -> None:
     """What `${NAME}` will be is not known to an editor."""
-    document = data(GOOD[name].replace("$N", "N").replace("$U", "U").replace("$R", "R"))
-    replaced = _map(document, {"N": "${N}", "U": "${U:-item}", "R": "${R:-words}"})
+    document = data(GOOD[name].replace("$N", "N").replace("$U", "U").replace("$R", "R").replace("$F", "F"))
+    replaced = _map(document, {"N": "${N}", "U": "${U:-item}", "R": "${R:-words}", "F": "${F}"})
     assert [error.message for error in validator.iter_errors(replaced)] == []
 
 
@@ -110,6 +115,16 @@ MUTATIONS = [
     ("- generate:\nsinks", "- generate: 3\nsinks"),
     ("use: log, path: runs.jsonl", "use: log"),
     ("sinks:\n", "sinks: x\nsinkz:\n"),
+    ("first_wait: 500ms", "first_wait: soon"),
+    ("first_wait: 500ms", "first_wait: -1"),
+    ("retry: {attempts: 2", "retry: {attempts: 0"),
+    ("retry: {attempts: 2", "retry: {attemps: 2"),
+    ("failures: 3", "failures: many"),
+    ("concurrency: 4", "concurrency: 1.5"),
+    ("concurrency: 4", "concurency: 4"),
+    ("deadline: 60s", "deadline: 0"),
+    ("deadline: 60s", "dead_line: 60s"),
+    ("on_stream_failure: restart", "on_stream_failure: retry"),
 ]
 
 
