@@ -16,6 +16,7 @@ COMMANDS = {
     "plugins": "List the installed plugins and what is wrong with any.",
     "models": "List the models of a pipeline.",
     "schema": "Print the JSON Schema of the pipeline language.",
+    "new": "Write the package of a new plugin.",
 }
 
 EXAMPLES = """\b

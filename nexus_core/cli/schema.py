@@ -12,6 +12,7 @@ Examples:
   nexus schema --output pipeline.schema.json
   nexus schema | less
 
+\b
 Editors complete and check a pipeline that begins with this line:
   # yaml-language-server: $schema=./pipeline.schema.json
 """

@@ -1,0 +1,125 @@
+"""The files of a new plugin's package, made from the texts beside this module, and how they come to be on disk."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import version
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from secrets import token_hex
+
+from attrs import frozen
+
+from nexus_core.cli.scaffold.names import Names
+
+KINDS = ("connector", "ranker", "template", "sink", "source")
+_GAP = re.compile(r"<<(\w+)>>")
+
+
+@frozen
+class NewFile:
+    """A file to write."""
+
+    path: str
+    """Below the package's folder, with `/`."""
+    text: str
+    purpose: str
+    """One line for the listing of what was written."""
+
+
+_COMMON = (
+    ("README.md", "README.md", "how to use, change, test and publish it"),
+    ("pyproject.toml", "pyproject.toml", "names the package and, as its entry point, the plugin"),
+    (".gitignore", "gitignore", "what is not for version control"),
+    (".github/workflows/test.yml", "test.yml", "runs all checks for every push"),
+)
+_OF_KIND: Mapping[str, tuple[tuple[str, str, str], ...]] = {
+    "connector": (
+        ("{module}/connector.py", "connector.py", "the connector: its options, its session, one request per call"),
+        ("{module}/protocol.py", "protocol.py", "what the service is sent, and what its bytes mean"),
+        ("tests/test_protocol.py", "test_protocol.py", "tests of what is your service's own"),
+    ),
+    "ranker": (("{module}/ranker.py", "ranker.py", "the rankers: one as a class, one as a function"),),
+    "template": (
+        ("{module}/template.py", "template.py", "the template and its options"),
+        ("{module}/messages.jinja", "messages.jinja", "the messages, with gaps to be filled in"),
+    ),
+    "sink": (("{module}/sink.py", "sink.py", "the sink and its options"),),
+    "source": (
+        ("{module}/source.py", "source.py", "the source and its options"),
+        ("pipelines/notes/leave.txt", "leave.txt", "a note for the example"),
+        ("pipelines/notes/travel.txt", "travel.txt", "another one"),
+    ),
+}
+_IN_EACH = (
+    ("tests/test_contract.py", "test_contract.py", "the contract suite of the kind, for this plugin"),
+    ("tests/test_pipeline.py", "test_pipeline.py", "the example, linted and run"),
+    ("pipelines/{name}.yaml", "pipeline.yaml", "an example that runs"),
+)
+_DATA = {"template": ', "*.jinja"'}
+
+
+def new_package(kind: str, names: Names) -> list[NewFile]:
+    """Return all files of a package with one plugin of a kind."""
+    texts = files(__package__).joinpath("texts")
+    own = texts.joinpath(kind)
+    values = {
+        "kind": kind,
+        "name": names.name,
+        "distribution": names.distribution,
+        "module": names.module,
+        "class": names.class_prefix,
+        "variable": names.variable_prefix,
+        "requirement": _requirement(version("contextnexus")),
+        "data": _DATA.get(kind, ""),
+    }
+    values["pipeline"] = _filled(own.joinpath("pipeline.yaml.txt"), values)
+    values["guide"] = _filled(own.joinpath("guide.md.txt"), values)
+    made = [_new_file(texts.joinpath("common"), row, values) for row in _COMMON]
+    made += [
+        NewFile(f"{names.module}/__init__.py", f'"""The {kind} `{names.name}` for ContextNexus."""\n', ""),
+        NewFile(f"{names.module}/py.typed", "", ""),
+    ]
+    return made + [_new_file(own, row, values) for row in (*_OF_KIND[kind], *_IN_EACH)]
+
+
+def write(new: list[NewFile], folder: Path) -> None:
+    """Write files into a folder that does not exist yet: all of them, or nothing.
+
+    Raises FileExistsError where there is something by that name, and OSError where it cannot be written.
+    """
+    if os.path.lexists(folder):
+        raise FileExistsError(f"{folder} exists")
+    # Beside it, so that the last step is a renaming within one file system.
+    draft = folder.with_name(f".{folder.name}.{token_hex(4)}")
+    draft.mkdir()
+    try:
+        for file in new:
+            path = draft / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(file.text, encoding="utf-8", newline="\n")
+        draft.rename(folder)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+def _new_file(texts: Traversable, row: tuple[str, str, str], values: Mapping[str, str]) -> NewFile:
+    path, text, purpose = row
+    return NewFile(path.format_map(values), _filled(texts.joinpath(f"{text}.txt"), values), purpose)
+
+
+def _filled(text: Traversable, values: Mapping[str, str]) -> str:
+    # No template language: the texts are full of the signs that one would need, in YAML, Jinja and TOML.
+    return _GAP.sub(lambda gap: values[gap[1]], text.read_text(encoding="utf-8"))
+
+
+def _requirement(installed: str) -> str:
+    """Return the range of versions that keep what is promised today: until the next minor one before 1.0."""
+    major, minor = (int(part) for part in re.findall(r"\d+", installed)[:2])
+    after = f"{major + 1}" if major else f"0.{minor + 1}"
+    return f"contextnexus>={major}.{minor},<{after}"
