@@ -46,6 +46,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from nexus_core.contract.events import AttemptFinished
     from nexus_core.contract.problems import Problem
     from nexus_core.contract.values import Transfer
 
@@ -72,6 +73,9 @@ class UsageError(NexusError):
 
 class RunError(NexusError):
     """A run could not be finished."""
+
+    attempts: tuple[AttemptFinished, ...] = ()
+    """The rows of the run's ledger, set where the run ends."""
 
 
 class SourceError(RunError):

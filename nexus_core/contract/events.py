@@ -14,6 +14,7 @@ from nexus_core.contract.errors import NexusError
 
 if TYPE_CHECKING:
     from nexus_core.contract.answers import Answer
+    from nexus_core.contract.values import ToolCallDelta
 
 
 @frozen(kw_only=True)
@@ -153,6 +154,9 @@ class Delta(Event):
     type = "delta"
 
     text: str
+    reasoning: str = ""
+    """What the model thinks aloud: no part of the answer."""
+    tool_calls: tuple[ToolCallDelta, ...] = ()
 
 
 @frozen(kw_only=True)

@@ -8,6 +8,7 @@ from statistics import fmean
 
 from attrs import define, field, frozen
 
+from nexus_core.config.policies import BreakerPolicy, Limits, RetryPolicy
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.events import AttemptFinished
 from nexus_core.contract.protocols import Connector
@@ -28,6 +29,10 @@ class Model:
     options: CallOptions = NOTHING_ASKED
     fallback: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    retry: RetryPolicy = RetryPolicy()
+    breaker: BreakerPolicy | None = BreakerPolicy()
+    """`None` is switched off."""
+    limits: Limits | None = None
 
 
 @frozen(kw_only=True)
@@ -38,10 +43,14 @@ class UsageFigures:
     """Attempts that reached the service; cancelled ones included."""
     failures: int = 0
     """Of those, the ones that failed; a cancelled one has not."""
+    outcomes: Mapping[str, int] = field(factory=dict)
+    """How many requests ended how: `ok`, `cancelled`, or the kind of the error."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     unreported: int = 0
     """Requests whose token counts are unknown and therefore not in the sums."""
+    estimated: int = 0
+    """Requests whose token counts are in the sums, and are in part or in whole no figures of the service."""
     mean_s: float | None = None
     """Of the last 100 response times, as p50 and p95."""
     p50_s: float | None = None
@@ -60,14 +69,18 @@ class _Tally:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     unreported: int = 0
+    estimated: int = 0
+    outcomes: dict[str, int] = field(factory=dict)
     times: deque[float] = field(factory=lambda: deque(maxlen=RESPONSE_TIMES_KEPT))
 
     def add(self, attempt: AttemptFinished) -> None:
         self.requests += 1
+        self.outcomes[attempt.outcome] = self.outcomes.get(attempt.outcome, 0) + 1
         self.failures += attempt.outcome not in ("ok", "cancelled")
         self.prompt_tokens += attempt.prompt_tokens or 0
         self.completion_tokens += attempt.completion_tokens or 0
         self.unreported += attempt.prompt_tokens is None or attempt.completion_tokens is None
+        self.estimated += attempt.usage_source != "provider"
         if attempt.outcome == "ok":
             self.times.append(attempt.duration_s)
 
@@ -79,6 +92,8 @@ class _Tally:
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,
             unreported=self.unreported,
+            estimated=self.estimated,
+            outcomes=dict(self.outcomes),
             mean_s=fmean(times) if times else None,
             p50_s=_nearest_rank(times, 0.50),
             p95_s=_nearest_rank(times, 0.95),

@@ -13,8 +13,17 @@ from attrs import field, frozen
 
 from nexus_core.contract.answers import Answer
 from nexus_core.contract.errors import ConnectorError, NexusError, RunError, StepTimeoutError
-from nexus_core.contract.events import AttemptFinished, Delta, Event, RunFailed, RunFinished, RunStarted, StepFinished
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Usage
+from nexus_core.contract.events import (
+    AttemptFinished,
+    Delta,
+    Event,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StreamRestarted,
+)
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Usage
 from nexus_core.engine.sinks import Fanout
 from nexus_core.engine.state import Scope, State
 from nexus_core.engine.steps import Generate, Step
@@ -93,11 +102,14 @@ class Runner:
                             async for part in parts:
                                 while unread:
                                     yield unread.pop(0)
-                                if isinstance(part, State):
-                                    state = part
+                                if isinstance(part, str):
+                                    if part:
+                                        run.parts.append(part)
+                                        yield Delta(run_id=request.id, time=time(), text=part)
+                                elif isinstance(part, Chunk):
+                                    yield run.delta(part)
                                 else:
-                                    run.parts.append(part)
-                                    yield Delta(run_id=request.id, time=time(), text=part)
+                                    state = part
                     elif not skipped:
                         state = await _within(planned, planned.step(state, run.scope))
                     run.emit_step(planned, state, began, skipped)
@@ -139,6 +151,8 @@ class _Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if isinstance(error, RunError):
+            error.attempts = tuple(self.attempts)
         if error is not None:
             partial = "".join(self.parts) if self.runner.content and self.parts else None
             self.runner.fanout.put(self.failed(error, partial))
@@ -147,9 +161,23 @@ class _Run:
         """Note an event for the reader and hand it to the sinks."""
         if isinstance(event, AttemptFinished):
             self.attempts.append(event)
+        elif isinstance(event, StreamRestarted):
+            self.parts.clear()
         if self.unread is not None:
             self.unread.append(event)
         self.runner.fanout.put(event)
+
+    def delta(self, chunk: Chunk) -> Delta:
+        """Note the text of a chunk that holds more than text, and return it for the reader."""
+        if chunk.text:
+            self.parts.append(chunk.text)
+        return Delta(
+            run_id=self.request.id,
+            time=time(),
+            text=chunk.text,
+            reasoning=chunk.reasoning,
+            tool_calls=chunk.tool_calls,
+        )
 
     def emit_step(self, planned: PlannedStep, state: State, began: float, skipped: bool) -> None:
         """Tell that a step is done."""
@@ -212,6 +240,8 @@ class _Run:
             model=answered.model.name,
             model_id=answered.completion.model or answered.model.info.id,
             usage=answered.completion.usage,
+            reasoning=answered.completion.reasoning,
+            tool_calls=answered.completion.tool_calls,
             duration_s=perf_counter() - self.started,
             prompt=answered.prompt,
             attempts=tuple(self.attempts),
@@ -246,7 +276,9 @@ async def _within(planned: PlannedStep, work: Any) -> State:
     return state
 
 
-async def _streamed(planned: PlannedStep, step: Generate, state: State, scope: Scope) -> AsyncIterator[str | State]:
+async def _streamed(
+    planned: PlannedStep, step: Generate, state: State, scope: Scope
+) -> AsyncIterator[str | Chunk | State]:
     """Yield a streamed step's parts.
 
     The timeout stands around each wait for the next part and never around a `yield`: there it would fire inside the

@@ -12,7 +12,7 @@ from attrs import define, evolve, field, frozen
 from nexus_core.contract.errors import NexusError, RankerError, SourceError
 from nexus_core.contract.protocols import Ranker, Source, Template
 from nexus_core.contract.ranking import Ranking
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Item, Message
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Item, Message
 from nexus_core.engine.attempts import Answered, Attempts, Call, merge_options
 from nexus_core.engine.models import ModelRegistry
 from nexus_core.engine.packing import Draft, PackingPolicy
@@ -163,11 +163,11 @@ class Generate:
         """Return the state with the whole answer."""
         return self._after(state, await self.attempts.complete(self.call(state, scope), scope.emit))
 
-    async def stream(self, state: State, scope: Scope) -> AsyncIterator[str | State]:
-        """Yield the answer's text as it comes, and at the end the next state."""
+    async def stream(self, state: State, scope: Scope) -> AsyncIterator[str | Chunk | State]:
+        """Yield the answer as it comes, and at the end the next state."""
         async with aclosing(self.attempts.stream(self.call(state, scope), scope.emit)) as parts:  # type: ignore[type-var]
             async for part in parts:
-                yield part if isinstance(part, str) else self._after(state, part)
+                yield self._after(state, part) if isinstance(part, Answered) else part
 
     def call(self, state: State, scope: Scope) -> Call:
         """Return the request that this step would make."""

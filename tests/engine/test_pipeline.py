@@ -130,7 +130,7 @@ async def test_leaving_a_stream_early_closes_the_upstream_and_tells_the_sinks(fa
 
 async def test_a_fallback_answers_with_a_prompt_of_its_own(fakes: Fakes, load: Load) -> None:
     """Each target gets a packing and an attempt of its own, all in the answer."""
-    fakes.connectors["main"].replies = (ServerError("broken"),)
+    fakes.connectors["main"].replies = (ServerError("broken", should_retry=False),)
     async with load(PLAIN) as pipeline:
         answer = await pipeline.run("Why?")
     assert (answer.model, [attempt.outcome for attempt in answer.attempts]) == ("spare", ["server_error", "ok"])

@@ -1,0 +1,379 @@
+"""The course of one call: what it has tried and what it does next. Every decision about failure is made here.
+
+A failure is looked up in the table of reactions by its class alone. Then there are three ways: the same target after a
+pause, the next target of the chain, or an end, with the error of the only target or with what each of them said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isfinite
+from random import Random
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from nexus_core.config.policies import CallPolicy
+from nexus_core.contract.errors import ConnectorError, DeadlineError, NoAnswerError, PromptTooLongError, RunError
+from nexus_core.contract.events import AttemptFinished, Event, PromptPacked, StreamRestarted, Waiting
+from nexus_core.contract.prompts import Prompt
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions
+from nexus_core.engine.attempts.assembly import Assembly
+from nexus_core.engine.attempts.backoff import pause_after
+from nexus_core.engine.attempts.clock import Clock
+from nexus_core.engine.attempts.deadline import Watch
+from nexus_core.engine.attempts.fitting import continued, merge_options, pack_for
+from nexus_core.engine.attempts.ledger import Attempt
+from nexus_core.engine.attempts.reactions import Reaction, reaction
+from nexus_core.engine.attempts.targets import Target, Targets
+from nexus_core.engine.models import Model, ModelRegistry
+from nexus_core.engine.packing import Draft
+from nexus_core.engine.resources import Resources
+
+if TYPE_CHECKING:
+    from nexus_core.engine.attempts.limits import Admission
+
+SHORTEST_ATTEMPT_S = 1.0
+"""No attempt but the first of a call is begun that has less time than this."""
+LONGEST_SHUT_S = 1.0
+"""Where every target is left alone, the one that is free first is waited for if it is free so soon."""
+
+_TOO_LONG = Reaction(0, "larger", breaker=False)
+
+Emit = Callable[[Event], None]
+
+
+@frozen(kw_only=True)
+class Call:
+    """One logical request to a chain of targets."""
+
+    id: str
+    run_id: str
+    draft: Draft
+    chain: tuple[Model, ...]
+    options: CallOptions = NOTHING_ASKED
+    """Over the options of each model."""
+    deadline_s: float | None = None
+    """The caller's own, where it is shorter than that of the pipeline."""
+
+
+@frozen(kw_only=True)
+class Setting:
+    """What all calls of a pipeline share."""
+
+    registry: ModelRegistry
+    resources: Resources
+    policy: CallPolicy
+    clock: Clock
+    random: Random
+    targets: Targets
+    watch: Watch
+
+
+class Course:
+    """One call on its way: `begin` gives its next attempt, `failed` or `broke_off` decide what comes after it."""
+
+    __slots__ = (
+        "_attempts", "_continues", "_emit", "_ends_at", "_errors", "_larger_than", "_on_target", "_packed", "_place",
+        "_seconds", "_targets", "_void", "_wait_s", "_waited_s", "alone", "call", "deadline", "now", "rows",
+        "setting", "written",
+    )  # fmt: skip
+
+    def __init__(self, setting: Setting, call: Call, emit: Emit, seconds: float) -> None:
+        self.setting = setting
+        self.call = call
+        self.now = setting.clock.now
+        self.alone = len(call.chain) == 1
+        """The call has no other target."""
+        self.rows = 0
+        """Of the ledger."""
+        self.written = ""
+        """What has been shown already of an answer that another target continues."""
+        self._emit = emit
+        self._seconds = seconds if call.deadline_s is None else min(seconds, call.deadline_s)
+        self._ends_at = self.now() + self._seconds
+        self.deadline = setting.watch.begin(self._seconds, self._out_of_time)
+        self._errors: dict[str, RunError] = {}
+        """The last of each model, in the order in which they were tried."""
+        self._attempts = 0
+        self._targets = 0
+        """Models that got an attempt."""
+        self._place = -1
+        """Of the target in the chain."""
+        self._on_target = 0
+        """Attempts on it."""
+        self._packed: tuple[Prompt, CallOptions] | None = None
+        """For it: once, however often it is asked."""
+        self._wait_s = 0.0
+        self._waited_s = 0.0
+        self._larger_than = 0
+        """In tokens: only a target with a larger window can do better."""
+        self._continues = False
+        self._void: StreamRestarted | None = None
+
+    def end(self) -> None:
+        """Note that the call is over."""
+        self.setting.watch.end(self.deadline)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the next attempt comes after a pause."""
+        return self._wait_s > 0
+
+    def record(self, row: AttemptFinished) -> None:
+        """Enter a row of the ledger: in the figures of the model, and for whoever listens."""
+        self.rows += 1
+        self.setting.registry.record(row)
+        self._emit(row)
+
+    def restarted(self) -> None:
+        """Say that what has been shown is void, now that something else comes in its place."""
+        if self._void is not None:
+            self._emit(self._void)
+            self._void = None
+
+    # The next attempt
+
+    async def begin(self) -> Attempt:
+        """Wait as decided and return the next attempt; raises what the call ends with where there is none."""
+        if self._place < 0:
+            self._choose_first()
+        while True:
+            try:
+                return await self._ready()
+            except (ConnectorError, PromptTooLongError) as error:
+                self.failed(error, asked=False)
+
+    async def _ready(self) -> Attempt:
+        if self._wait_s:
+            await self._pause()
+        target = self.setting.targets.of(self.call.chain[self._place])
+        attempt = Attempt(self, target, waited_s=self._waited_s)
+        if self._packed is None:
+            await self._open(attempt)
+            self._packed = self._pack(target.model)
+        attempt.prompt, attempt.options = self._packed
+        if target.limiter is not None:
+            attempt.admission = await self._admitted(attempt)
+        attempt.permit = target.breaker.enter(self.now(), alone=self.alone)
+        if attempt.permit is None:
+            attempt.give_back(None)
+            now = self.now()
+            raise target.closed_off(now, target.breaker.opens_at(now, alone=self.alone))
+        self._waited_s = 0.0
+        self._attempts += 1
+        self._on_target += 1
+        if self._on_target == 1:
+            self._targets += 1
+            target.budget.first()
+        return attempt
+
+    async def _pause(self) -> None:
+        began, wait_s, self._wait_s = self.now(), self._wait_s, 0.0
+        await self.setting.clock.sleep(wait_s)
+        self._waited_s += self.now() - began
+
+    async def _open(self, attempt: Attempt) -> None:
+        """Open the connector before packing for it: for one that is not configured no token need be counted."""
+        try:
+            await self.setting.resources.open(attempt.target.model.connector)
+        except BaseException:
+            with attempt:
+                raise
+
+    def _pack(self, model: Model) -> tuple[Prompt, CallOptions]:
+        started = perf_counter()
+        options = merge_options(model.options, self.call.options)
+        prompt = pack_for(model, continued(self.call.draft, self.written), options)
+        self._emit(
+            PromptPacked(
+                run_id=self.call.run_id,
+                time=self.setting.clock.wall(),
+                call_id=self.call.id,
+                model=model.name,
+                window=prompt.window,
+                reserved=prompt.reserved,
+                tokens_at_most=prompt.tokens_at_most,
+                prompt_tokens=prompt.prompt_tokens,
+                context_tokens=prompt.context_tokens,
+                kept=len(prompt.items),
+                candidates=len(prompt.trace),
+                duration_s=perf_counter() - started,
+            )
+        )
+        return prompt, options
+
+    async def _admitted(self, attempt: Attempt) -> Admission:
+        """Enter the limits of the target, after a wait if need be, but not a long one if there is another target."""
+        limiter, prompt = attempt.target.limiter, attempt.prompt
+        assert limiter is not None
+        assert prompt is not None
+        tokens = prompt.tokens_at_most + prompt.reserved
+        found = limiter.try_enter(tokens)
+        if not isinstance(found, float):
+            return found
+        began = self.now()
+        left = self._ends_at - began - (SHORTEST_ATTEMPT_S if self._attempts else 0.0)
+        if self._other(began) is not None:
+            left = min(left, self.setting.policy.patience_s)
+        if not isfinite(found) or found <= left:
+            self._tell_of_wait(attempt.target.model, "queued", min(found, left))
+        try:
+            return await limiter.enter(tokens, left)
+        except BaseException:
+            with attempt:
+                raise
+        finally:
+            attempt.queued_s = self.now() - began
+
+    def _tell_of_wait(self, model: Model, why: str, wait_s: float) -> None:
+        call, time = self.call, self.setting.clock.wall()
+        self._emit(Waiting(run_id=call.run_id, time=time, call_id=call.id, model=model.name, why=why, wait_s=wait_s))
+
+    # What comes next
+
+    def failed(self, error: RunError, *, asked: bool = True) -> None:
+        """Decide what comes after a failure without any content; raises where nothing does.
+
+        `asked` is false where it failed before the connector was asked: then asking the same again cannot help.
+        """
+        model, now = self.call.chain[self._place], self.now()
+        target, policy = self.setting.targets.of(model), self.setting.policy
+        reacts = self._note(error, target, now, asked)
+        pause = self._retry_after(error, reacts, target, now) if asked and isinstance(error, ConnectorError) else None
+        other = self._other(now) if self._may_move_on(reacts) else None
+        if pause is not None and (other is None or pause <= policy.patience_s):
+            if now + pause + SHORTEST_ATTEMPT_S <= self._ends_at:
+                if target.budget.take():
+                    self._wait(model, error, pause)
+                    return
+            elif other is None:
+                raise self._out_of_time()
+        elif pause is not None and isinstance(error, ConnectorError) and error.retry_after_s is not None:
+            target.gate(error, now, error.retry_after_s)
+        if other is None:
+            self._give_up(error, reacts)
+        elif now + SHORTEST_ATTEMPT_S > self._ends_at:
+            raise self._out_of_time()
+        else:
+            self._turn_to(other)
+
+    def broke_off(self, error: ConnectorError, said: Assembly) -> None:
+        """Decide what becomes of a stream that failed after its first content; raises the error where it ends."""
+        wanted, now = self.setting.policy.on_stream_failure, self.now()
+        model = self.call.chain[self._place]
+        reacts = self._note(error, self.setting.targets.of(model), now, asked=True)
+        if wanted == "continue":
+            self._continues = True
+        can = wanted == "restart" or (wanted == "continue" and bool(said.text) and not said.has_tool_calls)
+        other = self._other(now) if can and self._may_move_on(reacts) else None
+        if other is None or now + SHORTEST_ATTEMPT_S > self._ends_at:
+            raise error
+        if wanted == "continue":
+            self.written += "".join(said.text)
+        else:
+            call, time = self.call, self.setting.clock.wall()
+            self._void = StreamRestarted(
+                run_id=call.run_id, time=time, call_id=call.id, model=model.name, kind=error.kind
+            )
+        self._turn_to(other)
+
+    def _note(self, error: RunError, target: Target, now: float, asked: bool) -> Reaction:
+        self._errors[target.model.name] = error
+        if not isinstance(error, ConnectorError):
+            reacts = _TOO_LONG
+        else:
+            reacts = reaction(type(error))
+            if reacts.parks and asked:
+                target.park(error, now)
+        if reacts.onward == "larger":
+            self._larger_than = max(self._larger_than, target.model.info.window)
+        return reacts
+
+    def _retry_after(self, error: ConnectorError, reacts: Reaction, target: Target, now: float) -> float | None:
+        """Return the pause before the same target is asked again, or `None` where it is not."""
+        if not reacts.retries:
+            return None
+        policy = target.model.retry
+        pause = pause_after(error, self._on_target, policy, self.setting.random, at_once=reacts.at_once)
+        if pause.gate_s is not None:
+            target.gate(error, now, pause.gate_s)
+            return None
+        allowed = min(policy.attempts, reacts.retries + 1)
+        if error.should_retry is False or self._on_target >= allowed or self._is_out_of_attempts():
+            return None
+        return pause.wait_s
+
+    def _is_out_of_attempts(self) -> bool:
+        return self._attempts >= self.setting.policy.attempts
+
+    def _may_move_on(self, reacts: Reaction) -> bool:
+        policy = self.setting.policy
+        if self._is_out_of_attempts() or self._targets >= policy.targets:
+            return False
+        match reacts.onward:
+            case "no":
+                return False
+            case "if_auth":
+                return policy.fallback_on_auth
+            case "if_filtered":
+                return policy.fallback_on_content_filter
+        return True
+
+    def _wait(self, model: Model, error: RunError, wait_s: float) -> None:
+        self._wait_s = wait_s
+        if wait_s > 0:
+            self._tell_of_wait(model, getattr(error, "kind", type(error).__name__), wait_s)
+
+    def _turn_to(self, place: int) -> None:
+        self._place = place
+        self._on_target = 0
+        self._packed = None
+        self._wait_s = 0.0
+
+    def _choose_first(self) -> None:
+        if self.setting.targets.of(self.call.chain[0]).breaker.closed:
+            self._place = 0
+            return
+        now = self.now()
+        place = self._other(now)
+        if place is not None:
+            self._place = place
+            return
+        waits = [self._opens_at(model, now) for model in self.call.chain]
+        self._place = waits.index(wait_s := min(waits))
+        soonest = self.setting.targets.of(self.call.chain[self._place])
+        error = soonest.closed_off(now, wait_s)
+        if wait_s > LONGEST_SHUT_S or now + wait_s + SHORTEST_ATTEMPT_S > self._ends_at:
+            raise error
+        self._wait(soonest.model, error, wait_s)
+
+    def _other(self, now: float) -> int | None:
+        """Return the place of the next target that may be asked now."""
+        chain = self.call.chain
+        for place in range(self._place + 1, len(chain)):
+            info = chain[place].info
+            if info.window <= self._larger_than or (self._continues and "continue" not in info.capabilities):
+                continue
+            if self._opens_at(chain[place], now) <= 0:
+                return place
+        return None
+
+    def _opens_at(self, model: Model, now: float) -> float:
+        return self.setting.targets.of(model).breaker.opens_at(now, alone=self.alone)
+
+    # The end
+
+    def _give_up(self, error: RunError, reacts: Reaction) -> None:
+        if len(self._errors) == 1 or reacts.onward in ("no", "if_filtered"):
+            raise error
+        said = "; ".join(f"{name}: {failure}" for name, failure in self._errors.items())
+        raise NoAnswerError(f"no model answered: {said}", list(self._errors.values())) from error
+
+    def _out_of_time(self) -> DeadlineError:
+        last = next(reversed(self._errors.values()), None)
+        after = f"; the last error was: {last}" if last else ""
+        error = DeadlineError(f"no answer within the {self._seconds:g} s that the call may take{after}")
+        error.__cause__ = last
+        return error

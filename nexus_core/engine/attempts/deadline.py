@@ -1,0 +1,91 @@
+"""Ends what is awaited when the time of its call is up: one lazy timer for all calls of a pipeline.
+
+Most calls end long before their deadline, so that nothing is done for one but to enter it in a table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+
+from nexus_core.contract.errors import DeadlineError
+
+
+class Deadline:
+    """The end of one call's time. As a context manager it stands around awaits, and never around a `yield`."""
+
+    __slots__ = ("_cancelling", "_error", "_task", "due", "expired")
+
+    def __init__(self, due: float, error: Callable[[], DeadlineError]) -> None:
+        self.due = due
+        """By the clock of the event loop."""
+        self.expired = False
+        self._error = error
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0
+
+    def __enter__(self) -> None:
+        if self.expired:
+            raise self._error()
+        self._task = asyncio.current_task()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        task, self._task = self._task, None
+        if not self.expired or task is None:
+            return
+        # Whoever else has cancelled the task meanwhile goes before us.
+        if task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise self._error()
+
+    def expire(self) -> None:
+        """Cancel what is awaited; where nothing is, the next that would be."""
+        self.expired = True
+        if self._task is not None:
+            self._cancelling = self._task.cancelling()
+            self._task.cancel()
+
+
+class Watch:
+    """Lets deadlines expire."""
+
+    __slots__ = ("_handle", "_loop", "_running")
+
+    def __init__(self) -> None:
+        self._running: set[Deadline] = set()
+        self._handle: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def begin(self, seconds: float, error: Callable[[], DeadlineError]) -> Deadline:
+        """Return a deadline so many seconds from now; give it back with `end`."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # what was watched in another loop has ended with it
+            self._loop, self._handle = loop, None
+            self._running.clear()
+        deadline = Deadline(loop.time() + seconds, error)
+        self._running.add(deadline)
+        if self._handle is None or deadline.due < self._handle.when():
+            self._arm(deadline.due)
+        return deadline
+
+    def end(self, deadline: Deadline) -> None:
+        """Watch a deadline no longer."""
+        self._running.discard(deadline)
+
+    def _arm(self, due: float) -> None:
+        assert self._loop is not None
+        if self._handle is not None:
+            self._handle.cancel()
+        self._handle = self._loop.call_at(due, self._check)
+
+    def _check(self) -> None:
+        assert self._loop is not None
+        self._handle = None
+        now = self._loop.time()
+        for deadline in [deadline for deadline in self._running if deadline.due <= now]:
+            self._running.discard(deadline)
+            deadline.expire()
+        if self._running:
+            self._arm(min(deadline.due for deadline in self._running))

@@ -1,0 +1,65 @@
+"""What goes to a target: its options, the room for its answer, and the draft packed for its window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import evolve, frozen
+
+from nexus_core.contract.prompts import Prompt
+from nexus_core.contract.protocols import Template
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Message, ModelInfo
+from nexus_core.engine.models import Model
+from nexus_core.engine.packing import Draft, pack
+from nexus_core.toolkit.tokens import token_counter
+
+DEFAULT_RESERVE = 1024
+"""Tokens kept free for the answer when `max_tokens` is not set, and never more than a quarter of the window."""
+
+
+def merge_options(under: CallOptions, over: CallOptions) -> CallOptions:
+    """Return `under` with everything that is set in `over`."""
+    if over is NOTHING_ASKED or over == NOTHING_ASKED:
+        return under
+    if under is NOTHING_ASKED or under == NOTHING_ASKED:
+        return over
+    names = ("temperature", "max_tokens", "stop", "top_p", "frequency_penalty", "presence_penalty")
+    changes = {name: value for name in names if (value := getattr(over, name)) is not None}
+    return evolve(under, **changes, extra={**under.extra, **over.extra})
+
+
+def reserve(info: ModelInfo, options: CallOptions) -> int:
+    """Return how many tokens of the window stay free for the answer."""
+    if options.max_tokens is not None:
+        return options.max_tokens
+    limits = [DEFAULT_RESERVE, info.window // 4, info.max_output or DEFAULT_RESERVE]
+    return min(limits)
+
+
+def pack_for(model: Model, draft: Draft, options: CallOptions, *, exact: bool = False) -> Prompt:
+    """Pack a draft for one target, whose merged options are given; raises PromptTooLongError."""
+    info = model.info
+    return pack(draft, info, reserved=reserve(info, options), counter=lambda: token_counter(info.encoding), exact=exact)
+
+
+@frozen
+class Continued:
+    """A template whose last message is the beginning of the answer, for a target that goes on from there."""
+
+    template: Template
+    text: str
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """The names that the template reads."""
+        return self.template.variables
+
+    def render(self, variables: Mapping[str, Any]) -> Sequence[Message]:
+        """Return the template's messages and the answer so far."""
+        return (*self.template.render(variables), Message("assistant", self.text))
+
+
+def continued(draft: Draft, text: str) -> Draft:
+    """Return a draft whose answer has begun with `text`."""
+    return evolve(draft, template=Continued(draft.template, text)) if text else draft

@@ -1,0 +1,205 @@
+"""The ledger: exactly one row for every request that reached a service, however the attempt ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self
+
+from attrs import define, evolve
+
+from nexus_core.contract.errors import ConnectorError, DeadlineError, TruncatedError, UpstreamTimeoutError
+from nexus_core.contract.events import AttemptFinished
+from nexus_core.contract.prompts import Prompt
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Completion, Transfer, Usage
+from nexus_core.engine.attempts.assembly import Assembly
+from nexus_core.engine.attempts.reactions import reaction
+from nexus_core.engine.attempts.targets import Target
+from nexus_core.toolkit.tokens import token_counter
+
+if TYPE_CHECKING:
+    from nexus_core.engine.attempts.breaker import Permit
+    from nexus_core.engine.attempts.course import Course
+    from nexus_core.engine.attempts.limits import Admission
+
+_log = logging.getLogger(__name__)
+
+_NO_USAGE = Usage()
+_NOT_TOLD = Transfer()
+_NO_PROMPT = Prompt(messages=())
+
+
+@define(eq=False)
+class Attempt:
+    """One attempt while it lasts; as a context manager it gives back its slots and leaves one row, in this order.
+
+    Nothing in its end awaits, so that no cancellation can come between.
+    """
+
+    course: Course
+    target: Target
+    waited_s: float = 0.0
+    prompt: Prompt = _NO_PROMPT
+    options: CallOptions = NOTHING_ASKED
+    permit: Permit | None = None
+    admission: Admission | None = None
+    queued_s: float = 0.0
+    sent: bool = False
+    """Whether the connector was asked: before, nothing can have reached the service."""
+    started: float = 0.0
+    first_byte_s: float | None = None
+    first_content_s: float | None = None
+    transfer: Transfer | None = None
+    usage: Usage = _NO_USAGE
+    said: Assembly | Completion | None = None
+    """What has come of the answer."""
+
+    def send(self) -> tuple[Prompt, CallOptions]:
+        """Note that the request goes out now, and return what is sent."""
+        self.sent = True
+        self.started = self.course.now()
+        return self.prompt, self.options
+
+    def took(self, chunk: Chunk, said: Assembly) -> str | Chunk:
+        """Note a chunk of the answer, and return what of it is for the reader; nothing is `""`."""
+        text = chunk.text
+        if text:
+            said.text.append(text)
+        if chunk.reasoning or chunk.tool_calls or chunk.finish_reason or chunk.usage or chunk.transfer:
+            shown: str | Chunk = self._took_more(chunk, said)
+        else:
+            shown = text
+        if self.first_content_s is None and shown:
+            self.first_content_s = self.course.now() - self.started
+            self.course.restarted()
+        return shown
+
+    def _took_more(self, chunk: Chunk, said: Assembly) -> str | Chunk:
+        said.take(chunk)
+        if chunk.transfer is not None and self.transfer is None:
+            self.transfer = chunk.transfer
+            self.first_byte_s = self.course.now() - self.started
+        return chunk if chunk.reasoning or chunk.tool_calls else chunk.text
+
+    def answered(self, completion: Completion) -> None:
+        """Note a whole answer, before anything is found to be wrong with it."""
+        self.said = completion
+        self.usage = completion.usage
+        self.transfer = completion.transfer or self.transfer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._end("ok", None, ok=True)
+        elif isinstance(error, ConnectorError):
+            self._end(error.kind, error, ok=False if reaction(type(error)).breaker else None)
+        elif isinstance(error, DeadlineError) or (
+            self.course.deadline.expired and isinstance(error, asyncio.CancelledError)
+        ):
+            # What its caller had no time for is no failure of the target.
+            self._end("timeout", None, ok=None, code="deadline")
+        elif isinstance(error, Exception):
+            name = self.target.model.name
+            broken = ConnectorError(f"the connector of {name!r} broke its contract: it raised {type(error).__name__}")
+            self._end(broken.kind, broken, ok=False)
+            raise broken from error
+        else:
+            self._end("cancelled", None, ok=None)
+
+    def _end(self, outcome: str, error: ConnectorError | None, *, ok: bool | None, code: str | None = None) -> None:
+        now = self.course.now()
+        if error is not None and error.transfer is not None:
+            self.transfer = error.transfer
+        self._estimate(outcome, error)
+        self.give_back(ok)
+        if not self.sent and error is None:
+            return
+        transfer, usage = self.transfer or _NOT_TOLD, self.usage
+        self.course.record(
+            AttemptFinished(
+                run_id=self.course.call.run_id,
+                time=self.course.setting.clock.wall(),
+                call_id=self.course.call.id,
+                number=self.course.rows + 1,
+                model=self.target.model.name,
+                model_id=self.target.model.info.id,
+                outcome=outcome,
+                status=error.status if error and error.status is not None else transfer.status,
+                code=error.code if error else code,
+                error=str(error) if error else (code and "the time of the whole call was up"),
+                request_sent=self.sent and (error is None or error.request_sent),
+                queued_s=self.queued_s,
+                waited_s=self.waited_s,
+                duration_s=now - self.started if self.sent else 0.0,
+                first_byte_s=self.first_byte_s if transfer.first_byte_s is None else transfer.first_byte_s,
+                first_content_s=self.first_content_s,
+                prompt_tokens=usage.prompt_tokens,
+                completion_tokens=usage.completion_tokens,
+                reasoning_tokens=usage.reasoning_tokens,
+                cached_tokens=usage.cached_tokens,
+                usage_source=usage.source,
+                bytes_received=transfer.bytes_received if self.transfer else None,
+                events=transfer.events if self.transfer else None,
+            )
+        )
+
+    def give_back(self, ok: bool | None) -> None:
+        """Give back what the attempt holds; `ok` is the verdict for the breaker."""
+        if self.permit is not None:
+            self.target.breaker.leave(self.permit, ok, self.course.now(), alone=self.course.alone)
+            self.permit = None
+        if self.admission is not None and self.target.limiter is not None:
+            used = (self.usage.prompt_tokens or 0) + (self.usage.completion_tokens or 0)
+            self.target.limiter.leave(self.admission, used)
+
+    # Token counts that the service did not tell
+
+    def _estimate(self, outcome: str, error: ConnectorError | None) -> None:
+        usage = self.usage
+        if isinstance(self.said, Assembly) and self.said.usage is not None:
+            usage = self.usage = self.said.usage
+        if usage.prompt_tokens is not None and usage.completion_tokens is not None:
+            return
+        if not self.sent or not self._was_worked_on(error):
+            return
+        try:
+            self.usage = self._completed(usage)
+        except Exception:  # noqa: BLE001 - a figure that is missing must cost no row
+            _log.warning("the tokens of an attempt could not be estimated", exc_info=True)
+
+    def _was_worked_on(self, error: ConnectorError | None) -> bool:
+        """Tell whether the service has read the prompt: what it refuses costs nothing."""
+        if error is None or self.first_content_s is not None:
+            return True
+        return error.request_sent and isinstance(error, TruncatedError | UpstreamTimeoutError)
+
+    def _completed(self, usage: Usage) -> Usage:
+        info = self.target.model.info
+        count = token_counter(info.encoding).count
+        prompt, completion = usage.prompt_tokens, usage.completion_tokens
+        source: Literal["estimated", "mixed"] = "estimated" if prompt is None and completion is None else "mixed"
+        if prompt is None:
+            prompt = self.prompt.prompt_tokens
+            if prompt is None:
+                messages = self.prompt.messages
+                prompt = info.tokens_per_prompt + sum(
+                    [count(m.content) + count(m.role) + info.tokens_per_message for m in messages]
+                )
+        if completion is None:
+            completion = sum(map(count, self._spoken()))
+        return evolve(usage, prompt_tokens=prompt, completion_tokens=completion, source=source)
+
+    def _spoken(self) -> Sequence[str]:
+        match self.said:
+            case Completion() as whole:
+                calls = [part for call in whole.tool_calls for part in (call.name, call.arguments)]
+                return [whole.text, whole.reasoning, *calls]
+            case Assembly() as so_far:
+                return ["".join(so_far.said())]
+        return []
