@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -52,9 +53,14 @@ def _print_all(reports: list[PluginReport]) -> None:
             continue
         for kind, offered in report.components.items():
             for part, cls in offered.items():
-                name = report.name if len(offered) == 1 or part == report.name else f"{report.name}.{part}"
-                rows.append((name, kind.word, component_summary(cls) + _slow(report), distribution))
+                summary = component_summary(cls) + _slow(report)
+                rows.append((_use(report, offered, part), kind.word, summary, distribution))
     print_table(("use", "kind", "what it is", "distribution"), rows)
+
+
+def _use(report: PluginReport, offered: Mapping[str, type], part: str) -> str:
+    """Return what a pipeline says after `use:`."""
+    return report.name if len(offered) == 1 or part == report.name else f"{report.name}.{part}"
 
 
 def _slow(report: PluginReport) -> str:
@@ -71,8 +77,8 @@ def _print_one(report: PluginReport) -> None:
     if report.problem:
         click.echo(f"BROKEN: {report.problem}")
     for kind, offered in report.components.items():
-        for cls in offered.values():
-            click.echo(f"\n{kind.word}: {component_summary(cls)}")
+        for part, cls in offered.items():
+            click.echo(f"\n{kind.word} {_use(report, offered, part)}: {component_summary(cls)}")
             rows = [
                 (
                     option.name,

@@ -235,7 +235,8 @@ def test_a_new_plugin_is_listed_with_its_options(scratch: Scratch, kind: str) ->
     shown = scratch.nexus("plugins", NAMES[kind], kind=kind)
     names = Names(NAMES[kind])
     assert f"{names.name}: {names.distribution} 0.1.0 ({names.module}.{kind})" in shown
-    assert f"\n{kind}: " in shown
+    assert f"\n{kind} {names.name}: " in shown
+    assert kind != "ranker" or f"\nranker {names.name}.tagged: " in shown
     assert "BROKEN" not in shown
 
 
