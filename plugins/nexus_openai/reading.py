@@ -72,14 +72,15 @@ def read_completion(data: bytes, transfer: Transfer | None = None) -> Completion
         message = choice.get("message")
         content = choice["text"] if message is None else message.get("content")
         reason = _finish(choice.get("finish_reason") or "stop")
-        calls, thought = _beside(message, reason) if message is not None and len(message) > 2 else ((), "")
-        refused = message is not None and bool(message.get("refusal"))
+        more = message is not None and (len(message) > 2 or "role" not in message)  # than role and content
+        calls = _calls(message, reason) if more else ()
+        refused = more and bool(message.get("refusal"))
         return Completion(
             text=_finished_text(content, reason, refused),
             finish_reason=reason,
             usage=read_usage(payload.get("usage")) or Usage(),
             model=_name(payload.get("model")),
-            reasoning=thought,
+            reasoning=_thought(message) if more else "",
             tool_calls=calls,
             transfer=transfer,
         )
@@ -87,13 +88,14 @@ def read_completion(data: bytes, transfer: Transfer | None = None) -> Completion
         raise ProtocolError("the answer holds no choice with a message", code="shape") from None
 
 
-def _beside(message: dict[str, Any], reason: FinishReason) -> tuple[tuple[ToolCall, ...], str]:
-    """Return what a message holds beside its text: the tool calls, and what was thought."""
-    parts = ToolCallParts()
+def _calls(message: dict[str, Any], reason: FinishReason) -> tuple[ToolCall, ...]:
     entries = message.get("tool_calls") or _legacy_calls(message)
+    if not entries:
+        return ()
+    parts = ToolCallParts()
     parts.take([{**entry, "index": number} for number, entry in enumerate(entries)])
     parts.finish(reason)
-    return parts.calls(), _thought(message)
+    return parts.calls()
 
 
 def _legacy_calls(message: dict[str, Any]) -> list[Any]:
