@@ -24,7 +24,7 @@ from nexus_core.engine.pool import Pool, pool_of
 from nexus_core.engine.prices import Prices
 from nexus_core.engine.selection import Selection
 from nexus_core.engine.slot import Slot
-from nexus_core.engine.tally import Known, known_texts
+from nexus_core.engine.tally import known_lines
 from nexus_core.engine.trace import BELOW, PINNED, UNUSED, WHOLE, Fate, Trace
 from nexus_core.toolkit.text import byte_length
 from nexus_core.toolkit.tokens import TokenCounter
@@ -43,8 +43,6 @@ _CORRECTIONS = 6
 """How often a choice is corrected before it is given up."""
 _MARGIN = 16
 """Tokens left free at first: the prices are right within a few, and a prompt that is too long costs a rendering."""
-_REMEMBERED = 4096
-"""Of so many items the counter itself remembers the counts; of more, they are read off the items."""
 _CLOSE = 4
 """So few tokens are not worth another rendering."""
 _PROBE = "\N{MIDDLE DOT}x."
@@ -197,20 +195,15 @@ class _Packing:
 
     def _chosen(self, frame: Frame, selection: Selection) -> Prompt:
         slots = [slot for slot in selection.slots.values() if slot.chosen]
-        items = self._arranged({slot.index: slot.packed() for slot in slots}, self.pins)
+        packed = [slot.packed() for slot in slots]
+        items = self._arranged({slot.index: text for slot, text in zip(slots, packed, strict=True)}, self.pins)
         messages = self.page.render(items, frame.history)
         fates: dict[int, Slot | Fate] = {slot.index: slot for slot in selection.slots.values()}
         trace = Trace(self.draft.ranking, {**fates, **self._pin_fates()}, BELOW)
-        total = self.page.tokens(messages, self._known(items, slots))
+        texts = zip(slots, [text for text, _ in packed], strict=True)
+        known = known_lines(texts, selection.prices.gap, self.page.counter.count)
+        total = self.page.tokens(messages, known)
         return self._prompt(messages, items, frame.history, trace, total, total - frame.tokens_without_pins)
-
-    def _known(self, items: Sequence[PackedItem], slots: Sequence[Slot]) -> list[Known]:
-        """Return the texts of a prompt whose tokens need no counting, in their order."""
-        if len(self.draft.ranking) <= _REMEMBERED:
-            return []
-        by_id, count = {slot.item.id: slot for slot in slots}, self.page.counter.count
-        chosen = [by_id[packed.item.id] for packed in items if packed.item.id in by_id]
-        return [text for slot in chosen for text in known_texts(slot, count)]
 
     def _framed(self, frame: Frame, others: Fate) -> Prompt:
         """Return the prompt with no more than must be in."""

@@ -43,11 +43,11 @@ class Page:
         }
         return tuple(self.draft.template.render(variables))
 
-    def tokens(self, messages: Sequence[Message], known: Sequence[Known] = ()) -> int:
-        """Return the tokens of the messages as they are sent; `known` are texts in them whose tokens are known."""
+    def tokens(self, messages: Sequence[Message], known: Known | None = None) -> int:
+        """Return the tokens of the messages as they are sent; `known` are lines in them whose tokens are known."""
         return self.info.tokens_per_prompt + sum([self.message_tokens(message, known) for message in messages])
 
-    def message_tokens(self, message: Message, known: Sequence[Known] = ()) -> int:
+    def message_tokens(self, message: Message, known: Known | None = None) -> int:
         """Return the tokens of one message, the chat format's own included."""
         content, count = message.content, self.counter.count
         tokens = self._counted.get(content)

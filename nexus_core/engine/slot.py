@@ -45,23 +45,32 @@ class Slot:
 
     def packed(self) -> tuple[str, bool]:
         """Return what is chosen, as it stands in the item, gaps marked; and whether it is all."""
-        bounds, text = self.cut.bounds, self.item.text
         if self.whole:
-            return text[bounds[0] : bounds[-1]], True
+            bounds = self.cut.bounds
+            return self.item.text[bounds[0] : bounds[-1]], True
+        return self.text_of(self.chosen), False
+
+    def text_of(self, chosen: int) -> str:
+        """Return some sentences, as they stand in the item, gaps marked."""
+        bounds, text = self.cut.bounds, self.item.text
         mark = " … " if self.item.kind == "text" else "\n…\n"
-        return mark.join([text[bounds[2 * first] : bounds[2 * last - 1]] for first, last in runs(self.chosen)]), False
+        return mark.join([text[bounds[2 * first] : bounds[2 * last - 1]] for first, last in runs(chosen)])
 
     def beside(self) -> Iterator[int]:
         """Yield the sentences next to those that are chosen."""
-        bits = (self.chosen << 1 | self.chosen >> 1) & ~self.chosen & (1 << len(self.cut.tokens)) - 1
-        while bits:
-            yield (bits & -bits).bit_length() - 1
-            bits &= bits - 1
+        yield from ones((self.chosen << 1 | self.chosen >> 1) & ~self.chosen & (1 << len(self.cut.tokens)) - 1)
 
     def gaps_with(self, span: int) -> int:
         """Return how many gaps more there are when `span` is chosen too; fewer is below zero."""
         together = self.chosen | span
         return (together & ~(together << 1)).bit_count() - (self.chosen & ~(self.chosen << 1)).bit_count()
+
+
+def ones(bits: int) -> Iterator[int]:
+    """Yield the places of the ones in `bits`."""
+    while bits:
+        yield (bits & -bits).bit_length() - 1
+        bits &= bits - 1
 
 
 def runs(bits: int) -> list[tuple[int, int]]:

@@ -1,111 +1,119 @@
-"""Counts a message whose parts were mostly counted before, without a tokenizer.
+"""Counts a message whose lines were mostly counted before, without a tokenizer.
 
 Tokenizers cut a text into words before anything else, and where they always cut, counts add up: see toolkit/tokens.py
-and toolkit/pieces.py. A known text may therefore stand for itself wherever both of its ends are such places.
+and toolkit/pieces.py. Known lines may therefore be counted apart, but for what their end may share with the line break after it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 
-from nexus_core.engine.slot import Slot, runs
+from nexus_core.engine.slot import Slot, ones
 
-Known = tuple[str, int]
-"""A text and its tokens."""
+Known = Mapping[str, tuple[int, list[str]]]
+"""Texts by their first line: the tokens and all lines. A key that starts with a space is what stands in a line after its
+first space, such as a title after its number."""
 
 _LONGEST_TAIL = 6
-_SHORT = 32
-"""In characters."""
+_STAND_IN = "x"
+"""A word of one token that stands for what was counted before."""
 
 
-def tally(content: str, known: Iterable[Known], count: Callable[[str], int]) -> int:
-    """Return the tokens of `content`; `known` are texts that are in it, in their order, as far as they are."""
-    total = done = 0
-    for text, tokens in known:
-        place = content.find(text, done)
-        if place < 0 or not _starts_apart(content, place) or text[-1].isspace():
+def tally(content: str, known: Known, count: Callable[[str], int]) -> int:
+    """Return the tokens of `content`, given those of some of its lines."""
+    total = place = 0
+    lines = content.split("\n")
+    rest = []
+    while place < len(lines):
+        line = lines[place]
+        head, found = "", known.get(line)
+        if found is None and (space := line.find(" ") + 1) > 1:
+            head, found = line[:space], known.get(line[space - 1 :])
+        end = place + 1
+        if found is not None:
+            tokens, whole = found
+            end = place + len(whole)
+            tail = _tail(whole[-1])
+            if tail is not None and (end == place + 1 or lines[place + 1 : end] == whole[1:]):
+                total += tokens - _remembered(count, head[-1:] + _STAND_IN) - (_remembered(count, tail) if tail else 0)
+                line = f"{head}{_STAND_IN}{tail}"
+            else:
+                end = place + 1
+        rest.append(line)
+        place = end
+    return total + count("\n".join(rest))
+
+
+def known_lines(texts: Iterable[tuple[Slot, str]], gap: int, count: Callable[[str], int]) -> Known:
+    """Return the tokens of the titles of slots and of the lines that are chosen of them; `gap` is a gap's mark."""
+    known: dict[str, tuple[int, list[str]]] = {}
+    for slot, text in texts:
+        title, chosen = slot.item.title, slot.chosen
+        if title and title.isprintable() and title == title.strip():
+            known[f" {title}"] = (slot.cut.title, [title])
+        if slot.item.kind == "text" and not chosen & slot.cut.breaks & ~(chosen & -chosen):
+            _add(known, slot, chosen, text, slot.tokens - slot.header, count)
             continue
-        end = place + len(text)
-        tail = _tail(content, end)
-        if tail is None:
-            continue
-        total += _short(count, content[done:place]) + tokens - (_short(count, tail) if tail else 0)
-        done = end - len(tail)
-    return total + count(content[done:])
+        for together in _lines(slot):
+            gaps = (together & ~(together << 1)).bit_count() - 1
+            tokens = sum([slot.cut.tokens[k] for k in ones(together)]) + gaps * gap
+            _add(known, slot, together, slot.text_of(together), tokens, count)
+    return known
 
 
-def _short(count: Callable[[str], int], text: str) -> int:
-    return _remembered(count, text) if len(text) <= _SHORT else count(text)
+def _add(
+    known: dict[str, tuple[int, list[str]]],
+    slot: Slot,
+    chosen: int,
+    text: str,
+    tokens: int,
+    count: Callable[[str], int],
+) -> None:
+    before = _before(slot, (chosen & -chosen).bit_length() - 1, count)
+    if before is not None and text[0] != "/":
+        lines = text.split("\n")
+        known[lines[0]] = (tokens - before, lines)
 
 
-@lru_cache(maxsize=1 << 12)
+def _lines(slot: Slot) -> Iterator[int]:
+    """Yield sentences that stand together, as bits: anything but a space between two of them divides."""
+    left, breaks = slot.chosen, slot.chosen & slot.cut.breaks
+    if slot.item.kind != "text":
+        breaks |= left & ~(left << 1)
+    while left:
+        breaks &= ~(left & -left)
+        together = left & (breaks & -breaks) - 1 if breaks else left
+        yield together
+        left &= ~together
+
+
+def _before(slot: Slot, k: int, count: Callable[[str], int]) -> int | None:
+    """Return what of a sentence's tokens belongs to the white space before it, `None` if that is not sure."""
+    if not k:
+        return 0
+    bounds, text = slot.cut.bounds, slot.item.text
+    white = text[bounds[2 * k - 1] : bounds[2 * k]]
+    if white == " ":
+        word = text[bounds[2 * k] : bounds[2 * k + 1]].partition(" ")[0]
+        return _remembered(count, f" {word}") - _remembered(count, word)
+    return _remembered(count, white) if white[-1:] == "\n" else None
+
+
+@lru_cache(maxsize=1 << 13)
 def _remembered(count: Callable[[str], int], text: str) -> int:
-    """Count what stands between known texts: numbers and line breaks, mostly."""
+    """Count a word, or what ends a line."""
     return count(text)
 
 
-def known_texts(slot: Slot, count: Callable[[str], int]) -> Iterator[Known]:
-    """Yield an item's title and what is chosen of it, in pieces whose tokens follow from those of its sentences."""
-    if slot.item.title and slot.item.title.isprintable() and slot.item.title == slot.item.title.strip():
-        yield f" {slot.item.title}", slot.cut.title
-    for place, (first, last) in enumerate(runs(slot.chosen)):
-        start = first
-        # Where anything but a space divides two sentences, a new piece begins.
-        breaks = slot.cut.breaks >> first + 1
-        while breaks and (length := (breaks & -breaks).bit_length()) < last - start:
-            yield from _stretch(slot, start, start + length, place > 0, count)
-            breaks >>= length
-            start += length
-        yield from _stretch(slot, start, last, place > 0, count)
-
-
-def _stretch(slot: Slot, first: int, last: int, after_gap: bool, count: Callable[[str], int]) -> Iterator[Known]:
-    """Yield the sentences from `first` up to `last`, divided by spaces, as one text, if what begins it can be told."""
-    bounds, text = slot.cut.bounds, slot.item.text
-    start, end, tokens = bounds[2 * first], bounds[2 * last - 1], sum(slot.cut.tokens[first:last])
-    if first:
-        white = text[bounds[2 * first - 1] : start]
-        if white == " " and after_gap:
-            start -= 1
-        elif white == " ":
-            # The first word stands without its space here, and was counted with it.
-            space = text.find(" ", start, end)
-            if space < 0:
-                return
-            start, tokens = space, tokens - count(text[start - 1 : space])
-        elif white[-1:] == "\n":
-            tokens -= count(white)
-        else:
-            return
-    yield text[start:end], tokens
-
-
-def _starts_apart(content: str, place: int) -> bool:
-    """Tell whether a word surely starts at `place`: at a space after something, or after a line break."""
-    first, before = content[place], content[place - 1 : place]
-    if first == " ":
-        return bool(before) and not before.isspace()
-    return before in ("", "\n") and first != "/" and not first.isspace()
-
-
-def _tail(content: str, end: int) -> str | None:
-    """Return what before `end` may share a word with what follows: "" for nothing, `None` if that is not sure."""
-    if content[end : end + 1] in ("", " "):
-        return ""
-    if content[end - 1] == "." and content[end - 2 : end - 1].isalpha() and content[end - 2].isascii():
+def _tail(line: str) -> str | None:
+    """Return what of a line may share a word with the break after it, `None` if it is not sure where a word ends."""
+    if line[-1:] == "." and line[-2:-1].isalpha() and line[-2].isascii():
         return "."
     # A letter and what is neither letter nor apostrophe are two words, and so are a digit and what is no digit.
-    start = end
-    while start and end - start <= _LONGEST_TAIL and not _is_word(content[start - 1]) and content[start - 1].isascii():
+    end = start = len(line)
+    while start and end - start <= _LONGEST_TAIL and not line[start - 1].isalnum() and line[start - 1].isascii():
         start -= 1
-    last, following = content[start - 1 : start], content[start]
-    if not last or not last.isascii() or not _is_word(last) or not following.isascii() or following == "'":
-        return None
-    if following.isdigit() if last.isdigit() else following.isalpha():
-        return None
-    return content[start:end]
-
-
-def _is_word(character: str) -> bool:
-    return character.isalnum()
+    last = line[start - 1 : start]
+    sure = last.isalnum() and last.isascii() and line[start : start + 1] != "'"
+    return line[start:] if sure else None

@@ -90,6 +90,16 @@ class Triples:
         start = self.ends[passage - 1] if passage else 0
         return slice(start, max(start, self.ends[passage] - 2))
 
+    def suspects(self) -> list[bool]:
+        """Tell of each passage whether so many of its marks stand in the pool twice that it may repeat another."""
+        repeated = np.bincount(self.marks, minlength=1 << self.bits)[self.marks] > 1
+        before = np.concatenate(([0], repeated.cumsum()))
+        ends = np.array(self.ends)
+        starts = np.minimum(np.concatenate(([0], ends[:-1])), len(repeated))
+        stops = np.maximum(starts, ends - 2)
+        found: list[bool] = (before[stops] - before[starts] > SAME * (stops - starts)).tolist()
+        return found
+
     def duplicates(self, text_of: Callable[[int], str]) -> Duplicates:
         """Return what finds passages that repeat one that was taken."""
         return Duplicates(self, text_of)
@@ -105,19 +115,26 @@ class Duplicates:
     def __init__(self, triples: Triples, text_of: Callable[[int], str]) -> None:
         self._triples = triples
         self._text_of = text_of
+        self._suspects = triples.suspects()
+        self._taken: list[int] = []
+        """Those that are not among the owners yet: most pools have no suspect, and then nobody asks."""
         self._owner: npt.NDArray[np.int32] = np.zeros(1 << triples.bits, np.int32)
         """For each mark of a triple the passage that was taken with it last, from 1; 0 for none."""
 
     def original(self, passage: int) -> int | None:
         """Return the passage that this one repeats, and remember its words if there is none."""
-        found = self._triples.marks[self._triples.span(passage)]
-        owners = self._owner[found]
-        # A mark may stand for several triples, so marks only say where to look closely.
-        if np.count_nonzero(owners) > SAME * len(found):
-            for other, _ in Counter(owners[owners > 0].tolist()).most_common(SUSPECTS):
-                if self._repeats(passage, other - 1):
-                    return int(other) - 1
-        self._owner[found] = passage + 1
+        if self._suspects[passage]:
+            triples = self._triples
+            for taken in self._taken:
+                self._owner[triples.marks[triples.span(taken)]] = taken + 1
+            self._taken.clear()
+            owners = self._owner[triples.marks[triples.span(passage)]]
+            # A mark may stand for several triples, so marks only say where to look closely.
+            if np.count_nonzero(owners) > SAME * len(owners):
+                for other, _ in Counter(owners[owners > 0].tolist()).most_common(SUSPECTS):
+                    if self._repeats(passage, other - 1):
+                        return int(other) - 1
+        self._taken.append(passage)
         return None
 
     def _repeats(self, passage: int, other: int) -> bool:

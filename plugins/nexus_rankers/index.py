@@ -18,6 +18,7 @@ from nexus_core import Item
 from nexus_core.toolkit.words import pieces, stems
 
 Scores = npt.NDArray[np.float32]
+Items = npt.NDArray[np.int32]
 
 _TITLE_COUNTS = 2
 """How often the words of a title are counted."""
@@ -46,12 +47,16 @@ class Postings:
     items: npt.NDArray[np.int32]
     scores: npt.NDArray[np.floating]
 
-    def add(self, key: int, weight: float, totals: Scores) -> None:
-        """Add to `totals` what holding `key` is worth, times `weight`."""
-        place = int(np.searchsorted(self.keys, np.uint64(key)))
-        if place < len(self.keys) and self.keys[place] == key:
-            span = slice(self.starts[place], self.starts[place + 1])
-            np.add.at(totals, self.items[span], self.scores[span].astype(np.float32) * np.float32(weight))
+    def found(self, keys: Sequence[int], weight: float) -> list[tuple[Items, Scores]]:
+        """Return, for each of some keys that is known, the items that hold it and what that is worth, times `weight`."""
+        if not len(self.keys):
+            return []
+        wanted = np.array(keys, np.uint64)
+        places = np.minimum(self.keys.searchsorted(wanted), len(self.keys) - 1)
+        spans = [
+            slice(self.starts[place], self.starts[place + 1]) for place in places[self.keys[places] == wanted].tolist()
+        ]
+        return [(self.items[span], self.scores[span].astype(np.float32) * np.float32(weight)) for span in spans]
 
 
 class Numbers(dict[str, tuple[int, ...]]):
@@ -82,16 +87,18 @@ class LexicalIndex:
 
     def scores(self, query: str) -> Scores:
         """Return the score of each item; a word that the query repeats counts once."""
-        totals = np.zeros(self.size, np.float32)
         unknown = len(self.number_of) + 1
         asked = [self.number_of.get(stem, unknown) for piece in pieces(query) for stem in stems(piece, self.language)]
-        for number in dict.fromkeys(asked):
-            self.words.add(number, 1.0, totals)
+        found = self.words.found([*dict.fromkeys(asked)], 1.0)
         if self.pairs is not None and len(asked) > 1:
             numbers = np.array(asked, np.uint64)
-            for key in dict.fromkeys(_mixed(numbers[:-1], numbers[1:], self.size).tolist()):
-                self.pairs.add(key, self.pair_weight, totals)
-        return totals
+            pairs = _mixed(numbers[:-1], numbers[1:], self.size).tolist()
+            found += self.pairs.found([*dict.fromkeys(pairs)], self.pair_weight)
+        if not found:
+            return np.zeros(self.size, np.float32)
+        items, scores = zip(*found, strict=True)
+        totals = np.bincount(np.concatenate(items), np.concatenate(scores), self.size)
+        return totals.astype(np.float32)
 
 
 def build(items: Sequence[Item], language: str, weights: Weights) -> LexicalIndex:

@@ -189,10 +189,17 @@ def test_arranged_is_a_permutation(ranks: list[float], order: Any) -> None:
 @given(st.lists(st.sampled_from([*WORDS, "[1]", " ", ".", ".\n", "'s", "9", "é"]), min_size=3, max_size=40), st.data())
 @settings(max_examples=300, deadline=None)
 def test_tally_counts_what_the_counter_counts(words: list[str], data: st.DataObject) -> None:
-    """With any stretch of the text given as known."""
-    content = "".join(words)
-    places = sorted(data.draw(st.lists(st.integers(0, len(content)), min_size=2, max_size=6)))
-    known = [content[start:end] for start, end in zip(places[::2], places[1::2], strict=False)]
+    """With any lines of the text given as known, and any ends of lines."""
+    lines = "".join(words).split("\n")
+    places = sorted(data.draw(st.lists(st.integers(0, len(lines)), min_size=2, max_size=6)))
+    stretches = [lines[start:end] for start, end in zip(places[::2], places[1::2], strict=False) if end > start]
+    stretches += [[line[line.find(" ") :]] for line in lines if line.find(" ") > 0]
     for encoding in ("o200k_base", "cl100k_base"):
         count = token_counter(encoding).count
-        assert tally(content, [(text, count(text)) for text in known if text], count) == count(content)
+        known = {
+            found[0]: (count("\n".join(found)), [found[0].removeprefix(" "), *found[1:]])
+            for found in stretches
+            if found[0].strip() and not found[0].removeprefix(" ")[:1].isspace() and found[0][0] != "/"
+        }
+        content = "\n".join(lines)
+        assert tally(content, known, count) == count(content)

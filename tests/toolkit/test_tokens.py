@@ -17,7 +17,7 @@ from hypothesis import example, given, settings, strategies as st
 from nexus_core.toolkit import pieces
 from nexus_core.toolkit.encodings.facts import FACTS
 from nexus_core.toolkit.encodings.ranks import load_ranks
-from nexus_core.toolkit.pieces import PIECE_LIMIT, lines, sentences, short_pieces
+from nexus_core.toolkit.pieces import PIECE_LIMIT, sentences, short_pieces
 from nexus_core.toolkit.tokens import CUT_SURCHARGE, encodings, token_counter
 
 EXACT = ["o200k_base", "cl100k_base"]
@@ -85,8 +85,7 @@ def test_counter_adds_up_at_line_and_word_starts(name: str, left: str, right: st
 @settings(max_examples=200)
 @given(text=MIXED)
 def test_pieces_hold_the_whole_text(text: str) -> None:
-    """Lines, sentences and short pieces lose nothing and add nothing."""
-    assert "".join(lines(text)) == text
+    """Sentences and short pieces lose nothing and add nothing."""
     assert "".join(sentences(text)) == text
     assert "".join(piece for piece, _ in short_pieces(text)) == text
 
