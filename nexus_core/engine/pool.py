@@ -16,7 +16,7 @@ from nexus_core.toolkit.lexical import codes
 if TYPE_CHECKING:
     from nexus_core.engine.worth import Triples
 
-_DEPTH = 2.0
+_DEPTH = 1.5
 """Items are considered until they hold about so many times what fits ..."""
 _AT_LEAST = 50
 """... and are at least so many.

@@ -194,7 +194,13 @@ class Selection:
 
     def _take_sentence(self, slot: Slot, k: int, most: float) -> bool:
         """Take a sentence if it costs no more than `most`; tell whether it was taken."""
-        cost = self._price(slot, k, k + 1)
+        counts, chosen = slot.cut.tokens, slot.chosen
+        if not chosen or counts[k] < 0:
+            cost = self._price(slot, k, k + 1)
+        else:
+            # It starts a run of its own, extends one, or joins two.
+            beside = (chosen >> k - 1 & 1 if k else 0) + (chosen >> k + 1 & 1)
+            cost = counts[k] + self.prices.gap * (1 - beside)
         if cost > most or (slot.quotas and any(cost > self.quota[glob] for glob in slot.quotas)):
             return False
         self._take(slot, 1 << k, cost)

@@ -1,7 +1,7 @@
 """Counts a message whose lines were mostly counted before, without a tokenizer.
 
 Tokenizers cut a text into words before anything else, and where they always cut, counts add up: see toolkit/tokens.py
-and toolkit/pieces.py. Known lines may therefore be counted apart, but for what their end may share with the line break after it.
+and toolkit/pieces.py. Known lines may therefore be counted apart, but for what their end may share with the line break.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from functools import lru_cache
 from nexus_core.engine.slot import Slot, ones
 
 Known = Mapping[str, tuple[int, list[str]]]
-"""Texts by their first line: the tokens and all lines. A key that starts with a space is what stands in a line after its
-first space, such as a title after its number."""
+"""Texts by their first line: the tokens and all lines. A key that starts with a space is what stands in a line after
+its first space, such as a title after its number."""
 
 _LONGEST_TAIL = 6
 _STAND_IN = "x"

@@ -92,7 +92,9 @@ class Triples:
 
     def suspects(self) -> list[bool]:
         """Tell of each passage whether so many of its marks stand in the pool twice that it may repeat another."""
-        repeated = np.bincount(self.marks, minlength=1 << self.bits)[self.marks] > 1
+        # A coarser mark makes more suspects, and the table for it is quicker to fill.
+        marks = self.marks >> np.uint32(1)
+        repeated = np.bincount(marks)[marks] > 1
         before = np.concatenate(([0], repeated.cumsum()))
         ends = np.array(self.ends)
         starts = np.minimum(np.concatenate(([0], ends[:-1])), len(repeated))
@@ -118,17 +120,14 @@ class Duplicates:
         self._suspects = triples.suspects()
         self._taken: list[int] = []
         """Those that are not among the owners yet: most pools have no suspect, and then nobody asks."""
-        self._owner: npt.NDArray[np.int32] = np.zeros(1 << triples.bits, np.int32)
+        self._owner: npt.NDArray[np.int32] | None = None
         """For each mark of a triple the passage that was taken with it last, from 1; 0 for none."""
 
     def original(self, passage: int) -> int | None:
         """Return the passage that this one repeats, and remember its words if there is none."""
         if self._suspects[passage]:
             triples = self._triples
-            for taken in self._taken:
-                self._owner[triples.marks[triples.span(taken)]] = taken + 1
-            self._taken.clear()
-            owners = self._owner[triples.marks[triples.span(passage)]]
+            owners = self._owners()[triples.marks[triples.span(passage)]]
             # A mark may stand for several triples, so marks only say where to look closely.
             if np.count_nonzero(owners) > SAME * len(owners):
                 for other, _ in Counter(owners[owners > 0].tolist()).most_common(SUSPECTS):
@@ -136,6 +135,15 @@ class Duplicates:
                         return int(other) - 1
         self._taken.append(passage)
         return None
+
+    def _owners(self) -> npt.NDArray[np.int32]:
+        triples = self._triples
+        if self._owner is None:
+            self._owner = np.zeros(1 << triples.bits, np.int32)
+        for taken in self._taken:
+            self._owner[triples.marks[triples.span(taken)]] = taken + 1
+        self._taken.clear()
+        return self._owner
 
     def _repeats(self, passage: int, other: int) -> bool:
         triples = self._triples

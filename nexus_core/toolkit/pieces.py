@@ -32,7 +32,7 @@ _SURE = re.compile(
 
 
 def sentences(text: str) -> list[str]:
-    """Return the sentences of `text`: what line breaks divide, and a full stop, question or exclamation mark and a space.
+    """Return the sentences of `text`: what line breaks divide, and a stop, question or exclamation mark and a space.
 
     The space starts the next one; blank lines go with the line before. A closing bracket divides too: the number of an
     item differs from prompt to prompt, the title after it does not.

@@ -48,7 +48,7 @@ class Postings:
     scores: npt.NDArray[np.floating]
 
     def found(self, keys: Sequence[int], weight: float) -> list[tuple[Items, Scores]]:
-        """Return, for each of some keys that is known, the items that hold it and what that is worth, times `weight`."""
+        """Return for each key that is known the items that hold it, and what that is worth, times `weight`."""
         if not len(self.keys):
             return []
         wanted = np.array(keys, np.uint64)
