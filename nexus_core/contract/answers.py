@@ -9,11 +9,12 @@ from attrs import field, frozen
 
 from nexus_core.contract.events import AttemptFinished
 from nexus_core.contract.prompts import Prompt
+from nexus_core.contract.shown import Shown
 from nexus_core.contract.values import FinishReason, ToolCall, Usage
 
 
-@frozen(kw_only=True)
-class Answer:
+@frozen(kw_only=True, repr=False)
+class Answer(Shown):
     """What a run answered, by whom, from what, at which cost."""
 
     id: str

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, ClassVar
 from attrs import frozen
 
 from nexus_core.contract.errors import NexusError
+from nexus_core.contract.shown import Shown
 
 if TYPE_CHECKING:
     from nexus_core.contract.answers import Answer
     from nexus_core.contract.values import ToolCallDelta
 
 
-@frozen(kw_only=True)
-class Event:
+@frozen(kw_only=True, eq=False, repr=False)
+class Event(Shown):
     """The root of all events."""
 
     type: ClassVar[str] = "event"
@@ -29,7 +30,7 @@ class Event:
     """Seconds since the epoch."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class RunStarted(Event):
     """A run begins."""
 
@@ -40,7 +41,7 @@ class RunStarted(Event):
     """The query, if content is switched on."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class StepFinished(Event):
     """A step is done."""
 
@@ -57,7 +58,7 @@ class StepFinished(Event):
     """How many items the run holds now."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class PromptPacked(Event):
     """A draft was packed for one target."""
 
@@ -77,7 +78,7 @@ class PromptPacked(Event):
     duration_s: float
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Waiting(Event):
     """A call waits before its next attempt."""
 
@@ -90,7 +91,7 @@ class Waiting(Event):
     wait_s: float
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class AttemptFinished(Event):
     """One attempt came to its end: a row of the ledger, the same for sinks, figures and the answer.
 
@@ -134,7 +135,7 @@ class AttemptFinished(Event):
     events: int | None = None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class StreamRestarted(Event):
     """A stream failed after some text, and another target begins the answer anew: what came so far is void."""
 
@@ -147,7 +148,7 @@ class StreamRestarted(Event):
     """Of its error."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Delta(Event):
     """More text of the answer (streams only)."""
 
@@ -159,7 +160,7 @@ class Delta(Event):
     tool_calls: tuple[ToolCallDelta, ...] = ()
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class RunFinished(Event):
     """The run is done and its answer is complete. The last event of a good run."""
 
@@ -175,7 +176,7 @@ class RunFinished(Event):
     """For the reader of a stream; never given to sinks."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class RunFailed(Event):
     """The run could not be finished. The last event of a failed run: whatever text came before it is not an answer."""
 

@@ -7,13 +7,14 @@ from typing import Literal
 
 from attrs import frozen
 
+from nexus_core.contract.shown import Shown
 from nexus_core.contract.values import Item, Message
 
 Decision = Literal["kept", "cut", "dropped"]
 
 
-@frozen(kw_only=True)
-class PackedItem:
+@frozen(kw_only=True, repr=False)
+class PackedItem(Shown):
     """An item as it stands in a prompt: whole, or the passages of it that were chosen."""
 
     number: int
@@ -25,8 +26,8 @@ class PackedItem:
     whole: bool = True
 
 
-@frozen(kw_only=True)
-class TraceEntry:
+@frozen(kw_only=True, repr=False)
+class TraceEntry(Shown):
     """What became of one candidate."""
 
     item_id: str
@@ -40,8 +41,8 @@ class TraceEntry:
     """What it takes in the prompt; for a dropped item what its text would have taken, where that was counted."""
 
 
-@frozen(kw_only=True)
-class Prompt:
+@frozen(kw_only=True, repr=False)
+class Prompt(Shown):
     """Messages for one target. `prompt tokens + reserved <= window` holds for every prompt there is."""
 
     messages: tuple[Message, ...]

@@ -7,11 +7,13 @@ from typing import Any, Literal
 
 from attrs import define, field, frozen
 
+from nexus_core.contract.shown import Shown
+
 Role = Literal["system", "user", "assistant"]
 
 
-@frozen(kw_only=True)
-class Item:
+@frozen(kw_only=True, repr=False)
+class Item(Shown):
     """One piece of context."""
 
     id: str
@@ -29,16 +31,16 @@ class Item:
     """Figures computed from the text (passages, token counts), kept with it so that nobody computes them twice."""
 
 
-@frozen
-class Message:
+@frozen(repr=False)
+class Message(Shown):
     """One message of a chat."""
 
     role: Role
     content: str
 
 
-@frozen(kw_only=True)
-class CallOptions:
+@frozen(kw_only=True, repr=False)
+class CallOptions(Shown):
     """What a caller asks of a model; what is `None` is not sent."""
 
     temperature: float | None = None
@@ -56,8 +58,8 @@ NOTHING_ASKED = CallOptions()
 """The options of a caller who sets none: one object, so that the usual case is seen at a glance."""
 
 
-@frozen(kw_only=True)
-class Usage:
+@frozen(kw_only=True, repr=False)
+class Usage(Shown):
     """Token counts as the service reports them; `None` is unknown and never 0."""
 
     prompt_tokens: int | None = None
@@ -80,8 +82,8 @@ class Usage:
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
 
 
-@frozen(kw_only=True)
-class ToolCall:
+@frozen(kw_only=True, repr=False)
+class ToolCall(Shown):
     """A call of a tool that the model asks for; nothing here runs it."""
 
     id: str
@@ -90,8 +92,8 @@ class ToolCall:
     """JSON, as the model wrote it."""
 
 
-@frozen(kw_only=True)
-class ToolCallDelta:
+@frozen(kw_only=True, repr=False)
+class ToolCallDelta(Shown):
     """A part of a tool call: parts with one `index` belong together, and their arguments are one text."""
 
     index: int
@@ -100,8 +102,8 @@ class ToolCallDelta:
     arguments: str = ""
 
 
-@define(kw_only=True)
-class Transfer:
+@define(kw_only=True, eq=False, repr=False)
+class Transfer(Shown):
     """What came over the wire in one attempt. A connector fills it as it goes, so it is right however the end comes."""
 
     status: int | None = None
@@ -113,8 +115,8 @@ class Transfer:
     """Of a stream."""
 
 
-@frozen(kw_only=True)
-class Completion:
+@frozen(kw_only=True, repr=False)
+class Completion(Shown):
     """A whole answer of a model service."""
 
     text: str
@@ -128,8 +130,8 @@ class Completion:
     transfer: Transfer | None = None
 
 
-@frozen
-class Chunk:
+@frozen(repr=False)
+class Chunk(Shown):
     """A part of a streamed answer; the last one carries the finish reason, and the usage where the service tells it.
 
     A connector that keeps a `Transfer` gives it with the first chunk, as soon as the head of the answer is there.
@@ -144,8 +146,8 @@ class Chunk:
     transfer: Transfer | None = None
 
 
-@frozen(kw_only=True)
-class ModelInfo:
+@frozen(kw_only=True, repr=False)
+class ModelInfo(Shown):
     """What is known of a model. Window, max input and max output are three figures, in tokens."""
 
     id: str

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import count
 
 PIECE_LIMIT = 1000
@@ -20,15 +21,6 @@ PIECE_LIMIT = 1000
 
 _LINE_END = re.compile(r"\n(?=[ \t]*[^\s/])")
 _SENTENCE_ENDS = (". ", "! ", "? ", "] ")
-_SURE = re.compile(
-    rf"""(?s:.){{0,{PIECE_LIMIT - 1}}}(?:
-      \S(?=[ \t])
-    | [A-Za-z](?=[^A-Za-z'\x80-\U0010ffff])
-    | [0-9](?=[^0-9\x80-\U0010ffff])
-    | [\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff](?=[\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f])
-    )""",
-    re.VERBOSE,
-)
 
 
 def sentences(text: str) -> list[str]:
@@ -49,8 +41,22 @@ def short_pieces(text: str) -> Iterator[tuple[str, bool]]:
     """Yield pieces of at most `PIECE_LIMIT` characters, and whether a word surely ends where the piece does."""
     start = 0
     while len(text) - start > PIECE_LIMIT:
-        found = _SURE.match(text, start)
+        found = _sure().match(text, start)
         end = found.end() if found else start + PIECE_LIMIT
         yield text[start:end], found is not None
         start = end
     yield text[start:], True
+
+
+@lru_cache
+def _sure() -> re.Pattern[str]:
+    """Return what finds the last sure end within the limit; compiled where it is needed, which is seldom."""
+    return re.compile(
+        rf"""(?s:.){{0,{PIECE_LIMIT - 1}}}(?:
+      \S(?=[ \t])
+    | [A-Za-z](?=[^A-Za-z'\x80-\U0010ffff])
+    | [0-9](?=[^0-9\x80-\U0010ffff])
+    | [\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff](?=[\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f])
+    )""",
+        re.VERBOSE,
+    )

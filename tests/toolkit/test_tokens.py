@@ -95,8 +95,8 @@ def test_pieces_hold_the_whole_text(text: str) -> None:
 def test_pieces_are_sure_where_they_say_so(name: str, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sure cut is one in every surrounding; tried with short pieces, so that there are many."""
     monkeypatch.setattr(pieces, "PIECE_LIMIT", limit)
-    pattern = pieces._SURE.pattern.replace(f"{{0,{PIECE_LIMIT - 1}}}", f"{{0,{limit - 1}}}")
-    monkeypatch.setattr(pieces, "_SURE", re.compile(pattern, re.VERBOSE))
+    pattern = pieces._sure().pattern.replace(f"{{0,{PIECE_LIMIT - 1}}}", f"{{0,{limit - 1}}}")
+    monkeypatch.setattr(pieces, "_sure", lambda: re.compile(pattern, re.VERBOSE))
     rng = random.Random(limit)
     for _ in range(2000):
         text = "".join(rng.choices(FRAGMENTS[:-1], k=rng.randrange(3, 12)))
