@@ -1,1 +1,38 @@
-"""For authors of plugins: upstreams that fail on purpose, fakes and contract suites."""
+"""For authors of plugins: upstreams that fail on purpose, a fault proxy, fakes, strategies and contract suites.
+
+Names are imported at first use, so that who needs a fake alone needs neither pytest nor hypothesis.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "contracts.connector": ("ConnectorContract",),
+    "contracts.ranker": ("RankerContract",),
+    "contracts.sink": ("SinkContract",),
+    "contracts.source": ("SourceContract",),
+    "contracts.template": ("TemplateContract",),
+    "dialect": ("Dialect", "Refusal", "Sent", "Stream"),
+    "fakes": ("FakeConnector", "FakeRanker", "FakeSink", "FakeSource", "FakeTemplate", "RaisingSink", "SlowSink"),
+    "openai_dialect": ("OpenAIDialect",),
+    "proxy": ("FaultProxy",),
+    "upstream": ("ScriptedUpstream",),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'nexus_core.testing' has no attribute {name!r}")
+    value = getattr(import_module(f"nexus_core.testing.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,20 @@
+"""The types of the lazily imported names; tests/testing/test_kit.py holds it against `__init__.py`."""
+
+from nexus_core.testing.contracts.connector import ConnectorContract as ConnectorContract
+from nexus_core.testing.contracts.ranker import RankerContract as RankerContract
+from nexus_core.testing.contracts.sink import SinkContract as SinkContract
+from nexus_core.testing.contracts.source import SourceContract as SourceContract
+from nexus_core.testing.contracts.template import TemplateContract as TemplateContract
+from nexus_core.testing.dialect import Dialect as Dialect, Refusal as Refusal, Sent as Sent, Stream as Stream
+from nexus_core.testing.fakes import (
+    FakeConnector as FakeConnector,
+    FakeRanker as FakeRanker,
+    FakeSink as FakeSink,
+    FakeSource as FakeSource,
+    FakeTemplate as FakeTemplate,
+    RaisingSink as RaisingSink,
+    SlowSink as SlowSink,
+)
+from nexus_core.testing.openai_dialect import OpenAIDialect as OpenAIDialect
+from nexus_core.testing.proxy import FaultProxy as FaultProxy
+from nexus_core.testing.upstream import ScriptedUpstream as ScriptedUpstream

@@ -1,0 +1,18 @@
+"""The connector suite: proves that a connector keeps the contract, at a service that does everything wrong on purpose.
+
+class TestAcme(ConnectorContract):
+    dialect = OpenAIDialect()
+
+    def make(self, url):
+        return Acme(model="m", base_url=url, api_key=Secret(self.canary))
+"""
+
+from __future__ import annotations
+
+from nexus_core.testing.contracts.answering import Answering
+from nexus_core.testing.contracts.behaving import Behaving
+from nexus_core.testing.contracts.failing import Failing
+
+
+class ConnectorContract(Answering, Failing, Behaving):
+    """Holds a connector to the contract; a subclass defines `make` and `dialect`, `None` where there is no service."""

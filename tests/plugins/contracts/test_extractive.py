@@ -1,0 +1,16 @@
+"""The connector `extractive` keeps the contract of connectors."""
+
+from __future__ import annotations
+
+from nexus_extractive.connector import Extractive
+
+from nexus_core.testing import ConnectorContract
+
+
+class TestExtractive(ConnectorContract):
+    """There is no service: it answers with what is in the prompt."""
+
+    dialect = None
+
+    def make(self, url: str) -> Extractive:
+        return Extractive()

@@ -1,0 +1,51 @@
+"""The sources keep the contract of sources."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from nexus_jsonl.source import JsonlSource
+from nexus_sources.files import Files
+from nexus_sources.inline import Inline
+
+from nexus_core import Source
+from nexus_core.testing import SourceContract
+
+
+class TestFiles(SourceContract):
+    def make(self, folder: Path, texts: Sequence[str]) -> Source:
+        for number, text in enumerate(texts):
+            (folder / f"{number}.txt").write_text(text, "utf-8")
+        return Files(paths="*.txt", root=str(folder))
+
+    def make_broken(self, folder: Path) -> Source:
+        return Files(paths="*.txt", root=str(folder / "nowhere"))
+
+    def change(self, folder: Path) -> None:
+        (folder / "0.txt").write_text("The ferry leaves at ten.", "utf-8")
+
+
+class TestJsonl(SourceContract):
+    def make(self, folder: Path, texts: Sequence[str]) -> Source:
+        path = folder / "items.jsonl"
+        path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), "utf-8")
+        return JsonlSource(path=str(path))
+
+    def make_broken(self, folder: Path) -> Source:
+        return JsonlSource(path=str(folder / "nowhere.jsonl"))
+
+    def change(self, folder: Path) -> None:
+        (folder / "items.jsonl").write_text('{"text": "The ferry leaves at ten."}\n', "utf-8")
+
+
+class TestInline(SourceContract):
+    absent: ClassVar[Mapping[str, str]] = {
+        "failure": "the items stand in the pipeline itself",
+        "change": "the items stand in the pipeline itself",
+    }
+
+    def make(self, folder: Path, texts: Sequence[str]) -> Source:
+        return Inline(items=tuple(texts))
