@@ -282,14 +282,13 @@ _SHORTEST_ECHO = 24
 def foreign_text(text: str, *, secrets: Iterable[str] = (), content: Iterable[str] = (), longest: int = 500) -> str:
     """Return what a service said, fit for a message or log: one line, short, without keys and without the prompt.
 
-    Hidden are runs of 8 or more characters of a secret (also URL-encoded or in base64), what looks like a key, and runs
-    of 24 or more characters that stand in `content`.
+    Hidden are runs of 8 or more characters of a secret (also URL-encoded, in base64 or in hex), what looks like a key,
+    and runs of 24 or more characters that stand in `content`.
     """
     text = re.sub(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text[: 8 * longest]).strip()
     for secret in secrets:
         if len(secret) >= _SHORTEST_SECRET:
-            encoded = b64encode(secret.encode()).decode().rstrip("=")
-            for form in {secret, quote(secret, safe=""), encoded}:
+            for form in _forms(secret):
                 text = _without(text, form, _SHORTEST_SECRET)
     text = _KEY.sub(_HIDDEN, text)
     if len(text) > longest:
@@ -297,6 +296,17 @@ def foreign_text(text: str, *, secrets: Iterable[str] = (), content: Iterable[st
     for part in content:
         text = _without(text, " ".join(part.split()), _SHORTEST_ECHO)
     return text
+
+
+def _forms(secret: str) -> set[str]:
+    """Return a secret as it may be written: plain, URL-encoded, in hex, and in base64 wherever it begins in a text."""
+    quoted = quote(secret, safe="")
+    forms = {secret, quoted, re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), quoted), secret.encode().hex()}
+    for before in range(3):
+        encoded = b64encode(bytes(before) + secret.encode()).decode().rstrip("=")
+        own = encoded[-(-before * 8 // 6) :]
+        forms |= {own, own.replace("+", "-").replace("/", "_")}
+    return forms
 
 
 def _without(text: str, source: str, shortest: int) -> str:

@@ -209,7 +209,7 @@ async def test_nothing_is_left_after_failures_of_every_kind(connect: Any, prompt
             await asyncio.gather(*(caller(openai, prompt, dice) for _ in range(40)))
             session = openai._client._session
             pool = session.connector
-            await settled(lambda: len(upstream.open_connections) <= idle(pool))
+            await settled(lambda: descriptors() - fds == 2 * idle(pool))
             assert len(pool._acquired) == 0
             assert descriptors() - fds == 2 * idle(pool)
             assert len(asyncio.all_tasks()) - tasks <= 4 * idle(pool)
