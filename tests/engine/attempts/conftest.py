@@ -201,3 +201,9 @@ def fake() -> Callable[..., FakeConnector]:
         return FakeConnector(replies=replies, model_info=info, **fields)
 
     return made
+
+
+@pytest.fixture
+def simulated_loop() -> type[SimulatedLoop]:
+    """For tests that make more than one."""
+    return SimulatedLoop

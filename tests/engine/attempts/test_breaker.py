@@ -152,6 +152,9 @@ def test_a_failed_probe_opens_it_for_longer() -> None:
     now += breaker.opens_at(now)
     feed(breaker, "+-", now)
     assert 8 <= breaker.opens_at(now) <= 12
+    now += breaker.opens_at(now)
+    feed(breaker, "+", now)
+    assert not breaker.closed
 
 
 def test_a_cancelled_probe_frees_its_place_and_says_nothing() -> None:

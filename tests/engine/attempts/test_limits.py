@@ -70,6 +70,18 @@ def test_a_refused_request_is_charged_nothing(fake_clock: Any) -> None:
     assert isinstance(limiter.try_enter(0), Admission)  # the second request of the burst of two is still there
 
 
+def test_all_limits_hold_together(fake_clock: Any) -> None:
+    """The longest of the waits is told, whichever limit it is of."""
+    limiter = Limiter(Limits(requests_per_minute=60, tokens_per_minute=6000), fake_clock.clock())
+    for _ in range(10):
+        admitted(limiter, 1)
+    assert limiter.try_enter(1) == pytest.approx(1)
+    assert limiter.try_enter(1000) == pytest.approx(1)
+    fake_clock.time += 5
+    admitted(limiter, 1000)
+    assert limiter.try_enter(1000) == pytest.approx(10)
+
+
 def test_unused_tokens_come_back(fake_clock: Any) -> None:
     """A reservation of prompt and longest answer is put right by what was used."""
     limiter = Limiter(Limits(tokens_per_minute=6000), fake_clock.clock())
