@@ -29,7 +29,8 @@ class Model:
     options: CallOptions = NOTHING_ASKED
     fallback: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
-    retry: RetryPolicy = RetryPolicy()
+    retry: RetryPolicy | None = RetryPolicy()
+    """`None` is one attempt."""
     breaker: BreakerPolicy | None = BreakerPolicy()
     """`None` is switched off."""
     limits: Limits | None = None

@@ -19,6 +19,10 @@ class Resources:
         self._open: set[int] = set()
         self._locks: dict[int, asyncio.Lock] = {}
 
+    def is_open(self, component: Any) -> bool:
+        """Tell whether a component needs no opening any more."""
+        return id(component) in self._open
+
     async def open(self, component: Any) -> None:
         """Enter a component if it is an async context manager and not open yet; raises what its `__aenter__` raises."""
         key = id(component)

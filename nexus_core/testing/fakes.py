@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from math import isinf
 from typing import Any
 
@@ -51,8 +52,9 @@ class FakeConnector:
             if isinstance(reply, str):
                 return Completion(text=reply, finish_reason="stop", usage=self.usage, model=self.model_info.id)
             text, reasoning, end = "", "", Chunk()
-            async for chunk in self._play(reply):
-                text, reasoning, end = text + chunk.text, reasoning + chunk.reasoning, chunk
+            async with aclosing(self._play(reply)) as chunks:
+                async for chunk in chunks:
+                    text, reasoning, end = text + chunk.text, reasoning + chunk.reasoning, chunk
             return Completion(
                 text=text,
                 finish_reason=end.finish_reason or "stop",
@@ -69,13 +71,16 @@ class FakeConnector:
         self.running += 1
         try:
             reply = self._next(prompt, options)
-            async for chunk in self._play(reply.text if isinstance(reply, Completion) else reply):
-                yield chunk
+            async with aclosing(self._play(reply.text if isinstance(reply, Completion) else reply)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
         finally:
             self.running -= 1
             self.closed += 1
 
-    async def _play(self, reply: str | ConnectorError | tuple[str, ConnectorError] | Sequence[Played]) -> _Chunks:
+    async def _play(
+        self, reply: str | ConnectorError | tuple[str, ConnectorError] | Sequence[Played]
+    ) -> AsyncGenerator[Chunk, None]:
         for part in self._parts(reply):
             if isinstance(part, ConnectorError):
                 raise part
@@ -98,9 +103,6 @@ class FakeConnector:
         self.prompts.append(prompt)
         self.options.append(options)
         return self.replies[min(len(self.prompts), len(self.replies)) - 1]
-
-
-_Chunks = AsyncIterator[Chunk]
 
 
 def _words(text: str) -> list[Chunk]:

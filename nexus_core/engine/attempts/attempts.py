@@ -64,11 +64,19 @@ class Attempts:
         try:
             with course.deadline:
                 while True:
-                    attempt = await course.begin()
+                    attempt = (not course.rows and course.at_once()) or await course.begin()
+                    model = attempt.target.model
                     try:
-                        return await _asked(attempt)
+                        with attempt:
+                            prompt, options = attempt.send()
+                            completion = await model.connector.send_prompt(prompt, options)
+                            attempt.answered(completion)
+                            if completion.tool_calls:
+                                check_tool_calls(completion, model)
                     except ConnectorError as error:
                         course.failed(error)
+                    else:
+                        return _answered(attempt, completion)
         finally:
             course.end()
 
@@ -118,17 +126,6 @@ class Attempts:
                 return
         finally:
             course.end()
-
-
-async def _asked(attempt: Attempt) -> Answered:
-    model = attempt.target.model
-    with attempt:
-        prompt, options = attempt.send()
-        completion = await model.connector.send_prompt(prompt, options)
-        attempt.answered(completion)
-        if completion.tool_calls:
-            check_tool_calls(completion, model)
-    return _answered(attempt, completion)
 
 
 def _streamed(attempt: Attempt) -> AsyncGenerator[Chunk, None]:

@@ -74,11 +74,25 @@ class Setting:
 class Course:
     """One call on its way: `begin` gives its next attempt, `failed` or `broke_off` decide what comes after it."""
 
-    __slots__ = (
-        "_attempts", "_continues", "_emit", "_ends_at", "_errors", "_larger_than", "_on_target", "_packed", "_place",
-        "_seconds", "_targets", "_void", "_wait_s", "_waited_s", "alone", "call", "deadline", "now", "rows",
-        "setting", "written",
-    )  # fmt: skip
+    rows = 0
+    """Of the ledger."""
+    written = ""
+    """What has been shown already of an answer that another target continues."""
+    _attempts = 0
+    _targets = 0
+    """Models that got an attempt."""
+    _place = -1
+    """Of the target in the chain."""
+    _on_target = 0
+    """Attempts on it."""
+    _packed: tuple[Prompt, CallOptions] | None = None
+    """For it: once, however often it is asked."""
+    _wait_s = 0.0
+    _waited_s = 0.0
+    _larger_than = 0
+    """In tokens: only a target with a larger window can do better."""
+    _continues = False
+    _void: StreamRestarted | None = None
 
     def __init__(self, setting: Setting, call: Call, emit: Emit, seconds: float) -> None:
         self.setting = setting
@@ -86,31 +100,12 @@ class Course:
         self.now = setting.clock.now
         self.alone = len(call.chain) == 1
         """The call has no other target."""
-        self.rows = 0
-        """Of the ledger."""
-        self.written = ""
-        """What has been shown already of an answer that another target continues."""
         self._emit = emit
         self._seconds = seconds if call.deadline_s is None else min(seconds, call.deadline_s)
         self._ends_at = self.now() + self._seconds
         self.deadline = setting.watch.begin(self._seconds, self._out_of_time)
         self._errors: dict[str, RunError] = {}
         """The last of each model, in the order in which they were tried."""
-        self._attempts = 0
-        self._targets = 0
-        """Models that got an attempt."""
-        self._place = -1
-        """Of the target in the chain."""
-        self._on_target = 0
-        """Attempts on it."""
-        self._packed: tuple[Prompt, CallOptions] | None = None
-        """For it: once, however often it is asked."""
-        self._wait_s = 0.0
-        self._waited_s = 0.0
-        self._larger_than = 0
-        """In tokens: only a target with a larger window can do better."""
-        self._continues = False
-        self._void: StreamRestarted | None = None
 
     def end(self) -> None:
         """Note that the call is over."""
@@ -135,6 +130,19 @@ class Course:
 
     # The next attempt
 
+    def at_once(self) -> Attempt | None:
+        """Return the first attempt where nothing has to be waited for, which is the usual case; `None` elsewhere."""
+        target = self.setting.targets.of(model := self.call.chain[0])
+        if not (target.breaker.closed and target.limiter is None and self.setting.resources.is_open(model.connector)):
+            return None
+        self._place = 0
+        try:
+            self._packed = self._pack(model)
+        except PromptTooLongError as error:
+            self.failed(error, asked=False)
+            return None
+        return self._begun(Attempt(self, target))
+
     async def begin(self) -> Attempt:
         """Wait as decided and return the next attempt; raises what the call ends with where there is none."""
         if self._place < 0:
@@ -149,19 +157,24 @@ class Course:
         if self._wait_s:
             await self._pause()
         target = self.setting.targets.of(self.call.chain[self._place])
-        attempt = Attempt(self, target, waited_s=self._waited_s)
+        attempt = Attempt(self, target)
         if self._packed is None:
             await self._open(attempt)
             self._packed = self._pack(target.model)
-        attempt.prompt, attempt.options = self._packed
         if target.limiter is not None:
-            attempt.admission = await self._admitted(attempt)
-        attempt.permit = target.breaker.enter(self.now(), alone=self.alone)
+            attempt.admission = await self._admitted(attempt, self._packed[0])
+        attempt.waited_s, self._waited_s = self._waited_s, 0.0
+        return self._begun(attempt)
+
+    def _begun(self, attempt: Attempt) -> Attempt:
+        """Let an attempt through the breaker and count it."""
+        assert self._packed is not None
+        attempt.prompt, attempt.options = self._packed
+        target, now = attempt.target, self.now()
+        attempt.permit = target.breaker.enter(now, alone=self.alone)
         if attempt.permit is None:
             attempt.give_back(None)
-            now = self.now()
             raise target.closed_off(now, target.breaker.opens_at(now, alone=self.alone))
-        self._waited_s = 0.0
         self._attempts += 1
         self._on_target += 1
         if self._on_target == 1:
@@ -204,11 +217,10 @@ class Course:
         )
         return prompt, options
 
-    async def _admitted(self, attempt: Attempt) -> Admission:
+    async def _admitted(self, attempt: Attempt, prompt: Prompt) -> Admission:
         """Enter the limits of the target, after a wait if need be, but not a long one if there is another target."""
-        limiter, prompt = attempt.target.limiter, attempt.prompt
+        limiter = attempt.target.limiter
         assert limiter is not None
-        assert prompt is not None
         tokens = prompt.tokens_at_most + prompt.reserved
         found = limiter.try_enter(tokens)
         if not isinstance(found, float):
@@ -295,7 +307,7 @@ class Course:
         """Return the pause before the same target is asked again, or `None` where it is not."""
         if not reacts.retries:
             return None
-        policy = target.model.retry
+        policy = target.retry
         pause = pause_after(error, self._on_target, policy, self.setting.random, at_once=reacts.at_once)
         if pause.gate_s is not None:
             target.gate(error, now, pause.gate_s)

@@ -40,12 +40,20 @@ class Deadline:
         if task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise self._error()
 
+    def forget(self) -> None:
+        """Let go of the call, which holds its deadline: what refers to itself is freed late."""
+        self._error = _over
+
     def expire(self) -> None:
         """Cancel what is awaited; where nothing is, the next that would be."""
         self.expired = True
         if self._task is not None:
             self._cancelling = self._task.cancelling()
             self._task.cancel()
+
+
+def _over() -> DeadlineError:
+    return DeadlineError("the call is over")
 
 
 class Watch:
@@ -73,6 +81,7 @@ class Watch:
     def end(self, deadline: Deadline) -> None:
         """Watch a deadline no longer."""
         self._running.discard(deadline)
+        deadline.forget()
 
     def _arm(self, due: float) -> None:
         assert self._loop is not None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from attrs import define, evolve
+from attrs import evolve
 
 from nexus_core.contract.errors import ConnectorError, DeadlineError, TruncatedError, UpstreamTimeoutError
 from nexus_core.contract.events import AttemptFinished
@@ -31,30 +31,32 @@ _NOT_TOLD = Transfer()
 _NO_PROMPT = Prompt(messages=())
 
 
-@define(eq=False)
 class Attempt:
     """One attempt while it lasts; as a context manager it gives back its slots and leaves one row, in this order.
 
-    Nothing in its end awaits, so that no cancellation can come between.
+    Nothing in its end awaits, so that no cancellation can come between. What most attempts never change stands in the
+    class and not in each of them.
     """
 
-    course: Course
-    target: Target
-    waited_s: float = 0.0
     prompt: Prompt = _NO_PROMPT
     options: CallOptions = NOTHING_ASKED
     permit: Permit | None = None
     admission: Admission | None = None
-    queued_s: float = 0.0
-    sent: bool = False
+    queued_s = 0.0
+    waited_s = 0.0
+    sent = False
     """Whether the connector was asked: before, nothing can have reached the service."""
-    started: float = 0.0
+    started = 0.0
     first_byte_s: float | None = None
     first_content_s: float | None = None
     transfer: Transfer | None = None
     usage: Usage = _NO_USAGE
     said: Assembly | Completion | None = None
     """What has come of the answer."""
+
+    def __init__(self, course: Course, target: Target) -> None:
+        self.course = course
+        self.target = target
 
     def send(self) -> tuple[Prompt, CallOptions]:
         """Note that the request goes out now, and return what is sent."""
@@ -87,7 +89,8 @@ class Attempt:
         """Note a whole answer, before anything is found to be wrong with it."""
         self.said = completion
         self.usage = completion.usage
-        self.transfer = completion.transfer or self.transfer
+        if completion.transfer is not None:
+            self.transfer = completion.transfer
 
     def __enter__(self) -> Self:
         return self
@@ -113,22 +116,23 @@ class Attempt:
             self._end("cancelled", None, ok=None)
 
     def _end(self, outcome: str, error: ConnectorError | None, *, ok: bool | None, code: str | None = None) -> None:
-        now = self.course.now()
+        course, model = self.course, self.target.model
+        now = course.now()
         if error is not None and error.transfer is not None:
             self.transfer = error.transfer
-        self._estimate(outcome, error)
+        self._estimate(error)
         self.give_back(ok)
         if not self.sent and error is None:
             return
         transfer, usage = self.transfer or _NOT_TOLD, self.usage
-        self.course.record(
+        course.record(
             AttemptFinished(
-                run_id=self.course.call.run_id,
-                time=self.course.setting.clock.wall(),
-                call_id=self.course.call.id,
-                number=self.course.rows + 1,
-                model=self.target.model.name,
-                model_id=self.target.model.info.id,
+                run_id=course.call.run_id,
+                time=course.setting.clock.wall(),
+                call_id=course.call.id,
+                number=course.rows + 1,
+                model=model.name,
+                model_id=model.info.id,
                 outcome=outcome,
                 status=error.status if error and error.status is not None else transfer.status,
                 code=error.code if error else code,
@@ -160,7 +164,7 @@ class Attempt:
 
     # Token counts that the service did not tell
 
-    def _estimate(self, outcome: str, error: ConnectorError | None) -> None:
+    def _estimate(self, error: ConnectorError | None) -> None:
         usage = self.usage
         if isinstance(self.said, Assembly) and self.said.usage is not None:
             usage = self.usage = self.said.usage

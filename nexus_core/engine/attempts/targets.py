@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from nexus_core.config.policies import RetryPolicy
 from nexus_core.contract.errors import (
     AuthError,
     ConnectorError,
@@ -36,6 +37,7 @@ class Target:
     """A model as attempts see it; one object for all calls of a pipeline."""
 
     model: Model
+    retry: RetryPolicy
     breaker: Breaker
     limiter: Limiter | None
     budget: RetryBudget = field(factory=RetryBudget)
@@ -100,4 +102,4 @@ class Targets:
             from nexus_core.engine.attempts.limits import Limiter  # for those who set one
 
             limiter = Limiter(limits, self._clock, model.name)
-        return Target(model, Breaker(model.breaker, self._random), limiter)
+        return Target(model, model.retry or RetryPolicy(attempts=1), Breaker(model.breaker, self._random), limiter)
