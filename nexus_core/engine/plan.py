@@ -101,7 +101,7 @@ class _Builder:
         if self.problems:  # a registry with gaps would only report them again
             raise ConfigError(self.problems)
         registry = ModelRegistry(models, self.spec.default_model)
-        attempts = Attempts(registry, self.resources)
+        attempts = Attempts(registry, self.resources, calls=self.spec.calls)
         last = max((s.index for s in self.spec.steps if isinstance(s, GenerateSpec)), default=-1)
         steps = tuple(self._planned(step, registry, attempts, last) for step in self.spec.steps)
         sinks = tuple((sink.use, self._component(Kind.SINK, sink)) for sink in self.spec.sinks)
@@ -134,6 +134,7 @@ class _Builder:
             options=spec.options,
             fallback=spec.fallback,
             aliases=spec.aliases,
+            **_policies(spec),
         )
 
     def _planned(self, spec: StepSpec, registry: ModelRegistry, attempts: Attempts, last: int) -> PlannedStep:
@@ -202,6 +203,12 @@ class _Builder:
             case dict():
                 return {key: self._value(part) for key, part in value.items()}
         return value
+
+
+def _policies(spec: ModelSpec) -> Mapping[str, Any]:
+    """Return what a model says of attempts; what it does not say is as `Model` has it, and `false` is none."""
+    said = {"retry": spec.retry, "breaker": spec.breaker, "limits": spec.limits}
+    return {name: policy or None for name, policy in said.items() if policy is not None}
 
 
 def _policy(spec: PromptSpec) -> PackingPolicy:
