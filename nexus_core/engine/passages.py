@@ -30,7 +30,7 @@ class Passages:
     """Start and end of each sentence in the text."""
     firsts: array[int]
     """The first sentence of each passage, and last the number of sentences."""
-    tokens: array[int]
+    tokens: list[int]
     """Of each sentence with the white space before it; -1 where not counted yet."""
     codes: bytes
     """The stems of all passages, in order."""
@@ -58,7 +58,7 @@ def _cut(item: Item, size: int) -> Passages:
     return Passages(
         bounds=array("I", chain.from_iterable(sentences)),
         firsts=array("I", accumulate(map(len, cut), initial=0)),
-        tokens=array("i", [-1]) * len(sentences),
+        tokens=[-1] * len(sentences),
         codes=b"".join(stems),
         lengths=array("I", [len(passage) // 4 for passage in stems]).tobytes(),
         breaks=_breaks(text, sentences),

@@ -7,7 +7,6 @@ and toolkit/pieces.py. Known lines may therefore be counted apart, but for what 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
 
 from nexus_core.engine.slot import Slot, ones
 
@@ -18,13 +17,17 @@ its first space, such as a title after its number."""
 _LONGEST_TAIL = 6
 _STAND_IN = "x"
 """A word of one token that stands for what was counted before."""
+_MAY_GO_ON = ("", "/", *(chr(code) for code in range(0x3001) if chr(code).isspace()))
+"""What a line begins with that may share a word with the one before."""
 
 
 def tally(content: str, known: Known, count: Callable[[str], int]) -> int:
     """Return the tokens of `content`, given those of some of its lines."""
+    # Most of what is left to count is the same after each item: a stop, a blank line.
+    counted = _Counted(count)
     total = place = 0
     lines = content.split("\n")
-    rest = []
+    pending = ""
     while place < len(lines):
         line = lines[place]
         head, found = "", known.get(line)
@@ -33,16 +36,30 @@ def tally(content: str, known: Known, count: Callable[[str], int]) -> int:
         end = place + 1
         if found is not None:
             tokens, whole = found
-            end = place + len(whole)
             tail = _tail(whole[-1])
-            if tail is not None and (end == place + 1 or lines[place + 1 : end] == whole[1:]):
-                total += tokens - _remembered(count, head[-1:] + _STAND_IN) - (_remembered(count, tail) if tail else 0)
+            if tail is not None and (len(whole) == 1 or lines[end : place + len(whole)] == whole[1:]):
+                total += tokens - counted[head[-1:] + _STAND_IN] - counted[tail]
                 line = f"{head}{_STAND_IN}{tail}"
-            else:
-                end = place + 1
-        rest.append(line)
+                end = place + len(whole)
+        if line[:1] in _MAY_GO_ON:
+            pending += line
+        else:
+            total += counted[pending]
+            pending = line
         place = end
-    return total + count("\n".join(rest))
+        if place < len(lines):
+            pending += "\n"
+    return total + counted[pending]
+
+
+class _Counted(dict[str, int]):
+    def __init__(self, count: Callable[[str], int]) -> None:
+        super().__init__()
+        self._count = count
+
+    def __missing__(self, text: str) -> int:
+        tokens = self[text] = self._count(text)
+        return tokens
 
 
 def known_lines(texts: Iterable[tuple[Slot, str]], gap: int, count: Callable[[str], int]) -> Known:
@@ -96,14 +113,8 @@ def _before(slot: Slot, k: int, count: Callable[[str], int]) -> int | None:
     white = text[bounds[2 * k - 1] : bounds[2 * k]]
     if white == " ":
         word = text[bounds[2 * k] : bounds[2 * k + 1]].partition(" ")[0]
-        return _remembered(count, f" {word}") - _remembered(count, word)
-    return _remembered(count, white) if white[-1:] == "\n" else None
-
-
-@lru_cache(maxsize=1 << 13)
-def _remembered(count: Callable[[str], int], text: str) -> int:
-    """Count a word, or what ends a line."""
-    return count(text)
+        return count(f" {word}") - count(word)
+    return count(white) if white[-1:] == "\n" else None
 
 
 def _tail(line: str) -> str | None:

@@ -21,6 +21,8 @@ the vocabularies found 6 at most."""
 
 # At most a thousand characters each: 32 MB of ASCII when somebody makes it so, 6 MB of ordinary prose.
 _SENTENCES_KEPT = 1 << 15
+_SHORT = 64
+"""Texts of so many characters, such as words and roles, are not cut."""
 _EXACT = ("o200k_base", "cl100k_base")
 _APPROXIMATE = "approximate"
 
@@ -52,6 +54,8 @@ class KeptCounts:
 
     def count(self, text: str) -> int:
         """Return the number of tokens of `text`."""
+        if len(text) <= _SHORT and self.exact:
+            return self._sentence(text)
         found = sentences(text)
         if max(map(len, found)) <= PIECE_LIMIT:
             return sum(map(self._sentence, found))
