@@ -144,6 +144,13 @@ def test_odd_json_is_a_protocol_error(body: bytes) -> None:
         read_completion(body)
 
 
+def test_of_a_key_that_stands_twice_the_last_counts() -> None:
+    """Fault 40: as in every usual reader of JSON, in good answers and in those that are read the tolerant way."""
+    twice = b'{"choices": [], "choices": [{"message": {"content": "a", "content": "b"}}]}'
+    assert read_completion(twice).text == "b"
+    assert read_completion(twice.replace(b'"b', b'"b\\ud83d')).text == "b\ufffd"
+
+
 def test_every_cut_of_an_answer_is_a_truncation() -> None:
     """Fault 21: a body without a length that is cut anywhere, also within a character, is not taken for whole."""
     body = json.dumps(completion('né "🙂" \n'), ensure_ascii=False).encode()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from nexus_openai.connector import OpenAI
+from nexus_openai.reading import StreamReading
 
 from nexus_core import (
     CallOptions,
@@ -40,6 +41,7 @@ from nexus_core.testing.upstream import (
     json_answer,
     stream_answer,
 )
+from nexus_core.toolkit.http import BodyReader
 from nexus_core.toolkit.shared import Shared
 
 YES = json_answer(completion("Yes."))
@@ -283,6 +285,34 @@ async def test_endless_stream_ends(service: Any, endless: bytes) -> None:
     script = [*stream_answer([A], ends=False), Repeat(b"%x\r\n%s\r\n" % (len(endless), endless))]
     _, error = await service.streamed(script, stream_timeout_s=0.1)
     assert error.code == "timeout_total"
+
+
+async def test_slow_reader_is_not_cancelled(connect: Any, prompt: Prompt) -> None:
+    """Fault 74: no time limit runs while the reader has the turn, so none of them ends the reader's own task."""
+    limits = {"first_byte_timeout_s": 0.02, "idle_timeout_s": 0.02, "progress_timeout_s": 0.02}
+    async with ScriptedUpstream(STREAM) as upstream, connect(upstream, **limits) as openai:
+        texts = []
+        async for chunk in openai.stream_response(prompt, CallOptions()):
+            texts.append(chunk.text)
+            await asyncio.sleep(0.05)
+    assert texts == ["", "a", "b", ""]
+
+
+async def test_memory_does_not_grow_with_streams(connect: Any, prompt: Prompt) -> None:
+    """Fault 19: a hundred streams more, and not one object of ours more."""
+
+    async def read_some() -> int:
+        for _ in range(100):
+            async for _ in openai.stream_response(prompt, CallOptions()):
+                continue
+        upstream.requests.clear()
+        upstream.connections[0].requests.clear()
+        gc.collect()
+        return sum(isinstance(thing, Chunk | Transfer | BodyReader | StreamReading) for thing in gc.get_objects())
+
+    async with ScriptedUpstream(STREAM) as upstream, connect(upstream) as openai:
+        before = await read_some()
+        assert await read_some() == before
 
 
 PLAIN = [

@@ -100,6 +100,29 @@ def test_refusals_are_classified(status: int, payload: Any, expected: type[Conne
     assert found is not ConnectorError
 
 
+SCALEWAY = {"status": 429, "error": "INSUFFICIENT QUOTA", "message": "concurrent requests"}
+
+
+@pytest.mark.parametrize(
+    ("own", "status", "payload", "expected"),
+    [
+        ({"INSUFFICIENT QUOTA": "rate_limit"}, 402, SCALEWAY, RateLimitError),
+        ({"insufficient quota ": "quota"}, 429, SCALEWAY, QuotaError),
+        ({"insufficient_quota": "rate_limit"}, 429, openai_error("insufficient_quota"), RateLimitError),
+        ({"tokens": "quota"}, 429, openai_error("rate_limit_exceeded", kind="tokens"), QuotaError),
+        ({"1305": "overloaded"}, 400, error_body("busy", code=1305), OverloadedError),
+        ({"insufficient": "quota"}, 429, openai_error("insufficient_quota_x"), RateLimitError),
+        ({"Incident42": "content_filter"}, 200, error_body("x", code="incident42"), ContentFilterError),
+    ],
+    ids=["error-itself", "any-case", "the-reverse", "type", "number", "whole-words-only", "inside-a-stream"],
+)
+async def test_own_classes_go_before_all_others(
+    service: Any, own: dict[str, str], status: int, payload: Any, expected: type[ConnectorError]
+) -> None:
+    """Fault 3: a service that uses a code for something else is set right by its pipeline."""
+    assert type(await service.fails(json_answer(payload, status=status), error_classes=own)) is expected
+
+
 TOO_LONG = {
     "openai": "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens.",
     "openai-gpt-5": "Input tokens exceed the configured limit of 272000 tokens. Your messages are longer.",

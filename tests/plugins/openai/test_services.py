@@ -9,7 +9,7 @@ from typing import Any
 import nexus_openai.connector
 import pytest
 
-from nexus_core import Answer, Delta, Pipeline, RunFinished
+from nexus_core import Delta, Pipeline, RunFinished
 from nexus_core.testing.upstream import ReceivedRequest, ScriptedUpstream, stream_answer
 
 README = Path(str(nexus_openai.connector.__file__)).with_name("README.md").read_text("utf-8")
@@ -81,7 +81,8 @@ async def test_service_works_by_configuration_alone(
             events = [event async for event in pipeline.stream("Is the harbour open?")]
     assert "".join(event.text for event in events if isinstance(event, Delta)) == "Yes."
     finished = next(event for event in events if isinstance(event, RunFinished))
-    answer: Answer = finished.answer
+    answer = finished.answer
+    assert answer is not None
     assert (answer.text, answer.finish_reason, answer.usage.prompt_tokens, answer.usage.completion_tokens) == (
         "Yes.", "stop", 7, 3,
     )  # fmt: skip

@@ -136,7 +136,8 @@ def test_fragments_make_the_same_calls(arguments: list[dict[str, Any]], cuts: li
     """Fault 61: however the arguments are cut, and whatever tells the calls apart, they are the same at the end."""
     parts, texts = ToolCallParts(), [json.dumps(value) for value in arguments]
     for number, text in enumerate(texts):
-        mark = {"index": {"index": number}, "id": {"id": f"id-{number}"}, "arrival": {}}[by]
+        marks: dict[str, dict[str, Any]] = {"index": {"index": number}, "id": {"id": f"id-{number}"}, "arrival": {}}
+        mark = marks[by]
         # By arrival alone, nothing tells two calls of one name apart while the first has no arguments yet.
         least = 1 if by == "arrival" else 0
         edges = [0, *sorted(max(least, min(cut, len(text))) for cut in cuts), len(text)]
@@ -165,7 +166,7 @@ def test_reasoning_is_no_part_of_the_answer(message: dict[str, Any], thought: st
     assert (done.text, done.reasoning) == ("a", thought)
 
 
-DETAILS = {
+DETAILS: dict[str, Any] = {
     "prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10, "prompt_tokens_details": {"cached_tokens": 4},
     "completion_tokens_details": {"reasoning_tokens": 2, "accepted_prediction_tokens": 0},
 }  # fmt: skip
