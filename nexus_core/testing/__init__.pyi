@@ -18,3 +18,5 @@ from nexus_core.testing.fakes import (
 from nexus_core.testing.openai_dialect import OpenAIDialect as OpenAIDialect
 from nexus_core.testing.proxy import FaultProxy as FaultProxy
 from nexus_core.testing.upstream import ScriptedUpstream as ScriptedUpstream
+
+__all__: list[str]

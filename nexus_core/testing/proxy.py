@@ -182,6 +182,8 @@ class FaultProxy:
         for task in self._tasks:
             task.cancel()
         if self._listening is not None:
+            # Closed now and not by the task that accepts, so that the next connection is refused already.
+            asyncio.get_running_loop().remove_reader(self._listening.fileno())
             self._listening.close()
             self._listening = None
 
@@ -228,9 +230,12 @@ class FaultProxy:
         while True:
             due, piece = await way.held.get()
             await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
-            if not piece:
+            if timeout := self._acting(Timeout, way):
+                await _hang(timeout, forever=not piece)
+            elif not piece:
                 break
-            await self._pass(piece, way)
+            else:
+                await self._pass(piece, way)
         if slow := self._acting(SlowClose, way):
             await asyncio.sleep(slow.seconds)
         way.writer.write_eof()
@@ -239,11 +244,6 @@ class FaultProxy:
         if peer := self._acting(ResetPeer, way):
             await asyncio.sleep(peer.seconds)
             raise _Dropped(by_reset=True)
-        if timeout := self._acting(Timeout, way):
-            if timeout.seconds:
-                await asyncio.sleep(timeout.seconds)
-                raise _Dropped(by_reset=False)
-            return
         limit = self._acting(LimitData, way)
         if limit is not None:
             piece = piece[: max(0, limit.bytes - way.passed)]
@@ -281,6 +281,15 @@ class FaultProxy:
             if isinstance(toxic, kind) and toxic.upstream == way.upstream:
                 return toxic
         return None
+
+
+async def _hang(toxic: Timeout, *, forever: bool) -> None:
+    """Let what came be lost; end the connection, or hold its end back for ever."""
+    if toxic.seconds:
+        await asyncio.sleep(toxic.seconds)
+        raise _Dropped(by_reset=False)
+    if forever:
+        await asyncio.Event().wait()
 
 
 async def _all_of(works: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -13,15 +13,18 @@ from nexus_core.testing.upstream import (
     Gate,
     HalfClose,
     Pause,
+    Repeat,
     Reset,
     ScriptedUpstream,
     Silence,
     Step,
     chat_events,
+    close_answer,
     completion,
     error_body,
     event,
     http_answer,
+    informational,
     json_answer,
     stream_answer,
 )
@@ -160,3 +163,67 @@ def test_chat_events_are_a_whole_stream() -> None:
     assert payloads[4]["choices"] == []
     assert events[-1] == DONE
     assert error_body("no", code="c")["error"]["code"] == "c"
+
+
+async def test_upstream_tells_which_connections_are_open() -> None:
+    """A client that keeps its connection is named, and one that has closed it is not."""
+    async with ScriptedUpstream([b"x", Silence()]) as upstream:
+        _, kept = await dial(upstream)
+        kept.write(REQUEST)
+        reader, closed = await dial(upstream)
+        closed.write(REQUEST)
+        await reader.readexactly(1)
+        closed.close()
+        assert await upstream.connections[1].closed_within(5)
+        assert upstream.open_connections == [upstream.connections[0]]
+        assert await upstream.left_open(0.01) == ["connection 0 is still open after 1 requests"]
+        kept.close()
+        assert await upstream.left_open(5) == []
+
+
+async def test_upstream_reads_chunked_requests() -> None:
+    """A client that knows no length may send its body in chunks."""
+    chunked = b"POST /v1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n[1,\r\n2;x=y\r\n2]\r\n0\r\nA: b\r\n\r\n"
+    async with ScriptedUpstream([b"x", HalfClose()]) as upstream:
+        assert await ask(upstream, chunked) == b"x"
+        assert upstream.requests[0].json() == [1, 2]
+
+
+async def test_upstream_counts_requests_that_are_not_whole() -> None:
+    """A request counts from its head on, also one whose body never comes."""
+    async with ScriptedUpstream([b"x"]) as upstream:
+        _, writer = await dial(upstream)
+        writer.write(REQUEST[:-3])
+        await asyncio.sleep(0.02)
+        writer.close()
+        assert await upstream.left_open(5) == []
+        assert (upstream.started, upstream.requests) == (1, [])
+
+
+async def test_upstream_closes_a_kept_connection_at_the_next_request() -> None:
+    """As servers do with connections that were idle for too long: no byte of an answer comes."""
+    async with ScriptedUpstream([b"one"], close_before=1) as upstream:
+        assert await ask(upstream, REQUEST * 2) == b"one"
+        assert len(upstream.requests) == 2
+
+
+async def test_upstream_repeats_bytes_until_the_client_has_enough() -> None:
+    """An endless answer ends when the client leaves; one that is counted ends by itself."""
+    async with ScriptedUpstream([Repeat(b"ab", 3), HalfClose()]) as upstream:
+        assert await ask(upstream) == b"ababab"
+    async with ScriptedUpstream([Repeat(b"x" * 4096)]) as upstream:
+        reader, writer = await dial(upstream)
+        writer.write(REQUEST)
+        await reader.readexactly(10_000)
+        writer.close()
+        assert await upstream.left_open(5) == []
+
+
+def test_older_and_interim_answers_are_valid_http() -> None:
+    """An answer without a length, and one that comes before the answer."""
+    head, *rest = close_answer([b"a", b"b"])
+    assert isinstance(head, bytes)
+    assert head.startswith(b"HTTP/1.0 200 ")
+    assert b"Content-Length" not in head
+    assert rest == [b"a", b"b", HalfClose()]
+    assert informational(103, {"Link": "x"}) == b"HTTP/1.1 103 Scripted\r\nLink: x\r\n\r\n"

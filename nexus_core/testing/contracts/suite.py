@@ -43,31 +43,9 @@ class Contract:
             cls._suite = cls
             cls._whole = _members(cls)
             return
-        problems = cls._weakened()
+        problems = _weakened(cls)
         if problems:
             raise TypeError(f"{cls.__name__} weakens {cls._suite.__name__}: " + "; ".join(problems))
-
-    @classmethod
-    def _weakened(cls) -> list[str]:
-        """Return what is wrong with a subclass, one text each."""
-        suite, found = cls._suite, []
-        for name, member in cls._whole.items():
-            if name not in suite.hooks and inspect.getattr_static(cls, name, None) is not member:
-                found.append(
-                    f"`{name}` belongs to the suite and cannot be replaced or removed; "
-                    f"what the component cannot do is declared in `absent`, and only {listed(sorted(suite.hooks))} "
-                    "may be defined"
-                )
-        if not cls.__dict__.get("__test__", True):
-            found.append("`__test__` switches all of its tests off")
-        for name, reason in cls.absent.items():
-            if name not in suite.capabilities:
-                close = did_you_mean(name, suite.capabilities)
-                known = listed(sorted(suite.capabilities)) or "none"
-                found.append(f"there is no capability {name!r} to be absent{close}; known: {known}")
-            elif not (isinstance(reason, str) and reason.strip()):
-                found.append(f"absent[{name!r}] needs a reason, for whoever reads the report")
-        return found
 
     def _needs(self, capability: str) -> None:
         """Skip the test where a capability is declared absent, with its reason."""
@@ -84,7 +62,8 @@ class Contract:
 
         Fix: remove what replaces or deletes a test. What the component cannot do is declared in `absent`.
         """
-        assert not self._weakened(), "; ".join(self._weakened())
+        problems = _weakened(type(self))
+        assert not problems, "; ".join(problems)
 
     def test_what_is_declared_absent_does_not_work(self) -> None:
         """An absence that is declared is one.
@@ -93,6 +72,28 @@ class Contract:
         """
         working = [name for name in self.absent if _works(self, name)]
         assert not working, f"declared absent and yet it works: {listed(working)}; remove it from `absent`"
+
+
+def _weakened(cls: type[Contract]) -> list[str]:
+    """Return what is wrong with a subclass, one text each."""
+    suite, found = cls._suite, []
+    for name, member in cls._whole.items():
+        if name not in suite.hooks and inspect.getattr_static(cls, name, None) is not member:
+            found.append(
+                f"`{name}` belongs to the suite and cannot be replaced or removed; "
+                f"what the component cannot do is declared in `absent`, and only {listed(sorted(suite.hooks))} "
+                "may be defined"
+            )
+    if not cls.__dict__.get("__test__", True):
+        found.append("`__test__` switches all of its tests off")
+    for name, reason in cls.absent.items():
+        if name not in suite.capabilities:
+            close = did_you_mean(name, suite.capabilities)
+            known = listed(sorted(suite.capabilities)) or "none"
+            found.append(f"there is no capability {name!r} to be absent{close}; known: {known}")
+        elif not (isinstance(reason, str) and reason.strip()):
+            found.append(f"absent[{name!r}] needs a reason, for whoever reads the report")
+    return found
 
 
 def _members(suite: type) -> dict[str, Any]:
