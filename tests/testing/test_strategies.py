@@ -28,7 +28,7 @@ def test_collections_hold_the_hard_cases() -> None:
     wanted: list[Any] = [
         lambda items: items == (),
         lambda items: len(items) > 1 and len({(item.text, item.title) for item in items}) == 1,
-        lambda items: any(len(item.text) > 3000 for item in items),
+        lambda items: any(len(item.text) > 2000 for item in items),
         lambda items: len(items) > 1 and len({item.title for item in items}) == 1 and items[0].title,
     ]
     # That one is found is enough: no time is spent on finding the smallest.
