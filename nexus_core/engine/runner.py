@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from time import perf_counter, time
 from types import TracebackType
@@ -28,6 +28,8 @@ from nexus_core.engine.sinks import Fanout
 from nexus_core.engine.state import Scope, State
 from nexus_core.engine.steps import Generate, Step
 from nexus_core.toolkit.templating import Expression
+
+Listener = Callable[[Event], None]
 
 
 @frozen(kw_only=True)
@@ -73,14 +75,14 @@ class Runner:
     content: bool
     """Whether sinks see queries and answers."""
 
-    async def answer(self, request: Request) -> Answer | None:
+    async def answer(self, request: Request, on_event: Listener | None = None) -> Answer | None:
         """Return the whole answer, or `None` if no generate step ran; raises the error of the step that failed."""
-        with _Run(runner=self, request=request) as run:
-            state = request.state
+        with _Run(runner=self, request=request, on_event=on_event) as run:
+            state, scope = request.state, run.scope()
             for planned in self.steps:
                 began = perf_counter()
                 if not (skipped := planned.is_skipped(state)):
-                    state = await _within(planned, planned.step(state, run.scope))
+                    state = await _within(planned, planned.step(state, scope))
                 run.emit_step(planned, state, began, skipped)
             return run.finish(state)
 
@@ -93,12 +95,12 @@ class Runner:
         run = _Run(runner=self, request=request, unread=unread)
         try:
             with run:
-                state = request.state
+                state, scope = request.state, run.scope()
                 for planned in self.steps:
                     began = perf_counter()
                     skipped = planned.is_skipped(state)
                     if not skipped and isinstance(planned.step, Generate) and planned.step.last:
-                        async with aclosing(_streamed(planned, planned.step, state, run.scope)) as parts:  # type: ignore[type-var]
+                        async with aclosing(_streamed(planned, planned.step, state, scope)) as parts:  # type: ignore[type-var]
                             async for part in parts:
                                 while unread:
                                     yield unread.pop(0)
@@ -111,7 +113,7 @@ class Runner:
                                 else:
                                     state = part
                     elif not skipped:
-                        state = await _within(planned, planned.step(state, run.scope))
+                        state = await _within(planned, planned.step(state, scope))
                     run.emit_step(planned, state, began, skipped)
                     while unread:
                         yield unread.pop(0)
@@ -132,14 +134,14 @@ class _Run:
     request: Request
     unread: list[Event] | None = None
     """Events for the reader of a stream."""
+    on_event: Listener | None = None
     started: float = field(factory=perf_counter)
     attempts: list[AttemptFinished] = field(factory=list)
     parts: list[str] = field(factory=list)
     """The text that a stream has shown so far."""
-    scope: Scope = field(init=False)
 
-    @scope.default
-    def _(self) -> Scope:
+    def scope(self) -> Scope:
+        """Return what the steps see of the run; not kept, since the two would hold each other until a collection."""
         request = self.request
         return Scope(run_id=request.id, emit=self.emit, model=request.model, options=request.options)
 
@@ -165,6 +167,8 @@ class _Run:
             self.parts.clear()
         if self.unread is not None:
             self.unread.append(event)
+        elif self.on_event is not None:
+            self.on_event(event)
         self.runner.fanout.put(event)
 
     def delta(self, chunk: Chunk) -> Delta:
