@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import pytest
-from attrs import fields
+from attrs import asdict, fields
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from nexus_core.config.attempts import (
     BREAKER,
@@ -187,6 +190,31 @@ def test_the_value_of_a_secret_variable_is_in_no_message(checked: Check) -> None
     assert [problem.code for problem in problems] == ["S006"]
     assert "41.25" not in problems[0].message
     assert "17.5" not in problems[0].message
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["500ms", "2m", "nan", "1e9", "", "0s"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["attempts", "x"]), inner, max_size=2),
+    max_leaves=3,
+)
+MAPPINGS = {
+    name: VALUES | st.dictionaries(st.sampled_from([spec.name for spec in keys_of(keys)]), VALUES, max_size=3)
+    for name, keys in {"retry": RetryKeys, "breaker": BreakerKeys, "limits": LimitKeys, "calls": CallsKeys}.items()
+}
+
+
+@given(said=st.fixed_dictionaries({}, optional=MAPPINGS))
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_whatever_stands_there_is_a_problem_or_a_sound_policy(said: dict[str, Any], checked: Check) -> None:
+    """The check never raises, and what it lets through is finite and not negative."""
+    calls = said.pop("calls", None)
+    pipeline = {"name": "x", "models": {"m": {"use": "chat", **said}}, "calls": calls, "steps": [{"generate": None}]}
+    spec = checked(json.dumps(pipeline).replace("NaN", ".nan").replace("Infinity", ".inf")).spec
+    if spec is not None:
+        model = spec.models[0]
+        policies = [policy for policy in (model.retry, model.breaker, model.limits, spec.calls) if policy]
+        numbers = [value for policy in policies for value in asdict(policy).values() if isinstance(value, int | float)]
+        assert all(0 <= number < inf for number in numbers)
 
 
 def test_reading_a_plain_pipeline_imports_nothing_of_attempts() -> None:
