@@ -58,15 +58,17 @@ def items(draw: st.DrawFn, *, id: str | None = None, text: st.SearchStrategy[str
 
 @st.composite
 def collections(draw: st.DrawFn, *, min_size: int = 0, max_size: int = 12) -> tuple[Item, ...]:
-    """Return the items of a context: none, one, many, alike, of one title, tiny and huge; ids are unique."""
+    """Return the items of a context: none, one, many, alike, of one title, blank, tiny, huge; ids are unique."""
     size = draw(st.integers(min_size, max_size))
-    shape = draw(st.sampled_from(["mixed", "mixed", "alike", "one title", "tiny", "huge"]))
+    shape = draw(st.sampled_from(["mixed", "mixed", "alike", "one title", "blank", "tiny", "huge"]))
     names = [f"item-{number}" for number in range(size)]
     if shape == "alike":
         one = draw(items(id="-"))
         return tuple(Item(id=name, text=one.text, title=one.title, kind=one.kind) for name in names)
     if shape == "one title":
         return tuple(Item(id=name, text=draw(texts()), title="Opening hours") for name in names)
+    if shape == "blank":
+        return tuple(Item(id=name, text=draw(st.sampled_from(["", " ", "\n"]))) for name in names)
     if shape == "tiny":
         return tuple(Item(id=name, text=draw(st.text(max_size=2))) for name in names)
     if shape == "huge":

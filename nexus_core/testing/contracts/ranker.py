@@ -143,6 +143,14 @@ class RankerContract(Contract):
             if "determinism" not in self.absent:
                 assert list(self._again(query, before).order()) == list(after.order()), "twice, and another order"
 
+        for alike in (
+            Item(id="-", text=""),
+            Item(id="-", text="the of and"),
+            Item(id="-", text="ferry", title="ferry"),
+        ):
+            items = tuple(Item(id=f"item-{n}", text=alike.text, title=alike.title) for n in range(3))
+            for before in (Ranking(items), Ranking(items).scored("before", [0.0] * 3)):
+                holds(QUERY, before)
         settings = hypothesis.settings(max_examples=40, deadline=None, derandomize=True, database=None)
         settings(hypothesis.given(queries(), rankings())(holds))()
 
