@@ -27,6 +27,8 @@ LONGEST_QUERY = 512
 """The stems of a query that count."""
 SAME = 0.6
 SUSPECTS = 3
+TextOf = Callable[[int], str]
+"""From the number of a passage to its text."""
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
@@ -85,35 +87,34 @@ class FewTriples:
 
     passages: list[list[tuple[int, int, int]]]
 
-    def duplicates(self, text_of: Callable[[int], str]) -> FewDuplicates:
+    def duplicates(self) -> FewDuplicates:
         """Return what finds passages that repeat one that was taken."""
-        return FewDuplicates(self, text_of)
+        return FewDuplicates(self)
 
 
 class FewDuplicates:
     """The passages of a pool that were taken so far."""
 
-    def __init__(self, triples: FewTriples, text_of: Callable[[int], str]) -> None:
+    def __init__(self, triples: FewTriples) -> None:
         self._triples = triples
-        self._text_of = text_of
         self._owner: dict[tuple[int, int, int], int] = {}
         """For each triple the passage that was taken with it last."""
 
-    def original(self, passage: int) -> int | None:
+    def original(self, passage: int, text_of: TextOf) -> int | None:
         """Return the passage that this one repeats, and remember its words if there is none."""
         found = self._triples.passages[passage]
         owners = Counter([self._owner[triple] for triple in found if triple in self._owner])
         if owners.total() > SAME * len(found):
             for other, _ in owners.most_common(SUSPECTS):
-                if self._repeats(passage, other):
+                if self._repeats(passage, other, text_of):
                     return other
         self._owner.update(dict.fromkeys(found, passage))
         return None
 
-    def _repeats(self, passage: int, other: int) -> bool:
+    def _repeats(self, passage: int, other: int, text_of: TextOf) -> bool:
         said = set(self._triples.passages[passage])
         shared = said.intersection(self._triples.passages[other])
-        return len(shared) > SAME * len(said) and not adds_number(self._text_of(passage), self._text_of(other))
+        return len(shared) > SAME * len(said) and not adds_number(text_of(passage), text_of(other))
 
 
 def best_first(worth: Sequence[float], item_of: Sequence[int], scores: Sequence[float] | None) -> list[int]:

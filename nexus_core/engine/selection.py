@@ -57,7 +57,7 @@ class Selection:
     _duplicates: Duplicates | FewDuplicates = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._duplicates = self.pool.triples.duplicates(self._text_of)
+        self._duplicates = self.pool.triples.duplicates()
 
     @property
     def tokens(self) -> int:
@@ -179,7 +179,7 @@ class Selection:
 
     def _repeats(self, slot: Slot, passage: int) -> bool:
         """Tell whether a passage says what one that was taken says, after noting which."""
-        original = self._duplicates.original(passage)
+        original = self._duplicates.original(passage, self._text_of)
         if original is None:
             return False
         slot.refuse("duplicate", self.slots[self.pool.item_of[original]].item.id, 0)

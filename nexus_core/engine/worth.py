@@ -6,13 +6,13 @@ Imported where there is a choice to make: numpy takes longer to import than a pi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from nexus_core.engine.few import K1, LONGEST_QUERY, PAIRS, SAME, SUSPECTS, B, adds_number
+from nexus_core.engine.few import K1, LONGEST_QUERY, PAIRS, SAME, SUSPECTS, B, TextOf, adds_number
 
 Column = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.uint32]
@@ -102,9 +102,9 @@ class Triples:
         found: list[bool] = (before[stops] - before[starts] > SAME * (stops - starts)).tolist()
         return found
 
-    def duplicates(self, text_of: Callable[[int], str]) -> Duplicates:
+    def duplicates(self) -> Duplicates:
         """Return what finds passages that repeat one that was taken."""
-        return Duplicates(self, text_of)
+        return Duplicates(self)
 
 
 class Duplicates:
@@ -114,16 +114,15 @@ class Duplicates:
     near-copies of every item added to HotpotQA cost a third of the answers without this test, and next to none with it.
     """
 
-    def __init__(self, triples: Triples, text_of: Callable[[int], str]) -> None:
+    def __init__(self, triples: Triples) -> None:
         self._triples = triples
-        self._text_of = text_of
         self._suspects = triples.suspects()
         self._taken: list[int] = []
         """Those that are not among the owners yet: most pools have no suspect, and then nobody asks."""
         self._owner: npt.NDArray[np.int32] | None = None
         """For each mark of a triple the passage that was taken with it last, from 1; 0 for none."""
 
-    def original(self, passage: int) -> int | None:
+    def original(self, passage: int, text_of: TextOf) -> int | None:
         """Return the passage that this one repeats, and remember its words if there is none."""
         if self._suspects[passage]:
             triples = self._triples
@@ -131,7 +130,7 @@ class Duplicates:
             # A mark may stand for several triples, so marks only say where to look closely.
             if np.count_nonzero(owners) > SAME * len(owners):
                 for other, _ in Counter(owners[owners > 0].tolist()).most_common(SUSPECTS):
-                    if self._repeats(passage, other - 1):
+                    if self._repeats(passage, other - 1, text_of):
                         return int(other) - 1
         self._taken.append(passage)
         return None
@@ -145,11 +144,11 @@ class Duplicates:
         self._taken.clear()
         return self._owner
 
-    def _repeats(self, passage: int, other: int) -> bool:
+    def _repeats(self, passage: int, other: int, text_of: TextOf) -> bool:
         triples = self._triples
         said = set(triples.mixed[triples.span(passage)].tolist())
         shared = said.intersection(triples.mixed[triples.span(other)].tolist())
-        return len(shared) > SAME * len(said) and not adds_number(self._text_of(passage), self._text_of(other))
+        return len(shared) > SAME * len(said) and not adds_number(text_of(passage), text_of(other))
 
 
 def best_first(worth: Column, item_of: Sequence[int], scores: Sequence[float] | None) -> list[int]:

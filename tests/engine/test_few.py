@@ -47,5 +47,5 @@ def test_few_and_many_passages_have_the_same_duplicates() -> None:
     passages = [[1, 2, 3, 4, 5], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5], [9, 8, 7, 6, 5]]
     texts = ["one", "one", "one 7", "two"]
     for stems in read(passages):
-        found = stems.triples().duplicates(texts.__getitem__)
-        assert [found.original(place) for place in range(4)] == [None, 0, None, None]
+        found = stems.triples().duplicates()
+        assert [found.original(place, texts.__getitem__) for place in range(4)] == [None, 0, None, None]
