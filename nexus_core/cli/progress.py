@@ -7,7 +7,7 @@ import threading
 from types import TracebackType
 from typing import Any, Self
 
-from nexus_core.contract.events import AttemptFinished, Delta, Event, PromptPacked, StepFinished
+from nexus_core.contract.events import AttemptFinished, Delta, Event, PromptPacked, StepFinished, Waiting
 
 PATIENCE_S = 1.0
 
@@ -46,7 +46,9 @@ class Progress:
             case PromptPacked(model=model):
                 self._say(f"waiting for {model}")
             case AttemptFinished(model=model, outcome=outcome) if outcome != "ok":
-                self._say(f"{model} failed ({outcome}), trying the next model")
+                self._say(f"{model} failed ({outcome})")
+            case Waiting(model=model, why=why, wait_s=wait_s):
+                self._say(f"{model} is asked in {wait_s:.1f} s ({why})")
 
     def _say(self, text: str) -> None:
         self._text = text

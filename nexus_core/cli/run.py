@@ -6,7 +6,8 @@ import asyncio
 import json
 import re
 import sys
-from contextlib import aclosing
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from nexus_core.cli.progress import Progress
 from nexus_core.cli.request import read_inputs, read_query, request_options
 from nexus_core.contract.answers import Answer
 from nexus_core.contract.errors import RunError
-from nexus_core.contract.events import Delta, RunFailed, RunFinished
+from nexus_core.contract.events import Delta, Event, RunFailed, RunFinished, StreamRestarted
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.engine.wire import answer_json
 
@@ -25,7 +26,10 @@ Examples:
   nexus run pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?"
   echo "What is a sink?" | nexus run pipelines/quickstart.yaml - --json
   nexus run pipelines/openai.yaml "What is a sink?" --model spare --set steps[2].prompt.budget=500
+  nexus run pipelines/openai.yaml "What is a sink?" --verbose
 """
+
+Listen = Callable[[Event], None]
 
 _CITATION = re.compile(r"\[(\d{1,4})\]")
 
@@ -34,7 +38,8 @@ _CITATION = re.compile(r"\[(\d{1,4})\]")
 @request_options
 @click.option("--json", "as_json", is_flag=True, help="Print the answer with its figures as one JSON object.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole, even on a terminal.")
-def command(pipeline: str, query: str | None, as_json: bool, no_stream: bool, **request: Any) -> None:
+@click.option("--verbose", "-v", is_flag=True, help="Tell on stderr of waits, and of every request that was made.")
+def command(pipeline: str, query: str | None, as_json: bool, no_stream: bool, verbose: bool, **request: Any) -> None:
     """Run PIPELINE, a YAML file, for QUERY and print the answer with its sources.
 
     On a terminal the answer is printed as it comes. QUERY may be - to read it from standard input.
@@ -42,29 +47,57 @@ def command(pipeline: str, query: str | None, as_json: bool, no_stream: bool, **
     streaming = not (as_json or no_stream) and sys.stdout.isatty()
     loaded = Pipeline.load(Path(pipeline), overrides=request["overrides"])
     asked = {"inputs": read_inputs(request["inputs"]), "model": request["model"]}
-    answer = asyncio.run(_answer(loaded, read_query(query), streaming, asked))
-    if as_json:
-        click.echo(json.dumps(answer_json(answer), ensure_ascii=False, indent=2))
+    with _log(verbose) as listen:
+        answer = asyncio.run(_answer(loaded, read_query(query), streaming, listen, asked))
+        if as_json:
+            click.echo(json.dumps(answer_json(answer), ensure_ascii=False, indent=2))
+            return
+        click.echo("" if streaming else answer.text)
+        _print_sources(answer)
+        _print_notes(answer)
+
+
+@contextmanager
+def _log(verbose: bool) -> Iterator[Listen]:
+    """Give what is to be told of each event, and at the end, however it comes, print the attempts."""
+    if not verbose:
+        yield _nothing
         return
-    click.echo("" if streaming else answer.text)
-    _print_sources(answer)
-    _print_notes(answer)
+    from nexus_core.cli.attempts import AttemptLog  # for those who ask for it
+
+    log = AttemptLog()
+    try:
+        yield log.see
+    finally:
+        log.show()
 
 
-async def _answer(pipeline: Pipeline, query: str, streaming: bool, asked: dict[str, Any]) -> Answer:
+def _nothing(event: Event) -> None:
+    """Tell nobody."""
+
+
+async def _answer(pipeline: Pipeline, query: str, streaming: bool, listen: Listen, asked: dict[str, Any]) -> Answer:
     async with pipeline:
         with Progress() as progress:
+
+            def see(event: Event) -> None:
+                progress.see(event)
+                listen(event)
+
             if not streaming:
-                return await pipeline.run(query, **asked)
+                return await pipeline.run(query, on_event=see, **asked)
             async with aclosing(pipeline.stream(query, **asked)) as events:  # type: ignore[type-var]
                 async for event in events:
-                    progress.see(event)
-                    if isinstance(event, Delta):
-                        click.echo(event.text, nl=False)
-                    elif isinstance(event, RunFinished) and event.answer:
-                        return event.answer
-                    elif isinstance(event, RunFailed):
-                        raise _failure(event)
+                    see(event)
+                    match event:
+                        case Delta(text=text):
+                            click.echo(text, nl=False)
+                        case StreamRestarted(model=model):
+                            click.echo(f"\n\n{model} broke off: what stands above is void, the answer begins anew.\n")
+                        case RunFinished(answer=Answer() as answer):
+                            return answer
+                        case RunFailed():
+                            raise _failure(event)
     raise RunError(f"pipeline {pipeline.name!r} has no generate step that ran, so it has no answer")
 
 
@@ -90,8 +123,8 @@ def _print_sources(answer: Answer) -> None:
 
 def _print_notes(answer: Answer) -> None:
     """Say on stderr when another model than the first has answered, and why."""
-    for attempt in answer.attempts:
-        if attempt.outcome != "ok":
-            click.echo(f"\n{attempt.model} did not answer: {attempt.error}. Answered by {answer.model}.", err=True)
+    failed = {row.model: row.error for row in answer.attempts if row.outcome != "ok" and row.model != answer.model}
+    for model, error in failed.items():
+        click.echo(f"\n{model} did not answer: {error}. Answered by {answer.model}.", err=True)
     if answer.finish_reason == "length":
         click.echo("\nThe answer was cut at its maximum length (raise max_tokens to get more).", err=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from itertools import count
 from pathlib import Path
@@ -22,6 +22,7 @@ from nexus_core.engine.plugins import Catalogue
 from nexus_core.engine.runner import Request, Runner
 from nexus_core.engine.sinks import Fanout
 from nexus_core.engine.state import State
+from nexus_core.engine.steps import Generate
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -68,6 +69,13 @@ class Pipeline:
         """Its models, their figures, and the default that can be changed."""
         return self._plan.registry
 
+    def targets(self) -> Mapping[str, str]:
+        """Return the state of each model's breaker: `closed`, `open`, `half_open`, or `parked` on purpose."""
+        for planned in self._plan.steps:
+            if isinstance(planned.step, Generate):
+                return planned.step.attempts.states()
+        return {}
+
     @property
     def dropped_events(self) -> Mapping[str, int]:
         """Per sink, how many events found its queue full."""
@@ -101,14 +109,15 @@ class Pipeline:
         model: str | None = None,
         options: CallOptions | None = None,
         run_id: str | None = None,
+        on_event: Callable[[Event], None] | None = None,
     ) -> Answer:
-        """Return the whole answer; raises the error of the step that failed.
+        """Return the whole answer; raises the error of the step that failed, whose `attempts` are those of the run.
 
         `items` are there before the first step, `history` is the conversation so far, `model` and `options` are for the
-        step that gives the answer.
+        step that gives the answer. `on_event` is called with each event as it happens and must not block.
         """
         request = self._request(query, items, history, inputs, model, options, run_id)
-        answer = await self._opened().answer(request)
+        answer = await self._opened().answer(request, on_event)
         if answer is None:
             raise UsageError(f"pipeline {self.name!r} has no generate step that ran, so it has no answer")
         return answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nexus_core.contract.answers import Answer
+from nexus_core.contract.events import AttemptFinished
 from nexus_core.contract.prompts import TraceEntry
 from nexus_core.engine.explanation import Explanation, Target
 
@@ -22,13 +23,46 @@ def answer_json(answer: Answer) -> dict[str, Any]:
             "promptTokens": answer.usage.prompt_tokens,
             "completionTokens": answer.usage.completion_tokens,
             "totalTokens": answer.usage.total_tokens,
+            "usageSource": answer.usage.source,
             "responseTimeMs": round(answer.duration_s * 1000),
             "contextItems": [
                 {"id": packed.item.id, "title": packed.item.title, "relevance": packed.score}
                 for packed in answer.prompt.items
             ],
         },
+        "attempts": [attempt_json(row) for row in answer.attempts],
     }
+
+
+def attempt_json(row: AttemptFinished) -> dict[str, Any]:
+    """Return a row of the ledger as JSON data; what is unknown is null."""
+    return {
+        "callId": row.call_id,
+        "number": row.number,
+        "model": row.model,
+        "modelId": row.model_id,
+        "outcome": row.outcome,
+        "status": row.status,
+        "code": row.code,
+        "error": row.error,
+        "requestSent": row.request_sent,
+        "queuedMs": _ms(row.queued_s),
+        "waitedMs": _ms(row.waited_s),
+        "durationMs": _ms(row.duration_s),
+        "firstByteMs": _ms(row.first_byte_s),
+        "firstContentMs": _ms(row.first_content_s),
+        "promptTokens": row.prompt_tokens,
+        "completionTokens": row.completion_tokens,
+        "reasoningTokens": row.reasoning_tokens,
+        "cachedTokens": row.cached_tokens,
+        "usageSource": row.usage_source,
+        "bytesReceived": row.bytes_received,
+        "events": row.events,
+    }
+
+
+def _ms(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1000)
 
 
 def explanation_json(explanation: Explanation) -> dict[str, Any]:

@@ -72,14 +72,22 @@ def test_run_reads_the_query_from_standard_input(nexus: Nexus) -> None:
 
 
 def test_run_json_has_the_documented_shape(nexus: Nexus) -> None:
-    """Unknown counts are null, never 0."""
+    """Unknown counts are null, never 0; those that no service told are estimates and say so; all attempts are there."""
     code, out, _ = nexus("run", "handbook.yaml", "Which class are trains booked in?", "--json")
     answer = json.loads(out)
     assert code == 0
-    assert list(answer) == ["id", "query", "response", "contextId", "modelId", "conversationId", "metadata"]
+    assert list(answer) == ["id", "query", "response", "contextId", "modelId", "conversationId", "metadata", "attempts"]
     metadata = answer["metadata"]
-    assert list(metadata) == ["promptTokens", "completionTokens", "totalTokens", "responseTimeMs", "contextItems"]
-    assert (metadata["promptTokens"], metadata["totalTokens"]) == (None, None)
+    counts = ["promptTokens", "completionTokens", "totalTokens"]
+    assert list(metadata) == [*counts, "usageSource", "responseTimeMs", "contextItems"]
+    assert metadata["usageSource"] == "estimated"
+    assert metadata["promptTokens"] + metadata["completionTokens"] == metadata["totalTokens"]
+    rows = answer["attempts"]
+    assert [(row["model"], row["outcome"], row["requestSent"]) for row in rows] == [
+        ("main", "not_configured", False),
+        ("offline", "ok", True),
+    ]
+    assert (rows[0]["promptTokens"], rows[0]["status"], rows[0]["number"]) == (None, None, 1)
     assert {"id", "title", "relevance"} == set(metadata["contextItems"][0])
 
 
