@@ -90,7 +90,7 @@ class CallsKeys:
     fallback_on_content_filter: bool = option(False, help="Go on where a service refuses the content.")
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class _Mapping:
     """One of the mappings: its declaration, and the value that it comes to."""
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _READ_APART = ("models", "default", "steps", "inputs", "plugins", "calls")
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Checked:
     """What came of checking a file."""
 

@@ -22,7 +22,7 @@ _OPENINGS = ("{{", "{%", "{#")
 TreePath = tuple[str | int, ...]
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Names:
     """What is known where an expression or template stands."""
 

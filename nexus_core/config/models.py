@@ -23,7 +23,7 @@ _FIGURES = ("window", "max_input", "max_output", "encoding")
 _POLICIES = ("retry", "breaker", "limits")
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Models:
     """The models of a file, as far as they can be read."""
 

@@ -10,7 +10,7 @@ from nexus_core.config.places import Place
 from nexus_core.config.problems import Problems
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Outline:
     """Of a step only what its neighbours need to know."""
 

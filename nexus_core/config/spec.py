@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # few files name a policy, and their classes cost start-up ti
 Scalar = str | int | float | bool | None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class ComponentSpec:
     """A component by name, and the options that are given for it."""
 
@@ -28,7 +28,7 @@ class ComponentSpec:
     place: Place
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class RecordSpec:
     """An option whose type is an attrs class: the class and its checked fields, not built since that runs its code."""
 
@@ -37,7 +37,7 @@ class RecordSpec:
     place: Place
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class ModelSpec:
     """A named model: a connector, and figures that stand over the connector's own."""
 
@@ -59,7 +59,7 @@ class ModelSpec:
     place: Place
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class TemplateFile:
     """A template in a file of its own."""
 
@@ -68,14 +68,14 @@ class TemplateFile:
     text: str = field(repr=False)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class TemplateText:
     """A template inside the pipeline file."""
 
     text: str = field(repr=False)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class Step:
     """What all steps have."""
 
@@ -88,21 +88,21 @@ class Step:
     place: Place
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class GatherSpec(Step):
     """Adds the items of a source."""
 
     source: ComponentSpec
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class RankSpec(Step):
     """Scores and orders the items."""
 
     ranker: ComponentSpec
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class PromptSpec(Step):
     """Makes a draft. What each field means and its default stand in `language.PromptKeys`."""
 
@@ -120,7 +120,7 @@ class PromptSpec(Step):
     """JSON data; a text that holds `{{` is an expression."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class GenerateSpec(Step):
     """Asks a model."""
 
@@ -133,7 +133,7 @@ class GenerateSpec(Step):
 StepSpec = GatherSpec | RankSpec | PromptSpec | GenerateSpec
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class InputSpec:
     """An input that the caller of a run may give."""
 
@@ -143,7 +143,7 @@ class InputSpec:
     description: str = ""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class PipelineSpec:
     """A whole pipeline file."""
 

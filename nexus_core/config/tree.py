@@ -12,7 +12,7 @@ from nexus_core.config.problems import quoted
 from nexus_core.config.scalars import Value
 
 
-@frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False, repr=False)
 class ScalarNode:
     """A single value."""
 
@@ -28,7 +28,7 @@ class ScalarNode:
     place: Place
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class Entry:
     """A key and its value."""
 
@@ -36,7 +36,7 @@ class Entry:
     value: Node
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class MappingNode:
     """Keys and values; each key is a text and stands once."""
 
@@ -60,7 +60,7 @@ class MappingNode:
         return ((entry.key, entry.value) for entry in self.entries)
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class SequenceNode:
     """A list."""
 
@@ -68,7 +68,7 @@ class SequenceNode:
     place: Place
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class UnreadableNode:
     """Something whose problem is already known, so that nobody reports it again."""
 

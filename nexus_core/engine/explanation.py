@@ -18,7 +18,7 @@ from nexus_core.engine.steps import Generate
 from nexus_core.toolkit.tokens import token_counter
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class WindowPart:
     """A share of the window."""
 
@@ -27,7 +27,7 @@ class WindowPart:
     tokens: int
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Target:
     """One model of the chain, and the prompt it would get."""
 
@@ -38,7 +38,7 @@ class Target:
     """Why this target would get no prompt."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Explanation:
     """The prompt of the answering step for the first target, where its tokens go, and the chain behind it."""
 

@@ -40,7 +40,7 @@ def adds_number(text: str, other: str) -> bool:
 _Key = TypeVar("_Key", bound=Hashable)
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class FewStems:
     """The stems of each passage."""
 
@@ -81,7 +81,7 @@ def _bm25(counts: Sequence[Counter[_Key]], norms: Sequence[float]) -> list[float
     ]
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class FewTriples:
     """The stems of each passage, three at a time."""
 

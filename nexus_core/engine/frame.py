@@ -16,7 +16,7 @@ from nexus_core.toolkit.suggest import listed
 from nexus_core.toolkit.text import byte_length
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Limit:
     """What a target leaves for the prompt."""
 
@@ -37,7 +37,7 @@ class Limit:
         return f"{self.tokens:,} (window {self.window:,} less {self.reserved:,} reserved for the answer)"
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Frame:
     """The prompt without a choice of items."""
 

@@ -18,7 +18,7 @@ from nexus_core.toolkit.suggest import did_you_mean, listed
 RESPONSE_TIMES_KEPT = 100
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Model:
     """A named, configured connector."""
 
@@ -36,7 +36,7 @@ class Model:
     limits: Limits | None = None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class UsageFigures:
     """What a model has done since the start or the last clearing."""
 
@@ -63,7 +63,7 @@ class UsageFigures:
         return None if not self.requests else 1 - self.failures / self.requests
 
 
-@define
+@define(eq=False, repr=False)
 class _Tally:
     requests: int = 0
     failures: int = 0

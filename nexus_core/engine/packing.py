@@ -79,7 +79,7 @@ def _passage_size(policy: PackingPolicy, room: int) -> int:
     return policy.passage_tokens or (_PASSAGE if room < _LONG_FROM else _LONG_PASSAGE)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class _Packing:
     """One draft on its way into one window."""
 

@@ -15,7 +15,7 @@ from nexus_core.toolkit.text import byte_length
 from nexus_core.toolkit.tokens import TokenCounter
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Page:
     """Renders a draft with some of its items and history, and counts what comes out."""
 

@@ -22,7 +22,7 @@ def key_of(size: int, encoding: str) -> Key:
     return ("passages", size, encoding)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Passages:
     """An item, cut: one object with all figures in it, so that a look at an item is a short way."""
 

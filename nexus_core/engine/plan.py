@@ -44,7 +44,7 @@ _BUILD_FAILED = "P001"
 _VERBS = {GatherSpec: "gather", RankSpec: "rank", PromptSpec: "prompt", GenerateSpec: "generate"}
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Plan:
     """A pipeline with its parts built, none of them opened yet."""
 
@@ -85,7 +85,7 @@ def load_plan(path: Path, catalogue: Catalogue, environment: Mapping[str, str], 
     return _Builder(spec=checked.spec, folder=path.parent, catalogue=checked.catalogue).plan()
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class _Builder:
     """Builds the components of one pipeline and collects what goes wrong."""
 

@@ -27,7 +27,7 @@ _UNRANKED = 1000
 """How many items are considered where no ranker has said which are the best."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Pool:
     """Items in rank order, and their passages, numbered from the first item's first on."""
 

@@ -10,7 +10,7 @@ from nexus_core.contract.values import Item
 from nexus_core.engine.passages import Key, Passages, key_of, passages_of
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Prices:
     """The prices of one template with one encoding; what is counted is kept with the items."""
 

@@ -32,7 +32,7 @@ from nexus_core.toolkit.templating import Expression
 Listener = Callable[[Event], None]
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class PlannedStep:
     """A step with its modifiers."""
 
@@ -52,7 +52,7 @@ class PlannedStep:
         return self.when is not None and not self.when.evaluate(state.variables(self.when.variables))
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Request:
     """What a caller asks of a pipeline."""
 
@@ -65,7 +65,7 @@ class Request:
     conversation_id: str | None = None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Runner:
     """Executes the steps of one pipeline; gets all it needs as arguments."""
 
@@ -126,7 +126,7 @@ class Runner:
             yield event
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class _Run:
     """One run in progress: what is noted of it beside the state. As a context manager it tells the sinks of its end."""
 

@@ -27,7 +27,7 @@ _BYTES_PER_TOKEN = 8
 """Prose and code in any encoding have fewer: what does not fit even so is not counted."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Selection:
     """A growing choice of passages. `fill` adds what fits, `shrink` takes the last additions back."""
 

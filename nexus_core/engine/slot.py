@@ -15,7 +15,7 @@ Refusal = tuple[Why, object, int]
 """Why a passage was not taken: the kind, of what (tokens that were left, an item's id, a glob), and its tokens."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Slot:
     """An item, and what is chosen of it."""
 

@@ -28,7 +28,7 @@ class Step(Protocol):
         """Return the next state."""
 
 
-@define
+@define(eq=False, repr=False)
 class Merger:
     """Joins the items of several sources, the first of two with one id wins.
 
@@ -51,7 +51,7 @@ class Merger:
         return self._merged
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Gather:
     """Adds the items of a source."""
 
@@ -77,7 +77,7 @@ class Gather:
         return _kept(evolve(state, ranking=ranking), self.keep_as, lambda: describe(ranking))
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Rank:
     """Scores and orders the items."""
 
@@ -102,7 +102,7 @@ class Rank:
         return _kept(evolve(state, ranking=ranking), self.keep_as, lambda: describe(ranking))
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class MakeDraft:
     """Makes a draft: the prompt before it is packed for a target."""
 
@@ -146,7 +146,7 @@ class BareQuery:
         return (Message("user", variables["query"]),)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Generate:
     """Sends the draft to a model and takes its answer."""
 

@@ -12,7 +12,7 @@ from nexus_core.contract.ranking import Ranking
 from nexus_core.engine.slot import Slot
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Fate:
     """A decision about one item."""
 

@@ -22,7 +22,7 @@ _FEW = 16
 """Up to so many words, comparing with each is quicker than what `numpy.isin` does."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Stems:
     """The stems of passages, one after the other."""
 
@@ -73,7 +73,7 @@ class Stems:
         return Triples(mixed, mixed >> np.uint32(32 - bits), bits, self.ends.tolist())
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Triples:
     """The stems of all passages, three at a time, each three as a number of 32 bits."""
 

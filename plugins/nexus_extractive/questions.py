@@ -21,7 +21,7 @@ _ASKING = frozenset({
 """English words that are in questions and seldom in answers."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Question:
     """A question in the terms it is compared by."""
 

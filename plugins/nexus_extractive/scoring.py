@@ -41,7 +41,7 @@ _KEPT_TEXTS = 8
 """Of one item: it may be packed in different parts for different questions."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Studied:
     """A unit with its terms, which depend on no question."""
 
@@ -55,7 +55,7 @@ class Studied:
     """It introduces others."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Scored:
     """A unit and how well it answers."""
 

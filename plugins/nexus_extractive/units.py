@@ -44,7 +44,7 @@ _LONGEST = 600
 """Characters beyond which what stands without any stop is cut between words."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Unit:
     """Something that can be cited, in its original wording."""
 
@@ -76,7 +76,7 @@ def units(text: str, kind: str) -> list[Unit]:
     return cutter.found
 
 
-@define
+@define(eq=False, repr=False)
 class _Cutter:
     marked: bool
     """Headings have marks."""

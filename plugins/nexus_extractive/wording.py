@@ -13,7 +13,7 @@ _SHOWN_ENTRIES = 8
 """Of a list that is shown for the sake of its lead."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class _Statement:
     text: str
     inline: bool

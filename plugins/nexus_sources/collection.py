@@ -30,7 +30,7 @@ _TOLD_AT_MOST = 10
 logger = logging.getLogger("nexus_sources.files")
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class _Kept:
     found: Found
     loaded: Loaded
@@ -38,7 +38,7 @@ class _Kept:
     """False when it had changed so shortly before it was read that another change may carry the same time."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class _Look:
     """What there is to read, and what a walk has found wrong."""
 
@@ -48,7 +48,7 @@ class _Look:
     began: int
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Collection:
     """The items of the files that some patterns match."""
 

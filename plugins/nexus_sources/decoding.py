@@ -44,7 +44,7 @@ _MOST_ACCENTS = 0.2
 _PLAIN = dict.fromkeys([*range(128), 0xFFFD])
 
 
-@frozen
+@frozen(repr=False)
 class Decoded:
     """A text, and what was doubtful about it."""
 

@@ -34,7 +34,7 @@ CODE = frozenset({
 CODE_NAMES = frozenset({"Makefile", "Dockerfile", "Jenkinsfile", "Rakefile", "Gemfile", "CMakeLists.txt"})
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class Settings:
     """How files are read."""
 
@@ -43,7 +43,7 @@ class Settings:
     sections: bool = True
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class Loaded:
     """What came of a file."""
 

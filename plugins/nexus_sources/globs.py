@@ -20,7 +20,7 @@ _BRACES = re.compile(r"\{([^{}/]*,[^{}/]*)\}")
 _MOST_ALTERNATIVES = 64
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Pattern:
     """A pattern in its parts: where it begins, and what it asks of each name from there on."""
 

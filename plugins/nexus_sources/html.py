@@ -26,7 +26,7 @@ _WHITE = re.compile(r"\s+")
 _FENCED = re.compile(r"(^(?:```\n.*?^```|~~~\n.*?^~~~)$)", re.DOTALL | re.MULTILINE)
 
 
-@define
+@define(eq=False, repr=False)
 class _Stretch:
     level: int = 0
     heading: str = ""

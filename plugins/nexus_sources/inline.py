@@ -11,7 +11,7 @@ from nexus_core import Item, component, hookimpl, option, state
 from nexus_core.toolkit.suggest import did_you_mean
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Entry:
     """An item as it is written."""
 

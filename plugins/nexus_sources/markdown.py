@@ -32,7 +32,7 @@ _MARKUP = re.compile(r"[\\`*_\[\]<>&!]")
 _NAMED = re.compile(r"\s*\{#([\w.:-]+)[^}]*\}\s*$")
 
 
-@frozen
+@frozen(repr=False)
 class _Heading:
     level: int
     text: str

@@ -19,7 +19,7 @@ _WRAPPED = re.compile(r"(?<![.!?:;\n])[ \t]*\n(?=[a-z\u00df-\u00ff(0-9])")
 _LONGEST_OUTLINE = 5000
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class _Entry:
     level: int
     title: str

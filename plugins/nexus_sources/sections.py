@@ -13,7 +13,7 @@ _FENCE = re.compile(r" {0,3}(?:```|~~~)")
 _NO_SLUG = re.compile(r"[^\w\- ]+")
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class Section:
     """A stretch of a document under one heading, without the heading itself."""
 
@@ -28,7 +28,7 @@ class Section:
     """From 1."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class Document:
     """A file as its reader understands it."""
 
@@ -43,7 +43,7 @@ class Document:
     metadata: Mapping[str, Any] = field(factory=dict)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class Headed:
     """A heading and the text up to the next one."""
 

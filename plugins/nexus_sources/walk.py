@@ -20,7 +20,7 @@ def stamp_of(status: os.stat_result) -> Stamp:
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Found:
     """A file that a pattern matches."""
 
@@ -31,7 +31,7 @@ class Found:
     stamp: Stamp
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Folder:
     """What is directly in a folder."""
 
@@ -41,7 +41,7 @@ class Folder:
     folders: tuple[os.DirEntry[str], ...] = ()
 
 
-@define
+@define(eq=False, repr=False)
 class Walk:
     """Finds files by patterns, and remembers what it saw."""
 

@@ -44,7 +44,7 @@ _TOO_LONG = Reaction(0, "larger", breaker=False)
 Emit = Callable[[Event], None]
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Call:
     """One logical request to a chain of targets."""
 
@@ -58,7 +58,7 @@ class Call:
     """The caller's own, where it is shorter than that of the pipeline."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Setting:
     """What all calls of a pipeline share."""
 

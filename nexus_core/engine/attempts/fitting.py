@@ -43,7 +43,7 @@ def pack_for(model: Model, draft: Draft, options: CallOptions, *, exact: bool = 
     return pack(draft, info, reserved=reserve(info, options), counter=lambda: token_counter(info.encoding), exact=exact)
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Continued:
     """A template whose last message is the beginning of the answer, for a target that goes on from there."""
 

@@ -32,7 +32,7 @@ _SAME_AGAIN = (AuthError, ModelNotFoundError, QuotaError, RateLimitError)
 """What a target was left alone for is what those are told who come meanwhile."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Target:
     """A model as attempts see it; one object for all calls of a pipeline."""
 
