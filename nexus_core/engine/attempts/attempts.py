@@ -85,14 +85,15 @@ class Attempts:
 
         Text comes as such, a chunk with reasoning or tool calls as it is, and `""` where only events have been emitted.
         Before the first content a failed attempt is followed by the next; after it the pipeline's `on_stream_failure`
-        decides. The time limit stands around each wait and never around a `yield`, where it would fire in the reader.
+        decides.
         """
         course = Course(self._setting, call, emit, self._setting.policy.stream_deadline_s)
+        deadline = course.deadline
         try:
             while True:
                 if course.waits:
                     yield ""
-                with course.deadline:
+                with deadline:
                     attempt = await course.begin()
                 said = attempt.said = Assembly()
                 chunks = None
@@ -100,14 +101,12 @@ class Attempts:
                     with attempt:
                         yield ""
                         chunks = _streamed(attempt)
-                        while True:
-                            try:
-                                with course.deadline:
-                                    chunk = await anext(chunks)
-                            except StopAsyncIteration:
-                                break
-                            if part := attempt.took(chunk, said):
-                                yield part
+                        with deadline:
+                            async for chunk in chunks:
+                                if part := attempt.took(chunk, said):
+                                    deadline.task = None
+                                    yield part
+                                    deadline.resume()
                         attempt.answered(completion := said.whole(attempt.target.model))
                         check_tool_calls(completion, attempt.target.model)
                 except ConnectorError as error:

@@ -13,27 +13,38 @@ from nexus_core.contract.errors import DeadlineError
 
 
 class Deadline:
-    """The end of one call's time. As a context manager it stands around awaits, and never around a `yield`."""
+    """The end of one call's time. As a context manager it stands around awaits.
 
-    __slots__ = ("_cancelling", "_error", "_task", "due", "expired")
+    Around a `yield` it must not hold, since it would cancel the reader: there `task` is set to `None` before, and
+    `resume` is called after.
+    """
+
+    __slots__ = ("_cancelling", "_error", "due", "expired", "task")
 
     def __init__(self, due: float, error: Callable[[], DeadlineError]) -> None:
         self.due = due
         """By the clock of the event loop."""
         self.expired = False
         self._error = error
-        self._task: asyncio.Task[object] | None = None
+        self.task: asyncio.Task[object] | None = None
+        """What would be cancelled now."""
         self._cancelling = 0
 
     def __enter__(self) -> None:
+        self.resume()
+        assert self.task is not None
+        self._cancelling = self.task.cancelling()
+
+    def resume(self) -> None:
+        """Hold again; raises where the time is up meanwhile."""
         if self.expired:
             raise self._error()
-        self._task = asyncio.current_task()
+        self.task = asyncio.current_task()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        task, self._task = self._task, None
+        task, self.task = self.task, None
         if not self.expired or task is None:
             return
         # Whoever else has cancelled the task meanwhile goes before us.
@@ -47,9 +58,8 @@ class Deadline:
     def expire(self) -> None:
         """Cancel what is awaited; where nothing is, the next that would be."""
         self.expired = True
-        if self._task is not None:
-            self._cancelling = self._task.cancelling()
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()
 
 
 def _over() -> DeadlineError:

@@ -66,13 +66,11 @@ class Attempt:
 
     def took(self, chunk: Chunk, said: Assembly) -> str | Chunk:
         """Note a chunk of the answer, and return what of it is for the reader; nothing is `""`."""
-        text = chunk.text
-        if text:
-            said.text.append(text)
-        if chunk.reasoning or chunk.tool_calls or chunk.finish_reason or chunk.usage or chunk.transfer:
-            shown: str | Chunk = self._took_more(chunk, said)
-        else:
-            shown = text
+        shown: str | Chunk = chunk.text
+        if shown:
+            said.text.append(chunk.text)
+        if chunk.finish_reason or chunk.usage or chunk.reasoning or chunk.tool_calls or chunk.transfer:
+            shown = self._took_more(chunk, said)
         if self.first_content_s is None and shown:
             self.first_content_s = self.course.now() - self.started
             self.course.restarted()
