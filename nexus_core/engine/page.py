@@ -10,7 +10,7 @@ from attrs import define, field
 from nexus_core.contract.prompts import PackedItem
 from nexus_core.contract.values import Message, ModelInfo
 from nexus_core.engine.draft import Draft
-from nexus_core.engine.tally import Known, tally
+from nexus_core.engine.tally import Knowns, tally
 from nexus_core.toolkit.text import byte_length
 from nexus_core.toolkit.tokens import TokenCounter
 
@@ -43,11 +43,11 @@ class Page:
         }
         return tuple(self.draft.template.render(variables))
 
-    def tokens(self, messages: Sequence[Message], known: Known | None = None) -> int:
+    def tokens(self, messages: Sequence[Message], known: Knowns | None = None) -> int:
         """Return the tokens of the messages as they are sent; `known` are lines in them whose tokens are known."""
         return self.info.tokens_per_prompt + sum([self.message_tokens(message, known) for message in messages])
 
-    def message_tokens(self, message: Message, known: Known | None = None) -> int:
+    def message_tokens(self, message: Message, known: Knowns | None = None) -> int:
         """Return the tokens of one message, the chat format's own included."""
         content, count = message.content, self.counter.count
         tokens = self._counted.get(content)

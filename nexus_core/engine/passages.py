@@ -5,12 +5,24 @@ from __future__ import annotations
 from array import array
 from functools import lru_cache
 from itertools import accumulate, chain
+from typing import NamedTuple
 
 from attrs import define
 
 from nexus_core.contract.values import Item
 from nexus_core.toolkit.lexical import codes
 from nexus_core.toolkit.text import Span, passages
+
+
+class Known(NamedTuple):
+    """Lines whose tokens are known, and what stands for them where the rest is counted."""
+
+    tokens: int
+    """Without those of the stand-in."""
+    lines: list[str]
+    stand_in: str
+    """A word, and the end of the last line as far as it may share a word with what follows."""
+
 
 Key = tuple[str, int, str]
 """What the figures of an item are kept under: their name, the passages' size in tokens, the encoding."""
@@ -40,6 +52,10 @@ class Passages:
     """A bit for each sentence with something other than a space before it."""
     title: int = -1
     """The tokens of the item's title; -1 where not counted yet."""
+    known_title: Known | None = None
+    """Kept from the first prompt with the item on, as is the next."""
+    known_text: Known | None = None
+    """Of the whole item, where it is one text without breaks between its sentences."""
 
 
 def passages_of(item: Item, key: Key) -> Passages:

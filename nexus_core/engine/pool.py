@@ -55,7 +55,7 @@ def pool_of(
     chosen, cuts = _considered(ranking, key, depth, int(characters * depth * _DEPTH), without)
     counts = [len(cut.firsts) - 1 for cut in cuts]
     item_of = [place for place, count in enumerate(counts) for _ in range(count)]
-    scores = None if ranking.scores is None else [float(ranking.scores[index]) for index in chosen]
+    scores = None if ranking.scores is None else [ranking.scores[index] for index in chosen]
     few = len(ranking.items) <= FEW_ITEMS
     order, triples = _ordered(cuts, codes(query), item_of, scores, few=few)
     return Pool(
@@ -90,15 +90,16 @@ def _considered(
     """Return the items in rank order, as deep as there may be something to choose."""
     chosen: list[int] = []
     cuts: list[Passages] = []
+    items = ranking.items
     least = int((_AT_LEAST if ranking.scores is not None else _UNRANKED) * depth)
     held = 0
     for index in _best_first(ranking, least + len(without)):
         if len(chosen) >= least and held >= wanted:
             break
         if index not in without:
-            item = ranking.items[index]
+            item = items[index]
             chosen.append(index)
-            cuts.append(passages_of(item, key))
+            cuts.append(item.derived.get(key) or passages_of(item, key))
             held += len(item.text)
     return chosen, cuts
 

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from nexus_core.engine.passages import Known
 from nexus_core.engine.slot import Slot, ones
 
-Known = Mapping[str, tuple[int, list[str]]]
-"""Texts by their first line: the tokens and all lines. A key that starts with a space is what stands in a line after
-its first space, such as a title after its number."""
+Knowns = Mapping[str, Known]
+"""Texts by the start of their first line. One that starts with a space is what stands in a line after its first space,
+such as a title after its number."""
 
+Count = Callable[[str], int]
+
+_KEY = 48
+"""Characters of a line that it is looked up by: a short key is found sooner, and the rest is compared anyway."""
 _LONGEST_TAIL = 6
 _STAND_IN = "x"
 """A word of one token that stands for what was counted before."""
-_MAY_GO_ON = ("", "/", *(chr(code) for code in range(0x3001) if chr(code).isspace()))
+_MAY_GO_ON = frozenset(["", "/", *(chr(code) for code in range(0x3001) if chr(code).isspace())])
 """What a line begins with that may share a word with the one before."""
 
 
-def tally(content: str, known: Known, count: Callable[[str], int]) -> int:
+def tally(content: str, known: Knowns, count: Count) -> int:
     """Return the tokens of `content`, given those of some of its lines."""
     # Most of what is left to count is the same after each item: a stop, a blank line.
     counted = _Counted(count)
@@ -30,16 +35,16 @@ def tally(content: str, known: Known, count: Callable[[str], int]) -> int:
     pending = ""
     while place < len(lines):
         line = lines[place]
-        head, found = "", known.get(line)
-        if found is None and (space := line.find(" ") + 1) > 1:
-            head, found = line[:space], known.get(line[space - 1 :])
+        space = 0
+        found = known.get(line[:_KEY])
+        if found is None and (space := line.find(" ")) > 0:
+            found = known.get(line[space : space + _KEY])
         end = place + 1
         if found is not None:
-            tokens, whole = found
-            tail = _tail(whole[-1])
-            if tail is not None and (len(whole) == 1 or lines[end : place + len(whole)] == whole[1:]):
-                total += tokens - counted[head[-1:] + _STAND_IN] - counted[tail]
-                line = f"{head}{_STAND_IN}{tail}"
+            tokens, whole, stand_in = found
+            if line[space:] == whole[0] and lines[end : place + len(whole)] == whole[1:]:
+                total += tokens
+                line = line[:space] + stand_in
                 end = place + len(whole)
         if line[:1] in _MAY_GO_ON:
             pending += line
@@ -53,7 +58,7 @@ def tally(content: str, known: Known, count: Callable[[str], int]) -> int:
 
 
 class _Counted(dict[str, int]):
-    def __init__(self, count: Callable[[str], int]) -> None:
+    def __init__(self, count: Count) -> None:
         super().__init__()
         self._count = count
 
@@ -62,35 +67,52 @@ class _Counted(dict[str, int]):
         return tokens
 
 
-def known_lines(texts: Iterable[tuple[Slot, str]], gap: int, count: Callable[[str], int]) -> Known:
-    """Return the tokens of the titles of slots and of the lines that are chosen of them; `gap` is a gap's mark."""
-    known: dict[str, tuple[int, list[str]]] = {}
+def known_lines(texts: Iterable[tuple[Slot, str]], gap: int, count: Count) -> Knowns:
+    """Return the titles of slots and the lines that are chosen of them; `gap` is the tokens of a gap's mark."""
+    found: dict[str, Known] = {}
     for slot, text in texts:
-        title, chosen = slot.item.title, slot.chosen
-        if title and title.isprintable() and title == title.strip():
-            known[f" {title}"] = (slot.cut.title, [title])
-        if slot.item.kind == "text" and not chosen & slot.cut.breaks & ~(chosen & -chosen):
-            _add(known, slot, chosen, text, slot.tokens - slot.header, count)
-            continue
+        for known in (_title(slot, count), *_chosen(slot, text, gap, count)):
+            if known is not None:
+                found[known.lines[0][:_KEY]] = known
+    return found
+
+
+def _title(slot: Slot, count: Count) -> Known | None:
+    title, cut = slot.item.title, slot.cut
+    if cut.known_title is None and title and title.isprintable() and title == title.strip():
+        cut.known_title = _known([f" {title}"], cut.title, count)
+    return cut.known_title
+
+
+def _chosen(slot: Slot, text: str, gap: int, count: Count) -> Iterator[Known | None]:
+    """Yield what is chosen, in pieces that begin and end lines; of an item that is whole they are kept."""
+    cut, chosen = slot.cut, slot.chosen
+    in_one = slot.item.kind == "text" and not chosen & cut.breaks & ~(chosen & -chosen)
+    if in_one and slot.whole:
+        if cut.known_text is None:
+            cut.known_text = _known(text.split("\n"), slot.tokens - slot.header, count)
+        yield cut.known_text
+    elif in_one:
+        yield _begun(slot, chosen, text, slot.tokens - slot.header, count)
+    else:
         for together in _lines(slot):
             gaps = (together & ~(together << 1)).bit_count() - 1
-            tokens = sum([slot.cut.tokens[k] for k in ones(together)]) + gaps * gap
-            _add(known, slot, together, slot.text_of(together), tokens, count)
-    return known
+            tokens = sum([cut.tokens[k] for k in ones(together)]) + gaps * gap
+            yield _begun(slot, together, slot.text_of(together), tokens, count)
 
 
-def _add(
-    known: dict[str, tuple[int, list[str]]],
-    slot: Slot,
-    chosen: int,
-    text: str,
-    tokens: int,
-    count: Callable[[str], int],
-) -> None:
+def _begun(slot: Slot, chosen: int, text: str, tokens: int, count: Count) -> Known | None:
+    """Return sentences that begin a line, though they were counted with the white space before them."""
     before = _before(slot, (chosen & -chosen).bit_length() - 1, count)
-    if before is not None and text[0] != "/":
-        lines = text.split("\n")
-        known[lines[0]] = (tokens - before, lines)
+    return None if before is None else _known(text.split("\n"), tokens - before, count)
+
+
+def _known(lines: list[str], tokens: int, count: Count) -> Known | None:
+    tail = _tail(lines[-1])
+    if tail is None or lines[0][:1] == "/":
+        return None
+    stand_in = f" {_STAND_IN}" if lines[0][0] == " " else _STAND_IN
+    return Known(tokens - count(stand_in) - count(tail), lines, stand_in + tail)
 
 
 def _lines(slot: Slot) -> Iterator[int]:
@@ -105,7 +127,7 @@ def _lines(slot: Slot) -> Iterator[int]:
         left &= ~together
 
 
-def _before(slot: Slot, k: int, count: Callable[[str], int]) -> int | None:
+def _before(slot: Slot, k: int, count: Count) -> int | None:
     """Return what of a sentence's tokens belongs to the white space before it, `None` if that is not sure."""
     if not k:
         return 0

@@ -47,16 +47,21 @@ class Postings:
     items: npt.NDArray[np.int32]
     scores: npt.NDArray[np.floating]
 
-    def found(self, keys: Sequence[int], weight: float) -> list[tuple[Items, Scores]]:
-        """Return for each key that is known the items that hold it, and what that is worth, times `weight`."""
+    def found(self, keys: Sequence[int]) -> tuple[Items, Scores]:
+        """Return the items that hold any of the keys, one after the other, and what that is worth for each."""
         if not len(self.keys):
-            return []
+            return self.items, self.scores.astype(np.float32)
         wanted = np.array(keys, np.uint64)
         places = np.minimum(self.keys.searchsorted(wanted), len(self.keys) - 1)
         spans = [
             slice(self.starts[place], self.starts[place + 1]) for place in places[self.keys[places] == wanted].tolist()
         ]
-        return [(self.items[span], self.scores[span].astype(np.float32) * np.float32(weight)) for span in spans]
+        if not spans:
+            return self.items[:0], self.scores[:0].astype(np.float32)
+        return (
+            np.concatenate([self.items[span] for span in spans]),
+            np.concatenate([self.scores[span] for span in spans]).astype(np.float32, copy=False),
+        )
 
 
 class Numbers(dict[str, tuple[int, ...]]):
@@ -89,16 +94,13 @@ class LexicalIndex:
         """Return the score of each item; a word that the query repeats counts once."""
         unknown = len(self.number_of) + 1
         asked = [self.number_of.get(stem, unknown) for piece in pieces(query) for stem in stems(piece, self.language)]
-        found = self.words.found([*dict.fromkeys(asked)], 1.0)
+        items, scores = self.words.found([*dict.fromkeys(asked)])
         if self.pairs is not None and len(asked) > 1:
             numbers = np.array(asked, np.uint64)
             pairs = _mixed(numbers[:-1], numbers[1:], self.size).tolist()
-            found += self.pairs.found([*dict.fromkeys(pairs)], self.pair_weight)
-        if not found:
-            return np.zeros(self.size, np.float32)
-        items, scores = zip(*found, strict=True)
-        totals = np.bincount(np.concatenate(items), np.concatenate(scores), self.size)
-        return totals.astype(np.float32)
+            beside, worth = self.pairs.found([*dict.fromkeys(pairs)])
+            items, scores = np.concatenate((items, beside)), np.concatenate((scores, worth * self.pair_weight))
+        return np.bincount(items, scores, self.size).astype(np.float32)
 
 
 def build(items: Sequence[Item], language: str, weights: Weights) -> LexicalIndex:

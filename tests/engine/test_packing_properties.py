@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings, strategies as st
 from nexus_core import Item, Message, ModelInfo, Prompt, PromptTooLongError, Ranking
 from nexus_core.engine.arrangement import arranged
 from nexus_core.engine.packing import Draft, PackingPolicy, pack
-from nexus_core.engine.tally import tally
+from nexus_core.engine.tally import _KEY, _known, tally
 from nexus_core.toolkit.tokens import TokenCounter, token_counter
 
 ENCODING = "o200k_base"
@@ -196,10 +196,11 @@ def test_tally_counts_what_the_counter_counts(words: list[str], data: st.DataObj
     stretches += [[line[line.find(" ") :]] for line in lines if line.find(" ") > 0]
     for encoding in ("o200k_base", "cl100k_base"):
         count = token_counter(encoding).count
-        known = {
-            found[0]: (count("\n".join(found)), [found[0].removeprefix(" "), *found[1:]])
+        known = [
+            _known(found, count("\n".join(found)), count)
             for found in stretches
-            if found[0].strip() and not found[0].removeprefix(" ")[:1].isspace() and found[0][0] != "/"
-        }
+            if found[0].strip() and not found[0].removeprefix(" ")[:1].isspace()
+        ]
+        by_start = {found.lines[0][:_KEY]: found for found in known if found is not None}
         content = "\n".join(lines)
-        assert tally(content, known, count) == count(content)
+        assert tally(content, by_start, count) == count(content)
