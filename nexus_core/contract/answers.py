@@ -13,7 +13,7 @@ from nexus_core.contract.shown import Shown
 from nexus_core.contract.values import FinishReason, ToolCall, Usage
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, slots=False)
 class Answer(Shown):
     """What a run answered, by whom, from what, at which cost."""
 

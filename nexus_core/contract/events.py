@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nexus_core.contract.values import ToolCallDelta
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Event(Shown):
     """The root of all events."""
 
@@ -30,7 +30,7 @@ class Event(Shown):
     """Seconds since the epoch."""
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class RunStarted(Event):
     """A run begins."""
 
@@ -41,7 +41,7 @@ class RunStarted(Event):
     """The query, if content is switched on."""
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class StepFinished(Event):
     """A step is done."""
 
@@ -58,7 +58,7 @@ class StepFinished(Event):
     """How many items the run holds now."""
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class PromptPacked(Event):
     """A draft was packed for one target."""
 
@@ -78,7 +78,7 @@ class PromptPacked(Event):
     duration_s: float
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Waiting(Event):
     """A call waits before its next attempt."""
 
@@ -91,7 +91,7 @@ class Waiting(Event):
     wait_s: float
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class AttemptFinished(Event):
     """One attempt came to its end: a row of the ledger, the same for sinks, figures and the answer.
 
@@ -135,7 +135,7 @@ class AttemptFinished(Event):
     events: int | None = None
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class StreamRestarted(Event):
     """A stream failed after some text, and another target begins the answer anew: what came so far is void."""
 
@@ -148,7 +148,7 @@ class StreamRestarted(Event):
     """Of its error."""
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Delta(Event):
     """More text of the answer (streams only)."""
 
@@ -160,7 +160,7 @@ class Delta(Event):
     tool_calls: tuple[ToolCallDelta, ...] = ()
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class RunFinished(Event):
     """The run is done and its answer is complete. The last event of a good run."""
 
@@ -176,7 +176,7 @@ class RunFinished(Event):
     """For the reader of a stream; never given to sinks."""
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class RunFailed(Event):
     """The run could not be finished. The last event of a failed run: whatever text came before it is not an answer."""
 

@@ -13,7 +13,7 @@ from nexus_core.contract.values import Item, Message
 Decision = Literal["kept", "cut", "dropped"]
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, slots=False)
 class PackedItem(Shown):
     """An item as it stands in a prompt: whole, or the passages of it that were chosen."""
 
@@ -26,7 +26,7 @@ class PackedItem(Shown):
     whole: bool = True
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, slots=False)
 class TraceEntry(Shown):
     """What became of one candidate."""
 
@@ -41,7 +41,7 @@ class TraceEntry(Shown):
     """What it takes in the prompt; for a dropped item what its text would have taken, where that was counted."""
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, slots=False)
 class Prompt(Shown):
     """Messages for one target. `prompt tokens + reserved <= window` holds for every prompt there is."""
 

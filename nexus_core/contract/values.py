@@ -31,7 +31,7 @@ class Item(Shown):
     """Figures computed from the text (passages, token counts), kept with it so that nobody computes them twice."""
 
 
-@frozen(repr=False)
+@frozen(repr=False, slots=False)
 class Message(Shown):
     """One message of a chat."""
 
@@ -39,7 +39,7 @@ class Message(Shown):
     content: str
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, slots=False)
 class CallOptions(Shown):
     """What a caller asks of a model; what is `None` is not sent."""
 
@@ -58,7 +58,7 @@ NOTHING_ASKED = CallOptions()
 """The options of a caller who sets none: one object, so that the usual case is seen at a glance."""
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, slots=False)
 class Usage(Shown):
     """Token counts as the service reports them; `None` is unknown and never 0."""
 
@@ -82,7 +82,7 @@ class Usage(Shown):
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, slots=False)
 class ToolCall(Shown):
     """A call of a tool that the model asks for; nothing here runs it."""
 
@@ -92,7 +92,7 @@ class ToolCall(Shown):
     """JSON, as the model wrote it."""
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, slots=False)
 class ToolCallDelta(Shown):
     """A part of a tool call: parts with one `index` belong together, and their arguments are one text."""
 
@@ -102,7 +102,7 @@ class ToolCallDelta(Shown):
     arguments: str = ""
 
 
-@define(kw_only=True, eq=False, repr=False)
+@define(kw_only=True, eq=False, repr=False, slots=False)
 class Transfer(Shown):
     """What came over the wire in one attempt. A connector fills it as it goes, so it is right however the end comes."""
 
@@ -115,7 +115,7 @@ class Transfer(Shown):
     """Of a stream."""
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, slots=False)
 class Completion(Shown):
     """A whole answer of a model service."""
 
@@ -130,7 +130,7 @@ class Completion(Shown):
     transfer: Transfer | None = None
 
 
-@frozen(repr=False)
+@frozen(repr=False, slots=False)
 class Chunk(Shown):
     """A part of a streamed answer; the last one carries the finish reason, and the usage where the service tells it.
 
@@ -146,7 +146,7 @@ class Chunk(Shown):
     transfer: Transfer | None = None
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, slots=False)
 class ModelInfo(Shown):
     """What is known of a model. Window, max input and max output are three figures, in tokens."""
 

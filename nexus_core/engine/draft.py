@@ -12,7 +12,7 @@ from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import Message
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class PackingPolicy:
     """How a draft is packed: the options of a prompt step."""
 
@@ -33,7 +33,7 @@ class PackingPolicy:
     """The history's largest share of what instructions and query leave; what the items do not need comes on top."""
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Draft:
     """Template, candidates and variables: packed for each target that is tried."""
 

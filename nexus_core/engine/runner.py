@@ -52,7 +52,7 @@ class PlannedStep:
         return self.when is not None and not self.when.evaluate(state.variables(self.when.variables))
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Request:
     """What a caller asks of a pipeline."""
 
@@ -126,7 +126,7 @@ class Runner:
             yield event
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class _Run:
     """One run in progress: what is noted of it beside the state. As a context manager it tells the sinks of its end."""
 

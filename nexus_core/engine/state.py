@@ -15,7 +15,7 @@ from nexus_core.engine.attempts import Answered
 from nexus_core.engine.packing import Draft
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class State:
     """The state of a run between two steps."""
 
@@ -44,7 +44,7 @@ class State:
         return {name: offered[name]() for name in names & offered.keys()}
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Scope:
     """What belongs to one run and is no state: its id, its listeners, what the caller asked for."""
 

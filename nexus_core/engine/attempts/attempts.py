@@ -21,7 +21,7 @@ from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.resources import Resources
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Answered:
     """A call that got its whole answer."""
 

@@ -44,7 +44,7 @@ _TOO_LONG = Reaction(0, "larger", breaker=False)
 Emit = Callable[[Event], None]
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Call:
     """One logical request to a chain of targets."""
 
