@@ -196,6 +196,7 @@ class FaultProxy:
         loop = asyncio.get_running_loop()
         while True:
             client, _ = await loop.sock_accept(listening)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio does so only for its own sockets
             self._start(self._connect(client, self.connections))
             self.connections += 1
 

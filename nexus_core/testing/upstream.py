@@ -190,6 +190,8 @@ class ScriptedUpstream:
         self._tasks.add(task)
         connection = Connection(len(self.connections))
         self.connections.append(connection)
+        # asyncio does so only for sockets that it made itself; without it, small pieces wait 40 ms for each other.
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             await self._serve(connection, reader, writer)
         except (ConnectionError, asyncio.CancelledError):
