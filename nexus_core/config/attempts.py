@@ -149,7 +149,11 @@ def report_useless(tree: MappingNode, specs: Sequence[ModelSpec], calls: CallPol
             message = "these `limits` limit nothing: set requests_per_minute, tokens_per_minute or concurrency"
             problems.warn("S007", limits.place if limits is not None else spec.place, message)
     stated = _below(tree, "calls")
-    for key in ("attempts", "targets") if any(spec.fallback for spec in specs) else ():
+    falls_back = any(spec.fallback for spec in specs)
+    if policy.on_stream_failure != "fail" and not falls_back:
+        message = "no model has a `fallback` that could take over a broken stream: it fails whatever stands here"
+        problems.warn("S007", place_of(tree, "on_stream_failure"), message)
+    for key in ("attempts", "targets") if falls_back else ():
         if getattr(policy, key) == 1:
             message = f"with `{key}: 1` a call ends with the first model that fails: no `fallback` is asked"
             problems.warn("S007", _place(stated, key), message)

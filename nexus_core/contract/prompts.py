@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from nexus_core.contract.shown import Shown
 from nexus_core.contract.values import Item, Message
@@ -62,3 +62,5 @@ class Prompt(Shown):
     history_dropped: int = 0
     trace: Sequence[TraceEntry] = ()
     """One entry per candidate, in rank order."""
+    call_id: str = field(default="", eq=False)
+    """Of the logical call that it is packed for: the same with each of its attempts; empty outside of a run."""

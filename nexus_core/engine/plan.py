@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ from nexus_core.engine.runner import PlannedStep
 from nexus_core.engine.sinks import Fanout, SinkQueue
 from nexus_core.engine.steps import Gather, Generate, MakeDraft, Merger, Rank, Step
 from nexus_core.toolkit.templating import Expression, TextTemplate
+
+_log = logging.getLogger(__name__)
 
 _BUILD_FAILED = "P001"
 _VERBS = {GatherSpec: "gather", RankSpec: "rank", PromptSpec: "prompt", GenerateSpec: "generate"}
@@ -102,6 +105,7 @@ class _Builder:
             raise ConfigError(self.problems)
         registry = ModelRegistry(models, self.spec.default_model)
         attempts = Attempts(registry, self.resources, calls=self.spec.calls)
+        self._warn_of_continue(registry)
         last = max((s.index for s in self.spec.steps if isinstance(s, GenerateSpec)), default=-1)
         steps = tuple(self._planned(step, registry, attempts, last) for step in self.spec.steps)
         sinks = tuple((sink.use, self._component(Kind.SINK, sink)) for sink in self.spec.sinks)
@@ -116,6 +120,19 @@ class _Builder:
             sinks=sinks,
             resources=self.resources,
         )
+
+    def _warn_of_continue(self, registry: ModelRegistry) -> None:
+        """Say that a policy can have no effect; only the connectors know it, so that lint cannot."""
+        if self.spec.calls is None or self.spec.calls.on_stream_failure != "continue":
+            return
+        after = {later for model in registry.list() for later in registry.chain(model.name)[1:]}
+        if not any("continue" in model.info.capabilities for model in after):
+            _log.warning(
+                "pipeline %s: `on_stream_failure: continue` has no effect, a stream that breaks off fails: no model below "
+                "a `fallback` has the capability `continue` (`nexus models --json` shows them, and some connectors "
+                "have an option that declares it)",
+                self.spec.name,
+            )
 
     def _model(self, spec: ModelSpec) -> Model | None:
         connector = self._component(Kind.CONNECTOR, spec.component)

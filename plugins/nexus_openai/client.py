@@ -33,8 +33,8 @@ from nexus_core.toolkit.sse import Event, EventDecoder
 from nexus_openai.catalogue import ModelEntry
 from nexus_openai.failures import classify, describe, read_refusal
 from nexus_openai.reading import InBandError, StreamReading, read_completion
-from nexus_openai.settings import Settings
-from nexus_openai.writing import option_names, write_request
+from nexus_openai.settings import CALL_ID_HEADER, Settings
+from nexus_openai.writing import header_value, option_names, write_request
 
 PROVIDER = "openai"
 
@@ -164,13 +164,19 @@ class Client:
         if self._unsupported and _log.isEnabledFor(logging.DEBUG):
             left_out = [name for name in sorted(self._unsupported) if getattr(options, name) is not None]
             _log.debug("%s does not take %s: left out", self._settings.model, ", ".join(left_out) or "nothing set here")
-        return write_request(start, prompt.messages, options, self._names, chat=self._chat)
+        return write_request(
+            start, prompt.messages, options, self._names, chat=self._chat, continues=self._settings.continues
+        )
 
     async def _post(self, body: bytes, prompt: Prompt, errors: http.UpstreamErrors) -> aiohttp.ClientResponse:
         data = body if len(body) <= _BYTES_CAP else BytesIO(body)
+        headers = self._headers
+        if prompt.call_id and self._settings.sends_call_id:
+            headers = headers.copy()
+            headers[CALL_ID_HEADER] = header_value(prompt.call_id)
         began = perf_counter()
         response = await self._session.post(
-            self._url, data=data, headers=self._headers, timeout=self._connecting, allow_redirects=False
+            self._url, data=data, headers=headers, timeout=self._connecting, allow_redirects=False
         )
         errors.status = status = response.status
         errors.transfer = Transfer(status=status, first_byte_s=perf_counter() - began)

@@ -72,6 +72,9 @@ class OpenAI:
     complete_unconfirmed: bool = option(
         False, help="Streams: take [DONE] for the end of a whole answer also where no finish reason came."
     )
+    continues: settings.Continues | None = option(
+        None, help="The service goes on where a last message of the assistant ends; this is how it is told to."
+    )
     connect_timeout_s: float = option(10.0, help="Limit for a free connection, name lookup, TCP and TLS.", gt=0)
     first_byte_timeout_s: float = option(60.0, help="Streams: limit from the request to the head of the answer.", gt=0)
     idle_timeout_s: float = option(60.0, help="Streams: limit without any byte.", gt=0)
@@ -166,6 +169,8 @@ class OpenAI:
             error_classes={code.strip().lower(): word for code, word in self.error_classes.items()},
             flush_at_eof=self.flush_at_eof,
             complete_unconfirmed=self.complete_unconfirmed,
+            continues=self.continues,
+            sends_call_id=settings.CALL_ID_HEADER.lower() not in map(str.lower, extra),
         )
 
     def _describe(self, entry: ModelEntry) -> ModelInfo:
@@ -181,7 +186,7 @@ class OpenAI:
             # Of a text made of messages: "System: " or "Assistant: " and a blank line, and "Assistant:" at its end.
             tokens_per_message=3 if chat else 5,
             tokens_per_prompt=3,
-            capabilities=entry.capabilities,
+            capabilities=entry.capabilities | ({"continue"} if self.continues else frozenset()),
             version=snapshot(self.model),
             description=entry.description,
         )

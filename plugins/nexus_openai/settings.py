@@ -21,6 +21,9 @@ ErrorWord = Literal[
     "not_ready", "overloaded", "server_error",
 ]  # fmt: skip
 """The kinds that a pipeline may name for a code."""
+Continues = Literal["plain", "prefix", "final_message"]
+"""How a service is told to go on where a last message of the assistant ends."""
+CALL_ID_HEADER = "X-Client-Request-Id"
 
 
 _NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
@@ -44,6 +47,9 @@ class Settings:
     """Kinds by code, in lower case."""
     flush_at_eof: bool = False
     complete_unconfirmed: bool = False
+    continues: Continues | None = None
+    sends_call_id: bool = True
+    """Whether a call's id goes with each of its requests."""
 
 
 def resolve_url(base_url: str | None, environ: Mapping[str, str]) -> str:

@@ -62,13 +62,15 @@ def test_a_file_that_says_nothing_has_no_policies(checked: Check) -> None:
 
 def test_policies_are_read(checked: Check) -> None:
     """Durations in all their forms."""
-    spec = sound(
-        checked,
+    written = text(
         "retry: {attempts: 2, first_wait: 250ms, longest_wait: 3}, breaker: {failures: 9, share: 1, park: 2m}, "
-        "limits: {concurrency: 3, queue: 0, queue_wait: 1.5}",
+        "limits: {concurrency: 3, queue: 0, queue_wait: 1.5}, fallback: n",
         "calls: {deadline: 1m, patience: 0, fallback_on_auth: false}\non_stream_failure: continue",
     )
-    model = spec.models[0]
+    result = checked(written.replace("}}\n", "}, n: chat}\n", 1))
+    assert result.problems == ()
+    assert result.spec is not None
+    spec, model = result.spec, result.spec.models[0]
     assert model.retry == RetryPolicy(attempts=2, first_wait_s=0.25, longest_wait_s=3)
     assert model.breaker == BreakerPolicy(failures=9, share=1, park_s=120)
     assert model.limits == Limits(concurrency=3, queue=0, queue_wait_s=1.5)
@@ -164,6 +166,8 @@ def test_problem_is_said_once(model: str, top: str, code: str, message: str, che
         ("retry: {attempts: 3}", "calls: {attempts: 2}", "`attempts` under `calls` ends a call before"),
         ("fallback: n", "calls: {attempts: 1}", "no `fallback` is asked"),
         ("fallback: n", "calls: {targets: 1}", "no `fallback` is asked"),
+        ("", "on_stream_failure: restart", "no model has a `fallback` that could take over"),
+        ("", "on_stream_failure: continue", "no model has a `fallback` that could take over"),
     ],
 )
 def test_what_has_no_effect_is_a_warning(model: str, top: str, message: str, checked: Check) -> None:

@@ -30,6 +30,7 @@ HERE = {
     35: "answers::test_early_refusal_while_the_body_is_on_its_way", 36: "answers::test_interim_answers_are_skipped",
     37: "answers::test_refused_connection", 38: "http::test_session_defaults_are_safe",
     40: "answers::test_odd_json_is_a_protocol_error",
+    39: "call_id::test_all_attempts_of_a_call_carry_its_id",
     41: "golden_streams::test_golden_stream_reads_the_same_however_it_is_cut",
     42: "streams::test_stream_text_is_valid_unicode",
     43: "golden_streams::test_golden_stream_reads_the_same_however_it_is_cut",
@@ -49,7 +50,7 @@ HERE = {
     69: "streams::test_stalled_stream_times_out", 73: "streams::test_leaving_early_closes_the_connection",
     74: "connections::test_slow_reader_is_not_cancelled",
 }  # fmt: skip
-OF_THE_ENGINE = {1, 4, 8, 9, 10, 31, 32, 33, 34, 39, 70, 71, 72}
+OF_THE_ENGINE = {1, 4, 8, 9, 10, 31, 32, 33, 34, 70, 71, 72}
 """Retries, waits, deadlines, budgets, breakers and fallbacks: the connector makes one request and knows of none."""
 
 FILES = [*Path(__file__).parent.glob("test_*.py"), *Path(__file__).parents[2].glob("toolkit/test_*.py")]
