@@ -15,6 +15,7 @@ import click
 
 from nexus_core.cli.progress import Progress
 from nexus_core.cli.request import read_inputs, read_query, request_options
+from nexus_core.config.durations import seconds as duration
 from nexus_core.contract.answers import Answer
 from nexus_core.contract.errors import RunError
 from nexus_core.contract.events import Delta, Event, RunFailed, RunFinished, StreamRestarted
@@ -26,7 +27,7 @@ Examples:
   nexus run pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?"
   echo "What is a sink?" | nexus run pipelines/quickstart.yaml - --json
   nexus run pipelines/openai.yaml "What is a sink?" --model spare --set steps[2].prompt.budget=500
-  nexus run pipelines/openai.yaml "What is a sink?" --verbose
+  nexus run pipelines/openai.yaml "What is a sink?" --verbose --timeout 20s
 """
 
 Listen = Callable[[Event], None]
@@ -34,8 +35,18 @@ Listen = Callable[[Event], None]
 _CITATION = re.compile(r"\[(\d{1,4})\]")
 
 
+def _seconds(context: click.Context, option: click.Parameter, text: str | None) -> float | None:
+    if text is None:
+        return None
+    seconds = duration(text.strip()) or duration(f"{text.strip()}s")  # a number alone is seconds, as in a file
+    if not seconds:
+        raise click.BadParameter(f"{text!r} is no duration above 0: write it as in 500ms, 20s, 2m or 1h")
+    return seconds
+
+
 @click.command("run", epilog=EPILOG)
 @request_options
+@click.option("--timeout", metavar="DURATION", callback=_seconds, help="Give up after a time, such as 20s or 2m.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer with its figures as one JSON object.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole, even on a terminal.")
 @click.option("--verbose", "-v", is_flag=True, help="Tell on stderr of waits, and of every request that was made.")
@@ -46,7 +57,7 @@ def command(pipeline: str, query: str | None, as_json: bool, no_stream: bool, ve
     """
     streaming = not (as_json or no_stream) and sys.stdout.isatty()
     loaded = Pipeline.load(Path(pipeline), overrides=request["overrides"])
-    asked = {"inputs": read_inputs(request["inputs"]), "model": request["model"]}
+    asked = {"inputs": read_inputs(request["inputs"]), "model": request["model"], "deadline_s": request["timeout"]}
     with _log(verbose) as listen:
         answer = asyncio.run(_answer(loaded, read_query(query), streaming, listen, asked))
         if as_json:

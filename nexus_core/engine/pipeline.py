@@ -6,10 +6,11 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from itertools import count
+from math import inf
 from pathlib import Path
 from secrets import token_hex
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from nexus_core.contract.answers import Answer
 from nexus_core.contract.errors import UsageError
@@ -27,6 +28,30 @@ from nexus_core.toolkit.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
     from nexus_core.engine.explanation import Explanation
+
+
+class Asked(TypedDict, total=False):
+    """What a caller may ask of a pipeline beside the query."""
+
+    items: Sequence[Item]
+    """There before the first step."""
+    history: Sequence[Message]
+    """The conversation so far."""
+    inputs: Mapping[str, Any] | None
+    """By the names that the pipeline declares."""
+    model: str | None
+    """For the step that gives the answer."""
+    options: CallOptions | None
+    """For that step, over those of the pipeline."""
+
+
+class AskedOfRun(Asked, total=False):
+    """What a caller may ask of a run."""
+
+    run_id: str | None
+    """Ties together the events; by default one that nobody else has."""
+    deadline_s: float | None
+    """The most that the run may take: it shortens the deadlines of the pipeline's calls and never lengthens them."""
 
 
 class Pipeline:
@@ -100,61 +125,32 @@ class Pipeline:
         await self._plan.close(self._fanout)
 
     async def run(
-        self,
-        query: str,
-        *,
-        items: Sequence[Item] = (),
-        history: Sequence[Message] = (),
-        inputs: Mapping[str, Any] | None = None,
-        model: str | None = None,
-        options: CallOptions | None = None,
-        run_id: str | None = None,
-        on_event: Callable[[Event], None] | None = None,
+        self, query: str, *, on_event: Callable[[Event], None] | None = None, **asked: Unpack[AskedOfRun]
     ) -> Answer:
         """Return the whole answer; raises the error of the step that failed, whose `attempts` are those of the run.
 
-        `items` are there before the first step, `history` is the conversation so far, `model` and `options` are for the
-        step that gives the answer. `on_event` is called with each event as it happens and must not block.
+        What else may be asked is in `Asked` and `AskedOfRun`: `items`, `history`, `inputs`, `model`, `options`,
+        `run_id`, `deadline_s`. `on_event` is called with each event as it happens and must not block.
         """
-        request = self._request(query, items, history, inputs, model, options, run_id)
-        answer = await self._opened().answer(request, on_event)
+        answer = await self._opened().answer(self._request(query, **asked), on_event)
         if answer is None:
             raise UsageError(f"pipeline {self.name!r} has no generate step that ran, so it has no answer")
         return answer
 
-    async def stream(
-        self,
-        query: str,
-        *,
-        items: Sequence[Item] = (),
-        history: Sequence[Message] = (),
-        inputs: Mapping[str, Any] | None = None,
-        model: str | None = None,
-        options: CallOptions | None = None,
-        run_id: str | None = None,
-    ) -> AsyncIterator[Event]:
-        """Yield the events of a run as they happen, the answer's text in `Delta`s.
+    async def stream(self, query: str, **asked: Unpack[AskedOfRun]) -> AsyncIterator[Event]:
+        """Yield the events of a run as they happen, the answer's text in `Delta`s; asked for in the words of `run`.
 
         The last event is `RunFinished`, with the whole answer, or `RunFailed`: then what came before is not an answer.
         Nothing is read ahead of the consumer; leaving early (with `contextlib.aclosing`) closes the upstream at once.
         """
-        request = self._request(query, items, history, inputs, model, options, run_id)
+        request = self._request(query, **asked)
         async with aclosing(self._opened().events(request)) as events:  # type: ignore[type-var]
             async for event in events:
                 yield event
 
-    async def explain(
-        self,
-        query: str,
-        *,
-        items: Sequence[Item] = (),
-        history: Sequence[Message] = (),
-        inputs: Mapping[str, Any] | None = None,
-        model: str | None = None,
-        options: CallOptions | None = None,
-    ) -> Explanation:
-        """Return what a run would send, and why, without calling any model."""
-        request = self._request(query, items, history, inputs, model, options, None)
+    async def explain(self, query: str, **asked: Unpack[Asked]) -> Explanation:
+        """Return what a run would send, and why, without calling any model; asked for in the words of `run`."""
+        request = self._request(query, **asked)
         from nexus_core.engine.explanation import explain  # only who explains pays for it
 
         return await explain(self._plan, request)
@@ -167,15 +163,19 @@ class Pipeline:
     def _request(
         self,
         query: str,
-        items: Sequence[Item],
-        history: Sequence[Message],
-        inputs: Mapping[str, Any] | None,
-        model: str | None,
-        options: CallOptions | None,
-        run_id: str | None,
+        *,
+        items: Sequence[Item] = (),
+        history: Sequence[Message] = (),
+        inputs: Mapping[str, Any] | None = None,
+        model: str | None = None,
+        options: CallOptions | None = None,
+        run_id: str | None = None,
+        deadline_s: float | None = None,
     ) -> Request:
         if not query.strip():
             raise UsageError("the query is empty")
+        if deadline_s is not None and not 0 < deadline_s < inf:
+            raise UsageError(f"deadline_s is {deadline_s}: give a number of seconds above 0, or none")
         if model is not None:
             self.models.get(model)
         given = items if isinstance(items, tuple) else tuple(items)
@@ -186,7 +186,12 @@ class Pipeline:
             inputs=self._inputs(inputs or {}),
         )
         return Request(
-            id=run_id or next(self._ids), query=query, state=state, model=model, options=options or NOTHING_ASKED
+            id=run_id or next(self._ids),
+            query=query,
+            state=state,
+            model=model,
+            options=options or NOTHING_ASKED,
+            deadline_s=deadline_s,
         )
 
     def _inputs(self, given: Mapping[str, Any]) -> Mapping[str, Any]:

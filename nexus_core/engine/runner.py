@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from time import perf_counter, time
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from attrs import field, frozen
 
 from nexus_core.contract.answers import Answer
-from nexus_core.contract.errors import ConnectorError, NexusError, RunError, StepTimeoutError
+from nexus_core.contract.errors import ConnectorError, DeadlineError, NexusError, RunError, StepTimeoutError
 from nexus_core.contract.events import (
     AttemptFinished,
     Delta,
@@ -61,6 +61,8 @@ class Request:
     state: State
     model: str | None = None
     options: CallOptions = NOTHING_ASKED
+    deadline_s: float | None = None
+    """How long the run may take, calls included."""
     context_id: str | None = None
     conversation_id: str | None = None
 
@@ -82,7 +84,7 @@ class Runner:
             for planned in self.steps:
                 began = perf_counter()
                 if not (skipped := planned.is_skipped(state)):
-                    state = await _within(planned, planned.step(state, scope))
+                    state = await _taken(planned, state, scope)
                 run.emit_step(planned, state, began, skipped)
             return run.finish(state)
 
@@ -113,7 +115,7 @@ class Runner:
                                 else:
                                     state = part
                     elif not skipped:
-                        state = await _within(planned, planned.step(state, scope))
+                        state = await _taken(planned, state, scope)
                     run.emit_step(planned, state, began, skipped)
                     while unread:
                         yield unread.pop(0)
@@ -143,7 +145,8 @@ class _Run:
     def scope(self) -> Scope:
         """Return what the steps see of the run; not kept, since the two would hold each other until a collection."""
         request = self.request
-        return Scope(run_id=request.id, emit=self.emit, model=request.model, options=request.options)
+        ends_at = None if request.deadline_s is None else self.started + request.deadline_s
+        return Scope(run_id=request.id, emit=self.emit, model=request.model, options=request.options, ends_at=ends_at)
 
     def __enter__(self) -> Self:
         query = self.request.query if self.runner.content else None
@@ -267,17 +270,24 @@ def _told(why: BaseException) -> tuple[str, str]:
     return type(why).__name__, "an error inside ContextNexus"
 
 
-async def _within(planned: PlannedStep, work: Any) -> State:
-    """Await a step for as long as its timeout allows."""
-    if planned.timeout_s is None:
-        state: State = await work
-        return state
+def _taken(planned: PlannedStep, state: State, scope: Scope) -> Awaitable[State]:
+    """Return what to await for the next state: the step, held to its timeout and to the caller's time."""
+    # The attempts of a call hold to the caller's time by themselves, and say in the ledger that it was up.
+    left_s = None if isinstance(planned.step, Generate) else scope.left_s()
+    if planned.timeout_s is None and left_s is None:
+        return planned.step(state, scope)
+    return _within(planned, planned.step(state, scope), left_s)
+
+
+async def _within(planned: PlannedStep, work: Awaitable[State], left_s: float | None) -> State:
+    seconds = min(limit for limit in (planned.timeout_s, left_s) if limit is not None)
     try:
-        async with asyncio.timeout(planned.timeout_s):
-            state = await work
+        async with asyncio.timeout(seconds):
+            return await work
     except TimeoutError as error:
-        raise _timed_out(planned) from error
-    return state
+        if seconds == planned.timeout_s:
+            raise _timed_out(planned) from error
+        raise DeadlineError(f"{planned.label} did not end within the time that the caller gave the run") from error
 
 
 async def _streamed(

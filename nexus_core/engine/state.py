@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
+from time import perf_counter
 from typing import Any
 
 from attrs import field, frozen
 
+from nexus_core.contract.errors import DeadlineError
 from nexus_core.contract.events import Event
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Message
@@ -54,11 +56,22 @@ class Scope:
     """Instead of the model of the last generate step."""
     options: CallOptions = NOTHING_ASKED
     """Over the options of the last generate step."""
+    ends_at: float | None = None
+    """When the caller's time is up, by `perf_counter`."""
     calls: Iterator[int] = field(factory=count)
 
     def call_id(self) -> str:
         """Return the id of the next call of this run."""
         return f"{self.run_id}.{next(self.calls)}"
+
+    def left_s(self) -> float | None:
+        """Return what is left of the caller's time, where it is limited; raises DeadlineError where nothing is."""
+        if self.ends_at is None:
+            return None
+        left = self.ends_at - perf_counter()
+        if left <= 0:
+            raise DeadlineError("the time that the caller gave the run is up")
+        return left
 
 
 def describe(ranking: Ranking) -> list[dict[str, Any]]:

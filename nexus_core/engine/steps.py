@@ -178,7 +178,14 @@ class Generate:
         if self.last:
             wanted, options = scope.model or wanted, merge_options(options, scope.options)
         chain = self.registry.chain(wanted)
-        return Call(id=scope.call_id(), run_id=scope.run_id, draft=draft, chain=chain, options=options)
+        return Call(
+            id=scope.call_id(),
+            run_id=scope.run_id,
+            draft=draft,
+            chain=chain,
+            options=options,
+            deadline_s=scope.left_s(),
+        )
 
     def _after(self, state: State, answered: Answered) -> State:
         text = answered.completion.text

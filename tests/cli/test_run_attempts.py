@@ -19,6 +19,7 @@ from nexus_core.contract.events import AttemptFinished
 from nexus_core.testing.upstream import (
     Gate,
     ScriptedUpstream,
+    Silence,
     chat_events,
     completion,
     error_body,
@@ -92,6 +93,22 @@ async def _begun(gate: Gate, terminal: int | None) -> None:
         asyncio.get_running_loop().add_reader(terminal, shown.set)
         await shown.wait()
         asyncio.get_running_loop().remove_reader(terminal)
+
+
+async def test_timeout_ends_a_run(tmp_path: Path) -> None:
+    """A duration as in the language; the message says how long it was."""
+    async with ScriptedUpstream([Silence()]) as upstream:
+        code, out, err = await nexus(tmp_path, upstream.url, "--timeout", "300ms", "--model", "main")
+    assert (code, out) == (1, "")
+    assert "no answer within the 0." in err
+    assert [(row["outcome"], row["code"]) for row in rows(tmp_path)] == [("timeout", "deadline")]
+
+
+@pytest.mark.parametrize("text", ["0s", "0", "soon", "-1s"])
+async def test_timeout_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    """Before anything is asked."""
+    code, _, err = await nexus(tmp_path, "http://127.0.0.1:9/v1", f"--timeout={text}")
+    assert (code, "is no duration above 0" in err) == (2, True)
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])

@@ -91,10 +91,12 @@ class Attempts:
         deadline = course.deadline
         try:
             while True:
-                if course.waits:
-                    yield ""
-                with deadline:
-                    attempt = await course.begin()
+                attempt = None
+                while attempt is None:
+                    if course.waits:
+                        yield ""
+                    with deadline:
+                        attempt = await course.advance()
                 said = attempt.said = Assembly()
                 chunks = None
                 try:

@@ -32,7 +32,7 @@ from nexus_core.engine.packing import Draft
 from nexus_core.engine.resources import Resources
 
 if TYPE_CHECKING:
-    from nexus_core.engine.attempts.limits import Admission
+    from nexus_core.engine.attempts.limits import Admission, Limiter
 
 SHORTEST_ATTEMPT_S = 1.0
 """No attempt but the first of a call is begun that has less time than this."""
@@ -88,6 +88,8 @@ class Course:
     _packed: tuple[Prompt, CallOptions] | None = None
     """For it: once, however often it is asked."""
     _wait_s = 0.0
+    _queueing = False
+    """It has been told that the next attempt waits for the limits of its target."""
     _waited_s = 0.0
     _larger_than = 0
     """In tokens: only a target with a larger window can do better."""
@@ -113,8 +115,8 @@ class Course:
 
     @property
     def waits(self) -> bool:
-        """Whether the next attempt comes after a pause."""
-        return self._wait_s > 0
+        """Whether the next attempt comes after a wait that has been told of."""
+        return self._wait_s > 0 or self._queueing
 
     def record(self, row: AttemptFinished) -> None:
         """Enter a row of the ledger: in the figures of the model, and for whoever listens."""
@@ -145,15 +147,26 @@ class Course:
 
     async def begin(self) -> Attempt:
         """Wait as decided and return the next attempt; raises what the call ends with where there is none."""
+        while (attempt := await self.advance()) is None:
+            continue
+        return attempt
+
+    async def advance(self) -> Attempt | None:
+        """Go one step towards the next attempt; `None` is one that has told of something, such as of a wait to come.
+
+        So the reader of a stream hears of a wait before it is made.
+        """
         if self._place < 0:
             self._choose_first()
-        while True:
-            try:
-                return await self._ready()
-            except (ConnectorError, PromptTooLongError) as error:
-                self.failed(error, asked=False)
+            if self.waits:
+                return None
+        try:
+            return await self._ready()
+        except (ConnectorError, PromptTooLongError) as error:
+            self.failed(error, asked=False)
+            return None
 
-    async def _ready(self) -> Attempt:
+    async def _ready(self) -> Attempt | None:
         if self._wait_s:
             await self._pause()
         target = self.setting.targets.of(self.call.chain[self._place])
@@ -162,7 +175,9 @@ class Course:
             await self._open(attempt)
             self._packed = self._pack(target.model)
         if target.limiter is not None:
-            attempt.admission = await self._admitted(attempt, self._packed[0])
+            attempt.admission = await self._admitted(attempt, target.limiter, self._packed[0])
+            if attempt.admission is None:
+                return None
         attempt.waited_s, self._waited_s = self._waited_s, 0.0
         return self._begun(attempt)
 
@@ -198,7 +213,7 @@ class Course:
     def _pack(self, model: Model) -> tuple[Prompt, CallOptions]:
         started = perf_counter()
         options = merge_options(model.options, self.call.options)
-        prompt = pack_for(model, continued(self.call.draft, self.written), options)
+        prompt = pack_for(model, continued(self.call.draft, self.written), options, call_id=self.call.id)
         self._emit(
             PromptPacked(
                 run_id=self.call.run_id,
@@ -217,10 +232,11 @@ class Course:
         )
         return prompt, options
 
-    async def _admitted(self, attempt: Attempt, prompt: Prompt) -> Admission:
-        """Enter the limits of the target, after a wait if need be, but not a long one if there is another target."""
-        limiter = attempt.target.limiter
-        assert limiter is not None
+    async def _admitted(self, attempt: Attempt, limiter: Limiter, prompt: Prompt) -> Admission | None:
+        """Enter the limits of the target, after a wait if need be, but not a long one if there is another target.
+
+        `None` says that there will be a wait: the next time it is made.
+        """
         tokens = prompt.tokens_at_most + prompt.reserved
         found = limiter.try_enter(tokens)
         if not isinstance(found, float):
@@ -229,8 +245,11 @@ class Course:
         left = self._ends_at - began - (SHORTEST_ATTEMPT_S if self._attempts else 0.0)
         if self._other(began) is not None:
             left = min(left, self.setting.policy.patience_s)
-        if not isfinite(found) or found <= left:
+        if not self._queueing and (not isfinite(found) or found <= left):
             self._tell_of_wait(attempt.target.model, "queued", min(found, left))
+            self._queueing = True
+            return None
+        self._queueing = False
         try:
             return await limiter.enter(tokens, left)
         except BaseException:
@@ -343,6 +362,7 @@ class Course:
         self._on_target = 0
         self._packed = None
         self._wait_s = 0.0
+        self._queueing = False
 
     def _choose_first(self) -> None:
         if self.setting.targets.of(self.call.chain[0]).breaker.closed:

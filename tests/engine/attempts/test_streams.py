@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing, suppress
 from typing import Any
 
 import pytest
@@ -17,8 +18,9 @@ from nexus_core import (
     ToolCallDelta,
     ToolCallIncompleteError,
     TruncatedError,
+    Waiting,
 )
-from nexus_core.config.policies import CallPolicy, RetryPolicy
+from nexus_core.config.policies import BreakerPolicy, CallPolicy, Limits, RetryPolicy
 
 ONCE = RetryPolicy(attempts=1)
 END = Chunk(finish_reason="stop")
@@ -216,3 +218,32 @@ def test_an_error_that_lies_in_the_request_ends_a_stream(bench: Any, fake: Any, 
     with pytest.raises(ConnectorError):
         tried.stream()
     assert tried.requests == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("first", "model", "why"),
+    [
+        ("fine", {"limits": Limits(requests_per_minute=6, queue_wait_s=20.0)}, "queued"),
+        (ServerError("no"), {"retry": RetryPolicy(attempts=2)}, "server_error"),
+        (ServerError("no"), {"retry": ONCE, "breaker": BreakerPolicy(failures=1, open_s=0.5)}, "overloaded"),
+    ],
+    ids=["queue", "retry", "breaker"],
+)
+def test_reader_hears_of_a_wait_before_it_is_made(bench: Any, fake: Any, first: Any, model: Any, why: str) -> None:
+    """A stream that waits says so when it begins to, not when it goes on."""
+    tried = bench(fake(first, "Because."), **model)
+    heard: list[tuple[str, float]] = []
+
+    async def read() -> None:
+        async with aclosing(tried.attempts.stream(tried.call, tried.see)) as parts:
+            async for _ in parts:
+                waits = [event for event in tried.events if isinstance(event, Waiting)]
+                heard.extend((event.why, tried.loop.time() - event.time) for event in waits[len(heard) :])
+
+    if why != "server_error":
+        with suppress(ServerError):
+            tried.run(read())
+    tried.run(read())
+    assert heard == [(why, 0.0)]
+    assert tried.seconds > 0
+    tried.assert_nothing_is_left()
