@@ -59,7 +59,7 @@ def pack(
     be in does not fit, RunError where a pinned item is not there, and what the template raises.
     """
     limit = Limit(window=info.window, reserved=reserved, max_input=info.max_input)
-    pins = tuple(pinned(draft.ranking.items, draft.policy.pin))
+    pins = tuple(pinned(draft.ranking.items, draft.policy.pin)) if draft.policy.pin else ()
     packing = _Packing(draft=draft, page=Page(draft, info, counter), limit=limit, pins=pins)
     return packing.by_bytes(exact) or packing.by_choice()
 
@@ -92,7 +92,7 @@ class _Packing:
         """Return the prompt with everything in it, if its bytes are no more than the tokens there is room for."""
         policy, ranking, history = self.draft.policy, self.draft.ranking, self.draft.history
         room = self.limit.tokens if policy.budget is None else min(self.limit.tokens, policy.budget)
-        taken = sum(byte_length(message.content) for message in history)
+        taken = sum([byte_length(message.content) for message in history]) if history else 0
         if policy.quota or taken > room or bytes_of(ranking.items, room - taken) > room - taken:
             return None
         items = self._arranged({}, range(len(ranking.items)))
@@ -189,6 +189,8 @@ class _Packing:
 
     def _arranged(self, texts: Mapping[int, tuple[str, bool]], whole: Iterable[int]) -> tuple[PackedItem, ...]:
         items = self.draft.ranking.items
+        if not items:
+            return ()
         together = {index: (items[index].text, True) for index in whole}
         together.update(texts)
         return arranged(self.draft.ranking, together, self.draft.policy.order)
@@ -213,7 +215,7 @@ class _Packing:
         return self._prompt(messages, frame.pins, frame.history, trace, frame.tokens, context)
 
     def _pin_fates(self) -> dict[int, Slot | Fate]:
-        return dict.fromkeys(self.pins, PINNED)
+        return dict.fromkeys(self.pins, PINNED) if self.pins else {}
 
     def _prompt(
         self,

@@ -60,8 +60,10 @@ class Page:
     def tokens_at_most(self, messages: Sequence[Message]) -> int:
         """Return a bound of `tokens` that counts nothing: every token is at least one byte."""
         around = self.info.tokens_per_message
-        sizes = (byte_length(m.content) + len(m.role) + around for m in messages)
-        return self.info.tokens_per_prompt + sum(sizes)
+        total = self.info.tokens_per_prompt
+        for message in messages:
+            total += byte_length(message.content) + len(message.role) + around
+        return total
 
 
 def _plain(packed: PackedItem) -> dict[str, Any]:

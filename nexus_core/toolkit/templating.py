@@ -87,7 +87,7 @@ class TextTemplate:
                 text = _trimmed(_run(section.template, BudgetContext(variables, budget), self.name))
             if text:
                 messages.append(Message(cast(Role, section.role), text))
-        size = sum(len(message.content) for message in messages)
+        size = sum([len(message.content) for message in messages])
         if size > OUTPUT_LIMIT:
             raise TemplateError(f"{self.name}: the prompt would have {size:,} characters, more than {OUTPUT_LIMIT:,}")
         return tuple(messages)
@@ -229,7 +229,7 @@ def _check_plain(variables: Mapping[str, Any], name: str) -> None:
     """
     kinds = set(map(type, variables.values()))
     for value in variables.values():
-        if type(value) in _CONTAINERS:
+        if value and type(value) in _CONTAINERS:
             kinds.update(map(type, value.values() if type(value) is dict else value))
     if not kinds <= PLAIN:
         wrong = listed(sorted(kind.__name__ for kind in kinds - PLAIN))
@@ -237,7 +237,8 @@ def _check_plain(variables: Mapping[str, Any], name: str) -> None:
 
 
 def _check_given(needed: frozenset[str], values: Mapping[str, Any], name: str, lines: Mapping[str, int]) -> None:
-    if missing := needed - values.keys():
+    if not needed <= values.keys():
+        missing = needed - values.keys()
         first = min(missing, key=lambda variable: (lines.get(variable, 0), variable))
         place = f"{name}:{lines[first]}" if first in lines else name
         known = listed(sorted(values)) or "no variables"

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from functools import lru_cache
-from operator import attrgetter
 from pathlib import Path
-from typing import Any, BinaryIO, Self
-
-import attrs
+from typing import BinaryIO, Self
 
 from nexus_core import Event, component, option, state
 
+_OBJECTS = {"run_finished": ("answer",), "run_failed": ("error",)}
+"""The fields of events that are no data."""
 _BLOCK = 1 << 16
 """How much is read at a time in search of the start of a file's last line, in bytes."""
 
@@ -65,22 +62,14 @@ def encoded(event: Event) -> bytes:
     """Return an event as a line of JSON; an answer and an error object are for the reader of a stream and left out."""
     import orjson  # at the first event: declaring a sink costs nothing
 
-    kind: Any = type(event)
-    names, values = _record(kind)
-    data = {"type": event.type, **dict(zip(names, values(event), strict=True))}
+    data = {"type": event.type, **vars(event)}
+    for name in _OBJECTS.get(event.type, ()):
+        del data[name]
     try:
         return orjson.dumps(data, default=repr, option=orjson.OPT_APPEND_NEWLINE)
     except orjson.JSONEncodeError:  # half of a surrogate pair, from a model that broke off inside it
         safe = {key: _sane(value) for key, value in data.items()}
         return orjson.dumps(safe, default=repr, option=orjson.OPT_APPEND_NEWLINE)
-
-
-@lru_cache
-def _record(kind: Any) -> tuple[tuple[str, ...], Callable[[Event], tuple[object, ...]]]:
-    """Return the names of the fields of an event that are recorded, and what reads them all at once."""
-    objects = {"run_finished": {"answer"}, "run_failed": {"error"}}.get(kind.type, set())
-    names = tuple(field.name for field in attrs.fields(kind) if field.name not in objects)
-    return names, attrgetter(*names)
 
 
 def _sane(value: object) -> object:
