@@ -6,12 +6,11 @@ It scores as index.py does; which of the two is taken depends on the number and 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from itertools import chain, pairwise
 from math import log1p
-from typing import TypeVar
 
-from attrs import frozen
+from attrs import define, field
 
 from nexus_core import Item
 from nexus_core.toolkit.words import pieces, stems
@@ -23,30 +22,65 @@ _TITLE_COUNTS = 2
 _BREAK = ""
 """Stands between title and text and is no stem: no pair reaches across."""
 
-_Key = TypeVar("_Key", bound=Hashable)
+Postings = list[tuple[int, float]]
+"""The places of items, and what is added to their scores."""
 
 
-@frozen(kw_only=True, eq=False)
+@define(kw_only=True, eq=False, repr=False)
 class FewIndex:
-    """What each item adds to its score for each word and pair that it holds."""
+    """The stems of each item; what a word or pair adds is worked out when it is first asked for."""
 
     language: str
-    size: int
-    words: dict[str, list[tuple[int, float]]]
-    pairs: dict[tuple[str, str], list[tuple[int, float]]]
+    k1: float
+    b: float
     pair_weight: float
+    streams: list[list[str]]
+    """The stems of each item in order, with breaks."""
+    counts: list[Counter[str]]
+    """How often each item holds each stem."""
+    pairs: list[int]
+    """How many pairs of stems each item has."""
+    _words: dict[str, Postings] = field(factory=dict, init=False)
+    _pairs: dict[tuple[str, str], Postings] = field(factory=dict, init=False)
 
     def scores(self, query: str) -> list[float]:
         """Return the score of each item; a word that the query repeats counts once."""
-        totals = [0.0] * self.size
+        totals = [0.0] * len(self.counts)
         asked = [stem for piece in pieces(query) for stem in stems(piece, self.language)]
         for word in dict.fromkeys(asked):
-            for item, score in self.words.get(word, ()):
+            for item, score in self._of_word(word):
                 totals[item] += score
-        for pair in dict.fromkeys(pairwise(asked)):
-            for item, score in self.pairs.get(pair, ()):
-                totals[item] += score * self.pair_weight
+        if self.pair_weight > 0:
+            for first, second in dict.fromkeys(pairwise(asked)):
+                for item, score in self._of_pair(first, second):
+                    totals[item] += score * self.pair_weight
         return totals
+
+    def _of_word(self, word: str) -> Postings:
+        known = self._words.get(word)
+        if known is None:
+            held = [(place, count) for place, counts in enumerate(self.counts) if (count := counts.get(word, 0))]
+            known = self._scored(held, [counts.total() for counts in self.counts])
+            if held:  # what no item holds is not kept: of that there is no end
+                self._words[word] = known
+        return known
+
+    def _of_pair(self, first: str, second: str) -> Postings:
+        known = self._pairs.get((first, second))
+        if known is None:
+            both = [place for place, counts in enumerate(self.counts) if first in counts and second in counts]
+            counted = [(place, _beside(self.streams[place], first, second)) for place in both]
+            held = [(place, count) for place, count in counted if count]
+            known = self._scored(held, self.pairs)
+            if held:
+                self._pairs[first, second] = known
+        return known
+
+    def _scored(self, held: Sequence[tuple[int, int]], lengths: Sequence[int]) -> Postings:
+        rarity = log1p((len(lengths) - len(held) + 0.5) / (len(held) + 0.5))
+        mean = max(sum(lengths) / max(len(lengths), 1), 1e-9)
+        norms = [self.k1 * (1 - self.b + self.b * lengths[place] / mean) for place, _ in held]
+        return [(place, rarity * (count / (count + norm))) for (place, count), norm in zip(held, norms, strict=True)]
 
 
 def is_few(items: Sequence[Item]) -> bool:
@@ -56,35 +90,33 @@ def is_few(items: Sequence[Item]) -> bool:
 
 def build(items: Sequence[Item], language: str, *, k1: float, b: float, pairs: float) -> FewIndex:
     """Index the items."""
-    streams = [_stream(item, language) for item in items]
-    words = [Counter(stem for stem in stream if stem) for stream in streams]
-    beside = [Counter(pair for pair in pairwise(stream) if all(pair)) for stream in streams] if pairs > 0 else []
+    stems_of = _Stems(language)
+    titles = [[*chain.from_iterable(map(stems_of.__getitem__, pieces(item.title)))] for item in items]
+    texts = [[*chain.from_iterable(map(stems_of.__getitem__, pieces(item.text)))] for item in items]
+    both = list(zip(titles, texts, strict=True))
     return FewIndex(
         language=language,
-        size=len(items),
-        words=_postings(words, k1, b),
-        pairs=_postings(beside, k1, b),
+        k1=k1,
+        b=b,
         pair_weight=pairs,
+        streams=[[*[*title, _BREAK] * _TITLE_COUNTS, *text] for title, text in both],
+        counts=[Counter([*title * _TITLE_COUNTS, *text]) for title, text in both],
+        pairs=[max(0, len(title) - 1) * _TITLE_COUNTS + max(0, len(text) - 1) for title, text in both],
     )
 
 
-def _stream(item: Item, language: str) -> list[str]:
-    title = [*_stems(item.title, language), _BREAK] if item.title else []
-    return [*title * _TITLE_COUNTS, *_stems(item.text, language)]
+class _Stems(dict[str, tuple[str, ...]]):
+    """The stems of the pieces of text met so far; a plain look-up is twice as fast as a call of a cached function."""
+
+    def __init__(self, language: str) -> None:
+        super().__init__()
+        self._language = language
+
+    def __missing__(self, piece: str) -> tuple[str, ...]:
+        found = self[piece] = stems(piece, self._language)
+        return found
 
 
-def _stems(text: str, language: str) -> list[str]:
-    return list(chain.from_iterable(stems(piece, language) for piece in pieces(text)))
-
-
-def _postings(counts: Sequence[Counter[_Key]], k1: float, b: float) -> dict[_Key, list[tuple[int, float]]]:
-    holding = Counter(key for found in counts for key in found)
-    rarity = {key: log1p((len(counts) - held + 0.5) / (held + 0.5)) for key, held in holding.items()}
-    lengths = [found.total() for found in counts]
-    mean = max(sum(lengths) / max(len(lengths), 1), 1e-9)
-    found: dict[_Key, list[tuple[int, float]]] = {}
-    for place, (counted, length) in enumerate(zip(counts, lengths, strict=True)):
-        norm = k1 * (1 - b + b * length / mean)
-        for key, count in counted.items():
-            found.setdefault(key, []).append((place, rarity[key] * (count / (count + norm))))
-    return found
+def _beside(stream: Sequence[str], first: str, second: str) -> int:
+    """Return how often `second` stands right after `first`."""
+    return sum(1 for left, right in pairwise(stream) if left == first and right == second)

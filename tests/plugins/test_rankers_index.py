@@ -9,6 +9,7 @@ from math import log1p
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from nexus_rankers import few
 from nexus_rankers.index import Weights, build
 from nexus_rankers.order import BestFirst, best, unit_scale
 
@@ -47,6 +48,16 @@ def test_scores_are_bm25_over_words_and_pairs(found: list[tuple[str, str]], quer
     items = [Item(id=str(n), title=title, text=text) for n, (title, text) in enumerate(found)]
     scores = build(items, "english", Weights()).scores(query)
     assert scores.tolist() == pytest.approx(written_out(found, query), rel=2e-3, abs=1e-5)
+
+
+@given(st.lists(st.tuples(texts, texts), min_size=1, max_size=6), st.lists(texts, min_size=1, max_size=3))
+@settings(max_examples=80, deadline=None)
+def test_scores_of_few_items_are_the_same(found: list[tuple[str, str]], queries: list[str]) -> None:
+    """The index without numpy scores as the books have it too, whatever it was asked before."""
+    items = [Item(id=str(n), title=title, text=text) for n, (title, text) in enumerate(found)]
+    index = few.build(items, "english", k1=1.5, b=0.75, pairs=0.3)
+    for query in (*queries, queries[0]):
+        assert index.scores(query) == pytest.approx(written_out(found, query))
 
 
 @given(st.lists(st.floats(-3, 3, width=16), max_size=60), st.integers(1, 70))
