@@ -6,11 +6,13 @@ from typing import Literal
 
 from attrs import frozen
 
+from nexus_core.contract.value import Value
+
 OnStreamFailure = Literal["fail", "restart", "continue"]
 
 
-@frozen(kw_only=True)
-class RetryPolicy:
+@frozen(kw_only=True, eq=False, repr=False)
+class RetryPolicy(Value):
     """How often and after which wait one target is asked again (`retry` of a model)."""
 
     attempts: int = 3
@@ -22,8 +24,8 @@ class RetryPolicy:
     """A service that asks for more is left alone for that time, and the call goes on without it."""
 
 
-@frozen(kw_only=True)
-class BreakerPolicy:
+@frozen(kw_only=True, eq=False, repr=False)
+class BreakerPolicy(Value):
     """When a target is left alone because it only fails (`breaker` of a model)."""
 
     failures: int = 5
@@ -40,8 +42,8 @@ class BreakerPolicy:
     """How long a target is left alone whose key, model or account is wrong."""
 
 
-@frozen(kw_only=True)
-class Limits:
+@frozen(kw_only=True, eq=False, repr=False)
+class Limits(Value):
     """What a target is asked at most (`limits` of a model); `None` is no limit."""
 
     requests_per_minute: int | None = None
@@ -58,8 +60,8 @@ class Limits:
         return self.requests_per_minute is None and self.tokens_per_minute is None and self.concurrency is None
 
 
-@frozen(kw_only=True)
-class CallPolicy:
+@frozen(kw_only=True, eq=False, repr=False)
+class CallPolicy(Value):
     """What holds for a whole call, however many targets it has (`calls` of a pipeline)."""
 
     deadline_s: float = 120.0

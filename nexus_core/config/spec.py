@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from nexus_core.config.places import Place
 from nexus_core.contract.components import Kind
+from nexus_core.contract.value import Value
 from nexus_core.contract.values import CallOptions
 
 if TYPE_CHECKING:  # few files name a policy, and their classes cost start-up time
@@ -17,8 +18,8 @@ if TYPE_CHECKING:  # few files name a policy, and their classes cost start-up ti
 Scalar = str | int | float | bool | None
 
 
-@frozen(kw_only=True, repr=False)
-class ComponentSpec:
+@frozen(kw_only=True, eq=False, repr=False)
+class ComponentSpec(Value):
     """A component by name, and the options that are given for it."""
 
     kind: Kind
@@ -28,8 +29,8 @@ class ComponentSpec:
     place: Place
 
 
-@frozen(kw_only=True, repr=False)
-class RecordSpec:
+@frozen(kw_only=True, eq=False, repr=False)
+class RecordSpec(Value):
     """An option whose type is an attrs class: the class and its checked fields, not built since that runs its code."""
 
     cls: type
@@ -37,8 +38,8 @@ class RecordSpec:
     place: Place
 
 
-@frozen(kw_only=True, repr=False)
-class ModelSpec:
+@frozen(kw_only=True, eq=False, repr=False)
+class ModelSpec(Value):
     """A named model: a connector, and figures that stand over the connector's own."""
 
     name: str
@@ -59,8 +60,8 @@ class ModelSpec:
     place: Place
 
 
-@frozen(kw_only=True, repr=False)
-class TemplateFile:
+@frozen(kw_only=True, eq=False, repr=False)
+class TemplateFile(Value):
     """A template in a file of its own."""
 
     path: str
@@ -68,15 +69,15 @@ class TemplateFile:
     text: str = field(repr=False)
 
 
-@frozen(kw_only=True, repr=False)
-class TemplateText:
+@frozen(kw_only=True, eq=False, repr=False)
+class TemplateText(Value):
     """A template inside the pipeline file."""
 
     text: str = field(repr=False)
 
 
-@frozen(kw_only=True, repr=False)
-class Step:
+@frozen(kw_only=True, eq=False, repr=False)
+class Step(Value):
     """What all steps have."""
 
     index: int
@@ -88,21 +89,21 @@ class Step:
     place: Place
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, eq=False, repr=False)
 class GatherSpec(Step):
     """Adds the items of a source."""
 
     source: ComponentSpec
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, eq=False, repr=False)
 class RankSpec(Step):
     """Scores and orders the items."""
 
     ranker: ComponentSpec
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, eq=False, repr=False)
 class PromptSpec(Step):
     """Makes a draft. What each field means and its default stand in `language.PromptKeys`."""
 
@@ -120,7 +121,7 @@ class PromptSpec(Step):
     """JSON data; a text that holds `{{` is an expression."""
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, eq=False, repr=False)
 class GenerateSpec(Step):
     """Asks a model."""
 
@@ -133,8 +134,8 @@ class GenerateSpec(Step):
 StepSpec = GatherSpec | RankSpec | PromptSpec | GenerateSpec
 
 
-@frozen(kw_only=True, repr=False)
-class InputSpec:
+@frozen(kw_only=True, eq=False, repr=False)
+class InputSpec(Value):
     """An input that the caller of a run may give."""
 
     name: str
@@ -143,8 +144,8 @@ class InputSpec:
     description: str = ""
 
 
-@frozen(kw_only=True, repr=False)
-class PipelineSpec:
+@frozen(kw_only=True, eq=False, repr=False)
+class PipelineSpec(Value):
     """A whole pipeline file."""
 
     name: str

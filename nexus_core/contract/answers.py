@@ -9,12 +9,12 @@ from attrs import field, frozen
 
 from nexus_core.contract.events import AttemptFinished
 from nexus_core.contract.prompts import Prompt
-from nexus_core.contract.shown import Shown
+from nexus_core.contract.value import Value
 from nexus_core.contract.values import FinishReason, ToolCall, Usage
 
 
-@frozen(kw_only=True, repr=False, slots=False)
-class Answer(Shown):
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class Answer(Value):
     """What a run answered, by whom, from what, at which cost."""
 
     id: str

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from attrs import frozen
 
 from nexus_core.contract.errors import NexusError
-from nexus_core.contract.shown import Shown
+from nexus_core.contract.value import Value
 
 if TYPE_CHECKING:
     from nexus_core.contract.answers import Answer
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
-class Event(Shown):
+class Event(Value):
     """The root of all events."""
 
     type: ClassVar[str] = "event"

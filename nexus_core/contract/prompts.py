@@ -7,14 +7,14 @@ from typing import Literal
 
 from attrs import field, frozen
 
-from nexus_core.contract.shown import Shown
+from nexus_core.contract.value import Value
 from nexus_core.contract.values import Item, Message
 
 Decision = Literal["kept", "cut", "dropped"]
 
 
-@frozen(kw_only=True, repr=False, slots=False)
-class PackedItem(Shown):
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class PackedItem(Value):
     """An item as it stands in a prompt: whole, or the passages of it that were chosen."""
 
     number: int
@@ -26,8 +26,8 @@ class PackedItem(Shown):
     whole: bool = True
 
 
-@frozen(kw_only=True, repr=False, slots=False)
-class TraceEntry(Shown):
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class TraceEntry(Value):
     """What became of one candidate."""
 
     item_id: str
@@ -41,8 +41,8 @@ class TraceEntry(Shown):
     """What it takes in the prompt; for a dropped item what its text would have taken, where that was counted."""
 
 
-@frozen(kw_only=True, repr=False, slots=False)
-class Prompt(Shown):
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class Prompt(Value):
     """Messages for one target. `prompt tokens + reserved <= window` holds for every prompt there is."""
 
     messages: tuple[Message, ...]

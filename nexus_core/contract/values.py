@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 from attrs import define, field, frozen
 
-from nexus_core.contract.shown import Shown
+from nexus_core.contract.value import Value
 
 Role = Literal["system", "user", "assistant"]
 
 
-@frozen(kw_only=True, repr=False)
-class Item(Shown):
+@frozen(kw_only=True, eq=False, repr=False)
+class Item(Value):
     """One piece of context."""
 
     id: str
@@ -31,16 +31,16 @@ class Item(Shown):
     """Figures computed from the text (passages, token counts), kept with it so that nobody computes them twice."""
 
 
-@frozen(repr=False, slots=False)
-class Message(Shown):
+@frozen(eq=False, repr=False, slots=False)
+class Message(Value):
     """One message of a chat."""
 
     role: Role
     content: str
 
 
-@frozen(kw_only=True, repr=False, slots=False)
-class CallOptions(Shown):
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class CallOptions(Value):
     """What a caller asks of a model; what is `None` is not sent."""
 
     temperature: float | None = None
@@ -58,8 +58,8 @@ NOTHING_ASKED = CallOptions()
 """The options of a caller who sets none: one object, so that the usual case is seen at a glance."""
 
 
-@frozen(kw_only=True, repr=False, slots=False)
-class Usage(Shown):
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class Usage(Value):
     """Token counts as the service reports them; `None` is unknown and never 0."""
 
     prompt_tokens: int | None = None
@@ -82,8 +82,8 @@ class Usage(Shown):
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
 
 
-@frozen(kw_only=True, repr=False, slots=False)
-class ToolCall(Shown):
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class ToolCall(Value):
     """A call of a tool that the model asks for; nothing here runs it."""
 
     id: str
@@ -92,8 +92,8 @@ class ToolCall(Shown):
     """JSON, as the model wrote it."""
 
 
-@frozen(kw_only=True, repr=False, slots=False)
-class ToolCallDelta(Shown):
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class ToolCallDelta(Value):
     """A part of a tool call: parts with one `index` belong together, and their arguments are one text."""
 
     index: int
@@ -103,7 +103,7 @@ class ToolCallDelta(Shown):
 
 
 @define(kw_only=True, eq=False, repr=False, slots=False)
-class Transfer(Shown):
+class Transfer(Value):
     """What came over the wire in one attempt. A connector fills it as it goes, so it is right however the end comes."""
 
     status: int | None = None
@@ -115,8 +115,8 @@ class Transfer(Shown):
     """Of a stream."""
 
 
-@frozen(kw_only=True, repr=False, slots=False)
-class Completion(Shown):
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class Completion(Value):
     """A whole answer of a model service."""
 
     text: str
@@ -130,8 +130,8 @@ class Completion(Shown):
     transfer: Transfer | None = None
 
 
-@frozen(repr=False, slots=False)
-class Chunk(Shown):
+@frozen(eq=False, repr=False, slots=False)
+class Chunk(Value):
     """A part of a streamed answer; the last one carries the finish reason, and the usage where the service tells it.
 
     A connector that keeps a `Transfer` gives it with the first chunk, as soon as the head of the answer is there.
@@ -146,8 +146,8 @@ class Chunk(Shown):
     transfer: Transfer | None = None
 
 
-@frozen(kw_only=True, repr=False, slots=False)
-class ModelInfo(Shown):
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class ModelInfo(Value):
     """What is known of a model. Window, max input and max output are three figures, in tokens."""
 
     id: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from statistics import fmean
 
 from attrs import define, field, frozen
 
@@ -95,7 +94,7 @@ class _Tally:
             unreported=self.unreported,
             estimated=self.estimated,
             outcomes=dict(self.outcomes),
-            mean_s=fmean(times) if times else None,
+            mean_s=sum(times) / len(times) if times else None,
             p50_s=_nearest_rank(times, 0.50),
             p95_s=_nearest_rank(times, 0.95),
         )

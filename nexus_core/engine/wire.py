@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nexus_core.contract.answers import Answer
 from nexus_core.contract.events import AttemptFinished
 from nexus_core.contract.prompts import TraceEntry
-from nexus_core.engine.explanation import Explanation, Target
+
+if TYPE_CHECKING:
+    from nexus_core.engine.explanation import Explanation, Target
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:

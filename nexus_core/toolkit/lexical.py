@@ -55,12 +55,14 @@ class _Codes(dict[str, bytes]):
         self._language = language
 
     def __missing__(self, piece: str) -> bytes:
-        found = (stem for short in pieces(piece) for stem in stems(short, self._language))
-        numbers = array("I", [crc32(stem.encode("utf-8", "surrogatepass")) for stem in found]).tobytes()
+        if len(piece) > LONGEST_PIECE:
+            return b"".join([self[short] for short in pieces(piece)])
+        numbers = array(
+            "I", [crc32(stem.encode("utf-8", "surrogatepass")) for stem in stems(piece, self._language)]
+        ).tobytes()
         if len(self) >= _PIECES_KEPT:
             self.clear()
-        if len(piece) <= LONGEST_PIECE:
-            self[piece] = numbers
+        self[piece] = numbers
         return numbers
 
 
