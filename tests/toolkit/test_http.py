@@ -197,7 +197,7 @@ def test_error_of_status(status: int, expected: type[ConnectorError]) -> None:
 
 
 async def test_session_defaults_are_safe(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy of the environment, no cookies, no compression, no timer of aiohttp's own."""
+    """Faults 14 and 38: no proxy of the environment, no cookies, no compression, no timer of aiohttp's own."""
     async with (
         ScriptedUpstream(http_answer(b"{}", headers={"Set-Cookie": "a=b"})) as proxy,
         ScriptedUpstream(http_answer(b"{}", headers={"Set-Cookie": "a=b"})) as upstream,
@@ -234,7 +234,7 @@ async def test_read_body_has_a_cap(script: Script) -> None:
 
 
 async def test_read_body_counts_what_is_decoded() -> None:
-    """A small compressed body does not become a large one in memory."""
+    """Fault 23: a small compressed body does not become a large one in memory."""
     bomb = gzip.compress(bytes(4_000_000))
     async with answered(http_answer(bomb, headers={"Content-Encoding": "gzip"})) as response:
         with pytest.raises(ResponseTooLargeError):
@@ -394,7 +394,7 @@ async def test_time_limits_nest() -> None:
     ids=str,
 )
 def test_retry_after(headers: dict[str, str], expected: float | None) -> None:
-    """Milliseconds, seconds, date; anything else is absent."""
+    """Faults 5, 6 and 7: milliseconds, seconds, date; anything else is absent."""
     assert retry_after_s(headers, NOW) == expected
 
 

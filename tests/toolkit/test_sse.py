@@ -44,7 +44,7 @@ def data_of(stream: bytes) -> list[bytes]:
     ],
 )  # fmt: skip
 def test_decoder_reads_the_format(stream: bytes, expected: list[bytes]) -> None:
-    """Each rule of the format, by an example."""
+    """Faults 42 to 44, 52 and 53: each rule of the format, by an example."""
     assert data_of(stream) == expected
 
 
@@ -126,12 +126,12 @@ def test_decoder_refuses_what_is_too_large(stream: bytes, before: int, step: int
 
 
 def test_decoder_takes_a_line_of_700_kilobytes() -> None:
-    """More than the line readers of HTTP libraries take."""
+    """Fault 54: more than the line readers of HTTP libraries take."""
     assert data_of(b"data: " + b"x" * 700_000 + b"\n\n") == [b"x" * 700_000]
 
 
 def test_decoder_is_linear_in_tiny_pieces() -> None:
-    """Four times the bytes in 1-byte pieces cost about four times the time, not sixteen."""
+    """Fault 56: four times the bytes in 1-byte pieces cost about four times the time, not sixteen."""
 
     def cost(size: int) -> float:
         stream = b"data: " + b"x" * size + b"\n\n"

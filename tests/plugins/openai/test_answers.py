@@ -224,7 +224,7 @@ HALF = b'{"choices": [{"message": {"content": "Y'
     ],
 )  # fmt: skip
 async def test_broken_answers(service: Any, script: list[Step], expected: type[ConnectorError]) -> None:
-    """Every fault of the transport is one of our errors, after exactly one request."""
+    """Faults 16, 20 and 22: all that the transport can do is one of our errors, after exactly one request."""
     error = await service.fails(script)
     assert type(error) is expected, error
     assert (error.provider, error.model, error.request_sent) == ("openai", "test-model", True)
