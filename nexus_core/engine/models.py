@@ -143,10 +143,12 @@ class ModelRegistry:
 
     def chain(self, name: str | None = None) -> tuple[Model, ...]:
         """Return a model and, after it, its fallbacks and theirs, each once, in the order they are tried."""
-        first = self.get(name)
-        if first.name not in self._chains:
-            self._chains[first.name] = self._chain(first)
-        return self._chains[first.name]
+        wanted = name if name is not None else self._default
+        chain = None if wanted is None else self._chains.get(wanted)
+        if wanted is None or chain is None:
+            first = self.get(name)
+            chain = self._chains[wanted or first.name] = self._chain(first)
+        return chain
 
     def _chain(self, first: Model) -> tuple[Model, ...]:
         found: dict[str, Model] = {}

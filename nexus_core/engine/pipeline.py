@@ -22,7 +22,7 @@ from nexus_core.engine.plan import Plan, load_plan
 from nexus_core.engine.plugins import Catalogue
 from nexus_core.engine.runner import Request, Runner
 from nexus_core.engine.sinks import Fanout
-from nexus_core.engine.state import State
+from nexus_core.engine.state import NO_ITEMS, State
 from nexus_core.engine.steps import Generate
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
@@ -181,7 +181,7 @@ class Pipeline:
         given = items if isinstance(items, tuple) else tuple(items)
         state = State(
             query=query,
-            ranking=Ranking(self._plan.merger.merge((), given) if given else ()),
+            ranking=Ranking(self._plan.merger.merge((), given)) if given else NO_ITEMS,
             history=tuple(history),
             inputs=self._inputs(inputs or {}),
         )
@@ -195,9 +195,9 @@ class Pipeline:
         )
 
     def _inputs(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        declared = {spec.name: spec for spec in self._plan.inputs}
-        if not declared and not given:
+        if not self._plan.inputs and not given:
             return given
+        declared = {spec.name: spec for spec in self._plan.inputs}
         for name in given:
             if name not in declared:
                 known = listed(sorted(declared)) or "none"

@@ -128,9 +128,9 @@ class _Builder:
         after = {later for model in registry.list() for later in registry.chain(model.name)[1:]}
         if not any("continue" in model.info.capabilities for model in after):
             _log.warning(
-                "pipeline %s: `on_stream_failure: continue` has no effect, a stream that breaks off fails: no model below "
-                "a `fallback` has the capability `continue` (`nexus models --json` shows them, and some connectors "
-                "have an option that declares it)",
+                "pipeline %s: `on_stream_failure: continue` has no effect, a stream that breaks off fails: no model "
+                "below a `fallback` has the capability `continue` (`nexus models --json` shows them, and some "
+                "connectors have an option that declares it)",
                 self.spec.name,
             )
 

@@ -79,7 +79,8 @@ class Runner:
 
     async def answer(self, request: Request, on_event: Listener | None = None) -> Answer | None:
         """Return the whole answer, or `None` if no generate step ran; raises the error of the step that failed."""
-        with _Run(runner=self, request=request, on_event=on_event) as run:
+        is_heard = bool(self.fanout.queues) or on_event is not None
+        with _Run(runner=self, request=request, on_event=on_event, is_heard=is_heard) as run:
             state, scope = request.state, run.scope()
             for planned in self.steps:
                 began = perf_counter()
@@ -94,7 +95,7 @@ class Runner:
         Closing the generator early cancels the run and closes its upstream.
         """
         unread: list[Event] = []
-        run = _Run(runner=self, request=request, unread=unread)
+        run = _Run(runner=self, request=request, unread=unread, is_heard=True)
         try:
             with run:
                 state, scope = request.state, run.scope()
@@ -137,6 +138,8 @@ class _Run:
     unread: list[Event] | None = None
     """Events for the reader of a stream."""
     on_event: Listener | None = None
+    is_heard: bool
+    """Whether somebody listens: where nobody does, only the rows of the ledger are made."""
     started: float = field(factory=perf_counter)
     attempts: list[AttemptFinished] = field(factory=list)
     parts: list[str] = field(factory=list)
@@ -146,9 +149,18 @@ class _Run:
         """Return what the steps see of the run; not kept, since the two would hold each other until a collection."""
         request = self.request
         ends_at = None if request.deadline_s is None else self.started + request.deadline_s
-        return Scope(run_id=request.id, emit=self.emit, model=request.model, options=request.options, ends_at=ends_at)
+        return Scope(
+            run_id=request.id,
+            emit=self.emit,
+            model=request.model,
+            options=request.options,
+            is_heard=self.is_heard,
+            ends_at=ends_at,
+        )
 
     def __enter__(self) -> Self:
+        if not self.is_heard:
+            return self
         query = self.request.query if self.runner.content else None
         self.emit(RunStarted(run_id=self.request.id, time=time(), pipeline=self.runner.pipeline, content=query))
         return self
@@ -164,15 +176,17 @@ class _Run:
 
     def emit(self, event: Event) -> None:
         """Note an event for the reader and hand it to the sinks."""
-        if isinstance(event, AttemptFinished):
-            self.attempts.append(event)
-        elif isinstance(event, StreamRestarted):
+        kind = type(event)
+        if kind is AttemptFinished:
+            self.attempts.append(event)  # type: ignore[arg-type]
+        elif kind is StreamRestarted:
             self.parts.clear()
         if self.unread is not None:
             self.unread.append(event)
         elif self.on_event is not None:
             self.on_event(event)
-        self.runner.fanout.put(event)
+        for queue in self.runner.fanout.queues:
+            queue.put(event)
 
     def delta(self, chunk: Chunk) -> Delta:
         """Note the text of a chunk that holds more than text, and return it for the reader."""
@@ -188,6 +202,8 @@ class _Run:
 
     def emit_step(self, planned: PlannedStep, state: State, began: float, skipped: bool) -> None:
         """Tell that a step is done."""
+        if not self.is_heard:
+            return
         self.emit(
             StepFinished(
                 run_id=self.request.id,
@@ -272,11 +288,12 @@ def _told(why: BaseException) -> tuple[str, str]:
 
 def _taken(planned: PlannedStep, state: State, scope: Scope) -> Awaitable[State]:
     """Return what to await for the next state: the step, held to its timeout and to the caller's time."""
+    if planned.timeout_s is None and scope.ends_at is None:
+        return planned.step(state, scope)
     # The attempts of a call hold to the caller's time by themselves, and say in the ledger that it was up.
     left_s = None if isinstance(planned.step, Generate) else scope.left_s()
-    if planned.timeout_s is None and left_s is None:
-        return planned.step(state, scope)
-    return _within(planned, planned.step(state, scope), left_s)
+    work = planned.step(state, scope)
+    return work if planned.timeout_s is None and left_s is None else _within(planned, work, left_s)
 
 
 async def _within(planned: PlannedStep, work: Awaitable[State], left_s: float | None) -> State:

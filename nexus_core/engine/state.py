@@ -16,6 +16,8 @@ from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Message
 from nexus_core.engine.attempts import Answered
 from nexus_core.engine.packing import Draft
 
+NO_ITEMS = Ranking(())
+
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
 class State:
@@ -23,7 +25,7 @@ class State:
 
     query: str
     """As it is now: a rewriting step may have changed it."""
-    ranking: Ranking = field(factory=lambda: Ranking(()))
+    ranking: Ranking = NO_ITEMS
     """The items, in the order of the last ranker."""
     history: tuple[Message, ...] = ()
     inputs: Mapping[str, Any] = field(factory=dict)
@@ -56,6 +58,8 @@ class Scope:
     """Instead of the model of the last generate step."""
     options: CallOptions = NOTHING_ASKED
     """Over the options of the last generate step."""
+    is_heard: bool = True
+    """Whether somebody listens to the events of the run."""
     ends_at: float | None = None
     """When the caller's time is up, by `perf_counter`."""
     calls: Iterator[int] = field(factory=count)

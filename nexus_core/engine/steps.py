@@ -17,7 +17,7 @@ from nexus_core.engine.attempts import Answered, Attempts, Call, merge_options
 from nexus_core.engine.models import ModelRegistry
 from nexus_core.engine.packing import Draft, PackingPolicy
 from nexus_core.engine.resources import Resources
-from nexus_core.engine.state import Scope, State, describe
+from nexus_core.engine.state import NO_ITEMS, Scope, State, describe
 from nexus_core.toolkit.templating import Expression
 
 
@@ -171,9 +171,7 @@ class Generate:
 
     def call(self, state: State, scope: Scope) -> Call:
         """Return the request that this step would make."""
-        draft = state.draft or Draft(
-            template=BareQuery(), ranking=Ranking(()), query=state.query, history=state.history
-        )
+        draft = state.draft or Draft(template=BareQuery(), ranking=NO_ITEMS, query=state.query, history=state.history)
         wanted, options = self.model, self.options
         if self.last:
             wanted, options = scope.model or wanted, merge_options(options, scope.options)
@@ -184,7 +182,8 @@ class Generate:
             draft=draft,
             chain=chain,
             options=options,
-            deadline_s=scope.left_s(),
+            deadline_s=None if scope.ends_at is None else scope.left_s(),
+            is_heard=scope.is_heard,
         )
 
     def _after(self, state: State, answered: Answered) -> State:

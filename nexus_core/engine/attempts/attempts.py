@@ -12,8 +12,9 @@ from nexus_core.contract.errors import ConnectorError
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import Chunk, Completion
 from nexus_core.engine.attempts.assembly import Assembly, check_tool_calls
+from nexus_core.engine.attempts.call import Call, Emit, Setting
 from nexus_core.engine.attempts.clock import Clock
-from nexus_core.engine.attempts.course import Call, Course, Emit, Setting
+from nexus_core.engine.attempts.course import Course
 from nexus_core.engine.attempts.deadline import Watch
 from nexus_core.engine.attempts.ledger import Attempt
 from nexus_core.engine.attempts.targets import Targets

@@ -6,30 +6,22 @@ pause, the next target of the chain, or an end, with the error of the only targe
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import isfinite
-from random import Random
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
-from nexus_core.config.policies import CallPolicy
 from nexus_core.contract.errors import ConnectorError, DeadlineError, NoAnswerError, PromptTooLongError, RunError
-from nexus_core.contract.events import AttemptFinished, Event, PromptPacked, StreamRestarted, Waiting
+from nexus_core.contract.events import AttemptFinished, PromptPacked, StreamRestarted, Waiting
 from nexus_core.contract.prompts import Prompt
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions
+from nexus_core.contract.values import CallOptions
 from nexus_core.engine.attempts.assembly import Assembly
 from nexus_core.engine.attempts.backoff import pause_after
-from nexus_core.engine.attempts.clock import Clock
-from nexus_core.engine.attempts.deadline import Watch
+from nexus_core.engine.attempts.call import Call, Emit, Setting
 from nexus_core.engine.attempts.fitting import continued, merge_options, pack_for
 from nexus_core.engine.attempts.ledger import Attempt
 from nexus_core.engine.attempts.reactions import Reaction, reaction
-from nexus_core.engine.attempts.targets import Target, Targets
-from nexus_core.engine.models import Model, ModelRegistry
-from nexus_core.engine.packing import Draft
-from nexus_core.engine.resources import Resources
+from nexus_core.engine.attempts.targets import Target
+from nexus_core.engine.models import Model
 
 if TYPE_CHECKING:
     from nexus_core.engine.attempts.limits import Admission, Limiter
@@ -40,35 +32,6 @@ LONGEST_SHUT_S = 1.0
 """Where every target is left alone, the one that is free first is waited for if it is free so soon."""
 
 _TOO_LONG = Reaction(0, "larger", breaker=False)
-
-Emit = Callable[[Event], None]
-
-
-@frozen(kw_only=True, eq=False, repr=False, slots=False)
-class Call:
-    """One logical request to a chain of targets."""
-
-    id: str
-    run_id: str
-    draft: Draft
-    chain: tuple[Model, ...]
-    options: CallOptions = NOTHING_ASKED
-    """Over the options of each model."""
-    deadline_s: float | None = None
-    """The caller's own, where it is shorter than that of the pipeline."""
-
-
-@frozen(kw_only=True, eq=False, repr=False)
-class Setting:
-    """What all calls of a pipeline share."""
-
-    registry: ModelRegistry
-    resources: Resources
-    policy: CallPolicy
-    clock: Clock
-    random: Random
-    targets: Targets
-    watch: Watch
 
 
 class Course:
@@ -103,9 +66,11 @@ class Course:
         self.alone = len(call.chain) == 1
         """The call has no other target."""
         self._emit = emit
-        self._seconds = seconds if call.deadline_s is None else min(seconds, call.deadline_s)
-        self._ends_at = self.now() + self._seconds
-        self.deadline = setting.watch.begin(self._seconds, self._out_of_time)
+        if call.deadline_s is not None and call.deadline_s < seconds:
+            seconds = call.deadline_s
+        self._seconds = seconds
+        self._ends_at = self.now() + seconds
+        self.deadline = setting.watch.begin(seconds, self._out_of_time)
         self._errors: dict[str, RunError] = {}
         """The last of each model, in the order in which they were tried."""
 
@@ -134,8 +99,9 @@ class Course:
 
     def at_once(self) -> Attempt | None:
         """Return the first attempt where nothing has to be waited for, which is the usual case; `None` elsewhere."""
-        target = self.setting.targets.of(model := self.call.chain[0])
-        if not (target.breaker.closed and target.limiter is None and self.setting.resources.is_open(model.connector)):
+        setting, model = self.setting, self.call.chain[0]
+        target = setting.targets.of(model)
+        if target.limiter is not None or not target.breaker.closed or not setting.resources.is_open(model.connector):
             return None
         self._place = 0
         try:
@@ -185,10 +151,10 @@ class Course:
         """Let an attempt through the breaker and count it."""
         assert self._packed is not None
         attempt.prompt, attempt.options = self._packed
-        target, now = attempt.target, self.now()
-        attempt.permit = target.breaker.enter(now, alone=self.alone)
+        target = attempt.target
+        attempt.permit = target.breaker.enter(now := self.now(), alone=self.alone)
         if attempt.permit is None:
-            attempt.give_back(None)
+            attempt.give_back(None, now)
             raise target.closed_off(now, target.breaker.opens_at(now, alone=self.alone))
         self._attempts += 1
         self._on_target += 1
@@ -211,14 +177,21 @@ class Course:
                 raise
 
     def _pack(self, model: Model) -> tuple[Prompt, CallOptions]:
-        started = perf_counter()
-        options = merge_options(model.options, self.call.options)
-        prompt = pack_for(model, continued(self.call.draft, self.written), options, call_id=self.call.id)
+        started, call = perf_counter(), self.call
+        options = merge_options(model.options, call.options)
+        draft = continued(call.draft, self.written) if self.written else call.draft
+        prompt = pack_for(model, draft, options, call_id=call.id)
+        if call.is_heard:
+            self._tell_of_prompt(model, prompt, perf_counter() - started)
+        return prompt, options
+
+    def _tell_of_prompt(self, model: Model, prompt: Prompt, seconds: float) -> None:
+        call = self.call
         self._emit(
             PromptPacked(
-                run_id=self.call.run_id,
+                run_id=call.run_id,
                 time=self.setting.clock.wall(),
-                call_id=self.call.id,
+                call_id=call.id,
                 model=model.name,
                 window=prompt.window,
                 reserved=prompt.reserved,
@@ -227,10 +200,9 @@ class Course:
                 context_tokens=prompt.context_tokens,
                 kept=len(prompt.items),
                 candidates=len(prompt.trace),
-                duration_s=perf_counter() - started,
+                duration_s=seconds,
             )
         )
-        return prompt, options
 
     async def _admitted(self, attempt: Attempt, limiter: Limiter, prompt: Prompt) -> Admission | None:
         """Enter the limits of the target, after a wait if need be, but not a long one if there is another target.

@@ -31,9 +31,11 @@ class Deadline:
         self._cancelling = 0
 
     def __enter__(self) -> None:
-        self.resume()
-        assert self.task is not None
-        self._cancelling = self.task.cancelling()
+        if self.expired:
+            raise self._error()
+        self.task = task = asyncio.current_task()
+        assert task is not None
+        self._cancelling = task.cancelling()
 
     def resume(self) -> None:
         """Hold again; raises where the time is up meanwhile."""

@@ -34,8 +34,7 @@ def reserve(info: ModelInfo, options: CallOptions) -> int:
     """Return how many tokens of the window stay free for the answer."""
     if options.max_tokens is not None:
         return options.max_tokens
-    limits = [DEFAULT_RESERVE, info.window // 4, info.max_output or DEFAULT_RESERVE]
-    return min(limits)
+    return min(DEFAULT_RESERVE, info.window // 4, info.max_output or DEFAULT_RESERVE)
 
 
 def pack_for(model: Model, draft: Draft, options: CallOptions, *, exact: bool = False, call_id: str = "") -> Prompt:
@@ -69,4 +68,4 @@ class Continued:
 
 def continued(draft: Draft, text: str) -> Draft:
     """Return a draft whose answer has begun with `text`."""
-    return evolve(draft, template=Continued(draft.template, text)) if text else draft
+    return evolve(draft, template=Continued(draft.template, text))

@@ -114,20 +114,21 @@ class Attempt:
             self._end("cancelled", None, ok=None)
 
     def _end(self, outcome: str, error: ConnectorError | None, *, ok: bool | None, code: str | None = None) -> None:
-        course, model = self.course, self.target.model
+        course, model, call = self.course, self.target.model, self.course.call
         now = course.now()
         if error is not None and error.transfer is not None:
             self.transfer = error.transfer
-        self._estimate(error)
-        self.give_back(ok)
+        if self.usage.prompt_tokens is None or self.usage.completion_tokens is None:
+            self._estimate(error)
+        self.give_back(ok, now)
         if not self.sent and error is None:
             return
         transfer, usage = self.transfer or _NOT_TOLD, self.usage
         course.record(
             AttemptFinished(
-                run_id=course.call.run_id,
+                run_id=call.run_id,
                 time=course.setting.clock.wall(),
-                call_id=course.call.id,
+                call_id=call.id,
                 number=course.rows + 1,
                 model=model.name,
                 model_id=model.info.id,
@@ -151,10 +152,10 @@ class Attempt:
             )
         )
 
-    def give_back(self, ok: bool | None) -> None:
+    def give_back(self, ok: bool | None, now: float) -> None:
         """Give back what the attempt holds; `ok` is the verdict for the breaker."""
         if self.permit is not None:
-            self.target.breaker.leave(self.permit, ok, self.course.now(), alone=self.course.alone)
+            self.target.breaker.leave(self.permit, ok, now, alone=self.course.alone)
             self.permit = None
         if self.admission is not None and self.target.limiter is not None:
             used = (self.usage.prompt_tokens or 0) + (self.usage.completion_tokens or 0)
