@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from itertools import count
 from math import inf
@@ -65,6 +66,8 @@ class Pipeline:
         self._plan = plan
         self._runner: Runner | None = None
         self._fanout = Fanout()
+        self._streams: set[AsyncGenerator[Event, None]] = set()
+        """Those that have begun and not ended."""
         # A random prefix and a number: unique, and no system call for each run.
         self._ids = (f"{prefix}{number:08x}" for prefix in (token_hex(12),) for number in count())
 
@@ -120,9 +123,13 @@ class Pipeline:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Let the sinks take what is queued and close everything that was opened."""
+        """End the streams that nobody reads, let the sinks take what is queued and close everything that was opened."""
         self._runner = None
-        await self._plan.close(self._fanout)
+        try:
+            if self._streams:
+                await self._end_streams()
+        finally:
+            await self._plan.close(self._fanout)
 
     async def run(
         self, query: str, *, on_event: Callable[[Event], None] | None = None, **asked: Unpack[AskedOfRun]
@@ -144,9 +151,16 @@ class Pipeline:
         Nothing is read ahead of the consumer; leaving early (with `contextlib.aclosing`) closes the upstream at once.
         """
         request = self._request(query, **asked)
-        async with aclosing(self._opened().events(request)) as events:  # type: ignore[type-var]
-            async for event in events:
-                yield event
+        events = self._opened().events(request)
+        self._streams.add(events)
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    yield event
+            if events not in self._streams:
+                raise UsageError(f"pipeline {self.name!r} was closed before this stream had come to its end")
+        finally:
+            self._streams.discard(events)
 
     async def explain(self, query: str, **asked: Unpack[Asked]) -> Explanation:
         """Return what a run would send, and why, without calling any model; asked for in the words of `run`."""
@@ -154,6 +168,17 @@ class Pipeline:
         from nexus_core.engine.explanation import explain  # only who explains pays for it
 
         return await explain(self._plan, request)
+
+    async def _end_streams(self) -> None:
+        """Close the streams that somebody holds and does not read, while the sinks still take their rows."""
+        for _ in range(2):  # what was dropped is closed by tasks that the event loop has yet to make and to begin
+            await asyncio.sleep(0)
+        for events in tuple(self._streams):
+            try:
+                await events.aclose()
+            except RuntimeError:  # somebody reads it in this very moment, and will hear from its connector
+                continue
+            self._streams.discard(events)
 
     def _opened(self) -> Runner:
         if self._runner is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from time import perf_counter, time
 from types import TracebackType
@@ -89,7 +89,7 @@ class Runner:
                 run.emit_step(planned, state, began, skipped)
             return run.finish(state)
 
-    async def events(self, request: Request) -> AsyncIterator[Event]:
+    async def events(self, request: Request) -> AsyncGenerator[Event, None]:
         """Yield the events of one run as they happen; the last one is RunFinished or RunFailed.
 
         Closing the generator early cancels the run and closes its upstream.

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nexus_core import AttemptFinished, Delta, Pipeline, RunFailed, RunStarted
+from nexus_core import AttemptFinished, Delta, Pipeline, RunFailed, RunStarted, UsageError
 from nexus_core.testing.fakes import FakeConnector, FakeSink
 from nexus_core.testing.upstream import ScriptedUpstream, Silence, chat_events, stream_answer
 
@@ -83,3 +83,21 @@ async def quiet() -> None:
     """Let everything run that can run at once."""
     for _ in range(20):
         await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["dropped", "held"])
+async def test_closing_the_pipeline_ends_its_streams(fakes: Any, load: Any, held: bool) -> None:
+    """The sinks get the row and the end of a run that its reader has left, or merely stopped to read."""
+    fakes.connectors["main"] = connector = FakeConnector(replies=("one two three",))
+    async with load("name: left\nmodels: {main: {use: fake}}\nsteps: [{generate: main}]\nsinks: [fake]\n") as pipeline:
+        events = pipeline.stream("Why?")
+        async for event in events:
+            if isinstance(event, Delta):
+                break
+        if not held:
+            del events
+    assert (connector.running, connector.closed) == (0, 1)
+    assert [event.type for event in fakes.sink.events][-2:] == ["attempt_finished", "run_failed"]
+    if held:
+        with pytest.raises(UsageError, match="was closed before this stream"):
+            await anext(events)

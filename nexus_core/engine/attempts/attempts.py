@@ -113,18 +113,12 @@ class Attempts:
                         attempt.answered(completion := said.whole(attempt.target.model))
                         check_tool_calls(completion, attempt.target.model)
                 except ConnectorError as error:
-                    if attempt.first_content_s is None:
-                        course.failed(error)
-                    else:
-                        course.broke_off(error, said)
+                    course.broke_off(error, attempt.first_content_s is not None, said)
                     continue
                 finally:
                     if chunks is not None:
                         await chunks.aclose()
-                course.restarted()
-                if course.written:
-                    completion = evolve(completion, text=course.written + completion.text)
-                yield _answered(attempt, completion)
+                yield _answered(attempt, course.ended(completion))
                 return
         finally:
             course.end()

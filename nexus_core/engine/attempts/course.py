@@ -10,10 +10,12 @@ from math import isfinite
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from nexus_core.contract.errors import ConnectorError, DeadlineError, NoAnswerError, PromptTooLongError, RunError
 from nexus_core.contract.events import AttemptFinished, PromptPacked, StreamRestarted, Waiting
 from nexus_core.contract.prompts import Prompt
-from nexus_core.contract.values import CallOptions
+from nexus_core.contract.values import CallOptions, Completion
 from nexus_core.engine.attempts.assembly import Assembly
 from nexus_core.engine.attempts.backoff import pause_after
 from nexus_core.engine.attempts.call import Call, Emit, Setting
@@ -94,6 +96,11 @@ class Course:
         if self._void is not None:
             self._emit(self._void)
             self._void = None
+
+    def ended(self, completion: Completion) -> Completion:
+        """Return the whole answer of a stream that has come to its end, with what other targets have begun of it."""
+        self.restarted()
+        return evolve(completion, text=self.written + completion.text) if self.written else completion
 
     # The next attempt
 
@@ -262,8 +269,11 @@ class Course:
         else:
             self._turn_to(other)
 
-    def broke_off(self, error: ConnectorError, said: Assembly) -> None:
-        """Decide what becomes of a stream that failed after its first content; raises the error where it ends."""
+    def broke_off(self, error: ConnectorError, shown: bool, said: Assembly) -> None:
+        """Decide what becomes of a stream that failed: after its first content it raises the error where it ends."""
+        if not shown:
+            self.failed(error)
+            return
         wanted, now = self.setting.policy.on_stream_failure, self.now()
         model = self.call.chain[self._place]
         reacts = self._note(error, self.setting.targets.of(model), now, asked=True)

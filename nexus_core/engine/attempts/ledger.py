@@ -114,8 +114,7 @@ class Attempt:
             self._end("cancelled", None, ok=None)
 
     def _end(self, outcome: str, error: ConnectorError | None, *, ok: bool | None, code: str | None = None) -> None:
-        course, model, call = self.course, self.target.model, self.course.call
-        now = course.now()
+        now = self.course.now()
         if error is not None and error.transfer is not None:
             self.transfer = error.transfer
         if self.usage.prompt_tokens is None or self.usage.completion_tokens is None:
@@ -123,33 +122,35 @@ class Attempt:
         self.give_back(ok, now)
         if not self.sent and error is None:
             return
+        self.course.record(self._row(outcome, error, code, now))
+
+    def _row(self, outcome: str, error: ConnectorError | None, code: str | None, now: float) -> AttemptFinished:
+        course, model, call = self.course, self.target.model, self.course.call
         transfer, usage = self.transfer or _NOT_TOLD, self.usage
-        course.record(
-            AttemptFinished(
-                run_id=call.run_id,
-                time=course.setting.clock.wall(),
-                call_id=call.id,
-                number=course.rows + 1,
-                model=model.name,
-                model_id=model.info.id,
-                outcome=outcome,
-                status=error.status if error and error.status is not None else transfer.status,
-                code=error.code if error else code,
-                error=str(error) if error else (code and "the time of the whole call was up"),
-                request_sent=self.sent and (error is None or error.request_sent),
-                queued_s=self.queued_s,
-                waited_s=self.waited_s,
-                duration_s=now - self.started if self.sent else 0.0,
-                first_byte_s=self.first_byte_s if transfer.first_byte_s is None else transfer.first_byte_s,
-                first_content_s=self.first_content_s,
-                prompt_tokens=usage.prompt_tokens,
-                completion_tokens=usage.completion_tokens,
-                reasoning_tokens=usage.reasoning_tokens,
-                cached_tokens=usage.cached_tokens,
-                usage_source=usage.source,
-                bytes_received=transfer.bytes_received if self.transfer else None,
-                events=transfer.events if self.transfer else None,
-            )
+        return AttemptFinished(
+            run_id=call.run_id,
+            time=course.setting.clock.wall(),
+            call_id=call.id,
+            number=course.rows + 1,
+            model=model.name,
+            model_id=model.info.id,
+            outcome=outcome,
+            status=error.status if error and error.status is not None else transfer.status,
+            code=error.code if error else code,
+            error=str(error) if error else (code and "the time of the whole call was up"),
+            request_sent=self.sent and (error is None or error.request_sent),
+            queued_s=self.queued_s,
+            waited_s=self.waited_s,
+            duration_s=now - self.started if self.sent else 0.0,
+            first_byte_s=self.first_byte_s if transfer.first_byte_s is None else transfer.first_byte_s,
+            first_content_s=self.first_content_s,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            cached_tokens=usage.cached_tokens,
+            usage_source=usage.source,
+            bytes_received=transfer.bytes_received if self.transfer else None,
+            events=transfer.events if self.transfer else None,
         )
 
     def give_back(self, ok: bool | None, now: float) -> None:
