@@ -31,6 +31,7 @@ from nexus_core import (
     Usage,
 )
 from nexus_core.testing import ConnectorContract, OpenAIDialect
+from nexus_core.testing.contracts import answering, watching
 from nexus_core.testing.contracts.calls import impatient
 
 KEY = ConnectorContract.canary
@@ -377,9 +378,14 @@ FAULTS: list[tuple[type[Right], str, dict[str, Any]]] = [
 @pytest.mark.parametrize(
     ("wrong", "name", "case"), FAULTS, ids=[f"{row[0].__name__}-{row[1]}-{'-'.join(row[2].values())}" for row in FAULTS]
 )
-def test_wrong_connector_fails_its_test(wrong: type[Right], name: str, case: dict[str, Any]) -> None:
+def test_wrong_connector_fails_its_test(
+    wrong: type[Right], name: str, case: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The suite finds the fault by the test that is there for it; the same test passes the right connector."""
     getattr(suite_of(Right, OpenAIDialect()), name)(**case)
+    # What never goes is not waited for as long as what may go late.
+    monkeypatch.setattr(watching, "SETTLE_S", 0.2)
+    monkeypatch.setattr(answering, "_LATE_S", 0.5)
     with pytest.raises(AssertionError):
         getattr(suite_of(wrong, OpenAIDialect()), name)(**case)
     HoldsOn.held.clear()

@@ -21,6 +21,7 @@ from nexus_core.testing import (
     SourceContract,
     TemplateContract,
 )
+from nexus_core.testing.contracts import watching
 
 
 def score(ranking: Ranking, scores: Sequence[float]) -> Ranking:
@@ -332,9 +333,12 @@ def sink_suite(kind: Callable[[Path], Any], folder: Path) -> SinkContract:
 
 
 @pytest.mark.parametrize(("wrong", "name"), SINKS, ids=[f"{kind.__name__}-{name}" for kind, name in SINKS])
-def test_wrong_sink_fails_its_test(wrong: type[Lines], name: str, tmp_path: Path) -> None:
+def test_wrong_sink_fails_its_test(
+    wrong: type[Lines], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A fault of a sink is found, and a right sink passes the same test."""
     getattr(sink_suite(Lines, tmp_path / "right"), name)()
+    monkeypatch.setattr(watching, "SETTLE_S", 0.2)
     with pytest.raises((AssertionError, TypeError)):
         getattr(sink_suite(wrong, tmp_path / "wrong"), name)()
 
@@ -448,8 +452,11 @@ def source_suite(kind: Callable[[Path], Any], folder: Path) -> SourceContract:
 
 
 @pytest.mark.parametrize(("wrong", "name"), SOURCES, ids=[f"{kind.__name__}-{name}" for kind, name in SOURCES])
-def test_wrong_source_fails_its_test(wrong: type[Notes], name: str, tmp_path: Path) -> None:
+def test_wrong_source_fails_its_test(
+    wrong: type[Notes], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A fault of a source is found, and a right source passes the same test."""
     getattr(source_suite(Notes, tmp_path / "right"), name)()
+    monkeypatch.setattr(watching, "SETTLE_S", 0.2)
     with pytest.raises(AssertionError):
         getattr(source_suite(wrong, tmp_path / "wrong"), name)()
