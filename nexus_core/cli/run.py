@@ -15,7 +15,6 @@ import click
 
 from nexus_core.cli.progress import Progress
 from nexus_core.cli.request import read_inputs, read_query, request_options
-from nexus_core.config.durations import seconds as duration
 from nexus_core.contract.answers import Answer
 from nexus_core.contract.errors import RunError
 from nexus_core.contract.events import Delta, Event, RunFailed, RunFinished, StreamRestarted
@@ -38,6 +37,8 @@ _CITATION = re.compile(r"\[(\d{1,4})\]")
 def _seconds(context: click.Context, option: click.Parameter, text: str | None) -> float | None:
     if text is None:
         return None
+    from nexus_core.config.durations import seconds as duration  # for those who set one
+
     seconds = duration(text.strip()) or duration(f"{text.strip()}s")  # a number alone is seconds, as in a file
     if not seconds:
         raise click.BadParameter(f"{text!r} is no duration above 0: write it as in 500ms, 20s, 2m or 1h")
