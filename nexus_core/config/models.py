@@ -17,7 +17,7 @@ from nexus_core.config.problems import MOST_SHOWN, Problems, quoted
 from nexus_core.config.spec import ComponentSpec, ModelSpec, RecordSpec
 from nexus_core.config.tree import Entry, MappingNode, Node, ScalarNode, UnreadableNode, shown, texts
 from nexus_core.contract.components import Kind, OptionSpec
-from nexus_core.contract.values import CallOptions
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions
 
 _FIGURES = ("window", "max_input", "max_output", "encoding")
 _POLICIES = ("retry", "breaker", "limits")
@@ -75,7 +75,7 @@ def call_options(record: RecordSpec | None) -> CallOptions:
     fields = dict(record.fields) if record is not None else {}
     if isinstance(fields.get("stop"), str):
         fields["stop"] = (fields["stop"],)
-    return CallOptions(**fields)
+    return CallOptions(**fields) if fields else NOTHING_ASKED
 
 
 @define(eq=False, repr=False)

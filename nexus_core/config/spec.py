@@ -10,7 +10,7 @@ from attrs import field, frozen
 from nexus_core.config.places import Place
 from nexus_core.contract.components import Kind
 from nexus_core.contract.value import Value
-from nexus_core.contract.values import CallOptions
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions
 
 if TYPE_CHECKING:  # few files name a policy, and their classes cost start-up time
     from nexus_core.config.policies import BreakerPolicy, CallPolicy, Limits, RetryPolicy
@@ -48,7 +48,7 @@ class ModelSpec(Value):
     max_input: int | None = None
     max_output: int | None = None
     encoding: str | None = None
-    options: CallOptions = CallOptions()
+    options: CallOptions = NOTHING_ASKED
     fallback: tuple[str, ...] = ()
     """Names (never aliases) of models, in the order they are tried."""
     aliases: tuple[str, ...] = ()
@@ -127,7 +127,7 @@ class GenerateSpec(Step):
 
     model: str | None = None
     """The name (never an alias), or `None` for the default model."""
-    options: CallOptions = CallOptions()
+    options: CallOptions = NOTHING_ASKED
     into_query: bool = False
 
 
