@@ -45,7 +45,8 @@ def pieces(text: str) -> list[str]:
 def stems(piece: str, language: str = "english") -> tuple[str, ...]:
     """Return what a piece of text is compared by, in order: stems without stop words, parts after their whole.
 
-    A piece has no white space in it and at most 64 characters. Few make up most of any text: they are remembered.
+    A piece has no white space in it and at most 64 characters. Few make up most of any text: these are remembered, in
+    about 50 MB at most.
     """
     return tuple(stem for word in _WORD.findall(piece) for stem in _stems_of_word(word, language))
 

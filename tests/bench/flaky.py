@@ -4,7 +4,7 @@
 
 The first does badly with a third of its requests, in many ways; the second is nearly well. The line `ready PORT PORT`
 on standard output says that they listen. The line `connections` on standard input is answered by how many are open,
-the line `requests` by the requests of each query, by service, in JSON. Ends with its standard input.
+the line `requests` by the requests of each `user`, by service, in JSON. Ends with its standard input.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Flaky:
         self.shares = SHARES[name]
         self.dice = dice
         self.requests: Counter[str] = Counter()
-        """By the last line of the prompt, which is the query."""
+        """By their `user`, which says the run."""
         self.writers: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> int:
@@ -108,7 +108,7 @@ class Flaky:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = int(head.lower().split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
                 body = json.loads(await reader.readexactly(length))
-                self.requests[body["messages"][-1]["content"].rsplit("\n", 1)[-1]] += 1
+                self.requests[body["user"]] += 1
                 if not await self.play(self.chosen(bool(body.get("stream"))), reader, writer):
                     return
         except (asyncio.IncompleteReadError, ConnectionError):

@@ -31,9 +31,10 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from nexus_core import Delta, NexusError, Pipeline, RunFinished
+from nexus_core import CallOptions, Delta, NexusError, Pipeline, RunFinished
 
 LEAVING, SLOW = 0.10, 0.05
+WORDS = "when where who how may must leave keys tea safe March carried kept free over until next year".split()
 RSS_GATE_MB = 8.0
 OBJECTS_GATE = 100
 PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20
@@ -132,7 +133,7 @@ class Soak:
     thinking_s: float
     """Between two calls of a caller, on average."""
     outcomes: Counter[str] = field(factory=Counter)
-    _queries: Iterator[int] = field(factory=count)
+    _ids: Iterator[int] = field(factory=count)
 
     async def go_on(self, callers: int, seconds: float) -> None:
         """Let so many callers make calls for so long, and come to their ends."""
@@ -143,7 +144,7 @@ class Soak:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(self.dice.random() * self.thinking_s)
         while loop.time() < ends:
-            run = asyncio.ensure_future(self._call(f"question-{next(self._queries)}"))
+            run = asyncio.ensure_future(self._call(f"run-{next(self._ids)}"))
             leaves = self.dice.random() < LEAVING / 2
             await asyncio.wait([run], timeout=self.dice.random() * 0.1 if leaves else None)
             run.cancel()
@@ -151,20 +152,22 @@ class Soak:
             self.outcomes["cancelled" if run.cancelled() else run.result()] += 1
             await asyncio.sleep(self.dice.random() * 2 * self.thinking_s)
 
-    async def _call(self, query: str) -> str:
+    async def _call(self, run_id: str) -> str:
+        query = " ".join(self.dice.choices(WORDS, k=6))
+        asked: Any = {"query": query, "run_id": run_id, "options": CallOptions(extra={"user": run_id})}
         try:
             if self.dice.random() < 0.5:
-                return await self._stream(query)
-            return "answered" if await self.pipeline.run(query, run_id=query) else ""
+                return await self._stream(asked)
+            return "answered" if await self.pipeline.run(**asked) else ""
         except NexusError:
             return "failed"
 
-    async def _stream(self, query: str) -> str:
+    async def _stream(self, asked: Any) -> str:
         # Whole answers cannot be left but by cancelling, so that of the streams twice as many are.
         leaves = self.dice.randrange(1, 12) if self.dice.random() < LEAVING else None
         pause_s = 0.05 if self.dice.random() < SLOW else 0.0
         deltas, last = 0, None
-        async with aclosing(self.pipeline.stream(query, run_id=query)) as events:  # type: ignore[type-var]
+        async with aclosing(self.pipeline.stream(**asked)) as events:  # type: ignore[type-var]
             async for last in events:
                 deltas += isinstance(last, Delta)
                 if deltas == leaves:
