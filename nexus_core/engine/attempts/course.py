@@ -217,6 +217,7 @@ class Course:
         `None` says that there will be a wait: the next time it is made.
         """
         tokens = prompt.tokens_at_most + prompt.reserved
+        was_told, self._queueing = self._queueing, False
         found = limiter.try_enter(tokens)
         if not isinstance(found, float):
             return found
@@ -224,11 +225,10 @@ class Course:
         left = self._ends_at - began - (SHORTEST_ATTEMPT_S if self._attempts else 0.0)
         if self._other(began) is not None:
             left = min(left, self.setting.policy.patience_s)
-        if not self._queueing and (not isfinite(found) or found <= left):
+        if not was_told and (not isfinite(found) or found <= left):
             self._tell_of_wait(attempt.target.model, "queued", min(found, left))
             self._queueing = True
             return None
-        self._queueing = False
         try:
             return await limiter.enter(tokens, left)
         except BaseException:

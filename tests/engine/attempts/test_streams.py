@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from nexus_core import (
+    AttemptFinished,
     Chunk,
     Completion,
     ConnectorError,
@@ -21,6 +22,13 @@ from nexus_core import (
     Waiting,
 )
 from nexus_core.config.policies import BreakerPolicy, CallPolicy, Limits, RetryPolicy
+from nexus_core.contract.ranking import Ranking
+from nexus_core.engine.attempts import Answered, Attempts, Call
+from nexus_core.engine.attempts.limits import Admission
+from nexus_core.engine.models import Model, ModelRegistry
+from nexus_core.engine.packing import Draft
+from nexus_core.engine.resources import Resources
+from nexus_core.engine.steps import BareQuery
 
 ONCE = RetryPolicy(attempts=1)
 END = Chunk(finish_reason="stop")
@@ -247,3 +255,27 @@ def test_reader_hears_of_a_wait_before_it_is_made(bench: Any, fake: Any, first: 
     assert heard == [(why, 0.0)]
     assert tried.seconds > 0
     tried.assert_nothing_is_left()
+
+
+async def test_place_that_is_free_before_the_wait_is_taken(fake: Any) -> None:
+    """By the time that the reader comes back for it; the retry after it does not wait again."""
+    connector = fake(ServerError("no"), "Because.")
+    retry, limits = RetryPolicy(attempts=2, first_wait_s=0.0), Limits(concurrency=1)
+    model = Model(name="m", connector=connector, info=connector.model_info, retry=retry, limits=limits)
+    attempts = Attempts(ModelRegistry([model]), Resources())
+    limiter = attempts._setting.targets.of(model).limiter
+    assert limiter is not None
+    events: list[Any] = []
+    draft = Draft(template=BareQuery(), ranking=Ranking(()), query="Why?")
+    call = Call(id="c", run_id="r", draft=draft, chain=(model,))
+    held = limiter.try_enter(1)
+    async with aclosing(attempts.stream(call, events.append)) as parts:  # type: ignore[type-var]
+        async for part in parts:
+            waits = [event.why for event in events if isinstance(event, Waiting)]
+            rows = [event for event in events if isinstance(event, AttemptFinished)]
+            if waits == ["queued"] and isinstance(held, Admission):
+                limiter.leave(held, None)  # free again before the wait is made
+                held = 0.0
+            elif isinstance(part, Answered):
+                assert (waits, [row.outcome for row in rows]) == (["queued"], ["server_error", "ok"])
+    assert (limiter.inside, limiter.waiting) == (0, 0)
