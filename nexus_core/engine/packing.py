@@ -51,7 +51,13 @@ breaks after it are one token."""
 
 
 def pack(
-    draft: Draft, info: ModelInfo, *, reserved: int, counter: Callable[[], TokenCounter], exact: bool = False
+    draft: Draft,
+    info: ModelInfo,
+    *,
+    reserved: int,
+    counter: Callable[[], TokenCounter],
+    exact: bool = False,
+    call_id: str = "",
 ) -> Prompt:
     """Return the prompt for a target that keeps `reserved` tokens for its answer; pure.
 
@@ -60,7 +66,7 @@ def pack(
     """
     limit = Limit(window=info.window, reserved=reserved, max_input=info.max_input)
     pins = tuple(pinned(draft.ranking.items, draft.policy.pin)) if draft.policy.pin else ()
-    packing = _Packing(draft=draft, page=Page(draft, info, counter), limit=limit, pins=pins)
+    packing = _Packing(draft=draft, page=Page(draft, info, counter), limit=limit, pins=pins, call_id=call_id)
     return packing.by_bytes(exact) or packing.by_choice()
 
 
@@ -87,6 +93,7 @@ class _Packing:
     page: Page
     limit: Limit
     pins: tuple[int, ...]
+    call_id: str
 
     def by_bytes(self, exact: bool) -> Prompt | None:
         """Return the prompt with everything in it, if its bytes are no more than the tokens there is room for."""
@@ -238,6 +245,7 @@ class _Packing:
             history_kept=len(history),
             history_dropped=len(self.draft.history) - len(history),
             trace=trace,
+            call_id=self.call_id,
         )
 
 

@@ -31,7 +31,7 @@ from nexus_core.contract.components import Kind
 from nexus_core.contract.errors import ConfigError, PluginError, TemplateError, UsageError
 from nexus_core.contract.problems import Problem
 from nexus_core.contract.protocols import Template
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ModelInfo
+from nexus_core.contract.values import ModelInfo
 from nexus_core.engine.attempts import Attempts
 from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.packing import PackingPolicy
@@ -148,7 +148,7 @@ class _Builder:
             name=spec.name,
             connector=connector,
             info=info,
-            options=_options(spec.options),
+            options=spec.options,
             fallback=spec.fallback,
             aliases=spec.aliases,
             **_policies(spec),
@@ -171,7 +171,7 @@ class _Builder:
                     attempts=attempts,
                     registry=registry,
                     model=spec.model,
-                    options=_options(spec.options),
+                    options=spec.options,
                     into_query=spec.into_query,
                     keep_as=spec.as_name,
                     last=spec.index == last,
@@ -220,11 +220,6 @@ class _Builder:
             case dict():
                 return {key: self._value(part) for key, part in value.items()}
         return value
-
-
-def _options(said: CallOptions) -> CallOptions:
-    """Return the options, where none is set the object that says so: what a run compares it with by identity."""
-    return said if said != NOTHING_ASKED else NOTHING_ASKED
 
 
 def _policies(spec: ModelSpec) -> Mapping[str, Any]:

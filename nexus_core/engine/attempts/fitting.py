@@ -40,13 +40,8 @@ def reserve(info: ModelInfo, options: CallOptions) -> int:
 def pack_for(model: Model, draft: Draft, options: CallOptions, *, exact: bool = False, call_id: str = "") -> Prompt:
     """Pack a draft for one target, whose merged options are given; raises PromptTooLongError."""
     info = model.info
-    prompt = pack(
-        draft, info, reserved=reserve(info, options), counter=partial(token_counter, info.encoding), exact=exact
-    )
-    if call_id:
-        # Nobody has seen this value yet, and a copy that differs by the id would cost 3 us.
-        object.__setattr__(prompt, "call_id", call_id)
-    return prompt
+    count = partial(token_counter, info.encoding)
+    return pack(draft, info, reserved=reserve(info, options), counter=count, exact=exact, call_id=call_id)
 
 
 @frozen(eq=False, repr=False)
