@@ -21,10 +21,12 @@ from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Item, Message
 from nexus_core.engine.models import ModelRegistry
 from nexus_core.engine.plan import Plan, load_plan
 from nexus_core.engine.plugins import Catalogue
+from nexus_core.engine.resources import Resources
 from nexus_core.engine.runner import Request, Runner
 from nexus_core.engine.sinks import Fanout
 from nexus_core.engine.state import NO_ITEMS, State
 from nexus_core.engine.steps import Generate
+from nexus_core.toolkit.shared import Shared
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -79,13 +81,16 @@ class Pipeline:
         overrides: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         catalogue: Catalogue | None = None,
+        shared: Shared | None = None,
     ) -> Pipeline:
         """Read and check a pipeline file; raises ConfigError with every problem found.
 
-        `overrides` are texts such as `steps[2].prompt.budget=500`. Touches no network and opens no component.
+        `overrides` are texts such as `steps[2].prompt.budget=500`. Pipelines that are given one `shared` share the
+        connections of the process. Touches no network and opens no component.
         """
         known = catalogue if catalogue is not None else Catalogue.installed()
-        return cls(load_plan(Path(path), known, os.environ if environment is None else environment, overrides))
+        variables = os.environ if environment is None else environment
+        return cls(load_plan(Path(path), known, variables, overrides, Resources(shared)))
 
     @property
     def name(self) -> str:

@@ -75,7 +75,13 @@ class Plan:
             await self.resources.close()
 
 
-def load_plan(path: Path, catalogue: Catalogue, environment: Mapping[str, str], overrides: Sequence[str] = ()) -> Plan:
+def load_plan(
+    path: Path,
+    catalogue: Catalogue,
+    environment: Mapping[str, str],
+    overrides: Sequence[str] = (),
+    resources: Resources | None = None,
+) -> Plan:
     """Read, check and build a pipeline file; raises ConfigError with every problem found."""
     try:
         source = path.read_bytes()
@@ -85,7 +91,12 @@ def load_plan(path: Path, catalogue: Catalogue, environment: Mapping[str, str], 
     checked = check(source, str(path), catalogue, environment, overrides)
     if checked.spec is None:
         raise ConfigError(checked.problems)
-    return _Builder(spec=checked.spec, folder=path.parent, catalogue=checked.catalogue).plan()
+    return _Builder(
+        spec=checked.spec,
+        folder=path.parent,
+        catalogue=checked.catalogue,
+        resources=Resources() if resources is None else resources,
+    ).plan()
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -95,7 +106,7 @@ class _Builder:
     spec: PipelineSpec
     folder: Path
     catalogue: Catalogue
-    resources: Resources = field(factory=Resources)
+    resources: Resources
     problems: list[Problem] = field(factory=list)
 
     def plan(self) -> Plan:

@@ -92,6 +92,21 @@ async def test_models_of_a_pipeline_share_one_session(tmp_path: Path) -> None:
         assert await upstream.left_open() == []
 
 
+async def test_pipelines_of_a_process_share_one_session(tmp_path: Path) -> None:
+    """Who runs several pipelines gives them one `Shared`; the connections end with the last of them."""
+    shared = Shared()
+    async with ScriptedUpstream(YES) as upstream:
+        (tmp_path / "shared.yaml").write_text(PIPELINE.format(url=upstream.url))
+        one, other = (Pipeline.load(tmp_path / "shared.yaml", environment={}, shared=shared) for _ in range(2))
+        async with one:
+            async with other:
+                await other.run("Is it open?")
+                await one.run("Is it open?")
+            await one.run("Is it open?")
+        assert len(upstream.connections) == 1
+        assert await upstream.left_open() == []
+
+
 async def test_whole_answer_tells_its_transfer(connect: Any, prompt: Prompt) -> None:
     """Status, time to the head, and bytes."""
     async with ScriptedUpstream(YES) as upstream, connect(upstream) as openai:
