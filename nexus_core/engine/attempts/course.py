@@ -388,6 +388,6 @@ class Course:
     def _out_of_time(self) -> DeadlineError:
         last = next(reversed(self._errors.values()), None)
         after = f"; the last error was: {last}" if last else ""
-        error = DeadlineError(f"no answer within the {self._seconds:g} s that the call may take{after}")
+        error = DeadlineError(f"no answer within the {self._seconds:.3g} s that the call may take{after}")
         error.__cause__ = last
         return error
