@@ -13,10 +13,15 @@ from nexus_core.contract.values import Item
 from nexus_core.toolkit.lexical import codes
 from nexus_core.toolkit.text import Span, passages
 
+KEY_LENGTH = 48
+"""Characters of a line that it is looked up by: a short key is found sooner, and the rest is compared anyway."""
+
 
 class Known(NamedTuple):
     """Lines whose tokens are known, and what stands for them where the rest is counted."""
 
+    key: str
+    """The start of the first line."""
     tokens: int
     """Without those of the stand-in."""
     lines: list[str]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from nexus_core.engine.passages import Known
+from nexus_core.engine.passages import KEY_LENGTH, Known
 from nexus_core.engine.slot import Slot, ones
 
 Knowns = Mapping[str, Known]
@@ -17,8 +17,6 @@ such as a title after its number."""
 
 Count = Callable[[str], int]
 
-_KEY = 48
-"""Characters of a line that it is looked up by: a short key is found sooner, and the rest is compared anyway."""
 _LONGEST_TAIL = 6
 _STAND_IN = "x"
 """A word of one token that stands for what was counted before."""
@@ -36,16 +34,17 @@ def tally(content: str, known: Knowns, count: Count) -> int:
     while place < len(lines):
         line = lines[place]
         space = 0
-        found = known.get(line[:_KEY])
+        found = known.get(line[:KEY_LENGTH])
         if found is None and (space := line.find(" ")) > 0:
-            found = known.get(line[space : space + _KEY])
+            found = known.get(line[space : space + KEY_LENGTH])
         end = place + 1
         if found is not None:
-            tokens, whole, stand_in = found
-            if line[space:] == whole[0] and lines[end : place + len(whole)] == whole[1:]:
+            _, tokens, whole, stand_in = found
+            last = place + len(whole)
+            if line[space:] == whole[0] and (last == end or lines[end:last] == whole[1:]):
                 total += tokens
                 line = line[:space] + stand_in
-                end = place + len(whole)
+                end = last
         if line[:1] in _MAY_GO_ON:
             pending += line
         else:
@@ -71,34 +70,42 @@ def known_lines(texts: Iterable[tuple[Slot, str]], gap: int, count: Count) -> Kn
     """Return the titles of slots and the lines that are chosen of them; `gap` is the tokens of a gap's mark."""
     found: dict[str, Known] = {}
     for slot, text in texts:
-        for known in (_title(slot, count), *_chosen(slot, text, gap, count)):
+        cut, chosen = slot.cut, slot.chosen
+        title = cut.known_title or _title(slot, count)
+        if title is not None:
+            found[title.key] = title
+        if slot.item.kind == "text" and not chosen & cut.breaks & ~(chosen & -chosen):
+            known = (slot.whole and cut.known_text) or _in_one(slot, text, count)
             if known is not None:
-                found[known.lines[0][:_KEY]] = known
+                found[known.key] = known
+        else:
+            found.update((known.key, known) for known in _in_pieces(slot, gap, count))
     return found
 
 
 def _title(slot: Slot, count: Count) -> Known | None:
     title, cut = slot.item.title, slot.cut
-    if cut.known_title is None and title and title.isprintable() and title == title.strip():
+    if title and title.isprintable() and title == title.strip():
         cut.known_title = _known([f" {title}"], cut.title, count)
     return cut.known_title
 
 
-def _chosen(slot: Slot, text: str, gap: int, count: Count) -> Iterator[Known | None]:
-    """Yield what is chosen, in pieces that begin and end lines; of an item that is whole they are kept."""
-    cut, chosen = slot.cut, slot.chosen
-    in_one = slot.item.kind == "text" and not chosen & cut.breaks & ~(chosen & -chosen)
-    if in_one and slot.whole:
-        if cut.known_text is None:
-            cut.known_text = _known(text.split("\n"), slot.tokens - slot.header, count)
-        yield cut.known_text
-    elif in_one:
-        yield _begun(slot, chosen, text, slot.tokens - slot.header, count)
-    else:
-        for together in _lines(slot):
-            gaps = (together & ~(together << 1)).bit_count() - 1
-            tokens = sum([cut.tokens[k] for k in ones(together)]) + gaps * gap
-            yield _begun(slot, together, slot.text_of(together), tokens, count)
+def _in_one(slot: Slot, text: str, count: Count) -> Known | None:
+    """Return what is chosen where nothing but spaces and gaps divides it; of an item that is whole it is kept."""
+    known = _begun(slot, slot.chosen, text, slot.tokens - slot.header, count)
+    if slot.whole:
+        slot.cut.known_text = known
+    return known
+
+
+def _in_pieces(slot: Slot, gap: int, count: Count) -> Iterator[Known]:
+    """Yield what is chosen in pieces that begin and end lines."""
+    for together in _lines(slot):
+        gaps = (together & ~(together << 1)).bit_count() - 1
+        tokens = sum([slot.cut.tokens[k] for k in ones(together)]) + gaps * gap
+        known = _begun(slot, together, slot.text_of(together), tokens, count)
+        if known is not None:
+            yield known
 
 
 def _begun(slot: Slot, chosen: int, text: str, tokens: int, count: Count) -> Known | None:
@@ -112,7 +119,7 @@ def _known(lines: list[str], tokens: int, count: Count) -> Known | None:
     if tail is None or lines[0][:1] == "/":
         return None
     stand_in = f" {_STAND_IN}" if lines[0][0] == " " else _STAND_IN
-    return Known(tokens - count(stand_in) - count(tail), lines, stand_in + tail)
+    return Known(lines[0][:KEY_LENGTH], tokens - count(stand_in) - count(tail), lines, stand_in + tail)
 
 
 def _lines(slot: Slot) -> Iterator[int]:

@@ -53,9 +53,8 @@ class Postings:
             return self.items, self.scores.astype(np.float32)
         wanted = np.array(keys, np.uint64)
         places = np.minimum(self.keys.searchsorted(wanted), len(self.keys) - 1)
-        spans = [
-            slice(self.starts[place], self.starts[place + 1]) for place in places[self.keys[places] == wanted].tolist()
-        ]
+        places = places[self.keys[places] == wanted]
+        spans = list(map(slice, self.starts[places].tolist(), self.starts[places + 1].tolist()))
         if not spans:
             return self.items[:0], self.scores[:0].astype(np.float32)
         return (

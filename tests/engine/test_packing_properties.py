@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings, strategies as st
 from nexus_core import Item, Message, ModelInfo, Prompt, PromptTooLongError, Ranking
 from nexus_core.engine.arrangement import arranged
 from nexus_core.engine.packing import Draft, PackingPolicy, pack
-from nexus_core.engine.tally import _KEY, _known, tally
+from nexus_core.engine.tally import _known, tally
 from nexus_core.toolkit.tokens import TokenCounter, token_counter
 
 ENCODING = "o200k_base"
@@ -201,6 +201,6 @@ def test_tally_counts_what_the_counter_counts(words: list[str], data: st.DataObj
             for found in stretches
             if found[0].strip() and not found[0].removeprefix(" ")[:1].isspace()
         ]
-        by_start = {found.lines[0][:_KEY]: found for found in known if found is not None}
+        by_start = {found.key: found for found in known if found is not None}
         content = "\n".join(lines)
         assert tally(content, by_start, count) == count(content)
