@@ -69,25 +69,25 @@ class SinkQueue:
                 return
 
     def _drain(self) -> None:
-        taken = False
-        while self._events:
-            taken = True
-            self._guarded(self._events.popleft())
-        if taken:
-            self._guarded(None)
-
-    def _guarded(self, event: Event | None) -> None:
+        if not self._events:
+            return
+        emit, events = self._sink.emit, self._events
+        while events:
+            try:
+                emit(events.popleft())
+            except Exception as error:  # noqa: BLE001 - foreign code; its failure is counted and touches no run
+                self._failed(error)
         try:
-            if event is None:
-                self._sink.flush()
-            else:
-                self._sink.emit(event)
-        except Exception as error:  # noqa: BLE001 - foreign code; its failure is counted and touches no run
-            self.failed += 1
-            if self.failed == 1:
-                _log.warning(
-                    "sink %s failed: %s: %s (further failures are only counted)", self.name, type(error).__name__, error
-                )
+            self._sink.flush()
+        except Exception as error:  # noqa: BLE001 - as above
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        self.failed += 1
+        if self.failed == 1:
+            _log.warning(
+                "sink %s failed: %s: %s (further failures are only counted)", self.name, type(error).__name__, error
+            )
 
 
 class Fanout:
