@@ -283,7 +283,7 @@ def test_new_packages_are_clean_by_mypy(scratch: Scratch, pytestconfig: pytest.C
         shutil.copytree(scratch.package(kind) / module, flat / module)
         for path in (scratch.package(kind) / "tests").glob("*.py"):
             shutil.copy(path, flat / f"{kind}_{path.name}")
-    cache = pytestconfig.cache.mkdir("new_packages") if pytestconfig.cache else scratch.folder / "cache"
+    cache = kept.mkdir("new_packages") if (kept := getattr(pytestconfig, "cache", None)) else scratch.folder / "cache"
     scratch.environment["MYPYPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "plugins")])
     # What they import of ContextNexus is checked where it is written.
     scratch.run("mypy", "--strict", "--follow-imports=silent", "--cache-dir", str(cache), ".", within=flat)

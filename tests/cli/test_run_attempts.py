@@ -111,6 +111,11 @@ async def test_timeout_that_is_none_is_refused(tmp_path: Path, text: str) -> Non
     assert (code, "is no duration above 0" in err) == (2, True)
 
 
+def _heed_interrupts() -> None:
+    # A shell without job control lets what it starts in the background ignore them.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 async def test_ctrl_c_ends_with_130_and_leaves_the_row(tmp_path: Path, streamed: bool) -> None:
     """The request is cancelled, the sinks are written, and no traceback is shown."""
@@ -122,7 +127,7 @@ async def test_ctrl_c_ends_with_130_and_leaves_the_row(tmp_path: Path, streamed:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "nexus_core.cli.main", "run", "two.yaml", "Why?",
             cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=child if streamed else subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.PIPE, preexec_fn=_heed_interrupts,
         )  # fmt: skip
         os.close(child)
         await asyncio.wait_for(_begun(gate, parent if streamed else None), 20)
