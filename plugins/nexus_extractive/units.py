@@ -91,6 +91,21 @@ class _Cutter:
         self.lines = text.split("\n")
         self._lead = None
         self._block += 1
+        if inside := self._starts_inside_a_fence():
+            self._add(_code(self.lines[: inside - 1]), "code", "```")
+            self.lines = self.lines[inside:]
+
+    def _starts_inside_a_fence(self) -> int:
+        """Return the line after the fence that ends what the text begins with, 0 where it begins with no code.
+
+        A passage may be cut out of the middle of a stretch of code. Then a fence has no partner, and the first one has
+        no name of a language and stands right after something.
+        """
+        fences = [at for at, line in enumerate(self.lines) if _FENCE.match(line)]
+        if len(fences) % 2 == 0 or self.lines[fences[0]].strip().strip("`~"):
+            return 0
+        before = self.lines[fences[0] - 1].strip() if fences[0] else "code"
+        return 0 if not before or before.endswith(":") else fences[0] + 1
 
     def cut_document(self) -> None:
         at = 0

@@ -44,6 +44,17 @@ def test_rows_carry_the_names_of_their_columns() -> None:
     assert cut(text) == [("row", "Plan: Pro, Price: 12 | 15"), ("row", "Price: free"), ("row", "a, b")]
 
 
+def test_a_text_that_begins_inside_a_fence_is_code_up_to_its_end() -> None:
+    """A passage cut out of the middle of code: what follows the fence is prose again."""
+    found = units("a = 1\nb = 2\n```\nTry it once by hand.", "markdown")
+    assert [(unit.form, unit.text) for unit in found] == [
+        ("code", "a = 1\nb = 2"),
+        ("sentence", "Try it once by hand."),
+    ]
+    assert [unit.form for unit in units("```\nTry it once by hand.", "markdown")] == ["sentence"]
+    assert [unit.form for unit in units("It goes so:\n```\na = 1", "markdown")] == ["sentence", "code"]
+
+
 def test_a_fence_belongs_to_what_stands_before_it() -> None:
     """To its lead, else the sentence before, else the heading; its content is one unit, cut where it is long."""
     long = "\n".join(f"line {n}" for n in range(40))
