@@ -1,11 +1,12 @@
 """CPU of a whole pipeline against bare aiohttp making the same requests to the same local service, in the same run.
 
-    python tests/bench/overhead.py [--rounds 5] [--requests 2000] [--streams 200]
+    python tests/bench/overhead.py [--rounds 40] [--requests 300] [--streams 20]
 
 Ours: prompt and generate through `openai`, figures and a jsonl sink on. Floor: one shared aiohttp session, the standard
 library's json, every streamed event split and parsed. Client and service have a core each. Both keep 64 requests in
-flight; rounds alternate; medians of the process's CPU time (user and system, all threads) are compared. Exits 1 when
-a ratio is over its gate.
+flight. Short rounds alternate, so that what else the machine does falls on both alike; a round ends when the sink has
+written all of it; the CPU time is the process's (user and system, all threads); the ratio is the median over the rounds.
+Exits 1 when one is over its gate.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ import aiohttp
 from nexus_core import Delta, Pipeline, RunFinished
 
 CONCURRENCY = 64
+SINKS_DONE_S = 0.05
+"""After this a sink has written what it was given: it wakes every 20 ms."""
 CHUNKS = 200
 GATE = 2.0
 QUERY = "What does the handbook say about carrying leave over into the next year?"
@@ -72,6 +75,7 @@ async def at_once(task: Task, count: int) -> float:
 
     began = process_time()
     await asyncio.gather(*(worker() for _ in range(CONCURRENCY)))
+    await asyncio.sleep(SINKS_DONE_S)
     return (process_time() - began) / count * 1e6
 
 
@@ -141,9 +145,9 @@ async def measure(url: str, folder: Path, rounds: int, requests: int, streams: i
 def main() -> int:
     """Measure, print a table, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=2000)
-    parser.add_argument("--streams", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--requests", type=int, default=300)
+    parser.add_argument("--streams", type=int, default=20)
     options = parser.parse_args()
     with service(str(CHUNKS)) as url, tempfile.TemporaryDirectory() as folder:
         figures = asyncio.run(measure(url, Path(folder), options.rounds, options.requests, options.streams))
