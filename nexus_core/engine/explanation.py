@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from time import perf_counter
 
 from attrs import evolve, frozen
 
@@ -57,21 +58,48 @@ class Explanation:
     """What could not be shown without a call."""
 
 
+@frozen(kw_only=True, eq=False, repr=False)
+class Prepared:
+    """A run as far as the call that would give the answer: what is there to be packed, and for whom."""
+
+    state: State
+    call: Call | None
+    """`None` where no generate step would run."""
+    seconds: Mapping[str, float]
+    """By verb, what the steps took."""
+    notes: tuple[str, ...]
+
+
 async def explain(plan: Plan, request: Request) -> Explanation:
     """Run every step but the calls; raises what the steps raise, PromptTooLongError if no target's window is enough."""
+    prepared = await prepare(plan, request, call_models=False)
+    if prepared.call is None:
+        raise UsageError(f"pipeline {plan.name!r} has no generate step that would run, so there is no prompt to show")
+    return _explained(plan, prepared.call, prepared.state, prepared.notes)
+
+
+async def prepare(plan: Plan, request: Request, *, call_models: bool) -> Prepared:
+    """Run the steps before the answering call; those that ask a model ask it only if `call_models` is set.
+
+    No sink hears of it. Raises what the steps raise.
+    """
     scope = Scope(run_id=request.id, emit=lambda event: None, model=request.model, options=request.options)
-    state, notes = request.state, []
+    state, notes, call = request.state, list[str](), None
+    seconds: dict[str, float] = {}
     for planned in plan.steps:
+        began = perf_counter()
         if planned.is_skipped(state):
             notes.append(f"{planned.label} is skipped: its `when` is false")
-        elif not isinstance(planned.step, Generate):
+        elif isinstance(planned.step, Generate) and planned.step.last:
+            call = planned.step.call(state, scope)
+            break
+        elif call_models or not isinstance(planned.step, Generate):
             state = await planned.step(state, scope)
-        elif planned.step.last:
-            return _explained(plan, planned.step.call(state, scope), state, notes)
         else:
             notes.append(f"{planned.label} is not run: what follows is shown as if it had changed nothing")
             state = _not_run(planned.step, state)
-    raise UsageError(f"pipeline {plan.name!r} has no generate step that would run, so there is no prompt to show")
+        seconds[planned.verb] = seconds.get(planned.verb, 0.0) + perf_counter() - began
+    return Prepared(state=state, call=call, seconds=seconds, notes=tuple(notes))
 
 
 def _not_run(step: Generate, state: State) -> State:

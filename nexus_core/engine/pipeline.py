@@ -30,7 +30,7 @@ from nexus_core.toolkit.shared import Shared
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
-    from nexus_core.engine.explanation import Explanation
+    from nexus_core.engine.explanation import Explanation, Prepared
 
 
 class Asked(TypedDict, total=False):
@@ -173,6 +173,16 @@ class Pipeline:
         from nexus_core.engine.explanation import explain  # only who explains pays for it
 
         return await explain(self._plan, request)
+
+    async def prepare(self, query: str, **asked: Unpack[Asked]) -> Prepared:
+        """Run every step before the answering call and return what would be packed, and for whom; no sink hears of it.
+
+        A step before it that asks a model does ask it.
+        """
+        request = self._request(query, **asked)
+        from nexus_core.engine.explanation import prepare  # as above
+
+        return await prepare(self._plan, request, call_models=True)
 
     async def _end_streams(self) -> None:
         """Close the streams that somebody holds and does not read, while the sinks still take their rows."""
