@@ -17,8 +17,8 @@ _HOME = {
         "ModelNotFoundError", "NexusError", "NoAnswerError", "NotConfiguredError", "NotReadyError", "OverloadedError",
         "PluginError", "PoolBusyError", "PromptTooLongError", "ProtocolError", "QuotaError", "RankerError",
         "RateLimitError", "ResponseTooLargeError", "RunError", "ServerError", "SourceError", "StalledError",
-        "StepTimeoutError", "TemplateError", "ToolCallIncompleteError", "TruncatedError", "UpstreamTimeoutError",
-        "UsageError",
+        "StepTimeoutError", "StoreBusyError", "StoreDamagedError", "StoreError", "StoreFullError", "TemplateError",
+        "ToolCallIncompleteError", "TruncatedError", "UpstreamTimeoutError", "UsageError",
     ),
     "contract.events": (
         "AttemptFinished", "Delta", "Event", "PromptPacked", "RunFailed", "RunFinished", "RunStarted", "StepFinished",
@@ -27,13 +27,14 @@ _HOME = {
     "contract.hookspecs": ("hookimpl",),
     "contract.problems": ("Problem",),
     "contract.prompts": ("PackedItem", "Prompt", "TraceEntry"),
-    "contract.protocols": ("Connector", "Ranker", "Sink", "Source", "Template"),
+    "contract.protocols": ("Connector", "Embedder", "Ranker", "Reranker", "Sink", "Source", "Template"),
     "contract.ranking": ("Candidate", "Ranking"),
     "contract.values": (
         "CallOptions", "Chunk", "Completion", "FinishReason", "Item", "Message", "ModelInfo", "ToolCall",
         "ToolCallDelta", "Transfer", "Usage",
     ),
     "engine.pipeline": ("Pipeline",),
+    "store.store": ("Store",),
     "toolkit.secrets": ("Secret",),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -33,6 +33,10 @@ from nexus_core.contract.errors import (
     SourceError as SourceError,
     StalledError as StalledError,
     StepTimeoutError as StepTimeoutError,
+    StoreBusyError as StoreBusyError,
+    StoreDamagedError as StoreDamagedError,
+    StoreError as StoreError,
+    StoreFullError as StoreFullError,
     TemplateError as TemplateError,
     ToolCallIncompleteError as ToolCallIncompleteError,
     TruncatedError as TruncatedError,
@@ -56,7 +60,9 @@ from nexus_core.contract.problems import Problem as Problem
 from nexus_core.contract.prompts import PackedItem as PackedItem, Prompt as Prompt, TraceEntry as TraceEntry
 from nexus_core.contract.protocols import (
     Connector as Connector,
+    Embedder as Embedder,
     Ranker as Ranker,
+    Reranker as Reranker,
     Sink as Sink,
     Source as Source,
     Template as Template,
@@ -76,6 +82,7 @@ from nexus_core.contract.values import (
     Usage as Usage,
 )
 from nexus_core.engine.pipeline import Pipeline as Pipeline
+from nexus_core.store.store import Store as Store
 from nexus_core.toolkit.secrets import Secret as Secret
 
 __all__: list[str]

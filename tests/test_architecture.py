@@ -15,8 +15,10 @@ LAYERS = {
     "toolkit": {"contract"},
     "config": {"contract", "toolkit"},
     "engine": {"contract", "toolkit", "config"},
-    "testing": {"contract", "toolkit", "config", "engine"},
-    "cli": {"contract", "toolkit", "config", "engine"},
+    "store": {"contract", "toolkit"},
+    "evaluation": {"contract", "toolkit", "config", "engine"},
+    "testing": {"contract", "toolkit", "config", "engine", "store"},
+    "cli": {"contract", "toolkit", "config", "engine", "store", "evaluation"},
 }
 """For each package of the core, the others that it may import."""
 PLUGINS = sorted(path.name for path in (ROOT / "plugins").iterdir() if (path / "__init__.py").exists())

@@ -4,6 +4,10 @@ NexusError
 ├── ConfigError               a pipeline file (or its options) is wrong; carries every problem found
 ├── PluginError               a plugin is unknown, broken, or its name is claimed twice
 ├── UsageError                the caller asked for something that is not there (a model, an input)
+├── StoreError                contexts at rest cannot be read or written; the subclass tells why
+│   ├── StoreBusyError        another process keeps the store for too long; the same may be tried again
+│   ├── StoreFullError        no space is left; nothing was changed
+│   └── StoreDamagedError     the files are damaged, foreign, or of a newer version
 └── RunError                  a run could not be finished
     ├── SourceError           a source could not yield its items
     ├── RankerError           a ranker failed or broke its contract
@@ -69,6 +73,22 @@ class PluginError(NexusError):
 
 class UsageError(NexusError):
     """The caller named something that does not exist here, such as a model or an input."""
+
+
+class StoreError(NexusError):
+    """Contexts at rest cannot be read or written."""
+
+
+class StoreBusyError(StoreError):
+    """Another process keeps the store for too long; the same may be tried again."""
+
+
+class StoreFullError(StoreError):
+    """No space is left where the store is; nothing was changed."""
+
+
+class StoreDamagedError(StoreError):
+    """The files of a store are damaged, are no store, or were written by a newer version."""
 
 
 class RunError(NexusError):

@@ -37,6 +37,36 @@ class Connector(Protocol):
 
 
 @runtime_checkable
+class Embedder(Protocol):
+    """Turns texts into vectors: what a connector may be able to do besides, with one upstream request per call.
+
+    Raises only subclasses of `ConnectorError`.
+    """
+
+    @property
+    def embedding_id(self) -> str:
+        """Names what makes the vectors: those of one id can be compared, and are kept under it. No I/O."""
+
+    @property
+    def embedding_batch(self) -> int:
+        """How many texts one call takes at most."""
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """Return one vector for each text, in their order: finite numbers, the same count in each."""
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """Rates texts for a query: what a connector may be able to do besides, with one upstream request per call.
+
+    Raises only subclasses of `ConnectorError`.
+    """
+
+    async def rerank(self, query: str, texts: Sequence[str]) -> Sequence[float]:
+        """Return the relevance of each text, in their order: finite numbers on any scale, higher is better."""
+
+
+@runtime_checkable
 class Ranker(Protocol):
     """Scores the items of a ranking for a query."""
 
@@ -75,8 +105,12 @@ class Sink(Protocol):
 class Source(Protocol):
     """Yields the items of a context."""
 
-    async def gather(self, query: str) -> Sequence[Item]:
-        """Return the items. While nothing has changed it returns the same objects, so that indexes are reused."""
+    async def gather(self, query: str) -> Sequence[Item] | Ranking:
+        """Return the items. While nothing has changed it returns the same objects, so that indexes are reused.
+
+        A source that searches returns a ranking of what it has found; its scores stand unless another source adds
+        items.
+        """
 
 
 Scores = Sequence[float] | Awaitable[Sequence[float]]

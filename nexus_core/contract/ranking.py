@@ -30,18 +30,24 @@ class Candidate:
 class Ranking(Sequence[Candidate]):
     """Items with their scores, best first; equal scores stand in the order of the items."""
 
-    __slots__ = ("_head", "_whole", "columns", "items")
+    __slots__ = ("_head", "_whole", "columns", "items", "searched")
 
     def __init__(
         self,
         items: tuple[Item, ...],
         columns: tuple[tuple[str, Sequence[float]], ...] = (),
         head: Sequence[int] | None = None,
+        searched: tuple[str, Sequence[float]] | None = None,
     ) -> None:
         self.items = items
         """In the order of their sources; the same object through all steps."""
         self.columns = columns
         """(ranker, one score per item), in the order the rankers ran."""
+        self.searched = searched
+        """Where the items are what an index over a whole context has found: its language, and its BM25 scores.
+
+        No ranker can work these out from the items found, since how rare a word is, is judged by all of them.
+        """
         self._head: Sequence[int] = head if head is not None else ()
         self._whole: Sequence[int] | None = None
 
@@ -52,7 +58,7 @@ class Ranking(Sequence[Candidate]):
         """
         if len(scores) != len(self.items):
             raise RankerError(f"ranker {ranker!r} returned {len(scores)} scores for {len(self.items)} items")
-        return Ranking(self.items, (*self.columns, (ranker, scores)), head)
+        return Ranking(self.items, (*self.columns, (ranker, scores)), head, self.searched)
 
     @property
     def scores(self) -> Sequence[float] | None:

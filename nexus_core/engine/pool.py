@@ -10,8 +10,8 @@ from attrs import frozen
 
 from nexus_core.contract.ranking import Ranking
 from nexus_core.engine.few import FEW_ITEMS, FEW_STEMS, FewStems, FewTriples, best_first as best_of_few
-from nexus_core.engine.passages import Key, Passages, passages_of
 from nexus_core.toolkit.lexical import codes
+from nexus_core.toolkit.passages import Key, Passages, passages_of
 
 if TYPE_CHECKING:
     from nexus_core.engine.worth import Triples

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from attrs import frozen
 
 from nexus_core.contract.values import Item
-from nexus_core.engine.passages import Key, Passages, key_of, passages_of
+from nexus_core.toolkit.passages import Key, Passages, count_title, counted, key_of, passages_of
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -30,15 +30,7 @@ class Prices:
 
     def counted(self, item: Item, cut: Passages, first: int, last: int) -> int:
         """Return the tokens of the sentences from `first` up to `last`, each with the white space before it."""
-        kept = cut.tokens
-        known = kept[first:last]
-        if -1 not in known:
-            return sum(known)
-        bounds, text = cut.bounds, item.text
-        for k in range(first, last):
-            if kept[k] < 0:
-                kept[k] = self.count(text[bounds[2 * k - 1] if k else bounds[0] : bounds[2 * k + 1]])
-        return sum(kept[first:last])
+        return counted(item, cut, first, last, self.count)
 
     def whole(self, item: Item) -> int:
         """Return the tokens of an item's text."""
@@ -47,10 +39,7 @@ class Prices:
 
     def title(self, item: Item) -> int:
         """Return the tokens of a title; something mostly stands before it, and a space costs nothing."""
-        cut = passages_of(item, self.key)
-        if cut.title < 0:
-            cut.title = self.count(f" {item.title}") if item.title else 0
-        return cut.title
+        return count_title(item, passages_of(item, self.key), self.count)
 
     def header(self, item: Item, cut: Passages) -> int:
         """Return what an item costs before any text."""

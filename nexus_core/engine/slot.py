@@ -8,7 +8,7 @@ from typing import Literal
 from attrs import define
 
 from nexus_core.contract.values import Item
-from nexus_core.engine.passages import Passages
+from nexus_core.toolkit.passages import Passages
 
 Why = Literal["room", "duplicate", "quota"]
 Refusal = tuple[Why, object, int]

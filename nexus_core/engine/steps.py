@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from math import isnan
 from typing import Any, Protocol
@@ -70,11 +70,17 @@ class Gather:
             raise
         except Exception as error:
             raise SourceError(f"source {self.name!r} failed: {type(error).__name__}: {error}") from error
-        if not all(isinstance(item, Item) for item in items[:1]):
-            raise SourceError(f"source {self.name!r} must yield items, not {type(items[0]).__name__}")
-        merged = self.merger.merge(state.ranking.items, items if isinstance(items, tuple) else tuple(items))
-        ranking = Ranking(merged)
+        ranking = self._gathered(state.ranking, items)
         return _kept(evolve(state, ranking=ranking), self.keep_as, lambda: describe(ranking))
+
+    def _gathered(self, known: Ranking, found: Sequence[Item] | Ranking) -> Ranking:
+        if isinstance(found, Ranking):
+            if not known.items:
+                return found
+            found = found.items
+        if not all(isinstance(item, Item) for item in found[:1]):
+            raise SourceError(f"source {self.name!r} must yield items, not {type(found[0]).__name__}")
+        return Ranking(self.merger.merge(known.items, found if isinstance(found, tuple) else tuple(found)))
 
 
 @frozen(kw_only=True, eq=False, repr=False)

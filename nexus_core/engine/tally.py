@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from nexus_core.engine.passages import KEY_LENGTH, Known
 from nexus_core.engine.slot import Slot, ones
+from nexus_core.toolkit.passages import KEY_LENGTH, Known
 
 Knowns = Mapping[str, Known]
 """Texts by the start of their first line. One that starts with a space is what stands in a line after its first space,

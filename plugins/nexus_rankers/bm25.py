@@ -13,6 +13,9 @@ from nexus_rankers.kept import Kept
 if TYPE_CHECKING:
     from nexus_rankers.index import LexicalIndex
 
+_DEFAULTS = (1.5, 0.75, 0.3)
+"""k1, b and pairs. Others need an index of the items at hand, also where an index over a context has found them."""
+
 
 @component
 class Bm25:
@@ -22,13 +25,17 @@ class Bm25:
     """
 
     language: Language = option("english", help="Whose stems and stop words; `none` compares words as written.")
-    k1: float = option(1.5, help="How much it helps that a word occurs again.", ge=0)
-    b: float = option(0.75, help="How much long items are discounted, from 0 (not at all) to 1.", ge=0, le=1)
-    pairs: float = option(0.3, help="What two neighbouring words of the query add, against 1 for a word.", ge=0)
+    k1: float = option(_DEFAULTS[0], help="How much it helps that a word occurs again.", ge=0)
+    b: float = option(_DEFAULTS[1], help="How much long items are discounted, from 0 (not at all) to 1.", ge=0, le=1)
+    pairs: float = option(
+        _DEFAULTS[2], help="What two neighbouring words of the query add, against 1 for a word.", ge=0
+    )
     _indexes: Kept[LexicalIndex | FewIndex] = state(Kept)
 
     async def rank(self, query: str, ranking: Ranking) -> Ranking:
-        """Return the ranking by BM25."""
+        """Return the ranking by BM25: by an index over the whole context where the items were found by one."""
+        if ranking.searched is not None and self._is_as_searched(ranking.searched[0]):
+            return ranking.scored("bm25", ranking.searched[1])
         index = await self._indexes.get(ranking.items, self._build, in_thread=not few.is_few(ranking.items))
         if isinstance(index, FewIndex):
             return ranking.scored("bm25", index.scores(query))
@@ -36,6 +43,9 @@ class Bm25:
         from nexus_rankers.order import scored
 
         return scored(ranking, "bm25", index.scores(query))
+
+    def _is_as_searched(self, language: str) -> bool:
+        return (self.language, self.k1, self.b, self.pairs) == (language, *_DEFAULTS)
 
     def _build(self, items: tuple[Item, ...]) -> LexicalIndex | FewIndex:
         if few.is_few(items):

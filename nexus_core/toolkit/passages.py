@@ -1,8 +1,12 @@
-"""What packing keeps with an item: its sentences and passages, their stems and tokens, as a few compact arrays."""
+"""What is kept with an item for packing: its sentences and passages, their stems and tokens, as a few compact arrays.
+
+Here and not with the packer, since a store keeps them, too: what is counted once is never counted again.
+"""
 
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import accumulate, chain
 from typing import NamedTuple
@@ -69,6 +73,26 @@ def passages_of(item: Item, key: Key) -> Passages:
     if known is None:
         known = item.derived[key] = _cut(item, key[1])
     return known
+
+
+def counted(item: Item, cut: Passages, first: int, last: int, count: Callable[[str], int]) -> int:
+    """Return the tokens of the sentences from `first` up to `last`, each with the white space before it."""
+    kept = cut.tokens
+    known = kept[first:last]
+    if -1 not in known:
+        return sum(known)
+    bounds, text = cut.bounds, item.text
+    for k in range(first, last):
+        if kept[k] < 0:
+            kept[k] = count(text[bounds[2 * k - 1] if k else bounds[0] : bounds[2 * k + 1]])
+    return sum(kept[first:last])
+
+
+def count_title(item: Item, cut: Passages, count: Callable[[str], int]) -> int:
+    """Return the tokens of a title; something mostly stands before it, and a space costs nothing."""
+    if cut.title < 0:
+        cut.title = count(f" {item.title}") if item.title else 0
+    return cut.title
 
 
 def _cut(item: Item, size: int) -> Passages:

@@ -1,0 +1,63 @@
+"""Contexts as rows. Every function takes an open connection and makes no transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from time import time
+
+from nexus_core.contract.errors import UsageError
+from nexus_core.store.values import Context, checked_name
+from nexus_core.toolkit.suggest import did_you_mean, listed
+from nexus_core.toolkit.words import LANGUAGES
+
+_CONTEXT = "SELECT id, name, description, language, encoding, created, changed, items FROM contexts"
+
+
+def create(connection: sqlite3.Connection, name: str, *, description: str, language: str, encoding: str) -> Context:
+    """Make a context; raises UsageError where the name is taken or nothing can be made of what is asked."""
+    checked_name(name, "the name of a context")
+    if language not in LANGUAGES:
+        raise UsageError(f"there is no language {language!r}{did_you_mean(language, LANGUAGES)}")
+    now = time()
+    try:
+        connection.execute(
+            "INSERT INTO contexts (name, description, language, encoding, created, changed) VALUES (?, ?, ?, ?, ?, ?)",
+            (name, description, language, encoding, now, now),
+        )
+    except sqlite3.IntegrityError as error:
+        raise UsageError(f"there is a context {name!r} already: choose another name, or add to it") from error
+    return find(connection, name)
+
+
+def find(connection: sqlite3.Connection, name: str) -> Context:
+    """Return a context by its name; raises UsageError where there is none."""
+    row = connection.execute(f"{_CONTEXT} WHERE name = ?", (name,)).fetchone()
+    if row is not None:
+        return _context(row)
+    names = [context.name for context in everything(connection)]
+    known = f"there are: {listed(names)}" if names else "there is none yet: make one with `nexus context add NAME PATH`"
+    raise UsageError(f"there is no context {name!r}{did_you_mean(name, names)}; {known}")
+
+
+def everything(connection: sqlite3.Connection) -> tuple[Context, ...]:
+    """Return all contexts, by name."""
+    return tuple(map(_context, connection.execute(f"{_CONTEXT} ORDER BY name")))
+
+
+def remove(connection: sqlite3.Connection, context: Context) -> None:
+    """Remove a context with all that is in it."""
+    connection.execute("DELETE FROM contexts WHERE id = ?", (context.id,))
+
+
+def _context(row: tuple[int, str, str, str, str, float, float, int]) -> Context:
+    number, name, description, language, encoding, created, changed, items = row
+    return Context(
+        id=number,
+        name=name,
+        description=description,
+        language=language,
+        encoding=encoding,
+        created=created,
+        changed=changed,
+        items=items,
+    )

@@ -1,0 +1,96 @@
+"""The figures of an item as bytes, and back: its passages with their stems and token counts."""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Callable
+
+from nexus_core.contract.values import Item
+from nexus_core.toolkit.passages import Passages, count_title, counted, key_of, passages_of
+
+SIZES = (64, 128)
+"""Passages are kept of both sizes that the packer uses by default, in tokens."""
+ANY_SIZE = 0
+"""Stands for all sizes, where an item is one passage by any."""
+_VERSION = 1
+_HEAD = struct.Struct("<BiIIIII")
+"""Version, tokens of the title, and the lengths in bytes of the five parts."""
+
+
+def figures_of(item: Item, encoding: str, count: Callable[[str], int]) -> list[tuple[int, bytes]]:
+    """Return (size, bytes) for each size that is to be kept; what is counted stays with the item, too."""
+    found = []
+    for size in SIZES:
+        cut = passages_of(item, key_of(size, encoding))
+        counted(item, cut, 0, len(cut.tokens), count)
+        count_title(item, cut, count)
+        if len(cut.firsts) <= 2 and size == SIZES[0]:
+            return [(ANY_SIZE, packed(cut))]
+        found.append((size, packed(cut)))
+    return found
+
+
+def packed(cut: Passages) -> bytes:
+    """Return passages as bytes, little-endian."""
+    parts = (
+        _bytes("I", cut.bounds),
+        _bytes("I", cut.firsts),
+        _bytes("i", cut.tokens),
+        cut.codes,
+        cut.lengths,
+    )
+    breaks = cut.breaks.to_bytes((cut.breaks.bit_length() + 7) // 8, "little")
+    return b"".join((_HEAD.pack(_VERSION, cut.title, *map(len, parts)), *parts, breaks))
+
+
+def unpacked(data: bytes) -> Passages | None:
+    """Return the passages, or `None` where the bytes are of another version or no passages: then they are cut anew."""
+    if len(data) < _HEAD.size or data[0] != _VERSION:
+        return None
+    _, title, *lengths = _HEAD.unpack_from(data)
+    parts, place = [], _HEAD.size
+    for length in lengths:
+        parts.append(data[place : place + length])
+        place += length
+    if place > len(data) or any(len(part) % 4 for part in parts):
+        return None
+    return Passages(
+        bounds=_array("I", parts[0]),
+        firsts=_array("I", parts[1]),
+        tokens=_array("i", parts[2]).tolist(),
+        codes=parts[3],
+        lengths=parts[4],
+        breaks=int.from_bytes(data[place:], "little"),
+        title=title,
+    )
+
+
+def give(item: Item, encoding: str, size: int, data: bytes) -> None:
+    """Put kept figures with an item."""
+    cut = unpacked(data)
+    if cut is None:
+        return
+    if size != ANY_SIZE:
+        item.derived[key_of(size, encoding)] = cut
+        return
+    for each in SIZES:
+        item.derived[key_of(each, encoding)] = cut
+
+
+def _bytes(code: str, numbers: array[int] | list[int]) -> bytes:
+    made = array(code, numbers)
+    if _IS_BIG_ENDIAN:
+        made.byteswap()
+    return made.tobytes()
+
+
+def _array(code: str, data: bytes) -> array[int]:
+    made = array(code)
+    made.frombytes(data)
+    if _IS_BIG_ENDIAN:
+        made.byteswap()
+    return made
+
+
+_IS_BIG_ENDIAN = struct.pack("=H", 1) != struct.pack("<H", 1)

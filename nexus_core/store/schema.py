@@ -1,0 +1,162 @@
+"""The tables, and how a store of an older version becomes one of this version.
+
+An item's row never changes: a change is a new row with a new key, and keys are never used twice. So a key says which
+state of an item an index or a cache has seen, and what was added after it is what has a larger key.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from nexus_core.contract.errors import StoreDamagedError
+
+APPLICATION_ID = 0x4E585553
+"""`NXUS`, in the header of the file."""
+
+_FIRST = (
+    """CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID, STRICT""",
+    """CREATE TABLE contexts (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL UNIQUE,
+        description TEXT NOT NULL,
+        language TEXT NOT NULL,
+        encoding TEXT NOT NULL,
+        created REAL NOT NULL,
+        changed REAL NOT NULL,
+        items INTEGER NOT NULL DEFAULT 0,
+        newest INTEGER NOT NULL DEFAULT 0
+    ) STRICT""",
+    """CREATE TABLE documents (
+        id INTEGER PRIMARY KEY,
+        context_id INTEGER NOT NULL REFERENCES contexts ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        origin TEXT NOT NULL,
+        stamp TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        original TEXT,
+        added REAL NOT NULL,
+        UNIQUE (context_id, name)
+    ) STRICT""",
+    """CREATE TABLE items (
+        key INTEGER PRIMARY KEY,
+        context_id INTEGER NOT NULL REFERENCES contexts ON DELETE CASCADE,
+        document_id INTEGER REFERENCES documents ON DELETE CASCADE,
+        id TEXT NOT NULL,
+        title TEXT NOT NULL,
+        text TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        source TEXT NOT NULL,
+        metadata TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        UNIQUE (context_id, id)
+    ) STRICT""",
+    """CREATE INDEX items_of_documents ON items (document_id)""",
+    """CREATE INDEX items_of_contexts ON items (context_id, key)""",
+    """CREATE TABLE tags (
+        item_key INTEGER NOT NULL REFERENCES items ON DELETE CASCADE,
+        tag TEXT NOT NULL,
+        PRIMARY KEY (item_key, tag)
+    ) WITHOUT ROWID, STRICT""",
+    """CREATE INDEX items_of_tags ON tags (tag, item_key)""",
+    """CREATE TABLE links (
+        item_key INTEGER NOT NULL REFERENCES items ON DELETE CASCADE,
+        target TEXT NOT NULL,
+        PRIMARY KEY (item_key, target)
+    ) WITHOUT ROWID, STRICT""",
+    """CREATE INDEX items_of_targets ON links (target, item_key)""",
+    """CREATE TABLE passages (
+        item_key INTEGER NOT NULL REFERENCES items ON DELETE CASCADE,
+        encoding TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        PRIMARY KEY (item_key, encoding, size)
+    ) WITHOUT ROWID, STRICT""",
+    """CREATE TABLE vectors (
+        item_key INTEGER NOT NULL REFERENCES items ON DELETE CASCADE,
+        model TEXT NOT NULL,
+        data BLOB NOT NULL,
+        PRIMARY KEY (item_key, model)
+    ) WITHOUT ROWID, STRICT""",
+    """CREATE TABLE removals (
+        context_id INTEGER NOT NULL REFERENCES contexts ON DELETE CASCADE,
+        item_key INTEGER NOT NULL,
+        PRIMARY KEY (context_id, item_key)
+    ) WITHOUT ROWID, STRICT""",
+    """CREATE TABLE indexes (
+        context_id INTEGER PRIMARY KEY REFERENCES contexts ON DELETE CASCADE,
+        generation TEXT NOT NULL,
+        newest INTEGER NOT NULL
+    ) STRICT""",
+    """CREATE TABLE conversations (
+        id TEXT PRIMARY KEY,
+        created REAL NOT NULL,
+        changed REAL NOT NULL,
+        expires REAL,
+        owner TEXT NOT NULL DEFAULT ''
+    ) WITHOUT ROWID, STRICT""",
+    """CREATE INDEX conversations_by_end ON conversations (expires)""",
+    """CREATE TABLE turns (
+        conversation_id TEXT NOT NULL REFERENCES conversations ON DELETE CASCADE,
+        number INTEGER NOT NULL,
+        run_id TEXT NOT NULL,
+        time REAL NOT NULL,
+        query TEXT NOT NULL,
+        answer TEXT NOT NULL,
+        model TEXT NOT NULL,
+        PRIMARY KEY (conversation_id, number),
+        UNIQUE (conversation_id, run_id)
+    ) WITHOUT ROWID, STRICT""",
+    """CREATE TABLE usage (
+        day TEXT NOT NULL,
+        pipeline TEXT NOT NULL,
+        model TEXT NOT NULL,
+        model_id TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        requests INTEGER NOT NULL,
+        prompt_tokens INTEGER NOT NULL,
+        completion_tokens INTEGER NOT NULL,
+        unreported INTEGER NOT NULL,
+        estimated INTEGER NOT NULL,
+        duration_s REAL NOT NULL,
+        PRIMARY KEY (day, pipeline, model, model_id, outcome)
+    ) WITHOUT ROWID, STRICT""",
+)
+
+MIGRATIONS = (_FIRST,)
+"""What leads from each version to the next; the version of a file is the number of those it has seen."""
+
+
+def migrate(connection: sqlite3.Connection, path: object) -> None:
+    """Bring an open database to this version, in one transaction; raises StoreDamagedError for what is no store."""
+    version, tables = _state(connection, path)
+    if version == len(MIGRATIONS):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version, tables = _state(connection, path)  # another process may have been faster
+        if version == 0 and tables:
+            raise StoreDamagedError(f"{path} is a database of something else: give the store a folder of its own")
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS):d}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _state(connection: sqlite3.Connection, path: object) -> tuple[int, int]:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if tables and application != APPLICATION_ID:
+        raise StoreDamagedError(f"{path} is a database of something else: give the store a folder of its own")
+    if version > len(MIGRATIONS):
+        raise StoreDamagedError(
+            f"{path} was written by a newer version (schema {version}, this one knows {len(MIGRATIONS)}): "
+            "upgrade contextnexus"
+        )
+    return version, tables

@@ -1,0 +1,250 @@
+"""`Store`: contexts at rest. One folder, one writer at a time, as many readers as like."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Concatenate, ParamSpec, Self, TypeVar
+
+from nexus_core.contract.errors import StoreError, UsageError
+from nexus_core.contract.ranking import Ranking
+from nexus_core.contract.values import Item
+from nexus_core.store import contexts, rows
+from nexus_core.store.database import connect, transaction, translated
+from nexus_core.store.folder import Folder, default_folder
+from nexus_core.store.indexing import Indexing, IndexUpdate
+from nexus_core.store.preparing import Preparation
+from nexus_core.store.searching import Searching
+from nexus_core.store.values import Added, Context
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+BATCH = 500
+"""Items that are written in one transaction."""
+INDEXED_AT_ONCE = 20_000
+"""After so many items the index of a long addition is committed, and others find them."""
+
+
+class Store:
+    """Contexts, their items and conversations at rest; an async context manager.
+
+    async with Store() as store:
+        await store.create("handbook")
+        await store.add("handbook", items)
+        ranking = await store.search("handbook", "carry over leave")
+
+    Writing happens in one thread and reading in another; what is acknowledged is durable. Several processes may use
+    one store at a time.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        """Take the store in a folder, by default the one that NEXUS_STORE names, else the user's own."""
+        self.folder = Folder(Path(path) if path is not None else default_folder())
+        self._writing = ThreadPoolExecutor(1, "nexus-store-writer")
+        self._reading = ThreadPoolExecutor(1, "nexus-store-reader")
+        self._writer: sqlite3.Connection | None = None
+        self._searching: Searching | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open the store, and make it where there is none; raises StoreError."""
+        await self._in(self._writing, self._open)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close it; what has begun to be written is written."""
+        await self._in(self._reading, self._close_reader)
+        await self._in(self._writing, self._close_writer)
+        self._writing.shutdown(wait=False)
+        self._reading.shutdown(wait=False)
+
+    # Contexts
+
+    async def create(
+        self, name: str, *, description: str = "", language: str = "english", encoding: str = "o200k_base"
+    ) -> Context:
+        """Make an empty context; raises UsageError where there is one of this name."""
+        return await self.write(contexts.create, name, description=description, language=language, encoding=encoding)
+
+    async def contexts(self) -> tuple[Context, ...]:
+        """Return all contexts, by name."""
+        return await self.read(contexts.everything)
+
+    async def context(self, name: str) -> Context:
+        """Return one context; raises UsageError where there is none of this name."""
+        return await self.read(contexts.find, name)
+
+    async def delete(self, name: str) -> None:
+        """Delete a context with all that is in it."""
+        await self._in(self._writing, self._delete, name)
+
+    # Items
+
+    async def add(self, name: str, items: Iterable[Item]) -> Added:
+        """Add items to a context, or their new states; what is there already as it is, is left alone.
+
+        Every batch of 500 is durable when it is done; where it ends with an error, what was added before it stays.
+        """
+        return await self._in(self._writing, self._add, name, iter(items))
+
+    async def items(
+        self, name: str, *, after: int = 0, limit: int = 100, tag: str | None = None
+    ) -> list[tuple[int, Item]]:
+        """Return the next items after a key, each with its key, in the order in which they were added."""
+
+        def page(connection: sqlite3.Connection) -> list[tuple[int, Item]]:
+            context = contexts.find(connection, name)
+            return [
+                *rows.read_items(
+                    connection, rows.page_of_keys(connection, context, after=after, limit=limit, tag=tag)
+                ).items()
+            ]
+
+        return await self.read(page)
+
+    async def get(self, name: str, ids: Sequence[str]) -> tuple[Item, ...]:
+        """Return the items with these ids, as many as there are, in the order of the ids."""
+
+        def found(connection: sqlite3.Connection) -> tuple[Item, ...]:
+            keys = rows.keys_of(connection, contexts.find(connection, name), ids)
+            items = rows.read_items(connection, list(keys.values()))
+            return tuple(items[keys[each]] for each in ids if each in keys)
+
+        return await self.read(found)
+
+    async def remove(self, name: str, ids: Sequence[str]) -> int:
+        """Remove items by their ids; returns how many there were."""
+
+        def gone(connection: sqlite3.Connection) -> int:
+            context = contexts.find(connection, name)
+            return rows.remove_keys(connection, context, list(rows.keys_of(connection, context, ids).values()))
+
+        count = await self.write(gone)
+        await self._in(self._writing, self._catch_up, name)
+        return count
+
+    async def search(self, name: str, query: str, *, limit: int = 10, tags: Sequence[str] = ()) -> Ranking:
+        """Return the best items for a query, best first, by BM25 over the whole context; with all of `tags`, if any."""
+        searching = self._opened()
+        found = await self._in(self._reading, searching.search, name, query, limit, tuple(tags))
+        if found is None:  # the index is behind, and the writer's to mend
+            await self._in(self._writing, self._catch_up, name)
+            found = await self._in(self._reading, searching.search, name, query, limit, tuple(tags), behind=True)
+        if found is None:
+            await self._in(self._writing, self._rebuild, name)
+            found = await self._in(self._reading, searching.search, name, query, limit, tuple(tags), behind=True)
+        if found is None:
+            raise StoreError(f"the index of {name!r} cannot be read: run `nexus context check`")
+        return found
+
+    async def keep_figures(self, ranking: Ranking) -> None:
+        """Keep the vectors that rankers have worked out of items that a search has found."""
+        vectors = self._opened().fresh_vectors(ranking.items)
+        if vectors:
+            await self.write(rows.keep_vectors, vectors)
+
+    # Threads
+
+    async def read(
+        self, work: Callable[Concatenate[sqlite3.Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        """Return what a function makes of the connection that reads, in the thread that reads."""
+        connection = self._opened().connection
+
+        def run() -> _T:
+            with translated(self.folder.database):
+                return work(connection, *args, **kwargs)
+
+        return await self._in(self._reading, run)
+
+    async def write(
+        self, work: Callable[Concatenate[sqlite3.Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        """Return what a function makes of the connection that writes, in one transaction: all or nothing."""
+        self._opened()
+
+        def run() -> _T:
+            with transaction(self._connection(), self.folder.database) as connection:
+                return work(connection, *args, **kwargs)
+
+        return await self._in(self._writing, run)
+
+    async def _in(self, threads: ThreadPoolExecutor, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(threads, lambda: work(*args, **kwargs))
+
+    def _opened(self) -> Searching:
+        if self._searching is None:
+            raise UsageError("the store is not open: use `async with Store(...) as store`")
+        return self._searching
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._writer is None:
+            raise UsageError("the store is not open: use `async with Store(...) as store`")
+        return self._writer
+
+    def _open(self) -> None:
+        self.folder.prepare()
+        self._writer = connect(self.folder.database, writes=True)
+        self._searching = Searching(self.folder, connect(self.folder.database, writes=False))
+
+    def _close_reader(self) -> None:
+        if self._searching is not None:
+            self._searching.close()
+            self._searching = None
+
+    def _close_writer(self) -> None:
+        if self._writer is not None:
+            with suppress(sqlite3.Error):
+                self._writer.close()
+            self._writer = None
+
+    # In the thread that writes
+
+    def _find(self, name: str) -> Context:
+        with translated(self.folder.database):
+            return contexts.find(self._connection(), name)
+
+    def _delete(self, name: str) -> None:
+        context = self._find(name)
+        with transaction(self._connection(), self.folder.database) as connection:
+            contexts.remove(connection, context)
+        for path in self.folder.indexes.glob(f"{context.id}-*"):
+            from nexus_core.store.index import delete
+
+            delete(path)
+
+    def _catch_up(self, name: str) -> bool:
+        return Indexing(self.folder, self._connection()).catch_up(self._find(name))
+
+    def _rebuild(self, name: str) -> None:
+        indexing, context = Indexing(self.folder, self._connection()), self._find(name)
+        with indexing.turn(context, 60.0) as ours:
+            if ours:
+                indexing.rebuild(context)
+
+    def _add(self, name: str, items: Iterator[Item]) -> Added:
+        context = self._find(name)
+        prepare = Preparation(context.language, context.encoding)
+        indexing, total = Indexing(self.folder, self._connection()), Added()
+        with indexing.turn(context, 0.0) as ours:
+            while some := list(islice(items, INDEXED_AT_ONCE)):
+                update = IndexUpdate(indexing, context) if ours else None
+                for start in range(0, len(some), BATCH):
+                    prepared = prepare.all(some[start : start + BATCH])
+                    with transaction(self._connection(), self.folder.database) as connection:
+                        added, written = rows.write_items(connection, context, prepared)
+                    total += added
+                    if update is not None:
+                        update.add(written)
+                if update is not None:
+                    update.finish()
+        return total

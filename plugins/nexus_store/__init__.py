@@ -1,0 +1,1 @@
+"""The source `store`, which searches a context at rest."""
