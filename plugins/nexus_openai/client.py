@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from io import BytesIO
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import orjson
@@ -20,6 +20,7 @@ from nexus_core import (
     Chunk,
     Completion,
     ConnectorError,
+    Message,
     Prompt,
     ProtocolError,
     ResponseTooLargeError,
@@ -34,9 +35,11 @@ from nexus_openai.catalogue import ModelEntry
 from nexus_openai.failures import classify, describe, read_refusal
 from nexus_openai.reading import InBandError, StreamReading, read_completion
 from nexus_openai.settings import CALL_ID_HEADER, Settings
-from nexus_openai.writing import header_value, option_names, write_request
+from nexus_openai.writing import header_value, option_names, write_json, write_request
 
 PROVIDER = "openai"
+
+_Read = TypeVar("_Read")
 
 _log = logging.getLogger("nexus_openai")
 
@@ -66,9 +69,7 @@ class Client:
         self._streamed: dict[str, Any] = {"model": settings.model, "stream": True}
         if include_usage:
             self._streamed["stream_options"] = {"include_usage": True}
-        self._url = URL(settings.base_url + ("/chat/completions" if chat else "/completions"))
-        if settings.query:
-            self._url = self._url.update_query(dict(settings.query))
+        self._url = self._endpoint("/chat/completions" if chat else "/completions")
         self._headers = CIMultiDict(settings.headers)
         self._connecting = http.connect_timeout(settings.timeouts)
         # All in which two sessions must differ; whatever else differs goes with each request.
@@ -78,6 +79,10 @@ class Client:
             self._key, lambda: http.open_session(connections=settings.connections, trust_env=settings.trust_env)
         )
 
+    def _endpoint(self, path: str) -> URL:
+        url = URL(self._settings.base_url + path)
+        return url.update_query(dict(self._settings.query)) if self._settings.query else url
+
     async def close(self) -> None:
         """Leave the session; its last user closes all connections."""
         self._total.close()
@@ -86,16 +91,36 @@ class Client:
 
     async def send(self, prompt: Prompt, options: CallOptions) -> Completion:
         """Return the whole answer; raises only ConnectorErrors."""
+        return await self._exchange(
+            self._url, prompt, lambda: self._body(self._whole, prompt, options), read_completion
+        )
+
+    async def ask(
+        self, path: str, fields: Mapping[str, Any], texts: Sequence[str], read: Callable[[bytes, Transfer], _Read]
+    ) -> _Read:
+        """Return what `read` makes of the answer of another endpoint, asked about texts; raises only ConnectorErrors.
+
+        No more of the service's error than of one about a prompt is shown: nothing that stands in the texts.
+        """
+        url = self._endpoint(path)
+        # Texts that are sent are a prompt for whoever looks after what errors may show.
+        prompt = Prompt(messages=tuple(Message("user", text) for text in texts))
+        return await self._exchange(url, prompt, lambda: write_json({"model": self._settings.model, **fields}), read)
+
+    async def _exchange(
+        self, url: URL, prompt: Prompt, write: Callable[[], bytes], read: Callable[[bytes, Transfer], _Read]
+    ) -> _Read:
+        """Send one request and read its answer as a whole."""
         with self._errors("total", self._timeouts.total_s) as errors:
-            body = self._body(self._whole, prompt, options)
+            body = write()
             with self._total.block():
-                response = await self._post(body, prompt, errors)
+                response = await self._post(url, body, prompt, errors)
                 try:
                     data = await http.read_body(response, transfer=errors.transfer)
                 finally:
                     response.close()
             try:
-                return read_completion(data, errors.transfer)
+                return read(data, errors.transfer or Transfer())
             except InBandError as error:
                 payload = error.payload
             # Raised out here, so that what the service said does not stay in the chain.
@@ -109,7 +134,7 @@ class Client:
         with self._errors("first_byte", self._timeouts.first_byte_s) as errors:
             body = self._body(self._streamed, prompt, options)
             with self._first_byte.block():
-                response = await self._post(body, prompt, errors)
+                response = await self._post(self._url, body, prompt, errors)
             transfer = errors.transfer
             reader, reading = http.BodyReader(response, self._timeouts, transfer=transfer), StreamReading()
             try:
@@ -168,7 +193,7 @@ class Client:
             start, prompt.messages, options, self._names, chat=self._chat, continues=self._settings.continues
         )
 
-    async def _post(self, body: bytes, prompt: Prompt, errors: http.UpstreamErrors) -> aiohttp.ClientResponse:
+    async def _post(self, url: URL, body: bytes, prompt: Prompt, errors: http.UpstreamErrors) -> aiohttp.ClientResponse:
         data = body if len(body) <= _BYTES_CAP else BytesIO(body)
         headers = self._headers
         if prompt.call_id and self._settings.sends_call_id:
@@ -176,7 +201,7 @@ class Client:
             headers[CALL_ID_HEADER] = header_value(prompt.call_id)
         began = perf_counter()
         response = await self._session.post(
-            self._url, data=data, headers=headers, timeout=self._connecting, allow_redirects=False
+            url, data=data, headers=headers, timeout=self._connecting, allow_redirects=False
         )
         errors.status = status = response.status
         errors.transfer = Transfer(status=status, first_byte_s=perf_counter() - began)

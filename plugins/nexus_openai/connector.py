@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -75,6 +75,8 @@ class OpenAI:
     continues: settings.Continues | None = option(
         None, help="The service goes on where a last message of the assistant ends; this is how it is told to."
     )
+    embedding_batch: int = option(32, help="Embeddings: how many texts one request holds at most.", ge=1, le=2048)
+    dimensions: int | None = option(None, help="Embeddings: how long a vector the service is asked for.", ge=1)
     connect_timeout_s: float = option(10.0, help="Limit for a free connection, name lookup, TCP and TLS.", gt=0)
     first_byte_timeout_s: float = option(60.0, help="Streams: limit from the request to the head of the answer.", gt=0)
     idle_timeout_s: float = option(60.0, help="Streams: limit without any byte.", gt=0)
@@ -117,6 +119,26 @@ class OpenAI:
         except ConnectorError as error:
             return _failing(error)
         return client.stream(prompt, options)
+
+    @property
+    def embedding_id(self) -> str:
+        """The service, the model and the dimensions: another of these gives other vectors."""
+        address = settings.resolve_url(self.base_url, os.environ).partition("://")[2]
+        return f"openai:{address}:{self.model}" + (f":{self.dimensions}" if self.dimensions else "")
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """Return one vector for each text, by `POST {base_url}/embeddings`."""
+        client = self._client or self._open()
+        from nexus_openai import embeddings  # orjson, as the client
+
+        return await embeddings.embed(client, texts, self.dimensions)
+
+    async def rerank(self, query: str, texts: Sequence[str]) -> Sequence[float]:
+        """Return the relevance of each text for the query, by `POST {base_url}/rerank`."""
+        client = self._client or self._open()
+        from nexus_openai import reranking  # orjson, as the client
+
+        return await reranking.rerank(client, query, texts)
 
     async def __aenter__(self) -> OpenAI:
         """Open the session; raises NotConfiguredError where a key is missing."""

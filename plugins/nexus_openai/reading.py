@@ -65,7 +65,7 @@ def read_completion(data: bytes, transfer: Transfer | None = None) -> Completion
     if not isinstance(payload, dict):
         raise ProtocolError("the answer is no JSON object", code="shape")
     choices: Any = payload.get("choices")
-    if _is_error(payload) or (choices is None and "detail" in payload):
+    if is_error(payload) or (choices is None and "detail" in payload):
         raise InBandError(payload)
     try:
         choice = choices[0]
@@ -294,7 +294,8 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _is_error(payload: dict[str, Any]) -> bool:
+def is_error(payload: dict[str, Any]) -> bool:
+    """Tell whether a body is an error although its status is 200."""
     return bool(payload.get("error")) or payload.get("object") == "error"
 
 
@@ -314,3 +315,26 @@ def _filtered(refused: bool) -> ContentFilterError:
 
 def _name(value: Any) -> str:
     return value if isinstance(value, str) else ""
+
+
+def entries(data: bytes, name: str, count: int) -> list[Mapping[str, Any]]:
+    """Return the entries of the list `name` of an answer, `count` of them, by their `index`, where they have one.
+
+    Raises InBandError where the answer is an error, and a ConnectorError where an entry is missing or too many.
+    """
+    payload = read_json(data)
+    if not isinstance(payload, dict):
+        raise ProtocolError("the answer is no JSON object", code="shape")
+    found = payload.get(name)
+    if is_error(payload) or (found is None and "detail" in payload):
+        raise InBandError(payload)
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise ProtocolError(f"the answer holds no list {name!r} of objects", code="shape")
+    ordered = {entry.get("index", place): entry for place, entry in enumerate(found) if _is_place(entry, place)}
+    if len(found) != count or sorted(ordered) != list(range(count)):
+        raise ProtocolError(f"of {count} texts the answer has {len(found)} {name}, or not one of each", code="shape")
+    return [ordered[place] for place in range(count)]
+
+
+def _is_place(entry: Mapping[str, Any], place: int) -> bool:
+    return type(entry.get("index", place)) is int

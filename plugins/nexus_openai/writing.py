@@ -54,6 +54,11 @@ def write_request(
         for name in _RESERVED.intersection(options.extra):
             raise _unsendable(f"the option {name!r} in extra is the connector's own: remove it")
         body.update(options.extra)
+    return write_json(body)
+
+
+def write_json(body: dict[str, Any]) -> bytes:
+    """Return a body as JSON; raises InvalidRequestError where it holds what is none."""
     try:
         return orjson.dumps(body)
     except TypeError:

@@ -1,0 +1,50 @@
+"""Vectors of texts, as `POST {base_url}/embeddings` gives them: as numbers, or as base64 of little-endian floats."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from base64 import b64decode
+from collections.abc import Sequence
+from functools import partial
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from nexus_core import ProtocolError, Transfer
+from nexus_openai.reading import entries
+
+if TYPE_CHECKING:
+    from nexus_openai.client import Client
+
+Vector = Sequence[float]
+
+
+async def embed(client: Client, texts: Sequence[str], dimensions: int | None) -> Sequence[Vector]:
+    """Return one vector for each text; raises only ConnectorErrors."""
+    fields = {"input": list(texts)} | ({"dimensions": dimensions} if dimensions else {})
+    return await client.ask("/embeddings", fields, texts, partial(read_embeddings, count=len(texts)))
+
+
+def read_embeddings(data: bytes, _: Transfer | None = None, *, count: int) -> tuple[Vector, ...]:
+    """Return the vectors in the order of their texts; raises InBandError, or a ConnectorError where any is none."""
+    vectors = tuple(_vector(entry.get("embedding")) for entry in entries(data, "data", count))
+    if len({len(vector) for vector in vectors}) > 1:
+        raise ProtocolError("the vectors of the answer differ in length", code="shape")
+    return vectors
+
+
+def _vector(value: Any) -> Vector:
+    try:
+        vector: Vector = _decoded(value) if isinstance(value, str) else value
+        if len(vector) and all(map(isfinite, vector)):
+            return vector
+    except (TypeError, ValueError, OverflowError):
+        raise ProtocolError("an embedding of the answer is no list of numbers", code="shape") from None
+    raise ProtocolError("an embedding of the answer is empty, or holds what is no finite number", code="shape")
+
+
+def _decoded(text: str) -> array[float]:
+    numbers = array("f", b64decode(text, validate=True))
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
