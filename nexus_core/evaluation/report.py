@@ -1,0 +1,158 @@
+"""What is told of trials: means with intervals, times, and how each pipeline differs from the first one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from math import isnan
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+from nexus_core.evaluation.collection import Collection
+from nexus_core.evaluation.measures import NAMES
+from nexus_core.evaluation.statistics import CONFIDENCE, Difference, Interval, Table, draws, holm, intervals, p_values
+from nexus_core.evaluation.trial import Settings, Trial
+
+SEED = 20
+"""Of the draws, so that the same figures have the same intervals."""
+
+
+@frozen(kw_only=True)
+class Times:
+    """Of one stage, in milliseconds per query. The first query pays for what is opened and built and is told apart."""
+
+    median: float
+    p95: float
+    first: float
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class Line:
+    """What is told of one pipeline."""
+
+    pipeline: str
+    figures: Mapping[str, Interval]
+    """By name; those that nothing is known of are not there."""
+    differences: Mapping[str, Difference]
+    """To the baseline; none for the baseline itself."""
+    times: Mapping[str, Times]
+    notes: tuple[str, ...]
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class Report:
+    """Everything that was measured, and what follows from it."""
+
+    collection: Collection
+    settings: Settings
+    trials: tuple[Trial, ...]
+    lines: tuple[Line, ...]
+    """One for each trial; the first is the baseline."""
+    times_drawn: int
+
+    @property
+    def answerable(self) -> int:
+        """The number of queries that answer recall is measured on."""
+        return sum(query.is_answerable for query in self.collection.queries)
+
+
+def reported(collection: Collection, settings: Settings, trials: Sequence[Trial], seed: int = SEED) -> Report:
+    """Return the report of trials on one collection."""
+    times = draws(len(collection.queries))
+    tables = [trial.figures for trial in trials]
+    alone, against = intervals(tables, seed, times)
+    p = [p_values(table, tables[0], seed, times) for table in tables[1:]]
+    corrected = list(zip(*map(holm, zip(*p, strict=True)), strict=True))
+    compared = (
+        [Difference(*row) for row in zip(*rows, strict=True)] for rows in zip(against[1:], p, corrected, strict=True)
+    )
+    lines = map(partial(_line, settings), trials, alone, [[], *compared])
+    return Report(collection=collection, settings=settings, trials=tuple(trials), lines=tuple(lines), times_drawn=times)
+
+
+def _line(settings: Settings, trial: Trial, alone: Sequence[Interval], differences: Sequence[Difference]) -> Line:
+    named = zip(settings.figures, differences, strict=bool(differences))
+    return Line(
+        pipeline=trial.pipeline,
+        figures={name: i for name, i in zip(settings.figures, alone, strict=True) if not isnan(i.mean)},
+        differences={name: difference for name, difference in named if not isnan(difference.interval.mean)},
+        times={stage: _times(seconds) for stage, seconds in trial.seconds.items() if np.nansum(seconds) > 0},
+        notes=trial.notes,
+    )
+
+
+def _times(seconds: Table) -> Times:
+    milliseconds = seconds[:, 0] * 1000
+    later = milliseconds[1:] if len(milliseconds) > 1 else milliseconds
+    return Times(
+        median=float(np.nanmedian(later)), p95=float(np.nanquantile(later, 0.95)), first=float(milliseconds[0])
+    )
+
+
+# As JSON data
+
+
+def report_json(report: Report, *, per_query: bool = False) -> dict[str, Any]:
+    """Return a report as JSON data, with the figures of each query if `per_query` is set."""
+    collection, settings = report.collection, report.settings
+    return {
+        "collection": {
+            "name": collection.name,
+            "queries": len(collection.queries),
+            "queriesWithAnswers": report.answerable,
+            "items": None if collection.items is None else len(collection.items),
+            "judgements": collection.judgements,
+            "warnings": list(collection.warnings),
+        },
+        "budgets": list(settings.budgets),
+        "evidenceNeeded": settings.needed,
+        "confidence": CONFIDENCE,
+        "draws": report.times_drawn,
+        "baseline": report.lines[0].pipeline,
+        "pipelines": [
+            _line_json(line, trial, report, per_query) for line, trial in zip(report.lines, report.trials, strict=True)
+        ],
+    }
+
+
+def _line_json(line: Line, trial: Trial, report: Report, per_query: bool) -> dict[str, Any]:
+    told = {
+        "pipeline": line.pipeline,
+        "measures": {name: _interval_json(line.figures[name]) for name in NAMES},
+        "answerRecall": {
+            str(budget): _interval_json(line.figures[name])
+            for budget, name in zip(report.settings.budgets, report.settings.figures[len(NAMES) :], strict=True)
+            if name in line.figures
+        },
+        "milliseconds": {
+            stage: {"median": times.median, "p95": times.p95, "first": times.first}
+            for stage, times in line.times.items()
+        },
+        "differences": {
+            name: {**_interval_json(difference.interval), "p": difference.p, "pHolm": difference.p_holm}
+            for name, difference in line.differences.items()
+        },
+        "notes": list(line.notes),
+    }
+    return {**told, "perQuery": _queries_json(trial, report)} if per_query else told
+
+
+def _interval_json(interval: Interval) -> dict[str, float]:
+    return {"mean": interval.mean, "low": interval.low, "high": interval.high}
+
+
+def _queries_json(trial: Trial, report: Report) -> list[dict[str, Any]]:
+    told = []
+    for place, query in enumerate(report.collection.queries):
+        figures = zip(report.settings.figures, trial.figures[place].tolist(), strict=True)
+        seconds = ((stage, float(column[place, 0])) for stage, column in trial.seconds.items())
+        told.append(
+            {
+                "query": query.id,
+                "figures": {name: value for name, value in figures if not isnan(value)},
+                "milliseconds": {stage: value * 1000 for stage, value in seconds if not isnan(value)},
+            }
+        )
+    return told

@@ -1,0 +1,208 @@
+"""One pipeline on one collection: each query is run up to its packing, and what came of it is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
+from math import nan
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from attrs import evolve, field, frozen
+
+from nexus_core.contract.errors import NexusError, PromptTooLongError, RunError, UsageError
+from nexus_core.contract.prompts import Prompt
+from nexus_core.contract.values import Item
+from nexus_core.engine.attempts import Call, merge_options, pack_for, reserve
+from nexus_core.engine.draft import Draft
+from nexus_core.engine.explanation import Prepared
+from nexus_core.engine.models import Model
+from nexus_core.engine.pipeline import Pipeline
+from nexus_core.engine.plan import Plan
+from nexus_core.engine.steps import Gather, Generate
+from nexus_core.evaluation.collection import Collection, Query
+from nexus_core.evaluation.measures import NAMES, measured, retrieved
+from nexus_core.evaluation.recall import Needed, holds_answer
+from nexus_core.evaluation.statistics import Table
+from nexus_core.toolkit.tokens import token_counter
+
+BUDGETS = (256, 512, 1024, 2048, 4096)
+
+
+@frozen(kw_only=True, eq=False)
+class Settings:
+    """How a pipeline is measured."""
+
+    budgets: tuple[int, ...] = BUDGETS
+    """Of context, in tokens, for answer recall."""
+    needed: Needed = "all"
+    asked: Mapping[str, Any] = field(factory=dict)
+    """What else is asked of it, in the words of `Pipeline.run`: `inputs`, `model`."""
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """The names of a trial's figures."""
+        return (*NAMES, *(f"answer recall at {budget}" for budget in self.budgets))
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class Trial:
+    """What came of one pipeline; the rows of its tables are the queries of the collection."""
+
+    pipeline: str
+    figures: Table
+    """A column for each of `Settings.figures`; answer recall is NaN where a query has no answer to look for."""
+    seconds: Mapping[str, Table]
+    """One column for `ranking` (gathering included), `packing` and `asking` (models, before the answer)."""
+    notes: tuple[str, ...]
+
+
+def measurable(plan: Plan, collection: Collection) -> Plan:
+    """Return a plan without sinks, whose gather steps add nothing where the collection brings the items."""
+    if collection.items is None:
+        if not any(isinstance(planned.step, Gather) for planned in plan.steps):
+            raise UsageError(
+                f"pipeline {plan.name!r} has no gather step, so it has nothing to rank: give the items with --corpus"
+            )
+        return evolve(plan, sinks=())
+    steps = tuple(
+        evolve(planned, step=evolve(planned.step, source=_Nothing())) if isinstance(planned.step, Gather) else planned
+        for planned in plan.steps
+    )
+    return evolve(plan, sinks=(), steps=steps)
+
+
+class _Nothing:
+    """A source without items, so that a step keeps its `when` and `as`."""
+
+    async def gather(self, query: str) -> Sequence[Item]:
+        """Return no items."""
+        return ()
+
+
+async def tried(plan: Plan, collection: Collection, settings: Settings, seen: Callable[[], None]) -> Trial:
+    """Run a pipeline for every query, and call `seen` after each; raises RunError that names the query which failed."""
+    asked = dict(settings.asked)
+    if collection.items is not None:
+        # Copies, since token counts are kept with an item: no pipeline is to profit from the one before it.
+        asked["items"] = tuple(map(evolve, collection.items))
+    rows: list[_Row] = []
+    async with Pipeline(measurable(plan, collection)) as pipeline:
+        for query in collection.queries:
+            try:
+                rows.append(_row(await pipeline.prepare(query.text, **asked), query, collection, settings))
+            except NexusError as error:
+                raise RunError(f"pipeline {plan.name!r}, query {query.id!r}: {error}") from error
+            seen()
+    if not any(row.could_find for row in rows):
+        raise UsageError(_nothing_gathered(plan, collection))
+    notes = dict.fromkeys(chain(_about(plan, collection, rows), *(row.notes for row in rows)))
+    return Trial(
+        pipeline=plan.name,
+        figures=np.array([row.figures for row in rows], np.float64),
+        seconds={name: np.array([[row.seconds[name]] for row in rows]) for name in rows[0].seconds},
+        notes=tuple(notes),
+    )
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class _Row:
+    """What came of one query."""
+
+    figures: tuple[float, ...]
+    seconds: Mapping[str, float]
+    could_find: bool
+    """Whether a relevant item was there to be ranked."""
+    is_ranked: bool
+    notes: tuple[str, ...] = ()
+
+
+def _row(prepared: Prepared, query: Query, collection: Collection, settings: Settings) -> _Row:
+    ranking = prepared.state.ranking
+    relevant = collection.relevant[query.id]
+    figures = measured({query.id: relevant}, {query.id: retrieved(ranking)})[query.id]
+    spent = prepared.seconds
+    seconds = {
+        "ranking": spent.get("gather", 0.0) + spent.get("rank", 0.0),
+        "packing": nan,
+        "asking": spent.get("generate", 0.0),
+    }
+    recall: Iterable[float] = (nan,) * len(settings.budgets)
+    notes = prepared.notes
+    if prepared.call is None or prepared.state.draft is None:
+        notes += ("nothing is packed, so there is no answer recall: that needs a prompt step and a generate step",)
+    else:
+        model, seconds["packing"] = _packed(prepared.call)
+        recall = [_recalled(prepared.call, model, budget, query, collection, settings) for budget in settings.budgets]
+        notes += _about_counts(model, prepared.call, settings)
+    return _Row(
+        figures=(*figures, *recall),
+        seconds=seconds,
+        could_find=any(item.id in relevant for item in ranking.items),
+        is_ranked=bool(ranking.columns),
+        notes=notes,
+    )
+
+
+def _packed(call: Call) -> tuple[Model, float]:
+    """Return the first model of the chain that has room for the prompt, and the seconds that packing for it took."""
+    for model in call.chain[:-1]:
+        try:
+            return model, _timed(model, call)
+        except PromptTooLongError:
+            continue
+    return call.chain[-1], _timed(call.chain[-1], call)
+
+
+def _timed(model: Model, call: Call) -> float:
+    began = perf_counter()
+    _pack(model, call, call.draft)
+    return perf_counter() - began
+
+
+def _pack(model: Model, call: Call, draft: Draft) -> Prompt:
+    return pack_for(model, draft, merge_options(model.options, call.options))
+
+
+def _recalled(call: Call, model: Model, budget: int, query: Query, collection: Collection, settings: Settings) -> float:
+    if not query.is_answerable:
+        return nan
+    draft = evolve(call.draft, policy=evolve(call.draft.policy, budget=budget))
+    try:
+        prompt = _pack(model, call, draft)
+    except PromptTooLongError as error:
+        raise PromptTooLongError(f"at a budget of {budget:,} tokens: {error}", over=error.over) from error
+    return float(bool(holds_answer(prompt.items, query, collection, settings.needed)))
+
+
+# What a reader of the figures must know
+
+
+def _about(plan: Plan, collection: Collection, rows: Sequence[_Row]) -> Iterable[str]:
+    if not any(row.is_ranked for row in rows):
+        order = "its source" if collection.items is None else "the corpus file"
+        yield f"nothing ranks the items: they are measured in the order of {order}"
+    for planned in plan.steps:
+        if isinstance(planned.step, Generate) and not planned.step.last:
+            yield f"{planned.label} asks a model for every query"
+
+
+def _about_counts(model: Model, call: Call, settings: Settings) -> tuple[str, ...]:
+    notes: tuple[str, ...] = ()
+    if not token_counter(model.info.encoding).exact:
+        notes += (
+            f"the tokens of {model.name} are counted approximately, on the safe side: budgets are not quite used",
+        )
+    room = model.info.window - reserve(model.info, merge_options(model.options, call.options))
+    if settings.budgets and room < max(settings.budgets):
+        notes += (f"the window of {model.name} leaves {room:,} tokens: budgets above that are the same as this one",)
+    return notes
+
+
+def _nothing_gathered(plan: Plan, collection: Collection) -> str:
+    wanted = next(iter(collection.relevant[collection.queries[0].id]))
+    return (
+        f"pipeline {plan.name!r} gathered no relevant item for any of {len(collection.queries):,} queries: "
+        f"check that the items it gathers have the ids of the qrels, such as {wanted!r}"
+    )
