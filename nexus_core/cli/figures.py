@@ -8,8 +8,8 @@ import click
 
 from nexus_core.cli.terminal import print_table
 from nexus_core.evaluation.measures import NAMES
-from nexus_core.evaluation.report import Report
-from nexus_core.evaluation.statistics import Difference, Interval
+from nexus_core.evaluation.report import Report, figure, is_sure, probability, signed
+from nexus_core.evaluation.statistics import Difference
 
 
 def print_report(report: Report) -> None:
@@ -30,16 +30,16 @@ def print_report(report: Report) -> None:
 
 def _print_figures(report: Report, names: Sequence[str], headers: Sequence[str]) -> None:
     rows = [
-        (line.pipeline, *(_figure(line.figures[name]) if name in line.figures else "" for name in names))
+        (line.pipeline, *(figure(line.figures[name]) if name in line.figures else "" for name in names))
         for line in report.lines
     ]
     print_table(("pipeline", *headers), rows)
 
 
 def _print_recall(report: Report) -> None:
-    names = report.settings.figures[len(NAMES) :]
-    if not any(name in line.figures for line in report.lines for name in names):
+    if not report.has_recall:
         return
+    names = report.settings.figures[len(NAMES) :]
     _heading(f"Answer recall by tokens of context, on the {report.answerable:,} queries with answers or evidence")
     _print_figures(report, names, [f"{budget:,}" for budget in report.settings.budgets])
 
@@ -48,15 +48,14 @@ def _print_times(report: Report) -> None:
     _heading(
         "Milliseconds per query: median, 95th percentile, and the first one, which opens and builds what is needed"
     )
-    stages = [stage for stage in ("asking", "ranking", "packing") if any(stage in line.times for line in report.lines)]
     rows = []
     for line in report.lines:
         row = [line.pipeline]
-        for stage in stages:
+        for stage in report.stages:
             times = line.times.get(stage)
             row += ["", "", ""] if times is None else [f"{v:,.2f}" for v in (times.median, times.p95, times.first)]
         rows.append(row)
-    headers = [header for stage in stages for header in (stage, "p95", "first")]
+    headers = [header for stage in report.stages for header in (stage, "p95", "first")]
     print_table(("pipeline", *headers), rows, right=frozenset(range(1, len(headers) + 1)))
 
 
@@ -65,26 +64,25 @@ def _print_differences(report: Report) -> None:
     if not others:
         return
     several = len(others) > 1
-    _heading(f"Against {baseline.pipeline}, on the same queries (paired randomisation test)")
+    _heading(f"Against {baseline.pipeline}, on the same queries")
     rows = [
         (
             line.pipeline if place == 0 else "",
             name,
-            _signed(difference.interval),
-            _p(difference.p),
-            *([_p(difference.p_holm)] if several else []),
+            signed(difference.interval),
+            probability(difference.p),
+            *([probability(difference.p_holm)] if several else []),
             _verdict(difference),
         )
         for line in others
         for place, (name, difference) in enumerate(line.differences.items())
     ]
     print_table(("pipeline", "figure", "difference", "p", *(["p (Holm)"] if several else []), ""), rows)
-    click.echo(f"better, worse: p below .05{f', corrected for {len(others)} comparisons (Holm)' if several else ''}.")
-    click.echo("Each figure is one more look: of twenty figures without any difference, one has p below .05 by chance.")
+    click.echo(report.how_to_read_differences)
 
 
 def _verdict(difference: Difference) -> str:
-    if difference.p_holm >= 0.05:
+    if not is_sure(difference):
         return ""
     return "better" if difference.interval.mean > 0 else "worse"
 
@@ -97,21 +95,3 @@ def _print_notes(report: Report) -> None:
 
 def _heading(text: str) -> None:
     click.echo(click.style(f"\n{text}", bold=True))
-
-
-def _figure(interval: Interval) -> str:
-    return f"{_short(interval.mean)} [{_short(interval.low)}, {_short(interval.high)}]"
-
-
-def _signed(interval: Interval) -> str:
-    return f"{_short(interval.mean, '+')} [{_short(interval.low, '+')}, {_short(interval.high, '+')}]"
-
-
-def _short(value: float, sign: str = "") -> str:
-    """Return a figure with three places and no leading zero, as tables of rankings have it."""
-    text = f"{value:{sign}.3f}"
-    return text.replace("0.", ".", 1) if abs(value) < 0.9995 else text
-
-
-def _p(value: float) -> str:
-    return "< .001" if value < 0.001 else _short(value)

@@ -57,6 +57,28 @@ class Report:
         """The number of queries that answer recall is measured on."""
         return sum(query.is_answerable for query in self.collection.queries)
 
+    @property
+    def has_recall(self) -> bool:
+        """Whether answer recall is known of any pipeline."""
+        return any(name in line.figures for line in self.lines for name in self.settings.figures[len(NAMES) :])
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """What took time, in the order of a run."""
+        return tuple(
+            name for name in ("asking", "ranking", "packing") if any(name in line.times for line in self.lines)
+        )
+
+    @property
+    def how_to_read_differences(self) -> str:
+        """What must be known to read the differences right."""
+        others = len(self.lines) - 1
+        holm = f", corrected for {others} pipelines that are compared with one (Holm)" if others > 1 else ""
+        return (
+            f"Paired randomisation test; better and worse: p below .05{holm}. Each figure is one more look: of twenty "
+            "figures without any difference, one has p below .05 by chance."
+        )
+
 
 def reported(collection: Collection, settings: Settings, trials: Sequence[Trial], seed: int = SEED) -> Report:
     """Return the report of trials on one collection."""
@@ -89,6 +111,34 @@ def _times(seconds: Table) -> Times:
     return Times(
         median=float(np.nanmedian(later)), p95=float(np.nanquantile(later, 0.95)), first=float(milliseconds[0])
     )
+
+
+# As text
+
+
+def figure(interval: Interval) -> str:
+    """Return a mean with its interval, with three places and no leading zero, as tables of rankings have it."""
+    return f"{_short(interval.mean)} [{_short(interval.low)}, {_short(interval.high)}]"
+
+
+def signed(interval: Interval) -> str:
+    """Return the same of a difference, with signs."""
+    return f"{_short(interval.mean, '+')} [{_short(interval.low, '+')}, {_short(interval.high, '+')}]"
+
+
+def probability(p: float) -> str:
+    """Return a p value."""
+    return "< .001" if p < 0.001 else _short(p)
+
+
+def is_sure(difference: Difference) -> bool:
+    """Tell whether a difference is one by the usual measure, p below .05, corrected."""
+    return difference.p_holm < 0.05
+
+
+def _short(value: float, sign: str = "") -> str:
+    text = f"{value + 0.0:{sign}.3f}"
+    return text.replace("0.", ".", 1) if abs(value) < 0.9995 else text
 
 
 # As JSON data

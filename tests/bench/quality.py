@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from math import log2
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
 from nexus_rankers.bm25 import Bm25
 
-from nexus_core import Item, Message, ModelInfo, Prompt, Ranking
+from nexus_core import Message, ModelInfo, Prompt, Ranking
 from nexus_core.engine.packing import Draft, PackingPolicy, pack
+from nexus_core.evaluation.beir import Files, read_collection
+from nexus_core.evaluation.collection import Collection, Query
+from nexus_core.evaluation.measures import measured, retrieved
+from nexus_core.evaluation.recall import Needed, holds_answer
 from nexus_core.toolkit.tokens import token_counter
 
 BUDGETS = (256, 512, 1024, 2048)
@@ -51,94 +52,33 @@ class Sources:
         return (Message("user", "\n\n".join(blocks)),)
 
 
-@frozen(kw_only=True)
-class Collection:
-    """Items, questions, and what is relevant to which."""
-
-    name: str
-    items: tuple[Item, ...]
-    ends: Mapping[str, Sequence[int]]
-    """Where the sentences of an item end, by its id."""
-    queries: Sequence[Mapping[str, Any]]
-    relevant: Mapping[str, Mapping[str, int]]
-
-
-def lines(file: Path) -> Iterator[dict[str, Any]]:
-    """Yield the values of a JSON Lines file."""
-    with file.open(encoding="utf-8") as opened:
-        yield from map(json.loads, opened)
-
-
 def load(folder: Path) -> Collection:
     """Read a collection."""
-    corpus = list(lines(folder / "corpus.jsonl"))
-    kind = "code" if folder.name == "cosqa" else "text"
-    relevant: dict[str, dict[str, int]] = {}
-    for line in (folder / "qrels.tsv").read_text(encoding="utf-8").splitlines()[1:]:
-        query, item, grade = line.split("\t")
-        if float(grade) > 0:
-            relevant.setdefault(query, {})[item] = int(float(grade))
-    return Collection(
-        name=folder.name,
-        items=tuple(Item(id=d["_id"], title=d.get("title") or "", text=d["text"], kind=kind) for d in corpus),
-        ends={d["_id"]: d["ends"] for d in corpus if "ends" in d},
-        queries=[query for query in lines(folder / "queries.jsonl") if query["_id"] in relevant],
-        relevant=relevant,
-    )
-
-
-def ndcg(ranking: Ranking, relevant: Mapping[str, int]) -> float:
-    """Return nDCG@10 with the grades as gains."""
-    gained = [relevant.get(candidate.item.id, 0) for candidate in ranking.top(10) if candidate.score > 0]
-    ideal = sorted(relevant.values(), reverse=True)[:10]
-    return _discounted(gained) / _discounted(ideal)
-
-
-def _discounted(gains: Sequence[int]) -> float:
-    return sum(gain / log2(place + 2) for place, gain in enumerate(gains))
-
-
-def holds_answer(prompt: Prompt, collection: Collection, query: Mapping[str, Any]) -> bool:
-    """Tell whether the gold evidence stands in what was packed from gold items."""
-    packed = {packed.item.id: packed for packed in prompt.items}
-    if not query.get("evidence"):
-        gold = [packed[item].text for item in collection.relevant[query["_id"]] if item in packed]
-        return any(answer in text for text in gold for answer in query["answers"])
-
-    def stands(item: str, alternatives: Sequence[Sequence[int]]) -> bool:
-        if item not in packed:
-            return False
-        ends = [0, *collection.ends[item]]
-        whole, text = packed[item].item.text, packed[item].text
-        return any(all(whole[ends[k] : ends[k + 1]].strip() in text for k in chosen) for chosen in alternatives)
-
-    found = [stands(item, alternatives) for item, alternatives in query["evidence"].items()]
-    return any(found) if collection.name in ONE_IS_ENOUGH else all(found)
+    return read_collection(Files.of_folder(folder), kind="code" if folder.name == "cosqa" else "text")
 
 
 async def measure(collection: Collection, limit: int | None) -> Iterator[tuple[str, float, float | None]]:
     """Return (figure, value, gate) for a collection."""
-    ranker = Bm25()
-    ranked = [
-        (query, await ranker.rank(query["text"], Ranking(collection.items))) for query in collection.queries[:limit]
-    ]
-    gains = [ndcg(ranking, collection.relevant[query["_id"]]) for query, ranking in ranked]
-    return _figures(collection, ranked, sum(gains) / len(gains))
+    ranker, items = Bm25(), Ranking(collection.items or ())
+    ranked = [(query, await ranker.rank(query.text, items)) for query in collection.first(limit).queries]
+    found = measured(collection.relevant, {query.id: retrieved(ranking, 10) for query, ranking in ranked})
+    return _figures(collection, ranked, sum(values[0] for values in found.values()) / len(found))
 
 
 def _figures(
-    collection: Collection, ranked: Sequence[tuple[Mapping[str, Any], Ranking]], gain: float
+    collection: Collection, ranked: Sequence[tuple[Query, Ranking]], gain: float
 ) -> Iterator[tuple[str, float, float | None]]:
     yield "nDCG@10", gain, NDCG_GATES.get(collection.name)
-    asked = [(query, ranking) for query, ranking in ranked if query.get("answers") or query.get("evidence")]
+    asked = [(query, ranking) for query, ranking in ranked if query.is_answerable]
+    needed: Needed = "any" if collection.name in ONE_IS_ENOUGH else "all"
     for budget in BUDGETS if asked else ():
         found = 0
         for query, ranking in asked:
             policy = PackingPolicy(budget=budget)
-            draft = Draft(template=Sources(), ranking=ranking, query=query["text"], policy=policy)
+            draft = Draft(template=Sources(), ranking=ranking, query=query.text, policy=policy)
             prompt = pack(draft, INFO, reserved=1000, counter=lambda: token_counter(ENCODING))
             _check_size(prompt, budget)
-            found += holds_answer(prompt, collection, query)
+            found += bool(holds_answer(prompt.items, query, collection, needed))
         yield f"answer recall at {budget}", found / len(asked), RECALL_GATES.get(collection.name, {}).get(budget)
 
 
