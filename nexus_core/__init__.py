@@ -27,14 +27,19 @@ _HOME = {
     "contract.hookspecs": ("hookimpl",),
     "contract.problems": ("Problem",),
     "contract.prompts": ("PackedItem", "Prompt", "TraceEntry"),
-    "contract.protocols": ("Connector", "Embedder", "Ranker", "Reranker", "Sink", "Source", "Template"),
+    "contract.documents": ("DocumentMark", "DocumentRead"),
+    "contract.protocols": (
+        "Connector", "Conversations", "Documents", "Embedder", "Ranker", "Reranker", "Sink", "Source", "Template",
+    ),
     "contract.ranking": ("Candidate", "Ranking"),
     "contract.values": (
         "CallOptions", "Chunk", "Completion", "FinishReason", "Item", "Message", "ModelInfo", "ToolCall",
         "ToolCallDelta", "Transfer", "Usage",
     ),
     "engine.pipeline": ("Pipeline",),
+    "store.conversations": ("Conversation", "Turn"),
     "store.store": ("Store",),
+    "store.usage": ("DailyUsage",),
     "toolkit.secrets": ("Secret",),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -2,6 +2,7 @@
 
 from nexus_core.contract.answers import Answer as Answer
 from nexus_core.contract.components import component as component, option as option, ranker as ranker, state as state
+from nexus_core.contract.documents import DocumentMark as DocumentMark, DocumentRead as DocumentRead
 from nexus_core.contract.errors import (
     AuthError as AuthError,
     ConfigError as ConfigError,
@@ -60,6 +61,8 @@ from nexus_core.contract.problems import Problem as Problem
 from nexus_core.contract.prompts import PackedItem as PackedItem, Prompt as Prompt, TraceEntry as TraceEntry
 from nexus_core.contract.protocols import (
     Connector as Connector,
+    Conversations as Conversations,
+    Documents as Documents,
     Embedder as Embedder,
     Ranker as Ranker,
     Reranker as Reranker,
@@ -82,7 +85,9 @@ from nexus_core.contract.values import (
     Usage as Usage,
 )
 from nexus_core.engine.pipeline import Pipeline as Pipeline
+from nexus_core.store.conversations import Conversation as Conversation, Turn as Turn
 from nexus_core.store.store import Store as Store
+from nexus_core.store.usage import DailyUsage as DailyUsage
 from nexus_core.toolkit.secrets import Secret as Secret
 
 __all__: list[str]

@@ -50,6 +50,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from nexus_core.contract.answers import Answer
     from nexus_core.contract.events import AttemptFinished
     from nexus_core.contract.problems import Problem
     from nexus_core.contract.values import Transfer
@@ -77,6 +78,9 @@ class UsageError(NexusError):
 
 class StoreError(NexusError):
     """Contexts at rest cannot be read or written."""
+
+    answer: Answer | None = None
+    """The whole answer of a run whose turn could not be kept in its conversation."""
 
 
 class StoreBusyError(StoreError):

@@ -6,13 +6,16 @@ needs it, and closes it at the end.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from nexus_core.contract.events import Event
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import CallOptions, Chunk, Completion, Item, Message, ModelInfo
+
+if TYPE_CHECKING:
+    from nexus_core.contract.documents import DocumentMark, DocumentRead
 
 
 @runtime_checkable
@@ -111,6 +114,42 @@ class Source(Protocol):
         A source that searches returns a ranking of what it has found; its scores stand unless another source adds
         items.
         """
+
+
+@runtime_checkable
+class Documents(Protocol):
+    """Tells documents one by one: what a source may be able to do besides, so that a store reads the changed ones only.
+
+    Called in threads, and in other processes where the component can be pickled; it is not opened for that. `read`
+    needs nothing that `documents` has left behind.
+    """
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What the last look for documents has found wrong; if anything, what is missing may still be there."""
+
+    def documents(self) -> Iterable[DocumentMark]:
+        """Yield every document, without reading any; raises SourceError."""
+
+    def read(self, mark: DocumentMark, known: str = "") -> DocumentRead:
+        """Return the items of a document, or only that its digest is the one known; raises SourceError."""
+
+
+@runtime_checkable
+class Conversations(Protocol):
+    """Remembers what was asked and answered; given to a pipeline by whoever loads it, such as `store.conversations`.
+
+    `owner` keeps the conversations of one user apart from those of all others, whatever their ids.
+    """
+
+    async def history(self, id: str, *, owner: str = "", characters: int | None = None) -> Sequence[Message]:
+        """Return what was said so far, oldest first: nothing of a conversation that nobody has begun.
+
+        More than the newest turns that come to so many characters is of no use.
+        """
+
+    async def add(self, id: str, *, query: str, answer: str, model: str, run_id: str, owner: str = "") -> int:
+        """Keep a turn, durably and once for each run id, and return its number; begins the conversation."""
 
 
 Scores = Sequence[float] | Awaitable[Sequence[float]]

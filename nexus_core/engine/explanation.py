@@ -85,6 +85,8 @@ async def prepare(plan: Plan, request: Request, *, call_models: bool) -> Prepare
     """
     scope = Scope(run_id=request.id, emit=lambda event: None, model=request.model, options=request.options)
     state, notes, call = request.state, list[str](), None
+    if request.memory is not None:
+        state = await request.memory.recall(state)
     seconds: dict[str, float] = {}
     for planned in plan.steps:
         began = perf_counter()

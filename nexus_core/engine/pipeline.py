@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 from nexus_core.contract.answers import Answer
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.events import Event
+from nexus_core.contract.protocols import Conversations
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Item, Message
 from nexus_core.engine.models import ModelRegistry
@@ -31,6 +32,7 @@ from nexus_core.toolkit.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
     from nexus_core.engine.explanation import Explanation, Prepared
+    from nexus_core.engine.memory import Memory
 
 
 class Asked(TypedDict, total=False):
@@ -46,6 +48,10 @@ class Asked(TypedDict, total=False):
     """For the step that gives the answer."""
     options: CallOptions | None
     """For that step, over those of the pipeline."""
+    conversation_id: str | None
+    """Of the conversation that goes on: its turns are the history, and a run's own turn is added to them."""
+    owner: str
+    """Whose conversation it is, where there are several users."""
 
 
 class AskedOfRun(Asked, total=False):
@@ -64,8 +70,9 @@ class Pipeline:
         answer = await pipeline.run("How many days of leave do I have?")
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, conversations: Conversations | None = None) -> None:
         self._plan = plan
+        self._conversations = conversations
         self._runner: Runner | None = None
         self._fanout = Fanout()
         self._streams: set[AsyncGenerator[Event, None]] = set()
@@ -82,15 +89,17 @@ class Pipeline:
         environment: Mapping[str, str] | None = None,
         catalogue: Catalogue | None = None,
         shared: Shared | None = None,
+        conversations: Conversations | None = None,
     ) -> Pipeline:
         """Read and check a pipeline file; raises ConfigError with every problem found.
 
         `overrides` are texts such as `steps[2].prompt.budget=500`. Pipelines that are given one `shared` share the
-        connections of the process. Touches no network and opens no component.
+        connections of the process. `conversations` remembers, such as `store.conversations` of an open store; it is
+        needed by those who ask with a `conversation_id`. Touches no network and opens no component.
         """
         known = catalogue if catalogue is not None else Catalogue.installed()
         variables = os.environ if environment is None else environment
-        return cls(load_plan(Path(path), known, variables, overrides, Resources(shared)))
+        return cls(load_plan(Path(path), known, variables, overrides, Resources(shared)), conversations)
 
     @property
     def name(self) -> str:
@@ -142,7 +151,8 @@ class Pipeline:
         """Return the whole answer; raises the error of the step that failed, whose `attempts` are those of the run.
 
         What else may be asked is in `Asked` and `AskedOfRun`: `items`, `history`, `inputs`, `model`, `options`,
-        `run_id`, `deadline_s`. `on_event` is called with each event as it happens and must not block.
+        `conversation_id`, `owner`, `run_id`, `deadline_s`. `on_event` is called with each event as it happens and must
+        not block. Where a conversation could not be written, a StoreError carries the whole answer as `answer`.
         """
         answer = await self._opened().answer(self._request(query, **asked), on_event)
         if answer is None:
@@ -211,6 +221,8 @@ class Pipeline:
         options: CallOptions | None = None,
         run_id: str | None = None,
         deadline_s: float | None = None,
+        conversation_id: str | None = None,
+        owner: str = "",
     ) -> Request:
         if not query.strip():
             raise UsageError("the query is empty")
@@ -232,7 +244,22 @@ class Pipeline:
             model=model,
             options=options or NOTHING_ASKED,
             deadline_s=deadline_s,
+            conversation_id=conversation_id,
+            memory=None if conversation_id is None else self._memory(conversation_id, owner, history),
         )
+
+    def _memory(self, id: str, owner: str, history: Sequence[Message]) -> Memory:
+        if self._conversations is None:
+            raise UsageError(
+                "conversation_id needs a memory: use `Pipeline.load(..., conversations=store.conversations)` within "
+                "`async with Store() as store`"
+            )
+        if history:
+            raise UsageError("history and conversation_id are given, and the conversation is the history: give one")
+        from nexus_core.engine.memory import Memory  # only who has a conversation pays for it
+
+        window = max((model.info.window for model in self.models.list()), default=0)
+        return Memory(conversations=self._conversations, id=id, owner=owner, window=window)
 
     def _inputs(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         if not self._plan.inputs and not given:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from time import perf_counter, time
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from attrs import field, frozen
 
@@ -28,6 +28,9 @@ from nexus_core.engine.sinks import Fanout
 from nexus_core.engine.state import Scope, State
 from nexus_core.engine.steps import Generate, Step
 from nexus_core.toolkit.templating import Expression
+
+if TYPE_CHECKING:
+    from nexus_core.engine.memory import Memory
 
 Listener = Callable[[Event], None]
 
@@ -65,6 +68,8 @@ class Request:
     """How long the run may take, calls included."""
     context_id: str | None = None
     conversation_id: str | None = None
+    memory: Memory | None = None
+    """Of that conversation."""
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -82,12 +87,17 @@ class Runner:
         is_heard = bool(self.fanout.queues) or on_event is not None
         with _Run(runner=self, request=request, on_event=on_event, is_heard=is_heard) as run:
             state, scope = request.state, run.scope()
+            if request.memory is not None:
+                state = await request.memory.recall(state, scope.left_s())
             for planned in self.steps:
                 began = perf_counter()
                 if not (skipped := planned.is_skipped(state)):
                     state = await _taken(planned, state, scope)
                 run.emit_step(planned, state, began, skipped)
-            return run.finish(state)
+            answer = run.answer(state)
+            if request.memory is not None and answer is not None:
+                await request.memory.keep(answer)
+            return run.finish(answer)
 
     async def events(self, request: Request) -> AsyncGenerator[Event, None]:
         """Yield the events of one run as they happen; the last one is RunFinished or RunFailed.
@@ -99,6 +109,8 @@ class Runner:
         try:
             with run:
                 state, scope = request.state, run.scope()
+                if request.memory is not None:
+                    state = await request.memory.recall(state, scope.left_s())
                 for planned in self.steps:
                     began = perf_counter()
                     skipped = planned.is_skipped(state)
@@ -120,7 +132,10 @@ class Runner:
                     run.emit_step(planned, state, began, skipped)
                     while unread:
                         yield unread.pop(0)
-                answer = run.finish(state)
+                answer = run.answer(state)
+                if request.memory is not None and answer is not None:
+                    await request.memory.keep(answer)
+                run.finish(answer)
         except NexusError as error:
             unread.append(run.failed(error, partial="".join(run.parts) or None, error=error))
         else:
@@ -216,9 +231,8 @@ class _Run:
             )
         )
 
-    def finish(self, state: State) -> Answer | None:
-        """Return the answer and tell the sinks that the run is done."""
-        answer = self._answer(state)
+    def finish(self, answer: Answer | None) -> Answer | None:
+        """Tell the sinks that the run is done, and return its answer."""
         if self.runner.fanout.queues:
             content = answer.text if answer and self.runner.content else None
             self.runner.fanout.put(self.finished(answer, content))
@@ -251,7 +265,8 @@ class _Run:
             error=error,
         )
 
-    def _answer(self, state: State) -> Answer | None:
+    def answer(self, state: State) -> Answer | None:
+        """Return the answer, or `None` if no generate step ran."""
         answered, request = state.answered, self.request
         if answered is None:
             return None

@@ -38,6 +38,8 @@ _FIRST = (
         added REAL NOT NULL,
         UNIQUE (context_id, name)
     ) STRICT""",
+    """CREATE INDEX documents_of_originals ON documents (original) WHERE original IS NOT NULL""",
+    """CREATE TABLE objects (key TEXT PRIMARY KEY, size INTEGER NOT NULL, added REAL NOT NULL) WITHOUT ROWID, STRICT""",
     """CREATE TABLE items (
         key INTEGER PRIMARY KEY,
         context_id INTEGER NOT NULL REFERENCES contexts ON DELETE CASCADE,
@@ -89,33 +91,42 @@ _FIRST = (
         newest INTEGER NOT NULL
     ) STRICT""",
     """CREATE TABLE conversations (
-        id TEXT PRIMARY KEY,
+        key INTEGER PRIMARY KEY,
+        owner TEXT NOT NULL,
+        id TEXT NOT NULL,
         created REAL NOT NULL,
         changed REAL NOT NULL,
+        ttl_s REAL,
         expires REAL,
-        owner TEXT NOT NULL DEFAULT ''
-    ) WITHOUT ROWID, STRICT""",
-    """CREATE INDEX conversations_by_end ON conversations (expires)""",
+        turns INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (owner, id)
+    ) STRICT""",
+    """CREATE INDEX conversations_by_change ON conversations (owner, changed, key)""",
+    """CREATE INDEX conversations_by_end ON conversations (expires) WHERE expires IS NOT NULL""",
     """CREATE TABLE turns (
-        conversation_id TEXT NOT NULL REFERENCES conversations ON DELETE CASCADE,
+        key INTEGER PRIMARY KEY,
+        conversation_key INTEGER NOT NULL REFERENCES conversations ON DELETE CASCADE,
         number INTEGER NOT NULL,
         run_id TEXT NOT NULL,
         time REAL NOT NULL,
         query TEXT NOT NULL,
         answer TEXT NOT NULL,
         model TEXT NOT NULL,
-        PRIMARY KEY (conversation_id, number),
-        UNIQUE (conversation_id, run_id)
-    ) WITHOUT ROWID, STRICT""",
+        UNIQUE (conversation_key, number),
+        UNIQUE (conversation_key, run_id)
+    ) STRICT""",
     """CREATE TABLE usage (
         day TEXT NOT NULL,
         pipeline TEXT NOT NULL,
         model TEXT NOT NULL,
         model_id TEXT NOT NULL,
         outcome TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
         requests INTEGER NOT NULL,
         prompt_tokens INTEGER NOT NULL,
         completion_tokens INTEGER NOT NULL,
+        reasoning_tokens INTEGER NOT NULL,
+        cached_tokens INTEGER NOT NULL,
         unreported INTEGER NOT NULL,
         estimated INTEGER NOT NULL,
         duration_s REAL NOT NULL,
@@ -126,17 +137,20 @@ _FIRST = (
 MIGRATIONS = (_FIRST,)
 """What leads from each version to the next; the version of a file is the number of those it has seen."""
 
+_STATE = (
+    "SELECT (SELECT user_version FROM pragma_user_version), (SELECT application_id FROM pragma_application_id),"
+    " (SELECT count(*) FROM sqlite_schema)"
+)
+"""In one statement, since another process may be making the database."""
+
 
 def migrate(connection: sqlite3.Connection, path: object) -> None:
     """Bring an open database to this version, in one transaction; raises StoreDamagedError for what is no store."""
-    version, tables = _state(connection, path)
-    if version == len(MIGRATIONS):
+    if refuse_foreign(connection, path) == len(MIGRATIONS):
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        version, tables = _state(connection, path)  # another process may have been faster
-        if version == 0 and tables:
-            raise StoreDamagedError(f"{path} is a database of something else: give the store a folder of its own")
+        version = refuse_foreign(connection, path)  # another process may have been faster
         for statements in MIGRATIONS[version:]:
             for statement in statements:
                 connection.execute(statement)
@@ -144,19 +158,36 @@ def migrate(connection: sqlite3.Connection, path: object) -> None:
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS):d}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # SQLite has undone it already where the disk is full
+            connection.execute("ROLLBACK")
         raise
 
 
-def _state(connection: sqlite3.Connection, path: object) -> tuple[int, int]:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if tables and application != APPLICATION_ID:
+def refuse_foreign(connection: sqlite3.Connection, path: object) -> int:
+    """Return the version of a database, 0 of an empty one; raises StoreDamagedError for what is no store of ours."""
+    version, application, tables = connection.execute(_STATE).fetchone()
+    if application != APPLICATION_ID and (application or version or tables):
         raise StoreDamagedError(f"{path} is a database of something else: give the store a folder of its own")
     if version > len(MIGRATIONS):
         raise StoreDamagedError(
             f"{path} was written by a newer version (schema {version}, this one knows {len(MIGRATIONS)}): "
             "upgrade contextnexus"
         )
-    return version, tables
+    return int(version)
+
+
+def expected() -> dict[str, str]:
+    """Return the statement that makes each table and index of this version, by its name."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        for statements in MIGRATIONS:
+            for statement in statements:
+                connection.execute(statement)
+        return found(connection)
+    finally:
+        connection.close()
+
+
+def found(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return the statement that made each table, index, trigger and view of a database, by its name."""
+    return dict(connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall())

@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from time import time
 from types import TracebackType
-from typing import Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
 from nexus_core.contract.errors import StoreError, UsageError
 from nexus_core.contract.ranking import Ranking
@@ -23,6 +24,10 @@ from nexus_core.store.indexing import Indexing, IndexUpdate
 from nexus_core.store.preparing import Preparation
 from nexus_core.store.searching import Searching
 from nexus_core.store.values import Added, Context
+
+if TYPE_CHECKING:
+    from nexus_core.store.conversations import StoredConversations
+    from nexus_core.store.usage import DailyUsage
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -151,6 +156,27 @@ class Store:
         vectors = self._opened().fresh_vectors(ranking.items)
         if vectors:
             await self.write(rows.keep_vectors, vectors)
+
+    # Conversations and usage
+
+    @property
+    def conversations(self) -> StoredConversations:
+        """The conversations of this store, for `Pipeline.load(..., conversations=store.conversations)`."""
+        from nexus_core.store.conversations import StoredConversations  # most who open a store want its contexts
+
+        return StoredConversations(self)
+
+    async def usage(self, since: str = "") -> tuple[DailyUsage, ...]:
+        """Return what models have used by day, pipeline, model and outcome, from a day on such as `2026-11-23`."""
+        from nexus_core.store import usage
+
+        return await self.read(usage.read, usage.checked_day(since))
+
+    async def add_usage(self, rows: Sequence[DailyUsage], *, keep_days: int = 400) -> None:
+        """Add to that, and drop the days that are over for longer than `keep_days`."""
+        from nexus_core.store import usage
+
+        await self.write(usage.add, rows, time(), keep_days)
 
     # Threads
 

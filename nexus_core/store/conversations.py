@@ -1,0 +1,321 @@
+"""Conversations at rest: what was asked and answered in turns, each owner's apart from those of all others.
+
+A turn is kept in one transaction with its number, so that the numbers of a conversation have no gap however many runs
+write to it. What has expired is gone for readers at once, and deleted by the writes that follow.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from math import inf
+from secrets import token_urlsafe
+from time import time
+from typing import TYPE_CHECKING, Literal
+
+from attrs import frozen
+
+from nexus_core.contract.errors import UsageError
+from nexus_core.contract.value import Value
+from nexus_core.contract.values import Message
+from nexus_core.store.values import checked_name
+from nexus_core.toolkit.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from nexus_core.store.store import Store
+
+MOST_TURNS = 200
+"""No more of the newest turns are loaded for a run, whatever its window."""
+_PAGE = 10_000
+"""The most that one call lists."""
+_ALONG = 50
+"""So many expired conversations are deleted along with a write: it must not take long because of them."""
+_AT_ONCE = 500
+"""So many are deleted in one transaction: others want to write, too."""
+_SETTING = "conversation_ttl_s"
+_CONVERSATION = "SELECT key, owner, id, created, changed, ttl_s, expires, turns FROM conversations"
+_ALIVE = "(expires IS NULL OR expires > ?)"
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class Conversation(Value):
+    """What is known of a conversation beside its turns; times are seconds since the epoch."""
+
+    key: int
+    owner: str
+    """Whose it is: of those who name nobody `""`."""
+    id: str
+    """Unique among those of its owner."""
+    created: float
+    changed: float
+    """When its last turn was kept."""
+    ttl_s: float | None
+    """How long it lives after its last turn; `None` is for ever."""
+    expires: float | None
+    turns: int
+
+    @property
+    def place(self) -> tuple[float, int]:
+        """Where it stands in a list: the next page comes after it."""
+        return self.changed, self.key
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class Turn(Value):
+    """A question with its whole answer."""
+
+    number: int
+    """From 1, without gaps, in the order in which the runs came to their end."""
+    run_id: str
+    time: float
+    """When it was kept, in seconds since the epoch."""
+    query: str
+    """As the user asked it."""
+    answer: str
+    model: str
+    """The name in the pipeline of the model that answered."""
+
+
+class StoredConversations:
+    """The conversations of a store, as `store.conversations`; give it to `Pipeline.load(..., conversations=...)`."""
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time) -> None:
+        self._store = store
+        self._clock = clock
+
+    # For a run
+
+    async def history(self, id: str, *, owner: str = "", characters: int | None = None) -> tuple[Message, ...]:
+        """Return what was said so far, oldest first; nothing where there is no such conversation yet.
+
+        It is the newest 200 turns at most, and of them no more than are needed to come to so many characters. A turn
+        whose answer is blank (a call of a tool) is left out, since services refuse messages without text.
+        """
+        _check(id, owner)
+        limit = inf if characters is None else characters
+        return await self._store.read(_history, owner, id, self._clock(), limit)
+
+    async def add(self, id: str, *, query: str, answer: str, model: str, run_id: str, owner: str = "") -> int:
+        """Keep a turn, durably, and return its number; begins the conversation where there is none.
+
+        Of a run that is kept already nothing is written again. Halves of surrogate pairs, as of a model that broke off
+        inside one, are kept as U+FFFD.
+        """
+        _check(id, owner)
+        turn = tuple(map(_whole, (run_id, query, answer, model)))
+        return await self._store.write(_add, owner, id, self._clock(), turn)
+
+    # For those who keep them
+
+    async def new(
+        self, id: str | None = None, *, owner: str = "", ttl_s: float | Literal["default"] | None = "default"
+    ) -> Conversation:
+        """Begin a conversation, under an id that nobody guesses where none is given; UsageError where there is one.
+
+        `ttl_s` is how many seconds it lives after its last turn, `None` for ever; else as the store's default says.
+        """
+        made = token_urlsafe(16) if id is None else id
+        _check(made, owner)
+        lives = ttl_s if ttl_s == "default" else _checked_ttl(ttl_s)
+        return await self._store.write(_new, owner, made, self._clock(), lives)
+
+    async def get(self, id: str, *, owner: str = "") -> Conversation:
+        """Return a conversation; UsageError where there is none."""
+        _check(id, owner)
+        return await self._store.read(_get, owner, id, self._clock())
+
+    async def list(
+        self, *, owner: str | None = "", after: tuple[float, int] | None = None, limit: int = 100
+    ) -> tuple[Conversation, ...]:
+        """Return conversations, the last changed first: those of an owner, or with `None` those of all owners.
+
+        The next page comes with `after=page[-1].place`. A conversation that changes meanwhile moves to the front.
+        """
+        if owner:
+            checked_name(owner, "the owner of a conversation")
+        return await self._store.read(_list, owner, self._clock(), after or (inf, 0), _checked_limit(limit))
+
+    async def turns(self, id: str, *, owner: str = "", after: int = 0, limit: int = 100) -> tuple[Turn, ...]:
+        """Return the next turns after a number, in their order; UsageError where there is no such conversation."""
+        _check(id, owner)
+        return await self._store.read(_turns, owner, id, self._clock(), after, _checked_limit(limit))
+
+    async def delete(self, id: str, *, owner: str = "") -> None:
+        """Delete a conversation with all its turns; UsageError where there is none."""
+        _check(id, owner)
+        await self._store.write(_delete, owner, id, self._clock())
+
+    async def expire(self, now: float | None = None, *, idle_s: float | None = None) -> int:
+        """Delete what has expired by now, of all owners, and what had no turn for `idle_s`; returns how many."""
+        moment = self._clock() if now is None else now
+        idle_since = -inf if idle_s is None else moment - (_checked_ttl(idle_s) or 0.0)
+        count = 0
+        while gone := await self._store.write(_expire, moment, idle_since, _AT_ONCE):
+            count += gone
+        return count
+
+    async def default_ttl(self) -> float | None:
+        """Return how many seconds conversations live after their last turn that do not say so; `None` is for ever."""
+        return await self._store.read(_default_ttl)
+
+    async def set_default_ttl(self, seconds: float | None) -> None:
+        """Set that for all conversations that are begun from now on, by whatever process."""
+        await self._store.write(_set_default_ttl, _checked_ttl(seconds))
+
+
+# On a connection
+
+
+def _history(connection: sqlite3.Connection, owner: str, id: str, now: float, limit: float) -> tuple[Message, ...]:
+    rows = connection.execute(
+        "SELECT query, answer FROM turns WHERE conversation_key = "
+        f"(SELECT key FROM conversations WHERE owner = ? AND id = ? AND {_ALIVE}) ORDER BY number DESC LIMIT ?",
+        (owner, id, now, MOST_TURNS),
+    )
+    found: list[Message] = []
+    for query, answer in rows:
+        if answer.strip():
+            found += (Message("assistant", answer), Message("user", query))
+        limit -= len(query) + len(answer)
+        if limit <= 0:
+            break
+    return tuple(reversed(found))
+
+
+def _add(connection: sqlite3.Connection, owner: str, id: str, now: float, turn: tuple[str, ...]) -> int:
+    _forget(connection, owner, id, now)
+    row = _row(connection, owner, id, now) or _begun(connection, owner, id, now, _default_ttl(connection))
+    known = connection.execute(
+        "SELECT number FROM turns WHERE conversation_key = ? AND run_id = ?", (row.key, turn[0])
+    ).fetchone()
+    if known is not None:
+        return int(known[0])
+    number = row.turns + 1
+    connection.execute(
+        "INSERT INTO turns (conversation_key, number, time, run_id, query, answer, model) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (row.key, number, now, *turn),
+    )
+    connection.execute(
+        "UPDATE conversations SET turns = ?, changed = ?, expires = ? + ttl_s WHERE key = ?",
+        (number, now, now, row.key),
+    )
+    return number
+
+
+def _new(
+    connection: sqlite3.Connection, owner: str, id: str, now: float, ttl_s: float | Literal["default"] | None
+) -> Conversation:
+    _forget(connection, owner, id, now)
+    if _row(connection, owner, id, now) is not None:
+        raise UsageError(f"there is a conversation {id!r} already: choose another id, or go on with it")
+    return _begun(connection, owner, id, now, _default_ttl(connection) if ttl_s == "default" else ttl_s)
+
+
+def _begun(connection: sqlite3.Connection, owner: str, id: str, now: float, ttl_s: float | None) -> Conversation:
+    connection.execute(
+        "INSERT INTO conversations (owner, id, created, changed, ttl_s, expires) VALUES (?, ?, ?, ?, ?, ? + ?)",
+        (owner, id, now, now, ttl_s, now, ttl_s),
+    )
+    return _get(connection, owner, id, now)
+
+
+def _row(connection: sqlite3.Connection, owner: str, id: str, now: float) -> Conversation | None:
+    row = connection.execute(f"{_CONVERSATION} WHERE owner = ? AND id = ? AND {_ALIVE}", (owner, id, now)).fetchone()
+    return None if row is None else _conversation(row)
+
+
+def _get(connection: sqlite3.Connection, owner: str, id: str, now: float) -> Conversation:
+    found = _row(connection, owner, id, now)
+    if found is None:
+        ids = [each.id for each in _list(connection, owner, now, (inf, 0), 1000)]
+        raise UsageError(f"there is no conversation {id!r}, or it has expired{did_you_mean(id, ids)}")
+    return found
+
+
+def _list(
+    connection: sqlite3.Connection, owner: str | None, now: float, after: tuple[float, int], limit: int
+) -> tuple[Conversation, ...]:
+    rest = f"{_ALIVE} AND (changed, key) < (?, ?) ORDER BY changed DESC, key DESC LIMIT ?"
+    if owner is None:
+        rows = connection.execute(f"{_CONVERSATION} WHERE {rest}", (now, *after, limit))
+    else:
+        rows = connection.execute(f"{_CONVERSATION} WHERE owner = ? AND {rest}", (owner, now, *after, limit))
+    return tuple(map(_conversation, rows))
+
+
+def _turns(connection: sqlite3.Connection, owner: str, id: str, now: float, after: int, limit: int) -> tuple[Turn, ...]:
+    rows = connection.execute(
+        "SELECT number, run_id, time, query, answer, model FROM turns "
+        "WHERE conversation_key = ? AND number > ? ORDER BY number LIMIT ?",
+        (_get(connection, owner, id, now).key, after, limit),
+    )
+    return tuple(
+        Turn(number=number, run_id=run_id, time=when, query=query, answer=answer, model=model)
+        for number, run_id, when, query, answer, model in rows
+    )
+
+
+def _delete(connection: sqlite3.Connection, owner: str, id: str, now: float) -> None:
+    connection.execute("DELETE FROM conversations WHERE key = ?", (_get(connection, owner, id, now).key,))
+
+
+def _forget(connection: sqlite3.Connection, owner: str, id: str, now: float) -> None:
+    """Delete this conversation if it has expired, and some others that have."""
+    connection.execute("DELETE FROM conversations WHERE owner = ? AND id = ? AND expires <= ?", (owner, id, now))
+    _expire(connection, now, -inf, _ALONG)
+
+
+def _expire(connection: sqlite3.Connection, now: float, idle_since: float, most: int) -> int:
+    found = "SELECT key FROM conversations WHERE expires <= ?"
+    if idle_since == -inf:
+        return connection.execute(f"DELETE FROM conversations WHERE key IN ({found} LIMIT ?)", (now, most)).rowcount
+    return connection.execute(
+        f"DELETE FROM conversations WHERE key IN ({found} OR changed <= ? LIMIT ?)", (now, idle_since, most)
+    ).rowcount
+
+
+def _default_ttl(connection: sqlite3.Connection) -> float | None:
+    row = connection.execute("SELECT value FROM settings WHERE name = ?", (_SETTING,)).fetchone()
+    return None if row is None else float(row[0])
+
+
+def _set_default_ttl(connection: sqlite3.Connection, seconds: float | None) -> None:
+    if seconds is None:
+        connection.execute("DELETE FROM settings WHERE name = ?", (_SETTING,))
+    else:
+        connection.execute("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)", (_SETTING, repr(seconds)))
+
+
+def _conversation(row: tuple[int, str, str, float, float, float | None, float | None, int]) -> Conversation:
+    key, owner, id, created, changed, ttl_s, expires, turns = row
+    return Conversation(
+        key=key, owner=owner, id=id, created=created, changed=changed, ttl_s=ttl_s, expires=expires, turns=turns
+    )
+
+
+# What callers give
+
+
+def _check(id: object, owner: object) -> None:
+    checked_name(id, "the id of a conversation")
+    if owner != "":
+        checked_name(owner, "the owner of a conversation")
+
+
+def _checked_ttl(seconds: float | None) -> float | None:
+    if seconds is not None and not 0 < seconds < inf:
+        raise UsageError(f"a time to live of {seconds} s is none: give seconds above 0, or None for ever")
+    return None if seconds is None else float(seconds)
+
+
+def _checked_limit(limit: int) -> int:
+    if not 1 <= limit <= _PAGE:
+        raise UsageError(f"limit is {limit}: give a number from 1 to {_PAGE:,}")
+    return limit
+
+
+def _whole(text: str) -> str:
+    """Return a text that can be kept: pairs of surrogates joined, halves replaced."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

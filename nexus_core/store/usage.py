@@ -1,0 +1,147 @@
+"""The ledger's rows, summed up by day, pipeline, model and outcome; what is old is dropped, so that it is bounded."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+
+from attrs import evolve, frozen
+
+from nexus_core.contract.errors import UsageError
+from nexus_core.contract.events import AttemptFinished
+from nexus_core.contract.value import Value
+
+KEEP_DAYS = 400
+"""A year, and what is needed to compare it with the one before."""
+MOST_ROWS_OF_A_DAY = 1000
+"""Beyond, names are no longer told apart: a service may say another model id in every answer."""
+OTHERS = "(others)"
+"""Stands for the names that came after so many."""
+_LONGEST_NAME = 200
+_MOST_TOKENS = 1 << 40
+_KEY = ("day", "pipeline", "model", "model_id", "outcome")
+_SUMS = (
+    "attempts", "requests", "prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens", "unreported",
+    "estimated", "duration_s",
+)  # fmt: skip
+_COLUMNS = ", ".join(_KEY + _SUMS)
+_ADD = (
+    f"INSERT INTO usage ({_COLUMNS}) VALUES ({', '.join('?' * len(_KEY + _SUMS))}) "
+    f"ON CONFLICT DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in _SUMS)}"
+)
+_SAME = " AND ".join(f"{name} = ?" for name in _KEY)
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class DailyUsage(Value):
+    """What the attempts of a day have used, of one pipeline, model and outcome."""
+
+    day: str
+    """As in `2026-11-23`, in UTC."""
+    pipeline: str
+    model: str
+    """The name in the pipeline."""
+    model_id: str
+    outcome: str
+    """`ok`, `cancelled`, or the `kind` of the error."""
+    attempts: int
+    """Rows of the ledger."""
+    requests: int
+    """Those of them that reached a service."""
+    prompt_tokens: int
+    """Of the requests whose tokens are known, as are the next three."""
+    completion_tokens: int
+    reasoning_tokens: int
+    cached_tokens: int
+    unreported: int
+    """Requests of whose prompt or completion nobody knows the tokens."""
+    estimated: int
+    """Requests whose tokens were estimated, as a whole or in part."""
+    duration_s: float
+    """All of them together."""
+
+    @classmethod
+    def of(cls, pipeline: str, row: AttemptFinished) -> DailyUsage:
+        """Return what one row of the ledger comes to."""
+        sent = int(row.request_sent)
+        unknown = row.prompt_tokens is None or row.completion_tokens is None
+        return cls(
+            day=datetime.fromtimestamp(row.time, UTC).date().isoformat(),
+            pipeline=_name(pipeline),
+            model=_name(row.model),
+            model_id=_name(row.model_id),
+            outcome=_name(row.outcome),
+            attempts=1,
+            requests=sent,
+            prompt_tokens=_count(row.prompt_tokens),
+            completion_tokens=_count(row.completion_tokens),
+            reasoning_tokens=_count(row.reasoning_tokens),
+            cached_tokens=_count(row.cached_tokens),
+            unreported=int(sent and unknown),
+            estimated=int(sent and row.usage_source != "provider"),
+            duration_s=row.duration_s,
+        )
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What the rows have in common that are one."""
+        return tuple(getattr(self, name) for name in _KEY)
+
+    def __add__(self, other: DailyUsage) -> DailyUsage:
+        return evolve(self, **{name: getattr(self, name) + getattr(other, name) for name in _SUMS})
+
+    def without_names(self) -> DailyUsage:
+        """Return the same as one of the others, of which only day and outcome are told."""
+        return evolve(self, pipeline=OTHERS, model=OTHERS, model_id=OTHERS)
+
+
+def add(connection: sqlite3.Connection, rows: Sequence[DailyUsage], now: float, keep_days: int) -> None:
+    """Add to what is there, and drop the days that are over for longer than `keep_days`."""
+    for row in rows:
+        if not _is_known(connection, row) and _is_full(connection, row.day):
+            _write(connection, row.without_names())
+        else:
+            _write(connection, row)
+    last = datetime.fromtimestamp(now, UTC).date() - timedelta(days=keep_days)
+    connection.execute("DELETE FROM usage WHERE day < ?", (last.isoformat(),))
+
+
+def read(connection: sqlite3.Connection, since: str) -> tuple[DailyUsage, ...]:
+    """Return all rows from a day on, by day and name."""
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM usage WHERE day >= ? ORDER BY {', '.join(_KEY)}", (since,))
+    return tuple(DailyUsage(**dict(zip(_KEY + _SUMS, row, strict=True))) for row in rows)
+
+
+def checked_day(day: str) -> str:
+    """Return a day that is one, or `""` for the first there is; raises UsageError."""
+    if not day:
+        return ""
+    try:
+        return date.fromisoformat(day).isoformat()
+    except ValueError as error:
+        raise UsageError(f"{day!r} is no day: write it as in 2026-11-23") from error
+
+
+def _write(connection: sqlite3.Connection, row: DailyUsage) -> None:
+    connection.execute(_ADD, [getattr(row, name) for name in _KEY + _SUMS])
+
+
+def _is_known(connection: sqlite3.Connection, row: DailyUsage) -> bool:
+    return connection.execute(f"SELECT 1 FROM usage WHERE {_SAME}", row.key).fetchone() is not None
+
+
+def _is_full(connection: sqlite3.Connection, day: str) -> bool:
+    (count,) = connection.execute("SELECT count(*) FROM usage WHERE day = ?", (day,)).fetchone()
+    return bool(count >= MOST_ROWS_OF_A_DAY)
+
+
+def _count(tokens: int | None) -> int:
+    """Return a count that can be summed up for ever, whatever a service has said."""
+    return min(max(tokens or 0, 0), _MOST_TOKENS)
+
+
+def _name(text: str) -> str:
+    """Return a name that can be kept: short, and without halves of surrogate pairs."""
+    short = text[:_LONGEST_NAME]
+    return short if short.isascii() else short.encode("utf-8", "replace").decode()
