@@ -6,18 +6,28 @@ import sqlite3
 from time import time
 
 from nexus_core.contract.errors import UsageError
-from nexus_core.store.values import Context, checked_name
+from nexus_core.store.values import Context, check_text, checked_name
 from nexus_core.toolkit.suggest import did_you_mean, listed
+from nexus_core.toolkit.tokens import token_counter
 from nexus_core.toolkit.words import LANGUAGES
 
+LONGEST_DESCRIPTION = 2**16
+"""Characters."""
+_NAMED = 20
+"""Contexts that a message names."""
 _CONTEXT = "SELECT id, name, description, language, encoding, created, changed, items FROM contexts"
 
 
 def create(connection: sqlite3.Connection, name: str, *, description: str, language: str, encoding: str) -> Context:
     """Make a context; raises UsageError where the name is taken or nothing can be made of what is asked."""
     checked_name(name, "the name of a context")
+    check_text(description, f"the description of {name[:80]!r}", LONGEST_DESCRIPTION)
     if language not in LANGUAGES:
         raise UsageError(f"there is no language {language!r}{did_you_mean(language, LANGUAGES)}")
+    try:
+        token_counter(encoding)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     now = time()
     try:
         connection.execute(
@@ -34,8 +44,9 @@ def find(connection: sqlite3.Connection, name: str) -> Context:
     row = connection.execute(f"{_CONTEXT} WHERE name = ?", (name,)).fetchone()
     if row is not None:
         return _context(row)
-    names = [context.name for context in everything(connection)]
-    known = f"there are: {listed(names)}" if names else "there is none yet: make one with `nexus context add NAME PATH`"
+    names = [name for (name,) in connection.execute("SELECT name FROM contexts ORDER BY name")]
+    some = [*names[:_NAMED], f"{len(names) - _NAMED:,} more"] if len(names) > _NAMED else names
+    known = f"there are: {listed(some)}" if names else "there is none yet: make one with `nexus context add NAME PATH`"
     raise UsageError(f"there is no context {name!r}{did_you_mean(name, names)}; {known}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Callable
+from zlib import crc32
 
 from nexus_core.contract.values import Item
 from nexus_core.toolkit.passages import Passages, count_title, counted, key_of, passages_of
@@ -13,9 +14,11 @@ SIZES = (64, 128)
 """Passages are kept of both sizes that the packer uses by default, in tokens."""
 ANY_SIZE = 0
 """Stands for all sizes, where an item is one passage by any."""
-_VERSION = 1
-_HEAD = struct.Struct("<BiIIIII")
-"""Version, tokens of the title, and the lengths in bytes of the five parts."""
+_VERSION = 2
+_HEAD = struct.Struct("<BIiIIIII")
+"""Version, CRC of all that follows it, tokens of the title, and the lengths in bytes of the five parts."""
+_SUMMED = 5
+"""Where that begins that the CRC is of."""
 
 
 def figures_of(item: Item, encoding: str, count: Callable[[str], int]) -> list[tuple[int, bytes]]:
@@ -41,20 +44,21 @@ def packed(cut: Passages) -> bytes:
         cut.lengths,
     )
     breaks = cut.breaks.to_bytes((cut.breaks.bit_length() + 7) // 8, "little")
-    return b"".join((_HEAD.pack(_VERSION, cut.title, *map(len, parts)), *parts, breaks))
+    whole = b"".join((_HEAD.pack(_VERSION, 0, cut.title, *map(len, parts)), *parts, breaks))[_SUMMED:]
+    return b"".join((bytes([_VERSION]), crc32(whole).to_bytes(4, "little"), whole))
 
 
 def unpacked(data: bytes) -> Passages | None:
-    """Return the passages, or `None` where the bytes are of another version or no passages: then they are cut anew."""
+    """Return the passages, or `None` where the bytes are of another version or damaged: then they are cut anew."""
     if len(data) < _HEAD.size or data[0] != _VERSION:
         return None
-    _, title, *lengths = _HEAD.unpack_from(data)
+    _, crc, title, *lengths = _HEAD.unpack_from(data)
+    if crc32(memoryview(data)[_SUMMED:]) != crc:
+        return None
     parts, place = [], _HEAD.size
     for length in lengths:
         parts.append(data[place : place + length])
         place += length
-    if place > len(data) or any(len(part) % 4 for part in parts):
-        return None
     return Passages(
         bounds=_array("I", parts[0]),
         firsts=_array("I", parts[1]),

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from attrs import frozen
 
-from nexus_core.contract.errors import StoreError, StoreFullError
+from nexus_core.store.database import storage_error
 
 VARIABLE = "NEXUS_STORE"
 """The environment variable that names the folder."""
-_SHARED = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "fuse.sshfs", "fuse.glusterfs", "lustre", "gpfs"})
-"""File systems of a network, on which SQLite's locks are not to be relied on."""
+_SHARED = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "ceph", "fuse.sshfs", "fuse.glusterfs", "lustre", "gpfs"}
+)
+"""File systems of a network or of a host, on which SQLite's locks are not to be relied on."""
 
 _log = logging.getLogger(__name__)
 
@@ -47,10 +49,13 @@ class Folder:
         """Make the folder if it is not there, for its owner alone; raises StoreError."""
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.indexes.mkdir(exist_ok=True, mode=0o700)
+            for ours in (self.indexes, self.objects):
+                ours.mkdir(exist_ok=True, mode=0o700)
+                # The root may be shared with others; what is in these is not, whatever mode its files have.
+                if ours.stat().st_mode & 0o077 and os.name == "posix":
+                    ours.chmod(0o700)
         except OSError as error:
-            kind = StoreFullError if error.errno in (28, 122) else StoreError
-            raise kind(f"no store can be made at {self.root}: {error.strerror}; choose another folder") from error
+            raise storage_error(error, f"the folder {self.root}") from error
         kind_of = file_system(self.root)
         if kind_of in _SHARED:
             _log.warning(

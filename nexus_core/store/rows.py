@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from time import time
 
 from nexus_core.contract.values import Item
@@ -49,18 +49,21 @@ def write_items(
             (len(rows), rows[-1][0], time(), context.id),
         )
     if document_id is not None:
-        same = [known[key][0] for key in latest if key in known and known[key][0] not in set(stale)]
+        gone = set(stale)
+        same = [known[key][0] for key in latest if key in known and known[key][0] not in gone]
         connection.executemany("UPDATE items SET document_id = ? WHERE key = ?", ((document_id, key) for key in same))
     added = Added(new=len(rows) - len(stale), changed=len(stale), unchanged=len(latest) - len(rows))
     return added, rows
 
 
 def _known(connection: sqlite3.Connection, context: Context, ids: Iterable[str]) -> dict[str, tuple[int, bytes]]:
+    asked = set(ids)
     found = connection.execute(
         "SELECT id, key, digest FROM items WHERE context_id = ? AND id IN (SELECT value FROM json_each(?))",
-        (context.id, json.dumps(list(ids))),
+        (context.id, json.dumps(list(asked))),
     )
-    return {name: (key, digest) for name, key, digest in found}
+    # SQLite ends a text of JSON at its first NUL, and would find what nobody has asked for.
+    return {name: (key, digest) for name, key, digest in found if name in asked}
 
 
 def _next_keys(connection: sqlite3.Connection, count: int) -> int:
@@ -159,15 +162,17 @@ def keep_vectors(connection: sqlite3.Connection, vectors: Iterable[tuple[int, st
 # Documents
 
 
-def documents_of(connection: sqlite3.Connection, context: Context, origin: str | None = None) -> Iterator[Document]:
-    """Yield what the items of a context were read from."""
+def documents_of(connection: sqlite3.Connection, context: Context, origin: str | None = None) -> tuple[Document, ...]:
+    """Return what the items of a context were read from, by name."""
     found = connection.execute(
         "SELECT name, origin, stamp, digest, size, original FROM documents"
         " WHERE context_id = ? AND (? IS NULL OR origin = ?) ORDER BY name",
         (context.id, origin, origin),
-    ).fetchall()
-    for name, part_of, stamp, digest, size, original in found:
-        yield Document(name=name, origin=part_of, stamp=stamp, digest=digest, size=size, original=original)
+    )
+    return tuple(
+        Document(name=name, origin=part_of, stamp=stamp, digest=digest, size=size, original=original)
+        for name, part_of, stamp, digest, size, original in found
+    )
 
 
 def write_document(connection: sqlite3.Connection, context: Context, document: Document) -> int:

@@ -18,15 +18,15 @@ from nexus_core.contract.errors import StoreError, UsageError
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import Item
 from nexus_core.store import contexts, rows
-from nexus_core.store.database import connect, transaction, translated
+from nexus_core.store.database import connect, is_open, snapshot, transaction, translated
 from nexus_core.store.folder import Folder, default_folder
-from nexus_core.store.indexing import Indexing, IndexUpdate
-from nexus_core.store.preparing import Preparation
-from nexus_core.store.searching import Searching
 from nexus_core.store.values import Added, Context
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # they bring the index and locks, which nobody needs before a store is opened
     from nexus_core.store.conversations import StoredConversations
+    from nexus_core.store.indexing import Indexing
+    from nexus_core.store.opening import OpenMark
+    from nexus_core.store.searching import Searching
     from nexus_core.store.usage import DailyUsage
 
 _P = ParamSpec("_P")
@@ -50,17 +50,26 @@ class Store:
     one store at a time.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        """Take the store in a folder, by default the one that NEXUS_STORE names, else the user's own."""
+    def __init__(self, path: str | os.PathLike[str] | None = None, *, salvage: bool = False) -> None:
+        """Take the store in a folder, by default the one that NEXUS_STORE names, else the user's own.
+
+        With `salvage` a damaged one is opened, too: to export what can still be read.
+        """
         self.folder = Folder(Path(path) if path is not None else default_folder())
+        self._salvage = salvage
         self._writing = ThreadPoolExecutor(1, "nexus-store-writer")
         self._reading = ThreadPoolExecutor(1, "nexus-store-reader")
         self._writer: sqlite3.Connection | None = None
         self._searching: Searching | None = None
+        self._mark: OpenMark | None = None
 
     async def __aenter__(self) -> Self:
         """Open the store, and make it where there is none; raises StoreError."""
-        await self._in(self._writing, self._open)
+        try:
+            await self._in(self._writing, self._open)
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
         return self
 
     async def __aexit__(
@@ -187,7 +196,7 @@ class Store:
         connection = self._opened().connection
 
         def run() -> _T:
-            with translated(self.folder.database):
+            with snapshot(connection, self.folder.database):
                 return work(connection, *args, **kwargs)
 
         return await self._in(self._reading, run)
@@ -215,11 +224,24 @@ class Store:
     def _connection(self) -> sqlite3.Connection:
         if self._writer is None:
             raise UsageError("the store is not open: use `async with Store(...) as store`")
+        if not is_open(self._writer):  # the disk has failed under it
+            self._writer = connect(self.folder.database, writes=True)
         return self._writer
 
+    def _indexing(self) -> Indexing:
+        from nexus_core.store.indexing import Indexing
+
+        return Indexing(self.folder, self._connection())
+
     def _open(self) -> None:
+        from nexus_core.store.opening import OpenMark, check_after_crash
+        from nexus_core.store.searching import Searching
+
         self.folder.prepare()
         self._writer = connect(self.folder.database, writes=True)
+        if not self._salvage:
+            check_after_crash(self.folder, self._writer)
+        self._mark = OpenMark(self.folder)
         self._searching = Searching(self.folder, connect(self.folder.database, writes=False))
 
     def _close_reader(self) -> None:
@@ -232,6 +254,9 @@ class Store:
             with suppress(sqlite3.Error):
                 self._writer.close()
             self._writer = None
+        if self._mark is not None:
+            self._mark.remove()
+            self._mark = None
 
     # In the thread that writes
 
@@ -249,18 +274,21 @@ class Store:
             delete(path)
 
     def _catch_up(self, name: str) -> bool:
-        return Indexing(self.folder, self._connection()).catch_up(self._find(name))
+        return self._indexing().catch_up(self._find(name))
 
     def _rebuild(self, name: str) -> None:
-        indexing, context = Indexing(self.folder, self._connection()), self._find(name)
+        indexing, context = self._indexing(), self._find(name)
         with indexing.turn(context, 60.0) as ours:
             if ours:
                 indexing.rebuild(context)
 
     def _add(self, name: str, items: Iterator[Item]) -> Added:
+        from nexus_core.store.indexing import IndexUpdate
+        from nexus_core.store.preparing import Preparation
+
         context = self._find(name)
         prepare = Preparation(context.language, context.encoding)
-        indexing, total = Indexing(self.folder, self._connection()), Added()
+        indexing, total = self._indexing(), Added()
         with indexing.turn(context, 0.0) as ours:
             while some := list(islice(items, INDEXED_AT_ONCE)):
                 update = IndexUpdate(indexing, context) if ours else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -12,10 +13,12 @@ from nexus_core.contract.errors import UsageError
 from nexus_core.contract.value import Value
 from nexus_core.contract.values import Item
 
-LONGEST_NAME = 500
-"""Characters of an id, a name of a context or document, a tag, a link."""
+LONGEST_NAME = 4096
+"""Characters of an id, a name of a context or document, a tag, a link: as long as a path may be."""
 LONGEST_TEXT = 64 * 2**20
-"""Characters of an item's text."""
+"""Characters of an item: text, title, kind, source and metadata together."""
+DEEPEST = 64
+"""Lists and maps within one another in an item's metadata: what can be written must be readable everywhere."""
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -75,36 +78,61 @@ def checked_name(name: object, what: str) -> str:
     """Return a name that can be kept exactly; raises UsageError with the reason for any other."""
     if not isinstance(name, str) or not name.strip():
         raise UsageError(f"{what} is empty: give it at least one visible character")
-    if len(name) > LONGEST_NAME:
-        raise UsageError(f"{what} has {len(name):,} characters, more than {LONGEST_NAME}: shorten it")
-    _check_text(name, what)
+    check_text(name, what, LONGEST_NAME)
     if any(ord(character) < 32 or ord(character) == 127 for character in name):
         raise UsageError(f"{what} holds a control character: {ascii(name)[:80]}; leave it out")
     return name
 
 
+def check_text(text: object, what: str, longest: int = LONGEST_TEXT) -> None:
+    """Raise UsageError, with the reason, for what can not be kept exactly."""
+    if not isinstance(text, str):
+        raise UsageError(f"{what} is no text but of type {type(text).__name__}")
+    if len(text) > longest:
+        raise UsageError(f"{what} has {len(text):,} characters, more than {longest:,}: shorten or divide it")
+    if text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"{what} holds half of a surrogate pair at character {error.start + 1}, which is no text: replace it"
+        ) from error
+
+
 def checked_item(item: Item) -> str:
     """Return the metadata of an item as JSON; raises UsageError, with the reason, for what cannot be kept exactly."""
-    where = f"the id of an item ({ascii(item.id)[:80]})"
-    checked_name(item.id, where)
-    where = f"item {item.id[:80]!r}"
-    if len(item.text) > LONGEST_TEXT:
-        raise UsageError(f"{where}: its text has {len(item.text):,} characters, more than {LONGEST_TEXT:,}: divide it")
+    checked_name(item.id, f"the id of an item ({ascii(item.id)[:80]})")
+    where = f"item {ascii(item.id)[:80]}"
     for name in ("text", "title", "kind", "source"):
-        _check_text(getattr(item, name), f"{where}: its {name}")
+        check_text(getattr(item, name), f"{where}: its {name}")
+    if not isinstance(item.tags, tuple | list):
+        raise UsageError(f"{where}: its tags are of type {type(item.tags).__name__}: give a tuple of texts")
     for tag in item.tags:
         checked_name(tag, f"{where}: a tag")
+    told = _as_json(item.metadata, f"{where}: its metadata")
     for target in links_of(item):
         checked_name(target, f"{where}: a link")
+    total = len(item.text) + len(item.title) + len(item.kind) + len(item.source) + len(told)
+    if total > LONGEST_TEXT:
+        raise UsageError(f"{where} has {total:,} characters in all, more than {LONGEST_TEXT:,}: divide it")
+    return told
+
+
+def _as_json(metadata: Any, what: str) -> str:
+    if not metadata and isinstance(metadata, Mapping):
+        return "{}"
     try:
-        told = json.dumps(dict(item.metadata), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        given = dict(metadata)
+        told = json.dumps(given, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        read = json.loads(told) if told.count("[") + told.count("{") <= DEEPEST or _depth(given) <= DEEPEST else None
     except (TypeError, ValueError, RecursionError) as error:
-        raise UsageError(
-            f"{where}: its metadata is no JSON ({error}): use texts, finite numbers, lists, maps"
-        ) from error
-    if json.loads(told) != item.metadata and dict(item.metadata) != _with_lists(json.loads(told), item.metadata):
-        raise UsageError(f"{where}: its metadata has keys that are no texts: JSON knows no others")
-    _check_text(told, f"{where}: its metadata")
+        raise UsageError(f"{what} is no JSON ({str(error)[:200]}): use texts, finite numbers, lists, maps") from error
+    if read is None:
+        raise UsageError(f"{what} is more than {DEEPEST} lists and maps deep: make it flatter")
+    if read != given and _with_lists(given) != read:
+        raise UsageError(f"{what} has keys that are no texts: JSON knows no others")
+    check_text(told, what)
     return told
 
 
@@ -123,23 +151,22 @@ def digest_of(item: Item, metadata: str) -> bytes:
     return sha256("\0".join((lengths, *parts)).encode()).digest()[:16]
 
 
-def _check_text(text: str, what: str) -> None:
-    if text.isascii():
-        return
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(
-            f"{what} holds half of a surrogate pair at character {error.start + 1}, which is no text: replace it"
-        ) from error
+def _depth(value: Any) -> int:
+    """Return how deep a value is, or at least that it is too deep."""
+    depth, level = 0, [value]
+    while level and depth <= DEEPEST:
+        depth += 1
+        inner: list[Any] = []
+        for each in level:
+            inner += each.values() if isinstance(each, dict) else each
+        level = [each for each in inner if isinstance(each, dict | list | tuple)]
+    return depth
 
 
-def _with_lists(told: Any, given: Any) -> Any:
-    """Return what JSON tells with tuples where tuples were given: they come back as lists, and that is no loss."""
-    if isinstance(given, tuple) and isinstance(told, list):
-        return tuple(_with_lists(one, other) for one, other in zip(told, given, strict=True))
-    if isinstance(given, list) and isinstance(told, list):
-        return [_with_lists(one, other) for one, other in zip(told, given, strict=True)]
-    if isinstance(given, dict) and isinstance(told, dict) and told.keys() == given.keys():
-        return {key: _with_lists(told[key], given[key]) for key in told}
-    return told
+def _with_lists(given: Any) -> Any:
+    """Return a value with lists for its tuples: they come back as lists, and that is no loss."""
+    if isinstance(given, tuple | list):
+        return [_with_lists(each) for each in given]
+    if isinstance(given, dict):
+        return {key: _with_lists(each) for key, each in given.items()}
+    return given
