@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     Column = npt.NDArray[np.float64]
 
+_ROUNDING = 1e-9
+
 
 @component
 class Fuse:
@@ -76,8 +78,11 @@ class Fuse:
             ranks = np.empty(len(scores))
             ranks[np.asarray(ranking.order())] = np.arange(1, len(scores) + 1)
             return 1.0 / (self.k + ranks)
-        spread = scores.std()
-        return (scores - scores.mean()) / spread if spread > 0 else np.zeros_like(scores)
+        # Of their largest, so that none overflows; and scores that differ by their rounding alone are equal.
+        largest = np.abs(scores).max()
+        parts = scores / largest if largest > 0 else scores
+        spread = parts.std()
+        return (parts - parts.mean()) / spread if spread > _ROUNDING else np.zeros_like(scores)
 
 
 def _unused(name: str, ranking: Ranking) -> str:

@@ -26,12 +26,13 @@ class Kept(Generic[_T]):
         self, items: tuple[Item, ...], make: Callable[[tuple[Item, ...]], _T], *, in_thread: bool = True
     ) -> _T:
         """Return the value for `items`, made if they are new, in a thread if that takes long; runs share it."""
-        found = self._find(items)
+        found = self.find(items)
         if found is None:
             found = await asyncio.to_thread(self._make, items, make) if in_thread else self._make(items, make)
         return found[0]
 
-    def _find(self, items: tuple[Item, ...]) -> tuple[_T] | None:
+    def find(self, items: tuple[Item, ...]) -> tuple[_T] | None:
+        """Return the value for `items` alone in a tuple, `None` if they are new."""
         # Two looks: comparing two tuples that hold the same objects costs a millisecond for 100,000 of them.
         known = self._known
         for seen, value in known:
@@ -41,7 +42,7 @@ class Kept(Generic[_T]):
 
     def _make(self, items: tuple[Item, ...], make: Callable[[tuple[Item, ...]], _T]) -> tuple[_T]:
         with self._making:
-            found = self._find(items)
+            found = self.find(items)
             if found is None:
                 found = (make(items),)
                 self._known = ((items, found[0]), *self._known[: _SETS - 1])

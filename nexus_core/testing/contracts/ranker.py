@@ -222,16 +222,17 @@ class RankerContract(Contract):
         self._check_scale()
 
     def _check_scale(self) -> None:
-        few, many = self._cost(make_items(_FEW), 3), self._cost(make_items(_MANY), 1)
+        few, many = self._cost(_FEW, 3), self._cost(_MANY, 1)
         assert many <= _SLOWEST * max(few, 0.002), (
             f"{_MANY:,} items took {many:.3f} s and {_FEW:,} took {few:.3f} s; it may be {_SLOWEST:g} times as long"
         )
 
-    def _cost(self, items: tuple[Item, ...], rounds: int) -> float:
+    def _cost(self, count: int, rounds: int) -> float:
         """Return the processor time of ranking, its index included; the least of some rounds."""
-        self._ranked(QUERY, items[:200])  # what is imported at first use is no cost of the items
+        self._ranked(QUERY, make_items(200))  # what is imported at first use is no cost of the items
         costs = []
         for _ in range(rounds):
+            items = make_items(count)  # new ones: a ranker may keep what it has worked out with them
             begun = time.process_time()
             self._ranked(QUERY, items)
             costs.append(time.process_time() - begun)

@@ -1,0 +1,129 @@
+"""The best items, put in order by a model."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from math import isfinite
+from typing import Literal, Self
+
+from nexus_core import (
+    CallOptions,
+    Connector,
+    ConnectorError,
+    Item,
+    Prompt,
+    RankerError,
+    Ranking,
+    Reranker,
+    component,
+    hookimpl,
+    option,
+    state,
+)
+from nexus_core.toolkit.tokens import token_counter
+from nexus_rankers import listwise
+
+_log = logging.getLogger("nexus_rankers")
+
+
+@component
+class Rerank:
+    """Reorders the best items by a model: a service's rerank endpoint, or a model that is asked for an order.
+
+    Exactly one request per query, none where there are fewer than two items. Items below the best keep their order
+    below them.
+    """
+
+    model: Connector = option(help="The connector of the model, such as `{use: openai, model: gpt-4o-mini}`.")
+    method: Literal["ask", "endpoint"] = option(
+        "ask", help="Ask a model of chats for an order, or use the rerank endpoint of the service."
+    )
+    top: int = option(20, help="How many of the best items are reordered.", ge=2, le=100)
+    passage_tokens: int = option(256, help="How many tokens of each item are sent, from its beginning.", ge=16, le=8192)
+    on_failure: Literal["fail", "keep"] = option(
+        "fail", help="Without a usable answer: end the run, or keep the order and log a warning."
+    )
+    _open: AsyncExitStack = state(AsyncExitStack)
+
+    def __attrs_post_init__(self) -> None:
+        if self.method == "endpoint" and not isinstance(self.model, Reranker):
+            raise ValueError(
+                f"the connector of `model` ({type(self.model).__name__}) has no rerank endpoint: name one that has, "
+                "or say `method: ask`"
+            )
+
+    async def __aenter__(self) -> Self:
+        if isinstance(self.model, AbstractAsyncContextManager):
+            await self._open.enter_async_context(self.model)
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self._open.aclose()
+
+    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+        """Return the ranking with its best items in the model's order; where failures count, ConnectorErrors pass."""
+        head = [*ranking.order(self.top)]
+        if len(head) > 1:
+            try:
+                order = await self._order(query, [ranking.items[index] for index in head])
+                head = [head[place] for place in order]
+            except (ConnectorError, RankerError) as error:
+                if self.on_failure == "fail":
+                    raise
+                _log.warning("ranker 'rerank' keeps the order before it: %s", error)
+        return ranking.scored("rerank", _above_the_rest(ranking, head))
+
+    async def _order(self, query: str, items: Sequence[Item]) -> Sequence[int]:
+        """Return the places of the items, best first."""
+        if self.method == "ask":
+            return await self._asked(query, items)
+        assert isinstance(self.model, Reranker)
+        count = token_counter(self.model.model_info.encoding).count
+        texts = [listwise.passage(item, self.passage_tokens, count) for item in items]
+        relevance = [*await self.model.rerank(listwise.shortened(query, count), texts)]
+        if len(relevance) != len(items) or not all(map(isfinite, relevance)):
+            raise RankerError(f"ranker 'rerank': the service gave {len(relevance)} numbers for {len(items)} items")
+        return sorted(range(len(items)), key=lambda place: -relevance[place])
+
+    async def _asked(self, query: str, items: Sequence[Item]) -> Sequence[int]:
+        info = self.model.model_info
+        count = token_counter(info.encoding).count
+        asked = listwise.shortened(query, count)
+        fitting, tokens = listwise.room(info, asked, len(items), self.passage_tokens, count)
+        if fitting < 2:
+            raise RankerError(
+                f"ranker 'rerank': the window of {info.id} ({info.window:,} tokens) holds no two passages beside the "
+                "question: take another model"
+            )
+        passages = [listwise.passage(item, tokens, count) for item in items[:fitting]]
+        prompt = Prompt(messages=listwise.question(asked, passages), query=asked, window=info.window)
+        completion = await self.model.send_prompt(prompt, CallOptions(temperature=0.0))
+        order = listwise.order_in(completion.text, fitting)
+        if order is None:
+            raise RankerError(
+                f"ranker 'rerank': {info.id} named no passage in its answer of {len(completion.text):,} characters "
+                f"(finish reason {completion.finish_reason}): take a model that follows instructions, or say "
+                "`on_failure: keep`"
+            )
+        return [*order, *range(fitting, len(items))]
+
+
+def _above_the_rest(ranking: Ranking, head: Sequence[int]) -> list[float]:
+    """Return scores from above 0 to 1 for the items of `head` by their place, and for all others those before, below 0.
+
+    A model tells an order, and relevance is on no common scale.
+    """
+    before = [float(score) for score in ranking.scores] if ranking.scores is not None else [0.0] * len(ranking.items)
+    low, high = min(before, default=0.0), max(before, default=0.0)
+    scores = [(score - low) / (high - low) - 1 if high > low else -1.0 for score in before]
+    for place, index in enumerate(head):
+        scores[index] = 1 - place / len(head)
+    return scores
+
+
+@hookimpl
+def nexus_rankers() -> list[type]:
+    """Yield the ranker."""
+    return [Rerank]

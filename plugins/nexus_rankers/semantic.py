@@ -1,0 +1,113 @@
+"""Likeness of meaning: the cosine of embeddings."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Self
+
+from nexus_core import Connector, Embedder, Item, Ranking, component, hookimpl, option, state
+from nexus_rankers.encoders import ConnectorEncoder, Encoder, load_sentence, load_static, require
+from nexus_rankers.kept import Kept
+
+if TYPE_CHECKING:
+    from nexus_rankers.vectors import Key, VectorIndex
+
+
+@component
+class Semantic:
+    """Ranks items by how near their meaning is to that of the query: the cosine of their embeddings.
+
+    An item is embedded in parts of a few sentences, each under its title; the part that is most like the query counts.
+    Meant for `fuse`, beside `bm25`: alone, the static table ranks worse than words do.
+
+    | nDCG@10              | scifact | squad | squad-sections | cosqa | cranfield | hotpot100 | vaswani |
+    |----------------------|---------|-------|----------------|-------|-----------|-----------|---------|
+    | bm25                 | .697    | .901  | .910           | .401  | .397      | .809      | .417    |
+    | semantic, static     | TABLE |
+    | fuse of the two      | TABLE |
+    """
+
+    model: str | Connector = option(
+        "static", help="`static`, a sentence-transformers model by name or path, or a connector that embeds."
+    )
+    part_tokens: int = option(
+        96, help="About how many tokens of an item are embedded at a time, in whole sentences.", ge=16, le=8192
+    )
+    query_prefix: str = option("", help="What the model wants in front of a query, such as `query: `.")
+    item_prefix: str = option("", help="What the model wants in front of an item, such as `passage: `.")
+    download: bool = option(False, help="Fetch a sentence-transformers model that is not on this machine.")
+    concurrency: int = option(4, help="How many requests to a connector may be under way at once.", ge=1, le=100)
+    base_dir: str = state(default=".")
+    _open: AsyncExitStack = state(AsyncExitStack)
+    _encoder: Encoder | None = state()
+    _indexes: Kept[VectorIndex] = state(Kept)
+    _working: asyncio.Lock = state(asyncio.Lock)
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.model, str):
+            static = self.model == "static"
+            require("wordllama" if static else "sentence_transformers", "static" if static else "sentence", self.model)
+        elif not isinstance(self.model, Embedder):
+            raise ValueError(
+                f"the connector of `model` ({type(self.model).__name__}) does not embed: name one that does, such as "
+                "{use: openai, model: text-embedding-3-small}, or `static`"
+            )
+
+    async def __aenter__(self) -> Self:
+        if isinstance(self.model, AbstractAsyncContextManager):
+            await self._open.enter_async_context(self.model)
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self._open.aclose()
+
+    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+        """Return the ranking by likeness; ConnectorErrors of a connector pass as they are."""
+        if not ranking.items or not query.strip():
+            return ranking.scored("semantic", [0.0] * len(ranking.items))
+        encoder = self._encoder or await self._loaded()
+        # numpy, which takes longer than a pipeline takes to load.
+        from nexus_rankers.order import scored
+
+        vector = (await encoder.encode([self.query_prefix + query]))[0]
+        index = await self._index(encoder, ranking.items, len(vector))
+        return scored(ranking, "semantic", index.scores(vector))
+
+    async def _loaded(self) -> Encoder:
+        async with self._working:
+            if self._encoder is None:
+                self._encoder = await self._load()
+        return self._encoder
+
+    async def _load(self) -> Encoder:
+        if not isinstance(self.model, str):
+            assert isinstance(self.model, Embedder)
+            return ConnectorEncoder(self.model, self.concurrency)
+        if self.model == "static":
+            return await load_static()
+        return await load_sentence(self.model, self.base_dir, download=self.download)
+
+    async def _index(self, encoder: Encoder, items: tuple[Item, ...], width: int) -> VectorIndex:
+        known = self._indexes.find(items)
+        if known is not None:
+            return known[0]
+        from nexus_rankers.vectors import fill, lacking, parts_of, stack
+
+        key = self._key(encoder)
+        cut = partial(parts_of, tokens=self.part_tokens, prefix=self.item_prefix)
+        # Runs of the same items wait for the first, which asks for all the vectors.
+        async with self._working:
+            await fill(encoder, lacking(items, key, width), key, width, cut)
+        return await self._indexes.get(items, partial(stack, key=key, width=width))
+
+    def _key(self, encoder: Encoder) -> Key:
+        prefix = f"/{self.item_prefix}" if self.item_prefix else ""
+        return ("vector", f"{encoder.name}/{self.part_tokens}{prefix}")
+
+
+@hookimpl
+def nexus_rankers() -> list[type]:
+    """Yield the ranker."""
+    return [Semantic]
