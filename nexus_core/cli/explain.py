@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nexus_core.cli.request import read_inputs, read_query, request_options
+from nexus_core.cli.request import read_inputs, read_query, request_options, store_of
 from nexus_core.engine.explanation import Explanation, Target
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.engine.wire import explanation_json
+
+if TYPE_CHECKING:
+    from nexus_core.store.store import Store
 
 EPILOG = """\b
 Examples:
@@ -30,9 +34,15 @@ _FILL = {"instructions": "▓", "question": "?", "history": "h", "context": "█
 @click.option("--all", "show_all", is_flag=True, help="Show every candidate of the trace, not only the first 30.")
 def command(pipeline: str, query: str | None, as_json: bool, show_all: bool, **request: Any) -> None:
     """Show what `nexus run PIPELINE QUERY` would send: messages, window, trace, models. Calls no model."""
-    loaded = Pipeline.load(Path(pipeline), overrides=request["overrides"])
-    asked = {"inputs": read_inputs(request["inputs"]), "model": request["model"]}
-    explanation = asyncio.run(_explained(loaded, read_query(query), asked))
+    store = store_of(request["conversation"], request["store"])
+    memory = None if store is None else store.conversations
+    loaded = Pipeline.load(Path(pipeline), overrides=request["overrides"], conversations=memory)
+    asked = {
+        "inputs": read_inputs(request["inputs"]),
+        "model": request["model"],
+        "conversation_id": request["conversation"],
+    }
+    explanation = asyncio.run(_explained(loaded, store, read_query(query), asked))
     if as_json:
         click.echo(json.dumps(explanation_json(explanation), ensure_ascii=False, indent=2))
         return
@@ -44,8 +54,8 @@ def command(pipeline: str, query: str | None, as_json: bool, show_all: bool, **r
         click.echo(f"\nNote: {note}.")
 
 
-async def _explained(pipeline: Pipeline, query: str, asked: dict[str, Any]) -> Explanation:
-    async with pipeline:
+async def _explained(pipeline: Pipeline, store: Store | None, query: str, asked: dict[str, Any]) -> Explanation:
+    async with store or nullcontext(), pipeline:
         return await pipeline.explain(query, **asked)
 
 

@@ -12,6 +12,7 @@ import click
 COMMANDS = {
     "run": "Run a pipeline for one query.",
     "explain": "Show what would be sent, and why, without any call.",
+    "conversations": "List, show, delete and expire conversations.",
     "eval": "Measure how well pipelines rank and pack.",
     "lint": "Report every problem of pipeline files.",
     "plugins": "List the installed plugins and what is wrong with any.",

@@ -7,19 +7,22 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nexus_core.cli.progress import Progress
-from nexus_core.cli.request import read_inputs, read_query, request_options
+from nexus_core.cli.request import read_inputs, read_query, request_options, store_of
 from nexus_core.contract.answers import Answer
-from nexus_core.contract.errors import RunError
+from nexus_core.contract.errors import RunError, StoreError
 from nexus_core.contract.events import Delta, Event, RunFailed, RunFinished, StreamRestarted
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.engine.wire import answer_json
+
+if TYPE_CHECKING:
+    from nexus_core.store.store import Store
 
 EPILOG = """\b
 Examples:
@@ -27,6 +30,7 @@ Examples:
   echo "What is a sink?" | nexus run pipelines/quickstart.yaml - --json
   nexus run pipelines/openai.yaml "What is a sink?" --model spare --set steps[2].prompt.budget=500
   nexus run pipelines/openai.yaml "What is a sink?" --verbose --timeout 20s
+  nexus run pipelines/rewriting.yaml "And what does it get?" --conversation monday
 """
 
 Listen = Callable[[Event], None]
@@ -57,16 +61,32 @@ def command(pipeline: str, query: str | None, as_json: bool, no_stream: bool, ve
     On a terminal the answer is printed as it comes. QUERY may be - to read it from standard input.
     """
     streaming = not (as_json or no_stream) and sys.stdout.isatty()
-    loaded = Pipeline.load(Path(pipeline), overrides=request["overrides"])
-    asked = {"inputs": read_inputs(request["inputs"]), "model": request["model"], "deadline_s": request["timeout"]}
+    store = store_of(request["conversation"], request["store"])
+    memory = None if store is None else store.conversations
+    loaded = Pipeline.load(Path(pipeline), overrides=request["overrides"], conversations=memory)
+    asked = {
+        "inputs": read_inputs(request["inputs"]),
+        "model": request["model"],
+        "deadline_s": request["timeout"],
+        "conversation_id": request["conversation"],
+    }
     with _log(verbose) as listen:
-        answer = asyncio.run(_answer(loaded, read_query(query), streaming, listen, asked))
-        if as_json:
-            click.echo(json.dumps(answer_json(answer), ensure_ascii=False, indent=2))
-            return
-        click.echo("" if streaming else answer.text)
-        _print_sources(answer)
-        _print_notes(answer)
+        try:
+            answer = asyncio.run(_answer(loaded, store, read_query(query), streaming, listen, asked))
+        except StoreError as error:  # the answer is not lost with its turn
+            if error.answer is not None:
+                _print_answer(error.answer, as_json, streaming)
+            raise
+        _print_answer(answer, as_json, streaming)
+
+
+def _print_answer(answer: Answer, as_json: bool, streamed: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(answer_json(answer), ensure_ascii=False, indent=2))
+        return
+    click.echo("" if streamed else answer.text)
+    _print_sources(answer)
+    _print_notes(answer)
 
 
 @contextmanager
@@ -88,8 +108,10 @@ def _nothing(event: Event) -> None:
     """Tell nobody."""
 
 
-async def _answer(pipeline: Pipeline, query: str, streaming: bool, listen: Listen, asked: dict[str, Any]) -> Answer:
-    async with pipeline:
+async def _answer(
+    pipeline: Pipeline, store: Store | None, query: str, streaming: bool, listen: Listen, asked: dict[str, Any]
+) -> Answer:
+    async with store or nullcontext(), pipeline:
         with Progress() as progress:
 
             def see(event: Event) -> None:
@@ -114,7 +136,7 @@ async def _answer(pipeline: Pipeline, query: str, streaming: bool, listen: Liste
 
 
 def _failure(event: RunFailed) -> Exception:
-    if event.partial:
+    if event.partial and not (isinstance(event.error, StoreError) and event.error.answer):
         click.echo("\n", nl=True)
         click.echo("The text above is not a whole answer: it broke off.", err=True)
     return event.error or RunError(event.message)

@@ -1,0 +1,197 @@
+"""`nexus conversations`: what is kept of conversations, shown, deleted and let expire."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from nexus_core.store.conversations import Conversation, StoredConversations, Turn
+
+EPILOG = """\b
+Examples:
+  nexus run pipelines/rewriting.yaml "What is a sink?" --conversation monday
+  nexus conversations list
+  nexus conversations show monday --last 3
+  nexus conversations delete monday
+  nexus conversations expire --idle 30d
+  nexus conversations expire --ttl 90d
+"""
+
+_PAGE = 1000
+_T = TypeVar("_T")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+"""What a stored text must not do to the terminal of whoever reads it."""
+
+
+@click.group("conversations", epilog=EPILOG)
+def command() -> None:
+    """List, show, delete and expire the conversations of a store.
+
+    `nexus run PIPELINE QUERY --conversation ID` begins one and goes on with it.
+    """
+
+
+def _store_option(function: _Function) -> _Function:
+    return click.option(
+        "--store", metavar="FOLDER", help="The store; by default the one that NEXUS_STORE names, else your own."
+    )(function)
+
+
+def _owner_option(function: _Function) -> _Function:
+    return click.option("--owner", metavar="NAME", default="", help="Whose; by default of those who name nobody.")(
+        function
+    )
+
+
+@command.command("list")
+@_owner_option
+@click.option("--all", "everybody", is_flag=True, help="Those of every owner.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 10_000), help="How many at most.")
+@click.option("--json", "as_json", is_flag=True, help="Print them as one JSON array.")
+@_store_option
+def list_them(owner: str, everybody: bool, limit: int, as_json: bool, store: str | None) -> None:
+    """List conversations, the last changed first."""
+    found = _with(store, lambda kept: kept.list(owner=None if everybody else owner, limit=limit))
+    if as_json:
+        click.echo(json.dumps([_conversation_json(each) for each in found], ensure_ascii=False, indent=2))
+        return
+    if not found:
+        click.echo("There is no conversation yet: `nexus run PIPELINE QUERY --conversation ID` begins one.")
+        return
+    from nexus_core.cli.terminal import print_table
+
+    rows = [
+        (each.id, each.owner or "-", str(each.turns), _shown(each.created), _shown(each.changed), _shown(each.expires))
+        for each in found
+    ]
+    print_table(("id", "owner", "turns", "begun", "last turn", "expires"), rows, right=frozenset({2}))
+
+
+@command.command("show")
+@click.argument("id")
+@_owner_option
+@click.option("--last", metavar="N", type=click.IntRange(min=1), help="Only the last so many turns.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as one JSON object.")
+@_store_option
+def show(id: str, owner: str, last: int | None, as_json: bool, store: str | None) -> None:
+    """Show the turns of conversation ID: what was asked, and the answers."""
+    conversation, turns = _with(store, lambda kept: _read(kept, id, owner, last))
+    if as_json:
+        told = {**_conversation_json(conversation), "turns": [_turn_json(turn) for turn in turns]}
+        click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+        return
+    for turn in turns:
+        click.echo(click.style(f"── {turn.number}  {_shown(turn.time)}  {turn.model} ", dim=True))
+        click.echo(click.style(turn.query.translate(_CONTROLS), bold=True))
+        click.echo(turn.answer.translate(_CONTROLS) + "\n")
+
+
+@command.command("delete")
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@_owner_option
+@_store_option
+def delete(ids: tuple[str, ...], owner: str, store: str | None) -> None:
+    """Delete conversations with all their turns, for good."""
+
+    async def work(kept: StoredConversations) -> None:
+        for id in ids:
+            await kept.delete(id, owner=owner)
+            click.echo(f"deleted {id}")
+
+    _with(store, work)
+
+
+@command.command("expire")
+@click.option("--idle", metavar="DURATION", help="Delete also what had no turn for so long, as in 30d or 12h.")
+@click.option(
+    "--ttl", metavar="DURATION",
+    help="Let conversations begun from now on live so long after their last turn, as in 90d; `never` lets none expire.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
+@_store_option
+def expire(idle: str | None, ttl: str | None, as_json: bool, store: str | None) -> None:
+    """Delete the conversations of every owner that have expired."""
+    idle_s = None if idle is None else _duration(idle, "--idle")
+    ttl_s = None if ttl in (None, "never") else _duration(ttl, "--ttl")
+
+    async def work(kept: StoredConversations) -> tuple[int, float | None]:
+        if ttl is not None:
+            await kept.set_default_ttl(ttl_s)
+        return await kept.expire(idle_s=idle_s), await kept.default_ttl()
+
+    count, default = _with(store, work)
+    if as_json:
+        click.echo(json.dumps({"deleted": count, "ttlSeconds": default}))
+        return
+    lives = "for ever" if default is None else f"for {default / 86_400:g} days after their last turn"
+    click.echo(f"{count} deleted; conversations that are begun from now on live {lives}")
+
+
+def _with(folder: str | None, work: Callable[[StoredConversations], Awaitable[_T]]) -> _T:
+    """Return what is made of the conversations of a store, open for that long."""
+    from nexus_core.store.store import Store  # `--help` needs none
+
+    async def run() -> _T:
+        async with Store(folder) as store:
+            return await work(store.conversations)
+
+    return asyncio.run(run())
+
+
+async def _read(
+    kept: StoredConversations, id: str, owner: str, last: int | None
+) -> tuple[Conversation, tuple[Turn, ...]]:
+    conversation = await kept.get(id, owner=owner)
+    after = 0 if last is None else max(0, conversation.turns - last)
+    found: tuple[Turn, ...] = ()
+    while page := await kept.turns(id, owner=owner, after=after, limit=_PAGE):
+        found, after = found + page, page[-1].number
+    return conversation, found
+
+
+def _duration(text: str, option: str) -> float:
+    from nexus_core.config.durations import seconds
+
+    days = re.fullmatch(r"([0-9]{1,6}) ?d", text.strip())
+    found = float(days[1]) * 86_400 if days else seconds(text.strip())
+    if not found:
+        raise click.UsageError(f"{option} {text!r} is no duration above 0: write it as in 30d, 12h or 90m")
+    return found
+
+
+def _time(moment: float | None) -> str | None:
+    return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+
+
+def _shown(moment: float | None) -> str:
+    return "-" if moment is None else datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _conversation_json(conversation: Conversation) -> dict[str, Any]:
+    return {
+        "id": conversation.id,
+        "owner": conversation.owner,
+        "created": _time(conversation.created),
+        "changed": _time(conversation.changed),
+        "expires": _time(conversation.expires),
+        "turnCount": conversation.turns,
+    }
+
+
+def _turn_json(turn: Turn) -> dict[str, Any]:
+    return {
+        "number": turn.number,
+        "runId": turn.run_id,
+        "time": _time(turn.time),
+        "query": turn.query,
+        "response": turn.answer,
+        "model": turn.model,
+    }
