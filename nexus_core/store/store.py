@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from time import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 from nexus_core.contract.errors import StoreError, UsageError
 from nexus_core.contract.ranking import Ranking
@@ -20,11 +20,13 @@ from nexus_core.contract.values import Item
 from nexus_core.store import contexts, rows
 from nexus_core.store.database import connect, is_open, snapshot, transaction, translated
 from nexus_core.store.folder import Folder, default_folder
-from nexus_core.store.values import Added, Context
+from nexus_core.store.values import Added, Context, Document
 
 if TYPE_CHECKING:  # they bring the index and locks, which nobody needs before a store is opened
+    from nexus_core.contract.protocols import Documents
     from nexus_core.store.conversations import StoredConversations
     from nexus_core.store.indexing import Indexing
+    from nexus_core.store.ingesting import Ingested, Ingestion
     from nexus_core.store.opening import OpenMark
     from nexus_core.store.searching import Searching
     from nexus_core.store.usage import DailyUsage
@@ -166,6 +168,37 @@ class Store:
         if vectors:
             await self.write(rows.keep_vectors, vectors)
 
+    # Documents
+
+    async def ingest(self, name: str, source: Documents, *, origin: str, **asked: Unpack[Ingestion]) -> Ingested:
+        """Bring the documents of a source into a context, reading only those that have changed since the last time.
+
+        `origin` names what they are part of, such as a folder; the same documents go by the same origin. What cannot be
+        read is told in the result and stops nothing. Cancelled or killed, it goes on where it was when called again.
+        """
+        from nexus_core.store.ingesting import ingest
+
+        return await ingest(self, name, source, origin=origin, **asked)
+
+    async def documents(self, name: str, *, origin: str | None = None) -> tuple[Document, ...]:
+        """Return the documents of a context by name: all of them, or those of one origin."""
+
+        def found(connection: sqlite3.Connection) -> tuple[Document, ...]:
+            return tuple(rows.documents_of(connection, contexts.find(connection, name), origin))
+
+        return await self.read(found)
+
+    async def remove_documents(self, name: str, documents: Sequence[str]) -> int:
+        """Remove documents with their items; returns how many items that were."""
+
+        def gone(connection: sqlite3.Connection) -> int:
+            context = contexts.find(connection, name)
+            return sum(rows.remove_document(connection, context, document) for document in documents)
+
+        count = await self.write(gone)
+        await self._in(self._writing, self._catch_up, name)
+        return count
+
     # Conversations and usage
 
     @property
@@ -212,6 +245,13 @@ class Store:
                 return work(connection, *args, **kwargs)
 
         return await self._in(self._writing, run)
+
+    async def write_indexed(
+        self, work: Callable[Concatenate[Indexing, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        """Return what a function makes of the indexes, in the thread that writes; it makes its own transactions."""
+        self._opened()
+        return await self._in(self._writing, lambda: work(self._indexing(), *args, **kwargs))
 
     async def _in(self, threads: ThreadPoolExecutor, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         return await asyncio.get_running_loop().run_in_executor(threads, lambda: work(*args, **kwargs))

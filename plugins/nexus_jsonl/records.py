@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from attrs import frozen
@@ -30,12 +30,17 @@ class _Unfit(Exception):
 
 def read(lines: Iterable[bytes], name: str, fields: Fields) -> Reading:
     """Return the items of some lines; blank ones are passed over."""
+    bad: list[str] = []
+    left_out: list[str] = []
+    items = tuple(each(lines, name, fields, bad, left_out))
+    return Reading(items, tuple(bad), tuple(left_out))
+
+
+def each(lines: Iterable[bytes], name: str, fields: Fields, bad: list[str], left_out: list[str]) -> Iterator[Item]:
+    """Yield the items one by one; what is wrong with lines is added to the lists, see `Reading`."""
     # Imported with the first file: who declares a pipeline reads none.
     from orjson import JSONDecodeError, loads
 
-    items: dict[str, Item] = {}
-    bad: list[str] = []
-    left_out: list[str] = []
     places: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
         stripped = (line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line).strip()
@@ -51,10 +56,9 @@ def read(lines: Iterable[bytes], name: str, fields: Fields) -> Reading:
             if not item.text.strip() and not item.title.strip():
                 left_out.append(f"{name}:{number}: is empty; left out")
             elif places.setdefault(item.id, number) == number:
-                items[item.id] = item
+                yield item
             else:
                 left_out.append(f"{name}:{number}: has the id {item.id!r} of line {places[item.id]}; left out")
-    return Reading(tuple(items.values()), tuple(bad), tuple(left_out))
 
 
 def _reason(error: ValueError, line: bytes, number: int) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from attrs import frozen
 
 from nexus_core import Item, component, option, state
+
+if TYPE_CHECKING:
+    from nexus_core import DocumentMark, DocumentRead
 
 
 @frozen(kw_only=True)
@@ -45,6 +48,18 @@ class JsonlSource:
         items: tuple[Item, ...] = await self._lines.items()
         return items
 
+    def documents(self) -> Iterable[DocumentMark]:
+        """Return the file, unread, as the only document."""
+        from nexus_jsonl.document import mark
+
+        return [mark(self._path(), self.path)]
+
+    def read(self, mark: DocumentMark, known: str = "") -> DocumentRead:
+        """Return the items of the file, read as they are taken."""
+        from nexus_jsonl.document import read
+
+        return read(mark, self.fields, known)
+
     @property
     def problems(self) -> tuple[str, ...]:
         """What the last gather found wrong, one text for each problem: `file:line: reason`."""
@@ -54,5 +69,7 @@ class JsonlSource:
         # What reads the file is imported when it is read, not when the component is declared.
         from nexus_jsonl.lines import Lines
 
-        path = os.path.abspath(os.path.join(self.base_dir, os.path.expanduser(self.path)))
-        return Lines(path, self.path, self.fields, self.on_problem == "fail")
+        return Lines(self._path(), self.path, self.fields, self.on_problem == "fail")
+
+    def _path(self) -> str:
+        return os.path.abspath(os.path.join(self.base_dir, os.path.expanduser(self.path)))

@@ -8,11 +8,12 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from nexus_core import Item, SourceError
 from nexus_sources.documents import Loaded, Settings, load
 from nexus_sources.globs import Pattern
+from nexus_sources.ignoring import Ignoring
 from nexus_sources.missing import why_nothing
 from nexus_sources.pdf import MISSING
 from nexus_sources.walk import Found, Stamp, Walk, stamp_of
@@ -58,6 +59,10 @@ class Collection:
     settings: Settings = Settings()
     fail: bool = False
     """A problem is an error."""
+    ignore: tuple[str, ...] = ()
+    """Names of lists of what is left out."""
+    prefix: str = ""
+    """Stands before the names of the files in what is read."""
     problems: tuple[str, ...] = ()
     """What the last look found wrong, one text each."""
     _kept: dict[str, _Kept] = field(factory=dict)
@@ -72,7 +77,7 @@ class Collection:
         Little work is done at once, much in a thread; callers that come meanwhile wait for the same result.
         """
         if self._under_way is None or self._under_way.done():
-            walk = Walk(self.exclude)
+            walk = Walk(self.exclude, Ignoring(self.ignore) if self.ignore else None)
             steps, look = self._look(walk), None
             if len(self._stamps) <= FEW:
                 if self._unmoved():
@@ -131,10 +136,10 @@ class Collection:
         return self._outcome()
 
     def _settled_stamps(self, look: _Look) -> list[tuple[str, Stamp]]:
-        settled = all(kept.settled for kept in self._kept.values()) and all(
-            _settled(stamp, look.began) for _, stamp in look.folders
+        sure = all(kept.settled for kept in self._kept.values()) and all(
+            settled(stamp, look.began) for _, stamp in look.folders
         )
-        if look.problems or not settled:
+        if look.problems or not sure or self.ignore:  # a changed list changes no stamp of its folder
             return []
         return [*look.folders, *((file.path, file.stamp) for file in look.files)]
 
@@ -161,11 +166,12 @@ class Collection:
         now = time.time_ns()
         before = self._kept.get(file.name)
         same_time = before is not None and before.found.stamp[0] == file.stamp[0]
-        loaded = load(file, self.settings, before.loaded if before is not None and same_time else None)
-        return _Kept(file, loaded, _settled(file.stamp, now))
+        named = evolve(file, name=self.prefix + file.name) if self.prefix else file
+        loaded = load(named, self.settings, before.loaded if before is not None and same_time else None)
+        return _Kept(file, loaded, settled(file.stamp, now))
 
 
-def _settled(stamp: Stamp, looked_at: int) -> bool:
+def settled(stamp: Stamp, looked_at: int) -> bool:
     """Tell whether what changes after `looked_at` is sure to get another stamp: clocks of file systems tick slowly."""
     modified, changed, _ = stamp
     coarse = modified % 1_000_000_000 == changed % 1_000_000_000 == 0

@@ -44,6 +44,10 @@ _MOST_ACCENTS = 0.2
 _PLAIN = dict.fromkeys([*range(128), 0xFFFD])
 
 
+class NoTextError(SourceError):
+    """The bytes are no text: an image, an archive, a program."""
+
+
 @frozen(repr=False)
 class Decoded:
     """A text, and what was doubtful about it."""
@@ -114,10 +118,10 @@ def _lines(text: str) -> str:
 def _refuse_binary(data: bytes) -> None:
     for magic, what in _MAGIC:
         if data.startswith(magic):
-            raise SourceError(f"is binary, {what}; left out")
+            raise NoTextError(f"is binary, {what}; left out")
     head = data[:_LOOKED_AT]
     if b"\0" in head:
-        raise SourceError("is binary; left out (if it is UTF-16 text, say so with `encoding: utf-16`)")
+        raise NoTextError("is binary; left out (if it is UTF-16 text, say so with `encoding: utf-16`)")
     control = len(head) - len(head.translate(None, _CONTROL))
     if control > len(head) * 0.02:
-        raise SourceError("is binary; left out")
+        raise NoTextError("is binary; left out")

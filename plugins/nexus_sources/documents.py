@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from posixpath import basename, splitext
 
@@ -41,6 +41,8 @@ class Settings:
     encoding: str = "utf-8"
     max_bytes: int = 20_000_000
     sections: bool = True
+    links: bool = False
+    """Items tell in their metadata where they link to."""
 
 
 @frozen(kw_only=True, repr=False)
@@ -68,10 +70,16 @@ def load(found: Found, settings: Settings, before: Loaded | None = None) -> Load
     if before is not None and before.fingerprint == fingerprint:
         return before
     try:
-        document, problem = _document(data, found.name, settings)
+        items, problem = parsed(data, found, settings)
     except SourceError as error:
         return Loaded(problem=str(error), fingerprint=fingerprint)
-    return Loaded(items=tuple(_items(document, found, settings)), problem=problem, fingerprint=fingerprint)
+    return Loaded(items=items, problem=problem, fingerprint=fingerprint)
+
+
+def parsed(data: bytes, found: Found, settings: Settings) -> tuple[tuple[Item, ...], str]:
+    """Return the items of a file's bytes, and what was doubtful; raises SourceError where it cannot be read."""
+    document, problem = _document(data, found.name, settings)
+    return tuple(_items(document, found, settings)), problem
 
 
 def _document(data: bytes, name: str, settings: Settings) -> tuple[Document, str]:
@@ -93,7 +101,9 @@ def _document(data: bytes, name: str, settings: Settings) -> tuple[Document, str
 def _items(document: Document, found: Found, settings: Settings) -> Iterator[Item]:
     """Yield an item for each section, or one for the whole where it is short."""
     used: set[str] = set()
+    links = _links(document, found.name) if settings.links and document.kind == "markdown" else None
     for section, part in _pieces(document, settings):
+        leads = links(section) if links else ()
         metadata = {
             **document.metadata,
             "path": found.name,
@@ -101,6 +111,7 @@ def _items(document: Document, found: Found, settings: Settings) -> Iterator[Ite
             **({"headings": list(section.headings)} if section.headings else {}),
             **({"line": section.line} if section.line is not None else {}),
             **({"page": section.page} if section.page is not None else {}),
+            **({"links": list(leads)} if leads else {}),
         }
         yield Item(
             id=_id(found.name, section, part, used),
@@ -111,6 +122,18 @@ def _items(document: Document, found: Found, settings: Settings) -> Iterator[Ite
             source=found.name,
             metadata=metadata,
         )
+
+
+def _links(document: Document, name: str) -> Callable[[Section], tuple[str, ...]]:
+    """Return what tells where a section leads to."""
+    from nexus_sources.links import definitions, markdown_links, targets
+
+    if splitext(name)[1].lower() in HTML:
+        all_links = [link for section in document.sections for link in section.links]
+        # A short page is one item, made of all its sections.
+        return lambda section: targets(section.links if section in document.sections else all_links, name)
+    defined = definitions(document.text)
+    return lambda section: targets(markdown_links(section.text, defined), name)
 
 
 def _pieces(document: Document, settings: Settings) -> Iterator[tuple[Section, int]]:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from attrs import evolve
 
 from nexus_core import Item, component, hookimpl, option, state
 from nexus_core.toolkit.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from nexus_core import DocumentMark, DocumentRead
+    from nexus_sources.documents import Settings
+    from nexus_sources.globs import Pattern
 
 _ENCODINGS = (
     "utf-8", "utf-16", "utf-32", "ascii", "latin-1", "iso-8859-15", "windows-1251", "windows-1252", "shift_jis",
@@ -31,8 +38,13 @@ class Files:
     on_problem: Literal["report", "fail"] = option(
         "report", help="What a file that cannot be read as it should does: a warning, or the end of the run."
     )
+    ignore: tuple[str, ...] = option(
+        (), help="Names of lists that say, as `.gitignore` does, what is left out of the folder they are in."
+    )
+    prefix: str = option("", help="What stands before the paths in ids and sources, such as `handbook/`.")
     base_dir: str = state(default=".")
     _collection: Any = state()
+    _found_wrong: tuple[str, ...] = state(default=())
 
     def __attrs_post_init__(self) -> None:
         """Check what can be checked before any file is read; raises ValueError."""
@@ -53,18 +65,41 @@ class Files:
     @property
     def problems(self) -> tuple[str, ...]:
         """What the last gather found wrong, one text for each problem."""
-        return self._collection.problems if self._collection is not None else ()
+        return self._collection.problems if self._collection is not None else self._found_wrong
+
+    def documents(self) -> Iterable[DocumentMark]:
+        """Return the files, unread."""
+        from nexus_sources.marking import find
+
+        found, self._found_wrong = find(self._patterns(), _listed(self.exclude), self.ignore)
+        return [evolve(mark, name=self.prefix + mark.name) for mark in found]
+
+    def read(self, mark: DocumentMark, known: str = "") -> DocumentRead:
+        """Return the items of one file."""
+        from nexus_sources.marking import read
+
+        return read(mark, self._settings(), known)
+
+    # What reads files is imported when files are read, not when the component is declared.
 
     def _collected(self) -> Any:
-        # What reads files is imported when files are read, not when the component is declared.
         from nexus_sources.collection import Collection
-        from nexus_sources.documents import Settings
+
+        exclude, fail = _listed(self.exclude), self.on_problem == "fail"
+        return Collection(self._root(), self._patterns(), exclude, self._settings(), fail, self.ignore, self.prefix)
+
+    def _root(self) -> str:
+        return os.path.abspath(os.path.join(self.base_dir, os.path.expanduser(self.root)))
+
+    def _patterns(self) -> tuple[Pattern, ...]:
         from nexus_sources.globs import patterns
 
-        root = os.path.abspath(os.path.join(self.base_dir, os.path.expanduser(self.root)))
-        wanted = tuple(pattern for path in _listed(self.paths) for pattern in patterns(path, root))
-        settings = Settings(encoding=self.encoding, max_bytes=self.max_bytes, sections=self.sections)
-        return Collection(root, wanted, _listed(self.exclude), settings, self.on_problem == "fail")
+        return tuple(pattern for path in _listed(self.paths) for pattern in patterns(path, self._root()))
+
+    def _settings(self) -> Settings:
+        from nexus_sources.documents import Settings
+
+        return Settings(encoding=self.encoding, max_bytes=self.max_bytes, sections=self.sections)
 
 
 def _listed(paths: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ class _Stretch:
     anchor: str = ""
     line: int | None = None
     pieces: list[str] = field(factory=list)
+    links: list[str] = field(factory=list)
 
     @property
     def text(self) -> str:
@@ -59,10 +60,17 @@ def read(text: str) -> Document:
 def _sections(stretches: list[_Stretch]) -> Iterator[Section]:
     first, *headed = stretches
     if first.text:
-        yield Section(text=first.text, line=1)
+        yield Section(text=first.text, line=1, links=tuple(first.links))
     yield from headed_sections(
         [
-            Headed(level=one.level, heading=one.heading, text=one.text, anchor=one.anchor, line=one.line)
+            Headed(
+                level=one.level,
+                heading=one.heading,
+                text=one.text,
+                anchor=one.anchor,
+                line=one.line,
+                links=tuple(one.links),
+            )
             for one in headed
         ]
     )
@@ -89,6 +97,7 @@ def _stretches(root: Any) -> list[_Stretch]:
             if heading:
                 anchor = node.get("id") or node.parent.get("id") or ""
                 stretches.append(_Stretch(int(node.name[1]), heading, str(anchor), node.sourceline))
+                stretches[-1].links += _links_in(node)
         elif node.name in ("ul", "ol"):
             pieces.append("" if lists[1:] or (opening and lists) else "\n\n")
             if opening:
@@ -97,7 +106,17 @@ def _stretches(root: Any) -> list[_Stretch]:
                 lists.pop()
         else:
             pieces.append(_mark(node, opening, lists))
+            if opening and node.name in ("a", "pre", "table"):
+                stretches[-1].links += _links_in(node)
     return stretches
+
+
+def _links_in(node: Any) -> list[str]:
+    """Return where an element leads to; of what is not walked into, where all in it does."""
+    if node.name == "table" and _is_layout(node):
+        return []
+    anchors = [node] if node.name == "a" else node.find_all("a")
+    return [str(anchor["href"]) for anchor in anchors if anchor.get("href")]
 
 
 def _walk(root: Any, *, every_text: bool = False) -> Iterator[tuple[Any, bool]]:

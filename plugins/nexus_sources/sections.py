@@ -26,6 +26,8 @@ class Section:
     """In the file, from 1: where its heading, or else its text, begins."""
     page: int | None = None
     """From 1."""
+    links: tuple[str, ...] = ()
+    """Where it leads to, as it is written; of Markdown they are found in the text."""
 
 
 @frozen(kw_only=True, repr=False)
@@ -52,6 +54,7 @@ class Headed:
     text: str
     anchor: str = ""
     line: int | None = None
+    links: tuple[str, ...] = ()
 
 
 def headed_sections(parts: Sequence[Headed]) -> Iterator[Section]:
@@ -61,7 +64,7 @@ def headed_sections(parts: Sequence[Headed]) -> Iterator[Section]:
     for part, path, next_level in zip(parts, paths, following, strict=False):
         text = part.text if part.text.strip() or next_level > part.level else part.heading
         if text.strip():
-            yield Section(text=text.strip("\n"), headings=path, anchor=part.anchor, line=part.line)
+            yield Section(text=text.strip("\n"), headings=path, anchor=part.anchor, line=part.line, links=part.links)
 
 
 def slug(heading: str) -> str:

@@ -10,6 +10,7 @@ from stat import S_ISREG
 from attrs import define, field, frozen
 
 from nexus_sources.globs import Pattern, exclusion, means
+from nexus_sources.ignoring import Ignoring
 
 Stamp = tuple[int, int, int]
 """Last change of the content, last change of any kind, both in nanoseconds, and the size in bytes."""
@@ -46,6 +47,7 @@ class Walk:
     """Finds files by patterns, and remembers what it saw."""
 
     exclude: tuple[str, ...] = ()
+    ignoring: Ignoring | None = None
     problems: list[str] = field(factory=list)
     excluded: int = 0
     """How many files match and are excluded."""
@@ -96,10 +98,18 @@ class Walk:
             return Folder(stamp)
         if any(entry.name == "pyvenv.cfg" for entry in entries):
             return Folder(stamp)  # a virtual environment: nobody's documents
+        if self.ignoring is not None:
+            entries = self._wanted(path, entries, self.ignoring)
         folders = tuple(entry for entry in entries if _is(entry.is_dir))
         # A link that leads nowhere is neither file nor folder, and is a problem once a pattern means it.
         files = tuple(entry for entry in entries if entry not in folders and (entry.is_symlink() or _is(entry.is_file)))
         return Folder(stamp, files, folders)
+
+    def _wanted(self, path: str, entries: list[os.DirEntry[str]], ignoring: Ignoring) -> list[os.DirEntry[str]]:
+        ignoring.look(path)
+        wanted = [e for e in entries if not ignoring.ignores(e.path, is_folder=_is(e.is_dir) and not e.is_symlink())]
+        self.excluded += len(entries) - len(wanted)
+        return wanted
 
     def _below(
         self, folder: Folder, shown: str, parts: tuple[str, ...], at: int

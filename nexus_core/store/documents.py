@@ -1,0 +1,200 @@
+"""Writes documents with their items, in the thread that writes: each is there as a whole, or as it was before."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+
+from attrs import define, evolve, field
+
+from nexus_core.store import rows
+from nexus_core.store.database import transaction, translated
+from nexus_core.store.index import IndexDamagedError
+from nexus_core.store.indexing import Indexing, IndexUpdate
+from nexus_core.store.linking import Linking
+from nexus_core.store.preparing import Prepared
+from nexus_core.store.reading import End
+from nexus_core.store.values import Added, Context, Document
+
+INDEXED_AT_ONCE = 20_000
+"""After so many items the index is committed, and others find them."""
+HELD = 5_000
+"""Items of documents that wait for those they link to."""
+
+Keep = Callable[[bytes], str]
+"""Keeps an original and returns its key."""
+
+
+@define(eq=False, repr=False)
+class Draft:
+    """A document on its way into the store: some of its items, or the last of them with its end."""
+
+    document: Document
+    """As it is to stand there in the end."""
+    prepared: Sequence[Prepared]
+    end: End | None = None
+    """None for a piece of one that is too large to be written at once."""
+    before: Collection[str] = ()
+    """The ids of the pieces before."""
+
+
+@define(eq=False, repr=False)
+class Outcome:
+    """What became of the documents that were written."""
+
+    added: Added = Added()
+    written: list[str] = field(factory=list)
+    refused: list[tuple[str, str]] = field(factory=list)
+    """Documents that were left as they are, with the reason."""
+
+
+class DocumentWriter:
+    """Writes the documents of one ingestion and its index."""
+
+    def __init__(
+        self, indexing: Indexing, context: Context, due: Iterable[str], present: Collection[str], keep: Keep | None
+    ) -> None:
+        """Take the names of the documents that are to come, and of all that will be there when it is done."""
+        self._indexing = indexing
+        self._connection = indexing.connection
+        self._context = context
+        self._present = present
+        self._keep = keep
+        self._expected = {_escaped(name) for name in due}
+        self._held: list[Draft] = []
+        self._linking = Linking(self._connection, context, present)
+        self._turn = ExitStack()
+        self._ours = self._turn.enter_context(indexing.turn(context, 0.0))
+        self._update: IndexUpdate | None = None
+        self._fresh_rows = 0
+
+    def write(self, drafts: Sequence[Draft]) -> Outcome:
+        """Write documents, all in one transaction; those that link to one that is still to come are held back."""
+        self._expected -= {_escaped(draft.document.name) for draft in drafts if draft.end is not None}
+        ready = []
+        for draft in drafts:
+            waits = self._expected and not self._linking.documents(draft.prepared).isdisjoint(self._expected)
+            if waits and draft.end is not None and sum(len(held.prepared) for held in self._held) < HELD:
+                self._held.append(draft)
+            else:
+                ready.append(draft)
+        return self._commit(ready)
+
+    def finish(self) -> Outcome:
+        """Write those that were held back."""
+        held, self._held = self._held, []
+        return self._commit(held)
+
+    def restamp(self, documents: Iterable[Document]) -> None:
+        """Write the new stamps of documents whose content is as it was."""
+        with self._transaction() as connection:
+            for document in documents:
+                rows.write_document(connection, self._context, document)
+
+    def remove(self, names: Iterable[str]) -> int:
+        """Remove documents with their items; returns how many items that were."""
+        with self._transaction() as connection:
+            return sum(rows.remove_document(connection, self._context, name) for name in names)
+
+    def close(self) -> None:
+        """Bring the index up to what is written; called however the ingestion has ended."""
+        try:
+            if self._ours:
+                self._finish_index()
+                self._indexing.bring_up(self._context)
+        finally:
+            self._turn.close()
+
+    def _transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        return transaction(self._connection, self._indexing.folder.database)
+
+    def _commit(self, drafts: Sequence[Draft]) -> Outcome:
+        outcome = Outcome()
+        if not drafts:
+            return outcome
+        fresh = {
+            _escaped(draft.document.name): [each.item.id for each in draft.prepared] for draft in (*drafts, *self._held)
+        }
+        written: list[tuple[int, Prepared]] = []
+        with self._transaction():
+            owners = self._owners(drafts)
+            for draft in drafts:
+                self._write_one(draft, fresh, owners, outcome, written)
+        self._index(written)
+        return outcome
+
+    def _write_one(
+        self,
+        draft: Draft,
+        fresh: Mapping[str, Sequence[str]],
+        owners: dict[str, str],
+        outcome: Outcome,
+        written: list[tuple[int, Prepared]],
+    ) -> None:
+        name, ids = draft.document.name, [each.item.id for each in draft.prepared]
+        taken = next((id for id in ids if owners.get(id, name) != name and owners[id] in self._present), None)
+        if taken is not None:
+            outcome.refused.append((name, f"has the id {taken!r}, which is in {owners[taken]} already"))
+            return
+        owners.update(dict.fromkeys(ids, name))
+        number = rows.write_document(self._connection, self._context, self._row(draft))
+        before = rows.keys_of_document(self._connection, number) if draft.end is not None else {}
+        added, new = rows.write_items(
+            self._connection, self._context, self._linking.resolved(draft.prepared, fresh), number
+        )
+        gone = [key for id, key in before.items() if id not in {*ids} and id not in draft.before]
+        removed = rows.remove_keys(self._connection, self._context, gone)
+        outcome.added += evolve(added, removed=removed)
+        written += new
+        if draft.end is not None:
+            outcome.written.append(name)
+
+    def _row(self, draft: Draft) -> Document:
+        if draft.end is None:  # whoever finds it so reads it again
+            return evolve(draft.document, stamp="", digest="")
+        if draft.end.original is not None and self._keep is not None:
+            return evolve(draft.document, original=self._keep(draft.end.original))
+        return draft.document
+
+    def _owners(self, drafts: Sequence[Draft]) -> dict[str, str]:
+        """Return for each item that is to be written, and belongs to a document, which one that is."""
+        ids = [each.item.id for draft in drafts for each in draft.prepared]
+        return dict(
+            self._connection.execute(
+                "SELECT items.id, documents.name FROM items JOIN documents ON documents.id = items.document_id"
+                " WHERE items.context_id = ? AND items.id IN (SELECT value FROM json_each(?))",
+                (self._context.id, json.dumps(ids)),
+            ).fetchall()
+        )
+
+    # The index
+
+    def _index(self, written: list[tuple[int, Prepared]]) -> None:
+        if not (self._ours and written):
+            return
+        if self._update is None:
+            self._update = self._begun()
+        self._update.add(written)
+        self._fresh_rows += len(written)
+        if self._fresh_rows >= INDEXED_AT_ONCE:
+            self._finish_index()
+
+    def _begun(self) -> IndexUpdate:
+        try:
+            return IndexUpdate(self._indexing, self._context)
+        except IndexDamagedError:
+            self._indexing.rebuild(self._context)
+            return IndexUpdate(self._indexing, self._context)
+
+    def _finish_index(self) -> None:
+        update, self._update, self._fresh_rows = self._update, None, 0
+        if update is not None:
+            with translated(self._indexing.folder.database):
+                update.finish()
+
+
+def _escaped(name: str) -> str:
+    """Return a document's name as it stands in links."""
+    return name.replace("#", "%23")

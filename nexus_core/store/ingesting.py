@@ -1,0 +1,248 @@
+"""Brings the documents of a source into a context: reads what has changed and nothing else, and goes on after anything.
+
+What is acknowledged stays; a document is in the context as it is now or as it was before, with all its items. One with
+more than some thousand items is written in pieces, each item being whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import aclosing
+from time import monotonic
+from typing import TYPE_CHECKING, ParamSpec, TypedDict, TypeVar, Unpack
+
+from attrs import define, evolve, field, frozen
+
+from nexus_core.contract.documents import DocumentMark
+from nexus_core.contract.errors import UsageError
+from nexus_core.contract.protocols import Documents
+from nexus_core.contract.value import Value
+from nexus_core.store.documents import DocumentWriter, Draft, Outcome
+from nexus_core.store.preparing import Preparation, Prepared
+from nexus_core.store.processes import LIMIT_S, Due, read_all
+from nexus_core.store.reading import End, Part, Reading
+from nexus_core.store.values import Added, Context, Document, checked_name
+
+if TYPE_CHECKING:
+    from nexus_core.store.store import Store
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+BATCH_ITEMS = 500
+BATCH_DOCUMENTS = 200
+BATCH_S = 1.0
+"""What is read is written after so many items or documents, or so much time."""
+LARGE = 5_000
+"""Items from which a document is written in pieces."""
+
+Seen = Callable[[int, int, str], None]
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class Ingested(Value):
+    """What became of the documents of a source."""
+
+    found: int = 0
+    unchanged: int = 0
+    written: int = 0
+    pruned: int = 0
+    items: Added = Added()
+    failed: tuple[tuple[str, str], ...] = ()
+    """Documents, or parts of them, that are not in the context as they should be, with the reason."""
+    left_out: tuple[tuple[str, str], ...] = ()
+    """Documents that are rightly left out, such as images, with the reason."""
+    remarks: tuple[tuple[str, str], ...] = ()
+    """What was read with doubt."""
+    vanished: tuple[str, ...] = ()
+    """Documents of the same origin that are no longer there, and were not pruned."""
+
+
+class Ingestion(TypedDict, total=False):
+    """What may be asked of an ingestion."""
+
+    within: str
+    """Only documents whose names begin so are looked for; others of the same origin have not vanished."""
+    tags: Sequence[str]
+    """Of all items, beside their own."""
+    prune: bool
+    """Remove the documents of this origin that are no longer there."""
+    keep_originals: bool
+    """Keep the bytes of each document, too."""
+    seen: Seen | None
+    """Told of progress: how many documents are done, of how many, and the name of the last one."""
+    processes: int
+    """How many read at a time; by default as many as there are processors, where there is much to read."""
+    limit_s: float
+    """The time that one document may take."""
+
+
+async def ingest(store: Store, name: str, source: Documents, *, origin: str, **asked: Unpack[Ingestion]) -> Ingested:
+    """Bring the documents of a source into a context; see `Store.ingest`."""
+    tags, prune = tuple(dict.fromkeys(asked.get("tags", ()))), asked.get("prune", False)
+    for tag in tags:
+        checked_name(tag, "a tag")
+    context = await store.context(name)
+    reading = Reading(
+        source=source,
+        preparation=Preparation(context.language, context.encoding),
+        tags=tags,
+        keeps_originals=asked.get("keep_originals", False),
+    )
+    known = {document.name: document for document in await store.documents(name)}
+    marks = {mark.name: mark for mark in await asyncio.to_thread(lambda: list(source.documents()))}
+    work = _Work(store=store, context=context, reading=reading, origin=origin, known=known, marks=marks, asked=asked)
+    mine = [each for each in known.values() if each.origin == origin and each.name.startswith(asked.get("within", ""))]
+    vanished = [each.name for each in mine if each.name not in marks]
+    # What cannot be listed is not gone, and where nothing is left at all, a disk is likelier to be missing.
+    sure = not source.problems and bool(marks)
+    await work.run(vanished if prune and sure else ())
+    return work.told([] if prune and sure else vanished)
+
+
+@define(kw_only=True, eq=False, repr=False)
+class _Work:
+    """One ingestion under way."""
+
+    store: Store
+    context: Context
+    reading: Reading
+    origin: str
+    known: dict[str, Document]
+    marks: dict[str, DocumentMark]
+    asked: Ingestion
+    total: Added = Added()
+    written: int = 0
+    unchanged: int = 0
+    done: int = 0
+    pruned: int = 0
+    failed: list[tuple[str, str]] = field(factory=list)
+    left_out: list[tuple[str, str]] = field(factory=list)
+    remarks: list[tuple[str, str]] = field(factory=list)
+    _drafts: list[Draft] = field(factory=list)
+    _restamped: list[Document] = field(factory=list)
+    _pieces: dict[str, list[Prepared]] = field(factory=dict)
+    _before: dict[str, set[str]] = field(factory=dict)
+    _written_at: float = field(factory=monotonic)
+
+    async def run(self, vanished: Sequence[str]) -> None:
+        """Read what is due, write it, and remove what has vanished."""
+        due = self._due()
+        self.unchanged = self.done = len(self.marks) - len(due)
+        self.failed += [("", problem) for problem in self.reading.source.problems]
+        if not due and not vanished:
+            return
+        present = {*self.marks, *self.known} - {*vanished}
+        writer = await self.store.write_indexed(
+            DocumentWriter, self.context, [mark.name for mark, _ in due], present, None
+        )
+        limit_s = self.asked.get("limit_s", LIMIT_S)
+        try:
+            parts = read_all(self.reading, due, processes=self.asked.get("processes"), limit_s=limit_s)
+            async with aclosing(parts):
+                async for part in parts:
+                    await self._take(part, writer)
+            await self._flush(writer)
+            self._note(await self._in_writer(writer.finish))
+            self.pruned = len(vanished)
+            removed = await self._in_writer(writer.remove, vanished) if vanished else 0
+            self.total += Added(removed=removed)
+        finally:
+            await asyncio.shield(self._in_writer(writer.close))
+
+    async def _in_writer(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        return await self.store.write_indexed(lambda _: work(*args, **kwargs))
+
+    def told(self, vanished: Iterable[str]) -> Ingested:
+        """Return what became of it all."""
+        return Ingested(
+            found=len(self.marks),
+            unchanged=self.unchanged,
+            written=self.written,
+            pruned=self.pruned,
+            items=self.total,
+            failed=tuple(sorted(self.failed)),
+            left_out=tuple(sorted(self.left_out)),
+            remarks=tuple(sorted(self.remarks)),
+            vanished=tuple(vanished),
+        )
+
+    def _due(self) -> list[Due]:
+        """Return the documents to be read, with the digest that is known of each."""
+        due = []
+        for mark in self.marks.values():
+            try:
+                checked_name(mark.name, f"the name of a document ({ascii(mark.name)[:80]})")
+            except UsageError as error:
+                self.failed.append((ascii(mark.name)[1:-1], str(error)))
+                continue
+            before = self.known.get(mark.name)
+            same_way = before is not None and before.stamp.startswith(f"{self.reading.variant}:")
+            if before is None or not same_way or not mark.stamp or before.stamp != self._stamp(mark):
+                due.append((mark, before.digest if before is not None and same_way else ""))
+        return due
+
+    def _stamp(self, mark: DocumentMark) -> str:
+        return f"{self.reading.variant}:{mark.stamp}"
+
+    async def _take(self, part: Part, writer: DocumentWriter) -> None:
+        """Take up a part: a document goes on to be written when its last part is there."""
+        name = part.mark.name
+        pieces = self._pieces.setdefault(name, [])
+        pieces += part.prepared
+        if part.end is not None:
+            self._end(part.mark, self._pieces.pop(name), part.end)
+        elif len(pieces) >= LARGE:
+            self._drafts.append(Draft(self._document(part.mark, End()), self._pieces.pop(name)))
+            self._before.setdefault(name, set()).update(each.item.id for each in self._drafts[-1].prepared)
+        items = sum(len(draft.prepared) for draft in self._drafts)
+        waiting = len(self._drafts) + len(self._restamped)
+        if items >= BATCH_ITEMS or waiting >= BATCH_DOCUMENTS or monotonic() - self._written_at > BATCH_S:
+            await self._flush(writer)
+        if part.end is not None:
+            self.done += 1
+            seen = self.asked.get("seen")
+            if seen is not None:
+                seen(self.done, len(self.marks), name)
+
+    def _end(self, mark: DocumentMark, prepared: Sequence[Prepared], end: End) -> None:
+        name = mark.name
+        if end.failure:
+            self.failed.append((name, end.failure))
+            return
+        before = self.known.get(name)
+        if end.same and before is not None:
+            self._restamped.append(evolve(before, stamp=self._stamp(mark), origin=self.origin))
+            self.unchanged += 1
+            return
+        self.failed += [(name, problem) for problem in end.problems]
+        self.left_out += [(name, end.left_out)] if end.left_out else []
+        self.remarks += [(name, remark) for remark in end.remarks]
+        document = self._document(mark, end)
+        if end.problems:  # once more next time: somebody may have repaired it, or how it is read
+            document = evolve(document, stamp="", digest="")
+        self._drafts.append(Draft(document, prepared, end, self._before.pop(name, set())))
+
+    def _document(self, mark: DocumentMark, end: End) -> Document:
+        return Document(
+            name=mark.name,
+            origin=self.origin,
+            stamp=self._stamp(mark),
+            digest=end.digest,
+            size=end.size or mark.size,
+        )
+
+    async def _flush(self, writer: DocumentWriter) -> None:
+        drafts, self._drafts = self._drafts, []
+        restamped, self._restamped = self._restamped, []
+        if drafts:
+            self._note(await self._in_writer(writer.write, drafts))
+        if restamped:
+            await self._in_writer(writer.restamp, restamped)
+        self._written_at = monotonic()
+
+    def _note(self, outcome: Outcome) -> None:
+        self.total += outcome.added
+        self.written += len(outcome.written)
+        self.failed += outcome.refused

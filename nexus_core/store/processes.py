@@ -1,0 +1,180 @@
+"""Reads many documents at a time: in other processes where there are many, or where a parser may crash or never end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, suppress
+from typing import Any
+
+from attrs import frozen
+
+from nexus_core.contract.documents import DocumentMark
+from nexus_core.store.reader import LENGTH
+from nexus_core.store.reading import End, Part, Reading
+
+MANY = 100
+"""Documents, or"""
+MUCH = 2_000_000
+"""bytes from which other processes are worth their start, of about half a second."""
+MOST_PROCESSES = 8
+LIMIT_S = 120.0
+"""The time that one document may take before the next items of it come."""
+
+Due = tuple[DocumentMark, str]
+"""A document that is to be read, and the digest that is known of it."""
+
+
+class ReaderUnusable(Exception):
+    """No other process can read for this one: the source cannot be sent there, or none can be started."""
+
+
+async def read_all(
+    reading: Reading, due: Sequence[Due], *, processes: int | None = None, limit_s: float = LIMIT_S
+) -> AsyncGenerator[Part, None]:
+    """Yield the parts of all documents, those of one in order, those of several mixed.
+
+    An async generator: closing it early ends the processes.
+    """
+    many = len(due) >= MANY or sum(mark.size for mark, _ in due) >= MUCH or (processes or 0) > 1
+    apart = deque(each for each in due if many or each[0].apart)
+    here = deque(each for each in due if not (many or each[0].apart))
+    count = min(processes or os.cpu_count() or 1, MOST_PROCESSES, len(apart))
+    team = _Team(reading, apart, here, limit_s)
+    async with aclosing(team.parts(count)) as parts:
+        async for part in parts:
+            yield part
+
+
+@frozen(eq=False)
+class _Team:
+    reading: Reading
+    apart: deque[Due]
+    here: deque[Due]
+    limit_s: float
+
+    async def parts(self, count: int) -> AsyncGenerator[Part, None]:
+        # Readers that are ahead of the one who writes wait.
+        done: asyncio.Queue[Part | None] = asyncio.Queue(4 * count + 4)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._read_apart(done)) for _ in range(count)]
+            tasks.append(group.create_task(self._read_here(self.here, done)))
+            ends = 0
+            try:
+                while ends < len(tasks):
+                    part = await done.get()
+                    if part is None:
+                        ends += 1
+                    else:
+                        yield part
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+    async def _read_here(self, due: deque[Due], done: asyncio.Queue[Part | None]) -> None:
+        while due:
+            parts = self.reading.parts(*due.popleft())
+            while (part := await asyncio.to_thread(next, parts, None)) is not None:
+                await done.put(part)
+        await done.put(None)
+
+    async def _read_apart(self, done: asyncio.Queue[Part | None]) -> None:
+        reader = _Reader(self.reading, self.limit_s)
+        try:
+            while self.apart:
+                due = self.apart.popleft()
+                try:
+                    await reader.start()
+                except ReaderUnusable:
+                    self.apart.appendleft(due)
+                    return await self._read_here(self.apart, done)
+                async for part in reader.read(*due):
+                    await done.put(part)
+        finally:
+            await reader.stop()
+        return await done.put(None)
+
+
+class _Reader:
+    """One process; where it ends or takes too long, the document is to blame and another process goes on."""
+
+    def __init__(self, reading: Reading, limit_s: float) -> None:
+        self._reading = reading
+        self._limit_s = limit_s
+        self._process: Process | None = None
+
+    async def start(self) -> None:
+        """Start it where it does not run."""
+        if self._process is not None:
+            return
+        try:
+            told = pickle.dumps((self._reading, self._limit_s))
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "nexus_core.store.reader",
+                stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            )  # fmt: skip
+            await self._send(sys.path)
+            await self._send(told)
+            refused = await asyncio.wait_for(self._receive(), self._limit_s)
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, *_UNPICKLABLE) as error:
+            await self.stop()
+            raise ReaderUnusable(str(error)) from error
+        if refused:
+            await self.stop()
+            raise ReaderUnusable(refused)
+
+    async def read(self, mark: DocumentMark, known: str) -> AsyncIterator[Part]:
+        """Yield the parts of one document."""
+        try:
+            await self._send((mark, known))
+            while True:
+                part = await asyncio.wait_for(self._receive(), self._limit_s)
+                yield part
+                if part.end is not None:
+                    return
+        except TimeoutError:
+            await self.stop()
+            yield Part(mark, end=End(failure=f"was not read within {self._limit_s:g} s"))
+        except (OSError, asyncio.IncompleteReadError):
+            code = await self.stop()
+            why = f"by signal {-code}" if code and code < 0 else f"with code {code}"
+            yield Part(mark, end=End(failure=f"the process that read it ended {why}"))
+
+    async def stop(self) -> int | None:
+        """End the process, and return its code."""
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            # Without anything to read it ends by itself, unless it is at a document still.
+            return await asyncio.wait_for(process.wait(), 0.2)
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                process.kill()
+            return await process.wait()
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+
+    async def _send(self, value: Any) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        data = pickle.dumps(value)
+        self._process.stdin.write(LENGTH.pack(len(data)) + data)
+        await self._process.stdin.drain()
+
+    async def _receive(self) -> Any:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        head = await self._process.stdout.readexactly(LENGTH.size)
+        return pickle.loads(await self._process.stdout.readexactly(*LENGTH.unpack(head)))
+
+
+_UNPICKLABLE = (pickle.PicklingError, TypeError, AttributeError)

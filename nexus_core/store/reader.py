@@ -1,0 +1,75 @@
+"""A process that reads documents for another one: `python -m nexus_core.store.reader`, started by `processes`.
+
+Marks come in on standard input and parts go out on what was standard output, each pickled behind its length. Both ends
+are of one program and one user. What reads a document may crash, print or never end: this process is made for that.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import struct
+import sys
+from typing import Any, BinaryIO
+
+LENGTH = struct.Struct("<Q")
+MEMORY = 4 * 2**30
+"""Bytes of addresses that one reader may use, where the system can limit them."""
+
+
+def main() -> None:
+    """Serve until the other end closes."""
+    requests = sys.stdin.buffer
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what plugins print is no answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other end decides when it is over
+    _limit_memory()
+    sys.path[:] = receive(requests)
+    try:
+        reading, limit_s = pickle.loads(receive(requests))
+    except Exception as error:  # noqa: BLE001 - a component of a module that cannot be imported here, whatever it raises
+        send(answers, f"{type(error).__name__}: {error}")
+        return
+    send(answers, "")
+    while request := receive(requests):
+        _set_alarm(limit_s)
+        for part in reading.parts(*request):
+            send(answers, part)
+            _set_alarm(limit_s)
+        _set_alarm(0)
+
+
+def send(stream: BinaryIO, value: Any) -> None:
+    """Write one value."""
+    data = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+    stream.write(LENGTH.pack(len(data)))
+    stream.write(data)
+    stream.flush()
+
+
+def receive(stream: BinaryIO) -> Any:
+    """Return the next value, `None` at the end."""
+    head = stream.read(LENGTH.size)
+    if len(head) < LENGTH.size:
+        return None
+    return pickle.loads(stream.read(*LENGTH.unpack(head)))
+
+
+def _set_alarm(limit_s: float) -> None:
+    # Whoever waits ends this process in time; this is for when that one was killed.
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, limit_s * 2)
+
+
+def _limit_memory() -> None:
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    except (ImportError, ValueError, OSError):  # not on this system, or less is allowed already
+        return
+
+
+if __name__ == "__main__":
+    main()

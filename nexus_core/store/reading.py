@@ -1,0 +1,105 @@
+"""From a document to items that are ready to be written: in a thread of this process, or in another one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from itertools import islice
+
+from attrs import evolve, frozen
+
+from nexus_core.contract.documents import DocumentMark
+from nexus_core.contract.errors import NexusError, UsageError
+from nexus_core.contract.protocols import Documents
+from nexus_core.contract.value import Value
+from nexus_core.contract.values import Item
+from nexus_core.store.preparing import Preparation, Prepared
+
+_AT_ONCE = 250
+"""Items that are handed on together."""
+_VERSION = 1
+"""Of what is made of a document: all are read again when this changes."""
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class End(Value):
+    """What is to be said of a document once all its items are there."""
+
+    failure: str = ""
+    """Why nothing is to be taken of it."""
+    left_out: str = ""
+    same: bool = False
+    digest: str = ""
+    size: int = 0
+    problems: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    original: bytes | None = None
+
+
+@frozen(eq=False, repr=False)
+class Part:
+    """Some items of a document, in order; the last part has its end."""
+
+    mark: DocumentMark
+    prepared: tuple[Prepared, ...] = ()
+    end: End | None = None
+
+
+@frozen(kw_only=True, eq=False)
+class Reading:
+    """How the documents of one source are read for one context."""
+
+    source: Documents
+    preparation: Preparation
+    tags: tuple[str, ...] = ()
+    """Of all items, beside their own."""
+    keeps_originals: bool = False
+
+    @property
+    def variant(self) -> str:
+        """Tells whether the same document would give the same items as before."""
+        kind = type(self.source)
+        parts = (str(_VERSION), f"{kind.__module__}.{kind.__qualname__}", str(self.keeps_originals), *self.tags)
+        return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+    def parts(self, mark: DocumentMark, known: str = "") -> Iterator[Part]:
+        """Yield a document in parts; whatever goes wrong with it is said in its end."""
+        try:
+            yield from self._parts(mark, known)
+        except NexusError as error:
+            yield Part(mark, end=End(failure=str(error)))
+        except Exception as error:  # noqa: BLE001 - one document that a source chokes on does not stop the others
+            yield Part(mark, end=End(failure=f"cannot be read ({type(error).__name__}: {error})"))
+
+    def _parts(self, mark: DocumentMark, known: str) -> Iterator[Part]:
+        read = self.source.read(mark, known)
+        items = iter(read.items)
+        refused: list[str] = []
+        while len(some := list(islice(items, _AT_ONCE))) == _AT_ONCE:
+            yield Part(mark, self._prepared(some, refused))
+        last = self._prepared(some, refused)
+        end = End(
+            left_out=read.left_out,
+            same=read.same,
+            digest=read.digest,
+            size=read.size,
+            problems=(*read.problems, *refused),
+            remarks=tuple(read.remarks),
+            original=read.original if self.keeps_originals and not read.same else None,
+        )
+        yield Part(mark, last, end)
+
+    def _prepared(self, items: Sequence[Item], refused: list[str]) -> tuple[Prepared, ...]:
+        """Return the items that can be kept, and say of the others why they cannot."""
+        prepared = []
+        for item in items:
+            try:
+                prepared.append(self.preparation(self._tagged(item)))
+            except UsageError as error:
+                refused.append(str(error))
+        for each in prepared:
+            each.item.derived.clear()  # what is kept of it is in the figures
+        return tuple(prepared)
+
+    def _tagged(self, item: Item) -> Item:
+        return evolve(item, tags=tuple(dict.fromkeys((*item.tags, *self.tags)))) if self.tags else item

@@ -1,0 +1,83 @@
+"""The documents of `files` one by one: found without being read, each read on its own."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from hashlib import sha256
+from posixpath import splitext
+
+from attrs import evolve
+
+from nexus_core import DocumentMark, DocumentRead, SourceError
+from nexus_sources.collection import settled
+from nexus_sources.decoding import NoTextError
+from nexus_sources.documents import PDF, Settings, parsed
+from nexus_sources.globs import Pattern
+from nexus_sources.ignoring import Ignoring
+from nexus_sources.missing import why_nothing
+from nexus_sources.walk import Found, Walk
+
+
+def find(
+    patterns: Iterable[Pattern], exclude: tuple[str, ...], ignore: tuple[str, ...]
+) -> tuple[list[DocumentMark], tuple[str, ...]]:
+    """Return the files that patterns match, by their names, and what was wrong with finding them."""
+    walk = Walk(exclude, Ignoring(ignore) if ignore else None)
+    began = time.time_ns()
+    found: dict[str, Found] = {}
+    missing = []
+    for pattern in patterns:
+        before = len(found)
+        for batch in walk.files(pattern):
+            found.update((file.name, file) for file in batch)
+        if len(found) == before and not walk.excluded:
+            missing.append(why_nothing(pattern, walk))
+    return [_mark(found[name], began) for name in sorted(found)], (*missing, *walk.problems)
+
+
+def _mark(file: Found, now: int) -> DocumentMark:
+    modified, changed, size = file.stamp
+    return DocumentMark(
+        name=file.name,
+        place=file.path,
+        # What has changed this very moment may change again without another stamp.
+        stamp=f"{modified}-{changed}-{size}" if settled(file.stamp, now) else "",
+        size=size,
+        apart=splitext(file.name)[1].lower() in PDF,
+    )
+
+
+def read(mark: DocumentMark, settings: Settings, known: str = "") -> DocumentRead:
+    """Return the items of a file; raises SourceError with the reason where it cannot be read."""
+    if mark.size > settings.max_bytes:
+        return DocumentRead(size=mark.size, left_out=_too_large(mark.size, settings))
+    try:
+        with open(mark.place, "rb") as file:
+            data = file.read(settings.max_bytes + 1)
+            modified = os.fstat(file.fileno()).st_mtime_ns
+    except FileNotFoundError as error:
+        raise SourceError("was there when its folder was listed, and is gone") from error
+    except OSError as error:
+        raise SourceError(f"cannot be read ({error.strerror or error})") from error
+    return read_bytes(data, Found(mark.place, mark.name, (modified, 0, len(data))), settings, known)
+
+
+def read_bytes(data: bytes, found: Found, settings: Settings, known: str = "") -> DocumentRead:
+    """Return the items of a document's bytes; the suffix of its name says what they are."""
+    digest = sha256(data).hexdigest()
+    if digest == known:
+        return DocumentRead(digest=digest, size=len(data), same=True)
+    if len(data) > settings.max_bytes:
+        return DocumentRead(digest=digest, size=len(data), left_out=_too_large(len(data), settings))
+    try:
+        items, remark = parsed(data, found, evolve(settings, links=True))
+    except NoTextError as error:
+        return DocumentRead(digest=digest, size=len(data), left_out=str(error))
+    remarks = (remark,) if remark else ()
+    return DocumentRead(items=items, digest=digest, size=len(data), remarks=remarks, original=data)
+
+
+def _too_large(size: int, settings: Settings) -> str:
+    return f"is {size:,} bytes long, more than the {settings.max_bytes:,} that are taken; left out"
