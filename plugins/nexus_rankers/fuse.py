@@ -21,7 +21,8 @@ _ROUNDING = 1e-9
 class Fuse:
     """Ranks items by the scores of several rankers together, brought to one scale and weighted.
 
-    Each ranker gets the items as they come in, and its own scores stay visible.
+    Each ranker gets the items as they come in, and its own scores stay visible. Equal weights measured best for `bm25`
+    with `semantic` (see there); sums of z-scores are flat around them, and beat sums of ranks.
     """
 
     rankers: tuple[Ranker, ...] = option(help="The rankers, each by name or `{use: ...}` with its options.")

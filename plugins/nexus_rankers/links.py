@@ -29,7 +29,7 @@ class Links:
     | fuse, and with links  | TABLE |
     """
 
-    weight: float = option(0.4, help="What the score of the item that links counts, against 1 for the own.", ge=0, le=1)
+    weight: float = option(0.3, help="What the score of the item that links counts, against 1 for the own.", ge=0, le=1)
     rounds: int = option(1, help="Over how many links in a row a score is passed on.", ge=1, le=10)
     _edges: Kept[Edges] = state(Kept)
 

@@ -26,7 +26,7 @@ async def scores(items: tuple[Item, ...], *before: float, **options: Any) -> lis
 async def test_links_lift_what_a_good_item_links_to() -> None:
     """By its share of that item's score, brought to the range from 0 to 1."""
     items = linked(best=["answer"], other=[], answer=[], last=["other"])
-    assert await scores(items, 10, 8, 2, 0) == pytest.approx([1.0, 0.8, 0.6, 0.0])
+    assert await scores(items, 10, 8, 2, 0) == pytest.approx([1.0, 0.8, 0.5, 0.0])
 
 
 async def test_links_count_the_best_and_not_the_sum() -> None:
@@ -54,7 +54,7 @@ async def test_what_is_no_link_to_another_item_is_ignored(links: Any) -> None:
 
 async def test_links_twice_count_once() -> None:
     """It is the same link."""
-    assert await scores(linked(a=["b", "b"], b=[]), 1, 0) == [1.0, 0.4]
+    assert await scores(linked(a=["b", "b"], b=[]), 1, 0) == [1.0, 0.3]
 
 
 async def test_without_a_ranker_before_what_is_linked_stands_first() -> None:

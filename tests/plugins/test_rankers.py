@@ -201,6 +201,39 @@ async def test_fuse_takes_a_ranker_that_scores_all_alike_for_none() -> None:
     assert ids(ranking) == ["1", "0"]
 
 
+@pytest.mark.parametrize("method", ["zscore", "minmax", "rrf"])
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [((0.1, 0.1, 0.1), ["2", "1", "0"]), ((1.0, 1.0 + 1e-15, 1.0), ["2", "1", "0"]), ((1e300, -1e300, 0.0), None)],
+    ids=["equal", "equal but for rounding", "enormous"],
+)
+async def test_fuse_takes_any_scores(method: Any, first: tuple[float, ...], expected: list[str] | None) -> None:
+    """What says nothing changes nothing, and nothing overflows."""
+    fuse = Fuse(rankers=(Fixed(*first), Fixed(1.0, 2.0, 3.0)), method=method)
+    ranking = await fuse.rank("", Ranking(items("a", "b", "c")))
+    assert all(abs(candidate.score) < 10 for candidate in ranking)
+    if expected and method == "zscore":
+        assert ids(ranking) == expected
+
+
+async def test_fuse_ranks_the_candidates_of_a_search_as_it_ranks_all() -> None:
+    """Its scales are those of the items at hand; the best of all stay the best of those found."""
+    found = items(*(f"{'tide ' * (n % 7)}{'mill ' * (n % 5)}notice {n}" for n in range(900)))
+    fuse = Fuse(rankers=(Bm25(), Bm25(pairs=0, b=0.2)))
+    whole = ids(await fuse.rank("tide mill", Ranking(found)))
+    some = {item.id for item in found if int(item.id) % 3 == 0} | set(whole[:5])
+    candidates = tuple(item for item in found if item.id in some)
+    assert ids(await fuse.rank("tide mill", Ranking(candidates)))[:5] == whole[:5]
+
+
+@pytest.mark.parametrize("method", ["zscore", "minmax", "rrf"])
+async def test_fuse_ranks_one_item_and_none(method: Any) -> None:
+    """There is nothing to scale by."""
+    one = await Fuse(rankers=(Fixed(7.0),), method=method).rank("", Ranking(items("a")))
+    assert ids(one) == ["0"]
+    assert ids(await Fuse(rankers=(Fixed(),), method=method).rank("", Ranking(()))) == []
+
+
 async def test_fuse_opens_and_closes_its_rankers() -> None:
     """They may hold resources."""
     inner = Fixed(1.0)

@@ -13,17 +13,29 @@ from hypothesis import given, settings, strategies as st
 from nexus_rankers import bm25
 from nexus_rankers.bm25 import Bm25
 from nexus_rankers.fuse import Fuse
+from nexus_rankers.links import Links
 from nexus_rankers.mmr import Mmr
 from nexus_rankers.recency import Recency
+from nexus_rankers.rerank import Rerank
+from nexus_rankers.semantic import Semantic
 
-from nexus_core import ConfigError, Item, Pipeline, Ranker, RankerError, Ranking
+from nexus_core import ConfigError, Connector, Item, Pipeline, Ranker, RankerError, Ranking
 from nexus_core.config.check import check
 from nexus_core.contract.components import OptionSpec, component_name, component_summary, options_of
 from nexus_core.engine.plugins import Catalogue
+from nexus_core.testing import FakeConnector
 from nexus_core.toolkit.words import LANGUAGES, Language
 
 README = Path(bm25.__file__).with_name("README.md").read_text("utf-8")
-CLASSES: dict[str, type] = {"bm25": Bm25, "mmr": Mmr, "recency": Recency, "fuse": Fuse}
+CLASSES: dict[str, type] = {
+    "bm25": Bm25,
+    "semantic": Semantic,
+    "fuse": Fuse,
+    "links": Links,
+    "rerank": Rerank,
+    "mmr": Mmr,
+    "recency": Recency,
+}
 RANKERS: dict[str, Ranker] = {
     "bm25": Bm25(),
     "bm25 as written": Bm25(language="none", pairs=0.0),
@@ -32,6 +44,9 @@ RANKERS: dict[str, Ranker] = {
     "zscore": Fuse(rankers=(Bm25(), Recency(now="2026-01-31"))),
     "minmax": Fuse(rankers=(Bm25(), Mmr()), method="minmax", weights=(1.0, 0.5)),
     "rrf": Fuse(rankers=(Bm25(), Bm25(language="none")), method="rrf"),
+    "semantic": Fuse(rankers=(Bm25(), Semantic())),
+    "links": Links(),
+    "rerank": Rerank(model=FakeConnector(replies=["[2] > [1]"]), top=2),
 }
 EACH = pytest.mark.parametrize("ranker", RANKERS.values(), ids=RANKERS.keys())
 WORDS = st.lists(st.sampled_from(["tide", "moon", "the", "getMoonPhase", "潮の満ち引き", "größer", "1,000"])).map(
@@ -412,6 +427,14 @@ REFUSED = {
     "no rankers": ("{use: fuse}", "needs `rankers`"),
     "method": ("{use: fuse, rankers: [bm25], method: borda}", "`method` must be zscore, minmax or rrf"),
     "k": ("{use: fuse, rankers: [bm25], k: 0}", "`k` must be more than 0"),
+    "model of semantic": ("{use: semantic, model: [static]}", "`model` must be text or a connector"),
+    "parts": ("{use: semantic, part_tokens: 8}", "`part_tokens` must be from 16 to 8192"),
+    "requests": ("{use: semantic, concurrency: 0}", "`concurrency` must be from 1 to 100"),
+    "nested connector": ("{use: semantic, model: {use: opnai, model: m}}", "did you mean 'openai'"),
+    "links": ("{use: links, weight: 2}", "`weight` must be from 0 to 1"),
+    "no model": ("rerank", "needs `model`"),
+    "rerank top": ("{use: rerank, model: extractive, top: 1}", "`top` must be from 2 to 100"),
+    "rerank method": ("{use: rerank, model: extractive, method: guess}", "`method` must be ask or endpoint"),
     "nested": ("{use: fuse, rankers: [{use: mmr, top: 0}]}", "`top` must be from 1 to 1000"),
 }
 
@@ -426,6 +449,8 @@ def test_lint_refuses_options_out_of_bounds(rank: str, message: str, tmp_path: P
 LATE = {
     "empty": ("{use: fuse, rankers: []}", "`rankers` is empty"),
     "weights": ("{use: fuse, rankers: [bm25, recency], weights: [1]}", "1 weights for 2 rankers"),
+    "embeds": ("{use: semantic, model: {use: extractive}}", "does not embed"),
+    "endpoint": ("{use: rerank, model: extractive, method: endpoint}", "has no rerank endpoint"),
     "now": ("{use: recency, now: soon}", "`now` must be a date such as 2026-01-31, not 'soon'"),
 }
 
@@ -448,6 +473,9 @@ WORDING: Mapping[Any, str] = {
     Language: "a Snowball stemmer's name or `none`",
     tuple[float, ...]: "list of numbers",
     tuple[Ranker, ...]: "list of rankers",
+    bool: "true or false",
+    Connector: "connector",
+    str | Connector: "text or connector",
 }
 
 
@@ -458,7 +486,9 @@ def row(option: OptionSpec) -> str:
         assert get_origin(option.annotation) is Literal
         *most, last = (f"`{value}`" for value in get_args(option.annotation))
         known = f"{', '.join(most)} or {last}"
-    default = "required" if option.required else "none" if option.default in (None, ()) else f"`{option.default}`"
+    default = "required" if option.required else "none" if option.default in (None, (), "") else f"`{option.default}`"
+    if isinstance(option.default, bool):
+        default = default.lower()
     return f"| `{option.name}` | {known} | {default} | {option.help} |"
 
 
@@ -474,7 +504,7 @@ def test_readme_has_the_options_as_they_are_declared(name: str) -> None:
 SNIPPETS = [body for body in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL) if not body.startswith("name:")]
 
 
-@pytest.mark.parametrize("body", SNIPPETS, ids=["mmr", "recency", "own"])
+@pytest.mark.parametrize("body", SNIPPETS, ids=["semantic", "links", "rerank", "mmr", "recency", "own"])
 def test_readme_snippets_lint_in_a_pipeline(body: str, tmp_path: Path) -> None:
     """With a name, a model and the steps that follow, each is a whole pipeline without a problem."""
     (tmp_path / "concise.py").write_text(python_block("concise"), "utf-8")
