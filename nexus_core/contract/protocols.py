@@ -95,7 +95,11 @@ class Template(Protocol):
 
 @runtime_checkable
 class Sink(Protocol):
-    """Receives the events of runs, in a thread of its own, through a bounded queue."""
+    """Receives the events of runs, in a thread of its own, through a bounded queue.
+
+    One that wants only some of them has `hears`, a collection of their types such as `attempt_finished`: what nobody
+    hears is never made.
+    """
 
     def emit(self, event: Event) -> None:
         """Take one event; may block, since no run waits for it."""

@@ -84,8 +84,11 @@ class Runner:
 
     async def answer(self, request: Request, on_event: Listener | None = None) -> Answer | None:
         """Return the whole answer, or `None` if no generate step ran; raises the error of the step that failed."""
-        is_heard = bool(self.fanout.queues) or on_event is not None
-        with _Run(runner=self, request=request, on_event=on_event, is_heard=is_heard) as run:
+        listens = on_event is not None
+        is_heard, tells_steps = listens or bool(self.fanout.queues), listens or self.fanout.hears_steps
+        with _Run(
+            runner=self, request=request, on_event=on_event, is_heard=is_heard, tells_steps=tells_steps
+        ) as run:
             state, scope = request.state, run.scope()
             if request.memory is not None:
                 state = await request.memory.recall(state, scope.left_s())
@@ -93,7 +96,8 @@ class Runner:
                 began = perf_counter()
                 if not (skipped := planned.is_skipped(state)):
                     state = await _taken(planned, state, scope)
-                run.emit_step(planned, state, began, skipped)
+                if tells_steps:
+                    run.emit_step(planned, state, began, skipped)
             answer = run.answer(state)
             if request.memory is not None and answer is not None:
                 await request.memory.keep(answer)
@@ -105,7 +109,7 @@ class Runner:
         Closing the generator early cancels the run and closes its upstream.
         """
         unread: list[Event] = []
-        run = _Run(runner=self, request=request, unread=unread, is_heard=True)
+        run = _Run(runner=self, request=request, unread=unread, is_heard=True, tells_steps=True)
         try:
             with run:
                 state, scope = request.state, run.scope()
@@ -155,6 +159,8 @@ class _Run:
     on_event: Listener | None = None
     is_heard: bool
     """Whether somebody listens: where nobody does, only the rows of the ledger are made."""
+    tells_steps: bool
+    """Whether somebody wants to know of the run's beginning and of its steps."""
     started: float = field(factory=perf_counter)
     attempts: list[AttemptFinished] = field(factory=list)
     parts: list[str] = field(factory=list)
@@ -174,7 +180,7 @@ class _Run:
         )
 
     def __enter__(self) -> Self:
-        if not self.is_heard:
+        if not self.tells_steps:
             return self
         query = self.request.query if self.runner.content else None
         self.emit(RunStarted(run_id=self.request.id, time=time(), pipeline=self.runner.pipeline, content=query))
@@ -217,8 +223,6 @@ class _Run:
 
     def emit_step(self, planned: PlannedStep, state: State, began: float, skipped: bool) -> None:
         """Tell that a step is done."""
-        if not self.is_heard:
-            return
         self.emit(
             StepFinished(
                 run_id=self.request.id,

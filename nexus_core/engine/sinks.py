@@ -18,6 +18,7 @@ QUEUE_SIZE = 10_000
 """Events a sink may lag behind before new ones are dropped."""
 BATCH_PAUSE_S = 0.02
 CLOSE_TIMEOUT_S = 5.0
+_STEPS = ("run_started", "step_finished")
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ class SinkQueue:
         """Events that found the queue full."""
         self.failed = 0
         """Events (or flushes) at which the sink raised."""
+        self.hears: frozenset[str] | None = _heard_by(sink)
+        """The types of events that the sink wants; `None` is all."""
         self._sink = sink
         self._size = size
         self._events: deque[Event] = deque()
@@ -40,7 +43,9 @@ class SinkQueue:
         self._thread.start()
 
     def put(self, event: Event) -> None:
-        """Queue an event, or drop it and count that; never waits."""
+        """Queue an event that the sink wants, or drop it and count that; never waits."""
+        if self.hears is not None and event.type not in self.hears:
+            return
         if len(self._events) >= self._size:
             self.dropped += 1
             return
@@ -90,11 +95,18 @@ class SinkQueue:
             )
 
 
+def _heard_by(sink: Sink) -> frozenset[str] | None:
+    wanted = getattr(sink, "hears", None)
+    return None if wanted is None else frozenset(wanted)
+
+
 class Fanout:
     """All sinks of a pipeline."""
 
     def __init__(self, queues: Sequence[SinkQueue] = ()) -> None:
         self.queues = tuple(queues)
+        self.hears_steps = any(queue.hears is None or not queue.hears.isdisjoint(_STEPS) for queue in self.queues)
+        """Whether any sink wants to know of the beginning of runs and of their steps: else these events are not made."""
 
     def put(self, event: Event) -> None:
         """Queue an event for every sink."""

@@ -8,6 +8,8 @@ from typing import BinaryIO, Self
 
 from nexus_core import Event, component, option, state
 
+_OUTCOMES = ("prompt_packed", "waiting", "attempt_finished", "stream_restarted", "run_finished", "run_failed")
+_STEPS = ("run_started", "step_finished")
 _OBJECTS = {"run_finished": ("answer",), "run_failed": ("error",)}
 """The fields of events that are no data."""
 _BLOCK = 1 << 16
@@ -16,14 +18,20 @@ _BLOCK = 1 << 16
 
 @component
 class JsonlSink:
-    """Appends each event as one JSON object a line; a line that a crash has torn is mended when the file is opened."""
+    """Appends events as one JSON object a line; a line that a crash has torn is mended when the file is opened."""
 
     name = "jsonl"
 
     path: str = option(help="The file, relative to the working directory; for its owner alone.")
     durable: bool = option(True, help="Wait for the disk after each batch, so that no event is lost in a power cut.")
+    steps: bool = option(False, help="Write also that a run begins, and each of its steps; else what came out of it.")
 
     _file: BinaryIO | None = state()
+
+    @property
+    def hears(self) -> tuple[str, ...]:
+        """The types of events that are written."""
+        return _OUTCOMES + (_STEPS if self.steps else ())
 
     async def __aenter__(self) -> Self:
         """Open the file for appending and mend its end."""
