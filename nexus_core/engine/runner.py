@@ -86,9 +86,7 @@ class Runner:
         """Return the whole answer, or `None` if no generate step ran; raises the error of the step that failed."""
         listens = on_event is not None
         is_heard, tells_steps = listens or bool(self.fanout.queues), listens or self.fanout.hears_steps
-        with _Run(
-            runner=self, request=request, on_event=on_event, is_heard=is_heard, tells_steps=tells_steps
-        ) as run:
+        with _Run(runner=self, request=request, on_event=on_event, is_heard=is_heard, tells_steps=tells_steps) as run:
             state, scope = request.state, run.scope()
             if request.memory is not None:
                 state = await request.memory.recall(state, scope.left_s())
@@ -160,7 +158,7 @@ class _Run:
     is_heard: bool
     """Whether somebody listens: where nobody does, only the rows of the ledger are made."""
     tells_steps: bool
-    """Whether somebody wants to know of the run's beginning and of its steps."""
+    """Whether somebody wants to know of steps that are done."""
     started: float = field(factory=perf_counter)
     attempts: list[AttemptFinished] = field(factory=list)
     parts: list[str] = field(factory=list)
@@ -180,7 +178,7 @@ class _Run:
         )
 
     def __enter__(self) -> Self:
-        if not self.tells_steps:
+        if not self.is_heard:
             return self
         query = self.request.query if self.runner.content else None
         self.emit(RunStarted(run_id=self.request.id, time=time(), pipeline=self.runner.pipeline, content=query))

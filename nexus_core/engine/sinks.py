@@ -18,7 +18,6 @@ QUEUE_SIZE = 10_000
 """Events a sink may lag behind before new ones are dropped."""
 BATCH_PAUSE_S = 0.02
 CLOSE_TIMEOUT_S = 5.0
-_STEPS = ("run_started", "step_finished")
 
 _log = logging.getLogger(__name__)
 
@@ -105,8 +104,8 @@ class Fanout:
 
     def __init__(self, queues: Sequence[SinkQueue] = ()) -> None:
         self.queues = tuple(queues)
-        self.hears_steps = any(queue.hears is None or not queue.hears.isdisjoint(_STEPS) for queue in self.queues)
-        """Whether any sink wants to know of the beginning of runs and of their steps: else these events are not made."""
+        self.hears_steps = any(queue.hears is None or "step_finished" in queue.hears for queue in self.queues)
+        """Whether any sink wants to know of steps that are done: else these events are not made."""
 
     def put(self, event: Event) -> None:
         """Queue an event for every sink."""

@@ -8,8 +8,9 @@ from typing import BinaryIO, Self
 
 from nexus_core import Event, component, option, state
 
-_OUTCOMES = ("prompt_packed", "waiting", "attempt_finished", "stream_restarted", "run_finished", "run_failed")
-_STEPS = ("run_started", "step_finished")
+_HEARD = (
+    "run_started", "prompt_packed", "waiting", "attempt_finished", "stream_restarted", "run_finished", "run_failed",
+)  # fmt: skip
 _OBJECTS = {"run_finished": ("answer",), "run_failed": ("error",)}
 """The fields of events that are no data."""
 _BLOCK = 1 << 16
@@ -24,14 +25,14 @@ class JsonlSink:
 
     path: str = option(help="The file, relative to the working directory; for its owner alone.")
     durable: bool = option(True, help="Wait for the disk after each batch, so that no event is lost in a power cut.")
-    steps: bool = option(False, help="Write also that a run begins, and each of its steps; else what came out of it.")
+    steps: bool = option(False, help="Write also each step that is done.")
 
     _file: BinaryIO | None = state()
 
     @property
     def hears(self) -> tuple[str, ...]:
         """The types of events that are written."""
-        return _OUTCOMES + (_STEPS if self.steps else ())
+        return (*_HEARD, "step_finished") if self.steps else _HEARD
 
     async def __aenter__(self) -> Self:
         """Open the file for appending and mend its end."""

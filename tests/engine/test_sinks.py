@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from nexus_core import Event, RunStarted
+from nexus_core import Event, RunFinished, RunStarted
 from nexus_core.engine.sinks import Fanout, SinkQueue
 from nexus_core.testing.fakes import FakeSink
 
@@ -86,6 +86,25 @@ def test_close_gives_up_on_a_stuck_sink() -> None:
     queue.close(timeout_s=0.01)
     assert queue.dropped == 1
     sink.let_go.set()
+
+
+class ChoosySink(FakeSink):
+    """Wants the ends of runs alone."""
+
+    hears = ("run_finished",)
+
+
+def test_a_sink_gets_only_the_events_that_it_hears() -> None:
+    """What a sink does not want never enters its queue, and steps that nobody wants are not even made."""
+    sink = ChoosySink()
+    fanout = Fanout([SinkQueue("choosy", sink)])
+    fanout.put(started(1))
+    fanout.put(
+        RunFinished(run_id="1", time=0.0, duration_s=1.0, model=None, prompt_tokens=None, completion_tokens=None)
+    )
+    fanout.close()
+    assert [event.type for event in sink.events] == ["run_finished"]
+    assert not fanout.hears_steps
 
 
 def test_fanout_gives_every_sink_every_event() -> None:

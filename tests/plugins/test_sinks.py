@@ -11,7 +11,7 @@ import pytest
 from nexus_jsonl.sink import JsonlSink, encoded
 from nexus_sinks.log import Log, line
 
-from nexus_core import AttemptFinished, Event, RunFailed, RunFinished, RunStarted, ServerError
+from nexus_core import AttemptFinished, Event, Item, Pipeline, RunFailed, RunFinished, RunStarted, ServerError
 
 STARTED = RunStarted(run_id="r1", time=12.5, pipeline="p", content="Why?\n\x1b[2J")
 ATTEMPT = AttemptFinished(run_id="r1", time=1.0, call_id="c", number=1, model="main", model_id="m", outcome="timeout")
@@ -34,6 +34,20 @@ async def test_jsonl_writes_one_object_a_line_with_its_type(tmp_path: Path) -> N
     first, second = await written(tmp_path / "deep" / "runs.jsonl", STARTED, ATTEMPT)
     assert (first["type"], first["run_id"], first["content"]) == ("run_started", "r1", "Why?\n\x1b[2J")
     assert (second["outcome"], second["prompt_tokens"]) == ("timeout", None)
+
+
+@pytest.mark.parametrize("steps", [False, True])
+async def test_jsonl_writes_steps_where_it_is_asked_to(tmp_path: Path, steps: bool) -> None:
+    """A file of runs tells what came out of them; how each step went is for who looks closer."""
+    (tmp_path / "p.yaml").write_text(
+        "name: p\nmodels: {main: {use: extractive}}\nsteps: [{generate: main}]\n"
+        f"sinks: [{{use: jsonl, path: '{tmp_path}/runs.jsonl', steps: {str(steps).lower()}}}]\n"
+    )
+    async with Pipeline.load(tmp_path / "p.yaml") as pipeline:
+        await pipeline.run("What is it?", items=[Item(id="1", text="It is a test.")])
+    kinds = [record["type"] for record in records(tmp_path / "runs.jsonl")]
+    assert ("step_finished" in kinds) is steps
+    assert (kinds[0], kinds[-1]) == ("run_started", "run_finished")
 
 
 async def test_jsonl_is_for_its_owner_alone(tmp_path: Path) -> None:
