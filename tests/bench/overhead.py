@@ -5,8 +5,8 @@
 Ours: prompt and generate through `openai`, figures and a jsonl sink on. Floor: one shared aiohttp session, the standard
 library's json, every streamed event split and parsed. Client and service have a core each. Both keep 64 requests in
 flight. Short rounds alternate, so that what else the machine does falls on both alike; a round ends when the sink has
-written all of it; the CPU time is the process's (user and system, all threads); the ratio is the median over the rounds.
-Exits 1 when one is over its gate.
+written all of it; CPU time is the process's (user and system, all threads); ratios are medians over the rounds. Exits 1
+when one is over its gate.
 """
 
 from __future__ import annotations
