@@ -57,3 +57,11 @@ class StoreSource:
 def nexus_sources() -> Iterable[type]:
     """Yield the source."""
     return [StoreSource]
+
+
+@hookimpl
+def nexus_sinks() -> Iterable[type]:
+    """Yield the sink."""
+    from nexus_store.usage import StoreSink  # those who only search need none
+
+    return [StoreSink]
