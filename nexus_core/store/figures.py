@@ -14,7 +14,8 @@ SIZES = (64, 128)
 """Passages are kept of both sizes that the packer uses by default, in tokens."""
 ANY_SIZE = 0
 """Stands for all sizes, where an item is one passage by any."""
-_VERSION = 2
+VERSION = 2
+"""Of the bytes below; those of another one are not used."""
 _HEAD = struct.Struct("<BIiIIIII")
 """Version, CRC of all that follows it, tokens of the title, and the lengths in bytes of the five parts."""
 _SUMMED = 5
@@ -44,13 +45,13 @@ def packed(cut: Passages) -> bytes:
         cut.lengths,
     )
     breaks = cut.breaks.to_bytes((cut.breaks.bit_length() + 7) // 8, "little")
-    whole = b"".join((_HEAD.pack(_VERSION, 0, cut.title, *map(len, parts)), *parts, breaks))[_SUMMED:]
-    return b"".join((bytes([_VERSION]), crc32(whole).to_bytes(4, "little"), whole))
+    whole = b"".join((_HEAD.pack(VERSION, 0, cut.title, *map(len, parts)), *parts, breaks))[_SUMMED:]
+    return b"".join((bytes([VERSION]), crc32(whole).to_bytes(4, "little"), whole))
 
 
 def unpacked(data: bytes) -> Passages | None:
     """Return the passages, or `None` where the bytes are of another version or damaged: then they are cut anew."""
-    if len(data) < _HEAD.size or data[0] != _VERSION:
+    if len(data) < _HEAD.size or data[0] != VERSION:
         return None
     _, crc, title, *lengths = _HEAD.unpack_from(data)
     if crc32(memoryview(data)[_SUMMED:]) != crc:

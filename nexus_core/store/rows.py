@@ -24,7 +24,7 @@ def write_items(
     fresh = [each for each in latest.values() if known.get(each.item.id, (0, b""))[1] != each.digest]
     stale = [known[each.item.id][0] for each in fresh if each.item.id in known]
     remove_keys(connection, context, stale)
-    first = _next_keys(connection, len(fresh))
+    first = next_keys(connection, len(fresh))
     rows = list(enumerate(fresh, first))
     connection.executemany(
         "INSERT INTO items (key, context_id, document_id, id, title, text, kind, source, metadata, digest)"
@@ -66,7 +66,7 @@ def _known(connection: sqlite3.Connection, context: Context, ids: Iterable[str])
     return {name: (key, digest) for name, key, digest in found if name in asked}
 
 
-def _next_keys(connection: sqlite3.Connection, count: int) -> int:
+def next_keys(connection: sqlite3.Connection, count: int) -> int:
     """Return the first of so many keys that were never used."""
     found = connection.execute("SELECT value FROM settings WHERE name = 'next_key'").fetchone()
     first = int(found[0]) if found else 1

@@ -26,6 +26,7 @@ _FIRST = (
         items INTEGER NOT NULL DEFAULT 0,
         newest INTEGER NOT NULL DEFAULT 0
     ) STRICT""",
+    """CREATE TABLE objects (key TEXT PRIMARY KEY, size INTEGER NOT NULL, added REAL NOT NULL) WITHOUT ROWID, STRICT""",
     """CREATE TABLE documents (
         id INTEGER PRIMARY KEY,
         context_id INTEGER NOT NULL REFERENCES contexts ON DELETE CASCADE,
@@ -34,12 +35,11 @@ _FIRST = (
         stamp TEXT NOT NULL,
         digest TEXT NOT NULL,
         size INTEGER NOT NULL,
-        original TEXT,
+        original TEXT REFERENCES objects,
         added REAL NOT NULL,
         UNIQUE (context_id, name)
     ) STRICT""",
     """CREATE INDEX documents_of_originals ON documents (original) WHERE original IS NOT NULL""",
-    """CREATE TABLE objects (key TEXT PRIMARY KEY, size INTEGER NOT NULL, added REAL NOT NULL) WITHOUT ROWID, STRICT""",
     """CREATE TABLE items (
         key INTEGER PRIMARY KEY,
         context_id INTEGER NOT NULL REFERENCES contexts ON DELETE CASCADE,

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from time import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, BinaryIO, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 from nexus_core.contract.errors import StoreError, UsageError
 from nexus_core.contract.ranking import Ranking
@@ -28,8 +28,10 @@ if TYPE_CHECKING:  # they bring the index and locks, which nobody needs before a
     from nexus_core.store.indexing import Indexing
     from nexus_core.store.ingesting import Ingested, Ingestion
     from nexus_core.store.opening import OpenMark
+    from nexus_core.store.originals import Originals
     from nexus_core.store.searching import Searching
     from nexus_core.store.usage import DailyUsage
+    from nexus_core.store.values import Imported
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -52,13 +54,18 @@ class Store:
     one store at a time.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None = None, *, salvage: bool = False) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, *, objects: str | None = None, salvage: bool = False
+    ) -> None:
         """Take the store in a folder, by default the one that NEXUS_STORE names, else the user's own.
 
+        `objects` says where large originals are kept, as a folder or a URL of fsspec, by default what NEXUS_OBJECTS
+        says, else the store's folder; that is remembered with the first of them.
         With `salvage` a damaged one is opened, too: to export what can still be read.
         """
         self.folder = Folder(Path(path) if path is not None else default_folder())
-        self._salvage = salvage
+        self._objects, self._salvage = objects, salvage
+        self._originals: Originals | None = None
         self._writing = ThreadPoolExecutor(1, "nexus-store-writer")
         self._reading = ThreadPoolExecutor(1, "nexus-store-reader")
         self._writer: sqlite3.Connection | None = None
@@ -199,6 +206,76 @@ class Store:
         await self._in(self._writing, self._catch_up, name)
         return count
 
+    @property
+    def originals(self) -> Originals:
+        """The large originals of this store, for who writes documents in a thread."""
+        if self._originals is None:
+            raise UsageError("the store is not open: use `async with Store(...) as store`")
+        return self._originals
+
+    async def keep_original(self, data: bytes) -> str | None:
+        """Keep the bytes of a document that is about to be written, and return their key; `None` up to 64 KiB.
+
+        What no document refers to within an hour may be deleted again.
+        """
+        from nexus_core.store import upkeep
+
+        return await upkeep.keep_original(self, data)
+
+    async def original(self, key: str) -> bytes:
+        """Return the bytes of a document by their key; raises StoreDamagedError where they are gone or others."""
+        return await asyncio.to_thread(self.originals.get, key)
+
+    # Upkeep
+
+    async def tag(self, name: str, ids: Sequence[str], *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> int:
+        """Add and remove tags of items; returns how many items have changed."""
+        from nexus_core.store.tagging import tag_items
+
+        def change(connection: sqlite3.Connection) -> int:
+            return tag_items(connection, contexts.find(connection, name), ids, add, remove)
+
+        count = await self.write(change)
+        if count:
+            await self._in(self._writing, self._catch_up, name)
+        return count
+
+    async def check(self, name: str | None = None, *, repair: bool = False) -> tuple[str, ...]:
+        """Return what is wrong with one context or the whole store: what, where and what to do; nothing if all is well.
+
+        With `repair`, indexes and counts are made anew where anything is wrong, and what is left is returned.
+        """
+        from nexus_core.store import upkeep
+
+        return await upkeep.check(self, name, repair=repair)
+
+    async def collect(self) -> int:
+        """Delete originals that no document refers to any more; returns how many they were."""
+        from nexus_core.store import upkeep
+
+        return await upkeep.collect(self)
+
+    async def export(self, name: str, target: str | os.PathLike[str] | BinaryIO) -> int:
+        """Write a context as JSON Lines to a file, or to what is open for bytes; returns how many items it were."""
+        from nexus_core.store import transfer
+
+        return await asyncio.to_thread(transfer.export, self.folder, name, target)
+
+    async def import_(self, source: str | os.PathLike[str] | BinaryIO, name: str | None = None) -> Imported:
+        """Add what an export holds to the context of its name, or of another, which is made if it is not there.
+
+        Lines that cannot be taken are told in the result and do not stop the rest.
+        """
+        from nexus_core.store import upkeep
+
+        return await upkeep.take_in(self, source, name)
+
+    async def backup(self, target: str | os.PathLike[str]) -> None:
+        """Copy the whole store into a folder that is empty or not there; the copy can be opened as a store."""
+        from nexus_core.store import transfer
+
+        await asyncio.to_thread(transfer.backup, self.folder, Path(target), self.originals)
+
     # Conversations and usage
 
     @property
@@ -275,12 +352,15 @@ class Store:
 
     def _open(self) -> None:
         from nexus_core.store.opening import OpenMark, check_after_crash
+        from nexus_core.store.originals import Originals, place_of
         from nexus_core.store.searching import Searching
 
         self.folder.prepare()
         self._writer = connect(self.folder.database, writes=True)
         if not self._salvage:
             check_after_crash(self.folder, self._writer)
+        with translated(self.folder.database):
+            self._originals = Originals(self.folder.objects, place_of(self._writer, self._objects))
         self._mark = OpenMark(self.folder)
         self._searching = Searching(self.folder, connect(self.folder.database, writes=False))
 

@@ -74,6 +74,18 @@ class Added(Value):
         )
 
 
+@frozen(kw_only=True, eq=False, repr=False)
+class Imported(Value):
+    """What became of a file that was to be imported."""
+
+    context: str
+    added: Added
+    problems: tuple[str, ...] = ()
+    """Why lines were left out, each with its number: the first thousand of them."""
+    left_out: int = 0
+    """Lines."""
+
+
 def checked_name(name: object, what: str) -> str:
     """Return a name that can be kept exactly; raises UsageError with the reason for any other."""
     if not isinstance(name, str) or not name.strip():
