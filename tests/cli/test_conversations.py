@@ -1,0 +1,146 @@
+"""Conversations from the command line: begun, gone on with, listed, shown, deleted, expired."""
+
+from __future__ import annotations
+
+import io
+import json
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nexus_core.cli.main import main
+
+Nexus = Callable[..., tuple[int, str, str]]
+
+PIPELINE = """name: talk
+models: {main: {use: extractive}}
+steps:
+  - gather:
+      use: inline
+      items:
+        - {id: leave, text: "Everybody has 28 days of leave a year."}
+        - {id: trains, text: "Trains are booked in second class."}
+  - prompt: chat
+  - generate: main
+"""
+
+
+@pytest.fixture
+def nexus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Nexus:
+    """Run a command in a folder with a pipeline and a store of its own; return exit code, stdout and stderr."""
+    (tmp_path / "talk.yaml").write_text(PIPELINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NEXUS_STORE", str(tmp_path / "store"))
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def ask(nexus: Nexus, query: str, *options: str) -> str:
+    code, out, err = nexus("run", "talk.yaml", query, *options)
+    assert (code, err) == (0, "")
+    return out
+
+
+def test_run_goes_on_with_a_conversation(nexus: Nexus) -> None:
+    """Its id is in the answer, and what was said before is in the next prompt."""
+    told = json.loads(ask(nexus, "How many days of leave?", "--conversation", "monday", "--json"))
+    assert told["conversationId"] == "monday"
+    code, out, _ = nexus("explain", "talk.yaml", "Which class?", "--conversation", "monday", "--json")
+    messages = json.loads(out)["messages"]
+    assert (code, [message["content"] for message in messages[1:3]]) == (
+        0, ["How many days of leave?", "Everybody has 28 days of leave a year. [1]"],
+    )  # fmt: skip
+
+
+def test_a_run_without_a_conversation_makes_no_store(nexus: Nexus, tmp_path: Path) -> None:
+    """It is opened only where it is asked for."""
+    ask(nexus, "How many days of leave?")
+    assert not (tmp_path / "store").exists()
+    code, _, err = nexus("run", "talk.yaml", "x", "--store", "elsewhere")
+    assert (code, "--store has no use without --conversation" in err) == (2, True)
+
+
+def test_list_and_show_tell_what_is_kept(nexus: Nexus) -> None:
+    """For people, and as JSON."""
+    ask(nexus, "How many days of leave?", "--conversation", "monday")
+    ask(nexus, "Which class are trains?", "--conversation", "monday")
+    ask(nexus, "Which class are trains?", "--conversation", "tuesday")
+    assert [line.split()[0] for line in nexus("conversations", "list")[1].splitlines()] == ["id", "tuesday", "monday"]
+    (first, second) = json.loads(nexus("conversations", "list", "--json")[1])
+    assert (first["id"], second["turnCount"], second["expires"]) == ("tuesday", 2, None)
+    _, out, _ = nexus("conversations", "show", "monday")
+    assert out.index("How many days") < out.index("28 days") < out.index("second class")
+    shown = json.loads(nexus("conversations", "show", "monday", "--last", "1", "--json")[1])
+    assert [(turn["number"], turn["query"]) for turn in shown["turns"]] == [(2, "Which class are trains?")]
+
+
+def test_an_empty_store_says_how_to_begin(nexus: Nexus) -> None:
+    """No empty table."""
+    code, out, _ = nexus("conversations", "list", "--all")
+    assert (code, "nexus run PIPELINE QUERY --conversation ID" in out) == (0, True)
+    assert json.loads(nexus("conversations", "list", "--json")[1]) == []
+
+
+def test_delete_takes_several_and_names_what_is_not_there(nexus: Nexus) -> None:
+    """With the closest name."""
+    for name in ("monday", "tuesday"):
+        ask(nexus, "How many days of leave?", "--conversation", name)
+    code, _, err = nexus("conversations", "delete", "mondy")
+    assert (code, "did you mean 'monday'?" in err) == (2, True)
+    assert nexus("conversations", "delete", "monday", "tuesday")[0] == 0
+    assert json.loads(nexus("conversations", "list", "--json")[1]) == []
+
+
+def test_expire_sets_how_long_conversations_live(nexus: Nexus, tmp_path: Path) -> None:
+    """From now on, and deletes what is due."""
+    ask(nexus, "How many days of leave?", "--conversation", "before")
+    code, out, _ = nexus("conversations", "expire", "--ttl", "90d")
+    assert (code, out) == (
+        0,
+        "0 deleted; conversations that are begun from now on live for 90 days after their last turn\n",
+    )
+    ask(nexus, "How many days of leave?", "--conversation", "after")
+    found = {each["id"]: each["expires"] for each in json.loads(nexus("conversations", "list", "--json")[1])}
+    assert (found["before"], found["after"] is None) == (None, False)
+    with sqlite3.connect(tmp_path / "store" / "store.db") as connection:
+        connection.execute("UPDATE conversations SET changed = changed - 86400 * 31")
+    connection.close()
+    assert json.loads(nexus("conversations", "expire", "--idle", "30d", "--ttl", "never", "--json")[1]) == {
+        "deleted": 2, "ttlSeconds": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("duration", ["0d", "-1d", "soon", "30"])
+def test_a_duration_that_is_none_is_refused(nexus: Nexus, duration: str) -> None:
+    """With one that is."""
+    code, _, err = nexus("conversations", "expire", f"--idle={duration}")
+    assert (code, "write it as in 30d, 12h or 90m" in err) == (2, True)
+
+
+def test_what_is_stored_cannot_take_over_the_terminal(nexus: Nexus) -> None:
+    """Control characters of a stored text are shown as what they are not (fault 163)."""
+    ask(nexus, "How many days of leave?\x1b[2J", "--conversation", "monday")
+    _, out, _ = nexus("conversations", "show", "monday")
+    assert ("\x1b[2J" in out, "leave?\ufffd[2J" in out) == (False, True)
+
+
+def test_an_answer_is_printed_also_where_its_turn_cannot_be_kept(nexus: Nexus, tmp_path: Path) -> None:
+    """The answer on stdout, why it is not kept on stderr, exit code 1 (fault 158)."""
+    ask(nexus, "How many days of leave?", "--conversation", "monday")
+    with sqlite3.connect(tmp_path / "store" / "store.db") as connection:
+        connection.execute("CREATE TRIGGER refuse BEFORE INSERT ON turns BEGIN SELECT RAISE(ABORT, 'refused'); END")
+    connection.close()
+    code, out, err = nexus("run", "talk.yaml", "Which class are trains?", "--conversation", "monday")
+    assert (code, "Trains are booked in second class." in out, "refused" in err) == (1, True, True)
+    shown = json.loads(nexus("conversations", "show", "monday", "--json")[1])
+    assert len(shown["turns"]) == 1
