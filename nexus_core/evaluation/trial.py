@@ -135,7 +135,8 @@ def _row(prepared: Prepared, query: Query, collection: Collection, settings: Set
     else:
         model, seconds["packing"] = _packed(prepared.call)
         recall = [_recalled(prepared.call, model, budget, query, collection, settings) for budget in settings.budgets]
-        notes += _about_counts(model, prepared.call, settings)
+        if query.is_answerable:
+            notes += _about_counts(model, prepared.call, settings)
     return _Row(
         figures=(*figures, *recall),
         seconds=seconds,
