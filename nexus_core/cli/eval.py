@@ -190,8 +190,9 @@ def _settings(asked: dict[str, Any]) -> Settings:
 
 
 def _trials(plans: Sequence[Plan], collection: Collection, settings: Settings) -> list[Trial]:
-    from nexus_core.evaluation.trial import tried
+    from nexus_core.evaluation.trial import measurable, tried
 
+    plans = [measurable(plan, collection) for plan in plans]
     with _Bar(len(plans) * len(collection.queries)).shown() as step:
         return [asyncio.run(tried(plan, collection, settings, partial(step, plan.name))) for plan in plans]
 

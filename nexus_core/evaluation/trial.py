@@ -82,13 +82,16 @@ class _Nothing:
 
 
 async def tried(plan: Plan, collection: Collection, settings: Settings, seen: Callable[[], None]) -> Trial:
-    """Run a pipeline for every query, and call `seen` after each; raises RunError that names the query which failed."""
+    """Run a pipeline, as `measurable` returns it, for every query, and call `seen` after each.
+
+    Raises RunError that names the query which failed.
+    """
     asked = dict(settings.asked)
     if collection.items is not None:
         # Copies, since token counts are kept with an item: no pipeline is to profit from the one before it.
         asked["items"] = tuple(map(evolve, collection.items))
     rows: list[_Row] = []
-    async with Pipeline(measurable(plan, collection)) as pipeline:
+    async with Pipeline(plan) as pipeline:
         for query in collection.queries:
             try:
                 rows.append(_row(await pipeline.prepare(query.text, **asked), query, collection, settings))

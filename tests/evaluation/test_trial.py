@@ -13,7 +13,7 @@ from nexus_core.engine.plugins import Catalogue
 from nexus_core.evaluation.beir import Files, read_collection
 from nexus_core.evaluation.collection import Collection
 from nexus_core.evaluation.report import report_json, reported
-from nexus_core.evaluation.trial import Settings, Trial, tried
+from nexus_core.evaluation.trial import Settings, Trial, measurable, tried
 
 HEAD = "name: mine\nplugins: [./parts.py]\nmodels: {main: {use: extractive}, fixed: {use: parts}}\nsteps:\n"
 STEPS = """
@@ -67,7 +67,7 @@ async def trial(folder: Path, collection: Collection, steps: str = STEPS, **sett
     (folder.parent / "parts.py").write_text(PARTS)
     (folder.parent / "mine.yaml").write_text(HEAD + steps)
     plan = load_plan(folder.parent / "mine.yaml", Catalogue.installed(), {})
-    return await tried(plan, collection, Settings(**settings), lambda: None)  # type: ignore[arg-type]
+    return await tried(measurable(plan, collection), collection, Settings(**settings), lambda: None)  # type: ignore[arg-type]
 
 
 async def test_items_of_the_collection_are_ranked_and_packed(folder: Path, collection: Collection) -> None:
