@@ -30,6 +30,8 @@ _PAGE = 10_000
 """The most that one call lists."""
 _ALONG = 50
 """So many expired conversations are deleted along with a write: it must not take long because of them."""
+_LARGEST = 2**62
+"""No number of a turn is as large, and SQLite knows none that is much larger."""
 _AT_ONCE = 500
 """So many are deleted in one transaction: others want to write, too."""
 _SETTING = "conversation_ttl_s"
@@ -138,7 +140,7 @@ class StoredConversations:
     async def turns(self, id: str, *, owner: str = "", after: int = 0, limit: int = 100) -> tuple[Turn, ...]:
         """Return the next turns after a number, in their order; UsageError where there is no such conversation."""
         _check(id, owner)
-        return await self._store.read(_turns, owner, id, self._clock(), after, _checked_limit(limit))
+        return await self._store.read(_turns, owner, id, self._clock(), min(after, _LARGEST), _checked_limit(limit))
 
     async def delete(self, id: str, *, owner: str = "") -> None:
         """Delete a conversation with all its turns; UsageError where there is none."""

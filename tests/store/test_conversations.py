@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from nexus_core import Conversations, Message, Store, UsageError
+from nexus_core import Conversations, Message, Store, StoreFullError, UsageError
 from nexus_core.store.conversations import StoredConversations, _whole
 from nexus_core.store.values import LONGEST_NAME
 
@@ -84,6 +84,7 @@ async def test_turns_tell_all_that_was_kept(kept: StoredConversations, clock: Cl
         await say(kept, "c", number)
     first = await kept.turns("c", limit=3)
     rest = await kept.turns("c", after=first[-1].number, limit=3)
+    assert await kept.turns("c", after=10**30) == ()
     assert [turn.number for turn in (*first, *rest)] == [1, 2, 3, 4, 5]
     last = rest[-1]
     assert (last.run_id, last.time, last.query, last.answer, last.model) == (
@@ -179,6 +180,17 @@ async def test_new_makes_an_id_that_nobody_guesses(kept: StoredConversations) ->
     assert (await kept.new("mine")).turns == 0
     with pytest.raises(UsageError, match="conversation 'mine' already"):
         await kept.new("mine")
+
+
+async def test_a_full_disk_leaves_the_conversation_as_it_was(store: Store, kept: StoredConversations) -> None:
+    """What does not fit is refused as a whole, reading goes on, and so does writing when there is space (fault 158)."""
+    await say(kept, "c", 1)
+    await store.write(lambda connection: connection.execute("PRAGMA max_page_count = 1").fetchall())
+    with pytest.raises(StoreFullError, match="no space is left"):
+        await say(kept, "c", 2, answer="x" * 1_000_000)
+    assert len(await kept.turns("c")) == 1
+    await store.write(lambda connection: connection.execute("PRAGMA max_page_count = 1000000").fetchall())
+    assert await say(kept, "c", 2, answer="x" * 1_000_000) == 2
 
 
 # Time to live

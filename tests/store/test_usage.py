@@ -142,6 +142,13 @@ def events(run: int, pipeline: str = "handbook", attempts: int = 2) -> list[Any]
     ]
 
 
+def refused(folder: Path, statement: str) -> None:
+    """Let the database refuse what the sink writes, or no longer."""
+    connection = sqlite3.connect(folder / "store.db")
+    connection.execute(statement)
+    connection.close()
+
+
 async def test_the_sink_loses_nothing_of_what_it_was_given(tmp_path: Path) -> None:
     """Through the engine's own queue: every attempt is in the sums when the sink is closed, under its pipeline."""
     async with StoreSink(path=str(tmp_path)) as sink:
@@ -168,15 +175,13 @@ async def test_what_was_not_flushed_is_written_when_the_sink_is_closed(tmp_path:
 async def test_a_store_that_refuses_is_tried_again_and_nothing_is_lost(tmp_path: Path) -> None:
     """Each refusal is one failure of the sink; the rows wait, and are written when it is over (fault 158)."""
     async with StoreSink(path=str(tmp_path)) as sink:
-        assert sink._store is not None
-        connection = sink._store._connection()
-        connection.execute("PRAGMA query_only = ON")
+        refused(tmp_path, "CREATE TRIGGER refuse BEFORE INSERT ON usage BEGIN SELECT RAISE(ABORT, 'refused'); END")
         queue = SinkQueue("store", sink)
         for event in events(1):
             queue.put(event)
         queue.close()
         assert queue.failed >= 1
-        connection.execute("PRAGMA query_only = OFF")
+        refused(tmp_path, "DROP TRIGGER refuse")
     async with Store(tmp_path) as store:
         assert [each.attempts for each in await store.usage()] == [2]
 
@@ -184,8 +189,7 @@ async def test_a_store_that_refuses_is_tried_again_and_nothing_is_lost(tmp_path:
 async def test_a_store_that_refuses_to_the_end_harms_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Closing the pipeline raises nothing; the log tells how much is lost."""
     async with StoreSink(path=str(tmp_path)) as sink:
-        assert sink._store is not None
-        sink._store._connection().execute("PRAGMA query_only = ON")
+        refused(tmp_path, "CREATE TRIGGER refuse BEFORE INSERT ON usage BEGIN SELECT RAISE(ABORT, 'refused'); END")
         for event in events(1):
             sink.emit(event)
     assert "the usage of 2 requests is lost" in caplog.text
