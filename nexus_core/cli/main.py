@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Mapping
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any
 
 import click
 
 COMMANDS = {
+    "ask": "Ask a context a question.",
+    "context": "Keep contexts: add, search, list, tag, remove, export, import, check.",
     "run": "Run a pipeline for one query.",
     "explain": "Show what would be sent, and why, without any call.",
     "conversations": "List, show, delete and expire conversations.",
@@ -32,30 +36,39 @@ Examples:
 class LazyGroup(click.Group):
     """A group that knows its commands by name and summary and imports one only to run it or to show its help."""
 
+    def __init__(
+        self, *args: Any, table: Mapping[str, str] = COMMANDS, package: str = "nexus_core.cli", **options: Any
+    ) -> None:
+        super().__init__(*args, **options)
+        self._table = table
+        self._package = package
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order of the table."""
-        return list(COMMANDS)
+        return list(self._table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return one command."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self._table:
             return None
-        command = import_module(f"nexus_core.cli.{cmd_name}").command
+        module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command = import_module(f"{self._package}.{module}").command
         return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of commands from the summaries, without importing any."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl(list(self._table.items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; a name that is nearly one is answered with the name."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        known = self._table
+        if args and args[0] not in known and not args[0].startswith("-"):
             from nexus_core.toolkit.suggest import did_you_mean, listed
 
-            ctx.fail(f"no command is named {args[0]!r}{did_you_mean(args[0], COMMANDS)}; commands: {listed(COMMANDS)}")
+            ctx.fail(f"no command is named {args[0]!r}{did_you_mean(args[0], known)}; commands: {listed(known)}")
         return super().resolve_command(ctx, args)
 
 

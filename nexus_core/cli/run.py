@@ -60,7 +60,6 @@ def command(pipeline: str, query: str | None, as_json: bool, no_stream: bool, ve
 
     On a terminal the answer is printed as it comes. QUERY may be - to read it from standard input.
     """
-    streaming = not (as_json or no_stream) and sys.stdout.isatty()
     store = store_of(request["conversation"], request["store"])
     memory = None if store is None else store.conversations
     loaded = Pipeline.load(Path(pipeline), overrides=request["overrides"], conversations=memory)
@@ -70,9 +69,24 @@ def command(pipeline: str, query: str | None, as_json: bool, no_stream: bool, ve
         "deadline_s": request["timeout"],
         "conversation_id": request["conversation"],
     }
+    respond(loaded, store, read_query(query), asked, as_json=as_json, no_stream=no_stream, verbose=verbose)
+
+
+def respond(
+    pipeline: Pipeline,
+    store: Store | None,
+    query: str,
+    asked: dict[str, Any],
+    *,
+    as_json: bool,
+    no_stream: bool,
+    verbose: bool,
+) -> None:
+    """Run a pipeline for a query and print the answer, as it comes where that is a terminal; opens and closes both."""
+    streaming = not (as_json or no_stream) and sys.stdout.isatty()
     with _log(verbose) as listen:
         try:
-            answer = asyncio.run(_answer(loaded, store, read_query(query), streaming, listen, asked))
+            answer = asyncio.run(_answer(pipeline, store, query, streaming, listen, asked))
         except StoreError as error:  # the answer is not lost with its turn
             if error.answer is not None:
                 _print_answer(error.answer, as_json, streaming)

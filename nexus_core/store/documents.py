@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 
 from attrs import define, evolve, field
@@ -22,9 +22,6 @@ INDEXED_AT_ONCE = 20_000
 """After so many items the index is committed, and others find them."""
 HELD = 5_000
 """Items of documents that wait for those they link to."""
-
-Keep = Callable[[bytes], str]
-"""Keeps an original and returns its key."""
 
 
 @define(eq=False, repr=False)
@@ -53,15 +50,12 @@ class Outcome:
 class DocumentWriter:
     """Writes the documents of one ingestion and its index."""
 
-    def __init__(
-        self, indexing: Indexing, context: Context, due: Iterable[str], present: Collection[str], keep: Keep | None
-    ) -> None:
+    def __init__(self, indexing: Indexing, context: Context, due: Iterable[str], present: Collection[str]) -> None:
         """Take the names of the documents that are to come, and of all that will be there when it is done."""
         self._indexing = indexing
         self._connection = indexing.connection
         self._context = context
         self._present = present
-        self._keep = keep
         self._expected = {_escaped(name) for name in due}
         self._held: list[Draft] = []
         self._linking = Linking(self._connection, context, present)
@@ -154,8 +148,6 @@ class DocumentWriter:
     def _row(self, draft: Draft) -> Document:
         if draft.end is None:  # whoever finds it so reads it again
             return evolve(draft.document, stamp="", digest="")
-        if draft.end.original is not None and self._keep is not None:
-            return evolve(draft.document, original=self._keep(draft.end.original))
         return draft.document
 
     def _owners(self, drafts: Sequence[Draft]) -> dict[str, str]:

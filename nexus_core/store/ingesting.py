@@ -134,9 +134,7 @@ class _Work:
         if not due and not vanished:
             return
         present = {*self.marks, *self.known} - {*vanished}
-        writer = await self.store.write_indexed(
-            DocumentWriter, self.context, [mark.name for mark, _ in due], present, None
-        )
+        writer = await self.store.write_indexed(DocumentWriter, self.context, [mark.name for mark, _ in due], present)
         limit_s = self.asked.get("limit_s", LIMIT_S)
         try:
             parts = read_all(self.reading, due, processes=self.asked.get("processes"), limit_s=limit_s)
@@ -192,7 +190,7 @@ class _Work:
         pieces = self._pieces.setdefault(name, [])
         pieces += part.prepared
         if part.end is not None:
-            self._end(part.mark, self._pieces.pop(name), part.end)
+            await self._end(part.mark, self._pieces.pop(name), part.end)
         elif len(pieces) >= LARGE:
             self._drafts.append(Draft(self._document(part.mark, End()), self._pieces.pop(name)))
             self._before.setdefault(name, set()).update(each.item.id for each in self._drafts[-1].prepared)
@@ -206,7 +204,7 @@ class _Work:
             if seen is not None:
                 seen(self.done, len(self.marks), name)
 
-    def _end(self, mark: DocumentMark, prepared: Sequence[Prepared], end: End) -> None:
+    async def _end(self, mark: DocumentMark, prepared: Sequence[Prepared], end: End) -> None:
         name = mark.name
         if end.failure:
             self.failed.append((name, end.failure))
@@ -220,6 +218,8 @@ class _Work:
         self.left_out += [(name, end.left_out)] if end.left_out else []
         self.remarks += [(name, remark) for remark in end.remarks]
         document = self._document(mark, end)
+        if end.original is not None:
+            document = evolve(document, original=await self.store.keep_original(end.original))
         if end.problems:  # once more next time: somebody may have repaired it, or how it is read
             document = evolve(document, stamp="", digest="")
         self._drafts.append(Draft(document, prepared, end, self._before.pop(name, set())))

@@ -8,9 +8,9 @@ import pickle
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from contextlib import aclosing, suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 from attrs import frozen
 
@@ -28,6 +28,9 @@ LIMIT_S = 120.0
 
 Due = tuple[DocumentMark, str]
 """A document that is to be read, and the digest that is known of it."""
+
+
+_Queue: TypeAlias = "asyncio.Queue[Part | asyncio.Task[None]]"
 
 
 class ReaderUnusable(Exception):
@@ -60,30 +63,29 @@ class _Team:
 
     async def parts(self, count: int) -> AsyncGenerator[Part, None]:
         # Readers that are ahead of the one who writes wait.
-        done: asyncio.Queue[Part | None] = asyncio.Queue(4 * count + 4)
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._read_apart(done)) for _ in range(count)]
-            tasks.append(group.create_task(self._read_here(self.here, done)))
-            ends = 0
-            try:
-                while ends < len(tasks):
-                    part = await done.get()
-                    if part is None:
-                        ends += 1
-                    else:
-                        yield part
-            finally:
-                for task in tasks:
-                    task.cancel()
+        done: _Queue = asyncio.Queue(4 * count + 4)
+        work = [self._read_here(self.here, done), *(self._read_apart(done) for _ in range(count))]
+        tasks = {asyncio.create_task(_until_done(each, done)) for each in work}
+        try:
+            while tasks:
+                part = await done.get()
+                if isinstance(part, Part):
+                    yield part
+                else:
+                    tasks.remove(part)
+                    await part
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _read_here(self, due: deque[Due], done: asyncio.Queue[Part | None]) -> None:
+    async def _read_here(self, due: deque[Due], done: _Queue) -> None:
         while due:
             parts = self.reading.parts(*due.popleft())
             while (part := await asyncio.to_thread(next, parts, None)) is not None:
                 await done.put(part)
-        await done.put(None)
 
-    async def _read_apart(self, done: asyncio.Queue[Part | None]) -> None:
+    async def _read_apart(self, done: _Queue) -> None:
         reader = _Reader(self.reading, self.limit_s)
         try:
             while self.apart:
@@ -97,7 +99,20 @@ class _Team:
                     await done.put(part)
         finally:
             await reader.stop()
-        return await done.put(None)
+
+
+async def _until_done(work: Coroutine[Any, Any, None], done: _Queue) -> None:
+    """Do some work, and at its end, whatever that is, hand on the task itself."""
+    task = asyncio.current_task()
+    assert task is not None
+    try:
+        await work
+    except asyncio.CancelledError:
+        raise  # nobody waits any more
+    except BaseException:
+        await done.put(task)
+        raise
+    await done.put(task)
 
 
 class _Reader:

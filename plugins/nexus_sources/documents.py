@@ -76,14 +76,16 @@ def load(found: Found, settings: Settings, before: Loaded | None = None) -> Load
     return Loaded(items=items, problem=problem, fingerprint=fingerprint)
 
 
-def parsed(data: bytes, found: Found, settings: Settings) -> tuple[tuple[Item, ...], str]:
-    """Return the items of a file's bytes, and what was doubtful; raises SourceError where it cannot be read."""
-    document, problem = _document(data, found.name, settings)
+def parsed(data: bytes, found: Found, settings: Settings, suffix: str = "") -> tuple[tuple[Item, ...], str]:
+    """Return the items of a file's bytes, and what was doubtful; raises SourceError where it cannot be read.
+
+    The suffix says what it is read as; by default that of its name does.
+    """
+    document, problem = _document(data, found.name, settings, suffix or splitext(found.name)[1].lower())
     return tuple(_items(document, found, settings)), problem
 
 
-def _document(data: bytes, name: str, settings: Settings) -> tuple[Document, str]:
-    suffix = splitext(name)[1].lower()
+def _document(data: bytes, name: str, settings: Settings, suffix: str) -> tuple[Document, str]:
     if suffix in PDF:
         return pdf.read(data), ""
     decoded = decode(data, settings.encoding)
@@ -128,8 +130,8 @@ def _links(document: Document, name: str) -> Callable[[Section], tuple[str, ...]
     """Return what tells where a section leads to."""
     from nexus_sources.links import definitions, markdown_links, targets
 
-    if splitext(name)[1].lower() in HTML:
-        all_links = [link for section in document.sections for link in section.links]
+    all_links = [link for section in document.sections for link in section.links]
+    if all_links:
         # A short page is one item, made of all its sections.
         return lambda section: targets(section.links if section in document.sections else all_links, name)
     defined = definitions(document.text)

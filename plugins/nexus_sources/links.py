@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from posixpath import dirname, join, normpath
-from urllib.parse import unquote
+from urllib.parse import unquote, urljoin, urlsplit
 
 from nexus_sources.sections import slug
 
@@ -56,6 +56,8 @@ def targets(written: Iterable[str], name: str) -> tuple[str, ...]:
 
 
 def _target(link: str, name: str) -> str:
+    if _SCHEME.match(name):
+        return _clean(urljoin(name, link)) if urlsplit(urljoin(name, link)).netloc == urlsplit(name).netloc else ""
     if _SCHEME.match(link) or link.startswith("/"):
         return ""
     path, _, anchor = link.partition("#")

@@ -64,15 +64,15 @@ def read(mark: DocumentMark, settings: Settings, known: str = "") -> DocumentRea
     return read_bytes(data, Found(mark.place, mark.name, (modified, 0, len(data))), settings, known)
 
 
-def read_bytes(data: bytes, found: Found, settings: Settings, known: str = "") -> DocumentRead:
-    """Return the items of a document's bytes; the suffix of its name says what they are."""
+def read_bytes(data: bytes, found: Found, settings: Settings, known: str = "", suffix: str = "") -> DocumentRead:
+    """Return the items of a document's bytes; the suffix, by default that of its name, says what they are."""
     digest = sha256(data).hexdigest()
     if digest == known:
         return DocumentRead(digest=digest, size=len(data), same=True)
     if len(data) > settings.max_bytes:
         return DocumentRead(digest=digest, size=len(data), left_out=_too_large(len(data), settings))
     try:
-        items, remark = parsed(data, found, evolve(settings, links=True))
+        items, remark = parsed(data, found, evolve(settings, links=True), suffix)
     except NoTextError as error:
         return DocumentRead(digest=digest, size=len(data), left_out=str(error))
     remarks = (remark,) if remark else ()

@@ -1,0 +1,197 @@
+"""`nexus context add`: files, folders, pages and standard input into a context."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import click
+
+from nexus_core.cli.context.counting import Counting
+from nexus_core.cli.context.opened import json_option, plain, print_json, store_option
+from nexus_core.cli.context.places import Place, place_of
+from nexus_core.contract.errors import NexusError, UsageError
+from nexus_core.store.ingesting import Ingested
+from nexus_core.store.store import Store
+
+TOLD = 20
+"""Problems that are printed one by one."""
+
+EPILOG = """\b
+Examples:
+  nexus context add handbook docs/ --description "The staff handbook"
+  nexus context add handbook docs/ --prune
+  nexus context add handbook https://example.com/travel.html --tag travel
+  nexus context add code . --exclude "tests/**" --exclude "*.lock"
+  nexus context add questions corpus.jsonl --language german
+  pbpaste | nexus context add notes - --as today.md
+
+\b
+Read are Markdown, HTML, PDF, source code and any other text; of *.jsonl files each line is an item.
+Left out are hidden files, images and other files that are no text, files over 20 MB, and what
+.gitignore and .nexusignore (same language) say.
+"""
+
+
+@click.command("add", epilog=EPILOG)
+@click.argument("name")
+@click.argument("places", nargs=-1, required=True, metavar="PATH|URL|-...")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Give all items this tag, too (repeatable).")
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN",
+    help="Leave files out; without a slash a name anywhere (repeatable).",
+)
+@click.option("--prune", is_flag=True, help="Remove what was added from there before and is no longer there.")
+@click.option("--as", "called", metavar="WORD", help="The name it goes by, in the place of the folder's or file's own.")
+@click.option(
+    "--language", metavar="LANGUAGE", help="Of a new context: whose word stems are searched.  [default: english]"
+)
+@click.option("--description", metavar="TEXT", help="Of a new context: what it is.")
+@click.option("--keep-originals", is_flag=True, help="Keep the files themselves in the store, too.")
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress and no remarks, only what has failed.")
+@json_option
+@store_option
+def command(name: str, places: tuple[str, ...], as_json: bool, store: str | None, **asked: Any) -> None:
+    """Add files, folders or web pages to the context NAME, and make it if it is not there.
+
+    The same again takes in what has changed since, and reads nothing else. What cannot be read is reported at the end
+    and stops nothing; then the exit code is 1. Interrupt it as you like: the same command goes on where it was.
+    """
+    if asked["called"] is not None and len(places) > 1:
+        raise UsageError("--as names one thing: add several with a command for each")
+    with Counting(quiet=asked["quiet"] or as_json) as counting:
+        try:
+            done = asyncio.run(_add(name, places, store, asked, counting.see))
+        except KeyboardInterrupt:
+            counting.stop()
+            click.echo(
+                f"interrupted: {counting.done:,} documents are done; the same command goes on from there", err=True
+            )
+            raise SystemExit(130) from None
+    _report(name, done, as_json=as_json, quiet=asked["quiet"])
+    if any(ingested.failed for _, ingested in done):
+        raise SystemExit(1)
+
+
+async def _add(
+    name: str, places: Sequence[str], folder: str | None, asked: dict[str, Any], see: Callable[[int, int, str], None]
+) -> list[tuple[Place, Ingested]]:
+    async with Store(folder) as store:
+        names = [context.name for context in await store.contexts()]
+        is_new = name not in names
+        known = () if is_new else await store.documents(name)
+        chosen = [place_of(each, known, called=asked["called"], exclude=asked["exclude"]) for each in places]
+        try:
+            await _prepare(store, name, is_new, asked)
+            done = []
+            for place in chosen:
+                ingested = await store.ingest(
+                    name,
+                    place.source,
+                    origin=place.origin,
+                    within=place.within,
+                    tags=asked["tags"],
+                    prune=asked["prune"],
+                    keep_originals=asked["keep_originals"],
+                    seen=see,
+                )
+                done.append((place, _judged(place, ingested)))
+            return done
+        except NexusError:
+            if is_new:
+                await _remove_empty(store, name)
+            raise
+        finally:
+            for place in chosen:
+                if place.closing is not None:
+                    place.closing.cleanup()
+
+
+async def _prepare(store: Store, name: str, is_new: bool, asked: dict[str, Any]) -> None:
+    """Make the context, or check that what is asked of it is so."""
+    if is_new:
+        language = asked["language"] or "english"
+        await store.create(name, description=asked["description"] or "", language=language)
+        return
+    context = await store.context(name)
+    for option, own in (("language", context.language), ("description", context.description)):
+        if asked[option] is not None and asked[option] != own:
+            raise UsageError(f"the context {name!r} is there already, its {option} is {own!r}: leave --{option} out")
+
+
+async def _remove_empty(store: Store, name: str) -> None:
+    with suppress(NexusError):
+        if not await store.documents(name):
+            await store.delete(name)
+
+
+def _judged(place: Place, ingested: Ingested) -> Ingested:
+    """Take a document that was meant by name and is left out for one that has failed."""
+    from attrs import evolve
+
+    if place.one and ingested.left_out:
+        return evolve(ingested, failed=(*ingested.failed, *ingested.left_out), left_out=())
+    return ingested
+
+
+def _report(name: str, done: Sequence[tuple[Place, Ingested]], *, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        print_json([_as_json(place, ingested) for place, ingested in done])
+        return
+    for place, ingested in done:
+        if not quiet:
+            click.echo(f"{name}: {_summary(place, ingested)}")
+            _print_reasons("left out", ingested.left_out)
+            _print_some("remark", ingested.remarks)
+            _print_vanished(ingested.vanished)
+        _print_some("failed", ingested.failed)
+
+
+def _summary(place: Place, ingested: Ingested) -> str:
+    items = ingested.items
+    parts = [f"{ingested.written:,} of {ingested.found:,} documents read from {plain(place.shown)}"]
+    parts += [f"{ingested.unchanged:,} unchanged"] if ingested.unchanged else []
+    parts += [f"{ingested.pruned:,} pruned"] if ingested.pruned else []
+    counts = {"new": items.new, "changed": items.changed, "removed": items.removed}
+    told = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
+    return ", ".join(parts) + f"; items: {told or 'none new'}"
+
+
+def _print_reasons(word: str, pairs: Sequence[tuple[str, str]]) -> None:
+    """Say how many documents share each reason: there may be thousands of images."""
+    for reason, count in Counter(reason for _, reason in pairs).most_common(5):
+        example = next(name for name, other in pairs if other == reason)
+        click.echo(f"  {word}: {count:,} x {plain(reason)}, such as {plain(example)}", err=True)
+
+
+def _print_some(word: str, pairs: Sequence[tuple[str, str]]) -> None:
+    for name, reason in pairs[:TOLD]:
+        click.echo(f"  {word}: {plain(name)}: {plain(reason)}" if name else f"  {word}: {plain(reason)}", err=True)
+    if len(pairs) > TOLD:
+        click.echo(f"  {word}: and {len(pairs) - TOLD:,} more, see --json", err=True)
+
+
+def _print_vanished(names: Sequence[str]) -> None:
+    if names:
+        told = f"{len(names):,} documents are no longer there, such as {plain(names[0])}"
+        click.echo(f"  {told}: --prune removes them", err=True)
+
+
+def _as_json(place: Place, ingested: Ingested) -> dict[str, Any]:
+    items = ingested.items
+    pairs = {"failed": ingested.failed, "leftOut": ingested.left_out, "remarks": ingested.remarks}
+    return {
+        "place": place.shown,
+        "found": ingested.found,
+        "read": ingested.written,
+        "unchanged": ingested.unchanged,
+        "pruned": ingested.pruned,
+        "items": {"new": items.new, "changed": items.changed, "unchanged": items.unchanged, "removed": items.removed},
+        "vanished": list(ingested.vanished),
+        **{key: [{"document": name, "reason": why} for name, why in found] for key, found in pairs.items()},
+    }

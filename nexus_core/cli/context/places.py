@@ -1,0 +1,178 @@
+"""What an argument of `nexus context add` means: which source reads it, and by which names its documents go."""
+
+from __future__ import annotations
+
+import glob
+import sys
+from collections.abc import Iterable, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from posixpath import splitext
+from tempfile import TemporaryDirectory
+
+from attrs import evolve, frozen
+
+from nexus_core.contract.components import Kind
+from nexus_core.contract.documents import DocumentMark, DocumentRead
+from nexus_core.contract.errors import UsageError
+from nexus_core.contract.protocols import Documents
+from nexus_core.engine.plugins import Catalogue
+from nexus_core.store.values import Document, checked_name
+
+IGNORE_LISTS = (".gitignore", ".nexusignore")
+STDIN = "stdin"
+_COPIED = 2**20
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class Place:
+    """Something to be added."""
+
+    source: Documents
+    origin: str
+    """By which it is known when it is added again."""
+    within: str
+    """With which the names of its documents begin, or the name of the one document."""
+    shown: str
+    """As people see it."""
+    one: bool = False
+    """It is one document, which was meant by name."""
+    closing: TemporaryDirectory[str] | None = None
+    """What is to be cleaned up after it was read."""
+
+
+@frozen(eq=False, repr=False)
+class Mixed:
+    """Files, of which those with one JSON object a line yield an item for each line; it can be sent to processes."""
+
+    files: Documents
+    jsonl: type
+    """The component that reads those."""
+    name: str = ""
+    """Of the one document, where it is to go by another name than its own."""
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What was found wrong with looking for files."""
+        return self.files.problems
+
+    def documents(self) -> Iterable[DocumentMark]:
+        """Yield the files, unread."""
+        for mark in self.files.documents():
+            yield evolve(mark, name=self.name) if self.name else mark
+
+    def read(self, mark: DocumentMark, known: str = "") -> DocumentRead:
+        """Return the items of a file."""
+        if splitext(mark.place)[1].lower() not in (".jsonl", ".ndjson"):
+            return self.files.read(mark, known)
+        lines: Documents = self.jsonl(path=mark.place)
+        read = lines.read(mark, known)
+        items = iter(read.items)
+        first = list(islice(items, 1))
+        if not (first or read.same or self.name):
+            return self.files.read(mark, known)  # lines of something else, such as a log: text like any other
+        return evolve(read, items=chain(first, items))
+
+
+def place_of(argument: str, known: Sequence[Document], *, called: str | None, exclude: tuple[str, ...] = ()) -> Place:
+    """Return what an argument means, given the documents that are in the context already; raises UsageError."""
+    if called is not None:
+        checked_name(called, "--as")
+        if "/" in called:
+            raise UsageError(f"--as {called!r} has a slash: it is one name, such as handbook")
+    catalogue = Catalogue.installed()
+    if argument.lower().startswith(("http://", "https://")):
+        return _page(argument, catalogue)
+    if argument == "-":
+        return _standard_input(called or STDIN, catalogue)
+    path = Path(argument).expanduser()
+    if not path.exists():
+        raise UsageError(_absent(path))
+    whole = path.resolve()
+    ancestor = _ancestor(whole, known)
+    if ancestor is not None and called is None:
+        origin, prefix = ancestor
+        name = "/".join((prefix, *whole.relative_to(origin).parts))
+    else:
+        origin, name = whole, called or whole.name or "root"
+    place = _folder if whole.is_dir() else _file
+    made = place(whole, name, exclude, catalogue)
+    made = evolve(made, origin=str(origin), shown=argument)
+    _check_names(made, known)
+    return made
+
+
+def _folder(path: Path, name: str, exclude: tuple[str, ...], catalogue: Catalogue) -> Place:
+    files = catalogue.component(Kind.SOURCE, "files")(
+        paths=".", root=str(path), prefix=f"{name}/", exclude=exclude, ignore=IGNORE_LISTS
+    )
+    source = Mixed(files, catalogue.component(Kind.SOURCE, "jsonl"))
+    return Place(source=source, origin="", within=f"{name}/", shown="")
+
+
+def _file(path: Path, name: str, exclude: tuple[str, ...], catalogue: Catalogue) -> Place:
+    files = catalogue.component(Kind.SOURCE, "files")(paths=glob.escape(path.name), root=str(path.parent))
+    source = Mixed(files, catalogue.component(Kind.SOURCE, "jsonl"), name)
+    return Place(source=source, origin="", within=name, shown="", one=True)
+
+
+def _page(url: str, catalogue: Catalogue) -> Place:
+    try:
+        source: Documents = catalogue.component(Kind.SOURCE, "url")(url=url)
+    except ValueError as error:
+        raise UsageError(f"{url}: {error}") from error
+    (mark,) = source.documents()
+    return Place(source=source, origin=mark.name, within=mark.name, shown=mark.name, one=True)
+
+
+def _standard_input(name: str, catalogue: Catalogue) -> Place:
+    """Put what is piped in into a file, so that it is read like one."""
+    folder = TemporaryDirectory(prefix="nexus-")
+    start = sys.stdin.buffer.read(_COPIED)
+    if not start.strip():
+        folder.cleanup()
+        raise UsageError("standard input is empty: pipe in a text, or one JSON object a line")
+    is_lines = start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and not splitext(name)[1]
+    path = Path(folder.name, "input.jsonl" if is_lines else f"input{splitext(name)[1] or '.txt'}")
+    with path.open("wb") as file:
+        while start:
+            file.write(start)
+            start = sys.stdin.buffer.read(_COPIED)
+    made = _file(path, name, (), catalogue)
+    return evolve(made, origin=f"- {name}", shown="standard input", closing=folder)
+
+
+def _ancestor(path: Path, known: Sequence[Document]) -> tuple[Path, str] | None:
+    """Return the folder that a path belongs to and that was added before, with the name that it goes by."""
+    prefixes = {document.origin: document.name.partition("/")[0] for document in known if "/" in document.name}
+    for folder in path.parents:
+        if str(folder) in prefixes:
+            return folder, prefixes[str(folder)]
+    return None
+
+
+def _check_names(place: Place, known: Sequence[Document]) -> None:
+    """Raise UsageError where other documents go by the names that these would get."""
+    other = next(
+        (
+            document
+            for document in known
+            if document.origin != place.origin
+            and (document.name == place.within or (not place.one and document.name.startswith(place.within)))
+        ),
+        None,
+    )
+    if other is not None:
+        name = place.within.rstrip("/")
+        raise UsageError(
+            f"{other.name} is there already, from {other.origin}: to keep both, add {place.shown} with --as OTHER-NAME;"
+            f" to replace it, remove it first with `nexus context remove NAME --document '{name}*'`"
+        )
+
+
+def _absent(path: Path) -> str:
+    from nexus_core.toolkit.suggest import did_you_mean
+
+    parent = path.absolute().parent
+    there = sorted(entry.name for entry in parent.iterdir()) if parent.is_dir() else []
+    return f"there is no file or folder {path}{did_you_mean(path.name, there)}"

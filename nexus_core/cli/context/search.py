@@ -1,0 +1,36 @@
+"""`nexus context search`: the best items for a query."""
+
+from __future__ import annotations
+
+import click
+
+from nexus_core.cli.context.opened import item_json, json_option, line, plain, print_json, store_option, with_store
+
+EPILOG = """\b
+Examples:
+  nexus context search handbook "carry over leave"
+  nexus context search handbook trains --tag travel --limit 3
+"""
+
+
+@click.command("search", epilog=EPILOG)
+@click.argument("name")
+@click.argument("query")
+@click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 1000), help="How many at most.")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only items with this tag (repeatable: with all).")
+@json_option
+@store_option
+def command(name: str, query: str, limit: int, tags: tuple[str, ...], as_json: bool, store: str | None) -> None:
+    """Search the context NAME for QUERY, by words and their stems; the best come first."""
+    found = with_store(store, lambda opened: opened.search(name, query, limit=limit, tags=tags))
+    scored = [(candidate.item, candidate.score) for candidate in found.top(limit)]
+    if as_json:
+        print_json([{"score": round(score, 4), **item_json(item)} for item, score in scored])
+        return
+    if not scored:
+        click.echo("nothing found: try other words, or fewer")
+        return
+    for place, (item, score) in enumerate(scored, 1):
+        click.echo(f"{place:>3}. {plain(item.title or item.id)}  ({score:.2f})")
+        click.echo(f"     {plain(item.id)}")
+        click.echo(f"     {line(item.text, 110)}")

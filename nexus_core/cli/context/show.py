@@ -1,0 +1,98 @@
+"""`nexus context show`: a context and its documents, or one item."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from itertools import islice
+
+import click
+
+from nexus_core.cli.context.opened import item_json, json_option, line, plain, print_json, store_option, with_store
+from nexus_core.contract.errors import UsageError
+from nexus_core.contract.values import Item
+from nexus_core.store.store import Store
+from nexus_core.store.values import Context, Document
+
+SHOWN = 20
+"""Documents that are named."""
+
+EPILOG = """\b
+Examples:
+  nexus context show handbook
+  nexus context show handbook "docs/staff.md#sick-leave"
+"""
+
+
+@click.command("show", epilog=EPILOG)
+@click.argument("name")
+@click.argument("item", required=False)
+@json_option
+@store_option
+def command(name: str, item: str | None, as_json: bool, store: str | None) -> None:
+    """Show the context NAME and its documents; with ITEM, the id of an item, that item whole."""
+    if item is not None:
+        found = with_store(store, lambda opened: _item(opened, name, item))
+        return print_json(item_json(found)) if as_json else _print_item(found)
+    context, documents = with_store(store, lambda opened: _context(opened, name))
+    return _print_json(context, documents) if as_json else _print_context(context, documents)
+
+
+async def _item(store: Store, name: str, item: str) -> Item:
+    found = await store.get(name, [item])
+    if not found:
+        raise UsageError(f"there is no item {item!r} in {name!r}: `nexus context items {name}` lists them")
+    return found[0]
+
+
+async def _context(store: Store, name: str) -> tuple[Context, tuple[Document, ...]]:
+    return await store.context(name), await store.documents(name)
+
+
+def _print_item(item: Item) -> None:
+    click.echo(f"id      {plain(item.id)}\ntitle   {plain(item.title)}\nkind    {item.kind}")
+    click.echo(f"source  {plain(item.source)}\ntags    {plain(', '.join(item.tags)) or '-'}")
+    for key, value in item.metadata.items():
+        click.echo(f"{plain(key):<7} {line(str(value), 110)}")
+    click.echo("\n" + plain(item.text))
+
+
+def _print_context(context: Context, documents: tuple[Document, ...]) -> None:
+    click.echo(f"{context.name}: {context.items:,} items of {len(documents):,} documents")
+    if context.description:
+        click.echo(plain(context.description))
+    click.echo(
+        f"language {context.language}, tokens counted for {context.encoding},"
+        f" changed {datetime.fromtimestamp(context.changed):%Y-%m-%d %H:%M}"
+    )
+    for origin, count in Counter(document.origin for document in documents).most_common():
+        click.echo(f"\n{count:,} documents from {plain(origin)}")
+        mine = (document for document in documents if document.origin == origin)
+        for document in islice(mine, SHOWN):
+            click.echo(f"  {plain(document.name)}  ({document.size:,} bytes)")
+        if count > SHOWN:
+            click.echo(f"  and {count - SHOWN:,} more: see --json")
+
+
+def _print_json(context: Context, documents: tuple[Document, ...]) -> None:
+    print_json(
+        {
+            "name": context.name,
+            "description": context.description,
+            "language": context.language,
+            "encoding": context.encoding,
+            "items": context.items,
+            "created": context.created,
+            "changed": context.changed,
+            "documents": [
+                {
+                    "name": document.name,
+                    "origin": document.origin,
+                    "size": document.size,
+                    "sha256": document.digest,
+                    "original": document.original,
+                }
+                for document in documents
+            ],
+        }
+    )

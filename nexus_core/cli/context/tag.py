@@ -1,0 +1,34 @@
+"""`nexus context tag`: tags of items."""
+
+from __future__ import annotations
+
+import click
+
+from nexus_core.cli.context.opened import store_option, with_store
+from nexus_core.contract.errors import UsageError
+
+EPILOG = """\b
+Examples:
+  nexus context tag handbook "docs/staff.md#sick-leave" --add leave --add health
+  nexus context tag handbook docs/old.md --remove current
+
+\b
+A document that changes is read anew, and its items then have the tags that `nexus context add --tag`
+and the document itself give them.
+"""
+
+
+@click.command("tag", epilog=EPILOG)
+@click.argument("name")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option("--add", "added", multiple=True, metavar="TAG", help="Add a tag (repeatable).")
+@click.option("--remove", "removed", multiple=True, metavar="TAG", help="Remove a tag (repeatable).")
+@store_option
+def command(
+    name: str, ids: tuple[str, ...], added: tuple[str, ...], removed: tuple[str, ...], store: str | None
+) -> None:
+    """Add tags to items of the context NAME, or remove them."""
+    if not added and not removed:
+        raise UsageError("nothing to do: say --add TAG or --remove TAG")
+    changed = with_store(store, lambda opened: opened.tag(name, ids, add=added, remove=removed))
+    click.echo(f"changed {changed:,} items")

@@ -1,0 +1,86 @@
+"""The source `url`: one page or file from the web, in sections like a file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from nexus_core import DocumentMark, DocumentRead, Item, SourceError, component, hookimpl, option, state
+
+if TYPE_CHECKING:
+    from nexus_sources.documents import Settings
+    from nexus_sources.fetching import Page
+
+
+@component
+class Url:
+    """Fetches one page or file over HTTP: HTML, Markdown, text or PDF, one item per section of a long one."""
+
+    name = "url"
+
+    url: str = option(help="The address, beginning with `https://` or `http://`.")
+    max_bytes: int = option(20_000_000, help="What is larger is left out.", ge=1)
+    timeout_s: float = option(30.0, help="The time it may take to come, in seconds.", gt=0)
+    sections: bool = option(True, help="One item per section of a long page; `false`: one in all.")
+    _known: Any = state()
+
+    def __attrs_post_init__(self) -> None:
+        """Check the address; raises ValueError."""
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("the address must begin with https:// or http:// and name a host")
+
+    async def gather(self, query: str) -> Sequence[Item]:
+        """Return the items of the page; the same objects while it is the same."""
+        from nexus_sources.fetching import fetch
+
+        digest, items = self._known or ("", ())
+        page = await fetch(self.url, max_bytes=self.max_bytes, timeout_s=self.timeout_s)
+        read = await asyncio.to_thread(self._parsed, page, digest)
+        if not read.same:
+            self._known = read.digest, tuple(read.items)
+            items = self._known[1]
+        if not items:
+            raise SourceError(f"url: {self._shown}: {read.left_out or 'has no text'}")
+        return tuple(items)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Nothing: there is no looking for a page."""
+        return ()
+
+    def documents(self) -> Iterable[DocumentMark]:
+        """Return the page, unread."""
+        return [DocumentMark(name=self._shown, place=self.url, apart=True)]
+
+    def read(self, mark: DocumentMark, known: str = "") -> DocumentRead:
+        """Return the items of the page."""
+        from nexus_sources.fetching import fetch
+
+        return self._parsed(asyncio.run(fetch(self.url, max_bytes=self.max_bytes, timeout_s=self.timeout_s)), known)
+
+    @property
+    def _shown(self) -> str:
+        """The address without what is nobody's business, and without the place in the page."""
+        parts = urlsplit(self.url)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, ""))
+
+    def _parsed(self, page: Page, known: str) -> DocumentRead:
+        from nexus_sources.marking import read_bytes
+        from nexus_sources.walk import Found
+
+        found = Found(self._shown, self._shown, (page.modified_ns, 0, len(page.data)))
+        return read_bytes(page.data, found, self._settings(), known, page.suffix)
+
+    def _settings(self) -> Settings:
+        from nexus_sources.documents import Settings
+
+        return Settings(max_bytes=self.max_bytes, sections=self.sections)
+
+
+@hookimpl
+def nexus_sources() -> Iterable[type]:
+    """Yield the source `url`."""
+    return [Url]
