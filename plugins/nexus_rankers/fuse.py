@@ -22,7 +22,11 @@ class Fuse:
     """Ranks items by the scores of several rankers together, brought to one scale and weighted.
 
     Each ranker gets the items as they come in, and its own scores stay visible. Equal weights measured best for `bm25`
-    with `semantic` (see there); sums of z-scores are flat around them, and beat sums of ranks.
+    with `semantic`; sums of z-scores are flat around them, and beat sums of ranks.
+
+    | nDCG@10, mean of 7 collections | weight .4 : .6 | .5 : .5 | .6 : .4 |
+    |--------------------------------|----------------|---------|---------|
+    | bm25 with semantic, static     | .662           | .664    | .663    |
     """
 
     rankers: tuple[Ranker, ...] = option(help="The rankers, each by name or `{use: ...}` with its options.")

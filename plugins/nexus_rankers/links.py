@@ -23,10 +23,10 @@ class Links:
     Links are the ids in `metadata["links"]` of an item. The best link counts and not their sum: otherwise whatever
     many items link to comes first, whatever the question. Put it after another ranker.
 
-    | nDCG@10               | hotpot100, two-hop questions, links where a text names a title |
-    |-----------------------|-------|
-    | bm25, and with links  | TABLE |
-    | fuse, and with links  | TABLE |
+    | nDCG@10 on hotpot100, links where a text names a title | without | with |
+    |--------------------------------------------------------|---------|------|
+    | after bm25                                             | .809    | .872 |
+    | after fuse of bm25 and semantic                        | .810    | .874 |
     """
 
     weight: float = option(0.3, help="What the score of the item that links counts, against 1 for the own.", ge=0, le=1)

@@ -33,7 +33,7 @@ class Rerank:
     """Reorders the best items by a model: a service's rerank endpoint, or a model that is asked for an order.
 
     Exactly one request per query, none where there are fewer than two items. Items below the best keep their order
-    below them.
+    below them. No figure is given here: it would be that of a model.
     """
 
     model: Connector = option(help="The connector of the model, such as `{use: openai, model: gpt-4o-mini}`.")
