@@ -179,7 +179,8 @@ def _meaning(error: sqlite3.Error, path: Path) -> NexusError:
             return _full(path) if _cannot_grow(path) else StoreError(_IO.format(path=path, error=error))
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return StoreDamagedError(
-                f"{path} is damaged or no store ({error}): put back a backup, or export what can still be read"
+                f"{path} is damaged or no store ({error}): put back a backup; what can be read still can be saved with "
+                "`Store(path, salvage=True)` and export"
             )
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_AUTH:
             return StoreError(f"{path} cannot be opened or written ({error}): check the rights of its folder")

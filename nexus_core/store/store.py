@@ -14,7 +14,7 @@ from time import time
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
-from nexus_core.contract.errors import StoreError, UsageError
+from nexus_core.contract.errors import StoreDamagedError, StoreError, UsageError
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import Item
 from nexus_core.store import contexts, rows
@@ -36,10 +36,9 @@ if TYPE_CHECKING:  # they bring the index and locks, which nobody needs before a
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-BATCH = 500
-"""Items that are written in one transaction."""
-INDEXED_AT_ONCE = 20_000
-"""After so many items the index of a long addition is committed, and others find them."""
+INDEX_WAIT_S = 30.0
+"""How long a search waits for another process that is building the index."""
+_LOOK_AGAIN_S = 0.05
 
 
 class Store:
@@ -66,11 +65,14 @@ class Store:
         self.folder = Folder(Path(path) if path is not None else default_folder())
         self._objects, self._salvage = objects, salvage
         self._originals: Originals | None = None
+        self._is_over = False
         self._writing = ThreadPoolExecutor(1, "nexus-store-writer")
         self._reading = ThreadPoolExecutor(1, "nexus-store-reader")
         self._writer: sqlite3.Connection | None = None
         self._searching: Searching | None = None
         self._mark: OpenMark | None = None
+        self._written = 0
+        self._bulk = 0
 
     async def __aenter__(self) -> Self:
         """Open the store, and make it where there is none; raises StoreError."""
@@ -87,6 +89,7 @@ class Store:
         """Close it; what has begun to be written is written."""
         await self._in(self._reading, self._close_reader)
         await self._in(self._writing, self._close_writer)
+        self._is_over = True
         self._writing.shutdown(wait=False)
         self._reading.shutdown(wait=False)
 
@@ -115,9 +118,27 @@ class Store:
     async def add(self, name: str, items: Iterable[Item]) -> Added:
         """Add items to a context, or their new states; what is there already as it is, is left alone.
 
-        Every batch of 500 is durable when it is done; where it ends with an error, what was added before it stays.
+        Every batch of 2,000 is durable when it is done; where it ends with an error, what was added before it stays.
         """
-        return await self._in(self._writing, self._add, name, iter(items))
+        from nexus_core.store.adding import Adding
+
+        def begin(indexing: Indexing) -> Adding:
+            return Adding(indexing, self._find(name), iter(items))
+
+        self._bulk += 1
+        try:
+            adding = await self.write_indexed(begin)
+            try:
+                while await self._in(self._writing, adding.step):
+                    continue
+            except BaseException:
+                await asyncio.shield(self._in(self._writing, adding.finish, has_failed=True))
+                raise
+            await asyncio.shield(self._in(self._writing, adding.finish))
+        finally:
+            self._bulk -= 1
+        await self._in(self._writing, self._note_written)
+        return adding.total
 
     async def items(
         self, name: str, *, after: int = 0, limit: int = 100, tag: str | None = None
@@ -157,21 +178,25 @@ class Store:
 
     async def search(self, name: str, query: str, *, limit: int = 10, tags: Sequence[str] = ()) -> Ranking:
         """Return the best items for a query, best first, by BM25 over the whole context; with all of `tags`, if any."""
-        searching = self._opened()
+        searching, give_up = self._opened(), monotonic() + INDEX_WAIT_S
         found = await self._in(self._reading, searching.search, name, query, limit, tuple(tags))
-        if found is None:  # the index is behind, and the writer's to mend
-            await self._in(self._writing, self._catch_up, name)
-            found = await self._in(self._reading, searching.search, name, query, limit, tuple(tags), behind=True)
-        if found is None:
-            await self._in(self._writing, self._rebuild, name)
-            found = await self._in(self._reading, searching.search, name, query, limit, tuple(tags), behind=True)
-        if found is None:
-            raise StoreError(f"the index of {name!r} cannot be read: run `nexus context check`")
+        while found is None:  # the index is behind or damaged, and the writer's to mend
+            if not self._bulk:  # else the thread that writes is at it for long
+                await self._in(self._writing, self._mend, name)
+            found = await self._in(
+                self._reading, searching.search, name, query, limit, tuple(tags), written=self._written
+            )
+            if found is None and monotonic() > give_up:
+                raise StoreBusyError(f"another process is building the index of {name!r}: try again when it is done")
+            if found is None:
+                await asyncio.sleep(_LOOK_AGAIN_S)
         return found
 
     async def keep_figures(self, ranking: Ranking) -> None:
         """Keep the vectors that rankers have worked out of items that a search has found."""
-        vectors = self._opened().fresh_vectors(ranking.items)
+        from nexus_core.store.found import fresh_vectors
+
+        vectors = await self._in(self._reading, fresh_vectors, ranking.items)
         if vectors:
             await self.write(rows.keep_vectors, vectors)
 
@@ -331,6 +356,8 @@ class Store:
         return await self._in(self._writing, lambda: work(self._indexing(), *args, **kwargs))
 
     async def _in(self, threads: ThreadPoolExecutor, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        if self._is_over:
+            raise UsageError("the store is not open any more: make another `Store`")
         return await asyncio.get_running_loop().run_in_executor(threads, lambda: work(*args, **kwargs))
 
     def _opened(self) -> Searching:
@@ -352,17 +379,27 @@ class Store:
 
     def _open(self) -> None:
         from nexus_core.store.opening import OpenMark, check_after_crash
-        from nexus_core.store.originals import Originals, place_of
+        from nexus_core.store.originals import Originals
         from nexus_core.store.searching import Searching
 
         self.folder.prepare()
         self._writer = connect(self.folder.database, writes=True)
         if not self._salvage:
             check_after_crash(self.folder, self._writer)
-        with translated(self.folder.database):
-            self._originals = Originals(self.folder.objects, place_of(self._writer, self._objects))
+        self._originals = Originals(self.folder.objects, self._place_of_originals())
         self._mark = OpenMark(self.folder)
         self._searching = Searching(self.folder, connect(self.folder.database, writes=False))
+
+    def _place_of_originals(self) -> str:
+        from nexus_core.store.originals import place_of
+
+        try:
+            with translated(self.folder.database):
+                return place_of(self._connection(), self._objects)
+        except StoreDamagedError:
+            if self._salvage:
+                return ""
+            raise
 
     def _close_reader(self) -> None:
         if self._searching is not None:
@@ -396,29 +433,15 @@ class Store:
     def _catch_up(self, name: str) -> bool:
         return self._indexing().catch_up(self._find(name))
 
-    def _rebuild(self, name: str) -> None:
-        indexing, context = self._indexing(), self._find(name)
-        with indexing.turn(context, 60.0) as ours:
-            if ours:
-                indexing.rebuild(context)
+    def _mend(self, name: str) -> None:
+        """Bring an index up to the database; where there is no space for that, it is searched as it is."""
+        try:
+            self._catch_up(name)
+        except StoreFullError as error:
+            _log.warning("the index of %r lacks what was added last: %s", name, error)
 
-    def _add(self, name: str, items: Iterator[Item]) -> Added:
-        from nexus_core.store.indexing import IndexUpdate
-        from nexus_core.store.preparing import Preparation
-
-        context = self._find(name)
-        prepare = Preparation(context.language, context.encoding)
-        indexing, total = self._indexing(), Added()
-        with indexing.turn(context, 0.0) as ours:
-            while some := list(islice(items, INDEXED_AT_ONCE)):
-                update = IndexUpdate(indexing, context) if ours else None
-                for start in range(0, len(some), BATCH):
-                    prepared = prepare.all(some[start : start + BATCH])
-                    with transaction(self._connection(), self.folder.database) as connection:
-                        added, written = rows.write_items(connection, context, prepared)
-                    total += added
-                    if update is not None:
-                        update.add(written)
-                if update is not None:
-                    update.finish()
-        return total
+    def _note_written(self) -> None:
+        """Note the largest key of all that this process may have written: its own searches are to find that."""
+        with translated(self.folder.database):
+            found = self._connection().execute("SELECT value FROM settings WHERE name = 'next_key'").fetchone()
+        self._written = int(found[0]) - 1 if found else 0
