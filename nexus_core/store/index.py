@@ -1,27 +1,37 @@
 """The lexical index of a context: derived from the database, checked whenever it is opened, rebuilt where it is wrong.
 
-tantivy holds, for each item, its key, its stems and its pairs of neighbouring stems, both worked out here so that the
-index and the ranker `bm25` compare the same words. It answers with keys; what these stand for, the database tells.
+tantivy holds, for each item, its key, how many stems it has, and the stems, worked out here so that the index and the
+ranker `bm25` compare the same words. It proposes keys; what these stand for, the database tells.
+
+Pairs of neighbouring stems are not in it: of random words they made four fifths of the index and of the time to write
+it, and the best 200 items by words alone hold what the pairs would bring up (see scoring.py).
 """
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Self
 
 import tantivy
 
-from nexus_core.store.preparing import pairs_of, stems_of
+from nexus_core.contract.errors import StoreBusyError, StoreError, StoreFullError
+from nexus_core.store.database import NO_SPACE
+from nexus_core.store.soundness import Look, UnsoundError, note, sound_files
 
-PAIR_WEIGHT = 0.3
-"""What a pair counts against a word, as in the ranker `bm25`."""
-FORMAT = "1"
+FORMAT = "2"
 """Of what stands in an index: its indexes are rebuilt when this changes."""
 _HEAP = 64 * 2**20
 """Bytes that are gathered in memory before a segment is written."""
+_SYSTEM_ERROR = re.compile(r"os error (\d+)|\b(?:Os \{ )?code: (\d+)")
+_TRIES = 5
+"""How often an index is looked at anew while another process changes it."""
 
 
 class IndexDamagedError(Exception):
@@ -31,96 +41,160 @@ class IndexDamagedError(Exception):
 class ContextIndex:
     """One index on disk, for reading and, by one at a time, for writing."""
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
+    def __init__(self, path: Path) -> None:
+        """Open the index in a folder; raises IndexDamagedError."""
         self.path = path
-        with _damage_is_told():
-            if create:
-                path.mkdir(parents=True, mode=0o700)
-                self._index = tantivy.Index(_schema(), str(path), reuse=False)
-            else:
-                if not tantivy.Index.exists(str(path)):
-                    raise IndexDamagedError(f"there is no index at {path}")
-                self._index = tantivy.Index.open(str(path))
-            self._index.config_reader("manual")
-            self._schema = self._index.schema
-            self.reload()
+        self._whole: dict[str, Look] = {}
+        self.reload()
+
+    @classmethod
+    def create(cls, path: Path) -> Self:
+        """Make an empty one."""
+        with _meaning_of_errors(path):
+            path.mkdir(parents=True, mode=0o700)
+            tantivy.Index(_schema(), str(path), reuse=False)
+            note(path)
+        return cls(path)
 
     def reload(self) -> None:
         """See what has been committed since, by whichever process."""
-        with _damage_is_told():
-            self._index.reload()
-            self._searcher = self._index.searcher()
+        for left in reversed(range(_TRIES)):
+            try:
+                with _meaning_of_errors(self.path):
+                    self._whole = sound_files(self.path, self._whole)
+                    self._open()
+                return
+            except IndexDamagedError:
+                # Segments may have been merged, and their files deleted, between two looks.
+                if not left:
+                    raise
+
+    def _open(self) -> None:
+        if not tantivy.Index.exists(str(self.path)):
+            raise IndexDamagedError(f"there is no index at {self.path}")
+        if os.access(self.path, os.W_OK):
+            self._index = _opened(self.path)
+        else:
+            # tantivy locks a file in the folder to read it. What is open stays so when its names are gone.
+            with TemporaryDirectory(prefix="nexus-index-") as folder:
+                for each in self.path.iterdir():
+                    (Path(folder) / each.name).symlink_to(each.absolute())
+                (Path(folder) / "meta.json").unlink()
+                for name in os.listdir(folder):
+                    if name.endswith(".lock"):
+                        (Path(folder) / name).unlink()
+                shutil.copyfile(self.path / "meta.json", Path(folder) / "meta.json")
+                self._index = _opened(Path(folder))
+        self._schema = self._index.schema
+        if self._schema != _schema():
+            raise IndexDamagedError(f"{self.path} holds an index of something else")
+        self._searcher = self._index.searcher()
+        self._average: float | None = None
+
+    def is_untouched(self) -> bool:
+        """Tell whether the files are still those that were opened: to read one that was cut short would be the end."""
+        for name, (size, changed, _) in self._whole.items():
+            try:
+                state = (self.path / name).stat()
+            except FileNotFoundError:  # merged away: what is open stays
+                continue
+            if state.st_size != size or state.st_mtime_ns != changed:
+                return False
+        return True
 
     def __len__(self) -> int:
-        with _damage_is_told():
+        with _meaning_of_errors(self.path):
             return int(self._searcher.num_docs)
 
-    def search(self, query: str, language: str, limit: int) -> list[tuple[int, float]]:
-        """Return (key, BM25) of the best items, best first; none where the query has no word that counts."""
-        asked = stems_of(query, language)
+    @property
+    def average_length(self) -> float:
+        """How many stems the items have on average."""
+        if self._average is None:
+            with _meaning_of_errors(self.path):
+                told = self._searcher.aggregate(tantivy.Query.all_query(), {"mean": {"avg": {"field": "length"}}})
+            self._average = float(told["mean"]["value"] or 0.0)
+        return self._average
+
+    def count_newer(self, key: int) -> int:
+        """Return how many items with larger keys there are."""
+        with _meaning_of_errors(self.path):
+            return int(self._searcher.search(_newer(self._schema, key), 1, count=True).count)
+
+    def holding(self, stem: str) -> int:
+        """Return how many items hold a stem."""
+        with _meaning_of_errors(self.path):
+            return int(self._searcher.doc_freq("words", stem))
+
+    def search(self, asked: Sequence[str], limit: int) -> list[tuple[int, float]]:
+        """Return (key, BM25 by tantivy's figures) of the best items for some stems, best first."""
         if not asked or limit < 1:
             return []
-        with _damage_is_told():
-            hits = self._searcher.search(self._query(asked), limit, count=False).hits
-            if not hits:
-                return []
-            keys = self._searcher.fast_field_values("key", [address for _, address in hits])
-        found = [(int(key or 0), float(score)) for key, (score, _) in zip(keys, hits, strict=True)]
-        found.sort(key=lambda hit: (-hit[1], hit[0]))
-        return found
+        query = tantivy.Query
+        with _meaning_of_errors(self.path):
+            parts = [query.term_query(self._schema, "words", stem, "freq") for stem in asked]
+            together = query.boolean_query([(tantivy.Occur.Should, part) for part in parts])
+            hits = self._searcher.search(together, limit, count=False).hits
+            keys = self._searcher.fast_field_values("key", [address for _, address in hits]) if hits else []
+        return [(int(key or 0), float(score)) for key, (score, _) in zip(keys, hits, strict=True)]
 
     def keys(self) -> Iterator[int]:
         """Yield the keys of all items that are in the index."""
-        with _damage_is_told():
+        with _meaning_of_errors(self.path):
             hits = self._searcher.search(tantivy.Query.all_query(), max(len(self), 1), count=False).hits
             keys = self._searcher.fast_field_values("key", [address for _, address in hits])
-            yield from (int(key or 0) for key in keys)
-
-    def _query(self, asked: Sequence[str]) -> Any:
-        term, query = self._term, tantivy.Query
-        parts = [term("words", stem) for stem in dict.fromkeys(asked)]
-        parts += [query.boost_query(term("pairs", pair), PAIR_WEIGHT) for pair in dict.fromkeys(pairs_of([*asked]))]
-        return query.boolean_query([(tantivy.Occur.Should, part) for part in parts])
-
-    def _term(self, field: str, value: str) -> Any:
-        return tantivy.Query.term_query(self._schema, field, value, "freq")
+        yield from (int(key or 0) for key in keys)
 
     def writer(self) -> IndexWriter:
         """Return a writer; only who holds the lock of the context's index may ask for one."""
-        with _damage_is_told():
-            return IndexWriter(self._index.writer(_HEAP, 1))
+        with _meaning_of_errors(self.path):
+            return IndexWriter(self.path, self._schema, self._index.writer(_HEAP, 1))
 
 
 class IndexWriter:
     """Changes an index; what is written counts from the commit on."""
 
-    def __init__(self, writer: Any) -> None:
+    def __init__(self, path: Path, schema: Any, writer: Any) -> None:
+        self._path = path
+        self._schema = schema
         self._writer = writer
 
-    def add(self, key: int, words: str, pairs: str) -> None:
+    def add(self, key: int, words: str) -> None:
         """Add an item."""
         document = tantivy.Document()
         document.add_unsigned("key", key)
+        document.add_unsigned("length", words.count(" "))
         document.add_text("words", words)
-        document.add_text("pairs", pairs)
-        with _damage_is_told():
+        with _meaning_of_errors(self._path):
             self._writer.add_document(document)
 
     def remove(self, keys: Iterable[int]) -> None:
         """Remove items, those that are not there included."""
-        with _damage_is_told():
+        with _meaning_of_errors(self._path):
             for key in keys:
                 self._writer.delete_documents_by_term("key", key)
 
+    def remove_newer(self, key: int) -> None:
+        """Remove all items with larger keys."""
+        with _meaning_of_errors(self._path):
+            self._writer.delete_documents_by_query(_newer(self._schema, key))
+
     def commit(self) -> None:
         """Make durable what was written."""
-        with _damage_is_told():
+        with _meaning_of_errors(self._path):
             self._writer.commit()
 
     def close(self) -> None:
         """Let segments that are being merged be done."""
-        with _damage_is_told():
+        with _meaning_of_errors(self._path):
             self._writer.wait_merging_threads()
+            note(self._path)
+
+    def abandon(self) -> None:
+        """Let go of the index without another word; what was not committed is lost.
+
+        Not left to the end of this object: an error that is on its way holds on to it.
+        """
+        self._writer = None
 
 
 def delete(path: Path) -> None:
@@ -128,22 +202,47 @@ def delete(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
+def _opened(path: Path) -> Any:
+    index = tantivy.Index.open(str(path))
+    index.config_reader("manual")
+    index.reload()
+    return index
+
+
 def _schema() -> Any:
     builder = tantivy.SchemaBuilder()
     builder.add_unsigned_field("key", indexed=True, fast=True)
+    builder.add_unsigned_field("length", fast=True)
     builder.add_text_field("words", tokenizer_name="whitespace", index_option="freq")
-    builder.add_text_field("pairs", tokenizer_name="whitespace", index_option="freq")
     return builder.build()
 
 
+def _newer(schema: Any, key: int) -> Any:
+    return tantivy.Query.range_query(schema, "key", tantivy.FieldType.Unsigned, lower_bound=key, include_lower=False)
+
+
 @contextmanager
-def _damage_is_told() -> Iterator[None]:
-    """Raise whatever the index says, and a panic of it, as damage; a full disk stays an OSError of the database."""
+def _meaning_of_errors(path: Path) -> Iterator[None]:
+    """Raise whatever the index says, and a panic of it, as damage, but for what the system refuses."""
     try:
         yield
-    except (ValueError, OSError) as error:
-        raise IndexDamagedError(str(error)) from error
+    except (ValueError, OSError, UnsoundError) as error:
+        raise _meaning(error, path) from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # of tantivy, and no Exception
             raise
-        raise IndexDamagedError(f"the index panicked: {error}") from error
+        raise _meaning(error, path) from error
+
+
+def _meaning(error: BaseException, path: Path) -> Exception:
+    told = _SYSTEM_ERROR.search(str(error))
+    number = getattr(error, "errno", None) or (int(told[1] or told[2]) if told else None)
+    if number in NO_SPACE:
+        return StoreFullError(
+            f"no space is left for the index at {path}: the items are kept, and searched again once there is space"
+        )
+    if "LockBusy" in str(error):
+        return StoreBusyError(f"the index at {path} is being written by another process: try again when it is done")
+    if number is None or number == errno.ENOENT:
+        return IndexDamagedError(str(error))
+    return StoreError(f"the index at {path} cannot be used: {os.strerror(number)}; look at the disk and the rights")

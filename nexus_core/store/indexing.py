@@ -1,4 +1,9 @@
-"""Keeps the index of each context up to the database: after items were added, and whenever it is behind."""
+"""Keeps the index of each context up to the database: after items were added, and whenever it is behind.
+
+An index is a folder of its own, named in the database once it is complete. It is changed by whoever holds the lock of
+the context, and the database says up to which key it has come, always after the index itself: what the index is ahead
+by, after a crash between the two, is taken out again.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +16,9 @@ from secrets import token_hex
 from filelock import FileLock, Timeout
 
 from nexus_core.contract.errors import StoreError
-from nexus_core.store.database import transaction, translated
+from nexus_core.store.database import NO_SPACE, storage_error, transaction, translated
 from nexus_core.store.folder import Folder
-from nexus_core.store.index import FORMAT, ContextIndex, IndexDamagedError, IndexWriter, delete
+from nexus_core.store.index import FORMAT, ContextIndex, IndexDamagedError, delete
 from nexus_core.store.preparing import Prepared, index_terms
 from nexus_core.store.rows import page_of_keys, read_items
 from nexus_core.store.values import Context
@@ -35,9 +40,12 @@ class IndexState:
         ).fetchone()
         if found is None:
             raise StoreError(f"the context {context.name!r} was deleted meanwhile")
-        self.generation: str = found[0] or ""
-        self.newest: int = found[1] or 0
+        self.generation: str = found[0] if (found[0] or "").startswith(f"{FORMAT}-") else ""
+        """Empty where there is no index of this format."""
+        self.newest: int = (found[1] or 0) if self.generation else 0
         """The largest key that is in the index."""
+        self.last: int = found[2]
+        """The largest key that was ever written to the context."""
         self.items: int = found[3]
         self.is_current = bool(self.generation) and self.newest >= found[2] and not found[4]
 
@@ -51,17 +59,27 @@ class Indexing:
 
     @contextmanager
     def turn(self, context: Context, wait_s: float) -> Iterator[bool]:
-        """Give whether this process may write the index now; another one may be at it."""
+        """Give whether this process may write the index now; another one may be at it, or the folder read-only."""
         lock = FileLock(self.folder.lock(f"index-{context.id}"), mode=0o600)
         try:
             lock.acquire(timeout=wait_s)
         except Timeout:
             yield False
             return
+        except OSError as error:
+            if error.errno in NO_SPACE:
+                raise storage_error(error, f"the store at {self.folder.root}") from error
+            yield False
+            return
         try:
             yield True
         finally:
             lock.release()
+
+    def state(self, context: Context) -> IndexState:
+        """Return what the database says of an index now."""
+        with translated(self.folder.database):
+            return IndexState(self.connection, context)
 
     def catch_up(self, context: Context, *, wait_s: float = 0.0) -> bool:
         """Bring the index up to the database, from nothing if need be; returns whether it is now.
@@ -76,100 +94,142 @@ class Indexing:
     def bring_up(self, context: Context) -> None:
         """Do that, by whoever has the turn."""
         try:
-            if self._updated(context):
-                return
+            state = self.state(context)
+            if state.generation or state.items:
+                IndexUpdate(self, context).finish()
         except IndexDamagedError as error:
             _log.warning("the index of %r is built anew: %s", context.name, error)
-        self.rebuild(context)
-
-    def _updated(self, context: Context) -> bool:
-        """Update the index, and tell whether it holds as many items as there are."""
-        update = IndexUpdate(self, context)
-        update.finish()
-        state = IndexState(self.connection, context)
-        return not state.is_current or len(update.index) == state.items  # not current: somebody has written meanwhile
+            self.rebuild(context)
 
     def rebuild(self, context: Context) -> None:
-        """Build the index anew."""
-        with transaction(self.connection, self.folder.database):
-            self.connection.execute("DELETE FROM indexes WHERE context_id = ?", (context.id,))
-        if not self._updated(context):
-            raise StoreError(f"the index of {context.name!r} does not come out right: run `nexus context check`")
+        """Build the index anew; the one there is, if any, is used by others until then."""
+        try:
+            IndexUpdate(self, context, anew=True).finish()
+        except IndexDamagedError as error:
+            raise StoreError(
+                f"the index of {context.name!r} does not come out right ({error}): run `nexus context check`"
+            ) from error
 
 
 class IndexUpdate:
-    """One series of changes to the index of a context; who makes it has the turn."""
+    """One series of changes to the index of a context; who makes it has the turn.
 
-    def __init__(self, indexing: Indexing, context: Context) -> None:
+    Raises IndexDamagedError, from any of its methods, where the index is to be built anew.
+    """
+
+    def __init__(self, indexing: Indexing, context: Context, *, anew: bool = False) -> None:
         self._connection = indexing.connection
         self._database = indexing.folder.database
         self._folder = indexing.folder
         self._context = context
-        state = IndexState(self._connection, context)
-        self.newest = state.newest
-        self._begin(state)
-        self._done: list[range] = []
-        """The keys that were added here, in one range for each batch."""
+        with translated(self._database):
+            state = IndexState(self._connection, context)
+        self._generation = "" if anew else state.generation
+        self.newest = state.newest if self._generation else 0
+        """The largest key up to which the index has all items."""
+        self._own: list[tuple[int, int]] = []
+        """First and last of the keys that were added here since; none between them is missing."""
+        self._begin()
 
-    def _begin(self, state: IndexState) -> None:
-        root = self._folder.indexes
-        if state.generation.startswith(FORMAT):
-            self.index = ContextIndex(root / f"{self._context.id}-{state.generation}")
-        else:
-            generation = f"{FORMAT}-{token_hex(8)}"
-            self.index = ContextIndex(root / f"{self._context.id}-{generation}", create=True)
-            self.newest = 0
-            with transaction(self._connection, self._database):
-                self._connection.execute(
-                    "INSERT INTO indexes (context_id, generation, newest) VALUES (?, ?, 0)"
-                    " ON CONFLICT DO UPDATE SET generation = excluded.generation, newest = 0",
-                    (self._context.id, generation),
-                )
-            for other in root.glob(f"{self._context.id}-*"):
-                if other != self.index.path:
-                    delete(other)
-        self._writer: IndexWriter = self.index.writer()
+    def _begin(self) -> None:
+        self._is_new = not self._generation
+        if self._is_new:
+            self._generation = f"{FORMAT}-{token_hex(8)}"
+        path = self._folder.indexes / f"{self._context.id}-{self._generation}"
+        try:
+            self.index = ContextIndex.create(path) if self._is_new else ContextIndex(path)
+            self._writer = self.index.writer()
+        except BaseException:
+            if self._is_new:
+                delete(path)
+            raise
+        with self._lets_go():
+            if self.index.count_newer(self.newest):
+                self._writer.remove_newer(self.newest)
+
+    @contextmanager
+    def _lets_go(self) -> Iterator[None]:
+        """Let go of the index after an error: whoever comes next can write it, and none is left that nobody knows."""
+        try:
+            yield
+        except BaseException:
+            self._writer.abandon()
+            if self._is_new:
+                delete(self.index.path)
+            raise
 
     def add(self, rows: Sequence[tuple[int, Prepared]]) -> None:
-        """Add items that have just been written, in a batch of neighbouring keys."""
-        if rows:
-            for key, prepared in rows:
-                self._writer.add(key, prepared.words, prepared.pairs)
-            self._done.append(range(rows[0][0], rows[-1][0] + 1))
+        """Add items that have just been written, by this process, in one transaction."""
+        fresh = [row for row in rows if row[0] > self.newest]
+        with self._lets_go():
+            for key, prepared in fresh:
+                self._writer.add(key, prepared.words)
+        if fresh:
+            first, last = fresh[0][0], fresh[-1][0]
+            if self._own and self._own[-1][1] + 1 == first:
+                first = self._own.pop()[0]
+            self._own.append((first, last))
+
+    def commit(self) -> None:
+        """Add what others have written, remove what is gone, and say in the database how far the index has come."""
+        with self._lets_go():
+            newest = self._add_missing()
+            with translated(self._database):
+                gone = [
+                    key
+                    for (key,) in self._connection.execute(
+                        "SELECT item_key FROM removals WHERE context_id = ?", (self._context.id,)
+                    )
+                ]
+            self._writer.remove(gone)
+            self._writer.commit()
+            self.index.reload()
+            self._say(newest, gone)
+        self.newest, self._own, self._is_new = newest, [], False
 
     def finish(self) -> None:
-        """Add what others have written, remove what is gone, and say in the database how far the index has come."""
-        newest = self._add_missing()
-        with translated(self._database):
-            gone = [
-                key
-                for (key,) in self._connection.execute(
-                    "SELECT item_key FROM removals WHERE context_id = ?", (self._context.id,)
-                )
-            ]
-        self._writer.remove(gone)
-        self._writer.commit()
-        self._writer.close()
-        self.index.reload()
+        """Do that a last time, and let go of the index."""
+        self.commit()
+        with self._lets_go():
+            self._writer.close()
+        for other in self._folder.indexes.glob(f"{self._context.id}-*"):
+            if other != self.index.path:
+                delete(other)
+
+    def _say(self, newest: int, gone: Sequence[int]) -> None:
         with transaction(self._connection, self._database):
-            self._connection.execute("UPDATE indexes SET newest = ? WHERE context_id = ?", (newest, self._context.id))
             self._connection.executemany(
                 "DELETE FROM removals WHERE context_id = ? AND item_key = ?",
                 ((self._context.id, key) for key in gone),
             )
+            self._connection.execute(
+                "INSERT INTO indexes (context_id, generation, newest) VALUES (?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET generation = excluded.generation, newest = excluded.newest",
+                (self._context.id, self._generation, newest),
+            )
+            state = IndexState(self._connection, self._context)
+            if state.is_current and len(self.index) != state.items:  # otherwise somebody has written meanwhile
+                raise IndexDamagedError(f"it holds {len(self.index):,} items of {state.items:,}")
 
     def _add_missing(self) -> int:
         """Add the items after the newest in the index that were not added here; returns the newest of all."""
         newest = self.newest
+        for first, last in self._own:
+            self._add_between(newest, first)
+            newest = last
+        return self._add_between(newest, None)
+
+    def _add_between(self, after: int, before: int | None) -> int:
+        """Add the items whose keys lie between two; returns the largest of them, else the lower bound."""
         while True:
+            if before is not None and after + 1 >= before:
+                return after
             with translated(self._database):
-                keys = page_of_keys(self._connection, self._context, after=newest, limit=_PAGE)
+                keys = page_of_keys(self._connection, self._context, after=after, limit=_PAGE)
+                keys = [key for key in keys if before is None or key < before]
+                found = read_items(self._connection, keys) if keys else {}
             if not keys:
-                return newest
-            newest = keys[-1]
-            left = [key for key in keys if not any(key in span for span in self._done)]
-            self._writer.remove(left)  # a crash may have come between the index and the database
-            with translated(self._database):
-                found = read_items(self._connection, left)
+                return after
+            after = keys[-1]
             for key, item in found.items():
-                self._writer.add(key, *index_terms(item, self._context.language))
+                self._writer.add(key, index_terms(item, self._context.language, self._context.encoding))

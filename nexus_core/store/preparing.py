@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from array import array
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate, chain, pairwise
 
 from attrs import frozen
 
 from nexus_core.contract.values import Item
-from nexus_core.store.figures import figures_of
+from nexus_core.store.figures import ANY_SIZE, SIZES, figures_of, packed
 from nexus_core.store.values import checked_item, digest_of
-from nexus_core.toolkit.tokens import token_counter
+from nexus_core.store.vocabulary import Vocabulary
+from nexus_core.toolkit.passages import Passages
+from nexus_core.toolkit.text import Span, passages
 from nexus_core.toolkit.words import pieces, stems
 
 TITLE_COUNTS = 2
 """How often the words of a title are counted, as in the ranker `bm25`."""
-PAIR = "\x1f"
-"""Stands between the two stems of a pair, and in no stem."""
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -26,9 +29,7 @@ class Prepared:
     metadata: str
     digest: bytes
     words: str
-    """Its stems, a space between two, for the index."""
-    pairs: str
-    """Its pairs of neighbouring stems, as the stems."""
+    """Its stems, a space after each, for the index."""
     figures: tuple[tuple[int, bytes], ...]
 
 
@@ -42,25 +43,24 @@ class Preparation:
     def __call__(self, item: Item) -> Prepared:
         """Return the item with its figures; raises UsageError for what cannot be kept exactly."""
         metadata = checked_item(item)
-        words, pairs = index_terms(item, self.language)
+        known = _vocabulary(self.language, self.encoding)
         return Prepared(
             item=item,
             metadata=metadata,
             digest=digest_of(item, metadata),
-            words=words,
-            pairs=pairs,
-            figures=tuple(figures_of(item, self.encoding, token_counter(self.encoding).count)),
+            words=index_terms(item, self.language, self.encoding),
+            figures=tuple(_figures(item, known)),
         )
 
-    def all(self, items: list[Item]) -> list[Prepared]:
+    def all(self, items: Sequence[Item]) -> list[Prepared]:
         """Return several items with their figures."""
         return [self(item) for item in items]
 
 
-def index_terms(item: Item, language: str) -> tuple[str, str]:
-    """Return what an index holds of an item: its stems, and the pairs of neighbours."""
-    title, text = stems_of(item.title, language), stems_of(item.text, language)
-    return " ".join(title * TITLE_COUNTS + text), " ".join(pairs_of(title) * TITLE_COUNTS + pairs_of(text))
+def index_terms(item: Item, language: str, encoding: str) -> str:
+    """Return what an index holds of an item: its stems, a space after each."""
+    known = _vocabulary(language, encoding)
+    return _words(item.title, known) * TITLE_COUNTS + _words(item.text, known)
 
 
 def stems_of(text: str, language: str) -> list[str]:
@@ -68,6 +68,71 @@ def stems_of(text: str, language: str) -> list[str]:
     return [stem for piece in pieces(text) for stem in stems(piece, language)]
 
 
-def pairs_of(found: list[str]) -> list[str]:
-    """Return the pairs of neighbouring stems."""
-    return [f"{one}{PAIR}{other}" for one, other in pairwise(found)]
+@lru_cache(maxsize=2)
+def _vocabulary(language: str, encoding: str) -> Vocabulary:
+    return Vocabulary(language, encoding)
+
+
+def _words(text: str, known: Vocabulary) -> str:
+    return "".join([known[piece][0] for piece in text.split()])
+
+
+def _figures(item: Item, known: Vocabulary) -> list[tuple[int, bytes]]:
+    """Return (size, bytes) as `figures_of` does, with what is known of each piece of the text."""
+    text = item.text
+    title = known.tokens_of(f" {item.title}", item.title.split()) if item.title else 0
+    cuts: list[tuple[int, bytes]] = []
+    spans: list[Span] = []
+    read: tuple[list[bytes], list[int]] | None = None
+    for size in SIZES:
+        grouped = passages(text, item.kind, size)
+        before, spans = spans, [*chain.from_iterable(grouped)]
+        if read is None or spans != before:  # where long sentences are cut depends on the size
+            read = _sentences(text, spans, known)
+        if read is None:
+            alone = Item(id="", text=text, title=item.title, kind=item.kind)
+            return figures_of(alone, known.encoding, known.count)
+        made = packed(_passages(text, grouped, spans, *read, title))
+        if not cuts and len(grouped) <= 1:
+            return [(ANY_SIZE, made)]
+        cuts.append((size, made))
+    return cuts
+
+
+def _sentences(text: str, spans: Sequence[Span], known: Vocabulary) -> tuple[list[bytes], list[int]] | None:
+    """Return the codes of each sentence, and its tokens with the white space before it.
+
+    `None` where two sentences have nothing between them: a word may go on from one to the next.
+    """
+    coded: list[bytes] = []
+    tokens: list[int] = []
+    place = spans[0][0] if spans else 0
+    for start, end in spans:
+        if start == place and tokens:
+            return None
+        whole = text[place:end]
+        found = whole.split()
+        tokens.append(known.tokens_of(whole, found))
+        coded.append(b"".join([known[piece][1] for piece in found]))
+        place = end
+    return coded, tokens
+
+
+def _passages(
+    text: str, grouped: Sequence[Sequence[Span]], spans: Sequence[Span], coded: Sequence[bytes],
+    tokens: list[int], title: int,
+) -> Passages:  # fmt: skip
+    firsts = [*accumulate(map(len, grouped), initial=0)]
+    breaks = 1
+    for number in range(1, len(spans)):
+        if text[spans[number - 1][1]] != " ":
+            breaks |= 1 << number
+    return Passages(
+        bounds=array("I", chain.from_iterable(spans)),
+        firsts=array("I", firsts),
+        tokens=tokens,
+        codes=b"".join(coded),
+        lengths=array("I", [sum(map(len, coded[a:b])) // 4 for a, b in pairwise(firsts)]).tobytes(),
+        breaks=breaks,
+        title=title,
+    )

@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from time import monotonic
 
-from attrs import frozen
+from attrs import define
 
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import Item
 from nexus_core.store import contexts
-from nexus_core.store.database import translated
+from nexus_core.store.database import snapshot
 from nexus_core.store.folder import Folder
+from nexus_core.store.found import FoundItems
 from nexus_core.store.index import ContextIndex, IndexDamagedError
 from nexus_core.store.indexing import IndexState
-from nexus_core.store.rows import read_items
+from nexus_core.store.preparing import stems_of
+from nexus_core.store.rows import page_of_keys
+from nexus_core.store.scoring import Scorer
 from nexus_core.store.values import Context
 
-ITEMS_KEPT = 4096
-"""Items that stay in memory after a search, with all that is worked out of them."""
+SCORED = 100
+"""So many of the best by words are scored again at least, however few are asked for."""
+LONGEST_QUERY = 20_000
+"""Characters of a query that are looked at."""
+MOST_WORDS = 64
+"""Of a query's words: the rarest."""
+TAIL = 1_000
+"""Items that an index lacks, and that are looked at one by one while another process is about to add them."""
+_LOOK_S = 1.0
+"""The files of an open index are looked at after so long."""
+
+_log = logging.getLogger(__name__)
 
 
-@frozen(eq=False, repr=False)
+@define(eq=False, repr=False)
 class _Open:
     generation: str
     newest: int
     index: ContextIndex
+    looked: float
+    is_sound: bool = False
+    """It was found to hold what the database says, at this state."""
 
 
 class Searching:
@@ -36,97 +53,120 @@ class Searching:
         self.connection = connection
         self._folder = folder
         self._open: dict[int, _Open] = {}
-        # By key: what a key stands for never changes.
-        self._items: OrderedDict[int, Item] = OrderedDict()
-        self._kept_vectors: dict[int, int] = {}
-        """How many vectors of an item the database has."""
+        self._found = FoundItems()
+        self.suspect = ""
+        """The generation of the index that the last search could not trust."""
 
     def close(self) -> None:
         """Close the connection."""
         self.connection.close()
 
     def search(
-        self, name: str, query: str, limit: int, tags: tuple[str, ...] = (), *, behind: bool = False
+        self, name: str, query: str, limit: int, tags: tuple[str, ...] = (), *, written: int | None = None
     ) -> Ranking | None:
         """Return the best items, or `None` where the index is not up to the database or not to be read.
 
-        With `behind`, an index that lacks the newest items will do: another process is about to add them.
+        With `written`, an index will do that is behind because others are at it: of what it lacks, the first `TAIL`
+        items are looked at one by one, and what this process has written, up to that key, is never passed over.
         """
-        with translated(self._folder.database):
+        self.suspect = ""
+        with snapshot(self.connection, self._folder.database):
             context = contexts.find(self.connection, name)
             state = IndexState(self.connection, context)
-        if not state.generation or not (state.is_current or behind):
-            return None
-        try:
-            index = self._index(context, state)
-            if state.is_current and len(index) != state.items:
+            if not state.items:
+                return Ranking((), searched=(context.language, ())).scored("store", ())
+            if not (state.is_current or (state.generation and written is not None)):
                 return None
-            return self._found(index, context, query, limit, tags)
-        except IndexDamagedError:
-            self._open.pop(context.id, None)
-            return None
+            tail = [] if state.is_current else self._tail(context, state.newest)
+            if len(tail) > TAIL and min(written or 0, state.last) > state.newest:
+                return None
+            try:
+                return self._ranked(
+                    self._index(context, state), state, context, query, limit, frozenset(tags), tail[:TAIL]
+                )
+            except IndexDamagedError as error:
+                _log.warning("the index of %r is not as it should be: %s", name, error)
+                self._open.pop(context.id, None)
+                self.suspect = state.generation
+                return None
+
+    def _tail(self, context: Context, newest: int) -> list[int]:
+        return page_of_keys(self.connection, context, after=newest, limit=TAIL + 1)
 
     def _index(self, context: Context, state: IndexState) -> ContextIndex:
-        known = self._open.get(context.id)
-        if known is not None and known.generation == state.generation:
-            if known.newest == state.newest and len(known.index) == state.items:
-                return known.index
-            known.index.reload()
-            index = known.index
-        else:
+        """Return the open index, as new and as sound as the database says."""
+        known, now = self._open.get(context.id), monotonic()
+        if known is None or known.generation != state.generation:
             index = ContextIndex(self._folder.indexes / f"{context.id}-{state.generation}")
-        self._open[context.id] = _Open(state.generation, state.newest, index)
-        return index
+            known = self._open[context.id] = _Open(state.generation, state.newest, index, now)
+        elif known.newest != state.newest or (state.is_current and len(known.index) != state.items):
+            known.index.reload()
+            known.newest, known.looked, known.is_sound = state.newest, now, False
+        elif now - known.looked > _LOOK_S:
+            if not known.index.is_untouched():
+                known.index.reload()
+                known.is_sound = False
+            known.looked = now
+        if state.is_current and not known.is_sound:
+            _check(known.index, state)
+            known.is_sound = True
+        return known.index
 
-    def _found(self, index: ContextIndex, context: Context, query: str, limit: int, tags: tuple[str, ...]) -> Ranking:
-        """Return the best items that are really there, and have the tags: more are asked for until there are enough."""
-        asked = limit if not tags else limit * 8
+    def _ranked(
+        self, index: ContextIndex, state: IndexState, context: Context, query: str, limit: int, tags: frozenset[str],
+        tail: Sequence[int],
+    ) -> Ranking:  # fmt: skip
+        asked = stems_of(query[:LONGEST_QUERY], context.language)
+        holding = {stem: index.holding(stem) or bool(tail) for stem in dict.fromkeys(asked)}
+        holding = _rarest(holding)
+        items = self._proposed(index, state, context, list(holding), limit, tags)
+        if tail:
+            known = {key for key, _ in items}
+            found = self._found.of(self.connection, context, [key for key in tail if key not in known])
+            items += [(key, item) for key, item in found.items() if tags <= {*item.tags}]
+        scorer = Scorer(asked, holding, state.items, index.average_length)
+        scores = scorer.scores([item for _, item in items], context.language, context.encoding)
+        scored = [(score, key, item) for score, (key, item) in zip(scores, items, strict=True) if score > 0]
+        scored.sort(key=lambda each: (-each[0], each[1]))
+        best = scored[: max(limit, 0)]
+        column = [score for score, _, _ in best]
+        ranking = Ranking(tuple([item for _, _, item in best]), searched=(context.language, column))
+        return ranking.scored("store", column, range(len(best)))
+
+    def _proposed(
+        self, index: ContextIndex, state: IndexState, context: Context, stems: list[str], limit: int,
+        tags: frozenset[str],
+    ) -> list[tuple[int, Item]]:  # fmt: skip
+        """Return the best by words that are there and have the tags: more are asked for until there are enough."""
+        wanted = max(limit, SCORED) if limit > 0 else 0
+        asked = wanted * 8 if tags else wanted
+        good: list[tuple[int, Item]] = []
+        seen = 0
         while True:
-            hits = index.search(query, context.language, asked)
-            items = self._items_of([key for key, _ in hits])
-            good = [(items[key], score) for key, score in hits if key in items and set(tags) <= {*items[key].tags}]
-            if len(good) >= limit or len(hits) < asked:
-                break
-            asked *= 4
-        scores = [score for _, score in good[:limit]]
-        found = tuple(item for item, _ in good[:limit])
-        ranking = Ranking(found, searched=(context.language, scores))
-        return ranking.scored("store", scores, range(len(found)))
-
-    def _items_of(self, keys: Sequence[int]) -> dict[int, Item]:
-        """Return the items of the keys that are still there."""
-        with translated(self._folder.database):
-            there = self._still_there(keys)
-            missing = [key for key in there if key not in self._items]
-            for key, item in read_items(self.connection, missing).items():
-                self._items[key] = item
-                self._kept_vectors[key] = _vectors_in(item)
-        found = {key: self._items[key] for key in there if key in self._items}
-        for key in found:
-            self._items.move_to_end(key)
-        while len(self._items) > ITEMS_KEPT and len(self._items) > len(found):
-            old, _ = self._items.popitem(last=False)
-            self._kept_vectors.pop(old, None)
-        return found
-
-    def _still_there(self, keys: Sequence[int]) -> list[int]:
-        import json
-
-        found = self.connection.execute(
-            "SELECT key FROM items WHERE key IN (SELECT value FROM json_each(?))", (json.dumps(list(keys)),)
-        )
-        return [key for (key,) in found]
-
-    def fresh_vectors(self, items: Sequence[Item]) -> list[tuple[int, str, bytes]]:
-        """Return (key, model, vector) of what rankers have added to found items since they were read."""
-        wanted = {id(item) for item in items}
-        fresh = []
-        for key, item in self._items.items():
-            if id(item) in wanted and _vectors_in(item) > self._kept_vectors.get(key, 0):
-                self._kept_vectors[key] = _vectors_in(item)
-                fresh += [(key, name[1], data) for name, data in item.derived.items() if name[0] == "vector"]
-        return fresh
+            keys = [key for key, _ in index.search(stems, asked)]
+            for start in range(seen, len(keys), wanted):
+                some = keys[start : start + wanted]
+                found = self._found.of(self.connection, context, some)
+                if len(found) < len(some) and state.is_current:
+                    raise IndexDamagedError("it holds items that are not in the context")
+                good += [(key, found[key]) for key in some if key in found and tags <= {*found[key].tags}]
+                if len(good) >= wanted:
+                    return good[:wanted]
+            if len(keys) < asked:
+                return good
+            seen, asked = len(keys), asked * 4
 
 
-def _vectors_in(item: Item) -> int:
-    return sum(name[0] == "vector" for name in item.derived)
+def _rarest(holding: Mapping[str, int]) -> dict[str, int]:
+    """Return the words that are in any item, and of too many the rarest, in the order of the query."""
+    known = {stem: held for stem, held in holding.items() if held}
+    if len(known) <= MOST_WORDS:
+        return known
+    kept = sorted(known, key=lambda stem: (known[stem], stem))[:MOST_WORDS]
+    return {stem: known[stem] for stem in known if stem in {*kept}}
+
+
+def _check(index: ContextIndex, state: IndexState) -> None:
+    """Raise IndexDamagedError where the index does not hold as many items as the database says, and none newer."""
+    if len(index) != state.items or index.count_newer(state.newest):
+        raise IndexDamagedError("it does not hold the items that the database says")

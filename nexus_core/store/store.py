@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
-from time import time
+from time import monotonic, time
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
-from nexus_core.contract.errors import StoreDamagedError, StoreError, UsageError
+from nexus_core.contract.errors import StoreBusyError, StoreDamagedError, StoreError, StoreFullError, UsageError
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import Item
 from nexus_core.store import contexts, rows
@@ -39,6 +39,14 @@ _T = TypeVar("_T")
 INDEX_WAIT_S = 30.0
 """How long a search waits for another process that is building the index."""
 _LOOK_AGAIN_S = 0.05
+
+_log = logging.getLogger(__name__)
+
+
+_UNREADABLE = (
+    "the index of {name!r} cannot be read, nor mended by who may not write here: run `nexus context check --repair` as "
+    "who owns the store"
+)
 
 
 class Store:
@@ -180,12 +188,16 @@ class Store:
         """Return the best items for a query, best first, by BM25 over the whole context; with all of `tags`, if any."""
         searching, give_up = self._opened(), monotonic() + INDEX_WAIT_S
         found = await self._in(self._reading, searching.search, name, query, limit, tuple(tags))
+        if found is None and searching.suspect:  # or somebody has just changed it
+            found = await self._in(self._reading, searching.search, name, query, limit, tuple(tags))
         while found is None:  # the index is behind or damaged, and the writer's to mend
-            if not self._bulk:  # else the thread that writes is at it for long
-                await self._in(self._writing, self._mend, name)
+            if self._writer is not None and not (self._bulk and not searching.suspect):
+                await self._in(self._writing, self._mend, name, searching.suspect)
             found = await self._in(
                 self._reading, searching.search, name, query, limit, tuple(tags), written=self._written
             )
+            if found is None and self._writer is None:
+                raise StoreError(_UNREADABLE.format(name=name))
             if found is None and monotonic() > give_up:
                 raise StoreBusyError(f"another process is building the index of {name!r}: try again when it is done")
             if found is None:
@@ -433,11 +445,18 @@ class Store:
     def _catch_up(self, name: str) -> bool:
         return self._indexing().catch_up(self._find(name))
 
-    def _mend(self, name: str) -> None:
+    def _mend(self, name: str, suspect: str) -> None:
         """Bring an index up to the database; where there is no space for that, it is searched as it is."""
+        indexing, context = self._indexing(), self._find(name)
         try:
-            self._catch_up(name)
+            with indexing.turn(context, 0.0) as ours:
+                if ours and suspect and indexing.state(context).generation == suspect:
+                    indexing.rebuild(context)
+                elif ours:
+                    indexing.bring_up(context)
         except StoreFullError as error:
+            if suspect:
+                raise
             _log.warning("the index of %r lacks what was added last: %s", name, error)
 
     def _note_written(self) -> None:

@@ -1,0 +1,84 @@
+"""BM25 as the ranker `bm25` works it out, for the best items that an index has found. Pure.
+
+tantivy scores words alone, with k1 1.2 and rounded lengths. What it finds is scored again by the ranker's weights, with
+the pairs of neighbouring words. How rare a pair is, is judged by those found: what share of them holds it, is taken to
+hold it of all items with the rarer of its words. nDCG@10 of that and of the ranker, over all items and pairs:
+
+| | scifact | cosqa | cranfield | squad (1,500 questions) |
+|---|---|---|---|---|
+| the ranker | .696 | .402 | .398 | .879 |
+| the 200 best by words, scored again | .696 | .401 | .397 | .879 |
+| the 100 best | .695 | .402 | .397 | .879 |
+| tantivy's words alone | .690 | .386 | .383 | .871 |
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from math import log1p
+from zlib import crc32
+
+from nexus_core.contract.values import Item
+from nexus_core.store.figures import SIZES
+from nexus_core.store.preparing import TITLE_COUNTS
+from nexus_core.toolkit.lexical import codes
+from nexus_core.toolkit.passages import Passages, key_of
+
+K1, B, PAIR_WEIGHT = 1.5, 0.75, 0.3
+"""As in the ranker `bm25`."""
+_KEPT_LANGUAGE = "english"
+"""The language of the codes that are kept with every item."""
+_CODE_SIZE = 4
+
+
+class Scorer:
+    """Scores the items that one search has found."""
+
+    def __init__(self, asked: Sequence[str], holding: Mapping[str, int], size: int, average: float) -> None:
+        """Take the stems of a query in order, and how many of `size` items hold each that was looked for."""
+        self._size, self._average = size, max(average, 1e-9)
+        self._words = [(_code(stem), self._rarity(held)) for stem, held in holding.items()]
+        pairs = dict.fromkeys(pair for pair in pairwise(asked) if pair[0] in holding and pair[1] in holding)
+        self._pairs = [(_code(one) + _code(other), min(holding[one], holding[other])) for one, other in pairs]
+
+    def scores(self, items: Sequence[Item], language: str, encoding: str) -> list[float]:
+        """Return the score of each item."""
+        read = [_codes(item, language, encoding) for item in items]
+        norms = [
+            K1 * (1 - B + B * (len(title) * TITLE_COUNTS + len(text)) / _CODE_SIZE / self._average)
+            for title, text in read
+        ]
+        found = [0.0] * len(items)
+        for code, rarity in self._words:
+            for place, (title, text) in enumerate(read):
+                if count := title.count(code) * TITLE_COUNTS + text.count(code):
+                    found[place] += rarity * count / (count + norms[place])
+        for code, most in self._pairs:
+            counts = [title.count(code) * TITLE_COUNTS + text.count(code) for title, text in read]
+            held = sum(map(bool, counts))
+            if held:
+                weight = PAIR_WEIGHT * self._rarity(max(held, most * held / len(items)))
+                for place, count in enumerate(counts):
+                    if count:
+                        found[place] += weight * count / (count + norms[place])
+        return found
+
+    def _rarity(self, held: float) -> float:
+        held = min(held, self._size)
+        return log1p((self._size - held + 0.5) / (held + 0.5))
+
+
+def _code(stem: str) -> bytes:
+    """Return the code of a stem; that its bytes also occur across two codes of others happens once in billions."""
+    return crc32(stem.encode("utf-8", "surrogatepass")).to_bytes(_CODE_SIZE, sys.byteorder)
+
+
+def _codes(item: Item, language: str, encoding: str) -> tuple[bytes, bytes]:
+    title = codes(item.title, language) if item.title else b""
+    if language == _KEPT_LANGUAGE:
+        cut: Passages | None = item.derived.get(key_of(SIZES[0], encoding))
+        if cut is not None:
+            return title, cut.codes
+    return title, codes(item.text, language)
