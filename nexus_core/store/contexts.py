@@ -41,6 +41,7 @@ def create(connection: sqlite3.Connection, name: str, *, description: str, langu
 
 def find(connection: sqlite3.Connection, name: str) -> Context:
     """Return a context by its name; raises UsageError where there is none."""
+    check_text(name, "the name of a context")
     row = connection.execute(f"{_CONTEXT} WHERE name = ?", (name,)).fetchone()
     if row is not None:
         return _context(row)
