@@ -25,6 +25,8 @@ class DocumentMark(Value):
     """Surely changes with the document and is told without reading it; empty where nothing does."""
     size: int = 0
     """In bytes, where that is known."""
+    problem: str = ""
+    """Why it cannot be read; then nobody tries."""
     apart: bool = False
     """It is to be read in a process of its own, since what reads it may crash or never end."""
 

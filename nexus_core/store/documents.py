@@ -14,14 +14,13 @@ from nexus_core.store.database import transaction, translated
 from nexus_core.store.index import IndexDamagedError
 from nexus_core.store.indexing import Indexing, IndexUpdate
 from nexus_core.store.linking import Linking
-from nexus_core.store.preparing import Prepared
+from nexus_core.store.preparing import Preparation, Prepared
 from nexus_core.store.reading import End
 from nexus_core.store.values import Added, Context, Document
 
 INDEXED_AT_ONCE = 20_000
 """After so many items the index is committed, and others find them."""
-HELD = 5_000
-"""Items of documents that wait for those they link to."""
+_AT_ONCE = 500
 
 
 @define(eq=False, repr=False)
@@ -50,14 +49,13 @@ class Outcome:
 class DocumentWriter:
     """Writes the documents of one ingestion and its index."""
 
-    def __init__(self, indexing: Indexing, context: Context, due: Iterable[str], present: Collection[str]) -> None:
-        """Take the names of the documents that are to come, and of all that will be there when it is done."""
+    def __init__(self, indexing: Indexing, context: Context, present: Collection[str]) -> None:
+        """Take the names of all documents that will be there when it is done."""
         self._indexing = indexing
         self._connection = indexing.connection
         self._context = context
         self._present = present
-        self._expected = {_escaped(name) for name in due}
-        self._held: list[Draft] = []
+        self._preparation = Preparation(context.language, context.encoding)
         self._linking = Linking(self._connection, context, present)
         self._turn = ExitStack()
         self._ours = self._turn.enter_context(indexing.turn(context, 0.0))
@@ -65,21 +63,28 @@ class DocumentWriter:
         self._fresh_rows = 0
 
     def write(self, drafts: Sequence[Draft]) -> Outcome:
-        """Write documents, all in one transaction; those that link to one that is still to come are held back."""
-        self._expected -= {_escaped(draft.document.name) for draft in drafts if draft.end is not None}
-        ready = []
-        for draft in drafts:
-            waits = self._expected and not self._linking.documents(draft.prepared).isdisjoint(self._expected)
-            if waits and draft.end is not None and sum(len(held.prepared) for held in self._held) < HELD:
-                self._held.append(draft)
-            else:
-                ready.append(draft)
-        return self._commit(ready)
+        """Write documents, all in one transaction."""
+        outcome = Outcome()
+        fresh = {_escaped(draft.document.name): [each.item.id for each in draft.prepared] for draft in drafts}
+        written: list[tuple[int, Prepared]] = []
+        with self._transaction():
+            owners = self._owners(drafts)
+            for draft in drafts:
+                self._write_one(draft, fresh, owners, outcome, written)
+        self._index(written)
+        return outcome
 
-    def finish(self) -> Outcome:
-        """Write those that were held back."""
-        held, self._held = self._held, []
-        return self._commit(held)
+    def finish(self) -> None:
+        """Let links lead to documents that came after them, now or in an addition before."""
+        with self._transaction():
+            late = self._linking.late()
+        for start in range(0, len(late), _AT_ONCE):
+            written: list[tuple[int, Prepared]] = []
+            with self._transaction():
+                for number, items in self._linking.by_document(late[start : start + _AT_ONCE]).items():
+                    prepared = self._linking.resolved(self._preparation.all(items), {})
+                    written += rows.write_items(self._connection, self._context, prepared, number)[1]
+            self._index(written)
 
     def restamp(self, documents: Iterable[Document]) -> None:
         """Write the new stamps of documents whose content is as it was."""
@@ -103,21 +108,6 @@ class DocumentWriter:
 
     def _transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         return transaction(self._connection, self._indexing.folder.database)
-
-    def _commit(self, drafts: Sequence[Draft]) -> Outcome:
-        outcome = Outcome()
-        if not drafts:
-            return outcome
-        fresh = {
-            _escaped(draft.document.name): [each.item.id for each in draft.prepared] for draft in (*drafts, *self._held)
-        }
-        written: list[tuple[int, Prepared]] = []
-        with self._transaction():
-            owners = self._owners(drafts)
-            for draft in drafts:
-                self._write_one(draft, fresh, owners, outcome, written)
-        self._index(written)
-        return outcome
 
     def _write_one(
         self,

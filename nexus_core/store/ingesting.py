@@ -115,11 +115,12 @@ class _Work:
     total: Added = Added()
     written: int = 0
     unchanged: int = 0
-    done: int = 0
     pruned: int = 0
     failed: list[tuple[str, str]] = field(factory=list)
     left_out: list[tuple[str, str]] = field(factory=list)
     remarks: list[tuple[str, str]] = field(factory=list)
+    _unwritten: set[str] = field(factory=set)
+    """Documents that were read in vain."""
     _drafts: list[Draft] = field(factory=list)
     _restamped: list[Document] = field(factory=list)
     _pieces: dict[str, list[Prepared]] = field(factory=dict)
@@ -129,12 +130,12 @@ class _Work:
     async def run(self, vanished: Sequence[str]) -> None:
         """Read what is due, write it, and remove what has vanished."""
         due = self._due()
-        self.unchanged = self.done = len(self.marks) - len(due)
+        self.unchanged = len(self.marks) - len(due) - len(self.failed)
         self.failed += [("", problem) for problem in self.reading.source.problems]
         if not due and not vanished:
             return
         present = {*self.marks, *self.known} - {*vanished}
-        writer = await self.store.write_indexed(DocumentWriter, self.context, [mark.name for mark, _ in due], present)
+        writer = await self.store.write_indexed(DocumentWriter, self.context, present)
         limit_s = self.asked.get("limit_s", LIMIT_S)
         try:
             parts = read_all(self.reading, due, processes=self.asked.get("processes"), limit_s=limit_s)
@@ -142,10 +143,10 @@ class _Work:
                 async for part in parts:
                     await self._take(part, writer)
             await self._flush(writer)
-            self._note(await self._in_writer(writer.finish))
-            self.pruned = len(vanished)
             removed = await self._in_writer(writer.remove, vanished) if vanished else 0
-            self.total += Added(removed=removed)
+            self.pruned, self.total = len(vanished), self.total + Added(removed=removed)
+            if self.written:
+                await self._in_writer(writer.finish)
         finally:
             await asyncio.shield(self._in_writer(writer.close))
 
@@ -175,6 +176,9 @@ class _Work:
             except UsageError as error:
                 self.failed.append((ascii(mark.name)[1:-1], str(error)))
                 continue
+            if mark.problem:
+                self.failed.append((mark.name, mark.problem))
+                continue
             before = self.known.get(mark.name)
             same_way = before is not None and before.stamp.startswith(f"{self.reading.variant}:")
             if before is None or not same_way or not mark.stamp or before.stamp != self._stamp(mark):
@@ -197,17 +201,13 @@ class _Work:
         items = sum(len(draft.prepared) for draft in self._drafts)
         waiting = len(self._drafts) + len(self._restamped)
         if items >= BATCH_ITEMS or waiting >= BATCH_DOCUMENTS or monotonic() - self._written_at > BATCH_S:
-            await self._flush(writer)
-        if part.end is not None:
-            self.done += 1
-            seen = self.asked.get("seen")
-            if seen is not None:
-                seen(self.done, len(self.marks), name)
+            await self._flush(writer, name)
 
     async def _end(self, mark: DocumentMark, prepared: Sequence[Prepared], end: End) -> None:
         name = mark.name
         if end.failure:
             self.failed.append((name, end.failure))
+            self._unwritten.add(name)
             return
         before = self.known.get(name)
         if end.same and before is not None:
@@ -233,7 +233,7 @@ class _Work:
             size=end.size or mark.size,
         )
 
-    async def _flush(self, writer: DocumentWriter) -> None:
+    async def _flush(self, writer: DocumentWriter, name: str = "") -> None:
         drafts, self._drafts = self._drafts, []
         restamped, self._restamped = self._restamped, []
         if drafts:
@@ -241,8 +241,12 @@ class _Work:
         if restamped:
             await self._in_writer(writer.restamp, restamped)
         self._written_at = monotonic()
+        seen = self.asked.get("seen")
+        if seen is not None:
+            seen(self.unchanged + self.written + len(self._unwritten), len(self.marks), name)
 
     def _note(self, outcome: Outcome) -> None:
         self.total += outcome.added
         self.written += len(outcome.written)
         self.failed += outcome.refused
+        self._unwritten.update(name for name, _ in outcome.refused)

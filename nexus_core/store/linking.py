@@ -10,8 +10,9 @@ from posixpath import basename, splitext
 
 from attrs import evolve
 
+from nexus_core.contract.values import Item
 from nexus_core.store.preparing import Prepared
-from nexus_core.store.rows import keys_of
+from nexus_core.store.rows import keys_of, read_items
 from nexus_core.store.values import Context, checked_item, digest_of, links_of
 
 _WIKI = re.compile(r"\[\[(.*)\]\](#.*)?", re.DOTALL)
@@ -30,11 +31,6 @@ class Linking:
         self._by_stem: dict[str, str] | None = None
         self._names = names
 
-    def documents(self, prepared: Iterable[Prepared]) -> set[str]:
-        """Return the names of the documents that some items link to."""
-        found = (self._named(link) for each in prepared for link in links_of(each.item))
-        return {_document(link) for link in found if link}
-
     def resolved(self, prepared: Sequence[Prepared], fresh: Mapping[str, Sequence[str]]) -> list[Prepared]:
         """Return items with the ids of what they link to; `fresh` are the ids of documents written with them."""
         linking = [each for each in prepared if links_of(each.item)]
@@ -43,6 +39,31 @@ class Linking:
         named = {link: self._named(link) for each in linking for link in links_of(each.item)}
         meant = self._meant({link for link in named.values() if link}, fresh)
         return [self._with_ids(each, named, meant) if links_of(each.item) else each for each in prepared]
+
+    def late(self) -> list[int]:
+        """Return the keys of items with links that mean an item and do not tell its id yet."""
+        dangling: dict[str, list[int]] = {}
+        for key, target in self._connection.execute(
+            "SELECT links.item_key, links.target FROM items JOIN links ON links.item_key = items.key"
+            " WHERE items.context_id = ?1 AND NOT EXISTS"
+            " (SELECT 1 FROM items AS other WHERE other.context_id = ?1 AND other.id = links.target)",
+            (self._context.id,),
+        ):
+            dangling.setdefault(target, []).append(key)
+        meant = self._meant({*dangling}, {})
+        return sorted({key for target, keys in dangling.items() if meant[target] != target for key in keys})
+
+    def by_document(self, keys: Sequence[int]) -> dict[int | None, list[Item]]:
+        """Return the items with these keys, by the number of their document."""
+        found = read_items(self._connection, keys)
+        numbers = self._connection.execute(
+            "SELECT key, document_id FROM items WHERE key IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(keys)),),
+        )
+        items: dict[int | None, list[Item]] = {}
+        for key, number in numbers.fetchall():
+            items.setdefault(number, []).append(found[key])
+        return items
 
     def _with_ids(self, each: Prepared, named: Mapping[str, str], meant: Mapping[str, str]) -> Prepared:
         links = links_of(each.item)

@@ -34,7 +34,10 @@ def find(
             found.update((file.name, file) for file in batch)
         if len(found) == before and not walk.excluded:
             missing.append(why_nothing(pattern, walk))
-    return [_mark(found[name], began) for name in sorted(found)], (*missing, *walk.problems)
+    marks = [_mark(found[name], began) for name in sorted(found)]
+    marks += [DocumentMark(name=name, problem=why) for name, why in walk.unreadable.items()]
+    told = {f"{name}: {why}" for name, why in walk.unreadable.items()}
+    return marks, (*missing, *(problem for problem in walk.problems if problem not in told))
 
 
 def _mark(file: Found, now: int) -> DocumentMark:

@@ -49,6 +49,8 @@ class Walk:
     exclude: tuple[str, ...] = ()
     ignoring: Ignoring | None = None
     problems: list[str] = field(factory=list)
+    unreadable: dict[str, str] = field(factory=dict)
+    """Why, by the name of what can be no document; it is among the problems, too."""
     excluded: int = 0
     """How many files match and are excluded."""
     looked_at: int = 0
@@ -143,12 +145,16 @@ class Walk:
             status = stat()
         except OSError as error:
             if os.path.islink(path):
-                self.problems.append(f"{name}: is a link that leads nowhere ({error.strerror or error})")
+                self._note(name, f"is a link that leads nowhere ({error.strerror or error})")
             return []  # else gone since its folder was listed
         if not S_ISREG(status.st_mode):
-            self.problems.append(f"{name}: is neither a file nor a folder; left out")
+            self._note(name, "is neither a file nor a folder; left out")
             return []
         return [Found(path, name, stamp_of(status))]
+
+    def _note(self, name: str, why: str) -> None:
+        self.unreadable[name] = why
+        self.problems.append(f"{name}: {why}")
 
     def _excludes(self, name: str) -> bool:
         return any(exclusion(pattern).fullmatch(name) for pattern in self.exclude)
