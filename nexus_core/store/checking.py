@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import struct
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from zlib import crc32
 
 from nexus_core.contract.errors import StoreDamagedError, StoreError
 from nexus_core.store import contexts, schema
@@ -22,6 +20,7 @@ from nexus_core.store.index import ContextIndex, IndexDamagedError
 from nexus_core.store.indexing import Indexing, IndexState
 from nexus_core.store.originals import Originals
 from nexus_core.store.rows import read_items
+from nexus_core.store.soundness import is_whole
 from nexus_core.store.values import Context, digest_of, links_of
 
 MOST = 20
@@ -29,8 +28,6 @@ MOST = 20
 TURN_S = 30.0
 """How long another process may be at an index before it is passed over."""
 _PAGE = 200
-_PIECE = 2**20
-_MAGIC = 1337
 _REPAIR = "`nexus context check --repair` builds it anew"
 
 
@@ -136,7 +133,7 @@ def _of_row(connection: sqlite3.Connection, context: Context, key: int, digest: 
         item = read_items(connection, [key])[key]
         (metadata,) = connection.execute("SELECT metadata FROM items WHERE key = ?", (key,)).fetchone()
         kept = connection.execute("SELECT target FROM links WHERE item_key = ?", (key,)).fetchall()
-    except (ValueError, sqlite3.OperationalError) as error:
+    except (ValueError, StoreDamagedError, sqlite3.OperationalError) as error:
         return [f"{where} cannot be read ({error}): {again}"]
     if not isinstance(json.loads(metadata), dict):
         return [f"{where}: its metadata is no map: {again}"]
@@ -200,38 +197,12 @@ def _keys(connection: sqlite3.Connection, folder: Folder, context: Context, keys
 
 
 def _files(path: Path, context: Context) -> Iterator[str]:
-    """Check the files of each segment by the sum that tantivy writes at their end.
-
-    That is a line of JSON with the CRC of all before it, its length, and a magic number.
-    """
+    """Check the files of each segment by the sums at their ends, whatever they look like."""
     told = json.loads((path / "meta.json").read_bytes())
     for segment in told["segments"]:
         for file in sorted(path.glob(f"{segment['segment_id'].replace('-', '')}.*")):
-            if not _is_whole(file):
+            if not is_whole(file):
                 yield f"the index of {context.name!r} is damaged in {file}: {_REPAIR}"
-
-
-def _is_whole(path: Path) -> bool:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        file.seek(max(size - 8, 0))
-        end = file.read()
-        if len(end) < 8:
-            return False
-        length, magic = struct.unpack("<II", end)
-        body = size - 8 - length
-        if magic != _MAGIC or body < 0:
-            return False
-        file.seek(body)
-        told = json.loads(file.read(length))
-        file.seek(0)
-        crc, left = 0, body
-        while left:
-            piece = file.read(min(left, _PIECE))
-            if not piece:
-                return False
-            crc, left = crc32(piece, crc), left - len(piece)
-    return bool(told["crc"] == crc)
 
 
 def _conversations(connection: sqlite3.Connection) -> Iterator[str]:

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from time import time
 
+from nexus_core.contract.errors import StoreDamagedError
 from nexus_core.contract.values import Item
 from nexus_core.store.figures import give
 from nexus_core.store.preparing import Prepared
@@ -129,7 +130,12 @@ def read_items(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int,
 
 def _item(row: tuple[int, str, str, str, str, str, str], tags: Sequence[str]) -> Item:
     _, name, title, text, kind, source, metadata = row
-    told = json.loads(metadata) if metadata != "{}" else {}
+    try:
+        told = json.loads(metadata) if metadata != "{}" else {}
+    except ValueError as error:
+        raise StoreDamagedError(
+            f"the metadata of item {name!r} is damaged ({error}): remove the item and add it again"
+        ) from error
     return Item(id=name, title=title, text=text, kind=kind, source=source, tags=tuple(tags), metadata=told)
 
 

@@ -150,7 +150,10 @@ class Lines:
 
     def header(self) -> dict[str, Any]:
         """Return the first line; raises UsageError where it is none of an export."""
-        told = self._read(next(self._raw(), b""))
+        try:
+            told = self._read(next(self._raw(), b""))
+        except UsageError:
+            told = None
         version = told.get("contextnexus") if isinstance(told, dict) else None
         if not isinstance(told, dict) or not isinstance(version, int):
             raise UsageError("line 1 is not the head of an export: add other files with `nexus context add NAME PATH`")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, BinaryIO
 
-from nexus_core.contract.errors import UsageError
+from nexus_core.contract.errors import StoreDamagedError, UsageError
 from nexus_core.store import contexts
 from nexus_core.store.checking import mend, problems_of
 from nexus_core.store.database import translated
@@ -40,8 +41,9 @@ async def check(store: Store, name: str | None, *, repair: bool) -> tuple[str, .
         return found
     if found:
         for context in (await store.context(name),) if name is not None else await store.contexts():
-            await store.write(mend, context)
-            await store.write_indexed(_catch_up, context)
+            with suppress(StoreDamagedError):  # which the next look tells
+                await store.write(mend, context)
+                await store.write_indexed(_catch_up, context)
     await collect(store)
     return await asyncio.to_thread(look) if found else found
 

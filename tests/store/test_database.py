@@ -299,7 +299,7 @@ async def test_injected_errors_of_the_disk_lose_nothing_that_was_acknowledged(tm
         *command, sys.executable, "-c", INJECTED, tmp_path / "s", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     said, _ = await process.communicate()
-    told = dict(reversed(line.split()[:2]) for line in said.decode().splitlines())
+    told = {line.split()[1]: line.split()[0] for line in said.decode().splitlines()}
     assert "failed" in told.values()
     async with Store(tmp_path / "s") as store:
         kept = {item.id for _, item in await store.items("c")}
@@ -361,11 +361,11 @@ async def test_statements_never_depend_on_what_is_kept(tmp_path: Path, monkeypat
     heard = set[str]()
 
     class Heard(sqlite3.Connection):
-        def execute(self, sql: str, *args: object) -> sqlite3.Cursor:  # type: ignore[override]
+        def execute(self, sql: str, *args: object) -> sqlite3.Cursor:
             heard.add(sql)
             return super().execute(sql, *args)  # type: ignore[arg-type]
 
-        def executemany(self, sql: str, *args: object) -> sqlite3.Cursor:  # type: ignore[override]
+        def executemany(self, sql: str, *args: object) -> sqlite3.Cursor:
             heard.add(sql)
             return super().executemany(sql, *args)  # type: ignore[arg-type]
 
