@@ -184,6 +184,20 @@ async def test_connector_is_asked_in_batches_and_once_for_each_item() -> None:
     assert found[0].derived.keys() == {("vector", "letters/96")}
 
 
+async def test_a_model_weighs_more_than_words_within_fuse() -> None:
+    """Unless the pipeline says otherwise; static vectors weigh as much."""
+    assert Semantic().usual_weight == 1.0
+    words_first, vector_first = Item(id="words", text="bbb"), Item(id="vector", text="a")
+
+    class Words:
+        async def rank(self, query: str, ranking: Ranking) -> Ranking:
+            return ranking.scored("words", [1.0, 0.0])
+
+    ranking, semantic = Ranking((words_first, vector_first)), Semantic(model=Embedding())
+    assert best(await Fuse(rankers=(Words(), semantic)).rank("a", ranking)) == "vector"
+    assert best(await Fuse(rankers=(Words(), semantic), weights=(2, 1)).rank("a", ranking)) == "words"
+
+
 async def test_connector_gets_the_prefixes() -> None:
     """And vectors under another prefix are others."""
     connector, found = Embedding(), items("a")
