@@ -71,6 +71,17 @@ def unpacked(data: bytes) -> Passages | None:
     )
 
 
+def codes_in(data: bytes) -> bytes | None:
+    """Return the stems of a text alone, as numbers, out of its figures; `None` as `unpacked` does."""
+    if len(data) < _HEAD.size or data[0] != VERSION:
+        return None
+    _, crc, _, bounds, firsts, tokens, codes, _ = _HEAD.unpack_from(data)
+    if crc32(memoryview(data)[_SUMMED:]) != crc:
+        return None
+    start = _HEAD.size + bounds + firsts + tokens
+    return data[start : start + codes]
+
+
 def give(item: Item, encoding: str, size: int, data: bytes) -> None:
     """Put kept figures with an item."""
     cut = unpacked(data)

@@ -20,17 +20,16 @@ from itertools import pairwise
 from math import log1p
 from zlib import crc32
 
-from nexus_core.contract.values import Item
-from nexus_core.store.figures import SIZES
 from nexus_core.store.preparing import TITLE_COUNTS
-from nexus_core.toolkit.lexical import codes
-from nexus_core.toolkit.passages import Passages, key_of
+from nexus_core.toolkit.lexical import codes as codes_of
 
 K1, B, PAIR_WEIGHT = 1.5, 0.75, 0.3
 """As in the ranker `bm25`."""
-_KEPT_LANGUAGE = "english"
+KEPT_LANGUAGE = "english"
 """The language of the codes that are kept with every item."""
 _CODE_SIZE = 4
+_BREAK = bytes(_CODE_SIZE)
+"""Between two parts, so that no pair reaches from one to the other; hardly the code of any stem."""
 
 
 class Scorer:
@@ -43,23 +42,19 @@ class Scorer:
         pairs = dict.fromkeys(pair for pair in pairwise(asked) if pair[0] in holding and pair[1] in holding)
         self._pairs = [(_code(one) + _code(other), min(holding[one], holding[other])) for one, other in pairs]
 
-    def scores(self, items: Sequence[Item], language: str, encoding: str) -> list[float]:
-        """Return the score of each item."""
-        read = [_codes(item, language, encoding) for item in items]
-        norms = [
-            K1 * (1 - B + B * (len(title) * TITLE_COUNTS + len(text)) / _CODE_SIZE / self._average)
-            for title, text in read
-        ]
-        found = [0.0] * len(items)
+    def scores(self, read: Sequence[bytes]) -> list[float]:
+        """Return the score of each item, by its stream."""
+        norms = [K1 * (1 - B + B * len(codes) / _CODE_SIZE / self._average) for codes in read]
+        found = [0.0] * len(read)
         for code, rarity in self._words:
-            for place, (title, text) in enumerate(read):
-                if count := title.count(code) * TITLE_COUNTS + text.count(code):
+            for place, codes in enumerate(read):
+                if count := codes.count(code):
                     found[place] += rarity * count / (count + norms[place])
         for code, most in self._pairs:
-            counts = [title.count(code) * TITLE_COUNTS + text.count(code) for title, text in read]
-            held = sum(map(bool, counts))
+            counts = [codes.count(code) for codes in read]
+            held = len(counts) - counts.count(0)
             if held:
-                weight = PAIR_WEIGHT * self._rarity(max(held, most * held / len(items)))
+                weight = PAIR_WEIGHT * self._rarity(max(held, most * held / len(read)))
                 for place, count in enumerate(counts):
                     if count:
                         found[place] += weight * count / (count + norms[place])
@@ -75,10 +70,11 @@ def _code(stem: str) -> bytes:
     return crc32(stem.encode("utf-8", "surrogatepass")).to_bytes(_CODE_SIZE, sys.byteorder)
 
 
-def _codes(item: Item, language: str, encoding: str) -> tuple[bytes, bytes]:
-    title = codes(item.title, language) if item.title else b""
-    if language == _KEPT_LANGUAGE:
-        cut: Passages | None = item.derived.get(key_of(SIZES[0], encoding))
-        if cut is not None:
-            return title, cut.codes
-    return title, codes(item.text, language)
+def stream_of(title: str, text: str | None, codes: bytes | None, language: str) -> bytes:
+    """Return what an item is scored by: the codes of its title, as often as that counts, and of its text.
+
+    `codes` are those kept with the item, if any; without them the text is read.
+    """
+    if codes is None or language != KEPT_LANGUAGE:
+        codes = codes_of(text or "", language)
+    return (codes_of(title, language) + _BREAK) * TITLE_COUNTS + codes if title else codes

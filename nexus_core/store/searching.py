@@ -10,11 +10,10 @@ from time import monotonic
 from attrs import define
 
 from nexus_core.contract.ranking import Ranking
-from nexus_core.contract.values import Item
 from nexus_core.store import contexts
 from nexus_core.store.database import snapshot
 from nexus_core.store.folder import Folder
-from nexus_core.store.found import FoundItems
+from nexus_core.store.found import Found, still_there
 from nexus_core.store.index import ContextIndex, IndexDamagedError
 from nexus_core.store.indexing import IndexState
 from nexus_core.store.preparing import stems_of
@@ -53,7 +52,7 @@ class Searching:
         self.connection = connection
         self._folder = folder
         self._open: dict[int, _Open] = {}
-        self._found = FoundItems()
+        self._found = Found()
         self.suspect = ""
         """The generation of the index that the last search could not trust."""
 
@@ -119,37 +118,37 @@ class Searching:
         asked = stems_of(query[:LONGEST_QUERY], context.language)
         holding = {stem: index.holding(stem) or bool(tail) for stem in dict.fromkeys(asked)}
         holding = _rarest(holding)
-        items = self._proposed(index, state, context, list(holding), limit, tags)
+        keys = self._proposed(index, state, context, list(holding), limit, tags)
         if tail:
-            known = {key for key, _ in items}
-            found = self._found.of(self.connection, context, [key for key in tail if key not in known])
-            items += [(key, item) for key, item in found.items() if tags <= {*item.tags}]
-        scorer = Scorer(asked, holding, state.items, index.average_length)
-        scores = scorer.scores([item for _, item in items], context.language, context.encoding)
-        scored = [(score, key, item) for score, (key, item) in zip(scores, items, strict=True) if score > 0]
+            known = {*keys}
+            keys += still_there(self.connection, context, [key for key in tail if key not in known], tags)
+        streams = self._found.streams_of(self.connection, context, keys)
+        scores = Scorer(asked, holding, state.items, index.average_length).scores([streams[key] for key in keys])
+        scored = [(score, key) for score, key in zip(scores, keys, strict=True) if score > 0]
         scored.sort(key=lambda each: (-each[0], each[1]))
         best = scored[: max(limit, 0)]
-        column = [score for score, _, _ in best]
-        ranking = Ranking(tuple([item for _, _, item in best]), searched=(context.language, column))
+        items = self._found.items_of(self.connection, [key for _, key in best])
+        column = [score for score, _ in best]
+        ranking = Ranking(tuple([items[key] for _, key in best]), searched=(context.language, column))
         return ranking.scored("store", column, range(len(best)))
 
     def _proposed(
         self, index: ContextIndex, state: IndexState, context: Context, stems: list[str], limit: int,
         tags: frozenset[str],
-    ) -> list[tuple[int, Item]]:  # fmt: skip
+    ) -> list[int]:  # fmt: skip
         """Return the best by words that are there and have the tags: more are asked for until there are enough."""
         wanted = max(limit, SCORED) if limit > 0 else 0
         asked = wanted * 8 if tags else wanted
-        good: list[tuple[int, Item]] = []
+        good: list[int] = []
         seen = 0
         while True:
             keys = [key for key, _ in index.search(stems, asked)]
             for start in range(seen, len(keys), wanted):
                 some = keys[start : start + wanted]
-                found = self._found.of(self.connection, context, some)
-                if len(found) < len(some) and state.is_current:
+                there = still_there(self.connection, context, some)
+                if len(there) < len(some) and state.is_current:
                     raise IndexDamagedError("it holds items that are not in the context")
-                good += [(key, found[key]) for key in some if key in found and tags <= {*found[key].tags}]
+                good += still_there(self.connection, context, there, tags) if tags else there
                 if len(good) >= wanted:
                     return good[:wanted]
             if len(keys) < asked:
