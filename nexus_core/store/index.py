@@ -170,8 +170,9 @@ class IndexWriter:
     def remove(self, keys: Iterable[int]) -> None:
         """Remove items, those that are not there included."""
         with _meaning_of_errors(self._path):
-            for key in keys:
-                self._writer.delete_documents_by_term("key", key)
+            # Not by term: tantivy takes a number for a signed one there, which no field of ours is, and deletes nothing.
+            gone = tantivy.Query.term_set_query(self._schema, "key", list(keys))
+            self._writer.delete_documents_by_query(gone)
 
     def remove_newer(self, key: int) -> None:
         """Remove all items with larger keys."""
