@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, Self
 
 import tantivy
@@ -30,6 +30,7 @@ FORMAT = "2"
 _HEAP = 64 * 2**20
 """Bytes that are gathered in memory before a segment is written."""
 _SYSTEM_ERROR = re.compile(r"os error (\d+)|\b(?:Os \{ )?code: (\d+)")
+_PROBE = 2**20
 _TRIES = 5
 """How often an index is looked at anew while another process changes it."""
 
@@ -169,9 +170,12 @@ class IndexWriter:
 
     def remove(self, keys: Iterable[int]) -> None:
         """Remove items, those that are not there included."""
+        keys = list(keys)
+        if not keys:
+            return
         with _meaning_of_errors(self._path):
             # Not by term: tantivy takes a number for a signed one there, which no field of ours is, and deletes nothing.
-            gone = tantivy.Query.term_set_query(self._schema, "key", list(keys))
+            gone = tantivy.Query.term_set_query(self._schema, "key", keys)
             self._writer.delete_documents_by_query(gone)
 
     def remove_newer(self, key: int) -> None:
@@ -238,7 +242,7 @@ def _meaning_of_errors(path: Path) -> Iterator[None]:
 def _meaning(error: BaseException, path: Path) -> Exception:
     told = _SYSTEM_ERROR.search(str(error))
     number = getattr(error, "errno", None) or (int(told[1] or told[2]) if told else None)
-    if number in NO_SPACE:
+    if number in NO_SPACE or (number is None and _is_full(path)):
         return StoreFullError(
             f"no space is left for the index at {path}: the items are kept, and searched again once there is space"
         )
@@ -247,3 +251,15 @@ def _meaning(error: BaseException, path: Path) -> Exception:
     if number is None or number == errno.ENOENT:
         return IndexDamagedError(str(error))
     return StoreError(f"the index at {path} cannot be used: {os.strerror(number)}; look at the disk and the rights")
+
+
+def _is_full(path: Path) -> bool:
+    """Tell whether nothing can be written: tantivy's threads do not always say why they have ended."""
+    try:
+        with TemporaryFile(dir=path.parent) as probe:
+            probe.write(bytes(_PROBE))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        return error.errno in NO_SPACE
+    return False
