@@ -174,7 +174,7 @@ class IndexWriter:
         if not keys:
             return
         with _meaning_of_errors(self._path):
-            # Not by term: tantivy takes a number for a signed one there, which no field of ours is, and deletes nothing.
+            # Not by term: tantivy takes a number for a signed one there, which no field here is, and deletes nothing.
             gone = tantivy.Query.term_set_query(self._schema, "key", keys)
             self._writer.delete_documents_by_query(gone)
 
