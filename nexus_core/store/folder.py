@@ -45,6 +45,10 @@ class Folder:
         """The file by which processes take turns at something."""
         return self.root / f"{name}.lock"
 
+    def may_be_written(self) -> bool:
+        """Tell whether there is no store yet, or one that this process may change."""
+        return not self.database.exists() or (os.access(self.root, os.W_OK) and os.access(self.database, os.W_OK))
+
     def prepare(self) -> None:
         """Make the folder if it is not there, for its owner alone; raises StoreError."""
         try:

@@ -379,7 +379,8 @@ class Store:
 
     def _connection(self) -> sqlite3.Connection:
         if self._writer is None:
-            raise UsageError("the store is not open: use `async with Store(...) as store`")
+            self._opened()
+            raise StoreError(f"the store at {self.folder.root} may only be read here: ask who owns it to change it")
         if not is_open(self._writer):  # the disk has failed under it
             self._writer = connect(self.folder.database, writes=True)
         return self._writer
@@ -394,20 +395,27 @@ class Store:
         from nexus_core.store.originals import Originals
         from nexus_core.store.searching import Searching
 
-        self.folder.prepare()
-        self._writer = connect(self.folder.database, writes=True)
-        if not self._salvage:
-            check_after_crash(self.folder, self._writer)
-        self._originals = Originals(self.folder.objects, self._place_of_originals())
-        self._mark = OpenMark(self.folder)
-        self._searching = Searching(self.folder, connect(self.folder.database, writes=False))
+        may_write = self.folder.may_be_written()
+        if may_write:
+            self.folder.prepare()
+            self._writer = connect(self.folder.database, writes=True)
+            if not self._salvage:
+                check_after_crash(self.folder, self._writer)
+        reader = connect(self.folder.database, writes=False)
+        try:
+            self._originals = Originals(self.folder.objects, self._place_of_originals(reader))
+            self._mark = OpenMark(self.folder) if may_write else None
+        except BaseException:
+            reader.close()
+            raise
+        self._searching = Searching(self.folder, reader)
 
-    def _place_of_originals(self) -> str:
+    def _place_of_originals(self, connection: sqlite3.Connection) -> str:
         from nexus_core.store.originals import place_of
 
         try:
             with translated(self.folder.database):
-                return place_of(self._connection(), self._objects)
+                return place_of(connection, self._objects)
         except StoreDamagedError:
             if self._salvage:
                 return ""
