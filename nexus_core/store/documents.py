@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 
 from attrs import define, evolve, field
 
+from nexus_core.contract.errors import StoreError
 from nexus_core.store import rows
-from nexus_core.store.database import transaction, translated
+from nexus_core.store.database import transaction
 from nexus_core.store.index import IndexDamagedError
 from nexus_core.store.indexing import Indexing, IndexUpdate
 from nexus_core.store.linking import Linking
@@ -21,6 +23,8 @@ from nexus_core.store.values import Added, Context, Document
 INDEXED_AT_ONCE = 20_000
 """After so many items the index is committed, and others find them."""
 _AT_ONCE = 500
+
+_log = logging.getLogger(__name__)
 
 
 @define(eq=False, repr=False)
@@ -97,15 +101,6 @@ class DocumentWriter:
         with self._transaction() as connection:
             return sum(rows.remove_document(connection, self._context, name) for name in names)
 
-    def close(self) -> None:
-        """Bring the index up to what is written; called however the ingestion has ended."""
-        try:
-            if self._ours:
-                self._finish_index()
-                self._indexing.bring_up(self._context)
-        finally:
-            self._turn.close()
-
     def _transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         return transaction(self._connection, self._indexing.folder.database)
 
@@ -156,25 +151,36 @@ class DocumentWriter:
     def _index(self, written: list[tuple[int, Prepared]]) -> None:
         if not (self._ours and written):
             return
-        if self._update is None:
-            self._update = self._begun()
-        self._update.add(written)
-        self._fresh_rows += len(written)
-        if self._fresh_rows >= INDEXED_AT_ONCE:
-            self._finish_index()
-
-    def _begun(self) -> IndexUpdate:
         try:
-            return IndexUpdate(self._indexing, self._context)
-        except IndexDamagedError:
-            self._indexing.rebuild(self._context)
-            return IndexUpdate(self._indexing, self._context)
+            if self._update is None:
+                self._update = IndexUpdate(self._indexing, self._context)
+            self._update.add(written)
+            self._fresh_rows += len(written)
+            if self._fresh_rows >= INDEXED_AT_ONCE:
+                self._update.commit()
+                self._fresh_rows = 0
+        except IndexDamagedError as error:  # it is built anew at the end
+            _log.warning("the index of %r is built anew: %s", self._context.name, error)
+            self._update = None
 
-    def _finish_index(self) -> None:
-        update, self._update, self._fresh_rows = self._update, None, 0
-        if update is not None:
-            with translated(self._indexing.folder.database):
+    def close(self, *, has_failed: bool = False) -> None:
+        """Bring the index up to what is written, however the ingestion has ended; after a failure as far as it goes."""
+        update, self._update = self._update, None
+        try:
+            if update is not None:
                 update.finish()
+            elif self._ours:
+                self._indexing.bring_up(self._context)
+            else:
+                self._indexing.catch_up(self._context)
+        except IndexDamagedError as error:
+            _log.warning("the index of %r is built anew: %s", self._context.name, error)
+            self._indexing.rebuild(self._context)
+        except StoreError:
+            if not has_failed:
+                raise
+        finally:
+            self._turn.close()
 
 
 def _escaped(name: str) -> str:

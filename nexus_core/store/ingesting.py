@@ -136,7 +136,7 @@ class _Work:
             return
         present = {*self.marks, *self.known} - {*vanished}
         writer = await self.store.write_indexed(DocumentWriter, self.context, present)
-        limit_s = self.asked.get("limit_s", LIMIT_S)
+        limit_s, failed = self.asked.get("limit_s", LIMIT_S), True
         try:
             parts = read_all(self.reading, due, processes=self.asked.get("processes"), limit_s=limit_s)
             async with aclosing(parts):
@@ -147,8 +147,9 @@ class _Work:
             self.pruned, self.total = len(vanished), self.total + Added(removed=removed)
             if self.written:
                 await self._in_writer(writer.finish)
+            failed = False
         finally:
-            await asyncio.shield(self._in_writer(writer.close))
+            await asyncio.shield(self._in_writer(writer.close, has_failed=failed))
 
     async def _in_writer(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         return await self.store.write_indexed(lambda _: work(*args, **kwargs))

@@ -378,3 +378,17 @@ def test_the_readme_has_a_line_for_each_option() -> None:
     rows = re.findall(r"^\| `(\w+)` \|[^|]*\|[^|]*\| (.*?) \|$", README.read_text("utf-8"), re.MULTILINE)
     declared = [(option.name, option.help) for option in options_of(Files)]
     assert [row for row in rows if row in declared] == declared
+
+
+async def test_what_a_list_names_is_left_out_when_asked(tmp_path: Path) -> None:
+    """Lists of folders as git reads them, of those above in the same repository too; the deeper one decides."""
+    for name in ("repo/.git/x", "repo/docs/a.md", "repo/docs/b.md", "repo/docs/in/c.md", "repo/docs/build/d.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("text")
+    (tmp_path / "repo/.gitignore").write_text("build/\n/docs/b.md\nc.md\n")
+    (tmp_path / "repo/docs/in/.gitignore").write_text("!c.md\n")
+    source = Files(paths=".", root=str(tmp_path / "repo/docs"), ignore=(".gitignore",), prefix="d/")
+    assert [item.id for item in await source.gather("")] == ["d/a.md", "d/in/c.md"]
+    (tmp_path / "repo/docs/in/.gitignore").write_text("")
+    assert [item.id for item in await source.gather("")] == ["d/a.md"]
+    assert [mark.name for mark in source.documents()] == ["d/a.md"]

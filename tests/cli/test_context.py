@@ -1,0 +1,204 @@
+"""`nexus context` as a person meets it: in an empty folder, with files that are good, bad and gone."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+from nexus_core.cli.context.group import COMMANDS, command as group
+from nexus_core.cli.main import main
+
+Nexus = Callable[..., tuple[int, str, str]]
+README = Path(__file__).parent.parent.parent / "nexus_core" / "cli" / "README.md"
+LEAVE = "# Leave\n\nEverybody has 28 days of leave. Up to five days may be carried over.\n"
+
+
+@pytest.fixture
+def nexus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Nexus:
+    """Run a command in an empty folder; return exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NEXUS_STORE", str(tmp_path / "store"))
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        out, err = capfdbinary.readouterr()
+        return int(ended.value.code or 0), out.decode(), err.decode()
+
+    return run
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "leave.md").write_text(LEAVE)
+    (folder / "travel.txt").write_text("Trains are booked in second class.")
+    return folder
+
+
+def test_add_search_change_and_prune(nexus: Nexus, docs: Path) -> None:
+    """The days of a context."""
+    assert nexus("context", "add", "handbook", "docs") == (
+        0, "handbook: 2 of 2 documents read from docs; items: 2 new\n", "",
+    )  # fmt: skip
+    assert "docs/leave.md" in nexus("context", "search", "handbook", "carried over")[1]
+    (docs / "leave.md").write_text(LEAVE.replace("five", "six"))
+    (docs / "travel.txt").unlink()
+    code, out, err = nexus("context", "add", "handbook", str(docs))
+    assert (code, "1 of 1 documents read" in out, "--prune removes them" in err) == (0, True, True)
+    assert "1 pruned; items: 1 removed" in nexus("context", "add", "handbook", "docs", "--prune")[1]
+    assert nexus("context", "check", "handbook") == (0, "all is well\n", "")
+
+
+def test_a_part_of_a_folder_is_brought_up_to_date_under_its_names(nexus: Nexus, docs: Path) -> None:
+    """Adding a file of a folder again makes no second item of it, and prunes nothing else."""
+    nexus("context", "add", "handbook", "docs")
+    (docs / "leave.md").write_text(LEAVE.replace("five", "six"))
+    assert "items: 1 changed" in nexus("context", "add", "handbook", "docs/leave.md", "--prune")[1]
+    assert len(json.loads(nexus("context", "items", "handbook", "--json")[1])) == 2
+
+
+def test_two_folders_of_one_name_are_not_mixed(nexus: Nexus, docs: Path, tmp_path: Path) -> None:
+    """The message says what to do, and that works."""
+    (tmp_path / "other" / "docs").mkdir(parents=True)
+    (tmp_path / "other" / "docs" / "leave.md").write_text("other")
+    nexus("context", "add", "handbook", "docs")
+    code, _, err = nexus("context", "add", "handbook", "other/docs")
+    assert (code, "--as OTHER-NAME" in err) == (2, True)
+    assert nexus("context", "add", "handbook", "other/docs", "--as", "second")[0] == 0
+    assert nexus("context", "show", "handbook", "second/leave.md")[0] == 0
+
+
+def test_what_lists_name_is_left_out_and_what_is_bad_is_told(nexus: Nexus, docs: Path) -> None:
+    """Ignored, hidden and binary files are no failure; a broken one is, and the rest is in."""
+    (docs / ".gitignore").write_text("drafts/\n*.log\n!keep.log\n")
+    (docs / ".nexusignore").write_text("/secret.md\n")
+    for name in ("drafts/a.md", "a.log", "keep.log", "secret.md", ".hidden.md", "deep/secret.md"):
+        (docs / name).parent.mkdir(exist_ok=True)
+        (docs / name).write_text("text")
+    (docs / "pic.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
+    (docs / "broken.pdf").write_bytes(b"%PDF-1.4 broken")
+    (docs / "gone.md").symlink_to("nowhere")
+    (docs / "loop").symlink_to(".")
+    code, out, err = nexus("context", "add", "handbook", "docs", "--json")
+    told = json.loads(out)[0]
+    assert (code, err, told["items"]["new"]) == (1, "", 4)
+    assert [each["document"] for each in told["failed"]] == ["docs/broken.pdf", "docs/gone.md"]
+    assert [each["document"] for each in told["leftOut"]] == ["docs/pic.png"]
+    names = [each["id"] for each in json.loads(nexus("context", "items", "handbook", "--json")[1])]
+    assert sorted(names) == ["docs/deep/secret.md", "docs/keep.log", "docs/leave.md", "docs/travel.txt"]
+
+
+@pytest.mark.parametrize(
+    ("stdin", "name", "ids"),
+    [
+        (b'{"_id":"q1","text":"one"}\n{"id":"q2","title":"T","text":"two"}\n', "stdin", ["q1", "q2"]),
+        (b"just a text\n", "stdin", ["stdin"]),
+        (b"# One\n\n" + b"word " * 300 + b"\n\n# Two\n\nmore\n", "a.md", ["a.md#one", "a.md#two"]),
+    ],
+    ids=["jsonl", "text", "markdown"],
+)
+def test_standard_input_is_added(nexus: Nexus, stdin: bytes, name: str, ids: list[str]) -> None:
+    """Lines of JSON are items, all else is a text, and --as says of which kind."""
+    options = ["--as", name] if name != "stdin" else []
+    assert nexus("context", "add", "piped", "-", *options, stdin=stdin)[0] == 0
+    assert [each["id"] for each in json.loads(nexus("context", "items", "piped", "--json")[1])] == ids
+
+
+def test_jsonl_lines_are_items_and_logs_are_text(nexus: Nexus, docs: Path) -> None:
+    """A line that is none is told, with its number; a file of something else is a text like any other."""
+    (docs / "corpus.jsonl").write_text('{"_id": "1", "text": "one", "tags": ["x"], "more": 2}\n{bad\n')
+    (docs / "log.jsonl").write_text('{"level": "info"}\n')
+    code, _, err = nexus("context", "add", "c", "docs")
+    assert (code, "corpus.jsonl:2: is no JSON" in err) == (1, True)
+    item = json.loads(nexus("context", "show", "c", "1", "--json")[1])
+    assert (item["text"], item["tags"], item["metadata"]) == ("one", ["x"], {"more": 2})
+    assert json.loads(nexus("context", "show", "c", "docs/log.jsonl", "--json")[1])["kind"] == "code"
+
+
+def test_tag_remove_export_and_import(nexus: Nexus, docs: Path, tmp_path: Path) -> None:
+    """Everything that can be done to a context and its items."""
+    nexus("context", "add", "a", "docs", "--tag", "all")
+    assert nexus("context", "tag", "a", "docs/leave.md", "--add", "leave", "--remove", "all")[0] == 0
+    assert [i["id"] for i in json.loads(nexus("context", "items", "a", "--tag", "leave", "--json")[1])] == [
+        "docs/leave.md"
+    ]
+    assert nexus("context", "export", "a", "a.jsonl")[:2] == (0, "wrote a.jsonl: 2 items\n")
+    assert "--force" in nexus("context", "export", "a", "a.jsonl")[2]
+    assert nexus("context", "export", "a")[1].encode() == (tmp_path / "a.jsonl").read_bytes()
+    assert nexus("context", "import", "b", "a.jsonl")[1] == "b: 2 items new, 0 changed, 0 unchanged\n"
+    assert nexus("context", "remove", "b", "docs/leave.md")[1] == "removed 1 of 1 items\n"
+    assert nexus("context", "remove", "a", "--document", "docs/t*")[1] == "removed 1 documents with 1 items\n"
+    assert nexus("context", "remove", "a")[0] == 2
+    assert nexus("context", "remove", "a", "--yes")[1] == "removed a with its 1 items\n"
+    assert [each["name"] for each in json.loads(nexus("context", "list", "--json")[1])] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["add", "handbook", "dosc"], "did you mean 'docs'"),
+        (["add", "handbook", "docs", "--language", "germn"], "did you mean 'german'"),
+        (["add", "handbook", "docs", "docs/leave.md", "--as", "x"], "--as names one thing"),
+        (["add", "handbook", "docs", "--as", "a/b"], "has a slash"),
+        (["add", "handbook", "-"], "standard input is empty"),
+        (["search", "handbok", "x"], "did you mean 'handbook'"),
+        (["show", "handbook", "none"], "nexus context items handbook"),
+        (["remove", "handbook", "--document", "docs/leve.md"], "did you mean 'docs/leave.md'"),
+        (["tag", "handbook", "docs/leave.md"], "--add TAG"),
+        (["serch", "handbook", "x"], "did you mean 'search'"),
+    ],
+    ids=lambda value: "-".join(value[:1]) if isinstance(value, list) else None,
+)
+def test_a_mistake_is_told_with_what_to_do(nexus: Nexus, docs: Path, arguments: list[str], message: str) -> None:
+    """Exit code 2, nothing on stdout, no traceback, and no empty context is left."""
+    nexus("context", "add", "handbook", "docs") if "--language" not in arguments else None
+    code, out, err = nexus("context", *arguments)
+    assert (code, out, message in err, "Traceback" in err) == (2, "", True, False), err
+    assert [each["items"] for each in json.loads(nexus("context", "list", "--json")[1])] in ([2], [])
+
+
+def test_a_text_cannot_steer_the_terminal(nexus: Nexus, docs: Path) -> None:
+    """What is printed of stored text has no escape sequences."""
+    (docs / "evil.md").write_text("# Evil \x1b]0;owned\x07\n\nred \x1b[31m text")
+    nexus("context", "add", "handbook", "docs")
+    for arguments in (["search", "handbook", "evil"], ["show", "handbook", "docs/evil.md"], ["items", "handbook"]):
+        assert "\x1b" not in nexus("context", *arguments)[1]
+
+
+def test_every_subcommand_and_option_is_documented() -> None:
+    """A table of the README names each."""
+    page = README.read_text("utf-8")
+    context = click.Context(group)
+    for name in COMMANDS:
+        assert f"| `nexus context {name}` |" in page
+        command = group.get_command(context, name)
+        assert command is not None
+        options = [parameter.opts[0] for parameter in command.params if isinstance(parameter, click.Option)]
+        row = page if name == "add" else next(line for line in page.splitlines() if line.startswith(f"| `{name}"))
+        assert [option for option in options if f"`{option}" not in row] == [], name
+        assert "Examples:" in (command.epilog or "")
+
+
+def test_help_of_the_group_imports_no_store() -> None:
+    """The summaries are enough."""
+    import subprocess
+
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "nexus_core.cli.main", "context", "--help"],
+        capture_output=True, text=True, check=True, env={**os.environ},
+    )  # fmt: skip
+    found = {match[1] for match in re.finditer(r"\| +(\S+)$", done.stderr, re.MULTILINE)}
+    assert {"tantivy", "aiohttp", "sqlite3", "asyncio"} & found == set()
