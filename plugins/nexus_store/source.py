@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
-from nexus_core import Ranking, component, hookimpl, option, state
+from nexus_core import Ranking, SourceError, StoreError, UsageError, component, hookimpl, option, state
 
 if TYPE_CHECKING:
     from nexus_core import Store
+
+LOOK_AFTER_S = 2.0
+"""So long after a search it is looked whether rankers have worked out vectors of what it found."""
+_LOOKED_AT = 32
+"""As many searches are looked at again: a ranker may take longer than that."""
+_CHARACTERS_HELD = 8_000_000
+"""Of the items of these searches; they are let go of beyond that."""
+
+_log = logging.getLogger(__name__)
 
 
 @component
@@ -22,46 +34,68 @@ class StoreSource:
     candidates: int = option(200, help="How many items the search yields at most.", ge=1, le=10_000)
     tags: tuple[str, ...] = option((), help="Only items that have all of these tags.")
     _store: Store | None = state()
-    _last: Ranking | None = state()
+    _found: deque[Ranking] = state(lambda: deque(maxlen=_LOOKED_AT))
+    _keeping: asyncio.Task[None] | None = state()
 
     async def __aenter__(self) -> Self:
-        """Open the store."""
+        """Open the store; raises SourceError where there is none."""
         from nexus_core import Store
 
-        self._store = await Store(self.path or None).__aenter__()
+        store = Store(self.path or None)
+        if not await asyncio.to_thread(store.folder.database.exists):
+            raise SourceError(
+                f"store: there is no store at {store.folder.root}: make one with "
+                f"`nexus context add {self.context} PATH`, or say where it is with `path` or NEXUS_STORE"
+            )
+        try:
+            self._store = await store.__aenter__()
+        except StoreError as error:
+            raise SourceError(f"store: {error}") from error
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Keep what rankers have worked out, and close the store."""
-        if self._store is not None:
+        store, self._store = self._store, None
+        keeping, self._keeping = self._keeping, None
+        if keeping is not None:
+            keeping.cancel()
+            await asyncio.wait([keeping])
+        if store is not None:
             try:
-                await self._keep()
+                await self._keep(store)
             finally:
-                await self._store.__aexit__(None, None, None)
-                self._store = None
+                await store.__aexit__(None, None, None)
 
     async def gather(self, query: str) -> Ranking:
         """Return what the search finds, scored over the whole context."""
-        assert self._store is not None
-        await self._keep()
-        self._last = await self._store.search(self.context, query, limit=self.candidates, tags=self.tags)
-        return self._last
+        if self._store is None:
+            raise SourceError("store: it is not open: use `async with`")
+        try:
+            found = await self._store.search(self.context, query, limit=self.candidates, tags=self.tags)
+        except (StoreError, UsageError) as error:
+            raise SourceError(f"store: {error}") from error
+        self._found.append(found)
+        while self._found and sum(len(item.text) for each in self._found for item in each.items) > _CHARACTERS_HELD:
+            self._found.popleft()
+        if self._keeping is None or self._keeping.done():
+            self._keeping = asyncio.create_task(self._keep_later(self._store))
+        return found
 
-    async def _keep(self) -> None:
-        if self._store is not None and self._last is not None:
-            found, self._last = self._last, None
-            await self._store.keep_figures(found)
+    async def _keep_later(self, store: Store) -> None:
+        await asyncio.sleep(LOOK_AFTER_S)
+        await self._keep(store)
+
+    async def _keep(self, store: Store) -> None:
+        """Keep the vectors that rankers have worked out of what was found; no run waits for it or fails by it."""
+        for ranking in [*self._found]:
+            try:
+                await store.keep_figures(ranking)
+            except StoreError as error:
+                _log.warning("store: vectors are not kept, and will be worked out again: %s", error)
+                return
 
 
 @hookimpl
 def nexus_sources() -> Iterable[type]:
     """Yield the source."""
     return [StoreSource]
-
-
-@hookimpl
-def nexus_sinks() -> Iterable[type]:
-    """Yield the sink."""
-    from nexus_store.usage import StoreSink  # those who only search need none
-
-    return [StoreSink]

@@ -19,6 +19,7 @@ import pytest
 
 from nexus_core.contract.errors import SourceError
 from nexus_core.contract.protocols import Source
+from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import Item
 from nexus_core.testing.contracts.suite import Contract, opened, run
 from nexus_core.testing.contracts.watching import Leftovers, resource_warnings
@@ -37,12 +38,15 @@ QUERY = "When does the ferry leave?"
 class SourceContract(Contract):
     """Holds a source to the contract; a subclass defines `make`."""
 
-    hooks = frozenset({"absent", "make", "make_broken", "change"})
+    hooks = frozenset({"absent", "make", "make_broken", "change", "query"})
     capabilities: ClassVar[Mapping[str, str]] = {
         "texts": "the texts come back letter for letter",
         "failure": "what the source reads can be missing",
         "change": "what the source reads can change while it is used",
     }
+
+    query: ClassVar[str] = QUERY
+    """What is asked. A source that searches finds nothing else: here stands then what is in all of the texts."""
 
     @pytest.fixture(autouse=True)
     def _in(self, tmp_path: Path) -> None:
@@ -63,7 +67,7 @@ class SourceContract(Contract):
 
     async def _gathered(self, texts: Sequence[str] = TEXTS) -> Sequence[Item]:
         async with opened(self.make(self._folder, texts)) as source:
-            return await source.gather(QUERY)
+            return _items(await source.gather(self.query))
 
     def test_it_is_a_source(self) -> None:
         """It has `async gather(query)`.
@@ -113,7 +117,7 @@ class SourceContract(Contract):
         assert not missing, f"not in any item as it is: {missing}"
 
     def test_gather_yields_the_same_objects_while_nothing_changes(self) -> None:
-        """A second gather, also for another query, yields the same tuple: indexes over it are reused.
+        """A second gather yields the same tuple, or a search the same items: what is known of them is reused.
 
         Fix: keep what was made until what it was made of changes.
         """
@@ -121,11 +125,12 @@ class SourceContract(Contract):
 
     async def _twice(self) -> None:
         async with opened(self.make(self._folder, TEXTS)) as source:
-            first = await source.gather(QUERY)
-            kept = list(first)
-            second = await source.gather(QUERY)
-            assert second is first, "a second gather made another tuple, and nothing had changed"
-            assert [*map(id, second)] == [*map(id, kept)], "the items of a tuple that was given out were replaced"
+            first = await source.gather(self.query)
+            kept = [*_items(first)]
+            second = await source.gather(self.query)
+            searches = isinstance(first, Ranking) and isinstance(second, Ranking)
+            assert second is first or searches, "a second gather made another tuple, and nothing had changed"
+            assert [*map(id, _items(second))] == [*map(id, kept)], "the items that were given out were replaced"
 
     def test_gathers_at_once_agree(self) -> None:
         """Several gathers at once yield the same items.
@@ -136,7 +141,7 @@ class SourceContract(Contract):
 
     async def _together(self) -> None:
         async with opened(self.make(self._folder, TEXTS)) as source:
-            found: list[Any] = await asyncio.gather(*(source.gather(QUERY) for _ in range(8)))
+            found = [_items(each) for each in await asyncio.gather(*(source.gather(self.query) for _ in range(8)))]
         assert all([*map(id, items)] == [*map(id, found[0])] for items in found), "they made items of their own each"
 
     def test_gather_is_deterministic(self) -> None:
@@ -158,9 +163,9 @@ class SourceContract(Contract):
     def _check_change(self) -> None:
         async def look() -> None:
             async with opened(self.make(self._folder, TEXTS)) as source:
-                before = list(await source.gather(QUERY))
+                before = list(_items(await source.gather(self.query)))
                 self.change(self._folder)
-                after = list(await source.gather(QUERY))
+                after = list(_items(await source.gather(self.query)))
             assert after != before, "it had changed, and the same items came"
 
         run(look())
@@ -176,7 +181,7 @@ class SourceContract(Contract):
     def _check_failure(self) -> None:
         async def fail() -> None:
             async with opened(self.make_broken(self._folder)) as source:
-                await source.gather(QUERY)
+                await source.gather(self.query)
 
         try:
             run(fail())
@@ -199,13 +204,18 @@ class SourceContract(Contract):
         async def look() -> list[str]:
             source = self.make(self._folder, TEXTS)
             async with opened(source):
-                await source.gather(QUERY)  # what is started once in a process, such as threads, is no leftover
+                await source.gather(self.query)  # what is started once in a process, such as threads, is no leftover
             before = Leftovers()
             async with opened(source):
-                await source.gather(QUERY)
+                await source.gather(self.query)
             return await before.found()
 
         with resource_warnings() as told:
             left = run(look())
         assert not left, "left behind: " + "; ".join(left)
         assert not told, "thrown away without being closed: " + "; ".join(told)
+
+
+def _items(found: Any) -> Sequence[Any]:
+    """Return the items of what a source has yielded."""
+    return found.items if isinstance(found, Ranking) else found
