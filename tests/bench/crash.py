@@ -47,7 +47,7 @@ async def write(path: str, begun: int, seed: int) -> None:
 
     async def items(store: Store) -> None:
         for step in range(1_000_000):
-            names = [f"{begun}-{step}-{number}" for number in range(BATCH)]
+            names = [f"r{begun}s{step}n{number}" for number in range(BATCH)]
             await store.add("c", [Item(id=name, text=text_of(name, step)) for name in names])
             say("added", step, *names)
             match chance.randrange(4):
@@ -130,7 +130,7 @@ class Expected:
                 found.append(f"{name} is not in state {state}")
         found += [f"{name} has lost {tag}" for name, tag in self.tags.items() if tag not in there[name].tags]
         found += [f"turn {number} is not {run}" for number, run in self.turns.items() if turns.get(number) != run]
-        batches = Counter(name.rpartition("-")[0] for name in there.keys() | self.maybe_gone)
+        batches = Counter(name.rpartition("n")[0] for name in there.keys() | self.maybe_gone)
         return found + [f"batch {batch} has {count}" for batch, count in batches.items() if count != BATCH]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nexus_core import Item, Store, UsageError
+from nexus_core import Item, Store, StoreDamagedError, UsageError
 from nexus_core.store import checking
 
 
@@ -134,6 +134,17 @@ async def test_a_damaged_index_is_found_and_built_anew(tmp_path: Path, damage: s
         assert (await store.search("c", "number 7")).items[0].id == "c7"
 
 
+async def test_what_is_kept_is_never_run(store: Store, tmp_path: Path) -> None:
+    """A database from somewhere else may hold anything: it is read as JSON and figures, or not at all (fault 162)."""
+    trap = f"cposix\nsystem\n(S''touch {tmp_path}/trapped''\ntR."
+    change(store, f"UPDATE passages SET data = CAST('{trap}' AS BLOB) WHERE item_key = 3")
+    change(store, f"UPDATE items SET metadata = '{trap}' WHERE key = 4")
+    assert [item.id for item in await store.get("c", ["c2"])] == ["c2"]
+    with pytest.raises(StoreDamagedError, match="metadata of item 'c3' is damaged"):
+        await store.get("c", ["c3"])
+    assert not (tmp_path / "trapped").exists()
+
+
 async def test_many_problems_of_a_kind_are_counted(store: Store) -> None:
     """The first twenty are told one by one."""
     change(store, "UPDATE items SET text = 'other'")
@@ -147,7 +158,7 @@ async def test_a_store_in_use_checks_well(store: Store) -> None:
     import asyncio
 
     async def write() -> None:
-        for n in range(12):
+        for n in range(5):
             await store.add("c", [Item(id=f"w{n}", text=f"word {n}"), Item(id="c1", text=f"state {n}")])
             await store.remove("c", [f"w{n - 1}"])
             await store.tag("c", [f"w{n}"], add=["w"])

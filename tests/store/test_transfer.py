@@ -58,7 +58,7 @@ def lines(*values: object, head: dict[str, object] | None = None) -> io.BytesIO:
     return io.BytesIO(b"\n".join(told) + b"\n")
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(items=st.lists(ITEMS, max_size=5, unique_by=lambda item: item.id), description=TEXTS)
 def test_what_is_exported_is_imported_exactly(
     loop: asyncio.Runner, store: Store, items: list[Item], description: str

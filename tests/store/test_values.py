@@ -52,7 +52,7 @@ def store(loop: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Ite
     loop.run(store.__aexit__(None, None, None))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(items=st.lists(ITEMS, min_size=1, max_size=4))
 def test_items_come_back_exactly_or_are_refused(loop: asyncio.Runner, store: Store, items: list[Item]) -> None:
     """Surrogates, NUL, huge numbers, NaN, quotes, empty texts, anywhere (fault 163)."""
@@ -76,7 +76,7 @@ def test_items_come_back_exactly_or_are_refused(loop: asyncio.Runner, store: Sto
         assert repr(kept.metadata) == repr(item.metadata)  # repr tells 1 from 1.0 and 0.0 from -0.0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(word=TEXTS)
 def test_any_text_may_be_asked_for(loop: asyncio.Runner, store: Store, word: str) -> None:
     """Names and queries that cannot be there are not there, and are no errors of SQLite or the index (fault 163)."""
