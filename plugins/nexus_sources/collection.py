@@ -13,7 +13,6 @@ from attrs import define, evolve, field, frozen
 from nexus_core import Item, SourceError
 from nexus_sources.documents import Loaded, Settings, load
 from nexus_sources.globs import Pattern
-from nexus_sources.ignoring import Ignoring
 from nexus_sources.missing import why_nothing
 from nexus_sources.pdf import MISSING
 from nexus_sources.walk import Found, Stamp, Walk, stamp_of
@@ -77,7 +76,7 @@ class Collection:
         Little work is done at once, much in a thread; callers that come meanwhile wait for the same result.
         """
         if self._under_way is None or self._under_way.done():
-            walk = Walk(self.exclude, Ignoring(self.ignore) if self.ignore else None)
+            walk = self._walk()
             steps, look = self._look(walk), None
             if len(self._stamps) <= FEW:
                 if self._unmoved():
@@ -88,6 +87,13 @@ class Collection:
             self._under_way = asyncio.ensure_future(asyncio.to_thread(self._looked_further, steps, look))
             self._under_way.add_done_callback(_note_error)
         return await asyncio.shield(self._under_way)
+
+    def _walk(self) -> Walk:
+        if not self.ignore:
+            return Walk(self.exclude)
+        from nexus_sources.ignoring import Ignoring  # for those who have lists
+
+        return Walk(self.exclude, Ignoring(self.ignore))
 
     def _looked_further(self, steps: Iterator[_Look | None], look: _Look | None) -> tuple[Item, ...]:
         if look is None and self._unmoved():

@@ -6,11 +6,14 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from stat import S_ISREG
+from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
 from nexus_sources.globs import Pattern, exclusion, means
-from nexus_sources.ignoring import Ignoring
+
+if TYPE_CHECKING:
+    from nexus_sources.ignoring import Ignoring
 
 Stamp = tuple[int, int, int]
 """Last change of the content, last change of any kind, both in nanoseconds, and the size in bytes."""
