@@ -18,7 +18,8 @@ LAYERS = {
     "store": {"contract", "toolkit"},
     "evaluation": {"contract", "toolkit", "config", "engine"},
     "testing": {"contract", "toolkit", "config", "engine", "store"},
-    "cli": {"contract", "toolkit", "config", "engine", "store", "evaluation"},
+    "server": {"contract", "toolkit", "config", "engine", "store"},
+    "cli": {"contract", "toolkit", "config", "engine", "store", "evaluation", "server"},
 }
 """For each package of the core, the others that it may import."""
 PLUGINS = sorted(path.name for path in (ROOT / "plugins").iterdir() if (path / "__init__.py").exists())

@@ -116,7 +116,8 @@ class Source(Protocol):
         """Return the items. While nothing has changed it returns the same objects, so that indexes are reused.
 
         A source that searches returns a ranking of what it has found; its scores stand unless another source adds
-        items.
+        items. One whose context is the caller's to choose has `takes_context`, true, and is given it: `gather(query,
+        context_id=...)`, where `None` is none.
         """
 
 

@@ -26,7 +26,7 @@ from nexus_core.engine.resources import Resources
 from nexus_core.engine.runner import Request, Runner
 from nexus_core.engine.sinks import Fanout
 from nexus_core.engine.state import NO_ITEMS, State
-from nexus_core.engine.steps import Generate
+from nexus_core.engine.steps import Gather, Generate
 from nexus_core.toolkit.shared import Shared
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
@@ -48,6 +48,8 @@ class Asked(TypedDict, total=False):
     """For the step that gives the answer."""
     options: CallOptions | None
     """For that step, over those of the pipeline."""
+    context_id: str | None
+    """Of the context that is asked, for sources that name none of their own."""
     conversation_id: str | None
     """Of the conversation that goes on: its turns are the history, and a run's own turn is added to them."""
     owner: str
@@ -110,6 +112,24 @@ class Pipeline:
     def models(self) -> ModelRegistry:
         """Its models, their figures, and the default that can be changed."""
         return self._plan.registry
+
+    @property
+    def description(self) -> str:
+        """What it is for, by its author."""
+        return self._plan.description
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the inputs that it declares."""
+        return tuple(spec.name for spec in self._plan.inputs)
+
+    @property
+    def takes_context(self) -> bool:
+        """Whether the caller chooses the context: a source names none of its own."""
+        return any(
+            isinstance(planned.step, Gather) and getattr(planned.step.source, "takes_context", False)
+            for planned in self._plan.steps
+        )
 
     def targets(self) -> Mapping[str, str]:
         """Return the state of each model's breaker: `closed`, `open`, `half_open`, or `parked` on purpose."""
@@ -221,6 +241,7 @@ class Pipeline:
         options: CallOptions | None = None,
         run_id: str | None = None,
         deadline_s: float | None = None,
+        context_id: str | None = None,
         conversation_id: str | None = None,
         owner: str = "",
     ) -> Request:
@@ -244,6 +265,7 @@ class Pipeline:
             model=model,
             options=options or NOTHING_ASKED,
             deadline_s=deadline_s,
+            context_id=context_id,
             conversation_id=conversation_id,
             memory=None if conversation_id is None else self._memory(conversation_id, owner, history),
         )

@@ -52,6 +52,7 @@ class Plan:
     """A pipeline with its parts built, none of them opened yet."""
 
     name: str
+    description: str
     content: bool
     inputs: tuple[InputSpec, ...]
     steps: tuple[PlannedStep, ...]
@@ -124,6 +125,7 @@ class _Builder:
             raise ConfigError(self.problems)
         return Plan(
             name=self.spec.name,
+            description=self.spec.description,
             content=self.spec.content,
             inputs=self.spec.inputs,
             steps=steps,

@@ -173,6 +173,7 @@ class _Run:
             emit=self.emit,
             model=request.model,
             options=request.options,
+            context_id=request.context_id,
             is_heard=self.is_heard,
             ends_at=ends_at,
         )

@@ -62,6 +62,8 @@ class Scope:
     """Whether somebody listens to the events of the run."""
     ends_at: float | None = None
     """When the caller's time is up, by `perf_counter`."""
+    context_id: str | None = None
+    """Of the context that is asked, for sources that name none of their own."""
     calls: Iterator[int] = field(factory=count)
 
     def call_id(self) -> str:

@@ -65,7 +65,10 @@ class Gather:
         """Return the state with the source's items added."""
         try:
             await self.resources.open(self.source)
-            items = await self.source.gather(state.query)
+            if getattr(self.source, "takes_context", False):
+                items = await self.source.gather(state.query, context_id=scope.context_id)  # type: ignore[call-arg]
+            else:
+                items = await self.source.gather(state.query)
         except NexusError:
             raise
         except Exception as error:

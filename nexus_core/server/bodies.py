@@ -1,0 +1,88 @@
+"""Reads JSON bodies with care: bounded in size, time and depth; no name twice, no NaN."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from aiohttp import web
+
+from nexus_core.server.errors import Failure
+from nexus_core.server.settings import Limits
+
+DEPTH = 32
+"""How deep lists and objects may stand in each other."""
+
+
+async def read_json(request: web.Request, limits: Limits) -> dict[str, Any]:
+    """Return the object in a request's body; raises Failure."""
+    if request.content_type != "application/json" and not request.content_type.endswith("+json"):
+        raise Failure(415, "unsupported_media_type", "send JSON, with the header Content-Type: application/json")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Failure(415, "unsupported_encoding", "send the body as it is, without Content-Encoding")
+    data = await read_bytes(request, limits.body_bytes, limits.body_s)
+    return parse(data)
+
+
+async def read_bytes(request: web.Request, cap: int, seconds: float) -> bytes:
+    """Return a request's body; raises Failure where it is too long or comes too slowly."""
+    if (request.content_length or 0) > cap:
+        raise _too_large(cap)
+    pieces, size = [], 0
+    try:
+        async with asyncio.timeout(seconds):
+            async for piece in request.content.iter_any():
+                size += len(piece)
+                if size > cap:
+                    raise _too_large(cap)
+                pieces.append(piece)
+    except TimeoutError as error:
+        raise Failure(408, "body_timeout", f"the body did not come within {seconds:g} s") from error
+    return b"".join(pieces)
+
+
+def parse(data: bytes) -> dict[str, Any]:
+    """Return the object that some bytes are; raises Failure for whatever else they are."""
+    try:
+        text = data.decode("utf-8")
+        if _depth(text) > DEPTH:
+            raise Failure(400, "invalid_json", f"the JSON is nested deeper than {DEPTH}")
+        value = json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        said = str(error) if isinstance(error, json.JSONDecodeError | _RefusedError) else "it cannot be read"
+        raise Failure(400, "invalid_json", f"the body is no JSON: {said}") from error
+    if not isinstance(value, dict):
+        raise Failure(400, "invalid_json", "the body is no JSON object")
+    return value
+
+
+class _RefusedError(ValueError):
+    """JSON that some read in one way and others in another."""
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _RefusedError("a name stands twice in an object")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise _RefusedError(f"{name} is no number of JSON")
+
+
+def _depth(text: str) -> int:
+    """Return how deep brackets stand in each other, those in texts included: a bound, without reading them."""
+    deepest = depth = 0
+    for character in text if text.count("[") + text.count("{") > DEPTH else "":
+        if character in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in "]}":
+            depth -= 1
+    return deepest
+
+
+def _too_large(cap: int) -> Failure:
+    return Failure(413, "body_too_large", f"the body is over {cap:,} bytes")

@@ -1,0 +1,71 @@
+"""Whether the server lives, and whether it is ready for requests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import monotonic
+
+from aiohttp import web
+
+from nexus_core.contract.errors import NexusError
+from nexus_core.server.errors import Failure
+from nexus_core.server.gate import Gate
+from nexus_core.server.routes import Route
+from nexus_core.server.serving import Serving
+
+_LOOK_S = 5.0
+"""How long what was found out of the store holds."""
+
+
+class Health:
+    """Tells of life and readiness, and nothing else."""
+
+    def __init__(self, serving: Serving, gate: Gate) -> None:
+        self._serving = serving
+        self._gate = gate
+        self._looked_at = -_LOOK_S
+        self._store_works = False
+
+    def routes(self) -> Sequence[Route]:
+        """Return the routes of this part."""
+        return [
+            Route(
+                method="GET",
+                path="/healthz",
+                handler=self.lives,
+                scope="public",
+                summary="Tell that the process lives.",
+                bare=True,
+            ),
+            Route(
+                method="GET",
+                path="/readyz",
+                handler=self.is_ready,
+                scope="public",
+                summary="Tell whether requests are served.",
+                errors=(503,),
+                bare=True,
+            ),
+        ]
+
+    async def lives(self, request: web.Request) -> web.Response:
+        """Answer, which is all there is to tell."""
+        return web.json_response({"status": "ok"})
+
+    async def is_ready(self, request: web.Request) -> web.Response:
+        """Answer whether the server takes requests and its store can be written."""
+        if self._gate.is_draining:
+            raise Failure(503, "server_shutting_down", "the server is about to stop", {"Retry-After": "5"})
+        if monotonic() - self._looked_at >= _LOOK_S:
+            self._store_works = await self._can_write()
+            self._looked_at = monotonic()
+        if not self._store_works:
+            raise Failure(503, "store_failed", "the store cannot be written", {"Retry-After": "5"})
+        return web.json_response({"status": "ready"})
+
+    async def _can_write(self) -> bool:
+        try:
+            await self._serving.store.write(lambda connection: None)
+        except NexusError:
+            return False
+        return True

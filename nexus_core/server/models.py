@@ -1,0 +1,133 @@
+"""The models of all pipelines: what is registered, what each has done, and which one answers by default."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+from aiohttp import web
+
+from nexus_core.engine.models import Model
+from nexus_core.engine.pipeline import Pipeline
+from nexus_core.server.bodies import read_json
+from nexus_core.server.errors import Failure
+from nexus_core.server.routes import Route
+from nexus_core.server.schemas import checker, closed, text
+from nexus_core.server.serving import Serving
+from nexus_core.server.settings import Settings
+
+DEFAULT = closed({"modelId": text(minLength=1), "pipeline": text()}, required=("modelId",))
+"""What `PUT {prefix}/queries/models/default` takes."""
+
+
+class Models:
+    """Tells of models."""
+
+    def __init__(self, serving: Serving, settings: Settings) -> None:
+        self._serving = serving
+        self._settings = settings
+        self._check = checker(DEFAULT)
+
+    def routes(self) -> Sequence[Route]:
+        """Return the routes of this part."""
+        return [
+            Route(
+                method="GET", path="/queries/models", handler=self.show, scope="read",
+                summary="List the models that are registered.",
+            ),
+            Route(
+                method="PUT", path="/queries/models/default", handler=self.choose, scope="admin",
+                summary="Change the model that answers by default.", body=DEFAULT, errors=(400, 404),
+            ),
+            Route(
+                method="GET", path="/queries/usage", handler=self.usage, scope="read",
+                summary="Tell what each model has done since the start or the last clearing.",
+            ),
+            Route(
+                method="DELETE", path="/queries/usage", handler=self.clear, scope="admin",
+                summary="Set these figures to nothing.",
+            ),
+            Route(
+                method="GET", path="/pipelines", handler=self.pipelines, scope="read",
+                summary="List the pipelines that are served.",
+            ),
+        ]  # fmt: skip
+
+    async def show(self, request: web.Request) -> web.Response:
+        """List the models of every pipeline."""
+        return web.json_response({"models": [_model_json(pipeline, model) for pipeline, model in self._all()]})
+
+    async def usage(self, request: web.Request) -> web.Response:
+        """Tell the figures of every model."""
+        found = [
+            {"pipeline": pipeline.name, "name": model.name, **_figures_json(pipeline, model)}
+            for pipeline, model in self._all()
+        ]
+        return web.json_response({"usage": found})
+
+    async def clear(self, request: web.Request) -> web.Response:
+        """Set the figures to nothing."""
+        for pipeline in self._serving.pipelines.values():
+            pipeline.models.clear_usage()
+        return web.Response(status=204)
+
+    async def choose(self, request: web.Request) -> web.Response:
+        """Change the default model of a pipeline."""
+        body = self._check(await read_json(request, self._settings.limits))
+        pipeline = self._serving.pipeline(body.get("pipeline"))
+        wanted = body["modelId"]
+        known = ((model.name, (model.name, model.info.id, *model.aliases)) for model in pipeline.models.list())
+        names = [name for name, called in known if wanted in called]
+        if not names:
+            raise Failure(404, "model_not_found", f"pipeline {pipeline.name!r} has no model {wanted!r}")
+        pipeline.models.set_default(names[0])
+        return web.json_response({"pipeline": pipeline.name, "default": names[0]})
+
+    async def pipelines(self, request: web.Request) -> web.Response:
+        """List the pipelines."""
+        found = [
+            {
+                "name": pipeline.name,
+                "description": pipeline.description,
+                "takesContext": pipeline.takes_context,
+                "default": pipeline.name == self._serving.default,
+                "inputs": list(pipeline.inputs),
+            }
+            for pipeline in self._serving.pipelines.values()
+        ]
+        return web.json_response({"pipelines": found})
+
+    def _all(self) -> Iterator[tuple[Pipeline, Model]]:
+        for pipeline in self._serving.pipelines.values():
+            for model in pipeline.models.list():
+                yield pipeline, model
+
+
+def _model_json(pipeline: Pipeline, model: Model) -> dict[str, Any]:
+    info = model.info
+    return {
+        "id": info.id,
+        "name": model.name,
+        "pipeline": pipeline.name,
+        "provider": info.provider,
+        "window": info.window,
+        "maxInput": info.max_input,
+        "maxOutput": info.max_output,
+        "capabilities": sorted(info.capabilities),
+        "version": info.version,
+        "description": info.description,
+        "default": model.name == pipeline.models.default,
+    }
+
+
+def _figures_json(pipeline: Pipeline, model: Model) -> dict[str, Any]:
+    figures = pipeline.models.usage()[model.name]
+    told = attrs.asdict(figures)
+    told["success_rate"] = figures.success_rate
+    return {_camel(name): value for name, value in told.items()}
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() if part != "s" else "S" for part in rest)

@@ -1,0 +1,130 @@
+"""The query API: a question over a context, answered at once or as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from aiohttp import web
+
+from nexus_core.contract.answers import Answer
+from nexus_core.contract.events import Delta, RunFailed, RunFinished, StreamRestarted
+from nexus_core.engine.pipeline import AskedOfRun
+from nexus_core.engine.wire import answer_json
+from nexus_core.server.application import REQUEST_ID, identity
+from nexus_core.server.asking import Question, answered, call_options, events, question
+from nexus_core.server.bodies import read_json
+from nexus_core.server.errors import Failure, failure_of, own_shape
+from nexus_core.server.gate import Gate
+from nexus_core.server.routes import Route
+from nexus_core.server.schemas import QUERY, checker
+from nexus_core.server.serving import Serving
+from nexus_core.server.settings import Settings
+from nexus_core.server.streaming import EventStream, event
+from nexus_core.toolkit.http import TimeLimit
+
+SYSTEM_PROMPT = "systemPrompt"
+"""The input of a pipeline that takes a system prompt of its callers."""
+_OPTION_NAMES = {"temperature": "temperature", "maxTokens": "max_tokens"}
+_LLM_OPTION_NAMES = {
+    "stop": "stop",
+    "topP": "top_p",
+    "frequencyPenalty": "frequency_penalty",
+    "presencePenalty": "presence_penalty",
+    "seed": "extra.seed",
+    "responseFormat": "extra.response_format",
+}
+
+
+class Queries:
+    """Answers queries."""
+
+    def __init__(self, serving: Serving, gate: Gate, settings: Settings, slow: TimeLimit) -> None:
+        self._serving = serving
+        self._gate = gate
+        self._settings = settings
+        self._slow = slow
+        self._check = checker(QUERY)
+
+    def routes(self) -> Sequence[Route]:
+        """Return the routes of this part."""
+        return [
+            Route(
+                method="POST",
+                path="/queries",
+                handler=self.ask,
+                scope="query",
+                summary="Ask a question over a context.",
+                body=QUERY,
+                errors=(400, 404, 502, 503, 504),
+            )
+        ]
+
+    async def ask(self, request: web.Request) -> web.StreamResponse:
+        """Answer a question, whole or as a stream."""
+        body = self._check(await read_json(request, self._settings.limits))
+        options = body.get("options", {})
+        asked = await self._question(body, options, identity(request).owner)
+        include = bool(options.get("includeMetadata"))
+        if options.get("stream"):
+            return await self._stream(request, asked, include)
+        answer = await answered(self._gate, asked)
+        return web.json_response(_told(answer, include))
+
+    async def _question(self, body: dict[str, Any], options: dict[str, Any], owner: str) -> Question:
+        pipeline = self._serving.pipeline(body.get("pipeline"))
+        await self._serving.check_context(pipeline, body["contextId"])
+        given = {**options, **options.get("llmOptions", {})}
+        asked: AskedOfRun = {
+            "context_id": body["contextId"],
+            "model": options.get("modelId"),
+            "options": call_options(given, _OPTION_NAMES | _LLM_OPTION_NAMES),
+            "deadline_s": self._settings.deadline_s,
+        }
+        if "conversationId" in options:
+            asked["conversation_id"] = options["conversationId"]
+            asked["owner"] = owner
+        if "systemPrompt" in options:
+            if SYSTEM_PROMPT not in pipeline.inputs:
+                raise Failure(
+                    400,
+                    "invalid_request",
+                    f"pipeline {pipeline.name!r} takes no system prompt: it has no input {SYSTEM_PROMPT!r}",
+                )
+            asked["inputs"] = {SYSTEM_PROMPT: options["systemPrompt"]}
+        return question(pipeline, body["query"], asked)
+
+    async def _stream(self, request: web.Request, asked: Question, include: bool) -> web.StreamResponse:
+        async with EventStream(request, self._settings.limits, self._slow) as out, events(self._gate, asked) as found:
+            async for happened in found:
+                match happened:
+                    case Delta(text=text) if text:
+                        if not out.has_begun:
+                            await out.send(event(_start(happened.run_id, asked)))
+                        await out.send(event({"type": "chunk", "content": text}))
+                    case StreamRestarted():
+                        await out.send(event({"type": "restart"}))
+                    case RunFinished(answer=Answer() as answer):
+                        if not out.has_begun:
+                            await out.send(event(_start(happened.run_id, asked)))
+                        await out.send(event({"type": "end", **_told(answer, include, response=False)}))
+                    case RunFailed():
+                        failure = failure_of(happened.error or RuntimeError(happened.kind))
+                        if not out.has_begun:
+                            raise failure
+                        await out.send(event({"type": "error", **own_shape(failure, request[REQUEST_ID])}))
+        return out.response
+
+
+def _start(run_id: str, asked: Question) -> dict[str, Any]:
+    return {"type": "start", "id": run_id, "modelId": asked.begins_with}
+
+
+def _told(answer: Answer, include: bool, *, response: bool = True) -> dict[str, Any]:
+    told = answer_json(answer)
+    del told["attempts"]
+    if not include:
+        del told["metadata"]
+    if not response:
+        del told["response"], told["query"]
+    return told

@@ -1,0 +1,39 @@
+"""The table of routes: one declaration of each feeds the router, the check of rights and the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+from attrs import field, frozen
+
+from nexus_core.server.identity import Scope
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@frozen(kw_only=True)
+class Route:
+    """A route: default deny holds for whatever is not declared here."""
+
+    method: str
+    path: str
+    """With `{name}` for its parameters; the prefix comes before it unless `bare`."""
+    handler: Handler
+    scope: Scope
+    summary: str
+    body: Mapping[str, Any] | None = None
+    """The JSON Schema of the request's body."""
+    answer: Mapping[str, Any] = field(factory=dict)
+    """The JSON Schema of the answer."""
+    query: Mapping[str, Any] = field(factory=dict)
+    """The JSON Schemas of the parameters in the query string."""
+    errors: tuple[int, ...] = ()
+    """Statuses that it may answer with, beside those that every route may."""
+    bare: bool = False
+    """Without the prefix, as `/v1/models`."""
+    openai: bool = False
+    """Tells errors in OpenAI's shape."""
+    uploads: bool = False
+    """Takes bodies up to the limit of uploads, and other media types than JSON."""

@@ -1,0 +1,78 @@
+"""JSON Schemas of what clients send: one declaration checks the bodies and stands in the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import fastjsonschema
+
+from nexus_core.server.errors import Failure
+
+Check = Callable[[Any], Any]
+
+
+def text(longest: int = 500, **more: Any) -> dict[str, Any]:
+    """Return the schema of a text."""
+    return {"type": "string", "maxLength": longest, **more}
+
+
+def closed(properties: Mapping[str, Any], required: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the schema of an object that has these properties and no others."""
+    found: dict[str, Any] = {"type": "object", "properties": dict(properties), "additionalProperties": False}
+    if required:
+        found["required"] = list(required)
+    return found
+
+
+def checker(schema: Mapping[str, Any]) -> Check:
+    """Return what checks a value against a schema; it raises Failure that says what is wrong and where."""
+    check = fastjsonschema.compile(dict(schema), use_default=False)
+
+    def checked(value: Any) -> Any:
+        try:
+            return check(value)
+        except fastjsonschema.JsonSchemaValueException as error:
+            said = error.message.replace("data.", "").replace("data ", "the body ", 1)
+            raise Failure(400, "invalid_request", said) from error
+
+    return checked
+
+
+QUERY_TEXT = 256 * 1024
+"""Characters of a query."""
+
+LLM_OPTIONS = {
+    "stop": {"type": "array", "items": text(200), "maxItems": 8},
+    "topP": {"type": "number", "minimum": 0, "maximum": 1},
+    "frequencyPenalty": {"type": "number", "minimum": -2, "maximum": 2},
+    "presencePenalty": {"type": "number", "minimum": -2, "maximum": 2},
+    "seed": {"type": "integer"},
+    "responseFormat": {"type": "object"},
+}
+OPTIONS = closed(
+    {
+        "modelId": text(),
+        "temperature": {"type": "number", "minimum": 0, "maximum": 2},
+        "maxTokens": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
+        "systemPrompt": text(64 * 1024),
+        "conversationId": text(),
+        "includeMetadata": {"type": "boolean"},
+        "stream": {"type": "boolean"},
+        "llmOptions": closed(LLM_OPTIONS),
+    }
+)
+QUERY = closed(
+    {"query": text(QUERY_TEXT, minLength=1), "contextId": text(minLength=1), "pipeline": text(), "options": OPTIONS},
+    required=("query", "contextId"),
+)
+"""What `POST {prefix}/queries` takes."""
+FAILURE = closed(
+    {
+        "error": {"type": "string"},
+        "statusCode": {"type": "integer"},
+        "code": {"type": "string"},
+        "requestId": {"type": "string"},
+    },
+    required=("error", "statusCode", "code", "requestId"),
+)

@@ -1,0 +1,117 @@
+"""What a server serves: pipelines by name, the store behind them, and what they share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from nexus_core.contract.errors import ConfigError, UsageError
+from nexus_core.contract.problems import Problem
+from nexus_core.engine.pipeline import Pipeline
+from nexus_core.engine.plugins import Catalogue
+from nexus_core.server.errors import Failure
+from nexus_core.store.store import Store
+from nexus_core.toolkit.shared import Shared
+from nexus_core.toolkit.suggest import did_you_mean, listed
+
+
+def pipeline_files(paths: Sequence[str]) -> list[Path]:
+    """Return the files that are named, folders standing for the pipelines in them; raises UsageError for none."""
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            found += sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml"))
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise UsageError(f"there is no file or folder {path}: name pipelines, or a folder of them")
+    if not found:
+        raise UsageError(f"there is no pipeline in {listed(paths)}: name a YAML file, or a folder that holds some")
+    return list(dict.fromkeys(found))
+
+
+def load_all(
+    files: Sequence[Path], store: Store, shared: Shared, environment: Mapping[str, str] | None = None
+) -> dict[str, Pipeline]:
+    """Load pipelines, by name; raises ConfigError with the problems of all of them, two of one name included."""
+    catalogue = Catalogue.installed()
+    problems: list[Problem] = []
+    loaded: dict[str, tuple[Path, Pipeline]] = {}
+    for file in files:
+        try:
+            pipeline = Pipeline.load(
+                file,
+                catalogue=catalogue,
+                shared=shared,
+                conversations=store.conversations,
+                environment=os.environ if environment is None else environment,
+            )
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        if pipeline.name in loaded:
+            other = loaded[pipeline.name][0]
+            raise UsageError(f"{other} and {file} are both named {pipeline.name!r}: give one of them another `name`")
+        loaded[pipeline.name] = (file, pipeline)
+    if problems:
+        raise ConfigError(problems)
+    return {name: pipeline for name, (_, pipeline) in loaded.items()}
+
+
+class Serving:
+    """The open pipelines and the open store of a server; an async context manager."""
+
+    def __init__(self, pipelines: Mapping[str, Pipeline], store: Store) -> None:
+        self.pipelines = dict(pipelines)
+        self.store = store
+        self.default = next(iter(self.pipelines))
+        """The name of the pipeline that answers where a request names none."""
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Open the store and the sinks of all pipelines."""
+        try:
+            await self._open.enter_async_context(self.store)
+            for pipeline in self.pipelines.values():
+                await self._open.enter_async_context(pipeline)
+        except BaseException:
+            await self._open.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close them all, the store last."""
+        await self._open.aclose()
+
+    def pipeline(self, name: str | None) -> Pipeline:
+        """Return a pipeline by name, the default without one; raises Failure where there is none."""
+        found = self.pipelines.get(name or self.default)
+        if found is None:
+            known = listed(sorted(self.pipelines))
+            hint = did_you_mean(name or "", self.pipelines)
+            raise Failure(404, "pipeline_not_found", f"there is no pipeline {name!r}{hint}; there are: {known}")
+        return found
+
+    async def check_context(self, pipeline: Pipeline, context_id: str) -> None:
+        """Raise Failure unless a pipeline can be asked over a context.
+
+        A pipeline whose sources are its own has one context, and that has the pipeline's name.
+        """
+        if not pipeline.takes_context:
+            if context_id != pipeline.name:
+                raise Failure(
+                    404,
+                    "context_not_found",
+                    f"pipeline {pipeline.name!r} reads its own sources: its only context is {pipeline.name!r}",
+                )
+            return
+        try:
+            await self.store.context(context_id)
+        except UsageError as error:
+            raise Failure(404, "context_not_found", str(error)) from error

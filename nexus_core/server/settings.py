@@ -1,0 +1,43 @@
+"""What a server is told when it starts, with the project's defaults."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen(kw_only=True)
+class Limits:
+    """Bounds on what clients may do to a server."""
+
+    body_bytes: int = 2**20
+    upload_bytes: int = 32 * 2**20
+    """Of a request that uploads documents."""
+    body_s: float = 15.0
+    """To send a body."""
+    header_s: float = 30.0
+    """To send a head; also how long an idle connection is kept."""
+    write_s: float = 30.0
+    """For a client to take one event of a stream."""
+    heartbeat_s: float = 15.0
+    """A stream is never silent for longer."""
+    connections: int = 1024
+    running: int = 64
+    """Runs at once in this process; more wait."""
+    waiting: int = 128
+    """Runs that may wait; more are refused."""
+    wait_s: float = 5.0
+    drain_s: float = 25.0
+    """What runs may take to end once the server is told to stop."""
+
+
+@frozen(kw_only=True)
+class Settings:
+    """How a server serves."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    prefix: str = "/api"
+    reload: bool = False
+    limits: Limits = Limits()
+    deadline_s: float = 600.0
+    """The most that one run may take."""
