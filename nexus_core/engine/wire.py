@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nexus_core.contract.answers import Answer
 from nexus_core.contract.events import AttemptFinished
-from nexus_core.contract.prompts import TraceEntry
+from nexus_core.contract.prompts import Prompt, TraceEntry
 
 if TYPE_CHECKING:
     from nexus_core.engine.explanation import Explanation, Target
@@ -34,6 +34,40 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         },
         "attempts": [attempt_json(row) for row in answer.attempts],
     }
+
+
+TRACE_ENTRIES = 200
+"""The most entries of a trace that are told, best first: a run may have a million candidates."""
+
+
+def packing_json(prompt: Prompt) -> dict[str, Any]:
+    """Return what fills a prompt's window, and what became of its best candidates, as JSON data."""
+    return {
+        "window": prompt.window,
+        "reserved": prompt.reserved,
+        "promptTokens": prompt.tokens_at_most if prompt.prompt_tokens is None else prompt.prompt_tokens,
+        "promptTokensAreExact": prompt.prompt_tokens is not None,
+        "contextTokens": prompt.context_tokens,
+        "history": {"kept": prompt.history_kept, "dropped": prompt.history_dropped},
+        "candidates": len(prompt.trace),
+        "trace": [_trace_json(entry) for entry in prompt.trace[:TRACE_ENTRIES]],
+    }
+
+
+def passages_json(prompt: Prompt) -> list[dict[str, Any]]:
+    """Return the items of a prompt as they stand in it, as JSON data: what its citations refer to."""
+    return [
+        {
+            "number": packed.number,
+            "id": packed.item.id,
+            "title": packed.item.title,
+            "source": packed.item.source,
+            "relevance": packed.score,
+            "whole": packed.whole,
+            "text": packed.text,
+        }
+        for packed in prompt.items
+    ]
 
 
 def attempt_json(row: AttemptFinished) -> dict[str, Any]:

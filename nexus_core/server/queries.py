@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
+from attrs import frozen
 
 from nexus_core.contract.answers import Answer
+from nexus_core.contract.errors import RunError
 from nexus_core.contract.events import Delta, RunFailed, RunFinished, StreamRestarted
 from nexus_core.engine.pipeline import AskedOfRun
-from nexus_core.engine.wire import answer_json
+from nexus_core.engine.wire import answer_json, attempt_json, packing_json, passages_json
 from nexus_core.server.application import REQUEST_ID, identity
 from nexus_core.server.asking import Question, answered, call_options, events, question
 from nexus_core.server.bodies import read_json
@@ -34,6 +36,21 @@ _LLM_OPTION_NAMES = {
     "seed": "extra.seed",
     "responseFormat": "extra.response_format",
 }
+
+
+@frozen
+class Included:
+    """What an answer tells beside its text."""
+
+    metadata: bool
+    trace: bool
+    """Also the passages that were sent, what became of the others, and the attempts."""
+
+    @classmethod
+    def by(cls, options: dict[str, Any]) -> Included:
+        """Return what a request's options ask for; the trace comes with the metadata."""
+        trace = bool(options.get("includeTrace"))
+        return cls(trace or bool(options.get("includeMetadata")), trace)
 
 
 class Queries:
@@ -65,7 +82,7 @@ class Queries:
         body = self._check(await read_json(request, self._settings.limits))
         options = body.get("options", {})
         asked = await self._question(body, options, identity(request).owner)
-        include = bool(options.get("includeMetadata"))
+        include = Included.by(options)
         if options.get("stream"):
             return await self._stream(request, asked, include)
         answer = await answered(self._gate, asked)
@@ -94,7 +111,7 @@ class Queries:
             asked["inputs"] = {SYSTEM_PROMPT: options["systemPrompt"]}
         return question(pipeline, body["query"], asked)
 
-    async def _stream(self, request: web.Request, asked: Question, include: bool) -> web.StreamResponse:
+    async def _stream(self, request: web.Request, asked: Question, include: Included) -> web.StreamResponse:
         async with EventStream(request, self._settings.limits, self._slow) as out, events(self._gate, asked) as found:
             async for happened in found:
                 match happened:
@@ -112,7 +129,8 @@ class Queries:
                         failure = failure_of(happened.error or RuntimeError(happened.kind))
                         if not out.has_begun:
                             raise failure
-                        await out.send(event({"type": "error", **own_shape(failure, request[REQUEST_ID])}))
+                        told = own_shape(failure, request[REQUEST_ID]) | _tried(happened.error, include)
+                        await out.send(event({"type": "error", **told}))
         return out.response
 
 
@@ -120,10 +138,20 @@ def _start(run_id: str, asked: Question) -> dict[str, Any]:
     return {"type": "start", "id": run_id, "modelId": asked.begins_with}
 
 
-def _told(answer: Answer, include: bool, *, response: bool = True) -> dict[str, Any]:
+def _tried(error: BaseException | None, include: Included) -> dict[str, Any]:
+    """Return the attempts of a run that failed, where the client wants them."""
+    rows = error.attempts if include.trace and isinstance(error, RunError) else ()
+    return {"attempts": [attempt_json(row) for row in rows]} if rows else {}
+
+
+def _told(answer: Answer, include: Included, *, response: bool = True) -> dict[str, Any]:
     told = answer_json(answer)
-    del told["attempts"]
-    if not include:
+    if include.trace:
+        told["metadata"]["contextItems"] = passages_json(answer.prompt)
+        told["packing"] = packing_json(answer.prompt)
+    else:
+        del told["attempts"]
+    if not include.metadata:
         del told["metadata"]
     if not response:
         del told["response"], told["query"]

@@ -58,6 +58,7 @@ OPTIONS = closed(
         "systemPrompt": text(64 * 1024),
         "conversationId": text(),
         "includeMetadata": {"type": "boolean"},
+        "includeTrace": {"type": "boolean"},
         "stream": {"type": "boolean"},
         "llmOptions": closed(LLM_OPTIONS),
     }
