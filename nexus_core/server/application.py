@@ -17,8 +17,8 @@ from nexus_core.server.identity import Identity
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import Settings
 
-REQUEST_ID = "request_id"
-IDENTITY = "identity"
+REQUEST_ID = web.RequestKey("request_id", str)
+IDENTITY = web.RequestKey("identity", Identity)
 
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Server": "nexus"}
