@@ -27,6 +27,10 @@ class Route:
     """The JSON Schema of the request's body."""
     answer: Mapping[str, Any] = field(factory=dict)
     """The JSON Schema of the answer."""
+    status: int = 200
+    """Of the answer where all goes well; with 204 it is empty."""
+    answers_as: tuple[str, ...] = ("application/json",)
+    """The media types of the answer; that of a stream of events comes on top of JSON."""
     query: Mapping[str, Any] = field(factory=dict)
     """The JSON Schemas of the parameters in the query string."""
     errors: tuple[int, ...] = ()
