@@ -15,6 +15,7 @@ from nexus_core.server.application import build
 from nexus_core.server.gate import Gate, Verify
 from nexus_core.server.health import Health
 from nexus_core.server.models import Models
+from nexus_core.server.page.files import Page
 from nexus_core.server.queries import Queries
 from nexus_core.server.serving import Serving
 from nexus_core.server.settings import Settings
@@ -42,6 +43,7 @@ class Server:
             Queries(self.serving, self.gate, self.settings, self._slow),
             Models(self.serving, self.settings),
             Health(self.serving, self.gate),
+            Page(self.settings),
         )
         return build([route for part in parts for route in part.routes()], self.gate, self.settings)
 

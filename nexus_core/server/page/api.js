@@ -1,0 +1,92 @@
+// The query API: JSON and streams, with a key where one is asked for.
+
+import { events } from "./sse.js";
+
+const prefix = document.querySelector("meta[name=prefix]").content;
+const KEPT = "nexus.key";
+const ADVICE = {
+  0: "Check that the server runs and that this device can reach it, then try again.",
+  403: "Use a key with more rights: the button Key, at the top, changes it.",
+  404: "It may have been removed meanwhile: reload the page to see what there is.",
+  408: "The connection is slow, or the file is large: try again.",
+  413: "Send less at once.",
+  429: "Wait a little, then try again.",
+  500: "Tell whoever runs the server: its log has more under the request's id.",
+  502: "The model service failed: see the attempts, try again, or choose another pipeline.",
+  503: "Wait a few seconds, then try again.",
+  504: "Try again, or ask for less.",
+};
+
+export class ApiError extends Error {
+  constructor(told, status) {
+    super(told.error || `The server answered with status ${status}.`);
+    this.status = status;
+    this.code = told.code || "";
+    this.requestId = told.requestId || "";
+    this.attempts = told.attempts || [];
+    this.advice = ADVICE[status] || "";
+  }
+}
+
+let askForKey = async () => null;
+let asking = null;
+
+export const onKeyNeeded = (ask) => { askForKey = ask; };
+export const hasKey = () => sessionStorage.getItem(KEPT) !== null;
+export const keepKey = (key) => { key ? sessionStorage.setItem(KEPT, key) : sessionStorage.removeItem(KEPT); };
+
+export async function call(method, path, body, options = {}) {
+  const response = await send(method, path, body, options);
+  return response.status === 204 ? null : await response.json();
+}
+
+// Yields the events of an answer; the last one is an `end` or an `error`, or this throws.
+export async function* ask(body, signal) {
+  const response = await send("POST", "/queries", body, { signal });
+  let last = "";
+  try {
+    for await (const data of events(response.body)) {
+      const event = JSON.parse(data);
+      last = event.type;
+      if (last === "error") throw new ApiError(event, event.statusCode);
+      yield event;
+      if (last === "end") return;
+    }
+  } catch (error) {
+    throw error instanceof ApiError || error.name === "AbortError" ? error : cut();
+  }
+  throw cut();
+}
+
+const cut = () => new ApiError({ error: "The answer was cut off: the connection ended before the answer did." }, 0);
+
+async function send(method, path, body, { signal, type, tries = 0 } = {}) {
+  const used = sessionStorage.getItem(KEPT);
+  const headers = { Accept: "application/json" };
+  if (used !== null) headers.Authorization = `Bearer ${used}`;
+  if (body !== undefined && !(body instanceof FormData)) headers["Content-Type"] = type || "application/json";
+  const data = body === undefined || body instanceof Blob || body instanceof FormData ? body : JSON.stringify(body);
+  let response;
+  try {
+    response = await fetch(prefix + path, {
+      method, headers, body: data, signal, cache: "no-store", credentials: "same-origin", redirect: "error",
+    });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError({ error: "The server cannot be reached." }, 0);
+  }
+  if (response.ok) return response;
+  const told = await response.json().catch(() => ({}));
+  const failed = new ApiError(told, response.status);
+  if (response.status !== 401 || tries >= 5) throw failed;
+  // Another request may have got a key while this one was on its way.
+  if (sessionStorage.getItem(KEPT) === used) await newKey(used === null ? "" : failed.message, failed);
+  return await send(method, path, body, { signal, type, tries: tries + 1 });
+}
+
+async function newKey(why, failed) {
+  asking ??= askForKey(why).finally(() => { asking = null; });
+  const key = await asking;
+  if (!key) throw failed;
+  keepKey(key);
+}

@@ -1,0 +1,85 @@
+"""The files of the page, served exactly as they are packaged: nothing else is reached, and no other host is asked."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from hashlib import sha256
+from importlib.resources import files
+
+from aiohttp import hdrs, web
+from attrs import frozen
+
+from nexus_core.server.routes import Route
+from nexus_core.server.settings import Settings
+
+INDEX = "index.html"
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+_PREFIX = '<meta name="prefix" content="/api">'
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""What the page may load and do: its own files, and requests to its own server."""
+_HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+
+
+@frozen
+class _File:
+    name: str
+    data: bytes
+    etag: str
+
+    async def send(self, request: web.Request) -> web.Response:
+        """Answer with the file, or with nothing where the browser has it already."""
+        headers = {**_HEADERS, hdrs.ETAG: f'"{self.etag}"'}
+        if any(known.value in (self.etag, "*") for known in request.if_none_match or ()):
+            return web.Response(status=304, headers=headers)
+        headers[hdrs.CONTENT_TYPE] = _TYPES["." + self.name.rpartition(".")[2]]
+        return web.Response(body=self.data, headers=headers)
+
+
+class Page:
+    """Serves the page at `/`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._files = tuple(_read(settings))
+
+    def routes(self) -> Sequence[Route]:
+        """Return the routes of this part: one for each file, and no pattern."""
+        return [_route(file) for file in self._files]
+
+
+def _read(settings: Settings) -> list[_File]:
+    found = []
+    for path in sorted(files(__package__).iterdir(), key=lambda path: path.name):
+        if "." + path.name.rpartition(".")[2] in _TYPES:
+            data = path.read_bytes()
+            if path.name == INDEX:
+                prefix = _PREFIX.replace("/api", html.escape(settings.prefix))
+                data = data.replace(_PREFIX.encode(), prefix.encode())
+            found.append(_File(path.name, data, sha256(data).hexdigest()[:24]))
+    return found
+
+
+def _route(file: _File) -> Route:
+    is_index = file.name == INDEX
+    return Route(
+        method="GET",
+        path="/" if is_index else f"/page/{file.name}",
+        handler=file.send,
+        scope="public",
+        summary="Show the web page." if is_index else f"Give the file {file.name} of the web page.",
+        bare=True,
+    )

@@ -1,0 +1,37 @@
+// Server-sent events from the bytes of a response.
+
+export async function* events(stream) {
+  const reader = stream.getReader();
+  const lines = new Lines();
+  let data = [];
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      for (const line of lines.of(value, done)) {
+        if (line === "") {
+          if (data.length) yield data.join("\n");
+          data = [];
+        } else if (line.startsWith("data:")) {
+          data.push(line.slice(line[5] === " " ? 6 : 5));
+        }
+      }
+      if (done) return;
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+class Lines {
+  #decoder = new TextDecoder();
+  #rest = "";
+
+  // A carriage return at the end of what has come may be half of a line's end: it waits for what follows.
+  of(bytes, done) {
+    this.#rest += this.#decoder.decode(bytes, { stream: !done });
+    const held = this.#rest.endsWith("\r") && !done ? "\r" : "";
+    const lines = (held ? this.#rest.slice(0, -1) : this.#rest).split(/\r\n|\n|\r/);
+    this.#rest = lines.pop() + held;
+    return lines;
+  }
+}

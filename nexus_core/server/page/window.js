@@ -1,0 +1,89 @@
+// The picture of a window: what fills it, what became of every candidate, and the attempts it took.
+
+import { el, figure, time } from "./dom.js";
+
+export function picture(end, open) {
+  const { packing, attempts, metadata } = end;
+  return [bar(packing, metadata), candidates(packing, metadata.contextItems, open), tries(attempts)];
+}
+
+function bar(packing, metadata) {
+  const context = packing.contextTokens ?? 0;
+  const free = Math.max(0, packing.window - packing.promptTokens - packing.reserved);
+  const parts = [
+    ["Instructions and question", "frame", packing.promptTokens - context],
+    ["Context", "context", context],
+    ["Reserved for the answer", "reserved", packing.reserved],
+    ["Free", "free", free],
+  ];
+  const said = parts.map(([name, , tokens]) => `${name}: ${figure(tokens)}`).join(", ");
+  const segments = parts.filter(([, , tokens]) => tokens > 0).map(([, kind, tokens]) => {
+    const segment = el("span", { class: kind });
+    segment.style.flexGrow = String(tokens);
+    return segment;
+  });
+  return el(
+    "section",
+    {},
+    el("h2", {}, "Window"),
+    el("div", { class: "bar", role: "img", "aria-label": `Window of ${figure(packing.window)} tokens. ${said}` }, ...segments),
+    el("dl", { class: "legend" }, ...parts.flatMap(([name, kind, tokens]) => [
+      el("dt", {}, el("span", { class: `swatch ${kind}` }), name), el("dd", {}, figure(tokens)),
+    ])),
+    el("p", { class: "hint" }, [
+      `${packing.promptTokensAreExact ? "" : "At most "}${figure(packing.promptTokens)} tokens of prompt in a window of ${figure(packing.window)}`,
+      packing.history.kept + packing.history.dropped
+        ? `; of the conversation ${figure(packing.history.kept)} messages are in it and ${figure(packing.history.dropped)} are not`
+        : "",
+      `; answered in ${time(metadata.responseTimeMs)} with ${figure(metadata.completionTokens)} tokens.`,
+    ].join("")),
+  );
+}
+
+function candidates(packing, passages, open) {
+  const byId = new Map(passages.map((passage) => [passage.id, passage]));
+  const rows = { kept: [], cut: [], dropped: [] };
+  for (const entry of packing.trace) rows[entry.decision].push(candidate(entry, byId.get(entry.id), open));
+  const counts = Object.entries(rows).map(([decision, found]) => `${found.length} ${decision}`).join(", ");
+  const more = packing.candidates - packing.trace.length;
+  return el(
+    "section",
+    {},
+    el("h2", {}, "Candidates"),
+    el("p", { class: "hint" }, packing.candidates ? `${counts}${more ? `, ${figure(more)} more not shown` : ""}` : "There were none."),
+    el("ol", { class: "candidates" }, ...rows.kept, ...rows.cut),
+    rows.dropped.length
+      ? el("details", {}, el("summary", {}, `Dropped: ${figure(rows.dropped.length + more)}`), el("ol", { class: "candidates" }, ...rows.dropped))
+      : null,
+  );
+}
+
+function candidate(entry, passage, open) {
+  const title = entry.title || entry.id;
+  const name = passage
+    ? el("button", { type: "button", class: "link", onclick: () => open(passage) }, `${passage.number}. ${title}`)
+    : el("span", {}, title);
+  return el(
+    "li",
+    { class: entry.decision },
+    el("span", { class: "badge" }, entry.decision),
+    name,
+    el("span", { class: "hint why" }, `${entry.reason}; relevance ${entry.score.toPrecision(3)}${entry.tokens === null ? "" : `, ${figure(entry.tokens)} tokens`}`),
+  );
+}
+
+export function tries(attempts) {
+  const rows = attempts.map((row) => el(
+    "li",
+    { class: row.outcome === "ok" ? "kept" : "dropped" },
+    el("span", { class: "badge" }, row.outcome),
+    el("span", {}, `${row.model} (${row.modelId})`),
+    el("span", { class: "hint why" }, [
+      `${time(row.durationMs)}, first content after ${time(row.firstContentMs)}`,
+      `${figure(row.promptTokens)} tokens in, ${figure(row.completionTokens)} out`,
+      row.status === null ? "" : `status ${row.status}`,
+      row.error || "",
+    ].filter(Boolean).join("; ")),
+  ));
+  return el("section", {}, el("h2", {}, "Attempts"), el("ol", { class: "candidates" }, ...rows));
+}
