@@ -98,7 +98,8 @@ class Sink(Protocol):
     """Receives the events of runs, in a thread of its own, through a bounded queue.
 
     One that wants only some of them has `hears`, a collection of their types such as `attempt_finished`: what nobody
-    hears is never made.
+    hears is never made. One that declares the state field `pipeline` is given its pipeline before it is opened. One
+    that keeps figures has `collect()`, a collector as Prometheus's client library has them, called in any thread.
     """
 
     def emit(self, event: Event) -> None:

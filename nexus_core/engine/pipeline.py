@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 from nexus_core.contract.answers import Answer
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.events import Event
-from nexus_core.contract.protocols import Conversations
+from nexus_core.contract.protocols import Conversations, Sink
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Item, Message
 from nexus_core.engine.models import ModelRegistry
@@ -139,12 +139,20 @@ class Pipeline:
         return {}
 
     @property
+    def sinks(self) -> tuple[Sink, ...]:
+        """Its sinks, in the order of the file."""
+        return tuple(sink for _, sink in self._plan.sinks)
+
+    @property
     def dropped_events(self) -> Mapping[str, int]:
         """Per sink, how many events found its queue full."""
         return {queue.name: queue.dropped for queue in self._fanout.queues}
 
     async def __aenter__(self) -> Self:
         """Open the sinks; models, sources and rankers are opened by the first run that needs them."""
+        for sink in self.sinks:
+            if getattr(sink, "pipeline", self) is None:
+                sink.pipeline = self  # type: ignore[attr-defined]  # it declares the state field, so it wants it
         self._fanout = await self._plan.open_sinks()
         self._runner = Runner(
             pipeline=self._plan.name,
