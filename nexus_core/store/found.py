@@ -10,7 +10,7 @@ from sys import getsizeof
 from typing import Generic, TypeVar
 
 from nexus_core.contract.values import Item
-from nexus_core.store.figures import ANY_SIZE, SIZES, codes_in
+from nexus_core.store.figures import SIZES, codes_in
 from nexus_core.store.rows import read_items
 from nexus_core.store.scoring import KEPT_LANGUAGE, stream_of
 from nexus_core.store.values import Context
@@ -75,13 +75,14 @@ class Found:
         return found
 
     def streams_of(self, connection: sqlite3.Connection, context: Context, keys: Sequence[int]) -> dict[int, bytes]:
-        """Return what items are scored by."""
-        found = {key: stream for key in keys if (stream := self.streams.get(key)) is not None}
-        missing = [key for key in keys if key not in found]
+        """Return what the items are scored by that are in the context still, in the order of the keys."""
+        known = {key: stream for key in keys if (stream := self.streams.get(key)) is not None}
+        found = {key: known[key] for key in still_there(connection, context, [*known])} if known else {}
+        missing = [key for key in keys if key not in known]
         for key, stream in _read_streams(connection, context, missing) if missing else ():
             self.streams.put(key, stream, getsizeof(stream))
             found[key] = stream
-        return found
+        return {key: found[key] for key in keys if key in found}
 
 
 def still_there(
@@ -92,7 +93,9 @@ def still_there(
     found = {
         key
         for (key,) in connection.execute(
-            "SELECT key FROM items WHERE context_id = ? AND key IN (SELECT value FROM json_each(?))", (context.id, told)
+            "SELECT key FROM items INDEXED BY items_of_contexts"  # rows are wide, and not all of them are read
+            " WHERE context_id = ? AND key IN (SELECT value FROM json_each(?))",
+            (context.id, told),
         )
     }
     for tag in tags:
@@ -126,9 +129,9 @@ def _models(item: Item) -> tuple[str, ...]:
 
 def _read_streams(connection: sqlite3.Connection, context: Context, keys: Sequence[int]) -> Iterable[tuple[int, bytes]]:
     kept = connection.execute(
-        "SELECT key, title, data FROM items LEFT JOIN passages ON item_key = key AND encoding = ? AND size IN (?, ?)"
-        " WHERE key IN (SELECT value FROM json_each(?))",
-        (context.encoding, ANY_SIZE, SIZES[0], json.dumps(keys)),
+        "SELECT key, title, data FROM items LEFT JOIN passages ON item_key = key AND encoding = ? AND size <= ?"
+        " WHERE key IN (SELECT value FROM json_each(?)) AND +context_id = ?",  # found by key, not by an index
+        (context.encoding, SIZES[0], json.dumps(keys), context.id),
     ).fetchall()
     for key, title, data in kept:
         codes = codes_in(data) if data is not None and context.language == KEPT_LANGUAGE else None

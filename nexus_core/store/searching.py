@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from time import monotonic
 
 from attrs import define
@@ -21,7 +22,7 @@ from nexus_core.store.rows import page_of_keys
 from nexus_core.store.scoring import Scorer
 from nexus_core.store.values import Context
 
-SCORED = 100
+SCORED = 50
 """So many of the best by words are scored again at least, however few are asked for."""
 LONGEST_QUERY = 20_000
 """Characters of a query that are looked at."""
@@ -29,6 +30,8 @@ MOST_WORDS = 64
 """Of a query's words: the rarest."""
 TAIL = 1_000
 """Items that an index lacks, and that are looked at one by one while another process is about to add them."""
+_CACHE_KIB = 32 * 1024
+"""Of the database: the inner pages of a million items and the keys of a context, which each search passes through."""
 _LOOK_S = 1.0
 """The files of an open index are looked at after so long."""
 
@@ -50,6 +53,7 @@ class Searching:
 
     def __init__(self, folder: Folder, connection: sqlite3.Connection) -> None:
         self.connection = connection
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB:d}")
         self._folder = folder
         self._open: dict[int, _Open] = {}
         self._found = Found()
@@ -72,7 +76,7 @@ class Searching:
         with snapshot(self.connection, self._folder.database):
             context = contexts.find(self.connection, name)
             state = IndexState(self.connection, context)
-            if not state.items:
+            if not state.items or limit < 1:
                 return Ranking((), searched=(context.language, ())).scored("store", ())
             if not (state.is_current or (state.generation and written is not None)):
                 return None
@@ -118,15 +122,14 @@ class Searching:
         asked = stems_of(query[:LONGEST_QUERY], context.language)
         holding = {stem: index.holding(stem) or bool(tail) for stem in dict.fromkeys(asked)}
         holding = _rarest(holding)
-        keys = self._proposed(index, state, context, list(holding), limit, tags)
+        streams = self._proposed(index, state, context, list(holding), limit, tags)
         if tail:
-            known = {*keys}
-            keys += still_there(self.connection, context, [key for key in tail if key not in known], tags)
-        streams = self._found.streams_of(self.connection, context, keys)
-        scores = Scorer(asked, holding, state.items, index.average_length).scores([streams[key] for key in keys])
-        scored = [(score, key) for score, key in zip(scores, keys, strict=True) if score > 0]
+            more = still_there(self.connection, context, [key for key in tail if key not in streams], tags)
+            streams |= self._found.streams_of(self.connection, context, more)
+        scores = Scorer(asked, holding, state.items, index.average_length).scores([*streams.values()])
+        scored = [(score, key) for score, key in zip(scores, streams, strict=True) if score > 0]
         scored.sort(key=lambda each: (-each[0], each[1]))
-        best = scored[: max(limit, 0)]
+        best = scored[:limit]
         items = self._found.items_of(self.connection, [key for _, key in best])
         column = [score for score, _ in best]
         ranking = Ranking(tuple([items[key] for _, key in best]), searched=(context.language, column))
@@ -135,22 +138,23 @@ class Searching:
     def _proposed(
         self, index: ContextIndex, state: IndexState, context: Context, stems: list[str], limit: int,
         tags: frozenset[str],
-    ) -> list[int]:  # fmt: skip
+    ) -> dict[int, bytes]:  # fmt: skip
         """Return the best by words that are there and have the tags: more are asked for until there are enough."""
-        wanted = max(limit, SCORED) if limit > 0 else 0
+        wanted = max(limit, SCORED)
         asked = wanted * 8 if tags else wanted
-        good: list[int] = []
+        good: dict[int, bytes] = {}
         seen = 0
         while True:
             keys = [key for key, _ in index.search(stems, asked)]
             for start in range(seen, len(keys), wanted):
                 some = keys[start : start + wanted]
-                there = still_there(self.connection, context, some)
-                if len(there) < len(some) and state.is_current:
+                chosen = still_there(self.connection, context, some, tags) if tags else some
+                streams = self._found.streams_of(self.connection, context, chosen)
+                if len(streams) < len(chosen) and state.is_current:
                     raise IndexDamagedError("it holds items that are not in the context")
-                good += still_there(self.connection, context, there, tags) if tags else there
+                good |= dict(islice(streams.items(), wanted - len(good)))
                 if len(good) >= wanted:
-                    return good[:wanted]
+                    return good
             if len(keys) < asked:
                 return good
             seen, asked = len(keys), asked * 4

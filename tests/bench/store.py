@@ -136,7 +136,8 @@ async def search(folder: Path, count: int) -> dict[str, Any]:
     """Return the milliseconds per query, the memory in MiB, and how often a query found anything."""
     found: dict[str, Any] = {}
     async with Store(folder) as store:
-        await store.search(CONTEXT, "warm up")
+        for query in queries(100, 5):
+            await store.search(CONTEXT, query)
         for seed, limit in enumerate((10, 200)):
             times, hits = [], 0
             for query in queries(count, 7 + seed):
@@ -166,7 +167,8 @@ async def run(folder: Path, count: int) -> list[float]:
     (place / "store.yaml").write_text(PIPELINE.format(folder=folder))
     times = []
     async with Pipeline.load(place / "store.yaml", environment={}) as pipeline:
-        await pipeline.run("warm up")
+        for query in queries(20, 5):
+            await pipeline.run(query)
         for query in queries(count, 11):
             began = perf_counter()
             answer = await pipeline.run(query)
