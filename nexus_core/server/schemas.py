@@ -25,6 +25,16 @@ def closed(properties: Mapping[str, Any], required: tuple[str, ...] = ()) -> dic
     return found
 
 
+def or_null(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of what may be null instead."""
+    return {"anyOf": [dict(schema), {"type": "null"}]}
+
+
+def array(items: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """Return the schema of a list."""
+    return {"type": "array", "items": dict(items), **more}
+
+
 def checker(schema: Mapping[str, Any]) -> Check:
     """Return what checks a value against a schema; it raises Failure that says what is wrong and where."""
     check = fastjsonschema.compile(dict(schema), use_default=False)

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import signal
-from collections.abc import Callable, Mapping
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 from aiohttp import web
 
-from nexus_core.contract.errors import UsageError
+from nexus_core.contract.errors import NexusError, UsageError
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.server.application import build
+from nexus_core.server.chat import Chat
+from nexus_core.server.connections import acceptor
 from nexus_core.server.gate import Gate, Verify
 from nexus_core.server.health import Health
+from nexus_core.server.identity import Keyring
 from nexus_core.server.models import Models
 from nexus_core.server.page.files import Page
 from nexus_core.server.queries import Queries
 from nexus_core.server.serving import Serving
 from nexus_core.server.settings import Settings
+from nexus_core.store.keys import StoredKeys
 from nexus_core.store.store import Store
 from nexus_core.toolkit.http import TimeLimit
 
@@ -29,18 +35,29 @@ class Server:
     def __init__(
         self, pipelines: Mapping[str, Pipeline], store: Store, settings: Settings, *, verify: Verify | None = None
     ) -> None:
+        """Take what is served; `verify` says whose a key is, by default the store."""
         self.settings = settings
         self.serving = Serving(pipelines, store)
-        self.gate = Gate(settings.limits, verify=verify, loopback=_is_loopback(settings.host))
+        loopback = is_loopback(settings.host)
+        self.keys = None if verify is not None else Keyring(StoredKeys(store), open_without=loopback)
+        self.gate = Gate(settings.limits, verify=verify or (self.keys and self.keys.verify), loopback=loopback)
         self._slow = TimeLimit(settings.limits.write_s)
         self._runner: web.AppRunner | None = None
+        self._listening: asyncio.Server | None = None
         self.port = settings.port
         """The port it listens on, once it does."""
+
+    @property
+    def origin(self) -> str:
+        """The address it is reached at, without the prefix."""
+        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
+        return f"{'https' if self.settings.certificate else 'http'}://{host}:{self.port}"
 
     def application(self) -> web.Application:
         """Return the application with all routes."""
         parts = (
             Queries(self.serving, self.gate, self.settings, self._slow),
+            Chat(self.serving, self.gate, self.settings, self._slow),
             Models(self.serving, self.settings),
             Health(self.serving, self.gate),
             Page(self.settings),
@@ -49,59 +66,120 @@ class Server:
 
     async def __aenter__(self) -> Server:
         """Open what is served, and listen."""
+        check_exposure(self.settings)
         await self.serving.__aenter__()
-        limits = self.settings.limits
-        self._runner = web.AppRunner(
-            self.application(),
-            handler_cancellation=True,
-            keepalive_timeout=limits.header_s,
-            access_log=None,
-            handle_signals=False,
-            shutdown_timeout=1.0,
-        )
         try:
-            await self._runner.setup()
-            site = web.TCPSite(self._runner, self.settings.host, self.settings.port, backlog=1024)
-            await site.start()
-        except OSError as error:
+            await self._check_keys()
+            await self._listen()
+        except BaseException as error:
             await self.__aexit__(None, None, None)
-            raise UsageError(
-                f"cannot listen on {self.settings.host}:{self.settings.port}: {error.strerror or error}; "
-                "choose another --port"
-            ) from error
-        self.port = self._runner.addresses[0][1]
+            if isinstance(error, OSError):
+                raise UsageError(
+                    f"cannot listen on {self.settings.host}:{self.settings.port}: {error.strerror or error}; "
+                    "choose another --port"
+                ) from error
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Stop to listen, let runs come to their end for a while, cut what is left, and close what is served."""
-        self.gate.is_draining = True
-        if self._runner is not None:
-            for site in tuple(self._runner.sites):
-                await site.stop()
+        self.gate.places.is_draining = True
+        try:
+            if self._listening is not None:
+                self._listening.close()
             await self.gate.drained(self.settings.limits.drain_s)
-            await self._runner.cleanup()
-        self._slow.close()
-        await self.serving.__aexit__(None, None, None)
+        finally:
+            if self._runner is not None:
+                await self._runner.cleanup()
+            self._slow.close()
+            if self.keys is not None:
+                with suppress(NexusError):
+                    await self.keys.note_used()
+            await self.serving.__aexit__(None, None, None)
+
+    def cut(self) -> None:
+        """End all runs at once; their clients are told."""
+        self.gate.places.cut()
+
+    async def _check_keys(self) -> None:
+        """Refuse to serve other machines where nobody has a key."""
+        if self.keys is not None and not await self.keys.has_keys() and not is_loopback(self.settings.host):
+            raise UsageError(
+                f"whoever reaches {self.settings.host} could ask without a key: make one with "
+                "`nexus keys new --owner NAME`, or serve this machine alone with --host 127.0.0.1"
+            )
+
+    async def _listen(self) -> None:
+        settings, loop = self.settings, asyncio.get_running_loop()
+        # Half of what remains after the runs: aiohttp waits for it twice.
+        self._runner = web.AppRunner(
+            self.application(), handler_cancellation=True, handle_signals=False, access_log=None, shutdown_timeout=1.0
+        )
+        await self._runner.setup()
+        assert self._runner.server is not None
+        self._listening = await loop.create_server(
+            acceptor(self._runner.server, settings.limits),
+            settings.host,
+            settings.port,
+            backlog=1024,
+            reuse_port=settings.share_port or None,
+            ssl=_tls(settings),
+        )
+        self.port = self._listening.sockets[0].getsockname()[1]
 
 
-async def serve(server: Server, say: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT; a second signal cuts what is left at once."""
+async def serve(
+    server: Server, say: Callable[[str], None], reload: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT; a second signal cuts what is left at once. `reload` runs beside it."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    server_task = asyncio.current_task()
 
     def told() -> None:
-        if stop.is_set() and server_task is not None:
-            server_task.cancel()
+        if stop.is_set():
+            server.cut()
         stop.set()
 
     for name in (signal.SIGTERM, signal.SIGINT):
         with suppress(NotImplementedError):  # on Windows
             loop.add_signal_handler(name, told)
     async with server:
-        say(f"listening on http://{server.settings.host}:{server.port}")
+        say(f"listening on {server.origin}")
+        if server.keys is not None and not await server.keys.has_keys():
+            say("there are no keys, so this machine alone is served, and whoever uses it: `nexus keys new` makes one")
+        beside = asyncio.create_task(reload()) if reload is not None else None
         await stop.wait()
+        if beside is not None:
+            beside.cancel()
         say("stopping: what has begun may end; again to stop at once")
 
 
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
+def check_exposure(settings: Settings) -> None:
+    """Refuse to send keys over a network in the clear; raises UsageError."""
+    if bool(settings.certificate) != bool(settings.private_key):
+        raise UsageError("TLS needs both files: --certificate and --private-key")
+    if not (is_loopback(settings.host) or settings.certificate or settings.tls_elsewhere):
+        raise UsageError(
+            f"keys would cross the network to {settings.host} in the clear: give --certificate and --private-key, or "
+            "--i-terminate-tls-elsewhere where a proxy in front speaks TLS"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches an address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if not settings.certificate:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.certificate, settings.private_key)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(
+            f"{settings.certificate} and {settings.private_key} are no certificate and its private key: {error}"
+        ) from error
+    return context

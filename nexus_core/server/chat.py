@@ -1,0 +1,203 @@
+"""The API of OpenAI: a model is a pipeline, or a pipeline over one context, so that any chat client can ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import time
+from typing import Any
+
+from aiohttp import web
+
+from nexus_core.contract.answers import Answer
+from nexus_core.contract.events import Delta, PromptPacked, RunFailed, RunFinished, StreamRestarted
+from nexus_core.contract.values import Message
+from nexus_core.engine.pipeline import AskedOfRun, Pipeline
+from nexus_core.server.application import REQUEST_ID
+from nexus_core.server.asking import Question, answered, call_options, events, question
+from nexus_core.server.bodies import read_json
+from nexus_core.server.errors import Failure, failure_of, openai_shape
+from nexus_core.server.gate import Gate
+from nexus_core.server.openai_wire import (
+    CHAT,
+    CHAT_BODY,
+    COMPLETION,
+    DONE,
+    MODEL,
+    MODELS,
+    OPTION_NAMES,
+    Chunks,
+    Said,
+    completion_json,
+    parameters,
+    read_messages,
+)
+from nexus_core.server.queries import SYSTEM_PROMPT
+from nexus_core.server.routes import Route
+from nexus_core.server.schemas import checker
+from nexus_core.server.serving import Serving
+from nexus_core.server.settings import Settings
+from nexus_core.server.streaming import EventStream, event
+from nexus_core.toolkit.http import TimeLimit
+from nexus_core.toolkit.suggest import did_you_mean
+
+PREFIX = "nexus/"
+"""What the names of models begin with."""
+
+
+class Chat:
+    """Answers chat clients."""
+
+    def __init__(self, serving: Serving, gate: Gate, settings: Settings, slow: TimeLimit) -> None:
+        self._serving = serving
+        self._gate = gate
+        self._settings = settings
+        self._slow = slow
+        self._check = checker(CHAT)
+        self._since = int(time())
+
+    def routes(self) -> Sequence[Route]:
+        """Return the routes of this part."""
+        return [
+            Route(
+                method="GET", path="/v1/models", handler=self.models, scope="query", bare=True, openai=True,
+                summary="List the pipelines, and each with the contexts that it can be asked over, as models.",
+                answer=MODELS,
+            ),
+            Route(
+                method="GET", path="/v1/models/{model:.+}", handler=self.model, scope="query", bare=True, openai=True,
+                summary="Tell whether there is a model.", answer=MODEL, errors=(404,),
+            ),
+            Route(
+                method="POST", path="/v1/chat/completions", handler=self.ask, scope="query", bare=True, openai=True,
+                summary="Ask: the last message is the question, what comes before is the history.",
+                body=CHAT_BODY, answer=COMPLETION, answers_as=("application/json", "text/event-stream"),
+                errors=(400, 404, 502, 503, 504),
+            ),
+        ]  # fmt: skip
+
+    async def models(self, request: web.Request) -> web.Response:
+        """List the models."""
+        return web.json_response({"object": "list", "data": await self._models()})
+
+    async def model(self, request: web.Request) -> web.Response:
+        """Tell of one model."""
+        name = request.match_info["model"]
+        for model in await self._models():
+            if model["id"] == name:
+                return web.json_response(model)
+        raise await self._no_model(name)
+
+    async def ask(self, request: web.Request) -> web.StreamResponse:
+        """Answer the last message, whole or as a stream."""
+        body = self._check(parameters(await read_json(request, self._settings.limits)))
+        said = read_messages(body["messages"])
+        pipeline, context_id = await self._asked(body["model"])
+        asked: AskedOfRun = {
+            "context_id": context_id,
+            "options": call_options({**body, "stop": body.get("stop") or None}, OPTION_NAMES),
+            "deadline_s": self._settings.deadline_s,
+            **_conversation(pipeline, said),
+        }
+        found = question(pipeline, said.query, asked)
+        if body.get("stream"):
+            with_usage = bool(body.get("stream_options", {}).get("include_usage"))
+            return await self._stream(request, found, with_usage)
+        return web.json_response(completion_json(await answered(self._gate, found), int(time())))
+
+    async def _asked(self, name: str) -> tuple[Pipeline, str]:
+        """Return the pipeline and the context that the name of a model means."""
+        pipeline, context_id = self._named(name)
+        if pipeline is None:
+            raise await self._no_model(name)
+        if not context_id:
+            return pipeline, await self._only_context(pipeline)
+        try:
+            await self._serving.check_context(pipeline, context_id)
+        except Failure as error:
+            raise Failure(404, "model_not_found", f"there is no model {name!r}: {error}") from error
+        return pipeline, context_id
+
+    def _named(self, name: str) -> tuple[Pipeline | None, str]:
+        rest = name.removeprefix(PREFIX) if name.startswith(PREFIX) else ""
+        known = self._serving.pipelines
+        if rest in known:
+            return known[rest], ""
+        fits = [each for each in known if rest.startswith(f"{each}/")]
+        longest = max(fits, key=len, default="")
+        return (known[longest], rest.removeprefix(f"{longest}/")) if fits else (None, "")
+
+    async def _only_context(self, pipeline: Pipeline) -> str:
+        if not pipeline.takes_context:
+            return pipeline.name
+        contexts = await self._serving.store.contexts()
+        if len(contexts) == 1:
+            return contexts[0].name
+        model = f"{PREFIX}{pipeline.name}"
+        if not contexts:
+            raise Failure(400, "invalid_request", f"{model} answers from a context, and there is none yet: make one")
+        named = f"{model}/{contexts[0].name}"
+        raise Failure(
+            400, "invalid_request", f"{model} can be asked over {len(contexts):,} contexts: name one, as in {named!r}"
+        )
+
+    async def _models(self) -> list[dict[str, Any]]:
+        contexts = await self._serving.store.contexts()
+        found = []
+        for pipeline in self._serving.pipelines.values():
+            found.append(_model_json(pipeline, "", self._since))
+            if pipeline.takes_context:
+                found += [_model_json(pipeline, f"/{each.name}", int(each.created)) for each in contexts]
+        return found
+
+    async def _no_model(self, name: str) -> Failure:
+        known = [model["id"] for model in await self._models()]
+        hint = did_you_mean(name, known) or f"; GET /v1/models lists them, such as {known[0]!r}"
+        return Failure(404, "model_not_found", f"there is no model {name[:200]!r}{hint}")
+
+    async def _stream(self, request: web.Request, asked: Question, with_usage: bool) -> web.StreamResponse:
+        """Stream an answer; one that fails on the way ends with an error and without [DONE]."""
+        chunks: Chunks | None = None
+        model = asked.begins_with
+        async with EventStream(request, self._settings.limits, self._slow) as out, events(self._gate, asked) as found:
+            async for happened in found:
+                failure = None
+                match happened:
+                    case Delta(text=text) if text:
+                        if chunks is None:
+                            chunks = Chunks(happened.run_id, model, int(time()), with_usage=with_usage)
+                            await out.send(chunks.role())
+                        await out.send(chunks.text(text))
+                    case PromptPacked():
+                        model = asked.pipeline.models.get(happened.model).info.id
+                    case RunFinished(answer=Answer() as answer):
+                        if chunks is None:
+                            chunks = Chunks(happened.run_id, model, int(time()), with_usage=with_usage)
+                            await out.send(chunks.role())
+                        await out.send(chunks.end(answer.finish_reason))
+                        await out.send((chunks.usage(answer.usage) if with_usage else b"") + DONE)
+                    case RunFinished():
+                        failure = Failure(500, "no_answer", f"pipeline {asked.pipeline.name!r} gave no answer")
+                    case RunFailed():
+                        failure = failure_of(happened.error or RuntimeError(happened.kind))
+                    case StreamRestarted() if chunks is not None:
+                        failure = Failure(502, "upstream_truncated", "the answer broke off: ask again")
+                if failure is not None and not out.has_begun:
+                    raise failure
+                if failure is not None:
+                    await out.send(event(openai_shape(failure, request[REQUEST_ID])))
+                    break
+        return out.response
+
+
+def _conversation(pipeline: Pipeline, said: Said) -> AskedOfRun:
+    """Return what was said before: a system prompt is the pipeline's input, where it has one for it."""
+    if not said.system:
+        return {"history": said.history}
+    if SYSTEM_PROMPT in pipeline.inputs:
+        return {"history": said.history, "inputs": {SYSTEM_PROMPT: said.system}}
+    return {"history": (Message("system", said.system), *said.history)}
+
+
+def _model_json(pipeline: Pipeline, context: str, created: int) -> dict[str, Any]:
+    told = {"id": f"{PREFIX}{pipeline.name}{context}", "object": "model", "created": created, "owned_by": "nexus"}
+    return {**told, "description": pipeline.description} if pipeline.description else told
