@@ -95,7 +95,7 @@ class Figures:
 
     def in_flight(self, now: float) -> int:
         """Return how many runs have begun and not ended, at a time since the epoch."""
-        for run_id, run in list(self._runs.items()):
+        for run_id, run in self._runs.copy().items():
             if now - run.started > LONGEST_S:
                 self._runs.pop(run_id, None)
         return len(self._runs)
