@@ -1,0 +1,130 @@
+"""The source `store` in pipelines: what it yields, many runs at once, and what rankers have worked out."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from nexus_store import source as source_module
+from nexus_store.source import StoreSource
+
+from nexus_core import Item, Pipeline, SourceError, Store
+
+PIPELINE = """
+name: notes
+models: {{main: {{use: extractive}}}}
+steps:
+  - gather: {{use: store, context: notes, path: "{folder}"}}
+  - rank: bm25
+  - prompt: qa
+  - generate: main
+"""
+
+
+@pytest.fixture
+async def folder(tmp_path: Path) -> Path:
+    """Return a store with a context of some items."""
+    async with Store(tmp_path / "store") as store:
+        await store.create("notes")
+        await store.add(
+            "notes",
+            [
+                Item(id="ferry", text="The ferry leaves at nine.", tags=("sea",)),
+                Item(id="baker", text="The baker opens at six, before the ferry leaves."),
+                *(Item(id=f"n{n}", text=f"Note {n} of the harbour.") for n in range(20)),
+            ],
+        )
+    return tmp_path / "store"
+
+
+async def vectors(folder: Path) -> int:
+    """Return how many vectors a store has."""
+    async with Store(folder) as store:
+        return await store.read(
+            lambda connection: int(connection.execute("SELECT count(*) FROM vectors").fetchone()[0])
+        )
+
+
+async def test_a_pipeline_answers_from_a_context(folder: Path, tmp_path: Path) -> None:
+    """Many runs at once, through one source, each from what its own query finds."""
+    path = tmp_path / "notes.yaml"
+    path.write_text(PIPELINE.format(folder=folder), "utf-8")
+    async with Pipeline.load(path, environment={}) as pipeline:
+        answers = await asyncio.gather(*(pipeline.run(f"What is note {n} of?") for n in range(20)))
+        assert "nine" in (await pipeline.run("When does the ferry leave?")).text
+    assert [answer.prompt.items[0].item.id for answer in answers] == [f"n{n}" for n in range(20)]
+
+
+async def test_tags_and_candidates_bound_what_comes(folder: Path) -> None:
+    """The options are the search's."""
+    async with StoreSource(context="notes", path=str(folder), tags=("sea",)) as source:
+        assert [item.id for item in (await source.gather("ferry")).items] == ["ferry"]
+    async with StoreSource(context="notes", path=str(folder), candidates=3) as source:
+        assert len((await source.gather("harbour")).items) == 3
+
+
+async def test_an_unknown_context_is_told(folder: Path) -> None:
+    """With the closest name and what there is."""
+    async with StoreSource(context="note", path=str(folder)) as source:
+        with pytest.raises(SourceError, match="did you mean 'notes'"):
+            await source.gather("ferry")
+
+
+async def test_a_missing_store_is_told_and_not_made(tmp_path: Path) -> None:
+    """Who only reads makes no store."""
+    with pytest.raises(SourceError, match="nexus context add notes PATH"):
+        await StoreSource(context="notes", path=str(tmp_path / "none")).__aenter__()
+    assert not (tmp_path / "none").exists()
+
+
+async def test_a_damaged_store_is_told(tmp_path: Path) -> None:
+    """As an error of the source."""
+    (tmp_path / "store.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(SourceError, match="store:"):
+        await StoreSource(context="notes", path=str(tmp_path)).__aenter__()
+
+
+async def test_vectors_are_kept_for_each_run(folder: Path) -> None:
+    """What rankers have worked out of the items of several runs at once is kept when the source is closed."""
+    async with StoreSource(context="notes", path=str(folder)) as source:
+        found = await asyncio.gather(*(source.gather(query) for query in ("ferry", "baker", "note 7")))
+        for ranking in found:
+            for item in ranking.items:
+                item.derived["vector", "test"] = b"\0\0\0\0"
+    kept = {item.id for ranking in found for item in ranking.items}
+    assert await vectors(folder) == len(kept)
+    async with StoreSource(context="notes", path=str(folder)) as source:
+        (item,) = [item for item in (await source.gather("nine")).items if item.id == "ferry"]
+        assert item.derived["vector", "test"] == b"\0\0\0\0"
+
+
+async def test_vectors_are_kept_while_the_source_is_open(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Soon after a run, and no run waits for it."""
+    monkeypatch.setattr(source_module, "LOOK_AFTER_S", 0.01)
+    async with StoreSource(context="notes", path=str(folder)) as source:
+        (await source.gather("ferry")).items[0].derived["vector", "test"] = b"\0\0\0\0"
+        for _ in range(1000):
+            if await vectors(folder):
+                return
+            await asyncio.sleep(0.01)
+    raise AssertionError("no vector was kept in ten seconds")
+
+
+async def test_vectors_that_cannot_be_kept_harm_nothing(
+    folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that may only be read is searched, and closed without an error."""
+    monkeypatch.setattr("nexus_core.store.folder.Folder.may_be_written", lambda self: False)
+    async with StoreSource(context="notes", path=str(folder)) as source:
+        (await source.gather("ferry")).items[0].derived["vector", "test"] = b"\0\0\0\0"
+    assert "vectors are not kept" in caplog.text
+
+
+async def test_large_items_are_not_held_for_later(folder: Path) -> None:
+    """The items of searches that are over stay in memory within bounds."""
+    async with Store(folder) as store:
+        await store.add("notes", [Item(id=f"large {n}", text="anchor " * 700_000) for n in range(2)])
+    async with StoreSource(context="notes", path=str(folder)) as source:
+        await source.gather("anchor")
+        assert not source._found
