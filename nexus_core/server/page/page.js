@@ -20,7 +20,7 @@ function view() {
   if (shown === "models") models.show();
   else models.hide();
   if (shown === "contexts") contexts.refresh();
-  if (shown === "ask") { asking.refresh(); $("query").focus(); }
+  if (shown === "ask") asking.refresh();
 }
 
 function openPassage(passage) {

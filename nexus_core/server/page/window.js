@@ -8,11 +8,15 @@ export function picture(end, open) {
 }
 
 function bar(packing, metadata) {
-  const context = packing.contextTokens ?? 0;
   const free = Math.max(0, packing.window - packing.promptTokens - packing.reserved);
+  const { contextTokens } = packing;
+  // Where the bytes of a prompt fit already, its parts are not counted.
+  const prompt = contextTokens === null ? [["Prompt", "context", packing.promptTokens]] : [
+    ["Instructions and question", "frame", packing.promptTokens - contextTokens],
+    ["Context", "context", contextTokens],
+  ];
   const parts = [
-    ["Instructions and question", "frame", packing.promptTokens - context],
-    ["Context", "context", context],
+    ...prompt,
     ["Reserved for the answer", "reserved", packing.reserved],
     ["Free", "free", free],
   ];

@@ -1,0 +1,83 @@
+"""The files of the page as they are served."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from nexus_core.server.page.files import POLICY
+
+FILES = sorted(path.name for path in files("nexus_core.server.page").iterdir() if not path.name.endswith((".py", "__")))
+TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+
+
+def address(name: str) -> str:
+    return "/" if name == "index.html" else f"/page/{name}"
+
+
+@pytest.mark.parametrize("name", FILES)
+async def test_file_is_served_as_it_is_packaged(running: Any, name: str) -> None:
+    """Each file comes byte for byte, under its type, with the policy of the page."""
+    async with running.session.get(running.origin + address(name)) as response:
+        assert response.status == 200
+        assert await response.read() == files("nexus_core.server.page").joinpath(name).read_bytes()
+        assert response.content_type == TYPES[name.rpartition(".")[2]]
+        assert response.headers["Content-Security-Policy"] == POLICY
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_file_is_not_sent_again(running: Any) -> None:
+    """A browser that has a file is told that it is still the same."""
+    async with running.session.get(running.origin + "/page/page.css") as response:
+        known = response.headers["ETag"]
+    async with running.session.get(running.origin + "/page/page.css", headers={"If-None-Match": known}) as response:
+        assert response.status == 304
+        assert response.headers["ETag"] == known
+    async with running.session.get(running.origin + "/page/page.css", headers={"If-None-Match": '"other"'}) as response:
+        assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/page/", "/page/files.py", "/page/../serve.py", "/page/%2e%2e/serve.py", "/page/nothing.js"]
+)
+async def test_nothing_else_is_served(running: Any, path: str) -> None:
+    """There is no way to other files, also none of the same folder."""
+    assert (await running.call("GET", path))[0] == 404
+
+
+async def test_page_needs_no_key(start: Any) -> None:
+    """The page itself is for everybody, since it asks for the key."""
+
+    async def nobody(key: str) -> None:
+        return None
+
+    running = await start(verify=nobody)
+    async with running.session.get(running.origin + "/") as response:
+        assert response.status == 200
+    assert (await running.call("GET", "/api/pipelines"))[0] == 401
+
+
+async def test_page_knows_the_prefix(start: Any) -> None:
+    """The page asks the API where it is, and the prefix is no markup."""
+    running = await start(prefix='/ask"><b>')
+    async with running.session.get(running.origin + "/") as response:
+        assert '<meta name="prefix" content="/ask&quot;&gt;&lt;b&gt;">' in await response.text()
+
+
+def test_policy_allows_nothing_inline() -> None:
+    """Scripts and styles are files; nothing comes from elsewhere."""
+    assert "unsafe" not in POLICY
+    assert "http" not in POLICY
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_file_makes_no_markup_of_data(name: str) -> None:
+    """No script writes markup, and no file names another host or holds what the policy forbids."""
+    text = files("nexus_core.server.page").joinpath(name).read_text()
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function|\son\w+=\"|style=\"", text
+    )
+    assert set(re.findall(r"https?://[^\"' >]+", text)) <= {"http://www.w3.org/2000/svg"}
