@@ -21,6 +21,8 @@ COMMANDS = {
     "lint": "Report every problem of pipeline files.",
     "plugins": "List the installed plugins and what is wrong with any.",
     "models": "List the models of a pipeline.",
+    "serve": "Serve pipelines over HTTP.",
+    "keys": "Make, list and revoke the keys of those who may ask a server.",
     "schema": "Print the JSON Schema of the pipeline language.",
     "new": "Write the package of a new plugin.",
 }

@@ -11,7 +11,8 @@ from typing import Any
 
 from aiohttp import web
 
-from nexus_core.server.errors import Failure, failure_of, openai_shape, own_shape
+from nexus_core.server.bodies import json_answer
+from nexus_core.server.errors import INTERNAL, Failure, failure_of, openai_shape, own_shape
 from nexus_core.server.gate import Gate
 from nexus_core.server.identity import Identity
 from nexus_core.server.routes import Route
@@ -19,6 +20,9 @@ from nexus_core.server.settings import Settings
 
 REQUEST_ID = web.RequestKey("request_id", str)
 IDENTITY = web.RequestKey("identity", Identity)
+ROUTE = web.RequestKey("route", Route)
+BEGUN = web.RequestKey("begun", web.StreamResponse)
+"""An answer whose head is sent: no other can take its place."""
 
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Server": "nexus"}
@@ -41,31 +45,33 @@ def build(routes: Iterable[Route], gate: Gate, settings: Settings) -> web.Applic
 
 
 def _entrance(table: Mapping[Any, Route], gate: Gate, settings: Settings) -> Any:
+    prefix = re.compile(r"/v1(/|$)")
+
     @web.middleware
     async def enter(request: web.Request, handler: Any) -> web.StreamResponse:
         began = perf_counter()
-        given = request.headers.get("X-Request-Id", "")
-        request_id = request[REQUEST_ID] = given if _GIVEN_ID.fullmatch(given) else token_hex(12)
-        info = request.match_info
-        route = table.get((info.route.resource, request.method))
+        given = request.headers.get("X-Request-Id")
+        request_id = given if given is not None and _GIVEN_ID.fullmatch(given) else token_hex(12)
+        request[REQUEST_ID] = request_id
+        route = table.get((request.match_info.route.resource, request.method))
+        if route is not None:
+            request[ROUTE] = route
         status = 499
         try:
             response = await _answered(request, handler, route, gate)
             status = response.status
-        except (Failure, web.HTTPException) as error:
-            response = refusal(error, request_id, openai=route.openai if route else request.path.startswith("/v1/"))
-            status = response.status
         except Exception as error:  # noqa: BLE001 - the last line of defence decides by type what it is
-            failure = failure_of(error)
-            if failure.status == 500:
-                _log.error("request %s failed", request_id, exc_info=True)
-            response = refusal(failure, request_id, openai=route.openai if route else False)
-            status = response.status
+            openai = route.openai if route is not None else prefix.match(request.path) is not None
+            response = _failed(request, error, openai=openai)
+            status = 499 if isinstance(error, ConnectionError) else response.status
         finally:
-            _tell(request, route, request_id, status, perf_counter() - began)
+            if _access.isEnabledFor(logging.INFO):
+                _tell(request, route, status, perf_counter() - began)
         if not response.prepared:
             response.headers.update(_HEADERS)
             response.headers["X-Request-Id"] = request_id
+            if gate.is_draining or (response.status >= 400 and not request.content.is_eof()):
+                response.force_close()  # what is left of the body is nobody's
         return response
 
     return enter
@@ -74,11 +80,35 @@ def _entrance(table: Mapping[Any, Route], gate: Gate, settings: Settings) -> Any
 async def _answered(request: web.Request, handler: Any, route: Route | None, gate: Gate) -> web.StreamResponse:
     """Return what a route answers, if whoever asks may ask it."""
     gate.check_host(request)
-    if route is None:
-        return await handler(request)  # type: ignore[no-any-return]  # the router's own 404 and 405
-    if route.scope != "public":
-        request[IDENTITY] = await gate.identify(request, route)
-    return await handler(request)  # type: ignore[no-any-return]
+    if route is None or route.scope == "public":
+        return await handler(request)  # type: ignore[no-any-return]  # without a route the router's own 404 and 405
+    who = request[IDENTITY] = await gate.identify(request, route)
+    with gate.admit(who, request, route):
+        return await handler(request)  # type: ignore[no-any-return]
+
+
+def _failed(request: web.Request, error: Exception, *, openai: bool) -> web.StreamResponse:
+    """Return the answer to a request that has failed; of an answer that has begun, only its end."""
+    begun: web.StreamResponse | None = request.get(BEGUN)
+    if begun is not None:
+        if request.transport is not None:
+            request.transport.abort()
+        if not isinstance(error, ConnectionError):
+            log_failure(request, failure_of(error))
+        return begun
+    if isinstance(error, ConnectionError):  # the client has gone
+        return web.Response(status=400)
+    if not isinstance(error, web.HTTPException):
+        failure = failure_of(error)
+        log_failure(request, failure)
+        error = failure
+    return refusal(error, request[REQUEST_ID], openai=openai)
+
+
+def log_failure(request: web.Request, failure: Failure) -> None:
+    """Write the traceback of an error that nobody foresaw, under the id that its client was told."""
+    if failure.code == INTERNAL:
+        _log.error("request %s failed", request[REQUEST_ID], exc_info=True)
 
 
 def identity(request: web.Request) -> Identity:
@@ -93,11 +123,12 @@ def refusal(error: Failure | web.HTTPException, request_id: str, *, openai: bool
         headers = {name: value for name, value in error.headers.items() if name == "Allow"}
         error = Failure(error.status, _code(error), _words(error), headers)
     shape = openai_shape if openai else own_shape
-    return web.json_response(shape(error, request_id), status=error.status, headers=dict(error.headers))
+    return json_answer(shape(error, request_id), status=error.status, headers=error.headers)
 
 
 def _code(error: web.HTTPException) -> str:
-    return {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}.get(error.status, "invalid_request")
+    known = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+    return known.get(error.status, "invalid_request")
 
 
 def _words(error: web.HTTPException) -> str:
@@ -109,15 +140,14 @@ def _words(error: web.HTTPException) -> str:
     return said.get(error.status, "the request is not valid")
 
 
-def _tell(request: web.Request, route: Route | None, request_id: str, status: int, seconds: float) -> None:
-    if _access.isEnabledFor(logging.INFO):
-        who = request.get(IDENTITY)
-        _access.info(
-            "%s %s %s %d %.1fms key=%s",
-            request_id,
-            request.method,
-            route.path if route else "-",  # never the address itself: it may hold what is secret
-            status,
-            seconds * 1e3,
-            who.key_id if who and who.key_id else "-",
-        )
+def _tell(request: web.Request, route: Route | None, status: int, seconds: float) -> None:
+    who = request.get(IDENTITY)
+    _access.info(
+        "%s %s %s %d %.1fms key=%s",
+        request[REQUEST_ID],
+        request.method if route else "-",
+        route.path if route else "-",  # never the address itself: it may hold what is secret
+        status,
+        seconds * 1e3,
+        who.key_id if who and who.key_id else "-",
+    )

@@ -9,10 +9,11 @@ from typing import Any
 from attrs import frozen
 
 from nexus_core.contract.answers import Answer
-from nexus_core.contract.errors import UsageError
-from nexus_core.contract.events import Event
+from nexus_core.contract.errors import RunError, UsageError
+from nexus_core.contract.events import AttemptFinished, Event
 from nexus_core.contract.values import CallOptions
 from nexus_core.engine.pipeline import AskedOfRun, Pipeline
+from nexus_core.server.admission import ENTRY, Entry
 from nexus_core.server.errors import Failure
 from nexus_core.server.gate import Gate
 
@@ -41,15 +42,36 @@ def question(pipeline: Pipeline, query: str, asked: AskedOfRun) -> Question:
 
 async def answered(gate: Gate, question: Question) -> Answer:
     """Return the whole answer."""
+    entry = ENTRY.get()
     async with gate.slot():
-        return await question.pipeline.run(question.query, **question.asked)
+        if entry is None:
+            return await question.pipeline.run(question.query, **question.asked)
+        try:
+            answer = await question.pipeline.run(question.query, **question.asked)
+        except RunError as error:
+            entry.spend(error.attempts)
+            raise
+        entry.spend(answer.attempts)
+        return answer
 
 
 @asynccontextmanager
 async def events(gate: Gate, question: Question) -> AsyncGenerator[AsyncIterator[Event], None]:
     """Give the events of a run; leaving early ends the run and its upstream."""
+    entry = ENTRY.get()
     async with gate.slot(), aclosing(question.pipeline.stream(question.query, **question.asked)) as found:  # type: ignore[type-var]
-        yield found
+        if entry is None or not entry.counts_tokens:
+            yield found
+        else:
+            yield _counted(found, entry)
+
+
+async def _counted(found: AsyncIterator[Event], entry: Entry) -> AsyncIterator[Event]:
+    """Yield events, and count the tokens of the attempts among them."""
+    async for happened in found:
+        if isinstance(happened, AttemptFinished):
+            entry.spend((happened,))
+        yield happened
 
 
 def call_options(given: Mapping[str, Any], names: Mapping[str, str]) -> CallOptions | None:

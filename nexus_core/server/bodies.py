@@ -1,12 +1,14 @@
-"""Reads JSON bodies with care: bounded in size, time and depth; no name twice, no NaN."""
+"""Reads JSON bodies with care, bounded in size, time and depth, with no name twice and no NaN; and writes JSON."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from aiohttp import web
+import orjson
+from aiohttp import ClientPayloadError, web
 
 from nexus_core.server.errors import Failure
 from nexus_core.server.settings import Limits
@@ -29,17 +31,32 @@ async def read_bytes(request: web.Request, cap: int, seconds: float) -> bytes:
     """Return a request's body; raises Failure where it is too long or comes too slowly."""
     if (request.content_length or 0) > cap:
         raise _too_large(cap)
+    content = request.content
+    if content.is_eof():  # the usual case: it came with the head
+        data = content.read_nowait(-1)
+        if len(data) > cap:
+            raise _too_large(cap)
+        return data
     pieces, size = [], 0
     try:
         async with asyncio.timeout(seconds):
-            async for piece in request.content.iter_any():
+            async for piece in content.iter_any():
                 size += len(piece)
                 if size > cap:
                     raise _too_large(cap)
                 pieces.append(piece)
     except TimeoutError as error:
         raise Failure(408, "body_timeout", f"the body did not come within {seconds:g} s") from error
+    except web.HTTPException:
+        raise
+    except (ClientPayloadError, web.RequestPayloadError, ValueError) as error:
+        raise Failure(400, "invalid_body", "the body is not what its headers say") from error
     return b"".join(pieces)
+
+
+def json_answer(data: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Return an answer whose body is JSON."""
+    return web.Response(body=orjson.dumps(data), status=status, headers=headers, content_type="application/json")
 
 
 def parse(data: bytes) -> dict[str, Any]:
@@ -48,7 +65,8 @@ def parse(data: bytes) -> dict[str, Any]:
         text = data.decode("utf-8")
         if _depth(text) > DEPTH:
             raise Failure(400, "invalid_json", f"the JSON is nested deeper than {DEPTH}")
-        value = json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_no_constant)
+        orjson.loads(data)  # refuses what nobody could write again: halves of characters, endless numbers
+        value = _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         said = str(error) if isinstance(error, json.JSONDecodeError | _RefusedError) else "it cannot be read"
         raise Failure(400, "invalid_json", f"the body is no JSON: {said}") from error
@@ -70,6 +88,9 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> Any:
     raise _RefusedError(f"{name} is no number of JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats, parse_constant=_no_constant)
 
 
 def _depth(text: str) -> int:

@@ -43,6 +43,8 @@ _STATUSES: tuple[tuple[type[known.NexusError], int, str], ...] = (
     (known.RunError, 500, "run_failed"),
 )
 """From the most special class on: the first that fits holds."""
+INTERNAL = "internal_error"
+"""The code of what nobody foresaw."""
 _AGAIN = frozenset({503})
 
 
@@ -54,7 +56,7 @@ def failure_of(error: BaseException) -> Failure:
         if isinstance(error, kind):
             headers = {"Retry-After": _seconds(error)} if status in _AGAIN else {}
             return Failure(status, code, str(error), headers)
-    return Failure(500, "internal_error", "an error inside the server; its log has more under the request's id")
+    return Failure(500, INTERNAL, "an error inside the server; its log has more under the request's id")
 
 
 def _seconds(error: BaseException) -> str:

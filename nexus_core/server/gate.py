@@ -2,39 +2,65 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+import re
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from nexus_core.engine.attempts.clock import Clock
+from nexus_core.engine.attempts.limits import Bucket
+from nexus_core.server.admission import Admissions
 from nexus_core.server.errors import Failure
 from nexus_core.server.identity import ANYBODY, Identity
+from nexus_core.server.places import Places, Slot
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import Limits
 
 Verify = Callable[[str], Awaitable[Identity | None]]
 """Tells whose key it is; `None` is nobody's."""
 
+FAILURES_PER_MINUTE = 20
+"""Keys that are nobody's, from one address."""
+_ADDRESSES = 10_000
+"""So many addresses are remembered; the one that has not failed for longest is forgotten."""
+_HOST = re.compile(r"(?P<name>[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_IN_QUERY = frozenset({"api_key", "apikey", "api-key", "access_token", "key"})
+_NOTHING: AbstractContextManager[None] = nullcontext()
+
 
 class Gate:
     """Lets requests in."""
 
-    def __init__(self, limits: Limits, *, verify: Verify | None = None, loopback: bool = True) -> None:
+    def __init__(
+        self, limits: Limits, *, verify: Verify | None = None, loopback: bool = True, clock: Clock | None = None
+    ) -> None:
         self._verify = verify
         """Without it there are no keys, and whoever reaches this machine's own address may do all."""
         self._loopback = loopback
-        self._limits = limits
-        self._running = 0
-        self._waiting: list[asyncio.Future[None]] = []
-        self._empty = asyncio.Event()
-        self.is_draining = False
+        self._clock = clock or Clock()
+        self._failures: OrderedDict[str, Bucket] = OrderedDict()
+        self._admissions = Admissions(self._clock)
+        self.places = Places(limits)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the server is about to stop."""
+        return self.places.is_draining
 
     def check_host(self, request: web.Request) -> None:
-        """Refuse requests for other hosts: a page in a browser could reach a server on this machine by them."""
-        if self._loopback and not _is_local(request.host):
+        """Refuse requests for other hosts, and from pages of others: a browser on this machine could bring them."""
+        if not self._loopback:
+            return
+        hosts = request.headers.getall("Host", ())
+        if len(hosts) != 1 or not _is_local(hosts[0]) or not _is_local(request.host):
             raise Failure(421, "wrong_host", "this server listens on this machine alone: ask it as localhost")
+        origin = request.headers.get("Origin")
+        if origin is not None and not _is_local(_host_of(origin)):
+            raise Failure(403, "wrong_origin", "this server takes no requests from pages of other hosts")
 
     async def identify(self, request: web.Request, route: Route) -> Identity:
         """Return who asks; raises Failure where they may not ask this."""
@@ -42,85 +68,75 @@ class Gate:
             return ANYBODY
         found = await self._verify(_key_of(request))
         if found is None:
+            self._note_failure(request.remote or "")
             raise Failure(401, "invalid_api_key", "the API key is missing or not valid", {"WWW-Authenticate": "Bearer"})
         if not found.may(route.scope):
             raise Failure(403, "forbidden", f"this key may not do this: it lacks the scope {route.scope!r}")
         return found
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Hold one of the places for runs, after a short wait if need be; raises Failure where there is none."""
-        await self._enter()
-        try:
-            yield
-        finally:
-            self._leave()
+    def admit(self, who: Identity, request: web.Request, route: Route) -> AbstractContextManager[object]:
+        """Return what holds a request inside the limits of its key; raises Failure where it is beyond them.
+
+        Nothing of its body has been read yet.
+        """
+        runs = route.method == "POST" and route.scope == "query"
+        if runs:
+            self.places.check_room()
+        return self._admissions.enter(who, request.content_length, runs=runs) or _NOTHING
+
+    def slot(self) -> Slot:
+        """Return an async context manager for one of the places for runs; entering raises Failure where none is."""
+        return self.places.slot()
 
     async def drained(self, seconds: float) -> bool:
-        """Wait until nothing runs any more, for so long at most; returns whether that is so."""
-        self.is_draining = True
-        if self._running:
-            self._empty.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._empty.wait(), seconds)
-        return not self._running
+        """Let runs come to their end, for so long at most, then cut them; returns whether none had to be cut."""
+        return await self.places.drained(seconds)
 
-    async def _enter(self) -> None:
-        if self.is_draining:
-            raise Failure(503, "server_shutting_down", "the server is about to stop", {"Retry-After": "5"})
-        if self._running < self._limits.running and not self._waiting:
-            self._running += 1
-            return
-        if len(self._waiting) >= self._limits.waiting:
-            raise _overloaded()
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            async with asyncio.timeout(self._limits.wait_s):
-                await turn
-        except TimeoutError as error:
-            if not turn.done() or turn.cancelled():  # else the place came in the last moment
-                raise _overloaded() from error
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._leave()
-            raise
-        finally:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
-
-    def _leave(self) -> None:
-        """Give the place to who waits longest, or back."""
-        while self._waiting:
-            turn = self._waiting.pop(0)
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._running -= 1
-        if not self._running:
-            self._empty.set()
-
-
-def _overloaded() -> Failure:
-    return Failure(503, "overloaded", "the server is busy: try again in a moment", {"Retry-After": "1"})
+    def _note_failure(self, address: str) -> None:
+        """Count a key that is nobody's; raises Failure where an address has shown too many."""
+        now = self._clock.now()
+        bucket = self._failures.pop(address, None) or Bucket(FAILURES_PER_MINUTE, now)
+        self._failures[address] = bucket
+        if len(self._failures) > _ADDRESSES:
+            self._failures.popitem(last=False)
+        wait = bucket.wait_s(1, now)
+        if wait > 0:
+            raise Failure(
+                429,
+                "too_many_failures",
+                "too many keys that are not valid came from this address",
+                {"Retry-After": str(max(1, -int(-wait // 1)))},
+            )
+        bucket.take(1)
 
 
 def _key_of(request: web.Request) -> str:
-    """Return the key that a request shows, `""` for none; raises Failure where it shows several."""
-    shown: list[str] = [*request.headers.getall("Authorization", ()), *request.headers.getall("X-Api-Key", ())]
-    if len(shown) > 1:
+    """Return the key that a request shows, `""` for none; raises Failure where it shows several, or in the address."""
+    if request.query_string and not _IN_QUERY.isdisjoint(map(str.lower, request.query)):
+        raise Failure(400, "key_in_address", "a key in an address ends in logs: send it as Authorization: Bearer KEY")
+    headers = request.headers
+    bearer, own = headers.getall("Authorization", ()), headers.getall("X-Api-Key", ())
+    if len(bearer) + len(own) > 1:
         raise Failure(400, "several_credentials", "the request shows several keys: send one")
-    if not shown:
+    if own:
+        return own[0].strip()
+    scheme, _, key = bearer[0].partition(" ") if bearer else ("", "", "")
+    return key.strip() if scheme.lower() == "bearer" else ""
+
+
+def _host_of(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
         return ""
-    scheme, _, key = shown[0].partition(" ")
-    if "Authorization" in request.headers:
-        return key.strip() if scheme.lower() == "bearer" else ""
-    return shown[0].strip()
 
 
 def _is_local(host: str) -> bool:
-    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    name = name.strip("[]").lower()
+    """Tell whether a host, with or without a port, is this machine by name; anything odd is not."""
+    found = _HOST.fullmatch(host)
+    if found is None:
+        return False
+    name = found["name"].strip("[]").lower()
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:

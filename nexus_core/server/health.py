@@ -8,8 +8,10 @@ from time import monotonic
 from aiohttp import web
 
 from nexus_core.contract.errors import NexusError
+from nexus_core.server.bodies import json_answer
 from nexus_core.server.errors import Failure
 from nexus_core.server.gate import Gate
+from nexus_core.server.places import shutting_down
 from nexus_core.server.routes import Route
 from nexus_core.server.serving import Serving
 
@@ -50,18 +52,18 @@ class Health:
 
     async def lives(self, request: web.Request) -> web.Response:
         """Answer, which is all there is to tell."""
-        return web.json_response({"status": "ok"})
+        return json_answer({"status": "ok"})
 
     async def is_ready(self, request: web.Request) -> web.Response:
         """Answer whether the server takes requests and its store can be written."""
         if self._gate.is_draining:
-            raise Failure(503, "server_shutting_down", "the server is about to stop", {"Retry-After": "5"})
+            raise shutting_down()
         if monotonic() - self._looked_at >= _LOOK_S:
             self._store_works = await self._can_write()
             self._looked_at = monotonic()
         if not self._store_works:
             raise Failure(503, "store_failed", "the store cannot be written", {"Retry-After": "5"})
-        return web.json_response({"status": "ready"})
+        return json_answer({"status": "ready"})
 
     async def _can_write(self) -> bool:
         try:

@@ -15,7 +15,7 @@ from nexus_core.engine.pipeline import AskedOfRun
 from nexus_core.engine.wire import answer_json, attempt_json, packing_json, passages_json
 from nexus_core.server.application import REQUEST_ID, identity
 from nexus_core.server.asking import Question, answered, call_options, events, question
-from nexus_core.server.bodies import read_json
+from nexus_core.server.bodies import json_answer, read_json
 from nexus_core.server.errors import Failure, failure_of, own_shape
 from nexus_core.server.gate import Gate
 from nexus_core.server.routes import Route
@@ -86,7 +86,7 @@ class Queries:
         if options.get("stream"):
             return await self._stream(request, asked, include)
         answer = await answered(self._gate, asked)
-        return web.json_response(_told(answer, include))
+        return json_answer(_told(answer, include))
 
     async def _question(self, body: dict[str, Any], options: dict[str, Any], owner: str) -> Question:
         pipeline = self._serving.pipeline(body.get("pipeline"))
@@ -119,12 +119,14 @@ class Queries:
                         if not out.has_begun:
                             await out.send(event(_start(happened.run_id, asked)))
                         await out.send(event({"type": "chunk", "content": text}))
-                    case StreamRestarted():
+                    case StreamRestarted() if out.has_begun:
                         await out.send(event({"type": "restart"}))
                     case RunFinished(answer=Answer() as answer):
                         if not out.has_begun:
                             await out.send(event(_start(happened.run_id, asked)))
                         await out.send(event({"type": "end", **_told(answer, include, response=False)}))
+                    case RunFinished():
+                        raise Failure(400, "invalid_request", "no step of the pipeline gave an answer")
                     case RunFailed():
                         failure = failure_of(happened.error or RuntimeError(happened.kind))
                         if not out.has_begun:

@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import signal
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 
 from aiohttp import web
@@ -19,6 +19,7 @@ from nexus_core.server.connections import acceptor
 from nexus_core.server.gate import Gate, Verify
 from nexus_core.server.health import Health
 from nexus_core.server.identity import Keyring
+from nexus_core.server.metrics import Metrics
 from nexus_core.server.models import Models
 from nexus_core.server.page.files import Page
 from nexus_core.server.queries import Queries
@@ -40,7 +41,8 @@ class Server:
         self.serving = Serving(pipelines, store)
         loopback = is_loopback(settings.host)
         self.keys = None if verify is not None else Keyring(StoredKeys(store), open_without=loopback)
-        self.gate = Gate(settings.limits, verify=verify or (self.keys and self.keys.verify), loopback=loopback)
+        verifies = verify if self.keys is None else self.keys.verify
+        self.gate = Gate(settings.limits, verify=verifies, loopback=loopback)
         self._slow = TimeLimit(settings.limits.write_s)
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
@@ -55,14 +57,18 @@ class Server:
 
     def application(self) -> web.Application:
         """Return the application with all routes."""
+        metrics = Metrics(self.serving, self.gate)
         parts = (
             Queries(self.serving, self.gate, self.settings, self._slow),
             Chat(self.serving, self.gate, self.settings, self._slow),
             Models(self.serving, self.settings),
             Health(self.serving, self.gate),
+            metrics,
             Page(self.settings),
         )
-        return build([route for part in parts for route in part.routes()], self.gate, self.settings)
+        application = build([route for part in parts for route in part.routes()], self.gate, self.settings)
+        application.middlewares.insert(0, metrics.watch)
+        return application
 
     async def __aenter__(self) -> Server:
         """Open what is served, and listen."""
@@ -129,7 +135,7 @@ class Server:
 
 
 async def serve(
-    server: Server, say: Callable[[str], None], reload: Callable[[], Awaitable[None]] | None = None
+    server: Server, say: Callable[[str], None], reload: Callable[[], Coroutine[object, object, None]] | None = None
 ) -> None:
     """Serve until SIGTERM or SIGINT; a second signal cuts what is left at once. `reload` runs beside it."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()

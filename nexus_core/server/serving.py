@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Self
 
@@ -62,6 +63,10 @@ def load_all(
     return {name: pipeline for name, (_, pipeline) in loaded.items()}
 
 
+_KNOWN_S = 2.0
+_MOST_KNOWN = 1000
+
+
 class Serving:
     """The open pipelines and the open store of a server; an async context manager."""
 
@@ -71,6 +76,8 @@ class Serving:
         self.default = next(iter(self.pipelines))
         """The name of the pipeline that answers where a request names none."""
         self._open = AsyncExitStack()
+        self._known: dict[str, float] = {}
+        """Until when it need not be looked up again that a context is there."""
 
     async def __aenter__(self) -> Self:
         """Open the store and the sinks of all pipelines."""
@@ -111,7 +118,12 @@ class Serving:
                     f"pipeline {pipeline.name!r} reads its own sources: its only context is {pipeline.name!r}",
                 )
             return
+        if self._known.get(context_id, 0.0) > monotonic():
+            return
         try:
             await self.store.context(context_id)
         except UsageError as error:
             raise Failure(404, "context_not_found", str(error)) from error
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[context_id] = monotonic() + _KNOWN_S

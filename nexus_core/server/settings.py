@@ -20,6 +20,8 @@ class Limits:
     """For a client to take one event of a stream."""
     heartbeat_s: float = 15.0
     """A stream is never silent for longer."""
+    commit_s: float = 10.0
+    """So long a stream waits for its first event before it begins all the same: until then a failure has a status."""
     connections: int = 1024
     running: int = 64
     """Runs at once in this process; more wait."""
@@ -37,7 +39,13 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     prefix: str = "/api"
-    reload: bool = False
+    certificate: str = ""
+    """The file with the chain of TLS certificates; with it HTTPS is spoken."""
+    private_key: str = ""
+    tls_elsewhere: bool = False
+    """Whether a proxy in front speaks TLS with clients."""
+    share_port: bool = False
+    """Whether other processes listen on the same port."""
     limits: Limits = Limits()
     deadline_s: float = 600.0
     """The most that one run may take."""

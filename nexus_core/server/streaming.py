@@ -1,4 +1,7 @@
-"""Server-sent events to one client: never silent for long, never waiting for ever on a client that does not read."""
+"""Server-sent events to one client: never silent for long, never waiting for ever on a client that does not read.
+
+What goes wrong before the head is sent is an HTTP status; what goes wrong after it is the last event, an error.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from typing import Any, Self
 import orjson
 from aiohttp import web
 
-from nexus_core.server.application import REQUEST_ID
+from nexus_core.server.application import BEGUN, REQUEST_ID, ROUTE, log_failure
+from nexus_core.server.errors import Failure, failure_of, openai_shape, own_shape
 from nexus_core.server.settings import Limits
 from nexus_core.toolkit.http import TimeLimit
 
@@ -21,7 +25,10 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Server": "nexus",
 }
-_HEARTBEAT = b": ping\n\n"
+_HEARTBEAT = b": ping\n"
+"""With one newline: an empty line would end an event, and some clients would take that for one."""
+_NEVER_WAITS = 16 * 2**10
+"""Bytes: with no more in its buffer a transport is not paused, and takes as many again without being so."""
 
 
 def event(data: Any) -> bytes:
@@ -29,12 +36,24 @@ def event(data: Any) -> bytes:
     return b"data: " + orjson.dumps(data) + b"\n\n"
 
 
+def error_event(request: web.Request, failure: Failure) -> bytes:
+    """Return the event that ends a stream that has failed, in the shape of the API that was asked."""
+    route = request.get(ROUTE)
+    if route is not None and route.openai:
+        return event(openai_shape(failure, request[REQUEST_ID]))
+    return event({"type": "error", **own_shape(failure, request[REQUEST_ID])})
+
+
 class SlowReaderError(ConnectionError):
     """A client does not take what it has asked for."""
 
 
 class EventStream:
-    """The answer to one request, event by event: it begins with the first one, or after a while without any."""
+    """The answer to one request, event by event; an async context manager.
+
+    It begins with the first event, or after a while without any. An error that leaves the block becomes the last event
+    where the answer has begun; else it goes on to become a status.
+    """
 
     def __init__(self, request: web.Request, limits: Limits, slow: TimeLimit) -> None:
         self._request = request
@@ -42,47 +61,71 @@ class EventStream:
         self._slow = slow
         """For the time that one event may take, shared by all streams."""
         self.response = web.StreamResponse(headers={**_HEADERS, "X-Request-Id": request[REQUEST_ID]})
-        self._beats: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._beating: asyncio.Task[None] | None = None
         self._is_fresh = False
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether the client has been told that the request succeeds so far."""
-        return self.response.prepared
+        self.has_begun = False
+        """Whether an event was sent."""
 
     async def __aenter__(self) -> Self:
-        self._beats = asyncio.create_task(self._beat())
+        first_s = min(self._limits.commit_s, self._limits.heartbeat_s)
+        self._timer = asyncio.get_running_loop().call_later(first_s, self._beat)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._beats is not None:
-            self._beats.cancel()
-            with suppress(asyncio.CancelledError, ConnectionError):
-                await self._beats
-        if kind is None and self.has_begun:
-            with suppress(ConnectionError):
-                await self.response.write_eof()
+    ) -> bool:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._beating is not None and not self._beating.done():
+            self._beating.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._beating
+        if not self.response.prepared or isinstance(error, ConnectionError):
+            return False
+        if isinstance(error, Exception):
+            failure = failure_of(error)
+            log_failure(self._request, failure)
+            await self.send(error_event(self._request, failure))
+        if error is None or isinstance(error, Exception):
+            await self._within(self.response.write_eof())
+            return True
+        return False
 
     async def send(self, data: bytes) -> None:
         """Send an event; waits until the client has taken enough of what came before."""
-        if not self.response.prepared:
-            await self.response.prepare(self._request)
-        self._is_fresh = True
+        self.has_begun = self._is_fresh = True
+        await self._write(data)
+
+    async def _write(self, data: bytes) -> None:
+        response = self.response
+        if not response.prepared:
+            self._request[BEGUN] = response
+            await response.prepare(self._request)
+        transport = self._request.transport
+        if transport is not None and transport.get_write_buffer_size() + len(data) < _NEVER_WAITS:
+            await response.write(data)
+        else:
+            await self._within(response.write(data))
+
+    async def _within(self, work: Any) -> None:
+        """Await a write for as long as a client may take for it, and cut who takes longer."""
         try:
             with self._slow.block():
-                await self.response.write(data)
+                await work
         except TimeoutError as error:
-            transport = self._request.transport
-            if transport is not None:
-                transport.abort()
+            if self._request.transport is not None:
+                self._request.transport.abort()
             raise SlowReaderError("the client does not read") from error
 
-    async def _beat(self) -> None:
+    def _beat(self) -> None:
         """Say now and then that the stream is alive, while nothing else is said."""
-        while True:
-            await asyncio.sleep(self._limits.heartbeat_s)
-            if not self._is_fresh:
-                await self.send(_HEARTBEAT)
-            self._is_fresh = False
+        loop = asyncio.get_running_loop()
+        if not self._is_fresh and (self._beating is None or self._beating.done()):
+            self._beating = loop.create_task(self._say_alive())
+        self._is_fresh = False
+        self._timer = loop.call_later(self._limits.heartbeat_s, self._beat)
+
+    async def _say_alive(self) -> None:
+        with suppress(ConnectionError):  # then the request itself ends, too
+            await self._write(_HEARTBEAT)

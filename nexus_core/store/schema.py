@@ -134,7 +134,23 @@ _FIRST = (
     ) WITHOUT ROWID, STRICT""",
 )
 
-MIGRATIONS = (_FIRST,)
+_KEYS = (
+    """CREATE TABLE keys (
+        id TEXT PRIMARY KEY,
+        digest BLOB NOT NULL,
+        owner TEXT NOT NULL,
+        scopes TEXT NOT NULL,
+        created REAL NOT NULL,
+        expires REAL,
+        revoked REAL,
+        used REAL,
+        requests_per_minute INTEGER,
+        tokens_per_minute INTEGER,
+        concurrency INTEGER NOT NULL
+    ) STRICT""",
+)
+
+MIGRATIONS = (_FIRST, _KEYS)
 """What leads from each version to the next; the version of a file is the number of those it has seen."""
 
 _STATE = (

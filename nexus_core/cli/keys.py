@@ -1,0 +1,163 @@
+"""`nexus keys`: who may ask a server, and how much."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from time import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from nexus_core.store.keys import Key, StoredKeys
+
+EPILOG = """\b
+Examples:
+  nexus keys new --owner ann
+  nexus keys new --owner build --scope query --expires 90d --requests-per-minute 60
+  nexus keys list
+  nexus keys revoke 4fQx01Zb
+"""
+_DAY_S = 86_400
+_T = TypeVar("_T")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+@click.group("keys", epilog=EPILOG)
+def command() -> None:
+    """Make, list and revoke the keys of those who may ask `nexus serve`.
+
+    From the first key on, the servers of this store serve nobody without one.
+    """
+
+
+def _store_option(function: _Function) -> _Function:
+    return click.option(
+        "--store", metavar="FOLDER", help="The store; by default the one that NEXUS_STORE names, else your own."
+    )(function)
+
+
+@command.command("new")
+@click.option("--owner", required=True, metavar="NAME", help="Whose it is: owners see only their own conversations.")
+@click.option(
+    "--scope", "scopes", multiple=True, type=click.Choice(("query", "read", "admin")), default=("query", "read"),
+    show_default=True, help="What it may do; repeatable. `admin` may do all.",
+)  # fmt: skip
+@click.option("--expires", metavar="DURATION", help="How long it holds, as in 90d or 12h; by default for ever.")
+@click.option("--requests-per-minute", type=click.IntRange(min=1), metavar="N", help="By default without a limit.")
+@click.option("--tokens-per-minute", type=click.IntRange(min=1), metavar="N", help="By default without a limit.")
+@click.option("--concurrency", type=click.IntRange(min=1), default=8, show_default=True, help="Requests at once.")
+@_store_option
+def new(
+    owner: str,
+    scopes: tuple[str, ...],
+    expires: str | None,
+    requests_per_minute: int | None,
+    tokens_per_minute: int | None,
+    concurrency: int,
+    store: str | None,
+) -> None:
+    """Make a key, and print it this once: only its hash is kept."""
+    lives_s = None if expires is None else _seconds(expires)
+    key, text = _with(
+        store,
+        lambda keys: keys.new(
+            owner,
+            scopes,
+            lives_s=lives_s,
+            requests_per_minute=requests_per_minute,
+            tokens_per_minute=tokens_per_minute,
+            concurrency=concurrency,
+        ),
+    )
+    click.echo(f"key {key.id} of {key.owner}, for {' and '.join(key.scopes)}; it is shown this once:", err=True)
+    click.echo(text)
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print them as one JSON array.")
+@_store_option
+def list_them(as_json: bool, store: str | None) -> None:
+    """List the keys by name: whose they are, and what they may do."""
+    found = _with(store, lambda keys: keys.everything())
+    if as_json:
+        click.echo(json.dumps([_key_json(key) for key in found], ensure_ascii=False, indent=2))
+        return
+    if not found:
+        click.echo("There is no key yet: `nexus keys new --owner NAME` makes one.")
+        return
+    from nexus_core.cli.terminal import print_table
+
+    now = time()
+    rows = [
+        (key.id, key.owner, " ".join(key.scopes), _state(key, now), _shown(key.used), _limits(key)) for key in found
+    ]
+    print_table(("key", "owner", "scopes", "holds", "last used", "limits"), rows)
+
+
+@command.command("revoke")
+@click.argument("ids", metavar="KEY...", nargs=-1, required=True)
+@_store_option
+def revoke(ids: tuple[str, ...], store: str | None) -> None:
+    """Let keys hold no more, for good, by the names that `nexus keys list` shows; servers know within 5 s."""
+
+    async def work(keys: StoredKeys) -> None:
+        for id in ids:
+            await keys.revoke(id)
+            click.echo(f"revoked {id}")
+
+    _with(store, work)
+
+
+def _with(folder: str | None, work: Callable[[StoredKeys], Awaitable[_T]]) -> _T:
+    from nexus_core.store.keys import StoredKeys
+    from nexus_core.store.store import Store
+
+    async def run() -> _T:
+        async with Store(folder) as store:
+            return await work(StoredKeys(store))
+
+    return asyncio.run(run())
+
+
+def _seconds(text: str) -> float:
+    from nexus_core.config.durations import seconds
+
+    days = text.removesuffix("d")
+    found = float(days) * _DAY_S if days != text and days.isdecimal() and len(days) < 7 else seconds(text)
+    if not found:
+        raise click.BadParameter(
+            f"{text!r} is no length of time: write it as in 90d, 12h or 30m", param_hint="--expires"
+        )
+    return found
+
+
+def _state(key: Key, now: float) -> str:
+    if key.revoked is not None:
+        return f"revoked {_shown(key.revoked)}"
+    if key.holds(now):
+        return "for ever" if key.expires is None else f"until {_shown(key.expires)}"
+    return f"expired {_shown(key.expires)}"
+
+
+def _limits(key: Key) -> str:
+    told = [f"{key.concurrency} at once"]
+    if key.requests_per_minute is not None:
+        told.append(f"{key.requests_per_minute:,} requests/min")
+    if key.tokens_per_minute is not None:
+        told.append(f"{key.tokens_per_minute:,} tokens/min")
+    return ", ".join(told)
+
+
+def _shown(moment: float | None) -> str:
+    return "-" if moment is None else datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _key_json(key: Key) -> dict[str, Any]:
+    """Return a key as JSON data; its hash is nobody's business."""
+    names = ("id", "owner", "scopes", "created", "expires", "revoked", "used", "requests_per_minute",
+             "tokens_per_minute", "concurrency")  # fmt: skip
+    return {name: getattr(key, name) for name in names}

@@ -1,0 +1,165 @@
+"""The places for runs: so many at once, a short queue that is fair to all keys, and the way to end them all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from contextlib import suppress
+from types import TracebackType
+
+from nexus_core.server.admission import ENTRY
+from nexus_core.server.errors import Failure
+from nexus_core.server.settings import Limits
+
+_CUT_S = 2.0
+"""What runs may take to tell their clients that they were cut."""
+
+Turn = asyncio.Future[None]
+
+
+class Places:
+    """Gives places to runs, at once or after a short wait."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._running: set[asyncio.Task[object] | None] = set()
+        self._taken = 0
+        self._queues: OrderedDict[str, deque[Turn]] = OrderedDict()
+        """Of those who wait, by key; the key whose turn it is stands first."""
+        self._waiting = 0
+        self._idle = asyncio.Event()
+        self.is_draining = False
+        self.is_cut = False
+
+    @property
+    def running(self) -> int:
+        """How many places are taken."""
+        return self._taken
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for one."""
+        return self._waiting
+
+    def check_room(self) -> None:
+        """Raise Failure where a run would be refused in any case: before its body is read."""
+        if self.is_draining:
+            raise shutting_down()
+        if self._taken >= self._limits.running and self._waiting >= self._limits.waiting:
+            raise _overloaded()
+
+    def slot(self) -> Slot:
+        """Return an async context manager that holds a place; entering raises Failure where there is none."""
+        return Slot(self)
+
+    async def take(self) -> None:
+        """Take a place, after a short wait if need be."""
+        self.check_room()
+        if self._taken >= self._limits.running or self._waiting:
+            await self._turn()
+        else:
+            self._taken += 1
+        self._running.add(asyncio.current_task())
+
+    def give_back(self) -> None:
+        """Give the place of this task to who waits longest of the key whose turn it is, or back."""
+        self._running.discard(asyncio.current_task())
+        self._pass_on()
+
+    def cut(self) -> None:
+        """End all runs at once; they tell their clients."""
+        self.is_draining = self.is_cut = True
+        for queue in self._queues.values():
+            for turn in queue:
+                if not turn.done():
+                    turn.set_exception(shutting_down())
+        for task in tuple(self._running):
+            if task is not None:
+                task.cancel()
+        self._idle.set()
+
+    async def drained(self, seconds: float) -> bool:
+        """Let runs come to their end, for so long at most, then cut them; returns whether none had to be cut."""
+        self.is_draining = True
+        if self._taken and not self.is_cut:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), seconds)
+        if not self._taken:
+            return not self.is_cut
+        left = [task for task in self._running if task is not None]
+        self.cut()
+        await asyncio.wait(left, timeout=_CUT_S)
+        return False
+
+    async def _turn(self) -> None:
+        """Wait for a place; FIFO among those of one key, in turn among the keys."""
+        entry = ENTRY.get()
+        key = entry.key_id if entry is not None else ""
+        turn: Turn = asyncio.get_running_loop().create_future()
+        queue = self._queues.setdefault(key, deque())
+        queue.append(turn)
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._limits.wait_s):
+                await turn
+        except TimeoutError as error:
+            if not _is_given(turn):  # else the place came in the last moment
+                raise _overloaded() from error
+        except asyncio.CancelledError:
+            if _is_given(turn):
+                self._pass_on()
+            raise
+        finally:
+            self._waiting -= 1
+            if turn in queue:
+                queue.remove(turn)
+            if not queue and self._queues.get(key) is queue:
+                del self._queues[key]
+
+    def _pass_on(self) -> None:
+        for key in tuple(self._queues):
+            queue = self._queues[key]
+            while queue:
+                turn = queue.popleft()
+                if not turn.done():
+                    self._queues.move_to_end(key)
+                    turn.set_result(None)
+                    return
+        self._taken -= 1
+        if not self._taken and self.is_draining:
+            self._idle.set()
+
+
+class Slot:
+    """A place that is held."""
+
+    __slots__ = ("_places",)
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+
+    async def __aenter__(self) -> None:
+        await self._places.take()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._places.give_back()
+        if kind is asyncio.CancelledError and self._places.is_cut:
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+            raise shutting_down() from error
+
+
+def shutting_down() -> Failure:
+    """Return what is told to whoever comes, or is cut, while the server stops."""
+    return Failure(503, "server_shutting_down", "the server is about to stop", {"Retry-After": "5"})
+
+
+def _is_given(turn: Turn) -> bool:
+    return turn.done() and not turn.cancelled() and turn.exception() is None
+
+
+def _overloaded() -> Failure:
+    return Failure(503, "overloaded", "the server is busy: try again in a moment", {"Retry-After": "1"})

@@ -1,0 +1,83 @@
+"""The query API: the same question as JSON and as a stream, and what becomes of failures in each."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from nexus_core import AuthError, TruncatedError
+
+
+def ask(**options: Any) -> dict[str, Any]:
+    return {"json": {"query": "How many days of leave?", "contextId": "own", "pipeline": "own", "options": options}}
+
+
+async def streamed(running: Any, body: dict[str, Any]) -> tuple[int, list[dict[str, Any]]]:
+    async with running.session.post(running.origin + "/api/queries", **body) as response:
+        text = await response.text()
+        if response.status != 200:
+            return response.status, [json.loads(text)]
+        return response.status, [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")]
+
+
+async def test_a_query_is_answered_whole(running: Any) -> None:
+    """With what was asked, who answered, and the figures where they are wanted."""
+    status, told = await running.call("POST", "/api/queries", **ask(includeMetadata=True))
+    assert status == 200
+    assert (told["query"], told["contextId"]) == ("How many days of leave?", "own")
+    assert told["metadata"]["contextItems"][0]["id"] == "leave"
+
+
+async def test_a_stream_says_the_same_as_the_whole_answer(running: Any) -> None:
+    """One start, the chunks, one end, and nothing after it."""
+    _, whole = await running.call("POST", "/api/queries", **ask())
+    status, events = await streamed(running, ask(stream=True))
+    assert status == 200
+    assert [events[0]["type"], events[-1]["type"]] == ["start", "end"]
+    assert "".join(event["content"] for event in events if event["type"] == "chunk") == whole["response"]
+    assert {event["type"] for event in events[1:-1]} == {"chunk"}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+@pytest.mark.parametrize(
+    ("change", "status", "code"),
+    [
+        pytest.param({"contextId": "nowhere"}, 404, "context_not_found", id="context"),
+        pytest.param({"pipeline": "nothing"}, 404, "pipeline_not_found", id="pipeline"),
+        pytest.param({"options": {"modelId": "nobody"}}, 404, "model_not_found", id="model"),
+        pytest.param({"query": "  "}, 400, "invalid_request", id="empty-query"),
+        pytest.param({"query": None}, 400, "invalid_request", id="no-query"),
+        pytest.param({"api_base": "http://x"}, 400, "invalid_request", id="unknown-field"),
+        pytest.param({"options": {"systemPrompt": "Be nice."}}, 400, "invalid_request", id="no-system-prompt"),
+    ],
+)
+async def test_a_wrong_query_is_refused_before_any_event(
+    running: Any, change: dict[str, Any], status: int, code: str, stream: bool
+) -> None:
+    """As a status, with the code, in one shape (faults 187, 206)."""
+    body = ask()["json"] | change
+    body["options"] = {**body["options"], "stream": stream}
+    found, events = await streamed(running, {"json": body})
+    assert (found, events[0]["code"], events[0]["statusCode"]) == (status, code, status)
+    assert set(events[0]) == {"error", "statusCode", "code", "requestId"}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+async def test_a_failure_before_the_first_content_is_a_status(running: Any, fakes: Any, stream: bool) -> None:
+    """In both modes the same one, and never a success."""
+    fakes.connectors["own"].replies = [AuthError("no", provider="fake", model="own")]
+    status, told = await streamed(running, ask(stream=stream))
+    assert status == 502
+    assert told[0]["statusCode"] == status
+
+
+async def test_a_failure_after_the_first_content_is_an_event_in_place_of_the_end(running: Any, fakes: Any) -> None:
+    """What was shown before it is no answer (fault 35)."""
+    fakes.connectors["own"].replies = [("Half an ans", TruncatedError("cut", provider="fake", model="own"))]
+    status, events = await streamed(running, ask(stream=True))
+    assert status == 200
+    assert [events[0]["type"], events[-1]["type"]] == ["start", "error"]
+    assert "end" not in {event["type"] for event in events}
+    assert events[-1]["statusCode"] == 502
