@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import glob
 import sys
-from collections.abc import Iterable, Sequence
-from itertools import chain, islice
+from collections.abc import Sequence
 from pathlib import Path
 from posixpath import splitext
 from tempfile import TemporaryDirectory
@@ -13,10 +12,10 @@ from tempfile import TemporaryDirectory
 from attrs import evolve, frozen
 
 from nexus_core.contract.components import Kind
-from nexus_core.contract.documents import DocumentMark, DocumentRead
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.protocols import Documents
 from nexus_core.engine.plugins import Catalogue
+from nexus_core.store.mixed import Mixed
 from nexus_core.store.values import Document, checked_name
 
 IGNORE_LISTS = (".gitignore", ".nexusignore")
@@ -39,39 +38,6 @@ class Place:
     """It is one document, which was meant by name."""
     closing: TemporaryDirectory[str] | None = None
     """What is to be cleaned up after it was read."""
-
-
-@frozen(eq=False, repr=False)
-class Mixed:
-    """Files, of which those with one JSON object a line yield an item for each line; it can be sent to processes."""
-
-    files: Documents
-    jsonl: type
-    """The component that reads those."""
-    name: str = ""
-    """Of the one document, where it is to go by another name than its own."""
-
-    @property
-    def problems(self) -> Sequence[str]:
-        """What was found wrong with looking for files."""
-        return self.files.problems
-
-    def documents(self) -> Iterable[DocumentMark]:
-        """Yield the files, unread."""
-        for mark in self.files.documents():
-            yield evolve(mark, name=self.name) if self.name else mark
-
-    def read(self, mark: DocumentMark, known: str = "") -> DocumentRead:
-        """Return the items of a file."""
-        if splitext(mark.place)[1].lower() not in (".jsonl", ".ndjson"):
-            return self.files.read(mark, known)
-        lines: Documents = self.jsonl(path=mark.place)
-        read = lines.read(mark, known)
-        items = iter(read.items)
-        first = list(islice(items, 1))
-        if not (first or read.same or self.name):
-            return self.files.read(mark, known)  # lines of something else, such as a log: text like any other
-        return evolve(read, items=chain(first, items))
 
 
 def place_of(argument: str, known: Sequence[Document], *, called: str | None, exclude: tuple[str, ...] = ()) -> Place:
