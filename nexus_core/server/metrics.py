@@ -28,6 +28,7 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 """In seconds, upper ends; what takes longer is in one more."""
 _UNKNOWN = ("-", "-")
 """Stands for method and route where no route was meant: what strangers send is no label."""
+_OPENMETRICS = "application/openmetrics-text"
 _LEFT = 499
 """The status of a request whose client left before its answer."""
 
@@ -113,13 +114,14 @@ class Metrics:
         return web.Response(body=page, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
     def _page(self, accept: str) -> tuple[bytes, str]:
-        from prometheus_client.exposition import choose_encoder
+        from prometheus_client import generate_latest
+        from prometheus_client.openmetrics import exposition as openmetrics
 
-        try:
-            encode, content_type = choose_encoder(accept)
-        except ValueError:  # a version that is no number
-            encode, content_type = choose_encoder("")
-        return encode(_Collected([*self._own(), *self._of_pipelines()])), content_type  # type: ignore[arg-type]
+        found: Any = _Collected([*self._own(), *self._of_pipelines()])
+        # The library's own choice by `Accept` raises on versions that are no numbers.
+        if any(part.split(";")[0].strip() == _OPENMETRICS for part in accept.lower().split(",")):
+            return openmetrics.generate_latest(found), f"{_OPENMETRICS}; version=1.0.0; charset=utf-8"
+        return generate_latest(found), "text/plain; version=0.0.4; charset=utf-8"
 
     def _of_pipelines(self) -> list[Metric]:
         """Return what all sinks keep; families of one name are one, with the samples of every pipeline."""
