@@ -114,14 +114,16 @@ class Metrics:
         return web.Response(body=page, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
     def _page(self, accept: str) -> tuple[bytes, str]:
-        from prometheus_client import generate_latest
+        from prometheus_client import exposition
         from prometheus_client.openmetrics import exposition as openmetrics
 
         found: Any = _Collected([*self._own(), *self._of_pipelines()])
+        encode: Any = exposition.generate_latest
+        content_type = "text/plain; version=0.0.4; charset=utf-8"
         # The library's own choice by `Accept` raises on versions that are no numbers.
         if any(part.split(";")[0].strip() == _OPENMETRICS for part in accept.lower().split(",")):
-            return openmetrics.generate_latest(found), f"{_OPENMETRICS}; version=1.0.0; charset=utf-8"
-        return generate_latest(found), "text/plain; version=0.0.4; charset=utf-8"
+            encode, content_type = openmetrics.generate_latest, f"{_OPENMETRICS}; version=1.0.0; charset=utf-8"
+        return encode(found), content_type
 
     def _of_pipelines(self) -> list[Metric]:
         """Return what all sinks keep; families of one name are one, with the samples of every pipeline."""

@@ -74,7 +74,9 @@ class Figures:
         """Its name, as the last run told it."""
         self._runs: dict[str, _Run] = {}
         built = {family.name: (family, family.build(self.registry)) for family in FAMILIES}
-        self._of = {name: _Children(made) if family.labels else made for name, (family, made) in built.items()}
+        self._of: dict[str, Any] = {
+            name: _Children(made) if family.labels else made for name, (family, made) in built.items()
+        }
         self._known = known_outcomes()
         self._takes: dict[type, Callable[[Any], None]] = {
             RunStarted: self._started,
