@@ -87,3 +87,7 @@ FAILURE = closed(
     },
     required=("error", "statusCode", "code", "requestId"),
 )
+
+TEXT: Mapping[str, Any] = {"type": "string"}
+COUNT: Mapping[str, Any] = {"type": "integer", "minimum": 0}
+MOMENT: Mapping[str, Any] = {"type": "number", "description": "Seconds since the epoch."}

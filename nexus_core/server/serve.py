@@ -16,9 +16,13 @@ from nexus_core.engine.pipeline import Pipeline
 from nexus_core.server.application import build
 from nexus_core.server.chat import Chat
 from nexus_core.server.connections import acceptor
+from nexus_core.server.contexts import Contexts
+from nexus_core.server.conversations import Conversations
+from nexus_core.server.documents import Documents
 from nexus_core.server.gate import Gate, Verify
 from nexus_core.server.health import Health
 from nexus_core.server.identity import Keyring
+from nexus_core.server.items import Items
 from nexus_core.server.metrics import Metrics
 from nexus_core.server.models import Models
 from nexus_core.server.page.files import Page
@@ -62,6 +66,10 @@ class Server:
             Queries(self.serving, self.gate, self.settings, self._slow),
             Chat(self.serving, self.gate, self.settings, self._slow),
             Models(self.serving, self.settings),
+            Contexts(self.serving, self.settings),
+            Items(self.serving, self.settings),
+            Documents(self.serving, self.settings),
+            Conversations(self.serving),
             Health(self.serving, self.gate),
             metrics,
             Page(self.settings),

@@ -1,0 +1,148 @@
+"""Contexts and their items over HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.server.conftest import Running
+
+HANDBOOK = "/api/contexts/handbook"
+
+
+def fresh(count: int) -> list[dict[str, Any]]:
+    return [{"id": f"new/{n}#a", "text": f"Text number {n}."} for n in range(count)]
+
+
+async def test_context_is_made_told_and_deleted(running: Running) -> None:
+    """It is empty and of the language that was asked for."""
+    body = {"name": "a/b ü", "description": "Rules", "language": "german"}
+    status, made = await running.call("POST", "/api/contexts", json=body)
+    assert (status, made["name"], made["items"], made["language"]) == (201, "a/b ü", 0, "german")
+    assert (await running.call("GET", "/api/contexts/a%2Fb%20%C3%BC"))[1] == made
+    _, told = await running.call("GET", "/api/contexts")
+    assert [each["name"] for each in told["contexts"]] == ["a/b ü", "handbook"]
+    assert await running.call("DELETE", "/api/contexts/a%2Fb%20%C3%BC") == (204, None)
+    assert (await running.call("GET", "/api/contexts/a%2Fb%20%C3%BC"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"name": "handbook"}, 409, "context_exists"),
+        ({"name": " "}, 400, "invalid_request"),
+        ({"name": "a\nb"}, 400, "invalid_request"),
+        ({"name": "x", "language": "klingon"}, 400, "invalid_request"),
+        ({"name": "x", "encoding": "o300k"}, 400, "invalid_request"),
+        ({"name": "x", "owner": "me"}, 400, "invalid_request"),
+        ({}, 400, "invalid_request"),
+    ],
+    ids=["taken", "blank", "control character", "language", "encoding", "unknown property", "no name"],
+)
+async def test_context_that_cannot_be_made_is_refused(
+    running: Running, body: dict[str, Any], status: int, code: str
+) -> None:
+    """With the reason."""
+    got, told = await running.call("POST", "/api/contexts", json=body)
+    assert (got, told["code"]) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "", None),
+        ("DELETE", "", None),
+        ("GET", "/items", None),
+        ("POST", "/items", {"items": fresh(1)}),
+        ("GET", "/items/leave", None),
+        ("DELETE", "/items/leave", None),
+        ("POST", "/search", {"query": "leave"}),
+        ("POST", "/tags", {"ids": ["leave"], "add": ["x"]}),
+        ("GET", "/documents", None),
+        ("POST", "/documents?name=a.md", None),
+        ("DELETE", "/documents/a.md", None),
+    ],
+)
+async def test_unknown_context_is_not_found(running: Running, method: str, path: str, body: Any) -> None:
+    """Whatever is asked of it, with the name that may have been meant."""
+    status, told = await running.call(method, f"/api/contexts/hanbook{path}", json=body)
+    assert (status, told["code"]) == (404, "context_not_found")
+    assert "did you mean 'handbook'" in told["error"]
+
+
+async def test_items_are_added_changed_and_removed(running: Running) -> None:
+    """The same again changes nothing."""
+    items = [*fresh(2), {"id": "leave", "text": "30 days.", "tags": ["time"], "metadata": {"page": 3}}]
+    _, added = await running.call("POST", f"{HANDBOOK}/items", json={"items": items})
+    assert added == {"new": 2, "changed": 1, "unchanged": 0, "removed": 0}
+    _, again = await running.call("POST", f"{HANDBOOK}/items", json={"items": items})
+    assert again["unchanged"] == 3
+    _, item = await running.call("GET", f"{HANDBOOK}/items/leave")
+    assert (item["text"], item["metadata"], item["tags"]) == ("30 days.", {"page": 3}, ["time"])
+    for path in ("new/0%23a", "new%2F1%23a"):
+        assert (await running.call("GET", f"{HANDBOOK}/items/{path}"))[0] == 200
+        assert await running.call("DELETE", f"{HANDBOOK}/items/{path}") == (204, None)
+        assert (await running.call("DELETE", f"{HANDBOOK}/items/{path}"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [],
+        fresh(1001),
+        [{"id": "a"}],
+        [{"id": "", "text": "x"}],
+        [{"id": "a\u0000", "text": "x"}],
+        [{"id": "a", "text": "x", "derived": {}}],
+        [{"id": "a", "text": "\ud83d"}],
+        [{"id": "a", "text": "x", "kind": "video"}],
+    ],
+    ids=["none", "too many", "no text", "empty id", "control character", "unknown", "surrogate", "kind"],
+)
+async def test_items_that_cannot_be_kept_are_refused(running: Running, items: list[Any]) -> None:
+    """As 400, and none of them is there."""
+    status, told = await running.call("POST", f"{HANDBOOK}/items", json={"items": items})
+    assert (status, told["code"] in ("invalid_request", "invalid_json")) == (400, True)
+    assert (await running.store.context("handbook")).items == 3
+
+
+async def test_pages_hold_every_item_once(running: Running) -> None:
+    """In the order in which they came, until there is no next page."""
+    await running.call("POST", f"{HANDBOOK}/items", json={"items": fresh(5)})
+    found, after = [], 0
+    while after is not None:
+        _, page = await running.call("GET", f"{HANDBOOK}/items?limit=3&after={after}")
+        found += [item["id"] for item in page["items"]]
+        after = page["next"]
+    assert found == ["leave", "trains", "flights", *(f"new/{n}#a" for n in range(5))]
+    _, tagged = await running.call("GET", f"{HANDBOOK}/items?tag=travel&limit=2")
+    assert ([item["id"] for item in tagged["items"]], tagged["next"]) == (["trains", "flights"], None)
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=1001", "limit=x", "limit=-1", "limit=²", "limit=1&limit=2", "after=1e3", "lmit=3"]
+)
+async def test_parameters_that_say_nothing_are_refused(running: Running, query: str) -> None:
+    """As 400, and named."""
+    status, told = await running.call("GET", f"{HANDBOOK}/items?{query}")
+    assert (status, "parameter" in told["error"]) == (400, True)
+
+
+async def test_search_finds_the_best_items(running: Running) -> None:
+    """As many as are asked for, with all of the tags."""
+    _, told = await running.call("POST", f"{HANDBOOK}/search", json={"query": "trains", "limit": 1})
+    assert [each["item"]["id"] for each in told["found"]] == ["trains"]
+    assert told["found"][0]["score"] > 0
+    body = {"query": "trains", "tags": ["time"]}
+    assert (await running.call("POST", f"{HANDBOOK}/search", json=body)) == (200, {"found": []})
+
+
+async def test_tags_are_added_and_removed(running: Running) -> None:
+    """And what has not changed is not counted."""
+    body = {"ids": ["leave", "trains", "gone"], "add": ["new"], "remove": ["travel"]}
+    status, told = await running.call("POST", f"{HANDBOOK}/tags", json=body)
+    assert (status, told) == (200, {"changed": 2})
+    _, item = await running.call("GET", f"{HANDBOOK}/items/trains")
+    assert item["tags"] == ["new"]

@@ -1,0 +1,156 @@
+"""Files that clients send into a context."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from nexus_core.server.settings import Limits
+
+if TYPE_CHECKING:
+    from tests.server.conftest import Running, Start
+
+DOCUMENTS = "/api/contexts/handbook/documents"
+TRAVEL = b"# Travel\n\nTrains in second class.\n\n## Hotels\n\nUp to 120 euros a night.\n"
+
+
+def form(*files: tuple[str, bytes]) -> aiohttp.FormData:
+    found = aiohttp.FormData()
+    for name, data in files:
+        found.add_field("file", data, filename=name, content_type="application/octet-stream")
+    return found
+
+
+async def send(running: Running, name: str, data: bytes, **more: Any) -> tuple[int, Any]:
+    return await running.call("POST", DOCUMENTS, params={"name": name, **more}, data=data)
+
+
+async def search(running: Running, query: str) -> dict[str, Any]:
+    _, told = await running.call("POST", "/api/contexts/handbook/search", json={"query": query, "limit": 1})
+    item: dict[str, Any] = told["found"][0]["item"]
+    return item
+
+
+async def test_file_as_the_body_becomes_items(running: Running) -> None:
+    """They are found, carry the tags, and say by the name of the document where they are from."""
+    status, told = await send(running, "docs/travel.md", TRAVEL, tag=["travel", "2026"])
+    assert (status, told["read"], told["items"]["new"], told["failed"]) == (200, 1, 1, [])
+    item = await search(running, "hotels euros")
+    assert (item["id"].startswith("docs/travel.md"), item["source"]) == (True, "docs/travel.md")
+    assert {"travel", "2026"} <= set(item["tags"])
+    _, listed = await running.call("GET", DOCUMENTS)
+    assert [(each["name"], each["size"]) for each in listed["documents"]] == [("docs/travel.md", len(TRAVEL))]
+
+
+async def test_file_sent_again_replaces_its_items(running: Running) -> None:
+    """And one that has not changed is not read."""
+    await send(running, "travel.md", TRAVEL)
+    _, same = await send(running, "travel.md", TRAVEL)
+    assert (same["read"], same["unchanged"]) == (0, 1)
+    _, other = await send(running, "travel.md", b"# Travel\n\nNo hotels any more.\n")
+    assert (other["read"], other["items"]["new"] + other["items"]["changed"]) == (1, 1)
+    assert (await running.store.context("handbook")).items == 4
+
+
+async def test_files_of_a_form_are_read_by_their_endings(running: Running) -> None:
+    """Markdown, HTML, lines of JSON; what cannot be read stands beside it with its reason."""
+    lines = b'{"id": "a", "text": "Canteen opens at noon."}\n{"id": "b", "text": "Parking is free."}\n'
+    html = b"<html><body><h1>Safety</h1><p>Helmets are worn.</p></body></html>"
+    files = form(("travel.md", TRAVEL), ("rules.jsonl", lines), ("safety.html", html), ("x.png", b"\x89PNG\r\n\0\0"))
+    status, told = await running.call("POST", DOCUMENTS, data=files)
+    assert (status, told["read"]) == (200, 3)
+    assert [each["document"] for each in told["failed"]] == ["x.png"]
+    assert (await search(running, "parking"))["id"] == "b"
+    assert "<p>" not in (await search(running, "helmets"))["text"]
+
+
+async def test_file_that_cannot_be_read_is_refused(running: Running) -> None:
+    """With its reason and without an address on this machine."""
+    status, told = await send(running, "picture.png", b"\x89PNG\r\n\x1a\n\0\0\0")
+    assert (status, told["code"], "/tmp" in told["error"]) == (422, "unreadable_document", False)
+    assert "picture.png" in told["error"]
+    assert (await running.call("GET", DOCUMENTS))[1]["documents"] == []
+
+
+async def test_document_is_removed_with_its_items(running: Running) -> None:
+    """By its name, slashes included."""
+    await send(running, "docs/travel.md", TRAVEL)
+    assert await running.call("DELETE", f"{DOCUMENTS}/docs/travel.md") == (204, None)
+    assert (await running.call("DELETE", f"{DOCUMENTS}/docs/travel.md"))[0] == 404
+    assert (await running.store.context("handbook")).items == 3
+
+
+async def test_documents_are_listed_page_by_page(running: Running) -> None:
+    """Each once."""
+    await running.call("POST", DOCUMENTS, data=form(*((f"{n}.txt", b"Text %d." % n) for n in range(3))))
+    _, first = await running.call("GET", f"{DOCUMENTS}?limit=2")
+    _, second = await running.call("GET", f"{DOCUMENTS}?limit=2&after={first['next']}")
+    assert [each["name"] for each in first["documents"] + second["documents"]] == ["0.txt", "1.txt", "2.txt"]
+    assert second["next"] is None
+
+
+async def test_document_of_another_place_is_not_replaced(running: Running, tmp_path: Path) -> None:
+    """What came from a folder goes on to be that folder's."""
+    from nexus_core.cli.context.places import place_of
+
+    (tmp_path / "travel.md").write_bytes(TRAVEL)
+    place = place_of(str(tmp_path / "travel.md"), (), called=None)
+    await running.store.ingest("handbook", place.source, origin=place.origin, within=place.within)
+    status, told = await send(running, "travel.md", b"Mine.")
+    assert (status, told["code"]) == (409, "document_exists")
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a\\b.md", ".hidden", "*.md", "x.md/..", "[a].md"])
+async def test_name_of_a_file_is_a_name_and_nothing_else(running: Running, name: str) -> None:
+    """It leads nowhere on this machine (fault 208)."""
+    status, told = await send(running, name, b"# Canary\n\nOnly these words.\n")
+    assert (status, told["read"]) == (200, 1)
+    assert (await search(running, "canary words"))["text"].endswith("Only these words.")
+
+
+@pytest.mark.parametrize(
+    ("params", "headers", "data", "status"),
+    [
+        ({}, {}, b"x", 400),
+        ({"name": "a\x01"}, {}, b"x", 400),
+        ({"name": "a", "nam": "b"}, {}, b"x", 400),
+        ({"name": "a"}, {"Content-Type": "multipart/form-data; boundary=x"}, b"--x--", 400),
+        ({}, {"Content-Type": "multipart/form-data"}, b"x", 400),
+        ({}, {"Content-Type": "multipart/form-data; boundary=x"}, b"nothing of the kind", 400),
+        ({}, {"Content-Type": "multipart/form-data; boundary=x"}, b"--x--\r\n", 400),
+        ({}, {"Content-Type": "multipart/form-data; boundary=x"}, b"--x\r\n\r\na\r\n--x--\r\n", 400),
+        ({"name": "a"}, {"Content-Encoding": "gzip"}, gzip.compress(b"x" * 10_000), 415),
+    ],
+    ids=["no name", "name", "parameter", "name twice", "no boundary", "no parts", "empty", "no filename", "gzip"],
+)
+async def test_what_is_no_upload_is_refused(
+    running: Running, params: dict[str, str], headers: dict[str, str], data: bytes, status: int
+) -> None:
+    """With what is wrong (faults 95 and 106)."""
+    got, told = await running.call("POST", DOCUMENTS, params=params, headers=headers, data=data)
+    assert (got, bool(told["error"])) == (status, True)
+
+
+async def test_upload_is_bounded(start: Start) -> None:
+    """Told by its length or not, alone or in parts (fault 95)."""
+    running = await start(limits=Limits(upload_bytes=1000))
+    await running.store.create("handbook")
+
+    async def pieces() -> Any:
+        for _ in range(20):
+            yield b"x" * 100
+
+    bodies: list[Any] = [
+        b"x" * 1001,
+        pieces(),
+        form(("a.txt", b"x" * 1001)),
+        form(("a.txt", b"x" * 600), ("b", b"x" * 600)),
+    ]
+    for body in bodies:
+        params = {} if isinstance(body, aiohttp.FormData) else {"name": "a.txt"}
+        status, told = await running.call("POST", DOCUMENTS, params=params, data=body)
+        assert (status, told["code"]) == (413, "body_too_large")
