@@ -30,12 +30,10 @@ export function begin(open) {
 
 export async function refresh() {
   try {
-    [pipelines, contexts] = await Promise.all([
-      call("GET", "/pipelines").then((told) => told.pipelines),
-      call("GET", "/contexts?limit=200").then((told) => told.contexts, (error) => (error.status === 404 ? [] : Promise.reject(error))),
-    ]);
+    // One after the other: without a key the first alone fails, and too many failures count against this address.
+    pipelines = (await call("GET", "/pipelines")).pipelines;
+    contexts = (await call("GET", "/contexts")).contexts;
     offerPipelines();
-    if (!running) $("about").classList.remove("problem");
     await listConversations();
   } catch (error) {
     $("about").replaceChildren(problem(error));
@@ -65,11 +63,8 @@ function offerContexts() {
 }
 
 async function listConversations() {
-  const told = await call("GET", "/conversations?limit=50").catch((error) => {
-    if (error.status === 404 || error.status === 403) return { conversations: [] };
-    throw error;
-  });
-  const known = told.conversations.map(({ id, title, turns }) => [id, `${title || id.slice(0, 16)} (${turns})`]);
+  const told = await call("GET", "/conversations?limit=50");
+  const known = told.conversations.map(({ id, changed, turns }) => [id, `${when(changed)}, ${turns} asked`]);
   options($("conversation"), [["", "New"], ...known], conversation);
 }
 
@@ -87,8 +82,8 @@ async function resume(id) {
   conversation = id;
   $("conversation").value = id;
   try {
-    const told = await call("GET", `/conversations/${encodeURIComponent(id)}`);
-    for (const turn of told.turns) $("thread").append(questionOf(turn.query), answerOf(...shown(turn.response ?? turn.answer, [], openPassage)));
+    const told = await call("GET", `/conversations/${encodeURIComponent(id)}?limit=1000`);
+    for (const turn of told.turns) $("thread").append(questionOf(turn.query), answerOf(...shown(turn.response, [], openPassage)));
   } catch (error) {
     $("thread").append(problem(error));
   }
@@ -189,6 +184,10 @@ function fail(answer, growing, error, query) {
   if (!$("query").value) $("query").value = query;
   if (error.attempts?.length) $("aside").replaceChildren(tries(error.attempts));
   $("said").textContent = stopped ? "Stopped." : error.message;
+}
+
+function when(seconds) {
+  return new Date(seconds * 1000).toLocaleString(undefined, { dateStyle: "short", timeStyle: "short" });
 }
 
 function newId() {

@@ -28,7 +28,7 @@ export function begin(open) {
 
 export async function refresh() {
   try {
-    const { contexts } = await call("GET", "/contexts?limit=200");
+    const { contexts } = await call("GET", "/contexts");
     $("contexts").replaceChildren(...contexts.map((context) => el("li", {}, el(
       "button",
       { type: "button", onclick: () => show(context.name), ...(context.name === opened ? { "aria-current": "true" } : {}) },
@@ -77,12 +77,10 @@ async function add() {
   const mine = drawn;
   $("items-title").textContent = words ? `Found for “${words}”` : "Items";
   try {
-    const found = words
-      ? await call("GET", path(`/search?query=${encodeURIComponent(words)}&limit=${PAGE}`))
-      : await call("GET", path(`/items?limit=${PAGE}${next === null ? "" : `&after=${encodeURIComponent(next)}`}`));
+    const found = words ? await search(words) : await call("GET", path(`/items?limit=${PAGE}&after=${next ?? 0}`));
     if (mine !== drawn) return;
     $("items").append(...found.items.map(row));
-    next = found.next ?? null;
+    next = found.next;
     $("more").hidden = next === null;
     $("items-said").replaceChildren($("items").children.length ? "" : words ? "Nothing was found: try other words." : "Nothing is in it yet.");
   } catch (error) {
@@ -90,9 +88,14 @@ async function add() {
   }
 }
 
-function row(item, place) {
-  const about = [item.source || item.id, ...(item.tags || []), item.score === undefined ? "" : `relevance ${item.score.toPrecision(3)}`];
-  const passage = { ...item, number: place + 1, relevance: item.score ?? 0, whole: true };
+async function search(words) {
+  const { found } = await call("POST", path("/search"), { query: words, limit: PAGE });
+  return { items: found.map(({ score, item }) => ({ ...item, score })), next: null };
+}
+
+function row(item) {
+  const about = [item.source || item.id, ...item.tags, item.score === undefined ? "" : `relevance ${item.score.toPrecision(3)}`];
+  const passage = { ...item, relevance: item.score, whole: true };
   return el("li", {},
     el("button", { type: "button", class: "link", onclick: () => openPassage(passage) }, item.title || item.id),
     el("span", { class: "hint" }, about.filter(Boolean).join(" · ")));
@@ -121,5 +124,9 @@ function send(file) {
 }
 
 function outcome(told) {
-  return JSON.stringify(told);
+  const { new: added, changed, unchanged, removed } = told.items;
+  const counts = [[added, "new"], [changed, "changed"], [unchanged, "as before"], [removed, "removed"]];
+  const items = counts.filter(([count]) => count).map(([count, what]) => `${figure(count)} ${what}`).join(", ");
+  const said = told.unchanged ? "is there already, unchanged" : `items: ${items || "none"}`;
+  return [said, ...[...told.failed, ...told.remarks].map(({ reason }) => reason)].join("; ");
 }

@@ -31,20 +31,24 @@ export function hide() {
 }
 
 async function refresh() {
-  if (document.visibilityState === "visible") await draw();
-  if (!$("view-models").hidden) timer = setTimeout(refresh, EVERY_MS);
+  const goes = document.visibilityState !== "visible" || await draw();
+  if (goes && !$("view-models").hidden) timer = setTimeout(refresh, EVERY_MS);
 }
 
+// Tells whether it is worth to go on.
 async function draw() {
   try {
-    const [{ models }, { usage }] = await Promise.all([call("GET", "/queries/models"), call("GET", "/queries/usage")]);
+    const { models } = await call("GET", "/queries/models");
+    const { usage } = await call("GET", "/queries/usage");
     const figures = new Map(usage.map((used) => [`${used.pipeline}/${used.name}`, used]));
     const rows = models.map((model) => row(model, figures.get(`${model.pipeline}/${model.name}`)));
     const heads = COLUMNS.map(([name, , right]) => el("th", { scope: "col", class: right ? "number" : "" }, name));
     $("models").replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...rows)));
     $("models-said").replaceChildren();
+    return true;
   } catch (error) {
     $("models-said").replaceChildren(problem(error));
+    return error.status !== 401; // Who has just refused to give a key is not asked again every few seconds.
   }
 }
 

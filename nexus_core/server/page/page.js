@@ -24,12 +24,12 @@ function view() {
 }
 
 function openPassage(passage) {
-  $("passage-title").textContent = `${passage.number}. ${passage.title || passage.id}`;
+  $("passage-title").textContent = `${passage.number ? `${passage.number}. ` : ""}${passage.title || passage.id}`;
   $("passage-about").textContent = [
     passage.source || passage.id,
     passage.whole ? "the whole item" : "the part of it that was sent",
-    `relevance ${passage.relevance.toPrecision(3)}`,
-  ].join(" · ");
+    passage.relevance === undefined ? "" : `relevance ${passage.relevance.toPrecision(3)}`,
+  ].filter(Boolean).join(" · ");
   $("passage-text").textContent = passage.text;
   $("passage").showModal();
   $("passage-text").scrollTop = 0;

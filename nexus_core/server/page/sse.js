@@ -1,12 +1,14 @@
 // Server-sent events from the bytes of a response.
 
+const SILENCE_MS = 60_000; // A server that lives says so every 15 seconds.
+
 export async function* events(stream) {
   const reader = stream.getReader();
   const lines = new Lines();
   let data = [];
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await within(SILENCE_MS, reader.read());
       for (const line of lines.of(value, done)) {
         if (line === "") {
           if (data.length) yield data.join("\n");
@@ -20,6 +22,12 @@ export async function* events(stream) {
   } finally {
     reader.cancel().catch(() => {});
   }
+}
+
+async function within(milliseconds, promise) {
+  let timer = 0;
+  const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error("silence")), milliseconds); });
+  return await Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
 class Lines {

@@ -80,9 +80,9 @@ class Tab:
         raise AssertionError(f"{script} was not true in {PATIENCE_S:g} s; errors: {self.errors}; the page:\n{seen}")
 
     async def go(self, address: str) -> None:
-        """Open an address, and wait until the lists of the first view are there, or the key is asked for."""
+        """Open an address, and wait until the first list is there, or the key is asked for."""
         await self.send("Page.navigate", url=address)
-        await self.until("document.querySelector('#pipeline option, dialog[open]') !== null")
+        await self.until("document.querySelector('#pipeline option, #contexts button, dialog[open]') !== null")
 
     async def write(self, selector: str, text: str) -> None:
         """Write into a field, as by keys."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from math import inf
+from pathlib import Path
 from typing import Any
 
 from nexus_core import Chunk
@@ -133,6 +135,91 @@ async def test_page_asks_no_other_host(tab: Any, running: Any) -> None:
     await ask(tab, "How much leave?")
     await tab.until(ANSWERED)
     assert {address for address in tab.requested if not address.startswith(running.origin)} <= {"about:blank"}
+
+
+async def test_events_are_the_same_in_every_cut(tab: Any, running: Any) -> None:
+    """The bytes of a stream may come in any pieces, cut inside a letter or the end of a line (faults 41 to 44)."""
+    await opened(tab, running)
+    found = await tab.run("""(async () => {
+      const { events } = await import("/page/sse.js");
+      const text = "\\uFEFFdata: é\\u2028\\r\\ndata:b\\r\\n\\r\\n: ping\\n\\ndata: {}\\r\\rdata: half";
+      const bytes = new TextEncoder().encode(text);
+      const seen = new Set();
+      for (let first = 0; first <= bytes.length; first++) for (let second = first; second <= bytes.length; second++) {
+        const pieces = [bytes.slice(0, first), bytes.slice(first, second), bytes.slice(second)];
+        const stream = new ReadableStream({ start(to) { pieces.forEach((piece) => to.enqueue(piece)); to.close(); } });
+        const told = [];
+        for await (const event of events(stream)) told.push(event);
+        seen.add(JSON.stringify(told));
+      }
+      return [...seen];
+    })()""")
+    assert [json.loads(told) for told in found] == [["é\u2028\nb", "{}"]]
+
+
+async def test_context_is_made_filled_and_asked(tab: Any, running: Any, tmp_path: Path) -> None:
+    """A new context, a document uploaded to it, found in it, opened, and quoted by an answer."""
+    document = tmp_path / "canteen.md"
+    document.write_text("# Canteen\n\nThe canteen opens at noon.\n")
+    await tab.go(running.origin)
+    await tab.click("nav a[href='#contexts']")
+    await tab.until("document.querySelector('#contexts').textContent.includes('handbook')")
+    await tab.write("#name", "house")
+    await tab.press("Enter")
+    await tab.until("document.querySelector('#opened-name').textContent === 'house'")
+    await tab.attach("#files", document)
+    assert "canteen.md: items: 1 new" in await tab.until(
+        "document.querySelector('#items button') && document.querySelector('#uploads').textContent"
+    )
+    await tab.write("#words", "canteen noon")
+    await tab.press("Enter")
+    await tab.until("document.querySelector('#items').textContent.includes('relevance')")
+    await tab.click("#items button")
+    assert "opens at noon" in await tab.text("#passage-text")
+    await tab.press("Escape")
+    await tab.click("nav a[href='#ask']")
+    await tab.until("[...document.querySelectorAll('#context option')].some((each) => each.value === 'house')")
+    await tab.run("document.querySelector('#context').value = 'house'")
+    await ask(tab, "When does the canteen open?")
+    await tab.until(ANSWERED)
+    assert "noon" in await tab.text(".answer")
+
+
+async def test_documents_are_dropped(tab: Any, running: Any) -> None:
+    """Files dropped on the page go to the context that is open; one that cannot be read is told with its reason."""
+    await tab.go(running.origin + "/#contexts")
+    await tab.until("document.querySelector('#contexts button') !== null")
+    await tab.click("#contexts button")
+    await tab.until("document.querySelectorAll('#items li').length === 3")
+    await tab.run("""(() => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File(["Parking is free."], "parking.txt"));
+      dataTransfer.items.add(new File([new Uint8Array([0, 1, 2, 255, 0])], "noise.txt"));
+      document.querySelector("#drop").dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+    })()""")
+    await tab.until("document.querySelectorAll('#items li').length === 4")
+    assert "parking.txt: items: 1 new" in await tab.text("#uploads")
+    assert await tab.run("document.querySelectorAll('#uploads .problem').length") == 1
+
+
+async def test_conversation_goes_on(tab: Any, running: Any, fakes: Any) -> None:
+    """Questions of a thread are one conversation, which is listed and can be taken up again; a new one begins empty."""
+    await opened(tab, running)
+    await ask(tab, "How much leave?")
+    await tab.until(ANSWERED)
+    await ask(tab, "And trains?")
+    await tab.until("document.querySelectorAll('.answer button.small').length === 2")
+    messages = [message.content for message in fakes.connectors["own"].prompts[1].messages]
+    assert any("How much leave?" in content for content in messages[:-1])
+    await tab.until("document.querySelector('#conversation').selectedOptions[0].textContent.includes('2 asked')")
+    await tab.click("#fresh")
+    assert await tab.run("document.querySelectorAll('.answer').length") == 0
+    await tab.run("""(() => {
+      const select = document.querySelector("#conversation");
+      select.selectedIndex = 1;
+      select.dispatchEvent(new Event("change"));
+    })()""")
+    await tab.until("document.querySelectorAll('.answer').length === 2")
 
 
 async def test_models_are_shown_with_their_figures(tab: Any, running: Any) -> None:
