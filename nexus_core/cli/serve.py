@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from nexus_core.contract.errors import UsageError
+from nexus_core.server.reloading import Reloading
 from nexus_core.server.serve import Server, serve
-from nexus_core.server.serving import load_all, pipeline_files
+from nexus_core.server.serving import load, load_all, pipeline_files
 from nexus_core.server.settings import Settings
+from nexus_core.server.workers import run_workers
 from nexus_core.store.store import Store
 from nexus_core.toolkit.shared import Shared
 
@@ -19,31 +23,62 @@ EPILOG = """\b
 Examples:
   nexus serve
   nexus serve pipelines/handbook.yaml --port 8080
-  nexus serve pipelines/ --prefix /ask/v1
+  nexus serve pipelines/ --prefix /ask/v1 --reload
+  nexus serve --host 0.0.0.0 --i-terminate-tls-elsewhere
 """
 DEFAULT = "pipelines"
 
 
 @click.command("serve", epilog=EPILOG)
 @click.argument("pipelines", nargs=-1)
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; others need keys.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--prefix", default="/api", show_default=True, help="What the addresses of the query API begin with.")
+@click.option("--reload", "reloads", is_flag=True, help="Take pipelines anew when their files change.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes on the one port.")
+@click.option("--certificate", default="", metavar="FILE", help="The chain of TLS certificates: HTTPS is spoken.")
+@click.option("--private-key", default="", metavar="FILE", help="The key of the certificate.")
+@click.option(
+    "--i-terminate-tls-elsewhere", "tls_elsewhere", is_flag=True, help="A proxy in front speaks TLS with clients."
+)
+@click.option("--share-port", is_flag=True, hidden=True, help="What a worker is told.")
 @click.option("--store", metavar="FOLDER", help="The store; by default the one that NEXUS_STORE names, else your own.")
-def command(pipelines: Sequence[str], host: str, port: int, prefix: str, store: str | None) -> None:
+def command(
+    pipelines: Sequence[str], prefix: str, reloads: bool, workers: int, store: str | None, **given: Any
+) -> None:
     """Serve PIPELINES, YAML files or folders of them, by default the folder `pipelines`.
 
-    All are checked first: where any has a problem, nothing is served.
+    All are checked first: where any has a problem, nothing is served. Without keys (`nexus keys new`) this machine
+    alone is served. With several workers the limits hold for each of them.
     """
     if not prefix.startswith("/") or prefix.endswith("/"):
         raise UsageError(f"the prefix {prefix!r} must begin with a slash and not end with one, as in /api")
+    settings = Settings(prefix=prefix, **given)
+    paths = pipelines or (DEFAULT,)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    asyncio.run(_serve(pipelines or (DEFAULT,), Settings(host=host, port=port, prefix=prefix), store))
+    if workers > 1:
+        if not settings.port:
+            raise UsageError("several workers listen on one port: name it with --port")
+        load_all(pipeline_files(paths), Store(store), Shared())
+        sys.exit(run_workers(workers, [sys.executable, "-m", "nexus_core.cli.main", *_as_worker(sys.argv[1:])]))
+    asyncio.run(_serve(paths, settings, store, reloads=reloads))
 
 
-async def _serve(paths: Sequence[str], settings: Settings, folder: str | None) -> None:
-    store = Store(folder)
-    pipelines = load_all(pipeline_files(paths), store, Shared())
-    for pipeline in pipelines.values():
-        click.echo(f"serving {pipeline.name}: {pipeline.description or 'no description'}", err=True)
-    await serve(Server(pipelines, store, settings), lambda text: click.echo(text, err=True))
+def _as_worker(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of one of several workers: the last --workers holds."""
+    return [*arguments, "--workers", "1", "--share-port"]
+
+
+async def _serve(paths: Sequence[str], settings: Settings, folder: str | None, *, reloads: bool) -> None:
+    store, shared = Store(folder), Shared()
+    loaded = load_all(pipeline_files(paths), store, shared)
+    server = Server({pipeline.name: pipeline for pipeline in loaded.values()}, store, settings)
+    for file, pipeline in loaded.items():
+        _say(f"serving {pipeline.name} ({file}): {pipeline.description or 'no description'}")
+    _say(f"the store is {store.folder.root}")
+    beside = Reloading(paths, loaded, server, lambda file: load(file, store, shared), _say).run if reloads else None
+    await serve(server, _say, beside)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)

@@ -7,12 +7,12 @@ import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
+from math import ceil
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from nexus_core.engine.attempts.clock import Clock
-from nexus_core.engine.attempts.limits import Bucket
 from nexus_core.server.admission import Admissions
 from nexus_core.server.errors import Failure
 from nexus_core.server.identity import ANYBODY, Identity
@@ -25,6 +25,7 @@ Verify = Callable[[str], Awaitable[Identity | None]]
 
 FAILURES_PER_MINUTE = 20
 """Keys that are nobody's, from one address."""
+_MINUTE_S = 60.0
 _ADDRESSES = 10_000
 """So many addresses are remembered; the one that has not failed for longest is forgotten."""
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
@@ -42,7 +43,7 @@ class Gate:
         """Without it there are no keys, and whoever reaches this machine's own address may do all."""
         self._loopback = loopback
         self._clock = clock or Clock()
-        self._failures: OrderedDict[str, Bucket] = OrderedDict()
+        self._failures: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._admissions = Admissions(self._clock)
         self.places = Places(limits)
 
@@ -66,9 +67,11 @@ class Gate:
         """Return who asks; raises Failure where they may not ask this."""
         if self._verify is None:
             return ANYBODY
-        found = await self._verify(_key_of(request))
+        shown = _key_of(request)
+        found = await self._verify(shown)
         if found is None:
-            self._note_failure(request.remote or "")
+            if shown:
+                self._note_failure(request.remote or "")
             raise Failure(401, "invalid_api_key", "the API key is missing or not valid", {"WWW-Authenticate": "Bearer"})
         if not found.may(route.scope):
             raise Failure(403, "forbidden", f"this key may not do this: it lacks the scope {route.scope!r}")
@@ -93,21 +96,21 @@ class Gate:
         return await self.places.drained(seconds)
 
     def _note_failure(self, address: str) -> None:
-        """Count a key that is nobody's; raises Failure where an address has shown too many."""
+        """Count a key that is nobody's; raises Failure where an address has shown too many in a minute."""
         now = self._clock.now()
-        bucket = self._failures.pop(address, None) or Bucket(FAILURES_PER_MINUTE, now)
-        self._failures[address] = bucket
+        since, count = self._failures.pop(address, (now, 0))
+        if now - since >= _MINUTE_S:
+            since, count = now, 0
+        self._failures[address] = since, count + 1
         if len(self._failures) > _ADDRESSES:
             self._failures.popitem(last=False)
-        wait = bucket.wait_s(1, now)
-        if wait > 0:
+        if count >= FAILURES_PER_MINUTE:
             raise Failure(
                 429,
                 "too_many_failures",
                 "too many keys that are not valid came from this address",
-                {"Retry-After": str(max(1, -int(-wait // 1)))},
+                {"Retry-After": str(ceil(since + _MINUTE_S - now))},
             )
-        bucket.take(1)
 
 
 def _key_of(request: web.Request) -> str:

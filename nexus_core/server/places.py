@@ -48,6 +48,10 @@ class Places:
         if self._taken >= self._limits.running and self._waiting >= self._limits.waiting:
             raise _overloaded()
 
+    def tasks(self) -> tuple[asyncio.Task[object], ...]:
+        """Return the tasks that hold places."""
+        return tuple(task for task in self._running if task is not None)
+
     def slot(self) -> Slot:
         """Return an async context manager that holds a place; entering raises Failure where there is none."""
         return Slot(self)
@@ -68,14 +72,15 @@ class Places:
 
     def cut(self) -> None:
         """End all runs at once; they tell their clients."""
+        if self.is_cut:
+            return
         self.is_draining = self.is_cut = True
         for queue in self._queues.values():
             for turn in queue:
                 if not turn.done():
                     turn.set_exception(shutting_down())
-        for task in tuple(self._running):
-            if task is not None:
-                task.cancel()
+        for task in self.tasks():
+            task.cancel()
         self._idle.set()
 
     async def drained(self, seconds: float) -> bool:
@@ -86,7 +91,7 @@ class Places:
                 await asyncio.wait_for(self._idle.wait(), seconds)
         if not self._taken:
             return not self.is_cut
-        left = [task for task in self._running if task is not None]
+        left = self.tasks()
         self.cut()
         await asyncio.wait(left, timeout=_CUT_S)
         return False

@@ -25,6 +25,7 @@ from nexus_core.server.identity import Keyring
 from nexus_core.server.items import Items
 from nexus_core.server.metrics import Metrics
 from nexus_core.server.models import Models
+from nexus_core.server.openapi import OpenAPI
 from nexus_core.server.page.files import Page
 from nexus_core.server.queries import Queries
 from nexus_core.server.serving import Serving
@@ -74,7 +75,9 @@ class Server:
             metrics,
             Page(self.settings),
         )
-        application = build([route for part in parts for route in part.routes()], self.gate, self.settings)
+        routes = [route for part in parts for route in part.routes()]
+        routes += OpenAPI(routes, self.settings).routes()
+        application = build(routes, self.gate, self.settings)
         application.middlewares.insert(0, metrics.watch)
         return application
 

@@ -35,22 +35,33 @@ def pipeline_files(paths: Sequence[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def load(
+    file: Path,
+    store: Store,
+    shared: Shared,
+    environment: Mapping[str, str] | None = None,
+    catalogue: Catalogue | None = None,
+) -> Pipeline:
+    """Load one pipeline over a store; raises ConfigError."""
+    return Pipeline.load(
+        file,
+        catalogue=catalogue or Catalogue.installed(),
+        shared=shared,
+        conversations=store.conversations,
+        environment=os.environ if environment is None else environment,
+    )
+
+
 def load_all(
     files: Sequence[Path], store: Store, shared: Shared, environment: Mapping[str, str] | None = None
-) -> dict[str, Pipeline]:
-    """Load pipelines, by name; raises ConfigError with the problems of all of them, two of one name included."""
+) -> dict[Path, Pipeline]:
+    """Load pipelines, by file; raises ConfigError with the problems of all of them, two of one name included."""
     catalogue = Catalogue.installed()
     problems: list[Problem] = []
     loaded: dict[str, tuple[Path, Pipeline]] = {}
     for file in files:
         try:
-            pipeline = Pipeline.load(
-                file,
-                catalogue=catalogue,
-                shared=shared,
-                conversations=store.conversations,
-                environment=os.environ if environment is None else environment,
-            )
+            pipeline = load(file, store, shared, environment, catalogue)
         except ConfigError as error:
             problems += error.problems
             continue
@@ -60,7 +71,7 @@ def load_all(
         loaded[pipeline.name] = (file, pipeline)
     if problems:
         raise ConfigError(problems)
-    return {name: pipeline for name, (_, pipeline) in loaded.items()}
+    return dict(loaded.values())
 
 
 _KNOWN_S = 2.0
@@ -75,18 +86,18 @@ class Serving:
         self.store = store
         self.default = next(iter(self.pipelines))
         """The name of the pipeline that answers where a request names none."""
-        self._open = AsyncExitStack()
+        self._open: list[Pipeline] = []
         self._known: dict[str, float] = {}
         """Until when it need not be looked up again that a context is there."""
 
     async def __aenter__(self) -> Self:
         """Open the store and the sinks of all pipelines."""
         try:
-            await self._open.enter_async_context(self.store)
+            await self.store.__aenter__()
             for pipeline in self.pipelines.values():
-                await self._open.enter_async_context(pipeline)
+                await self._take_up(pipeline)
         except BaseException:
-            await self._open.aclose()
+            await self.__aexit__(None, None, None)
             raise
         return self
 
@@ -94,7 +105,30 @@ class Serving:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Close them all, the store last."""
-        await self._open.aclose()
+        async with AsyncExitStack() as closing:
+            closing.push_async_exit(self.store)
+            for pipeline in self._open:
+                closing.push_async_exit(pipeline)
+            self._open.clear()
+
+    async def swap(self, before: Pipeline | None, after: Pipeline) -> None:
+        """Open a pipeline and serve it from now on, in the place of another; that one is not closed yet."""
+        await self._take_up(after)
+        taken = list(self.pipelines.values())
+        at = len(taken) if before is None else taken.index(before)
+        taken[at : at + 1] = [after]
+        self.pipelines = {pipeline.name: pipeline for pipeline in taken}
+        self.default = taken[0].name
+
+    async def retire(self, pipeline: Pipeline) -> None:
+        """Close a pipeline that is not served any more."""
+        if pipeline in self._open:
+            self._open.remove(pipeline)
+            await pipeline.__aexit__(None, None, None)
+
+    async def _take_up(self, pipeline: Pipeline) -> None:
+        await pipeline.__aenter__()
+        self._open.append(pipeline)
 
     def pipeline(self, name: str | None) -> Pipeline:
         """Return a pipeline by name, the default without one; raises Failure where there is none."""

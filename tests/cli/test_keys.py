@@ -1,0 +1,95 @@
+"""Keys from the command line: made, listed, revoked."""
+
+from __future__ import annotations
+
+import io
+import json
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nexus_core.cli.main import main
+
+Nexus = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def nexus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Nexus:
+    """Run a command with a store of its own; return exit code, stdout and stderr."""
+    monkeypatch.setenv("NEXUS_STORE", str(tmp_path / "store"))
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def test_a_key_is_shown_once_and_kept_as_a_hash(nexus: Nexus, tmp_path: Path) -> None:
+    """Only the key itself is on stdout; its secret is in no file of the store (fault 200)."""
+    code, out, err = nexus("keys", "new", "--owner", "ann", "--expires", "90d", "--requests-per-minute", "60")
+    key = out.strip()
+    assert code == 0
+    assert len(key) == 56
+    assert key[4:12] in err
+    files = [file for file in (tmp_path / "store").rglob("*") if file.is_file()]
+    assert files
+    assert not [file for file in files if key[13:].encode() in file.read_bytes()]
+    assert key[13:] not in nexus("keys", "list")[1]
+    assert key[13:] not in nexus("keys", "list", "--json")[1]
+
+
+def test_keys_are_listed_with_what_they_may_do(nexus: Nexus) -> None:
+    """And whether they hold; as JSON too."""
+    assert "no key yet" in nexus("keys", "list")[1]
+    nexus("keys", "new", "--owner", "ann", "--scope", "query", "--tokens-per-minute", "1000")
+    out = nexus("keys", "list")[1]
+    assert "ann" in out
+    assert "1,000 tokens/min" in out
+    (told,) = json.loads(nexus("keys", "list", "--json")[1])
+    assert (told["owner"], told["scopes"], told["tokens_per_minute"], told["revoked"]) == ("ann", ["query"], 1000, None)
+    assert "digest" not in told
+
+
+def test_a_revoked_key_stays_in_the_list(nexus: Nexus) -> None:
+    """It says since when; revoking it again changes nothing."""
+    id = nexus("keys", "new", "--owner", "ann")[1][4:12]
+    assert nexus("keys", "revoke", id)[:2] == (0, f"revoked {id}\n")
+    first = json.loads(nexus("keys", "list", "--json")[1])[0]["revoked"]
+    nexus("keys", "revoke", id)
+    assert json.loads(nexus("keys", "list", "--json")[1])[0]["revoked"] == first
+    assert "revoked" in nexus("keys", "list")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        pytest.param(["new"], "--owner", id="no-owner"),
+        pytest.param(["new", "--owner", "a", "--scope", "root"], "root", id="scope"),
+        pytest.param(["new", "--owner", "a", "--expires", "soon"], "90d, 12h or 30m", id="expires"),
+        pytest.param(["new", "--owner", ""], "owner of a key", id="empty-owner"),
+        pytest.param(["revoke", "abcdefgh"], "no key 'abcdefgh'", id="unknown"),
+    ],
+)
+def test_what_is_wrong_is_said(nexus: Nexus, arguments: list[str], reason: str) -> None:
+    """With exit code 2."""
+    code, out, err = nexus("keys", *arguments)
+    assert (code, out) == (2, "")
+    assert reason in err
+
+
+def test_a_store_of_the_version_before_gets_its_table(nexus: Nexus, tmp_path: Path) -> None:
+    """What was in it stays (fault 164)."""
+    nexus("keys", "list")
+    database = next((tmp_path / "store").glob("*.db"))
+    with sqlite3.connect(database, isolation_level=None) as connection:
+        connection.execute("DROP TABLE keys")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    assert nexus("keys", "new", "--owner", "ann")[0] == 0
