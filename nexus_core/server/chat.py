@@ -12,10 +12,9 @@ from nexus_core.contract.answers import Answer
 from nexus_core.contract.events import Delta, PromptPacked, RunFailed, RunFinished, StreamRestarted
 from nexus_core.contract.values import Message
 from nexus_core.engine.pipeline import AskedOfRun, Pipeline
-from nexus_core.server.application import REQUEST_ID
 from nexus_core.server.asking import Question, answered, call_options, events, question
-from nexus_core.server.bodies import read_json
-from nexus_core.server.errors import Failure, failure_of, openai_shape
+from nexus_core.server.bodies import json_answer, read_json
+from nexus_core.server.errors import Failure, failure_of
 from nexus_core.server.gate import Gate
 from nexus_core.server.openai_wire import (
     CHAT,
@@ -36,7 +35,7 @@ from nexus_core.server.routes import Route
 from nexus_core.server.schemas import checker
 from nexus_core.server.serving import Serving
 from nexus_core.server.settings import Settings
-from nexus_core.server.streaming import EventStream, event
+from nexus_core.server.streaming import EventStream
 from nexus_core.toolkit.http import TimeLimit
 from nexus_core.toolkit.suggest import did_you_mean
 
@@ -77,14 +76,14 @@ class Chat:
 
     async def models(self, request: web.Request) -> web.Response:
         """List the models."""
-        return web.json_response({"object": "list", "data": await self._models()})
+        return json_answer({"object": "list", "data": await self._models()})
 
     async def model(self, request: web.Request) -> web.Response:
         """Tell of one model."""
         name = request.match_info["model"]
         for model in await self._models():
             if model["id"] == name:
-                return web.json_response(model)
+                return json_answer(model)
         raise await self._no_model(name)
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
@@ -102,7 +101,7 @@ class Chat:
         if body.get("stream"):
             with_usage = bool(body.get("stream_options", {}).get("include_usage"))
             return await self._stream(request, found, with_usage)
-        return web.json_response(completion_json(await answered(self._gate, found), int(time())))
+        return json_answer(completion_json(await answered(self._gate, found), int(time())))
 
     async def _asked(self, name: str) -> tuple[Pipeline, str]:
         """Return the pipeline and the context that the name of a model means."""
@@ -160,7 +159,6 @@ class Chat:
         model = asked.begins_with
         async with EventStream(request, self._settings.limits, self._slow) as out, events(self._gate, asked) as found:
             async for happened in found:
-                failure = None
                 match happened:
                     case Delta(text=text) if text:
                         if chunks is None:
@@ -169,6 +167,8 @@ class Chat:
                         await out.send(chunks.text(text))
                     case PromptPacked():
                         model = asked.pipeline.models.get(happened.model).info.id
+                    case StreamRestarted() if chunks is not None:  # there is no way to take back what was sent
+                        raise Failure(502, "upstream_truncated", "the answer broke off: ask again")
                     case RunFinished(answer=Answer() as answer):
                         if chunks is None:
                             chunks = Chunks(happened.run_id, model, int(time()), with_usage=with_usage)
@@ -176,16 +176,9 @@ class Chat:
                         await out.send(chunks.end(answer.finish_reason))
                         await out.send((chunks.usage(answer.usage) if with_usage else b"") + DONE)
                     case RunFinished():
-                        failure = Failure(500, "no_answer", f"pipeline {asked.pipeline.name!r} gave no answer")
+                        raise Failure(400, "invalid_request", "no step of the pipeline gave an answer")
                     case RunFailed():
-                        failure = failure_of(happened.error or RuntimeError(happened.kind))
-                    case StreamRestarted() if chunks is not None:
-                        failure = Failure(502, "upstream_truncated", "the answer broke off: ask again")
-                if failure is not None and not out.has_begun:
-                    raise failure
-                if failure is not None:
-                    await out.send(event(openai_shape(failure, request[REQUEST_ID])))
-                    break
+                        raise failure_of(happened.error or RuntimeError(happened.kind))
         return out.response
 
 

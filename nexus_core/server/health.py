@@ -8,6 +8,7 @@ from time import monotonic
 from aiohttp import web
 
 from nexus_core.contract.errors import NexusError
+from nexus_core.server.answers import STATUS
 from nexus_core.server.bodies import json_answer
 from nexus_core.server.errors import Failure
 from nexus_core.server.gate import Gate
@@ -37,6 +38,7 @@ class Health:
                 handler=self.lives,
                 scope="public",
                 summary="Tell that the process lives.",
+                answer=STATUS,
                 bare=True,
             ),
             Route(
@@ -45,6 +47,7 @@ class Health:
                 handler=self.is_ready,
                 scope="public",
                 summary="Tell whether requests are served.",
+                answer=STATUS,
                 errors=(503,),
                 bare=True,
             ),

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from nexus_core.engine.models import Model
 from nexus_core.engine.pipeline import Pipeline
+from nexus_core.server import answers
 from nexus_core.server.bodies import read_json
 from nexus_core.server.errors import Failure
 from nexus_core.server.routes import Route
@@ -34,23 +35,24 @@ class Models:
         return [
             Route(
                 method="GET", path="/queries/models", handler=self.show, scope="read",
-                summary="List the models that are registered.",
+                summary="List the models that are registered.", answer=answers.MODELS,
             ),
             Route(
                 method="PUT", path="/queries/models/default", handler=self.choose, scope="admin",
-                summary="Change the model that answers by default.", body=DEFAULT, errors=(400, 404),
+                summary="Change the model that answers by default.", body=DEFAULT, answer=answers.CHOSEN,
+                errors=(400, 404),
             ),
             Route(
                 method="GET", path="/queries/usage", handler=self.usage, scope="read",
-                summary="Tell what each model has done since the start or the last clearing.",
+                summary="Tell what each model has done since the start or the last clearing.", answer=answers.USAGE,
             ),
             Route(
                 method="DELETE", path="/queries/usage", handler=self.clear, scope="admin",
-                summary="Set these figures to nothing.",
+                summary="Set these figures to nothing.", status=204,
             ),
             Route(
                 method="GET", path="/pipelines", handler=self.pipelines, scope="read",
-                summary="List the pipelines that are served.",
+                summary="List the pipelines that are served.", answer=answers.PIPELINES,
             ),
         ]  # fmt: skip
 

@@ -13,6 +13,7 @@ from nexus_core.contract.errors import RunError
 from nexus_core.contract.events import Delta, RunFailed, RunFinished, StreamRestarted
 from nexus_core.engine.pipeline import AskedOfRun
 from nexus_core.engine.wire import answer_json, attempt_json, packing_json, passages_json
+from nexus_core.server.answers import ANSWER
 from nexus_core.server.application import REQUEST_ID, identity
 from nexus_core.server.asking import Question, answered, call_options, events, question
 from nexus_core.server.bodies import json_answer, read_json
@@ -73,6 +74,8 @@ class Queries:
                 scope="query",
                 summary="Ask a question over a context.",
                 body=QUERY,
+                answer=ANSWER,
+                answers_as=("application/json", "text/event-stream"),
                 errors=(400, 404, 502, 503, 504),
             )
         ]

@@ -87,6 +87,13 @@ FAILURE = closed(
     },
     required=("error", "statusCode", "code", "requestId"),
 )
+"""What every failure of the query API is told as."""
+_WHY = {"message": {"type": "string"}, "type": {"type": "string"}, "code": {"type": "string"}}
+OPENAI_FAILURE = closed(
+    {"error": closed({**_WHY, "param": or_null({"type": "string"}), "request_id": {"type": "string"}}, tuple(_WHY))},
+    required=("error",),
+)
+"""The same as OpenAI tells it."""
 
 TEXT: Mapping[str, Any] = {"type": "string"}
 COUNT: Mapping[str, Any] = {"type": "integer", "minimum": 0}

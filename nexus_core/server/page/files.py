@@ -82,4 +82,5 @@ def _route(file: _File) -> Route:
         scope="public",
         summary="Show the web page." if is_index else f"Give the file {file.name} of the web page.",
         bare=True,
+        answers_as=(_TYPES["." + file.name.rpartition(".")[2]].partition(";")[0],),
     )
