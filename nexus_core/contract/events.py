@@ -131,6 +131,8 @@ class AttemptFinished(Event):
     cached_tokens: int | None = None
     usage_source: str = "provider"
     """`provider`, `estimated` or `mixed`."""
+    answered_by: str | None = None
+    """The model that answered, by the service's own account."""
     bytes_received: int | None = None
     events: int | None = None
 

@@ -79,7 +79,8 @@ class Otel:
         self._close = self._takes = None
         if self._own is not None:
             own, self._own = self._own, None
-            await asyncio.to_thread(own.shutdown)
+            if not await asyncio.to_thread(own.shutdown):
+                _log.warning("the sink otel gave up: its endpoint took too long for what was left to send")
 
     def emit(self, event: Event) -> None:
         """Tell of one event."""
@@ -131,9 +132,9 @@ class Targets:
             "gen_ai.provider.name": self._known.get(row.model, ("unknown", ""))[0] or "unknown",
             "gen_ai.request.model": self.model_id(row.model, row.model_id),
         }
-        if row.outcome == "ok":
-            found["gen_ai.response.model"] = row.model_id
-        else:
+        if row.answered_by is not None:
+            found["gen_ai.response.model"] = row.answered_by
+        if row.outcome != "ok":
             found["error.type"] = row.outcome
         return found
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from threading import Thread
+from time import monotonic
+
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.metrics import MeterProvider
@@ -10,7 +13,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-_CLOSE_MS = 5000.0
+CLOSE_S = 4.0
+"""What is left is given up after this: a service that does not answer must not hold up the end of a process."""
 
 
 class Providers:
@@ -23,7 +27,13 @@ class Providers:
         reader = PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=f"{base}/v1/metrics"))
         self.meter_provider = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
 
-    def shutdown(self) -> None:
-        """Send what is left and end the threads; blocks."""
-        self.tracer_provider.shutdown()
-        self.meter_provider.shutdown(_CLOSE_MS)
+    def shutdown(self) -> bool:
+        """Send what is left, for a while at most, and tell whether all of it was sent or refused; blocks."""
+        # Threads that need not end before the process does: OpenTelemetry's own limits come to half a minute and more.
+        ends = [Thread(target=own.shutdown, daemon=True) for own in (self.tracer_provider, self.meter_provider)]
+        for end in ends:
+            end.start()
+        until = monotonic() + CLOSE_S
+        for end in ends:
+            end.join(max(0.0, until - monotonic()))
+        return not any(end.is_alive() for end in ends)

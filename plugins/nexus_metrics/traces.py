@@ -144,4 +144,4 @@ def _ns(seconds: float) -> int:
 
 def _messages(role: str, text: str) -> str:
     """Return a message as the conventions write content into an attribute: as JSON."""
-    return json.dumps([{"role": role, "parts": [{"type": "text", "content": text}]}], ensure_ascii=False)
+    return json.dumps([{"role": role, "parts": [{"type": "text", "content": text}]}])

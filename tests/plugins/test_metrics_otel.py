@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -55,6 +56,7 @@ FIRST = AttemptFinished(
 SECOND = AttemptFinished(
     run_id="r", time=104.0, call_id="c", number=2, model="main", model_id="m-1", outcome="ok", status=200,
     duration_s=2.0, waited_s=0.5, first_content_s=0.25, prompt_tokens=7, completion_tokens=3, cached_tokens=0,
+    answered_by="m-1-2026",
 )  # fmt: skip
 PACKED = PromptPacked(
     run_id="r", time=100.1, call_id="c", model="main", window=1000, reserved=200, tokens_at_most=700,
@@ -140,7 +142,7 @@ async def test_an_attempt_has_the_attributes_of_the_conventions(seen: Seen) -> N
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "unknown",
         "gen_ai.request.model": "m-1",
-        "gen_ai.response.model": "m-1",
+        "gen_ai.response.model": "m-1-2026",
         "gen_ai.response.time_to_first_chunk": 0.25,
         "gen_ai.usage.input_tokens": 7,
         "gen_ai.usage.output_tokens": 3,
@@ -241,6 +243,20 @@ async def test_an_endpoint_is_sent_traces_and_metrics_before_the_sink_closes(tmp
     assert trace.get_tracer_provider() is before
 
 
+async def test_an_endpoint_that_does_not_answer_holds_up_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server that drains has seconds; what is left is given up, and said to be."""
+    monkeypatch.setattr("nexus_metrics.providers.CLOSE_S", 0.2)
+    async with ScriptedUpstream(deaf=True) as upstream:
+        async with Otel(endpoint=upstream.origin) as sink:
+            for event in (STARTED, SECOND, FINISHED):
+                sink.emit(event)
+            began = monotonic()
+        assert monotonic() - began < 5
+    assert "the sink otel gave up" in caplog.text
+
+
 async def test_without_a_provider_a_warning_says_what_to_set(caplog: pytest.LogCaptureFixture) -> None:
     """Whoever names the sink wants something to be sent."""
     with caplog.at_level(logging.WARNING):
@@ -274,7 +290,7 @@ async def test_the_readme_has_every_attribute(seen: Seen) -> None:
     full = AttemptFinished(
         run_id="r", time=1.0, call_id="c", number=1, model="main", model_id="m", outcome="timeout", status=504,
         code="deadline", queued_s=1.0, waited_s=1.0, prompt_tokens=1, completion_tokens=1, reasoning_tokens=1,
-        cached_tokens=1, first_content_s=0.1,
+        cached_tokens=1, first_content_s=0.1, answered_by="m",
     )  # fmt: skip
     await tell(STARTED, PACKED, full, FINISHED)
     text = README.read_text("utf-8")

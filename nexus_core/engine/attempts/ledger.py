@@ -149,6 +149,7 @@ class Attempt:
             reasoning_tokens=usage.reasoning_tokens,
             cached_tokens=usage.cached_tokens,
             usage_source=usage.source,
+            answered_by=(self.said.model or None) if self.said is not None else None,
             bytes_received=transfer.bytes_received if self.transfer else None,
             events=transfer.events if self.transfer else None,
         )

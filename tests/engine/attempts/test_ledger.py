@@ -42,6 +42,7 @@ def test_a_row_holds_all_that_is_known(bench: Any, fake: Any) -> None:
     assert (row.status, row.bytes_received, row.events, row.first_byte_s) == (200, 512, 0, 0.25)
     assert (*tokens(row), row.reasoning_tokens, row.cached_tokens) == (70, 30, "provider", 20, 40)
     assert (row.duration_s, row.queued_s, row.waited_s, row.request_sent) == (1.5, 0.0, 0.0, True)
+    assert row.answered_by == "m"
 
 
 def test_a_stream_tells_its_first_byte_and_its_first_content(bench: Any, fake: Any) -> None:
