@@ -6,15 +6,20 @@ const prefix = document.querySelector("meta[name=prefix]").content;
 const KEPT = "nexus.key";
 const ADVICE = {
   0: "Check that the server runs and that this device can reach it, then try again.",
+  400: "Change what you ask for, then try again.",
+  401: "The button Key, at the top, takes one.",
   403: "Use a key with more rights: the button Key, at the top, changes it.",
   404: "It may have been removed meanwhile: reload the page to see what there is.",
   408: "The connection is slow, or the file is large: try again.",
+  409: "Choose another name.",
   413: "Send less at once.",
+  422: "Choose another file: text, Markdown, HTML, code, JSON lines and, where the server has what reads it, PDF.",
   429: "Wait a little, then try again.",
   500: "Tell whoever runs the server: its log has more under the request's id.",
   502: "The model service failed: see the attempts, try again, or choose another pipeline.",
   503: "Wait a few seconds, then try again.",
   504: "Try again, or ask for less.",
+  507: "Whoever runs the server has to make room on its disk.",
 };
 
 export class ApiError extends Error {

@@ -110,7 +110,7 @@ async function upload(files) {
     try {
       lines[place].replaceChildren(`${file.name}: ${outcome(await send(file))}`);
     } catch (error) {
-      lines[place].replaceChildren(`${file.name}: `, problem(error));
+      lines[place].replaceChildren(error.message.includes(file.name) ? "" : `${file.name}: `, problem(error));
     }
   }
   await refresh();

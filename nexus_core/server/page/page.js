@@ -35,15 +35,17 @@ function openPassage(passage) {
   $("passage-text").scrollTop = 0;
 }
 
-function keyDialog(why) {
+// Gives the key, an empty text for none, and null where the question was not answered.
+function keyDialog(why, title = "This server asks for a key") {
   return new Promise((resolve) => {
     const dialog = $("key-dialog");
     let given = null;
+    $("key-title").textContent = title;
     $("key-why").textContent = why;
     $("key").value = "";
     $("key-form").onsubmit = (event) => {
       event.preventDefault();
-      given = $("key").value.trim() || null;
+      given = $("key").value.trim();
       dialog.close();
     };
     $("key-cancel").onclick = () => dialog.close();
@@ -54,12 +56,14 @@ function keyDialog(why) {
 }
 
 async function changeKey() {
-  const key = await keyDialog(hasKey() ? "Another key takes the place of the one in use. Without one: leave it empty." : "");
+  const why = hasKey() ? "Another key takes the place of the one in use; an empty field forgets it." : "No key is in use.";
+  const key = await keyDialog(why, "API key");
+  if (key === null) return;
   keepKey(key);
   view();
 }
 
-onKeyNeeded(keyDialog);
+onKeyNeeded((why) => keyDialog(why));
 $("change-key").addEventListener("click", changeKey);
 $("passage-close").addEventListener("click", () => $("passage").close());
 $("passage").addEventListener("click", (event) => { if (event.target === $("passage")) $("passage").close(); });

@@ -4,7 +4,7 @@ import { el, figure, time } from "./dom.js";
 
 export function picture(end, open) {
   const { packing, attempts, metadata } = end;
-  return [bar(packing, metadata), candidates(packing, metadata.contextItems, open), tries(attempts)];
+  return [bar(packing, metadata), tries(attempts), candidates(packing, metadata.contextItems, open)];
 }
 
 function bar(packing, metadata) {
@@ -46,18 +46,22 @@ function bar(packing, metadata) {
 
 function candidates(packing, passages, open) {
   const byId = new Map(passages.map((passage) => [passage.id, passage]));
-  const rows = { kept: [], cut: [], dropped: [] };
-  for (const entry of packing.trace) rows[entry.decision].push(candidate(entry, byId.get(entry.id), open));
-  const counts = Object.entries(rows).map(([decision, found]) => `${found.length} ${decision}`).join(", ");
+  const packed = [], dropped = [];
+  const count = { kept: 0, cut: 0, dropped: 0 };
+  for (const entry of packing.trace) {
+    count[entry.decision] += 1;
+    (entry.decision === "dropped" ? dropped : packed).push(candidate(entry, byId.get(entry.id), open));
+  }
+  const counts = Object.entries(count).map(([decision, found]) => `${found} ${decision}`).join(", ");
   const more = packing.candidates - packing.trace.length;
   return el(
     "section",
     {},
     el("h2", {}, "Candidates"),
     el("p", { class: "hint" }, packing.candidates ? `${counts}${more ? `, ${figure(more)} more not shown` : ""}` : "There were none."),
-    el("ol", { class: "candidates" }, ...rows.kept, ...rows.cut),
-    rows.dropped.length
-      ? el("details", {}, el("summary", {}, `Dropped: ${figure(rows.dropped.length + more)}`), el("ol", { class: "candidates" }, ...rows.dropped))
+    el("ol", { class: "candidates" }, ...packed),
+    dropped.length
+      ? el("details", {}, el("summary", {}, `Dropped: ${figure(dropped.length + more)}`), el("ol", { class: "candidates" }, ...dropped))
       : null,
   );
 }

@@ -124,6 +124,9 @@ async def test_page_asks_for_a_key_and_keeps_it_in_the_tab(tab: Any, start: Any)
     await tab.run(OWN)
     await ask(tab, "How much leave?")
     await tab.until(ANSWERED)
+    await tab.click("#change-key")
+    await tab.press("Escape")
+    assert await tab.until("!document.querySelector('#key-dialog').open && sessionStorage.length === 1")
     assert await tab.run("localStorage.length") == 0
     assert await tab.run("document.cookie") == ""
     assert not any("right" in address for address in tab.requested)
