@@ -145,8 +145,11 @@ class Pipeline:
 
     @property
     def dropped_events(self) -> Mapping[str, int]:
-        """Per sink, how many events found its queue full."""
-        return {queue.name: queue.dropped for queue in self._fanout.queues}
+        """Per sink, how many events found its queue full; sinks of one name count together."""
+        found: dict[str, int] = {}
+        for queue in self._fanout.queues:
+            found[queue.name] = found.get(queue.name, 0) + queue.dropped
+        return found
 
     async def __aenter__(self) -> Self:
         """Open the sinks; models, sources and rankers are opened by the first run that needs them."""

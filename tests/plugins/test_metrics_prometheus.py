@@ -195,6 +195,18 @@ async def test_a_pipeline_gives_the_sink_its_name_its_breakers_and_its_drops(tmp
     assert {s.labels["pipeline"] for family in sink.collect() for s in family.samples} == {"handbook"}
 
 
+async def test_dropped_events_of_every_sink_are_told(tmp_path: Path) -> None:
+    """Fault 108: a queue has a bound, and what it drops is seen; two sinks of one name hide nothing of each other."""
+    (tmp_path / "p.yaml").write_text(PIPELINE.replace("sinks: [", "sinks: [log, log, "))
+    async with Pipeline.load(tmp_path / "p.yaml") as pipeline:
+        for queue in pipeline._fanout.queues[:2]:
+            queue._size = 0
+        await pipeline.run("What is it?", items=[Item(id="1", text="It is a test.")])
+        found = dict(series(pipeline.sinks[2]))  # type: ignore[arg-type]
+        assert found["nexus_sink_dropped_events_total{sink=log}"] == 2 * pipeline._fanout.queues[0].dropped > 2
+        assert "nexus_sink_dropped_events_total{sink=prometheus}" not in found
+
+
 async def test_two_sinks_share_nothing() -> None:
     """Each has a registry of its own, never the global one."""
     from prometheus_client import REGISTRY

@@ -6,6 +6,7 @@ import asyncio
 import re
 import sys
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from nexus_core import Chunk, ServerError
 from nexus_core.server.identity import Identity
 from nexus_core.server.metrics import BUCKETS, MISSING
 
@@ -124,6 +126,43 @@ async def test_pipelines_share_one_page_by_label(start: Any) -> None:
     assert value(found, "nexus_sink_dropped_events_total", pipeline="a", sink="prometheus") == 0
     _, _, text = await page(running)
     assert len(re.findall("^# TYPE nexus_runs_total ", text, re.MULTILINE)) == 1
+
+
+async def test_a_stream_is_in_flight_until_its_client_leaves(start: Any, fakes: Any) -> None:
+    """The server, the places for runs and the pipeline agree; who left is counted with a status of their own."""
+    fakes.connectors["own"].replies = [[Chunk("A "), inf]]
+    running = await start(pipelines={"a": WATCHED.format(name="a")})
+    body = {"query": "Why?", "contextId": "a", "options": {"stream": True}}
+    async with running.session.post(f"{running.origin}/api/queries", json=body) as response:
+        await response.content.readline()
+        found = await until(running, "nexus_runs_in_flight", 1, pipeline="a")
+        assert (value(found, "nexus_server_runs"), value(found, "nexus_http_requests_in_flight")) == (1, 2)
+        response.close()
+    found = await until(running, "nexus_runs_total", 1, pipeline="a", outcome="cancelled")
+    assert (value(found, "nexus_server_runs"), value(found, "nexus_runs_in_flight", pipeline="a")) == (0, 0)
+    route = {"method": "POST", "route": "/api/queries"}
+    await until(running, "nexus_http_requests_total", 1, status="499", **route)
+
+
+async def test_retries_fallbacks_and_breakers_of_a_pipeline_are_on_the_page(start: Any, fakes: Any) -> None:
+    """One question that needs three attempts at two models, as whoever watches sees it."""
+    fakes.connectors["main"].replies = [ServerError("no", status=500)]
+    text = """name: a
+models:
+  main: {use: fake, to: main, fallback: [spare], retry: {attempts: 2}, breaker: {failures: 2}}
+  spare: {use: fake, to: spare}
+steps: [{generate: main}]
+sinks: [prometheus]
+"""
+    running = await start(pipelines={"a": text})
+    assert await ask(running, "a") == 200
+    found = await until(running, "nexus_runs_total", 1, pipeline="a", outcome="ok")
+    assert value(found, "nexus_attempts_total", pipeline="a", model="main", outcome="server_error") == 2
+    assert value(found, "nexus_retries_total", pipeline="a", model="main") == 1
+    assert value(found, "nexus_fallbacks_total", pipeline="a", model="spare") == 1
+    assert value(found, "nexus_waits_total", pipeline="a", model="main", reason="server_error") == 1
+    assert value(found, "nexus_breaker_state", pipeline="a", model="main", state="open") == 1
+    assert value(found, "nexus_breaker_state", pipeline="a", model="spare", state="closed") == 1
 
 
 async def test_a_second_sink_of_a_pipeline_says_nothing_twice(start: Any) -> None:
