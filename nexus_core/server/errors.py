@@ -17,6 +17,8 @@ class Failure(Exception):
     code: str
     message: str
     headers: Mapping[str, str] = field(factory=dict)
+    details: Mapping[str, object] = field(factory=dict)
+    """What the query API tells beside these."""
 
     def __str__(self) -> str:
         return self.message
@@ -71,6 +73,7 @@ def own_shape(failure: Failure, request_id: str) -> dict[str, object]:
         "statusCode": failure.status,
         "code": failure.code,
         "requestId": request_id,
+        **failure.details,
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
-from attrs import frozen
+from attrs import evolve, frozen
 
 from nexus_core.contract.answers import Answer
 from nexus_core.contract.errors import RunError
@@ -88,7 +88,10 @@ class Queries:
         include = Included.by(options)
         if options.get("stream"):
             return await self._stream(request, asked, include)
-        answer = await answered(self._gate, asked)
+        try:
+            answer = await answered(self._gate, asked)
+        except RunError as error:
+            raise _failure(error, include) from error
         return json_answer(_told(answer, include))
 
     async def _question(self, body: dict[str, Any], options: dict[str, Any], owner: str) -> Question:
@@ -131,11 +134,10 @@ class Queries:
                     case RunFinished():
                         raise Failure(400, "invalid_request", "no step of the pipeline gave an answer")
                     case RunFailed():
-                        failure = failure_of(happened.error or RuntimeError(happened.kind))
+                        failure = _failure(happened.error or RuntimeError(happened.kind), include)
                         if not out.has_begun:
                             raise failure
-                        told = own_shape(failure, request[REQUEST_ID]) | _tried(happened.error, include)
-                        await out.send(event({"type": "error", **told}))
+                        await out.send(event({"type": "error", **own_shape(failure, request[REQUEST_ID])}))
         return out.response
 
 
@@ -143,10 +145,12 @@ def _start(run_id: str, asked: Question) -> dict[str, Any]:
     return {"type": "start", "id": run_id, "modelId": asked.begins_with}
 
 
-def _tried(error: BaseException | None, include: Included) -> dict[str, Any]:
-    """Return the attempts of a run that failed, where the client wants them."""
-    rows = error.attempts if include.trace and isinstance(error, RunError) else ()
-    return {"attempts": [attempt_json(row) for row in rows]} if rows else {}
+def _failure(error: BaseException, include: Included) -> Failure:
+    """Return what a client is told of a run that failed, with its attempts where they are wanted."""
+    failure = failure_of(error)
+    if include.trace and isinstance(error, RunError):
+        return evolve(failure, details={"attempts": [attempt_json(row) for row in error.attempts]})
+    return failure
 
 
 def _told(answer: Answer, include: Included, *, response: bool = True) -> dict[str, Any]:

@@ -84,6 +84,7 @@ FAILURE = closed(
         "statusCode": {"type": "integer"},
         "code": {"type": "string"},
         "requestId": {"type": "string"},
+        "attempts": {"type": "array", "items": {"type": "object"}},
     },
     required=("error", "statusCode", "code", "requestId"),
 )

@@ -8,7 +8,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from nexus_core import Chunk
+from nexus_core import Chunk, InvalidRequestError, TruncatedError
 from nexus_core.server.identity import Identity
 
 OWN = """(() => {
@@ -83,14 +83,23 @@ async def test_window_and_attempts_are_shown(tab: Any, running: Any) -> None:
 
 async def test_failure_is_shown_with_what_to_do(tab: Any, running: Any, fakes: Any) -> None:
     """A run that fails is told as text, and the question is kept to be sent again."""
-    from nexus_core import InvalidRequestError
-
     fakes.connectors["own"].replies = [InvalidRequestError("no such thing", provider="fake", model="fake-1")]
     await opened(tab, running)
     await ask(tab, "How much leave?")
     await tab.until("document.querySelector('.answer .problem') !== null")
     assert await tab.run("document.querySelector('#query').value") == "How much leave?"
     assert "request " in await tab.text(".answer .problem")
+    assert "main (fake-1)" in await tab.text("#aside")
+
+
+async def test_answer_that_breaks_is_not_taken_for_whole(tab: Any, running: Any, fakes: Any) -> None:
+    """What came before a failure stays, with the failure under it."""
+    fakes.connectors["own"].replies = [("There are 28 ", TruncatedError("cut", provider="fake", model="fake-1"))]
+    await opened(tab, running)
+    await ask(tab, "How much leave?")
+    await tab.until("document.querySelector('.answer .problem') !== null")
+    assert "There are 28" in await tab.text(".answer")
+    assert await tab.run("document.querySelector('.answer button.small')") is None
 
 
 async def test_markup_in_answers_is_shown_as_text(tab: Any, running: Any, fakes: Any) -> None:
