@@ -14,6 +14,7 @@ from nexus_core.store.figures import SIZES, codes_in
 from nexus_core.store.rows import read_items
 from nexus_core.store.scoring import KEPT_LANGUAGE, stream_of
 from nexus_core.store.values import Context
+from nexus_core.toolkit.passages import key_of
 
 ITEMS_KEPT, ITEM_BYTES_KEPT = 4096, 64 * 2**20
 """Items, and bytes of text and what is kept with it."""
@@ -73,6 +74,21 @@ class Found:
             self.items.put(key, item, getsizeof(item.text) * _FIGURES + _EACH)
             found[key] = item
         return found
+
+    def streams_of_items(
+        self, connection: sqlite3.Connection, context: Context, keys: Sequence[int]
+    ) -> dict[int, bytes]:
+        """Return the same, where the items themselves will be asked for, too: they are read once."""
+        there = still_there(connection, context, keys)
+        found = {}
+        for key, item in self.items_of(connection, there).items():
+            stream = self.streams.get(key)
+            if stream is None:
+                cut = item.derived.get(key_of(SIZES[0], context.encoding))
+                stream = stream_of(item.title, item.text, cut.codes if cut is not None else None, context.language)
+                self.streams.put(key, stream, getsizeof(stream))
+            found[key] = stream
+        return {key: found[key] for key in there if key in found}
 
     def streams_of(self, connection: sqlite3.Connection, context: Context, keys: Sequence[int]) -> dict[int, bytes]:
         """Return what the items are scored by that are in the context still, in the order of the keys."""

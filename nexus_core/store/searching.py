@@ -142,6 +142,7 @@ class Searching:
         """Return the best by words that are there and have the tags: more are asked for until there are enough."""
         wanted = max(limit, SCORED)
         asked = wanted * 8 if tags else wanted
+        read = self._found.streams_of_items if limit >= SCORED else self._found.streams_of
         good: dict[int, bytes] = {}
         seen = 0
         while True:
@@ -149,7 +150,7 @@ class Searching:
             for start in range(seen, len(keys), wanted):
                 some = keys[start : start + wanted]
                 chosen = still_there(self.connection, context, some, tags) if tags else some
-                streams = self._found.streams_of(self.connection, context, chosen)
+                streams = read(self.connection, context, chosen)
                 if len(streams) < len(chosen) and state.is_current:
                     raise IndexDamagedError("it holds items that are not in the context")
                 good |= dict(islice(streams.items(), wanted - len(good)))

@@ -34,7 +34,7 @@ class StoreSource:
     candidates: int = option(200, help="How many items the search yields at most.", ge=1, le=10_000)
     tags: tuple[str, ...] = option((), help="Only items that have all of these tags.")
     _store: Store | None = state()
-    _found: deque[Ranking] = state(lambda: deque(maxlen=_LOOKED_AT))
+    _found: deque[tuple[Ranking, int]] = state(lambda: deque(maxlen=_LOOKED_AT))
     _keeping: asyncio.Task[None] | None = state()
 
     async def __aenter__(self) -> Self:
@@ -74,8 +74,8 @@ class StoreSource:
             found = await self._store.search(self.context, query, limit=self.candidates, tags=self.tags)
         except (StoreError, UsageError) as error:
             raise SourceError(f"store: {error}") from error
-        self._found.append(found)
-        while self._found and sum(len(item.text) for each in self._found for item in each.items) > _CHARACTERS_HELD:
+        self._found.append((found, sum(len(item.text) for item in found.items)))
+        while self._found and sum(characters for _, characters in self._found) > _CHARACTERS_HELD:
             self._found.popleft()
         if self._keeping is None or self._keeping.done():
             self._keeping = asyncio.create_task(self._keep_later(self._store))
@@ -87,7 +87,7 @@ class StoreSource:
 
     async def _keep(self, store: Store) -> None:
         """Keep the vectors that rankers have worked out of what was found; no run waits for it or fails by it."""
-        for ranking in [*self._found]:
+        for ranking, _ in [*self._found]:
             try:
                 await store.keep_figures(ranking)
             except StoreError as error:
