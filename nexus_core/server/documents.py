@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 from attrs import evolve, frozen
 
 from nexus_core.contract.components import Kind
@@ -34,6 +35,8 @@ READ_AT_ONCE = 2
 """Requests whose files are read at the same time; others wait."""
 SLOWER = 8
 """A file may take so many times as long to come as another body."""
+_BROKEN = (ValueError, AssertionError, LookupError, HttpProcessingError, web.RequestPayloadError)
+"""What aiohttp raises for bodies that are not what they say."""
 
 _REASON = array(closed({"document": TEXT, "reason": TEXT}, required=("document", "reason")))
 UPLOADED = closed(
@@ -165,7 +168,7 @@ class Documents:
                 return [upload]
         except TimeoutError as error:
             raise Failure(408, "body_timeout", f"the body did not come within {seconds:g} s") from error
-        except (ValueError, AssertionError, LookupError) as error:  # what aiohttp raises for parts that are none
+        except _BROKEN as error:
             raise Failure(400, "invalid_request", "the body is no multipart/form-data as it should be") from error
 
     async def _receive_parts(self, request: web.Request, folder: Path) -> list[Upload]:

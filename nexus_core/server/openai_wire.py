@@ -62,7 +62,7 @@ _PARAMETERS = {
     "top_p": {"type": "number", "minimum": 0, "maximum": 1},
     "frequency_penalty": {"type": "number", "minimum": -2, "maximum": 2},
     "presence_penalty": {"type": "number", "minimum": -2, "maximum": 2},
-    "seed": {"type": "integer"},
+    "seed": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
     "response_format": {"type": "object"},
     "n": {"type": "integer", "minimum": 1, "maximum": 1},
 }

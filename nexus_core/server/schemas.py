@@ -38,15 +38,34 @@ def array(items: Mapping[str, Any], **more: Any) -> dict[str, Any]:
 def checker(schema: Mapping[str, Any]) -> Check:
     """Return what checks a value against a schema; it raises Failure that says what is wrong and where."""
     check = fastjsonschema.compile(dict(schema), use_default=False)
+    make_whole = _whole_numbers(schema)
 
     def checked(value: Any) -> Any:
         try:
-            return check(value)
+            found = check(value)
+            return found if make_whole is None else make_whole(found)
         except fastjsonschema.JsonSchemaValueException as error:
             said = error.message.replace("data.", "").replace("data ", "the body ", 1)
             raise Failure(400, "invalid_request", said) from error
 
     return checked
+
+
+def _whole_numbers(schema: Mapping[str, Any]) -> Check | None:
+    """Return what makes `5.0` the `5` that JSON Schema takes it for, where the schema has whole numbers at all."""
+    if schema.get("type") == "integer":
+        return int
+    inner = {name: make for name, each in schema.get("properties", {}).items() if (make := _whole_numbers(each))}
+    if not inner:
+        return None
+
+    def made(value: Any) -> Any:
+        for name, make in inner.items():
+            if name in value:
+                value[name] = make(value[name])
+        return value
+
+    return made
 
 
 QUERY_TEXT = 256 * 1024
@@ -57,7 +76,7 @@ LLM_OPTIONS = {
     "topP": {"type": "number", "minimum": 0, "maximum": 1},
     "frequencyPenalty": {"type": "number", "minimum": -2, "maximum": 2},
     "presencePenalty": {"type": "number", "minimum": -2, "maximum": 2},
-    "seed": {"type": "integer"},
+    "seed": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
     "responseFormat": {"type": "object"},
 }
 OPTIONS = closed(

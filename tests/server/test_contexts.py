@@ -139,6 +139,13 @@ async def test_search_finds_the_best_items(running: Running) -> None:
     assert (await running.call("POST", f"{HANDBOOK}/search", json=body)) == (200, {"found": []})
 
 
+async def test_whole_number_may_be_written_as_a_fraction(running: Running) -> None:
+    """For JSON Schema 2.0 is an integer, and for the store only 2 is."""
+    body = {"query": "trains flights", "limit": 2.0, "tags": ["travel"]}
+    status, told = await running.call("POST", f"{HANDBOOK}/search", json=body)
+    assert (status, len(told["found"])) == (200, 2)
+
+
 async def test_tags_are_added_and_removed(running: Running) -> None:
     """And what has not changed is not counted."""
     body = {"ids": ["leave", "trains", "gone"], "add": ["new"], "remove": ["travel"]}

@@ -123,10 +123,22 @@ async def test_name_of_a_file_is_a_name_and_nothing_else(running: Running, name:
         ({}, {"Content-Type": "multipart/form-data; boundary=x"}, b"nothing of the kind", 400),
         ({}, {"Content-Type": "multipart/form-data; boundary=x"}, b"--x--\r\n", 400),
         ({}, {"Content-Type": "multipart/form-data; boundary=x"}, b"--x\r\n\r\na\r\n--x--\r\n", 400),
+        ({}, {"Content-Type": "multipart/form-data; boundary=x"}, b"--x\r\n[]--x--\r\n", 400),
         ({"name": "a"}, {"Content-Encoding": "gzip"}, gzip.compress(b"x" * 10_000), 415),
     ],
-    ids=["no name", "name", "parameter", "name twice", "no boundary", "no parts", "empty", "no filename", "gzip"],
-)
+    ids=[
+        "no name",
+        "name",
+        "parameter",
+        "name twice",
+        "no boundary",
+        "no parts",
+        "empty",
+        "no filename",
+        "no header",
+        "gzip",
+    ],
+)  # fmt: skip
 async def test_what_is_no_upload_is_refused(
     running: Running, params: dict[str, str], headers: dict[str, str], data: bytes, status: int
 ) -> None:
