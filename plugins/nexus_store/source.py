@@ -29,7 +29,7 @@ class StoreSource:
 
     name = "store"
 
-    context: str = option(help="The name of the context; `nexus context list` shows those there are.")
+    context: str = option("", help="The name of the context; by default the one that the caller of a run names.")
     path: str = option("", help="The store's folder; by default the one that NEXUS_STORE names, else the user's own.")
     candidates: int = option(200, help="How many items the search yields at most.", ge=1, le=10_000)
     tags: tuple[str, ...] = option((), help="Only items that have all of these tags.")
@@ -45,7 +45,7 @@ class StoreSource:
         if not await asyncio.to_thread(store.folder.database.exists):
             raise SourceError(
                 f"store: there is no store at {store.folder.root}: make one with "
-                f"`nexus context add {self.context} PATH`, or say where it is with `path` or NEXUS_STORE"
+                f"`nexus context add {self.context or 'NAME'} PATH`, or say where it is with `path` or NEXUS_STORE"
             )
         try:
             self._store = await store.__aenter__()
@@ -66,12 +66,22 @@ class StoreSource:
             finally:
                 await store.__aexit__(None, None, None)
 
-    async def gather(self, query: str) -> Ranking:
+    @property
+    def takes_context(self) -> bool:
+        """Whether the caller of a run chooses the context."""
+        return not self.context
+
+    async def gather(self, query: str, *, context_id: str | None = None) -> Ranking:
         """Return what the search finds, scored over the whole context."""
         if self._store is None:
             raise SourceError("store: it is not open: use `async with`")
+        context = self.context or context_id
+        if not context:
+            raise SourceError(
+                "store: no context is named: give `context` in the pipeline, or `context_id` with the run"
+            )
         try:
-            found = await self._store.search(self.context, query, limit=self.candidates, tags=self.tags)
+            found = await self._store.search(context, query, limit=self.candidates, tags=self.tags)
         except (StoreError, UsageError) as error:
             raise SourceError(f"store: {error}") from error
         self._found.append((found, sum(len(item.text) for item in found.items)))

@@ -64,6 +64,19 @@ async def test_tags_and_candidates_bound_what_comes(folder: Path) -> None:
         assert len((await source.gather("harbour")).items) == 3
 
 
+async def test_the_caller_of_a_run_names_the_context_where_the_pipeline_does_not(folder: Path, tmp_path: Path) -> None:
+    """One pipeline for all contexts; without a name from either side it says what is missing."""
+    path = tmp_path / "any.yaml"
+    path.write_text(PIPELINE.format(folder=folder).replace("context: notes, ", ""), "utf-8")
+    async with Pipeline.load(path, environment={}) as pipeline:
+        assert pipeline.takes_context
+        answer = await pipeline.run("When does the ferry leave?", context_id="notes")
+        assert ("nine" in answer.text, answer.context_id) == (True, "notes")
+        assert (await pipeline.explain("When does the ferry leave?", context_id="notes")).prompt.items
+        with pytest.raises(SourceError, match="no context is named"):
+            await pipeline.run("When does the ferry leave?")
+
+
 async def test_an_unknown_context_is_told(folder: Path) -> None:
     """With the closest name and what there is."""
     async with StoreSource(context="note", path=str(folder)) as source:
