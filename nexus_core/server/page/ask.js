@@ -126,7 +126,9 @@ async function send() {
 function busy(is) {
   $("send").disabled = is;
   $("stop").hidden = !is;
-  $("said").textContent = is ? "The answer is on its way." : "";
+  if (is) $("said").textContent = "The answer is on its way.";
+  // The button that was pressed is gone: its focus would be lost.
+  if (document.activeElement === document.body) $("query").focus();
 }
 
 // The text that has come so far; it is drawn once a frame, however fast it comes.

@@ -254,6 +254,19 @@ async def test_page_is_used_by_keyboard_alone(tab: Any, running: Any) -> None:
     assert await tab.run(nameless) == 0
 
 
+async def test_focus_stays_where_work_goes_on(tab: Any, running: Any, fakes: Any) -> None:
+    """After the button Stop, which goes away, the focus is in the field of the question."""
+    fakes.connectors["own"].replies = [[Chunk("There are "), inf]]
+    await opened(tab, running)
+    await ask(tab, "How much leave?")
+    await tab.until("document.querySelector('.answer')?.textContent.includes('There are')")
+    await tab.run("document.querySelector('#stop').focus()")
+    await tab.press("Enter")
+    await tab.until("document.querySelector('#stop').hidden")
+    assert await tab.until("document.activeElement.id === 'query'")
+    assert await tab.text("#said") == "Stopped."
+
+
 async def test_page_fits_a_phone(tab: Any, running: Any) -> None:
     """At 390 pixels nothing is wider than the screen, in any view."""
     await tab.size(390, 844)
