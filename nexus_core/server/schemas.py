@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import fastjsonschema
@@ -37,12 +38,17 @@ def array(items: Mapping[str, Any], **more: Any) -> dict[str, Any]:
 
 def checker(schema: Mapping[str, Any]) -> Check:
     """Return what checks a value against a schema; it raises Failure that says what is wrong and where."""
-    check = fastjsonschema.compile(dict(schema), use_default=False)
     make_whole = _whole_numbers(schema)
+
+    @cache
+    def compiled() -> Check:
+        """Compile with the first value: it takes some milliseconds, and there are many schemas."""
+        check: Check = fastjsonschema.compile(dict(schema), use_default=False)
+        return check
 
     def checked(value: Any) -> Any:
         try:
-            found = check(value)
+            found = compiled()(value)
             return found if make_whole is None else make_whole(found)
         except fastjsonschema.JsonSchemaValueException as error:
             said = error.message.replace("data.", "").replace("data ", "the body ", 1)

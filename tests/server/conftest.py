@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -124,13 +126,26 @@ async def start(tmp_path: Path, fakes: Fakes) -> AsyncIterator[Start]:
         yield started
 
 
+@pytest.fixture(scope="session")
+def handbook(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the context `handbook`, to be copied: to sync files and to build an index takes a while."""
+    folder = tmp_path_factory.mktemp("handbook") / "store"
+
+    async def fill() -> None:
+        async with Store(folder) as store:
+            await store.create("handbook", description="The staff handbook")
+            await store.add("handbook", ITEMS)
+            await store.search("handbook", "leave")
+
+    asyncio.run(fill())
+    return folder
+
+
 @pytest.fixture
-async def running(start: Start) -> Running:
+async def running(start: Start, handbook: Path, tmp_path: Path) -> Running:
     """A server with all pipelines, and the context `handbook`."""
-    found = await start()
-    await found.store.create("handbook", description="The staff handbook")
-    await found.store.add("handbook", ITEMS)
-    return found
+    shutil.copytree(handbook, tmp_path / "store")
+    return await start()
 
 
 def load_pipelines(folder: Path, texts: Mapping[str, str], fakes: Fakes, store: Store) -> dict[str, Pipeline]:
