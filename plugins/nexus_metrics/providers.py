@@ -13,6 +13,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+CLOSER = "nexus-otel-close"
+"""The name of the threads that send what is left."""
 CLOSE_S = 4.0
 """What is left is given up after this: a service that does not answer must not hold up the end of a process."""
 
@@ -30,7 +32,8 @@ class Providers:
     def shutdown(self) -> bool:
         """Send what is left, for a while at most, and tell whether all of it was sent or refused; blocks."""
         # Threads that need not end before the process does: OpenTelemetry's own limits come to half a minute and more.
-        ends = [Thread(target=own.shutdown, daemon=True) for own in (self.tracer_provider, self.meter_provider)]
+        own = (self.tracer_provider, self.meter_provider)
+        ends = [Thread(target=provider.shutdown, name=CLOSER, daemon=True) for provider in own]
         for end in ends:
             end.start()
         until = monotonic() + CLOSE_S

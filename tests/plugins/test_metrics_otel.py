@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
@@ -248,12 +249,15 @@ async def test_an_endpoint_that_does_not_answer_holds_up_nothing(
 ) -> None:
     """A server that drains has seconds; what is left is given up, and said to be."""
     monkeypatch.setattr("nexus_metrics.providers.CLOSE_S", 0.2)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     async with ScriptedUpstream(deaf=True) as upstream:
         async with Otel(endpoint=upstream.origin) as sink:
             for event in (STARTED, SECOND, FINISHED):
                 sink.emit(event)
             began = monotonic()
         assert monotonic() - began < 5
+        for thread in [thread for thread in threading.enumerate() if thread.name == "nexus-otel-close"]:
+            await asyncio.to_thread(thread.join, 20)
     assert "the sink otel gave up" in caplog.text
 
 
