@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -13,6 +14,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 if TYPE_CHECKING:
     from tests.server.conftest import Running, Start
 
+SERVER = Path(__file__).parent.parent.parent / "nexus_core" / "server"
 HANDBOOK = "/api/contexts/handbook"
 QUERY = {"query": "How many days of leave?", "contextId": "handbook"}
 EVERYTHING = {**QUERY, "options": {"includeTrace": True, "conversationId": "monday"}}
@@ -132,3 +134,21 @@ async def test_document_is_plain_json(running: Running) -> None:
         return dict(pairs)
 
     json.loads(text, object_pairs_hook=once)
+
+
+async def test_readme_names_every_address(running: Running) -> None:
+    """With its method, in the table."""
+    readme = (SERVER / "README.md").read_text("utf-8")
+    rows = [row for row in readme.splitlines() if row.startswith("| `")]
+    for path, methods in (await told(running))["paths"].items():
+        for method in () if path.startswith("/page/") else methods:
+            assert any(f"{path}`" in row and f"`{method.upper()}" in row for row in rows), (method, path)
+
+
+def test_readme_names_every_code_of_a_failure() -> None:
+    """Programs read them."""
+    readme = (SERVER / "README.md").read_text("utf-8")
+    sources = "".join(path.read_text("utf-8") for path in SERVER.rglob("*.py"))
+    codes = set(re.findall(r'(?:Failure\(\s*|Error, )\d{3},\s*"(\w+)"', sources))
+    assert len(codes) > 30
+    assert sorted(code for code in codes if f"`{code}`" not in readme) == []
