@@ -16,7 +16,10 @@ def run_workers(count: int, command: Sequence[str]) -> int:
     """
     workers = [subprocess.Popen(command, start_new_session=True) for _ in range(count)]
 
+    signals: list[int] = []
+
     def told(number: int, frame: FrameType | None) -> None:
+        signals.append(number)
         for worker in workers:
             if worker.poll() is None:
                 worker.send_signal(number)
@@ -24,7 +27,8 @@ def run_workers(count: int, command: Sequence[str]) -> int:
     before = {name: signal.signal(name, told) for name in (signal.SIGTERM, signal.SIGINT)}
     try:
         _first_to_end(workers)
-        told(signal.SIGTERM, None)
+        if not signals:  # a second one would cut what runs in the others
+            told(signal.SIGTERM, None)
         return max((abs(worker.wait()) for worker in workers), default=0)
     finally:
         for name, handler in before.items():

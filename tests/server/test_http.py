@@ -22,7 +22,7 @@ async def said(running: Any, data: bytes, *, within_s: float = 10.0) -> list[tup
     reader, writer = await asyncio.open_connection("127.0.0.1", running.server.port)
     try:
         writer.write(data)
-        answers = []
+        answers: list[tuple[int, bytes]] = []
         while answer := await _answer(reader, within_s if not answers else 0.2):
             answers.append(answer)
         return answers

@@ -37,7 +37,9 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 async def ask(running: Any, key: str, **more: Any) -> tuple[int, Any]:
-    return await running.call("POST", "/api/queries", json=BODY, headers={"Authorization": f"Bearer {key}"}, **more)
+    headers = {"Authorization": f"Bearer {key}"}
+    found: tuple[int, Any] = await running.call("POST", "/api/queries", json=BODY, headers=headers, **more)
+    return found
 
 
 async def test_a_key_opens_what_its_scopes_say(running: Any) -> None:
@@ -198,7 +200,7 @@ async def test_owners_see_their_own_conversations(running: Any) -> None:
         pytest.param({"certificate": "a.pem"}, "both files", id="half-of-tls"),
     ],
 )
-def test_a_server_refuses_to_listen_unsafely(given: dict[str, str], reason: str) -> None:
+def test_a_server_refuses_to_listen_unsafely(given: dict[str, Any], reason: str) -> None:
     """It says what to do about it (fault 198)."""
     with pytest.raises(UsageError, match=reason):
         check_exposure(Settings(**given))

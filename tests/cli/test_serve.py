@@ -1,0 +1,167 @@
+"""`nexus serve` from the command line: what it checks, prints and refuses; reloading; several processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from nexus_core.cli.main import main
+
+GOOD = """name: {name}
+description: Quotes.
+models: {{main: {{use: extractive}}}}
+steps:
+  - gather: {{use: inline, items: [{{id: leave, text: "{text}"}}]}}
+  - prompt: chat
+  - generate: main
+"""
+BAD = "name: bad\nmodels: {main: {use: extractiv}}\nsteps:\n  - generate: mian\n"
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with `pipelines/one.yaml`, which is where commands run."""
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "one.yaml").write_text(GOOD.format(name="one", text="Everybody has 28 days of leave."))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NEXUS_STORE", str(tmp_path / "store"))
+    return tmp_path
+
+
+@contextmanager
+def serving(*options: str) -> Iterator[tuple[subprocess.Popen[str], list[str], Callable[[str], str]]]:
+    """Run `nexus serve`; yield the process, what it said until it listened, and how to wait for more of it."""
+    arguments = [sys.executable, "-m", "nexus_core.cli.main", "serve", *options]
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    said: list[str] = []
+
+    def until(word: str) -> str:
+        assert process.stderr is not None
+        for line in process.stderr:
+            said.append(line)
+            if word in line:
+                return line
+        raise AssertionError(f"it ended without saying {word!r}: {''.join(said)}")
+
+    try:
+        until("listening on")
+        yield process, said, until
+    finally:
+        process.terminate()
+        try:
+            process.communicate(timeout=20)
+        finally:
+            process.kill()
+
+
+def ask(said: list[str], name: str) -> dict[str, object]:
+    """Ask a pipeline over HTTP."""
+    origin = next(line.split()[-1] for line in said if "listening on" in line)
+    body = json.dumps({"query": "How many days of leave?", "contextId": name, "pipeline": name}).encode()
+    request = urllib.request.Request(f"{origin}/api/queries", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        told: dict[str, object] = json.load(answer)
+    return told
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    """Run `nexus serve` to its refusal; return the exit code and what it says."""
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", *arguments])
+    return int(ended.value.code or 0), capsys.readouterr().err
+
+
+def test_serve_says_what_it_serves_and_where(folder: Path) -> None:
+    """The pipelines of the folder, the store, the address, and that there are no keys; it ends by a signal."""
+    with serving("--port", "0") as (process, said, until):
+        until("there are no keys")
+        told = "".join(said)
+        assert "serving one (pipelines/one.yaml): Quotes." in told
+        assert str(folder / "store") in told
+        assert "28 days" in str(ask(said, "one")["response"])
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+def test_serve_reports_all_problems_of_all_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With their places, and serves nothing."""
+    for name in ("bad", "worse"):
+        (folder / "pipelines" / f"{name}.yaml").write_text(BAD)
+    code, err = refused(capsys, "--port", "0")
+    assert code == 2
+    assert err.count("extractiv'") >= 2
+    assert "pipelines/bad.yaml:2:" in err
+    assert "pipelines/worse.yaml:4:" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        pytest.param(["nowhere"], "no file or folder nowhere", id="nowhere"),
+        pytest.param(["--prefix", "api"], "must begin with a slash", id="prefix"),
+        pytest.param(["--host", "0.0.0.0", "--port", "0"], "in the clear", id="clear"),
+        pytest.param(
+            ["--host", "0.0.0.0", "--port", "0", "--i-terminate-tls-elsewhere"], "nexus keys new", id="no-keys"
+        ),
+        pytest.param(["--certificate", "a.pem"], "both files", id="half-of-tls"),
+        pytest.param(["--certificate", "a", "--private-key", "b", "--port", "0"], "no certificate", id="no-files"),
+        pytest.param(["--workers", "2", "--port", "0"], "name it with --port", id="workers"),
+    ],
+)
+def test_serve_refuses_what_is_not_safe_or_not_there(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], reason: str
+) -> None:
+    """And says what to do (fault 198)."""
+    code, err = refused(capsys, *arguments)
+    assert code == 2
+    assert reason in err
+
+
+def test_serve_tells_of_a_port_that_is_taken(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By its number."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, err = refused(capsys, "--port", str(port))
+    assert code == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in err
+
+
+def test_serve_takes_what_has_changed(folder: Path) -> None:
+    """The new version, a new file; of a broken one the last good version, and what is wrong with it."""
+    one = folder / "pipelines" / "one.yaml"
+    with serving("--port", "0", "--reload") as (_, said, until):
+        one.write_text(GOOD.format(name="one", text="Everybody has 30 days of leave."))
+        until("one is served as it is now")
+        assert "30 days" in str(ask(said, "one")["response"])
+        one.write_text(BAD)
+        until("the last good version is served")
+        until("extractiv")
+        assert "30 days" in str(ask(said, "one")["response"])
+        (folder / "pipelines" / "two.yaml").write_text(GOOD.format(name="two", text="Two days of leave."))
+        until("two is served as it is now")
+        assert "Two days" in str(ask(said, "two")["response"])
+
+
+def test_several_processes_share_a_port(folder: Path) -> None:
+    """Each of them says where it listens; they end together."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    with serving("--port", port, "--workers", "2") as (process, said, until):
+        until("listening on")
+        assert "28 days" in str(ask(said, "one")["response"])
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", int(port)), timeout=5)
