@@ -32,13 +32,10 @@ async def read_bytes(request: web.Request, cap: int, seconds: float) -> bytes:
     if (request.content_length or 0) > cap:
         raise _too_large(cap)
     content = request.content
-    if content.is_eof():  # the usual case: it came with the head
-        data = content.read_nowait(-1)
-        if len(data) > cap:
-            raise _too_large(cap)
-        return data
     pieces, size = [], 0
     try:
+        if content.is_eof():  # the usual case: it came with the head
+            return _within(cap, content.read_nowait(-1))
         async with asyncio.timeout(seconds):
             async for piece in content.iter_any():
                 size += len(piece)
@@ -103,6 +100,12 @@ def _depth(text: str) -> int:
         elif character in "]}":
             depth -= 1
     return deepest
+
+
+def _within(cap: int, data: bytes) -> bytes:
+    if len(data) > cap:
+        raise _too_large(cap)
+    return data
 
 
 def _too_large(cap: int) -> Failure:

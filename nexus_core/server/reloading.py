@@ -46,7 +46,7 @@ class Reloading:
         """Take what has changed since the last look."""
         try:
             files = pipeline_files(self._paths)
-        except NexusError:  # the folder is gone, or empty, for now
+        except (NexusError, OSError):  # the folder is gone, or empty, for now
             files = []
         for file in dict.fromkeys((*files, *self._loaded)):
             stamp = _stamp(file)
