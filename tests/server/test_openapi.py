@@ -106,6 +106,20 @@ async def test_answer_is_what_the_document_says(
         jsonschema.validate(answer, {**schema, "components": document["components"]})
 
 
+async def test_nothing_is_answered_without_a_key(start: Start) -> None:
+    """No operation that takes one, whatever is sent (faults 196 and 197)."""
+
+    async def nobody(key: str) -> None:
+        return None
+
+    running = await start(verify=nobody)
+    for path, methods in (await told(running))["paths"].items():
+        for method, operation in methods.items():
+            if "security" in operation:
+                status, _ = await running.call(method, re.sub(r"\{\w+\}", "x", path), json={"query": "x"})
+                assert status in (401, 429), path  # after some that are wrong, an address has to wait
+
+
 async def test_prefix_is_in_the_document(start: Start) -> None:
     """And not before the addresses of OpenAI's API."""
     running = await start(prefix="/ask")
