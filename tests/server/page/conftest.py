@@ -138,9 +138,9 @@ class Tab:
                 self.requested.append(told["params"]["request"]["url"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start the browser once, and give the address by which it is driven."""
+    """Start the browser once for a module, and give the address by which it is driven."""
     if not CHROMIUM.exists():
         pytest.skip(f"there is no {CHROMIUM}")
     folder = tmp_path_factory.mktemp("chromium")
