@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import islice
 
-from nexus_core.contract.errors import StoreError
 from nexus_core.contract.values import Item
 from nexus_core.store import rows
 from nexus_core.store.database import transaction
@@ -76,19 +75,8 @@ class Adding:
 
     def finish(self, *, has_failed: bool = False) -> None:
         """Bring the index up to all that was written; after a failure as far as that goes."""
+        update, self._update = self._update, None
         try:
-            if self._update is not None:
-                self._update.finish()
-            elif self._is_ours:
-                self._indexing.bring_up(self._context)
-            else:
-                self._indexing.catch_up(self._context)
-        except IndexDamagedError as error:
-            _log.warning("the index of %r is built anew: %s", self._context.name, error)
-            self._indexing.rebuild(self._context)
-        except StoreError:
-            if not has_failed:
-                raise
+            self._indexing.complete(self._context, update, ours=self._is_ours, has_failed=has_failed)
         finally:
-            self._update = None
             self._turn.close()

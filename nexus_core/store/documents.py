@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, ExitStack
 
 from attrs import define, evolve, field
 
-from nexus_core.contract.errors import StoreError
 from nexus_core.store import rows
 from nexus_core.store.database import transaction
 from nexus_core.store.index import IndexDamagedError
@@ -167,18 +166,7 @@ class DocumentWriter:
         """Bring the index up to what is written, however the ingestion has ended; after a failure as far as it goes."""
         update, self._update = self._update, None
         try:
-            if update is not None:
-                update.finish()
-            elif self._ours:
-                self._indexing.bring_up(self._context)
-            else:
-                self._indexing.catch_up(self._context)
-        except IndexDamagedError as error:
-            _log.warning("the index of %r is built anew: %s", self._context.name, error)
-            self._indexing.rebuild(self._context)
-        except StoreError:
-            if not has_failed:
-                raise
+            self._indexing.complete(self._context, update, ours=self._ours, has_failed=has_failed)
         finally:
             self._turn.close()
 

@@ -101,6 +101,25 @@ class Indexing:
             _log.warning("the index of %r is built anew: %s", context.name, error)
             self.rebuild(context)
 
+    def complete(self, context: Context, update: IndexUpdate | None, *, ours: bool, has_failed: bool) -> None:
+        """Bring the index up at the end of an addition, with its own update if there is one.
+
+        `ours` tells whether the addition had the turn; after a failure it goes as far as that goes.
+        """
+        try:
+            if update is not None:
+                update.finish()
+            elif ours:
+                self.bring_up(context)
+            else:
+                self.catch_up(context)
+        except IndexDamagedError as error:
+            _log.warning("the index of %r is built anew: %s", context.name, error)
+            self.rebuild(context)
+        except StoreError:
+            if not has_failed:
+                raise
+
     def rebuild(self, context: Context) -> None:
         """Build the index anew; the one there is, if any, is used by others until then."""
         try:
