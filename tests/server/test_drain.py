@@ -72,7 +72,11 @@ async def child(folder: Path, url: str, *options: str) -> AsyncIterator[Child]:
         assert process.stderr is not None
         while "listening on" not in (line := await asyncio.to_thread(process.stderr.readline)):
             assert line, "it did not start"
+        # Read on: a server that nobody listens to stands still at its log once the pipe is full.
+        rest = asyncio.create_task(asyncio.to_thread(process.stderr.read))
         yield Child(process, int(line.rsplit(":", 1)[1]))
+        process.kill()
+        await rest
     finally:
         process.kill()
         await asyncio.to_thread(process.communicate)
