@@ -22,7 +22,7 @@ from nexus_core.store.rows import page_of_keys
 from nexus_core.store.scoring import Scorer
 from nexus_core.store.values import Context
 
-SCORED = 50
+SCORED = 30
 """So many of the best by words are scored again at least, however few are asked for."""
 LONGEST_QUERY = 20_000
 """Characters of a query that are looked at."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
 import resource
 import statistics
@@ -232,6 +233,7 @@ def measure(root: Path, sizes: Sequence[int], count: int, table: Table) -> None:
         folder = root / str(size)
         wall, cpu = asyncio.run(add(folder, size))
         told = f"{size:,} items"
+        os.sync()  # what was added is still on its way to the disk, and would be measured with the search
         table.row(f"added, {told}", size / wall, "items/s", ITEMS_PER_S if size == SMALL else None, at_least=True)
         table.row(f"  processors, {told}", cpu / size * 1e6, "us/item")
         table.row("  on disk", sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 2**20, "MiB")
