@@ -31,7 +31,7 @@ class StoreSource:
 
     context: str = option("", help="The name of the context; by default the one that the caller of a run names.")
     path: str = option("", help="The store's folder; by default the one that NEXUS_STORE names, else the user's own.")
-    candidates: int = option(200, help="How many items the search yields at most.", ge=1, le=10_000)
+    candidates: int = option(150, help="How many items the search yields at most.", ge=1, le=10_000)
     tags: tuple[str, ...] = option((), help="Only items that have all of these tags.")
     _store: Store | None = state()
     _found: deque[tuple[Ranking, int]] = state(lambda: deque(maxlen=_LOOKED_AT))
