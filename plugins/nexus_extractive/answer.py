@@ -7,6 +7,7 @@ from typing import Literal
 
 from nexus_core import CallOptions, Prompt
 from nexus_core.toolkit.tokens import token_counter
+from nexus_extractive.connector import ENCODING
 from nexus_extractive.questions import read_question
 from nexus_extractive.scoring import score_units
 from nexus_extractive.selection import choose
@@ -50,7 +51,7 @@ def _within(found: list[str], max_tokens: int | None) -> tuple[list[str], Reason
     """Return the pieces that fit, whole ones; where not even the first does, as many of its words as fit."""
     if max_tokens is None:
         return found, "stop"
-    count = token_counter("approximate").count
+    count = token_counter(ENCODING).count
     for number in range(len(found), 0, -1):
         if count("".join(found[:number])) <= max_tokens:
             return found[:number], "stop" if number == len(found) else "length"

@@ -182,7 +182,7 @@ def test_the_model_is_described() -> None:
     assert (info.id, info.provider, info.encoding, info.window) == (
         "extractive",
         "extractive",
-        "approximate",
+        "o200k_base",
         1_000_000,
     )
     assert info.capabilities == {"streaming", "offline"}
