@@ -38,6 +38,7 @@ _HOME = {
     ),
     "engine.pipeline": ("Pipeline",),
     "store.conversations": ("Conversation", "Turn"),
+    "store.sharing": ("open_store",),
     "store.store": ("Store",),
     "store.usage": ("DailyUsage",),
     "toolkit.secrets": ("Secret",),

@@ -86,6 +86,7 @@ from nexus_core.contract.values import (
 )
 from nexus_core.engine.pipeline import Pipeline as Pipeline
 from nexus_core.store.conversations import Conversation as Conversation, Turn as Turn
+from nexus_core.store.sharing import open_store as open_store
 from nexus_core.store.store import Store as Store
 from nexus_core.store.usage import DailyUsage as DailyUsage
 from nexus_core.toolkit.secrets import Secret as Secret

@@ -6,9 +6,11 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
 from nexus_core import Ranking, SourceError, StoreError, UsageError, component, hookimpl, option, state
+from nexus_core.toolkit.shared import Shared
 
 if TYPE_CHECKING:
     from nexus_core import Store
@@ -33,28 +35,30 @@ class StoreSource:
     path: str = option("", help="The store's folder; by default the one that NEXUS_STORE names, else the user's own.")
     candidates: int = option(150, help="How many items the search yields at most.", ge=1, le=10_000)
     tags: tuple[str, ...] = option((), help="Only items that have all of these tags.")
+    shared: Shared | None = state()
     _store: Store | None = state()
+    _open: AsyncExitStack = state(AsyncExitStack)
     _found: deque[tuple[Ranking, int]] = state(lambda: deque(maxlen=_LOOKED_AT))
     _keeping: asyncio.Task[None] | None = state()
 
     async def __aenter__(self) -> Self:
         """Open the store; raises SourceError where there is none."""
-        from nexus_core import Store
+        from nexus_core import Store, open_store
 
-        store = Store(self.path or None)
-        if not await asyncio.to_thread(store.folder.database.exists):
+        folder = Store(self.path or None).folder
+        if not await asyncio.to_thread(folder.database.exists):
             raise SourceError(
-                f"store: there is no store at {store.folder.root}: make one with "
+                f"store: there is no store at {folder.root}: make one with "
                 f"`nexus context add {self.context or 'NAME'} PATH`, or say where it is with `path` or NEXUS_STORE"
             )
         try:
-            self._store = await store.__aenter__()
+            self._store = await self._open.enter_async_context(open_store(self.shared or Shared(), self.path))
         except StoreError as error:
             raise SourceError(f"store: {error}") from error
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Keep what rankers have worked out, and close the store."""
+        """Keep what rankers have worked out, and have done with the store."""
         store, self._store = self._store, None
         keeping, self._keeping = self._keeping, None
         if keeping is not None:
@@ -64,7 +68,7 @@ class StoreSource:
             try:
                 await self._keep(store)
             finally:
-                await store.__aexit__(None, None, None)
+                await self._open.aclose()
 
     @property
     def takes_context(self) -> bool:
