@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 from typing import Any
 
 import click
 
+from nexus_core.cli.chosen import store_option, with_store
 from nexus_core.cli.request import read_query, store_of
 from nexus_core.cli.run import respond
+from nexus_core.cli.usual import KEY, PIPELINE, has_key, ranking
 from nexus_core.contract.errors import UsageError
 from nexus_core.engine.pipeline import Pipeline
-from nexus_core.store.folder import VARIABLE
-from nexus_core.store.store import Store
-
-PIPELINE = Path(__file__).with_name("ask.yaml")
-"""The pipeline that answers unless another one is given."""
-KEY = "OPENAI_API_KEY"
 
 EPILOG = """\b
 Examples:
@@ -30,8 +25,8 @@ Examples:
 \b
 Who answers: with OPENAI_API_KEY set, gpt-4o-mini at OpenAI, which is sent the question and excerpts
 of the context of at most 4,000 tokens. Without it the sentences that match best are quoted, offline.
---model offline never sends anything. A pipeline of your own reads the context's name from
-${NEXUS_CONTEXT}: - gather: {use: store, context: "${NEXUS_CONTEXT}"}
+--model offline never sends anything. In a pipeline of your own `gather: store`
+searches the context that is asked; ${NEXUS_CONTEXT} is its name.
 """
 
 
@@ -46,47 +41,40 @@ ${NEXUS_CONTEXT}: - gather: {use: store, context: "${NEXUS_CONTEXT}"}
 @click.option("--json", "as_json", is_flag=True, help="Print the answer with its figures as one JSON object.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole, even on a terminal.")
 @click.option("--verbose", "-v", is_flag=True, help="Tell on stderr of waits, and of every request that was made.")
-@click.option("--store", metavar="FOLDER", help="The store; by default the one that NEXUS_STORE names, else your own.")
-def command(
-    name: str, question: str | None, pipeline: str | None, model: str | None, store: str | None, **request: Any
-) -> None:
+@store_option
+def command(name: str, question: str | None, pipeline: str | None, model: str | None, **request: Any) -> None:
     """Ask the context NAME a QUESTION and print the answer with its sources.
 
     QUESTION may be - to read it from standard input.
     """
     query = read_query(question)
-    asyncio.run(_check(name, store))
-    environment = {**os.environ, "NEXUS_CONTEXT": name, **({VARIABLE: store} if store is not None else {})}
+    context = with_store(lambda store: store.context(name))
+    if not context.items:
+        raise UsageError(f"the context {name!r} is empty: fill it with `nexus context add {name} PATH`")
+    environment = {**os.environ, "NEXUS_CONTEXT": name}
     if pipeline is None:
         model, environment = _who(model, environment)
     conversation = request.pop("conversation")
-    kept = store_of(conversation, store if conversation is not None else None)
+    kept = store_of(conversation)
     loaded = Pipeline.load(
         Path(pipeline) if pipeline else PIPELINE,
+        overrides=() if pipeline else ranking(),
         environment=environment,
         conversations=kept.conversations if kept is not None else None,
     )
-    respond(loaded, kept, query, {"model": model, "conversation_id": conversation}, **request)
-
-
-async def _check(name: str, folder: str | None) -> None:
-    """Raise UsageError where there is no such context, or nothing in it, before anything else is done."""
-    async with Store(folder) as store:
-        context = await store.context(name)
-    if not context.items:
-        raise UsageError(f"the context {name!r} is empty: fill it with `nexus context add {name} PATH`")
+    respond(loaded, kept, query, {"model": model, "conversation_id": conversation, "context_id": name}, **request)
 
 
 def _who(model: str | None, environment: dict[str, str]) -> tuple[str, dict[str, str]]:
     """Return the model of the default pipeline that answers, and say which one that is."""
-    has_key = bool(environment.get(KEY, "").strip())
+    answers = has_key(environment)
     if model is None:
-        chosen = "openai" if has_key else "offline"
+        chosen = "openai" if answers else "offline"
     else:
         chosen = model if model in ("offline", "openai") else "openai"
         if chosen == "openai" and model != "openai":
             environment = {**environment, "NEXUS_MODEL": model}
-    if chosen == "openai" and not has_key:
+    if chosen == "openai" and not answers:
         raise UsageError(f"--model {model} needs the environment variable {KEY}; --model offline needs nothing")
     if chosen == "openai":
         named = environment.get("NEXUS_MODEL") or "gpt-4o-mini"

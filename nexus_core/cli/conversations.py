@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
@@ -10,6 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from nexus_core.cli.chosen import store_option, with_store
 
 if TYPE_CHECKING:
     from nexus_core.store.conversations import Conversation, StoredConversations, Turn
@@ -39,12 +40,6 @@ def command() -> None:
     """
 
 
-def _store_option(function: _Function) -> _Function:
-    return click.option(
-        "--store", metavar="FOLDER", help="The store; by default the one that NEXUS_STORE names, else your own."
-    )(function)
-
-
 def _owner_option(function: _Function) -> _Function:
     return click.option("--owner", metavar="NAME", default="", help="Whose; by default of those who name nobody.")(
         function
@@ -56,10 +51,10 @@ def _owner_option(function: _Function) -> _Function:
 @click.option("--all", "everybody", is_flag=True, help="Those of every owner.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 10_000), help="How many at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print them as one JSON array.")
-@_store_option
-def list_them(owner: str, everybody: bool, limit: int, as_json: bool, store: str | None) -> None:
+@store_option
+def list_them(owner: str, everybody: bool, limit: int, as_json: bool) -> None:
     """List conversations, the last changed first."""
-    found = _with(store, lambda kept: kept.list(owner=None if everybody else owner, limit=limit))
+    found = _with(lambda kept: kept.list(owner=None if everybody else owner, limit=limit))
     if as_json:
         click.echo(json.dumps([_conversation_json(each) for each in found], ensure_ascii=False, indent=2))
         return
@@ -80,10 +75,10 @@ def list_them(owner: str, everybody: bool, limit: int, as_json: bool, store: str
 @_owner_option
 @click.option("--last", metavar="N", type=click.IntRange(min=1), help="Only the last so many turns.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as one JSON object.")
-@_store_option
-def show(id: str, owner: str, last: int | None, as_json: bool, store: str | None) -> None:
+@store_option
+def show(id: str, owner: str, last: int | None, as_json: bool) -> None:
     """Show the turns of conversation ID: what was asked, and the answers."""
-    conversation, turns = _with(store, lambda kept: _read(kept, id, owner, last))
+    conversation, turns = _with(lambda kept: _read(kept, id, owner, last))
     if as_json:
         told = {**_conversation_json(conversation), "turns": [_turn_json(turn) for turn in turns]}
         click.echo(json.dumps(told, ensure_ascii=False, indent=2))
@@ -97,8 +92,8 @@ def show(id: str, owner: str, last: int | None, as_json: bool, store: str | None
 @command.command("delete")
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @_owner_option
-@_store_option
-def delete(ids: tuple[str, ...], owner: str, store: str | None) -> None:
+@store_option
+def delete(ids: tuple[str, ...], owner: str) -> None:
     """Delete conversations with all their turns, for good."""
 
     async def work(kept: StoredConversations) -> None:
@@ -106,7 +101,7 @@ def delete(ids: tuple[str, ...], owner: str, store: str | None) -> None:
             await kept.delete(id, owner=owner)
             click.echo(f"deleted {id}")
 
-    _with(store, work)
+    _with(work)
 
 
 @command.command("expire")
@@ -116,8 +111,8 @@ def delete(ids: tuple[str, ...], owner: str, store: str | None) -> None:
     help="Let conversations begun from now on live so long after their last turn, as in 90d; `never` lets none expire.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
-@_store_option
-def expire(idle: str | None, ttl: str | None, as_json: bool, store: str | None) -> None:
+@store_option
+def expire(idle: str | None, ttl: str | None, as_json: bool) -> None:
     """Delete the conversations of every owner that have expired."""
     idle_s = None if idle is None else _duration(idle, "--idle")
     ttl_s = None if ttl in (None, "never") else _duration(ttl, "--ttl")
@@ -127,7 +122,7 @@ def expire(idle: str | None, ttl: str | None, as_json: bool, store: str | None) 
             await kept.set_default_ttl(ttl_s)
         return await kept.expire(idle_s=idle_s), await kept.default_ttl()
 
-    count, default = _with(store, work)
+    count, default = _with(work)
     if as_json:
         click.echo(json.dumps({"deleted": count, "ttlSeconds": default}))
         return
@@ -135,15 +130,8 @@ def expire(idle: str | None, ttl: str | None, as_json: bool, store: str | None) 
     click.echo(f"{count} deleted; conversations that are begun from now on live {lives}")
 
 
-def _with(folder: str | None, work: Callable[[StoredConversations], Awaitable[_T]]) -> _T:
-    """Return what is made of the conversations of a store, open for that long."""
-    from nexus_core.store.store import Store  # `--help` needs none
-
-    async def run() -> _T:
-        async with Store(folder) as store:
-            return await work(store.conversations)
-
-    return asyncio.run(run())
+def _with(work: Callable[[StoredConversations], Awaitable[_T]]) -> _T:
+    return with_store(lambda store: work(store.conversations))
 
 
 async def _read(

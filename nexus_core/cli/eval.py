@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import evolve
 
+from nexus_core.cli.chosen import store_option
 from nexus_core.cli.request import read_inputs
 
 if TYPE_CHECKING:
@@ -76,7 +77,11 @@ def _budgets(context: click.Context, option: click.Parameter, text: str) -> tupl
 @click.option("--queries", metavar="FILE", help="The queries, one JSON object per line.")
 @click.option("--qrels", metavar="FILE", help="Which item is relevant to which query.")
 @click.option("--corpus", metavar="FILE", help="Rank the items of this file; the gather steps add nothing.")
-@click.option("--context", metavar="NAME", help="Let the pipelines gather, with NEXUS_CONTEXT set to NAME.")
+@click.option(
+    "--context",
+    metavar="NAME",
+    help="Let the pipelines gather, from this context where they do not say or say ${NEXUS_CONTEXT}.",
+)
 @click.option("--queries-at-most", type=click.IntRange(1), metavar="N", help="Measure the first N queries only.")
 @click.option(
     "--budgets",
@@ -103,6 +108,7 @@ def _budgets(context: click.Context, option: click.Parameter, text: str) -> tupl
     metavar="PATH=VALUE",
     help="Override a value in every pipeline, as in steps[1].rank.k1=1.2 (repeatable).",
 )
+@store_option
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 @click.option("--per-query", is_flag=True, help="With --json: also the figures of each query.")
 @click.option("--html", metavar="FILE", type=click.Path(dir_okay=False), help="Write a page with tables and curves.")
@@ -185,7 +191,7 @@ def _settings(asked: dict[str, Any]) -> Settings:
     return Settings(
         budgets=asked["budgets"],
         needed=asked["evidence"],
-        asked={"inputs": read_inputs(asked["inputs"]), "model": asked["model"]},
+        asked={"inputs": read_inputs(asked["inputs"]), "model": asked["model"], "context_id": asked["context"]},
     )
 
 

@@ -34,13 +34,14 @@ _FILL = {"instructions": "▓", "question": "?", "history": "h", "context": "█
 @click.option("--all", "show_all", is_flag=True, help="Show every candidate of the trace, not only the first 30.")
 def command(pipeline: str, query: str | None, as_json: bool, show_all: bool, **request: Any) -> None:
     """Show what `nexus run PIPELINE QUERY` would send: messages, window, trace, models. Calls no model."""
-    store = store_of(request["conversation"], request["store"])
+    store = store_of(request["conversation"])
     memory = None if store is None else store.conversations
     loaded = Pipeline.load(Path(pipeline), overrides=request["overrides"], conversations=memory)
     asked = {
         "inputs": read_inputs(request["inputs"]),
         "model": request["model"],
         "conversation_id": request["conversation"],
+        "context_id": request["context_id"],
     }
     explanation = asyncio.run(_explained(loaded, store, read_query(query), asked))
     if as_json:

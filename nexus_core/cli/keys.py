@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -10,6 +9,8 @@ from time import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from nexus_core.cli.chosen import store_option, with_store
 
 if TYPE_CHECKING:
     from nexus_core.store.keys import Key, StoredKeys
@@ -23,7 +24,6 @@ Examples:
 """
 _DAY_S = 86_400
 _T = TypeVar("_T")
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 @click.group("keys", epilog=EPILOG)
@@ -32,12 +32,6 @@ def command() -> None:
 
     From the first key on, the servers of this store serve nobody without one.
     """
-
-
-def _store_option(function: _Function) -> _Function:
-    return click.option(
-        "--store", metavar="FOLDER", help="The store; by default the one that NEXUS_STORE names, else your own."
-    )(function)
 
 
 @command.command("new")
@@ -50,7 +44,7 @@ def _store_option(function: _Function) -> _Function:
 @click.option("--requests-per-minute", type=click.IntRange(min=1), metavar="N", help="By default without a limit.")
 @click.option("--tokens-per-minute", type=click.IntRange(min=1), metavar="N", help="By default without a limit.")
 @click.option("--concurrency", type=click.IntRange(min=1), default=8, show_default=True, help="Requests at once.")
-@_store_option
+@store_option
 def new(
     owner: str,
     scopes: tuple[str, ...],
@@ -58,12 +52,10 @@ def new(
     requests_per_minute: int | None,
     tokens_per_minute: int | None,
     concurrency: int,
-    store: str | None,
 ) -> None:
     """Make a key, and print it this once: only its hash is kept."""
     lives_s = None if expires is None else _seconds(expires)
     key, text = _with(
-        store,
         lambda keys: keys.new(
             owner,
             scopes,
@@ -79,10 +71,10 @@ def new(
 
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print them as one JSON array.")
-@_store_option
-def list_them(as_json: bool, store: str | None) -> None:
+@store_option
+def list_them(as_json: bool) -> None:
     """List the keys by name: whose they are, and what they may do."""
-    found = _with(store, lambda keys: keys.everything())
+    found = _with(lambda keys: keys.everything())
     if as_json:
         click.echo(json.dumps([_key_json(key) for key in found], ensure_ascii=False, indent=2))
         return
@@ -100,8 +92,8 @@ def list_them(as_json: bool, store: str | None) -> None:
 
 @command.command("revoke")
 @click.argument("ids", metavar="KEY...", nargs=-1, required=True)
-@_store_option
-def revoke(ids: tuple[str, ...], store: str | None) -> None:
+@store_option
+def revoke(ids: tuple[str, ...]) -> None:
     """Let keys hold no more, for good, by the names that `nexus keys list` shows; servers know within 5 s."""
 
     async def work(keys: StoredKeys) -> None:
@@ -109,18 +101,13 @@ def revoke(ids: tuple[str, ...], store: str | None) -> None:
             await keys.revoke(id)
             click.echo(f"revoked {id}")
 
-    _with(store, work)
+    _with(work)
 
 
-def _with(folder: str | None, work: Callable[[StoredKeys], Awaitable[_T]]) -> _T:
-    from nexus_core.store.keys import StoredKeys
-    from nexus_core.store.store import Store
+def _with(work: Callable[[StoredKeys], Awaitable[_T]]) -> _T:
+    from nexus_core.store.keys import StoredKeys  # `--help` needs none
 
-    async def run() -> _T:
-        async with Store(folder) as store:
-            return await work(StoredKeys(store))
-
-    return asyncio.run(run())
+    return with_store(lambda store: work(StoredKeys(store)))
 
 
 def _seconds(text: str) -> float:

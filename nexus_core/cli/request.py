@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from nexus_core.cli.chosen import store_option
+
 if TYPE_CHECKING:
     from nexus_core.store.store import Store
 
@@ -15,7 +17,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def request_options(function: _Function) -> _Function:
-    """Add PIPELINE, QUERY and the options that shape a request; `store_of` takes the last two."""
+    """Add PIPELINE, QUERY and the options that shape a request."""
     for decorate in reversed(
         (
             click.argument("pipeline", type=click.Path(dir_okay=False)),
@@ -31,24 +33,22 @@ def request_options(function: _Function) -> _Function:
                 help="Go on with this conversation, or begin it; `nexus conversations` shows those there are.",
             ),
             click.option(
-                "--store", metavar="FOLDER",
-                help="The store that keeps it; by default the one that NEXUS_STORE names, else your own.",
+                "--context", "context_id", metavar="NAME", help="The context, where the pipeline names none."
             ),
+            store_option,
         )
     ):  # fmt: skip
         function = decorate(function)
     return function
 
 
-def store_of(conversation: str | None, folder: str | None) -> Store | None:
+def store_of(conversation: str | None) -> Store | None:
     """Return the store that keeps a conversation, not open yet; `None` where there is no conversation."""
     if conversation is None:
-        if folder is not None:
-            raise click.UsageError("--store has no use without --conversation")
         return None
     from nexus_core.store.store import Store  # only who has a conversation pays for it
 
-    return Store(folder)
+    return Store()
 
 
 def read_query(query: str | None) -> str:

@@ -60,7 +60,7 @@ def command(pipeline: str, query: str | None, as_json: bool, no_stream: bool, ve
 
     On a terminal the answer is printed as it comes. QUERY may be - to read it from standard input.
     """
-    store = store_of(request["conversation"], request["store"])
+    store = store_of(request["conversation"])
     memory = None if store is None else store.conversations
     loaded = Pipeline.load(Path(pipeline), overrides=request["overrides"], conversations=memory)
     asked = {
@@ -68,6 +68,7 @@ def command(pipeline: str, query: str | None, as_json: bool, no_stream: bool, ve
         "model": request["model"],
         "deadline_s": request["timeout"],
         "conversation_id": request["conversation"],
+        "context_id": request["context_id"],
     }
     respond(loaded, store, read_query(query), asked, as_json=as_json, no_stream=no_stream, verbose=verbose)
 

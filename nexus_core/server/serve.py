@@ -33,17 +33,27 @@ from nexus_core.server.settings import Settings
 from nexus_core.store.keys import StoredKeys
 from nexus_core.store.store import Store
 from nexus_core.toolkit.http import TimeLimit
+from nexus_core.toolkit.shared import Shared
 
 
 class Server:
     """A server that listens; an async context manager."""
 
     def __init__(
-        self, pipelines: Mapping[str, Pipeline], store: Store, settings: Settings, *, verify: Verify | None = None
+        self,
+        pipelines: Mapping[str, Pipeline],
+        store: Store,
+        settings: Settings,
+        *,
+        shared: Shared | None = None,
+        verify: Verify | None = None,
     ) -> None:
-        """Take what is served; `verify` says whose a key is, by default the store."""
+        """Take what is served; `shared` is what the pipelines were loaded with, `verify` says whose a key is.
+
+        By default the store says that.
+        """
         self.settings = settings
-        self.serving = Serving(pipelines, store)
+        self.serving = Serving(pipelines, store, shared)
         loopback = is_loopback(settings.host)
         self.keys = None if verify is not None else Keyring(StoredKeys(store), open_without=loopback)
         verifies = verify if self.keys is None else self.keys.verify

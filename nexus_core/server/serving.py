@@ -15,6 +15,7 @@ from nexus_core.contract.problems import Problem
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.engine.plugins import Catalogue
 from nexus_core.server.errors import Failure
+from nexus_core.store.sharing import lent
 from nexus_core.store.store import Store
 from nexus_core.toolkit.shared import Shared
 from nexus_core.toolkit.suggest import did_you_mean, listed
@@ -41,10 +42,12 @@ def load(
     shared: Shared,
     environment: Mapping[str, str] | None = None,
     catalogue: Catalogue | None = None,
+    overrides: Sequence[str] = (),
 ) -> Pipeline:
     """Load one pipeline over a store; raises ConfigError."""
     return Pipeline.load(
         file,
+        overrides=overrides,
         catalogue=catalogue or Catalogue.installed(),
         shared=shared,
         conversations=store.conversations,
@@ -53,7 +56,11 @@ def load(
 
 
 def load_all(
-    files: Sequence[Path], store: Store, shared: Shared, environment: Mapping[str, str] | None = None
+    files: Sequence[Path],
+    store: Store,
+    shared: Shared,
+    environment: Mapping[str, str] | None = None,
+    overrides: Sequence[str] = (),
 ) -> dict[Path, Pipeline]:
     """Load pipelines, by file; raises ConfigError with the problems of all of them, two of one name included."""
     catalogue = Catalogue.installed()
@@ -61,7 +68,7 @@ def load_all(
     loaded: dict[str, tuple[Path, Pipeline]] = {}
     for file in files:
         try:
-            pipeline = load(file, store, shared, environment, catalogue)
+            pipeline = load(file, store, shared, environment, catalogue, overrides)
         except ConfigError as error:
             problems += error.problems
             continue
@@ -81,9 +88,12 @@ _MOST_KNOWN = 1000
 class Serving:
     """The open pipelines and the open store of a server; an async context manager."""
 
-    def __init__(self, pipelines: Mapping[str, Pipeline], store: Store) -> None:
+    def __init__(self, pipelines: Mapping[str, Pipeline], store: Store, shared: Shared | None = None) -> None:
+        """Take what is served; with `shared`, pipelines that were loaded with it use the same open store."""
         self.pipelines = dict(pipelines)
         self.store = store
+        self._shared = shared or Shared()
+        self._opened = AsyncExitStack()
         self.default = next(iter(self.pipelines))
         """The name of the pipeline that answers where a request names none."""
         self._open: list[Pipeline] = []
@@ -93,7 +103,8 @@ class Serving:
     async def __aenter__(self) -> Self:
         """Open the store and the sinks of all pipelines."""
         try:
-            await self.store.__aenter__()
+            await self._opened.enter_async_context(self.store)
+            await self._opened.enter_async_context(lent(self.store, self._shared))
             for pipeline in self.pipelines.values():
                 await self._take_up(pipeline)
         except BaseException:
@@ -105,11 +116,10 @@ class Serving:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Close them all, the store last."""
-        async with AsyncExitStack() as closing:
-            closing.push_async_exit(self.store)
-            for pipeline in self._open:
-                closing.push_async_exit(pipeline)
-            self._open.clear()
+        for pipeline in self._open:
+            self._opened.push_async_exit(pipeline)
+        self._open.clear()
+        await self._opened.aclose()
 
     async def swap(self, before: Pipeline | None, after: Pipeline) -> None:
         """Open a pipeline and serve it from now on, in the place of another; that one is not closed yet."""

@@ -11,8 +11,9 @@ from pathlib import Path
 import click
 import pytest
 
-from nexus_core.cli.ask import PIPELINE, command
+from nexus_core.cli.ask import command
 from nexus_core.cli.main import main
+from nexus_core.cli.usual import PIPELINE
 
 Nexus = Callable[..., tuple[int, str, str]]
 README = Path(__file__).parent.parent.parent / "nexus_core" / "cli" / "README.md"
@@ -108,3 +109,15 @@ def test_every_option_is_documented() -> None:
     page = README.read_text("utf-8").partition("## `nexus ask")[2]
     options = [parameter.opts[0] for parameter in command.params if isinstance(parameter, click.Option)]
     assert [option for option in options if f"`{option}" not in page] == []
+
+
+def test_a_store_and_a_context_can_be_named_for_any_pipeline(nexus: Nexus, tmp_path: Path) -> None:
+    """A source that names neither searches what the command names, for as long as the command runs."""
+    (tmp_path / "any.yaml").write_text(PIPELINE.read_text())
+    assert nexus("context", "add", "elsewhere", "leave.md", "--store", str(tmp_path / "other"))[0] == 0
+    asked = ("any.yaml", QUESTION, "--context", "elsewhere")
+    for name in ("run", "explain"):
+        code, out, _ = nexus(name, *asked, "--store", str(tmp_path / "other"))
+        assert (code, "Up to five days" in out) == (0, True), name
+        code, _, err = nexus(name, *asked)
+        assert (code, "there is no context 'elsewhere'" in err) == (1, True), name

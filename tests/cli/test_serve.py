@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -68,9 +69,13 @@ def serving(*options: str) -> Iterator[tuple[subprocess.Popen[str], list[str], C
 
 def ask(said: list[str], name: str) -> dict[str, object]:
     """Ask a pipeline over HTTP."""
+    return post(said, "/api/queries", {"query": "How many days of leave?", "contextId": name, "pipeline": name})
+
+
+def post(said: list[str], path: str, body: object) -> dict[str, object]:
+    """Send JSON to the server."""
     origin = next(line.split()[-1] for line in said if "listening on" in line)
-    body = json.dumps({"query": "How many days of leave?", "contextId": name, "pipeline": name}).encode()
-    request = urllib.request.Request(f"{origin}/api/queries", body, {"Content-Type": "application/json"})
+    request = urllib.request.Request(origin + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=20) as answer:
         told: dict[str, object] = json.load(answer)
     return told
@@ -93,6 +98,20 @@ def test_serve_says_what_it_serves_and_where(folder: Path) -> None:
         assert "28 days" in str(ask(said, "one")["response"])
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+def test_serve_answers_from_the_store_that_it_is_given_with_no_pipeline_at_all(folder: Path) -> None:
+    """Without a folder of pipelines that of `nexus ask` is served; its source searches the server's own store."""
+    shutil.rmtree(folder / "pipelines")
+    with serving("--port", "0", "--store", "other") as (_, said, _):
+        post(said, "/api/contexts", {"name": "handbook"})
+        items = [{"id": "leave", "text": "Everybody has 28 days of leave."}]
+        post(said, "/api/contexts/handbook/items", {"items": items})
+        answer = post(said, "/api/queries", {"query": "How many days of leave?", "contextId": "handbook"})
+        assert "28 days" in str(answer["response"])
+    assert "the pipeline of `nexus ask` is served" in "".join(said)
+    assert (folder / "other" / "store.db").exists()
+    assert not (folder / "store").exists()
 
 
 def test_serve_reports_all_problems_of_all_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
