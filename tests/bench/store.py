@@ -190,6 +190,7 @@ def peers(count: int) -> Iterator[tuple[str, Callable[[str], object] | None]]:
     else:
         yield "rank_bm25", None
     if find_spec("haystack"):
+        os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # it would call home when it is imported
         from haystack import Document
         from haystack.components.retrievers.in_memory import InMemoryBM25Retriever
         from haystack.document_stores.in_memory import InMemoryDocumentStore
