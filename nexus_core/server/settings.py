@@ -23,6 +23,8 @@ class Limits:
     commit_s: float = 10.0
     """So long a stream waits for its first event before it begins all the same: until then a failure has a status."""
     connections: int = 1024
+    connections_per_address: int = 32
+    """Of one address of another machine; 0 counts none apart."""
     running: int = 64
     """Runs at once in this process; more wait."""
     waiting: int = 128
