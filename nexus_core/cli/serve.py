@@ -16,7 +16,7 @@ from nexus_core.server.reloading import Reloading
 from nexus_core.server.serve import Server, serve
 from nexus_core.server.serving import load, load_all, pipeline_files
 from nexus_core.server.settings import Limits, Settings
-from nexus_core.server.workers import run_workers
+from nexus_core.server.workers import check_workers, run_workers
 from nexus_core.store.store import Store
 from nexus_core.toolkit.shared import Shared
 
@@ -36,7 +36,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
-    about = {"section": "Limits (of each worker, where there are several)", "metavar": "N", "show_default": True}
+    about = {"section": "Limits (of each worker)", "metavar": "N", "show_default": True}
     return click.option(*names, cls=OptionOf, **{**about, **more})
 
 
@@ -52,7 +52,7 @@ def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
 @click.option(
     "--i-terminate-tls-elsewhere", "tls_elsewhere", is_flag=True, help="A proxy in front speaks TLS with clients."
 )
-@click.option("--share-port", is_flag=True, hidden=True, help="What a worker is told.")
+@click.option("--shared-file", type=int, hidden=True, help="What a worker is told.")
 @click.option("--store", metavar="FOLDER", help="The store; by default the one that NEXUS_STORE names, else your own.")
 @_limit("--runs", "running", default=64, type=click.IntRange(1, 10_000), help="Runs at once.")
 @_limit("--waiting", default=128, type=click.IntRange(0, 100_000), help="Runs that wait for a place.")
@@ -77,16 +77,15 @@ def command(pipelines: Sequence[str], reloads: bool, workers: int, store: str | 
     """Serve PIPELINES, YAML files or folders of them, by default the folder `pipelines`.
 
     All are checked first: where any has a problem, nothing is served. Without keys (`nexus keys new`) this machine
-    alone is served. With several workers the limits hold for each of them.
+    alone is served. With several workers the limits of keys hold for all of them together.
     """
     settings = settings_of(**given)
     paths = pipelines or (DEFAULT,)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     if workers > 1:
-        if not settings.port:
-            raise UsageError("several workers listen on one port: name it with --port")
+        check_workers(settings.port)
         load_all(pipeline_files(paths), Store(store), Shared())
-        sys.exit(run_workers(workers, [sys.executable, "-m", "nexus_core.cli.main", *_as_worker(sys.argv[1:])]))
+        sys.exit(run_workers(workers, _worker_command))
     asyncio.run(_serve(paths, settings, store, reloads=reloads))
 
 
@@ -100,9 +99,10 @@ def settings_of(*, prefix: str, connections_per_address: int | None, **given: An
     return Settings(prefix=prefix, limits=limits, **given)
 
 
-def _as_worker(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments of one of several workers: the last --workers holds."""
-    return [*arguments, "--workers", "1", "--share-port"]
+def _worker_command(file: int) -> Sequence[str]:
+    """Return the command of one of several workers: of --workers the last one holds."""
+    told = ("--workers", "1", "--shared-file", str(file))
+    return [sys.executable, "-m", "nexus_core.cli.main", *sys.argv[1:], *told]
 
 
 async def _serve(paths: Sequence[str], settings: Settings, folder: str | None, *, reloads: bool) -> None:

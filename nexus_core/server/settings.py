@@ -46,8 +46,8 @@ class Settings:
     private_key: str = ""
     tls_elsewhere: bool = False
     """Whether a proxy in front speaks TLS with clients."""
-    share_port: bool = False
-    """Whether other processes listen on the same port."""
+    shared_file: int | None = None
+    """The descriptor of what several workers remember together; with it other processes listen on the same port."""
     limits: Limits = Limits()
     deadline_s: float = 600.0
     """The most that one run may take."""
