@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from nexus_core.cli.chosen import store_option
+from nexus_core.cli.quantities import OptionOf, Sectioned, duration, size
 from nexus_core.cli.usual import KEY, PIPELINE, answering, has_key, ranking
 from nexus_core.contract.errors import UsageError
 from nexus_core.server.reloading import Reloading
 from nexus_core.server.serve import Server, serve
 from nexus_core.server.serving import load, load_all, pipeline_files
-from nexus_core.server.settings import Settings
-from nexus_core.server.workers import run_workers
+from nexus_core.server.settings import Limits, Settings
+from nexus_core.server.workers import check_workers, run_workers
 from nexus_core.store.store import Store
 from nexus_core.toolkit.shared import Shared
 
@@ -29,11 +30,21 @@ Examples:
   nexus serve pipelines/handbook.yaml --port 8080
   nexus serve pipelines/ --prefix /ask/v1 --reload
   nexus serve --host 0.0.0.0 --i-terminate-tls-elsewhere
+  nexus serve --runs 200 --waiting 400 --run-timeout 2m --drain 1m
 """
 DEFAULT = "pipelines"
+LIMITS = ("running", "waiting", "connections", "upload_bytes", "drain_s")
+"""The fields of `Limits` that are options; `connections_per_address` depends on whether a proxy is in front."""
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-@click.command("serve", epilog=EPILOG)
+def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
+    about = {"section": "Limits (of each worker)", "metavar": "N", "show_default": True}
+    return click.option(*names, cls=OptionOf, **{**about, **more})
+
+
+@click.command("serve", cls=Sectioned, epilog=EPILOG)
 @click.argument("pipelines", nargs=-1)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; others need keys.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
@@ -45,26 +56,42 @@ DEFAULT = "pipelines"
 @click.option(
     "--i-terminate-tls-elsewhere", "tls_elsewhere", is_flag=True, help="A proxy in front speaks TLS with clients."
 )
-@click.option("--share-port", is_flag=True, hidden=True, help="What a worker is told.")
+@click.option("--shared-file", type=int, hidden=True, help="What a worker is told.")
 @store_option
-def command(pipelines: Sequence[str], prefix: str, reloads: bool, workers: int, **given: Any) -> None:
+@_limit("--runs", "running", default=64, type=click.IntRange(1, 10_000), help="Runs at once.")
+@_limit("--waiting", default=128, type=click.IntRange(0, 100_000), help="Runs that wait for a place.")
+@_limit("--connections", default=1024, type=click.IntRange(1, 100_000), help="Open connections.")
+@_limit(
+    "--connections-per-address", default=None, type=click.IntRange(0, 100_000),
+    show_default="32; none behind a proxy", help="Of one address of another machine; 0 is no limit of its own.",
+)  # fmt: skip
+@_limit(
+    "--upload-limit", "upload_bytes", default="32MiB", callback=size("1KiB", "4GiB"), metavar="SIZE",
+    help="Of a request with files.",
+)  # fmt: skip
+@_limit(
+    "--run-timeout", "deadline_s", default="10m", callback=duration("1s", "24h"), metavar="DURATION",
+    help="The most that a run may take.",
+)  # fmt: skip
+@_limit(
+    "--drain", "drain_s", default="25s", callback=duration("0s", "1h"), metavar="DURATION",
+    help="For runs to end after SIGTERM.",
+)  # fmt: skip
+def command(pipelines: Sequence[str], reloads: bool, workers: int, **given: Any) -> None:
     """Serve PIPELINES, YAML files or folders of them, by default the folder `pipelines`.
 
     Where that is not there, the pipeline of `nexus ask` is served, over every context of the store.
 
     All are checked first: where any has a problem, nothing is served. Without keys (`nexus keys new`) this machine
-    alone is served. With several workers the limits hold for each of them.
+    alone is served. With several workers the limits of keys hold for all of them together.
     """
-    if not prefix.startswith("/") or prefix.endswith("/"):
-        raise UsageError(f"the prefix {prefix!r} must begin with a slash and not end with one, as in /api")
-    settings = Settings(prefix=prefix, **given)
+    settings = settings_of(**given)
     paths, overrides = _chosen(pipelines)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     if workers > 1:
-        if not settings.port:
-            raise UsageError("several workers listen on one port: name it with --port")
+        check_workers(settings.port)
         load_all(pipeline_files(paths), Store(), Shared(), overrides=overrides)
-        sys.exit(run_workers(workers, [sys.executable, "-m", "nexus_core.cli.main", *_as_worker(sys.argv[1:])]))
+        sys.exit(run_workers(workers, _worker_command))
     asyncio.run(_serve(paths, overrides, settings, reloads=reloads))
 
 
@@ -77,9 +104,20 @@ def _chosen(named: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
     return (str(PIPELINE),), (*ranking(), *answering())
 
 
-def _as_worker(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments of one of several workers: the last --workers holds."""
-    return [*arguments, "--workers", "1", "--share-port"]
+def settings_of(*, prefix: str, connections_per_address: int | None, **given: Any) -> Settings:
+    """Return what the options say; raises UsageError where they cannot be meant."""
+    if not prefix.startswith("/") or prefix.endswith("/"):
+        raise UsageError(f"the prefix {prefix!r} must begin with a slash and not end with one, as in /api")
+    if connections_per_address is None:
+        connections_per_address = 0 if given["tls_elsewhere"] else Limits().connections_per_address
+    limits = Limits(connections_per_address=connections_per_address, **{name: given.pop(name) for name in LIMITS})
+    return Settings(prefix=prefix, limits=limits, **given)
+
+
+def _worker_command(file: int) -> Sequence[str]:
+    """Return the command of one of several workers: of --workers the last one holds."""
+    told = ("--workers", "1", "--shared-file", str(file))
+    return [sys.executable, "-m", "nexus_core.cli.main", *sys.argv[1:], *told]
 
 
 async def _serve(paths: Sequence[str], overrides: Sequence[str], settings: Settings, *, reloads: bool) -> None:

@@ -190,14 +190,17 @@ class Pipeline:
             raise UsageError(f"pipeline {self.name!r} has no generate step that ran, so it has no answer")
         return answer
 
-    async def stream(self, query: str, **asked: Unpack[AskedOfRun]) -> AsyncIterator[Event]:
+    async def stream(
+        self, query: str, *, on_event: Callable[[Event], None] | None = None, **asked: Unpack[AskedOfRun]
+    ) -> AsyncIterator[Event]:
         """Yield the events of a run as they happen, the answer's text in `Delta`s; asked for in the words of `run`.
 
         The last event is `RunFinished`, with the whole answer, or `RunFailed`: then what came before is not an answer.
         Nothing is read ahead of the consumer; leaving early (with `contextlib.aclosing`) closes the upstream at once.
+        `on_event` hears of all but the deltas and the last event, also of those that come when the reader has left.
         """
         request = self._request(query, **asked)
-        events = self._opened().events(request)
+        events = self._opened().events(request, on_event)
         self._streams.add(events)
         try:
             async with aclosing(events):

@@ -101,13 +101,13 @@ class Runner:
                 await request.memory.keep(answer)
             return run.finish(answer)
 
-    async def events(self, request: Request) -> AsyncGenerator[Event, None]:
+    async def events(self, request: Request, on_event: Listener | None = None) -> AsyncGenerator[Event, None]:
         """Yield the events of one run as they happen; the last one is RunFinished or RunFailed.
 
         Closing the generator early cancels the run and closes its upstream.
         """
         unread: list[Event] = []
-        run = _Run(runner=self, request=request, unread=unread, is_heard=True, tells_steps=True)
+        run = _Run(runner=self, request=request, unread=unread, on_event=on_event, is_heard=True, tells_steps=True)
         try:
             with run:
                 state, scope = request.state, run.scope()
@@ -203,7 +203,7 @@ class _Run:
             self.parts.clear()
         if self.unread is not None:
             self.unread.append(event)
-        elif self.on_event is not None:
+        if self.on_event is not None:
             self.on_event(event)
         for queue in self.runner.fanout.queues:
             queue.put(event)

@@ -1,23 +1,83 @@
-"""What one key may ask of this process: requests and tokens per minute, and how many at once."""
+"""What one key may ask of a server: requests and tokens per minute, and how many at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from math import ceil, inf
 from types import TracebackType
+from typing import Protocol, TypeVar
 
 from attrs import define
 
-from nexus_core.contract.events import AttemptFinished
+from nexus_core.contract.events import AttemptFinished, Event
 from nexus_core.engine.attempts.clock import Clock
-from nexus_core.engine.attempts.limits import Admission, Limiter
+from nexus_core.engine.attempts.limits import Admission, Limiter, Room
 from nexus_core.server.errors import Failure
 from nexus_core.server.identity import Identity
+from nexus_core.server.memory import Memory, State
 
 ANSWER_TOKENS = 1_000
-"""What an answer is taken for until it is there."""
+"""What an answer is taken for until it is there, where a request names no most."""
 _BYTES_PER_TOKEN = 4
+_T = TypeVar("_T")
+
+
+class KeyLimiter(Protocol):
+    """The limits of one key: `Limiter`, or one that several processes share."""
+
+    def try_enter(self, tokens: int) -> Admission | float:
+        """Admit a request, or return the seconds until it could be; infinite where none can tell."""
+        ...
+
+    def reserve(self, admission: Admission, tokens: int) -> float:
+        """Reserve other tokens than before, or return the seconds until that could be."""
+        ...
+
+    def leave(self, admission: Admission, used_tokens: int | None, *, was_refused: bool = False) -> None:
+        """Give a place back."""
+        ...
+
+    def rooms(self) -> tuple[Room, ...]:
+        """Return what is left of the limits per minute."""
+        ...
+
+
+class SharedLimiter:
+    """The limits of one key for all workers of a server: each step begins with what they remember together.
+
+    A worker that is killed leaves its places taken; the others end with it, and what they shared.
+    """
+
+    def __init__(self, limiter: Limiter, memory: Memory, name: str) -> None:
+        self._limiter = limiter
+        self._memory = memory
+        self._name = name
+
+    def try_enter(self, tokens: int) -> Admission | float:
+        """Admit a request, or return the seconds until it could be; infinite where none can tell."""
+        return self._together(lambda: self._limiter.try_enter(tokens))
+
+    def reserve(self, admission: Admission, tokens: int) -> float:
+        """Reserve other tokens than before, or return the seconds until that could be."""
+        return self._together(lambda: self._limiter.reserve(admission, tokens))
+
+    def leave(self, admission: Admission, used_tokens: int | None, *, was_refused: bool = False) -> None:
+        """Give a place back."""
+        self._together(lambda: self._limiter.leave(admission, used_tokens, was_refused=was_refused))
+
+    def rooms(self) -> tuple[Room, ...]:
+        """Return what was left of the limits per minute after the last step."""
+        return self._limiter.rooms()
+
+    def _together(self, step: Callable[[], _T]) -> _T:
+        def change(state: State | None) -> tuple[State, _T]:
+            if state is not None:
+                self._limiter.restore(state)
+            found = step()
+            return self._limiter.state, found
+
+        return self._memory.change(self._name, change)
 
 
 @define(eq=False)
@@ -25,11 +85,16 @@ class Entry:
     """A request of a key that was let in, and what it has used so far."""
 
     key_id: str
-    limiter: Limiter
+    limiter: KeyLimiter
     admission: Admission
     counts_tokens: bool
-    used: int | None = None
-    """Tokens; `None` as long as nothing is known, then what was reserved stays taken."""
+    told: Mapping[str, str]
+    """What headers tell of the limits."""
+    prompt_tokens: int = 0
+    """What its prompt was taken for."""
+    used: int = 0
+    """Tokens of the attempts so far."""
+    has_run: bool = False
 
     def __enter__(self) -> Entry:
         ENTRY.set(self)
@@ -39,13 +104,26 @@ class Entry:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         ENTRY.set(None)
+        was_refused = not self.has_run and isinstance(error, Failure) and error.status in (429, 503)
         # Without an await before it: whoever is cancelled gives the place back all the same.
-        self.limiter.leave(self.admission, self.used)
+        self.limiter.leave(self.admission, self.used, was_refused=was_refused)
 
-    def spend(self, attempts: Iterable[AttemptFinished]) -> None:
-        """Count the tokens of attempts."""
-        for row in attempts:
-            self.used = (self.used or 0) + (row.prompt_tokens or 0) + (row.completion_tokens or 0)
+    def expect(self, answer_tokens: int) -> None:
+        """Reserve for an answer of so many tokens at most; raises Failure with the time to wait."""
+        if self.counts_tokens:
+            wait = self.limiter.reserve(self.admission, self.prompt_tokens + answer_tokens)
+            if wait:
+                raise _too_many(wait, _headers(self.limiter.rooms()))
+
+    def begin(self) -> Callable[[Event], None] | None:
+        """Note that a run begins, and return what wants to hear of its events."""
+        self.has_run = True
+        return self._hear if self.counts_tokens else None
+
+    def _hear(self, event: Event) -> None:
+        """Count the tokens of an attempt, also of one whose reader has left."""
+        if isinstance(event, AttemptFinished):
+            self.used += (event.prompt_tokens or 0) + (event.completion_tokens or 0)
 
 
 ENTRY: ContextVar[Entry | None] = ContextVar("nexus_entry", default=None)
@@ -53,11 +131,12 @@ ENTRY: ContextVar[Entry | None] = ContextVar("nexus_entry", default=None)
 
 
 class Admissions:
-    """The limits of all keys, each with what is left of them."""
+    """The limits of all keys, each with what is left of them; in `shared`, where several processes go by them."""
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, shared: Memory | None = None) -> None:
         self._clock = clock or Clock()
-        self._limiters: dict[str, Limiter] = {}
+        self._shared = shared
+        self._limiters: dict[str, KeyLimiter] = {}
 
     def enter(self, who: Identity, size: int | None, *, runs: bool) -> Entry | None:
         """Let a request of a known size in, all limits at once or none; raises Failure with the time to wait."""
@@ -66,19 +145,48 @@ class Admissions:
             return None
         limiter = self._limiters.get(who.key_id)
         if limiter is None:
-            limiter = self._limiters[who.key_id] = Limiter(limits, self._clock, who.key_id)
+            own = Limiter(limits, self._clock, who.key_id)
+            limiter = own if self._shared is None else SharedLimiter(own, self._shared, who.key_id)
+            self._limiters[who.key_id] = limiter
         counts = runs and limits.tokens_per_minute is not None
-        found = limiter.try_enter((size or 0) // _BYTES_PER_TOKEN + ANSWER_TOKENS if counts else 0)
+        prompt = (size or 0) // _BYTES_PER_TOKEN
+        found = limiter.try_enter(prompt + ANSWER_TOKENS if counts else 0)
+        told = _headers(limiter.rooms())
         if isinstance(found, Admission):
-            return Entry(who.key_id, limiter, found, counts, None if counts else 0)
+            return Entry(who.key_id, limiter, found, counts, told, prompt)
         if found == inf:
             raise Failure(
                 429,
                 "concurrency_exceeded",
                 f"this key may have {limits.concurrency} requests at once: wait for one of them",
-                {"Retry-After": "1"},
+                {"Retry-After": "1", **told},
             )
-        wait = max(1, ceil(found))
-        raise Failure(
-            429, "rate_limit_exceeded", f"the limits of this key are used up for {wait} s", {"Retry-After": str(wait)}
-        )
+        raise _too_many(found, told)
+
+
+def _too_many(seconds: float, told: Mapping[str, str]) -> Failure:
+    wait = max(1, ceil(seconds))
+    return Failure(
+        429,
+        "rate_limit_exceeded",
+        f"the limits of this key are used up for {wait} s",
+        {"Retry-After": str(wait), **told},
+    )
+
+
+def _headers(rooms: tuple[Room, ...]) -> dict[str, str]:
+    """Return what OpenAI's headers of rate limits say; `remaining` may be taken at once, `reset` is when it is full."""
+    told = {}
+    for room in rooms:
+        told[f"x-ratelimit-limit-{room.of}"] = str(room.limit)
+        told[f"x-ratelimit-remaining-{room.of}"] = str(max(0, int(room.left)))
+        told[f"x-ratelimit-reset-{room.of}"] = _written(room.full_in_s)
+    return told
+
+
+def _written(seconds: float) -> str:
+    """Return a time as these headers have it: `120ms`, `7s`, `1m30s`."""
+    if seconds < 1:
+        return f"{ceil(seconds * 1000)}ms"
+    minutes, rest = divmod(ceil(seconds), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

@@ -21,6 +21,8 @@ from nexus_core.server.settings import Settings
 REQUEST_ID = web.RequestKey("request_id", str)
 IDENTITY = web.RequestKey("identity", Identity)
 ROUTE = web.RequestKey("route", Route)
+TOLD = web.RequestKey("told", Mapping[str, str])
+"""Headers that tell what is left of the limits of a key."""
 BEGUN = web.RequestKey("begun", web.StreamResponse)
 """An answer whose head is sent: no other can take its place."""
 
@@ -70,6 +72,8 @@ def _entrance(table: Mapping[Any, Route], gate: Gate, settings: Settings) -> Any
         if not response.prepared:
             response.headers.update(_HEADERS)
             response.headers["X-Request-Id"] = request_id
+            if TOLD in request:
+                response.headers.update(request[TOLD])
             if gate.is_draining or (response.status >= 400 and not request.content.is_eof()):
                 response.force_close()  # what is left of the body is nobody's
         return response
@@ -83,7 +87,9 @@ async def _answered(request: web.Request, handler: Any, route: Route | None, gat
     if route is None or route.scope == "public":
         return await handler(request)  # type: ignore[no-any-return]  # without a route the router's own 404 and 405
     who = request[IDENTITY] = await gate.identify(request, route)
-    with gate.admit(who, request, route):
+    with gate.admit(who, request, route) as entry:
+        if entry is not None and entry.told:
+            request[TOLD] = entry.told
         return await handler(request)  # type: ignore[no-any-return]
 
 

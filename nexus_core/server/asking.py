@@ -9,8 +9,8 @@ from typing import Any
 from attrs import frozen
 
 from nexus_core.contract.answers import Answer
-from nexus_core.contract.errors import RunError, UsageError
-from nexus_core.contract.events import AttemptFinished, Event
+from nexus_core.contract.errors import UsageError
+from nexus_core.contract.events import Event
 from nexus_core.contract.values import CallOptions
 from nexus_core.engine.pipeline import AskedOfRun, Pipeline
 from nexus_core.server.admission import ENTRY, Entry
@@ -27,6 +27,8 @@ class Question:
     asked: AskedOfRun
     begins_with: str
     """The model that is asked first, as its service calls it."""
+    answer_tokens: int | None = None
+    """The most that the answer may have, where the caller says so."""
 
 
 def question(pipeline: Pipeline, query: str, asked: AskedOfRun) -> Question:
@@ -37,41 +39,38 @@ def question(pipeline: Pipeline, query: str, asked: AskedOfRun) -> Question:
         model = pipeline.models.get(asked.get("model"))
     except UsageError as error:
         raise Failure(404, "model_not_found", str(error)) from error
-    return Question(pipeline=pipeline, query=query, asked=asked, begins_with=model.info.id)
+    options = asked.get("options")
+    most = None if options is None else options.max_tokens
+    if most is not None and model.info.max_output is not None:
+        most = min(most, model.info.max_output)
+    return Question(pipeline=pipeline, query=query, asked=asked, begins_with=model.info.id, answer_tokens=most)
 
 
 async def answered(gate: Gate, question: Question) -> Answer:
     """Return the whole answer."""
-    entry = ENTRY.get()
+    entry = _entry_of(question)
     async with gate.slot():
-        if entry is None:
-            return await question.pipeline.run(question.query, **question.asked)
-        try:
-            answer = await question.pipeline.run(question.query, **question.asked)
-        except RunError as error:
-            entry.spend(error.attempts)
-            raise
-        entry.spend(answer.attempts)
-        return answer
+        on_event = entry.begin() if entry is not None else None
+        return await question.pipeline.run(question.query, on_event=on_event, **question.asked)
 
 
 @asynccontextmanager
 async def events(gate: Gate, question: Question) -> AsyncGenerator[AsyncIterator[Event], None]:
     """Give the events of a run; leaving early ends the run and its upstream."""
-    entry = ENTRY.get()
-    async with gate.slot(), aclosing(question.pipeline.stream(question.query, **question.asked)) as found:  # type: ignore[type-var]
-        if entry is None or not entry.counts_tokens:
+    entry = _entry_of(question)
+    async with gate.slot():
+        on_event = entry.begin() if entry is not None else None
+        stream = question.pipeline.stream(question.query, on_event=on_event, **question.asked)
+        async with aclosing(stream) as found:  # type: ignore[type-var]
             yield found
-        else:
-            yield _counted(found, entry)
 
 
-async def _counted(found: AsyncIterator[Event], entry: Entry) -> AsyncIterator[Event]:
-    """Yield events, and count the tokens of the attempts among them."""
-    async for happened in found:
-        if isinstance(happened, AttemptFinished):
-            entry.spend((happened,))
-        yield happened
+def _entry_of(question: Question) -> Entry | None:
+    """Return the entry of the request, with room for the answer it asks for; raises Failure where there is none."""
+    entry = ENTRY.get()
+    if entry is not None and question.answer_tokens is not None:
+        entry.expect(question.answer_tokens)
+    return entry
 
 
 def call_options(given: Mapping[str, Any], names: Mapping[str, str]) -> CallOptions | None:

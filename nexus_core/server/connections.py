@@ -1,4 +1,4 @@
-"""Connections of clients: no more than a cap of them, and a short word to who sends what is no HTTP."""
+"""Connections of clients: no more than so many, in all and of one address, and a short word to who sends no HTTP."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from nexus_core.server.addresses import HERE, origin_of
 from nexus_core.server.bodies import json_answer
 from nexus_core.server.errors import Failure, own_shape
 from nexus_core.server.settings import Limits
@@ -42,14 +43,65 @@ class Malformed:
             self._told_at, self._untold = self._clock(), 0
 
 
+class Crowd:
+    """Counts the connections that are open, in all and of each address; whoever has left is forgotten."""
+
+    def __init__(self, limits: Limits, origin: Callable[[str], str] = origin_of) -> None:
+        self._most = limits.connections
+        self._most_of_one = limits.connections_per_address
+        self._origin = origin
+        self.open = 0
+        self.by_origin: dict[str, int] = {}
+        """Without those of this machine, of which there may be as many as there may be at all."""
+
+    def enter(self, address: str) -> str | None:
+        """Count one more, and return what to give back with `leave`; `None` where there are too many."""
+        origin = self._origin(address) if self._most_of_one else HERE
+        of_one = self.by_origin.get(origin, 0)
+        if self.open >= self._most or (origin != HERE and of_one >= self._most_of_one):
+            return None
+        self.open += 1
+        if origin != HERE:
+            self.by_origin[origin] = of_one + 1
+        return origin
+
+    def leave(self, origin: str) -> None:
+        """Count one less."""
+        self.open -= 1
+        if origin != HERE:
+            self.by_origin[origin] -= 1
+            if not self.by_origin[origin]:
+                del self.by_origin[origin]
+
+
 class Connection(RequestHandler):
-    """aiohttp's connection, but for what it says of malformed requests: nothing of them comes back or into the log."""
+    """aiohttp's connection, but counted, and of malformed requests nothing comes back or into the log."""
 
-    __slots__ = ("malformed",)
+    __slots__ = ("crowd", "malformed", "origin")
 
-    def __init__(self, manager: web.Server, malformed: Malformed, **options: Any) -> None:
+    def __init__(self, manager: web.Server, malformed: Malformed, crowd: Crowd, **options: Any) -> None:
         self.malformed = malformed
+        self.crowd = crowd
+        self.origin: str | None = None
+        """What it is counted as."""
         super().__init__(manager, **options)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Serve the connection, or say that it is one too many."""
+        assert isinstance(transport, asyncio.Transport)
+        # Counted here and not when it is accepted: many are accepted before the first of them is made.
+        self.origin = self.crowd.enter((transport.get_extra_info("peername") or ("",))[0])
+        if self.origin is None:
+            refuse(transport)
+        else:
+            super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget the connection."""
+        if self.origin is not None:
+            self.crowd.leave(self.origin)
+            self.origin = None
+        super().connection_lost(exc)
 
     def handle_error(
         self,
@@ -68,23 +120,19 @@ class Connection(RequestHandler):
         return answer
 
 
-class Refusal(asyncio.Protocol):
-    """A connection beyond the cap: it is told so and closed."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say so, and close."""
-        assert isinstance(transport, asyncio.Transport)
-        transport.write(_BUSY % (len(_BUSY_BODY), _BUSY_BODY))
-        transport.close()
+def refuse(transport: asyncio.Transport) -> None:
+    """Say that a connection is one too many, and close it; what it sends is nobody's."""
+    transport.set_protocol(asyncio.Protocol())
+    transport.write(_BUSY % (len(_BUSY_BODY), _BUSY_BODY))
+    transport.close()
 
 
-def acceptor(server: web.Server, limits: Limits) -> Callable[[], asyncio.Protocol]:
+def acceptor(server: web.Server, limits: Limits, crowd: Crowd | None = None) -> Callable[[], asyncio.Protocol]:
     """Return what makes the protocol of each new connection."""
     malformed, loop = Malformed(), asyncio.get_running_loop()
+    crowd = crowd or Crowd(limits)
 
     def accept() -> asyncio.Protocol:
-        if len(server.connections) >= limits.connections:
-            return Refusal()
-        return Connection(server, malformed, loop=loop, keepalive_timeout=limits.header_s, access_log=None)
+        return Connection(server, malformed, crowd, loop=loop, keepalive_timeout=limits.header_s, access_log=None)
 
     return accept

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from math import ceil
@@ -13,9 +12,12 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from nexus_core.engine.attempts.clock import Clock
-from nexus_core.server.admission import Admissions
+from nexus_core.server.addresses import origin_of
+from nexus_core.server.admission import Admissions, Entry
 from nexus_core.server.errors import Failure
+from nexus_core.server.failures import Failures
 from nexus_core.server.identity import ANYBODY, Identity
+from nexus_core.server.memory import OwnMemory, SharedMemory
 from nexus_core.server.places import Places, Slot
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import Limits
@@ -23,28 +25,32 @@ from nexus_core.server.settings import Limits
 Verify = Callable[[str], Awaitable[Identity | None]]
 """Tells whose key it is; `None` is nobody's."""
 
-FAILURES_PER_MINUTE = 20
-"""Keys that are nobody's, from one address."""
-_MINUTE_S = 60.0
-_ADDRESSES = 10_000
-"""So many addresses are remembered; the one that has not failed for longest is forgotten."""
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _IN_QUERY = frozenset({"api_key", "apikey", "api-key", "access_token", "key"})
-_NOTHING: AbstractContextManager[None] = nullcontext()
+_NOTHING: AbstractContextManager[Entry | None] = nullcontext()
 
 
 class Gate:
     """Lets requests in."""
 
     def __init__(
-        self, limits: Limits, *, verify: Verify | None = None, loopback: bool = True, clock: Clock | None = None
+        self,
+        limits: Limits,
+        *,
+        verify: Verify | None = None,
+        loopback: bool = True,
+        clock: Clock | None = None,
+        shared_file: int | None = None,
     ) -> None:
+        """Take what holds; `shared_file` is where several workers remember what they let in (see `memory`)."""
         self._verify = verify
         """Without it there are no keys, and whoever reaches this machine's own address may do all."""
         self._loopback = loopback
-        self._clock = clock or Clock()
-        self._failures: OrderedDict[str, tuple[float, int]] = OrderedDict()
-        self._admissions = Admissions(self._clock)
+        clock = clock or Clock()
+        keys = None if shared_file is None else SharedMemory(shared_file, "keys")
+        addresses = OwnMemory() if shared_file is None else SharedMemory(shared_file, "addresses")
+        self._failures = Failures(addresses, clock)
+        self._admissions = Admissions(clock, keys)
         self.places = Places(limits)
 
     @property
@@ -77,7 +83,7 @@ class Gate:
             raise Failure(403, "forbidden", f"this key may not do this: it lacks the scope {route.scope!r}")
         return found
 
-    def admit(self, who: Identity, request: web.Request, route: Route) -> AbstractContextManager[object]:
+    def admit(self, who: Identity, request: web.Request, route: Route) -> AbstractContextManager[Entry | None]:
         """Return what holds a request inside the limits of its key; raises Failure where it is beyond them.
 
         Nothing of its body has been read yet.
@@ -97,19 +103,13 @@ class Gate:
 
     def _note_failure(self, address: str) -> None:
         """Count a key that is nobody's; raises Failure where an address has shown too many in a minute."""
-        now = self._clock.now()
-        since, count = self._failures.pop(address, (now, 0))
-        if now - since >= _MINUTE_S:
-            since, count = now, 0
-        self._failures[address] = since, count + 1
-        if len(self._failures) > _ADDRESSES:
-            self._failures.popitem(last=False)
-        if count >= FAILURES_PER_MINUTE:
+        wait = self._failures.note(origin_of(address))
+        if wait:
             raise Failure(
                 429,
                 "too_many_failures",
                 "too many keys that are not valid came from this address",
-                {"Retry-After": str(ceil(since + _MINUTE_S - now))},
+                {"Retry-After": str(ceil(wait))},
             )
 
 

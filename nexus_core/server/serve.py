@@ -57,7 +57,7 @@ class Server:
         loopback = is_loopback(settings.host)
         self.keys = None if verify is not None else Keyring(StoredKeys(store), open_without=loopback)
         verifies = verify if self.keys is None else self.keys.verify
-        self.gate = Gate(settings.limits, verify=verifies, loopback=loopback)
+        self.gate = Gate(settings.limits, verify=verifies, loopback=loopback, shared_file=settings.shared_file)
         self._slow = TimeLimit(settings.limits.write_s)
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
@@ -149,7 +149,7 @@ class Server:
             settings.host,
             settings.port,
             backlog=1024,
-            reuse_port=settings.share_port or None,
+            reuse_port=settings.shared_file is not None or None,
             ssl=_tls(settings),
         )
         self.port = self._listening.sockets[0].getsockname()[1]

@@ -23,6 +23,8 @@ class Limits:
     commit_s: float = 10.0
     """So long a stream waits for its first event before it begins all the same: until then a failure has a status."""
     connections: int = 1024
+    connections_per_address: int = 32
+    """Of one address of another machine; 0 counts none apart."""
     running: int = 64
     """Runs at once in this process; more wait."""
     waiting: int = 128
@@ -44,8 +46,8 @@ class Settings:
     private_key: str = ""
     tls_elsewhere: bool = False
     """Whether a proxy in front speaks TLS with clients."""
-    share_port: bool = False
-    """Whether other processes listen on the same port."""
+    shared_file: int | None = None
+    """The descriptor of what several workers remember together; with it other processes listen on the same port."""
     limits: Limits = Limits()
     deadline_s: float = 600.0
     """The most that one run may take."""

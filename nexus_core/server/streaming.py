@@ -13,7 +13,7 @@ from typing import Any, Self
 import orjson
 from aiohttp import web
 
-from nexus_core.server.application import BEGUN, REQUEST_ID, ROUTE, log_failure
+from nexus_core.server.application import BEGUN, REQUEST_ID, ROUTE, TOLD, log_failure
 from nexus_core.server.errors import Failure, failure_of, openai_shape, own_shape
 from nexus_core.server.settings import Limits
 from nexus_core.toolkit.http import TimeLimit
@@ -60,7 +60,8 @@ class EventStream:
         self._limits = limits
         self._slow = slow
         """For the time that one event may take, shared by all streams."""
-        self.response = web.StreamResponse(headers={**_HEADERS, "X-Request-Id": request[REQUEST_ID]})
+        headers = {**_HEADERS, "X-Request-Id": request[REQUEST_ID], **request.get(TOLD, {})}
+        self.response = web.StreamResponse(headers=headers)
         self._timer: asyncio.TimerHandle | None = None
         self._beating: asyncio.Task[None] | None = None
         self._is_fresh = False

@@ -1,21 +1,41 @@
-"""Several processes that listen on one port; the system gives each new connection to one of them."""
+"""Several processes that listen on one port; the system gives each new connection to one of them.
+
+They go by the limits of keys together, in a file that only they have (see `memory`).
+"""
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from types import FrameType
 
+from nexus_core.contract.errors import UsageError
+from nexus_core.server.memory import make_file
 
-def run_workers(count: int, command: Sequence[str]) -> int:
+
+def check_workers(port: int) -> None:
+    """Raise UsageError where several workers cannot listen on a port."""
+    if sys.platform == "win32" or not hasattr(socket, "SO_REUSEPORT"):
+        raise UsageError("several workers cannot share a port on this system: leave --workers out")
+    if not port:
+        raise UsageError("several workers listen on one port: name it with --port")
+
+
+def run_workers(count: int, command: Callable[[int], Sequence[str]]) -> int:
     """Run a command so many times at once and return an exit code, 0 where all went well.
 
-    Signals to stop are passed on. Where one ends of its own accord all are stopped: whoever supervises this process
-    is to start it again.
+    The command is made of the descriptor of the file that they share. Signals to stop are passed on. Where one ends of
+    its own accord all are stopped: whoever supervises this process is to start it again.
     """
-    workers = [subprocess.Popen(command, start_new_session=True) for _ in range(count)]
-
+    file = make_file()
+    try:
+        workers = [subprocess.Popen(command(file), start_new_session=True, pass_fds=(file,)) for _ in range(count)]
+    finally:
+        os.close(file)
     signals: list[int] = []
 
     def told(number: int, frame: FrameType | None) -> None:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from pathlib import Path
 import pytest
 
 from nexus_core.cli.main import main
+from nexus_core.cli.serve import command, settings_of
+from nexus_core.server.settings import Settings
 
 GOOD = """name: {name}
 description: Quotes.
@@ -137,6 +140,11 @@ def test_serve_reports_all_problems_of_all_files(folder: Path, capsys: pytest.Ca
         pytest.param(["--certificate", "a.pem"], "both files", id="half-of-tls"),
         pytest.param(["--certificate", "a", "--private-key", "b", "--port", "0"], "no certificate", id="no-files"),
         pytest.param(["--workers", "2", "--port", "0"], "name it with --port", id="workers"),
+        pytest.param(["--drain", "2h"], "'2h' is not between 0s and 1h", id="too-long"),
+        pytest.param(["--run-timeout", "soon"], "'soon' is no duration: write it as in", id="no-duration"),
+        pytest.param(["--upload-limit", "32 apples"], "'32 apples' is no size: write it as in", id="no-size"),
+        pytest.param(["--upload-limit", "1B"], "'1B' is not between 1KiB and 4GiB", id="too-small"),
+        pytest.param(["--runs", "0"], "0 is not in the range", id="no-runs"),
     ],
 )
 def test_serve_refuses_what_is_not_safe_or_not_there(
@@ -184,3 +192,58 @@ def test_several_processes_share_a_port(folder: Path) -> None:
         assert process.wait(20) == 0
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", int(port)), timeout=5)
+
+
+def options(*arguments: str) -> Settings:
+    """Return what the options of a command line say."""
+    given = command.make_context("serve", list(arguments)).params
+    for name in ("pipelines", "reloads", "workers", "store"):
+        del given[name]
+    return settings_of(**given)
+
+
+def test_options_that_are_not_said_are_the_defaults_of_the_settings() -> None:
+    """One set of figures, whichever way a server is started."""
+    assert options() == Settings()
+
+
+def test_options_of_the_limits_are_read_in_their_units() -> None:
+    """Lengths of time as in the files, sizes in powers of 1,024; a number alone is seconds, or bytes."""
+    found = options(
+        "--runs=5", "--waiting=0", "--connections=9", "--connections-per-address=7", "--upload-limit=3kib",
+        "--run-timeout=1.5m", "--drain=7",
+    )  # fmt: skip
+    limits = found.limits
+    assert (limits.running, limits.waiting, limits.connections, limits.connections_per_address) == (5, 0, 9, 7)
+    assert (limits.upload_bytes, limits.drain_s, found.deadline_s) == (3072, 7.0, 90.0)
+
+
+def test_addresses_are_not_told_apart_behind_a_proxy() -> None:
+    """Unless it is asked for: all connections come from there."""
+    behind = "--i-terminate-tls-elsewhere"
+    assert options(behind).limits.connections_per_address == 0
+    assert options(behind, "--connections-per-address", "9").limits.connections_per_address == 9
+
+
+def test_help_shows_the_limits_in_a_section_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """With their defaults, behind what everybody needs."""
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    first, limits = capsys.readouterr().out.split("\nLimits")
+    assert "--port" in first
+    assert "--runs" not in first
+    for told in ("--runs N", "default: 64", "--upload-limit SIZE", "default: 32MiB", "default: 10m", "default: 25s"):
+        assert told in limits
+
+
+def test_limits_that_are_said_hold(folder: Path) -> None:
+    """A larger upload is refused, by the server that was started."""
+    with serving("--port", "0", "--upload-limit", "2KiB") as (_, said, _until):
+        origin = next(line.split()[-1] for line in said if "listening on" in line)
+        named = urllib.request.Request(
+            f"{origin}/api/contexts", b'{"name": "notes"}', {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(named, timeout=20) as answer:
+            assert answer.status == 201
+        with pytest.raises(urllib.error.HTTPError, match="413"):
+            urllib.request.urlopen(f"{origin}/api/contexts/notes/documents?name=a.md", b"a" * 2049, timeout=20)

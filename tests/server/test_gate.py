@@ -41,7 +41,7 @@ async def test_places_are_given_in_turn_to_keys() -> None:
     places, order = Places(Limits(running=1)), list[str]()
 
     async def run(key: str, name: str) -> None:
-        ENTRY.set(Entry(key, None, None, False) if key else None)  # type: ignore[arg-type]
+        ENTRY.set(Entry(key, None, None, False, {}) if key else None)  # type: ignore[arg-type]
         async with places.slot():
             order.append(name)
             await asyncio.sleep(0)

@@ -11,6 +11,8 @@ from collections import deque
 from math import inf
 from typing import Never
 
+from attrs import frozen
+
 from nexus_core.config.policies import Limits
 from nexus_core.contract.errors import LimitError
 from nexus_core.engine.attempts.clock import Clock
@@ -32,6 +34,19 @@ class Admission:
     def __init__(self, tokens: float) -> None:
         self.tokens = tokens
         self.inside = True
+
+
+@frozen(kw_only=True)
+class Room:
+    """What is left of a limit per minute."""
+
+    of: str
+    """`requests` or `tokens`."""
+    limit: int
+    left: float
+    """So much may be taken now; below 0 it is a debt."""
+    full_in_s: float
+    """Until as much as ever may be taken."""
 
 
 class Bucket:
@@ -66,6 +81,10 @@ class Bucket:
         """Return the wait where so much is taken `before`, or comes back where that is negative."""
         return max(0.0, (before + self._needs(amount) - self.level(now)) / self._rate)
 
+    def full_in_s(self, now: float) -> float:
+        """Return the seconds until the bucket is full."""
+        return (self._burst - self.level(now)) / self._rate
+
     def take(self, amount: float) -> None:
         """Take so much, whether it is there or not."""
         self._level -= amount
@@ -77,6 +96,15 @@ class Bucket:
             self._level = min(self._burst, level + spare)
         else:
             self._level = max(level + spare, min(level, -self._limit))
+
+    @property
+    def state(self) -> tuple[float, float]:
+        """What there is to remember: the level, and when it was that."""
+        return self._level, self._at
+
+    def restore(self, level: float, at: float) -> None:
+        """Go on from a state."""
+        self._level, self._at = level, at
 
     def _needs(self, amount: float) -> float:
         return min(amount, self._burst)
@@ -142,10 +170,26 @@ class Limiter:
         finally:
             self._dequeue(waiter)
 
-    def leave(self, admission: Admission, used_tokens: int | None) -> None:
+    def reserve(self, admission: Admission, tokens: int) -> float:
+        """Reserve so many tokens instead of those that were, or return the seconds until that could be done.
+
+        Nobody is let past those who wait, and nobody who is inside waits for them.
+        """
+        if self._tokens is None or not admission.inside:
+            return 0.0
+        now = self._clock.now()
+        self._tokens.put_right(admission.tokens, 0, now)
+        wait = self._tokens.wait_s(tokens, now)
+        if not wait:
+            self._reserved += tokens - admission.tokens
+            admission.tokens = tokens
+        self._tokens.take(admission.tokens)
+        return wait
+
+    def leave(self, admission: Admission, used_tokens: int | None, *, was_refused: bool = False) -> None:
         """Give a place back, and put what was reserved right by what was used; `None` where that is not known.
 
-        A second time does nothing.
+        A request that was refused after all does not count as one. A second time does nothing.
         """
         if not admission.inside:
             return
@@ -154,8 +198,34 @@ class Limiter:
         self._reserved -= admission.tokens
         if self._tokens is not None and used_tokens is not None:
             self._tokens.put_right(admission.tokens, used_tokens, self._clock.now())
+        if self._requests is not None and was_refused:
+            self._requests.put_right(1, 0, self._clock.now())
         if self._queue:
             self._wake_first()
+
+    def rooms(self) -> tuple[Room, ...]:
+        """Return what is left of the limits per minute, of those that there are."""
+        now, limits, found = self._clock.now(), self._limits, []
+        if self._requests is not None and limits.requests_per_minute is not None:
+            found.append(_room("requests", limits.requests_per_minute, self._requests, now))
+        if self._tokens is not None and limits.tokens_per_minute is not None:
+            found.append(_room("tokens", limits.tokens_per_minute, self._tokens, now))
+        return tuple(found)
+
+    @property
+    def state(self) -> tuple[float, ...]:
+        """What there is to remember of those inside, for another limiter of the same limits to go on from."""
+        requests = self._requests.state if self._requests is not None else (0.0, 0.0)
+        tokens = self._tokens.state if self._tokens is not None else (0.0, 0.0)
+        return (*requests, *tokens, float(self._inside), self._reserved)
+
+    def restore(self, state: tuple[float, ...]) -> None:
+        """Go on from a state; those who wait here stay."""
+        if self._requests is not None:
+            self._requests.restore(*state[:2])
+        if self._tokens is not None:
+            self._tokens.restore(*state[2:4])
+        self._inside, self._reserved = int(state[4]), state[5]
 
     def _admit(self, tokens: float, now: float) -> Admission | float:
         if self._inside >= self._slots:
@@ -257,6 +327,10 @@ class _Waiter:
             return False
         loop.call_soon_threadsafe(_set, self._future)  # perhaps not the loop that runs now
         return True
+
+
+def _room(of: str, limit: int, bucket: Bucket, now: float) -> Room:
+    return Room(of=of, limit=limit, left=bucket.level(now), full_in_s=bucket.full_in_s(now))
 
 
 def _set(future: asyncio.Future[None]) -> None:

@@ -331,3 +331,40 @@ def test_a_waiter_of_a_closed_loop_is_passed_over() -> None:
 async def _begin(waiting: Coroutine[Any, Any, Any]) -> None:
     """Let a coroutine run up to its first wait, and leave it there."""
     waiting.send(None)
+
+
+def test_tokens_may_be_reserved_anew(fake_clock: Any) -> None:
+    """In the place of those that were; what is larger than the bucket takes a full one, its own part counted."""
+    limiter = Limiter(Limits(tokens_per_minute=600), fake_clock.clock())
+    first = admitted(limiter, 60)
+    assert limiter.reserve(first, 1000) == 0.0
+    assert limiter.try_enter(1) == pytest.approx(90.1)
+    limiter.leave(first, 30)
+    second, third = admitted(limiter, 20), admitted(limiter, 20)
+    assert limiter.reserve(third, 51) == pytest.approx(0.1)
+    assert [room.left for room in limiter.rooms()] == [30.0]
+    limiter.leave(second, 0)
+    assert limiter.reserve(third, 51) == 0.0
+    limiter.leave(third, 0)
+    assert [room.left for room in limiter.rooms()] == [70.0]
+    assert limiter.reserve(third, 51) == 0.0
+    assert [room.left for room in limiter.rooms()] == [70.0]
+
+
+def test_who_is_refused_after_all_has_not_asked(fake_clock: Any) -> None:
+    """Neither the request nor its tokens count."""
+    limiter = Limiter(Limits(requests_per_minute=12, tokens_per_minute=600), fake_clock.clock())
+    before = limiter.rooms()
+    limiter.leave(admitted(limiter, 50), 0, was_refused=True)
+    assert limiter.rooms() == before
+    limiter.leave(admitted(limiter, 50), 0)
+    assert [room.left for room in limiter.rooms()] == [1.0, 100.0]
+
+
+def test_rooms_tell_what_is_left_and_when_all_is(fake_clock: Any) -> None:
+    """Of the limits per minute that there are."""
+    limiter = Limiter(Limits(requests_per_minute=60, concurrency=2), fake_clock.clock())
+    admitted(limiter)
+    (room,) = limiter.rooms()
+    assert (room.of, room.limit, room.left, room.full_in_s) == ("requests", 60, 9.0, pytest.approx(1.0))
+    assert Limiter(Limits(concurrency=2), fake_clock.clock()).rooms() == ()
