@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from attrs import astuple
 
 from nexus_core.cli.chosen import store_option
 from nexus_core.cli.quantities import OptionOf, Sectioned, duration, size
@@ -19,7 +20,7 @@ from nexus_core.contract.errors import UsageError
 from nexus_core.server.reloading import Reloading
 from nexus_core.server.serve import Server, serve
 from nexus_core.server.serving import load, load_all, pipeline_files
-from nexus_core.server.settings import Limits, Settings
+from nexus_core.server.settings import Limits, Settings, Worker
 from nexus_core.server.workers import check_workers, run_workers
 from nexus_core.store.store import Store
 from nexus_core.toolkit.shared import Shared
@@ -36,7 +37,12 @@ DEFAULT = "pipelines"
 LIMITS = ("running", "waiting", "connections", "upload_bytes", "drain_s")
 """The fields of `Limits` that are options; `connections_per_address` depends on whether a proxy is in front."""
 
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _worker(context: click.Context, option: click.Parameter, told: tuple[int, int, int, str] | None) -> Worker | None:
+    return None if told is None else Worker(number=told[0], count=told[1], file=told[2], folder=told[3])
 
 
 def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
@@ -56,7 +62,7 @@ def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
 @click.option(
     "--i-terminate-tls-elsewhere", "tls_elsewhere", is_flag=True, help="A proxy in front speaks TLS with clients."
 )
-@click.option("--shared-file", type=int, hidden=True, help="What a worker is told.")
+@click.option("--worker", type=(int, int, int, str), hidden=True, callback=_worker, help="What a worker is told.")
 @store_option
 @_limit("--runs", "running", default=64, type=click.IntRange(1, 10_000), help="Runs at once.")
 @_limit("--waiting", default=128, type=click.IntRange(0, 100_000), help="Runs that wait for a place.")
@@ -114,10 +120,10 @@ def settings_of(*, prefix: str, connections_per_address: int | None, **given: An
     return Settings(prefix=prefix, limits=limits, **given)
 
 
-def _worker_command(file: int) -> Sequence[str]:
+def _worker_command(worker: Worker) -> Sequence[str]:
     """Return the command of one of several workers: of --workers the last one holds."""
-    told = ("--workers", "1", "--shared-file", str(file))
-    return [sys.executable, "-m", "nexus_core.cli.main", *sys.argv[1:], *told]
+    told = map(str, astuple(worker))
+    return [sys.executable, "-m", "nexus_core.cli.main", *sys.argv[1:], "--workers", "1", "--worker", *told]
 
 
 async def _serve(paths: Sequence[str], overrides: Sequence[str], settings: Settings, *, reloads: bool) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
+from math import ceil
 
 from attrs import define, field, frozen
 
@@ -51,15 +52,32 @@ class UsageFigures:
     """Requests whose token counts are unknown and therefore not in the sums."""
     estimated: int = 0
     """Requests whose token counts are in the sums, and are in part or in whole no figures of the service."""
-    mean_s: float | None = None
-    """Of the last 100 response times, as p50 and p95."""
-    p50_s: float | None = None
-    p95_s: float | None = None
+    times_s: tuple[float, ...] = ()
+    """The last 100 response times."""
 
     @property
     def success_rate(self) -> float | None:
         """Share of requests that did not fail, or `None` before the first."""
         return None if not self.requests else 1 - self.failures / self.requests
+
+    @property
+    def mean_s(self) -> float | None:
+        """The mean of the response times, or `None` before the first."""
+        return sum(self.times_s) / len(self.times_s) if self.times_s else None
+
+    def percentile_s(self, share: float) -> float | None:
+        """Return the nearest-rank percentile: the shortest time that at least `share` of all times do not exceed."""
+        place = ceil(len(self.times_s) * share)
+        return sorted(self.times_s)[max(place, 1) - 1] if self.times_s else None
+
+    def __add__(self, other: UsageFigures) -> UsageFigures:
+        """Return the figures of both, of the same model in two processes."""
+        counts = {name: getattr(self, name) + getattr(other, name) for name in _COUNTS}
+        outcomes = Counter(self.outcomes) + Counter(other.outcomes)
+        return UsageFigures(**counts, outcomes=dict(outcomes), times_s=self.times_s + other.times_s)
+
+
+_COUNTS = ("requests", "failures", "prompt_tokens", "completion_tokens", "unreported", "estimated")
 
 
 @define(eq=False, repr=False)
@@ -85,27 +103,8 @@ class _Tally:
             self.times.append(attempt.duration_s)
 
     def figures(self) -> UsageFigures:
-        times = sorted(self.times)
-        return UsageFigures(
-            requests=self.requests,
-            failures=self.failures,
-            prompt_tokens=self.prompt_tokens,
-            completion_tokens=self.completion_tokens,
-            unreported=self.unreported,
-            estimated=self.estimated,
-            outcomes=dict(self.outcomes),
-            mean_s=sum(times) / len(times) if times else None,
-            p50_s=_nearest_rank(times, 0.50),
-            p95_s=_nearest_rank(times, 0.95),
-        )
-
-
-def _nearest_rank(ordered: list[float], share: float) -> float | None:
-    """Return the nearest-rank percentile: the smallest value with at least `share` of all values at or below it."""
-    if not ordered:
-        return None
-    place = -(-len(ordered) * share // 1)  # ceiling
-    return ordered[max(int(place), 1) - 1]
+        counts = {name: getattr(self, name) for name in _COUNTS}
+        return UsageFigures(**counts, outcomes=dict(self.outcomes), times_s=tuple(self.times))
 
 
 class ModelRegistry:

@@ -20,7 +20,7 @@ from nexus_core.server.identity import ANYBODY, Identity
 from nexus_core.server.memory import OwnMemory, SharedMemory
 from nexus_core.server.places import Places, Slot
 from nexus_core.server.routes import Route
-from nexus_core.server.settings import Limits
+from nexus_core.server.settings import Limits, Worker
 
 Verify = Callable[[str], Awaitable[Identity | None]]
 """Tells whose key it is; `None` is nobody's."""
@@ -40,15 +40,15 @@ class Gate:
         verify: Verify | None = None,
         loopback: bool = True,
         clock: Clock | None = None,
-        shared_file: int | None = None,
+        worker: Worker | None = None,
     ) -> None:
-        """Take what holds; `shared_file` is where several workers remember what they let in (see `memory`)."""
+        """Take what holds; a `worker` remembers with the others what they let in."""
         self._verify = verify
         """Without it there are no keys, and whoever reaches this machine's own address may do all."""
         self._loopback = loopback
         clock = clock or Clock()
-        keys = None if shared_file is None else SharedMemory(shared_file, "keys")
-        addresses = OwnMemory() if shared_file is None else SharedMemory(shared_file, "addresses")
+        keys = None if worker is None else SharedMemory(worker.file, "keys")
+        addresses = OwnMemory() if worker is None else SharedMemory(worker.file, "addresses")
         self._failures = Failures(addresses, clock)
         self._admissions = Admissions(clock, keys)
         self.places = Places(limits)

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from nexus_core.server.errors import Failure
+from nexus_core.server.families import families_json, families_of, of_workers
 from nexus_core.server.gate import Gate
 from nexus_core.server.routes import Route
 from nexus_core.server.serving import Serving
+from nexus_core.server.siblings import Siblings
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -61,9 +63,11 @@ class Requests:
 class Metrics:
     """Shows the figures."""
 
-    def __init__(self, serving: Serving, gate: Gate) -> None:
+    def __init__(self, serving: Serving, gate: Gate, siblings: Siblings) -> None:
         self._serving = serving
         self._gate = gate
+        self._siblings = siblings
+        siblings.on("metrics", lambda _: asyncio.to_thread(lambda: families_json(self._families())))
         self._requests = Requests()
         self._told: set[str] = set()
         """Sinks whose failure stands in the log."""
@@ -108,22 +112,18 @@ class Metrics:
         """Answer with the page, in the format that the client prefers."""
         accept = ",".join(request.headers.getall("Accept", ()))
         try:
-            page, content_type = await asyncio.to_thread(self._page, accept)  # a large one would hold up everybody
+            found = await asyncio.to_thread(self._families)  # a large page would hold up everybody
+            worker = self._siblings.worker
+            if worker is not None:
+                told = await self._siblings.ask("metrics")
+                found = of_workers({worker.number: found} | {at: families_of(each) for at, each in told.items()})
+            page, content_type = await asyncio.to_thread(_page, found, accept)
         except ImportError as error:
             raise Failure(501, "not_installed", MISSING) from error
         return web.Response(body=page, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
-    def _page(self, accept: str) -> tuple[bytes, str]:
-        from prometheus_client import exposition
-        from prometheus_client.openmetrics import exposition as openmetrics
-
-        found: Any = _Collected([*self._own(), *self._of_pipelines()])
-        encode: Any = exposition.generate_latest
-        content_type = "text/plain; version=0.0.4; charset=utf-8"
-        # The library's own choice by `Accept` raises on versions that are no numbers.
-        if any(part.split(";")[0].strip() == _OPENMETRICS for part in accept.lower().split(",")):
-            encode, content_type = openmetrics.generate_latest, f"{_OPENMETRICS}; version=1.0.0; charset=utf-8"
-        return encode(found), content_type
+    def _families(self) -> list[Metric]:
+        return [*self._own(), *self._of_pipelines()]
 
     def _of_pipelines(self) -> list[Metric]:
         """Return what all sinks keep; families of one name are one, with the samples of every pipeline."""
@@ -181,6 +181,19 @@ class Metrics:
         ):
             yield GaugeMetricFamily(name, text, value=value)
         yield from ProcessCollector(registry=None).collect()
+
+
+def _page(families: Sequence[Metric], accept: str) -> tuple[bytes, str]:
+    from prometheus_client import exposition
+    from prometheus_client.openmetrics import exposition as openmetrics
+
+    found: Any = _Collected(families)
+    encode: Any = exposition.generate_latest
+    content_type = "text/plain; version=0.0.4; charset=utf-8"
+    # The library's own choice by `Accept` raises on versions that are no numbers.
+    if any(part.split(";")[0].strip() == _OPENMETRICS for part in accept.lower().split(",")):
+        encode, content_type = openmetrics.generate_latest, f"{_OPENMETRICS}; version=1.0.0; charset=utf-8"
+    return encode(found), content_type
 
 
 class _Collected:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 from aiohttp import web
 
-from nexus_core.engine.models import Model
+from nexus_core.engine.models import Model, UsageFigures
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.server import answers
 from nexus_core.server.bodies import read_json
@@ -17,6 +17,7 @@ from nexus_core.server.routes import Route
 from nexus_core.server.schemas import checker, closed, text
 from nexus_core.server.serving import Serving
 from nexus_core.server.settings import Settings
+from nexus_core.server.siblings import Siblings
 
 DEFAULT = closed({"modelId": text(minLength=1), "pipeline": text()}, required=("modelId",))
 """What `PUT {prefix}/queries/models/default` takes."""
@@ -25,10 +26,14 @@ DEFAULT = closed({"modelId": text(minLength=1), "pipeline": text()}, required=("
 class Models:
     """Tells of models."""
 
-    def __init__(self, serving: Serving, settings: Settings) -> None:
+    def __init__(self, serving: Serving, settings: Settings, siblings: Siblings) -> None:
         self._serving = serving
         self._settings = settings
+        self._siblings = siblings
         self._check = checker(DEFAULT)
+        siblings.on("usage", lambda _: {"/".join(key): attrs.asdict(own) for key, own in self._usage().items()})
+        siblings.on("clear", lambda _: self._clear())
+        siblings.on("default", lambda told: self._serving.pipeline(told["pipeline"]).models.set_default(told["model"]))
 
     def routes(self) -> Sequence[Route]:
         """Return the routes of this part."""
@@ -62,16 +67,16 @@ class Models:
 
     async def usage(self, request: web.Request) -> web.Response:
         """Tell the figures of every model."""
-        found = [
-            {"pipeline": pipeline.name, "name": model.name, **_figures_json(pipeline, model)}
-            for pipeline, model in self._all()
-        ]
-        return web.json_response({"usage": found})
+        found = self._usage()
+        for told in (await self._siblings.ask("usage")).values():
+            found = {key: own + _figures(told.get("/".join(key))) for key, own in found.items()}
+        lines = [{"pipeline": pipeline, "name": name, **_figures_json(own)} for (pipeline, name), own in found.items()]
+        return web.json_response({"usage": lines})
 
     async def clear(self, request: web.Request) -> web.Response:
         """Set the figures to nothing."""
-        for pipeline in self._serving.pipelines.values():
-            pipeline.models.clear_usage()
+        await self._siblings.ask("clear")
+        self._clear()
         return web.Response(status=204)
 
     async def choose(self, request: web.Request) -> web.Response:
@@ -83,6 +88,7 @@ class Models:
         names = [name for name, called in known if wanted in called]
         if not names:
             raise Failure(404, "model_not_found", f"pipeline {pipeline.name!r} has no model {wanted!r}")
+        await self._siblings.ask("default", {"pipeline": pipeline.name, "model": names[0]})
         pipeline.models.set_default(names[0])
         return web.json_response({"pipeline": pipeline.name, "default": names[0]})
 
@@ -99,6 +105,15 @@ class Models:
             for pipeline in self._serving.pipelines.values()
         ]
         return web.json_response({"pipelines": found})
+
+    def _usage(self) -> dict[tuple[str, str], UsageFigures]:
+        """Return the figures of this process, by pipeline and model."""
+        found = self._serving.pipelines.values()
+        return {(pipeline.name, name): own for pipeline in found for name, own in pipeline.models.usage().items()}
+
+    def _clear(self) -> None:
+        for pipeline in self._serving.pipelines.values():
+            pipeline.models.clear_usage()
 
     def _all(self) -> Iterator[tuple[Pipeline, Model]]:
         for pipeline in self._serving.pipelines.values():
@@ -123,13 +138,22 @@ def _model_json(pipeline: Pipeline, model: Model) -> dict[str, Any]:
     }
 
 
-def _figures_json(pipeline: Pipeline, model: Model) -> dict[str, Any]:
-    figures = pipeline.models.usage()[model.name]
-    told = attrs.asdict(figures)
-    told["success_rate"] = figures.success_rate
-    return {_camel(name): value for name, value in told.items()}
+def _figures(told: Mapping[str, Any] | None) -> UsageFigures:
+    """Return what another worker has told; it may lack a pipeline that it has yet to load."""
+    return UsageFigures() if told is None else UsageFigures(**{**told, "times_s": tuple(told["times_s"])})
 
 
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(part.capitalize() if part != "s" else "S" for part in rest)
+def _figures_json(figures: UsageFigures) -> dict[str, Any]:
+    return {
+        "requests": figures.requests,
+        "failures": figures.failures,
+        "outcomes": dict(figures.outcomes),
+        "promptTokens": figures.prompt_tokens,
+        "completionTokens": figures.completion_tokens,
+        "unreported": figures.unreported,
+        "estimated": figures.estimated,
+        "meanS": figures.mean_s,
+        "p50S": figures.percentile_s(0.50),
+        "p95S": figures.percentile_s(0.95),
+        "successRate": figures.success_rate,
+    }

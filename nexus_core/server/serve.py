@@ -30,6 +30,7 @@ from nexus_core.server.page.files import Page
 from nexus_core.server.queries import Queries
 from nexus_core.server.serving import Serving
 from nexus_core.server.settings import Settings
+from nexus_core.server.siblings import Siblings
 from nexus_core.store.keys import StoredKeys
 from nexus_core.store.store import Store
 from nexus_core.toolkit.http import TimeLimit
@@ -57,7 +58,8 @@ class Server:
         loopback = is_loopback(settings.host)
         self.keys = None if verify is not None else Keyring(StoredKeys(store), open_without=loopback)
         verifies = verify if self.keys is None else self.keys.verify
-        self.gate = Gate(settings.limits, verify=verifies, loopback=loopback, shared_file=settings.shared_file)
+        self.gate = Gate(settings.limits, verify=verifies, loopback=loopback, worker=settings.worker)
+        self.siblings = Siblings(settings.worker)
         self._slow = TimeLimit(settings.limits.write_s)
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
@@ -72,11 +74,11 @@ class Server:
 
     def application(self) -> web.Application:
         """Return the application with all routes."""
-        metrics = Metrics(self.serving, self.gate)
+        metrics = Metrics(self.serving, self.gate, self.siblings)
         parts = (
             Queries(self.serving, self.gate, self.settings, self._slow),
             Chat(self.serving, self.gate, self.settings, self._slow),
-            Models(self.serving, self.settings),
+            Models(self.serving, self.settings, self.siblings),
             Contexts(self.serving, self.settings),
             Items(self.serving, self.settings),
             Documents(self.serving, self.settings),
@@ -98,6 +100,7 @@ class Server:
         try:
             await self._check_keys()
             await self._listen()
+            await self.siblings.__aenter__()
         except BaseException as error:
             await self.__aexit__(None, None, None)
             if isinstance(error, OSError):
@@ -118,6 +121,7 @@ class Server:
         finally:
             if self._runner is not None:
                 await self._runner.cleanup()
+            await self.siblings.__aexit__(None, None, None)
             self._slow.close()
             if self.keys is not None:
                 with suppress(NexusError):
@@ -149,7 +153,7 @@ class Server:
             settings.host,
             settings.port,
             backlog=1024,
-            reuse_port=settings.shared_file is not None or None,
+            reuse_port=settings.worker is not None or None,
             ssl=_tls(settings),
         )
         self.port = self._listening.sockets[0].getsockname()[1]

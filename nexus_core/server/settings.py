@@ -35,6 +35,23 @@ class Limits:
 
 
 @frozen(kw_only=True)
+class Worker:
+    """One of several processes of a server, and what it has in common with the others."""
+
+    number: int
+    """From 0."""
+    count: int
+    file: int
+    """The descriptor of what they remember together (see `memory`)."""
+    folder: str
+    """Where each has its socket, by its number (see `siblings`)."""
+
+    def socket(self, number: int) -> str:
+        """Return the path of the socket of one of them."""
+        return f"{self.folder}/{number}.sock"
+
+
+@frozen(kw_only=True)
 class Settings:
     """How a server serves."""
 
@@ -46,8 +63,8 @@ class Settings:
     private_key: str = ""
     tls_elsewhere: bool = False
     """Whether a proxy in front speaks TLS with clients."""
-    shared_file: int | None = None
-    """The descriptor of what several workers remember together; with it other processes listen on the same port."""
+    worker: Worker | None = None
+    """Which of several processes on one port this one is; none of several by default."""
     limits: Limits = Limits()
     deadline_s: float = 600.0
     """The most that one run may take."""

@@ -1,6 +1,7 @@
 """Several processes that listen on one port; the system gives each new connection to one of them.
 
-They go by the limits of keys together, in a file that only they have (see `memory`).
+They go by the limits of keys together, in a file that only they have (see `memory`), and tell each other what concerns
+all of them (see `siblings`).
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from tempfile import TemporaryDirectory
 from types import FrameType
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.server.memory import make_file
+from nexus_core.server.settings import Worker
 
 
 def check_workers(port: int) -> None:
@@ -25,17 +28,26 @@ def check_workers(port: int) -> None:
         raise UsageError("several workers listen on one port: name it with --port")
 
 
-def run_workers(count: int, command: Callable[[int], Sequence[str]]) -> int:
-    """Run a command so many times at once and return an exit code, 0 where all went well.
+def run_workers(count: int, command: Callable[[Worker], Sequence[str]]) -> int:
+    """Run a command for each of so many workers and return an exit code, 0 where all went well.
 
-    The command is made of the descriptor of the file that they share. Signals to stop are passed on. Where one ends of
-    its own accord all are stopped: whoever supervises this process is to start it again.
+    Signals to stop are passed on. Where one ends of its own accord all are stopped: whoever supervises this process is
+    to start it again.
     """
+    with TemporaryDirectory(prefix="nexus-") as folder:
+        return _waited_for(_started(count, command, folder))
+
+
+def _started(count: int, command: Callable[[Worker], Sequence[str]], folder: str) -> list[subprocess.Popen[bytes]]:
     file = make_file()
     try:
-        workers = [subprocess.Popen(command(file), start_new_session=True, pass_fds=(file,)) for _ in range(count)]
+        workers = [Worker(number=number, count=count, file=file, folder=folder) for number in range(count)]
+        return [subprocess.Popen(command(each), start_new_session=True, pass_fds=(file,)) for each in workers]
     finally:
         os.close(file)
+
+
+def _waited_for(workers: Sequence[subprocess.Popen[bytes]]) -> int:
     signals: list[int] = []
 
     def told(number: int, frame: FrameType | None) -> None:

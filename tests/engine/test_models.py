@@ -67,13 +67,24 @@ def test_usage_takes_percentiles_of_the_last_hundred_times() -> None:
     for seconds in (*[1000.0] * 50, *map(float, range(1, 101))):
         registry.record(attempt("a", seconds=seconds))
     figures = registry.usage()["a"]
-    assert (figures.mean_s, figures.p50_s, figures.p95_s) == (50.5, 50.0, 95.0)
+    assert (figures.mean_s, figures.percentile_s(0.5), figures.percentile_s(0.95)) == (50.5, 50.0, 95.0)
 
 
 def test_usage_before_the_first_request_is_unknown() -> None:
     """Nothing measured is `None`, not zero."""
     figures = ModelRegistry([model("a")]).usage()["a"]
-    assert (figures.success_rate, figures.mean_s, figures.p95_s) == (None, None, None)
+    assert (figures.success_rate, figures.mean_s, figures.percentile_s(0.95)) == (None, None, None)
+
+
+def test_usage_of_two_processes_adds_up() -> None:
+    """Counts, outcomes and response times."""
+    one, other = ModelRegistry([model("a")]), ModelRegistry([model("a")])
+    one.record(attempt("a", seconds=1.0, tokens=3))
+    for outcome in ("ok", "timeout"):
+        other.record(attempt("a", outcome, seconds=3.0, tokens=4))
+    both = one.usage()["a"] + other.usage()["a"]
+    assert (both.requests, both.failures, both.prompt_tokens, both.mean_s) == (3, 1, 11, 2.0)
+    assert both.outcomes == {"ok": 2, "timeout": 1}
 
 
 def test_clear_usage_forgets_everything() -> None:
