@@ -133,11 +133,11 @@ class Chat:
             return contexts[0].name
         model = f"{PREFIX}{pipeline.name}"
         if not contexts:
-            raise Failure(400, "invalid_request", f"{model} answers from a context, and there is none yet: make one")
-        named = f"{model}/{contexts[0].name}"
-        raise Failure(
-            400, "invalid_request", f"{model} can be asked over {len(contexts):,} contexts: name one, as in {named!r}"
-        )
+            said = f"{model} answers from a context, and there is none yet: make one"
+        else:
+            named = f"{model}/{contexts[0].name}"
+            said = f"{model} can be asked over {len(contexts):,} contexts: name one, as in {named!r}"
+        raise Failure(400, "invalid_request", said, param="model")
 
     async def _models(self) -> list[dict[str, Any]]:
         contexts = await self._serving.store.contexts()

@@ -19,6 +19,8 @@ class Failure(Exception):
     headers: Mapping[str, str] = field(factory=dict)
     details: Mapping[str, object] = field(factory=dict)
     """What the query API tells beside these."""
+    param: str | None = None
+    """What of a body is wrong, such as `messages[3].content`; told in OpenAI's shape."""
 
     def __str__(self) -> str:
         return self.message
@@ -47,6 +49,8 @@ _STATUSES: tuple[tuple[type[known.NexusError], int, str], ...] = (
 """From the most special class on: the first that fits holds."""
 INTERNAL = "internal_error"
 """The code of what nobody foresaw."""
+_PARAMS = {"model_not_found": "model", "context_length_exceeded": "messages"}
+"""What of a body is wrong, by codes that leave no doubt."""
 _AGAIN = frozenset({503})
 
 
@@ -85,7 +89,7 @@ def openai_shape(failure: Failure, request_id: str) -> dict[str, object]:
         "error": {
             "message": failure.message,
             "type": kind,
-            "param": None,
+            "param": failure.param or _PARAMS.get(failure.code),
             "code": failure.code,
             "request_id": request_id,
         }

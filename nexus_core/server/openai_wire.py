@@ -131,17 +131,18 @@ def parameters(body: Mapping[str, Any]) -> dict[str, Any]:
         if name in given:
             value = given.pop(name)
             if not any(type(each) is type(value) and each == value for each in empty):
-                raise Failure(400, "unsupported_parameter", f"{name} is not served: leave it out")
+                raise Failure(400, "unsupported_parameter", f"{name} is not served: leave it out", param=name)
     return given
 
 
 def read_messages(messages: Sequence[Mapping[str, Any]]) -> Said:
     """Return what messages say; raises Failure where they are no question."""
-    said = [_read_message(place, message) for place, message in enumerate(messages)]
-    system = "\n\n".join(content for role, content in said if role == "system" and content)
-    talk = [Message(role, content) for role, content in said if role in ("user", "assistant") and content.strip()]  # type: ignore[arg-type]
+    read = [_read_message(place, message) for place, message in enumerate(messages)]
+    system = "\n\n".join(content for role, content in read if role == "system" and content)
+    talk = [Message(role, content) for role, content in read if role in ("user", "assistant") and content.strip()]  # type: ignore[arg-type]
     if not talk or talk[-1].role != "user":
-        raise Failure(400, "invalid_request", "messages: the last one must be the user's and hold text: the question")
+        said = "messages: the last one must be the user's and hold text: the question"
+        raise Failure(400, "invalid_request", said, param="messages")
     return Said(query=talk[-1].content, system=system, history=tuple(talk[:-1]))
 
 
@@ -150,16 +151,20 @@ def _read_message(place: int, message: Mapping[str, Any]) -> tuple[str, str]:
     role = "system" if role == "developer" else role
     if role not in ("system", "user", "assistant"):
         said = f"{where}: role {role[:40]!r} is not served: a pipeline calls no tools"
-        raise Failure(400, "unsupported_parameter", said)
-    if message.get("tool_calls") or message.get("function_call"):
-        raise Failure(400, "unsupported_parameter", f"{where}: calls of tools are not served")
+        raise Failure(400, "unsupported_parameter", said, param=f"{where}.role")
+    for name in ("tool_calls", "function_call"):
+        if message.get(name):
+            said = f"{where}: calls of tools are not served"
+            raise Failure(400, "unsupported_parameter", said, param=f"{where}.{name}")
     content = message.get("content") or ""
-    return role, content if isinstance(content, str) else "\n".join(_read_part(where, part) for part in content)
+    if isinstance(content, str):
+        return role, content
+    return role, "\n".join(_read_part(f"{where}.content[{place}]", part) for place, part in enumerate(content))
 
 
 def _read_part(where: str, part: Mapping[str, Any]) -> str:
     if part.get("type") != "text" or "text" not in part:
-        raise Failure(400, "unsupported_parameter", f"{where}: a part is no text: nothing else is served")
+        raise Failure(400, "unsupported_parameter", f"{where} is no text: nothing else is served", param=where)
     found: str = part["text"]
     return found
 

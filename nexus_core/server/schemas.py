@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -11,6 +12,8 @@ import fastjsonschema
 from nexus_core.server.errors import Failure
 
 Check = Callable[[Any], Any]
+
+_LONGEST_PARAM = 200
 
 
 def text(longest: int = 500, **more: Any) -> dict[str, Any]:
@@ -51,10 +54,43 @@ def checker(schema: Mapping[str, Any]) -> Check:
             found = compiled()(value)
             return found if make_whole is None else make_whole(found)
         except fastjsonschema.JsonSchemaValueException as error:
-            said = error.message.replace("data.", "").replace("data ", "the body ", 1)
-            raise Failure(400, "invalid_request", said) from error
+            why = _closer(error)
+            said = why.message.replace("data.", "").replace("data ", "the body ", 1)
+            raise Failure(400, "invalid_request", said, param=_param(why)) from error
 
     return checked
+
+
+def _closer(error: fastjsonschema.JsonSchemaValueException) -> fastjsonschema.JsonSchemaValueException:
+    """Return what is wrong by the alternative that was meant, where the type of a value tells which that is."""
+    if error.rule != "anyOf":
+        return error
+    for schema in error.rule_definition:
+        if isinstance(error.value, _TYPES.get(schema.get("type"), ())):
+            try:
+                _alternative(json.dumps(schema))(error.value, name_prefix=error.name)
+            except fastjsonschema.JsonSchemaValueException as closer:
+                return _closer(closer)
+    return error
+
+
+_TYPES: Mapping[str, type] = {"string": str, "array": list, "object": dict}
+
+
+@cache
+def _alternative(schema: str) -> Any:
+    return fastjsonschema.compile(json.loads(schema), use_default=False)
+
+
+def _param(error: fastjsonschema.JsonSchemaValueException) -> str | None:
+    """Return the name of what is wrong, as in `messages[3].content`: what is missing, or there and unknown, as well."""
+    name = (error.name or "").removeprefix("data").removeprefix(".")
+    further: Iterable[str] = ()
+    if error.rule == "required":
+        further = (each for each in error.rule_definition if each not in error.value)
+    elif error.rule == "additionalProperties":
+        further = (each for each in error.value if each not in error.definition["properties"])
+    return ".".join(filter(None, (name, next(iter(further), ""))))[:_LONGEST_PARAM] or None
 
 
 def _whole_numbers(schema: Mapping[str, Any]) -> Check | None:

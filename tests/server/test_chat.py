@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.server.conftest import Fakes, Running
 
 QUESTION: Any = [{"role": "user", "content": "How many days of leave?"}]
+TEXT = {"type": "text", "text": "How many?"}
 
 
 @pytest.fixture
@@ -177,6 +178,64 @@ async def test_what_is_not_served_is_refused(running: Running, more: dict[str, A
     status, told = await ask(running, **more)
     assert (status, told["error"]["type"]) == (400, "invalid_request_error")
     assert told["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("more", "param", "code"),
+    [
+        pytest.param({"temperature": 3}, "temperature", "invalid_request", id="range"),
+        pytest.param({"max_tokens": "9"}, "max_tokens", "invalid_request", id="type"),
+        pytest.param({"stop": ["x"] * 9}, "stop", "invalid_request", id="length"),
+        pytest.param({"stop": ["x", "x" * 201]}, "stop[1]", "invalid_request", id="within-a-list"),
+        pytest.param({"stream_options": {"x": 1}}, "stream_options.x", "invalid_request", id="within-an-object"),
+        pytest.param({"temprature": 1}, "temprature", "invalid_request", id="unknown"),
+        pytest.param({"tools": [{}]}, "tools", "unsupported_parameter", id="unsupported"),
+        pytest.param({"messages": []}, "messages", "invalid_request", id="empty"),
+        pytest.param({"messages": None}, "messages", "invalid_request", id="missing"),
+        pytest.param({"messages": [*QUESTION, {"role": "user", "content": 5}]}, "messages[1].content",
+                     "invalid_request", id="content"),
+        pytest.param({"messages": [*QUESTION, {"content": "x"}]}, "messages[1].role", "invalid_request", id="no-role"),
+        pytest.param({"messages": [{"role": "tool", "content": "5"}, *QUESTION]}, "messages[0].role",
+                     "unsupported_parameter", id="role"),
+        pytest.param({"messages": [{"role": "user", "content": [TEXT, {"type": "image_url"}]}]},
+                     "messages[0].content[1]", "unsupported_parameter", id="part"),
+        pytest.param({"messages": [{"role": "user", "content": [{"type": "text", "text": 1}]}]},
+                     "messages[0].content[0].text", "invalid_request", id="text-of-a-part"),
+        pytest.param({"messages": [{"role": "user", "content": "x" * (512 * 1024 + 1)}]}, "messages[0].content",
+                     "invalid_request", id="long"),
+        pytest.param({"messages": [{"role": "assistant", "content": "Hi."}]}, "messages", "invalid_request", id="last"),
+        pytest.param({"messages": [{"role": "user", "content": "leave and " * 10_000}]}, "messages",
+                     "context_length_exceeded", id="window"),
+        pytest.param({"model": "nexus/none"}, "model", "model_not_found", id="model"),
+        pytest.param({"model": 5}, "model", "invalid_request", id="no-model"),
+    ],
+)  # fmt: skip
+async def test_client_hears_which_parameter_is_wrong(
+    client: openai.AsyncOpenAI, more: dict[str, Any], param: str, code: str
+) -> None:
+    """Of what is missing, unknown, of another type or too large; within lists and objects too (faults 105, 206)."""
+    asked = {"model": "nexus/talk", "messages": QUESTION, **more}
+    with pytest.raises(openai.APIStatusError) as caught:
+        await client.post("/chat/completions", body=asked, cast_to=object)
+    assert (caught.value.param, caught.value.code) == (param, code)
+
+
+async def test_which_context_is_meant_is_a_question_of_the_model(client: openai.AsyncOpenAI, running: Running) -> None:
+    """Where there are several."""
+    await running.store.create("travel")
+    with pytest.raises(openai.BadRequestError) as caught:
+        await client.chat.completions.create(model="nexus/talk", messages=QUESTION)
+    assert caught.value.param == "model"
+
+
+async def test_other_failures_name_no_parameter(client: openai.AsyncOpenAI, fakes: Fakes) -> None:
+    """It is null, as OpenAI has it."""
+    fakes.connectors["main"].replies = [TruncatedError("the answer ended early", provider="fake", model="fake-1")]
+    with pytest.raises(openai.InternalServerError) as caught:
+        await client.chat.completions.create(model="nexus/talk", messages=QUESTION)
+    assert caught.value.param is None
+    assert isinstance(caught.value.body, dict)
+    assert "param" in caught.value.body
 
 
 async def test_failure_before_the_first_text_has_a_status(running: Running, fakes: Fakes) -> None:

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
-from nexus_core import StoreBusyError, UsageError
+from nexus_core import Chunk, StoreBusyError, UsageError
+from nexus_core.server.admission import _written
 from nexus_core.server.identity import ANYBODY, FRESH_S, STALE_S, Keyring
 from nexus_core.server.serve import Server, check_exposure, is_loopback
-from nexus_core.server.settings import Settings
+from nexus_core.server.settings import Limits, Settings
 from nexus_core.store.keys import Key, StoredKeys, digest_of, parse
 from nexus_core.store.store import Store
 
@@ -161,6 +163,124 @@ async def test_the_tokens_of_a_key_are_counted_when_they_are_known(running: Any)
     await asyncio.sleep(0.01)
     assert limiter.inside == 0
     assert 9_000 < limiter._tokens.level(0) <= 10_000
+
+
+async def tokens_left(running: Any, key: str) -> float:
+    """Return what is left of the tokens of a key once nobody holds any of them."""
+    limiter = running.server.gate._admissions._limiters[key[4:12]]
+    await until(lambda: limiter.inside == 0)
+    found: dict[str, float] = {room.of: room.left for room in limiter.rooms()}
+    return found["tokens"]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+@pytest.mark.parametrize("begun", [True, False], ids=["begun", "silent"])
+async def test_who_leaves_early_pays_what_was_used(running: Any, fakes: Any, stream: bool, begun: bool) -> None:
+    """The prompt and what has come of the answer, and no more of what was reserved (fault 78)."""
+    key = await new(running, tokens_per_minute=60)
+    fakes.connectors["own"].replies = [[*([Chunk("Yes. ")] if begun else []), float("inf")]]
+    body = {**BODY, "options": {"stream": stream, "maxTokens": 900}}
+    asked = asyncio.create_task(
+        running.call("POST", "/api/queries", json=body, headers={"Authorization": f"Bearer {key}"})
+    )
+    await until(lambda: fakes.connectors["own"].running == 1)
+    await asyncio.sleep(0.05)
+    assert running.server.gate._admissions._limiters[key[4:12]].rooms()[0].left < -800
+    asked.cancel()
+    assert -200 < await tokens_left(running, key) < -10
+
+
+async def test_the_tokens_that_a_request_names_are_reserved(running: Any, fakes: Any) -> None:
+    """Instead of a guess, for as long as it runs, by both APIs; what is refused for it has not asked (fault 103)."""
+    key = await new(running, tokens_per_minute=60_000, requests_per_minute=600)
+    headers = {"Authorization": f"Bearer {key}"}
+    fakes.connectors["own"].replies = [[float("inf")]]
+    query = {**BODY, "options": {"maxTokens": 3000}}
+    chat = {"model": "nexus/own", "messages": [{"role": "user", "content": "How many?"}], "max_completion_tokens": 3000}
+    held = [
+        asyncio.create_task(running.call("POST", path, json=body, headers=headers))
+        for path, body in (("/api/queries", query), ("/v1/chat/completions", chat), ("/api/queries", query))
+    ]
+    await until(lambda: fakes.connectors["own"].running == 3)
+    requests, tokens = running.server.gate._admissions._limiters[key[4:12]].rooms()
+    assert 900 < tokens.left < 1100
+    for path, body in (("/api/queries", query), ("/v1/chat/completions", chat)):
+        async with running.session.post(running.origin + path, json=body, headers=headers) as answer:
+            assert answer.status == 429
+            assert answer.headers["x-ratelimit-limit-tokens"] == "60000"
+            assert int(answer.headers["Retry-After"]) >= 1
+    after, _ = running.server.gate._admissions._limiters[key[4:12]].rooms()
+    assert after.left >= requests.left
+    for task in held:
+        task.cancel()
+    await asyncio.gather(*held, return_exceptions=True)
+
+
+async def test_a_request_that_is_no_question_costs_no_tokens(running: Any) -> None:
+    """It counts as a request, though."""
+    key = await new(running, tokens_per_minute=60_000, requests_per_minute=6)
+    status, _ = await running.call("POST", "/api/queries", json={"query": 1}, headers={"X-Api-Key": key})
+    assert status == 400
+    assert await tokens_left(running, key) == 10_000
+    assert (await ask(running, key))[0] == 429
+
+
+async def test_a_request_without_a_place_has_not_asked(start: Any, fakes: Any) -> None:
+    """What the server itself is too busy for is no fault of the key (fault 103)."""
+    running = await start(limits=Limits(running=1, waiting=1, wait_s=0.05))
+    key = await new(running, requests_per_minute=12)
+    fakes.connectors["own"].replies = [[float("inf")]]
+    held = asyncio.create_task(ask(running, key))
+    await until(lambda: fakes.connectors["own"].running == 1)
+    assert [(await ask(running, key))[0] for _ in range(4)] == [503] * 4
+    held.cancel()
+    await asyncio.gather(held, return_exceptions=True)
+
+
+RATES = ("limit-requests", "remaining-requests", "reset-requests", "limit-tokens", "remaining-tokens", "reset-tokens")
+
+
+def told_rates(answer: aiohttp.ClientResponse) -> dict[str, str]:
+    """Return the headers that tell of limits, without their common beginning."""
+    names = [name.lower() for name in answer.headers if name.lower().startswith("x-ratelimit-")]
+    return {name.removeprefix("x-ratelimit-"): answer.headers[name] for name in names}
+
+
+async def test_answers_tell_what_is_left_of_the_limits_of_a_key(running: Any) -> None:
+    """As OpenAI names it: in answers, refusals and the heads of streams."""
+    key = await new(running, requests_per_minute=30, tokens_per_minute=60_000)
+    headers, found = {"Authorization": f"Bearer {key}"}, []
+    stream = {**BODY, "options": {"stream": True}}
+    for body in (BODY, stream, {}, BODY, BODY, BODY):
+        async with running.session.post(running.origin + "/api/queries", json=body, headers=headers) as answer:
+            await answer.read()
+            found.append((answer.status, told_rates(answer)))
+    assert [status for status, _ in found] == [200, 200, 400, 200, 200, 429]
+    assert [told["remaining-requests"] for _, told in found] == ["4", "3", "2", "1", "0", "0"]
+    assert all(tuple(told) == RATES for _, told in found)
+    first = found[0][1]
+    assert (first["limit-requests"], first["limit-tokens"]) == ("30", "60000")
+    assert 8_900 < int(first["remaining-tokens"]) < 9_000
+    assert first["reset-requests"] in ("2s", "2000ms")
+
+
+async def test_answers_tell_of_the_limits_that_there_are_and_no_others(running: Any) -> None:
+    """A key may have one of them, or none."""
+    cases: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+        ({}, ()), ({"requests_per_minute": 30}, RATES[:3]), ({"tokens_per_minute": 60}, RATES[3:])
+    ]  # fmt: skip
+    for limits, names in cases:
+        key = await new(running, **limits)
+        async with running.session.get(running.origin + "/api/pipelines", headers={"X-Api-Key": key}) as answer:
+            assert (answer.status, tuple(told_rates(answer))) == (200, names)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0ms"), (0.0001, "1ms"), (0.25, "250ms"), (1, "1s"), (59.5, "1m0s"), (90, "1m30s")]
+)
+def test_times_in_headers_are_written_as_openai_writes_them(seconds: float, text: str) -> None:
+    """Rounded up: who waits so long has waited long enough."""
+    assert _written(seconds) == text
 
 
 async def test_a_key_has_so_many_requests_at_once(running: Any, fakes: Any) -> None:
