@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import resource
 import signal
 import stat
 import sys
@@ -96,6 +95,8 @@ async def test_jsonl_shares_a_file_with_others(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of a process")
 async def test_jsonl_tears_no_line_where_the_disk_is_full(tmp_path: Path) -> None:
     """What could not be written is written later, whole."""
+    import resource  # not on Windows
+
     path, before = tmp_path / "runs.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     async with JsonlSink(path=str(path), durable=False) as sink:
