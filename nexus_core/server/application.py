@@ -60,7 +60,8 @@ def _entrance(table: Mapping[Any, Route], gate: Gate, settings: Settings) -> Any
             request[ROUTE] = route
         status = 499
         try:
-            response = await _answered(request, handler, route, gate)
+            with gate.places.under_way():
+                response = await _answered(request, handler, route, gate)
             status = response.status
         except Exception as error:  # noqa: BLE001 - the last line of defence decides by type what it is
             openai = route.openai if route is not None else prefix.match(request.path) is not None

@@ -164,7 +164,8 @@ class Documents:
                 if name is None:
                     return await self._receive_parts(request, folder)
                 upload = _upload(name, request.content_type, folder, 0)
-                await self._copy(request.content.readany, upload, 0)
+                if not await self._copy(request.content.readany, upload, 0):  # else it would empty the document
+                    raise Failure(400, "invalid_request", "there is no file in the body; an empty one goes as a part")
                 return [upload]
         except TimeoutError as error:
             raise Failure(408, "body_timeout", f"the body did not come within {seconds:g} s") from error

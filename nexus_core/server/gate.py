@@ -98,7 +98,7 @@ class Gate:
         return self.places.slot()
 
     async def drained(self, seconds: float) -> bool:
-        """Let runs come to their end, for so long at most, then cut them; returns whether none had to be cut."""
+        """Let requests come to their end, for so long at most, then cut them; returns whether none had to be cut."""
         return await self.places.drained(seconds)
 
     def _note_failure(self, address: str) -> None:

@@ -1,10 +1,11 @@
-"""The places for runs: so many at once, a short queue that is fair to all keys, and the way to end them all."""
+"""The places for runs: so many at once, a short queue that is fair to all keys; and the end of all that has begun."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 
 from nexus_core.server.admission import ENTRY
@@ -12,7 +13,7 @@ from nexus_core.server.errors import Failure
 from nexus_core.server.settings import Limits
 
 _CUT_S = 2.0
-"""What runs may take to tell their clients that they were cut."""
+"""What requests may take to tell their clients that they were cut."""
 
 Turn = asyncio.Future[None]
 
@@ -24,6 +25,8 @@ class Places:
         self._limits = limits
         self._running: set[asyncio.Task[object] | None] = set()
         self._taken = 0
+        self._others: set[asyncio.Task[object] | None] = set()
+        """Those of requests that are no runs, or none yet."""
         self._queues: OrderedDict[str, deque[Turn]] = OrderedDict()
         """Of those who wait, by key; the key whose turn it is stands first."""
         self._waiting = 0
@@ -41,6 +44,11 @@ class Places:
         """How many wait for one."""
         return self._waiting
 
+    @property
+    def others(self) -> int:
+        """How many requests are under way that are no runs, or none yet."""
+        return len(self._others)
+
     def check_room(self) -> None:
         """Raise Failure where a run would be refused in any case: before its body is read."""
         if self.is_draining:
@@ -49,8 +57,23 @@ class Places:
             raise _overloaded()
 
     def tasks(self) -> tuple[asyncio.Task[object], ...]:
-        """Return the tasks that hold places."""
-        return tuple(task for task in self._running if task is not None)
+        """Return the tasks of all requests that are under way, but for those that wait for a place."""
+        return tuple(task for task in self._running | self._others if task is not None)
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Hold a request that may come to its end when the server stops; raises Failure in it where it is cut."""
+        task = asyncio.current_task()
+        self._others.add(task)
+        try:
+            yield
+        except asyncio.CancelledError as error:
+            if not self.is_cut:
+                raise
+            raise cut_short() from error
+        finally:
+            self._others.discard(task)
+            self._note_idle()
 
     def slot(self) -> Slot:
         """Return an async context manager that holds a place; entering raises Failure where there is none."""
@@ -59,6 +82,7 @@ class Places:
     async def take(self) -> None:
         """Take a place, after a short wait if need be."""
         self.check_room()
+        self._others.discard(asyncio.current_task())
         if self._taken >= self._limits.running or self._waiting:
             await self._turn()
         else:
@@ -71,7 +95,7 @@ class Places:
         self._pass_on()
 
     def cut(self) -> None:
-        """End all runs at once; they tell their clients."""
+        """End all requests at once; they tell their clients."""
         if self.is_cut:
             return
         self.is_draining = self.is_cut = True
@@ -84,14 +108,15 @@ class Places:
         self._idle.set()
 
     async def drained(self, seconds: float) -> bool:
-        """Let runs come to their end, for so long at most, then cut them; returns whether none had to be cut."""
+        """Let requests come to their end, for so long at most, then cut them; returns whether none had to be cut."""
         self.is_draining = True
-        if self._taken and not self.is_cut:
+        self._note_idle()
+        if not self.is_cut:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), seconds)
-        if not self._taken:
-            return not self.is_cut
         left = self.tasks()
+        if not left:
+            return not self.is_cut
         self.cut()
         await asyncio.wait(left, timeout=_CUT_S)
         return False
@@ -131,7 +156,10 @@ class Places:
                     turn.set_result(None)
                     return
         self._taken -= 1
-        if not self._taken and self.is_draining:
+        self._note_idle()
+
+    def _note_idle(self) -> None:
+        if self.is_draining and not self._taken and not self._others:
             self._idle.set()
 
 
@@ -150,16 +178,21 @@ class Slot:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._places.give_back()
-        if kind is asyncio.CancelledError and self._places.is_cut:
-            task = asyncio.current_task()
-            if task is not None:
-                task.uncancel()
-            raise shutting_down() from error
+        if isinstance(error, asyncio.CancelledError) and self._places.is_cut:
+            raise cut_short() from error
 
 
 def shutting_down() -> Failure:
     """Return what is told to whoever comes, or is cut, while the server stops."""
     return Failure(503, "server_shutting_down", "the server is about to stop", {"Retry-After": "5"})
+
+
+def cut_short() -> Failure:
+    """Take back that this task was cancelled, and return what its client is told instead."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
+    return shutting_down()
 
 
 def _is_given(turn: Turn) -> bool:

@@ -18,6 +18,7 @@ from nexus_core.server.chat import Chat
 from nexus_core.server.connections import acceptor
 from nexus_core.server.contexts import Contexts
 from nexus_core.server.conversations import Conversations
+from nexus_core.server.descriptors import make_room
 from nexus_core.server.documents import Documents
 from nexus_core.server.gate import Gate, Verify
 from nexus_core.server.health import Health
@@ -173,6 +174,8 @@ async def serve(
     for name in (signal.SIGTERM, signal.SIGINT):
         with suppress(NotImplementedError):  # on Windows
             loop.add_signal_handler(name, told)
+    if short := make_room(server.settings.limits):
+        say(short)
     async with server:
         say(f"listening on {server.origin}")
         if server.keys is not None and not await server.keys.has_keys():
@@ -182,6 +185,10 @@ async def serve(
         if beside is not None:
             beside.cancel()
         say("stopping: what has begun may end; again to stop at once")
+    for name in (signal.SIGTERM, signal.SIGINT):
+        with suppress(NotImplementedError):
+            loop.remove_signal_handler(name)
+        signal.signal(name, signal.SIG_IGN)  # all is done: one more signal shall not make a failure of it
 
 
 def check_exposure(settings: Settings) -> None:

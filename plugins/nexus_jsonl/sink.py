@@ -1,10 +1,14 @@
-"""The sink `jsonl`: one event a line, in a file that survives a crash."""
+"""The sink `jsonl`: one event a line, in a file that survives a crash and that several may write to."""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Self
 
 from nexus_core import Event, component, option, state
 
@@ -14,7 +18,9 @@ _HEARD = (
 _OBJECTS = {"run_finished": ("answer",), "run_failed": ("error",)}
 """The fields of events that are no data."""
 _BLOCK = 1 << 16
-"""How much is read at a time in search of the start of a file's last line, in bytes."""
+"""Bytes that are read at a time in search of the start of a file's last line; and about as many are written at once."""
+_MOST = 1 << 20
+"""Bytes that are kept where the file cannot be written, until it can."""
 
 
 @component
@@ -27,7 +33,9 @@ class JsonlSink:
     durable: bool = option(True, help="Wait for the disk after each batch, so that no event is lost in a power cut.")
     steps: bool = option(False, help="Write also each step that is done.")
 
-    _file: BinaryIO | None = state()
+    _file: FileIO | None = state()
+    _lines: bytearray = state(factory=bytearray)
+    """What is not written yet: whole lines, so that those of others never stand in between."""
 
     @property
     def hears(self) -> tuple[str, ...]:
@@ -38,9 +46,10 @@ class JsonlSink:
         """Open the file for appending and mend its end."""
         path = Path(self.path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+        file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+")
         try:
-            _mend(file, path)
+            with _alone(file):
+                _mend(file, path)
         except BaseException:
             file.close()
             raise
@@ -50,21 +59,58 @@ class JsonlSink:
     async def __aexit__(self, *_: object) -> None:
         """Close the file."""
         if self._file is not None:
-            self._file.close()
-            self._file = None
+            try:
+                self._write(self._file)
+            finally:
+                self._file.close()
+                self._file = None
 
     def emit(self, event: Event) -> None:
         """Append one event."""
         if self._file is None:
             raise OSError(f"the sink for {self.path} is not open")
-        self._file.write(encoded(event))
+        if len(self._lines) > _BLOCK:
+            self._write(self._file)
+        self._lines += encoded(event)
 
     def flush(self) -> None:
         """Hand what was appended to the system, and wait for the disk if the sink is durable."""
         if self._file is not None:
-            self._file.flush()
+            self._write(self._file)
             if self.durable:
                 os.fsync(self._file.fileno())
+
+    def _write(self, file: FileIO) -> None:
+        """Write all lines or none; those that could not be written are tried again, as long as they are not many."""
+        with _alone(file):
+            end = os.fstat(file.fileno()).st_size
+            try:
+                left = memoryview(bytes(self._lines))
+                while left:
+                    left = left[file.write(left) :]
+            except OSError:
+                os.ftruncate(file.fileno(), end)
+                if len(self._lines) > _MOST:
+                    self._lines.clear()
+                raise
+            self._lines.clear()
+
+
+@contextmanager
+def _alone(file: FileIO) -> Iterator[None]:
+    """Keep others out who write to the same file: other pipelines, and other workers of a server."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    with suppress(OSError):  # there are file systems without locks
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            fcntl.flock(file.fileno(), fcntl.LOCK_UN)
 
 
 def encoded(event: Event) -> bytes:
@@ -85,7 +131,7 @@ def _sane(value: object) -> object:
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
-def _mend(file: BinaryIO, path: Path) -> None:
+def _mend(file: FileIO, path: Path) -> None:
     """Put the end of the file after its last whole record: end a record that lacks its newline, cut off half of one."""
     start = _last_line(file)
     file.seek(start)
@@ -98,10 +144,9 @@ def _mend(file: BinaryIO, path: Path) -> None:
         raise ValueError(
             f"{path} is no file of events, since its last line is no record; give the sink a path of its own"
         )
-    file.seek(0, os.SEEK_END)
 
 
-def _last_line(file: BinaryIO) -> int:
+def _last_line(file: FileIO) -> int:
     """Return where the part of the file after its last newline begins."""
     end = file.seek(0, os.SEEK_END)
     while end > 0:

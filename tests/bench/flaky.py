@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from socket import IPPROTO_TCP, SO_LINGER, SOL_SOCKET, TCP_NODELAY
 from typing import Any
 
+from asked import answer
+
 from nexus_core.testing.answers import (
     chat_events,
     completion,
@@ -147,19 +149,13 @@ async def serve(seed: int) -> None:
     services = {name: Flaky(name, random.Random(f"{seed}/{name}")) for name in SHARES}
     ports = [await service.start() for service in services.values()]
     print("ready", *ports, flush=True)
-    ended = asyncio.Event()
 
-    def tell() -> None:
-        match sys.stdin.readline().strip():
-            case "":
-                ended.set()
-            case "requests":
-                print(json.dumps({name: service.requests for name, service in services.items()}), flush=True)
-            case _:
-                print(sum(len(service.writers) for service in services.values()), flush=True)
+    async def tell(word: str) -> object:
+        if word == "requests":
+            return {name: service.requests for name, service in services.items()}
+        return sum(len(service.writers) for service in services.values())
 
-    asyncio.get_running_loop().add_reader(sys.stdin, tell)
-    await ended.wait()
+    await answer(tell)
 
 
 if __name__ == "__main__":

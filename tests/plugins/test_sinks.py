@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import stat
+import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from nexus_jsonl.sink import JsonlSink, encoded
 from nexus_sinks.log import Log, line
 
@@ -75,6 +79,39 @@ async def test_jsonl_mends_what_a_crash_has_torn(tmp_path: Path, left: bytes, ke
     found = await written(path, STARTED)
     assert len(found) == kept + 1
     assert found[-1]["type"] == "run_started"
+
+
+async def test_jsonl_shares_a_file_with_others(tmp_path: Path) -> None:
+    """Pipelines of a server, and its workers, may name one file: no line is lost, and none stands in another."""
+    path = tmp_path / "runs.jsonl"
+    async with JsonlSink(path=str(path)) as first, JsonlSink(path=str(path)) as second:
+        for number in range(300):
+            for sink in (first, second):
+                sink.emit(evolve(STARTED, run_id=f"r{number}", content="x" * number))
+            (first, second)[number % 2].flush()
+    assert Counter(record["run_id"] for record in records(path)) == {f"r{number}": 2 for number in range(300)}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process")
+async def test_jsonl_tears_no_line_where_the_disk_is_full(tmp_path: Path) -> None:
+    """What could not be written is written later, whole."""
+    import resource  # not on Windows
+
+    path, before = tmp_path / "runs.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    async with JsonlSink(path=str(path), durable=False) as sink:
+        sink.emit(STARTED)
+        sink.flush()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, before[1]))
+        try:
+            sink.emit(ATTEMPT)
+            with pytest.raises(OSError, match="large"):
+                sink.flush()
+            assert len(records(path)) == 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            signal.signal(signal.SIGXFSZ, handler)
+    assert [record["type"] for record in records(path)] == ["run_started", "attempt_finished"]
 
 
 async def test_jsonl_cuts_nothing_off_a_file_of_another_kind(tmp_path: Path) -> None:

@@ -84,6 +84,16 @@ async def test_document_is_removed_with_its_items(running: Running) -> None:
     assert (await running.store.context("handbook")).items == 3
 
 
+async def test_a_request_without_a_file_empties_no_document(running: Running) -> None:
+    """Who forgets the body loses nothing; an empty file goes as a part of a form."""
+    await send(running, "travel.md", TRAVEL)
+    status, told = await send(running, "travel.md", b"")
+    assert (status, told["code"]) == (400, "invalid_request")
+    assert (await running.store.context("handbook")).items > 3
+    assert (await running.call("POST", DOCUMENTS, data=form(("travel.md", b""))))[0] == 200
+    assert (await running.store.context("handbook")).items == 3
+
+
 async def test_documents_are_listed_page_by_page(running: Running) -> None:
     """Each once."""
     await running.call("POST", DOCUMENTS, data=form(*((f"{n}.txt", b"Text %d." % n) for n in range(3))))

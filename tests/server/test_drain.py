@@ -6,9 +6,10 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
+import socket
 import sys
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -30,22 +31,47 @@ from nexus_core.testing.upstream import (
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
-PIPELINE = """name: slow
-models: {{main: {{use: openai, model: m, base_url: "{url}", api_key: sk-test, window: 8192, retry: {{attempts: 1}}}}}}
+PIPELINE = """name: {name}
+models:
+  main:
+    use: openai
+    model: m
+    base_url: "{url}"
+    api_key: sk-test
+    window: 8192
+    retry: {{attempts: 1}}
+    limits: {{concurrency: 64}}
 steps:
   - generate: main
 """
 BODY: dict[str, Any] = {"query": "Is it so?", "contextId": "slow"}
 STREAM = BODY | {"options": {"stream": True}}
 BEGINNING = stream_answer([*chat_events("Yes and no")[:2], Silence()], ends=False)
+STOPPING = "stopping: what has begun may end"
 
 
 class Child:
-    """`nexus serve` in a process of its own."""
+    """`nexus serve` in a process of its own, whose log is read on: a server that nobody listens to stands still."""
 
-    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
-        self.origin = f"http://127.0.0.1:{port}"
+        self.origin = ""
+        self._lines: asyncio.Queue[str] = asyncio.Queue()
+
+    async def listen(self) -> None:
+        """Read the log."""
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            self._lines.put_nowait(line.decode())
+        self._lines.put_nowait("")
+
+    async def says(self, words: str, times: int = 1) -> str:
+        """Wait until it has said something so often, and return the last line."""
+        while times:
+            line = await self._lines.get()
+            assert line, f"it ended and never said {words!r}"
+            times -= words in line
+        return line.rstrip()
 
     def tell(self) -> None:
         """Send SIGTERM."""
@@ -53,33 +79,30 @@ class Child:
 
     async def ended(self, seconds: float) -> int:
         """Return its exit code."""
-        return await asyncio.to_thread(self.process.wait, seconds)
-
-
-def spawned(folder: Path, *options: str) -> subprocess.Popen[str]:
-    """Start `nexus serve slow.yaml` in a folder."""
-    arguments = [sys.executable, "-m", "nexus_core.cli.main", "serve", "slow.yaml", "--port", "0", *options]
-    environment = {**os.environ, "NEXUS_STORE": str(folder / "store")}
-    return subprocess.Popen(arguments, cwd=folder, env=environment, text=True, stderr=subprocess.PIPE)
+        return await asyncio.wait_for(self.process.wait(), seconds)
 
 
 @asynccontextmanager
-async def child(folder: Path, url: str, *options: str) -> AsyncIterator[Child]:
-    """Run a server over a pipeline that asks `url`."""
-    (folder / "slow.yaml").write_text(PIPELINE.format(url=url))
-    process = spawned(folder, *options)
+async def child(folder: Path, url: str, *options: str, workers: int = 1, **others: str) -> AsyncIterator[Child]:
+    """Run a server over the pipeline `slow` that asks `url`, and over others by name."""
+    for name, address in {"slow": url, **others}.items():
+        (folder / f"{name}.yaml").write_text(PIPELINE.format(name=name, url=address))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "nexus_core.cli.main", "serve", *(f"{name}.yaml" for name in ("slow", *others)),
+        "--port", "0", *options, cwd=folder, env={**os.environ, "NEXUS_STORE": "store"},
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    server = Child(process)
+    listening = asyncio.create_task(server.listen())
     try:
-        assert process.stderr is not None
-        while "listening on" not in (line := await asyncio.to_thread(process.stderr.readline)):
-            assert line, "it did not start"
-        # Read on: a server that nobody listens to stands still at its log once the pipe is full.
-        rest = asyncio.create_task(asyncio.to_thread(process.stderr.read))
-        yield Child(process, int(line.rsplit(":", 1)[1]))
-        process.kill()
-        await rest
+        server.origin = (await server.says("listening on", workers)).rpartition(" ")[2]
+        yield server
     finally:
-        process.kill()
-        await asyncio.to_thread(process.communicate)
+        if process.returncode is None:
+            server.tell()
+            server.tell()  # several workers end at once, too: of one that is killed they would be left
+            await process.wait()
+        await listening
 
 
 async def events_of(response: aiohttp.ClientResponse) -> list[dict[str, Any]]:
@@ -120,8 +143,7 @@ async def test_a_second_signal_cuts_at_once(tmp_path: Path) -> None:
         stream = await session.post(server.origin + "/api/queries", json=STREAM)
         await stream.content.readuntil(b"chunk")
         whole = asyncio.create_task(session.post(server.origin + "/api/queries", json=BODY))
-        while len(upstream.requests) < 2:  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(0.01)
+        await until(lambda: len(upstream.requests) == 2)
         server.tell()
         await until_refused(session, server.origin)
         server.tell()
@@ -165,6 +187,23 @@ async def test_who_takes_too_long_is_cut_and_told(start: Any, fakes: Any) -> Non
     assert (places.running, places.waiting, fakes.connectors["own"].running) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("comes", [True, False], ids=["ends", "stuck"])
+async def test_what_is_no_run_may_end_too(running: Any, comes: bool) -> None:
+    """An upload that has begun is taken in, or is told that it was cut (fault 100)."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.server.port)
+    head = "POST /api/contexts/handbook/documents?name=a.txt HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n"
+    writer.write(head.encode() + b"Te")
+    await until(lambda: running.server.gate.places.others == 1)
+    draining = asyncio.create_task(running.server.gate.drained(20 if comes else 0.1))
+    if comes:
+        await until(lambda: running.server.gate.is_draining)
+        writer.write(b"xt.")
+    answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 200 " if comes else b"HTTP/1.1 503 ")
+    assert await draining is comes
+    writer.close()
+
+
 async def test_a_server_that_stops_takes_nothing_more(running: Any) -> None:
     """Over connections that are there it says so, asks to be left, and is not ready (fault 100)."""
     await running.call("GET", "/readyz")
@@ -190,13 +229,71 @@ async def test_every_accepted_request_has_an_end(tmp_path: Path) -> None:
                     async with session.post(server.origin + "/api/queries", json=BODY) as answer:
                         assert "error" in await answer.json() or answer.status == 200
                         found.append(answer.status)
+                        if len(found) == 64:
+                            server.tell()
                 except aiohttp.ClientConnectionError:  # no connection is taken any more
                     return
 
-        asking = [asyncio.create_task(keep_asking()) for _ in range(16)]
-        await asyncio.sleep(0.3)
-        server.tell()
+        await asyncio.gather(*(keep_asking() for _ in range(16)))
         assert await server.ended(30) == 0
-        await asyncio.gather(*asking)
-    assert found.count(200) > 16
+    assert found.count(200) >= 64
     assert set(found) <= {200, 503}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_what_is_under_way_ends_and_the_store_is_whole(tmp_path: Path, workers: int) -> None:
+    """Of 40 answers, half of them streams, who can ends well and is remembered, who cannot is told (fault 100)."""
+    gate, half = Gate(), 10
+    whole = [*json_answer(completion("Yes."))]
+    head, first, *rest = stream_answer(chat_events("Yes", "."))
+    async with (
+        ScriptedUpstream(*[[gate, *whole]] * half, [Silence()]) as slow,
+        ScriptedUpstream(*[[head, first, rest[0], gate, *rest[1:]]] * half, BEGINNING) as paced,
+        child(tmp_path, slow.url, *shared(workers), workers=workers, paced=paced.url) as server,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True)) as session,
+    ):
+
+        async def ask(name: str, number: int) -> tuple[str, str]:
+            conversation = f"{name}-{number}"
+            options = {"stream": name == "paced", "conversationId": conversation}
+            body = {"query": "Is it so?", "contextId": name, "pipeline": name, "options": options}
+            async with session.post(server.origin + "/api/queries", json=body) as answer:
+                if name == "paced":
+                    last = (await events_of(answer))[-1]
+                    return conversation, last["type"] if last["type"] == "end" else last["code"]
+                return conversation, (await answer.json()).get("code", "end")
+
+        asked = [asyncio.create_task(ask(name, number)) for name in ("slow", "paced") for number in range(2 * half)]
+        await until(lambda: (len(slow.requests), len(paced.requests)) == (2 * half, 2 * half))
+        server.tell()
+        await server.says(STOPPING, workers)
+        gate.open()
+        await until(lambda: sum(task.done() for task in asked) == 2 * half)
+        server.tell()  # who cannot end is told at once instead of after 25 s
+        ends = dict(await asyncio.gather(*asked))
+        assert await server.ended(30) == 0
+        assert await slow.left_open(5) + await paced.left_open(5) == []
+    assert Counter(ends.values()) == {"end": 2 * half, "server_shutting_down": 2 * half}
+    checked = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "nexus_core.cli.main", "context", "check", "--store", str(tmp_path / "store")
+    )
+    assert await checked.wait() == 0
+    async with Store(tmp_path / "store") as store:
+        kept = {each.id: each.turns for each in await store.conversations.list()}
+    assert kept == {name: 1 for name, end in ends.items() if end == "end"}
+
+
+def shared(workers: int) -> list[str]:
+    """Return the options for so many workers, which need a port that is named."""
+    if workers == 1:
+        return []
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return [f"--workers={workers}", f"--port={free.getsockname()[1]}"]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds, for a while."""
+    async with asyncio.timeout(20):
+        while not holds():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
