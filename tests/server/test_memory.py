@@ -120,7 +120,7 @@ def test_two_that_share_a_limit_let_in_what_one_would(plan: list[tuple[bool, str
     for second, what, number in plan:
         shared = both[second]
         if what == "wait":
-            now[0] += number / 500
+            now[0] += number / 512  # a binary fraction, so that no sum is rounded
         elif what == "enter":
             mine, other = shared.try_enter(number), alone.try_enter(number)
             if isinstance(mine, Admission):
