@@ -20,8 +20,8 @@ from nexus_core.contract.protocols import Documents
 from nexus_core.contract.value import Value
 from nexus_core.store.documents import DocumentWriter, Draft, Outcome
 from nexus_core.store.preparing import Preparation, Prepared
-from nexus_core.store.processes import LIMIT_S, Due, read_all
-from nexus_core.store.reading import End, Part, Reading
+from nexus_core.store.processes import LIMIT_S, read_all
+from nexus_core.store.reading import Due, End, Part, Reading
 from nexus_core.store.values import Added, Context, Document, checked_name
 
 if TYPE_CHECKING:

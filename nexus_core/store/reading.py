@@ -20,6 +20,9 @@ _AT_ONCE = 250
 _VERSION = 1
 """Of what is made of a document: all are read again when this changes."""
 
+Due = tuple[DocumentMark, str]
+"""A document that is to be read, and the digest that is known of it."""
+
 
 @frozen(kw_only=True, eq=False, repr=False)
 class End(Value):
