@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
-from nexus_core.contract.documents import DocumentMark
 from nexus_core.store.reader import LENGTH
 from nexus_core.store.reading import Due, End, Part, Reading
 

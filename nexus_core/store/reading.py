@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from hashlib import sha256
 from itertools import islice
 
@@ -58,7 +59,7 @@ class Reading:
     """Of all items, beside their own."""
     keeps_originals: bool = False
 
-    @property
+    @cached_property
     def variant(self) -> str:
         """Tells whether the same document would give the same items as before."""
         kind = type(self.source)
