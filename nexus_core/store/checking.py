@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
 from nexus_core.contract.errors import StoreDamagedError, StoreError
 from nexus_core.store import contexts, schema
+from nexus_core.store.copying import steady
 from nexus_core.store.database import connect, snapshot
 from nexus_core.store.figures import VERSION, unpacked
 from nexus_core.store.folder import Folder
@@ -33,21 +35,24 @@ _REPAIR = "`nexus context check --repair` builds it anew"
 
 def problems_of(folder: Folder, name: str | None, originals: Originals) -> Iterator[str]:
     """Yield what is wrong in one context, or in the whole store."""
-    connection = connect(folder.database, writes=False)
     try:
-        yield from _some(_database(connection, folder.database))
-        every = (contexts.find(connection, name),) if name is not None else contexts.everything(connection)
-        for context in every:
-            yield from _some(_counts(connection, folder, context))
-            yield from _some(_rows(connection, folder, context))
-            yield from _some(_index(connection, folder, context))
-        if name is None:
-            yield from _some(_conversations(connection))
-        yield from _some(_objects(connection, originals, name))
+        with steady(folder.database) as connection:
+            yield from _some(_database(connection, folder.database))
+            for context in _contexts(connection, name):
+                yield from _some(_counts(connection, folder, context))
+                yield from _some(_rows(connection, folder, context))
+            if name is None:
+                yield from _some(_conversations(connection))
+        with closing(connect(folder.database, writes=False)) as connection:
+            for context in _contexts(connection, name):
+                yield from _some(_index(connection, folder, context))
+            yield from _some(_objects(connection, originals, name))
     except (sqlite3.DatabaseError, StoreDamagedError) as error:
         yield f"{folder.database} cannot be read to its end ({error}): put back a backup, or export what can be read"
-    finally:
-        connection.close()
+
+
+def _contexts(connection: sqlite3.Connection, name: str | None) -> tuple[Context, ...]:
+    return (contexts.find(connection, name),) if name is not None else contexts.everything(connection)
 
 
 def mend(connection: sqlite3.Connection, context: Context) -> None:
