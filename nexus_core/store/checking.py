@@ -22,7 +22,7 @@ from nexus_core.store.index import ContextIndex, IndexDamagedError
 from nexus_core.store.indexing import Indexing, IndexState
 from nexus_core.store.originals import Originals
 from nexus_core.store.rows import read_items
-from nexus_core.store.soundness import is_whole
+from nexus_core.store.soundness import UnsoundError, is_whole, live_files
 from nexus_core.store.values import Context, digest_of, links_of
 
 MOST = 20
@@ -179,7 +179,7 @@ def _index(connection: sqlite3.Connection, folder: Folder, context: Context) -> 
         try:
             yield from _files(path, context)
             yield from _keys(connection, folder, context, list(ContextIndex(path).keys()))
-        except (IndexDamagedError, OSError, ValueError, KeyError) as error:
+        except (IndexDamagedError, UnsoundError, OSError, ValueError, KeyError) as error:
             yield f"the index of {context.name!r} cannot be read ({error}): {_REPAIR}"
 
 
@@ -203,11 +203,9 @@ def _keys(connection: sqlite3.Connection, folder: Folder, context: Context, keys
 
 def _files(path: Path, context: Context) -> Iterator[str]:
     """Check the files of each segment by the sums at their ends, whatever they look like."""
-    told = json.loads((path / "meta.json").read_bytes())
-    for segment in told["segments"]:
-        for file in sorted(path.glob(f"{segment['segment_id'].replace('-', '')}.*")):
-            if not is_whole(file):
-                yield f"the index of {context.name!r} is damaged in {file}: {_REPAIR}"
+    for name in live_files(path):
+        if not is_whole(path / name):
+            yield f"the index of {context.name!r} is damaged in {path / name}: {_REPAIR}"
 
 
 def _conversations(connection: sqlite3.Connection) -> Iterator[str]:
