@@ -101,8 +101,7 @@ def _noted(path: Path) -> dict[str, Look]:
 def live_files(path: Path) -> list[str]:
     """Return the names of the files of the segments that the index is made of now; raises UnsoundError.
 
-    Of what was removed from a segment only the last state that was committed belongs to it: a crash may leave half of a later
-    one.
+    Of what was removed from a segment the last committed state belongs to it: a crash may leave half of a later one.
     """
     try:
         told = json.loads((path / META).read_bytes())
