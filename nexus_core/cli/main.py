@@ -23,6 +23,7 @@ COMMANDS = {
     "models": "List the models of a pipeline.",
     "serve": "Serve pipelines over HTTP.",
     "keys": "Make, list and revoke the keys of those who may ask a server.",
+    "usage": "Show what models have used, by day, pipeline and model.",
     "schema": "Print the JSON Schema of the pipeline language.",
     "new": "Write the package of a new plugin.",
 }

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
 from nexus_core.contract.errors import StoreDamagedError, StoreError
 from nexus_core.store import contexts, schema
+from nexus_core.store.copying import steady
 from nexus_core.store.database import connect, snapshot
 from nexus_core.store.figures import VERSION, unpacked
 from nexus_core.store.folder import Folder
@@ -20,7 +22,7 @@ from nexus_core.store.index import ContextIndex, IndexDamagedError
 from nexus_core.store.indexing import Indexing, IndexState
 from nexus_core.store.originals import Originals
 from nexus_core.store.rows import read_items
-from nexus_core.store.soundness import is_whole
+from nexus_core.store.soundness import UnsoundError, is_whole, live_files
 from nexus_core.store.values import Context, digest_of, links_of
 
 MOST = 20
@@ -33,21 +35,24 @@ _REPAIR = "`nexus context check --repair` builds it anew"
 
 def problems_of(folder: Folder, name: str | None, originals: Originals) -> Iterator[str]:
     """Yield what is wrong in one context, or in the whole store."""
-    connection = connect(folder.database, writes=False)
     try:
-        yield from _some(_database(connection, folder.database))
-        every = (contexts.find(connection, name),) if name is not None else contexts.everything(connection)
-        for context in every:
-            yield from _some(_counts(connection, folder, context))
-            yield from _some(_rows(connection, folder, context))
-            yield from _some(_index(connection, folder, context))
-        if name is None:
-            yield from _some(_conversations(connection))
-        yield from _some(_objects(connection, originals, name))
+        with steady(folder.database) as connection:
+            yield from _some(_database(connection, folder.database))
+            for context in _contexts(connection, name):
+                yield from _some(_counts(connection, folder, context))
+                yield from _some(_rows(connection, folder, context))
+            if name is None:
+                yield from _some(_conversations(connection))
+        with closing(connect(folder.database, writes=False)) as connection:
+            for context in _contexts(connection, name):
+                yield from _some(_index(connection, folder, context))
+            yield from _some(_objects(connection, originals, name))
     except (sqlite3.DatabaseError, StoreDamagedError) as error:
         yield f"{folder.database} cannot be read to its end ({error}): put back a backup, or export what can be read"
-    finally:
-        connection.close()
+
+
+def _contexts(connection: sqlite3.Connection, name: str | None) -> tuple[Context, ...]:
+    return (contexts.find(connection, name),) if name is not None else contexts.everything(connection)
 
 
 def mend(connection: sqlite3.Connection, context: Context) -> None:
@@ -174,7 +179,7 @@ def _index(connection: sqlite3.Connection, folder: Folder, context: Context) -> 
         try:
             yield from _files(path, context)
             yield from _keys(connection, folder, context, list(ContextIndex(path).keys()))
-        except (IndexDamagedError, OSError, ValueError, KeyError) as error:
+        except (IndexDamagedError, UnsoundError, OSError, ValueError, KeyError) as error:
             yield f"the index of {context.name!r} cannot be read ({error}): {_REPAIR}"
 
 
@@ -198,11 +203,9 @@ def _keys(connection: sqlite3.Connection, folder: Folder, context: Context, keys
 
 def _files(path: Path, context: Context) -> Iterator[str]:
     """Check the files of each segment by the sums at their ends, whatever they look like."""
-    told = json.loads((path / "meta.json").read_bytes())
-    for segment in told["segments"]:
-        for file in sorted(path.glob(f"{segment['segment_id'].replace('-', '')}.*")):
-            if not is_whole(file):
-                yield f"the index of {context.name!r} is damaged in {file}: {_REPAIR}"
+    for name in live_files(path):
+        if not is_whole(path / name):
+            yield f"the index of {context.name!r} is damaged in {path / name}: {_REPAIR}"
 
 
 def _conversations(connection: sqlite3.Connection) -> Iterator[str]:

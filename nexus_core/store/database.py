@@ -36,6 +36,8 @@ _BACKPORTS = {(3, 44): 6, (3, 50): 7}
 """Branches that have the repair, too, from this release on."""
 _JOURNAL_LIMIT = 64 * 2**20
 _PROBE = 256 * 2**10
+_FARTHEST = 64 * 2**20
+"""Bytes by which one transaction may want a file to grow."""
 
 
 def journal_mode(version: tuple[int, ...]) -> str:
@@ -204,7 +206,7 @@ def _cannot_grow(path: Path) -> bool:
     try:
         with TemporaryFile(dir=path.parent) as probe:
             probe.write(bytes(_PROBE))
-            probe.seek(path.stat().st_size + _PROBE)
+            probe.seek(path.stat().st_size + _FARTHEST)
             probe.write(b"\0")
             probe.flush()
             os.fsync(probe.fileno())

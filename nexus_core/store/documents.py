@@ -65,8 +65,8 @@ class DocumentWriter:
         self._update: IndexUpdate | None = None
         self._fresh_rows = 0
 
-    def write(self, drafts: Sequence[Draft]) -> Outcome:
-        """Write documents, all in one transaction."""
+    def write(self, drafts: Sequence[Draft], restamped: Sequence[Document] = ()) -> Outcome:
+        """Write documents, and the new stamps of those whose content is as it was, all in one transaction."""
         outcome = Outcome()
         fresh = {_escaped(draft.document.name): [each.item.id for each in draft.prepared] for draft in drafts}
         written: list[tuple[int, Prepared]] = []
@@ -74,6 +74,8 @@ class DocumentWriter:
             owners = self._owners(drafts)
             for draft in drafts:
                 self._write_one(draft, fresh, owners, outcome, written)
+            for document in restamped:
+                rows.write_document(self._connection, self._context, document)
         self._index(written)
         return outcome
 
@@ -88,12 +90,6 @@ class DocumentWriter:
                     prepared = self._linking.resolved(self._preparation.all(items), {})
                     written += rows.write_items(self._connection, self._context, prepared, number)[1]
             self._index(written)
-
-    def restamp(self, documents: Iterable[Document]) -> None:
-        """Write the new stamps of documents whose content is as it was."""
-        with self._transaction() as connection:
-            for document in documents:
-                rows.write_document(connection, self._context, document)
 
     def remove(self, names: Iterable[str]) -> int:
         """Remove documents with their items; returns how many items that were."""

@@ -10,6 +10,7 @@ it, and the best 200 items by words alone hold what the pairs would bring up (se
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -23,7 +24,7 @@ import tantivy
 
 from nexus_core.contract.errors import StoreBusyError, StoreError, StoreFullError
 from nexus_core.store.database import NO_SPACE
-from nexus_core.store.soundness import Look, UnsoundError, note, sound_files
+from nexus_core.store.soundness import META, Look, UnsoundError, note, sound_files
 
 FORMAT = "2"
 """Of what stands in an index: its indexes are rebuilt when this changes."""
@@ -80,11 +81,11 @@ class ContextIndex:
             with TemporaryDirectory(prefix="nexus-index-") as folder:
                 for each in self.path.iterdir():
                     (Path(folder) / each.name).symlink_to(each.absolute())
-                (Path(folder) / "meta.json").unlink()
+                (Path(folder) / META).unlink()
                 for name in os.listdir(folder):
                     if name.endswith(".lock"):
                         (Path(folder) / name).unlink()
-                shutil.copyfile(self.path / "meta.json", Path(folder) / "meta.json")
+                shutil.copyfile(self.path / META, Path(folder) / META)
                 self._index = _opened(Path(folder))
         self._schema = self._index.schema
         if self._schema != _schema():
@@ -148,6 +149,7 @@ class ContextIndex:
     def writer(self) -> IndexWriter:
         """Return a writer; only who holds the lock of the context's index may ask for one."""
         with _meaning_of_errors(self.path):
+            _sweep(self.path)
             return IndexWriter(self.path, self._schema, self._index.writer(_HEAP, 1))
 
 
@@ -207,6 +209,18 @@ def delete(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
+def _sweep(path: Path) -> None:
+    """Delete what a crash has left of removals that were not committed.
+
+    tantivy names these files by segment and number of the change, counts on from the last commit, and writes over none.
+    """
+    committed = int(json.loads((path / META).read_bytes())["opstamp"])
+    for file in path.glob("*.del"):
+        number = file.name.split(".")[1]
+        if number.isdecimal() and int(number) > committed:
+            file.unlink(missing_ok=True)
+
+
 def _opened(path: Path) -> Any:
     index = tantivy.Index.open(str(path))
     index.config_reader("manual")
@@ -231,7 +245,7 @@ def _meaning_of_errors(path: Path) -> Iterator[None]:
     """Raise whatever the index says, and a panic of it, as damage, but for what the system refuses."""
     try:
         yield
-    except (ValueError, OSError, UnsoundError) as error:
+    except (ValueError, KeyError, OSError, UnsoundError) as error:
         raise _meaning(error, path) from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # of tantivy, and no Exception

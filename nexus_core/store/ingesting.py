@@ -20,8 +20,8 @@ from nexus_core.contract.protocols import Documents
 from nexus_core.contract.value import Value
 from nexus_core.store.documents import DocumentWriter, Draft, Outcome
 from nexus_core.store.preparing import Preparation, Prepared
-from nexus_core.store.processes import LIMIT_S, Due, read_all
-from nexus_core.store.reading import End, Part, Reading
+from nexus_core.store.processes import LIMIT_S, read_all
+from nexus_core.store.reading import Due, End, Part, Reading
 from nexus_core.store.values import Added, Context, Document, checked_name
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-BATCH_ITEMS = 500
-BATCH_DOCUMENTS = 200
+BATCH_ITEMS = 2_000
+BATCH_DOCUMENTS = 500
 BATCH_S = 1.0
-"""What is read is written after so many items or documents, or so much time."""
+"""What is read is written after so many items or documents, or so much time: each batch is one transaction."""
 LARGE = 5_000
 """Items from which a document is written in pieces."""
 
@@ -125,7 +125,11 @@ class _Work:
     _restamped: list[Document] = field(factory=list)
     _pieces: dict[str, list[Prepared]] = field(factory=dict)
     _before: dict[str, set[str]] = field(factory=dict)
+    _items: int = 0
+    """Of the drafts."""
     _written_at: float = field(factory=monotonic)
+    _writing: asyncio.Task[None] | None = None
+    """The batch before, while the next one is read."""
 
     async def run(self, vanished: Sequence[str]) -> None:
         """Read what is due, write it, and remove what has vanished."""
@@ -143,12 +147,16 @@ class _Work:
                 async for part in parts:
                     await self._take(part, writer)
             await self._flush(writer)
+            await self._until_written()
             removed = await self._in_writer(writer.remove, vanished) if vanished else 0
             self.pruned, self.total = len(vanished), self.total + Added(removed=removed)
             if self.written:
                 await self._in_writer(writer.finish)
             failed = False
         finally:
+            if self._writing is not None:
+                self._writing.cancel()
+                await asyncio.gather(self._writing, return_exceptions=True)
             await asyncio.shield(self._in_writer(writer.close, has_failed=failed))
 
     async def _in_writer(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -197,11 +205,10 @@ class _Work:
         if part.end is not None:
             await self._end(part.mark, self._pieces.pop(name), part.end)
         elif len(pieces) >= LARGE:
-            self._drafts.append(Draft(self._document(part.mark, End()), self._pieces.pop(name)))
+            self._draft(Draft(self._document(part.mark, End()), self._pieces.pop(name)))
             self._before.setdefault(name, set()).update(each.item.id for each in self._drafts[-1].prepared)
-        items = sum(len(draft.prepared) for draft in self._drafts)
         waiting = len(self._drafts) + len(self._restamped)
-        if items >= BATCH_ITEMS or waiting >= BATCH_DOCUMENTS or monotonic() - self._written_at > BATCH_S:
+        if self._items >= BATCH_ITEMS or waiting >= BATCH_DOCUMENTS or monotonic() - self._written_at > BATCH_S:
             await self._flush(writer, name)
 
     async def _end(self, mark: DocumentMark, prepared: Sequence[Prepared], end: End) -> None:
@@ -223,7 +230,11 @@ class _Work:
             document = evolve(document, original=await self.store.keep_original(end.original))
         if end.problems:  # once more next time: somebody may have repaired it, or how it is read
             document = evolve(document, stamp="", digest="")
-        self._drafts.append(Draft(document, prepared, end, self._before.pop(name, set())))
+        self._draft(Draft(document, prepared, end, self._before.pop(name, set())))
+
+    def _draft(self, draft: Draft) -> None:
+        self._drafts.append(draft)
+        self._items += len(draft.prepared)
 
     def _document(self, mark: DocumentMark, end: End) -> Document:
         return Document(
@@ -235,13 +246,23 @@ class _Work:
         )
 
     async def _flush(self, writer: DocumentWriter, name: str = "") -> None:
-        drafts, self._drafts = self._drafts, []
+        """Let be written what was read; only the batch before is waited for."""
+        await self._until_written()
+        drafts, self._drafts, self._items = self._drafts, [], 0
         restamped, self._restamped = self._restamped, []
-        if drafts:
-            self._note(await self._in_writer(writer.write, drafts))
-        if restamped:
-            await self._in_writer(writer.restamp, restamped)
+        self._writing = asyncio.create_task(self._write(writer, drafts, restamped, name))
         self._written_at = monotonic()
+
+    async def _until_written(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await writing
+
+    async def _write(
+        self, writer: DocumentWriter, drafts: Sequence[Draft], restamped: Sequence[Document], name: str
+    ) -> None:
+        if drafts or restamped:
+            self._note(await self._in_writer(writer.write, drafts, restamped))
         seen = self.asked.get("seen")
         if seen is not None:
             seen(self.unchanged + self.written + len(self._unwritten), len(self.marks), name)

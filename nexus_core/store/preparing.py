@@ -14,7 +14,7 @@ from nexus_core.store.figures import ANY_SIZE, SIZES, figures_of, packed
 from nexus_core.store.values import checked_item, digest_of
 from nexus_core.store.vocabulary import Vocabulary
 from nexus_core.toolkit.passages import Passages
-from nexus_core.toolkit.text import Span, passages
+from nexus_core.toolkit.text import Span, in_passages, sentences
 from nexus_core.toolkit.words import pieces, stems
 
 TITLE_COUNTS = 2
@@ -84,8 +84,9 @@ def _figures(item: Item, known: Vocabulary) -> list[tuple[int, bytes]]:
     cuts: list[tuple[int, bytes]] = []
     spans: list[Span] = []
     read: tuple[list[bytes], list[int]] | None = None
+    found = sentences(text, item.kind)
     for size in SIZES:
-        grouped = passages(text, item.kind, size)
+        grouped = in_passages(text, found, size)
         before, spans = spans, [*chain.from_iterable(grouped)]
         if read is None or spans != before:  # where long sentences are cut depends on the size
             read = _sentences(text, spans, known)

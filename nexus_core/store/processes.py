@@ -12,11 +12,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 
-from nexus_core.contract.documents import DocumentMark
 from nexus_core.store.reader import LENGTH
-from nexus_core.store.reading import End, Part, Reading
+from nexus_core.store.reading import Due, End, Part, Reading
 
 MANY = 100
 """Documents, or"""
@@ -26,11 +25,12 @@ MOST_PROCESSES = 8
 LIMIT_S = 120.0
 """The time that one document may take before the next items of it come."""
 
-Due = tuple[DocumentMark, str]
-"""A document that is to be read, and the digest that is known of it."""
+_TOGETHER = 32
+"""Documents, or"""
+_TOGETHER_BYTES = 250_000
+"""bytes that one process is given at a time: a tenth of a second, and the way there and back counts for little."""
 
-
-_Queue: TypeAlias = "asyncio.Queue[Part | asyncio.Task[None]]"
+_Queue: TypeAlias = "asyncio.Queue[Sequence[Part] | asyncio.Task[None]]"
 
 
 class ReaderUnusable(Exception):
@@ -60,20 +60,23 @@ class _Team:
     apart: deque[Due]
     here: deque[Due]
     limit_s: float
+    alone: deque[Due] = field(factory=deque)
+    """Of those apart, what was to be read together with one that has ended the process."""
 
     async def parts(self, count: int) -> AsyncGenerator[Part, None]:
         # Readers that are ahead of the one who writes wait.
-        done: _Queue = asyncio.Queue(4 * count + 4)
+        done: _Queue = asyncio.Queue(2 * count + 4)
         work = [self._read_here(self.here, done), *(self._read_apart(done) for _ in range(count))]
         tasks = {asyncio.create_task(_until_done(each, done)) for each in work}
         try:
             while tasks:
-                part = await done.get()
-                if isinstance(part, Part):
-                    yield part
+                parts = await done.get()
+                if isinstance(parts, asyncio.Task):
+                    tasks.remove(parts)
+                    await parts
                 else:
-                    tasks.remove(part)
-                    await part
+                    for part in parts:
+                        yield part
         finally:
             for task in tasks:
                 task.cancel()
@@ -83,22 +86,39 @@ class _Team:
         while due:
             parts = self.reading.parts(*due.popleft())
             while (part := await asyncio.to_thread(next, parts, None)) is not None:
-                await done.put(part)
+                await done.put((part,))
 
     async def _read_apart(self, done: _Queue) -> None:
         reader = _Reader(self.reading, self.limit_s)
         try:
-            while self.apart:
-                due = self.apart.popleft()
+            while some := self._some():
                 try:
                     await reader.start()
                 except ReaderUnusable:
-                    self.apart.appendleft(due)
+                    self.apart.extend((*some, *self.alone))
+                    self.alone.clear()
                     return await self._read_here(self.apart, done)
-                async for part in reader.read(*due):
-                    await done.put(part)
+                async for parts in reader.read(some):
+                    await done.put(parts)
+                self.alone.extend(reader.unread)
         finally:
             await reader.stop()
+
+    def _some(self) -> list[Due]:
+        """Take what one process is to read next: several small documents, but one alone of those that may crash."""
+        if self.alone:
+            return [self.alone.popleft()]
+        some: list[Due] = []
+        size = 0
+        while self.apart and len(some) < _TOGETHER:
+            mark, _ = self.apart[0]
+            size += mark.size
+            if some and (mark.apart or size > _TOGETHER_BYTES):
+                break
+            some.append(self.apart.popleft())
+            if mark.apart:
+                break
+        return some
 
 
 async def _until_done(work: Coroutine[Any, Any, None], done: _Queue) -> None:
@@ -116,12 +136,13 @@ async def _until_done(work: Coroutine[Any, Any, None], done: _Queue) -> None:
 
 
 class _Reader:
-    """One process; where it ends or takes too long, the document is to blame and another process goes on."""
+    """One process; where it ends or takes too long, a document is to blame and another process goes on."""
 
     def __init__(self, reading: Reading, limit_s: float) -> None:
         self._reading = reading
         self._limit_s = limit_s
         self._process: Process | None = None
+        self.unread: deque[Due] = deque()
 
     async def start(self) -> None:
         """Start it where it does not run."""
@@ -143,22 +164,29 @@ class _Reader:
             await self.stop()
             raise ReaderUnusable(refused)
 
-    async def read(self, mark: DocumentMark, known: str) -> AsyncIterator[Part]:
-        """Yield the parts of one document."""
+    async def read(self, some: Sequence[Due]) -> AsyncIterator[Sequence[Part]]:
+        """Yield the parts of some documents; `unread` are those that are left where one of them ends the process."""
+        self.unread, is_begun = deque(some), False
         try:
-            await self._send((mark, known))
-            while True:
-                part = await asyncio.wait_for(self._receive(), self._limit_s)
-                yield part
-                if part.end is not None:
-                    return
+            await self._send(some)
+            while self.unread:
+                parts: Sequence[Part] = await asyncio.wait_for(self._receive(), self._limit_s)
+                for part in parts:
+                    if part.end is not None:
+                        self.unread.popleft()
+                is_begun = parts[-1].end is None
+                yield parts
+            return
         except TimeoutError:
             await self.stop()
-            yield Part(mark, end=End(failure=f"was not read within {self._limit_s:g} s"))
+            failure = f"was not read within {self._limit_s:g} s"
         except (OSError, asyncio.IncompleteReadError):
             code = await self.stop()
             why = f"by signal {-code}" if code and code < 0 else f"with code {code}"
-            yield Part(mark, end=End(failure=f"the process that read it ended {why}"))
+            failure = f"the process that read it ended {why}"
+        if is_begun or len(self.unread) == 1:  # otherwise what was done after the last answer is not known
+            mark, _ = self.unread.popleft()
+            yield (Part(mark, end=End(failure=failure)),)
 
     async def stop(self) -> int | None:
         """End the process, and return its code."""

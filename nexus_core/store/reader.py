@@ -1,21 +1,32 @@
 """A process that reads documents for another one: `python -m nexus_core.store.reader`, started by `processes`.
 
-Marks come in on standard input and parts go out on what was standard output, each pickled behind its length. Both ends
-are of one program and one user. What reads a document may crash, print or never end: this process is made for that.
+Marks come in on standard input and parts go out on what was standard output, many at a time, pickled behind their
+length. Both ends are of one program and one user. What reads a document may crash, print or never end: this process is
+made for that.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
 import struct
 import sys
-from typing import Any, BinaryIO
+from collections.abc import Sequence
+from time import monotonic
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from nexus_core.store.reading import Due, Part, Reading
 
 LENGTH = struct.Struct("<Q")
 MEMORY = 4 * 2**30
 """Bytes of addresses that one reader may use, where the system can limit them."""
+HELD_S = 0.1
+"""So long parts are held back, to be sent with those that come after them."""
+_ALLOCATIONS = 50_000
+"""Between two looks for garbage: next to none arises here, and each looks at all words that are remembered."""
 
 
 def main() -> None:
@@ -32,12 +43,26 @@ def main() -> None:
         send(answers, f"{type(error).__name__}: {error}")
         return
     send(answers, "")
-    while request := receive(requests):
+    gc.set_threshold(_ALLOCATIONS)
+    while some := receive(requests):
+        _answer(answers, reading, some, limit_s)
+
+
+def _answer(answers: BinaryIO, reading: Reading, some: Sequence[Due], limit_s: float) -> None:
+    """Send the parts of some documents; none waits for long for those after it."""
+    parts: list[Part] = []
+    sent = monotonic()
+    for due in some:
         _set_alarm(limit_s)
-        for part in reading.parts(*request):
-            send(answers, part)
-            _set_alarm(limit_s)
-        _set_alarm(0)
+        for part in reading.parts(*due):
+            parts.append(part)
+            if part.end is None or monotonic() - sent > HELD_S:
+                send(answers, parts)
+                _set_alarm(limit_s)
+                parts, sent = [], monotonic()
+    if parts:
+        send(answers, parts)
+    _set_alarm(0)
 
 
 def send(stream: BinaryIO, value: Any) -> None:

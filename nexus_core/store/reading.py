@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from hashlib import sha256
 from itertools import islice
 
@@ -19,6 +20,9 @@ _AT_ONCE = 250
 """Items that are handed on together."""
 _VERSION = 1
 """Of what is made of a document: all are read again when this changes."""
+
+Due = tuple[DocumentMark, str]
+"""A document that is to be read, and the digest that is known of it."""
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -55,7 +59,7 @@ class Reading:
     """Of all items, beside their own."""
     keeps_originals: bool = False
 
-    @property
+    @cached_property
     def variant(self) -> str:
         """Tells whether the same document would give the same items as before."""
         kind = type(self.source)

@@ -16,7 +16,8 @@ from zlib import crc32
 
 NOTE = "nexus.json"
 """The file with what is noted, and the name of the folder that the index was made in."""
-_META = "meta.json"
+META = "meta.json"
+"""The file of tantivy that says which segments an index is made of."""
 _END = struct.Struct("<II")
 _MAGIC = 1337
 _PIECE = 2**20
@@ -36,7 +37,7 @@ def sound_files(path: Path, known: Mapping[str, Look] | None = None) -> dict[str
     """
     noted = {**_noted(path), **(known or {})}
     found = {}
-    for name in _live(path):
+    for name in live_files(path):
         try:
             look = _look(path / name)
             if noted.get(name) != look and not is_whole(path / name):
@@ -50,7 +51,7 @@ def sound_files(path: Path, known: Mapping[str, Look] | None = None) -> dict[str
 def note(path: Path) -> None:
     """Note how the files look that have just been written, in the folder itself."""
     looks: dict[str, Look] = {}
-    for name in _live(path):
+    for name in live_files(path):
         looks[name] = _look(path / name)
     part = path / f"{NOTE}.part"
     part.write_text(json.dumps({"folder": path.name, "files": looks}), "utf-8")
@@ -97,11 +98,16 @@ def _noted(path: Path) -> dict[str, Look]:
     return files
 
 
-def _live(path: Path) -> list[str]:
-    """Return the names of the files of the segments that the index is made of now."""
+def live_files(path: Path) -> list[str]:
+    """Return the names of the files of the segments that the index is made of now; raises UnsoundError.
+
+    Of what was removed from a segment the last committed state belongs to it: a crash may leave half of a later one.
+    """
     try:
-        told = json.loads((path / _META).read_bytes())
-        live = {segment["segment_id"].replace("-", "") for segment in told["segments"]}
+        told = json.loads((path / META).read_bytes())
+        live = {segment["segment_id"].replace("-", ""): segment["deletes"] for segment in told["segments"]}
+        removals = {f"{name}.{deletes['opstamp']}.del" for name, deletes in live.items() if deletes}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UnsoundError(f"{path / _META} cannot be read ({error})") from error
-    return sorted(name for name in os.listdir(path) if name.partition(".")[0] in live)
+        raise UnsoundError(f"{path / META} cannot be read ({error})") from error
+    names = (name for name in os.listdir(path) if name.partition(".")[0] in live)
+    return sorted(name for name in names if not name.endswith(".del") or name in removals)

@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, BinaryIO
@@ -19,7 +19,7 @@ from attrs import frozen
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.values import Item
-from nexus_core.store import contexts, rows
+from nexus_core.store import contexts, copying, rows
 from nexus_core.store.database import connect, snapshot, translated
 from nexus_core.store.folder import Folder
 from nexus_core.store.originals import LocalObjects, Originals
@@ -272,16 +272,11 @@ def backup(folder: Folder, target: Path, originals: Originals) -> None:
         raise UsageError(f"{target} is not empty: give the backup a folder of its own")
     copy.prepare()
     part = copy.database.with_suffix(".part")
-    connection = connect(folder.database, writes=False)
     try:
-        with translated(copy.database):
-            connection.execute("PRAGMA query_only = OFF")  # it forbids to write another file, too
-            connection.execute("VACUUM INTO ?", (str(part),))
+        _copy(folder.database, part)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    finally:
-        connection.close()
     with translated(copy.database):
         taken = connect(part, writes=True)
         try:
@@ -295,3 +290,10 @@ def backup(folder: Folder, target: Path, originals: Originals) -> None:
         for left in (*target.glob("store.part-*"),):
             left.unlink()
         os.replace(part, copy.database)
+
+
+def _copy(database: Path, part: Path) -> None:
+    """Copy the database; the file is its owner's alone from the beginning."""
+    os.close(os.open(part, os.O_CREAT | os.O_WRONLY, 0o600))
+    with translated(part), closing(connect(database, writes=False)) as source, closing(sqlite3.connect(part)) as target:
+        copying.copy(source, target)

@@ -91,7 +91,7 @@ def checked_name(name: object, what: str) -> str:
     if not isinstance(name, str) or not name.strip():
         raise UsageError(f"{what} is empty: give it at least one visible character")
     check_text(name, what, LONGEST_NAME)
-    if any(ord(character) < 32 or ord(character) == 127 for character in name):
+    if not name.isprintable() and any(ord(character) < 32 or ord(character) == 127 for character in name):
         raise UsageError(f"{what} holds a control character: {ascii(name)[:80]}; leave it out")
     return name
 

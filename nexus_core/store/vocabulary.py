@@ -51,12 +51,14 @@ class Vocabulary(dict[str, Piece]):
 
     def tokens_of(self, text: str, found: list[str]) -> int:
         """Return the tokens of a text, its pieces given, that does not end with white space."""
-        spaces = text.count(" ")
-        if not self.adds_up or not found or spaces + sum(map(len, found)) < len(text):
-            return self.count(text)  # white space of other kinds may share a word with what is beside it
-        # Each of them is one space alone: fewer there cannot be, and more there are not.
-        if spaces == len(found) and text[0] == " ":
+        if not self.adds_up or not found:
+            return self.count(text)
+        first = len(text) - len(text.lstrip()) + len(found[0])
+        between = len(found) - 1
+        # Where there is no more white between the pieces than that, it is one for each; of other kinds than a space it
+        # may share a word with what is beside it.
+        if text.count(" ", first) != between or len(text) - first - between != sum(map(len, found)) - len(found[0]):
+            return self.count(text)
+        if first == len(found[0]) + 1 and text[0] == " ":
             return sum([self[piece][2] for piece in found])
-        if spaces == len(found) - 1 and text[0] != " ":
-            return self.count(found[0]) + sum([self[piece][2] for piece in found[1:]])
-        return self.count(text)
+        return self.count(text[:first]) + sum([self[piece][2] for piece in found[1:]])

@@ -71,11 +71,16 @@ def passages(text: str, kind: str = "text", size: int = 64) -> list[list[Span]]:
 
     A sentence of more than twice that is cut at clauses or words; a passage is otherwise cut only between sentences.
     """
+    return in_passages(text, sentences(text, kind), size)
+
+
+def in_passages(text: str, spans: Iterable[Span], size: int) -> list[list[Span]]:
+    """Return the same of sentences that are known already."""
     room = int(size * BYTES_PER_TOKEN)
     ascii_only = text.isascii()
     found: list[list[Span]] = []
     held = room
-    for start, end in _shortened(text, sentences(text, kind), room):
+    for start, end in _shortened(text, spans, room):
         length = end - start if ascii_only else byte_length(text[start:end])
         held += length
         if held <= room:

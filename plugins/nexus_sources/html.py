@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 from attrs import define, field
@@ -35,7 +36,7 @@ class _Stretch:
     pieces: list[str] = field(factory=list)
     links: list[str] = field(factory=list)
 
-    @property
+    @cached_property
     def text(self) -> str:
         """What was collected, tidied; fences stay as they are."""
         parts = _FENCED.split("".join(self.pieces))

@@ -223,6 +223,20 @@ async def test_indexes_of_two_contexts_are_not_mistaken(folder: Path) -> None:
     assert await found(folder) == ["2", "0"]
 
 
+async def test_what_a_crash_leaves_of_a_removal_costs_no_new_index(folder: Path) -> None:
+    """The files of removals that were never committed make way for those of the next ones."""
+    path = index_of(folder)
+    meta = json.loads((path / "meta.json").read_text())
+    for segment in meta["segments"]:
+        for number in range(meta["opstamp"], meta["opstamp"] + 20):
+            (path / f"{segment['segment_id'].replace('-', '')}.{number + 1}.del").write_bytes(b"half")
+    async with Store(folder) as store:
+        await store.remove("harbour", ["0"])
+        assert await store.check() == ()
+    assert await found(folder) == ["2"]
+    assert index_of(folder) == path
+
+
 async def test_only_one_folder_is_left_of_an_index(folder: Path) -> None:
     """What is built anew takes the place of what was there, leftovers of a killed process included."""
     leftover = folder / "index" / "1-2-0123456789abcdef"

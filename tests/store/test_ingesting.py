@@ -170,10 +170,11 @@ from nexus_core import DocumentMark, DocumentRead, Item
 @define
 class Parser:
     names: tuple
+    apart: bool = True
     problems: tuple = ()
 
     def documents(self):
-        return [DocumentMark(name=name, apart=True) for name in self.names]
+        return [DocumentMark(name=name, apart=self.apart) for name in self.names]
 
     def read(self, mark, known=""):
         if mark.name == "crash":
@@ -199,11 +200,12 @@ def parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Doc
     return made
 
 
+@pytest.mark.parametrize("apart", [True, False], ids=["one by one", "many at a time"])
 async def test_a_parser_that_crashes_or_never_ends_harms_one_document(
-    store: Store, parser: Callable[..., Documents]
+    store: Store, parser: Callable[..., Documents], apart: bool
 ) -> None:
     """The rest is read, in another process; what it prints harms nothing."""
-    done = await ingest(store, parser(("a", "crash", "loop", "print", "z")), limit_s=2.0)
+    done = await ingest(store, parser(("a", "crash", "loop", "print", "z"), apart), limit_s=2.0, processes=2)
     assert dict(done.failed) == {
         "crash": "the process that read it ended by signal 6",
         "loop": "was not read within 2 s",
