@@ -10,6 +10,7 @@ from typing import Any
 import fastjsonschema
 
 from nexus_core.server.errors import Failure
+from nexus_core.toolkit.suggest import did_you_mean, listed
 
 Check = Callable[[Any], Any]
 
@@ -55,8 +56,8 @@ def checker(schema: Mapping[str, Any]) -> Check:
             return found if make_whole is None else make_whole(found)
         except fastjsonschema.JsonSchemaValueException as error:
             why = _closer(error)
-            said = why.message.replace("data.", "").replace("data ", "the body ", 1)
-            raise Failure(400, "invalid_request", said, param=_param(why)) from error
+            param = _param(why)
+            raise Failure(400, "invalid_request", _said(why, param or "the body"), param=param) from error
 
     return checked
 
@@ -91,6 +92,16 @@ def _param(error: fastjsonschema.JsonSchemaValueException) -> str | None:
     elif error.rule == "additionalProperties":
         further = (each for each in error.value if each not in error.definition["properties"])
     return ".".join(filter(None, (name, next(iter(further), ""))))[:_LONGEST_PARAM] or None
+
+
+def _said(error: fastjsonschema.JsonSchemaValueException, param: str) -> str:
+    """Return what is wrong, in words: the library's own are those of a program where a name is missing or unknown."""
+    if error.rule == "required":
+        return f"{param} is missing"
+    if error.rule == "additionalProperties":
+        known = error.definition["properties"]
+        return f"{param} is not known here{did_you_mean(param.rpartition('.')[2], known)}; known are {listed(known)}"
+    return error.message.replace("data.", "").replace("data ", "the body ", 1)
 
 
 def _whole_numbers(schema: Mapping[str, Any]) -> Check | None:

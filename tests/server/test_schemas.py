@@ -23,3 +23,19 @@ def test_seed_is_a_whole_number_that_services_take(seed: Any) -> None:
     """Larger ones cannot be sent."""
     with pytest.raises(Failure, match="seed"):
         checker(CHAT)({"model": "a", "messages": [{"role": "user"}], "seed": seed})
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"query": "x"}, "contextId is missing"),
+        ({"query": "x", "contextId": "c", "options": {"modlId": "m"}}, "options.modlId is not known here, did you"),
+        ([], "the body must be object"),
+        ({"query": 5, "contextId": "c"}, "query must be string"),
+    ],
+    ids=["missing", "unknown", "no object", "no text"],
+)
+def test_what_is_wrong_with_a_body_is_said_in_words(body: object, said: str) -> None:
+    """Which name it is, and what was meant."""
+    with pytest.raises(Failure, match=said):
+        checker(QUERY)(body)
