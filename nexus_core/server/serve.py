@@ -34,6 +34,9 @@ from nexus_core.store.keys import StoredKeys
 from nexus_core.store.store import Store
 from nexus_core.toolkit.http import TimeLimit
 
+HANDSHAKE_S = 10.0
+"""To agree on keys; a connection counts from then on."""
+
 
 class Server:
     """A server that listens; an async context manager."""
@@ -140,7 +143,8 @@ class Server:
             settings.port,
             backlog=1024,
             reuse_port=settings.shared_file is not None or None,
-            ssl=_tls(settings),
+            ssl=(tls := _tls(settings)),
+            ssl_handshake_timeout=HANDSHAKE_S if tls is not None else None,
         )
         self.port = self._listening.sockets[0].getsockname()[1]
 
@@ -193,8 +197,10 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     if not settings.certificate:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(settings.certificate, settings.private_key)
+        # An empty password: nobody is there to be asked for one.
+        context.load_cert_chain(settings.certificate, settings.private_key, password="")
     except (OSError, ssl.SSLError) as error:
         raise UsageError(
             f"{settings.certificate} and {settings.private_key} are no certificate and its private key: {error}"
