@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from aiohttp import ClientPayloadError, web
+from aiohttp import ClientPayloadError, HttpVersion11, web
 
 from nexus_core.server.errors import Failure
 from nexus_core.server.settings import Limits
@@ -39,6 +39,7 @@ async def read_bytes(request: web.Request, cap: int, seconds: float) -> bytes:
     try:
         if content.is_eof():  # the usual case: it came with the head
             return _within(cap, content.read_nowait(-1))
+        await invite(request)
         async with asyncio.timeout(seconds):
             async for piece in content.iter_any():
                 size += len(piece)
@@ -52,6 +53,13 @@ async def read_bytes(request: web.Request, cap: int, seconds: float) -> bytes:
     except (ClientPayloadError, web.RequestPayloadError, ValueError) as error:
         raise Failure(400, "invalid_body", "the body is not what its headers say") from error
     return b"".join(pieces)
+
+
+async def invite(request: web.Request) -> None:
+    """Tell a client that waits to be told that it may send its body."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer has not begun
 
 
 def json_answer(data: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

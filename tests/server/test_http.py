@@ -196,6 +196,39 @@ async def test_a_chunked_body_is_bounded_too(running: Any) -> None:
     assert [status for status, _ in found] == [413]
 
 
+async def test_a_body_is_asked_for_when_it_may_come(running: Any) -> None:
+    """Who waits to be told is told once, when the request was let in, and then answered (fault 95)."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.server.port)
+    writer.write(b"POST /api/queries HTTP/1.1\r\n" + GOOD + b"Expect: 100-continue\r\n\r\n")
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(BODY)
+    assert b" 200 " in await reader.readline()
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        pytest.param(b"POST /api/queries HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 9\r\n", 421, id="host"),
+        pytest.param(b"POST /api/queries HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n", 415, id="type"),
+        pytest.param(GOOD.replace(b"%d" % len(BODY), b"9999999"), 413, id="size"),
+    ],
+)
+async def test_a_body_is_not_asked_for_in_vain(running: Any, head: bytes, status: int) -> None:
+    """Who is refused hears so before sending it (fault 95)."""
+    line = b"" if head.startswith(b"POST") else b"POST /api/queries HTTP/1.1\r\n"
+    found = await said(running, line + head + b"Expect: 100-continue\r\n\r\n")
+    assert [each for each, _ in found] == [status]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/nothing", "/api/queries"])
+async def test_no_answer_tells_of_the_software(running: Any, path: str) -> None:
+    """Also not one that the library gives by itself, as to an odd expectation (fault 205)."""
+    async with running.session.get(running.origin + path, headers={"Expect": "200-maybe"}) as answer:
+        assert answer.headers["Server"] == "nexus"
+        assert "aiohttp" not in await answer.text()
+
+
 async def test_a_slow_body_is_given_up(start: Any) -> None:
     """With status 408, and the connection is closed (fault 94)."""
     running = await start(limits=Limits(body_s=0.2))
