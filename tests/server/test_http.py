@@ -10,7 +10,9 @@ import struct
 from typing import Any
 
 import pytest
+from aiohttp import http_parser, web_protocol
 
+from nexus_core import StoreBusyError, StoreDamagedError, StoreFullError
 from nexus_core.server.settings import Limits
 
 BODY = b'{"query": "How many days?", "contextId": "own", "pipeline": "own"}'
@@ -136,8 +138,13 @@ async def test_odd_targets_reach_nothing(running: Any, target: bytes, status: in
         ),
     ],
 )
-async def test_what_is_no_http_is_refused_in_our_words(running: Any, data: bytes) -> None:
-    """Once, with nothing of it in the answer, and the connection is closed (faults 96, 98)."""
+@pytest.mark.parametrize("parser", ["usual", "python"])
+async def test_what_is_no_http_is_refused_in_our_words(
+    running: Any, monkeypatch: pytest.MonkeyPatch, data: bytes, parser: str
+) -> None:
+    """Once, with nothing of it in the answer, by both parsers of aiohttp; the connection is closed (faults 96, 98)."""
+    if parser == "python":
+        monkeypatch.setattr(web_protocol, "HttpRequestParser", http_parser.HttpRequestParserPy)
     found = await said(running, data)
     assert [status for status, _ in found] == [400]
     told = json.loads(found[0][1])
@@ -306,6 +313,29 @@ async def test_an_error_that_nobody_foresaw_tells_nothing(
     assert (status, told["code"]) == (500, "internal_error")
     assert "secret" not in str(told)
     assert told["requestId"] in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        pytest.param(StoreBusyError("/srv/store/store.db is kept"), 503, "store_busy", id="busy"),
+        pytest.param(StoreFullError("/srv/store/store.db is full"), 507, "store_full", id="full"),
+        pytest.param(StoreDamagedError("/srv/store/store.db is damaged"), 503, "store_failed", id="damaged"),
+    ],
+)
+async def test_errors_of_the_store_tell_no_path(
+    running: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Any, status: int, code: str
+) -> None:
+    """It stands in the log alone (fault 205)."""
+
+    async def fails() -> None:
+        raise error
+
+    monkeypatch.setattr(running.store, "contexts", fails)
+    found, told = await running.call("GET", "/api/contexts")
+    assert (found, told["code"]) == (status, code)
+    assert "/srv" not in str(told)
+    assert str(error) in caplog.text
 
 
 async def test_the_log_of_requests_holds_no_address(running: Any, caplog: pytest.LogCaptureFixture) -> None:
