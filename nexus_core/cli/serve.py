@@ -12,6 +12,7 @@ import click
 
 from nexus_core.cli.quantities import OptionOf, Sectioned, duration, size
 from nexus_core.contract.errors import UsageError
+from nexus_core.server.descriptors import allow, needed
 from nexus_core.server.reloading import Reloading
 from nexus_core.server.serve import Server, serve
 from nexus_core.server.serving import load, load_all, pipeline_files
@@ -112,6 +113,12 @@ async def _serve(paths: Sequence[str], settings: Settings, folder: str | None, *
     for file, pipeline in loaded.items():
         _say(f"serving {pipeline.name} ({file}): {pipeline.description or 'no description'}")
     _say(f"the store is {store.folder.root}")
+    wanted = needed(settings.limits.connections)
+    if (may_be := allow(wanted)) < wanted:
+        _say(
+            f"this process may have {may_be:,} files open, and {settings.limits.connections:,} connections can take "
+            f"{wanted:,}: raise `ulimit -n`, or lower --connections"
+        )
     beside = Reloading(paths, loaded, server, lambda file: load(file, store, shared), _say).run if reloads else None
     await serve(server, _say, beside)
 
