@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ from nexus_core.server.descriptors import allow, needed
 from nexus_core.server.reloading import Reloading
 from nexus_core.server.serve import Server, serve
 from nexus_core.server.serving import load, load_all, pipeline_files
-from nexus_core.server.settings import Limits, Settings
+from nexus_core.server.settings import Limits, Settings, Worker
 from nexus_core.server.workers import check_workers, run_workers
 from nexus_core.store.store import Store
 from nexus_core.toolkit.shared import Shared
@@ -53,7 +54,7 @@ def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
 @click.option(
     "--i-terminate-tls-elsewhere", "tls_elsewhere", is_flag=True, help="A proxy in front speaks TLS with clients."
 )
-@click.option("--shared-file", type=int, hidden=True, help="What a worker is told.")
+@click.option("--worker", type=(int, int), hidden=True, help="What one of several workers is told.")
 @click.option("--store", metavar="FOLDER", help="The store; by default the one that NEXUS_STORE names, else your own.")
 @_limit("--runs", "running", default=64, type=click.IntRange(1, 10_000), help="Runs at once.")
 @_limit("--waiting", default=128, type=click.IntRange(0, 100_000), help="Runs that wait for a place.")
@@ -90,19 +91,21 @@ def command(pipelines: Sequence[str], reloads: bool, workers: int, store: str | 
     asyncio.run(_serve(paths, settings, store, reloads=reloads))
 
 
-def settings_of(*, prefix: str, connections_per_address: int | None, **given: Any) -> Settings:
+def settings_of(
+    *, prefix: str, connections_per_address: int | None, worker: tuple[int, int] | None, **given: Any
+) -> Settings:
     """Return what the options say; raises UsageError where they cannot be meant."""
     if not prefix.startswith("/") or prefix.endswith("/"):
         raise UsageError(f"the prefix {prefix!r} must begin with a slash and not end with one, as in /api")
     if connections_per_address is None:
         connections_per_address = 0 if given["tls_elsewhere"] else Limits().connections_per_address
     limits = Limits(connections_per_address=connections_per_address, **{name: given.pop(name) for name in LIMITS})
-    return Settings(prefix=prefix, limits=limits, **given)
+    return Settings(prefix=prefix, limits=limits, worker=None if worker is None else Worker(*worker), **given)
 
 
 def _worker_command(file: int) -> Sequence[str]:
     """Return the command of one of several workers: of --workers the last one holds."""
-    told = ("--workers", "1", "--shared-file", str(file))
+    told = ("--workers", "1", "--worker", str(file), str(os.getpid()))
     return [sys.executable, "-m", "nexus_core.cli.main", *sys.argv[1:], *told]
 
 

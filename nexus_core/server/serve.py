@@ -30,6 +30,7 @@ from nexus_core.server.page.files import Page
 from nexus_core.server.queries import Queries
 from nexus_core.server.serving import Serving
 from nexus_core.server.settings import Settings
+from nexus_core.server.workers import outlived
 from nexus_core.store.keys import StoredKeys
 from nexus_core.store.store import Store
 from nexus_core.toolkit.http import TimeLimit
@@ -50,7 +51,8 @@ class Server:
         loopback = is_loopback(settings.host)
         self.keys = None if verify is not None else Keyring(StoredKeys(store), open_without=loopback)
         verifies = verify if self.keys is None else self.keys.verify
-        self.gate = Gate(settings.limits, verify=verifies, loopback=loopback, shared_file=settings.shared_file)
+        file = None if settings.worker is None else settings.worker.shared_file
+        self.gate = Gate(settings.limits, verify=verifies, loopback=loopback, shared_file=file)
         self._slow = TimeLimit(settings.limits.write_s)
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
@@ -142,7 +144,7 @@ class Server:
             settings.host,
             settings.port,
             backlog=1024,
-            reuse_port=settings.shared_file is not None or None,
+            reuse_port=settings.worker is not None or None,
             ssl=(tls := _tls(settings)),
             ssl_handshake_timeout=HANDSHAKE_S if tls is not None else None,
         )
@@ -152,7 +154,10 @@ class Server:
 async def serve(
     server: Server, say: Callable[[str], None], reload: Callable[[], Coroutine[object, object, None]] | None = None
 ) -> None:
-    """Serve until SIGTERM or SIGINT; a second signal cuts what is left at once. `reload` runs beside it."""
+    """Serve until SIGTERM or SIGINT; a second signal cuts what is left at once. `reload` runs beside it.
+
+    One of several workers also stops when the process that has started them is gone.
+    """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
     def told() -> None:
@@ -167,10 +172,12 @@ async def serve(
         say(f"listening on {server.origin}")
         if server.keys is not None and not await server.keys.has_keys():
             say("there are no keys, so this machine alone is served, and whoever uses it: `nexus keys new` makes one")
-        beside = asyncio.create_task(reload()) if reload is not None else None
+        beside = [] if reload is None else [asyncio.create_task(reload())]
+        if server.settings.worker is not None:
+            beside.append(asyncio.create_task(outlived(server.settings.worker.parent, stop.set)))
         await stop.wait()
-        if beside is not None:
-            beside.cancel()
+        for task in beside:
+            task.cancel()
         say("stopping: what has begun may end; again to stop at once")
 
 

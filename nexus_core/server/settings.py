@@ -34,6 +34,16 @@ class Limits:
     """What runs may take to end once the server is told to stop."""
 
 
+@frozen
+class Worker:
+    """What one of several processes of a server is told."""
+
+    shared_file: int
+    """The descriptor of what they remember together."""
+    parent: int
+    """The process that has started them."""
+
+
 @frozen(kw_only=True)
 class Settings:
     """How a server serves."""
@@ -46,8 +56,8 @@ class Settings:
     private_key: str = ""
     tls_elsewhere: bool = False
     """Whether a proxy in front speaks TLS with clients."""
-    shared_file: int | None = None
-    """The descriptor of what several workers remember together; with it other processes listen on the same port."""
+    worker: Worker | None = None
+    """Whether this is one of several processes on the port."""
     limits: Limits = Limits()
     deadline_s: float = 600.0
     """The most that one run may take."""

@@ -5,6 +5,7 @@ They go by the limits of keys together, in a file that only they have (see `memo
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -16,6 +17,8 @@ from types import FrameType
 from nexus_core.contract.errors import UsageError
 from nexus_core.server.memory import make_file
 
+_LOOK_S = 1.0
+
 
 def check_workers(port: int) -> None:
     """Raise UsageError where several workers cannot listen on a port."""
@@ -23,6 +26,13 @@ def check_workers(port: int) -> None:
         raise UsageError("several workers cannot share a port on this system: leave --workers out")
     if not port:
         raise UsageError("several workers listen on one port: name it with --port")
+
+
+async def outlived(parent: int, stop: Callable[[], None]) -> None:
+    """Stop this worker when the process that has started it is gone: others may follow, and share nothing with it."""
+    while os.getppid() == parent:  # noqa: ASYNC110 - nothing tells of it on all systems
+        await asyncio.sleep(_LOOK_S)
+    stop()
 
 
 def run_workers(count: int, command: Callable[[int], Sequence[str]]) -> int:
