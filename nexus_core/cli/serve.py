@@ -41,8 +41,13 @@ LIMITS = ("running", "waiting", "connections", "upload_bytes", "drain_s")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def _worker(context: click.Context, option: click.Parameter, told: tuple[int, int, int, str] | None) -> Worker | None:
-    return None if told is None else Worker(number=told[0], count=told[1], file=told[2], folder=told[3])
+def _worker(
+    context: click.Context, option: click.Parameter, told: tuple[int, int, int, int, str] | None
+) -> Worker | None:
+    if told is None:
+        return None
+    number, count, parent, file, folder = told
+    return Worker(number=number, count=count, parent=parent, file=file, folder=folder)
 
 
 def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
@@ -62,7 +67,7 @@ def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
 @click.option(
     "--i-terminate-tls-elsewhere", "tls_elsewhere", is_flag=True, help="A proxy in front speaks TLS with clients."
 )
-@click.option("--worker", type=(int, int, int, str), hidden=True, callback=_worker, help="What a worker is told.")
+@click.option("--worker", type=(int, int, int, int, str), hidden=True, callback=_worker, help="What a worker is told.")
 @store_option
 @_limit("--runs", "running", default=64, type=click.IntRange(1, 10_000), help="Runs at once.")
 @_limit("--waiting", default=128, type=click.IntRange(0, 100_000), help="Runs that wait for a place.")

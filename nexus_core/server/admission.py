@@ -138,7 +138,7 @@ class Admissions:
         self._shared = shared
         self._limiters: dict[str, KeyLimiter] = {}
 
-    def enter(self, who: Identity, size: int | None, *, runs: bool) -> Entry | None:
+    def enter(self, who: Identity, size: int, *, runs: bool) -> Entry | None:
         """Let a request of a known size in, all limits at once or none; raises Failure with the time to wait."""
         limits = who.limits
         if limits is None:
@@ -149,7 +149,7 @@ class Admissions:
             limiter = own if self._shared is None else SharedLimiter(own, self._shared, who.key_id)
             self._limiters[who.key_id] = limiter
         counts = runs and limits.tokens_per_minute is not None
-        prompt = (size or 0) // _BYTES_PER_TOKEN
+        prompt = size // _BYTES_PER_TOKEN
         found = limiter.try_enter(prompt + ANSWER_TOKENS if counts else 0)
         told = _headers(limiter.rooms())
         if isinstance(found, Admission):

@@ -40,10 +40,20 @@ def build(routes: Iterable[Route], gate: Gate, settings: Settings) -> web.Applic
     table = {}
     for route in routes:
         path = route.path if route.bare else settings.prefix + route.path
-        added = application.router.add_route(route.method, path, route.handler)
+        added = application.router.add_route(route.method, path, route.handler, expect_handler=_say_nothing)
         table[added.resource, route.method] = route
     application.middlewares.append(_entrance(table, gate, settings))
+    application.on_response_prepare.append(_sign)
     return application
+
+
+async def _say_nothing(request: web.Request) -> None:
+    """Let a client that asks wait with its body: who is let in is told to send it when it is read."""
+
+
+async def _sign(request: web.Request, response: web.StreamResponse) -> None:
+    """Name the server in what aiohttp answers by itself, too."""
+    response.headers["Server"] = _HEADERS["Server"]
 
 
 def _entrance(table: Mapping[Any, Route], gate: Gate, settings: Settings) -> Any:

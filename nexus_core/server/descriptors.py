@@ -23,7 +23,10 @@ def make_room(limits: Limits) -> str:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        except (OSError, ValueError):  # macOS has a lower limit than it says
+            most = soft
     if most == needed:
         return ""
     return f"{limits.connections:,} connections may need {needed:,} open files, and this process may open {most:,}"

@@ -18,6 +18,7 @@ from attrs import evolve, frozen
 from nexus_core.contract.components import Kind
 from nexus_core.contract.errors import UsageError
 from nexus_core.engine.plugins import Catalogue
+from nexus_core.server.bodies import invite
 from nexus_core.server.contexts import PATH, context_of
 from nexus_core.server.errors import Failure
 from nexus_core.server.items import ADDED, NAME, added_json
@@ -158,6 +159,7 @@ class Documents:
             raise Failure(400, "invalid_request", f"the parameter 'name' is for a file that is the body itself: {said}")
         if (request.content_length or 0) > self._limits.upload_bytes:
             raise self._too_large()
+        await invite(request)
         seconds = self._limits.body_s * SLOWER
         try:
             async with asyncio.timeout(seconds):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 from attrs import field, frozen
 
 from nexus_core.contract import errors as known
+
+_log = logging.getLogger(__name__)
 
 
 @frozen
@@ -47,6 +50,12 @@ _STATUSES: tuple[tuple[type[known.NexusError], int, str], ...] = (
     (known.RunError, 500, "run_failed"),
 )
 """From the most special class on: the first that fits holds."""
+_FIXED = {
+    "store_busy": "another process keeps the store: try again in a moment",
+    "store_full": "the store is full, and nothing was written",
+    "store_failed": "the store cannot be used; the log of the server has more",
+}
+"""What is told in the place of messages that name files of this machine."""
 INTERNAL = "internal_error"
 """The code of what nobody foresaw."""
 _PARAMS = {"model_not_found": "model", "context_length_exceeded": "messages"}
@@ -61,7 +70,9 @@ def failure_of(error: BaseException) -> Failure:
     for kind, status, code in _STATUSES:
         if isinstance(error, kind):
             headers = {"Retry-After": _seconds(error)} if status in _AGAIN else {}
-            return Failure(status, code, str(error), headers)
+            if code in _FIXED:
+                _log.warning("%s: %s", code, error)
+            return Failure(status, code, _FIXED.get(code, str(error)), headers)
     return Failure(500, INTERNAL, "an error inside the server; its log has more under the request's id")
 
 

@@ -46,6 +46,7 @@ class Gate:
         self._verify = verify
         """Without it there are no keys, and whoever reaches this machine's own address may do all."""
         self._loopback = loopback
+        self._most = limits.body_bytes
         clock = clock or Clock()
         keys = None if worker is None else SharedMemory(worker.file, "keys")
         addresses = OwnMemory() if worker is None else SharedMemory(worker.file, "addresses")
@@ -91,7 +92,8 @@ class Gate:
         runs = route.method == "POST" and route.scope == "query"
         if runs:
             self.places.check_room()
-        return self._admissions.enter(who, request.content_length, runs=runs) or _NOTHING
+        size = min(request.content_length or 0, self._most)  # more is refused, whatever it says
+        return self._admissions.enter(who, size, runs=runs) or _NOTHING
 
     def slot(self) -> Slot:
         """Return an async context manager for one of the places for runs; entering raises Failure where none is."""

@@ -32,10 +32,14 @@ from nexus_core.server.queries import Queries
 from nexus_core.server.serving import Serving
 from nexus_core.server.settings import Settings
 from nexus_core.server.siblings import Siblings
+from nexus_core.server.workers import outlived
 from nexus_core.store.keys import StoredKeys
 from nexus_core.store.store import Store
 from nexus_core.toolkit.http import TimeLimit
 from nexus_core.toolkit.shared import Shared
+
+HANDSHAKE_S = 10.0
+"""To agree on keys; a connection counts from then on."""
 
 
 class Server:
@@ -155,7 +159,8 @@ class Server:
             settings.port,
             backlog=1024,
             reuse_port=settings.worker is not None or None,
-            ssl=_tls(settings),
+            ssl=(tls := _tls(settings)),
+            ssl_handshake_timeout=HANDSHAKE_S if tls is not None else None,
         )
         self.port = self._listening.sockets[0].getsockname()[1]
 
@@ -163,7 +168,10 @@ class Server:
 async def serve(
     server: Server, say: Callable[[str], None], reload: Callable[[], Coroutine[object, object, None]] | None = None
 ) -> None:
-    """Serve until SIGTERM or SIGINT; a second signal cuts what is left at once. `reload` runs beside it."""
+    """Serve until SIGTERM or SIGINT; a second signal cuts what is left at once. `reload` runs beside it.
+
+    One of several workers also stops when the process that has started them is gone.
+    """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
     def told() -> None:
@@ -180,10 +188,12 @@ async def serve(
         say(f"listening on {server.origin}")
         if server.keys is not None and not await server.keys.has_keys():
             say("there are no keys, so this machine alone is served, and whoever uses it: `nexus keys new` makes one")
-        beside = asyncio.create_task(reload()) if reload is not None else None
+        beside = [] if reload is None else [asyncio.create_task(reload())]
+        if server.settings.worker is not None:
+            beside.append(asyncio.create_task(outlived(server.settings.worker.parent, stop.set)))
         await stop.wait()
-        if beside is not None:
-            beside.cancel()
+        for task in beside:
+            task.cancel()
         say("stopping: what has begun may end; again to stop at once")
     for name in (signal.SIGTERM, signal.SIGINT):
         with suppress(NotImplementedError):
@@ -214,8 +224,10 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     if not settings.certificate:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(settings.certificate, settings.private_key)
+        # An empty password: nobody is there to be asked for one.
+        context.load_cert_chain(settings.certificate, settings.private_key, password="")
     except (OSError, ssl.SSLError) as error:
         raise UsageError(
             f"{settings.certificate} and {settings.private_key} are no certificate and its private key: {error}"

@@ -41,6 +41,8 @@ class Worker:
     number: int
     """From 0."""
     count: int
+    parent: int
+    """The process that has started them."""
     file: int
     """The descriptor of what they remember together (see `memory`)."""
     folder: str

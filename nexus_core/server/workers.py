@@ -6,6 +6,7 @@ all of them (see `siblings`).
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -19,6 +20,8 @@ from nexus_core.contract.errors import UsageError
 from nexus_core.server.memory import make_file
 from nexus_core.server.settings import Worker
 
+_LOOK_S = 1.0
+
 
 def check_workers(port: int) -> None:
     """Raise UsageError where several workers cannot listen on a port."""
@@ -26,6 +29,13 @@ def check_workers(port: int) -> None:
         raise UsageError("several workers cannot share a port on this system: leave --workers out")
     if not port:
         raise UsageError("several workers listen on one port: name it with --port")
+
+
+async def outlived(parent: int, stop: Callable[[], None]) -> None:
+    """Stop this worker when the process that has started it is gone: others may follow, and share nothing with it."""
+    while os.getppid() == parent:  # noqa: ASYNC110 - nothing tells of it on all systems
+        await asyncio.sleep(_LOOK_S)
+    stop()
 
 
 def run_workers(count: int, command: Callable[[Worker], Sequence[str]]) -> int:
@@ -41,7 +51,9 @@ def run_workers(count: int, command: Callable[[Worker], Sequence[str]]) -> int:
 def _started(count: int, command: Callable[[Worker], Sequence[str]], folder: str) -> list[subprocess.Popen[bytes]]:
     file = make_file()
     try:
-        workers = [Worker(number=number, count=count, file=file, folder=folder) for number in range(count)]
+        workers = [
+            Worker(number=number, count=count, parent=os.getpid(), file=file, folder=folder) for number in range(count)
+        ]
         return [subprocess.Popen(command(each), start_new_session=True, pass_fds=(file,)) for each in workers]
     finally:
         os.close(file)

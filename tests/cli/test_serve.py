@@ -11,7 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,9 +45,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @contextmanager
-def serving(*options: str) -> Iterator[tuple[subprocess.Popen[str], list[str], Callable[[str], str]]]:
+def serving(
+    *options: str, within: Sequence[str] = ()
+) -> Iterator[tuple[subprocess.Popen[str], list[str], Callable[[str], str]]]:
     """Run `nexus serve`; yield the process, what it said until it listened, and how to wait for more of it."""
-    arguments = [sys.executable, "-m", "nexus_core.cli.main", "serve", *options]
+    arguments = [*within, sys.executable, "-m", "nexus_core.cli.main", "serve", *options]
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
     said: list[str] = []
 
@@ -247,3 +249,20 @@ def test_limits_that_are_said_hold(folder: Path) -> None:
             assert answer.status == 201
         with pytest.raises(urllib.error.HTTPError, match="413"):
             urllib.request.urlopen(f"{origin}/api/contexts/notes/documents?name=a.md", b"a" * 2049, timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        pytest.param([], "", id="enough"),
+        pytest.param(["--connections=5000"], "3,000 files open, and 5,000 connections can take 10,256", id="too-few"),
+    ],
+)
+def test_a_server_may_have_as_many_files_open_as_its_connections_take(
+    folder: Path, options: list[str], told: str
+) -> None:
+    """It raises its own limit as far as it may, and says where that is not enough."""
+    limited = ["sh", "-c", 'ulimit -Sn 128; ulimit -Hn 3000; exec "$@"', "sh"]
+    with serving("--port", "0", *options, within=limited) as (_, said, _until):
+        warnings = [line for line in said if "ulimit" in line]
+        assert [told in line for line in warnings] == ([True] if told else [])

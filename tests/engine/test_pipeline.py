@@ -128,6 +128,23 @@ async def test_leaving_a_stream_early_closes_the_upstream_and_tells_the_sinks(fa
     assert (outcomes, last.kind) == (["cancelled"], "cancelled")
 
 
+async def test_a_listener_hears_also_of_what_comes_when_the_reader_has_left(fakes: Fakes, load: Load) -> None:
+    """The row of the attempt that was cut, with what it had used."""
+    fakes.connectors["main"].replies = ("one two three four",)
+    heard: list[Event] = []
+    async with (
+        load(PLAIN) as pipeline,
+        aclosing(pipeline.stream("Why?", on_event=heard.append)) as events,  # type: ignore[type-var]
+    ):
+        async for event in events:
+            if isinstance(event, Delta):
+                break
+    (row,) = [event for event in heard if isinstance(event, AttemptFinished)]
+    assert (row.outcome, row.usage_source) == ("cancelled", "estimated")
+    assert min(row.prompt_tokens or 0, row.completion_tokens or 0) > 0
+    assert not any(isinstance(event, Delta | RunFinished | RunFailed) for event in heard)
+
+
 async def test_a_fallback_answers_with_a_prompt_of_its_own(fakes: Fakes, load: Load) -> None:
     """Each target gets a packing and an attempt of its own, all in the answer."""
     fakes.connectors["main"].replies = (ServerError("broken", should_retry=False),)

@@ -10,7 +10,9 @@ import struct
 from typing import Any
 
 import pytest
+from aiohttp import http_parser, web_protocol
 
+from nexus_core import StoreBusyError, StoreDamagedError, StoreFullError
 from nexus_core.server.settings import Limits
 
 BODY = b'{"query": "How many days?", "contextId": "own", "pipeline": "own"}'
@@ -136,8 +138,13 @@ async def test_odd_targets_reach_nothing(running: Any, target: bytes, status: in
         ),
     ],
 )
-async def test_what_is_no_http_is_refused_in_our_words(running: Any, data: bytes) -> None:
-    """Once, with nothing of it in the answer, and the connection is closed (faults 96, 98)."""
+@pytest.mark.parametrize("parser", ["usual", "python"])
+async def test_what_is_no_http_is_refused_in_our_words(
+    running: Any, monkeypatch: pytest.MonkeyPatch, data: bytes, parser: str
+) -> None:
+    """Once, with nothing of it in the answer, by both parsers of aiohttp; the connection is closed (faults 96, 98)."""
+    if parser == "python":
+        monkeypatch.setattr(web_protocol, "HttpRequestParser", http_parser.HttpRequestParserPy)
     found = await said(running, data)
     assert [status for status, _ in found] == [400]
     told = json.loads(found[0][1])
@@ -194,6 +201,39 @@ async def test_a_chunked_body_is_bounded_too(running: Any) -> None:
     chunk = b"10000\r\n" + b" " * 2**16 + b"\r\n"
     found = await said(running, head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 17)
     assert [status for status, _ in found] == [413]
+
+
+async def test_a_body_is_asked_for_when_it_may_come(running: Any) -> None:
+    """Who waits to be told is told once, when the request was let in, and then answered (fault 95)."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.server.port)
+    writer.write(b"POST /api/queries HTTP/1.1\r\n" + GOOD + b"Expect: 100-continue\r\n\r\n")
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(BODY)
+    assert b" 200 " in await reader.readline()
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        pytest.param(b"POST /api/queries HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 9\r\n", 421, id="host"),
+        pytest.param(b"POST /api/queries HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n", 415, id="type"),
+        pytest.param(GOOD.replace(b"%d" % len(BODY), b"9999999"), 413, id="size"),
+    ],
+)
+async def test_a_body_is_not_asked_for_in_vain(running: Any, head: bytes, status: int) -> None:
+    """Who is refused hears so before sending it (fault 95)."""
+    line = b"" if head.startswith(b"POST") else b"POST /api/queries HTTP/1.1\r\n"
+    found = await said(running, line + head + b"Expect: 100-continue\r\n\r\n")
+    assert [each for each, _ in found] == [status]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/nothing", "/api/queries"])
+async def test_no_answer_tells_of_the_software(running: Any, path: str) -> None:
+    """Also not one that the library gives by itself, as to an odd expectation (fault 205)."""
+    async with running.session.get(running.origin + path, headers={"Expect": "200-maybe"}) as answer:
+        assert answer.headers["Server"] == "nexus"
+        assert "aiohttp" not in await answer.text()
 
 
 async def test_a_slow_body_is_given_up(start: Any) -> None:
@@ -273,6 +313,29 @@ async def test_an_error_that_nobody_foresaw_tells_nothing(
     assert (status, told["code"]) == (500, "internal_error")
     assert "secret" not in str(told)
     assert told["requestId"] in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        pytest.param(StoreBusyError("/srv/store/store.db is kept"), 503, "store_busy", id="busy"),
+        pytest.param(StoreFullError("/srv/store/store.db is full"), 507, "store_full", id="full"),
+        pytest.param(StoreDamagedError("/srv/store/store.db is damaged"), 503, "store_failed", id="damaged"),
+    ],
+)
+async def test_errors_of_the_store_tell_no_path(
+    running: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Any, status: int, code: str
+) -> None:
+    """It stands in the log alone (fault 205)."""
+
+    async def fails() -> None:
+        raise error
+
+    monkeypatch.setattr(running.store, "contexts", fails)
+    found, told = await running.call("GET", "/api/contexts")
+    assert (found, told["code"]) == (status, code)
+    assert "/srv" not in str(told)
+    assert str(error) in caplog.text
 
 
 async def test_the_log_of_requests_holds_no_address(running: Any, caplog: pytest.LogCaptureFixture) -> None:

@@ -24,7 +24,7 @@ async def workers(start: Start) -> AsyncIterator[list[Running]]:
     """Two workers of one server, each on a port of its own, so that a test says which one it asks."""
     file = make_file()
     with TemporaryDirectory() as folder:  # a socket's path may not be long
-        told = [Worker(number=number, count=2, file=file, folder=folder) for number in range(2)]
+        told = [Worker(number=number, count=2, parent=os.getppid(), file=file, folder=folder) for number in range(2)]
         yield [await start(worker=worker) for worker in told]
     os.close(file)
 

@@ -139,6 +139,24 @@ async def test_workers_end_together(tmp_path: Path) -> None:
         assert not await asyncio.to_thread(other.exists)
 
 
+async def until_gone(workers: Workers, session: aiohttp.ClientSession) -> bool:
+    """Wait until nobody listens any more; returns whether that came."""
+    for _ in range(500):
+        try:
+            await workers.ask(session)
+        except aiohttp.ClientConnectionError:
+            return True
+        await asyncio.sleep(0.05)
+    return False
+
+
+async def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    """Also where it is killed: those who come after it would share the port with them, and no limits."""
+    async with two_workers(tmp_path) as workers, aiohttp.ClientSession() as session:
+        workers.process.kill()
+        assert await until_gone(workers, session)
+
+
 @pytest.mark.parametrize("missing", ["reuse", "port"])
 def test_workers_are_refused_where_they_cannot_share_a_port(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     """By what is lacking."""

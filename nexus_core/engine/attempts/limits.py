@@ -171,10 +171,7 @@ class Limiter:
             self._dequeue(waiter)
 
     def reserve(self, admission: Admission, tokens: int) -> float:
-        """Reserve so many tokens instead of those that were, or return the seconds until that could be done.
-
-        Nobody is let past those who wait, and nobody who is inside waits for them.
-        """
+        """Reserve so many tokens instead of those that were, or return the seconds until that could be done."""
         if self._tokens is None or not admission.inside:
             return 0.0
         now = self._clock.now()
