@@ -1,0 +1,142 @@
+// The items of a context: paged through, found by words and tags, read whole, tagged, removed.
+
+import { call } from "./api.js";
+import { sure } from "./dialogs.js";
+import { $, alone, counted, el, joined, route, trying } from "./dom.js";
+
+const PAGE = 50;
+let context = "";
+let next = null;
+let drawn = 0;
+let changed = () => {};
+let item = null;
+const rows = new Map();
+const tags = new Set();
+
+export function begin(onChange) {
+  changed = onChange;
+  $("find").addEventListener("submit", (event) => { event.preventDefault(); list(); });
+  for (const field of ["words", "tag"]) $(field).addEventListener("search", () => { if (!$(field).value) list(); });
+  $("more").addEventListener("click", add);
+  $("item").addEventListener("close", closed);
+  $("item-tag").addEventListener("submit", (event) => {
+    event.preventDefault();
+    tag({ add: [$("item-new").value.trim()] });
+    $("item-new").value = "";
+  });
+  $("item-remove").addEventListener("click", remove);
+}
+
+export async function show(name) {
+  context = name;
+  tags.clear();
+  $("words").value = $("tag").value = "";
+  await list();
+}
+
+const path = (rest) => `/contexts/${encodeURIComponent(context)}${rest}`;
+
+async function list() {
+  next = null;
+  drawn += 1;
+  rows.clear();
+  $("items").replaceChildren();
+  await add();
+}
+
+async function add() {
+  const words = $("words").value.trim();
+  const wanted = $("tag").value.trim();
+  const mine = drawn;
+  $("items-title").replaceChildren(...(words || wanted ? ["Found for ", ...joined(words && `“${words}”`, wanted && `tag ${wanted}`)] : []));
+  await trying("items-said", async () => {
+    const found = words ? await search(words, wanted) : await page(wanted);
+    if (mine !== drawn) return;
+    for (const each of found.items) keep(each);
+    next = found.next;
+    $("more").hidden = next === null;
+    $("tags").replaceChildren(...[...tags].sort().map((value) => el("option", { value })));
+    if (rows.size) return;
+    if (words || wanted) $("items-said").replaceChildren("Nothing was found: try other words, or no tag.");
+    else $("items-said").replaceChildren("Nothing is in it yet: ", el("a", { href: route("contexts", context, "documents") }, "add documents"), ".");
+  });
+}
+
+const page = (wanted) =>
+  call("GET", path(`/items?limit=${PAGE}${next === null ? "" : `&after=${next}`}${wanted ? `&tag=${encodeURIComponent(wanted)}` : ""}`));
+
+async function search(words, wanted) {
+  const { found } = await call("POST", path("/search"), { query: words, limit: PAGE, ...(wanted ? { tags: [wanted] } : {}) });
+  return { items: found.map(({ score, item: each }) => ({ ...each, score })), next: null };
+}
+
+function keep(each) {
+  each.tags.forEach((name) => tags.add(name));
+  const line = row(each);
+  rows.get(each.id)?.replaceWith(line);
+  if (!rows.has(each.id)) $("items").append(line);
+  rows.set(each.id, line);
+}
+
+function row(each) {
+  const about = joined(each.source || each.id, each.score !== undefined && `relevance ${each.score.toPrecision(3)}`);
+  const chips = each.tags.map((name) => el("button", {
+    type: "button", class: "chip", title: "Show the items with this tag", onclick: () => { $("tag").value = name; list(); },
+  }, alone(name)));
+  return el("li", {},
+    el("a", { href: route("contexts", context, "items", each.id) }, alone(each.title || each.id)),
+    el("span", { class: "hint" }, ...about), ...(chips.length ? [el("div", { class: "chips" }, ...chips)] : []));
+}
+
+// One item, whole.
+
+const itemPath = (id) => path(`/items/${encodeURIComponent(id)}`);
+
+export async function open(id) {
+  const found = await trying("items-said", () => call("GET", itemPath(id)));
+  if (!found || $("item").open) return;
+  draw(found);
+  $("item-said").replaceChildren();
+  $("item").showModal();
+  $("item-text").scrollTop = 0;
+  $("item-text").focus();
+}
+
+function draw(found) {
+  item = found;
+  $("item-title").textContent = found.title || found.id;
+  $("item-about").replaceChildren(...joined(found.source || found.id, found.kind, counted(found.text.length, "character")));
+  $("item-text").textContent = found.text;
+  $("item-text").classList.toggle("code", found.kind === "code");
+  $("item-tags").replaceChildren(...found.tags.map((name) => el("li", { class: "chip" }, alone(name), el(
+    "button", { type: "button", class: "cross", "aria-label": `Remove tag ${name}`, onclick: () => tag({ remove: [name] }) }, "×",
+  ))));
+}
+
+async function tag(change) {
+  await trying("item-said", async () => {
+    await call("POST", path("/tags"), { ids: [item.id], ...change });
+    draw(await call("GET", itemPath(item.id)));
+    keep(item);
+    $("item-said").replaceChildren(change.add ? "Added." : "Removed.");
+    $("item-new").focus();
+  });
+}
+
+async function remove() {
+  const { id, title } = item;
+  if (!await sure("Remove", `“${title || id}”`, "It leaves this context and cannot be had back.")) return;
+  await trying("item-said", async () => {
+    await call("DELETE", itemPath(id));
+    rows.get(id)?.remove();
+    rows.delete(id);
+    $("item").close();
+    changed();
+  });
+}
+
+// The address is again that of the list, and the focus where the item was opened.
+function closed() {
+  if (location.hash.includes("/items/")) history.replaceState(null, "", route("contexts", context));
+  (rows.get(item.id)?.querySelector("a") || $("opened-name")).focus();
+}
