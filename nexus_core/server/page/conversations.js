@@ -4,30 +4,18 @@ import { call } from "./api.js";
 import { chosen } from "./choices.js";
 import { sure } from "./dialogs.js";
 import { $, alone, counted, el, route, trying, when } from "./dom.js";
+import { Paged } from "./paged.js";
 
-let next = null;
+let list;
 
 export function begin() {
-  $("conversations-more").addEventListener("click", add);
-}
-
-export function show() {
-  next = null;
-  $("conversations").replaceChildren();
-  return add();
-}
-
-function add() {
-  return trying("conversations-said", async () => {
-    const after = next === null ? "" : `&after=${encodeURIComponent(next)}`;
-    const told = await call("GET", `/conversations?limit=50${after}`);
-    if (after === "") $("conversations").replaceChildren();
-    $("conversations").append(...told.conversations.map(row));
-    next = told.next;
-    $("conversations-more").hidden = next === null;
-    empty();
+  list = new Paged("conversations", async (after) => {
+    const { conversations, next } = await call("GET", `/conversations?limit=50${after}`);
+    return { next, rows: () => conversations.map(row), drawn: empty };
   });
 }
+
+export const show = () => list.show();
 
 function empty() {
   if (!$("conversations").children.length) $("conversations-said").replaceChildren("There is none yet: a question under ", el("a", { href: "#ask" }, "Ask"), " begins one.");

@@ -3,16 +3,19 @@
 import { call } from "./api.js";
 import { sure } from "./dialogs.js";
 import { $, alone, counted, el, joined, problem, size, trying } from "./dom.js";
+import { Paged } from "./paged.js";
 
 let context = "";
-let next = null;
-let drawn = 0;
+let list;
 let changed = () => {};
 
 export function begin(onChange) {
   changed = onChange;
   $("files").addEventListener("change", () => { upload([...$("files").files]); $("files").value = ""; });
-  $("documents-more").addEventListener("click", add);
+  list = new Paged("documents", async (after) => {
+    const { documents, next } = await call("GET", path(context, `?limit=100${after}`));
+    return { next, rows: () => documents.map(row), drawn: count };
+  });
   const drop = $("drop");
   for (const kind of ["dragenter", "dragover"]) {
     drop.addEventListener(kind, (event) => { event.preventDefault(); drop.classList.add("over"); });
@@ -26,33 +29,14 @@ export function begin(onChange) {
 export async function show(name) {
   if (context !== name) $("uploads").replaceChildren();
   context = name;
-  await list();
+  await list.show();
 }
 
 const path = (name, rest = "") => `/contexts/${encodeURIComponent(name)}/documents${rest}`;
 
-async function list() {
-  next = null;
-  drawn += 1;
-  $("documents").replaceChildren();
-  await add();
-}
-
-async function add() {
-  const mine = drawn;
-  await trying("documents-said", async () => {
-    const told = await call("GET", path(context, `?limit=100${next === null ? "" : `&after=${encodeURIComponent(next)}`}`));
-    if (mine !== drawn) return;
-    $("documents").append(...told.documents.map(row));
-    next = told.next;
-    $("documents-more").hidden = next === null;
-    count();
-  });
-}
-
 function count() {
   const found = $("documents").children.length;
-  $("documents-title").textContent = found ? `${counted(found, "document")}${next === null ? "" : ", and more"}` : "No documents yet";
+  $("documents-title").textContent = found ? `${counted(found, "document")}${list.next === null ? "" : ", and more"}` : "No documents yet";
 }
 
 function row({ name, origin, size: bytes }) {
@@ -96,7 +80,7 @@ async function upload(files) {
     }
   }
   await changed();
-  if (to === context) await list();
+  if (to === context) await list.show();
 }
 
 function send(to, file, query) {

@@ -3,11 +3,10 @@
 import { call } from "./api.js";
 import { sure } from "./dialogs.js";
 import { $, alone, counted, el, joined, route, trying } from "./dom.js";
+import { Paged } from "./paged.js";
 
-const PAGE = 50;
 let context = "";
-let next = null;
-let drawn = 0;
+let list;
 let changed = () => {};
 let item = null;
 const rows = new Map();
@@ -15,9 +14,9 @@ const tags = new Set();
 
 export function begin(onChange) {
   changed = onChange;
-  $("find").addEventListener("submit", (event) => { event.preventDefault(); list(); });
-  for (const field of ["words", "tag"]) $(field).addEventListener("search", () => { if (!$(field).value) list(); });
-  $("more").addEventListener("click", add);
+  $("find").addEventListener("submit", (event) => { event.preventDefault(); show(); });
+  for (const field of ["words", "tag"]) $(field).addEventListener("search", () => { if (!$(field).value) show(); });
+  list = new Paged("items", found);
   $("item").addEventListener("close", closed);
   $("item-tag").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -27,61 +26,50 @@ export function begin(onChange) {
   $("item-remove").addEventListener("click", remove);
 }
 
-export async function show(name) {
-  context = name;
-  tags.clear();
-  $("words").value = $("tag").value = "";
-  await list();
+export async function show(name = context) {
+  if (name !== context) {
+    context = name;
+    tags.clear();
+    $("words").value = $("tag").value = "";
+  }
+  rows.clear();
+  await list.show();
 }
 
 const path = (rest) => `/contexts/${encodeURIComponent(context)}${rest}`;
 
-async function list() {
-  next = null;
-  drawn += 1;
-  rows.clear();
-  $("items").replaceChildren();
-  await add();
+async function found(after) {
+  const [words, tag] = [$("words").value.trim(), $("tag").value.trim()];
+  $("items-title").replaceChildren(...(words || tag ? ["Found for ", ...joined(words && `“${words}”`, tag && `tag ${tag}`)] : []));
+  const told = words ? await search(words, tag) : await call("GET", path(`/items?limit=50${after}${tag && `&tag=${encodeURIComponent(tag)}`}`));
+  return { next: told.next, rows: () => told.items.map(keep), drawn: () => drawn(words || tag) };
 }
 
-async function add() {
-  const words = $("words").value.trim();
-  const wanted = $("tag").value.trim();
-  const mine = drawn;
-  $("items-title").replaceChildren(...(words || wanted ? ["Found for ", ...joined(words && `“${words}”`, wanted && `tag ${wanted}`)] : []));
-  await trying("items-said", async () => {
-    const found = words ? await search(words, wanted) : await page(wanted);
-    if (mine !== drawn) return;
-    for (const each of found.items) keep(each);
-    next = found.next;
-    $("more").hidden = next === null;
-    $("tags").replaceChildren(...[...tags].sort().map((value) => el("option", { value })));
-    if (rows.size) return;
-    if (words || wanted) $("items-said").replaceChildren("Nothing was found: try other words, or no tag.");
-    else $("items-said").replaceChildren("Nothing is in it yet: ", el("a", { href: route("contexts", context, "documents") }, "add documents"), ".");
-  });
+async function search(query, tag) {
+  const { found: ranked } = await call("POST", path("/search"), { query, limit: 50, tags: tag ? [tag] : [] });
+  return { items: ranked.map(({ score, item: each }) => ({ ...each, score })), next: null };
 }
 
-const page = (wanted) =>
-  call("GET", path(`/items?limit=${PAGE}${next === null ? "" : `&after=${next}`}${wanted ? `&tag=${encodeURIComponent(wanted)}` : ""}`));
-
-async function search(words, wanted) {
-  const { found } = await call("POST", path("/search"), { query: words, limit: PAGE, ...(wanted ? { tags: [wanted] } : {}) });
-  return { items: found.map(({ score, item: each }) => ({ ...each, score })), next: null };
+function drawn(wanted) {
+  $("tags").replaceChildren(...[...tags].sort().map((value) => el("option", { value })));
+  if (rows.size) return;
+  if (wanted) $("items-said").replaceChildren("Nothing was found: try other words, or no tag.");
+  else $("items-said").replaceChildren("Nothing is in it yet: ", el("a", { href: route("contexts", context, "documents") }, "add documents"), ".");
 }
 
+// Its row, which takes the place of the one before.
 function keep(each) {
   each.tags.forEach((name) => tags.add(name));
   const line = row(each);
   rows.get(each.id)?.replaceWith(line);
-  if (!rows.has(each.id)) $("items").append(line);
   rows.set(each.id, line);
+  return line;
 }
 
 function row(each) {
   const about = joined(each.source || each.id, each.score !== undefined && `relevance ${each.score.toPrecision(3)}`);
   const chips = each.tags.map((name) => el("button", {
-    type: "button", class: "chip", title: "Show the items with this tag", onclick: () => { $("tag").value = name; list(); },
+    type: "button", class: "chip", title: "Show the items with this tag", onclick: () => { $("tag").value = name; show(); },
   }, alone(name)));
   return el("li", {},
     el("a", { href: route("contexts", context, "items", each.id) }, alone(each.title || each.id)),
@@ -117,7 +105,7 @@ async function tag(change) {
   await trying("item-said", async () => {
     await call("POST", path("/tags"), { ids: [item.id], ...change });
     draw(await call("GET", itemPath(item.id)));
-    keep(item);
+    if (rows.has(item.id)) keep(item);
     $("item-said").replaceChildren(change.add ? "Added." : "Removed.");
     $("item-new").focus();
   });

@@ -6,7 +6,7 @@ import { $, alone, el, figure, joined, problem, time, trying } from "./dom.js";
 
 const EVERY_MS = 5000;
 const COLUMNS = [
-  ["Model", (model) => [el("strong", {}, alone(model.name)), el("br"), el("span", { class: "hint" }, ...joined(model.id, model.provider))]],
+  ["Model", (model) => [el("strong", {}, alone(model.name)), el("br"), el("span", { class: "hint" }, ...joined(model.id, model.provider !== model.id && model.provider))]],
   ["Pipeline", (model) => [alone(model.pipeline)]],
   ["Default", (model) => [model.default ? el("span", { class: "badge" }, "default") : making(model)]],
   ["Requests", (_, used) => [figure(used.requests)], true],
