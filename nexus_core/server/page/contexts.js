@@ -13,7 +13,7 @@ let seen = "";
 export function begin() {
   $("create").addEventListener("submit", (event) => { event.preventDefault(); create(); });
   $("delete-context").addEventListener("click", remove);
-  items.begin(list);
+  items.begin();
   documents.begin(list);
 }
 

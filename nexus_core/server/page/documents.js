@@ -63,15 +63,13 @@ async function remove(line, name) {
 async function upload(files) {
   const to = context;
   const lines = files.map((file) => el("li", {}, alone(file.name), ": waits"));
-  const tags = $("upload-tags").value.split(",").map((tag) => tag.trim()).filter(Boolean);
-  const query = new URLSearchParams(tags.map((tag) => ["tag", tag]));
   $("uploads").replaceChildren(...lines);
   for (const [place, file] of files.entries()) {
     const line = lines[place];
     line.replaceChildren(alone(file.name), `: on its way (${size(file.size)})`);
     line.className = "under-way";
     try {
-      const told = await send(to, file, query);
+      const told = await send(to, file);
       line.replaceChildren(alone(file.name), `: ${outcome(told)}`);
       line.className = told.failed.length ? "cut" : "kept";
     } catch (error) {
@@ -83,10 +81,10 @@ async function upload(files) {
   if (to === context) await list.show();
 }
 
-function send(to, file, query) {
+function send(to, file) {
   const form = new FormData();
   form.append("file", file, file.name);
-  return call("POST", path(to, `?${query}`), form);
+  return call("POST", path(to), form);
 }
 
 function outcome(told) {

@@ -1,19 +1,16 @@
-// The items of a context: paged through, found by words and tags, read whole, tagged, removed.
+// The items of a context: paged through, found by words and tags, read whole, tagged.
 
 import { call } from "./api.js";
-import { sure } from "./dialogs.js";
 import { $, alone, counted, el, joined, route, trying } from "./dom.js";
 import { Paged } from "./paged.js";
 
 let context = "";
 let list;
-let changed = () => {};
 let item = null;
 const rows = new Map();
 const tags = new Set();
 
-export function begin(onChange) {
-  changed = onChange;
+export function begin() {
   $("find").addEventListener("submit", (event) => { event.preventDefault(); show(); });
   for (const field of ["words", "tag"]) $(field).addEventListener("search", () => { if (!$(field).value) show(); });
   list = new Paged("items", found);
@@ -23,7 +20,6 @@ export function begin(onChange) {
     tag({ add: [$("item-new").value.trim()] });
     $("item-new").value = "";
   });
-  $("item-remove").addEventListener("click", remove);
 }
 
 export async function show(name = context) {
@@ -108,18 +104,6 @@ async function tag(change) {
     if (rows.has(item.id)) keep(item);
     $("item-said").replaceChildren(change.add ? "Added." : "Removed.");
     $("item-new").focus();
-  });
-}
-
-async function remove() {
-  const { id, title } = item;
-  if (!await sure("Remove", `“${title || id}”`, "It leaves this context and cannot be had back.")) return;
-  await trying("item-said", async () => {
-    await call("DELETE", itemPath(id));
-    rows.get(id)?.remove();
-    rows.delete(id);
-    $("item").close();
-    changed();
   });
 }
 
