@@ -68,7 +68,7 @@ async function resume(id) {
     conversation = id;
     kept = true;
     $("fresh").hidden = false;
-    $("thread").append(el("p", { class: "hint" }, "Ask further below. What was cited is kept for answers of this visit only."));
+    $("thread").append(el("p", { class: "hint" }, "To ask further, write below. The passages behind these citations are not kept."));
     $("thread").focus();
   } catch (error) {
     $("thread").append(problem(error));

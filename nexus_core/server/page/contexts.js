@@ -7,6 +7,7 @@ import { $, alone, counted, el, figure, route, trying } from "./dom.js";
 import * as items from "./items.js";
 
 const PARTS = { items, documents };
+let wanted = "";
 let opened = null;
 let seen = "";
 
@@ -18,8 +19,9 @@ export function begin() {
 }
 
 export async function show([name = "", part = "items", item = ""]) {
+  wanted = name;
   const known = await list();
-  if (!known) return;
+  if (!known || wanted !== name) return;
   const context = known.find((each) => each.name === name);
   $("opened").hidden = !context;
   if (!context) {
@@ -49,12 +51,11 @@ export async function show([name = "", part = "items", item = ""]) {
 async function list() {
   return await trying("contexts-said", async () => {
     const { contexts } = await call("GET", "/contexts");
-    const [, name] = location.hash.split("/").map(decodeURIComponent);
-    $("contexts").replaceChildren(...contexts.map((context) => row(context, context.name === name)));
+    $("contexts").replaceChildren(...contexts.map((context) => row(context, context.name === wanted)));
     if (!contexts.length) $("contexts-said").replaceChildren("There is none yet: give the first one a name.");
-    const context = contexts.find((each) => each.name === name);
+    const context = contexts.find((each) => each.name === wanted);
     if (context) {
-      $("opened-name").textContent = name;
+      $("opened-name").textContent = wanted;
       $("opened-about").textContent = context.description;
       $("to-items").textContent = `Items (${figure(context.items)})`;
     }

@@ -309,7 +309,7 @@ async def test_answer_of_many_pieces_is_drawn_once(tab: Any, running: Any, fakes
 
 
 async def test_foreign_text_stays_text_and_in_its_place(tab: Any, start: Any, fakes: Any) -> None:
-    """Markup, turned directions and endless words in names, titles, tags and answers: nothing runs, nothing overflows."""
+    """Markup, turned directions and endless words in names, titles, tags, answers: nothing runs, nothing overflows."""
     bad = "<script>document.title = 'x'</script>\u202ednettirw " + "W" * 300
     running = await start()
     await running.store.create("a" * 150 + "\u202e<b>", description=bad)

@@ -224,3 +224,14 @@ async def test_views_say_that_there_is_nothing(tab: Any, start: Any) -> None:
     for view, said in (("conversations", "none yet"), ("contexts", "none yet")):
         await tab.run(f"location.hash = '#{view}'")
         assert said in await tab.until(f"document.querySelector('#{view}-said').textContent")
+
+
+async def test_address_of_what_is_not_there_is_told(tab: Any, running: Any) -> None:
+    """A context or an item that is gone, and an address that is broken."""
+    await tab.go(running.origin + "/#contexts/gone")
+    assert "“gone”" in await tab.until("document.querySelector('#contexts-said .problem')?.textContent")
+    await tab.run("location.hash = '#contexts/%zz'")
+    await tab.until("document.querySelector('#contexts-said .problem')?.textContent.includes('“%zz”')")
+    await tab.run("location.hash = '#contexts/handbook/items/gone'")
+    assert "no item 'gone'" in await tab.until("document.querySelector('#items-said .problem')?.textContent")
+    assert await tab.run("document.querySelectorAll('#items li').length") == 3
