@@ -5,7 +5,7 @@ import { ask, call } from "./api.js";
 import { choose, chosen, isStored, load, offerRest } from "./choices.js";
 import { openPassage } from "./dialogs.js";
 import { $, el, problem, route } from "./dom.js";
-import { Growing } from "./growing.js";
+import { following, Growing } from "./growing.js";
 import { picture, tries } from "./window.js";
 
 let conversation = null; // Its id, from its first question on.
@@ -89,14 +89,13 @@ async function send() {
   }
   conversation ??= newId();
   const answer = answerOf();
-  const asked = questionOf(query);
-  $("thread").append(asked, answer);
+  $("thread").append(questionOf(query), answer);
   $("query").value = "";
   busy(true);
   const controller = (running = new AbortController());
   const growing = new Growing(answer);
   const body = { ...where, query, options: { ...options, stream: true, includeTrace: true, conversationId: conversation } };
-  asked.scrollIntoView();
+  answer.scrollIntoView({ block: "end" });
   try {
     for await (const event of ask(body, controller.signal)) growing.take(event);
     finish(answer, growing, where);
@@ -126,7 +125,7 @@ function finish(answer, growing, { contextId }) {
   const stored = isStored();
   const open = (passage) => openPassage(passage, stored ? route("contexts", contextId, "items", passage.id) : "");
   const made = looking("How it was made", () => picture(end, open));
-  answer.replaceChildren(...shown(text, end.metadata.contextItems, open), el("div", { class: "row" }, copying(text), made));
+  following(() => answer.replaceChildren(...shown(text, end.metadata.contextItems, open), el("div", { class: "row" }, copying(text), made)));
   if (!answer.isConnected) return;
   $("aside").replaceChildren(...picture(end, open));
   kept = conversation === end.conversationId;
@@ -151,10 +150,11 @@ function fail(answer, growing, error, query) {
   growing.stop();
   const stopped = error.name === "AbortError";
   const attempts = error.attempts || [];
-  answer.replaceChildren(...shown(growing.text, [], openPassage));
-  if (stopped || growing.text) answer.append(el("p", { class: "hint" }, `${stopped ? "Stopped. " : ""}The answer is not complete, and the conversation does not keep it.`));
-  if (!stopped) answer.append(problem(error));
-  if (attempts.length) answer.append(looking("Attempts", () => [tries(attempts)]));
+  const told = shown(growing.text, [], openPassage);
+  if (stopped || growing.text) told.push(el("p", { class: "hint" }, `${stopped ? "Stopped. " : ""}The answer is not complete, and the conversation does not keep it.`));
+  if (!stopped) told.push(problem(error));
+  if (attempts.length) told.push(looking("Attempts", () => [tries(attempts)]));
+  following(() => answer.replaceChildren(...told));
   if (!answer.isConnected) return;
   if (!$("query").value) $("query").value = query;
   if (attempts.length) $("aside").replaceChildren(tries(attempts));

@@ -5,6 +5,14 @@ import { $, el } from "./dom.js";
 const BLOCK = 4_000; // The layout of a longer one would begin anew with every piece.
 const SENTENCES = 100; // Fewer characters are not told apart.
 
+// Draws, and stays at the end of the thread, above the question, where the reader is there.
+export function following(draw) {
+  const hidden = () => $("thread").getBoundingClientRect().bottom - $("form").getBoundingClientRect().top;
+  const follows = hidden() < 80;
+  draw();
+  if (follows && hidden() > 0) scrollBy(0, hidden());
+}
+
 export class Growing {
   text = "";
   end = null;
@@ -27,11 +35,9 @@ export class Growing {
 
   draw() {
     this.#frame = 0;
-    const follows = window.innerHeight + window.scrollY >= document.body.scrollHeight - 80;
-    this.#show(this.text.slice(this.#drawn));
+    following(() => this.#show(this.text.slice(this.#drawn)));
     this.#drawn = this.text.length;
     this.#tell(SENTENCES);
-    if (follows && this.node.isConnected) window.scrollTo(0, document.body.scrollHeight);
   }
 
   stop() {

@@ -247,6 +247,27 @@ async def test_page_fits_a_phone(tab: Any, running: Any) -> None:
         assert await tab.run("document.documentElement.scrollWidth") <= 390
 
 
+async def test_end_of_an_answer_is_seen_above_the_question(tab: Any, running: Any, fakes: Any) -> None:
+    """Also on a phone, where the picture of the answer before stands below; who reads further up is left there."""
+    fakes.connectors["own"].replies = ["A line.\n" * 80]
+    await tab.size(390, 844)
+    await opened(tab, running)
+    covered = """document.querySelector('.answer:last-of-type .copy').getBoundingClientRect().bottom
+        - document.querySelector('#form').getBoundingClientRect().top"""
+    for question in ("How much leave?", "And trains?"):
+        await ask(tab, question)
+        await tab.until("!document.querySelector('#send').disabled")
+        assert await tab.run(covered) <= 0
+    await tab.run("window.scrollTo(0, 0)")
+    fakes.connectors["own"].replies = [[Chunk("A line.\n" * 80), inf]]
+    await ask(tab, "And flights?")
+    await tab.until("document.querySelector('.growing')?.textContent.includes('A line.')")
+    await tab.run("window.scrollTo(0, 0)")
+    await tab.press("Escape")
+    await tab.until("!document.querySelector('#send').disabled")
+    assert await tab.run("window.scrollY") == 0
+
+
 async def test_model_and_system_prompt_are_the_chosen_ones(tab: Any, running: Any, fakes: Any) -> None:
     """The page offers the models of a pipeline, and a system prompt where the pipeline takes one."""
     await tab.go(running.origin + "/#ask/talk/handbook")
