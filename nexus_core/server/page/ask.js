@@ -132,7 +132,11 @@ function finish(answer, growing, { contextId }) {
 }
 
 function looking(name, drawn) {
-  const look = () => { $("aside").replaceChildren(...drawn()); $("aside").focus(); };
+  const look = () => {
+    $("aside").replaceChildren(...drawn());
+    $("aside").focus({ preventScroll: true });
+    $("aside").scrollIntoView({ block: "nearest" });
+  };
   return el("button", { type: "button", class: "quiet small made", onclick: look }, name);
 }
 

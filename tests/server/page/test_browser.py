@@ -247,6 +247,18 @@ async def test_page_fits_a_phone(tab: Any, running: Any) -> None:
         assert await tab.run("document.documentElement.scrollWidth") <= 390
 
 
+async def test_picture_is_reached_from_its_answer(tab: Any, running: Any) -> None:
+    """Below the answer on a phone: the button of the answer leads to its top, and gives it the focus."""
+    await tab.size(390, 500)
+    await opened(tab, running)
+    await ask(tab, "How much leave?")
+    await tab.until(ANSWERED)
+    await tab.click(".made")
+    assert await tab.run("document.activeElement.id") == "aside"
+    place = await tab.run("document.querySelector('.bar').getBoundingClientRect().top")
+    assert 0 <= place < 500
+
+
 async def test_end_of_an_answer_is_seen_above_the_question(tab: Any, running: Any, fakes: Any) -> None:
     """Also on a phone, where the picture of the answer before stands below; who reads further up is left there."""
     fakes.connectors["own"].replies = ["A line.\n" * 80]
