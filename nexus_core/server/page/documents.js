@@ -67,7 +67,6 @@ async function upload(files) {
   for (const [place, file] of files.entries()) {
     const line = lines[place];
     line.replaceChildren(alone(file.name), `: on its way (${size(file.size)})`);
-    line.className = "under-way";
     try {
       const told = await send(to, file);
       line.replaceChildren(alone(file.name), `: ${outcome(told)}`);
