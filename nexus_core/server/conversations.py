@@ -17,7 +17,9 @@ from nexus_core.server.schemas import COUNT, MOMENT, TEXT, array, closed, or_nul
 from nexus_core.server.serving import Serving
 from nexus_core.store.conversations import Conversation, Turn
 
-_TOLD = {"id": TEXT, "created": MOMENT, "changed": MOMENT, "expires": or_null(MOMENT), "turns": COUNT}
+_TOLD = {
+    "id": TEXT, "title": TEXT, "created": MOMENT, "changed": MOMENT, "expires": or_null(MOMENT), "turns": COUNT
+}  # fmt: skip
 CONVERSATION = closed(_TOLD, required=tuple(_TOLD))
 _TURN = {
     "number": COUNT, "id": TEXT, "time": MOMENT, "query": TEXT, "response": TEXT, "model": TEXT
@@ -125,6 +127,7 @@ def _place(cursor: str | None) -> tuple[float, int] | None:
 def _conversation_json(conversation: Conversation) -> dict[str, Any]:
     return {
         "id": conversation.id,
+        "title": conversation.title,
         "created": conversation.created,
         "changed": conversation.changed,
         "expires": conversation.expires,

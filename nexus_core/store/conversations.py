@@ -35,7 +35,13 @@ _LARGEST = 2**62
 _AT_ONCE = 500
 """So many are deleted in one transaction: others want to write, too."""
 _SETTING = "conversation_ttl_s"
-_CONVERSATION = "SELECT key, owner, id, created, changed, ttl_s, expires, turns FROM conversations"
+_TITLE = 200
+"""Characters of a conversation's title."""
+_CONVERSATION = (
+    "SELECT key, owner, id, created, changed, ttl_s, expires, turns, "
+    f"(SELECT substr(query, 1, {_TITLE}) FROM turns WHERE conversation_key = conversations.key AND number = 1) "
+    "FROM conversations"
+)
 _ALIVE = "(expires IS NULL OR expires > ?)"
 
 
@@ -55,6 +61,8 @@ class Conversation(Value):
     """How long it lives after its last turn; `None` is for ever."""
     expires: float | None
     turns: int
+    title: str
+    """How its first question begins; nothing before the first turn."""
 
     @property
     def place(self) -> tuple[float, int]:
@@ -288,11 +296,14 @@ def _set_default_ttl(connection: sqlite3.Connection, seconds: float | None) -> N
         connection.execute("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)", (_SETTING, repr(seconds)))
 
 
-def _conversation(row: tuple[int, str, str, float, float, float | None, float | None, int]) -> Conversation:
-    key, owner, id, created, changed, ttl_s, expires, turns = row
+def _conversation(
+    row: tuple[int, str, str, float, float, float | None, float | None, int, str | None],
+) -> Conversation:
+    key, owner, id, created, changed, ttl_s, expires, turns, title = row
     return Conversation(
-        key=key, owner=owner, id=id, created=created, changed=changed, ttl_s=ttl_s, expires=expires, turns=turns
-    )
+        key=key, owner=owner, id=id, created=created, changed=changed, ttl_s=ttl_s, expires=expires, turns=turns,
+        title=title or "",
+    )  # fmt: skip
 
 
 # What callers give

@@ -45,6 +45,16 @@ async def test_conversation_is_shown_with_its_turns(running: Running) -> None:
     assert first["conversation"]["turns"] == 3
 
 
+async def test_conversation_has_its_first_question_for_a_title(running: Running) -> None:
+    """Cut where it is long; later questions do not change it."""
+    await ask(running, "monday")
+    later = {"query": "And " + "trains? " * 50, "pipeline": "talk", "contextId": "handbook"}
+    for name in ("monday", "tuesday"):
+        await running.call("POST", "/api/queries", json={**later, "options": {"conversationId": name}})
+    _, told = await running.call("GET", PATH)
+    assert [each["title"] for each in told["conversations"]] == [later["query"][:200], "Leave?"]
+
+
 async def test_conversations_are_listed_page_by_page(running: Running) -> None:
     """The last changed first, each once."""
     for name in ("a/1", "b", "c"):

@@ -16,7 +16,7 @@ const ADVICE = {
   422: "Choose another file: text, Markdown, HTML, code, JSON lines and, where the server has what reads it, PDF.",
   429: "Wait a little, then try again.",
   500: "Tell whoever runs the server: its log has more under the request's id.",
-  502: "The model service failed: see the attempts, try again, or choose another pipeline.",
+  502: "The model service failed: see the attempts, try again, or choose another model or pipeline.",
   503: "Wait a few seconds, then try again.",
   504: "Try again, or ask for less.",
   507: "Whoever runs the server has to make room on its disk.",
@@ -29,7 +29,7 @@ export class ApiError extends Error {
     this.code = told.code || "";
     this.requestId = told.requestId || "";
     this.attempts = told.attempts || [];
-    this.advice = ADVICE[status] || "";
+    this.advice = ADVICE[status === 400 && this.attempts.length ? 502 : status] || "";
   }
 }
 

@@ -2,17 +2,17 @@
 
 import { shown } from "./answer.js";
 import { ask, call } from "./api.js";
-import { $, el, problem } from "./dom.js";
+import { choose, chosen, isStored, load, offerRest } from "./choices.js";
+import { openPassage } from "./dialogs.js";
+import { $, el, problem, route } from "./dom.js";
+import { following, Growing } from "./growing.js";
 import { picture, tries } from "./window.js";
 
-let pipelines = [];
-let contexts = [];
-let conversation = null;
+let conversation = null; // Its id, from its first question on.
+let kept = false; // Whether the server knows it: it has a whole answer.
 let running = null;
-let openPassage = () => {};
 
-export function begin(open) {
-  openPassage = open;
+export function begin() {
   $("form").addEventListener("submit", (event) => { event.preventDefault(); send(); });
   $("query").addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); send(); }
@@ -21,83 +21,70 @@ export function begin(open) {
     if (event.key === "Escape" && !document.querySelector("dialog[open]")) running?.abort();
   });
   $("stop").addEventListener("click", () => running?.abort());
-  $("fresh").addEventListener("click", () => { renew(); $("query").focus(); });
-  $("pipeline").addEventListener("change", () => { offerContexts(); renew(); });
-  $("context").addEventListener("change", renew);
-  $("conversation").addEventListener("change", () => resume($("conversation").value));
+  $("fresh").addEventListener("click", () => { renew(); address(); $("query").focus(); });
+  $("pipeline").addEventListener("change", () => { offerRest(); renew(); address(); });
+  $("context").addEventListener("change", () => { renew(); address(); });
   renew();
 }
 
-export async function refresh() {
+export async function show([pipeline, context, id]) {
   try {
-    // One after the other: without a key the first alone fails, and too many failures count against this address.
-    pipelines = (await call("GET", "/pipelines")).pipelines;
-    contexts = (await call("GET", "/contexts")).contexts;
-    offerPipelines();
-    await listConversations();
+    await load();
+    const missing = choose(pipeline, context);
+    if (missing) $("about").prepend(el("p", { class: "problem" }, missing));
+    if (id && id !== conversation) await resume(id);
+    else if (!id && pipeline && kept) renew();
+    address();
   } catch (error) {
     $("about").replaceChildren(problem(error));
   }
 }
 
-function options(select, found, chosen) {
-  select.replaceChildren(...found.map(([value, name]) => el("option", { value }, name)));
-  if (found.some(([value]) => value === chosen)) select.value = chosen;
-}
-
-function offerPipelines() {
-  const chosen = $("pipeline").value || pipelines.find((pipeline) => pipeline.default)?.name;
-  options($("pipeline"), pipelines.map(({ name }) => [name, name]), chosen);
-  offerContexts();
-}
-
-function offerContexts() {
-  const pipeline = pipelines.find(({ name }) => name === $("pipeline").value);
-  if (!pipeline) return;
-  const takes = pipeline.takesContext;
-  options($("context"), takes ? contexts.map(({ name }) => [name, name]) : [[pipeline.name, "its own"]], $("context").value);
-  $("context").disabled = !takes;
-  $("about").textContent = takes && !contexts.length
-    ? "There is no context yet: create one under Contexts, and add documents to it."
-    : pipeline.description;
-}
-
-async function listConversations() {
-  const told = await call("GET", "/conversations?limit=50");
-  const known = told.conversations.map(({ id, changed, turns }) => [id, `${when(changed)}, ${turns} asked`]);
-  options($("conversation"), [["", "New"], ...known], conversation);
+// The address leads back here: to the pipeline, the context, and the conversation once it is kept.
+function address() {
+  if ($("view-ask").hidden) return;
+  const { pipeline, contextId } = chosen();
+  if (pipeline) history.replaceState(null, "", route("ask", ...[pipeline, contextId, kept ? conversation : ""].filter(Boolean)));
 }
 
 function renew() {
   running?.abort();
   conversation = null;
-  $("conversation").value = "";
+  kept = false;
   $("thread").replaceChildren();
+  $("fresh").hidden = true;
   $("aside").replaceChildren(el("p", { class: "hint" }, "With an answer, this shows what filled the model's window, what was left out and why, and which attempts it took."));
 }
 
 async function resume(id) {
   renew();
-  if (!id) return;
-  conversation = id;
-  $("conversation").value = id;
+  let after = 0;
   try {
-    const told = await call("GET", `/conversations/${encodeURIComponent(id)}?limit=1000`);
-    for (const turn of told.turns) $("thread").append(questionOf(turn.query), answerOf(...shown(turn.response, [], openPassage)));
+    while (after !== null) {
+      const told = await call("GET", `/conversations/${encodeURIComponent(id)}?limit=200&after=${after}`);
+      for (const turn of told.turns) $("thread").append(questionOf(turn.query), answerOf(...shown(turn.response, [], openPassage), copying(turn.response)));
+      after = told.next;
+    }
+    conversation = id;
+    kept = true;
+    $("fresh").hidden = false;
+    $("thread").append(el("p", { class: "hint" }, "To ask further, write below. The passages behind these citations are not kept."));
+    $("thread").focus();
   } catch (error) {
     $("thread").append(problem(error));
   }
 }
 
-const questionOf = (text) => el("div", { class: "asked" }, text);
+const questionOf = (text) => el("div", { class: "asked", dir: "auto" }, text);
 const answerOf = (...children) => el("article", { class: "answer", "aria-label": "Answer" }, ...children);
 
 async function send() {
   const query = $("query").value.trim();
   if (!query || running) return;
-  if (!$("context").value) {
+  const { options, ...where } = chosen();
+  if (!where.contextId) {
     $("query").focus();
-    $("said").textContent = $("about").textContent;
+    $("said").replaceChildren($("about").textContent);
     return;
   }
   conversation ??= newId();
@@ -107,89 +94,75 @@ async function send() {
   busy(true);
   const controller = (running = new AbortController());
   const growing = new Growing(answer);
-  const kept = { pipeline: $("pipeline").value, contextId: $("context").value };
-  const body = { ...kept, query, options: { stream: true, includeTrace: true, conversationId: conversation } };
+  const body = { ...where, query, options: { ...options, stream: true, includeTrace: true, conversationId: conversation } };
+  answer.scrollIntoView({ block: "end" });
   try {
     for await (const event of ask(body, controller.signal)) growing.take(event);
-    finish(answer, growing);
+    finish(answer, growing, where);
   } catch (error) {
     fail(answer, growing, error, query);
   } finally {
     if (running === controller) {
       running = null;
       busy(false);
+      address();
     }
   }
-  listConversations().catch(() => {});
 }
 
 function busy(is) {
   $("send").disabled = is;
   $("stop").hidden = !is;
-  if (is) $("said").textContent = "The answer is on its way.";
+  $("fresh").hidden = false;
+  if (is) $("said").replaceChildren("The answer is on its way.");
   // The button that was pressed is gone: its focus would be lost.
   if (document.activeElement === document.body) $("query").focus();
 }
 
-// The text that has come so far; it is drawn once a frame, however fast it comes.
-class Growing {
-  text = "";
-  end = null;
-  #drawn = 0;
-  #frame = 0;
-
-  constructor(answer) {
-    this.node = el("div", { class: "text growing" });
-    answer.replaceChildren(this.node);
-  }
-
-  take(event) {
-    if (event.type === "chunk") this.text += event.content;
-    else if (event.type === "restart") { this.text = ""; this.#drawn = 0; this.node.replaceChildren(); }
-    else if (event.type === "end") this.end = event;
-    this.#frame ||= requestAnimationFrame(() => this.draw());
-  }
-
-  draw() {
-    this.#frame = 0;
-    const follows = window.innerHeight + window.scrollY >= document.body.scrollHeight - 80;
-    this.node.append(this.text.slice(this.#drawn));
-    this.#drawn = this.text.length;
-    if (follows && this.node.isConnected) window.scrollTo(0, document.body.scrollHeight);
-  }
+function finish(answer, growing, { contextId }) {
+  const { end, text } = growing;
+  growing.stop();
+  const stored = isStored();
+  const open = (passage) => openPassage(passage, stored ? route("contexts", contextId, "items", passage.id) : "");
+  const made = looking("How it was made", () => picture(end, open));
+  following(() => answer.replaceChildren(...shown(text, end.metadata.contextItems, open), el("div", { class: "row" }, copying(text), made)));
+  if (!answer.isConnected) return;
+  $("aside").replaceChildren(...picture(end, open));
+  kept = conversation === end.conversationId;
 }
 
-function finish(answer, growing) {
-  const { end } = growing;
-  growing.draw();
-  answer.replaceChildren(
-    ...shown(growing.text, end.metadata.contextItems, openPassage),
-    el("button", { type: "button", class: "quiet small", onclick: () => look(end) }, "How it was made"),
-  );
-  look(end);
-  $("said").textContent = `The answer: ${growing.text}`;
+function looking(name, drawn) {
+  const look = () => {
+    $("aside").replaceChildren(...drawn());
+    $("aside").focus({ preventScroll: true });
+    $("aside").scrollIntoView({ block: "nearest" });
+  };
+  return el("button", { type: "button", class: "quiet small made", onclick: look }, name);
 }
 
-function look(end) {
-  $("aside").replaceChildren(...picture(end, openPassage));
+function copying(text) {
+  const button = el("button", { type: "button", class: "quiet small copy" }, "Copy");
+  button.addEventListener("click", async () => {
+    const done = await navigator.clipboard?.writeText(text).then(() => true, () => false);
+    button.textContent = done ? "Copied" : "Not allowed: select the text";
+    $("said").replaceChildren(button.textContent);
+  });
+  return button;
 }
 
 function fail(answer, growing, error, query) {
-  growing.draw();
-  growing.node.classList.remove("growing");
+  growing.stop();
   const stopped = error.name === "AbortError";
-  const told = stopped
-    ? el("p", { class: "hint" }, "Stopped: this answer is not complete, and the conversation does not keep it.")
-    : problem(error);
-  answer.append(told);
-  if (!growing.text) growing.node.remove();
+  const attempts = error.attempts || [];
+  const told = shown(growing.text, [], openPassage);
+  if (stopped || growing.text) told.push(el("p", { class: "hint" }, `${stopped ? "Stopped. " : ""}The answer is not complete, and the conversation does not keep it.`));
+  if (!stopped) told.push(problem(error));
+  if (attempts.length) told.push(looking("Attempts", () => [tries(attempts)]));
+  following(() => answer.replaceChildren(...told));
+  if (!answer.isConnected) return;
   if (!$("query").value) $("query").value = query;
-  if (error.attempts?.length) $("aside").replaceChildren(tries(error.attempts));
-  $("said").textContent = stopped ? "Stopped." : error.message;
-}
-
-function when(seconds) {
-  return new Date(seconds * 1000).toLocaleString(undefined, { dateStyle: "short", timeStyle: "short" });
+  if (attempts.length) $("aside").replaceChildren(tries(attempts));
+  $("said").replaceChildren(stopped ? "Stopped." : error.message);
 }
 
 function newId() {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import html
 from collections.abc import Sequence
 from hashlib import sha256
@@ -32,6 +33,7 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",
+    "Vary": "Accept-Encoding",
 }
 
 
@@ -39,15 +41,19 @@ _HEADERS = {
 class _File:
     name: str
     data: bytes
+    packed: bytes
+    """The same, compressed by gzip."""
     etag: str
 
     async def send(self, request: web.Request) -> web.Response:
         """Answer with the file, or with nothing where the browser has it already."""
-        headers = {**_HEADERS, hdrs.ETAG: f'"{self.etag}"'}
+        headers = {**_HEADERS, hdrs.ETAG: f'W/"{self.etag}"'}
         if any(known.value in (self.etag, "*") for known in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
         headers[hdrs.CONTENT_TYPE] = _TYPES["." + self.name.rpartition(".")[2]]
-        return web.Response(body=self.data, headers=headers)
+        if "gzip" not in map(str.strip, request.headers.get(hdrs.ACCEPT_ENCODING, "").split(",")):
+            return web.Response(body=self.data, headers=headers)
+        return web.Response(body=self.packed, headers={**headers, hdrs.CONTENT_ENCODING: "gzip"})
 
 
 class Page:
@@ -69,7 +75,7 @@ def _read(settings: Settings) -> list[_File]:
             if path.name == INDEX:
                 prefix = _PREFIX.replace("/api", html.escape(settings.prefix))
                 data = data.replace(_PREFIX.encode(), prefix.encode())
-            found.append(_File(path.name, data, sha256(data).hexdigest()[:24]))
+            found.append(_File(path.name, data, gzip.compress(data, mtime=0), sha256(data).hexdigest()[:24]))
     return found
 
 

@@ -1,38 +1,43 @@
-// The models of all pipelines, with their figures.
+// The models of all pipelines, with their figures, and which of them answers by default.
 
 import { call } from "./api.js";
-import { $, el, figure, problem, time } from "./dom.js";
+import { sure } from "./dialogs.js";
+import { $, alone, el, figure, joined, problem, time, trying } from "./dom.js";
 
 const EVERY_MS = 5000;
 const COLUMNS = [
-  ["Model", (model) => [el("strong", {}, model.name), model.default ? el("span", { class: "badge" }, "default") : null, el("br"), el("span", { class: "hint" }, model.id)]],
-  ["Pipeline", (model) => [model.pipeline]],
-  ["Provider", (model) => [model.provider]],
-  ["Window", (model) => [figure(model.window)], true],
-  ["Max output", (model) => [figure(model.maxOutput)], true],
-  ["Can", (model) => [model.capabilities.join(", ")]],
+  ["Model", (model) => [el("strong", {}, alone(model.name)), el("br"), el("span", { class: "hint" }, ...joined(model.id, model.provider !== model.id && model.provider))]],
+  ["Pipeline", (model) => [alone(model.pipeline)]],
+  ["Default", (model) => [model.default ? el("span", { class: "badge" }, "default") : making(model)]],
   ["Requests", (_, used) => [figure(used.requests)], true],
+  ["Failures", (_, used) => [figure(used.failures), failures(used)], true],
   ["Succeeded", (_, used) => [used.successRate === null ? "–" : `${(used.successRate * 100).toFixed(1)} %`], true],
   ["Tokens in", (_, used) => [figure(used.promptTokens)], true],
   ["Tokens out", (_, used) => [figure(used.completionTokens)], true],
-  ["Mean time", (_, used) => [time(used.meanS === null ? null : used.meanS * 1000)], true],
-  ["p95", (_, used) => [time(used.p95S === null ? null : used.p95S * 1000)], true],
+  ["Mean time", (_, used) => [seconds(used.meanS)], true],
+  ["p95", (_, used) => [seconds(used.p95S)], true],
+  ["Window", (model) => [figure(model.window)], true],
+  ["Max output", (model) => [figure(model.maxOutput)], true],
+  ["Can", (model) => [model.capabilities.join(", ") || "–"]],
 ];
 
 let timer = 0;
+
+export function begin() {
+  $("clear-figures").addEventListener("click", clear);
+  document.addEventListener("visibilitychange", () => { if (!$("view-models").hidden) show(); });
+}
 
 export function show() {
   clearTimeout(timer);
   refresh();
 }
 
-export function hide() {
-  clearTimeout(timer);
-}
-
 async function refresh() {
+  if ($("view-models").hidden) return;
   const goes = document.visibilityState !== "visible" || await draw();
-  if (goes && !$("view-models").hidden) timer = setTimeout(refresh, EVERY_MS);
+  clearTimeout(timer);
+  if (goes) timer = setTimeout(refresh, EVERY_MS);
 }
 
 // Tells whether it is worth to go on.
@@ -40,11 +45,13 @@ async function draw() {
   try {
     const { models } = await call("GET", "/queries/models");
     const { usage } = await call("GET", "/queries/usage");
-    const figures = new Map(usage.map((used) => [`${used.pipeline}/${used.name}`, used]));
-    const rows = models.map((model) => row(model, figures.get(`${model.pipeline}/${model.name}`)));
+    const figures = new Map(usage.map((used) => [key(used), used]));
+    const rows = models.map((model) => row(model, figures.get(key(model))));
     const heads = COLUMNS.map(([name, , right]) => el("th", { scope: "col", class: right ? "number" : "" }, name));
+    const focused = document.activeElement?.getAttribute("data-model");
     $("models").replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...rows)));
-    $("models-said").replaceChildren();
+    $("models-said").querySelector(".problem")?.remove();
+    if (focused) ([...document.querySelectorAll("#models button")].find((each) => each.getAttribute("data-model") === focused) || $("models")).focus();
     return true;
   } catch (error) {
     $("models-said").replaceChildren(problem(error));
@@ -52,7 +59,36 @@ async function draw() {
   }
 }
 
+const key = ({ pipeline, name }) => `${pipeline}/${name}`;
+
+const seconds = (value) => time(value === null ? null : value * 1000);
+
 function row(model, used) {
-  return el("tr", {}, ...COLUMNS.map(([, cells, right]) =>
-    el("td", { class: right ? "number" : "" }, ...cells(model, used).filter(Boolean))));
+  return el("tr", {}, ...COLUMNS.map(([name, cells, right]) =>
+    el("td", { class: right ? "number" : "", "data-name": name }, el("div", {}, ...cells(model, used).filter(Boolean)))));
+}
+
+function failures({ outcomes }) {
+  const found = Object.entries(outcomes).filter(([name, count]) => count && name !== "ok");
+  return found.length ? el("div", { class: "hint" }, found.map(([name, count]) => `${name.replaceAll("_", " ")} ${count}`).join(", ")) : null;
+}
+
+function making(model) {
+  const choose = () => trying("models-said", async () => {
+    await call("PUT", "/queries/models/default", { modelId: model.name, pipeline: model.pipeline });
+    await draw();
+    $("models-said").replaceChildren(alone(model.name), " is now the default of ", alone(model.pipeline), " until the server stops.");
+  });
+  return el("button", {
+    type: "button", class: "quiet small", "data-model": key(model), "aria-label": `Make ${model.name} the default of ${model.pipeline}`, onclick: choose,
+  }, "Make default");
+}
+
+async function clear() {
+  if (!await sure("Clear", "the figures of all models", "Requests, failures, tokens and times begin at nothing for everybody who looks here. Metrics at /metrics go on.")) return;
+  await trying("models-said", async () => {
+    await call("DELETE", "/queries/usage");
+    await draw();
+    $("models-said").replaceChildren("Cleared.");
+  });
 }

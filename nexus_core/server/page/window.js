@@ -1,6 +1,6 @@
 // The picture of a window: what fills it, what became of every candidate, and the attempts it took.
 
-import { el, figure, time } from "./dom.js";
+import { alone, el, figure, joined, time } from "./dom.js";
 
 export function picture(end, open) {
   const { packing, attempts, metadata } = end;
@@ -69,14 +69,15 @@ function candidates(packing, passages, open) {
 function candidate(entry, passage, open) {
   const title = entry.title || entry.id;
   const name = passage
-    ? el("button", { type: "button", class: "link", onclick: () => open(passage) }, `${passage.number}. ${title}`)
-    : el("span", {}, title);
+    ? el("button", { type: "button", class: "link", onclick: () => open(passage) }, `${passage.number}. `, alone(title))
+    : alone(title);
   return el(
     "li",
     { class: entry.decision },
     el("span", { class: "badge" }, entry.decision),
     name,
-    el("span", { class: "hint why" }, `${entry.reason}; relevance ${entry.score.toPrecision(3)}${entry.tokens === null ? "" : `, ${figure(entry.tokens)} tokens`}`),
+    el("span", { class: "hint why" }, ...joined(
+      entry.reason, `relevance ${entry.score.toPrecision(3)}`, entry.tokens !== null && `${figure(entry.tokens)} tokens`)),
   );
 }
 
@@ -84,14 +85,14 @@ export function tries(attempts) {
   const rows = attempts.map((row) => el(
     "li",
     { class: row.outcome === "ok" ? "kept" : "dropped" },
-    el("span", { class: "badge" }, row.outcome),
-    el("span", {}, `${row.model} (${row.modelId})`),
-    el("span", { class: "hint why" }, [
-      `${time(row.durationMs)}, first content after ${time(row.firstContentMs)}`,
-      `${figure(row.promptTokens)} tokens in, ${figure(row.completionTokens)} out`,
-      row.status === null ? "" : `status ${row.status}`,
-      row.error || "",
-    ].filter(Boolean).join("; ")),
+    el("span", {}, alone(`${row.model} (${row.modelId})`), " ", el("span", { class: "badge" }, row.outcome.replaceAll("_", " "))),
+    el("span", { class: "hint" }, ...joined(
+      time(row.durationMs),
+      row.firstContentMs !== null && `first content after ${time(row.firstContentMs)}`,
+      row.promptTokens !== null && `${figure(row.promptTokens)} tokens in, ${figure(row.completionTokens)} out`,
+      row.status !== null && `status ${row.status}`,
+      row.error,
+    )),
   ));
-  return el("section", {}, el("h2", {}, "Attempts"), el("ol", { class: "candidates" }, ...rows));
+  return el("section", {}, el("h2", {}, "Attempts"), el("ol", { class: "attempts" }, ...rows));
 }

@@ -82,7 +82,7 @@ class Tab:
     async def go(self, address: str) -> None:
         """Open an address, and wait until the first list is there, or the key is asked for."""
         await self.send("Page.navigate", url=address)
-        await self.until("document.querySelector('#pipeline option, #contexts button, dialog[open]') !== null")
+        await self.until("document.querySelector('#pipeline option, #contexts a, dialog[open]') !== null")
 
     async def write(self, selector: str, text: str) -> None:
         """Write into a field, as by keys."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from math import inf
-from pathlib import Path
 from typing import Any
 
-from nexus_core import Chunk, InvalidRequestError, TruncatedError
+import pytest
+
+from nexus_core import Chunk, InvalidRequestError, Item, TruncatedError
 from nexus_core.server.identity import Identity
 
 OWN = """(() => {
@@ -16,7 +17,39 @@ OWN = """(() => {
   select.value = 'own';
   select.dispatchEvent(new Event('change'));
 })()"""
-ANSWERED = "document.querySelector('.answer button.small') !== null"
+ANSWERED = "document.querySelector('.answer .copy') !== null"
+SEEN = {
+    "ask": ".answer .problem",
+    "conversations": "#conversations li",
+    "contexts/handbook": "#items .chip",
+    "contexts/handbook/documents": "#documents-title:not(:empty)",
+    "models": "#models td button",
+}
+"""What each address shows as its last."""
+CONTRAST = """(() => {
+  const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
+  const light = ([red, green, blue]) => [red, green, blue].reduce((sum, value, place) => {
+    const part = value / 255;
+    return sum + [.2126, .7152, .0722][place] * (part <= .04045 ? part / 12.92 : ((part + .055) / 1.055) ** 2.4);
+  }, 0);
+  const ground = (node) => {
+    for (; node; node = node.parentElement) {
+      const color = numbers(getComputedStyle(node).backgroundColor);
+      if (color[3] !== 0) return light(color);
+    }
+    return 1;
+  };
+  const found = [];
+  for (const node of document.querySelectorAll("header *, main *")) {
+    const own = [...node.childNodes].some((each) => each.nodeType === 3 && each.data.trim());
+    if (!own || !node.checkVisibility() || node.closest(".unseen, :disabled, option")) continue;
+    const both = [light(numbers(getComputedStyle(node).color)), ground(node)].sort((a, b) => b - a);
+    const ratio = (both[0] + .05) / (both[1] + .05);
+    if (ratio < 4.5) found.push(`${node.textContent.slice(0, 40)}: ${ratio.toFixed(2)}`);
+  }
+  return found;
+})()"""
+"""Texts that are hard to read, with the contrast they have."""
 
 
 async def ask(tab: Any, question: str) -> None:
@@ -99,7 +132,7 @@ async def test_answer_that_breaks_is_not_taken_for_whole(tab: Any, running: Any,
     await ask(tab, "How much leave?")
     await tab.until("document.querySelector('.answer .problem') !== null")
     assert "There are 28" in await tab.text(".answer")
-    assert await tab.run("document.querySelector('.answer button.small')") is None
+    assert await tab.run("document.querySelector('.answer .copy')") is None
 
 
 async def test_markup_in_answers_is_shown_as_text(tab: Any, running: Any, fakes: Any) -> None:
@@ -169,71 +202,6 @@ async def test_events_are_the_same_in_every_cut(tab: Any, running: Any) -> None:
     assert [json.loads(told) for told in found] == [["é\u2028\nb", "{}"]]
 
 
-async def test_context_is_made_filled_and_asked(tab: Any, running: Any, tmp_path: Path) -> None:
-    """A new context, a document uploaded to it, found in it, opened, and quoted by an answer."""
-    document = tmp_path / "canteen.md"
-    document.write_text("# Canteen\n\nThe canteen opens at noon.\n")
-    await tab.go(running.origin)
-    await tab.click("nav a[href='#contexts']")
-    await tab.until("document.querySelector('#contexts').textContent.includes('handbook')")
-    await tab.write("#name", "house")
-    await tab.press("Enter")
-    await tab.until("document.querySelector('#opened-name').textContent === 'house'")
-    await tab.attach("#files", document)
-    assert "canteen.md: items: 1 new" in await tab.until(
-        "document.querySelector('#items button') && document.querySelector('#uploads').textContent"
-    )
-    await tab.write("#words", "canteen noon")
-    await tab.press("Enter")
-    await tab.until("document.querySelector('#items').textContent.includes('relevance')")
-    await tab.click("#items button")
-    assert "opens at noon" in await tab.text("#passage-text")
-    await tab.press("Escape")
-    await tab.click("nav a[href='#ask']")
-    await tab.until("[...document.querySelectorAll('#context option')].some((each) => each.value === 'house')")
-    await tab.run("document.querySelector('#context').value = 'house'")
-    await ask(tab, "When does the canteen open?")
-    await tab.until(ANSWERED)
-    assert "noon" in await tab.text(".answer")
-
-
-async def test_documents_are_dropped(tab: Any, running: Any) -> None:
-    """Files dropped on the page go to the context that is open; one that cannot be read is told with its reason."""
-    await tab.go(running.origin + "/#contexts")
-    await tab.until("document.querySelector('#contexts button') !== null")
-    await tab.click("#contexts button")
-    await tab.until("document.querySelectorAll('#items li').length === 3")
-    await tab.run("""(() => {
-      const dataTransfer = new DataTransfer();
-      dataTransfer.items.add(new File(["Parking is free."], "parking.txt"));
-      dataTransfer.items.add(new File([new Uint8Array([0, 1, 2, 255, 0])], "noise.txt"));
-      document.querySelector("#drop").dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
-    })()""")
-    await tab.until("document.querySelectorAll('#items li').length === 4")
-    assert "parking.txt: items: 1 new" in await tab.text("#uploads")
-    assert await tab.run("document.querySelectorAll('#uploads .problem').length") == 1
-
-
-async def test_conversation_goes_on(tab: Any, running: Any, fakes: Any) -> None:
-    """Questions of a thread are one conversation, which is listed and can be taken up again; a new one begins empty."""
-    await opened(tab, running)
-    await ask(tab, "How much leave?")
-    await tab.until(ANSWERED)
-    await ask(tab, "And trains?")
-    await tab.until("document.querySelectorAll('.answer button.small').length === 2")
-    messages = [message.content for message in fakes.connectors["own"].prompts[1].messages]
-    assert any("How much leave?" in content for content in messages[:-1])
-    await tab.until("document.querySelector('#conversation').selectedOptions[0].textContent.includes('2 asked')")
-    await tab.click("#fresh")
-    assert await tab.run("document.querySelectorAll('.answer').length") == 0
-    await tab.run("""(() => {
-      const select = document.querySelector("#conversation");
-      select.selectedIndex = 1;
-      select.dispatchEvent(new Event("change"));
-    })()""")
-    await tab.until("document.querySelectorAll('.answer').length === 2")
-
-
 async def test_models_are_shown_with_their_figures(tab: Any, running: Any) -> None:
     """The view of models shows each with its window and what it has done."""
     await opened(tab, running)
@@ -273,7 +241,147 @@ async def test_page_fits_a_phone(tab: Any, running: Any) -> None:
     await opened(tab, running)
     await ask(tab, "How much leave? " + "x" * 300)
     await tab.until(ANSWERED)
-    for view in ("ask", "contexts", "models"):
+    for view in ("ask", "conversations", "contexts", "models"):
         await tab.run(f"location.hash = '{view}'")
         await tab.until(f"!document.querySelector('#view-{view}').hidden")
         assert await tab.run("document.documentElement.scrollWidth") <= 390
+
+
+async def test_picture_is_reached_from_its_answer(tab: Any, running: Any) -> None:
+    """Below the answer on a phone: the button of the answer leads to its top, and gives it the focus."""
+    await tab.size(390, 500)
+    await opened(tab, running)
+    await ask(tab, "How much leave?")
+    await tab.until(ANSWERED)
+    await tab.click(".made")
+    assert await tab.run("document.activeElement.id") == "aside"
+    place = await tab.run("document.querySelector('.bar').getBoundingClientRect().top")
+    assert 0 <= place < 500
+
+
+async def test_end_of_an_answer_is_seen_above_the_question(tab: Any, running: Any, fakes: Any) -> None:
+    """Also on a phone, where the picture of the answer before stands below; who reads further up is left there."""
+    fakes.connectors["own"].replies = ["A line.\n" * 80]
+    await tab.size(390, 844)
+    await opened(tab, running)
+    covered = """document.querySelector('.answer:last-of-type .copy').getBoundingClientRect().bottom
+        - document.querySelector('#form').getBoundingClientRect().top"""
+    for question in ("How much leave?", "And trains?"):
+        await ask(tab, question)
+        await tab.until("!document.querySelector('#send').disabled")
+        assert await tab.run(covered) <= 0
+    await tab.run("window.scrollTo(0, 0)")
+    fakes.connectors["own"].replies = [[Chunk("A line.\n" * 80), inf]]
+    await ask(tab, "And flights?")
+    await tab.until("document.querySelector('.growing')?.textContent.includes('A line.')")
+    await tab.run("window.scrollTo(0, 0)")
+    await tab.press("Escape")
+    await tab.until("!document.querySelector('#send').disabled")
+    assert await tab.run("window.scrollY") == 0
+
+
+async def test_model_and_system_prompt_are_the_chosen_ones(tab: Any, running: Any, fakes: Any) -> None:
+    """The page offers the models of a pipeline, and a system prompt where the pipeline takes one."""
+    await tab.go(running.origin + "/#ask/talk/handbook")
+    await tab.until("document.querySelector('#pipeline').value === 'talk' && !document.querySelector('#system').hidden")
+    await tab.run("document.querySelector('#model').value = 'spare'")
+    await tab.click("#system summary")
+    await tab.write("#system-prompt", "Be short.")
+    await ask(tab, "How much leave?")
+    await tab.until(ANSWERED)
+    assert fakes.connectors["main"].prompts == []
+    assert "Be short." in fakes.connectors["spare"].prompts[0].messages[0].content
+    await tab.run(OWN)
+    assert await tab.run("document.querySelector('#system').hidden") is True
+    assert await tab.run("document.querySelector('#models-offered').hidden") is True
+
+
+async def test_address_leads_back_to_what_is_chosen(tab: Any, running: Any) -> None:
+    """What is chosen stands in the address; what an address names that is not there any more is told."""
+    await tab.go(running.origin + "/#ask/quotes/handbook")
+    await tab.until("document.querySelector('#pipeline').value === 'quotes'")
+    await tab.run(OWN)
+    assert await tab.run("location.hash") == "#ask/own/own"
+    await tab.run("location.hash = '#ask/talk/gone'")
+    assert "no context “gone”" in await tab.until("document.querySelector('#about .problem')?.textContent")
+
+
+async def test_answer_is_copied_as_it_was_written(tab: Any, running: Any, fakes: Any) -> None:
+    """With its marks, and not as it is drawn."""
+    fakes.connectors["own"].replies = ["There are **28** days [1]."]
+    await opened(tab, running)
+    await ask(tab, "How much leave?")
+    await tab.until(ANSWERED)
+    await tab.run("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+    await tab.click(".copy")
+    assert await tab.until("window.copied") == "There are **28** days [1]."
+    assert await tab.until("document.querySelector('.copy').textContent") == "Copied"
+
+
+async def test_answer_of_many_pieces_is_drawn_once(tab: Any, running: Any, fakes: Any) -> None:
+    """Ten thousand pieces: each letter is put into the page once while it grows, and told once to screen readers."""
+    pieces = [Chunk(f"Word {number}.\n") for number in range(10_000)]
+    fakes.connectors["own"].replies = [[*pieces, Chunk(finish_reason="stop")]]
+    await opened(tab, running)
+    await tab.run("""(() => {
+      const texts = (nodes) => [...nodes].reduce((sum, node) => sum + (node.data ?? "").length, 0);
+      window.put = 0;
+      new MutationObserver((changes) => {
+        for (const { target, addedNodes } of changes) {
+          if (target.closest(".growing")) window.put += texts(addedNodes);
+        }
+      }).observe(document.querySelector("#thread"), { childList: true, subtree: true });
+    })()""")
+    await ask(tab, "How much leave?")
+    await tab.until(ANSWERED)
+    whole = sum(len(piece.text) for piece in pieces)
+    assert 0 < await tab.run("window.put") <= whole
+    assert await tab.run("document.querySelector('.answer .text').textContent.split('\\n').length") == 10_000
+    said = await tab.run("[...document.querySelectorAll('#said p')].map((each) => each.textContent).join('')")
+    assert said == "".join(piece.text for piece in pieces)
+
+
+async def test_foreign_text_stays_text_and_in_its_place(tab: Any, start: Any, fakes: Any) -> None:
+    """Markup, turned directions and endless words in names, titles, tags, answers: nothing runs, nothing overflows."""
+    bad = "<script>document.title = 'x'</script>\u202ednettirw " + "W" * 300
+    running = await start()
+    await running.store.create("a" * 150 + "\u202e<b>", description=bad)
+    item = Item(id="<i>\u202e/%2F#?", title=bad, text="leave " + bad, tags=("<u>", "t" * 150), source="\u202ecrs")
+    await running.store.add("a" * 150 + "\u202e<b>", [item])
+    fakes.connectors["main"].replies = [f"{bad} [1]\n```\n{bad}\n```"]
+    await tab.size(390, 844)
+    await tab.go(running.origin)
+    await tab.run(OWN.replace("'own'", "'talk'"))
+    await ask(tab, "leave")
+    await tab.until(ANSWERED)
+    await tab.click(".citation")
+    await tab.click("#passage-whole")
+    await tab.until("document.querySelector('#item').open")
+    assert await tab.text("#item-title") == bad
+    assert await tab.text("#item-text") == "leave " + bad
+    assert await tab.run("document.querySelector('#passage').open") is False
+    for address in (None, "#contexts", "#conversations", "#ask"):
+        if address:
+            await tab.run(f"location.hash = '{address}'")
+            await tab.until(f"!document.querySelector('#view-{address[1:]}').hidden")
+        assert await tab.run("document.documentElement.scrollWidth") <= 390
+    assert (
+        await tab.run("document.querySelectorAll('main :is(b, i, u, script), dialog :is(b, i, u, script)').length") == 0
+    )
+    assert await tab.run("document.title") == "Ask · ContextNexus"
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+async def test_text_stands_out_from_its_ground(tab: Any, running: Any, fakes: Any, dark: bool) -> None:
+    """All text has the contrast of WCAG 2.2 AA, 4.5 to 1, in every view and both lights."""
+    await tab.size(1280, 800, dark=dark)
+    await opened(tab, running)
+    fakes.connectors["own"].replies = ["There are `28` days [1].", InvalidRequestError("no", provider="f", model="f")]
+    await ask(tab, "How much leave?")
+    await tab.until(ANSWERED)
+    await ask(tab, "And trains?")
+    await tab.until("document.querySelector('.answer .problem') !== null")
+    for address, seen in SEEN.items():
+        await tab.run(f"location.hash = '#{address}'")
+        await tab.until(f"document.querySelector('{seen}') !== null")
+        assert await tab.run(CONTRAST) == [], address

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from importlib.resources import files
 from typing import Any
@@ -27,6 +28,25 @@ async def test_file_is_served_as_it_is_packaged(running: Any, name: str) -> None
         assert response.content_type == TYPES[name.rpartition(".")[2]]
         assert response.headers["Content-Security-Policy"] == POLICY
         assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("accepted", ["", "br", "gzip", "deflate, gzip, br", "gzip;q=0"])
+async def test_file_is_compressed_for_who_takes_it(running: Any, accepted: str) -> None:
+    """And comes as it is to all others."""
+    async with running.session.get(
+        running.origin + "/page/page.css", headers={"Accept-Encoding": accepted}, auto_decompress=False
+    ) as response:
+        data = await response.read()
+        packed = response.headers.get("Content-Encoding") == "gzip"
+        assert response.headers["Vary"] == "Accept-Encoding"
+    assert packed is (accepted in ("gzip", "deflate, gzip, br"))
+    whole = files("nexus_core.server.page").joinpath("page.css").read_bytes()
+    assert (gzip.decompress(data) if packed else data) == whole
+
+
+def test_page_weighs_little() -> None:
+    """As much as its README says, at most."""
+    assert sum(len(files("nexus_core.server.page").joinpath(name).read_bytes()) for name in FILES) < 70_000
 
 
 async def test_file_is_not_sent_again(running: Any) -> None:

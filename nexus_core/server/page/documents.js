@@ -1,0 +1,95 @@
+// The documents of a context: sent, listed, removed.
+
+import { call } from "./api.js";
+import { sure } from "./dialogs.js";
+import { $, alone, counted, el, joined, problem, size, trying } from "./dom.js";
+import { Paged } from "./paged.js";
+
+let context = "";
+let list;
+let changed = () => {};
+
+export function begin(onChange) {
+  changed = onChange;
+  $("files").addEventListener("change", () => { upload([...$("files").files]); $("files").value = ""; });
+  list = new Paged("documents", async (after) => {
+    const { documents, next } = await call("GET", path(context, `?limit=100${after}`));
+    return { next, rows: () => documents.map(row), drawn: count };
+  });
+  const drop = $("drop");
+  for (const kind of ["dragenter", "dragover"]) {
+    drop.addEventListener(kind, (event) => { event.preventDefault(); drop.classList.add("over"); });
+  }
+  for (const kind of ["dragleave", "drop"]) drop.addEventListener(kind, () => drop.classList.remove("over"));
+  drop.addEventListener("drop", (event) => { event.preventDefault(); upload([...event.dataTransfer.files]); });
+  // A file that misses the place to drop it would otherwise take the place of the page.
+  for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
+}
+
+export async function show(name) {
+  if (context !== name) $("uploads").replaceChildren();
+  context = name;
+  await list.show();
+}
+
+const path = (name, rest = "") => `/contexts/${encodeURIComponent(name)}/documents${rest}`;
+
+function count() {
+  const found = $("documents").children.length;
+  $("documents-title").textContent = found ? `${counted(found, "document")}${list.next === null ? "" : ", and more"}` : "No documents yet";
+}
+
+function row({ name, origin, size: bytes }) {
+  const line = el("li", { class: "row between" },
+    el("div", {}, el("span", {}, alone(name)), el("span", { class: "hint" }, ...joined(size(bytes), origin === `upload ${name}` ? "uploaded" : `from ${origin}`))),
+    el("button", { type: "button", class: "quiet small", "aria-label": `Remove ${name}`, onclick: () => remove(line, name) }, "Remove"));
+  return line;
+}
+
+async function remove(line, name) {
+  const from = context;
+  if (!await sure("Remove", `“${name}”`, "Its items leave this context, with their tags. The file that it was read from stays.")) return;
+  await trying("documents-said", async () => {
+    await call("DELETE", path(from, `/${encodeURIComponent(name)}`));
+    line.remove();
+    count();
+    $("documents-title").focus();
+    await changed();
+  });
+}
+
+// One after the other: a server takes them in turn anyway, and each has its own outcome. They all go where they were
+// dropped, also if another context is opened meanwhile.
+async function upload(files) {
+  const to = context;
+  const lines = files.map((file) => el("li", {}, alone(file.name), ": waits"));
+  $("uploads").replaceChildren(...lines);
+  for (const [place, file] of files.entries()) {
+    const line = lines[place];
+    line.replaceChildren(alone(file.name), `: on its way (${size(file.size)})`);
+    try {
+      const told = await send(to, file);
+      line.replaceChildren(alone(file.name), `: ${outcome(told)}`);
+      line.className = told.failed.length ? "cut" : "kept";
+    } catch (error) {
+      line.replaceChildren(...(error.message.includes(file.name) ? [] : [alone(file.name)]), problem(error));
+      line.className = "dropped";
+    }
+  }
+  await changed();
+  if (to === context) await list.show();
+}
+
+function send(to, file) {
+  const form = new FormData();
+  form.append("file", file, file.name);
+  return call("POST", path(to), form);
+}
+
+function outcome(told) {
+  const { new: added, changed: other, unchanged, removed } = told.items;
+  const counts = [[added, "new"], [other, "changed"], [unchanged, "as before"], [removed, "removed"]];
+  const items = counts.filter(([found]) => found).map(([found, what]) => `${found} ${what}`).join(", ");
+  const said = told.unchanged ? "is there already, unchanged" : `items: ${items || "none"}`;
+  return [said, ...[...told.failed, ...told.remarks].map(({ reason }) => reason)].join("; ");
+}

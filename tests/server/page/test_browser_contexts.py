@@ -1,0 +1,237 @@
+"""Contexts, documents, items, conversations and models on the page, in a real browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+OPEN = "document.querySelector('#sure').open"
+
+
+async def ask(tab: Any, question: str) -> None:
+    """Ask, and wait until there is one more answer."""
+    before = await tab.run("document.querySelectorAll('.copy').length")
+    await tab.write("#query", question)
+    await tab.press("Enter", ctrl=True)
+    await tab.until(f"document.querySelectorAll('.copy').length > {before}")
+
+
+async def confirm(tab: Any) -> str:
+    """Say yes to the question that is open, and return what it says is lost."""
+    await tab.until(OPEN)
+    said = await tab.text("#sure")
+    await tab.click("#sure-yes")
+    await tab.until(f"!{OPEN}")
+    return str(said)
+
+
+async def test_context_is_made_filled_and_asked(tab: Any, running: Any, tmp_path: Path) -> None:
+    """A new context, a document uploaded to it, found in it, opened, and quoted by an answer."""
+    document = tmp_path / "canteen.md"
+    document.write_text("# Canteen\n\nThe canteen opens at noon.\n")
+    await tab.go(running.origin)
+    await tab.click("nav a[href='#contexts']")
+    await tab.until("document.querySelector('#contexts').textContent.includes('handbook')")
+    await tab.write("#name", "house")
+    await tab.press("Enter")
+    await tab.until("document.querySelector('#documents-title').textContent === 'No documents yet'")
+    await tab.attach("#files", document)
+    await tab.until("document.querySelector('#documents-title').textContent === '1 document'")
+    assert "canteen.md: items: 1 new" in await tab.text("#uploads")
+    assert "38 bytes · uploaded" in await tab.text("#documents")
+    await tab.click("#to-items")
+    await tab.until("document.querySelector('#items a') !== null")
+    await tab.write("#words", "canteen noon")
+    await tab.press("Enter")
+    await tab.until("document.querySelector('#items').textContent.includes('relevance')")
+    await tab.click("#items a")
+    await tab.until("document.querySelector('#item').open")
+    assert "opens at noon" in await tab.text("#item-text")
+    await tab.press("Escape")
+    await tab.run("location.hash = '#ask/quotes/house'")
+    await tab.until("document.querySelector('#context').value === 'house'")
+    await ask(tab, "When does the canteen open?")
+    assert "noon" in await tab.text(".answer")
+
+
+async def test_documents_are_dropped(tab: Any, running: Any) -> None:
+    """Files dropped on the page go to the context that is open; one that cannot be read is told with its reason."""
+    await tab.go(running.origin + "/#contexts/handbook/documents")
+    await tab.until("document.querySelector('#documents-title').textContent === 'No documents yet'")
+    await tab.run("""(() => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File(["Parking is free."], "parking.txt"));
+      dataTransfer.items.add(new File([new Uint8Array([0, 1, 2, 255, 0])], "noise.txt"));
+      document.querySelector("#drop").dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+    })()""")
+    await tab.until("document.querySelectorAll('#documents li').length === 1")
+    assert "parking.txt: items: 1 new" in await tab.text("#uploads")
+    assert await tab.run("document.querySelectorAll('#uploads .problem').length") == 1
+
+
+async def test_document_is_removed_once_it_is_confirmed(tab: Any, running: Any) -> None:
+    """Nothing goes before the answer, and the focus stays in the list."""
+    await running.call("POST", "/api/contexts/handbook/documents?name=parking.txt", data=b"Parking is free.")
+    await tab.go(running.origin + "/#contexts/handbook/documents")
+    await tab.until("document.querySelector('#documents button') !== null")
+    await tab.click("#documents button")
+    await tab.until(OPEN)
+    assert await tab.run("document.activeElement.id") == "sure-no"
+    await tab.press("Escape")
+    await tab.until(f"!{OPEN}")
+    assert len((await running.call("GET", "/api/contexts/handbook/documents"))[1]["documents"]) == 1
+    await tab.click("#documents button")
+    assert "“parking.txt”" in await confirm(tab)
+    await tab.until("document.querySelectorAll('#documents li').length === 0")
+    assert (await running.call("GET", "/api/contexts/handbook/documents"))[1]["documents"] == []
+    assert await tab.until("document.activeElement.id === 'documents-title'")
+
+
+async def test_items_are_found_by_tag_and_tagged(tab: Any, running: Any) -> None:
+    """A tag of an item shows all that have it; in the item tags are added and removed."""
+    await tab.go(running.origin + "/#contexts/handbook")
+    await tab.until("document.querySelectorAll('#items li').length === 3")
+    await tab.run(
+        "[...document.querySelectorAll('#items .chip')].find((each) => each.textContent === 'travel').click()"
+    )
+    await tab.until("document.querySelectorAll('#items li').length === 2")
+    await tab.click("#items a")
+    await tab.until("document.querySelector('#item').open")
+    await tab.write("#item-new", "rail")
+    await tab.press("Enter")
+    await tab.until("document.querySelectorAll('#item-tags li').length === 2")
+    await tab.click("#item-tags [aria-label='Remove tag travel']")
+    await tab.until("document.querySelectorAll('#item-tags li').length === 1")
+    assert (await running.call("GET", "/api/contexts/handbook/items/trains"))[1]["tags"] == ["rail"]
+    await tab.press("Escape")
+    await tab.until("!document.querySelector('#item').open && document.activeElement.textContent === 'Trains'")
+    assert await tab.run("location.hash") == "#contexts/handbook"
+    assert await tab.text("#items .chip") == "rail"
+
+
+async def test_item_has_an_address(tab: Any, running: Any) -> None:
+    """It opens whole over the list of its context, and Back closes it."""
+    await tab.go(running.origin + "/#contexts/handbook")
+    await tab.until("document.querySelector('#items a') !== null")
+    await tab.run("location.hash = '#contexts/handbook/items/flights'")
+    await tab.until("document.querySelector('#item').open")
+    assert await tab.text("#item-text") == "Flights need the consent of a manager."
+    await tab.run("history.back()")
+    await tab.until("!document.querySelector('#item').open")
+    assert await tab.run("document.querySelectorAll('#items li').length") == 3
+
+
+async def test_context_is_deleted_once_it_is_confirmed(tab: Any, running: Any) -> None:
+    """The question names the context, and how much is lost with it."""
+    await tab.go(running.origin + "/#contexts/handbook")
+    await tab.until("document.querySelector('#items a') !== null")
+    await tab.click("#delete-context")
+    said = await confirm(tab)
+    assert "“handbook”" in said
+    assert "3 items" in said
+    await tab.until("document.querySelector('#opened').hidden")
+    assert (await running.call("GET", "/api/contexts"))[1]["contexts"] == []
+    await tab.until("document.querySelector('#contexts-said').textContent.includes('none yet')")
+    await tab.click("nav a[href='#ask']")
+    await tab.until("document.querySelector('#about a[href=\"#contexts\"]') !== null")
+
+
+async def test_upload_goes_where_it_was_dropped(tab: Any, running: Any) -> None:
+    """Also if another context is opened before the files have gone."""
+    await running.call("POST", "/api/contexts", json={"name": "other"})
+    await tab.go(running.origin + "/#contexts/handbook/documents")
+    await tab.until("document.querySelector('#documents-title').textContent === 'No documents yet'")
+    await tab.run("""(() => {
+      const dataTransfer = new DataTransfer();
+      for (const name of ["a.txt", "b.txt", "c.txt"]) dataTransfer.items.add(new File(["Some words."], name));
+      document.querySelector("#drop").dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+      location.hash = "#contexts/other/documents";
+    })()""")
+    await tab.until("document.querySelector('#contexts').textContent.includes('6 items')")
+    assert (await running.call("GET", "/api/contexts/other/documents"))[1]["documents"] == []
+
+
+async def test_conversation_goes_on(tab: Any, running: Any, fakes: Any) -> None:
+    """Questions of a thread are one conversation, which is listed by its first and can be taken up again."""
+    await tab.go(running.origin + "/#ask/own/own")
+    await tab.until("document.querySelector('#pipeline').value === 'own'")
+    await ask(tab, "How much leave?")
+    await ask(tab, "And trains?")
+    messages = [message.content for message in fakes.connectors["own"].prompts[1].messages]
+    assert any("How much leave?" in content for content in messages[:-1])
+    address = await tab.until("location.hash.split('/').length === 4 && location.hash")
+    await tab.click("#fresh")
+    assert await tab.run("document.querySelectorAll('.answer').length") == 0
+    assert await tab.run("location.hash") == "#ask/own/own"
+    await tab.click("nav a[href='#conversations']")
+    assert "How much leave?2 questions" in await tab.until("document.querySelector('#conversations li')?.textContent")
+    await tab.click("#conversations a")
+    await tab.until("document.querySelectorAll('.answer').length === 2")
+    assert await tab.run("location.hash") == address
+    await ask(tab, "And now?")
+    assert len(fakes.connectors["own"].prompts[2].messages) > len(messages)
+
+
+async def test_conversation_has_an_address(tab: Any, running: Any) -> None:
+    """It opens in a new page, with its pipeline and its context."""
+    await tab.go(running.origin + "/#ask/own/own")
+    await tab.until("document.querySelector('#pipeline').value === 'own'")
+    await ask(tab, "How much leave?")
+    await tab.until("location.hash.split('/').length === 4")
+    await tab.run("location.reload()")
+    await tab.until("document.querySelector('#thread .asked')?.textContent === 'How much leave?'")
+    assert await tab.run("document.querySelector('#pipeline').value") == "own"
+
+
+async def test_conversation_is_deleted_once_it_is_confirmed(tab: Any, running: Any) -> None:
+    """And one whose address is opened afterwards is said to be gone."""
+    await tab.go(running.origin + "/#ask/own/own")
+    await tab.until("document.querySelector('#pipeline').value === 'own'")
+    await ask(tab, "How much leave?")
+    address = await tab.until("location.hash.split('/').length === 4 && location.hash")
+    await tab.click("#fresh")
+    await tab.click("nav a[href='#conversations']")
+    await tab.until("document.querySelector('#conversations button') !== null")
+    await tab.click("#conversations button")
+    assert "1 question " in await confirm(tab)
+    await tab.until("document.querySelector('#conversations-said a') !== null")
+    assert (await running.call("GET", "/api/conversations"))[1]["conversations"] == []
+    await tab.run(f"location.hash = '{address}'")
+    assert "no conversation" in await tab.until("document.querySelector('#thread .problem')?.textContent")
+
+
+async def test_default_model_is_chosen_and_figures_cleared(tab: Any, running: Any) -> None:
+    """The button of a model makes it the default of its pipeline; the figures are cleared once it is confirmed."""
+    await running.call("POST", "/api/queries", json={"query": "?", "pipeline": "own", "contextId": "own"})
+    await tab.go(running.origin)
+    await tab.click("nav a[href='#models']")
+    await tab.until("document.querySelector('#models td button') !== null")
+    assert "100.0 %" in await tab.text("#models")
+    await tab.click("#models [data-model='talk/spare']")
+    await tab.until("document.querySelector('#models-said').textContent.includes('spare is now the default of talk')")
+    assert await tab.run("document.querySelector('#models [data-model=\"talk/main\"]') !== null")
+    await tab.click("#clear-figures")
+    await confirm(tab)
+    await tab.until("document.querySelector('#models-said').textContent === 'Cleared.'")
+    assert "100.0 %" not in await tab.text("#models")
+
+
+async def test_views_say_that_there_is_nothing(tab: Any, start: Any) -> None:
+    """Without any context and conversation each view says what to do first."""
+    running = await start()
+    await tab.go(running.origin)
+    assert "no context yet" in await tab.until("document.querySelector('#about .notice')?.textContent")
+    for view, said in (("conversations", "none yet"), ("contexts", "none yet")):
+        await tab.run(f"location.hash = '#{view}'")
+        assert said in await tab.until(f"document.querySelector('#{view}-said').textContent")
+
+
+async def test_address_of_what_is_not_there_is_told(tab: Any, running: Any) -> None:
+    """A context or an item that is gone, and an address that is broken."""
+    await tab.go(running.origin + "/#contexts/gone")
+    assert "“gone”" in await tab.until("document.querySelector('#contexts-said .problem')?.textContent")
+    await tab.run("location.hash = '#contexts/%zz'")
+    await tab.until("document.querySelector('#contexts-said .problem')?.textContent.includes('“%zz”')")
+    await tab.run("location.hash = '#contexts/handbook/items/gone'")
+    assert "no item 'gone'" in await tab.until("document.querySelector('#items-said .problem')?.textContent")
+    assert await tab.run("document.querySelectorAll('#items li').length") == 3
