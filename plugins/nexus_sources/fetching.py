@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -72,7 +73,8 @@ async def fetch(url: str, *, max_bytes: int, timeout_s: float) -> Page:
 
 def _said(error: BaseException) -> str:
     """Return what an error says, that of the system without its number and the address that was tried."""
-    if isinstance(error, OSError) and not isinstance(error, socket.gaierror) and error.errno:
+    # The numbers of these two are not the system's.
+    if isinstance(error, OSError) and not isinstance(error, socket.gaierror | ssl.SSLError) and error.errno:
         return os.strerror(error.errno)
     return str(getattr(error, "strerror", None) or error) or type(error).__name__
 

@@ -167,8 +167,8 @@ def _print_reasons(word: str, pairs: Sequence[tuple[str, str]]) -> None:
     """Say how many documents share each reason: there may be thousands of images."""
     for reason, count in Counter(reason for _, reason in pairs).most_common(5):
         example = next(name for name, other in pairs if other == reason)
-        told = f"{example}, and {count - 1:,} more of which each" if count > 1 else example
-        click.echo(f"  {word}: {plain(told)} {plain(reason)}", err=True)
+        told = f"{count:,} documents, such as {example}" if count > 1 else example
+        click.echo(f"  {word}: {plain(told)}: {plain(reason)}", err=True)
 
 
 def _print_some(word: str, pairs: Sequence[tuple[str, str]]) -> None:
