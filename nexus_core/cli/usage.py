@@ -72,9 +72,7 @@ def _names(parts: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for part in parts for name in ((part, "model_id") if part == "model" else (part,)))
 
 
-def _print(
-    groups: Sequence[tuple[tuple[str, ...], DailyUsage]], parts: Sequence[str], total: DailyUsage
-) -> None:  # fmt: skip
+def _print(groups: Sequence[tuple[tuple[str, ...], DailyUsage]], parts: Sequence[str], total: DailyUsage) -> None:
     from nexus_core.cli.terminal import print_table
 
     headers = _names(parts)

@@ -166,7 +166,7 @@ def _damaged_figures(
 
 def _index(connection: sqlite3.Connection, folder: Folder, context: Context) -> Iterator[str]:
     with Indexing(folder, connection).turn(context, TURN_S) as ours:
-        if not ours:
+        if not ours and folder.may_be_written():  # elsewhere nobody can be at it
             yield f"the index of {context.name!r} is being written by another process: check it again later"
             return
         try:

@@ -181,7 +181,7 @@ class _Work:
         due = []
         for mark in self.marks.values():
             try:
-                checked_name(mark.name, f"the name of a document ({ascii(mark.name)[:80]})")
+                checked_name(mark.name, "its name")
             except UsageError as error:
                 self.failed.append((ascii(mark.name)[1:-1], str(error)))
                 continue

@@ -135,6 +135,24 @@ async def _until_done(work: Coroutine[Any, Any, None], done: _Queue) -> None:
     await done.put(task)
 
 
+async def _begun() -> Process:
+    """Start a process that reads. Cancelled meanwhile, asyncio would wait for its end for ever, so it is let begin."""
+    beginning = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            sys.executable, "-m", "nexus_core.store.reader",
+            stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+    )  # fmt: skip
+    try:
+        return await asyncio.shield(beginning)
+    except asyncio.CancelledError:
+        with suppress(OSError):
+            process = await beginning
+            process.kill()
+            await process.communicate()
+        raise
+
+
 class _Reader:
     """One process; where it ends or takes too long, a document is to blame and another process goes on."""
 
@@ -150,13 +168,11 @@ class _Reader:
             return
         try:
             told = pickle.dumps((self._reading, self._limit_s))
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "nexus_core.store.reader",
-                stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            )  # fmt: skip
+            self._process = await _begun()
             await self._send(sys.path)
             await self._send(told)
-            refused = await asyncio.wait_for(self._receive(), self._limit_s)
+            async with asyncio.timeout(self._limit_s):
+                refused = await self._receive()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, *_UNPICKLABLE) as error:
             await self.stop()
             raise ReaderUnusable(str(error)) from error
@@ -170,7 +186,8 @@ class _Reader:
         try:
             await self._send(some)
             while self.unread:
-                parts: Sequence[Part] = await asyncio.wait_for(self._receive(), self._limit_s)
+                async with asyncio.timeout(self._limit_s):
+                    parts: Sequence[Part] = await self._receive()
                 for part in parts:
                     if part.end is not None:
                         self.unread.popleft()
@@ -193,18 +210,19 @@ class _Reader:
         process, self._process = self._process, None
         if process is None:
             return None
-        assert process.stdin is not None
-        process.stdin.close()
         try:
-            # Without anything to read it ends by itself, unless it is at a document still.
-            return await asyncio.wait_for(process.wait(), 0.2)
+            # Without anything to read it ends by itself, unless it is at a document still. What it has yet to say is
+            # read: asyncio takes no process for ended that cannot get rid of its words.
+            async with asyncio.timeout(0.2):
+                await process.communicate()
         except TimeoutError:
             with suppress(ProcessLookupError):
                 process.kill()
-            return await process.wait()
+            await process.communicate()
         finally:
             with suppress(ProcessLookupError):
                 process.kill()
+        return process.returncode
 
     async def _send(self, value: Any) -> None:
         assert self._process is not None

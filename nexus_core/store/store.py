@@ -7,19 +7,18 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from time import monotonic, time
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
-from nexus_core.contract.errors import StoreBusyError, StoreDamagedError, StoreError, StoreFullError, UsageError
+from nexus_core.contract.errors import StoreBusyError, StoreError, StoreFullError
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import Item
 from nexus_core.store import contexts, rows
-from nexus_core.store.database import connect, is_open, snapshot, transaction, translated
+from nexus_core.store.database import snapshot, transaction, translated
 from nexus_core.store.folder import Folder, default_folder
+from nexus_core.store.threads import Threads
 from nexus_core.store.values import Added, Context, Document
 
 if TYPE_CHECKING:  # they bring the index and locks, which nobody needs before a store is opened
@@ -27,9 +26,7 @@ if TYPE_CHECKING:  # they bring the index and locks, which nobody needs before a
     from nexus_core.store.conversations import StoredConversations
     from nexus_core.store.indexing import Indexing
     from nexus_core.store.ingesting import Ingested, Ingestion
-    from nexus_core.store.opening import OpenMark
     from nexus_core.store.originals import Originals
-    from nexus_core.store.searching import Searching
     from nexus_core.store.usage import DailyUsage
     from nexus_core.store.values import Imported
 
@@ -71,35 +68,20 @@ class Store:
         With `salvage` a damaged one is opened, too: to export what can still be read.
         """
         self.folder = Folder(Path(path) if path is not None else default_folder())
-        self._objects, self._salvage = objects, salvage
-        self._originals: Originals | None = None
-        self._is_over = False
-        self._writing = ThreadPoolExecutor(1, "nexus-store-writer")
-        self._reading = ThreadPoolExecutor(1, "nexus-store-reader")
-        self._writer: sqlite3.Connection | None = None
-        self._searching: Searching | None = None
-        self._mark: OpenMark | None = None
+        self._threads = Threads(self.folder, objects, salvage)
         self._written = 0
         self._bulk = 0
 
     async def __aenter__(self) -> Self:
         """Open the store, and make it where there is none; raises StoreError."""
-        try:
-            await self._in(self._writing, self._open)
-        except BaseException:
-            await self.__aexit__(None, None, None)
-            raise
+        await self._threads.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Close it; what has begun to be written is written."""
-        await self._in(self._reading, self._close_reader)
-        await self._in(self._writing, self._close_writer)
-        self._is_over = True
-        self._writing.shutdown(wait=False)
-        self._reading.shutdown(wait=False)
+        await self._threads.close()
 
     # Contexts
 
@@ -119,7 +101,7 @@ class Store:
 
     async def delete(self, name: str) -> None:
         """Delete a context with all that is in it."""
-        await self._in(self._writing, self._delete, name)
+        await self._threads.writing(self._delete, name)
 
     # Items
 
@@ -137,15 +119,15 @@ class Store:
         try:
             adding = await self.write_indexed(begin)
             try:
-                while await self._in(self._writing, adding.step):
+                while await self._threads.writing(adding.step):
                     continue
             except BaseException:
-                await asyncio.shield(self._in(self._writing, adding.finish, has_failed=True))
+                await asyncio.shield(self._threads.writing(adding.finish, has_failed=True))
                 raise
-            await asyncio.shield(self._in(self._writing, adding.finish))
+            await asyncio.shield(self._threads.writing(adding.finish))
         finally:
             self._bulk -= 1
-        await self._in(self._writing, self._note_written)
+        await self._threads.writing(self._note_written)
         return adding.total
 
     async def items(
@@ -181,22 +163,22 @@ class Store:
             return rows.remove_keys(connection, context, list(rows.keys_of(connection, context, ids).values()))
 
         count = await self.write(gone)
-        await self._in(self._writing, self._catch_up, name)
+        await self._threads.writing(self._catch_up, name)
         return count
 
     async def search(self, name: str, query: str, *, limit: int = 10, tags: Sequence[str] = ()) -> Ranking:
         """Return the best items for a query, best first, by BM25 over the whole context; with all of `tags`, if any."""
-        searching, give_up = self._opened(), monotonic() + INDEX_WAIT_S
-        found = await self._in(self._reading, searching.search, name, query, limit, tuple(tags))
+        searching, give_up = self._threads.opened(), monotonic() + INDEX_WAIT_S
+        found = await self._threads.reading(searching.search, name, query, limit, tuple(tags))
         if found is None and searching.suspect:  # or somebody has just changed it
-            found = await self._in(self._reading, searching.search, name, query, limit, tuple(tags))
+            found = await self._threads.reading(searching.search, name, query, limit, tuple(tags))
         while found is None:  # the index is behind or damaged, and the writer's to mend
-            if self._writer is not None and not (self._bulk and not searching.suspect):
-                await self._in(self._writing, self._mend, name, searching.suspect)
-            found = await self._in(
-                self._reading, searching.search, name, query, limit, tuple(tags), written=self._written
+            if self._threads.may_write and not (self._bulk and not searching.suspect):
+                await self._threads.writing(self._mend, name, searching.suspect)
+            found = await self._threads.reading(
+                searching.search, name, query, limit, tuple(tags), written=self._written
             )
-            if found is None and self._writer is None:
+            if found is None and not self._threads.may_write:
                 raise StoreError(_UNREADABLE.format(name=name))
             if found is None and monotonic() > give_up:
                 raise StoreBusyError(f"another process is building the index of {name!r}: try again when it is done")
@@ -208,7 +190,7 @@ class Store:
         """Keep the vectors that rankers have worked out of items that a search has found."""
         from nexus_core.store.found import fresh_vectors
 
-        vectors = await self._in(self._reading, fresh_vectors, ranking.items)
+        vectors = await self._threads.reading(fresh_vectors, ranking.items)
         if vectors:
             await self.write(rows.keep_vectors, vectors)
 
@@ -240,15 +222,13 @@ class Store:
             return sum(rows.remove_document(connection, context, document) for document in documents)
 
         count = await self.write(gone)
-        await self._in(self._writing, self._catch_up, name)
+        await self._threads.writing(self._catch_up, name)
         return count
 
     @property
     def originals(self) -> Originals:
         """The large originals of this store, for who writes documents in a thread."""
-        if self._originals is None:
-            raise UsageError("the store is not open: use `async with Store(...) as store`")
-        return self._originals
+        return self._threads.originals
 
     async def keep_original(self, data: bytes) -> str | None:
         """Keep the bytes of a document that is about to be written, and return their key; `None` up to 64 KiB.
@@ -274,7 +254,7 @@ class Store:
 
         count = await self.write(change)
         if count:
-            await self._in(self._writing, self._catch_up, name)
+            await self._threads.writing(self._catch_up, name)
         return count
 
     async def check(self, name: str | None = None, *, repair: bool = False) -> tuple[str, ...]:
@@ -340,110 +320,42 @@ class Store:
         self, work: Callable[Concatenate[sqlite3.Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
         """Return what a function makes of the connection that reads, in the thread that reads."""
-        connection = self._opened().connection
+        connection = self._threads.opened().connection
 
         def run() -> _T:
             with snapshot(connection, self.folder.database):
                 return work(connection, *args, **kwargs)
 
-        return await self._in(self._reading, run)
+        return await self._threads.reading(run)
 
     async def write(
         self, work: Callable[Concatenate[sqlite3.Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
         """Return what a function makes of the connection that writes, in one transaction: all or nothing."""
-        self._opened()
+        self._threads.opened()
 
         def run() -> _T:
-            with transaction(self._connection(), self.folder.database) as connection:
+            with transaction(self._threads.connection(), self.folder.database) as connection:
                 return work(connection, *args, **kwargs)
 
-        return await self._in(self._writing, run)
+        return await self._threads.writing(run)
 
     async def write_indexed(
         self, work: Callable[Concatenate[Indexing, _P], _T], *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
         """Return what a function makes of the indexes, in the thread that writes; it makes its own transactions."""
-        self._opened()
-        return await self._in(self._writing, lambda: work(self._indexing(), *args, **kwargs))
-
-    async def _in(self, threads: ThreadPoolExecutor, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        if self._is_over:
-            raise UsageError("the store is not open any more: make another `Store`")
-        return await asyncio.get_running_loop().run_in_executor(threads, lambda: work(*args, **kwargs))
-
-    def _opened(self) -> Searching:
-        if self._searching is None:
-            raise UsageError("the store is not open: use `async with Store(...) as store`")
-        return self._searching
-
-    def _connection(self) -> sqlite3.Connection:
-        if self._writer is None:
-            self._opened()
-            raise StoreError(f"the store at {self.folder.root} may only be read here: ask who owns it to change it")
-        if not is_open(self._writer):  # the disk has failed under it
-            self._writer = connect(self.folder.database, writes=True)
-        return self._writer
-
-    def _indexing(self) -> Indexing:
-        from nexus_core.store.indexing import Indexing
-
-        return Indexing(self.folder, self._connection())
-
-    def _open(self) -> None:
-        from nexus_core.store.opening import OpenMark, check_after_crash
-        from nexus_core.store.originals import Originals
-        from nexus_core.store.searching import Searching
-
-        may_write = self.folder.may_be_written()
-        if may_write:
-            self.folder.prepare()
-            self._writer = connect(self.folder.database, writes=True)
-            if not self._salvage:
-                check_after_crash(self.folder, self._writer)
-        reader = connect(self.folder.database, writes=False)
-        try:
-            self._originals = Originals(self.folder.objects, self._place_of_originals(reader))
-            self._mark = OpenMark(self.folder) if may_write else None
-        except BaseException:
-            reader.close()
-            raise
-        self._searching = Searching(self.folder, reader)
-
-    def _place_of_originals(self, connection: sqlite3.Connection) -> str:
-        from nexus_core.store.originals import place_of
-
-        try:
-            with translated(self.folder.database):
-                return place_of(connection, self._objects)
-        except StoreDamagedError:
-            if self._salvage:
-                return ""
-            raise
-
-    def _close_reader(self) -> None:
-        if self._searching is not None:
-            self._searching.close()
-            self._searching = None
-
-    def _close_writer(self) -> None:
-        if self._writer is not None:
-            with suppress(sqlite3.Error):
-                self._writer.close()
-            self._writer = None
-        if self._mark is not None:
-            self._mark.remove()
-            self._mark = None
+        self._threads.opened()
+        return await self._threads.writing(lambda: work(self._threads.indexing(), *args, **kwargs))
 
     # In the thread that writes
 
     def _find(self, name: str) -> Context:
         with translated(self.folder.database):
-            return contexts.find(self._connection(), name)
+            return contexts.find(self._threads.connection(), name)
 
     def _delete(self, name: str) -> None:
         context = self._find(name)
-        with transaction(self._connection(), self.folder.database) as connection:
+        with transaction(self._threads.connection(), self.folder.database) as connection:
             contexts.remove(connection, context)
         for path in self.folder.indexes.glob(f"{context.id}-*"):
             from nexus_core.store.index import delete
@@ -451,11 +363,11 @@ class Store:
             delete(path)
 
     def _catch_up(self, name: str) -> bool:
-        return self._indexing().catch_up(self._find(name))
+        return self._threads.indexing().catch_up(self._find(name))
 
     def _mend(self, name: str, suspect: str) -> None:
         """Bring an index up to the database; where there is no space for that, it is searched as it is."""
-        indexing, context = self._indexing(), self._find(name)
+        indexing, context = self._threads.indexing(), self._find(name)
         try:
             with indexing.turn(context, 0.0) as ours:
                 if ours and suspect and indexing.state(context).generation == suspect:
@@ -470,5 +382,5 @@ class Store:
     def _note_written(self) -> None:
         """Note the largest key of all that this process may have written: its own searches are to find that."""
         with translated(self.folder.database):
-            found = self._connection().execute("SELECT value FROM settings WHERE name = 'next_key'").fetchone()
+            found = self._threads.connection().execute("SELECT value FROM settings WHERE name = 'next_key'").fetchone()
         self._written = int(found[0]) - 1 if found else 0

@@ -6,7 +6,9 @@ Imports aiohttp, so it is imported by functions only.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -60,14 +62,21 @@ async def fetch(url: str, *, max_bytes: int, timeout_s: float) -> Page:
     except TimeoutError as error:
         raise SourceError(f"did not come within {timeout_s:g} s") from error
     except aiohttp.ClientError as error:
-        cause = error.__cause__ or error
-        raise SourceError(f"cannot be fetched ({str(cause) or type(cause).__name__})") from error
+        raise SourceError(f"cannot be fetched ({_said(error.__cause__ or error)})") from error
     except SourceError:
         raise
     except NexusError as error:
         raise SourceError(f"cannot be fetched: {error}") from error
     except (OSError, ValueError) as error:
         raise SourceError(f"cannot be fetched ({error})") from error
+
+
+def _said(error: BaseException) -> str:
+    """Return what an error says, that of the system without its number and the address that was tried."""
+    # The numbers of these two are not the system's.
+    if isinstance(error, OSError) and not isinstance(error, socket.gaierror | ssl.SSLError) and error.errno:
+        return os.strerror(error.errno)
+    return str(getattr(error, "strerror", None) or error) or type(error).__name__
 
 
 async def _followed(url: str, max_bytes: int) -> Page:
@@ -102,7 +111,8 @@ def _redirected(url: str, location: str) -> str:
 
 async def _page(response: aiohttp.ClientResponse, url: str, max_bytes: int) -> Page:
     if response.status != 200:
-        raise SourceError(f"is not there: the answer is {response.status} {response.reason or ''}".rstrip())
+        what = "is not there" if response.status in (404, 410) else "cannot be fetched"
+        raise SourceError(f"{what}: the answer is {response.status} {response.reason or ''}".rstrip())
     data = await read_body(response, max_bytes)
     kind = response.content_type.lower()
     if kind.startswith(("image/", "audio/", "video/", "font/")):

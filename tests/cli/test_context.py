@@ -132,6 +132,8 @@ def test_tag_remove_export_and_import(nexus: Nexus, docs: Path, tmp_path: Path) 
     """Everything that can be done to a context and its items."""
     nexus("context", "add", "a", "docs", "--tag", "all")
     assert nexus("context", "tag", "a", "docs/leave.md", "--add", "leave", "--remove", "all")[0] == 0
+    code, out, err = nexus("context", "tag", "a", "docs/leave.md", "nowhere", "--add", "x")
+    assert (code, out, "there is no item 'nowhere' in 'a'" in err) == (2, "changed 1 items\n", True)
     assert [i["id"] for i in json.loads(nexus("context", "items", "a", "--tag", "leave", "--json")[1])] == [
         "docs/leave.md"
     ]
@@ -153,6 +155,7 @@ def test_tag_remove_export_and_import(nexus: Nexus, docs: Path, tmp_path: Path) 
         (["add", "handbook", "docs", "--language", "germn"], "did you mean 'german'"),
         (["add", "handbook", "docs", "docs/leave.md", "--as", "x"], "--as names one thing"),
         (["add", "handbook", "docs", "--as", "a/b"], "has a slash"),
+        (["add", "handbook", "ftp://example.com/docs"], "an address with https:// or http://"),
         (["add", "handbook", "-"], "standard input is empty"),
         (["search", "handbok", "x"], "did you mean 'handbook'"),
         (["show", "handbook", "none"], "nexus context items handbook"),

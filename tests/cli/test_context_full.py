@@ -53,7 +53,7 @@ def can_mount() -> bool:
 
 @pytest.mark.skipif(not can_mount(), reason="needs the right to mount a file system (root, or CAP_SYS_ADMIN)")
 def test_a_full_disk_is_told_and_the_same_works_when_there_is_space(tmp_path: Path) -> None:
-    """A real file system of a megabyte, which grows after the first try."""
+    """A real file system of a megabyte, which grows after the first try: fault 158."""
     docs(tmp_path)
     (tmp_path / "disk").mkdir()
     script = SCRIPT.format(mount=LITTLE, freed=FREED)
@@ -68,7 +68,7 @@ def test_a_full_disk_is_told_and_the_same_works_when_there_is_space(tmp_path: Pa
 
 
 def test_a_largest_size_of_files_is_told_and_the_same_works_without(tmp_path: Path) -> None:
-    """As a quota does it, and without any rights."""
+    """As a quota does it, and without any rights: fault 158."""
     docs(tmp_path)
     resource = pytest.importorskip("resource", reason="the system has no limits")
     add = [*NEXUS, "context", "add", "c", "docs", "--store", "s", "--quiet"]

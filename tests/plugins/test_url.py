@@ -52,6 +52,8 @@ async def _answer(request: web.Request) -> web.StreamResponse:
             return web.Response(body=b"x" * 2_000_000, content_type="text/plain")
         case "/image":
             return web.Response(body=b"x", content_type="image/png")
+        case "/broken":
+            raise web.HTTPInternalServerError
     raise web.HTTPNotFound
 
 
@@ -102,6 +104,7 @@ async def test_a_page_that_is_the_same_gives_the_same_items(site: str) -> None:
         ("/loop", "more than 5 times"),
         ("/large", "over 1000000 bytes"),
         ("/image", "no text"),
+        ("/broken", "cannot be fetched: the answer is 500"),
         ("/pdf", "PDF without any text"),
     ],
     ids=lambda value: value.strip("/") if value.startswith("/") else None,
@@ -110,6 +113,20 @@ async def test_what_cannot_be_had_is_an_error_with_the_reason(site: str, path: s
     """Bounded in size, and led nowhere it should not go (a server's metadata, a file)."""
     with pytest.raises(SourceError, match=reason):
         await URL(url=site + path, max_bytes=1_000_000).gather("")
+
+
+async def test_where_nobody_listens_is_told_in_words() -> None:
+    """What the system says, without its number; what a certificate lacks is told by its own words."""
+    import socket
+    import ssl
+
+    from nexus_sources.fetching import _said
+
+    with socket.socket() as bound:  # and never listening
+        bound.bind(("127.0.0.1", 0))
+        with pytest.raises(SourceError, match=r"cannot be fetched \(Connection refused\)"):
+            await URL(url=f"http://127.0.0.1:{bound.getsockname()[1]}/").gather("")
+    assert _said(ssl.SSLCertVerificationError(1, "certificate verify failed")) == "certificate verify failed"
 
 
 async def test_a_redirect_from_outside_leads_into_no_private_network() -> None:

@@ -273,7 +273,7 @@ async def test_items_of_others_are_taken_up_by_whoever_writes_the_index(store: S
     """While one has the index, others write rows alone; these are in the index at the next commit."""
     async with Store(folder) as other:
         context = await store.context("harbour")
-        with indexing_module.Indexing(store.folder, store._connection()).turn(context, 0.0) as ours:
+        with indexing_module.Indexing(store.folder, store._threads.connection()).turn(context, 0.0) as ours:
             assert ours
             await other.add("harbour", [Item(id="other", text="Another ferry.")])
             assert "other" in {item.id for item in (await other.search("harbour", "ferry")).items}

@@ -62,6 +62,7 @@ async def main(folder):
             await store.add("harbour", [Item(id="new", text="new")])
         except StoreError as error:
             print(error)
+        print(await store.check())
 
 asyncio.run(main(sys.argv[1]))
 """
@@ -101,10 +102,11 @@ async def read_only(tmp_path: Path) -> Path:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="rights are given up as on Linux")
 async def test_who_may_only_read_searches(read_only: Path) -> None:
-    """A store on a read-only file system, or of somebody else, is searched, and refuses to be changed."""
-    found, refused = run(READING, read_only)
+    """A store on a read-only file system, or of somebody else, is searched and checked, and refuses to be changed."""
+    found, refused, checked = run(READING, read_only)
     assert found == "['0']"
     assert "may only be read" in refused
+    assert checked == "()"
 
 
 async def test_a_damaged_index_that_may_only_be_read_is_told(read_only: Path, monkeypatch: pytest.MonkeyPatch) -> None:

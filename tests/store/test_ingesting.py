@@ -17,7 +17,10 @@ from attrs import define
 from nexus_core import DocumentMark, DocumentRead, Documents, Item, SourceError, Store
 from nexus_core.contract.components import Kind
 from nexus_core.engine.plugins import Catalogue
+from nexus_core.store import processes
 from nexus_core.store.ingesting import Ingested
+from nexus_core.store.preparing import Preparation
+from nexus_core.store.reading import Reading
 
 FILES: Any = Catalogue.installed().component(Kind.SOURCE, "files")
 
@@ -184,7 +187,8 @@ class Parser:
                 time.sleep(1)
         if mark.name == "print":
             os.write(1, b"garbage" * 100)
-        return DocumentRead(items=[Item(id=mark.name, text=str(os.getpid()))], digest="d")
+        text = "word " * 500_000 if mark.name.startswith("large") else str(os.getpid())
+        return DocumentRead(items=[Item(id=mark.name, text=text)], digest="d")
 """
 
 
@@ -212,6 +216,19 @@ async def test_a_parser_that_crashes_or_never_ends_harms_one_document(
     }
     assert await ids(store) == ["a", "print", "z"]
     assert all(item.text != str(os.getpid()) for item in await store.get("notes", ["a", "print", "z"]))
+
+
+async def test_a_process_with_more_to_say_than_a_pipe_holds_can_be_ended(parser: Callable[..., Documents]) -> None:
+    """Whoever leaves does not wait for what nobody takes."""
+    source = parser(("large",))
+    reader = processes._Reader(Reading(source=source, preparation=Preparation("english", "approximate")), 60.0)
+    await reader.start()
+    await reader._send([(mark, "") for mark in source.documents()])
+    stream: Any = reader._process and reader._process.stdout
+    async with asyncio.timeout(60):
+        while not stream._paused:  # noqa: ASYNC110 - of which asyncio tells nobody
+            await asyncio.sleep(0.01)
+        assert await reader.stop() in (0, -9)
 
 
 async def test_a_source_that_cannot_be_sent_is_read_here(store: Store) -> None:

@@ -249,7 +249,7 @@ async def test_another_process_may_add_meanwhile(store: Store) -> None:
 async def test_what_the_index_lacks_is_looked_at_one_by_one(store: Store, tmp_path: Path) -> None:
     """While another one has the index for long, what is new is found all the same."""
     await store.add("harbour", notes("ferry", "baker"))
-    indexing = Indexing(store.folder, store._connection())
+    indexing = Indexing(store.folder, store._threads.connection())
     async with Store(tmp_path / "store") as other:
         with indexing.turn(await store.context("harbour"), 0.0) as ours:
             assert ours
@@ -266,7 +266,7 @@ async def test_many_that_the_index_lacks_are_waited_for(
     await store.add("harbour", notes("ferry"))
     async with Store(tmp_path / "store") as other:
         context = await store.context("harbour")
-        with Indexing(store.folder, store._connection()).turn(context, 0.0):
+        with Indexing(store.folder, store._threads.connection()).turn(context, 0.0):
             await other.add("harbour", [Item(id=f"o{n}", text="ferry") for n in range(9)])
             waiting = asyncio.create_task(ids(other, "ferry"))
             assert "0" in await ids(store, "ferry")
@@ -280,7 +280,7 @@ async def test_items_in_memory_are_bounded_by_their_size(store: Store, monkeypat
     async with Store(store.folder.root) as other:
         await other.add("harbour", [Item(id=str(n), text="ferry " * 50_000) for n in range(4)])
         assert len(await ids(other, "ferry")) == 4
-        kept = other._opened()._found.items
+        kept = other._threads.opened()._found.items
         assert kept.bytes <= 2_000_000
         await other.add("harbour", [Item(id="small", text="gull")])
         first, second = [await other.search("harbour", "gull") for _ in range(2)]

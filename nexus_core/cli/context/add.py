@@ -154,7 +154,8 @@ def _report(name: str, done: Sequence[tuple[Place, Ingested]], *, as_json: bool,
 
 def _summary(place: Place, ingested: Ingested) -> str:
     items = ingested.items
-    parts = [f"{ingested.written:,} of {ingested.found:,} documents read from {plain(place.shown)}"]
+    read = ingested.written - len(ingested.left_out)
+    parts = [f"{read:,} of {ingested.found:,} documents read from {plain(place.shown)}"]
     parts += [f"{ingested.unchanged:,} unchanged"] if ingested.unchanged else []
     parts += [f"{ingested.pruned:,} pruned"] if ingested.pruned else []
     counts = {"new": items.new, "changed": items.changed, "removed": items.removed}
@@ -166,12 +167,14 @@ def _print_reasons(word: str, pairs: Sequence[tuple[str, str]]) -> None:
     """Say how many documents share each reason: there may be thousands of images."""
     for reason, count in Counter(reason for _, reason in pairs).most_common(5):
         example = next(name for name, other in pairs if other == reason)
-        click.echo(f"  {word}: {count:,} x {plain(reason)}, such as {plain(example)}", err=True)
+        told = f"{count:,} documents, such as {example}" if count > 1 else example
+        click.echo(f"  {word}: {plain(told)}: {plain(reason)}", err=True)
 
 
 def _print_some(word: str, pairs: Sequence[tuple[str, str]]) -> None:
     for name, reason in pairs[:TOLD]:
-        click.echo(f"  {word}: {plain(name)}: {plain(reason)}" if name else f"  {word}: {plain(reason)}", err=True)
+        told = reason if not name or reason.startswith(f"{name}:") else f"{name}: {reason}"
+        click.echo(f"  {word}: {plain(told)}", err=True)
     if len(pairs) > TOLD:
         click.echo(f"  {word}: and {len(pairs) - TOLD:,} more, see --json", err=True)
 

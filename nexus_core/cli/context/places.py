@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from nexus_core.store.values import Document, checked_name
 IGNORE_LISTS = (".gitignore", ".nexusignore")
 STDIN = "stdin"
 _COPIED = 2**20
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -49,6 +51,8 @@ def place_of(argument: str, known: Sequence[Document], *, called: str | None, ex
     catalogue = Catalogue.installed()
     if argument.lower().startswith(("http://", "https://")):
         return _page(argument, catalogue)
+    if _SCHEME.match(argument):
+        raise UsageError(f"{argument} is no page that can be read: give an address with https:// or http://, or a path")
     if argument == "-":
         return _standard_input(called or STDIN, catalogue)
     path = Path(argument).expanduser()

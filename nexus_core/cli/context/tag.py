@@ -6,6 +6,7 @@ import click
 
 from nexus_core.cli.context.opened import store_option, with_store
 from nexus_core.contract.errors import UsageError
+from nexus_core.store.store import Store
 
 EPILOG = """\b
 Examples:
@@ -30,5 +31,12 @@ def command(
     """Add tags to items of the context NAME, or remove them."""
     if not added and not removed:
         raise UsageError("nothing to do: say --add TAG or --remove TAG")
-    changed = with_store(store, lambda opened: opened.tag(name, ids, add=added, remove=removed))
+
+    async def change(opened: Store) -> tuple[int, set[str]]:
+        changed = await opened.tag(name, ids, add=added, remove=removed)
+        return changed, {*ids} - {item.id for item in await opened.get(name, ids)}
+
+    changed, missing = with_store(store, change)
     click.echo(f"changed {changed:,} items")
+    if missing:
+        raise UsageError(f"there is no item {min(missing)!r} in {name!r}: `nexus context items {name}` lists them")
