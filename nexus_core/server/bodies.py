@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from nexus_core.server.settings import Limits
 
 DEPTH = 32
 """How deep lists and objects may stand in each other."""
+LISTS = 50_000
+"""How many lists and objects there may be: to make more of them keeps all others waiting for too long."""
 
 
 async def read_json(request: web.Request, limits: Limits) -> dict[str, Any]:
@@ -60,8 +63,7 @@ def parse(data: bytes) -> dict[str, Any]:
     """Return the object that some bytes are; raises Failure for whatever else they are."""
     try:
         text = data.decode("utf-8")
-        if _depth(text) > DEPTH:
-            raise Failure(400, "invalid_json", f"the JSON is nested deeper than {DEPTH}")
+        _check_shape(data)
         orjson.loads(data)  # refuses what nobody could write again: halves of characters, endless numbers
         value = _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
@@ -90,16 +92,22 @@ def _no_constant(name: str) -> Any:
 _DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats, parse_constant=_no_constant)
 
 
-def _depth(text: str) -> int:
-    """Return how deep brackets stand in each other, those in texts included: a bound, without reading them."""
-    deepest = depth = 0
-    for character in text if text.count("[") + text.count("{") > DEPTH else "":
-        if character in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif character in "]}":
-            depth -= 1
-    return deepest
+_TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+"""Also one that is not closed: where that did not match, each quote in it would be tried again."""
+_NO_BRACKETS = bytes({*range(256)} - {*b"[]{}"})
+
+
+def _check_shape(data: bytes) -> None:
+    """Raise Failure for JSON that is too deep or of too many parts, before it is read; what is no JSON may pass."""
+    if data.count(b"[") + data.count(b"{") <= DEPTH:
+        return
+    left = _TEXT.sub(b"", data).translate(None, _NO_BRACKETS)
+    if len(left) > 2 * LISTS:
+        raise Failure(400, "invalid_json", f"the JSON has more than {LISTS:,} lists and objects")
+    for _ in range(DEPTH):  # each time the innermost go
+        left = left.replace(b"[]", b"").replace(b"{}", b"")
+    if left:
+        raise Failure(400, "invalid_json", f"the JSON is nested deeper than {DEPTH}, or not closed")
 
 
 def _within(cap: int, data: bytes) -> bytes:
