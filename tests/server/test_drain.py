@@ -134,7 +134,7 @@ async def test_what_has_begun_ends_well(tmp_path: Path) -> None:
 
 
 async def test_a_second_signal_cuts_at_once(tmp_path: Path) -> None:
-    """A stream ends by an error event, an answer that has not begun by a status, and the upstream is closed."""
+    """A stream ends by an error event, an answer that has not begun by a status; the upstream is closed (fault 101)."""
     async with (
         ScriptedUpstream(BEGINNING) as upstream,
         child(tmp_path, upstream.url) as server,
