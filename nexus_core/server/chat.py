@@ -161,20 +161,22 @@ class Chat:
             async for happened in found:
                 match happened:
                     case Delta(text=text) if text:
+                        start = b""
                         if chunks is None:
                             chunks = Chunks(happened.run_id, model, int(time()), with_usage=with_usage)
-                            await out.send(chunks.role())
-                        await out.send(chunks.text(text))
+                            start = chunks.role()
+                        await out.send(start + chunks.text(text))
                     case PromptPacked():
                         model = asked.pipeline.models.get(happened.model).info.id
                     case StreamRestarted() if chunks is not None:  # there is no way to take back what was sent
                         raise Failure(502, "upstream_truncated", "the answer broke off: ask again")
                     case RunFinished(answer=Answer() as answer):
+                        start = b""
                         if chunks is None:
                             chunks = Chunks(happened.run_id, model, int(time()), with_usage=with_usage)
-                            await out.send(chunks.role())
-                        await out.send(chunks.end(answer.finish_reason))
-                        await out.send((chunks.usage(answer.usage) if with_usage else b"") + DONE)
+                            start = chunks.role()
+                        usage = chunks.usage(answer.usage) if with_usage else b""
+                        await out.end(start + chunks.end(answer.finish_reason) + usage + DONE)
                     case RunFinished():
                         raise Failure(400, "invalid_request", "no step of the pipeline gave an answer")
                     case RunFailed():

@@ -122,22 +122,20 @@ class Queries:
             async for happened in found:
                 match happened:
                     case Delta(text=text) if text:
-                        if not out.has_begun:
-                            await out.send(event(_start(happened.run_id, asked)))
-                        await out.send(event({"type": "chunk", "content": text}))
+                        start = b"" if out.has_begun else event(_start(happened.run_id, asked))
+                        await out.send(start + event({"type": "chunk", "content": text}))
                     case StreamRestarted() if out.has_begun:
                         await out.send(event({"type": "restart"}))
                     case RunFinished(answer=Answer() as answer):
-                        if not out.has_begun:
-                            await out.send(event(_start(happened.run_id, asked)))
-                        await out.send(event({"type": "end", **_told(answer, include, response=False)}))
+                        start = b"" if out.has_begun else event(_start(happened.run_id, asked))
+                        await out.end(start + event({"type": "end", **_told(answer, include, response=False)}))
                     case RunFinished():
                         raise Failure(400, "invalid_request", "no step of the pipeline gave an answer")
                     case RunFailed():
                         failure = _failure(happened.error or RuntimeError(happened.kind), include)
                         if not out.has_begun:
                             raise failure
-                        await out.send(event({"type": "error", **own_shape(failure, request[REQUEST_ID])}))
+                        await out.end(event({"type": "error", **own_shape(failure, request[REQUEST_ID])}))
         return out.response
 
 

@@ -48,6 +48,12 @@ class SlowReaderError(ConnectionError):
     """A client does not take what it has asked for."""
 
 
+class _Response(web.StreamResponse):
+    """An answer whose head goes out with its first event: each piece that goes alone costs a call of the system."""
+
+    _send_headers_immediately = False
+
+
 class EventStream:
     """The answer to one request, event by event; an async context manager.
 
@@ -61,12 +67,13 @@ class EventStream:
         self._slow = slow
         """For the time that one event may take, shared by all streams."""
         headers = {**_HEADERS, "X-Request-Id": request[REQUEST_ID], **request.get(TOLD, {})}
-        self.response = web.StreamResponse(headers=headers)
+        self.response = _Response(headers=headers)
         self._timer: asyncio.TimerHandle | None = None
         self._beating: asyncio.Task[None] | None = None
         self._is_fresh = False
         self.has_begun = False
         """Whether an event was sent."""
+        self._has_ended = False
 
     async def __aenter__(self) -> Self:
         first_s = min(self._limits.commit_s, self._limits.heartbeat_s)
@@ -87,9 +94,9 @@ class EventStream:
         if isinstance(error, Exception):
             failure = failure_of(error)
             log_failure(self._request, failure)
-            await self.send(error_event(self._request, failure))
+            await self.end(error_event(self._request, failure))
         if error is None or isinstance(error, Exception):
-            await self._within(self.response.write_eof())
+            await self.end()
             return True
         return False
 
@@ -98,11 +105,20 @@ class EventStream:
         self.has_begun = self._is_fresh = True
         await self._write(data)
 
+    async def end(self, data: bytes = b"") -> None:
+        """Send the last event and the end of the stream in one; nothing can follow, and a second end is none."""
+        self._has_ended = True
+        await self._begin()
+        await self._within(self.response.write_eof(data))
+
+    async def _begin(self) -> None:
+        if not self.response.prepared:
+            self._request[BEGUN] = self.response
+            await self.response.prepare(self._request)
+
     async def _write(self, data: bytes) -> None:
+        await self._begin()
         response = self.response
-        if not response.prepared:
-            self._request[BEGUN] = response
-            await response.prepare(self._request)
         transport = self._request.transport
         if transport is not None and transport.get_write_buffer_size() + len(data) < _NEVER_WAITS:
             await response.write(data)
@@ -129,4 +145,5 @@ class EventStream:
 
     async def _say_alive(self) -> None:
         with suppress(ConnectionError):  # then the request itself ends, too
-            await self._write(_HEARTBEAT)
+            if not self._has_ended:
+                await self._write(_HEARTBEAT)

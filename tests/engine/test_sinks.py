@@ -51,7 +51,7 @@ def test_every_event_reaches_the_sink_in_order_and_is_flushed() -> None:
 
 
 def test_a_full_queue_drops_and_counts_instead_of_waiting() -> None:
-    """A sink that stands still costs events of its own and nothing else."""
+    """A sink that stands still costs events of its own and nothing else (fault 108)."""
     sink = StuckSink()
     queue = SinkQueue("stuck", sink, size=10)
     queue.put(started(0))

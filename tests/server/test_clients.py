@@ -40,9 +40,9 @@ WORDS = [f"word{number} " for number in range(20)]
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts file descriptors as Linux shows them")
 async def test_who_leaves_or_does_not_read_harms_nobody(start: Any, tmp_path: Path) -> None:
-    """Sixty at once: those who stay get all, the others' upstream is closed, each request has its row (faults 75, 78).
+    """Sixty at once: those who stay get all, the others' upstream is closed, each request has its row.
 
-    Nor is anything taken at the end that was not before (faults 18, 80 and 81).
+    Nor is anything taken at the end that was not before (faults 75, 77, 78, 80 and 81).
     """
     gate, runs = Gate(), tmp_path / "runs.jsonl"
     head, *chunks = stream_answer(chat_events(*WORDS))

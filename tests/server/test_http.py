@@ -165,6 +165,9 @@ async def test_malformed_requests_fill_no_log(running: Any, caplog: pytest.LogCa
     ("body", "status"),
     [
         pytest.param(b"[" * 100_000, 400, id="deep"),
+        pytest.param(b'{"query": "x", "contextId": "own", "n": ' + b"[" * 32 + b"]" * 32 + b"}", 400, id="33-deep"),
+        pytest.param(b'{"query": "x", "contextId": "own", "n": [' + b"[]," * 60_000 + b"[]]}", 400, id="many-lists"),
+        pytest.param(b'{"query": "' + b'[\\"' * 300_000, 400, id="endless-text"),
         pytest.param(b'{"query": NaN, "contextId": "own"}', 400, id="nan"),
         pytest.param(b'{"query": "x", "contextId": "own", "options": {"temperature": 1e999}}', 400, id="endless"),
         pytest.param(b'{"query": "x", "query": "y", "contextId": "own"}', 400, id="twice"),
@@ -178,8 +181,14 @@ async def test_malformed_requests_fill_no_log(running: Any, caplog: pytest.LogCa
     ],
 )
 async def test_odd_bodies_are_refused(running: Any, body: bytes, status: int) -> None:
-    """With a status of the client's, never one of ours (faults 95, 106)."""
+    """With a status of the client's, never one of ours, and before they keep others waiting (faults 92, 95, 106)."""
     assert [each for each, _ in await said(running, post(body))] == [status]
+
+
+async def test_brackets_in_a_text_are_text(running: Any) -> None:
+    """Of a program that is asked about, say; however many, and whether they are closed or not."""
+    asked = json.loads(BODY) | {"query": '[{"\\' * 1000}
+    assert [status for status, _ in await said(running, post(json.dumps(asked).encode()))] == [200]
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import logging
 import socket
+import struct
 from typing import Any
 
 import pytest
@@ -94,6 +97,24 @@ async def test_a_client_that_goes_closes_the_upstream(start: Any, stream: bool) 
         await asyncio.sleep(0.05)
         asked.cancel()
         assert await upstream.left_open(0.5) == []
+
+
+async def test_clients_that_reset_a_stream_leave_no_traceback(
+    running: Any, fakes: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is written after that goes nowhere, and nobody hears of it (fault 83)."""
+    fakes.connectors["own"].replies = [[Chunk("Yes "), *[0.01, Chunk("and no ")] * 1_000]]
+    data = json.dumps(STREAM).encode()
+    head = "POST /api/queries HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", running.server.port)) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
+            await until(lambda: fakes.connectors["own"].running == 1)
+        await until(lambda: fakes.connectors["own"].running == 0)
+    await until(lambda: not running.server.gate.places.running and not running.server.gate.places.others)
+    gc.collect()  # else what nobody retrieves would be told of later
+    assert [record for record in caplog.records if record.exc_info or record.levelno > logging.INFO] == []
 
 
 async def test_a_half_closed_connection_is_one_that_is_gone(running: Any, fakes: Any) -> None:
