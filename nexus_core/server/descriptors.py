@@ -29,4 +29,5 @@ def make_room(limits: Limits) -> str:
             most = soft
     if most == needed:
         return ""
-    return f"{limits.connections:,} connections may need {needed:,} open files, and this process may open {most:,}"
+    told = f"{limits.connections:,} connections may need {needed:,} open files, and this process may open {most:,}"
+    return f"{told}: raise `ulimit -n`, or lower --connections"
