@@ -1,4 +1,4 @@
-"""What `rerank` with `method: endpoint` adds to `bm25`: nDCG@10 by `nexus eval`, a model of sentences as the judge.
+"""What `rerank` with `method: endpoint` adds to `bm25`: nDCG@10, with a model of sentences as the judge.
 
     python tests/bench/reranker.py MODEL DIR... [--top 20,50,100] [--queries N]
 
@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
@@ -24,8 +22,13 @@ from typing import Any
 from aiohttp import web
 from nexus_rankers.sentence import SentenceEncoder, load
 
+from nexus_core import Pipeline
+from nexus_core.evaluation.beir import Files, read_collection
+from nexus_core.evaluation.collection import Collection
+from nexus_core.evaluation.measures import measured, retrieved
+
 WORDS = "name: bm25\nmodels: {main: {use: extractive}}\nsteps: [{rank: bm25}, {prompt: qa}, {generate: main}]\n"
-JUDGED = """name: top-%(top)d
+JUDGED = """name: judged
 models: {main: {use: extractive}}
 steps:
   - rank: bm25
@@ -87,32 +90,18 @@ def serving(judge: Judge) -> Iterator[str]:
         thread.join()
 
 
-def measured(folder: Path, url: str, tops: Sequence[int], queries: int | None) -> list[tuple[str, float]]:
-    """Return the name and nDCG@10 of each pipeline on a collection."""
+async def measure(collection: Collection, text: str, limit: int | None) -> float:
+    """Return the nDCG@10 of a pipeline: its ranking of every item, packed for nobody."""
     with tempfile.TemporaryDirectory() as scratch:
-        texts = {"bm25": WORDS} | {f"top-{top}": JUDGED % {"top": top, "url": url} for top in tops}
-        files = [Path(scratch, f"{name}.yaml") for name in texts]
-        for file, text in zip(files, texts.values(), strict=True):
-            file.write_text(text)
-        limit = [] if queries is None else ["--queries-at-most", str(queries)]
-        kind = "code" if folder.name == "cosqa" else "text"
-        command = [
-            sys.executable,
-            "-c",
-            "from nexus_core.cli.main import main; main()",
-            "eval",
-            *map(str, files),
-            "--collection",
-            str(folder),
-        ]
-        done = subprocess.run(
-            [*command, "--kind", kind, "--budgets", "512", "--json", *limit], stdout=subprocess.PIPE, check=True
-        )
-    return _figures(json.loads(done.stdout))
-
-
-def _figures(report: Any) -> list[tuple[str, float]]:
-    return [(each["pipeline"], each["measures"]["nDCG@10"]["mean"]) for each in report["pipelines"]]
+        file = Path(scratch, "pipeline.yaml")
+        file.write_text(text)
+        async with Pipeline.load(file) as pipeline:
+            found = {}
+            for query in collection.first(limit).queries:
+                prepared = await pipeline.prepare(query.text, items=collection.items or ())
+                found[query.id] = retrieved(prepared.state.ranking, 10)
+    figures = measured(collection.relevant, found)
+    return sum(values[0] for values in figures.values()) / len(figures)
 
 
 def main() -> int:
@@ -126,8 +115,12 @@ def main() -> int:
     judge = Judge(load(options.model, download=False))
     print(f"{'collection':<16} {'pipeline':<10} {'nDCG@10':>8}")
     with serving(judge) as url:
+        texts = {"bm25": WORDS}
+        texts |= {f"top {top}": JUDGED % {"top": top, "url": url} for top in map(int, options.top.split(","))}
         for folder in options.folders:
-            for name, figure in measured(folder, url, [*map(int, options.top.split(","))], options.queries):
+            collection = read_collection(Files.of_folder(folder), kind="code" if folder.name == "cosqa" else "text")
+            for name, text in texts.items():
+                figure = asyncio.run(measure(collection, text, options.queries))
                 print(f"{folder.name:<16} {name:<10} {figure:>8.4f}", flush=True)
     print(f"{judge.requests} requests", flush=True)
     return 0
