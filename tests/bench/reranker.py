@@ -90,16 +90,21 @@ def serving(judge: Judge) -> Iterator[str]:
         thread.join()
 
 
-async def measure(collection: Collection, text: str, limit: int | None) -> float:
-    """Return the nDCG@10 of a pipeline: its ranking of every item, packed for nobody."""
+def loaded(text: str) -> Pipeline:
+    """Return the pipeline that a text is."""
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch, "pipeline.yaml")
         file.write_text(text)
-        async with Pipeline.load(file) as pipeline:
-            found = {}
-            for query in collection.first(limit).queries:
-                prepared = await pipeline.prepare(query.text, items=collection.items or ())
-                found[query.id] = retrieved(prepared.state.ranking, 10)
+        return Pipeline.load(file)
+
+
+async def measure(collection: Collection, text: str, limit: int | None) -> float:
+    """Return the nDCG@10 of a pipeline: its ranking of every item, packed for nobody."""
+    async with loaded(text) as pipeline:
+        found = {}
+        for query in collection.first(limit).queries:
+            prepared = await pipeline.prepare(query.text, items=collection.items or ())
+            found[query.id] = retrieved(prepared.state.ranking, 10)
     figures = measured(collection.relevant, found)
     return sum(values[0] for values in figures.values()) / len(figures)
 

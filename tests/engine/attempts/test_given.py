@@ -37,7 +37,7 @@ from nexus_core.engine.state import Scope, within
 from nexus_core.testing.fakes import FakeConnector
 
 PROMPT = Prompt(messages=(Message("user", "Which of them?"),))
-SPARE = {"retry": RetryPolicy(attempts=1)}
+SPARE: dict[str, Any] = {"retry": RetryPolicy(attempts=1)}
 
 
 @define(kw_only=True, eq=False)
