@@ -34,6 +34,12 @@ class Rerank:
 
     Exactly one request per query, none where there are fewer than two items; in a pipeline the engine retries it. Items
     below the best keep their order below them.
+
+    | nDCG@10 on scifact, `method: endpoint` | bm25 | top 20 |
+    |---------------------------------------|------|--------|
+    | judged by the cosine of MiniLM's vectors | .697 | .685 |
+
+    A bi-encoder stood in for the judge (`tests/bench/reranker.py`); a cross-encoder would differ.
     """
 
     model: Connector = option(help="The connector of the model, such as `{use: openai, model: gpt-4o-mini}`.")
