@@ -33,8 +33,8 @@ _HOME = {
     ),
     "contract.ranking": ("Candidate", "Ranking"),
     "contract.values": (
-        "CallOptions", "Chunk", "Completion", "FinishReason", "Item", "Message", "ModelInfo", "ToolCall",
-        "ToolCallDelta", "Transfer", "Usage",
+        "CallOptions", "Chunk", "Completion", "FinishReason", "Item", "Message", "ModelInfo", "Results",
+        "ToolCall", "ToolCallDelta", "Transfer", "Usage",
     ),
     "engine.pipeline": ("Pipeline",),
     "store.conversations": ("Conversation", "Turn"),

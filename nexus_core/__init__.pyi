@@ -79,6 +79,7 @@ from nexus_core.contract.values import (
     Item as Item,
     Message as Message,
     ModelInfo as ModelInfo,
+    Results as Results,
     ToolCall as ToolCall,
     ToolCallDelta as ToolCallDelta,
     Transfer as Transfer,

@@ -109,6 +109,7 @@ class _Reading:
         given = components.options.mapping(self.tree, keys_of(PipelineKeys), "a pipeline", skip=_READ_APART)
         inputs = read_inputs(self.tree.get("inputs"), components.options)
         models = read_models(self.tree.get("models"), components)
+        components.models = models.names
         default = self._default_model(self.tree.get("default"), models)
         given["calls"] = calls = self._calls(given.pop("on_stream_failure", None), components)
         expressions = Expressions(self.problems)
@@ -125,7 +126,7 @@ class _Reading:
             check_order(steps.outlines, self.problems)
         if not self.problems.errors:  # what is misspelt would be reported once more as unused
             check_whole(steps.outlines, self.problems)
-            models.report_unused(steps.used_models, self.problems)
+            models.report_unused(steps.used_models | components.used_models, self.problems)
             self._report_unused_files(files, components.used)
             self._report_useless(models, calls)
         paths = tuple(str(path) for path in files)

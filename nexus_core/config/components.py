@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -10,7 +10,7 @@ from attrs import define, field
 from nexus_core.config.catalogue import Catalogue
 from nexus_core.config.options import BAD, Options
 from nexus_core.config.problems import Problems, quoted
-from nexus_core.config.spec import ComponentSpec
+from nexus_core.config.spec import ComponentSpec, ModelReference
 from nexus_core.config.tree import MappingNode, Node, ScalarNode, UnreadableNode, shown
 from nexus_core.contract.components import Kind, OptionSpec, options_of
 from nexus_core.contract.errors import PluginError
@@ -24,23 +24,41 @@ class Components:
     catalogue: Catalogue
     used: set[str] = field(factory=set)
     """The plugins that were named."""
+    models: Mapping[str, str] = field(factory=dict)
+    """From a name or alias of the file's models to the name; empty until these have been read."""
+    used_models: set[str] = field(factory=set)
+    """The models that options named."""
     options: Options = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.options = Options(self.problems, self.reference, lambda cls, at: self.declared(cls, cls.__name__, at))
+        self.options = Options(
+            self.problems,
+            self.reference,
+            lambda cls, at: self.declared(cls, cls.__name__, at),
+            is_model=lambda name: name in self.models,
+        )
 
     def reference(self, node: Node, kind: Kind) -> Any:
         """Return the ComponentSpec that a node names, or BAD after noting what is wrong."""
         if isinstance(node, UnreadableNode):
             return BAD
         if isinstance(node, ScalarNode) and isinstance(node.value, str):
-            return self._named(node, MappingNode((), node.place), kind)
+            model = self.model(node) if kind is Kind.CONNECTOR else None
+            return model or self._named(node, MappingNode((), node.place), kind)
         if not isinstance(node, MappingNode):
             message = f"a {kind.word} is its name, or a mapping {{use: name, ...}} with options, found {shown(node)}"
             self.problems.error("T001", node.place, message)
             return BAD
         use = self.use(node, kind)
         return BAD if use is None else self._named(use, node, kind)
+
+    def model(self, node: ScalarNode) -> ModelReference | None:
+        """Return the model that a text names: what the file itself declares goes before what plugins offer."""
+        name = self.models.get(node.text)
+        if name is None:
+            return None
+        self.used_models.add(name)
+        return ModelReference(name=name, place=node.place)
 
     def use(self, node: MappingNode, kind: Kind) -> ScalarNode | None:
         """Return the name in a mapping, or `None` after noting that there is none."""

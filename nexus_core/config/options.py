@@ -35,6 +35,8 @@ class Options:
     nested: Nested
     declared: Callable[[type, Node], Sequence[OptionSpec] | None]
     """Returns the options of an attrs class, or `None` after noting that they cannot be read; must not raise."""
+    is_model: Callable[[str], bool] = lambda name: False
+    """Tells whether the file declares a model of this name."""
 
     def mapping(
         self, node: MappingNode, specs: Sequence[OptionSpec], owner: str, *, skip: Collection[str] = ()
@@ -74,9 +76,15 @@ class Options:
             return None
         parts = alternatives(annotation)
         if len(parts) > 1:
-            fitting = next((part for part in parts if _fits(node, part)), None)
+            fitting = self._named_connector(node, parts) or next((part for part in parts if _fits(node, part)), None)
             return self._wrong(node, annotation, label) if fitting is None else self.value(node, spec, fitting, label)
         return self._single(node, spec, parts[0] if parts else Any, label)
+
+    def _named_connector(self, node: Node, parts: Sequence[Any]) -> Any:
+        """Return the type of a connector where texts are allowed too and this one is the name of a model."""
+        if isinstance(node, ScalarNode) and isinstance(node.value, str) and self.is_model(node.text):
+            return next((part for part in parts if kind_of(part) is Kind.CONNECTOR), None)
+        return None
 
     def _single(self, node: Node, spec: OptionSpec, annotation: Any, label: str) -> Any:
         kind = kind_of(annotation)

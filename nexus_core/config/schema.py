@@ -141,6 +141,8 @@ class _Schema:
         found: list[Fragment] = []
         for use, cls in self.components.get(kind, {}).items():
             found += self._used(use, cls, options_of(cls))
+        if kind is Kind.CONNECTOR:
+            found.append({"type": "string", "description": "A model of this file."})
         return {"anyOf": [*found, *self._unknown(kind)]}
 
     def _timed(self, keys: type) -> Fragment:

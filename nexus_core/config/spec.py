@@ -30,6 +30,15 @@ class ComponentSpec(Value):
 
 
 @frozen(kw_only=True, eq=False, repr=False)
+class ModelReference(Value):
+    """A model of the file, where an option wants a connector."""
+
+    name: str
+    """Never an alias."""
+    place: Place
+
+
+@frozen(kw_only=True, eq=False, repr=False)
 class RecordSpec(Value):
     """An option whose type is an attrs class: the class and its checked fields, not built since that runs its code."""
 

@@ -104,7 +104,7 @@ class AttemptFinished(Event):
     number: int
     """From 1 within the call; with `call_id` the key of the row."""
     model: str
-    """The name in the pipeline."""
+    """The name in the pipeline; of a connector that is an option of a component its place, as `steps[1].rank.model`."""
     model_id: str
     outcome: str
     """`ok`, `cancelled`, or the `kind` of the error."""
@@ -135,6 +135,8 @@ class AttemptFinished(Event):
     """The model that answered, by the service's own account."""
     bytes_received: int | None = None
     events: int | None = None
+    purpose: str = "answer"
+    """`answer` for a generate step; what a component asks its connector for is `prompt`, `embed` or `rerank`."""
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)

@@ -55,7 +55,10 @@ class Embedder(Protocol):
         """How many texts one call takes at most."""
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
-        """Return one vector for each text, in their order: finite numbers, the same count in each."""
+        """Return one vector for each text, in their order: finite numbers, the same count in each.
+
+        Where the service tells what it took, as `Results`.
+        """
 
 
 @runtime_checkable
@@ -66,7 +69,10 @@ class Reranker(Protocol):
     """
 
     async def rerank(self, query: str, texts: Sequence[str]) -> Sequence[float]:
-        """Return the relevance of each text, in their order: finite numbers on any scale, higher is better."""
+        """Return the relevance of each text, in their order: finite numbers on any scale, higher is better.
+
+        Where the service tells what it took, as `Results`.
+        """
 
 
 @runtime_checkable

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, Self, TypeVar
 
 from attrs import define, field, frozen
 
 from nexus_core.contract.value import Value
 
 Role = Literal["system", "user", "assistant"]
+_Result = TypeVar("_Result")
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -128,6 +129,20 @@ class Completion(Value):
     """What it thought aloud before; no part of the answer."""
     tool_calls: tuple[ToolCall, ...] = ()
     transfer: Transfer | None = None
+
+
+class Results(tuple[_Result, ...]):
+    """Vectors or relevances together with what they took: what an `Embedder` or `Reranker` returns that knows it."""
+
+    usage: Usage = Usage()
+    transfer: Transfer | None = None
+
+    @classmethod
+    def told(cls, results: Iterable[_Result], usage: Usage | None, transfer: Transfer | None) -> Self:
+        """Return results with the account of the service."""
+        found = cls(results)
+        found.usage, found.transfer = usage or Usage(), transfer
+        return found
 
 
 @frozen(eq=False, repr=False, slots=False)

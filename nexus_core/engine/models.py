@@ -116,6 +116,7 @@ class ModelRegistry:
         self._default = default if default is not None else next(iter(self._models), None)
         self._tallies = {name: _Tally() for name in self._models}
         self._chains: dict[str, tuple[Model, ...]] = {}
+        self._given: list[Model] = []
 
     @property
     def default(self) -> str | None:
@@ -129,6 +130,15 @@ class ModelRegistry:
     def list(self) -> tuple[Model, ...]:
         """Return the models in the order of the pipeline."""
         return tuple(self._models.values())
+
+    def targets(self) -> tuple[Model, ...]:
+        """Return whatever is asked: the models, and the connectors that components were given."""
+        return (*self._models.values(), *self._given)
+
+    def add_given(self, model: Model) -> None:
+        """Keep account of a connector that is an option of a component: no model that anybody could choose."""
+        self._given.append(model)
+        self._tallies[model.name] = _Tally()
 
     def get(self, name: str | None = None) -> Model:
         """Return a model by name or alias, the default without one; raises UsageError where there is none."""
@@ -165,9 +175,9 @@ class ModelRegistry:
             self._tallies[attempt.model].add(attempt)
 
     def usage(self) -> Mapping[str, UsageFigures]:
-        """Return the figures by the name of the model."""
+        """Return the figures by the name of the model, those of the connectors of components by their place."""
         return {name: tally.figures() for name, tally in self._tallies.items()}
 
     def clear_usage(self) -> None:
         """Forget all figures."""
-        self._tallies = {name: _Tally() for name in self._models}
+        self._tallies = {name: _Tally() for name in self._tallies}

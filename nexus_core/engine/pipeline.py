@@ -26,7 +26,7 @@ from nexus_core.engine.resources import Resources
 from nexus_core.engine.runner import Request, Runner
 from nexus_core.engine.sinks import Fanout
 from nexus_core.engine.state import NO_ITEMS, State
-from nexus_core.engine.steps import Gather, Generate
+from nexus_core.engine.steps import Gather
 from nexus_core.toolkit.shared import Shared
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
@@ -132,11 +132,11 @@ class Pipeline:
         )
 
     def targets(self) -> Mapping[str, str]:
-        """Return the state of each model's breaker: `closed`, `open`, `half_open`, or `parked` on purpose."""
-        for planned in self._plan.steps:
-            if isinstance(planned.step, Generate):
-                return planned.step.attempts.states()
-        return {}
+        """Return the state of each model's breaker: `closed`, `open`, `half_open`, or `parked` on purpose.
+
+        A connector that is an option of a component stands there by its place, such as `steps[1].rank.model`.
+        """
+        return self._plan.attempts.states()
 
     @property
     def sinks(self) -> tuple[Sink, ...]:

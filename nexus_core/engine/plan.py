@@ -18,6 +18,7 @@ from nexus_core.config.spec import (
     GatherSpec,
     GenerateSpec,
     InputSpec,
+    ModelReference,
     ModelSpec,
     PipelineSpec,
     PromptSpec,
@@ -30,9 +31,10 @@ from nexus_core.config.spec import (
 from nexus_core.contract.components import Kind
 from nexus_core.contract.errors import ConfigError, PluginError, TemplateError, UsageError
 from nexus_core.contract.problems import Problem
-from nexus_core.contract.protocols import Template
+from nexus_core.contract.protocols import Connector, Template
 from nexus_core.contract.values import ModelInfo
 from nexus_core.engine.attempts import Attempts
+from nexus_core.engine.given import given
 from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.packing import PackingPolicy
 from nexus_core.engine.resources import Resources
@@ -57,6 +59,7 @@ class Plan:
     inputs: tuple[InputSpec, ...]
     steps: tuple[PlannedStep, ...]
     registry: ModelRegistry
+    attempts: Attempts
     sinks: tuple[tuple[str, Any], ...]
     resources: Resources
     merger: Merger = field(factory=Merger)
@@ -117,9 +120,10 @@ class _Builder:
             raise ConfigError(self.problems)
         registry = ModelRegistry(models, self.spec.default_model)
         attempts = Attempts(registry, self.resources, calls=self.spec.calls)
+        give = _Giver(registry, attempts, self.resources)
         self._warn_of_continue(registry)
         last = max((s.index for s in self.spec.steps if isinstance(s, GenerateSpec)), default=-1)
-        steps = tuple(self._planned(step, registry, attempts, last) for step in self.spec.steps)
+        steps = tuple(self._planned(step, give, last) for step in self.spec.steps)
         sinks = tuple((sink.use, self._component(Kind.SINK, sink)) for sink in self.spec.sinks)
         if self.problems:
             raise ConfigError(self.problems)
@@ -130,6 +134,7 @@ class _Builder:
             inputs=self.spec.inputs,
             steps=steps,
             registry=registry,
+            attempts=attempts,
             sinks=sinks,
             resources=self.resources,
         )
@@ -167,29 +172,31 @@ class _Builder:
             **_policies(spec),
         )
 
-    def _planned(self, spec: StepSpec, registry: ModelRegistry, attempts: Attempts, last: int) -> PlannedStep:
+    def _planned(self, spec: StepSpec, give: _Giver, last: int) -> PlannedStep:
+        verb = _VERBS[type(spec)]
+        place = f"steps[{spec.index}].{verb}"
         when = Expression.parse(spec.when) if spec.when is not None else None
         step: Step
         match spec:
             case GatherSpec():
-                source = self._component(Kind.SOURCE, spec.source)
+                source = self._component(Kind.SOURCE, spec.source, place, give)
                 step = Gather(name=spec.source.use, source=source, resources=self.resources, keep_as=spec.as_name)
             case RankSpec():
-                ranker = self._component(Kind.RANKER, spec.ranker)
+                ranker = self._component(Kind.RANKER, spec.ranker, place, give)
                 step = Rank(name=spec.ranker.use, ranker=ranker, resources=self.resources, keep_as=spec.as_name)
             case PromptSpec():
                 step = MakeDraft(template=self._template(spec), policy=_policy(spec), variables=_parsed(spec.variables))
             case GenerateSpec():
                 step = Generate(
-                    attempts=attempts,
-                    registry=registry,
+                    attempts=give.attempts,
+                    registry=give.registry,
                     model=spec.model,
                     options=spec.options,
                     into_query=spec.into_query,
                     keep_as=spec.as_name,
                     last=spec.index == last,
                 )
-        return PlannedStep(index=spec.index, verb=_VERBS[type(spec)], step=step, when=when, timeout_s=spec.timeout_s)
+        return PlannedStep(index=spec.index, verb=verb, step=step, when=when, timeout_s=spec.timeout_s)
 
     def _template(self, spec: PromptSpec) -> Template:
         match spec.template:
@@ -201,11 +208,14 @@ class _Builder:
                 template: Template = self._component(Kind.TEMPLATE, component)
                 return template
 
-    def _component(self, kind: Kind, spec: ComponentSpec) -> Any:
-        """Build a component, the nested ones first; a failure is noted as a problem at its place."""
+    def _component(self, kind: Kind, spec: ComponentSpec, place: str = "", give: _Giver | None = None) -> Any:
+        """Build a component, the nested ones first; a failure is noted as a problem at its place.
+
+        With `give`, connectors among its options are attended by the engine.
+        """
         try:
             cls = self.catalogue.component(kind, spec.use)
-            options = {name: self._value(value) for name, value in spec.options.items()}
+            options = {name: self._value(value, f"{place}.{name}", give) for name, value in spec.options.items()}
             built = cls(**options)
         except PluginError as error:
             return self._failed(spec.place, str(error))
@@ -219,20 +229,53 @@ class _Builder:
             built.shared = self.resources.shared
         return built
 
+    def _connector(self, spec: ComponentSpec, place: str, give: _Giver | None) -> Any:
+        """Build a connector that is an option. One inside a connector is a part of what that one does in an attempt."""
+        built = self._component(Kind.CONNECTOR, spec)
+        if give is None or built is None:
+            return built
+        try:
+            return give.connector(place, built)
+        except Exception as error:  # noqa: BLE001 - foreign code, as above
+            return self._failed(spec.place, f"connector {spec.use!r} failed: {type(error).__name__}: {error}")
+
     def _failed(self, place: Place, message: str) -> None:
         self.problems.append(Problem(_BUILD_FAILED, message, place.file, place.line, place.column))
 
-    def _value(self, value: Any) -> Any:
+    def _value(self, value: Any, place: str, give: _Giver | None) -> Any:
         match value:
+            case ComponentSpec(kind=Kind.CONNECTOR):
+                return self._connector(value, place, give)
             case ComponentSpec():
-                return self._component(value.kind, value)
+                return self._component(value.kind, value, place, give)
+            case ModelReference(name=name):
+                return None if give is None else give.model(name)
             case RecordSpec(cls=cls, fields=fields):
-                return cls(**{name: self._value(part) for name, part in fields.items()})
+                return cls(**{name: self._value(part, f"{place}.{name}", give) for name, part in fields.items()})
             case tuple():
-                return tuple(self._value(part) for part in value)
+                return tuple(self._value(part, f"{place}[{index}]", give) for index, part in enumerate(value))
             case dict():
-                return {key: self._value(part) for key, part in value.items()}
+                return {key: self._value(part, f"{place}.{key}", give) for key, part in value.items()}
         return value
+
+
+@frozen(eq=False, repr=False)
+class _Giver:
+    """Hands out connectors to components, attended by the engine."""
+
+    registry: ModelRegistry
+    attempts: Attempts
+    resources: Resources
+
+    def connector(self, place: str, connector: Connector) -> Connector:
+        """Return what is given in place of a connector; it has the policies that a model has by default."""
+        model = Model(name=place, connector=connector, info=connector.model_info)
+        self.registry.add_given(model)
+        return given((model,), self.attempts, self.resources)
+
+    def model(self, name: str) -> Connector:
+        """Return what is given for a model of the pipeline, with all its policies."""
+        return given(self.registry.chain(name), self.attempts, self.resources)
 
 
 def _policies(spec: ModelSpec) -> Mapping[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import count
 from time import perf_counter
 from typing import Any
@@ -78,6 +80,24 @@ class Scope:
         if left <= 0:
             raise DeadlineError("the time that the caller gave the run is up")
         return left
+
+
+_current: ContextVar[Scope | None] = ContextVar("nexus_run", default=None)
+
+
+def current() -> Scope | None:
+    """Return the run within which a component is asked, `None` outside of any."""
+    return _current.get()
+
+
+@contextmanager
+def within(scope: Scope) -> Iterator[None]:
+    """Let what is called know of its run, and what that calls. Not around a `yield`: its reader is no part of a run."""
+    token = _current.set(scope)
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 def describe(ranking: Ranking) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from nexus_core.engine.attempts import Answered, Attempts, Call, merge_options
 from nexus_core.engine.models import ModelRegistry
 from nexus_core.engine.packing import Draft, PackingPolicy
 from nexus_core.engine.resources import Resources
-from nexus_core.engine.state import NO_ITEMS, Scope, State, describe
+from nexus_core.engine.state import NO_ITEMS, Scope, State, describe, within
 from nexus_core.toolkit.templating import Expression
 
 
@@ -64,11 +64,12 @@ class Gather:
     async def __call__(self, state: State, scope: Scope) -> State:
         """Return the state with the source's items added."""
         try:
-            await self.resources.open(self.source)
-            if getattr(self.source, "takes_context", False):
-                items = await self.source.gather(state.query, context_id=scope.context_id)  # type: ignore[call-arg]
-            else:
-                items = await self.source.gather(state.query)
+            with within(scope):
+                await self.resources.open(self.source)
+                if getattr(self.source, "takes_context", False):
+                    items = await self.source.gather(state.query, context_id=scope.context_id)  # type: ignore[call-arg]
+                else:
+                    items = await self.source.gather(state.query)
         except NexusError:
             raise
         except Exception as error:
@@ -98,8 +99,9 @@ class Rank:
     async def __call__(self, state: State, scope: Scope) -> State:
         """Return the state with its items in the ranker's order."""
         try:
-            await self.resources.open(self.ranker)
-            ranking = await self.ranker.rank(state.query, state.ranking)
+            with within(scope):
+                await self.resources.open(self.ranker)
+                ranking = await self.ranker.rank(state.query, state.ranking)
         except NexusError:
             raise
         except Exception as error:

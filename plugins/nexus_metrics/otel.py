@@ -114,11 +114,16 @@ class Otel:
         self._close = told.close
 
 
+def operation(row: AttemptFinished) -> str:
+    """Return what an attempt was for, as the conventions name it."""
+    return {"embed": "embeddings", "rerank": "rerank"}.get(row.purpose, "chat")
+
+
 class Targets:
     """The models of a pipeline as the conventions name them."""
 
     def __init__(self, pipeline: Pipeline | None) -> None:
-        infos = () if pipeline is None else ((model.name, model.info) for model in pipeline.models.list())
+        infos = () if pipeline is None else ((model.name, model.info) for model in pipeline.models.targets())
         self._known = {name: (info.provider, info.id) for name, info in infos}
 
     def model_id(self, name: str, told: str) -> str:
@@ -128,7 +133,7 @@ class Targets:
     def attributes(self, row: AttemptFinished) -> Mapping[str, Any]:
         """Return the attributes that spans and metrics of an attempt share."""
         found = {
-            "gen_ai.operation.name": "chat",
+            "gen_ai.operation.name": operation(row),
             "gen_ai.provider.name": self._known.get(row.model, ("unknown", ""))[0] or "unknown",
             "gen_ai.request.model": self.model_id(row.model, row.model_id),
         }

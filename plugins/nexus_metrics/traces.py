@@ -70,11 +70,12 @@ class Traces:
         run = self._runs.get(row.run_id)
         context = Context() if run is None else set_span_in_context(run.span, Context())
         begun = row.time - row.duration_s
+        attributes = self._attributes(row, run)
         span = self._tracer.start_span(
-            f"chat {self._targets.model_id(row.model, row.model_id)}",
+            f"{attributes['gen_ai.operation.name']} {self._targets.model_id(row.model, row.model_id)}",
             context=context,
             kind=SpanKind.CLIENT,
-            attributes=self._attributes(row, run),
+            attributes=attributes,
             start_time=_ns(begun),
         )
         if row.outcome != "ok":

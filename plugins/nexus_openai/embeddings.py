@@ -10,8 +10,8 @@ from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from nexus_core import ProtocolError, Transfer
-from nexus_openai.reading import entries
+from nexus_core import ProtocolError, Results, Transfer
+from nexus_openai.reading import answer_of, entries, tokens_read
 
 if TYPE_CHECKING:
     from nexus_openai.client import Client
@@ -25,12 +25,13 @@ async def embed(client: Client, texts: Sequence[str], dimensions: int | None) ->
     return await client.ask("/embeddings", fields, texts, partial(read_embeddings, count=len(texts)))
 
 
-def read_embeddings(data: bytes, _: Transfer | None = None, *, count: int) -> tuple[Vector, ...]:
+def read_embeddings(data: bytes, transfer: Transfer | None = None, *, count: int) -> Results[Vector]:
     """Return the vectors in the order of their texts; raises InBandError, or a ConnectorError where any is none."""
-    vectors = tuple(_vector(entry.get("embedding")) for entry in entries(data, "data", count))
+    answer = answer_of(data)
+    vectors = [_vector(entry.get("embedding")) for entry in entries(answer, "data", count)]
     if len({len(vector) for vector in vectors}) > 1:
         raise ProtocolError("the vectors of the answer differ in length", code="shape")
-    return vectors
+    return Results.told(vectors, tokens_read(answer), transfer)
 
 
 def _vector(value: Any) -> Vector:

@@ -317,14 +317,27 @@ def _name(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def entries(data: bytes, name: str, count: int) -> list[Mapping[str, Any]]:
+def tokens_read(payload: Mapping[str, Any]) -> Usage:
+    """Return the usage of an answer that is no text, `None` where it is not told: Jina only tells a total."""
+    told = payload.get("usage")
+    counts = told if isinstance(told, dict) else {}
+    count = counts.get("prompt_tokens", counts.get("total_tokens"))
+    return Usage(prompt_tokens=count if type(count) is int and count >= 0 else None)
+
+
+def answer_of(data: bytes) -> dict[str, Any]:
+    """Return the object that an answer is; raises a ConnectorError where it is none."""
+    payload = read_json(data)
+    if not isinstance(payload, dict):
+        raise ProtocolError("the answer is no JSON object", code="shape")
+    return payload
+
+
+def entries(payload: dict[str, Any], name: str, count: int) -> list[Mapping[str, Any]]:
     """Return the entries of the list `name` of an answer, `count` of them, by their `index`, where they have one.
 
     Raises InBandError where the answer is an error, and a ConnectorError where an entry is missing or too many.
     """
-    payload = read_json(data)
-    if not isinstance(payload, dict):
-        raise ProtocolError("the answer is no JSON object", code="shape")
     found = payload.get(name)
     if is_error(payload) or (found is None and "detail" in payload):
         raise InBandError(payload)

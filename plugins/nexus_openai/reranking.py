@@ -7,8 +7,8 @@ from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from nexus_core import ProtocolError, Transfer
-from nexus_openai.reading import entries
+from nexus_core import ProtocolError, Results, Transfer
+from nexus_openai.reading import answer_of, entries, tokens_read
 
 if TYPE_CHECKING:
     from nexus_openai.client import Client
@@ -20,9 +20,11 @@ async def rerank(client: Client, query: str, texts: Sequence[str]) -> Sequence[f
     return await client.ask("/rerank", fields, (query, *texts), partial(read_relevance, count=len(texts)))
 
 
-def read_relevance(data: bytes, _: Transfer | None = None, *, count: int) -> tuple[float, ...]:
+def read_relevance(data: bytes, transfer: Transfer | None = None, *, count: int) -> Results[float]:
     """Return the relevance of each text, in their order; raises InBandError, or a ConnectorError where one has none."""
-    return tuple(_relevance(entry.get("relevance_score")) for entry in entries(data, "results", count))
+    answer = answer_of(data)
+    found = [_relevance(entry.get("relevance_score")) for entry in entries(answer, "results", count)]
+    return Results.told(found, tokens_read(answer), transfer)
 
 
 def _relevance(value: Any) -> float:

@@ -22,6 +22,10 @@ class Bm25:
     """Ranks items by the words they share with the query: the rarer a word, the more it counts (BM25).
 
     The index is built for the first query and kept for the last two sets of items.
+
+    |         | scifact | squad | squad-sections | cosqa | cranfield | hotpot100 | vaswani |
+    |---------|---------|-------|----------------|-------|-----------|-----------|---------|
+    | nDCG@10 | .697    | .901  | .910           | .401  | .397      | .809      | .417    |
     """
 
     language: Language = option("english", help="Whose stems and stop words; `none` compares words as written.")

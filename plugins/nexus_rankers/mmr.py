@@ -22,6 +22,12 @@ class Mmr:
 
     Carbonell and Goldstein 1998; likeness is the cosine of the stems. The packer already drops near-duplicates, and on
     collections without copies this lowers the share of relevant items: for varied results, not for better ones.
+
+    | nDCG@10                | scifact | squad | hotpot100 |
+    |------------------------|---------|-------|-----------|
+    | bm25                   | .697    | .901  | .809      |
+    | mmr after it           | .689    | .901  | .799      |
+    | the same, `weight: .5` | .671    | .897  | .770      |
     """
 
     weight: float = option(0.7, help="What relevance counts; likeness to the items before has the rest.", ge=0, le=1)

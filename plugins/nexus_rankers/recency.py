@@ -26,6 +26,15 @@ class Recency:
     """Ranks items by their date: an item loses half its worth with every half-life.
 
     After another ranker it mixes the date with that ranker's score. An item without a date is neither old nor new.
+
+    On squad with a copy of each item that is a year older and not relevant (`tests/bench/newer.py`); without any copy
+    it is .901:
+
+    | nDCG@10                  | weight .1 | weight .3 | weight .5 |
+    |--------------------------|-----------|-----------|-----------|
+    | bm25 alone               | .569      | .569      | .569      |
+    | `half_life_days: 30`     | .882      | .862      | .449      |
+    | `half_life_days: 180`    | .886      | .881      | .773      |
     """
 
     half_life_days: float = option(30.0, help="After how many days an item is worth half.", gt=0)

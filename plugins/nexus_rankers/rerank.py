@@ -32,8 +32,14 @@ _log = logging.getLogger("nexus_rankers")
 class Rerank:
     """Reorders the best items by a model: a service's rerank endpoint, or a model that is asked for an order.
 
-    Exactly one request per query, none where there are fewer than two items. Items below the best keep their order
-    below them. No figure is given here: it would be that of a model.
+    Exactly one request per query, none where there are fewer than two items; in a pipeline the engine retries it. Items
+    below the best keep their order below them.
+
+    | nDCG@10 on scifact, `method: endpoint` | bm25 | top 20 |
+    |---------------------------------------|------|--------|
+    | judged by the cosine of MiniLM's vectors | .697 | .685 |
+
+    A bi-encoder stood in for the judge (`tests/bench/reranker.py`); a cross-encoder would differ.
     """
 
     model: Connector = option(help="The connector of the model, such as `{use: openai, model: gpt-4o-mini}`.")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from random import Random
+from typing import Any, TypeVar
 
 from attrs import evolve, frozen
 
@@ -20,6 +21,8 @@ from nexus_core.engine.attempts.ledger import Attempt
 from nexus_core.engine.attempts.targets import Targets
 from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.resources import Resources
+
+T = TypeVar("T")
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
@@ -57,27 +60,37 @@ class Attempts:
     def states(self) -> Mapping[str, str]:
         """Return the state of each target's breaker: `closed`, `open`, `half_open` or `parked`."""
         setting = self._setting
-        return {model.name: setting.targets.state(model) for model in setting.registry.list()}
+        return {model.name: setting.targets.state(model) for model in setting.registry.targets()}
 
     async def complete(self, call: Call, emit: Emit) -> Answered:
         """Return a whole answer; raises the error of the only target, NoAnswerError or DeadlineError."""
+        attempt, completion = await self._made(call, emit, _complete)
+        return _answered(attempt, completion)
+
+    async def serve(self, call: Call, emit: Emit, ask: Callable[[Any], Awaitable[T]]) -> T:
+        """Return what `ask` gets of the connector of a target, which is no text; raises as `complete` does."""
+
+        async def served(attempt: Attempt) -> T:
+            attempt.send()
+            results = await ask(attempt.target.model.connector)
+            attempt.served(results)
+            return results
+
+        return await self._made(call, emit, served)
+
+    async def _made(self, call: Call, emit: Emit, make: Callable[[Attempt], Awaitable[T]]) -> T:
         course = Course(self._setting, call, emit, self._setting.policy.deadline_s)
         try:
             with course.deadline:
                 while True:
                     attempt = (not course.rows and course.at_once()) or await course.begin()
-                    model = attempt.target.model
                     try:
                         with attempt:
-                            prompt, options = attempt.send()
-                            completion = await model.connector.send_prompt(prompt, options)
-                            attempt.answered(completion)
-                            if completion.tool_calls:
-                                check_tool_calls(completion, model)
+                            made = await make(attempt)
                     except ConnectorError as error:
                         course.failed(error)
                     else:
-                        return _answered(attempt, completion)
+                        return made
         finally:
             course.end()
 
@@ -122,6 +135,15 @@ class Attempts:
                 return
         finally:
             course.end()
+
+
+async def _complete(attempt: Attempt) -> tuple[Attempt, Completion]:
+    model, (prompt, options) = attempt.target.model, attempt.send()
+    completion = await model.connector.send_prompt(prompt, options)
+    attempt.answered(completion)
+    if completion.tool_calls:
+        check_tool_calls(completion, model)
+    return attempt, completion
 
 
 def _streamed(attempt: Attempt) -> AsyncGenerator[Chunk, None]:

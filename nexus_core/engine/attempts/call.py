@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
+from typing import Literal
 
 from attrs import frozen
 
 from nexus_core.config.policies import CallPolicy
 from nexus_core.contract.events import Event
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions
+from nexus_core.contract.prompts import Prompt
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ModelInfo
 from nexus_core.engine.attempts.clock import Clock
 from nexus_core.engine.attempts.deadline import Watch
 from nexus_core.engine.attempts.targets import Targets
 from nexus_core.engine.draft import Draft
 from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.resources import Resources
+from nexus_core.toolkit.tokens import token_counter
 
 Emit = Callable[[Event], None]
+
+
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class Asked:
+    """What a component asks of the connector that it was given."""
+
+    purpose: Literal["prompt", "embed", "rerank"]
+    prompt: Prompt = Prompt(messages=())
+    """Goes out as it is."""
+    texts: Sequence[str] = ()
+    """What is sent that is no prompt."""
+
+    def tokens(self, info: ModelInfo) -> int:
+        """Return how many tokens are sent, by the target's encoding."""
+        if self.texts:
+            return sum(map(token_counter(info.encoding).count, self.texts))
+        return prompt_tokens(self.prompt, info)
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
@@ -27,7 +47,10 @@ class Call:
     id: str
     run_id: str
     draft: Draft
+    """Packed for each target."""
     chain: tuple[Model, ...]
+    asked: Asked | None = None
+    """What a component asks for: it goes out in place of the draft."""
     options: CallOptions = NOTHING_ASKED
     """Over the options of each model."""
     deadline_s: float | None = None
@@ -47,3 +70,11 @@ class Setting:
     random: Random
     targets: Targets
     watch: Watch
+
+
+def prompt_tokens(prompt: Prompt, info: ModelInfo) -> int:
+    """Return the tokens of a prompt that nobody has counted, with what the chat format adds."""
+    count = token_counter(info.encoding).count
+    return info.tokens_per_prompt + sum(
+        [count(message.content) + count(message.role) + info.tokens_per_message for message in prompt.messages]
+    )

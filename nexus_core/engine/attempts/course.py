@@ -18,8 +18,8 @@ from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import CallOptions, Completion
 from nexus_core.engine.attempts.assembly import Assembly
 from nexus_core.engine.attempts.backoff import pause_after
-from nexus_core.engine.attempts.call import Call, Emit, Setting
-from nexus_core.engine.attempts.fitting import continued, merge_options, pack_for
+from nexus_core.engine.attempts.call import Asked, Call, Emit, Setting
+from nexus_core.engine.attempts.fitting import continued, merge_options, pack_for, reserve
 from nexus_core.engine.attempts.ledger import Attempt
 from nexus_core.engine.attempts.reactions import Reaction, reaction
 from nexus_core.engine.attempts.targets import Target
@@ -186,11 +186,21 @@ class Course:
     def _pack(self, model: Model) -> tuple[Prompt, CallOptions]:
         started, call = perf_counter(), self.call
         options = merge_options(model.options, call.options)
+        if call.asked is not None:
+            return self._ready_made(call.asked, model, options), options
         draft = continued(call.draft, self.written) if self.written else call.draft
         prompt = pack_for(model, draft, options, call_id=call.id)
         if call.is_heard:
             self._tell_of_prompt(model, prompt, perf_counter() - started)
         return prompt, options
+
+    def _ready_made(self, asked: Asked, model: Model, options: CallOptions) -> Prompt:
+        """Return what a component has made; it is counted before it is sent only where a limit wants to know."""
+        prompt = evolve(asked.prompt, call_id=self.call.id)
+        if model.limits is None or model.limits.tokens_per_minute is None:
+            return prompt
+        answer = reserve(model.info, options) if asked.purpose == "prompt" else 0
+        return evolve(prompt, tokens_at_most=asked.tokens(model.info), reserved=answer)
 
     def _tell_of_prompt(self, model: Model, prompt: Prompt, seconds: float) -> None:
         call = self.call

@@ -13,8 +13,9 @@ from attrs import evolve
 from nexus_core.contract.errors import ConnectorError, DeadlineError, TruncatedError, UpstreamTimeoutError
 from nexus_core.contract.events import AttemptFinished
 from nexus_core.contract.prompts import Prompt
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Completion, Transfer, Usage
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Completion, Results, Transfer, Usage
 from nexus_core.engine.attempts.assembly import Assembly
+from nexus_core.engine.attempts.call import prompt_tokens
 from nexus_core.engine.attempts.reactions import reaction
 from nexus_core.engine.attempts.targets import Target
 from nexus_core.toolkit.tokens import token_counter
@@ -90,6 +91,13 @@ class Attempt:
         if completion.transfer is not None:
             self.transfer = completion.transfer
 
+    def served(self, results: object) -> None:
+        """Note what came that is no text; vectors and relevances are no tokens."""
+        if isinstance(results, Results):
+            self.transfer = results.transfer
+            if results.usage.prompt_tokens is not None:
+                self.usage = evolve(results.usage, completion_tokens=results.usage.completion_tokens or 0)
+
     def __enter__(self) -> Self:
         return self
 
@@ -152,6 +160,7 @@ class Attempt:
             answered_by=(self.said.model or None) if self.said is not None else None,
             bytes_received=transfer.bytes_received if self.transfer else None,
             events=transfer.events if self.transfer else None,
+            purpose="answer" if call.asked is None else call.asked.purpose,
         )
 
     def give_back(self, ok: bool | None, now: float) -> None:
@@ -189,13 +198,11 @@ class Attempt:
         count = token_counter(info.encoding).count
         prompt, completion = usage.prompt_tokens, usage.completion_tokens
         source: Literal["estimated", "mixed"] = "estimated" if prompt is None and completion is None else "mixed"
-        if prompt is None:
-            prompt = self.prompt.prompt_tokens
-            if prompt is None:
-                messages = self.prompt.messages
-                prompt = info.tokens_per_prompt + sum(
-                    [count(m.content) + count(m.role) + info.tokens_per_message for m in messages]
-                )
+        if prompt is None and self.course.call.asked is not None:
+            prompt = self.course.call.asked.tokens(info)
+        elif prompt is None:
+            known = self.prompt.prompt_tokens
+            prompt = prompt_tokens(self.prompt, info) if known is None else known
         if completion is None:
             completion = sum(map(count, self._spoken()))
         return evolve(usage, prompt_tokens=prompt, completion_tokens=completion, source=source)

@@ -10,6 +10,7 @@ from nexus_store import source as source_module
 from nexus_store.source import StoreSource
 
 from nexus_core import Item, Pipeline, SourceError, Store
+from nexus_core.testing.upstream import ScriptedUpstream, error_body, json_answer
 
 PIPELINE = """
 name: notes
@@ -141,3 +142,37 @@ async def test_large_items_are_not_held_for_later(folder: Path) -> None:
     async with StoreSource(context="notes", path=str(folder)) as source:
         await source.gather("anchor")
         assert not source._found
+
+
+BY_A_SERVICE = """
+name: notes
+models:
+  main: {{use: extractive}}
+  vectors: {{use: openai, model: m, base_url: "{url}", embedding_batch: 100, retry: {{first_wait: 0}}}}
+steps:
+  - gather: {{use: store, context: notes, path: "{folder}", candidates: 5}}
+  - rank: {{use: semantic, model: vectors}}
+  - prompt: qa
+  - generate: main
+"""
+
+
+async def test_vectors_of_a_service_are_asked_for_once_and_kept(folder: Path, tmp_path: Path) -> None:
+    """A request that fails is made again; the next process asks for the query alone, and each request has its row."""
+    query = json_answer({"data": [{"embedding": [1, 0]}], "usage": {"prompt_tokens": 5, "total_tokens": 5}})
+    failed = json_answer(error_body("no"), status=500)
+    items = json_answer({"data": [{"embedding": [0, 1]}, {"embedding": [1, 0]}]})
+    path, found = tmp_path / "notes.yaml", []
+    async with ScriptedUpstream(query, failed, items, query) as upstream:
+        path.write_text(BY_A_SERVICE.format(folder=folder, url=upstream.url), "utf-8")
+        for _ in range(2):
+            async with Pipeline.load(path, environment={}) as pipeline:
+                found.append((await pipeline.run("When does the ferry leave?")).attempts)
+        assert await upstream.left_open() == []
+    assert await vectors(folder) == 2
+    assert [[(row.model, row.purpose, row.outcome) for row in rows[:-1]] for rows in found] == [
+        [("vectors", "embed", "ok"), ("vectors", "embed", "server_error"), ("vectors", "embed", "ok")],
+        [("vectors", "embed", "ok")],
+    ]
+    assert [(row.prompt_tokens, row.usage_source) for row in found[1][:-1]] == [(5, "provider")]
+    assert found[0][2].usage_source == "estimated"
