@@ -255,7 +255,9 @@ def test_limits_that_are_said_hold(folder: Path) -> None:
     ("options", "told"),
     [
         pytest.param([], "", id="enough"),
-        pytest.param(["--connections=5000"], "may need 10,256 open files, and this process may open 3,000", id="too-few"),
+        pytest.param(
+            ["--connections=5000"], "may need 10,256 open files, and this process may open 3,000", id="too-few"
+        ),
     ],
 )
 def test_a_server_may_have_as_many_files_open_as_its_connections_take(
