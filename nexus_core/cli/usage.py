@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nexus_core.cli.context.opened import json_option, plain, print_json, store_option, with_store
+from nexus_core.cli.chosen import store_option, with_store
+from nexus_core.cli.context.printed import json_option, plain, print_json
 
 if TYPE_CHECKING:
     from nexus_core.store.usage import DailyUsage
@@ -39,12 +40,12 @@ _HEADERS = ("attempts", "requests", "prompt", "completion", "cached", "unknown",
 )
 @json_option
 @store_option
-def command(since: str, parts: tuple[str, ...], as_json: bool, store: str | None) -> None:
+def command(since: str, parts: tuple[str, ...], as_json: bool) -> None:
     """Show what models have used: attempts, requests that reached a service, and tokens.
 
     Reasoning tokens are part of the completion, cached ones of the prompt.
     """
-    rows = with_store(store, lambda opened: opened.usage(since))
+    rows = with_store(lambda opened: opened.usage(since))
     chosen = tuple(part for part in PARTS if part in parts) or PARTS
     groups = _grouped(rows, chosen)
     if as_json:

@@ -81,6 +81,21 @@ def test_two_folders_of_one_name_are_not_mixed(nexus: Nexus, docs: Path, tmp_pat
     assert nexus("context", "show", "handbook", "second/leave.md")[0] == 0
 
 
+@pytest.mark.parametrize("paths", [("docs/leave.md", "old/leave.md"), ("docs", "old/docs")], ids=["files", "folders"])
+def test_two_of_one_name_in_one_command_do_not_replace_each_other(
+    nexus: Nexus, docs: Path, tmp_path: Path, paths: tuple[str, str]
+) -> None:
+    """Nothing is added; the same place twice is no clash."""
+    (tmp_path / "old" / "docs").mkdir(parents=True)
+    for place in ("old/leave.md", "old/docs/leave.md"):
+        (tmp_path / place).write_text(LEAVE)
+    code, _, err = nexus("context", "add", "handbook", "-", *paths, stdin=b"A text.")
+    assert (code, f"{paths[0]} and {paths[1]} would both go by the name" in err) == (2, True)
+    assert "there is none yet" in nexus("context", "show", "handbook")[2]
+    code, out, _ = nexus("context", "add", "handbook", paths[0], str(tmp_path / paths[0]))
+    assert (code, "unchanged" in out) == (0, True)
+
+
 def test_what_lists_name_is_left_out_and_what_is_bad_is_told(nexus: Nexus, docs: Path) -> None:
     """Ignored, hidden and binary files are no failure; a broken one is, and the rest is in."""
     (docs / ".gitignore").write_text("drafts/\n*.log\n!keep.log\n")

@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
+from nexus_core.cli.chosen import store_option
 from nexus_core.cli.context.counting import Counting
-from nexus_core.cli.context.opened import json_option, plain, print_json, store_option
-from nexus_core.cli.context.places import Place, place_of
+from nexus_core.cli.context.places import Place, places_of
+from nexus_core.cli.context.printed import json_option, plain, print_json
 from nexus_core.contract.errors import NexusError, UsageError
 from nexus_core.store.ingesting import Ingested
 from nexus_core.store.store import Store
@@ -56,7 +57,7 @@ Left out are hidden files, images and other files that are no text, files over 2
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress and no remarks, only what has failed.")
 @json_option
 @store_option
-def command(name: str, places: tuple[str, ...], as_json: bool, store: str | None, **asked: Any) -> None:
+def command(name: str, places: tuple[str, ...], as_json: bool, **asked: Any) -> None:
     """Add files, folders or web pages to the context NAME, and make it if it is not there.
 
     The same again takes in what has changed since, and reads nothing else. What cannot be read is reported at the end
@@ -66,7 +67,7 @@ def command(name: str, places: tuple[str, ...], as_json: bool, store: str | None
         raise UsageError("--as names one thing: add several with a command for each")
     with Counting(quiet=asked["quiet"] or as_json) as counting:
         try:
-            done = asyncio.run(_add(name, places, store, asked, counting.see))
+            done = asyncio.run(_add(name, places, asked, counting.see))
         except KeyboardInterrupt:
             counting.stop()
             click.echo(
@@ -79,13 +80,13 @@ def command(name: str, places: tuple[str, ...], as_json: bool, store: str | None
 
 
 async def _add(
-    name: str, places: Sequence[str], folder: str | None, asked: dict[str, Any], see: Callable[[int, int, str], None]
+    name: str, places: Sequence[str], asked: dict[str, Any], see: Callable[[int, int, str], None]
 ) -> list[tuple[Place, Ingested]]:
-    async with Store(folder) as store:
+    async with Store() as store:
         names = [context.name for context in await store.contexts()]
         is_new = name not in names
         known = () if is_new else await store.documents(name)
-        chosen = [place_of(each, known, called=asked["called"], exclude=asked["exclude"]) for each in places]
+        chosen = places_of(places, known, called=asked["called"], exclude=asked["exclude"])
         try:
             await _prepare(store, name, is_new, asked)
             done = []
@@ -108,8 +109,7 @@ async def _add(
             raise
         finally:
             for place in chosen:
-                if place.closing is not None:
-                    place.closing.cleanup()
+                place.close()
 
 
 async def _prepare(store: Store, name: str, is_new: bool, asked: dict[str, Any]) -> None:

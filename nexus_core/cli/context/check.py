@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from nexus_core.cli.context.opened import json_option, plain, print_json, store_option, with_store
+from nexus_core.cli.chosen import store_option, with_store
+from nexus_core.cli.context.printed import json_option, plain, print_json
 
 EPILOG = """\b
 Examples:
@@ -18,12 +19,12 @@ Examples:
 @click.option("--repair", is_flag=True, help="Make indexes and counts anew where they are wrong.")
 @json_option
 @store_option
-def command(name: str | None, repair: bool, as_json: bool, store: str | None) -> None:
+def command(name: str | None, repair: bool, as_json: bool) -> None:
     """Check that the context NAME, or the whole store, is whole and its index agrees with it.
 
     Every problem is a line: what, where, what to do. The exit code is 1 where one is left.
     """
-    problems = with_store(store, lambda opened: opened.check(name, repair=repair))
+    problems = with_store(lambda opened: opened.check(name, repair=repair))
     if as_json:
         print_json(list(problems))
     elif problems:

@@ -6,7 +6,8 @@ import sys
 
 import click
 
-from nexus_core.cli.context.opened import plain, store_option, with_store
+from nexus_core.cli.chosen import store_option, with_store
+from nexus_core.cli.context.printed import plain
 
 TOLD = 20
 
@@ -21,13 +22,13 @@ Examples:
 @click.argument("name")
 @click.argument("file", type=click.Path(dir_okay=False, exists=True, allow_dash=True))
 @store_option
-def command(name: str, file: str, store: str | None) -> None:
+def command(name: str, file: str) -> None:
     """Add what FILE, written by `nexus context export`, holds to the context NAME, which is made if it is not there.
 
     FILE may be - to read it from standard input. Lines that cannot be taken are reported and stop nothing.
     """
     source = sys.stdin.buffer if file == "-" else file
-    done = with_store(store, lambda opened: opened.import_(source, name))
+    done = with_store(lambda opened: opened.import_(source, name))
     added = done.added
     click.echo(f"{done.context}: {added.new:,} items new, {added.changed:,} changed, {added.unchanged:,} unchanged")
     for problem in done.problems[:TOLD]:

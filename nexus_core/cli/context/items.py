@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from nexus_core.cli.context.opened import item_json, json_option, line, plain, print_json, store_option, with_store
+from nexus_core.cli.chosen import store_option, with_store
+from nexus_core.cli.context.printed import item_json, json_option, line, plain, print_json
 
 EPILOG = """\b
 Examples:
@@ -21,9 +22,9 @@ Examples:
 @click.option("--after", default=0, metavar="KEY", help="Only items after the one with this key.")
 @json_option
 @store_option
-def command(name: str, tag: str | None, limit: int, after: int, as_json: bool, store: str | None) -> None:
+def command(name: str, tag: str | None, limit: int, after: int, as_json: bool) -> None:
     """List the items of the context NAME in the order in which they came."""
-    found = with_store(store, lambda opened: opened.items(name, after=after, limit=limit, tag=tag))
+    found = with_store(lambda opened: opened.items(name, after=after, limit=limit, tag=tag))
     if as_json:
         print_json([{"key": key, **item_json(item)} for key, item in found])
         return

@@ -6,7 +6,8 @@ from datetime import datetime
 
 import click
 
-from nexus_core.cli.context.opened import json_option, line, print_json, store_option, with_store
+from nexus_core.cli.chosen import store_option, with_store
+from nexus_core.cli.context.printed import json_option, line, print_json
 
 EPILOG = """\b
 Examples:
@@ -18,9 +19,9 @@ Examples:
 @click.command("list", epilog=EPILOG)
 @json_option
 @store_option
-def command(as_json: bool, store: str | None) -> None:
+def command(as_json: bool) -> None:
     """List the contexts with the number of their items."""
-    found = with_store(store, lambda opened: opened.contexts())
+    found = with_store(lambda opened: opened.contexts())
     if as_json:
         print_json(
             [

@@ -41,6 +41,27 @@ class Place:
     closing: TemporaryDirectory[str] | None = None
     """What is to be cleaned up after it was read."""
 
+    def close(self) -> None:
+        """Clean up."""
+        if self.closing is not None:
+            self.closing.cleanup()
+
+
+def places_of(
+    arguments: Sequence[str], known: Sequence[Document], *, called: str | None, exclude: tuple[str, ...] = ()
+) -> list[Place]:
+    """Return what several arguments mean; raises UsageError also where documents of two would go by one name."""
+    found: list[Place] = []
+    try:
+        for argument in arguments:
+            found.append(place_of(argument, known, called=called, exclude=exclude))
+            _check_alike(found)
+    except BaseException:
+        for place in found:
+            place.close()
+        raise
+    return found
+
 
 def place_of(argument: str, known: Sequence[Document], *, called: str | None, exclude: tuple[str, ...] = ()) -> Place:
     """Return what an argument means, given the documents that are in the context already; raises UsageError."""
@@ -138,6 +159,17 @@ def _check_names(place: Place, known: Sequence[Document]) -> None:
             f"{other.name} is there already, from {other.origin}: to keep both, add {place.shown} with --as OTHER-NAME;"
             f" to replace it, remove it first with `nexus context remove NAME --document '{name}*'`"
         )
+
+
+def _check_alike(places: Sequence[Place]) -> None:
+    """Raise UsageError where the last of several places would replace what another one brings."""
+    *others, last = places
+    for other in others:
+        if other.within == last.within and other.origin != last.origin:
+            raise UsageError(
+                f"{other.shown} and {last.shown} would both go by the name {last.within.rstrip('/')}: add the folder "
+                "that holds both, or each with a command of its own and --as OTHER-NAME"
+            )
 
 
 def _absent(path: Path) -> str:

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 import click
 
-from nexus_core.cli.context.opened import store_option, with_store
+from nexus_core.cli.chosen import store_option, with_store
 from nexus_core.contract.errors import UsageError
 from nexus_core.store.store import Store
 from nexus_core.toolkit.suggest import did_you_mean
@@ -29,19 +29,19 @@ Examples:
 )  # fmt: skip
 @click.option("--yes", is_flag=True, help="Remove a whole context without asking.")
 @store_option
-def command(name: str, ids: tuple[str, ...], patterns: tuple[str, ...], yes: bool, store: str | None) -> None:
+def command(name: str, ids: tuple[str, ...], patterns: tuple[str, ...], yes: bool) -> None:
     """Remove items of the context NAME by their IDs; without any, and without --document, the whole context."""
     if ids:
-        gone = with_store(store, lambda opened: opened.remove(name, ids))
+        gone = with_store(lambda opened: opened.remove(name, ids))
         click.echo(f"removed {gone:,} of {len(ids):,} items")
         if gone < len(set(ids)):
             raise UsageError(f"not all of them were there: `nexus context items {name}` lists those that are")
     if patterns:
-        click.echo(with_store(store, lambda opened: _remove_documents(opened, name, patterns)))
+        click.echo(with_store(lambda opened: _remove_documents(opened, name, patterns)))
     if not ids and not patterns:
-        context = with_store(store, lambda opened: opened.context(name))
+        context = with_store(lambda opened: opened.context(name))
         _make_sure(f"Remove the context {name!r} with its {context.items:,} items for good?", yes)
-        with_store(store, lambda opened: opened.delete(name))
+        with_store(lambda opened: opened.delete(name))
         click.echo(f"removed {name} with its {context.items:,} items")
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from nexus_core.cli.context.opened import item_json, json_option, line, plain, print_json, store_option, with_store
+from nexus_core.cli.chosen import store_option, with_store
+from nexus_core.cli.context.printed import item_json, json_option, line, plain, print_json
 
 EPILOG = """\b
 Examples:
@@ -20,9 +21,9 @@ Examples:
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only items with this tag (repeatable: with all).")
 @json_option
 @store_option
-def command(name: str, query: str, limit: int, tags: tuple[str, ...], as_json: bool, store: str | None) -> None:
+def command(name: str, query: str, limit: int, tags: tuple[str, ...], as_json: bool) -> None:
     """Search the context NAME for QUERY, by words and their stems; the best come first."""
-    found = with_store(store, lambda opened: opened.search(name, query, limit=limit, tags=tags))
+    found = with_store(lambda opened: opened.search(name, query, limit=limit, tags=tags))
     scored = [(candidate.item, candidate.score) for candidate in found.top(limit)]
     if as_json:
         print_json([{"score": round(score, 4), **item_json(item)} for item, score in scored])

@@ -8,7 +8,8 @@ from itertools import islice
 
 import click
 
-from nexus_core.cli.context.opened import item_json, json_option, line, plain, print_json, store_option, with_store
+from nexus_core.cli.chosen import store_option, with_store
+from nexus_core.cli.context.printed import item_json, json_option, line, plain, print_json
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.values import Item
 from nexus_core.store.store import Store
@@ -29,12 +30,12 @@ Examples:
 @click.argument("item", required=False)
 @json_option
 @store_option
-def command(name: str, item: str | None, as_json: bool, store: str | None) -> None:
+def command(name: str, item: str | None, as_json: bool) -> None:
     """Show the context NAME and its documents; with ITEM, the id of an item, that item whole."""
     if item is not None:
-        found = with_store(store, lambda opened: _item(opened, name, item))
+        found = with_store(lambda opened: _item(opened, name, item))
         return print_json(item_json(found)) if as_json else _print_item(found)
-    context, documents = with_store(store, lambda opened: _context(opened, name))
+    context, documents = with_store(lambda opened: _context(opened, name))
     return _print_json(context, documents) if as_json else _print_context(context, documents)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from nexus_core.cli.context.opened import store_option, with_store
+from nexus_core.cli.chosen import store_option, with_store
 from nexus_core.contract.errors import UsageError
 from nexus_core.store.store import Store
 
@@ -26,7 +26,10 @@ and the document itself give them.
 @click.option("--remove", "removed", multiple=True, metavar="TAG", help="Remove a tag (repeatable).")
 @store_option
 def command(
-    name: str, ids: tuple[str, ...], added: tuple[str, ...], removed: tuple[str, ...], store: str | None
+    name: str,
+    ids: tuple[str, ...],
+    added: tuple[str, ...],
+    removed: tuple[str, ...],
 ) -> None:
     """Add tags to items of the context NAME, or remove them."""
     if not added and not removed:
@@ -36,7 +39,7 @@ def command(
         changed = await opened.tag(name, ids, add=added, remove=removed)
         return changed, {*ids} - {item.id for item in await opened.get(name, ids)}
 
-    changed, missing = with_store(store, change)
+    changed, missing = with_store(change)
     click.echo(f"changed {changed:,} items")
     if missing:
         raise UsageError(f"there is no item {min(missing)!r} in {name!r}: `nexus context items {name}` lists them")

@@ -1,43 +1,23 @@
-"""What the subcommands share: the store, opened for one piece of work, and text that is safe to print."""
+"""What the subcommands share: JSON, and text that is safe to print."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
 from nexus_core.contract.values import Item
-from nexus_core.store.store import Store
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_T = TypeVar("_T")
 _CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 """What a stored text must not do to the terminal of whoever reads it."""
-
-
-def store_option(function: _Function) -> _Function:
-    """Add --store."""
-    return click.option(
-        "--store", metavar="FOLDER", help="The store; by default the one that NEXUS_STORE names, else your own."
-    )(function)
 
 
 def json_option(function: _Function) -> _Function:
     """Add --json."""
     return click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")(function)
-
-
-def with_store(folder: str | None, work: Callable[[Store], Awaitable[_T]]) -> _T:
-    """Return what is made of an open store."""
-
-    async def run() -> _T:
-        async with Store(folder) as store:
-            return await work(store)
-
-    return asyncio.run(run())
 
 
 def print_json(told: Any) -> None:
