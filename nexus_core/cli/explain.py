@@ -33,7 +33,7 @@ _FILL = {"instructions": "▓", "question": "?", "history": "h", "context": "█
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 @click.option("--all", "show_all", is_flag=True, help="Show every candidate of the trace, not only the first 30.")
 def command(pipeline: str, query: str | None, as_json: bool, show_all: bool, **request: Any) -> None:
-    """Show what `nexus run PIPELINE QUERY` would send: messages, window, trace, models. Calls no model."""
+    """Show what `nexus run PIPELINE QUERY` would send: messages, window, trace, models. Asks no model for an answer."""
     store = store_of(request["conversation"])
     memory = None if store is None else store.conversations
     loaded = Pipeline.load(Path(pipeline), overrides=request["overrides"], conversations=memory)

@@ -212,7 +212,7 @@ class Pipeline:
             self._streams.discard(events)
 
     async def explain(self, query: str, **asked: Unpack[Asked]) -> Explanation:
-        """Return what a run would send, and why, without calling any model; asked for in the words of `run`."""
+        """Return what a run would send, and why, asking no model for an answer; asked for in the words of `run`."""
         request = self._request(query, **asked)
         from nexus_core.engine.explanation import explain  # only who explains pays for it
 
