@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from nexus_core.store.folder import VARIABLE
-
 if TYPE_CHECKING:
     from nexus_core.store.store import Store
 
@@ -49,6 +47,8 @@ def _choose(context: click.Context, option: click.Parameter, folder: str | None)
 @contextmanager
 def _variable(folder: str) -> Iterator[None]:
     """Let the environment name the folder, which reaches whatever the command starts, and no longer than it runs."""
+    from nexus_core.store.folder import VARIABLE  # it brings SQLite, which who names none may not need
+
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = folder
     try:

@@ -109,6 +109,11 @@ class Pipeline:
         return self._plan.name
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """What it was read from: its own file first, then plugin files and templates beside it."""
+        return self._plan.files
+
+    @property
     def models(self) -> ModelRegistry:
         """Its models, their figures, and the default that can be changed."""
         return self._plan.registry

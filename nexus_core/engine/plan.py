@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,8 @@ class Plan:
     """A pipeline with its parts built, none of them opened yet."""
 
     name: str
+    files: tuple[Path, ...]
+    """What it was read from: the pipeline's own file first, then its plugins and templates."""
     description: str
     content: bool
     inputs: tuple[InputSpec, ...]
@@ -129,6 +131,7 @@ class _Builder:
             raise ConfigError(self.problems)
         return Plan(
             name=self.spec.name,
+            files=tuple(self._files()),
             description=self.spec.description,
             content=self.spec.content,
             inputs=self.spec.inputs,
@@ -138,6 +141,14 @@ class _Builder:
             sinks=sinks,
             resources=self.resources,
         )
+
+    def _files(self) -> Iterator[Path]:
+        if self.spec.path is not None:
+            yield Path(self.spec.path)
+        yield from map(Path, self.spec.plugin_files)
+        for step in self.spec.steps:
+            if isinstance(step, PromptSpec) and isinstance(step.template, TemplateFile):
+                yield Path(step.template.path)
 
     def _warn_of_continue(self, registry: ModelRegistry) -> None:
         """Say that a policy can have no effect; only the connectors know it, so that lint cannot."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from nexus_core.contract.errors import NexusError
+from nexus_core.contract.errors import ConfigError, NexusError
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.server.serve import Server
 from nexus_core.server.serving import pipeline_files
@@ -14,11 +14,15 @@ from nexus_core.server.serving import pipeline_files
 _LOOK_S = 1.0
 _GRACE_S = 1.0
 
-Stamp = tuple[int, int]
+Stamps = dict[Path, tuple[int, int] | None]
+"""Of the files of one pipeline: when each has changed, and its size; `None` for one that is not there."""
 
 
 class Reloading:
-    """Looks at the files each second; new requests go to what was loaded last, and old runs end where they began."""
+    """Looks at the files each second; new requests go to what was loaded last, and old runs end where they began.
+
+    The files of a pipeline are its own, and the plugins and templates beside it that it names.
+    """
 
     def __init__(
         self,
@@ -33,7 +37,9 @@ class Reloading:
         self._server = server
         self._load = load
         self._say = say
-        self._stamps = {file: _stamp(file) for file in loaded}
+        self._suspects: dict[Path, tuple[Path, ...]] = {}
+        """Files that the last version of a pipeline, which could not be taken, has problems in."""
+        self._known = {file: self._stamps(file) for file in loaded}
         self._retiring: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -49,14 +55,15 @@ class Reloading:
         except (NexusError, OSError):  # the folder is gone, or empty, for now
             files = []
         for file in dict.fromkeys((*files, *self._loaded)):
-            stamp = _stamp(file)
-            if stamp == self._stamps.get(file):
+            stamps = self._stamps(file)
+            if stamps == self._known.get(file):
                 continue
-            self._stamps[file] = stamp
-            if stamp is None:
+            if stamps[file] is None:
                 self._say(f"{file} is gone: its pipeline is served as it was")
             else:
                 await self._take(file)
+            # What changes while it is read is to be seen the next time; only new files are looked at now.
+            self._known[file] = self._stamps(file, stamps)
 
     async def _take(self, file: Path) -> None:
         before = self._loaded.get(file)
@@ -68,10 +75,13 @@ class Reloading:
                 return
             await self._server.serving.swap(before, after)
         except NexusError as error:
+            problems = error.problems if isinstance(error, ConfigError) else ()
+            self._suspects[file] = tuple({Path(problem.file): None for problem in problems})
             kept = "the last good version is served" if before is not None else "it is not served"
             self._say(f"{file} has changed and cannot be taken; {kept}:\n{error}")
             return
         self._loaded[file] = after
+        self._suspects.pop(file, None)
         self._say(f"{file} has changed: {after.name} is served as it is now")
         if before is not None:
             task = asyncio.create_task(self._retire(before))
@@ -86,8 +96,16 @@ class Reloading:
             await asyncio.wait(runs)
         await self._server.serving.retire(pipeline)
 
+    def _stamps(self, file: Path, known: Stamps | None = None) -> Stamps:
+        """Return what changes when a file of a pipeline does, as it was known where it was."""
+        loaded = self._loaded.get(file)
+        named = loaded.files if loaded is not None else ()
+        seen = known or {}
+        files = dict.fromkeys((file, *named, *self._suspects.get(file, ())))
+        return {each: seen[each] if each in seen else _looked_at(each) for each in files}
 
-def _stamp(file: Path) -> Stamp | None:
+
+def _looked_at(file: Path) -> tuple[int, int] | None:
     try:
         found = file.stat()
     except OSError:

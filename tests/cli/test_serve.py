@@ -29,6 +29,30 @@ steps:
   - prompt: chat
   - generate: main
 """
+ECHO = '''"""Says what it is asked."""
+
+from nexus_core import Chunk, Completion, ModelInfo, component, hookimpl
+
+
+@component
+class Echo:
+    """Says a word and what it is asked."""
+
+    @property
+    def model_info(self):
+        return ModelInfo(id="echo", provider="echo", window=8192)
+
+    async def send_prompt(self, prompt, options):
+        return Completion(text="{word} " + prompt.messages[-1].content, finish_reason="stop")
+
+    async def stream_response(self, prompt, options):
+        yield Chunk("{word}", finish_reason="stop")
+
+
+@hookimpl
+def nexus_connectors():
+    return [Echo]
+'''
 BAD = "name: bad\nmodels: {main: {use: extractiv}}\nsteps:\n  - generate: mian\n"
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -181,6 +205,27 @@ def test_serve_takes_what_has_changed(folder: Path) -> None:
         (folder / "pipelines" / "two.yaml").write_text(GOOD.format(name="two", text="Two days of leave."))
         until("two is served as it is now")
         assert "Two days" in str(ask(said, "two")["response"])
+
+
+def test_serve_takes_plugins_and_templates_that_have_changed(folder: Path) -> None:
+    """What a pipeline names beside it counts like its own file; a broken template is taken when it is mended."""
+    plugin, template = folder / "pipelines" / "echo.py", folder / "pipelines" / "answer.jinja"
+    plugin.write_text(ECHO.format(word="first"))
+    template.write_text("[user]\n{{ query }}\n")
+    (folder / "pipelines" / "one.yaml").write_text(
+        "name: one\nplugins: [./echo.py]\nmodels: {main: {use: echo}}\n"
+        "steps:\n  - prompt: {template: answer.jinja}\n  - generate: main\n"
+    )
+    with serving("--port", "0", "--reload") as (_, said, until):
+        plugin.write_text(ECHO.format(word="second"))
+        until("one is served as it is now")
+        assert ask(said, "one")["response"] == "second How many days of leave?"
+        template.write_text("[user]\n{{ qury }}\n")
+        until("the last good version is served")
+        assert ask(said, "one")["response"] == "second How many days of leave?"
+        template.write_text("[user]\nSay: {{ query }}\n")
+        until("one is served as it is now")
+        assert ask(said, "one")["response"] == "second Say: How many days of leave?"
 
 
 def test_several_processes_share_a_port(folder: Path) -> None:
