@@ -14,7 +14,7 @@ from itertools import accumulate, pairwise
 from math import log1p
 from typing import TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 FEW_ITEMS = 512
 FEW_STEMS = 1 << 14
@@ -69,7 +69,7 @@ class FewStems:
 
     def triples(self) -> FewTriples:
         """Return each three stems in a row."""
-        return FewTriples([list(zip(stems, stems[1:], stems[2:], strict=False)) for stems in self.passages])
+        return FewTriples(self.passages)
 
 
 def _bm25(counts: Sequence[Counter[_Key]], norms: Sequence[float]) -> list[float]:
@@ -83,9 +83,18 @@ def _bm25(counts: Sequence[Counter[_Key]], norms: Sequence[float]) -> list[float
 
 @frozen(eq=False, repr=False)
 class FewTriples:
-    """The stems of each passage, three at a time."""
+    """The stems of each passage, three at a time: of those that are asked for, which are few of a pool."""
 
-    passages: list[list[tuple[int, int, int]]]
+    stems: list[array[int]]
+    _known: dict[int, list[tuple[int, int, int]]] = field(factory=dict)
+
+    def of(self, passage: int) -> list[tuple[int, int, int]]:
+        """Return each three stems in a row of a passage."""
+        found = self._known.get(passage)
+        if found is None:
+            stems = self.stems[passage]
+            found = self._known[passage] = list(zip(stems, stems[1:], stems[2:], strict=False))
+        return found
 
     def duplicates(self) -> FewDuplicates:
         """Return what finds passages that repeat one that was taken."""
@@ -102,7 +111,7 @@ class FewDuplicates:
 
     def original(self, passage: int, text_of: TextOf) -> int | None:
         """Return the passage that this one repeats, and remember its words if there is none."""
-        found = self._triples.passages[passage]
+        found = self._triples.of(passage)
         owners = Counter([self._owner[triple] for triple in found if triple in self._owner])
         if owners.total() > SAME * len(found):
             for other, _ in owners.most_common(SUSPECTS):
@@ -112,8 +121,8 @@ class FewDuplicates:
         return None
 
     def _repeats(self, passage: int, other: int, text_of: TextOf) -> bool:
-        said = set(self._triples.passages[passage])
-        shared = said.intersection(self._triples.passages[other])
+        said = set(self._triples.of(passage))
+        shared = said.intersection(self._triples.of(other))
         return len(shared) > SAME * len(said) and not adds_number(text_of(passage), text_of(other))
 
 
