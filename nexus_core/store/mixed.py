@@ -21,6 +21,8 @@ class Mixed:
     """The component that reads those."""
     name: str = ""
     """Of the one document, where it is to go by another name than its own."""
+    variant: str = ""
+    """What else decides what is made of a file, such as an encoding: read in another way, all are read again."""
 
     @property
     def problems(self) -> Sequence[str]:

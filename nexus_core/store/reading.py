@@ -63,7 +63,9 @@ class Reading:
     def variant(self) -> str:
         """Tells whether the same document would give the same items as before."""
         kind = type(self.source)
+        own = getattr(self.source, "variant", "")
         parts = (str(_VERSION), f"{kind.__module__}.{kind.__qualname__}", str(self.keeps_originals), *self.tags)
+        parts += (f"\0{own}",) if own else ()
         return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
     def parts(self, mark: DocumentMark, known: str = "") -> Iterator[Part]:

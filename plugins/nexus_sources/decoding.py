@@ -89,7 +89,7 @@ def _guessed(data: bytes, encoding: str, error: UnicodeDecodeError) -> Decoded:
     faults = text.count("\ufffd")
     if faults <= 0.25 * _accents(text):
         return Decoded(_lines(text), f"{said}; read with \ufffd in its place, {faults} times")
-    advice = "name its encoding with `encoding:`, or convert it"
+    advice = "name its encoding (`encoding:`, or --encoding on the command line), or convert it"
     try:
         text = data.decode("windows-1252")
     except UnicodeDecodeError:
@@ -121,7 +121,9 @@ def _refuse_binary(data: bytes) -> None:
             raise NoTextError(f"is binary, {what}; left out")
     head = data[:_LOOKED_AT]
     if b"\0" in head:
-        raise NoTextError("is binary; left out (if it is UTF-16 text, say so with `encoding: utf-16`)")
+        raise NoTextError(
+            "is binary; left out (if it is UTF-16: say `encoding: utf-16`, or --encoding utf-16 on the command line)"
+        )
     control = len(head) - len(head.translate(None, _CONTROL))
     if control > len(head) * 0.02:
         raise NoTextError("is binary; left out")

@@ -132,6 +132,20 @@ def test_standard_input_is_added(nexus: Nexus, stdin: bytes, name: str, ids: lis
     assert [each["id"] for each in json.loads(nexus("context", "items", "piped", "--json")[1])] == ids
 
 
+def test_files_in_another_encoding_are_read_when_it_is_named(nexus: Nexus, docs: Path) -> None:
+    """What was read wrongly, or not at all, is read again, and a name that is none is told."""
+    (docs / "leave.md").write_bytes("# Urlaub\n\nKollegen haben Anspruch auf größere Büros.\n".encode("utf-16-le"))
+    (docs / "travel.txt").unlink()
+    code, out, err = nexus("context", "add", "handbook", "docs")
+    assert (code, "none new" in out, "--encoding utf-16" in err) == (0, True, True)
+    code, out, _ = nexus("context", "add", "handbook", "docs", "--encoding", "utf-16-le")
+    assert (code, "1 new" in out) == (0, True)
+    assert "größere" in nexus("context", "search", "handbook", "Anspruch")[1]
+    assert "1 unchanged" in nexus("context", "add", "handbook", "docs", "--encoding", "utf-16-le")[1]
+    code, _, err = nexus("context", "add", "handbook", "docs", "--encoding", "utf-61")
+    assert (code, "--encoding: there is no encoding 'utf-61'" in err) == (2, True)
+
+
 def test_jsonl_lines_are_items_and_logs_are_text(nexus: Nexus, docs: Path) -> None:
     """A line that is none is told, with its number; a file of something else is a text like any other."""
     (docs / "corpus.jsonl").write_text('{"_id": "1", "text": "one", "tags": ["x"], "more": 2}\n{bad\n')

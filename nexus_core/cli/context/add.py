@@ -12,7 +12,7 @@ import click
 
 from nexus_core.cli.chosen import store_option
 from nexus_core.cli.context.counting import Counting
-from nexus_core.cli.context.places import Place, places_of
+from nexus_core.cli.context.places import Manner, Place, places_of
 from nexus_core.cli.context.printed import json_option, plain, print_json
 from nexus_core.contract.errors import NexusError, UsageError
 from nexus_core.store.ingesting import Ingested
@@ -47,6 +47,7 @@ Left out are hidden files, images and other files that are no text, files over 2
     metavar="PATTERN",
     help="Leave files out; without a slash a name anywhere (repeatable).",
 )
+@click.option("--encoding", metavar="NAME", help="Of files that do not tell theirs.  [default: utf-8]")
 @click.option("--prune", is_flag=True, help="Remove what was added from there before and is no longer there.")
 @click.option("--as", "called", metavar="WORD", help="The name it goes by, in the place of the folder's or file's own.")
 @click.option(
@@ -86,7 +87,8 @@ async def _add(
         names = [context.name for context in await store.contexts()]
         is_new = name not in names
         known = () if is_new else await store.documents(name)
-        chosen = places_of(places, known, called=asked["called"], exclude=asked["exclude"])
+        manner = Manner(exclude=asked["exclude"], encoding=asked["encoding"] or "")
+        chosen = places_of(places, known, called=asked["called"], manner=manner)
         try:
             await _prepare(store, name, is_new, asked)
             done = []

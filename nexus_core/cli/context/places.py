@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from posixpath import splitext
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from attrs import evolve, frozen
 
@@ -47,14 +48,38 @@ class Place:
             self.closing.cleanup()
 
 
+@frozen(kw_only=True)
+class Manner:
+    """How files are read."""
+
+    exclude: tuple[str, ...] = ()
+    """Patterns of those that are left out."""
+    encoding: str = ""
+    """Of files that do not tell theirs."""
+
+    def files(self, catalogue: Catalogue, **options: Any) -> Documents:
+        """Return the source of files."""
+        if self.encoding:
+            options["encoding"] = self.encoding
+        try:
+            found: Documents = catalogue.component(Kind.SOURCE, "files")(**options)
+        except ValueError as error:
+            raise UsageError(f"--encoding: {error}") from error
+        return found
+
+    def mixed(self, catalogue: Catalogue, files: Documents, name: str = "") -> Mixed:
+        """Return the same with files of JSON lines read line by line."""
+        return Mixed(files, catalogue.component(Kind.SOURCE, "jsonl"), name, self.encoding)
+
+
 def places_of(
-    arguments: Sequence[str], known: Sequence[Document], *, called: str | None, exclude: tuple[str, ...] = ()
+    arguments: Sequence[str], known: Sequence[Document], *, called: str | None, manner: Manner = Manner()
 ) -> list[Place]:
     """Return what several arguments mean; raises UsageError also where documents of two would go by one name."""
     found: list[Place] = []
     try:
         for argument in arguments:
-            found.append(place_of(argument, known, called=called, exclude=exclude))
+            found.append(place_of(argument, known, called=called, manner=manner))
             _check_alike(found)
     except BaseException:
         for place in found:
@@ -63,7 +88,7 @@ def places_of(
     return found
 
 
-def place_of(argument: str, known: Sequence[Document], *, called: str | None, exclude: tuple[str, ...] = ()) -> Place:
+def place_of(argument: str, known: Sequence[Document], *, called: str | None, manner: Manner = Manner()) -> Place:
     """Return what an argument means, given the documents that are in the context already; raises UsageError."""
     if called is not None:
         checked_name(called, "--as")
@@ -75,7 +100,7 @@ def place_of(argument: str, known: Sequence[Document], *, called: str | None, ex
     if _SCHEME.match(argument):
         raise UsageError(f"{argument} is no page that can be read: give an address with https:// or http://, or a path")
     if argument == "-":
-        return _standard_input(called or STDIN, catalogue)
+        return _standard_input(called or STDIN, manner, catalogue)
     path = Path(argument).expanduser()
     if not path.exists():
         raise UsageError(_absent(path))
@@ -87,24 +112,22 @@ def place_of(argument: str, known: Sequence[Document], *, called: str | None, ex
     else:
         origin, name = whole, called or whole.name or "root"
     place = _folder if whole.is_dir() else _file
-    made = place(whole, name, exclude, catalogue)
+    made = place(whole, name, manner, catalogue)
     made = evolve(made, origin=str(origin), shown=argument)
     _check_names(made, known)
     return made
 
 
-def _folder(path: Path, name: str, exclude: tuple[str, ...], catalogue: Catalogue) -> Place:
-    files = catalogue.component(Kind.SOURCE, "files")(
-        paths=".", root=str(path), prefix=f"{name}/", exclude=exclude, ignore=IGNORE_LISTS
+def _folder(path: Path, name: str, manner: Manner, catalogue: Catalogue) -> Place:
+    files = manner.files(
+        catalogue, paths=".", root=str(path), prefix=f"{name}/", exclude=manner.exclude, ignore=IGNORE_LISTS
     )
-    source = Mixed(files, catalogue.component(Kind.SOURCE, "jsonl"))
-    return Place(source=source, origin="", within=f"{name}/", shown="")
+    return Place(source=manner.mixed(catalogue, files), origin="", within=f"{name}/", shown="")
 
 
-def _file(path: Path, name: str, exclude: tuple[str, ...], catalogue: Catalogue) -> Place:
-    files = catalogue.component(Kind.SOURCE, "files")(paths=glob.escape(path.name), root=str(path.parent))
-    source = Mixed(files, catalogue.component(Kind.SOURCE, "jsonl"), name)
-    return Place(source=source, origin="", within=name, shown="", one=True)
+def _file(path: Path, name: str, manner: Manner, catalogue: Catalogue) -> Place:
+    files = manner.files(catalogue, paths=glob.escape(path.name), root=str(path.parent))
+    return Place(source=manner.mixed(catalogue, files, name), origin="", within=name, shown="", one=True)
 
 
 def _page(url: str, catalogue: Catalogue) -> Place:
@@ -116,7 +139,7 @@ def _page(url: str, catalogue: Catalogue) -> Place:
     return Place(source=source, origin=mark.name, within=mark.name, shown=mark.name, one=True)
 
 
-def _standard_input(name: str, catalogue: Catalogue) -> Place:
+def _standard_input(name: str, manner: Manner, catalogue: Catalogue) -> Place:
     """Put what is piped in into a file, so that it is read like one."""
     folder = TemporaryDirectory(prefix="nexus-")
     start = sys.stdin.buffer.read(_COPIED)
@@ -129,7 +152,7 @@ def _standard_input(name: str, catalogue: Catalogue) -> Place:
         while start:
             file.write(start)
             start = sys.stdin.buffer.read(_COPIED)
-    made = _file(path, name, (), catalogue)
+    made = _file(path, name, manner, catalogue)
     return evolve(made, origin=f"- {name}", shown="standard input", closing=folder)
 
 
