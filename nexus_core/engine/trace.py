@@ -83,7 +83,7 @@ def fate_of(slot: Slot) -> Fate:
 def _what_was_cut(slot: Slot) -> str:
     firsts = slot.cut.firsts
     total = len(firsts) - 1
-    if total == 1:
-        return f"cut at a sentence: {slot.chosen.bit_count()} of {len(slot.cut.tokens)} fit"
     held = sum(1 for k in range(total) if slot.chosen >> firsts[k] & (1 << firsts[k + 1] - firsts[k]) - 1)
+    if held == total:  # there is something of each, and not all of one
+        return f"cut at a sentence: {slot.chosen.bit_count()} of {len(slot.cut.tokens)} fit"
     return f"{held} of {total} passages: the best for the query"
