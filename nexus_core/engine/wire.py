@@ -1,4 +1,4 @@
-"""Answers and explanations as JSON data: the one shape that the command line and the HTTP API share."""
+"""Answers, explanations and items as JSON data: the one shape that the command line and the HTTP API share."""
 
 from __future__ import annotations
 
@@ -7,9 +7,23 @@ from typing import TYPE_CHECKING, Any
 from nexus_core.contract.answers import Answer
 from nexus_core.contract.events import AttemptFinished
 from nexus_core.contract.prompts import Prompt, TraceEntry
+from nexus_core.contract.values import Item
 
 if TYPE_CHECKING:
     from nexus_core.engine.explanation import Explanation, Target
+
+
+def item_json(item: Item) -> dict[str, Any]:
+    """Return an item as JSON data."""
+    return {
+        "id": item.id,
+        "title": item.title,
+        "text": item.text,
+        "kind": item.kind,
+        "tags": list(item.tags),
+        "source": item.source,
+        "metadata": dict(item.metadata),
+    }
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:

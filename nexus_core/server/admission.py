@@ -28,19 +28,15 @@ class KeyLimiter(Protocol):
 
     def try_enter(self, tokens: int) -> Admission | float:
         """Admit a request, or return the seconds until it could be; infinite where none can tell."""
-        ...
 
     def reserve(self, admission: Admission, tokens: int) -> float:
         """Reserve other tokens than before, or return the seconds until that could be."""
-        ...
 
     def leave(self, admission: Admission, used_tokens: int | None, *, was_refused: bool = False) -> None:
         """Give a place back."""
-        ...
 
     def rooms(self) -> tuple[Room, ...]:
         """Return what is left of the limits per minute."""
-        ...
 
 
 class SharedLimiter:

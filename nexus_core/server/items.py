@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from aiohttp import web
 
 from nexus_core.contract.values import Item
+from nexus_core.engine.wire import item_json
 from nexus_core.server.bodies import read_json
 from nexus_core.server.contexts import PATH, context_of
 from nexus_core.server.errors import Failure
@@ -166,19 +166,6 @@ class Items:
         add, remove = body.get("add", ()), body.get("remove", ())
         changed = await self._serving.store.tag(context.name, body["ids"], add=add, remove=remove)
         return web.json_response({"changed": changed})
-
-
-def item_json(item: Item) -> dict[str, Any]:
-    """Return an item as the API tells it."""
-    return {
-        "id": item.id,
-        "title": item.title,
-        "text": item.text,
-        "kind": item.kind,
-        "tags": list(item.tags),
-        "source": item.source,
-        "metadata": dict(item.metadata),
-    }
 
 
 def added_json(added: Added) -> dict[str, int]:

@@ -40,7 +40,6 @@ class Memory(Protocol):
 
     def change(self, name: str, step: Step[T]) -> T:
         """Let a step change what is remembered of a name, and return its result."""
-        ...
 
 
 class OwnMemory:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from nexus_core.cli.chosen import store_option, with_store
-from nexus_core.cli.context.printed import item_json, json_option, line, plain, print_json
+from nexus_core.cli.context.printed import json_option, line, plain, print_json
+from nexus_core.engine.wire import item_json
 
 EPILOG = """\b
 Examples:

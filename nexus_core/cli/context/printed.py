@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 
 import click
 
-from nexus_core.contract.values import Item
-
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 """What a stored text must not do to the terminal of whoever reads it."""
@@ -34,16 +32,3 @@ def line(text: str, width: int = 80) -> str:
     """Return the beginning of a text on one line."""
     found = " ".join(plain(text[: width * 4]).split())
     return found if len(found) <= width else found[: width - 1] + "…"
-
-
-def item_json(item: Item) -> dict[str, Any]:
-    """Return an item as JSON tells it."""
-    return {
-        "id": item.id,
-        "title": item.title,
-        "text": item.text,
-        "kind": item.kind,
-        "tags": list(item.tags),
-        "source": item.source,
-        "metadata": dict(item.metadata),
-    }

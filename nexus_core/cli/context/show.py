@@ -9,9 +9,10 @@ from itertools import islice
 import click
 
 from nexus_core.cli.chosen import store_option, with_store
-from nexus_core.cli.context.printed import item_json, json_option, line, plain, print_json
+from nexus_core.cli.context.printed import json_option, line, plain, print_json
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.values import Item
+from nexus_core.engine.wire import item_json
 from nexus_core.store.store import Store
 from nexus_core.store.values import Context, Document
 
