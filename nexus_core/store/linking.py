@@ -45,8 +45,8 @@ class Linking:
         dangling: dict[str, list[int]] = {}
         for key, target in self._connection.execute(
             "SELECT links.item_key, links.target FROM items JOIN links ON links.item_key = items.key"
-            " WHERE items.context_id = ?1 AND NOT EXISTS"
-            " (SELECT 1 FROM items AS other WHERE other.context_id = ?1 AND other.id = links.target)",
+            " WHERE items.context_id = ? AND NOT EXISTS"
+            " (SELECT 1 FROM items AS other WHERE other.context_id = items.context_id AND other.id = links.target)",
             (self._context.id,),
         ):
             dangling.setdefault(target, []).append(key)
