@@ -86,7 +86,7 @@ async def relay(url: str) -> None:
 async def ours(url: str, folder: Path) -> None:
     """Serve the same by a pipeline."""
     from nexus_core import Pipeline
-    from nexus_core.server.serve import Server
+    from nexus_core.server.serve import Server, serve
     from nexus_core.server.settings import Settings
     from nexus_core.store.store import Store
 
@@ -94,9 +94,12 @@ async def ours(url: str, folder: Path) -> None:
     file.write_text(PIPELINE.format(url=url))
     store = Store(folder / "store")
     server = Server({"relay": Pipeline.load(file, environment={})}, store, Settings(port=0))
-    async with server:
-        print("ready", server.port, flush=True)
-        await asyncio.Event().wait()
+
+    def say(text: str) -> None:
+        if text.startswith("listening"):
+            print("ready", server.port, flush=True)
+
+    await serve(server, say)
 
 
 @contextlib.contextmanager
