@@ -143,8 +143,10 @@ async def look(path: Path, expected: Expected) -> list[str]:
         while page := await store.items("c", after=after, limit=1000):
             items += [item for _, item in page]
             after = page[-1][0]
-        kept = await store.conversations.turns("talk", limit=10_000) if expected.turns else ()
-        found += expected.problems(items, {turn.number: turn.run_id for turn in kept})
+        turns: dict[int, str] = {}
+        while expected.turns and (kept := await store.conversations.turns("talk", after=len(turns), limit=1000)):
+            turns |= {turn.number: turn.run_id for turn in kept}
+        found += expected.problems(items, turns)
         if items:
             hits = await store.search("c", items[-1].id, limit=5)
             if items[-1].id not in {item.id for item in hits.items}:
