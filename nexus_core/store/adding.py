@@ -34,7 +34,6 @@ class Adding:
         self._items = items
         self._prepare = Preparation(context.language, context.encoding)
         self._update: IndexUpdate | None = None
-        self._since_commit = 0
         self._turn = ExitStack()
         self._is_ours = self._turn.enter_context(indexing.turn(context, 0.0))
 
@@ -68,10 +67,7 @@ class Adding:
         if self._update is None:
             self._update = IndexUpdate(self._indexing, self._context)
         self._update.add(written)
-        self._since_commit += len(written)
-        if self._since_commit >= INDEXED_AT_ONCE:
-            self._update.commit()
-            self._since_commit = 0
+        self._update.publish(INDEXED_AT_ONCE)
 
     def finish(self, *, has_failed: bool = False) -> None:
         """Bring the index up to all that was written; after a failure as far as that goes."""

@@ -63,7 +63,6 @@ class DocumentWriter:
         self._turn = ExitStack()
         self._ours = self._turn.enter_context(indexing.turn(context, 0.0))
         self._update: IndexUpdate | None = None
-        self._fresh_rows = 0
 
     def write(self, drafts: Sequence[Draft], restamped: Sequence[Document] = ()) -> Outcome:
         """Write documents, and the new stamps of those whose content is as it was, all in one transaction."""
@@ -150,10 +149,7 @@ class DocumentWriter:
             if self._update is None:
                 self._update = IndexUpdate(self._indexing, self._context)
             self._update.add(written)
-            self._fresh_rows += len(written)
-            if self._fresh_rows >= INDEXED_AT_ONCE:
-                self._update.commit()
-                self._fresh_rows = 0
+            self._update.publish(INDEXED_AT_ONCE)
         except IndexDamagedError as error:  # it is built anew at the end
             _log.warning("the index of %r is built anew: %s", self._context.name, error)
             self._update = None

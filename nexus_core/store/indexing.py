@@ -148,6 +148,7 @@ class IndexUpdate:
         """The largest key up to which the index has all items."""
         self._own: list[tuple[int, int]] = []
         """First and last of the keys that were added here since; none between them is missing."""
+        self._uncommitted = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -188,6 +189,12 @@ class IndexUpdate:
             if self._own and self._own[-1][1] + 1 == first:
                 first = self._own.pop()[0]
             self._own.append((first, last))
+            self._uncommitted += len(fresh)
+
+    def publish(self, most: int) -> None:
+        """Commit where so many items have been added since: the first of a new index at once, for who searches it."""
+        if self._uncommitted >= (1 if self._is_new else most):
+            self.commit()
 
     def commit(self) -> None:
         """Add what others have written, remove what is gone, and say in the database how far the index has come."""
@@ -204,7 +211,7 @@ class IndexUpdate:
             self._writer.commit()
             self.index.reload()
             self._say(newest, gone)
-        self.newest, self._own, self._is_new = newest, [], False
+        self.newest, self._own, self._is_new, self._uncommitted = newest, [], False, 0
 
     def finish(self) -> None:
         """Do that a last time, and let go of the index."""

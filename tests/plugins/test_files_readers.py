@@ -349,6 +349,7 @@ _LINES = [
 ]  # fmt: skip
 
 
+@settings(deadline=None)  # the first example imports the parser
 @given(st.lists(st.sampled_from(_LINES), max_size=9))
 def test_headings_read_line_by_line_are_those_of_the_parser(lines: list[str]) -> None:
     """The short way is taken only where it leads to the same headings."""

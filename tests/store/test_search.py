@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -172,13 +173,48 @@ async def test_searching_goes_on_while_items_are_added(store: Store, monkeypatch
     """A long addition in the same process makes no search wait for its end, and hides nothing that was there before."""
     monkeypatch.setattr("nexus_core.store.adding.BATCH", 50)
     await store.add("harbour", notes("the first ferry"))
-    adding = asyncio.create_task(store.add("harbour", (Item(id=f"n{n}", text=f"sail {n}") for n in range(3000))))
-    searches = 0
-    while not adding.done():
-        assert await ids(store, "ferry") == ["0"]
-        searches += 1
-    assert searches > 3
+    searched = threading.Event()
+
+    def items() -> Iterator[Item]:
+        for number in range(3000):
+            if number == 1500:
+                assert searched.wait(60)
+            yield Item(id=f"n{number}", text=f"sail {number}")
+
+    adding = asyncio.create_task(store.add("harbour", items()))
+    try:
+        for _ in range(5):
+            assert await ids(store, "ferry") == ["0"]
+        assert not adding.done()
+    finally:
+        searched.set()
     assert (await adding).new == 3000
+
+
+async def test_another_searches_a_new_context_while_its_first_items_are_added(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the first batch has brought is found by somebody else while the addition goes on, however long it takes."""
+    monkeypatch.setattr("nexus_core.store.adding.BATCH", 10)
+    monkeypatch.setattr("nexus_core.store.store.INDEX_WAIT_S", 0.2)
+    begun, ends, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
+
+    def items() -> Iterator[Item]:
+        for number in range(20):
+            if number == 10:  # asked for when the first ten are written
+                loop.call_soon_threadsafe(begun.set)
+                assert ends.wait(60)
+            yield Item(id=str(number), text="ferry")
+
+    async with Store(store.folder.root) as other:
+        adding = asyncio.create_task(store.add("harbour", items()))
+        try:
+            await begun.wait()
+            assert len(await ids(other, "ferry")) == 10
+        finally:
+            ends.set()
+        await adding
+        assert len(await ids(other, "ferry", limit=20)) == 20
 
 
 async def test_a_cancelled_addition_leaves_what_it_has_written_searchable(
