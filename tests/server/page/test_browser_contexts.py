@@ -177,8 +177,9 @@ async def test_conversation_has_an_address(tab: Any, running: Any) -> None:
     await tab.go(running.origin + "/#ask/own/own")
     await tab.until("document.querySelector('#pipeline').value === 'own'")
     await ask(tab, "How much leave?")
-    await tab.until("location.hash.split('/').length === 4")
-    await tab.run("location.reload()")
+    address = await tab.until("location.hash.split('/').length === 4 && location.href")
+    await tab.send("Page.navigate", url="about:blank")  # answered once the old page is gone
+    await tab.go(address)
     await tab.until("document.querySelector('#thread .asked')?.textContent === 'How much leave?'")
     assert await tab.run("document.querySelector('#pipeline').value") == "own"
 
