@@ -26,7 +26,7 @@ from nexus_core.contract.events import (
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Usage
 from nexus_core.engine.sinks import Fanout
 from nexus_core.engine.state import Scope, State
-from nexus_core.engine.steps import Generate, Step
+from nexus_core.engine.steps import Generate, MakeDraft, Step
 from nexus_core.toolkit.templating import Expression
 
 if TYPE_CHECKING:
@@ -308,8 +308,9 @@ def _taken(planned: PlannedStep, state: State, scope: Scope) -> Awaitable[State]
     """Return what to await for the next state: the step, held to its timeout and to the caller's time."""
     if planned.timeout_s is None and scope.ends_at is None:
         return planned.step(state, scope)
-    # The attempts of a call hold to the caller's time by themselves, and say in the ledger that it was up.
-    left_s = None if isinstance(planned.step, Generate) else scope.left_s()
+    # The attempts of a call hold to the caller's time by themselves, and say in the ledger that it was up. A draft
+    # waits for nothing.
+    left_s = None if isinstance(planned.step, Generate | MakeDraft) else scope.left_s()
     work = planned.step(state, scope)
     return work if planned.timeout_s is None and left_s is None else _within(planned, work, left_s)
 

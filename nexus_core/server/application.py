@@ -71,6 +71,7 @@ def _entrance(table: Mapping[Any, Route], gate: Gate, settings: Settings) -> Any
         status = 499
         try:
             with gate.places.under_way():
+                await gate.turnstile.enter()
                 response = await _answered(request, handler, route, gate)
             status = response.status
         except Exception as error:  # noqa: BLE001 - the last line of defence decides by type what it is

@@ -21,6 +21,7 @@ from nexus_core.server.memory import OwnMemory, SharedMemory
 from nexus_core.server.places import Places, Slot
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import Limits, Worker
+from nexus_core.server.turnstile import Turnstile
 
 Verify = Callable[[str], Awaitable[Identity | None]]
 """Tells whose key it is; `None` is nobody's."""
@@ -53,6 +54,7 @@ class Gate:
         self._failures = Failures(addresses, clock)
         self._admissions = Admissions(clock, keys)
         self.places = Places(limits)
+        self.turnstile = Turnstile()
 
     @property
     def is_draining(self) -> bool:

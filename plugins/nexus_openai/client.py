@@ -300,6 +300,8 @@ async def _read_more(reader: http.BodyReader, reading: StreamReading) -> bytes:
 
 
 async def _settle(response: aiohttp.ClientResponse) -> None:
+    if response.content.at_eof():  # the usual case: the end came with the last event
+        return
     left = _SETTLE_CAP
     with suppress(Exception):
         async with asyncio.timeout(_SETTLE_S):
