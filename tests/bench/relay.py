@@ -32,7 +32,7 @@ CONCURRENCY = 64
 CHUNKS = 200
 PACE_MS = 20
 MOMENTS = 5
-ROUNDS_PACED = 4
+ROUNDS_PACED = 10
 JSON_GATE, CHUNK_GATE, FIRST_MS_GATE, MEMORY_MB_GATE = 2.5, 1.5, 20.0, 80.0
 QUERY = "What does the handbook say about carrying leave over into the next year?"
 
