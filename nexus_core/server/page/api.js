@@ -1,5 +1,6 @@
 // The query API: JSON and streams, with a key where one is asked for.
 
+import { forget } from "./cited.js";
 import { events } from "./sse.js";
 
 const prefix = document.querySelector("meta[name=prefix]").content;
@@ -38,7 +39,12 @@ let asking = null;
 
 export const onKeyNeeded = (ask) => { askForKey = ask; };
 export const hasKey = () => sessionStorage.getItem(KEPT) !== null;
-export const keepKey = (key) => { key ? sessionStorage.setItem(KEPT, key) : sessionStorage.removeItem(KEPT); };
+
+// What was read with another key goes with it.
+export function keepKey(key) {
+  forget();
+  key ? sessionStorage.setItem(KEPT, key) : sessionStorage.removeItem(KEPT);
+}
 
 export async function call(method, path, body, options = {}) {
   const response = await send(method, path, body, options);

@@ -3,6 +3,7 @@
 import { shown } from "./answer.js";
 import { ask, call } from "./api.js";
 import { choose, chosen, isStored, load, offerRest } from "./choices.js";
+import { keep, recall } from "./cited.js";
 import { openPassage } from "./dialogs.js";
 import { $, el, problem, route } from "./dom.js";
 import { following, Growing } from "./growing.js";
@@ -59,22 +60,29 @@ function renew() {
 async function resume(id) {
   renew();
   let after = 0;
+  let lacking = false;
   try {
     while (after !== null) {
       const told = await call("GET", `/conversations/${encodeURIComponent(id)}?limit=200&after=${after}`);
-      for (const turn of told.turns) $("thread").append(questionOf(turn.query), answerOf(...shown(turn.response, [], openPassage), copying(turn.response)));
+      for (const { id: run, query, response } of told.turns) {
+        const { passages, contextId, lacks } = recall(run, response);
+        lacking ||= lacks;
+        $("thread").append(questionOf(query), answerOf(...shown(response, passages, opening(contextId)), copying(response)));
+      }
       after = told.next;
     }
     conversation = id;
     kept = true;
     $("fresh").hidden = false;
-    $("thread").append(el("p", { class: "hint" }, "To ask further, write below. The passages behind these citations are not kept."));
+    $("thread").append(el("p", { class: "hint" }, `To ask further, write below.${lacking ? " Citations are plain text where this tab has not seen the passages." : ""}`));
     $("thread").focus();
   } catch (error) {
     $("thread").append(problem(error));
   }
 }
 
+// Opens a passage, and from there its item where that is in a context of the store.
+const opening = (contextId) => (passage) => openPassage(passage, contextId ? route("contexts", contextId, "items", passage.id) : "");
 const questionOf = (text) => el("div", { class: "asked", dir: "auto" }, text);
 const answerOf = (...children) => el("article", { class: "answer", "aria-label": "Answer" }, ...children);
 
@@ -122,8 +130,9 @@ function busy(is) {
 function finish(answer, growing, { contextId }) {
   const { end, text } = growing;
   growing.stop();
-  const stored = isStored();
-  const open = (passage) => openPassage(passage, stored ? route("contexts", contextId, "items", passage.id) : "");
+  const stored = isStored() ? contextId : "";
+  const open = opening(stored);
+  keep(end.id, text, end.metadata.contextItems, stored);
   const made = looking("How it was made", () => picture(end, open));
   following(() => answer.replaceChildren(...shown(text, end.metadata.contextItems, open), el("div", { class: "row" }, copying(text), made)));
   if (!answer.isConnected) return;

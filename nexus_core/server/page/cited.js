@@ -1,0 +1,30 @@
+// The passages that answers cite, kept as long as this tab: a conversation that is opened again in it can show them.
+
+const NAME = "nexus.cited.";
+const NUMBERS = /\[(\d+(?:\s*[,;]\s*\d+)*)\]/g;
+
+const numbers = (text) => new Set([...text.matchAll(NUMBERS)].flatMap(([, list]) => list.match(/\d+/g).map(Number)));
+
+// Of a run's answer; `contextId` is that of the store which the items are in, empty where they are in none.
+export function keep(run, text, passages, contextId) {
+  const cited = numbers(text);
+  const found = passages.filter(({ number }) => cited.has(number));
+  if (!found.length) return;
+  const kept = JSON.stringify({ contextId, passages: found });
+  try {
+    sessionStorage.setItem(NAME + run, kept);
+  } catch {
+    forget(); // It is full: what is older makes room, and what is too large for it is not kept.
+    try { sessionStorage.setItem(NAME + run, kept); } catch { /* Its citations will be plain text. */ }
+  }
+}
+
+// What was kept of a run; `lacks` tells that its answer cites what was not.
+export function recall(run, text) {
+  const found = JSON.parse(sessionStorage.getItem(NAME + run) ?? '{"contextId": "", "passages": []}');
+  return { ...found, lacks: !found.passages.length && numbers(text).size > 0 };
+}
+
+export function forget() {
+  for (const name of Object.keys(sessionStorage)) if (name.startsWith(NAME)) sessionStorage.removeItem(name);
+}
