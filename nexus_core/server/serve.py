@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import ipaddress
+import os
 import signal
+import socket
 import ssl
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
@@ -110,10 +112,8 @@ class Server:
         except BaseException as error:
             await self.__aexit__(None, None, None)
             if isinstance(error, OSError):
-                raise UsageError(
-                    f"cannot listen on {self.settings.host}:{self.settings.port}: {error.strerror or error}; "
-                    "choose another --port"
-                ) from error
+                where = f"{self.settings.host}:{self.settings.port}"
+                raise UsageError(f"cannot listen on {where}: {_reason(error)}; choose another --port") from error
             raise
         return self
 
@@ -231,6 +231,13 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _reason(error: OSError) -> str:
+    """Return why the system does not let us listen: asyncio's own words name the address again."""
+    if error.errno is None or isinstance(error, socket.gaierror):
+        return str(error.strerror or error)
+    return os.strerror(error.errno).lower()
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

@@ -188,7 +188,7 @@ def test_serve_tells_of_a_port_that_is_taken(folder: Path, capsys: pytest.Captur
         port = taken.getsockname()[1]
         code, err = refused(capsys, "--port", str(port))
     assert code == 2
-    assert f"cannot listen on 127.0.0.1:{port}" in err
+    assert f"cannot listen on 127.0.0.1:{port}: address already in use; choose another --port" in err
 
 
 def test_serve_takes_what_has_changed(folder: Path) -> None:

@@ -91,10 +91,10 @@ async def test_a_run_goes_on_where_the_last_one_ended(load: Load, store: Store, 
     """The model hears what was said before, in both ways of running, and the answer names its conversation."""
     async with load(TALK, conversations=store.conversations) as pipeline:
         answer = await pipeline.run("First?", conversation_id="c")
-        async for _ in pipeline.stream("Second?", conversation_id="c"):
-            pass
+        events = [event async for event in pipeline.stream("Second?", conversation_id="c")]
         await pipeline.run("Third?", conversation_id="c", run_id="mine")
     assert answer.conversation_id == "c"
+    assert isinstance(events[-1], RunFinished)
     assert contents(one_model) == ["Talk.", "First?", "One.", "Second?", "Two.", "Third?"]
     turns = await store.conversations.turns("c")
     assert [(turn.query, turn.answer, turn.model) for turn in turns] == [

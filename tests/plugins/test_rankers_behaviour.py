@@ -1,4 +1,4 @@
-"""The rankers that ship: what all of them keep, what each of them finds, and that their README says what they do."""
+"""The rankers that ship: what all of them keep, what each of them finds, and what options they refuse."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import asyncio
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, SupportsIndex, get_args, get_origin
+from typing import Any, Literal, SupportsIndex
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from nexus_rankers import bm25
 from nexus_rankers.bm25 import Bm25
 from nexus_rankers.fuse import Fuse
 from nexus_rankers.links import Links
@@ -19,23 +18,14 @@ from nexus_rankers.recency import Recency
 from nexus_rankers.rerank import Rerank
 from nexus_rankers.semantic import Semantic
 
-from nexus_core import ConfigError, Connector, Item, Pipeline, Ranker, RankerError, Ranking
+from nexus_core import ConfigError, Item, Pipeline, Ranker, RankerError, Ranking
 from nexus_core.config.check import check
-from nexus_core.contract.components import OptionSpec, component_name, component_summary, options_of
+from nexus_core.contract.components import component_name, component_summary, options_of
 from nexus_core.engine.plugins import Catalogue
 from nexus_core.testing import FakeConnector
 from nexus_core.toolkit.words import LANGUAGES, Language
+from tests.plugins.conftest import CLASSES, column, ids, ranked, texts
 
-README = Path(bm25.__file__).with_name("README.md").read_text("utf-8")
-CLASSES: dict[str, type] = {
-    "bm25": Bm25,
-    "semantic": Semantic,
-    "fuse": Fuse,
-    "links": Links,
-    "rerank": Rerank,
-    "mmr": Mmr,
-    "recency": Recency,
-}
 RANKERS: dict[str, Ranker] = {
     "bm25": Bm25(),
     "bm25 as written": Bm25(language="none", pairs=0.0),
@@ -66,27 +56,6 @@ def items_of_any_kind(draw: st.DrawFn) -> tuple[Item, ...]:
         Item(id=str(place), text=text, title=title, metadata={"date": date})
         for place, (text, title, date) in enumerate(rows)
     )
-
-
-def texts(*found: str) -> tuple[Item, ...]:
-    """Return an item for each text, with the text as its id."""
-    return tuple(Item(id=text, text=text) for text in found)
-
-
-def ranked(ranker: Ranker, query: str, ranking: Ranking | tuple[Item, ...]) -> Ranking:
-    """Return the ranking of the items, or one more column of a ranking."""
-    return asyncio.run(ranker.rank(query, ranking if isinstance(ranking, Ranking) else Ranking(ranking)))
-
-
-def ids(ranking: Ranking) -> list[str]:
-    """Return the ids, best first."""
-    return [candidate.item.id for candidate in ranking]
-
-
-def column(ranking: Ranking) -> list[float]:
-    """Return the scores of the last ranker."""
-    assert ranking.scores is not None
-    return [float(score) for score in ranking.scores]
 
 
 def problems(rank: str, folder: Path) -> list[str]:
@@ -461,107 +430,3 @@ def test_loading_refuses_options_that_do_not_fit_together(rank: str, message: st
     assert problems(rank, tmp_path) == []
     with pytest.raises(ConfigError, match=re.escape(message)):
         Pipeline.load(tmp_path / "n.yaml")
-
-
-# The README
-
-WORDING: Mapping[Any, str] = {
-    float: "number",
-    int: "whole number",
-    str: "text",
-    str | None: "text",
-    Language: "a Snowball stemmer's name or `none`",
-    tuple[float, ...]: "list of numbers",
-    tuple[Ranker, ...]: "list of rankers",
-    bool: "true or false",
-    Connector: "connector",
-    str | Connector: "text or connector",
-}
-
-
-def row(option: OptionSpec) -> str:
-    """Return the line of the table for an option."""
-    known = WORDING.get(option.annotation)
-    if known is None:
-        assert get_origin(option.annotation) is Literal
-        *most, last = (f"`{value}`" for value in get_args(option.annotation))
-        known = f"{', '.join(most)} or {last}"
-    default = "required" if option.required else "none" if option.default in (None, (), "") else f"`{option.default}`"
-    if isinstance(option.default, bool):
-        default = default.lower()
-    return f"| `{option.name}` | {known} | {default} | {option.help} |"
-
-
-@pytest.mark.parametrize("name", CLASSES)
-def test_readme_has_the_options_as_they_are_declared(name: str) -> None:
-    """Name, type, default and help of each option, in order."""
-    section = README.split(f"\n## `{name}`\n")[1].split("\n## ")[0]
-    assert [line for line in section.splitlines() if line.startswith("| `")] == list(
-        map(row, options_of(CLASSES[name]))
-    )
-
-
-SNIPPETS = [body for body in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL) if not body.startswith("name:")]
-
-
-@pytest.mark.parametrize("body", SNIPPETS, ids=["semantic", "links", "rerank", "mmr", "recency", "own"])
-def test_readme_snippets_lint_in_a_pipeline(body: str, tmp_path: Path) -> None:
-    """With a name, a model and the steps that follow, each is a whole pipeline without a problem."""
-    (tmp_path / "concise.py").write_text(python_block("concise"), "utf-8")
-    if "gather:" not in body:
-        body = body.replace("steps:\n", "steps:\n  - gather: {use: inline, items: [a]}\n")
-    text = f"name: n\nmodels: {{main: {{use: extractive}}}}\n{body}  - prompt: qa\n  - generate: main\n"
-    assert check(text, str(tmp_path / "n.yaml"), Catalogue.installed(), {}).problems == ()
-
-
-def python_block(naming: str) -> str:
-    """Return the Python of the README that defines a name."""
-    (body,) = [body for body in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if naming in body]
-    return str(body)
-
-
-def component_of(naming: str) -> Any:
-    """Return the class that the hook of a block yields."""
-    namespace: dict[str, Any] = {"__name__": "shown"}
-    exec(python_block(naming), namespace)
-    (cls,) = namespace["nexus_rankers"]()
-    return cls
-
-
-def test_readme_function_is_a_ranker() -> None:
-    """Short items come first, and `length` is its option."""
-    concise = component_of("concise")
-    assert [(option.name, option.default) for option in options_of(concise)] == [("length", 500)]
-    ranking = ranked(concise(length=4), "", texts("a long text", "text", ""))
-    assert ids(ranking) == ["text", "", "a long text"]
-    assert column(ranking) == pytest.approx([4 / 11, 1.0, 1.0])
-    assert len([line for line in python_block("concise").splitlines() if line]) == 8
-
-
-def test_readme_class_is_a_ranker() -> None:
-    """Each tag that the query names adds to the score before, also to that of a ranker that ships."""
-    tagged = component_of("Tagged")
-    items = (Item(id="a", text="moon"), Item(id="b", text="moon", tags=("sea", "moon")))
-    assert column(ranked(tagged(), "Moon sea", items)) == [0.0, 2.0]
-    ranking = ranked(tagged(bonus=2.0), "moon", ranked(Bm25(), "moon", items))
-    assert [name for name, _ in ranking.columns] == ["bm25", "tagged"]
-    assert ids(ranking) == ["b", "a"]
-    assert ids(ranked(Fuse(rankers=(Bm25(), tagged())), "moon", items))[0] == "b"
-
-
-async def test_readme_function_runs_in_a_pipeline(tmp_path: Path) -> None:
-    """Beside the pipeline, as the README says, it is found and ranks."""
-    (tmp_path / "concise.py").write_text(python_block("concise"), "utf-8")
-    (tmp_path / "n.yaml").write_text(
-        "name: n\nplugins: [./concise.py]\nmodels: {main: {use: extractive}}\nsteps:\n"
-        "  - gather: {use: inline, items: [The moon pulls the sea.]}\n  - rank: {use: concise, length: 800}\n"
-        "  - prompt: qa\n  - generate: main\n",
-        "utf-8",
-    )
-    async with Pipeline.load(tmp_path / "n.yaml") as pipeline:
-        assert "The moon pulls the sea." in (await pipeline.run("What pulls the sea?")).text
-
-
-def test_readme_names_nothing_of_one_machine() -> None:
-    """No absolute path stands in it."""
-    assert re.findall(r"(?<![\w.])/(?:home|work|tmp|usr|Users)\b", README) == []

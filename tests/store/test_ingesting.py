@@ -236,7 +236,7 @@ async def test_a_source_that_cannot_be_sent_is_read_here(store: Store) -> None:
 
     @define
     class Local(Notes):
-        pass
+        """No other process could import it."""
 
     done = await ingest(store, Local({str(number): f"text {number}" for number in range(150)}))
     assert (done.written, done.failed) == (150, ())

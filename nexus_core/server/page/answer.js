@@ -2,8 +2,12 @@
 
 import { el } from "./dom.js";
 
-const CITED = /\[\d+(?:\s*[,;]\s*\d+)*\]/;
-const INLINE = /(`[^`\n]+`|\*\*[^*\n]+\*\*|\[\d+(?:\s*[,;]\s*\d+)*\])/;
+const CITATION = String.raw`\[\d+(?:\s*[,;]\s*\d+)*\]`;
+const CITATIONS = new RegExp(CITATION, "g");
+const INLINE = new RegExp("(`[^`\\n]+`|\\*\\*[^*\\n]+\\*\\*|" + CITATION + ")");
+
+// The numbers that a text cites.
+export const cited = (text) => (text.match(CITATIONS) ?? []).flatMap((each) => each.match(/\d+/g).map(Number));
 
 export function shown(text, passages, open) {
   const byNumber = new Map(passages.map((passage) => [passage.number, passage]));
@@ -20,13 +24,13 @@ function inline(text, passages, open) {
   return text.split(INLINE).flatMap((piece) => {
     if (piece.length > 2 && piece.startsWith("`") && piece.endsWith("`")) return el("code", {}, piece.slice(1, -1));
     if (piece.length > 4 && piece.startsWith("**") && piece.endsWith("**")) return el("strong", {}, piece.slice(2, -2));
-    return CITED.test(piece) && piece.startsWith("[") ? citations(piece, passages, open) : piece;
+    return piece.startsWith("[") ? citations(piece, passages, open) : piece;
   });
 }
 
 function citations(piece, passages, open) {
-  const numbers = piece.match(/\d+/g).map(Number);
-  if (!numbers.every((number) => passages.has(number))) return piece;
+  const numbers = cited(piece);
+  if (!numbers.length || !numbers.every((number) => passages.has(number))) return piece;
   return numbers.map((number) => {
     const passage = passages.get(number);
     const label = `Citation ${number}: ${passage.title || passage.id}`;

@@ -1,14 +1,13 @@
 // The passages that answers cite, kept as long as this tab: a conversation that is opened again in it can show them.
 
-const NAME = "nexus.cited.";
-const NUMBERS = /\[(\d+(?:\s*[,;]\s*\d+)*)\]/g;
+import { cited } from "./answer.js";
 
-const numbers = (text) => new Set([...text.matchAll(NUMBERS)].flatMap(([, list]) => list.match(/\d+/g).map(Number)));
+const NAME = "nexus.cited.";
 
 // Of a run's answer; `contextId` is that of the store which the items are in, empty where they are in none.
 export function keep(run, text, passages, contextId) {
-  const cited = numbers(text);
-  const found = passages.filter(({ number }) => cited.has(number));
+  const numbers = new Set(cited(text));
+  const found = passages.filter(({ number }) => numbers.has(number));
   if (!found.length) return;
   const kept = JSON.stringify({ contextId, passages: found });
   try {
@@ -22,7 +21,7 @@ export function keep(run, text, passages, contextId) {
 // What was kept of a run; `lacks` tells that its answer cites what was not.
 export function recall(run, text) {
   const found = JSON.parse(sessionStorage.getItem(NAME + run) ?? '{"contextId": "", "passages": []}');
-  return { ...found, lacks: !found.passages.length && numbers(text).size > 0 };
+  return { ...found, lacks: !found.passages.length && cited(text).length > 0 };
 }
 
 export function forget() {
