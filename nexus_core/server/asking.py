@@ -12,6 +12,7 @@ from nexus_core.contract.answers import Answer
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.events import Event
 from nexus_core.contract.values import CallOptions
+from nexus_core.engine.models import Model
 from nexus_core.engine.pipeline import AskedOfRun, Pipeline
 from nexus_core.server.admission import ENTRY, Entry
 from nexus_core.server.errors import Failure
@@ -35,15 +36,25 @@ def question(pipeline: Pipeline, query: str, asked: AskedOfRun) -> Question:
     """Return a question; raises Failure where the pipeline lacks what is asked for."""
     if not query.strip():
         raise Failure(400, "invalid_request", "the query is empty")
-    try:
-        model = pipeline.models.get(asked.get("model"))
-    except UsageError as error:
-        raise Failure(404, "model_not_found", str(error)) from error
+    model = model_of(pipeline, asked.get("model"))
+    if asked.get("model") is not None:
+        asked = {**asked, "model": model.name}
     options = asked.get("options")
     most = None if options is None else options.max_tokens
     if most is not None and model.info.max_output is not None:
         most = min(most, model.info.max_output)
     return Question(pipeline=pipeline, query=query, asked=asked, begins_with=model.info.id, answer_tokens=most)
+
+
+def model_of(pipeline: Pipeline, called: str | None) -> Model:
+    """Return the model that a client means: by its name, an alias, or the id that answers give; raises Failure."""
+    try:
+        return pipeline.models.get(called)
+    except UsageError as error:
+        for model in pipeline.models.list():
+            if model.info.id == called:
+                return model
+        raise Failure(404, "model_not_found", str(error)) from error
 
 
 async def answered(gate: Gate, question: Question) -> Answer:

@@ -11,8 +11,8 @@ from aiohttp import web
 from nexus_core.engine.models import Model, UsageFigures
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.server import answers
+from nexus_core.server.asking import model_of
 from nexus_core.server.bodies import read_json
-from nexus_core.server.errors import Failure
 from nexus_core.server.routes import Route
 from nexus_core.server.schemas import checker, closed, text
 from nexus_core.server.serving import Serving
@@ -83,14 +83,10 @@ class Models:
         """Change the default model of a pipeline."""
         body = self._check(await read_json(request, self._settings.limits))
         pipeline = self._serving.pipeline(body.get("pipeline"))
-        wanted = body["modelId"]
-        known = ((model.name, (model.name, model.info.id, *model.aliases)) for model in pipeline.models.list())
-        names = [name for name, called in known if wanted in called]
-        if not names:
-            raise Failure(404, "model_not_found", f"pipeline {pipeline.name!r} has no model {wanted!r}")
-        await self._siblings.ask("default", {"pipeline": pipeline.name, "model": names[0]})
-        pipeline.models.set_default(names[0])
-        return web.json_response({"pipeline": pipeline.name, "default": names[0]})
+        name = model_of(pipeline, body["modelId"]).name
+        await self._siblings.ask("default", {"pipeline": pipeline.name, "model": name})
+        pipeline.models.set_default(name)
+        return web.json_response({"pipeline": pipeline.name, "default": name})
 
     async def pipelines(self, request: web.Request) -> web.Response:
         """List the pipelines."""

@@ -30,6 +30,16 @@ async def test_a_query_is_answered_whole(running: Any) -> None:
     assert told["metadata"]["contextItems"][0]["id"] == "leave"
 
 
+@pytest.mark.parametrize("called", ["main", "best", "fake-1"], ids=["name", "alias", "id"])
+async def test_a_model_is_called_as_answers_call_it(running: Any, called: str) -> None:
+    """By its name, an alias, or the id that the list of models and every answer give."""
+    wanted = {"query": "leave?", "contextId": "handbook", "pipeline": "talk", "options": {"modelId": called}}
+    status, told = await running.call("POST", "/api/queries", json=wanted)
+    assert (status, told["modelId"]) == (200, "fake-1")
+    again = wanted | {"options": {"modelId": told["modelId"]}}
+    assert (await running.call("POST", "/api/queries", json=again))[0] == 200
+
+
 async def test_a_stream_says_the_same_as_the_whole_answer(running: Any) -> None:
     """One start, the chunks, one end, and nothing after it."""
     _, whole = await running.call("POST", "/api/queries", **ask())
