@@ -126,8 +126,18 @@ def expire(idle: str | None, ttl: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"deleted": count, "ttlSeconds": default}))
         return
-    lives = "for ever" if default is None else f"for {default / 86_400:g} days after their last turn"
+    lives = "for ever" if default is None else f"for {_told(default)} after their last turn"
     click.echo(f"{count} deleted; conversations that are begun from now on live {lives}")
+
+
+_UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+
+
+def _told(seconds: float) -> str:
+    """Return a time in the largest unit that it is one of."""
+    size, name = next((unit for unit in _UNITS if seconds >= unit[0]), _UNITS[-1])
+    count = seconds / size
+    return f"{count:g} {name}{'s' * (count != 1)}"
 
 
 def _with(work: Callable[[StoredConversations], Awaitable[_T]]) -> _T:

@@ -6,7 +6,7 @@ NexusError
 ├── UsageError                the caller asked for something that is not there (a model, an input)
 ├── StoreError                contexts at rest cannot be read or written; the subclass tells why
 │   ├── StoreBusyError        another process keeps the store for too long; the same may be tried again
-│   ├── StoreFullError        no space is left; nothing was changed
+│   ├── StoreFullError        no space is left; the write changed nothing
 │   └── StoreDamagedError     the files are damaged, foreign, or of a newer version
 └── RunError                  a run could not be finished
     ├── SourceError           a source could not yield its items
@@ -88,7 +88,7 @@ class StoreBusyError(StoreError):
 
 
 class StoreFullError(StoreError):
-    """No space is left where the store is; nothing was changed."""
+    """No space is left where the store is; the write that failed changed nothing, those before it stand."""
 
 
 class StoreDamagedError(StoreError):

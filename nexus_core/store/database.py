@@ -192,13 +192,13 @@ def _meaning(error: sqlite3.Error, path: Path) -> NexusError:
 
 
 _IO = (
-    "the disk of {path} failed ({error}): nothing was changed; the next write opens the file anew, and where the error "
-    "stays, look at the disk and run `nexus context check`"
+    "the disk of {path} failed ({error}): this write changed nothing; the next write opens the file anew, and where "
+    "the error stays, look at the disk and run `nexus context check`"
 )
 
 
 def _full(path: Path) -> StoreFullError:
-    return StoreFullError(f"no space is left for {path}: nothing was changed; free some and try again")
+    return StoreFullError(f"no space is left for {path}: this write changed nothing; free some and try again")
 
 
 def _cannot_grow(path: Path) -> bool:

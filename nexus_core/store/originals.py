@@ -28,6 +28,7 @@ costs more than it holds."""
 GRACE_S = 3600.0
 """For so long an original is kept that no document refers to yet: it was put there for one that is being read."""
 _AT_ONCE = 100
+_ADVICE = "remove its document and add it again, or put it back from a backup"
 _UNFINISHED = ".new-"
 
 
@@ -136,13 +137,9 @@ class Originals:
             with self._translated():
                 data = self._objects().get(key)
         except FileNotFoundError as error:
-            raise StoreDamagedError(
-                f"the original {key} is gone from {self._place}: add its document again, or put it back from a backup"
-            ) from error
+            raise StoreDamagedError(f"the original {key} is gone from {self._place}: {_ADVICE}") from error
         if sha256(data).hexdigest() != key:
-            raise StoreDamagedError(
-                f"the original {key} in {self._place} is damaged: add its document again, or put it back from a backup"
-            )
+            raise StoreDamagedError(f"the original {key} in {self._place} is damaged: {_ADVICE}")
         return data
 
     def keep(self, connection: sqlite3.Connection, data: bytes) -> str | None:

@@ -54,8 +54,8 @@ def export(folder: Folder, name: str, target: str | os.PathLike[str] | BinaryIO)
     """
     connection = connect(folder.database, writes=False)
     try:
-        context = contexts.find(connection, name)
         with translated(folder.database):
+            context = contexts.find(connection, name)
             if isinstance(target, str | os.PathLike):
                 with _whole_file(Path(target)) as file:
                     return _write(connection, folder, context, file)

@@ -57,9 +57,13 @@ def test_add_search_change_and_prune(nexus: Nexus, docs: Path) -> None:
     (docs / "leave.md").write_text(LEAVE.replace("five", "six"))
     (docs / "travel.txt").unlink()
     code, out, err = nexus("context", "add", "handbook", str(docs))
-    assert (code, "1 of 1 documents read" in out, "--prune removes them" in err) == (0, True, True)
+    assert (code, "1 of 1 documents read" in out, "docs/travel.txt: --prune removes it" in err) == (0, True, True)
     assert "1 pruned; items: 1 removed" in nexus("context", "add", "handbook", "docs", "--prune")[1]
     assert nexus("context", "check", "handbook") == (0, "all is well\n", "")
+    (docs / "leave.md").unlink()
+    code, _, err = nexus("context", "add", "handbook", "docs", "--prune")
+    assert "docs/leave.md: not pruned, since" in err
+    assert nexus("context", "remove", "handbook", "--document", "docs/leave.md", "--yes")[0] == 0
 
 
 def test_a_part_of_a_folder_is_brought_up_to_date_under_its_names(nexus: Nexus, docs: Path) -> None:

@@ -118,6 +118,15 @@ def test_expire_sets_how_long_conversations_live(nexus: Nexus, tmp_path: Path) -
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [("1d", "1 day"), ("36h", "1.5 days"), ("2h", "2 hours"), ("1m", "1 minute"), ("30s", "30 seconds")],
+)
+def test_expire_tells_a_duration_in_a_fitting_unit(nexus: Nexus, given: str, told: str) -> None:
+    """Not in millionths of a day."""
+    assert f"live for {told} after" in nexus("conversations", "expire", "--ttl", given)[1]
+
+
 @pytest.mark.parametrize("duration", ["0d", "-1d", "soon", "30"])
 def test_a_duration_that_is_none_is_refused(nexus: Nexus, duration: str) -> None:
     """With one that is."""

@@ -169,7 +169,7 @@ def test_a_full_disk_changes_nothing_and_passes(path: Path) -> None:
             set_value(connection, "before")
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         connection.execute(f"PRAGMA max_page_count = {pages + 2}")
-        with pytest.raises(StoreFullError, match="nothing was changed"), transaction(connection, path):
+        with pytest.raises(StoreFullError, match="this write changed nothing"), transaction(connection, path):
             set_value(connection, "large", "x" * 100_000)
         assert values(connection) == ["before"]
         connection.execute("PRAGMA max_page_count = 1000000")
@@ -240,7 +240,7 @@ async def test_a_store_writes_on_after_the_disk_failed(tmp_path: Path) -> None:
 
     async with Store(tmp_path) as store:
         await store.create("a")
-        with pytest.raises(StoreError, match="nothing was changed"):
+        with pytest.raises(StoreError, match="this write changed nothing"):
             await store.write(fail)
         await store.create("b")
         assert [context.name for context in await store.contexts()] == ["a", "b"]

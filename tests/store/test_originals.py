@@ -44,7 +44,7 @@ async def test_an_original_comes_back_from_wherever_it_is_kept(tmp_path: Path, o
         assert await store.original(KEY) == LARGE
     async with Store(tmp_path / "s") as store:  # the place is remembered
         assert await store.original(KEY) == LARGE
-        with pytest.raises(StoreDamagedError, match=r"is gone from .*: add its document again"):
+        with pytest.raises(StoreDamagedError, match=r"is gone from .*: remove its document and add it again"):
             await store.original("0" * 64)
 
 
@@ -97,7 +97,7 @@ async def test_a_damaged_original_is_told_and_mended_by_adding_it_again(tmp_path
         await store.keep_original(LARGE)
         await refer(store, KEY)
         (tmp_path / "objects" / KEY[:2] / KEY).write_bytes(damage)
-        with pytest.raises(StoreDamagedError, match=r"is damaged: add its document again"):
+        with pytest.raises(StoreDamagedError, match=r"is damaged: remove its document and add it again"):
             await store.original(KEY)
         (problem,) = await store.check()
         assert problem.startswith(f"document 'd': the original {KEY}")

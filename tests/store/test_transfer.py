@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from nexus_core import Item, Store, UsageError
+from nexus_core import Item, Store, StoreDamagedError, UsageError
 from nexus_core.store import contexts, rows, transfer
 from nexus_core.store.values import Added, Document
 
@@ -204,6 +204,19 @@ async def test_an_export_that_fails_leaves_what_was_there(tmp_path: Path) -> Non
             await store.export("c", tmp_path / "out")
     assert (tmp_path / "out").read_text() == "before"
     assert sorted(os.listdir(tmp_path)) == ["out", "s"]
+
+
+async def test_an_export_from_damaged_pages_says_so(tmp_path: Path) -> None:
+    """Whichever page is hit, that of the contexts too: an error of the store, not of SQLite."""
+    async with Store(tmp_path / "s") as store:
+        await store.create("c")
+        folder = store.folder
+    data = bytearray(folder.database.read_bytes())
+    data[8192:] = bytes(byte ^ 0x5A for byte in data[8192:])
+    folder.database.write_bytes(data)
+    with pytest.raises(StoreDamagedError):
+        transfer.export(folder, "c", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 async def test_a_backup_is_a_store(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def command(name: str, places: tuple[str, ...], as_json: bool, **asked: Any) -> 
                 f"interrupted: {counting.done:,} documents are done; the same command goes on from there", err=True
             )
             raise SystemExit(130) from None
-    _report(name, done, as_json=as_json, quiet=asked["quiet"])
+    _report(name, done, prunes=asked["prune"], as_json=as_json, quiet=asked["quiet"])
     if any(ingested.failed for _, ingested in done):
         raise SystemExit(1)
 
@@ -141,7 +141,7 @@ def _judged(place: Place, ingested: Ingested) -> Ingested:
     return ingested
 
 
-def _report(name: str, done: Sequence[tuple[Place, Ingested]], *, as_json: bool, quiet: bool) -> None:
+def _report(name: str, done: Sequence[tuple[Place, Ingested]], *, prunes: bool, as_json: bool, quiet: bool) -> None:
     if as_json:
         print_json([_as_json(place, ingested) for place, ingested in done])
         return
@@ -150,7 +150,7 @@ def _report(name: str, done: Sequence[tuple[Place, Ingested]], *, as_json: bool,
             click.echo(f"{name}: {_summary(place, ingested)}")
             _print_reasons("left out", ingested.left_out)
             _print_some("remark", ingested.remarks)
-            _print_vanished(ingested.vanished)
+            _print_vanished(name, ingested.vanished, asked_to_prune=prunes)
         _print_some("failed", ingested.failed)
 
 
@@ -181,10 +181,19 @@ def _print_some(word: str, pairs: Sequence[tuple[str, str]]) -> None:
         click.echo(f"  {word}: and {len(pairs) - TOLD:,} more, see --json", err=True)
 
 
-def _print_vanished(names: Sequence[str]) -> None:
-    if names:
-        told = f"{len(names):,} documents are no longer there, such as {plain(names[0])}"
-        click.echo(f"  {told}: --prune removes them", err=True)
+def _print_vanished(context: str, names: Sequence[str], *, asked_to_prune: bool) -> None:
+    if not names:
+        return
+    told = f"no longer there: {plain(names[0])}"
+    if len(names) > 1:
+        told = f"no longer there: {len(names):,} documents, such as {plain(names[0])}"
+    removes = "--prune removes them" if len(names) > 1 else "--prune removes it"
+    if asked_to_prune:  # what cannot be listed, or is all empty, may be a disk that is missing
+        removes = (
+            "not pruned, since not all could be listed or nothing at all is left; if that is right, "
+            f"`nexus context remove {plain(context)} --document DOCUMENT` removes it"
+        )
+    click.echo(f"  {told}: {removes}", err=True)
 
 
 def _as_json(place: Place, ingested: Ingested) -> dict[str, Any]:
