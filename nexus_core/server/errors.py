@@ -43,6 +43,7 @@ _STATUSES: tuple[tuple[type[known.NexusError], int, str], ...] = (
     (known.RateLimitError, 503, "upstream_rate_limit"),
     (known.OverloadedError, 503, "upstream_overloaded"),
     (known.NoAnswerError, 502, "no_answer"),
+    (known.TruncatedError, 502, "upstream_truncated"),
     (known.ConnectorError, 502, "upstream_failed"),
     (known.StoreBusyError, 503, "store_busy"),
     (known.StoreFullError, 507, "store_full"),

@@ -250,7 +250,8 @@ async def test_failure_after_some_text_ends_the_stream_with_an_error(running: Ru
     """And without [DONE]; OpenAI's client raises it."""
     fakes.connectors["main"].replies = [("Half an", TruncatedError("the answer broke off", provider="f", model="f"))]
     status, events = await stream(running)
-    assert (status, json.loads(events[-1].removeprefix("data: "))["error"]["type"]) == (200, "server_error")
+    error = json.loads(events[-1].removeprefix("data: "))["error"]
+    assert (status, error["type"], error["code"]) == (200, "server_error", "upstream_truncated")
     assert "data: [DONE]" not in events
     async with openai.AsyncOpenAI(base_url=f"{running.origin}/v1", api_key="none", max_retries=0) as client:
         found = await client.chat.completions.create(model="nexus/talk", messages=QUESTION, stream=True)

@@ -90,4 +90,4 @@ async def test_a_failure_after_the_first_content_is_an_event_in_place_of_the_end
     assert status == 200
     assert [events[0]["type"], events[-1]["type"]] == ["start", "error"]
     assert "end" not in {event["type"] for event in events}
-    assert events[-1]["statusCode"] == 502
+    assert (events[-1]["statusCode"], events[-1]["code"]) == (502, "upstream_truncated")
