@@ -13,12 +13,12 @@ _HOME = {
     "contract.components": ("component", "option", "ranker", "state"),
     "contract.errors": (
         "AuthError", "ConfigError", "ConflictError", "ConnectError", "ConnectorError", "ContentFilterError",
-        "ContextLengthError", "DeadlineError", "DisconnectedError", "InvalidRequestError", "LimitError",
-        "ModelNotFoundError", "NexusError", "NoAnswerError", "NotConfiguredError", "NotReadyError", "OverloadedError",
-        "PluginError", "PoolBusyError", "PromptTooLongError", "ProtocolError", "QuotaError", "RankerError",
-        "RateLimitError", "ResponseTooLargeError", "RunError", "ServerError", "SourceError", "StalledError",
-        "StepTimeoutError", "StoreBusyError", "StoreDamagedError", "StoreError", "StoreFullError", "TemplateError",
-        "ToolCallIncompleteError", "TruncatedError", "UpstreamTimeoutError", "UsageError",
+        "ContextLengthError", "DeadlineError", "DisconnectedError", "EmptyAnswerError", "InvalidRequestError",
+        "LimitError", "ModelNotFoundError", "NexusError", "NoAnswerError", "NotConfiguredError", "NotReadyError",
+        "OverloadedError", "PluginError", "PoolBusyError", "PromptTooLongError", "ProtocolError", "QuotaError",
+        "RankerError", "RateLimitError", "ResponseTooLargeError", "RunError", "ServerError", "SourceError",
+        "StalledError", "StepTimeoutError", "StoreBusyError", "StoreDamagedError", "StoreError", "StoreFullError",
+        "TemplateError", "ToolCallIncompleteError", "TruncatedError", "UpstreamTimeoutError", "UsageError",
     ),
     "contract.events": (
         "AttemptFinished", "Delta", "Event", "PromptPacked", "RunFailed", "RunFinished", "RunStarted", "StepFinished",

@@ -13,6 +13,7 @@ from nexus_core.contract.errors import (
     ContextLengthError as ContextLengthError,
     DeadlineError as DeadlineError,
     DisconnectedError as DisconnectedError,
+    EmptyAnswerError as EmptyAnswerError,
     InvalidRequestError as InvalidRequestError,
     LimitError as LimitError,
     ModelNotFoundError as ModelNotFoundError,

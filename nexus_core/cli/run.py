@@ -177,3 +177,6 @@ def _print_notes(answer: Answer) -> None:
         click.echo(f"\n{model} did not answer: {error}. Answered by {answer.model}.", err=True)
     if answer.finish_reason == "length":
         click.echo("\nThe answer was cut at its maximum length (raise max_tokens to get more).", err=True)
+    if answer.native_finish_reason:
+        word = ascii(answer.native_finish_reason)
+        click.echo(f"\nThe answer may not be whole: its service ended it with the unknown reason {word}.", err=True)

@@ -70,6 +70,7 @@ class ModelKeys:
         None, help="When it is left alone because it only fails; `false` is never."
     )
     limits: Mapping[str, Any] | None = option(None, help="What it is asked at most.")
+    allow_empty: bool = option(False, help="Take an answer without text for one; else it is an error.")
 
 
 @_declaration

@@ -147,6 +147,7 @@ class _Reading:
             encoding=given.get("encoding"),
             options=call_options(given.get("options")),
             aliases=tuple(alias.text for alias in texts(value.get("aliases"))),
+            allow_empty=bool(given.get("allow_empty")),
             place=key.place,
             **policies,
         )

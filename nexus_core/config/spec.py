@@ -66,6 +66,7 @@ class ModelSpec(Value):
     breaker: BreakerPolicy | Literal[False] | None = None
     """False is none at all."""
     limits: Limits | None = None
+    allow_empty: bool = False
     place: Place
 
 

@@ -38,3 +38,5 @@ class Answer(Value):
     """What the steps kept with `as:`."""
     context_id: str | None = None
     conversation_id: str | None = None
+    native_finish_reason: str = ""
+    """The service's own word for the end, where nobody knows it: the answer may not be whole."""

@@ -36,6 +36,7 @@ NexusError
         ├── OverloadedError         the service is up and too busy
         ├── ServerError             the service failed
         ├── ProtocolError           the answer is not what the protocol promises
+        ├── EmptyAnswerError        the answer is whole and says nothing
         ├── TruncatedError          the answer ended before it was complete
         │   └── ToolCallIncompleteError a tool call ends in the middle of its arguments
         └── ResponseTooLargeError   the answer is larger than the cap
@@ -290,6 +291,12 @@ class ProtocolError(ConnectorError):
     """The answer is not what the protocol promises."""
 
     kind = "protocol"
+
+
+class EmptyAnswerError(ConnectorError):
+    """The answer came to its end without any text or tool call; the engine raises it, whatever the connector."""
+
+    kind = "empty_answer"
 
 
 class TruncatedError(ConnectorError):

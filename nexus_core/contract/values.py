@@ -129,6 +129,8 @@ class Completion(Value):
     """What it thought aloud before; no part of the answer."""
     tool_calls: tuple[ToolCall, ...] = ()
     transfer: Transfer | None = None
+    native_finish_reason: str = ""
+    """The service's own word for the end, where it is none that the connector knows: then `finish_reason` is `stop`."""
 
 
 class Results(tuple[_Result, ...]):
@@ -159,6 +161,8 @@ class Chunk(Value):
     reasoning: str = ""
     tool_calls: tuple[ToolCallDelta, ...] = ()
     transfer: Transfer | None = None
+    native_finish_reason: str = ""
+    """With the finish reason: as in `Completion`."""
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)

@@ -90,6 +90,7 @@ class Given:
                 for index, call in enumerate(completion.tool_calls)
             ),
             transfer=completion.transfer,
+            native_finish_reason=completion.native_finish_reason,
         )
 
     async def _serve(self, asked: Asked, chain: tuple[Model, ...], ask: Callable[[Any], Awaitable[T]]) -> T:

@@ -34,6 +34,8 @@ class Model:
     breaker: BreakerPolicy | None = BreakerPolicy()
     """`None` is switched off."""
     limits: Limits | None = None
+    allow_empty: bool = False
+    """An answer without text is one."""
 
 
 @frozen(kw_only=True, eq=False, repr=False)

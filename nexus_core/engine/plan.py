@@ -180,6 +180,7 @@ class _Builder:
             options=spec.options,
             fallback=spec.fallback,
             aliases=spec.aliases,
+            allow_empty=spec.allow_empty,
             **_policies(spec),
         )
 

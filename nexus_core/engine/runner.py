@@ -289,6 +289,7 @@ class _Run:
             variables=state.vars,
             context_id=request.context_id,
             conversation_id=request.conversation_id,
+            native_finish_reason=answered.completion.native_finish_reason,
         )
 
 

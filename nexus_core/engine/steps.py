@@ -194,6 +194,7 @@ class Generate:
             chain=chain,
             options=options,
             deadline_s=None if scope.ends_at is None else scope.left_s(),
+            allow_empty=self.into_query,  # the query stays as it is then
             is_heard=scope.is_heard,
         )
 

@@ -40,6 +40,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
             "completionTokens": answer.usage.completion_tokens,
             "totalTokens": answer.usage.total_tokens,
             "usageSource": answer.usage.source,
+            **({"nativeFinishReason": answer.native_finish_reason} if answer.native_finish_reason else {}),
             "responseTimeMs": round(answer.duration_s * 1000),
             "contextItems": [
                 {"id": packed.item.id, "title": packed.item.title, "relevance": packed.score}

@@ -27,8 +27,9 @@ _PASSAGE = _whole(
 _METADATA = _whole(
     {
         "promptTokens": _MAYBE, "completionTokens": _MAYBE, "totalTokens": _MAYBE, "usageSource": TEXT,
-        "responseTimeMs": COUNT, "contextItems": array(_PASSAGE),
-    }
+        "nativeFinishReason": TEXT, "responseTimeMs": COUNT, "contextItems": array(_PASSAGE),
+    },
+    "nativeFinishReason",
 )  # fmt: skip
 ANSWER = _whole(
     {

@@ -44,6 +44,7 @@ _STATUSES: tuple[tuple[type[known.NexusError], int, str], ...] = (
     (known.OverloadedError, 503, "upstream_overloaded"),
     (known.NoAnswerError, 502, "no_answer"),
     (known.TruncatedError, 502, "upstream_truncated"),
+    (known.EmptyAnswerError, 502, "empty_answer"),
     (known.ConnectorError, 502, "upstream_failed"),
     (known.StoreBusyError, 503, "store_busy"),
     (known.StoreFullError, 507, "store_full"),
@@ -69,12 +70,18 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, Failure):
         return error
     for kind, status, code in _STATUSES:
-        if isinstance(error, kind):
+        if isinstance(_reason_of(error), kind):
             headers = {"Retry-After": _seconds(error)} if status in _AGAIN else {}
             if code in _FIXED:
                 _log.warning("%s: %s", code, error)
             return Failure(status, code, _FIXED.get(code, str(error)), headers)
     return Failure(500, INTERNAL, "an error inside the server; its log has more under the request's id")
+
+
+def _reason_of(error: BaseException) -> BaseException:
+    """Return what to tell an error by: where every model gave an empty answer, that is what there is to tell."""
+    said = error.errors if isinstance(error, known.NoAnswerError) else ()
+    return said[-1] if said and all(isinstance(each, known.EmptyAnswerError) for each in said) else error
 
 
 def _seconds(error: BaseException) -> str:

@@ -55,6 +55,14 @@ def test_generate_finds_its_model(default: str, step: str, model: str | None, ch
     assert spec.default_model == ("b" if default else "a")
 
 
+def test_model_says_whether_an_answer_may_be_empty(checked: Callable[..., Checked]) -> None:
+    """It may not, unless the file says so; anything but true or false is found by lint."""
+    models = pipeline(checked, "{a: chat, b: {use: chat, allow_empty: true}}").models
+    assert [model.allow_empty for model in models] == [False, True]
+    problems = checked(f"name: x\nmodels: {{a: {{use: chat, allow_empty: some}}}}\n{STEPS}").problems
+    assert ["allow_empty" in str(problem) for problem in problems if problem.severity == "error"] == [True]
+
+
 def test_fallbacks_are_resolved_in_order(checked: Callable[..., Checked]) -> None:
     """One name or several, aliases or names."""
     spec = pipeline(checked, "{a: {use: chat, fallback: [sea, b]}, b: chat, c: {use: chat, aliases: sea, fallback: b}}")

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from nexus_core import AuthError, TruncatedError
+from nexus_core import AuthError, Chunk, EmptyAnswerError, NoAnswerError, TruncatedError
+from nexus_core.server.errors import failure_of
 
 
 def ask(**options: Any) -> dict[str, Any]:
@@ -81,6 +82,28 @@ async def test_a_failure_before_the_first_content_is_a_status(running: Any, fake
     status, told = await streamed(running, ask(stream=stream))
     assert status == 502
     assert told[0]["statusCode"] == status
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+async def test_an_answer_without_text_is_a_failure(running: Any, fakes: Any, stream: bool) -> None:
+    """It has a code of its own, in both modes and in the API of OpenAI."""
+    fakes.connectors["own"].replies = [[Chunk(" \n"), Chunk(finish_reason="stop")]]
+    status, told = await streamed(running, ask(stream=stream))
+    assert (status, told[0]["statusCode"], told[0]["code"]) == (502, 502, "empty_answer")
+    body = {"model": "nexus/own", "messages": [{"role": "user", "content": "Why?"}], "stream": stream}
+    status, said = await running.call("POST", "/v1/chat/completions", json=body)
+    assert (status, said["error"]["code"]) == (502, "empty_answer")
+
+
+async def test_only_empty_answers_of_a_chain_are_told_as_such(running: Any, fakes: Any) -> None:
+    """Where another model failed in another way, there is no answer."""
+    empty = [Chunk(finish_reason="stop")]
+    failure = NoAnswerError("x", [EmptyAnswerError("a"), EmptyAnswerError("b")])
+    assert (failure_of(failure).status, failure_of(failure).code) == (502, "empty_answer")
+    assert failure_of(NoAnswerError("x", [EmptyAnswerError("a"), TruncatedError("b")])).code == "no_answer"
+    fakes.connectors["own"].replies = [empty, "Because."]
+    status, _ = await streamed(running, ask())
+    assert status == 200, "it is asked once more"
 
 
 async def test_a_failure_after_the_first_content_is_an_event_in_place_of_the_end(running: Any, fakes: Any) -> None:

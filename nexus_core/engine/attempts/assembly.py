@@ -13,13 +13,14 @@ from nexus_core.engine.models import Model
 class Assembly:
     """What a stream has said so far."""
 
-    __slots__ = ("_calls", "finish_reason", "model", "reasoning", "text", "usage")
+    __slots__ = ("_calls", "finish_reason", "model", "native_finish_reason", "reasoning", "text", "usage")
 
     def __init__(self) -> None:
         self.text: list[str] = []
         self.reasoning: list[str] = []
         self.usage: Usage | None = None
         self.finish_reason: FinishReason | None = None
+        self.native_finish_reason = ""
         self.model = ""
         self._calls: dict[int, list[ToolCallDelta]] = {}
 
@@ -38,6 +39,7 @@ class Assembly:
             self.usage = chunk.usage
         if chunk.finish_reason is not None:
             self.finish_reason = chunk.finish_reason
+            self.native_finish_reason = chunk.native_finish_reason
         if chunk.model:
             self.model = chunk.model
 
@@ -62,6 +64,7 @@ class Assembly:
             model=self.model,
             reasoning="".join(self.reasoning),
             tool_calls=tuple(_joined(index, self._calls[index]) for index in sorted(self._calls)),
+            native_finish_reason=self.native_finish_reason,
         )
 
 

@@ -12,13 +12,14 @@ from nexus_core.config.policies import CallPolicy
 from nexus_core.contract.errors import ConnectorError
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import Chunk, Completion
-from nexus_core.engine.attempts.assembly import Assembly, check_tool_calls
+from nexus_core.engine.attempts.assembly import Assembly
 from nexus_core.engine.attempts.call import Call, Emit, Setting
 from nexus_core.engine.attempts.clock import Clock
 from nexus_core.engine.attempts.course import Course
 from nexus_core.engine.attempts.deadline import Watch
 from nexus_core.engine.attempts.ledger import Attempt
 from nexus_core.engine.attempts.targets import Targets
+from nexus_core.engine.attempts.wholeness import check_answer
 from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.resources import Resources
 
@@ -124,7 +125,9 @@ class Attempts:
                                     yield part
                                     deadline.resume()
                         attempt.answered(completion := said.whole(attempt.target.model))
-                        check_tool_calls(completion, attempt.target.model)
+                        check_answer(completion, attempt)
+                    if blank := attempt.rest():
+                        yield blank
                 except ConnectorError as error:
                     course.broke_off(error, attempt.first_content_s is not None, said)
                     continue
@@ -141,8 +144,7 @@ async def _complete(attempt: Attempt) -> tuple[Attempt, Completion]:
     model, (prompt, options) = attempt.target.model, attempt.send()
     completion = await model.connector.send_prompt(prompt, options)
     attempt.answered(completion)
-    if completion.tool_calls:
-        check_tool_calls(completion, model)
+    check_answer(completion, attempt)
     return attempt, completion
 
 

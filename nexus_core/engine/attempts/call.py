@@ -55,6 +55,8 @@ class Call:
     """Over the options of each model."""
     deadline_s: float | None = None
     """The caller's own, where it is shorter than that of the pipeline."""
+    allow_empty: bool = False
+    """An answer without text is one, whatever the model says of it."""
     is_heard: bool = True
     """Whether somebody hears of more than the rows of the ledger."""
 

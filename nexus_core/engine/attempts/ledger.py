@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from attrs import evolve
 
-from nexus_core.contract.errors import ConnectorError, DeadlineError, TruncatedError, UpstreamTimeoutError
+from nexus_core.contract.errors import (
+    ConnectorError,
+    DeadlineError,
+    EmptyAnswerError,
+    TruncatedError,
+    UpstreamTimeoutError,
+)
 from nexus_core.contract.events import AttemptFinished
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Completion, Results, Transfer, Usage
@@ -52,6 +58,8 @@ class Attempt:
     first_content_s: float | None = None
     transfer: Transfer | None = None
     usage: Usage = _NO_USAGE
+    blank = ""
+    """White space at the start of a stream that is held back: alone it would be no answer."""
     said: Assembly | Completion | None = None
     """What has come of the answer."""
 
@@ -73,6 +81,11 @@ class Attempt:
         if chunk.finish_reason or chunk.usage or chunk.reasoning or chunk.tool_calls or chunk.transfer:
             shown = self._took_more(chunk, said)
         if self.first_content_s is None and shown:
+            if type(shown) is str and shown.isspace():
+                self.blank += shown
+                return ""
+            if self.blank:
+                shown = self._with_blank(shown)
             self.first_content_s = self.course.now() - self.started
             self.course.restarted()
         return shown
@@ -83,6 +96,15 @@ class Attempt:
             self.transfer = chunk.transfer
             self.first_byte_s = self.course.now() - self.started
         return chunk if chunk.reasoning or chunk.tool_calls else chunk.text
+
+    def _with_blank(self, shown: str | Chunk) -> str | Chunk:
+        blank = self.rest()
+        return evolve(shown, text=blank + shown.text) if isinstance(shown, Chunk) else blank + shown
+
+    def rest(self) -> str:
+        """Return the white space that was held back, for the reader of an answer that is nothing else."""
+        blank, self.blank = self.blank, ""
+        return blank
 
     def answered(self, completion: Completion) -> None:
         """Note a whole answer, before anything is found to be wrong with it."""
@@ -191,7 +213,7 @@ class Attempt:
         """Tell whether the service has read the prompt: what it refuses costs nothing."""
         if error is None or self.first_content_s is not None:
             return True
-        return error.request_sent and isinstance(error, TruncatedError | UpstreamTimeoutError)
+        return error.request_sent and isinstance(error, TruncatedError | UpstreamTimeoutError | EmptyAnswerError)
 
     def _completed(self, usage: Usage) -> Usage:
         info = self.target.model.info

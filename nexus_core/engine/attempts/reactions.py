@@ -51,6 +51,7 @@ REACTIONS: Mapping[type[errors.ConnectorError], Reaction] = {
     errors.OverloadedError: Reaction(_OFTEN, "yes", breaker=True),
     errors.ServerError: Reaction(_OFTEN, "yes", breaker=True),
     errors.ProtocolError: Reaction(_ONCE, "yes", breaker=True),
+    errors.EmptyAnswerError: Reaction(_ONCE, "yes", breaker=False),
     errors.TruncatedError: Reaction(_ONCE, "yes", breaker=True),
     errors.ToolCallIncompleteError: Reaction(_ONCE, "yes", breaker=False),
     errors.ResponseTooLargeError: Reaction(_NEVER, "no", breaker=False),

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+MOST_TOLD = 20
+"""Unknown words of one service that are warned of, each once."""
 _SAME_AGAIN = (AuthError, ModelNotFoundError, QuotaError, RateLimitError)
 """What a target was left alone for is what those are told who come meanwhile."""
 
@@ -43,6 +45,14 @@ class Target:
     budget: RetryBudget = field(factory=RetryBudget)
     refusal: ConnectorError | None = None
     """Why it was last left alone on purpose."""
+    _told: set[str] = field(factory=set)
+
+    def is_news(self, word: str) -> bool:
+        """Tell whether this word of the service has not been warned of before; after some of them none is."""
+        if word in self._told or len(self._told) >= MOST_TOLD:
+            return False
+        self._told.add(word)
+        return True
 
     def park(self, error: ConnectorError, now: float) -> None:
         """Send nothing for a while to a target whose key, model or account is wrong, and say so once."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
-from nexus_core import ModelInfo
+from nexus_core import Completion, ModelInfo
 from nexus_core.config.policies import BreakerPolicy, Limits, RetryPolicy
-from nexus_core.contract.errors import NexusError, OverloadedError, ServerError
+from nexus_core.contract.errors import EmptyAnswerError, NexusError, OverloadedError, ServerError
 from nexus_core.testing.fakes import FakeConnector
 
 INFO = ModelInfo(id="fake", provider="fake", window=4096)
@@ -76,3 +77,24 @@ def test_what_the_file_leaves_out_is_the_default(load: Any, fakes: Any) -> None:
     model, spare = load(text("limits: {concurrency: 2}")).models.list()
     assert (model.retry, model.breaker, model.limits) == (RetryPolicy(), BreakerPolicy(), Limits(concurrency=2))
     assert (spare.retry, spare.breaker) == (RetryPolicy(), BreakerPolicy())
+
+
+@pytest.mark.parametrize(("said", "requests"), [("", 2), ("allow_empty: true", 1)], ids=["default", "allowed"])
+async def test_an_empty_answer_is_what_the_file_says(said: str, requests: int, load: Any, fakes: Any) -> None:
+    """An error that is retried once, or an answer."""
+    empty = FakeConnector(replies=[Completion(text=" ", finish_reason="stop")], model_info=INFO)
+    fakes.connectors = {"main": empty, "spare": failing()}
+    async with load(text(said)) as pipeline:
+        with nullcontext() if said else pytest.raises(EmptyAnswerError):
+            assert (await pipeline.run("Why?")).text == " "
+    assert len(empty.prompts) == requests
+
+
+async def test_a_query_stays_as_it_is_where_its_rewriting_is_empty(load: Any, fakes: Any) -> None:
+    """The answer is given for the question as it was asked, and nothing is asked twice."""
+    main = FakeConnector(replies=[Completion(text="", finish_reason="stop"), "Because."], model_info=INFO)
+    fakes.connectors = {"main": main, "spare": failing()}
+    steps = "- generate: m\n  into: query\n- generate: m\n"
+    async with load(text("retry: false").replace("- generate: m\n", steps)) as pipeline:
+        answer = await pipeline.run("Why?")
+    assert (answer.text, answer.prompt.messages[-1].content) == ("Because.", "Why?")
