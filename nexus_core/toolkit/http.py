@@ -229,8 +229,8 @@ class BodyReader:
     """
 
     __slots__ = (
-        "_advanced_at", "_begun_at", "_cap", "_content", "_handle", "_late", "_loop", "_moved", "_response",
-        "_step_s", "_total_at", "_waiting_at", "timeouts", "transfer",
+        "_advanced_at", "_begun_at", "_cap", "_content", "_handle", "_hurry_at", "_late", "_loop", "_moved",
+        "_response", "_step_s", "_total_at", "_waiting_at", "timeouts", "transfer",
     )  # fmt: skip
 
     def __init__(
@@ -250,6 +250,7 @@ class BodyReader:
         """Its bytes are counted here."""
         self._begun_at = self._advanced_at = now = self._loop.time()
         self._total_at = now + timeouts.stream_s
+        self._hurry_at = inf
         self._waiting_at: float | None = None
         self._moved = False
         self._late = False
@@ -280,9 +281,13 @@ class BodyReader:
 
     def hurry(self, seconds: float) -> None:
         """End the stream `seconds` from now at the latest."""
-        self._total_at = min(self._total_at, self._loop.time() + seconds)
+        self._hurry_at = min(self._hurry_at, self._loop.time() + seconds)
         self._handle.cancel()
         self._check()
+
+    def relax(self) -> None:
+        """Take back what `hurry` said: the stream goes on after all."""
+        self._hurry_at = inf
 
     def close(self) -> None:
         """Stop the timers."""
@@ -291,7 +296,7 @@ class BodyReader:
     def _check(self) -> None:
         now = self._loop.time()
         waiting_at = self._waiting_at
-        limits = [(self._total_at, "stream", self.timeouts.stream_s)]
+        limits = [(min(self._total_at, self._hurry_at), "stream", self.timeouts.stream_s)]
         if waiting_at is not None:
             limits.append((waiting_at + self.timeouts.idle_s, "idle", self.timeouts.idle_s))
             limits.append((self._advanced_at + self.timeouts.progress_s, "progress", self.timeouts.progress_s))

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 Endpoint = Literal["chat", "completions"]
 
@@ -30,6 +30,10 @@ class ModelEntry:
     max_tokens_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     unsupported: frozenset[str] = frozenset()
     """Call options that the model refuses."""
+    thinks: bool = False
+    """Its text begins with reasoning that a closing tag ends, where its server has no parser for it."""
+    thinking: tuple[str, ...] = ()
+    """Of the declared defaults: how the ids of models begin that are not in the table and think so."""
     capabilities: frozenset[str] = frozenset()
     description: str = ""
 
@@ -62,6 +66,8 @@ def find_model(model: str) -> ModelEntry:
             fits = plain == prefix if prefix == row.id else plain.startswith(prefix)
             if fits and len(prefix) > longest:
                 found, longest = row, len(prefix)
+    if found.thinking and plain.startswith(found.thinking):
+        return evolve(found, thinks=True)
     return found
 
 
@@ -74,5 +80,6 @@ def snapshot(model: str) -> str:
 def _entry(row: dict[str, Any]) -> ModelEntry:
     for name in ("unsupported", "capabilities"):
         row[name] = frozenset(row.get(name, ()))
+    row["thinking"] = tuple(row.get("thinking", ()))
     row["prefixes"] = tuple(row.get("prefixes", [f"{row['id']}-"] if "id" in row else []))
     return ModelEntry(**row)

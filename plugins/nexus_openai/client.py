@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 import orjson
+from attrs import evolve
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -26,6 +27,7 @@ from nexus_core import (
     ResponseTooLargeError,
     ToolCallDelta,
     Transfer,
+    UpstreamTimeoutError,
     Usage,
 )
 from nexus_core.toolkit import http
@@ -44,7 +46,9 @@ _Read = TypeVar("_Read")
 _log = logging.getLogger("nexus_openai")
 
 _TAIL_S = 5.0
-"""How long a stream may take from its finish reason to its usage and its end."""
+"""How long a stream may take from its last content and its finish reason to its usage and its end."""
+_LONGEST_WORD = 80
+"""Characters that are kept of a finish reason that nobody knows."""
 _SETTLE_S = 0.25
 """How long after `[DONE]` the end of the body is waited for, so that the connection can serve again."""
 _SETTLE_CAP = 64 * 2**10
@@ -63,6 +67,8 @@ class Client:
         self._total = http.TimeLimit(settings.timeouts.total_s)
         self._first_byte = http.TimeLimit(settings.timeouts.first_byte_s)
         self._chat = chat
+        self._thinks = settings.thinks
+        self._told_of_tags = False
         self._names = option_names(entry.max_tokens_parameter if chat else "max_tokens", entry.unsupported)
         self._unsupported = entry.unsupported
         self._whole: dict[str, Any] = {"model": settings.model}
@@ -91,9 +97,21 @@ class Client:
 
     async def send(self, prompt: Prompt, options: CallOptions) -> Completion:
         """Return the whole answer; raises only ConnectorErrors."""
-        return await self._exchange(
-            self._url, prompt, lambda: self._body(self._whole, prompt, options), read_completion
+        completion = await self._exchange(
+            self._url, prompt, lambda: self._body(self._whole, prompt, options), self._read_completion
         )
+        if completion.native_finish_reason:
+            shown = self._shown(completion.native_finish_reason, prompt)
+            return evolve(completion, native_finish_reason=shown)
+        return completion
+
+    def _read_completion(self, data: bytes, transfer: Transfer | None = None) -> Completion:
+        return read_completion(data, transfer, thinks=self._thinks)
+
+    def _shown(self, word: str, prompt: Prompt) -> str:
+        """Return a word of the service as it may be shown."""
+        content = [message.content for message in prompt.messages]
+        return http.foreign_text(word, secrets=self._settings.secrets, content=content, longest=_LONGEST_WORD)
 
     async def ask(
         self, path: str, fields: Mapping[str, Any], texts: Sequence[str], read: Callable[[bytes, Transfer], _Read]
@@ -136,13 +154,14 @@ class Client:
             with self._first_byte.block():
                 response = await self._post(self._url, body, prompt, errors)
             transfer = errors.transfer
-            reader, reading = http.BodyReader(response, self._timeouts, transfer=transfer), StreamReading()
+            reader = http.BodyReader(response, self._timeouts, transfer=transfer)
+            reading = StreamReading(thinks=self._thinks)
             try:
                 yield Chunk(transfer=transfer)
                 data = await reader.read()
                 if _is_json(response, data):
-                    for chunk in _chunks(read_completion(await _read_all(reader, data))):
-                        yield chunk
+                    for chunk in _chunks(self._read_completion(await _read_all(reader, data))):
+                        yield self._ended(chunk, prompt) if chunk.native_finish_reason else chunk
                     return
                 decoder = EventDecoder()
                 while data:
@@ -160,7 +179,10 @@ class Client:
                         part = reading.take(name, event)
                         if part is not None:
                             yield part
-                yield reading.finish(unconfirmed=self._settings.complete_unconfirmed)
+                last = reading.finish(unconfirmed=self._settings.complete_unconfirmed)
+                if reading.stray_tag:
+                    self._tell_of_tag()
+                yield self._ended(last, prompt) if last.native_finish_reason else last
                 return
             except InBandError as error:
                 payload = error.payload
@@ -172,6 +194,19 @@ class Client:
                 finally:
                     response.close()
             raise self._failure(payload, response, prompt)
+
+    def _ended(self, last: Chunk, prompt: Prompt) -> Chunk:
+        return evolve(last, native_finish_reason=self._shown(last.native_finish_reason, prompt))
+
+    def _tell_of_tag(self) -> None:
+        """Warn, once for a model, that reasoning may have been streamed as text."""
+        if not self._told_of_tags:
+            self._told_of_tags = True
+            _log.warning(
+                "a streamed answer of %s holds the end of a think block that never began, so that its reasoning may "
+                "stand in the text: if the model thinks before it answers, set `thinks: true` on it",
+                self._settings.model,
+            )
 
     def _left_over(self, decoder: EventDecoder) -> list[Event]:
         """Return the event at the end that no blank line ends, where it counts and is whole."""
@@ -271,7 +306,8 @@ def _chunks(completion: Completion) -> Iterator[Chunk]:
         )
         yield Chunk(completion.text, reasoning=completion.reasoning, tool_calls=calls)
     usage = None if completion.usage == Usage() else completion.usage
-    yield Chunk("", completion.finish_reason, usage, completion.model)
+    reason, word = completion.finish_reason, completion.native_finish_reason
+    yield Chunk("", reason, usage, completion.model, native_finish_reason=word)
 
 
 async def _read_all(reader: http.BodyReader, data: bytes) -> bytes:
@@ -288,15 +324,22 @@ async def _read_more(reader: http.BodyReader, reading: StreamReading) -> bytes:
     """Return more of the stream, `b""` when there is or needs to be no more."""
     if reading.done:
         return b""
+    if reading.fresh:
+        reading.fresh = False
+        reader.advanced()
+        if reading.finish_reason or reading.retracted:
+            reader.relax()  # the wait for the tail counts from the last content
     if reading.finish_reason is None:
-        if reading.fresh:
-            reading.fresh = False
-            reader.advanced()
         return await reader.read()
     reader.hurry(_TAIL_S)
-    with suppress(Exception):  # the answer is whole: what goes wrong now costs its usage figures at most
+    try:
         return await reader.read()
-    return b""
+    except Exception as error:
+        # The answer is whole: what goes wrong now costs its usage figures at most. Where every event says that it is
+        # the last, a broken connection may have cost more.
+        if reading.doubtful and not isinstance(error, UpstreamTimeoutError):
+            raise
+        return b""
 
 
 async def _settle(response: aiohttp.ClientResponse) -> None:

@@ -75,6 +75,11 @@ class OpenAI:
     continues: settings.Continues | None = option(
         None, help="The service goes on where a last message of the assistant ends; this is how it is told to."
     )
+    thinks: bool | None = option(
+        None,
+        help="Its text begins with reasoning that `</think>` ends, also where no `<think>` comes: streams hold text "
+        "back until then. By default the table of models says so.",
+    )
     embedding_batch: int = option(32, help="Embeddings: how many texts one request holds at most.", ge=1, le=2048)
     dimensions: int | None = option(None, help="Embeddings: how long a vector the service is asked for.", ge=1)
     connect_timeout_s: float = option(10.0, help="Limit for a free connection, name lookup, TCP and TLS.", gt=0)
@@ -192,6 +197,7 @@ class OpenAI:
             flush_at_eof=self.flush_at_eof,
             complete_unconfirmed=self.complete_unconfirmed,
             continues=self.continues,
+            thinks=find_model(self.model).thinks if self.thinks is None else self.thinks,
             sends_call_id=settings.CALL_ID_HEADER.lower() not in map(str.lower, extra),
         )
 

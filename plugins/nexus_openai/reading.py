@@ -15,39 +15,21 @@ import orjson
 from nexus_core import (
     Chunk,
     Completion,
-    ConnectorError,
     ContentFilterError,
     FinishReason,
-    OverloadedError,
     ProtocolError,
-    ServerError,
     ToolCall,
     Transfer,
     TruncatedError,
     Usage,
 )
+from nexus_core.toolkit.thinking import ThinkingStream, split_thinking
 from nexus_openai.calls import ToolCallParts
+from nexus_openai.finishing import finish_class, told_reason
 from nexus_openai.writing import valid_unicode
 
-_FINISH: Mapping[str, FinishReason] = {
-    "stop": "stop",
-    "length": "length",
-    "content_filter": "content_filter",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-    "max_tokens": "length",
-    "model_length": "length",
-    "sensitive": "content_filter",
-}
-_FAILED: Mapping[str, type[ConnectorError]] = {
-    "error": ServerError,
-    "network_error": ServerError,
-    "abort": TruncatedError,
-    "insufficient_system_resource": OverloadedError,
-}
-"""Finish reasons by which routers and servers say that they did not finish."""
-
-
+_THOUGHTS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
+"""Where services put what a model thinks; those that give it two names give the same text twice."""
 _UNREAD: Any = object()
 
 
@@ -59,8 +41,11 @@ class InBandError(Exception):
         super().__init__("the answer is an error")
 
 
-def read_completion(data: bytes, transfer: Transfer | None = None) -> Completion:
-    """Return the whole answer; raises InBandError, or a ConnectorError where it is none."""
+def read_completion(data: bytes, transfer: Transfer | None = None, *, thinks: bool = False) -> Completion:
+    """Return the whole answer; raises InBandError, or a ConnectorError where it is none.
+
+    `thinks` says that the model's text begins with its reasoning, see `nexus_core.toolkit.thinking`.
+    """
     payload = read_json(data)
     if not isinstance(payload, dict):
         raise ProtocolError("the answer is no JSON object", code="shape")
@@ -71,16 +56,21 @@ def read_completion(data: bytes, transfer: Transfer | None = None) -> Completion
         choice = choices[0]
         message = choice.get("message")
         content = choice["text"] if message is None else message.get("content")
-        reason = _finish(choice.get("finish_reason") or "stop")
+        reason, unknown = finish_class(told_reason(choice.get("finish_reason")) or "stop")
         more = message is not None and (len(message) > 2 or "role" not in message)  # than role and content
         calls = _calls(message, reason) if more else ()
         refused = more and bool(message.get("refusal"))
+        told = _thought(message) if more else ""
+        thought, text = split_thinking(_text(content), thinks=thinks and not told, cut=reason == "length")
+        if not text and (refused or reason == "content_filter"):
+            raise _filtered(refused)
         return Completion(
-            text=_finished_text(content, reason, refused),
+            text=text,
             finish_reason=reason,
+            native_finish_reason=unknown,
             usage=read_usage(payload.get("usage")) or Usage(),
             model=_name(payload.get("model")),
-            reasoning=_thought(message) if more else "",
+            reasoning=told + thought,
             tool_calls=calls,
             transfer=transfer,
         )
@@ -104,14 +94,23 @@ def _legacy_calls(message: dict[str, Any]) -> list[Any]:
 
 
 def _thought(message: dict[str, Any]) -> str:
-    """Return the reasoning in a message or delta; services that give it two names give the same text twice."""
-    thought = message.get("reasoning_content") or message.get("reasoning")
-    return thought if isinstance(thought, str) else ""
+    """Return the reasoning in a message or delta: a text, an object that holds one, or a list of such parts."""
+    for name in _THOUGHTS:
+        found = message.get(name)
+        if found and (thought := _text_in(found)):
+            return thought
+    return ""
 
 
-def _finished_text(content: Any, reason: FinishReason, refused: bool) -> str:
-    if not content and (refused or reason == "content_filter"):
-        raise _filtered(refused)
+def _text_in(value: Any) -> str:
+    if isinstance(value, dict):
+        value = value.get("text") or value.get("content")
+    elif isinstance(value, list):
+        value = "".join([_text_in(part) for part in value if not isinstance(part, list)])
+    return value if isinstance(value, str) else ""
+
+
+def _text(content: Any) -> str:
     if content is None:
         return ""  # tool calls, or an answer that is all reasoning
     if not isinstance(content, str):
@@ -122,12 +121,20 @@ def _finished_text(content: Any, reason: FinishReason, refused: bool) -> str:
 class StreamReading:
     """What a stream has said so far."""
 
-    __slots__ = ("_calls", "_refused", "_spoke", "done", "events", "finish_reason", "fresh", "model", "usage")
+    __slots__ = (
+        "_calls", "_refused", "_spoke", "_thinking", "done", "doubtful", "events", "finish_reason", "fresh", "model",
+        "retracted", "stray_tag", "usage",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, *, thinks: bool = False) -> None:
         self.done = False
         """`[DONE]` has come: nothing after it counts."""
-        self.finish_reason: FinishReason | None = None
+        self.finish_reason: str | None = None
+        """The service's word for the end; it counts as long as nothing more of the answer follows."""
+        self.retracted = False
+        """Some of the answer came after a finish reason."""
+        self.doubtful = False
+        """The service has said so before, and again with content: only the end of the data confirms the reason."""
         self.usage: Usage | None = None
         """The last that came: services that tell it with every event count up."""
         self.model = ""
@@ -135,6 +142,10 @@ class StreamReading:
         """How many events held a choice."""
         self.fresh = False
         """Set by every event that held content or an end, for whoever watches the progress."""
+        self.stray_tag = False
+        """The text held the end of a think block whose beginning never came."""
+        self._thinking: ThinkingStream | None = ThinkingStream(thinks=thinks)
+        """While text may be reasoning."""
         self._spoke = False
         self._refused = False
         self._calls: ToolCallParts | None = None
@@ -171,20 +182,35 @@ class StreamReading:
         if choice.get("index"):
             return None  # of several choices, which only `extra` can ask for, the first is the answer
         self.events += 1
-        reason = choice.get("finish_reason")
-        if reason:  # some services say "" until the end
-            self.finish_reason = _finish(reason)
-            self.fresh = True
         if not self.model:
             self.model = _name(event.get("model"))
+        before, self.fresh = self.fresh, False
+        chunk = self._read_part(choice, event)
+        more, reason = self.fresh, choice.get("finish_reason")
+        self.fresh = more or before
+        if more and self.finish_reason:  # what came before more of the answer was no reason
+            self.finish_reason, self.retracted = None, True
+        if reason and (word := told_reason(reason)):  # some services say "" or "null" until the end
+            self.fresh = self.fresh or not self.finish_reason
+            self.finish_reason, self.doubtful = word, self.retracted and more
+        return chunk
+
+    def _read_part(self, choice: Any, event: Any) -> Chunk | None:
+        """Return what a choice adds, and set `fresh` where it holds some of the answer."""
         delta = choice.get("delta")
         if delta is None:
-            return self._said(choice.get("text"))
+            delta = choice.get("message")  # some services send it in place of a delta
+            if delta is None:
+                return self._said(choice.get("text"))
+            if self._spoke and event.get("object") == "chat.completion":
+                return None  # all of the answer again, after its parts
         if len(delta) == 1:  # nearly every event there is
             text = delta.get("content")
             if type(text) is str and text:
-                self._spoke = self.fresh = True
-                return Chunk(text)
+                self.fresh = True
+                if self._thinking is None:
+                    return Chunk(text)
+                return self._parted(text)
         return self._read_delta(delta)
 
     def _read_delta(self, delta: dict[str, Any]) -> Chunk | None:
@@ -197,39 +223,62 @@ class StreamReading:
             return self._said(text)
         if text and type(text) is not str:
             raise ProtocolError("the content of an event is no text", code="shape")
-        self._spoke = self._spoke or bool(text)
         self.fresh = True
+        chunk = self._parted(text or "", thought) or Chunk()
         if not entries:
-            return Chunk(text or "", reasoning=thought)
+            return chunk if chunk.text or chunk.reasoning else None
         if self._calls is None:
             self._calls = ToolCallParts()
-        return Chunk(text or "", reasoning=thought, tool_calls=self._calls.take(entries))
+        return Chunk(chunk.text, reasoning=chunk.reasoning, tool_calls=self._calls.take(entries))
 
     def _said(self, text: Any) -> Chunk | None:
         if not text:
             return None
         if type(text) is not str:
             raise ProtocolError("the content of an event is no text", code="shape")
-        self._spoke = self.fresh = True
-        return Chunk(text)
+        self.fresh = True
+        return self._parted(text)
+
+    def _parted(self, text: str, told: str = "") -> Chunk | None:
+        """Return a chunk of text, what of it is reasoning apart, and of the reasoning in a field of its own."""
+        thinking, released, thought = self._thinking, "", ""
+        if thinking is not None:
+            if told:
+                _, released = thinking.reasoned_elsewhere()
+            if text and not thinking.passes:
+                thought, text = thinking.take(text)
+            if thinking.passes:
+                self.stray_tag, self._thinking = thinking.stray, None
+        text, thought = released + text, told + thought
+        self._spoke = self._spoke or bool(text)
+        return Chunk(text, reasoning=thought) if text or thought else None
 
     def finish(self, *, unconfirmed: bool = False) -> Chunk:
         """Return the last chunk; raises TruncatedError if the stream did not say why it ended.
 
         With `unconfirmed`, `[DONE]` after some answer is enough.
         """
-        reason = self.finish_reason
-        if reason is None and unconfirmed and self.done and (self._spoke or self._calls):
-            reason = "tool_calls" if self._calls else "stop"
-        if reason is None:
-            at = "[DONE]" if self.done else "the end of the data"
-            raise TruncatedError(
-                f"the stream came to {at} without a finish reason, after {self.events} events", code="truncated"
-            )
+        word, thinking, thought, text = self.finish_reason, self._thinking, "", ""
+        if not word and unconfirmed and self.done:
+            word = "tool_calls" if self._calls else "stop"
+        if not word:
+            raise self._truncated()
+        reason, unknown = finish_class(word)
+        if thinking is not None:
+            thought, text = thinking.finish(cut=reason == "length")
+            self._spoke = self._spoke or bool(text)
+        if not self.finish_reason and not (self._spoke or self._calls):
+            raise self._truncated()
         calls = self._calls.finish(reason) if self._calls else ()
         if not self._spoke and (self._refused or reason == "content_filter"):
             raise _filtered(self._refused)
-        return Chunk("", reason, self.usage, self.model, "", calls)
+        return Chunk(text, reason, self.usage, self.model, thought, calls, native_finish_reason=unknown)
+
+    def _truncated(self) -> TruncatedError:
+        at = "[DONE]" if self.done else "the end of the data"
+        return TruncatedError(
+            f"the stream came to {at} without a finish reason, after {self.events} events", code="truncated"
+        )
 
 
 def _first(choices: list[Any]) -> Any:
@@ -297,14 +346,6 @@ def _refuse_constant(name: str) -> NoReturn:
 def is_error(payload: dict[str, Any]) -> bool:
     """Tell whether a body is an error although its status is 200."""
     return bool(payload.get("error")) or payload.get("object") == "error"
-
-
-def _finish(reason: Any) -> FinishReason:
-    if type(reason) is not str:
-        raise ProtocolError("the finish reason is no text", code="shape")
-    if reason in _FAILED:
-        raise _FAILED[reason](f"the service gave up: finish reason {reason!r}", code=reason)
-    return _FINISH.get(reason, "stop")
 
 
 def _filtered(refused: bool) -> ContentFilterError:

@@ -48,6 +48,8 @@ class Settings:
     flush_at_eof: bool = False
     complete_unconfirmed: bool = False
     continues: Continues | None = None
+    thinks: bool = False
+    """Whether the text of the model begins with its reasoning, also where no opening tag comes."""
     sends_call_id: bool = True
     """Whether a call's id goes with each of its requests."""
 

@@ -299,6 +299,19 @@ async def test_body_reader_hurries() -> None:
         reader.close()
 
 
+async def test_body_reader_relaxes() -> None:
+    """What goes on after all has its time again."""
+    gate = Gate()
+    async with answered(stream_answer([b"a", gate, b"b"])) as response:
+        reader = BodyReader(response, Timeouts())
+        await reader.read()
+        reader.hurry(0.05)
+        reader.relax()
+        asyncio.get_running_loop().call_later(0.2, gate.open)
+        assert await reader.read() == b"b"
+        reader.close()
+
+
 async def test_body_reader_does_not_blame_the_service_for_a_slow_consumer() -> None:
     """Time that the consumer takes is no idle time."""
     async with answered(stream_answer([b"a", b"b"])) as response:

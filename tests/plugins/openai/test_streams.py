@@ -197,9 +197,11 @@ def test_odd_event_is_a_protocol_error(data: bytes) -> None:
     ids=["openrouter", "zhipu"],
 )
 def test_finish_reason_that_is_a_failure(data: bytes) -> None:
-    """Some services say by the finish reason that they failed."""
+    """Some services say by the finish reason that they failed; like every reason it counts where nothing follows."""
+    reading = StreamReading()
+    assert reading.take(b"", data) is None
     with pytest.raises(ServerError):
-        StreamReading().take(b"", data)
+        reading.finish()
 
 
 RATE = error_body("Rate limit reached", code="rate_limit_exceeded", type="tokens")
