@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from random import Random
 from typing import Any, TypeVar
 
@@ -24,6 +25,9 @@ from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.resources import Resources
 
 T = TypeVar("T")
+
+_WHOLE_TIME = nullcontext()
+"""In place of a share, where no other target is left."""
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
@@ -86,7 +90,7 @@ class Attempts:
                 while True:
                     attempt = (not course.rows and course.at_once()) or await course.begin()
                     try:
-                        with attempt:
+                        with attempt, course.share() or _WHOLE_TIME:
                             made = await make(attempt)
                     except ConnectorError as error:
                         course.failed(error)
@@ -118,9 +122,12 @@ class Attempts:
                     with attempt:
                         yield ""
                         chunks = _streamed(attempt)
-                        with deadline:
+                        share = course.share()
+                        with deadline, share or _WHOLE_TIME:
                             async for chunk in chunks:
                                 if part := attempt.took(chunk, said):
+                                    if share is not None:
+                                        share.drop()
                                     deadline.task = None
                                     yield part
                                     deadline.resume()

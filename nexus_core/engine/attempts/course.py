@@ -6,13 +6,22 @@ pause, the next target of the chain, or an end, with the error of the only targe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from math import isfinite
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from nexus_core.contract.errors import ConnectorError, DeadlineError, NoAnswerError, PromptTooLongError, RunError
+from nexus_core.contract.errors import (
+    ConnectorError,
+    DeadlineError,
+    NoAnswerError,
+    PromptTooLongError,
+    RunError,
+    UpstreamTimeoutError,
+)
 from nexus_core.contract.events import AttemptFinished, PromptPacked, StreamRestarted, Waiting
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import CallOptions, Completion
@@ -22,6 +31,7 @@ from nexus_core.engine.attempts.call import Asked, Call, Emit, Setting
 from nexus_core.engine.attempts.fitting import continued, merge_options, pack_for, reserve
 from nexus_core.engine.attempts.ledger import Attempt
 from nexus_core.engine.attempts.reactions import Reaction, reaction
+from nexus_core.engine.attempts.shares import SHARE_CODE, Share
 from nexus_core.engine.attempts.targets import Target
 from nexus_core.engine.models import Model
 
@@ -68,6 +78,8 @@ class Course:
         self.alone = len(call.chain) == 1
         """The call has no other target."""
         self._emit = emit
+        self.is_hurried = call.deadline_s is not None and call.deadline_s < seconds
+        """The caller gives less time than the pipeline."""
         if call.deadline_s is not None and call.deadline_s < seconds:
             seconds = call.deadline_s
         self._seconds = seconds
@@ -101,6 +113,27 @@ class Course:
         """Return the whole answer of a stream that has come to its end, with what other targets have begun of it."""
         self.restarted()
         return evolve(completion, text=self.written + completion.text) if self.written else completion
+
+    def share(self) -> Share | None:
+        """Return how long the attempt that begins may take while another target is left, `None` where none is."""
+        if self.alone:
+            return None
+        now, policy = self.now(), self.setting.policy
+        left = min(policy.attempts - self._attempts, policy.targets - self._targets)
+        others = len([None for _ in islice(self._others(now), max(left, 0))])
+        if not others:
+            return None
+        seconds, model = (self._ends_at - now) / (1 + others), self.call.chain[self._place]
+
+        def over() -> UpstreamTimeoutError:
+            return UpstreamTimeoutError(
+                f"{model.name!r} gave no answer within {seconds:.3g} s, its share of the call's {self._seconds:.3g} s",
+                provider=model.info.provider,
+                model=model.info.id,
+                code=SHARE_CODE,
+            )
+
+        return Share(self.setting.watch, seconds, over)
 
     # The next attempt
 
@@ -263,6 +296,8 @@ class Course:
         reacts = self._note(error, target, now, asked)
         pause = self._retry_after(error, reacts, target, now) if asked and isinstance(error, ConnectorError) else None
         other = self._other(now) if self._may_move_on(reacts) else None
+        if reacts.next_first and other is not None:
+            pause = None
         if pause is not None and (other is None or pause <= policy.patience_s):
             if now + pause + SHORTEST_ATTEMPT_S <= self._ends_at:
                 if target.budget.take():
@@ -274,9 +309,9 @@ class Course:
             target.gate(error, now, error.retry_after_s)
         if other is None:
             self._give_up(error, reacts)
-        elif now + SHORTEST_ATTEMPT_S > self._ends_at:
+        elif now + SHORTEST_ATTEMPT_S > self._ends_at and not _is_share(error):
             raise self._out_of_time()
-        else:
+        else:  # what a share has left is meant for the next, however little it is
             self._turn_to(other)
 
     def broke_off(self, error: ConnectorError, shown: bool, said: Assembly) -> None:
@@ -375,14 +410,17 @@ class Course:
 
     def _other(self, now: float) -> int | None:
         """Return the place of the next target that may be asked now."""
+        return next(self._others(now), None)
+
+    def _others(self, now: float) -> Iterator[int]:
+        """Yield the places of the targets after this one that may be asked now."""
         chain = self.call.chain
         for place in range(self._place + 1, len(chain)):
             info = chain[place].info
             if info.window <= self._larger_than or (self._continues and "continue" not in info.capabilities):
                 continue
             if self._opens_at(chain[place], now) <= 0:
-                return place
-        return None
+                yield place
 
     def _opens_at(self, model: Model, now: float) -> float:
         return self.setting.targets.of(model).breaker.opens_at(now, alone=self.alone)
@@ -401,3 +439,7 @@ class Course:
         error = DeadlineError(f"no answer within the {self._seconds:.3g} s that the call may take{after}")
         error.__cause__ = last
         return error
+
+
+def _is_share(error: RunError) -> bool:
+    return isinstance(error, ConnectorError) and error.code == SHARE_CODE

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from types import TracebackType
 
-from nexus_core.contract.errors import DeadlineError
+from nexus_core.contract.errors import DeadlineError, RunError
 
 
 class Deadline:
@@ -21,7 +21,7 @@ class Deadline:
 
     __slots__ = ("_cancelling", "_error", "due", "expired", "task")
 
-    def __init__(self, due: float, error: Callable[[], DeadlineError]) -> None:
+    def __init__(self, due: float, error: Callable[[], RunError]) -> None:
         self.due = due
         """By the clock of the event loop."""
         self.expired = False
@@ -78,7 +78,7 @@ class Watch:
         self._handle: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def begin(self, seconds: float, error: Callable[[], DeadlineError]) -> Deadline:
+    def begin(self, seconds: float, error: Callable[[], RunError]) -> Deadline:
         """Return a deadline so many seconds from now; give it back with `end`."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:  # what was watched in another loop has ended with it

@@ -23,6 +23,7 @@ from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Comple
 from nexus_core.engine.attempts.assembly import Assembly
 from nexus_core.engine.attempts.call import prompt_tokens
 from nexus_core.engine.attempts.reactions import reaction
+from nexus_core.engine.attempts.shares import SHARE_CODE
 from nexus_core.engine.attempts.targets import Target
 from nexus_core.toolkit.tokens import token_counter
 
@@ -129,11 +130,12 @@ class Attempt:
         if error is None:
             self._end("ok", None, ok=True)
         elif isinstance(error, ConnectorError):
-            self._end(error.kind, error, ok=False if reaction(type(error)).breaker else None)
+            # What its caller had no time for is no failure of the target.
+            counts = reaction(type(error)).breaker and not (error.code == SHARE_CODE and self.course.is_hurried)
+            self._end(error.kind, error, ok=False if counts else None)
         elif isinstance(error, DeadlineError) or (
             self.course.deadline.expired and isinstance(error, asyncio.CancelledError)
         ):
-            # What its caller had no time for is no failure of the target.
             self._end("timeout", None, ok=None, code="deadline")
         elif isinstance(error, Exception):
             name = self.target.model.name

@@ -26,6 +26,8 @@ class Reaction(NamedTuple):
     """Nothing is sent to the target for a while: it fails until somebody changes something."""
     at_once: bool = False
     """The first retry waits for nothing."""
+    next_first: bool = False
+    """It took so long that another target, where one is left, is asked before the same one again."""
 
 
 _OFTEN, _ONCE, _NEVER = AS_OFTEN_AS_ALLOWED, 1, 0
@@ -37,7 +39,7 @@ REACTIONS: Mapping[type[errors.ConnectorError], Reaction] = {
     errors.LimitError: Reaction(_NEVER, "yes", breaker=False),
     errors.ConnectError: Reaction(_OFTEN, "yes", breaker=True),
     errors.DisconnectedError: Reaction(_OFTEN, "yes", breaker=False, at_once=True),
-    errors.UpstreamTimeoutError: Reaction(_OFTEN, "yes", breaker=True),
+    errors.UpstreamTimeoutError: Reaction(_OFTEN, "yes", breaker=True, next_first=True),
     errors.StalledError: Reaction(_ONCE, "yes", breaker=True),
     errors.RateLimitError: Reaction(_OFTEN, "yes", breaker=False),
     errors.QuotaError: Reaction(_NEVER, "yes", breaker=False, parks=True),
