@@ -120,6 +120,12 @@ class OpenAIDialect:
                 event(delta(texts[-1], finish_reason="stop")),
                 DONE,
             ],
+            "finish reason with every text": [*(event(delta(text, finish_reason="stop")) for text in texts), DONE],
+            "null as a text until the finish reason": [
+                *(event(delta(text, finish_reason="null")) for text in texts),
+                *events[-1:],
+                DONE,
+            ],
             "null content in the first event": [event(delta(choices=[_role_alone()])), *good[1:]],
         }
 

@@ -88,6 +88,11 @@ class ThinkingStream:
         self.stray = False
         """A closing tag stood in text that had gone out: perhaps all before it was reasoning."""
 
+    @property
+    def watches(self) -> bool:
+        """Whether a piece that holds no `<` and ends with no backtick is text, and need not be given."""
+        return self._state == "text" and not self._held
+
     def take(self, text: str) -> tuple[str, str]:
         """Return the reasoning and the answer that a piece of text adds; often nothing yet."""
         match self._state:

@@ -122,8 +122,8 @@ class StreamReading:
     """What a stream has said so far."""
 
     __slots__ = (
-        "_calls", "_refused", "_spoke", "_thinking", "done", "doubtful", "events", "finish_reason", "fresh", "model",
-        "retracted", "stray_tag", "usage",
+        "_calls", "_plain", "_refused", "_spoke", "_thinking", "done", "doubtful", "events", "finish_reason", "fresh",
+        "model", "retracted", "stray_tag", "usage",
     )  # fmt: skip
 
     def __init__(self, *, thinks: bool = False) -> None:
@@ -146,6 +146,8 @@ class StreamReading:
         """The text held the end of a think block whose beginning never came."""
         self._thinking: ThinkingStream | None = ThinkingStream(thinks=thinks)
         """While text may be reasoning."""
+        self._plain = False
+        """Text has begun: more of it is text, unless a tag may be in it."""
         self._spoke = False
         self._refused = False
         self._calls: ToolCallParts | None = None
@@ -184,9 +186,15 @@ class StreamReading:
         self.events += 1
         if not self.model:
             self.model = _name(event.get("model"))
+        reason, delta = choice.get("finish_reason"), choice.get("delta")
+        if self._plain and reason is None and delta is not None and len(delta) == 1 and self.finish_reason is None:
+            text = delta.get("content")  # nearly every event there is
+            if type(text) is str and text and "<" not in text and text[-1] != "`":
+                self.fresh = True
+                return Chunk(text)
         before, self.fresh = self.fresh, False
-        chunk = self._read_part(choice, event)
-        more, reason = self.fresh, choice.get("finish_reason")
+        chunk = self._read_part(choice, delta, event)
+        more = self.fresh
         self.fresh = more or before
         if more and self.finish_reason:  # what came before more of the answer was no reason
             self.finish_reason, self.retracted = None, True
@@ -195,22 +203,14 @@ class StreamReading:
             self.finish_reason, self.doubtful = word, self.retracted and more
         return chunk
 
-    def _read_part(self, choice: Any, event: Any) -> Chunk | None:
+    def _read_part(self, choice: Any, delta: Any, event: Any) -> Chunk | None:
         """Return what a choice adds, and set `fresh` where it holds some of the answer."""
-        delta = choice.get("delta")
         if delta is None:
             delta = choice.get("message")  # some services send it in place of a delta
             if delta is None:
                 return self._said(choice.get("text"))
             if self._spoke and event.get("object") == "chat.completion":
                 return None  # all of the answer again, after its parts
-        if len(delta) == 1:  # nearly every event there is
-            text = delta.get("content")
-            if type(text) is str and text:
-                self.fresh = True
-                if self._thinking is None:
-                    return Chunk(text)
-                return self._parted(text)
         return self._read_delta(delta)
 
     def _read_delta(self, delta: dict[str, Any]) -> Chunk | None:
@@ -249,6 +249,7 @@ class StreamReading:
                 thought, text = thinking.take(text)
             if thinking.passes:
                 self.stray_tag, self._thinking = thinking.stray, None
+            self._plain = thinking.passes or thinking.watches
         text, thought = released + text, told + thought
         self._spoke = self._spoke or bool(text)
         return Chunk(text, reasoning=thought) if text or thought else None
