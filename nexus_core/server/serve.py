@@ -66,6 +66,7 @@ class Server:
         verifies = verify if self.keys is None else self.keys.verify
         self.gate = Gate(settings.limits, verify=verifies, loopback=loopback, worker=settings.worker)
         self.siblings = Siblings(settings.worker)
+        self.models = Models(self.serving, settings, self.siblings)
         self._slow = TimeLimit(settings.limits.write_s)
         self._runner: web.AppRunner | None = None
         self._listening: Listener | None = None
@@ -84,7 +85,7 @@ class Server:
         parts = (
             Queries(self.serving, self.gate, self.settings, self._slow),
             Chat(self.serving, self.gate, self.settings, self._slow),
-            Models(self.serving, self.settings, self.siblings),
+            self.models,
             Contexts(self.serving, self.settings),
             Items(self.serving, self.settings),
             Documents(self.serving, self.settings),
@@ -106,6 +107,7 @@ class Server:
         try:
             await self._check_keys()
             await self._listen()
+            self.models.recall()  # before the others can tell of a change: an older choice shall not undo it
             await self.siblings.__aenter__()
         except BaseException as error:
             await self.__aexit__(None, None, None)
