@@ -18,6 +18,9 @@ UNKNOWN = 32_768
 """Tokens of a model that does not say."""
 PER_TOKEN = 16
 """Characters of text, reasoning and tool calls together: three times what is usual."""
+FURTHER_AFTER = 16_384
+PER_FURTHER_TOKEN = 8
+"""Of the tokens after so many: the longer an answer is, the nearer to the usual."""
 WHOLE_PER_TOKEN = 32
 """Bytes of a whole answer: as JSON writes them, where a character may take six."""
 STREAM_PER_TOKEN = 2048
@@ -43,9 +46,11 @@ class Sizes:
 def sizes_for(max_output: int | None) -> Sizes:
     """Return the bounds for a model that answers with so many tokens at most; `None` where that is not known."""
     tokens = max_output or UNKNOWN
+    further = max(0, tokens - FURTHER_AFTER)
+    text = PER_TOKEN * (tokens - further) + PER_FURTHER_TOKEN * further
     return Sizes(
-        text=max(_LEAST, PER_TOKEN * tokens),
-        line=min(2 * _FRAME, max(_FRAME, PER_TOKEN * tokens)),
+        text=max(_LEAST, text),
+        line=min(2 * _FRAME, max(_FRAME, text)),
         stream=min(STREAM_CAP, _FRAME + STREAM_PER_TOKEN * tokens),
         whole=min(JSON_CAP, _FRAME + WHOLE_PER_TOKEN * tokens),
     )

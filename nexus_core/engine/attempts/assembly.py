@@ -8,28 +8,10 @@ from collections.abc import Sequence
 from nexus_core.contract.errors import ResponseTooLargeError, ToolCallIncompleteError, TruncatedError
 from nexus_core.contract.values import Chunk, Completion, FinishReason, ToolCall, ToolCallDelta, Usage
 from nexus_core.engine.models import Model
+from nexus_core.engine.spoken import Pieces
 
-_LOOSE = 2048
-"""Pieces that are kept one by one: an object takes 50 bytes, so many short ones are joined."""
 _CALL_COST = 512
 """Characters that count for a tool call beside its own, so that their number has a bound, too."""
-
-
-class Pieces(list[str]):
-    """A text in pieces, few of them however many come."""
-
-    __slots__ = ("_blocks",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._blocks = 0
-
-    def append(self, piece: str) -> None:
-        """Add a piece."""
-        super().append(piece)
-        if len(self) - self._blocks > _LOOSE:
-            self[self._blocks :] = ["".join(self[self._blocks :])]
-            self._blocks += 1
 
 
 class _CallParts:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from nexus_core import CallOptions, Chunk, ModelInfo, NoAnswerError, ResponseTooLargeError, ToolCallDelta
-from nexus_core.engine.attempts.assembly import Assembly, Pieces
+from nexus_core.engine.attempts.assembly import Assembly
 from nexus_core.engine.attempts.fitting import most_characters
+from nexus_core.engine.spoken import Pieces
 
 MOST = 2**18
 """Characters that the fake's window of 4,096 tokens allows."""
@@ -43,9 +44,9 @@ def test_more_tool_calls_than_anybody_makes_are_cut() -> None:
     ("figures", "asked", "most"),
     [
         pytest.param({"window": 8192}, None, MOST, id="least"),
-        pytest.param({"window": 200_000, "max_output": 50_000}, None, 800_000, id="max-output"),
-        pytest.param({"window": 8192}, 50_000, 800_000, id="asked-for"),
-        pytest.param({"window": 100_000}, None, 1_600_000, id="window"),
+        pytest.param({"window": 200_000, "max_output": 50_000}, None, 531_072, id="max-output"),
+        pytest.param({"window": 8192}, 50_000, 531_072, id="asked-for"),
+        pytest.param({"window": 100_000}, None, 931_072, id="window"),
     ],
 )
 def test_the_bound_follows_from_what_a_model_may_give(figures: dict[str, int], asked: int | None, most: int) -> None:
