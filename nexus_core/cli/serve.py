@@ -22,6 +22,7 @@ from nexus_core.server.serve import Server, serve
 from nexus_core.server.serving import load, load_all, pipeline_files
 from nexus_core.server.settings import Limits, Settings, Worker
 from nexus_core.server.workers import check_workers, run_workers
+from nexus_core.store.sampling import refuse_damaged
 from nexus_core.store.store import Store
 from nexus_core.toolkit.shared import Shared
 
@@ -99,6 +100,8 @@ def command(pipelines: Sequence[str], reloads: bool, workers: int, **given: Any)
     settings = settings_of(**given)
     paths, overrides = _chosen(pipelines)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    if settings.worker is None:  # one look is enough for all workers, and for those that are started again
+        refuse_damaged(Store().folder)
     if workers > 1:
         check_workers(settings.port)
         load_all(pipeline_files(paths), Store(), Shared(), overrides=overrides)

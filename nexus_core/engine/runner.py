@@ -25,6 +25,7 @@ from nexus_core.contract.events import (
 )
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Usage
 from nexus_core.engine.sinks import Fanout
+from nexus_core.engine.spoken import Pieces
 from nexus_core.engine.state import Scope, State
 from nexus_core.engine.steps import Generate, MakeDraft, Step
 from nexus_core.toolkit.templating import Expression
@@ -161,7 +162,7 @@ class _Run:
     """Whether somebody wants to know of steps that are done."""
     started: float = field(factory=perf_counter)
     attempts: list[AttemptFinished] = field(factory=list)
-    parts: list[str] = field(factory=list)
+    parts: Pieces = field(factory=Pieces)
     """The text that a stream has shown so far."""
 
     def scope(self) -> Scope:

@@ -15,6 +15,8 @@ from aiohttp.web_protocol import RequestHandler
 from nexus_core.server.addresses import HERE, origin_of
 from nexus_core.server.bodies import json_answer
 from nexus_core.server.errors import Failure, own_shape
+from nexus_core.server.listening import Slot
+from nexus_core.server.notices import Notice
 from nexus_core.server.settings import Limits
 
 _TELL_S = 10.0
@@ -46,8 +48,13 @@ class Malformed:
 class Crowd:
     """Counts the connections that are open, in all and of each address; whoever has left is forgotten."""
 
-    def __init__(self, limits: Limits, origin: Callable[[str], str] = origin_of) -> None:
-        self._most = limits.connections
+    def __init__(self, limits: Limits, origin: Callable[[str], str] = origin_of, *, most: int | None = None) -> None:
+        """Take the limits; `most` is how many connections the process has files for, where those are fewer."""
+        self._most = limits.connections if most is None else most
+        why = (
+            "raise --connections" if self._most == limits.connections else "open files allow no more: raise `ulimit -n`"
+        )
+        self._refused = Notice(_log, f"%d connections refused, of at most %s at once; {why}")
         self._most_of_one = limits.connections_per_address
         self._origin = origin
         self.open = 0
@@ -58,7 +65,10 @@ class Crowd:
         """Count one more, and return what to give back with `leave`; `None` where there are too many."""
         origin = self._origin(address) if self._most_of_one else HERE
         of_one = self.by_origin.get(origin, 0)
-        if self.open >= self._most or (origin != HERE and of_one >= self._most_of_one):
+        if self.open >= self._most:
+            self._refused.note(f"{self._most:,}")
+            return None
+        if origin != HERE and of_one >= self._most_of_one:
             return None
         self.open += 1
         if origin != HERE:
@@ -77,11 +87,14 @@ class Crowd:
 class Connection(RequestHandler):
     """aiohttp's connection, but counted, and of malformed requests nothing comes back or into the log."""
 
-    __slots__ = ("crowd", "malformed", "origin")
+    __slots__ = ("crowd", "malformed", "origin", "slot")
 
-    def __init__(self, manager: web.Server, malformed: Malformed, crowd: Crowd, **options: Any) -> None:
+    def __init__(
+        self, manager: web.Server, malformed: Malformed, crowd: Crowd, slot: Slot | None, **options: Any
+    ) -> None:
         self.malformed = malformed
         self.crowd = crowd
+        self.slot = slot
         self.origin: str | None = None
         """What it is counted as."""
         super().__init__(manager, **options)
@@ -92,7 +105,7 @@ class Connection(RequestHandler):
         # Counted here and not when it is accepted: many are accepted before the first of them is made.
         self.origin = self.crowd.enter((transport.get_extra_info("peername") or ("",))[0])
         if self.origin is None:
-            refuse(transport)
+            refuse(transport, self.slot)
         else:
             super().connection_made(transport)
 
@@ -101,6 +114,8 @@ class Connection(RequestHandler):
         if self.origin is not None:
             self.crowd.leave(self.origin)
             self.origin = None
+        if self.slot is not None:
+            self.slot.free()
         super().connection_lost(exc)
 
     def handle_error(
@@ -120,19 +135,32 @@ class Connection(RequestHandler):
         return answer
 
 
-def refuse(transport: asyncio.Transport) -> None:
+class _Refused(asyncio.Protocol):
+    """What is left of a connection that is one too many."""
+
+    def __init__(self, slot: Slot | None) -> None:
+        self._slot = slot
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._slot is not None:
+            self._slot.free()
+
+
+def refuse(transport: asyncio.Transport, slot: Slot | None = None) -> None:
     """Say that a connection is one too many, and close it; what it sends is nobody's."""
-    transport.set_protocol(asyncio.Protocol())
+    transport.set_protocol(_Refused(slot))
     transport.write(_BUSY % (len(_BUSY_BODY), _BUSY_BODY))
     transport.close()
 
 
-def acceptor(server: web.Server, limits: Limits, crowd: Crowd | None = None) -> Callable[[], asyncio.Protocol]:
-    """Return what makes the protocol of each new connection."""
+def acceptor(
+    server: web.Server, limits: Limits, crowd: Crowd | None = None
+) -> Callable[[Slot | None], asyncio.Protocol]:
+    """Return what makes the protocol of each new connection; it frees the slot of the connection at its end."""
     malformed, loop = Malformed(), asyncio.get_running_loop()
     crowd = crowd or Crowd(limits)
 
-    def accept() -> asyncio.Protocol:
-        return Connection(server, malformed, crowd, loop=loop, keepalive_timeout=limits.header_s, access_log=None)
+    def accept(slot: Slot | None = None) -> asyncio.Protocol:
+        return Connection(server, malformed, crowd, slot, loop=loop, keepalive_timeout=limits.header_s, access_log=None)
 
     return accept

@@ -115,7 +115,7 @@ class Metrics:
             found = await asyncio.to_thread(self._families)  # a large page would hold up everybody
             worker = self._siblings.worker
             if worker is not None:
-                told = await self._siblings.ask("metrics")
+                told = await self._siblings.ask("metrics", needs_all=False)
                 found = of_workers({worker.number: found} | {at: families_of(each) for at, each in told.items()})
             page, content_type = await asyncio.to_thread(_page, found, accept)
         except ImportError as error:

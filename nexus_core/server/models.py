@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import attrs
 from aiohttp import web
 
+from nexus_core.contract.errors import NexusError
 from nexus_core.engine.models import Model, UsageFigures
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.server import answers
@@ -21,6 +26,8 @@ from nexus_core.server.siblings import Siblings
 
 DEFAULT = closed({"modelId": text(minLength=1), "pipeline": text()}, required=("modelId",))
 """What `PUT {prefix}/queries/models/default` takes."""
+_CHOSEN = "models.json"
+"""The file with the choices in the folder of the workers."""
 
 
 class Models:
@@ -68,7 +75,7 @@ class Models:
     async def usage(self, request: web.Request) -> web.Response:
         """Tell the figures of every model."""
         found = self._usage()
-        for told in (await self._siblings.ask("usage")).values():
+        for told in (await self._siblings.ask("usage", needs_all=False)).values():
             found = {key: own + _figures(told.get("/".join(key))) for key, own in found.items()}
         lines = [{"pipeline": pipeline, "name": name, **_figures_json(own)} for (pipeline, name), own in found.items()]
         return web.json_response({"usage": lines})
@@ -85,8 +92,18 @@ class Models:
         pipeline = self._serving.pipeline(body.get("pipeline"))
         name = model_of(pipeline, body["modelId"]).name
         await self._siblings.ask("default", {"pipeline": pipeline.name, "model": name})
+        if self._siblings.worker is not None:
+            remember(Path(self._siblings.worker.folder), pipeline.name, name)
         pipeline.models.set_default(name)
         return web.json_response({"pipeline": pipeline.name, "default": name})
+
+    def recall(self) -> None:
+        """Take up what has been chosen in the other workers, for one that is started after that."""
+        worker = self._siblings.worker
+        for pipeline, name in (chosen(Path(worker.folder)) if worker is not None else {}).items():
+            if pipeline in self._serving.pipelines:
+                with suppress(NexusError):  # a model that the pipeline has no more
+                    self._serving.pipelines[pipeline].models.set_default(name)
 
     async def pipelines(self, request: web.Request) -> web.Response:
         """List the pipelines."""
@@ -115,6 +132,22 @@ class Models:
         for pipeline in self._serving.pipelines.values():
             for model in pipeline.models.list():
                 yield pipeline, model
+
+
+def chosen(folder: Path) -> dict[str, str]:
+    """Return the default models that were chosen in any worker, by pipeline."""
+    try:
+        found: dict[str, str] = json.loads((folder / _CHOSEN).read_bytes())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def remember(folder: Path, pipeline: str, model: str) -> None:
+    """Keep a choice for workers that are started later."""
+    part = folder / f"{_CHOSEN}.{os.getpid()}"
+    part.write_text(json.dumps({**chosen(folder), pipeline: model}), "utf-8")
+    os.replace(part, folder / _CHOSEN)
 
 
 def _model_json(pipeline: Pipeline, model: Model) -> dict[str, Any]:

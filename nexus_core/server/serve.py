@@ -18,15 +18,16 @@ from nexus_core.contract.errors import NexusError, UsageError
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.server.application import build
 from nexus_core.server.chat import Chat
-from nexus_core.server.connections import acceptor
+from nexus_core.server.connections import Crowd, acceptor
 from nexus_core.server.contexts import Contexts
 from nexus_core.server.conversations import Conversations
-from nexus_core.server.descriptors import make_room
+from nexus_core.server.descriptors import SPARE, connections_within, make_room
 from nexus_core.server.documents import Documents
 from nexus_core.server.gate import Gate, Verify
 from nexus_core.server.health import Health
 from nexus_core.server.identity import Keyring
 from nexus_core.server.items import Items
+from nexus_core.server.listening import Listener, Slots, bind
 from nexus_core.server.metrics import Metrics
 from nexus_core.server.models import Models
 from nexus_core.server.openapi import OpenAPI
@@ -40,9 +41,6 @@ from nexus_core.store.keys import StoredKeys
 from nexus_core.store.store import Store
 from nexus_core.toolkit.http import TimeLimit
 from nexus_core.toolkit.shared import Shared
-
-HANDSHAKE_S = 10.0
-"""To agree on keys; a connection counts from then on."""
 
 
 class Server:
@@ -68,9 +66,10 @@ class Server:
         verifies = verify if self.keys is None else self.keys.verify
         self.gate = Gate(settings.limits, verify=verifies, loopback=loopback, worker=settings.worker)
         self.siblings = Siblings(settings.worker)
+        self.models = Models(self.serving, settings, self.siblings)
         self._slow = TimeLimit(settings.limits.write_s)
         self._runner: web.AppRunner | None = None
-        self._listening: asyncio.Server | None = None
+        self._listening: Listener | None = None
         self.port = settings.port
         """The port it listens on, once it does."""
 
@@ -86,7 +85,7 @@ class Server:
         parts = (
             Queries(self.serving, self.gate, self.settings, self._slow),
             Chat(self.serving, self.gate, self.settings, self._slow),
-            Models(self.serving, self.settings, self.siblings),
+            self.models,
             Contexts(self.serving, self.settings),
             Items(self.serving, self.settings),
             Documents(self.serving, self.settings),
@@ -108,6 +107,7 @@ class Server:
         try:
             await self._check_keys()
             await self._listen()
+            self.models.recall()  # before the others can tell of a change: an older choice shall not undo it
             await self.siblings.__aenter__()
         except BaseException as error:
             await self.__aexit__(None, None, None)
@@ -147,23 +147,18 @@ class Server:
             )
 
     async def _listen(self) -> None:
-        settings, loop = self.settings, asyncio.get_running_loop()
+        settings, tls = self.settings, _tls(self.settings)
         # Half of what remains after the runs: aiohttp waits for it twice.
         self._runner = web.AppRunner(
             self.application(), handler_cancellation=True, handle_signals=False, access_log=None, shutdown_timeout=1.0
         )
         await self._runner.setup()
         assert self._runner.server is not None
-        self._listening = await loop.create_server(
-            acceptor(self._runner.server, settings.limits),
-            settings.host,
-            settings.port,
-            backlog=1024,
-            reuse_port=settings.worker is not None or None,
-            ssl=(tls := _tls(settings)),
-            ssl_handshake_timeout=HANDSHAKE_S if tls is not None else None,
-        )
-        self.port = self._listening.sockets[0].getsockname()[1]
+        most = connections_within(settings.limits)
+        make = acceptor(self._runner.server, settings.limits, Crowd(settings.limits, most=most))
+        sockets = await bind(settings.host, settings.port, shared=settings.worker is not None)
+        self._listening = Listener(sockets, make, Slots(most + SPARE), tls)
+        self.port = self._listening.port
 
 
 async def serve(

@@ -6,6 +6,7 @@ Each worker answers the others on a socket in a folder that only this user may e
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -21,6 +22,7 @@ from nexus_core.server.settings import Worker
 Answer = Callable[[Any], Any]
 """Does what another worker asks, and returns what it is told; both are JSON."""
 _ANSWERS_WITHIN_S = 5.0
+_GONE = object()
 
 _log = logging.getLogger(__name__)
 
@@ -53,30 +55,40 @@ class Siblings:
     ) -> None:
         await self._opened.aclose()
 
-    async def ask(self, name: str, told: Any = None) -> Mapping[int, Any]:
-        """Return what the other workers answer, by their numbers; raises Failure unless all of them do."""
+    async def ask(self, name: str, told: Any = None, *, needs_all: bool = True) -> Mapping[int, Any]:
+        """Return what the other workers answer, by their numbers; raises Failure where one does not.
+
+        Unless all are needed, one that has died and is yet to be started again is passed over.
+        """
         worker = self.worker
         if worker is None:
             return {}
         others = [number for number in range(worker.count) if number != worker.number]
         try:
-            found = await asyncio.gather(*(_asked(worker.socket(number), name, told) for number in others))
+            found = await asyncio.gather(
+                *(_asked(worker.socket(number), name, told, needed=needs_all) for number in others)
+            )
         except (OSError, aiohttp.ClientError, TimeoutError) as error:
             _log.warning("a worker does not answer the others: %s", type(error).__name__)
             raise Failure(
                 503, "overloaded", "not all workers of the server answer: try again", {"Retry-After": "1"}
             ) from error
-        return dict(zip(others, found, strict=True))
+        return {number: each for number, each in zip(others, found, strict=True) if each is not _GONE}
 
     async def _answer(self, request: web.Request) -> web.Response:
         found: Any = self._answers[request.match_info["name"]]((await request.json())["told"])
         return web.json_response(await found if isinstance(found, Awaitable) else found)
 
 
-async def _asked(socket: str, name: str, told: Any) -> Any:
+async def _asked(socket: str, name: str, told: Any, *, needed: bool) -> Any:
     timeout = aiohttp.ClientTimeout(total=_ANSWERS_WITHIN_S)
-    async with (
-        aiohttp.ClientSession(connector=aiohttp.UnixConnector(socket), timeout=timeout) as session,
-        session.post(f"http://worker/{name}", json={"told": told}, raise_for_status=True) as response,
-    ):
-        return await response.json()
+    try:
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(socket), timeout=timeout) as session,
+            session.post(f"http://worker/{name}", json={"told": told}, raise_for_status=True) as response,
+        ):
+            return await response.json()
+    except aiohttp.ClientConnectorError as error:
+        if needed or error.errno not in (errno.ENOENT, errno.ECONNREFUSED):
+            raise
+        return _GONE

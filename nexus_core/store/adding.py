@@ -64,7 +64,7 @@ class Adding:
         return some
 
     def _index(self, written: list[tuple[int, Prepared]]) -> None:
-        if self._update is None:
+        if self._update is None or not self._update.is_open:
             self._update = IndexUpdate(self._indexing, self._context)
         self._update.add(written)
         self._update.publish(INDEXED_AT_ONCE)

@@ -146,7 +146,7 @@ class DocumentWriter:
         if not (self._ours and written):
             return
         try:
-            if self._update is None:
+            if self._update is None or not self._update.is_open:
                 self._update = IndexUpdate(self._indexing, self._context)
             self._update.add(written)
             self._update.publish(INDEXED_AT_ONCE)

@@ -154,12 +154,27 @@ class ContextIndex:
 
 
 class IndexWriter:
-    """Changes an index; what is written counts from the commit on."""
+    """Changes an index; what is written counts from the commit on.
+
+    It is open until it is closed or abandoned, and raises StoreError from then on.
+    """
 
     def __init__(self, path: Path, schema: Any, writer: Any) -> None:
         self._path = path
         self._schema = schema
-        self._writer = writer
+        self._open: Any = writer
+        self._ended = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be written still."""
+        return not self._ended
+
+    @property
+    def _writer(self) -> Any:
+        if self._ended:
+            raise StoreError(f"the index at {self._path} was {self._ended} by who wrote it: try again")
+        return self._open
 
     def add(self, key: int, words: str) -> None:
         """Add an item."""
@@ -194,6 +209,7 @@ class IndexWriter:
         """Let segments that are being merged be done."""
         with _meaning_of_errors(self._path):
             self._writer.wait_merging_threads()
+            self._ended, self._open = "closed", None
             note(self._path)
 
     def abandon(self) -> None:
@@ -201,7 +217,7 @@ class IndexWriter:
 
         Not left to the end of this object: an error that is on its way holds on to it.
         """
-        self._writer = None
+        self._ended, self._open = self._ended or "abandoned", None
 
 
 def delete(path: Path) -> None:

@@ -104,10 +104,11 @@ class Indexing:
     def complete(self, context: Context, update: IndexUpdate | None, *, ours: bool, has_failed: bool) -> None:
         """Bring the index up at the end of an addition, with its own update if there is one.
 
-        `ours` tells whether the addition had the turn; after a failure it goes as far as that goes.
+        `ours` tells whether the addition had the turn; after a failure it goes as far as that goes. An update that was
+        abandoned is not gone on with: another one begins at what the database says.
         """
         try:
-            if update is not None:
+            if update is not None and update.is_open:
                 update.finish()
             elif ours:
                 self.bring_up(context)
@@ -133,7 +134,8 @@ class Indexing:
 class IndexUpdate:
     """One series of changes to the index of a context; who makes it has the turn.
 
-    Raises IndexDamagedError, from any of its methods, where the index is to be built anew.
+    Raises IndexDamagedError, from any of its methods, where the index is to be built anew. After any error it is
+    abandoned: it cannot be gone on with, and says so with a StoreError, but another one can be begun.
     """
 
     def __init__(self, indexing: Indexing, context: Context, *, anew: bool = False) -> None:
@@ -166,6 +168,11 @@ class IndexUpdate:
         with self._lets_go():
             if self.index.count_newer(self.newest):
                 self._writer.remove_newer(self.newest)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be gone on with: it is neither finished nor abandoned."""
+        return self._writer.is_open
 
     @contextmanager
     def _lets_go(self) -> Iterator[None]:

@@ -69,9 +69,14 @@ def check_after_crash(folder: Folder, connection: sqlite3.Connection) -> None:
         with translated(folder.database):
             (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if said != "ok":
-            raise StoreDamagedError(
-                f"{folder.database} is damaged ({said}): put back a backup; what can be read still can be saved "
-                "with `Store(path, salvage=True)` and export"
-            )
+            raise damage(folder, said)
     for mark in marks:
         mark.unlink(missing_ok=True)
+
+
+def damage(folder: Folder, said: str) -> StoreDamagedError:
+    """Return the error for a database of which a check has said something."""
+    return StoreDamagedError(
+        f"{folder.database} is damaged ({said}): put back a backup; what can be read still can be saved "
+        "with `Store(path, salvage=True)` and export"
+    )

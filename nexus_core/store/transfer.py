@@ -10,9 +10,8 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any, BinaryIO
 
 from attrs import frozen
@@ -25,8 +24,11 @@ from nexus_core.store.folder import Folder
 from nexus_core.store.originals import LocalObjects, Originals
 from nexus_core.store.preparing import Prepared
 from nexus_core.store.values import Added, Context, Document, checked_item, checked_name
+from nexus_core.store.wholefile import whole_file
 
 FORMAT = 1
+_HEAD = b'{"contextnexus":'
+"""How an export begins."""
 LONGEST_LINE = 2**29
 """Bytes of a line; the largest item that a store takes is shorter in any spelling."""
 TOLD = 1000
@@ -50,14 +52,14 @@ _DOCUMENT = (
 def export(folder: Folder, name: str, target: str | os.PathLike[str] | BinaryIO) -> int:
     """Write a context to a file, or to what is open for writing bytes; returns how many items it were.
 
-    A file appears as a whole at the end, for its owner alone.
+    A file appears as a whole at the end, for its owner alone; what an export that was killed has left of it is deleted.
     """
     connection = connect(folder.database, writes=False)
     try:
         with translated(folder.database):
             context = contexts.find(connection, name)
             if isinstance(target, str | os.PathLike):
-                with _whole_file(Path(target)) as file:
+                with whole_file(Path(target), begins=_HEAD) as file:
                     return _write(connection, folder, context, file)
             return _write(connection, folder, context, target)
     finally:
@@ -108,21 +110,6 @@ def _told(row: tuple[Any, ...]) -> dict[str, Any]:
 
 def _line(value: dict[str, Any]) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-
-
-@contextmanager
-def _whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Give a file that takes the place of another when all is written."""
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name[:100]}-", delete=False) as file:
-        try:
-            yield file  # type: ignore[misc]
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(file.name, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(file.name)
-            raise
 
 
 # In

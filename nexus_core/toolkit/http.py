@@ -26,6 +26,7 @@ from attrs import frozen
 from nexus_core.contract.errors import ProtocolError, ResponseTooLargeError, StalledError, UpstreamTimeoutError
 from nexus_core.contract.values import Transfer
 from nexus_core.toolkit.http_errors import UpstreamErrors, connector_error, error_of_status, foreign_text
+from nexus_core.toolkit.sizes import JSON_CAP, STREAM_CAP
 
 if TYPE_CHECKING:
     import aiohttp
@@ -49,12 +50,8 @@ __all__ = [
     "should_retry",
 ]
 
-JSON_CAP = 32 * 2**20
-"""Bytes a whole answer may have, decoded."""
 ERROR_CAP = 64 * 2**10
 """Bytes that are read of the body of an error."""
-STREAM_CAP = 256 * 2**20
-"""Bytes a streamed answer may have in all."""
 
 
 @frozen(kw_only=True)

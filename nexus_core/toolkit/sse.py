@@ -14,7 +14,9 @@ Event = tuple[bytes, bytes]
 LINE_CAP = 8 * 2**20
 """Bytes a single line may have."""
 EVENT_CAP = 16 * 2**20
-"""Bytes the lines of one event may have together."""
+"""Bytes the lines of one event may have together, with `LINE_COST` for each but the first."""
+LINE_COST = 64
+"""Bytes that count for a line beside its own: what it takes to keep it."""
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -90,7 +92,7 @@ class EventDecoder:
                 self._size += len(line)
             else:
                 self._take_field(line)
-            if len(line) > self._line_cap or self._size > self._event_cap:
+            if len(line) > self._line_cap or self._size + LINE_COST * (len(data) - 1) > self._event_cap:
                 self._overflow = self._too_large()
                 break
         return events

@@ -15,6 +15,9 @@ from attrs import define, field
 
 from nexus_core import FinishReason, ToolCall, ToolCallDelta, ToolCallIncompleteError
 
+_MOST_PIECES = 4096
+"""Of the arguments of a call: an object takes 50 bytes, so more of them are joined."""
+
 
 @define
 class _Call:
@@ -80,6 +83,8 @@ class ToolCallParts:
             name = ""
         if arguments:
             call.pieces.append(arguments)
+            if len(call.pieces) > _MOST_PIECES:
+                call.pieces = [call.arguments]
         return ToolCallDelta(index=call.number, id=call.id if begins else "", name=name, arguments=arguments)
 
     def _call_of(self, index: Any, said_id: str, name: str, arguments: str) -> _Call | None:

@@ -32,6 +32,7 @@ from nexus_core import (
 )
 from nexus_core.toolkit import http
 from nexus_core.toolkit.shared import Shared
+from nexus_core.toolkit.sizes import LARGEST, Sizes, sizes_for
 from nexus_core.toolkit.sse import Event, EventDecoder
 from nexus_openai.catalogue import ModelEntry
 from nexus_openai.failures import classify, describe, read_refusal
@@ -52,6 +53,8 @@ _LONGEST_WORD = 80
 _SETTLE_S = 0.25
 """How long after `[DONE]` the end of the body is waited for, so that the connection can serve again."""
 _SETTLE_CAP = 64 * 2**10
+_ENLARGING = frozenset({"logprobs", "top_logprobs", "n", "modalities", "audio"})
+"""Options by which an answer holds more than what the model says."""
 _BYTES_CAP = 2**20
 """A body above this goes out in pieces: aiohttp warns of larger ones as bytes."""
 
@@ -66,6 +69,8 @@ class Client:
         self._timeouts = settings.timeouts
         self._total = http.TimeLimit(settings.timeouts.total_s)
         self._first_byte = http.TimeLimit(settings.timeouts.first_byte_s)
+        self._max_output = entry.max_output
+        self._window = entry.window
         self._chat = chat
         self._thinks = settings.thinks
         self._told_of_tags = False
@@ -98,7 +103,11 @@ class Client:
     async def send(self, prompt: Prompt, options: CallOptions) -> Completion:
         """Return the whole answer; raises only ConnectorErrors."""
         completion = await self._exchange(
-            self._url, prompt, lambda: self._body(self._whole, prompt, options), self._read_completion
+            self._url,
+            prompt,
+            lambda: self._body(self._whole, prompt, options),
+            self._read_completion,
+            self._sizes(prompt, options).whole,
         )
         if completion.native_finish_reason:
             shown = self._shown(completion.native_finish_reason, prompt)
@@ -125,16 +134,27 @@ class Client:
         prompt = Prompt(messages=tuple(Message("user", text) for text in texts))
         return await self._exchange(url, prompt, lambda: write_json({"model": self._settings.model, **fields}), read)
 
+    def _sizes(self, prompt: Prompt, options: CallOptions) -> Sizes:
+        """Return how large the answer may be."""
+        if not _ENLARGING.isdisjoint(options.extra):
+            return LARGEST
+        return sizes_for(max(self._max_output or prompt.window or self._window, options.max_tokens or 0))
+
     async def _exchange(
-        self, url: URL, prompt: Prompt, write: Callable[[], bytes], read: Callable[[bytes, Transfer], _Read]
+        self,
+        url: URL,
+        prompt: Prompt,
+        write: Callable[[], bytes],
+        read: Callable[[bytes, Transfer], _Read],
+        cap: int = http.JSON_CAP,
     ) -> _Read:
-        """Send one request and read its answer as a whole."""
+        """Send one request and read its answer as a whole, of so many bytes at most."""
         with self._errors("total", self._timeouts.total_s) as errors:
             body = write()
             with self._total.block():
                 response = await self._post(url, body, prompt, errors)
                 try:
-                    data = await http.read_body(response, transfer=errors.transfer)
+                    data = await http.read_body(response, cap, transfer=errors.transfer)
                 finally:
                     response.close()
             try:
@@ -153,17 +173,17 @@ class Client:
             body = self._body(self._streamed, prompt, options)
             with self._first_byte.block():
                 response = await self._post(self._url, body, prompt, errors)
-            transfer = errors.transfer
-            reader = http.BodyReader(response, self._timeouts, transfer=transfer)
+            transfer, sizes = errors.transfer, self._sizes(prompt, options)
+            reader = http.BodyReader(response, self._timeouts, cap=sizes.stream, transfer=transfer)
             reading = StreamReading(thinks=self._thinks)
             try:
                 yield Chunk(transfer=transfer)
                 data = await reader.read()
                 if _is_json(response, data):
-                    for chunk in _chunks(self._read_completion(await _read_all(reader, data))):
+                    for chunk in _chunks(self._read_completion(await _read_all(reader, data, sizes.whole))):
                         yield self._ended(chunk, prompt) if chunk.native_finish_reason else chunk
                     return
-                decoder = EventDecoder()
+                decoder = EventDecoder(line_cap=sizes.line, event_cap=sizes.line)
                 while data:
                     events = decoder.feed(data)
                     reader.transfer.events += len(events)
@@ -310,11 +330,11 @@ def _chunks(completion: Completion) -> Iterator[Chunk]:
     yield Chunk("", reason, usage, completion.model, native_finish_reason=word)
 
 
-async def _read_all(reader: http.BodyReader, data: bytes) -> bytes:
+async def _read_all(reader: http.BodyReader, data: bytes, cap: int) -> bytes:
     pieces = [data]
     while data:
-        if reader.received > http.JSON_CAP:
-            raise ResponseTooLargeError(f"the answer is over {http.JSON_CAP} bytes", code="response_too_large")
+        if reader.received > cap:
+            raise ResponseTooLargeError(f"the answer is over {cap} bytes", code="response_too_large")
         data = await reader.read()
         pieces.append(data)
     return b"".join(pieces)

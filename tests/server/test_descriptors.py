@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from nexus_core.server.descriptors import make_room
+from nexus_core.server.descriptors import connections_within, make_room
 from nexus_core.server.settings import Limits
 
 if sys.platform == "win32":
@@ -42,3 +42,23 @@ def test_too_little_room_is_said() -> None:
     """With both figures, since more is for the system to allow."""
     said = make_room(Limits(connections=10**12))
     assert "1,000,000,000,000 connections may need 2,000,000,000,256 open files" in said
+
+
+@pytest.mark.parametrize(
+    ("allowed", "least", "most"),
+    [
+        pytest.param(64, 1, 16, id="64"),
+        pytest.param(300, 40, 75, id="300"),
+        pytest.param(1024, 250, 384, id="1024"),
+    ],
+)
+def test_connections_are_fewer_where_files_are_few(allowed: int, least: int, most: int) -> None:
+    """Each has a second file for its upstream, and the store keeps its own."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    assert least <= connections_within(Limits()) <= most
+
+
+def test_connections_are_all_that_were_asked_for_where_files_suffice() -> None:
+    """By what `make_room` gets of the system."""
+    assert make_room(Limits(connections=100)) == ""
+    assert connections_within(Limits(connections=100)) == 100

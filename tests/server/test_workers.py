@@ -1,4 +1,4 @@
-"""Several processes on one port: what a key may do holds for all of them together, and they end together."""
+"""Several processes on one port: what a key may do holds for all of them together, and who dies is replaced."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from typing import Any
 
 import aiohttp
 import pytest
+from hypothesis import given, strategies as st
 
 from nexus_core import UsageError
 from nexus_core.server.failures import PER_MINUTE
-from nexus_core.server.workers import check_workers
+from nexus_core.server.restarts import Restarts
+from nexus_core.server.workers import check_workers, run_workers
 from nexus_core.store.keys import StoredKeys
 from nexus_core.store.store import Store
 from nexus_core.testing.upstream import Gate, ScriptedUpstream, completion, json_answer
@@ -29,7 +31,9 @@ from nexus_core.testing.upstream import Gate, ScriptedUpstream, completion, json
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no several workers")
 
 PIPELINE = """name: asks
-models: {{main: {{use: openai, model: m, base_url: "{url}", api_key: sk-test, window: 8192, retry: {{attempts: 1}}}}}}
+models:
+  main: {{use: openai, model: m, base_url: "{url}", api_key: sk-test, window: 8192, retry: {{attempts: 1}}}}
+  spare: {{use: extractive}}
 steps:
   - generate: main
 """
@@ -130,13 +134,61 @@ async def test_wrong_keys_are_counted_by_all_workers(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the workers by /proc")
-async def test_workers_end_together(tmp_path: Path) -> None:
-    """Where one is killed, the other stops by itself, and the whole says that it went wrong."""
-    async with two_workers(tmp_path) as workers:
+async def test_a_worker_that_is_killed_is_started_again(tmp_path: Path) -> None:
+    """The other one serves on meanwhile, and the new one knows what was chosen before it was there."""
+    async with two_workers(tmp_path, scopes=("read", "query", "admin")) as workers, aiohttp.ClientSession() as session:
+        chosen = {"modelId": "spare", "pipeline": "asks"}
+        headers = {"Authorization": f"Bearer {workers.key}"}
+        async with session.put(workers.origin + "/api/queries/models/default", json=chosen, headers=headers) as answer:
+            assert answer.status == 200
         one, other = children_of(workers.process.pid)
         os.kill(int(one.name), signal.SIGKILL)
-        assert await asyncio.to_thread(workers.process.wait, 30) == signal.SIGKILL
-        assert not await asyncio.to_thread(other.exists)
+        stderr = workers.process.stderr
+        assert stderr is not None
+        while "is started again" not in (line := await asyncio.to_thread(stderr.readline)):
+            assert "ended" not in line
+        assert "(SIGKILL)" in line
+        assert (await workers.ask(session))[0] == 200  # by the one that is left
+        while "listening on" not in await asyncio.to_thread(stderr.readline):
+            continue
+        assert workers.process.poll() is None
+        assert other.exists()
+        defaults = set()
+        for _ in range(20):
+            _, told = await workers.ask(session, "/api/queries/models")
+            defaults |= {model["name"] for model in told["models"] if model["default"]}
+        assert defaults == {"spare"}
+
+
+def test_a_worker_that_does_not_start_ends_the_server(tmp_path: Path) -> None:
+    """After a few times in a row, with what it was; the others are told to stop."""
+    log = tmp_path / "log"
+    script = f"import os, sys; open({str(log)!r}, 'a').write(sys.argv[1]); os.kill(os.getpid(), 9)"
+    assert run_workers(1, lambda worker: [sys.executable, "-c", script, str(worker.number)]) == signal.SIGKILL
+    assert log.read_text() == "000"
+
+
+def test_a_worker_that_is_asked_for_something_wrong_is_not_started_again(tmp_path: Path) -> None:
+    """As where the port is taken: it would say the same each time."""
+    log = tmp_path / "log"
+    script = f"import sys; open({str(log)!r}, 'a').write(sys.argv[1]); sys.exit(2)"
+    assert run_workers(1, lambda worker: [sys.executable, "-c", script, str(worker.number)]) == 2
+    assert log.read_text() == "0"
+
+
+@given(st.lists(st.tuples(st.floats(0, 1000), st.booleans()), max_size=80))
+def test_pauses_before_starts_grow_and_end(ends: list[tuple[float, bool]]) -> None:
+    """Up to half a minute; a worker that was well begins anew, and one that never serves is given up."""
+    restarts, before, failed = Restarts(), 0.0, 0
+    for lived_s, served in ends:
+        failed = 0 if served else failed + 1
+        pause = restarts.after(lived_s, served=served)
+        if failed >= 3:
+            assert pause is None
+            return
+        assert pause is not None
+        assert pause == (0.5 if served and lived_s >= 60 else min(max(2 * before, 0.5), 30.0))
+        before = pause
 
 
 async def until_gone(workers: Workers, session: aiohttp.ClientSession) -> bool:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from nexus_core import Item, Store, StoreError
+from nexus_core.store.indexing import Indexing, IndexUpdate
+from nexus_core.store.preparing import Preparation
 
 LIMITED = """
 import asyncio, logging, resource, signal, sys
@@ -86,6 +89,92 @@ def test_a_full_disk_leaves_the_items_and_heals(tmp_path: Path) -> None:
     assert searched == "3001 ['first']"
     assert healed == "['2999']"
     assert checked == "()"
+
+
+BEGUN = """
+import asyncio, resource, signal, sys
+from pathlib import Path
+from nexus_core import Item, Store, StoreError
+from nexus_core.store import index
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+METHODS = ("commit", "add", "remove", "remove_newer", "close")
+
+def limited(real):
+    def work(self, *rest):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500, resource.RLIM_INFINITY))
+        try:
+            return real(self, *rest)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    return work
+
+async def main(folder):
+    (Path(folder) / "docs").mkdir(parents=True)
+    (Path(folder) / "docs" / "a.md").write_text("# Ferries\\n\\nThe ferry leaves at nine.\\n")
+    async with Store(Path(folder) / "store") as store:
+        for name in METHODS:
+            real = getattr(index.IndexWriter, name)
+            for adds in (True, False):
+                context = f"{name}{adds}"
+                await store.create(context)
+                setattr(index.IndexWriter, name, limited(real))
+                try:
+                    if adds:
+                        await store.add(context, (Item(id=str(n), text=f"The ferry {n}") for n in range(3000)))
+                    else:
+                        from nexus_sources.files import Files
+                        await store.ingest(context, Files(paths=(f"{folder}/docs",)), origin="docs")
+                except StoreError:
+                    pass
+                setattr(index.IndexWriter, name, real)
+                found = (await store.search(context, "ferry")).items
+                print(context, bool(found))
+        print(await store.check())
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of the size of files are set as on Linux")
+def test_a_new_index_whose_update_is_abandoned_at_any_step_is_begun_anew(tmp_path: Path) -> None:
+    """A full disk never ends in anything but an error of the store, whatever was being done (AttributeError once)."""
+    *found, checked = run(BEGUN, tmp_path)
+    assert len(found) == 10
+    assert all(line.endswith(" True") for line in found), found
+    assert checked == "()"
+
+
+STEPS: dict[str, Callable[[IndexUpdate], object]] = {
+    "add": lambda update: update.add([(99, Preparation("english", "approximate")(Item(id="x", text="More.")))]),
+    "publish": lambda update: update.publish(0),
+    "commit": lambda update: update.commit(),
+    "finish": lambda update: update.finish(),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("end", ["abandoned", "closed"])
+async def test_an_update_that_has_ended_says_so(tmp_path: Path, step: str, end: str) -> None:
+    """Each step raises an error of the store, and another update can be begun."""
+    async with Store(tmp_path) as store:
+        context = await store.create("harbour")
+        await store.add("harbour", [Item(id="0", text="The ferry.")])
+
+        def ended(indexing: Indexing) -> str:
+            update = IndexUpdate(indexing, context)
+            if end == "closed":
+                update.finish()
+            else:
+                with pytest.raises(AttributeError):
+                    update.add([(98, None)])  # type: ignore[list-item]
+            assert not update.is_open
+            with pytest.raises(StoreError, match=end) as raised:
+                STEPS[step](update)
+            IndexUpdate(indexing, context).finish()
+            return str(raised.value)
+
+        assert "try again" in await store.write_indexed(ended)
 
 
 @pytest.fixture

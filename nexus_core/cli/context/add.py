@@ -16,6 +16,7 @@ from nexus_core.cli.context.places import Manner, Place, places_of
 from nexus_core.cli.context.printed import json_option, plain, print_json
 from nexus_core.contract.errors import NexusError, UsageError
 from nexus_core.store.ingesting import Ingested
+from nexus_core.store.sampling import refuse_damaged
 from nexus_core.store.store import Store
 
 TOLD = 20
@@ -83,6 +84,7 @@ def command(name: str, places: tuple[str, ...], as_json: bool, **asked: Any) -> 
 async def _add(
     name: str, places: Sequence[str], asked: dict[str, Any], see: Callable[[int, int, str], None]
 ) -> list[tuple[Place, Ingested]]:
+    refuse_damaged(Store().folder)
     async with Store() as store:
         names = [context.name for context in await store.contexts()]
         is_new = name not in names

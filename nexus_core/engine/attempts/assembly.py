@@ -5,36 +5,70 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from nexus_core.contract.errors import ToolCallIncompleteError, TruncatedError
+from nexus_core.contract.errors import ResponseTooLargeError, ToolCallIncompleteError, TruncatedError
 from nexus_core.contract.values import Chunk, Completion, FinishReason, ToolCall, ToolCallDelta, Usage
 from nexus_core.engine.models import Model
+from nexus_core.engine.spoken import Pieces
+
+_CALL_COST = 512
+"""Characters that count for a tool call beside its own, so that their number has a bound, too."""
+
+
+class _CallParts:
+    """A tool call in parts: the first id and name, and all arguments."""
+
+    __slots__ = ("arguments", "id", "name")
+
+    def __init__(self) -> None:
+        self.id = self.name = ""
+        self.arguments = Pieces()
+
+    def take(self, delta: ToolCallDelta) -> None:
+        self.id = self.id or delta.id
+        self.name = self.name or delta.name
+        if delta.arguments:
+            self.arguments.append(delta.arguments)
 
 
 class Assembly:
-    """What a stream has said so far."""
+    """What a stream has said so far, up to a bound."""
 
-    __slots__ = ("_calls", "finish_reason", "model", "native_finish_reason", "reasoning", "text", "usage")
+    __slots__ = ("_calls", "finish_reason", "left", "model", "native_finish_reason", "reasoning", "text", "usage")
 
-    def __init__(self) -> None:
-        self.text: list[str] = []
-        self.reasoning: list[str] = []
+    def __init__(self, most: int) -> None:
+        """Take the most characters that the answer may have."""
+        self.text: list[str] = Pieces()
+        self.reasoning: list[str] = Pieces()
+        self.left = most
+        """Characters that may come still; whoever reads the stream looks."""
         self.usage: Usage | None = None
         self.finish_reason: FinishReason | None = None
         self.native_finish_reason = ""
         self.model = ""
-        self._calls: dict[int, list[ToolCallDelta]] = {}
+        self._calls: dict[int, _CallParts] = {}
 
     @property
     def has_tool_calls(self) -> bool:
         """Whether any part of a tool call has come."""
         return bool(self._calls)
 
+    def say(self, text: str) -> None:
+        """Add text."""
+        self.text.append(text)
+        self.left -= len(text)
+
     def take(self, chunk: Chunk) -> None:
-        """Add what is in a chunk beside its text, which is added to `text` by whoever reads the stream."""
+        """Add what is in a chunk beside its text, which `say` adds."""
         if chunk.reasoning:
             self.reasoning.append(chunk.reasoning)
+            self.left -= len(chunk.reasoning)
         for delta in chunk.tool_calls:
-            self._calls.setdefault(delta.index, []).append(delta)
+            call = self._calls.get(delta.index)
+            if call is None:
+                call = self._calls[delta.index] = _CallParts()
+                self.left -= _CALL_COST
+            call.take(delta)
+            self.left -= len(delta.id) + len(delta.name) + len(delta.arguments)
         if chunk.usage is not None:
             self.usage = chunk.usage
         if chunk.finish_reason is not None:
@@ -43,9 +77,20 @@ class Assembly:
         if chunk.model:
             self.model = chunk.model
 
+    def check_size(self, model: Model) -> None:
+        """Raise ResponseTooLargeError where more has come than the model can have been asked for."""
+        if self.left < 0:
+            raise ResponseTooLargeError(
+                f"the stream of {model.name!r} goes on beyond all that max_output ({model.info.max_output}) allows: "
+                "raise max_output on the model if it is too low",
+                provider=model.info.provider,
+                model=model.info.id,
+                code="response_too_large",
+            )
+
     def said(self) -> Sequence[str]:
         """Return all that the model wrote, tool calls included."""
-        calls = (part for parts in self._calls.values() for delta in parts for part in (delta.name, delta.arguments))
+        calls = (part for call in self._calls.values() for part in (call.name, *call.arguments))
         return [*self.reasoning, *self.text, *calls]
 
     def whole(self, model: Model) -> Completion:
@@ -68,12 +113,8 @@ class Assembly:
         )
 
 
-def _joined(index: int, parts: Sequence[ToolCallDelta]) -> ToolCall:
-    return ToolCall(
-        id=next((part.id for part in parts if part.id), f"call_{index}"),
-        name=next((part.name for part in parts if part.name), ""),
-        arguments="".join([part.arguments for part in parts]),
-    )
+def _joined(index: int, call: _CallParts) -> ToolCall:
+    return ToolCall(id=call.id or f"call_{index}", name=call.name, arguments="".join(call.arguments))
 
 
 def check_tool_calls(completion: Completion, model: Model) -> None:

@@ -18,6 +18,7 @@ from nexus_core.engine.attempts.call import Call, Emit, Setting
 from nexus_core.engine.attempts.clock import Clock
 from nexus_core.engine.attempts.course import Course
 from nexus_core.engine.attempts.deadline import Watch
+from nexus_core.engine.attempts.fitting import most_characters
 from nexus_core.engine.attempts.ledger import Attempt
 from nexus_core.engine.attempts.targets import Targets
 from nexus_core.engine.attempts.wholeness import check_answer
@@ -116,7 +117,7 @@ class Attempts:
                         yield ""
                     with deadline:
                         attempt = await course.advance()
-                said = attempt.said = Assembly()
+                said = attempt.said = Assembly(most_characters(attempt.target.model.info, attempt.options))
                 chunks = None
                 try:
                     with attempt:

@@ -13,6 +13,7 @@ from nexus_core.contract.protocols import Template
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Message, ModelInfo
 from nexus_core.engine.models import Model
 from nexus_core.engine.packing import Draft, pack
+from nexus_core.toolkit.sizes import sizes_for
 from nexus_core.toolkit.tokens import token_counter
 
 DEFAULT_RESERVE = 1024
@@ -35,6 +36,11 @@ def reserve(info: ModelInfo, options: CallOptions) -> int:
     if options.max_tokens is not None:
         return options.max_tokens
     return min(DEFAULT_RESERVE, info.window // 4, info.max_output or DEFAULT_RESERVE)
+
+
+def most_characters(info: ModelInfo, options: CallOptions) -> int:
+    """Return how many characters the answer of a model can have at most, by far, all that it says included."""
+    return sizes_for(max(info.max_output or info.window, options.max_tokens or 0)).text
 
 
 def pack_for(model: Model, draft: Draft, options: CallOptions, *, exact: bool = False, call_id: str = "") -> Prompt:

@@ -78,9 +78,11 @@ class Attempt:
         """Note a chunk of the answer, and return what of it is for the reader; nothing is `""`."""
         shown: str | Chunk = chunk.text
         if shown:
-            said.text.append(chunk.text)
+            said.say(chunk.text)
         if chunk.finish_reason or chunk.usage or chunk.reasoning or chunk.tool_calls or chunk.transfer:
             shown = self._took_more(chunk, said)
+        if said.left < 0:
+            said.check_size(self.target.model)
         if self.first_content_s is None and shown:
             if type(shown) is str and shown.isspace():
                 self.blank += shown

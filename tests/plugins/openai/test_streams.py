@@ -379,7 +379,7 @@ async def test_cancelled_stream_closes_the_connection(connect: Any, prompt: Prom
 async def test_reader_paces_the_service(connect: Any, prompt: Prompt) -> None:
     """Fault 82: a slow reader does not make us buffer the whole stream."""
     end = Gate()
-    events = [event(delta("x" * 2**20)) for _ in range(60)]
+    events = [event(delta("x" * 2**18)) for _ in range(60)]
     async with (
         ScriptedUpstream(stream_answer([*events, STOP, end])) as upstream,
         connect(upstream) as openai,

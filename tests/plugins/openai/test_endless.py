@@ -1,0 +1,126 @@
+"""Answers that do not end: cut at bounds that follow from the model's most tokens, many at once in little memory."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nexus_core import CallOptions, ResponseTooLargeError
+from nexus_core.testing.upstream import Silence, delta, event, http_head, stream_answer
+
+STREAM_MOST = 17 * 2**20
+"""Bytes of a stream of a model with the declared defaults, 8,192 tokens."""
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        pytest.param(b": ping\n\n", id="comments"),
+        pytest.param(event(delta("")), id="nothing"),
+        pytest.param(b"data: {}\n\n", id="no-choices"),
+    ],
+)
+async def test_an_endless_stream_without_content_is_cut(service: Any, piece: bytes) -> None:
+    """By what came over the wire: none of it is kept, and no timer sees it."""
+    many = piece * (2**20 // len(piece) + 1)
+    _, error = await service.streamed(stream_answer([event(delta("a")), *[many] * 18, Silence()]))
+    assert type(error) is ResponseTooLargeError
+    assert error.transfer.bytes_received <= STREAM_MOST + 2**20
+
+
+async def test_an_endless_event_of_short_lines_is_cut(service: Any) -> None:
+    """Each line counts with what it takes to keep it."""
+    _, error = await service.streamed(stream_answer([b"data: x\n" * 100_000, Silence()]))
+    assert type(error) is ResponseTooLargeError
+
+
+async def test_a_whole_answer_is_bounded_by_its_tokens(service: Any) -> None:
+    """It was 32 MiB for a model that gives 8,192 tokens, whatever was asked."""
+    head = http_head({"Content-Type": "application/json", "Content-Length": str(2 * 2**20)})
+    assert type(await service.fails([head, Silence()])) is ResponseTooLargeError
+
+
+@pytest.mark.parametrize(
+    "options", [CallOptions(extra={"logprobs": True}), CallOptions(max_tokens=100_000)], ids=["enlarged", "asked-for"]
+)
+async def test_a_larger_answer_can_be_asked_for(connect: Any, prompt: Any, options: CallOptions) -> None:
+    """By options that make answers larger, and by a number of tokens."""
+    from nexus_core.testing.upstream import ScriptedUpstream, completion, json_answer
+
+    async with ScriptedUpstream(json_answer(completion("x" * 2 * 2**20))) as upstream, connect(upstream) as openai:
+        assert len((await openai.send_prompt(prompt, options)).text) == 2 * 2**20
+
+
+PROGRAM = """
+import asyncio, sys
+from nexus_core import Pipeline
+
+async def one(pipeline):
+    async for event in pipeline.stream("Is it so?"):
+        last = event
+    return getattr(last, "kind", "whole")
+
+async def main():
+    async with Pipeline.load(sys.argv[1]) as pipeline:
+        found = await asyncio.gather(*(one(pipeline) for _ in range(64)))
+    print(found.count("response_too_large"))
+    print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+
+asyncio.run(main())
+"""
+PIPELINE = """name: asks
+models:
+  main:
+    {{use: openai, model: m, base_url: "{url}", api_key: sk-test, connections: 64, window: 32768, max_output: 16384}}
+steps: [generate: main]
+"""
+CALL = {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "abcdefghijklmnop" * 8}}]}
+ENDLESS = {
+    "text": event(delta("some words of text, " * 6)),
+    "calls": event({"choices": [{"index": 0, "delta": CALL}]}),
+    "line": b"x" * 4096,
+}
+
+
+@asynccontextmanager
+async def endless(piece: bytes) -> AsyncIterator[str]:
+    """Serve streams that go on until the client leaves; yield the address."""
+    many = piece * (65_536 // len(piece))
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: ")
+        writer.write(b"{}\n\n" if piece.startswith(b"data") else b"")
+        try:
+            while True:
+                writer.write(many)
+                await writer.drain()
+        except ConnectionError:
+            writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read as on Linux")
+@pytest.mark.parametrize("kind", ENDLESS)
+async def test_64_endless_streams_at_once_take_little_memory(tmp_path: Path, kind: str) -> None:
+    """Under 300 MB for the whole process, and each of them is cut."""
+    async with endless(ENDLESS[kind]) as url:
+        file = tmp_path / "asks.yaml"
+        file.write_text(PIPELINE.format(url=url))
+        done = await asyncio.to_thread(
+            subprocess.run, [sys.executable, "-c", PROGRAM, str(file)], capture_output=True, text=True, timeout=120
+        )
+    assert done.returncode == 0, done.stderr
+    cut, peak_kib = map(int, done.stdout.split())
+    assert cut == 64
+    assert peak_kib < 300_000_000 // 1024
