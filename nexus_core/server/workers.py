@@ -15,10 +15,12 @@ import sys
 from collections.abc import Callable, Sequence
 from tempfile import TemporaryDirectory
 from types import FrameType
+from typing import Any
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.server.memory import make_file
 from nexus_core.server.settings import Worker
+from nexus_core.toolkit.children import environment
 
 _LOOK_S = 1.0
 
@@ -54,7 +56,8 @@ def _started(count: int, command: Callable[[Worker], Sequence[str]], folder: str
         workers = [
             Worker(number=number, count=count, parent=os.getpid(), file=file, folder=folder) for number in range(count)
         ]
-        return [subprocess.Popen(command(each), start_new_session=True, pass_fds=(file,)) for each in workers]
+        more: dict[str, Any] = {"start_new_session": True, "pass_fds": (file,), "env": environment()}
+        return [subprocess.Popen(command(each), **more) for each in workers]
     finally:
         os.close(file)
 

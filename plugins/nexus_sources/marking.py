@@ -11,7 +11,6 @@ from posixpath import splitext
 from attrs import evolve
 
 from nexus_core import DocumentMark, DocumentRead, SourceError
-from nexus_sources.collection import settled
 from nexus_sources.decoding import NoTextError
 from nexus_sources.documents import PDF, Settings, parsed
 from nexus_sources.globs import Pattern
@@ -41,6 +40,8 @@ def find(
 
 
 def _mark(file: Found, now: int) -> DocumentMark:
+    from nexus_sources.collection import settled  # which brings asyncio: not for the processes that only read
+
     modified, changed, size = file.stamp
     return DocumentMark(
         name=file.name,
