@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import Process
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
@@ -14,7 +13,8 @@ from typing import Any
 from nexus_core.contract.errors import SourceError
 from nexus_core.store.reader import LENGTH, Told
 from nexus_core.store.reading import Due, End, Part, Reading
-from nexus_core.toolkit.children import environment, module_command, safe_path
+from nexus_core.toolkit.apart import start_module
+from nexus_core.toolkit.children import safe_path
 
 START_S = 60.0
 """The time that a process may take to begin, on a machine that is busy, too."""
@@ -55,7 +55,7 @@ class Reader:
 
     async def start(self) -> None:
         """Start it; raises what `_NO_ANSWER` has where it does not begin."""
-        self._process = await _begun()
+        self._process = await start_module("nexus_core.store.reader")
         async with asyncio.timeout(START_S):
             await self._send(safe_path())
             await self._receive()
@@ -230,24 +230,6 @@ async def _started() -> Reader:
 
 async def _ended_idle(reader: Reader) -> None:
     await reader.stop(at_once=True)
-
-
-async def _begun() -> Process:
-    """Start a process that reads. Cancelled meanwhile, asyncio would wait for its end for ever, so it is let begin."""
-    beginning = asyncio.ensure_future(
-        asyncio.create_subprocess_exec(
-            *module_command("nexus_core.store.reader"),
-            stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment(sys.path),
-        )
-    )  # fmt: skip
-    try:
-        return await asyncio.shield(beginning)
-    except asyncio.CancelledError:
-        with suppress(OSError):
-            process = await beginning
-            process.kill()
-            await process.communicate()
-        raise
 
 
 def _ended(code: int | None) -> str:

@@ -70,7 +70,7 @@ def read(mark: DocumentMark, settings: Settings, known: str = "") -> DocumentRea
 
 def read_bytes(data: bytes, found: Found, settings: Settings, known: str = "", suffix: str = "") -> DocumentRead:
     """Return the items of a document's bytes; the suffix, by default that of its name, says what they are."""
-    digest = sha256(data).hexdigest()
+    digest = digest_of(data)
     if digest == known:
         return DocumentRead(digest=digest, size=len(data), same=True)
     if len(data) > settings.max_bytes:
@@ -81,6 +81,11 @@ def read_bytes(data: bytes, found: Found, settings: Settings, known: str = "", s
         return DocumentRead(digest=digest, size=len(data), left_out=str(error))
     remarks = (remark,) if remark else ()
     return DocumentRead(items=items, digest=digest, size=len(data), remarks=remarks, original=data)
+
+
+def digest_of(data: bytes) -> str:
+    """Return by what the bytes of a document are known again."""
+    return sha256(data).hexdigest()
 
 
 def _too_large(size: int, settings: Settings) -> str:
