@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -30,13 +29,14 @@ def store_option(function: _Function) -> _Function:
 
 def with_store(work: Callable[[Store], Awaitable[_T]]) -> _T:
     """Return what is made of the store, open for that long."""
-    from nexus_core.store.store import Store  # `--help` needs none
+    from nexus_core.cli.running import run  # `--help` needs none of it
+    from nexus_core.store.store import Store
 
-    async def run() -> _T:
+    async def opened() -> _T:
         async with Store() as store:
             return await work(store)
 
-    return asyncio.run(run())
+    return run(opened())
 
 
 def _choose(context: click.Context, option: click.Parameter, folder: str | None) -> None:

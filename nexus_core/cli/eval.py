@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
@@ -17,6 +16,7 @@ from attrs import evolve
 
 from nexus_core.cli.chosen import store_option
 from nexus_core.cli.request import read_inputs
+from nexus_core.cli.running import run
 
 if TYPE_CHECKING:
     from nexus_core.engine.plan import Plan
@@ -200,7 +200,7 @@ def _trials(plans: Sequence[Plan], collection: Collection, settings: Settings) -
 
     plans = [measurable(plan, collection) for plan in plans]
     with _Bar(len(plans) * len(collection.queries)).shown() as step:
-        return [asyncio.run(tried(plan, collection, settings, partial(step, plan.name))) for plan in plans]
+        return [run(tried(plan, collection, settings, partial(step, plan.name))) for plan in plans]
 
 
 def _write_page(file: Path, report: Report) -> None:

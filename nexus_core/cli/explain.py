@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nexus_core.cli.request import read_inputs, read_query, request_options, store_of
+from nexus_core.cli.running import run
 from nexus_core.engine.explanation import Explanation, Target
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.engine.wire import explanation_json
@@ -43,7 +43,7 @@ def command(pipeline: str, query: str | None, as_json: bool, show_all: bool, **r
         "conversation_id": request["conversation"],
         "context_id": request["context_id"],
     }
-    explanation = asyncio.run(_explained(loaded, store, read_query(query), asked))
+    explanation = run(_explained(loaded, store, read_query(query), asked))
     if as_json:
         click.echo(json.dumps(explanation_json(explanation), ensure_ascii=False, indent=2))
         return

@@ -1,4 +1,7 @@
-"""`nexus lint`: every problem of pipeline files, in one pass, without opening or calling anything."""
+"""`nexus lint`: every problem of pipeline files, in one pass, without opening or calling anything.
+
+Plugin files are run to learn what they offer; `--no-plugins` does without.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ Examples:
   nexus lint pipelines/qa.yaml
   nexus lint pipelines/ --format json
   nexus lint pipelines/qa.yaml --set steps[2].prompt.budget=500
+  nexus lint --no-plugins from-a-stranger/
   generate-pipeline | nexus lint -
 
 The codes are listed in nexus_core/config/README.md.
@@ -38,19 +42,27 @@ _ENDINGS = (".yaml", ".yml")
 @click.option(
     "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a value of each file (repeatable)."
 )
+@click.option(
+    "--no-plugins", is_flag=True, help="Run no plugin file: their components and options are not checked, all else is."
+)
 @click.pass_context
-def command(context: click.Context, files: tuple[str, ...], form: str, overrides: tuple[str, ...]) -> None:
+def command(
+    context: click.Context, files: tuple[str, ...], form: str, overrides: tuple[str, ...], no_plugins: bool
+) -> None:
     """Report every problem of pipeline FILEs as file:line:column code message.
 
     A folder stands for all *.yaml and *.yml files below it, - for standard input. Exit code 2 when there is any error,
     0 when there are none or only warnings.
+
+    The Python files that a pipeline names under `plugins` are RUN, to learn what they offer: check what you do not
+    trust with --no-plugins.
     """
     from nexus_core.engine import plugins  # after the arguments are known to be right
 
     found, problems = _files(files)
     catalogue = plugins.Catalogue.installed()
     for file in found:
-        problems += _lint(file, catalogue, overrides)
+        problems += _lint(file, catalogue, overrides, run_plugins=not no_plugins)
     if form == "json":
         click.echo(json.dumps({"files": found, "problems": [asdict(problem) for problem in problems]}, indent=2))
     else:
@@ -76,14 +88,14 @@ def _files(names: Iterable[str]) -> tuple[list[str], list[Problem]]:
     return list(found), problems
 
 
-def _lint(file: str, catalogue: Catalogue, overrides: Sequence[str]) -> tuple[Problem, ...]:
+def _lint(file: str, catalogue: Catalogue, overrides: Sequence[str], *, run_plugins: bool) -> tuple[Problem, ...]:
     try:
         source = _source(file)
     except (OSError, ValueError) as error:
         missing = isinstance(error, FileNotFoundError)
         reason = "there is no such file" if missing else getattr(error, "strerror", None) or str(error)
         return (Problem("Y001", f"the file cannot be read: {reason}", file),)
-    return check(source, file, catalogue, os.environ, overrides).problems
+    return check(source, file, catalogue, os.environ, overrides, run_plugins=run_plugins).problems
 
 
 def _source(file: str) -> bytes:

@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from nexus_core.toolkit.children import protect_process
+
 COMMANDS = {
     "ask": "Ask a context a question.",
     "context": "Keep contexts: add, search, list, tag, remove, export, import, check.",
@@ -93,6 +95,8 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; errors become a message on stderr and an exit code."""
+    if args is None:  # this process is the command's own
+        protect_process()
     _start_lightly()
     try:
         code: Any = cli.main(args=args, prog_name="nexus", standalone_mode=False)

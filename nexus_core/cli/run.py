@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import sys
@@ -15,6 +14,7 @@ import click
 
 from nexus_core.cli.progress import Progress
 from nexus_core.cli.request import read_inputs, read_query, request_options, store_of
+from nexus_core.cli.running import run
 from nexus_core.contract.answers import Answer
 from nexus_core.contract.errors import RunError, StoreError
 from nexus_core.contract.events import Delta, Event, RunFailed, RunFinished, StreamRestarted
@@ -87,7 +87,7 @@ def respond(
     streaming = not (as_json or no_stream) and sys.stdout.isatty()
     with _log(verbose) as listen:
         try:
-            answer = asyncio.run(_answer(pipeline, store, query, streaming, listen, asked))
+            answer = run(_answer(pipeline, store, query, streaming, listen, asked))
         except StoreError as error:  # the answer is not lost with its turn
             if error.answer is not None:
                 _print_answer(error.answer, as_json, streaming)

@@ -15,6 +15,7 @@ from attrs import astuple
 
 from nexus_core.cli.chosen import store_option
 from nexus_core.cli.quantities import OptionOf, Sectioned, duration, size
+from nexus_core.cli.running import loosely
 from nexus_core.cli.usual import KEY, PIPELINE, answering, has_key, ranking
 from nexus_core.contract.errors import UsageError
 from nexus_core.server.reloading import Reloading
@@ -24,6 +25,8 @@ from nexus_core.server.settings import Limits, Settings, Worker
 from nexus_core.server.workers import check_workers, run_workers
 from nexus_core.store.sampling import refuse_damaged
 from nexus_core.store.store import Store
+from nexus_core.toolkit.children import module_command
+from nexus_core.toolkit.ending import end_within
 from nexus_core.toolkit.shared import Shared
 
 EPILOG = """\b
@@ -35,7 +38,7 @@ Examples:
   nexus serve --runs 200 --waiting 400 --run-timeout 2m --drain 1m
 """
 DEFAULT = "pipelines"
-LIMITS = ("running", "waiting", "connections", "upload_bytes", "drain_s")
+LIMITS = ("running", "waiting", "connections", "upload_bytes", "read_s", "drain_s")
 """The fields of `Limits` that are options; `connections_per_address` depends on whether a proxy is in front."""
 
 
@@ -82,6 +85,10 @@ def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
     help="Of a request with files.",
 )  # fmt: skip
 @_limit(
+    "--upload-timeout", "read_s", default="2m", callback=duration("1s", "24h"), metavar="DURATION",
+    help="To read the files of a request into items.",
+)  # fmt: skip
+@_limit(
     "--run-timeout", "deadline_s", default="10m", callback=duration("1s", "24h"), metavar="DURATION",
     help="The most that a run may take.",
 )  # fmt: skip
@@ -106,7 +113,7 @@ def command(pipelines: Sequence[str], reloads: bool, workers: int, **given: Any)
         check_workers(settings.port)
         load_all(pipeline_files(paths), Store(), Shared(), overrides=overrides)
         sys.exit(run_workers(workers, _worker_command))
-    asyncio.run(_serve(paths, overrides, settings, reloads=reloads))
+    asyncio.run(loosely(_serve(paths, overrides, settings, reloads=reloads)))
 
 
 def _chosen(named: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
@@ -131,7 +138,7 @@ def settings_of(*, prefix: str, connections_per_address: int | None, **given: An
 def _worker_command(worker: Worker) -> Sequence[str]:
     """Return the command of one of several workers: of --workers the last one holds."""
     told = map(str, astuple(worker))
-    return [sys.executable, "-m", "nexus_core.cli.main", *sys.argv[1:], "--workers", "1", "--worker", *told]
+    return module_command("nexus_core.cli.main", *sys.argv[1:], "--workers", "1", "--worker", *told)
 
 
 async def _serve(paths: Sequence[str], overrides: Sequence[str], settings: Settings, *, reloads: bool) -> None:
@@ -143,7 +150,7 @@ async def _serve(paths: Sequence[str], overrides: Sequence[str], settings: Setti
         _say(f"serving {pipeline.name} ({file}): {pipeline.description or 'no description'}")
     _say(f"the store is {store.folder.root}")
     beside = Reloading(paths, loaded, server, again, _say).run if reloads else None
-    await serve(server, _say, beside)
+    await serve(server, _say, beside, end_within)
 
 
 def _say(text: str) -> None:

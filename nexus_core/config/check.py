@@ -55,13 +55,19 @@ def check(
     catalogue: Catalogue,
     environment: Mapping[str, str],
     overrides: Sequence[str] = (),
+    *,
+    run_plugins: bool = True,
 ) -> Checked:
-    """Check the text of a pipeline file; `file` is its path, or `-` for standard input."""
+    """Check the text of a pipeline file; `file` is its path, or `-` for standard input.
+
+    Without `run_plugins` its plugin files are not run: what they offer is taken for right, with any options. The
+    specification is then no one to build from.
+    """
     problems = Problems(file)
     tree = _tree(source, file, environment, overrides, problems)
     spec = None
     if tree is not None:
-        reading = _Reading(tree, Folder(file), problems, catalogue)
+        reading = _Reading(tree, Folder(file), problems, catalogue, run_plugins)
         fields, catalogue = reading.fields(), reading.catalogue
         if not problems.errors:
             spec = PipelineSpec(**fields, path=None if file == STANDARD_INPUT else file)
@@ -100,12 +106,15 @@ class _Reading:
     folder: Folder
     problems: Problems
     catalogue: Catalogue
+    run_plugins: bool
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of a PipelineSpec; some are missing or partial where there are errors."""
         files = self._plugin_files(self.tree.get("plugins"))
-        self.catalogue = self.catalogue.with_files(list(files)) if files else self.catalogue
-        components = Components(self.problems, self.catalogue)
+        if files and self.run_plugins:
+            self.catalogue = self.catalogue.with_files(list(files))
+        not_run = frozenset[str]() if self.run_plugins else frozenset(path.stem for path in files)
+        components = Components(self.problems, self.catalogue, not_run=not_run)
         given = components.options.mapping(self.tree, keys_of(PipelineKeys), "a pipeline", skip=_READ_APART)
         inputs = read_inputs(self.tree.get("inputs"), components.options)
         models = read_models(self.tree.get("models"), components)
@@ -126,7 +135,8 @@ class _Reading:
             check_order(steps.outlines, self.problems)
         if not self.problems.errors:  # what is misspelt would be reported once more as unused
             check_whole(steps.outlines, self.problems)
-            models.report_unused(steps.used_models | components.used_models, self.problems)
+            if not components.used & not_run:  # whose options may name any model
+                models.report_unused(steps.used_models | components.used_models, self.problems)
             self._report_unused_files(files, components.used)
             self._report_useless(models, calls)
         paths = tuple(str(path) for path in files)

@@ -28,6 +28,8 @@ class Components:
     """From a name or alias of the file's models to the name; empty until these have been read."""
     used_models: set[str] = field(factory=set)
     """The models that options named."""
+    not_run: frozenset[str] = frozenset()
+    """Plugins whose code is not to be run: of what they offer the name alone is known."""
     options: Options = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -73,7 +75,10 @@ class Components:
         return None
 
     def find(self, use: ScalarNode, kind: Kind) -> type | None:
-        """Return the class of a name, or `None` after noting why there is none."""
+        """Return the class of a name; `None` after noting why there is none, and for a plugin that is not run."""
+        if self.is_not_run(use.text):
+            self.used.add(use.text.partition(".")[0])
+            return None
         try:
             cls = self.catalogue.component(kind, use.text)
         except PluginError as error:
@@ -84,6 +89,10 @@ class Components:
         finally:
             self.used.add(use.text.partition(".")[0])
         return cls
+
+    def is_not_run(self, use: str) -> bool:
+        """Tell whether a name is that of a plugin that is not run."""
+        return use.partition(".")[0] in self.not_run
 
     def declared(self, cls: type, name: str, at: Node) -> Sequence[OptionSpec] | None:
         """Return the options of a class, or `None` after noting that they cannot be read."""
@@ -96,6 +105,8 @@ class Components:
 
     def _named(self, use: ScalarNode, node: MappingNode, kind: Kind) -> Any:
         cls = self.find(use, kind)
+        if self.is_not_run(use.text):
+            return ComponentSpec(kind=kind, use=use.text, options={}, place=use.place)
         specs = None if cls is None else self.declared(cls, use.source, use)
         if specs is None:
             return BAD

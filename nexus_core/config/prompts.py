@@ -99,6 +99,8 @@ class Prompts:
         return TemplateText(text=text.text)
 
     def _check_required(self, spec: ComponentSpec, given: Collection[str]) -> None:
+        if self.components.is_not_run(spec.use):
+            return
         cls = self.components.catalogue.component(Kind.TEMPLATE, spec.use)
         required = getattr(cls, "required_variables", ())
         if isinstance(required, (frozenset, set, tuple, list)):

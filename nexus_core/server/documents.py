@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import glob
 import mimetypes
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from posixpath import splitext
 from tempfile import TemporaryDirectory
@@ -34,6 +35,8 @@ from nexus_core.store.values import Document, checked_name
 FILES_AT_ONCE = 100
 READ_AT_ONCE = 2
 """Requests whose files are read at the same time; others wait."""
+_AGAIN_S = 5
+"""When a client whose files had to wait for too long is to try again."""
 SLOWER = 8
 """A file may take so many times as long to come as another body."""
 _BROKEN = (ValueError, AssertionError, LookupError, HttpProcessingError, web.RequestPayloadError)
@@ -124,15 +127,43 @@ class Documents:
         context = await context_of(self._serving, request)
         with TemporaryDirectory(prefix="nexus-") as folder:
             uploads = await self._receive(request, Path(folder), asked.get("name"))
-            async with self._turns:
+            async with self._turn():
                 known = {each.name: each for each in await self._serving.store.documents(context.name)}
                 for upload in uploads:
                     _check_free(upload, known)
-                done = [await self._read(context.name, upload, asked.get("tag", ())) for upload in uploads]
+                done = await self._read_all(context.name, uploads, asked.get("tag", ()))
         if all(each.failed and not each.written for each in done):
             name, reason = done[0].failed[0]
             raise Failure(422, "unreadable_document", f"{name}: {reason}")
         return web.json_response(_uploaded_json(done))
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait until files may be read; raises Failure where that takes too long."""
+        try:
+            async with asyncio.timeout(self._limits.read_wait_s):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            raise Failure(
+                503, "overloaded", "the files of others are being read: try again", {"Retry-After": str(_AGAIN_S)}
+            ) from error
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    async def _read_all(self, context: str, uploads: Sequence[Upload], tags: Sequence[str]) -> list[Ingested]:
+        """Read the files of a request, as many as there is time for; the others have failed."""
+        seconds = self._limits.read_s
+        done: list[Ingested] = []
+        try:
+            async with asyncio.timeout(seconds):
+                for upload in uploads:
+                    done.append(await self._read(context, upload, tags))  # noqa: PERF401 - some may be late
+        except TimeoutError:
+            late = f"was not read within the {seconds:g} s that the files of one request may take"
+            done += [Ingested(found=1, failed=((upload.name, late),)) for upload in uploads[len(done) :]]
+        return done
 
     async def _read(self, context: str, upload: Upload, tags: Sequence[str]) -> Ingested:
         """Read a file into a context; one that is left out has failed, since it was meant."""
@@ -143,7 +174,7 @@ class Documents:
         )
         source = Mixed(files, self._catalogue.component(Kind.SOURCE, "jsonl"), upload.name)
         ingested = await self._serving.store.ingest(
-            context, source, origin=_origin(upload.name), within=upload.name, tags=tags
+            context, source, origin=_origin(upload.name), within=upload.name, tags=tags, limit_s=self._limits.read_s
         )
         if not ingested.left_out:
             return ingested

@@ -11,6 +11,8 @@ import socket
 import ssl
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
+from functools import partial
+from types import FrameType
 
 from aiohttp import web
 
@@ -41,6 +43,9 @@ from nexus_core.store.keys import StoredKeys
 from nexus_core.store.store import Store
 from nexus_core.toolkit.http import TimeLimit
 from nexus_core.toolkit.shared import Shared
+
+END_S = 5.0
+"""To close all, once runs have ended or are cut; then the process ends without that."""
 
 
 class Server:
@@ -122,7 +127,7 @@ class Server:
         self.gate.places.is_draining = True
         try:
             if self._listening is not None:
-                self._listening.close()
+                await _close(self._listening)
             await self.gate.drained(self.settings.limits.drain_s)
         finally:
             if self._runner is not None:
@@ -162,22 +167,34 @@ class Server:
 
 
 async def serve(
-    server: Server, say: Callable[[str], None], reload: Callable[[], Coroutine[object, object, None]] | None = None
+    server: Server,
+    say: Callable[[str], None],
+    reload: Callable[[], Coroutine[object, object, None]] | None = None,
+    end_within: Callable[[float], None] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; a second signal cuts what is left at once. `reload` runs beside it.
 
-    One of several workers also stops when the process that has started them is gone.
+    One of several workers also stops when the process that has started them is gone. `end_within` is told with each
+    signal how many seconds are left, and is to end the process then, whatever is stuck in it.
     """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    signals = 0
 
     def told() -> None:
         if stop.is_set():
             server.cut()
         stop.set()
 
+    def heard(number: int, frame: FrameType | None) -> None:
+        nonlocal signals
+        signals += 1
+        loop.call_soon_threadsafe(told)
+        if end_within is not None:
+            end_within(END_S + (server.settings.limits.drain_s if signals == 1 else 0.0))
+
+    # Not by the loop, which may be what is stuck.
     for name in (signal.SIGTERM, signal.SIGINT):
-        with suppress(NotImplementedError):  # on Windows
-            loop.add_signal_handler(name, told)
+        signal.signal(name, heard)
     if short := make_room(server.settings.limits):
         say(short)
     async with server:
@@ -187,14 +204,12 @@ async def serve(
             say("there are no keys, so this machine alone is served, and whoever uses it: `nexus keys new` makes one")
         beside = [] if reload is None else [asyncio.create_task(reload())]
         if server.settings.worker is not None:
-            beside.append(asyncio.create_task(outlived(server.settings.worker.parent, stop.set)))
+            beside.append(asyncio.create_task(outlived(server.settings.worker.parent, partial(heard, 0, None))))
         await stop.wait()
         for task in beside:
             task.cancel()
         say("stopping: what has begun may end; again to stop at once")
     for name in (signal.SIGTERM, signal.SIGINT):
-        with suppress(NotImplementedError):
-            loop.remove_signal_handler(name)
         signal.signal(name, signal.SIG_IGN)  # all is done: one more signal shall not make a failure of it
 
 
@@ -226,6 +241,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+async def _close(listening: asyncio.Server) -> None:
+    """Take no more connections, once those of this moment are handed on: asyncio would lose them, still open."""
+    for each in listening.sockets:
+        asyncio.get_running_loop().remove_reader(each.fileno())
+    await asyncio.sleep(0)
+    listening.close()
 
 
 def _reason(error: OSError) -> str:

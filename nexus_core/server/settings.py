@@ -14,6 +14,10 @@ class Limits:
     """Of a request that uploads documents."""
     body_s: float = 15.0
     """To send a body."""
+    read_s: float = 120.0
+    """To read the files of one request into items; then whatever reads them is killed."""
+    read_wait_s: float = 30.0
+    """For files to wait until those of other requests are read."""
     header_s: float = 30.0
     """To send a head; also how long an idle connection is kept."""
     write_s: float = 30.0

@@ -19,11 +19,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 from types import FrameType
+from typing import Any
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.server.memory import make_file
 from nexus_core.server.restarts import Restarts
 from nexus_core.server.settings import Worker
+from nexus_core.toolkit.children import environment
 
 Command = Callable[[Worker], Sequence[str]]
 """Returns the command of a worker."""
@@ -90,7 +92,8 @@ class _Place:
         with suppress(FileNotFoundError):
             os.unlink(self._worker.socket(self._worker.number))
         self._due, self._began = None, monotonic()
-        return subprocess.Popen(self._command(self._worker), start_new_session=True, pass_fds=(self._worker.file,))
+        more: dict[str, Any] = {"start_new_session": True, "pass_fds": (self._worker.file,), "env": environment()}
+        return subprocess.Popen(self._command(self._worker), **more)
 
     def look(self) -> int | None:
         """Start it again if it has ended and its time has come; where that is in vain, return what all end with."""

@@ -142,7 +142,8 @@ class _Work:
         writer = await self.store.write_indexed(DocumentWriter, self.context, present)
         limit_s, failed = self.asked.get("limit_s", LIMIT_S), True
         try:
-            parts = read_all(self.reading, due, processes=self.asked.get("processes"), limit_s=limit_s)
+            processes = self.asked.get("processes")
+            parts = read_all(self.reading, due, self.store.readers, processes=processes, limit_s=limit_s)
             async with aclosing(parts):
                 async for part in parts:
                     await self._take(part, writer)

@@ -1,8 +1,8 @@
-"""A process that reads documents for another one: `python -m nexus_core.store.reader`, started by `processes`.
+"""A process that reads documents for another one: `python -P -m nexus_core.store.reader`, started by `readers`.
 
-Marks come in on standard input and parts go out on what was standard output, many at a time, pickled behind their
-length. Both ends are of one program and one user. What reads a document may crash, print or never end: this process is
-made for that.
+How to read and marks come in on standard input, and parts go out on what was standard output, many at a time, pickled
+behind their length. Both ends are of one program and one user. What reads a document may crash, print or never end:
+this process is made for that.
 """
 
 from __future__ import annotations
@@ -14,8 +14,12 @@ import signal
 import struct
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from time import monotonic
+from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO
+
+from attrs import frozen
 
 if TYPE_CHECKING:
     from nexus_core.store.reading import Due, Part, Reading
@@ -25,8 +29,19 @@ MEMORY = 4 * 2**30
 """Bytes of addresses that one reader may use, where the system can limit them."""
 HELD_S = 0.1
 """So long parts are held back, to be sent with those that come after them."""
+LOOK_S = 1.0
+"""Of its own time at work, after which it looks whether anybody still waits."""
 _ALLOCATIONS = 50_000
 """Between two looks for garbage: next to none arises here, and each looks at all words that are remembered."""
+
+
+@frozen(eq=False, repr=False)
+class Told:
+    """How the documents that follow are to be read."""
+
+    reading: bytes
+    """A pickled `Reading`: what cannot be read back is told, and does not end the process."""
+    limit_s: float
 
 
 def main() -> None:
@@ -36,16 +51,32 @@ def main() -> None:
     os.dup2(2, 1)  # what plugins print is no answer
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other end decides when it is over
     _limit_memory()
-    sys.path[:] = receive(requests)
-    try:
-        reading, limit_s = pickle.loads(receive(requests))
-    except Exception as error:  # noqa: BLE001 - a component of a module that cannot be imported here, whatever it raises
-        send(answers, f"{type(error).__name__}: {error}")
+    _end_with(os.getppid())
+    told = receive(requests)
+    if told is None:
         return
-    send(answers, "")
+    sys.path[:] = [*told, *(entry for entry in sys.path if entry not in told)]
+    import_module("nexus_core.store.reading")  # while the other end prepares what is to be read
     gc.set_threshold(_ALLOCATIONS)
-    while some := receive(requests):
-        _answer(answers, reading, some, limit_s)
+    send(answers, "")
+    _serve(requests, answers)
+
+
+def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    reading: Reading | None = None
+    limit_s = 0.0
+    while (request := receive(requests)) is not None:
+        if not isinstance(request, Told):
+            assert reading is not None
+            _answer(answers, reading, request, limit_s)
+            continue
+        limit_s = request.limit_s
+        try:
+            reading = pickle.loads(request.reading)
+        except Exception as error:  # noqa: BLE001 - of a module that cannot be imported here, whatever it raises
+            send(answers, f"{type(error).__name__}: {error}")
+        else:
+            send(answers, "")
 
 
 def _answer(answers: BinaryIO, reading: Reading, some: Sequence[Due], limit_s: float) -> None:
@@ -87,6 +118,18 @@ def _set_alarm(limit_s: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, limit_s * 2)
 
 
+def _end_with(parent: int) -> None:
+    """End where the process that waits is killed, though a document never ends: seen at work, not while it sleeps."""
+
+    def look(number: int, frame: FrameType | None) -> None:
+        if os.getppid() != parent:
+            os._exit(1)
+
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGVTALRM, look)
+        signal.setitimer(signal.ITIMER_VIRTUAL, LOOK_S, LOOK_S)
+
+
 def _limit_memory() -> None:
     try:
         import resource
@@ -97,4 +140,6 @@ def _limit_memory() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from nexus_core.store.reader import main as begin  # by its name, by which what it is sent knows this module
+
+    begin()

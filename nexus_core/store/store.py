@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # they bring the index and locks, which nobody needs before a
     from nexus_core.store.indexing import Indexing
     from nexus_core.store.ingesting import Ingested, Ingestion
     from nexus_core.store.originals import Originals
+    from nexus_core.store.readers import Readers
     from nexus_core.store.usage import DailyUsage
     from nexus_core.store.values import Imported
 
@@ -69,6 +70,7 @@ class Store:
         """
         self.folder = Folder(Path(path) if path is not None else default_folder())
         self._threads = Threads(self.folder, objects, salvage)
+        self._readers: Readers | None = None
         self._written = 0
         self._bulk = 0
 
@@ -81,6 +83,8 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Close it; what has begun to be written is written."""
+        if self._readers is not None:
+            await self._readers.close()
         await self._threads.close()
 
     # Contexts
@@ -205,6 +209,15 @@ class Store:
         from nexus_core.store.ingesting import ingest
 
         return await ingest(self, name, source, origin=origin, **asked)
+
+    @property
+    def readers(self) -> Readers:
+        """The processes that read documents for this store."""
+        if self._readers is None:
+            from nexus_core.store.readers import Readers  # not for those who only ask
+
+            self._readers = Readers()
+        return self._readers
 
     async def documents(self, name: str, *, origin: str | None = None) -> tuple[Document, ...]:
         """Return the documents of a context by name: all of them, or those of one origin."""

@@ -11,7 +11,6 @@ from posixpath import splitext
 from attrs import evolve
 
 from nexus_core import DocumentMark, DocumentRead, SourceError
-from nexus_sources.collection import settled
 from nexus_sources.decoding import NoTextError
 from nexus_sources.documents import PDF, Settings, parsed
 from nexus_sources.globs import Pattern
@@ -41,6 +40,8 @@ def find(
 
 
 def _mark(file: Found, now: int) -> DocumentMark:
+    from nexus_sources.collection import settled  # which brings asyncio: not for the processes that only read
+
     modified, changed, size = file.stamp
     return DocumentMark(
         name=file.name,
@@ -69,7 +70,7 @@ def read(mark: DocumentMark, settings: Settings, known: str = "") -> DocumentRea
 
 def read_bytes(data: bytes, found: Found, settings: Settings, known: str = "", suffix: str = "") -> DocumentRead:
     """Return the items of a document's bytes; the suffix, by default that of its name, says what they are."""
-    digest = sha256(data).hexdigest()
+    digest = digest_of(data)
     if digest == known:
         return DocumentRead(digest=digest, size=len(data), same=True)
     if len(data) > settings.max_bytes:
@@ -80,6 +81,11 @@ def read_bytes(data: bytes, found: Found, settings: Settings, known: str = "", s
         return DocumentRead(digest=digest, size=len(data), left_out=str(error))
     remarks = (remark,) if remark else ()
     return DocumentRead(items=items, digest=digest, size=len(data), remarks=remarks, original=data)
+
+
+def digest_of(data: bytes) -> str:
+    """Return by what the bytes of a document are known again."""
+    return sha256(data).hexdigest()
 
 
 def _too_large(size: int, settings: Settings) -> str:

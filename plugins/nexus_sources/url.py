@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -12,6 +11,7 @@ from nexus_core import DocumentMark, DocumentRead, Item, SourceError, component,
 if TYPE_CHECKING:
     from nexus_sources.documents import Settings
     from nexus_sources.fetching import Page
+    from nexus_sources.walk import Found
 
 
 @component
@@ -24,6 +24,7 @@ class Url:
     max_bytes: int = option(20_000_000, help="What is larger is left out.", ge=1)
     timeout_s: float = option(30.0, help="The time it may take to come, in seconds.", gt=0)
     sections: bool = option(True, help="One item per section of a long page; `false`: one in all.")
+    read_s: float = option(120.0, help="The time that reading it into items may take, in seconds.", gt=0)
     _known: Any = state()
 
     def __attrs_post_init__(self) -> None:
@@ -34,16 +35,22 @@ class Url:
 
     async def gather(self, query: str) -> Sequence[Item]:
         """Return the items of the page; the same objects while it is the same."""
+        from nexus_core.toolkit.apart import ApartError, call_apart
         from nexus_sources.fetching import fetch
+        from nexus_sources.marking import digest_of, read_bytes
 
         digest, items = self._known or ("", ())
         page = await fetch(self.url, max_bytes=self.max_bytes, timeout_s=self.timeout_s)
-        read = await asyncio.to_thread(self._parsed, page, digest)
-        if not read.same:
-            self._known = read.digest, tuple(read.items)
-            items = self._known[1]
+        left_out = ""
+        if digest_of(page.data) != digest:  # whoever wrote the page may want that reading it never ends
+            try:
+                read = await call_apart(self.read_s, read_bytes, *self._asked(page, ""))
+            except ApartError as error:
+                raise SourceError(f"url: {self._shown} could not be read: {error}") from error
+            items, left_out = tuple(read.items), read.left_out
+            self._known = read.digest, items
         if not items:
-            raise SourceError(f"url: {self._shown}: {read.left_out or 'has no text'}")
+            raise SourceError(f"url: {self._shown}: {left_out or 'has no text'}")
         return tuple(items)
 
     @property
@@ -57,9 +64,13 @@ class Url:
 
     def read(self, mark: DocumentMark, known: str = "") -> DocumentRead:
         """Return the items of the page."""
-        from nexus_sources.fetching import fetch
+        import asyncio
 
-        return self._parsed(asyncio.run(fetch(self.url, max_bytes=self.max_bytes, timeout_s=self.timeout_s)), known)
+        from nexus_sources.fetching import fetch
+        from nexus_sources.marking import read_bytes
+
+        page = asyncio.run(fetch(self.url, max_bytes=self.max_bytes, timeout_s=self.timeout_s))
+        return read_bytes(*self._asked(page, known))
 
     @property
     def _shown(self) -> str:
@@ -67,12 +78,12 @@ class Url:
         parts = urlsplit(self.url)
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, ""))
 
-    def _parsed(self, page: Page, known: str) -> DocumentRead:
-        from nexus_sources.marking import read_bytes
+    def _asked(self, page: Page, known: str) -> tuple[bytes, Found, Settings, str, str]:
+        """Return what `read_bytes` is asked of a page."""
         from nexus_sources.walk import Found
 
         found = Found(self._shown, self._shown, (page.modified_ns, 0, len(page.data)))
-        return read_bytes(page.data, found, self._settings(), known, page.suffix)
+        return page.data, found, self._settings(), known, page.suffix
 
     def _settings(self) -> Settings:
         from nexus_sources.documents import Settings

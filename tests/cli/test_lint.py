@@ -143,3 +143,34 @@ def test_lint_imports_only_what_the_file_names(tmp_path: Path) -> None:
     assert (
         plugins & {"nexus_extractive", "nexus_rankers.mmr", "nexus_rankers.fuse", "nexus_jsonl", "nexus_sinks"} == set()
     )
+
+
+HOSTILE = """name: hostile
+plugins: [ranks.py]
+models: {m: extractive, n: {use: ranks.model, any: thing}}
+steps:
+- gather: {use: ranks.source, paths: here}
+- rank: {use: ranks, top: 3}
+- prompt: {template: {use: ranks.page}}
+- generate: m
+"""
+
+
+def test_lint_without_plugins_runs_no_plugin_file_and_checks_all_else(lint: Lint) -> None:
+    """Whatever is made of them in whatever place: only what is wrong elsewhere is reported."""
+    Path("ranks.py").write_text("open('ran', 'w').close()")
+    Path("hostile.yaml").write_text(HOSTILE)
+    result = lint("hostile.yaml", "--no-plugins")
+    assert (result.exit_code, result.stdout, Path("ran").exists()) == (0, "", False)
+    Path("hostile.yaml").write_text(HOSTILE.replace("- generate: m", "- generate: k\n  whenn: x"))
+    assert {line.split()[1] for line in lint("hostile.yaml", "--no-plugins").stdout.splitlines()} == {"S002", "N001"}
+    assert not Path("ran").exists()
+    lint("hostile.yaml")
+    assert Path("ran").exists()
+
+
+def test_lint_says_in_its_help_that_it_runs_plugin_files(lint: Lint) -> None:
+    """And how not to."""
+    told = " ".join(lint("--help").stdout.split())
+    assert "under `plugins` are RUN" in told
+    assert "check what you do not trust with --no-plugins" in told

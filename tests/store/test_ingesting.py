@@ -17,9 +17,9 @@ from attrs import define
 from nexus_core import DocumentMark, DocumentRead, Documents, Item, SourceError, Store
 from nexus_core.contract.components import Kind
 from nexus_core.engine.plugins import Catalogue
-from nexus_core.store import processes
 from nexus_core.store.ingesting import Ingested
 from nexus_core.store.preparing import Preparation
+from nexus_core.store.readers import Reader, told_of
 from nexus_core.store.reading import Reading
 
 FILES: Any = Catalogue.installed().component(Kind.SOURCE, "files")
@@ -221,8 +221,9 @@ async def test_a_parser_that_crashes_or_never_ends_harms_one_document(
 async def test_a_process_with_more_to_say_than_a_pipe_holds_can_be_ended(parser: Callable[..., Documents]) -> None:
     """Whoever leaves does not wait for what nobody takes."""
     source = parser(("large",))
-    reader = processes._Reader(Reading(source=source, preparation=Preparation("english", "approximate")), 60.0)
+    reader = Reader()
     await reader.start()
+    await reader.tell(told_of(Reading(source=source, preparation=Preparation("english", "approximate")), 60.0))
     await reader._send([(mark, "") for mark in source.documents()])
     stream: Any = reader._process and reader._process.stdout
     async with asyncio.timeout(60):

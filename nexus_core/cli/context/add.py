@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,6 +13,8 @@ from nexus_core.cli.chosen import store_option
 from nexus_core.cli.context.counting import Counting
 from nexus_core.cli.context.places import Manner, Place, places_of
 from nexus_core.cli.context.printed import json_option, plain, print_json
+from nexus_core.cli.quantities import duration
+from nexus_core.cli.running import run
 from nexus_core.contract.errors import NexusError, UsageError
 from nexus_core.store.ingesting import Ingested
 from nexus_core.store.sampling import refuse_damaged
@@ -55,6 +56,10 @@ Left out are hidden files, images and other files that are no text, files over 2
     "--language", metavar="LANGUAGE", help="Of a new context: whose word stems are searched.  [default: english]"
 )
 @click.option("--description", metavar="TEXT", help="Of a new context: what it is.")
+@click.option(
+    "--document-timeout", "limit_s", default="2m", show_default=True, callback=duration("1s", "24h"),
+    metavar="DURATION", help="The most that one document may take to be read.",
+)  # fmt: skip
 @click.option("--keep-originals", is_flag=True, help="Keep the files themselves in the store, too.")
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress and no remarks, only what has failed.")
 @json_option
@@ -69,7 +74,7 @@ def command(name: str, places: tuple[str, ...], as_json: bool, **asked: Any) -> 
         raise UsageError("--as names one thing: add several with a command for each")
     with Counting(quiet=asked["quiet"] or as_json) as counting:
         try:
-            done = asyncio.run(_add(name, places, asked, counting.see))
+            done = run(_add(name, places, asked, counting.see))
         except KeyboardInterrupt:
             counting.stop()
             click.echo(
@@ -86,6 +91,7 @@ async def _add(
 ) -> list[tuple[Place, Ingested]]:
     refuse_damaged(Store().folder)
     async with Store() as store:
+        store.readers.prepare()
         names = [context.name for context in await store.contexts()]
         is_new = name not in names
         known = () if is_new else await store.documents(name)
@@ -103,6 +109,7 @@ async def _add(
                     tags=asked["tags"],
                     prune=asked["prune"],
                     keep_originals=asked["keep_originals"],
+                    limit_s=asked["limit_s"],
                     seen=see,
                 )
                 done.append((place, _judged(place, ingested)))
