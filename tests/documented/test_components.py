@@ -20,7 +20,9 @@ from nexus_core.contract.hookspecs import ENTRY_POINT_GROUP
 from nexus_core.engine.plugins import Catalogue
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = sorted(page for page in ROOT.rglob("README.md") if ".venv" not in page.parts)
+PAGES = sorted(
+    page for page in ROOT.rglob("README.md") if not any(part.startswith(".") for part in page.relative_to(ROOT).parts)
+)
 KINDS = {kind.word: kind for kind in Kind}
 REQUIRED: Mapping[str, Mapping[str, Any]] = {
     "source files": {"paths": "*.md"},
@@ -124,7 +126,9 @@ def test_every_component_that_prose_names_is_offered_in_that_kind(page: Path) ->
     """As in "the sink `store`"; in the table of folders as "`store`, source and sink"."""
     text = page.read_text("utf-8")
     named = [(kind.lower(), name) for kind, names in _NAMED.findall(text) for name in re.findall(r"`([\w.]+)`", names)]
-    for folder, names, rest in re.findall(r"^\| \[(plugins/\w+)\]\S+ \| ((?:`\w+`(?:, | and )?)+)(.*)\|$", text, re.M):
+    for folder, names, rest in re.findall(
+        r"^\| \[(plugins/\w+)\]\S+ \| ((?:`\w+`(?:, | and )?)+)(.*)\|$", text, re.MULTILINE
+    ):
         kinds = [word for word in KINDS if word in rest] or [
             section.kind for section in SECTIONS if section.page == Path(folder).name
         ]
