@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +19,8 @@ _T = TypeVar("_T")
 def store_option(function: _Function) -> _Function:
     """Add --store: while the command runs, its folder is the store of all that name none, workers and sources included.
 
-    The command itself is not given it: `Store()` is the store.
+    The command itself is not given it: `Store()` is the store. Groups have the option, too, so that it may stand before
+    a subcommand; where both are given, that of the subcommand holds.
     """
     return click.option(
         "--store", metavar="FOLDER", callback=_choose, expose_value=False, is_eager=True,
@@ -30,7 +30,9 @@ def store_option(function: _Function) -> _Function:
 
 def with_store(work: Callable[[Store], Awaitable[_T]]) -> _T:
     """Return what is made of the store, open for that long."""
-    from nexus_core.store.store import Store  # `--help` needs none
+    import asyncio  # `--help` needs none of it
+
+    from nexus_core.store.store import Store
 
     async def run() -> _T:
         async with Store() as store:

@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from nexus_core.cli.chosen import store_option
+
 COMMANDS = {
     "ask": "Ask a context a question.",
     "context": "Keep contexts: add, search, list, tag, remove, export, import, check.",
@@ -82,6 +84,7 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="contextnexus", prog_name="nexus")
+@store_option
 def cli() -> None:
     """Answer questions from a body of context with a language model.
 
@@ -131,8 +134,18 @@ def _reported(error: Exception) -> int:
         shown = sum(problem.severity == "error" for problem in error.problems)
         click.echo(f"{shown} problem{'s' * (shown != 1)}: nothing was run", err=True)
         return 2
-    click.echo(f"Error: {error}", err=True)
+    click.echo(f"Error: {_whose(error)}{error}", err=True)
     return 2 if isinstance(error, PluginError | UsageError) else 1
+
+
+def _whose(error: Exception) -> str:
+    """Return which model an error of a service is of, as its pipeline and its service call it."""
+    from nexus_core.contract.errors import ConnectorError
+
+    if not isinstance(error, ConnectorError) or not error.attempts:
+        return ""
+    last = error.attempts[-1]
+    return f"model {last.model!r}{f' ({last.model_id})' if last.model_id not in ('', last.model) else ''}: "
 
 
 if __name__ == "__main__":
