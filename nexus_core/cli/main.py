@@ -8,11 +8,14 @@ import sys
 from collections.abc import Mapping
 from importlib import import_module
 from keyword import iskeyword
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nexus_core.cli.chosen import store_option
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 COMMANDS = {
     "ask": "Ask a context a question.",
@@ -61,6 +64,13 @@ class LazyGroup(click.Group):
         command = import_module(f"{self._package}.{module}").command
         return command if isinstance(command, click.Command) else None
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands and options that begin so, with their summaries, without importing any command."""
+        from click.shell_completion import CompletionItem  # for shells, and not for whoever runs a command
+
+        found = [CompletionItem(name, help=text) for name, text in self._table.items() if name.startswith(incomplete)]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of commands from the summaries, without importing any."""
         with formatter.section("Commands"):
@@ -71,7 +81,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; a name that is nearly one is answered with the name."""
         known = self._table
-        if args and args[0] not in known and not args[0].startswith("-"):
+        if args and args[0] not in known and not args[0].startswith("-") and not ctx.resilient_parsing:
             from nexus_core.toolkit.suggest import did_you_mean, listed
 
             ctx.fail(f"no command is named {args[0]!r}{did_you_mean(args[0], known)}; commands: {listed(known)}")
