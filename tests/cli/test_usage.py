@@ -156,15 +156,21 @@ def test_usage_has_the_figures_of_a_served_pipeline(file: Path, tmp_path: Path) 
     command = [*NEXUS, "serve", str(file), "--port", "0", "--store", str(tmp_path / "kept")]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
-        origin = next(line.split()[-1] for line in server.stderr if "listening on" in line)
-        for path, body in (
-            ("/api/queries", {"query": "How many days?"}),
-            ("/v1/chat/completions", {"model": "nexus/handbook", "messages": [{"role": "user", "content": "How?"}]}),
-        ):
-            headers = {"Content-Type": "application/json"}
-            request = urllib.request.Request(origin + path, json.dumps(body).encode(), headers)
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                assert answer.status == 200
-        server.send_signal(signal.SIGTERM)
-        server.stderr.read()
+        try:
+            origin = next(line.split()[-1] for line in server.stderr if "listening on" in line)
+            post(f"{origin}/api/queries", {"query": "How many days?", "contextId": "handbook"})
+            post(
+                f"{origin}/v1/chat/completions",
+                {"model": "nexus/handbook", "messages": [{"role": "user", "content": "How many?"}]},
+            )
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.stderr.read()
     assert used(tmp_path) == [("handbook", "ok", 2)]
+
+
+def post(address: str, body: object) -> None:
+    """Send JSON; raises for an answer that is none."""
+    request = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        answer.read()
