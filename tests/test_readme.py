@@ -51,6 +51,8 @@ def test_the_tour_of_the_readme_runs_as_written(tmp_path: Path) -> None:
             commands = [line.removeprefix("$ ") for line in body.splitlines() if line.startswith("$ ")]
             printed += [run(shlex.split(command), tmp_path) for command in commands]
     assert "Up to five days may be carried over" in printed[1]
+    explained = next(text for text in printed if "worded" in text)
+    assert re.search(r"worded [1-9]", explained), "the tour's own ranker scores nothing"
     assert len(printed) >= 6
 
 

@@ -19,7 +19,8 @@ _T = TypeVar("_T")
 def store_option(function: _Function) -> _Function:
     """Add --store: while the command runs, its folder is the store of all that name none, workers and sources included.
 
-    The command itself is not given it: `Store()` is the store.
+    The command itself is not given it: `Store()` is the store. Groups have the option, too, so that it may stand before
+    a subcommand; where both are given, that of the subcommand holds.
     """
     return click.option(
         "--store", metavar="FOLDER", callback=_choose, expose_value=False, is_eager=True,

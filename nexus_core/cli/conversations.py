@@ -33,6 +33,7 @@ _CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(1
 
 
 @click.group("conversations", epilog=EPILOG)
+@store_option
 def command() -> None:
     """List, show, delete and expire the conversations of a store.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nexus_core.cli.remarks import Remarks
 from nexus_core.cli.request import read_inputs, read_query, request_options, store_of
 from nexus_core.cli.running import run
 from nexus_core.engine.explanation import Explanation, Target
@@ -43,7 +44,8 @@ def command(pipeline: str, query: str | None, as_json: bool, show_all: bool, **r
         "conversation_id": request["conversation"],
         "context_id": request["context_id"],
     }
-    explanation = run(_explained(loaded, store, read_query(query), asked))
+    with Remarks():
+        explanation = run(_explained(loaded, store, read_query(query), asked))
     if as_json:
         click.echo(json.dumps(explanation_json(explanation), ensure_ascii=False, indent=2))
         return

@@ -27,6 +27,7 @@ _T = TypeVar("_T")
 
 
 @click.group("keys", epilog=EPILOG)
+@store_option
 def command() -> None:
     """Make, list and revoke the keys of those who may ask `nexus serve`.
 

@@ -8,11 +8,15 @@ import sys
 from collections.abc import Mapping
 from importlib import import_module
 from keyword import iskeyword
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from nexus_core.cli.chosen import store_option
 from nexus_core.toolkit.children import protect_process
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 COMMANDS = {
     "ask": "Ask a context a question.",
@@ -61,6 +65,13 @@ class LazyGroup(click.Group):
         command = import_module(f"{self._package}.{module}").command
         return command if isinstance(command, click.Command) else None
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands and options that begin so, with their summaries, without importing any command."""
+        from click.shell_completion import CompletionItem  # for shells, and not for whoever runs a command
+
+        found = [CompletionItem(name, help=text) for name, text in self._table.items() if name.startswith(incomplete)]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of commands from the summaries, without importing any."""
         with formatter.section("Commands"):
@@ -71,7 +82,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; a name that is nearly one is answered with the name."""
         known = self._table
-        if args and args[0] not in known and not args[0].startswith("-"):
+        if args and args[0] not in known and not args[0].startswith("-") and not ctx.resilient_parsing:
             from nexus_core.toolkit.suggest import did_you_mean, listed
 
             ctx.fail(f"no command is named {args[0]!r}{did_you_mean(args[0], known)}; commands: {listed(known)}")
@@ -84,6 +95,7 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="contextnexus", prog_name="nexus")
+@store_option
 def cli() -> None:
     """Answer questions from a body of context with a language model.
 
@@ -135,8 +147,18 @@ def _reported(error: Exception) -> int:
         shown = sum(problem.severity == "error" for problem in error.problems)
         click.echo(f"{shown} problem{'s' * (shown != 1)}: nothing was run", err=True)
         return 2
-    click.echo(f"Error: {error}", err=True)
+    click.echo(f"Error: {_whose(error)}{error}", err=True)
     return 2 if isinstance(error, PluginError | UsageError) else 1
+
+
+def _whose(error: Exception) -> str:
+    """Return which model an error of a service is of, as its pipeline and its service call it."""
+    from nexus_core.contract.errors import ConnectorError
+
+    if not isinstance(error, ConnectorError) or not error.attempts:
+        return ""
+    last = error.attempts[-1]
+    return f"model {last.model!r}{f' ({last.model_id})' if last.model_id not in ('', last.model) else ''}: "
 
 
 if __name__ == "__main__":

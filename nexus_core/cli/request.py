@@ -16,12 +16,21 @@ if TYPE_CHECKING:
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
+def words_argument(name: str) -> Callable[[_Function], _Function]:
+    """Add an argument that is one text, though it is given in several words; without any it is `None`."""
+
+    def joined(context: click.Context, argument: click.Parameter, words: tuple[str, ...]) -> str | None:
+        return " ".join(words) if words else None
+
+    return click.argument(name, nargs=-1, callback=joined, metavar=f"[{name.upper()}]")
+
+
 def request_options(function: _Function) -> _Function:
     """Add PIPELINE, QUERY and the options that shape a request."""
     for decorate in reversed(
         (
             click.argument("pipeline", type=click.Path(dir_okay=False)),
-            click.argument("query", required=False),
+            words_argument("query"),
             click.option("--model", metavar="NAME", help="Answer with this model of the pipeline."),
             click.option("--input", "inputs", multiple=True, metavar="NAME=VALUE", help="Give an input (repeatable)."),
             click.option(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nexus_core.cli.progress import Progress
+from nexus_core.cli.remarks import Remarks
 from nexus_core.cli.request import read_inputs, read_query, request_options, store_of
 from nexus_core.cli.running import run
 from nexus_core.contract.answers import Answer
@@ -58,7 +59,7 @@ def _seconds(context: click.Context, option: click.Parameter, text: str | None) 
 def command(pipeline: str, query: str | None, as_json: bool, no_stream: bool, verbose: bool, **request: Any) -> None:
     """Run PIPELINE, a YAML file, for QUERY and print the answer with its sources.
 
-    On a terminal the answer is printed as it comes. QUERY may be - to read it from standard input.
+    On a terminal the answer is printed as it comes. QUERY may be several words, or - to read it from standard input.
     """
     store = store_of(request["conversation"])
     memory = None if store is None else store.conversations
@@ -85,23 +86,23 @@ def respond(
 ) -> None:
     """Run a pipeline for a query and print the answer, as it comes where that is a terminal; opens and closes both."""
     streaming = not (as_json or no_stream) and sys.stdout.isatty()
-    with _log(verbose) as listen:
+    with _log(verbose) as listen, Remarks() as remarks:
         try:
             answer = run(_answer(pipeline, store, query, streaming, listen, asked))
         except StoreError as error:  # the answer is not lost with its turn
             if error.answer is not None:
-                _print_answer(error.answer, as_json, streaming)
+                _print_answer(error.answer, as_json, streaming, remarks)
             raise
-        _print_answer(answer, as_json, streaming)
+        _print_answer(answer, as_json, streaming, remarks)
 
 
-def _print_answer(answer: Answer, as_json: bool, streamed: bool) -> None:
+def _print_answer(answer: Answer, as_json: bool, streamed: bool, remarks: Remarks) -> None:
     if as_json:
         click.echo(json.dumps(answer_json(answer), ensure_ascii=False, indent=2))
         return
     click.echo("" if streamed else answer.text)
     _print_sources(answer)
-    _print_notes(answer)
+    _print_notes(answer, remarks)
 
 
 @contextmanager
@@ -170,11 +171,12 @@ def _print_sources(answer: Answer) -> None:
         click.echo(f"  [{packed.number}] {title}{where}")
 
 
-def _print_notes(answer: Answer) -> None:
+def _print_notes(answer: Answer, remarks: Remarks) -> None:
     """Say on stderr when another model than the first has answered, and why."""
     failed = {row.model: row.error for row in answer.attempts if row.outcome != "ok" and row.model != answer.model}
     for model, error in failed.items():
         click.echo(f"\n{model} did not answer: {error}. Answered by {answer.model}.", err=True)
+        remarks.is_said(error or "")
     if answer.finish_reason == "length":
         click.echo("\nThe answer was cut at its maximum length (raise max_tokens to get more).", err=True)
     if answer.native_finish_reason:

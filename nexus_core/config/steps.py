@@ -16,6 +16,7 @@ from nexus_core.config.options import BAD, with_defaults
 from nexus_core.config.order import Outline
 from nexus_core.config.problems import Problems
 from nexus_core.config.prompts import Prompts
+from nexus_core.config.slips import belongs_under, where_it_goes
 from nexus_core.config.spec import GatherSpec, GenerateSpec, PromptSpec, RankSpec, StepSpec
 from nexus_core.config.tree import Entry, MappingNode, Node, ScalarNode, SequenceNode, UnreadableNode, shown
 from nexus_core.contract.components import Kind, OptionSpec
@@ -97,7 +98,7 @@ class Steps:
         """Return the verb of a step, the first one where there are several; unknown keys are noted."""
         for entry in node.entries:
             if entry.key.text not in _SPECS:
-                self.components.options.unknown(entry.key, f"steps[{index}]", list(_SPECS))
+                self._unknown(entry.key, node, index)
         found = [key for key in node.names() if key in VERBS]
         if len(found) > 1:
             message = f"a step has one verb, this one has {listed(found)}: begin each with a '- ' of its own"
@@ -106,6 +107,15 @@ class Steps:
             self._problems.error("S004", node.place, f"a step needs a verb: {', '.join(VERBS[:-1])} or {VERBS[-1]}")
         self.complete = self.complete and len(found) == 1
         return found[0] if found else None
+
+    def _unknown(self, key: ScalarNode, node: MappingNode, index: int) -> None:
+        """Note a key that no step has; where the step's verb takes it, that is where it belongs."""
+        verb = belongs_under(key.text, node, self.components.catalogue)
+        if verb:
+            what = where_it_goes(key.text, verb, node)
+            self._problems.error("S002", key.place, f"`{key.text}` belongs to `{verb}`, not to the step: {what}")
+        else:
+            self.components.options.unknown(key, f"steps[{index}]", list(_SPECS))
 
     def _modifiers(self, node: MappingNode, verb: str, names: Names) -> dict[str, Any]:
         return {

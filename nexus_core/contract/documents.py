@@ -27,6 +27,8 @@ class DocumentMark(Value):
     """In bytes, where that is known."""
     problem: str = ""
     """Why it cannot be read; then nobody tries."""
+    left_out: str = ""
+    """Why it is rightly left out without being read, such as a link that leads elsewhere."""
     apart: bool = False
     """It is to be read in a process of its own, since what reads it may crash or never end."""
 

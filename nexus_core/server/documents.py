@@ -50,6 +50,8 @@ UPLOADED = closed(
 _DOCUMENT = closed(
     {"name": TEXT, "origin": TEXT, "size": COUNT, "sha256": TEXT}, required=("name", "origin", "size", "sha256")
 )
+_SKIPPED = closed({"name": TEXT, "origin": TEXT, "reason": TEXT}, required=("name", "origin", "reason"))
+SKIPPED = closed({"skipped": array(_SKIPPED), "next": or_null(TEXT)}, required=("skipped", "next"))
 PAGE = closed({"documents": array(_DOCUMENT), "next": or_null(TEXT)}, required=("documents", "next"))
 
 
@@ -92,6 +94,11 @@ class Documents:
                 summary="List the documents, by name.", query=self._page.properties, answer=PAGE, errors=(400, 404),
             ),
             Route(
+                method="GET", path=f"{PATH}/skipped", handler=self.skipped, scope="read",
+                summary="List the files that were found and not read, by name, each with its reason.",
+                query=self._page.properties, answer=SKIPPED, errors=(400, 404),
+            ),
+            Route(
                 method="POST", path=f"{PATH}/documents", handler=self.add, scope="admin",
                 summary="Read files into items: one as the body, or several as multipart/form-data.",
                 query=self._asked.properties, answer=UPLOADED, errors=(404, 409, 422, 507), uploads=True,
@@ -111,6 +118,16 @@ class Documents:
         page = known[:limit]
         told = {"documents": [_document_json(each) for each in page]}
         return web.json_response({**told, "next": page[-1].name if len(known) > limit else None})
+
+    async def skipped(self, request: web.Request) -> web.Response:
+        """List the next files that were not read."""
+        asked = self._page.read(request)
+        context = await context_of(self._serving, request)
+        after, limit = asked.get("after", ""), asked.get("limit", 100)
+        known = [each for each in await self._serving.store.skipped(context.name) if each.name > after]
+        page = known[:limit]
+        told = [{"name": each.name, "origin": each.origin, "reason": each.skipped} for each in page]
+        return web.json_response({"skipped": told, "next": page[-1].name if len(known) > limit else None})
 
     async def delete(self, request: web.Request) -> web.Response:
         """Remove a document."""
@@ -174,7 +191,13 @@ class Documents:
         )
         source = Mixed(files, self._catalogue.component(Kind.SOURCE, "jsonl"), upload.name)
         ingested = await self._serving.store.ingest(
-            context, source, origin=_origin(upload.name), within=upload.name, tags=tags, limit_s=self._limits.read_s
+            context,
+            source,
+            origin=_origin(upload.name),
+            within=upload.name,
+            tags=tags,
+            limit_s=self._limits.read_s,
+            keep_skipped=False,
         )
         if not ingested.left_out:
             return ingested

@@ -19,6 +19,8 @@ from nexus_core.server.notices import Notice
 
 BACKLOG = 1024
 """Connections that the system keeps until they are accepted."""
+_LAST_HANDSHAKES_S = 1.0
+"""To agree on keys, for those who do so when no more are accepted."""
 HANDSHAKE_S = 10.0
 """To agree on keys; a connection counts from then on."""
 _PAUSE_S = 0.5
@@ -88,14 +90,20 @@ class Listener:
         """The port that is listened on."""
         return int(self._sockets[0].getsockname()[1])
 
-    def close(self) -> None:
-        """Accept no more; what is open stays open."""
+    async def close(self) -> None:
+        """Accept no more; what has been accepted is handed on, what is open stays open."""
         loop = asyncio.get_running_loop()
-        for task in (*self._accepting, *self._begun):
+        for each in self._sockets:
+            with suppress(OSError, ValueError, NotImplementedError):
+                loop.remove_reader(each)
+        await asyncio.sleep(0)  # a task that is cancelled with a connection at hand would lose it, still open
+        for task in self._accepting:
+            task.cancel()
+        if self._begun:
+            await asyncio.wait(self._begun, timeout=_LAST_HANDSHAKES_S)
+        for task in self._begun:
             task.cancel()
         for each in self._sockets:
-            with suppress(OSError, ValueError, NotImplementedError):  # the cancelled tasks have yet to do that
-                loop.remove_reader(each)
             each.close()
 
     async def _accept(self, listening: socket.socket) -> None:
@@ -128,6 +136,10 @@ class Listener:
             _log.debug("a connection has ended before it began: %s", error)
             accepted.close()
             slot.free()
+        except asyncio.CancelledError:
+            accepted.close()
+            slot.free()
+            raise
 
 
 async def bind(host: str, port: int, *, shared: bool) -> list[socket.socket]:

@@ -127,7 +127,7 @@ class Server:
         self.gate.places.is_draining = True
         try:
             if self._listening is not None:
-                await _close(self._listening)
+                await self._listening.close()
             await self.gate.drained(self.settings.limits.drain_s)
         finally:
             if self._runner is not None:
@@ -241,14 +241,6 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-async def _close(listening: asyncio.Server) -> None:
-    """Take no more connections, once those of this moment are handed on: asyncio would lose them, still open."""
-    for each in listening.sockets:
-        asyncio.get_running_loop().remove_reader(each.fileno())
-    await asyncio.sleep(0)
-    listening.close()
 
 
 def _reason(error: OSError) -> str:

@@ -37,6 +37,8 @@ class Draft:
     """None for a piece of one that is too large to be written at once."""
     before: Collection[str] = ()
     """The ids of the pieces before."""
+    skips: bool = False
+    """It was not read, and is not counted as written."""
 
 
 @define(eq=False, repr=False)
@@ -121,7 +123,7 @@ class DocumentWriter:
         removed = rows.remove_keys(self._connection, self._context, gone)
         outcome.added += evolve(added, removed=removed)
         written += new
-        if draft.end is not None:
+        if draft.end is not None and not draft.skips:
             outcome.written.append(name)
 
     def _row(self, draft: Draft) -> Document:

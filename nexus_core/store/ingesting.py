@@ -22,7 +22,7 @@ from nexus_core.store.documents import DocumentWriter, Draft, Outcome
 from nexus_core.store.preparing import Preparation, Prepared
 from nexus_core.store.processes import LIMIT_S, read_all
 from nexus_core.store.reading import Due, End, Part, Reading
-from nexus_core.store.values import Added, Context, Document, checked_name
+from nexus_core.store.values import LONGEST_REASON, Added, Context, Document, checked_name
 
 if TYPE_CHECKING:
     from nexus_core.store.store import Store
@@ -47,6 +47,7 @@ class Ingested(Value):
     found: int = 0
     unchanged: int = 0
     written: int = 0
+    """Those that were read, and are in the context now as they are."""
     pruned: int = 0
     items: Added = Added()
     failed: tuple[tuple[str, str], ...] = ()
@@ -76,6 +77,8 @@ class Ingestion(TypedDict, total=False):
     """How many read at a time; by default as many as there are processors, where there is much to read."""
     limit_s: float
     """The time that one document may take."""
+    keep_skipped: bool
+    """Keep of what was never read and could not be read now the name and the reason: see `Store.skipped`."""
 
 
 async def ingest(store: Store, name: str, source: Documents, *, origin: str, **asked: Unpack[Ingestion]) -> Ingested:
@@ -90,15 +93,18 @@ async def ingest(store: Store, name: str, source: Documents, *, origin: str, **a
         tags=tags,
         keeps_originals=asked.get("keep_originals", False),
     )
-    known = {document.name: document for document in await store.documents(name)}
+    known = {each.name: each for each in (*await store.documents(name), *await store.skipped(name))}
     marks = {mark.name: mark for mark in await asyncio.to_thread(lambda: list(source.documents()))}
     work = _Work(store=store, context=context, reading=reading, origin=origin, known=known, marks=marks, asked=asked)
     mine = [each for each in known.values() if each.origin == origin and each.name.startswith(asked.get("within", ""))]
-    vanished = [each.name for each in mine if each.name not in marks]
+    gone = [each for each in mine if each.name not in marks]
+    vanished = [each.name for each in gone if not each.skipped]
     # What cannot be listed is not gone, and where nothing is left at all, a disk is likelier to be missing.
-    sure = not source.problems and bool(marks)
-    await work.run(vanished if prune and sure else ())
-    return work.told([] if prune and sure else vanished)
+    sure = not source.problems and any(not mark.left_out for mark in marks.values())
+    pruned = vanished if prune and sure else []
+    # Of what was skipped there is nothing to lose.
+    await work.run(pruned, [each.name for each in gone if each.skipped] if sure else ())
+    return work.told([] if pruned else vanished)
 
 
 @define(kw_only=True, eq=False, repr=False)
@@ -120,7 +126,7 @@ class _Work:
     left_out: list[tuple[str, str]] = field(factory=list)
     remarks: list[tuple[str, str]] = field(factory=list)
     _unwritten: set[str] = field(factory=set)
-    """Documents that were read in vain."""
+    """Documents that are done and not in the context."""
     _drafts: list[Draft] = field(factory=list)
     _restamped: list[Document] = field(factory=list)
     _pieces: dict[str, list[Prepared]] = field(factory=dict)
@@ -131,12 +137,12 @@ class _Work:
     _writing: asyncio.Task[None] | None = None
     """The batch before, while the next one is read."""
 
-    async def run(self, vanished: Sequence[str]) -> None:
-        """Read what is due, write it, and remove what has vanished."""
+    async def run(self, vanished: Sequence[str], forgotten: Sequence[str] = ()) -> None:
+        """Read what is due, write it, and remove what has vanished; of what was skipped nothing is told."""
         due = self._due()
-        self.unchanged = len(self.marks) - len(due) - len(self.failed)
+        self.unchanged = len(self.marks) - len(due) - len(self.failed) - len(self.left_out)
         self.failed += [("", problem) for problem in self.reading.source.problems]
-        if not due and not vanished:
+        if not (due or vanished or forgotten or self._drafts):
             return
         present = {*self.marks, *self.known} - {*vanished}
         writer = await self.store.write_indexed(DocumentWriter, self.context, present)
@@ -149,7 +155,8 @@ class _Work:
                     await self._take(part, writer)
             await self._flush(writer)
             await self._until_written()
-            removed = await self._in_writer(writer.remove, vanished) if vanished else 0
+            gone = [*vanished, *forgotten]
+            removed = await self._in_writer(writer.remove, gone) if gone else 0
             self.pruned, self.total = len(vanished), self.total + Added(removed=removed)
             if self.written:
                 await self._in_writer(writer.finish)
@@ -187,9 +194,12 @@ class _Work:
                 self.failed.append((ascii(mark.name)[1:-1], str(error)))
                 continue
             if mark.problem:
-                self.failed.append((mark.name, mark.problem))
+                self._fail(mark, mark.problem)
                 continue
             before = self.known.get(mark.name)
+            if mark.left_out:
+                self._leave_out(mark, before)
+                continue
             same_way = before is not None and before.stamp.startswith(f"{self.reading.variant}:")
             if before is None or not same_way or not mark.stamp or before.stamp != self._stamp(mark):
                 due.append((mark, before.digest if before is not None and same_way else ""))
@@ -215,7 +225,7 @@ class _Work:
     async def _end(self, mark: DocumentMark, prepared: Sequence[Prepared], end: End) -> None:
         name = mark.name
         if end.failure:
-            self.failed.append((name, end.failure))
+            self._fail(mark, end.failure)
             self._unwritten.add(name)
             return
         before = self.known.get(name)
@@ -226,12 +236,30 @@ class _Work:
         self.failed += [(name, problem) for problem in end.problems]
         self.left_out += [(name, end.left_out)] if end.left_out else []
         self.remarks += [(name, remark) for remark in end.remarks]
-        document = self._document(mark, end)
+        document = evolve(self._document(mark, end), skipped=_reason(end.left_out))
         if end.original is not None:
             document = evolve(document, original=await self.store.keep_original(end.original))
         if end.problems:  # once more next time: somebody may have repaired it, or how it is read
             document = evolve(document, stamp="", digest="")
-        self._draft(Draft(document, prepared, end, self._before.pop(name, set())))
+        self._unwritten |= {name} if end.left_out else set()
+        self._draft(Draft(document, prepared, end, self._before.pop(name, set()), skips=bool(end.left_out)))
+
+    def _fail(self, mark: DocumentMark, why: str) -> None:
+        """Note a document that cannot be read; one that was read before stays as it is."""
+        self.failed.append((mark.name, why))
+        before = self.known.get(mark.name)
+        if self.asked.get("keep_skipped", True) and (before is None or before.skipped):
+            self._skip(mark, before, why, stamp="")  # once more next time: somebody may have repaired it
+
+    def _leave_out(self, mark: DocumentMark, before: Document | None) -> None:
+        self.left_out.append((mark.name, mark.left_out))
+        self._skip(mark, before, mark.left_out, stamp=self._stamp(mark))
+
+    def _skip(self, mark: DocumentMark, before: Document | None, why: str, *, stamp: str) -> None:
+        """Let a document be written without items, with the reason, where it does not stand there so."""
+        document = evolve(self._document(mark, End()), stamp=stamp, skipped=_reason(why))
+        if before is None or (before.skipped, before.origin) != (document.skipped, document.origin):
+            self._draft(Draft(document, (), End(), skips=True))
 
     def _draft(self, draft: Draft) -> None:
         self._drafts.append(draft)
@@ -273,3 +301,8 @@ class _Work:
         self.written += len(outcome.written)
         self.failed += outcome.refused
         self._unwritten.update(name for name, _ in outcome.refused)
+
+
+def _reason(why: str) -> str:
+    """Return a reason as it can be kept, whatever a reader has said."""
+    return why[:LONGEST_REASON].encode("utf-8", "replace").decode()

@@ -169,28 +169,28 @@ def keep_vectors(connection: sqlite3.Connection, vectors: Iterable[tuple[int, st
 
 
 def documents_of(connection: sqlite3.Connection, context: Context, origin: str | None = None) -> tuple[Document, ...]:
-    """Return what the items of a context were read from, by name."""
+    """Return what the items of a context were read from, and what was skipped, by name."""
     found = connection.execute(
-        "SELECT name, origin, stamp, digest, size, original FROM documents"
+        "SELECT name, origin, stamp, digest, size, original, skipped FROM documents"
         " WHERE context_id = ? AND (? IS NULL OR origin = ?) ORDER BY name",
         (context.id, origin, origin),
     )
     return tuple(
-        Document(name=name, origin=part_of, stamp=stamp, digest=digest, size=size, original=original)
-        for name, part_of, stamp, digest, size, original in found
+        Document(name=name, origin=part_of, stamp=stamp, digest=digest, size=size, original=original, skipped=skipped)
+        for name, part_of, stamp, digest, size, original, skipped in found
     )
 
 
 def write_document(connection: sqlite3.Connection, context: Context, document: Document) -> int:
     """Write a document, or its new state, and return its number."""
     connection.execute(
-        "INSERT INTO documents (context_id, name, origin, stamp, digest, size, original, added)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (context_id, name) DO UPDATE SET origin = excluded.origin,"
+        "INSERT INTO documents (context_id, name, origin, stamp, digest, size, original, skipped, added)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (context_id, name) DO UPDATE SET origin = excluded.origin,"
         " stamp = excluded.stamp, digest = excluded.digest, size = excluded.size, original = excluded.original,"
-        " added = excluded.added",
+        " skipped = excluded.skipped, added = excluded.added",
         (
             context.id, document.name, document.origin, document.stamp, document.digest, document.size,
-            document.original, time(),
+            document.original, document.skipped, time(),
         ),
     )  # fmt: skip
     (number,) = connection.execute(

@@ -150,7 +150,14 @@ _KEYS = (
     ) STRICT""",
 )
 
-MIGRATIONS = (_FIRST, _KEYS)
+_SKIPPED = (
+    """ALTER TABLE documents ADD COLUMN skipped TEXT NOT NULL DEFAULT ''""",
+    # Of what was left out before, the reason is not known: it is read again when it is added again.
+    """UPDATE documents SET stamp = '', digest = ''
+        WHERE NOT EXISTS (SELECT 1 FROM items WHERE items.document_id = documents.id)""",
+)
+
+MIGRATIONS = (_FIRST, _KEYS, _SKIPPED)
 """What leads from each version to the next; the version of a file is the number of those it has seen."""
 
 _STATE = (

@@ -220,10 +220,16 @@ class Store:
         return self._readers
 
     async def documents(self, name: str, *, origin: str | None = None) -> tuple[Document, ...]:
-        """Return the documents of a context by name: all of them, or those of one origin."""
+        """Return the documents of a context by name: all that were read, or those of one origin."""
+        return tuple(each for each in await self._documents(name, origin) if not each.skipped)
 
+    async def skipped(self, name: str, *, origin: str | None = None) -> tuple[Document, ...]:
+        """Return what was found and not read, by name, each with its reason in `skipped`."""
+        return tuple(each for each in await self._documents(name, origin) if each.skipped)
+
+    async def _documents(self, name: str, origin: str | None) -> tuple[Document, ...]:
         def found(connection: sqlite3.Connection) -> tuple[Document, ...]:
-            return tuple(rows.documents_of(connection, contexts.find(connection, name), origin))
+            return rows.documents_of(connection, contexts.find(connection, name), origin)
 
         return await self.read(found)
 

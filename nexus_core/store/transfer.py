@@ -23,7 +23,7 @@ from nexus_core.store.database import connect, snapshot, translated
 from nexus_core.store.folder import Folder
 from nexus_core.store.originals import LocalObjects, Originals
 from nexus_core.store.preparing import Prepared
-from nexus_core.store.values import Added, Context, Document, checked_item, checked_name
+from nexus_core.store.values import LONGEST_REASON, Added, Context, Document, check_text, checked_item, checked_name
 from nexus_core.store.wholefile import whole_file
 
 FORMAT = 1
@@ -42,7 +42,8 @@ _ITEM = (
     " FROM items WHERE context_id = ? AND key > ? ORDER BY key LIMIT ?"
 )
 _DOCUMENT = (
-    "SELECT name, origin, stamp, digest, size FROM documents WHERE context_id = ? AND name > ? ORDER BY name LIMIT ?"
+    "SELECT name, origin, stamp, digest, size, skipped FROM documents"
+    " WHERE context_id = ? AND name > ? ORDER BY name LIMIT ?"
 )
 
 
@@ -74,8 +75,10 @@ def _write(connection: sqlite3.Connection, folder: Folder, context: Context, fil
     file.write(_line(head))
     last = ""
     while some := _page(connection, folder, _DOCUMENT, (context.id, last)):
-        for name, origin, stamp, digest, size in some:
+        for name, origin, stamp, digest, size, skipped in some:
             told = {"name": name, "origin": origin, "stamp": stamp, "digest": digest, "size": size}
+            if skipped:
+                told["skipped"] = skipped
             file.write(_line({"document": told}))
         last = some[-1][0]
     after = count = 0
@@ -218,7 +221,9 @@ def _document(told: dict[str, Any]) -> Document:
             checked_name(value, f"the {key} of a document")
     if not isinstance(size, int) or not 0 <= size < 2**63:
         raise UsageError("the size of a document is no number of bytes")
-    return Document(**known, size=size)
+    skipped = told.get("skipped", "")
+    check_text(skipped, "why a document was skipped", LONGEST_REASON)
+    return Document(**known, size=size, skipped=skipped)
 
 
 def write_lines(

@@ -14,6 +14,7 @@ from nexus_core.contract.value import Value
 from nexus_core.contract.values import Item
 
 LONGEST_NAME = 4096
+LONGEST_REASON = 1000
 """Characters of an id, a name of a context or document, a tag, a link: as long as a path may be."""
 LONGEST_TEXT = 64 * 2**20
 """Characters of an item: text, title, kind, source and metadata together."""
@@ -54,6 +55,8 @@ class Document(Value):
     """In bytes."""
     original: str | None = None
     """The key of its bytes among the objects, where they are kept there."""
+    skipped: str = ""
+    """Why nothing was read of it; empty where it was read."""
 
 
 @frozen(kw_only=True, eq=False, repr=False)

@@ -5,6 +5,7 @@ Also what a foreign service says, made fit for a message: without keys and witho
 
 from __future__ import annotations
 
+import os
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
@@ -112,11 +113,13 @@ def connector_error(
     status: int | None = None,
     secrets: Iterable[str] = (),
     pool_full: bool = False,
+    unreached: str = "",
 ) -> ConnectorError:
     """Return the connector error for what aiohttp, the socket or the loop raised.
 
     `status` is that of the answer, if its head has come: from then on a lost connection is a truncated answer.
-    `pool_full` says that all connections were in use. The cause is chained unless it holds a secret, as aiohttp's
+    `pool_full` says that all connections were in use. `unreached` says what to check where there is no connection. The
+    cause is chained unless it holds a secret, as aiohttp's
     response errors do (they keep the headers of the request).
     """
     rule = _rule(error)
@@ -127,8 +130,11 @@ def connector_error(
     elif rule is _WAITED and pool_full:
         rule = _BUSY
     place = f"{error.host}:{error.port}" if hasattr(error, "host") and hasattr(error, "port") else ""
+    message = ": ".join(filter(None, (rule.message, place, _reason(error))))
+    if unreached and rule in (_REFUSED, _DNS, _TLS, _PROXY, _WAITED):
+        message = f"{message}; {unreached}"
     failure = rule.error(
-        ": ".join(filter(None, (rule.message, place, _reason(error)))),
+        message,
         provider=provider,
         model=model,
         status=status,
@@ -157,7 +163,10 @@ def _rule(error: BaseException) -> _Rule:
 def _reason(error: BaseException) -> str:
     # Of foreign texts only the system's own, since a parser's message repeats bytes that the service chose.
     inner = getattr(error, "os_error", error)
-    return inner.strerror if isinstance(inner, OSError) and isinstance(inner.strerror, str) else ""
+    if not isinstance(inner, OSError) or not isinstance(inner.strerror, str):
+        return ""
+    # asyncio says "Connect call failed" and the address again; aiohttp gives that to its own errors, too.
+    return os.strerror(inner.errno) if inner.strerror.startswith("Connect call failed") else inner.strerror
 
 
 def _holds_secret(error: BaseException | None, secrets: list[str], depth: int = 8) -> bool:
@@ -174,9 +183,10 @@ class UpstreamErrors:
 
     Set `status` when the head of the answer has come, and `transfer` to what counts it: errors carry both. `timer` and
     `limit_s` name the time limit in the block. `session` is that of the request: it knows whether its pool is full.
+    `unreached` says what to check where there is no connection, such as an option or a variable.
     """
 
-    __slots__ = ("limit_s", "model", "provider", "secrets", "session", "status", "timer", "transfer")
+    __slots__ = ("limit_s", "model", "provider", "secrets", "session", "status", "timer", "transfer", "unreached")
 
     def __init__(
         self,
@@ -187,6 +197,7 @@ class UpstreamErrors:
         timer: str = "total",
         limit_s: float = 0.0,
         session: aiohttp.ClientSession | None = None,
+        unreached: str = "",
     ) -> None:
         self.provider = provider
         self.model = model
@@ -194,6 +205,7 @@ class UpstreamErrors:
         self.timer = timer
         self.limit_s = limit_s
         self.session = session
+        self.unreached = unreached
         self.status: int | None = None
         self.transfer: Transfer | None = None
 
@@ -235,6 +247,7 @@ class UpstreamErrors:
             status=self.status,
             secrets=self.secrets,
             pool_full=type(error).__name__ == "ConnectionTimeoutError" and self._is_full(),
+            unreached=self.unreached,
         )
 
     def _is_full(self) -> bool:

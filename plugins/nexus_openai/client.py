@@ -35,7 +35,7 @@ from nexus_core.toolkit.shared import Shared
 from nexus_core.toolkit.sizes import LARGEST, Sizes, sizes_for
 from nexus_core.toolkit.sse import Event, EventDecoder
 from nexus_openai.catalogue import ModelEntry
-from nexus_openai.failures import classify, describe, read_refusal
+from nexus_openai.failures import UNREACHED, classify, describe, read_refusal
 from nexus_openai.reading import InBandError, StreamReading, read_completion
 from nexus_openai.settings import CALL_ID_HEADER, Settings
 from nexus_openai.writing import header_value, option_names, write_json, write_request
@@ -237,8 +237,9 @@ class Client:
     def _errors(self, timer: str, limit_s: float) -> http.UpstreamErrors:
         settings = self._settings
         return http.UpstreamErrors(
-            PROVIDER, settings.model, secrets=settings.secrets, timer=timer, limit_s=limit_s, session=self._session
-        )
+            PROVIDER, settings.model, secrets=settings.secrets, timer=timer, limit_s=limit_s, session=self._session,
+            unreached=UNREACHED,
+        )  # fmt: skip
 
     def _body(self, start: dict[str, Any], prompt: Prompt, options: CallOptions) -> bytes:
         if self._unsupported and _log.isEnabledFor(logging.DEBUG):

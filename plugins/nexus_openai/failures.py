@@ -112,9 +112,12 @@ _WORDED = frozenset({200, 400, 413, 422, 500})
 _HINTS: Mapping[type[ConnectorError], str] = {
     AuthError: "check api_key (or OPENAI_API_KEY) and what it may do",
     QuotaError: "the account's credit or limit is used up",
-    ModelNotFoundError: "check model and base_url",
+    ModelNotFoundError: "check model and base_url (or OPENAI_BASE_URL)",
     ContextLengthError: "lower the budget of the prompt step, or correct the window of the model",
 }
+
+
+UNREACHED = "does the service run there? check base_url (or OPENAI_BASE_URL)"
 
 
 def read_refusal(payload: Any) -> Refusal:

@@ -62,6 +62,8 @@ class Collection:
     """Names of lists of what is left out."""
     prefix: str = ""
     """Stands before the names of the files in what is read."""
+    follows: bool = False
+    """Links may lead out of the root."""
     problems: tuple[str, ...] = ()
     """What the last look found wrong, one text each."""
     _kept: dict[str, _Kept] = field(factory=dict)
@@ -90,10 +92,10 @@ class Collection:
 
     def _walk(self) -> Walk:
         if not self.ignore:
-            return Walk(self.exclude)
+            return Walk(self.exclude, root=self.root, follows=self.follows)
         from nexus_sources.ignoring import Ignoring  # for those who have lists
 
-        return Walk(self.exclude, Ignoring(self.ignore))
+        return Walk(self.exclude, Ignoring(self.ignore), root=self.root, follows=self.follows)
 
     def _looked_further(self, steps: Iterator[_Look | None], look: _Look | None) -> tuple[Item, ...]:
         if look is None and self._unmoved():

@@ -41,6 +41,7 @@ class Files:
     ignore: tuple[str, ...] = option(
         (), help="Names of lists that say, as `.gitignore` does, what is left out of the folder they are in."
     )
+    follow_links: bool = option(False, help="Read also what links lead to outside of `root` and of the folders named.")
     prefix: str = option("", help="What stands before the paths in ids and sources, such as `handbook/`.")
     base_dir: str = state(default=".")
     _collection: Any = state()
@@ -71,7 +72,9 @@ class Files:
         """Return the files, unread."""
         from nexus_sources.marking import find
 
-        found, self._found_wrong = find(self._patterns(), _listed(self.exclude), self.ignore)
+        found, self._found_wrong = find(
+            self._patterns(), _listed(self.exclude), self.ignore, root=self._root(), follows=self.follow_links
+        )
         return [evolve(mark, name=self.prefix + mark.name) for mark in found]
 
     def read(self, mark: DocumentMark, known: str = "") -> DocumentRead:
@@ -86,7 +89,9 @@ class Files:
         from nexus_sources.collection import Collection
 
         exclude, fail = _listed(self.exclude), self.on_problem == "fail"
-        return Collection(self._root(), self._patterns(), exclude, self._settings(), fail, self.ignore, self.prefix)
+        return Collection(
+            self._root(), self._patterns(), exclude, self._settings(), fail, self.ignore, self.prefix, self.follow_links
+        )
 
     def _root(self) -> str:
         return os.path.abspath(os.path.join(self.base_dir, os.path.expanduser(self.root)))

@@ -20,10 +20,10 @@ from nexus_sources.walk import Found, Walk
 
 
 def find(
-    patterns: Iterable[Pattern], exclude: tuple[str, ...], ignore: tuple[str, ...]
+    patterns: Iterable[Pattern], exclude: tuple[str, ...], ignore: tuple[str, ...], *, root: str, follows: bool
 ) -> tuple[list[DocumentMark], tuple[str, ...]]:
     """Return the files that patterns match, by their names, and what was wrong with finding them."""
-    walk = Walk(exclude, Ignoring(ignore) if ignore else None)
+    walk = Walk(exclude, Ignoring(ignore) if ignore else None, root, follows)
     began = time.time_ns()
     found: dict[str, Found] = {}
     missing = []
@@ -35,7 +35,8 @@ def find(
             missing.append(why_nothing(pattern, walk))
     marks = [_mark(found[name], began) for name in sorted(found)]
     marks += [DocumentMark(name=name, problem=why) for name, why in walk.unreadable.items()]
-    told = {f"{name}: {why}" for name, why in walk.unreadable.items()}
+    marks += [DocumentMark(name=name, left_out=why) for name, why in walk.leaving.items()]
+    told = {f"{name}: {why}" for name, why in (walk.unreadable | walk.leaving).items()}
     return marks, (*missing, *(problem for problem in walk.problems if problem not in told))
 
 

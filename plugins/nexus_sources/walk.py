@@ -1,4 +1,7 @@
-"""One look at the folders: each is listed once, whatever the number of patterns, and links lead round no loop."""
+"""One look at the folders: each is listed once, whatever the number of patterns, and links lead round no loop.
+
+A link within a folder that leads out of it is left out: who names a folder means what is in it.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from nexus_sources.globs import Pattern, exclusion, means
 
 if TYPE_CHECKING:
     from nexus_sources.ignoring import Ignoring
+
+LEAVING = "is a link that leads out of the folder; left out (follow_links, or --follow-links, includes it)"
 
 Stamp = tuple[int, int, int]
 """Last change of the content, last change of any kind, both in nanoseconds, and the size in bytes."""
@@ -51,9 +56,15 @@ class Walk:
 
     exclude: tuple[str, ...] = ()
     ignoring: Ignoring | None = None
+    root: str = ""
+    """Links may lead anywhere in this folder, and in the one that a pattern names."""
+    follows: bool = False
+    """Links may lead anywhere."""
     problems: list[str] = field(factory=list)
     unreadable: dict[str, str] = field(factory=dict)
     """Why, by the name of what can be no document; it is among the problems, too."""
+    leaving: dict[str, str] = field(factory=dict)
+    """The links that were left out since they lead out of the root, by their names; among the problems, too."""
     excluded: int = 0
     """How many files match and are excluded."""
     looked_at: int = 0
@@ -61,6 +72,8 @@ class Walk:
     listed: dict[str, Folder] = field(factory=dict)
     """By path."""
     _seen: dict[str, list[Found]] = field(factory=dict)
+    _within: tuple[str, ...] = ()
+    """The real folders that links of the pattern may lead to."""
 
     def files(self, pattern: Pattern) -> Iterator[list[Found]]:
         """Yield the files a pattern matches, folder by folder, in no order."""
@@ -70,6 +83,7 @@ class Walk:
                 yield self._stamped(lambda: os.stat(pattern.start), pattern.start, pattern.shown)
                 return
             parts = ("**",)  # a folder stands for all that is in it
+        self._within = tuple(os.path.realpath(folder) for folder in {self.root or pattern.start, pattern.start})
         been: set[tuple[int, int, int]] = set()
         waiting = deque([(pattern.start, pattern.shown, 0)])
         while waiting:
@@ -123,7 +137,7 @@ class Walk:
         if parts[at] == "**" or at < len(parts) - 1:
             for entry in folder.folders:
                 name = f"{shown}/{entry.name}" if shown else entry.name
-                if means(part, entry.name) and not self._excludes(name):
+                if means(part, entry.name) and not self._excludes(name) and not self._leaves(entry, name):
                     yield entry, name
 
     def _matching(self, folder: Folder, shown: str, part: str) -> list[Found]:
@@ -131,7 +145,8 @@ class Walk:
         for entry in folder.files:
             if means("*" if part == "**" else part, entry.name):
                 name = f"{shown}/{entry.name}" if shown else entry.name
-                found += self._stamped(entry.stat, entry.path, name)
+                if not self._leaves(entry, name):
+                    found += self._stamped(entry.stat, entry.path, name)
         return found
 
     def _stamped(self, stat: Callable[[], os.stat_result], path: str, name: str) -> list[Found]:
@@ -154,6 +169,20 @@ class Walk:
             self._note(name, "is neither a file nor a folder; left out")
             return []
         return [Found(path, name, stamp_of(status))]
+
+    def _leaves(self, entry: os.DirEntry[str], name: str) -> bool:
+        """Tell whether this is a link that leads out of the root, and note it; not of one that leads nowhere."""
+        if self.follows or not entry.is_symlink():
+            return False
+        target = os.path.realpath(entry.path)
+        if any(target == folder or target.startswith(folder.rstrip(os.sep) + os.sep) for folder in self._within):
+            return False
+        if not os.path.exists(target) or self._excludes(name):
+            return False
+        if name not in self.leaving:
+            self.leaving[name] = LEAVING
+            self.problems.append(f"{name}: {LEAVING}")
+        return True
 
     def _note(self, name: str, why: str) -> None:
         self.unreadable[name] = why

@@ -1,1 +1,1 @@
-"""The source `store`, which searches a context at rest."""
+"""A context at rest as a source, and the usage of models as a sink."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
-from nexus_core import Ranking, SourceError, StoreError, UsageError, component, hookimpl, option, state
+from nexus_core import Ranking, SourceError, StoreError, UsageError, component, option, state
 from nexus_core.toolkit.shared import Shared
 
 if TYPE_CHECKING:
@@ -107,9 +106,3 @@ class StoreSource:
             except StoreError as error:
                 _log.warning("store: vectors are not kept, and will be worked out again: %s", error)
                 return
-
-
-@hookimpl
-def nexus_sources() -> Iterable[type]:
-    """Yield the source."""
-    return [StoreSource]

@@ -56,8 +56,8 @@ class StoreSink:
     async def __aexit__(self, *_: object) -> None:
         """Write what is left, and close the store; what cannot be written is told in the log and harms no run."""
         try:
-            if self._thread is not None and self._waiting:
-                await asyncio.get_running_loop().run_in_executor(self._thread, lambda: asyncio.run(self._write()))
+            if self._thread is not None:  # after whatever is still being written there, which may come back to wait
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._write_all)
         except Exception as error:  # noqa: BLE001 - whatever it is, no run has a part in it
             lost = sum(row.attempts for row in self._waiting.values())
             _log.warning("the usage of %d requests is lost: %s", lost, error)
@@ -88,7 +88,7 @@ class StoreSink:
         if self._thread is None:
             raise OSError("the sink `store` is not open")
         if self._waiting:  # in a thread of its own, since the one that calls may have an event loop that runs
-            self._thread.submit(lambda: asyncio.run(self._write())).result()
+            self._thread.submit(self._write_all).result()
 
     def _add(self, row: DailyUsage) -> None:
         if row.key not in self._waiting and len(self._waiting) >= _MOST_ROWS:
@@ -100,6 +100,10 @@ class StoreSink:
         from nexus_core import Store  # as above
 
         return await Store(self.path or None).__aenter__()
+
+    def _write_all(self) -> None:
+        if self._waiting:
+            asyncio.run(self._write())
 
     async def _write(self) -> None:
         if self._store is None:

@@ -141,7 +141,7 @@ def test_files_in_another_encoding_are_read_when_it_is_named(nexus: Nexus, docs:
     (docs / "leave.md").write_bytes("# Urlaub\n\nKollegen haben Anspruch auf größere Büros.\n".encode("utf-16-le"))
     (docs / "travel.txt").unlink()
     code, out, err = nexus("context", "add", "handbook", "docs")
-    assert (code, "none new" in out, "--encoding utf-16" in err) == (0, True, True)
+    assert (code, "none new" in out, "--encoding utf-16" in err) == (1, True, True)  # and there is no context
     code, out, _ = nexus("context", "add", "handbook", "docs", "--encoding", "utf-16-le")
     assert (code, "1 new" in out) == (0, True)
     assert "größere" in nexus("context", "search", "handbook", "Anspruch")[1]
@@ -204,6 +204,87 @@ def test_a_mistake_is_told_with_what_to_do(nexus: Nexus, docs: Path, arguments: 
     code, out, err = nexus("context", *arguments)
     assert (code, out, message in err, "Traceback" in err) == (2, "", True, False), err
     assert [each["items"] for each in json.loads(nexus("context", "list", "--json")[1])] in ([2], [])
+
+
+@pytest.fixture
+def linked(docs: Path, tmp_path: Path) -> Path:
+    """The folder of documents with links that leave it, and some that do not."""
+    (tmp_path / "secret" / "deep").mkdir(parents=True)
+    (tmp_path / "secret" / "deep" / "salaries.md").write_text("# Salaries\n\nNobody may read this.\n")
+    (docs / "inner").mkdir()
+    (docs / "inner" / "hotels.md").write_text("Hotels up to 120 euros.")
+    for name, target in (
+        ("out", "../secret"), ("file.md", "../secret/deep/salaries.md"), ("far", str(tmp_path / "secret")),
+        ("within", "inner"), ("same.md", "leave.md"),
+    ):  # fmt: skip
+        (docs / name).symlink_to(target)
+    (docs / "hop").symlink_to("far/deep")
+    return docs
+
+
+def test_links_that_leave_a_folder_are_skipped_and_told(nexus: Nexus, linked: Path) -> None:
+    """A folder is a folder; what stays in it is read, and the exit code is 0."""
+    code, out, _ = nexus("context", "add", "handbook", "docs", "--json")
+    left = ["docs/far", "docs/file.md", "docs/hop", "docs/out"]
+    assert (code, [each["document"] for each in json.loads(out)[0]["leftOut"]]) == (0, left)
+    assert "Nobody may read" not in nexus("context", "export", "handbook")[1]
+    told = json.loads(nexus("context", "show", "handbook", "--json")[1])
+    assert [each["name"] for each in told["documents"]] == [
+        "docs/inner/hotels.md", "docs/leave.md", "docs/same.md", "docs/travel.txt",
+    ]  # fmt: skip
+    assert [each["name"] for each in told["skipped"]] == left
+
+
+def test_links_are_followed_where_that_is_asked(nexus: Nexus, linked: Path) -> None:
+    """And once it is not asked any more, what they led to leaves with --prune; nothing is left of it."""
+    assert nexus("context", "add", "handbook", "docs", "--follow-links")[0] == 0
+    assert "Nobody may read" in nexus("context", "export", "handbook")[1]
+    assert json.loads(nexus("context", "show", "handbook", "--skipped", "--json")[1]) == []
+    assert nexus("context", "add", "handbook", "docs", "--prune")[0] == 0
+    assert "Nobody may read" not in nexus("context", "export", "handbook")[1]
+    assert nexus("context", "check", "handbook")[:2] == (0, "all is well\n")
+
+
+def test_what_was_skipped_is_no_document_and_has_its_reason(nexus: Nexus, docs: Path) -> None:
+    """All of it: left out, failed, and linked away; and once it can be read, it is a document."""
+    for number in range(30):
+        (docs / f"pic{number:02}.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
+    (docs / "broken.pdf").write_bytes(b"%PDF-1.4 broken")
+    for _ in range(2):  # the second time they are known
+        assert nexus("context", "add", "handbook", "docs")[0] == 1
+    whole = nexus("context", "show", "handbook")[1]
+    assert "2 items of 2 documents" in whole
+    assert "31 files were skipped" in whole
+    assert "and 11 more: --skipped" in whole
+    lines = nexus("context", "show", "handbook", "--skipped")[1].splitlines()
+    assert (len(lines), all(": is " in line for line in lines[1:])) == (32, True)
+    (docs / "pic00.png").write_text("a text after all")
+    (docs / "pic01.png").unlink()
+    nexus("context", "add", "handbook", "docs")
+    told = json.loads(nexus("context", "show", "handbook", "--json")[1])
+    assert ("docs/pic00.png" in [each["name"] for each in told["documents"]], len(told["skipped"])) == (True, 29)
+
+
+@pytest.mark.parametrize("place", ["empty", "pictures", "broken.pdf", "nowhere", "http://127.0.0.1:9/page.html"])
+def test_a_place_that_gives_nothing_makes_no_context(nexus: Nexus, tmp_path: Path, place: str) -> None:
+    """A folder without files, one without texts, a file that is damaged, and what is not there."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
+    (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.4 broken")
+    assert nexus("context", "add", "new", place)[0] in (1, 2)
+    assert json.loads(nexus("context", "list", "--json")[1]) == []
+
+
+def test_an_export_keeps_what_was_skipped(nexus: Nexus, docs: Path) -> None:
+    """With the reasons."""
+    (docs / "pic.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
+    nexus("context", "add", "a", "docs")
+    nexus("context", "export", "a", "a.jsonl")
+    nexus("context", "import", "b", "a.jsonl")
+    shown = [nexus("context", "show", name, "--skipped")[1].replace(f"{name}:", "") for name in "ab"]
+    assert "docs/pic.png: is binary" in shown[0]
+    assert shown[0] == shown[1]
 
 
 def test_a_text_cannot_steer_the_terminal(nexus: Nexus, docs: Path) -> None:

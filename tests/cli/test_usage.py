@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +116,61 @@ def test_a_day_that_is_none_is_refused(store: str) -> None:
     """With how it is written."""
     with pytest.raises(UsageError, match="write it as in 2026-11-23"):
         CliRunner().invoke(cli, ["usage", "--since", "yesterday", "--store", store], catch_exceptions=False)
+
+
+PIPELINE = """name: handbook
+models: {main: {use: extractive}}
+steps:
+  - gather: {use: inline, items: [Everybody has 28 days of leave.]}
+  - prompt: qa
+  - generate: main
+sinks: [store]
+"""
+NEXUS = [sys.executable, "-P", "-m", "nexus_core"]
+
+
+def used(folder: Path) -> list[tuple[str, str, int]]:
+    """Return pipeline, outcome and requests of each row of a store."""
+    rows = json.loads(usage(str(folder / "kept"), "--json"))["rows"]
+    return [(row["pipeline"], row["outcome"], row["requests"]) for row in rows]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A pipeline with the sink `store`, which names no store."""
+    (tmp_path / "handbook.yaml").write_text(PIPELINE)
+    return tmp_path / "handbook.yaml"
+
+
+def test_usage_has_the_figures_of_runs_with_the_sink(file: Path, tmp_path: Path) -> None:
+    """The sink is loaded from YAML; `--store` of `nexus run` says where they are kept."""
+    for _ in range(3):
+        command = [*NEXUS, "run", str(file), "How many days?", "--store", str(tmp_path / "kept")]
+        subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    assert used(tmp_path) == [("handbook", "ok", 3)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_usage_has_the_figures_of_a_served_pipeline(file: Path, tmp_path: Path) -> None:
+    """Asked over HTTP, as JSON and as OpenAI's API; all of them once the server has ended."""
+    command = [*NEXUS, "serve", str(file), "--port", "0", "--store", str(tmp_path / "kept")]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        try:
+            origin = next(line.split()[-1] for line in server.stderr if "listening on" in line)
+            post(f"{origin}/api/queries", {"query": "How many days?", "contextId": "handbook"})
+            post(
+                f"{origin}/v1/chat/completions",
+                {"model": "nexus/handbook", "messages": [{"role": "user", "content": "How many?"}]},
+            )
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.stderr.read()
+    assert used(tmp_path) == [("handbook", "ok", 2)]
+
+
+def post(address: str, body: object) -> None:
+    """Send JSON; raises for an answer that is none."""
+    request = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        answer.read()

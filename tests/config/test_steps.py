@@ -223,3 +223,23 @@ def test_order_in_which_a_step_has_no_effect_is_a_problem(order: str, checked: C
     lines = [f"- {word.strip('!?>')}: {bodies[word.strip('!?>')]}{marks.get(word[-1], '')}\n" for word in order.split()]
     found = [code for code in codes(checked, "".join(lines)) if code != "N004"]
     assert found == ([ORDERS[order]] if ORDERS[order] else [])
+
+
+SLIPPED = {
+    "- gather:\n  use: files\n  paths: docs\n": ["use", "paths"],
+    "- gather: {use: files}\n  paths: docs\n": ["paths"],
+    "- rank: words\n  top: 2\n": ["top"],
+    "- prompt:\n  template: qa\n  budget: 2000\n": ["template", "budget"],
+    "- prompt: qa\n  budget: 2000\n": ["budget"],
+    "- generate: m\n  options: {temperature: 1}\n": ["options"],
+}
+
+
+@pytest.mark.parametrize("text", SLIPPED)
+def test_options_that_slipped_out_belong_under_their_verb(text: str, checked: Callable[..., Checked]) -> None:
+    """Each is told where to indent it to; what no verb takes is told so."""
+    verb = text.partition(":")[0].removeprefix("- ")
+    found = [str(problem) for problem in checked(HEAD + text).problems if problem.code == "S002"]
+    for key, message in zip(SLIPPED[text], found, strict=True):
+        assert f"`{key}` belongs to `{verb}`, not to the step: indent it under `{verb}`" in message
+    assert "takes no 'nothing'" in str(checked(f"{HEAD}{text}  nothing: 1\n").problems)

@@ -168,6 +168,37 @@ async def test_links_lead_round_no_loop(tmp_path: Path) -> None:
     assert "gone.md: is a link that leads nowhere" in source.problems[0]
 
 
+@pytest.mark.parametrize("pattern", [".", "**/*.md", "*/*.md", "*.md", "d/**/*.md"])
+@pytest.mark.parametrize("target", ["absolute", "relative", "through another link"])
+async def test_links_that_leave_the_root_are_read_only_where_that_is_asked(
+    tmp_path: Path, pattern: str, target: str
+) -> None:
+    """Of folders and of files, at the top and below, by whatever pattern; links that stay are read all the same."""
+    root = write(tmp_path / "root", d__own_dot_md="own", e__in_dot_md="in", top_dot_md="top").resolve()
+    outside = write(tmp_path / "outside", secret_dot_md="secret")
+    place = {"absolute": str(outside), "relative": "../../outside", "through another link": "hop"}[target]
+    (root / "d" / "hop").symlink_to("../../outside")
+    (root / "d" / "folder").symlink_to(place)
+    (root / "d" / "file.md").symlink_to("../../outside/secret.md")
+    (root / "file.md").symlink_to("../outside/secret.md")
+    (root / "d" / "stays.md").symlink_to("../e/in.md")
+    source = files(root, pattern)
+    assert [item.id for item in await gathered(source) if item.text == "secret"] == []
+    assert any("is a link that leads out of the folder" in problem for problem in source.problems)
+    followed = await gathered(files(root, pattern, follow_links=True))
+    assert [item.id for item in followed if item.text == "secret"] != []
+
+
+async def test_a_link_that_is_named_itself_is_read(tmp_path: Path) -> None:
+    """Who names it means it: a file, or a folder that the pattern begins with."""
+    root = write(tmp_path / "root", a_dot_md="a")
+    outside = write(tmp_path / "outside", secret_dot_md="secret")
+    (root / "link.md").symlink_to(outside / "secret.md")
+    (root / "linked").symlink_to(outside)
+    for pattern in ("link.md", "linked", "linked/*.md"):
+        assert [item.text for item in await gathered(files(root, pattern))] == ["secret"], pattern
+
+
 async def test_the_same_tuple_comes_back_while_nothing_changes(tmp_path: Path) -> None:
     """Indexes over the items can be reused, whether or not the files have settled."""
     write(tmp_path, a_dot_md="a", b_dot_md="b")

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nexus_core.server.serve import _close
-
 if TYPE_CHECKING:
     from tests.server.conftest import Running
 
@@ -23,7 +21,7 @@ async def test_no_connection_is_lost_open_by_a_server_that_closes(running: Runni
         client.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
         for _ in range(passes):
             await asyncio.sleep(0)
-        await _close(listening)
+        await listening.close()
         client.setblocking(False)
         async with asyncio.timeout(10):
             try:

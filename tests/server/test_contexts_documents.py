@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
+from nexus_core.contract.components import Kind
+from nexus_core.engine.plugins import Catalogue
 from nexus_core.server.settings import Limits
 
 if TYPE_CHECKING:
@@ -176,3 +178,24 @@ async def test_upload_is_bounded(start: Start) -> None:
         params = {} if isinstance(body, aiohttp.FormData) else {"name": "a.txt"}
         status, told = await running.call("POST", DOCUMENTS, params=params, data=body)
         assert (status, told["code"]) == (413, "body_too_large")
+
+
+async def test_skipped_files_are_listed_apart_with_their_reasons(running: Running, tmp_path: Path) -> None:
+    """Those that `nexus context add` has found; never among the documents, and page by page."""
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        (folder / name).write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
+    (folder / "travel.md").write_bytes(TRAVEL)
+    files = Catalogue.installed().component(Kind.SOURCE, "files")(paths=".", root=str(folder))
+    await running.store.ingest("handbook", files, origin=str(folder))
+    _, documents = await running.call("GET", DOCUMENTS)
+    assert [each["name"] for each in documents["documents"]] == ["travel.md"]
+    skipped = DOCUMENTS.replace("documents", "skipped")
+    _, first = await running.call("GET", skipped, params={"limit": 2})
+    _, last = await running.call("GET", skipped, params={"after": first["next"]})
+    assert [(each["name"], "is binary" in each["reason"]) for each in first["skipped"] + last["skipped"]] == [
+        (name, True) for name in ("a.png", "b.png", "c.png")
+    ]
+    await send(running, "own.png", b"\x89PNG\r\n\x1a\n\0\0\0")
+    assert len((await running.call("GET", skipped))[1]["skipped"]) == 3  # what a client sends is answered, not kept

@@ -34,8 +34,9 @@ Examples:
 
 \b
 Read are Markdown, HTML, PDF, source code and any other text; of *.jsonl files each line is an item.
-Left out are hidden files, images and other files that are no text, files over 20 MB, and what
-.gitignore and .nexusignore (same language) say.
+Left out are hidden files, images and other files that are no text, files over 20 MB, links that
+lead out of the folder, and what .gitignore and .nexusignore (same language) say.
+`nexus context show NAME --skipped` lists what was not read, with the reasons.
 """
 
 
@@ -49,6 +50,7 @@ Left out are hidden files, images and other files that are no text, files over 2
     metavar="PATTERN",
     help="Leave files out; without a slash a name anywhere (repeatable).",
 )
+@click.option("--follow-links", is_flag=True, help="Read also what links lead to outside of the folder.")
 @click.option("--encoding", metavar="NAME", help="Of files that do not tell theirs.  [default: utf-8]")
 @click.option("--prune", is_flag=True, help="Remove what was added from there before and is no longer there.")
 @click.option("--as", "called", metavar="WORD", help="The name it goes by, in the place of the folder's or file's own.")
@@ -74,7 +76,7 @@ def command(name: str, places: tuple[str, ...], as_json: bool, **asked: Any) -> 
         raise UsageError("--as names one thing: add several with a command for each")
     with Counting(quiet=asked["quiet"] or as_json) as counting:
         try:
-            done = run(_add(name, places, asked, counting.see))
+            done, is_there = run(_add(name, places, asked, counting.see))
         except KeyboardInterrupt:
             counting.stop()
             click.echo(
@@ -82,45 +84,51 @@ def command(name: str, places: tuple[str, ...], as_json: bool, **asked: Any) -> 
             )
             raise SystemExit(130) from None
     _report(name, done, prunes=asked["prune"], as_json=as_json, quiet=asked["quiet"])
-    if any(ingested.failed for _, ingested in done):
+    if not is_there:
+        places_told = plain(", ".join(place.shown for place, _ in done))
+        click.echo(f"nothing was read from {places_told}: no context {plain(name)!r} was made", err=True)
+    if not is_there or any(ingested.failed for _, ingested in done):
         raise SystemExit(1)
 
 
 async def _add(
     name: str, places: Sequence[str], asked: dict[str, Any], see: Callable[[int, int, str], None]
-) -> list[tuple[Place, Ingested]]:
+) -> tuple[list[tuple[Place, Ingested]], bool]:
+    """Return what became of each place, and whether there is a context now."""
     refuse_damaged(Store().folder)
     async with Store() as store:
         store.readers.prepare()
-        names = [context.name for context in await store.contexts()]
-        is_new = name not in names
-        known = () if is_new else await store.documents(name)
-        manner = Manner(exclude=asked["exclude"], encoding=asked["encoding"] or "")
+        is_new = name not in [context.name for context in await store.contexts()]
+        known = () if is_new else (*await store.documents(name), *await store.skipped(name))
+        links, encoding = asked["follow_links"], asked["encoding"] or ""
+        manner = Manner(exclude=asked["exclude"], encoding=encoding, follow_links=links)
         chosen = places_of(places, known, called=asked["called"], manner=manner)
         try:
             await _prepare(store, name, is_new, asked)
-            done = []
-            for place in chosen:
-                ingested = await store.ingest(
-                    name,
-                    place.source,
-                    origin=place.origin,
-                    within=place.within,
-                    tags=asked["tags"],
-                    prune=asked["prune"],
-                    keep_originals=asked["keep_originals"],
-                    limit_s=asked["limit_s"],
-                    seen=see,
-                )
-                done.append((place, _judged(place, ingested)))
-            return done
-        except NexusError:
-            if is_new:
-                await _remove_empty(store, name)
-            raise
+            done = [(place, await _ingest(store, name, place, asked, see)) for place in chosen]
         finally:
             for place in chosen:
                 place.close()
+            if is_new:  # however it ended: an empty or wrong path makes no context
+                await asyncio.shield(_remove_empty(store, name))
+        return done, not is_new or name in [context.name for context in await store.contexts()]
+
+
+async def _ingest(
+    store: Store, name: str, place: Place, asked: dict[str, Any], see: Callable[[int, int, str], None]
+) -> Ingested:
+    ingested = await store.ingest(
+        name,
+        place.source,
+        origin=place.origin,
+        within=place.within,
+        tags=asked["tags"],
+        prune=asked["prune"],
+        keep_originals=asked["keep_originals"],
+        limit_s=asked["limit_s"],
+        seen=see,
+    )
+    return _judged(place, ingested)
 
 
 async def _prepare(store: Store, name: str, is_new: bool, asked: dict[str, Any]) -> None:
@@ -137,7 +145,7 @@ async def _prepare(store: Store, name: str, is_new: bool, asked: dict[str, Any])
 
 async def _remove_empty(store: Store, name: str) -> None:
     with suppress(NexusError):
-        if not await store.documents(name):
+        if not (await store.context(name)).items:
             await store.delete(name)
 
 
@@ -165,8 +173,7 @@ def _report(name: str, done: Sequence[tuple[Place, Ingested]], *, prunes: bool, 
 
 def _summary(place: Place, ingested: Ingested) -> str:
     items = ingested.items
-    read = ingested.written - len(ingested.left_out)
-    parts = [f"{read:,} of {ingested.found:,} documents read from {plain(place.shown)}"]
+    parts = [f"{ingested.written:,} of {ingested.found:,} documents read from {plain(place.shown)}"]
     parts += [f"{ingested.unchanged:,} unchanged"] if ingested.unchanged else []
     parts += [f"{ingested.pruned:,} pruned"] if ingested.pruned else []
     counts = {"new": items.new, "changed": items.changed, "removed": items.removed}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from nexus_core.cli.chosen import store_option
 from nexus_core.cli.main import LazyGroup
 
 COMMANDS = {
@@ -36,6 +37,7 @@ Examples:
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+@store_option
 def command() -> None:
     """Keep contexts: named collections of items that are searched and asked again and again.
 

@@ -56,6 +56,8 @@ class Manner:
     """Patterns of those that are left out."""
     encoding: str = ""
     """Of files that do not tell theirs."""
+    follow_links: bool = False
+    """Links may lead out of a folder."""
 
     def files(self, catalogue: Catalogue, **options: Any) -> Documents:
         """Return the source of files."""
@@ -120,8 +122,9 @@ def place_of(argument: str, known: Sequence[Document], *, called: str | None, ma
 
 def _folder(path: Path, name: str, manner: Manner, catalogue: Catalogue) -> Place:
     files = manner.files(
-        catalogue, paths=".", root=str(path), prefix=f"{name}/", exclude=manner.exclude, ignore=IGNORE_LISTS
-    )
+        catalogue, paths=".", root=str(path), prefix=f"{name}/", exclude=manner.exclude, ignore=IGNORE_LISTS,
+        follow_links=manner.follow_links,
+    )  # fmt: skip
     return Place(source=manner.mixed(catalogue, files), origin="", within=f"{name}/", shown="")
 
 

@@ -46,7 +46,7 @@ def command(name: str, ids: tuple[str, ...], patterns: tuple[str, ...], yes: boo
 
 
 async def _remove_documents(store: Store, name: str, patterns: tuple[str, ...]) -> str:
-    names = [document.name for document in await store.documents(name)]
+    names = [each.name for each in (*await store.documents(name), *await store.skipped(name))]
     chosen: dict[str, None] = {}
     for pattern in patterns:
         found = [each for each in names if each == pattern or fnmatchcase(each, pattern)]

@@ -6,6 +6,7 @@ import click
 
 from nexus_core.cli.chosen import store_option, with_store
 from nexus_core.cli.context.printed import json_option, line, plain, print_json
+from nexus_core.cli.request import words_argument
 from nexus_core.engine.wire import item_json
 
 EPILOG = """\b
@@ -17,13 +18,15 @@ Examples:
 
 @click.command("search", epilog=EPILOG)
 @click.argument("name")
-@click.argument("query")
+@words_argument("query")
 @click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 1000), help="How many at most.")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only items with this tag (repeatable: with all).")
 @json_option
 @store_option
-def command(name: str, query: str, limit: int, tags: tuple[str, ...], as_json: bool) -> None:
-    """Search the context NAME for QUERY, by words and their stems; the best come first."""
+def command(name: str, query: str | None, limit: int, tags: tuple[str, ...], as_json: bool) -> None:
+    """Search the context NAME for QUERY, by words and their stems; the best come first. QUERY may be several words."""
+    if query is None:
+        raise click.UsageError("a query is missing: nexus context search NAME QUERY")
     found = with_store(lambda opened: opened.search(name, query, limit=limit, tags=tags))
     scored = [(candidate.item, candidate.score) for candidate in found.top(limit)]
     if as_json:

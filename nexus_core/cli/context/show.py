@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from datetime import datetime
 from itertools import islice
+from typing import Any
 
 import click
+from attrs import frozen
 
 from nexus_core.cli.chosen import store_option, with_store
 from nexus_core.cli.context.printed import json_option, line, plain, print_json
@@ -19,9 +21,20 @@ from nexus_core.store.values import Context, Document
 SHOWN = 20
 """Documents that are named."""
 
+
+@frozen
+class _Shown:
+    """A context with what belongs to it."""
+
+    context: Context
+    documents: tuple[Document, ...]
+    skipped: tuple[Document, ...]
+
+
 EPILOG = """\b
 Examples:
   nexus context show handbook
+  nexus context show handbook --skipped
   nexus context show handbook "docs/staff.md#sick-leave"
 """
 
@@ -29,15 +42,20 @@ Examples:
 @click.command("show", epilog=EPILOG)
 @click.argument("name")
 @click.argument("item", required=False)
+@click.option("--skipped", "only_skipped", is_flag=True, help="Show all that was found and not read, and why.")
 @json_option
 @store_option
-def command(name: str, item: str | None, as_json: bool) -> None:
-    """Show the context NAME and its documents; with ITEM, the id of an item, that item whole."""
+def command(name: str, item: str | None, only_skipped: bool, as_json: bool) -> None:
+    """Show the context NAME, its documents and what was skipped; with ITEM, the id of an item, that item whole."""
     if item is not None:
         found = with_store(lambda opened: _item(opened, name, item))
         return print_json(item_json(found)) if as_json else _print_item(found)
-    context, documents = with_store(lambda opened: _context(opened, name))
-    return _print_json(context, documents) if as_json else _print_context(context, documents)
+    shown = with_store(lambda opened: _shown(opened, name))
+    if as_json:
+        return print_json(_skipped_json(shown) if only_skipped else _json(shown))
+    if not only_skipped:
+        _print_context(shown)
+    return _print_skipped(shown, whole=only_skipped)
 
 
 async def _item(store: Store, name: str, item: str) -> Item:
@@ -47,8 +65,8 @@ async def _item(store: Store, name: str, item: str) -> Item:
     return found[0]
 
 
-async def _context(store: Store, name: str) -> tuple[Context, tuple[Document, ...]]:
-    return await store.context(name), await store.documents(name)
+async def _shown(store: Store, name: str) -> _Shown:
+    return _Shown(await store.context(name), await store.documents(name), await store.skipped(name))
 
 
 def _print_item(item: Item) -> None:
@@ -59,7 +77,8 @@ def _print_item(item: Item) -> None:
     click.echo("\n" + plain(item.text))
 
 
-def _print_context(context: Context, documents: tuple[Document, ...]) -> None:
+def _print_context(shown: _Shown) -> None:
+    context, documents = shown.context, shown.documents
     click.echo(f"{context.name}: {context.items:,} items of {len(documents):,} documents")
     if context.description:
         click.echo(plain(context.description))
@@ -76,25 +95,44 @@ def _print_context(context: Context, documents: tuple[Document, ...]) -> None:
             click.echo(f"  and {count - SHOWN:,} more: see --json")
 
 
-def _print_json(context: Context, documents: tuple[Document, ...]) -> None:
-    print_json(
-        {
-            "name": context.name,
-            "description": context.description,
-            "language": context.language,
-            "encoding": context.encoding,
-            "items": context.items,
-            "created": context.created,
-            "changed": context.changed,
-            "documents": [
-                {
-                    "name": document.name,
-                    "origin": document.origin,
-                    "size": document.size,
-                    "sha256": document.digest,
-                    "original": document.original,
-                }
-                for document in documents
-            ],
-        }
-    )
+def _print_skipped(shown: _Shown, *, whole: bool) -> None:
+    """Print what was not read, with the reasons: all of it, or the first."""
+    skipped = shown.skipped
+    if not skipped:
+        if whole:
+            click.echo(f"{shown.context.name}: nothing was skipped")
+        return
+    lead = "" if whole else "\n"
+    click.echo(f"{lead}{len(skipped):,} {'file was' if len(skipped) == 1 else 'files were'} skipped")
+    for document in skipped if whole else skipped[:SHOWN]:
+        click.echo(f"  {plain(document.name)}: {plain(document.skipped)}")
+    if not whole and len(skipped) > SHOWN:
+        click.echo(f"  and {len(skipped) - SHOWN:,} more: --skipped shows all")
+
+
+def _json(shown: _Shown) -> dict[str, Any]:
+    context = shown.context
+    return {
+        "name": context.name,
+        "description": context.description,
+        "language": context.language,
+        "encoding": context.encoding,
+        "items": context.items,
+        "created": context.created,
+        "changed": context.changed,
+        "documents": [
+            {
+                "name": document.name,
+                "origin": document.origin,
+                "size": document.size,
+                "sha256": document.digest,
+                "original": document.original,
+            }
+            for document in shown.documents
+        ],
+        "skipped": _skipped_json(shown),
+    }
+
+
+def _skipped_json(shown: _Shown) -> list[dict[str, str]]:
+    return [{"name": each.name, "origin": each.origin, "reason": each.skipped} for each in shown.skipped]

@@ -1,4 +1,4 @@
-// The documents of a context: sent, listed, removed.
+// The documents of a context: sent, listed, removed; and what was found and not read, with the reasons.
 
 import { call } from "./api.js";
 import { sure } from "./dialogs.js";
@@ -7,6 +7,7 @@ import { Paged } from "./paged.js";
 
 let context = "";
 let list;
+let skipped;
 let changed = () => {};
 
 export function begin(onChange) {
@@ -15,6 +16,10 @@ export function begin(onChange) {
   list = new Paged("documents", async (after) => {
     const { documents, next } = await call("GET", path(context, `?limit=100${after}`));
     return { next, rows: () => documents.map(row), drawn: count };
+  });
+  skipped = new Paged("skipped", async (after) => {
+    const told = await call("GET", `/contexts/${encodeURIComponent(context)}/skipped?limit=100${after}`);
+    return { next: told.next, rows: () => told.skipped.map(left), drawn: countSkipped };
   });
   const drop = $("drop");
   for (const kind of ["dragenter", "dragover"]) {
@@ -30,6 +35,7 @@ export async function show(name) {
   if (context !== name) $("uploads").replaceChildren();
   context = name;
   await list.show();
+  await skipped.show();
 }
 
 const path = (name, rest = "") => `/contexts/${encodeURIComponent(name)}/documents${rest}`;
@@ -38,6 +44,13 @@ function count() {
   const found = $("documents").children.length;
   $("documents-title").textContent = found ? `${counted(found, "document")}${list.next === null ? "" : ", and more"}` : "No documents yet";
 }
+
+function countSkipped() {
+  const found = $("skipped").children.length;
+  $("skipped-title").textContent = found ? `${counted(found, "skipped file")}${skipped.next === null ? "" : ", and more"}` : "";
+}
+
+const left = ({ name, reason }) => el("li", { class: "row" }, el("div", {}, el("span", {}, alone(name)), el("span", { class: "hint" }, reason)));
 
 function row({ name, origin, size: bytes }) {
   const line = el("li", { class: "row between" },

@@ -215,7 +215,7 @@ async def test_failure_tells_all_it_knows(service: Any) -> None:
     ("status", "body", "says"),
     [
         (401, b'{"error": {"code": "invalid_api_key"}}', "check api_key"),
-        (404, b"404 page not found", "404 page not found; check model and base_url"),
+        (404, b"404 page not found", "404 page not found; check model and base_url (or OPENAI_BASE_URL)"),
         (502, b"<html><h1>Bad Gateway</h1>", "the service refused with status 502"),
         (500, b"", "the service refused with status 500"),
         (500, b"\xff\xfe" + b"x" * 2_000_000, "status 500: \ufffd\ufffdxxx"),

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from nexus_core.contract.components import Kind
+from nexus_core.engine.plugins import Catalogue
+
 OPEN = "document.querySelector('#sure').open"
 FILL = """
 for (let size = 2 ** 23; size >= 1; size /= 2) {
@@ -297,3 +300,15 @@ async def test_address_of_what_is_not_there_is_told(tab: Any, running: Any) -> N
     await tab.run("location.hash = '#contexts/handbook/items/gone'")
     assert "no item 'gone'" in await tab.until("document.querySelector('#items-said .problem')?.textContent")
     assert await tab.run("document.querySelectorAll('#items li').length") == 3
+
+
+async def test_skipped_files_stand_apart_with_their_reasons(tab: Any, running: Any, tmp_path: Path) -> None:
+    """Below the documents, and not among them."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
+    files = Catalogue.installed().component(Kind.SOURCE, "files")(paths=".", root=str(tmp_path / "docs"))
+    await running.store.ingest("handbook", files, origin="docs")
+    await tab.go(running.origin + "/#contexts/handbook/documents")
+    await tab.until("document.querySelector('#skipped-title').textContent === '1 skipped file'")
+    assert "is binary" in await tab.text("#skipped")
+    assert await tab.text("#documents-title") == "No documents yet"

@@ -1,0 +1,172 @@
+"""Every component and option that a README names is loaded from YAML, through the entry points that are installed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from attrs import asdict, frozen, has
+
+from nexus_core import Pipeline
+from nexus_core.config.check import check
+from nexus_core.contract.components import Kind, OptionSpec, options_of
+from nexus_core.contract.hookspecs import ENTRY_POINT_GROUP
+from nexus_core.engine.plugins import Catalogue
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = sorted(
+    page for page in ROOT.rglob("README.md") if not any(part.startswith(".") for part in page.relative_to(ROOT).parts)
+)
+KINDS = {kind.word: kind for kind in Kind}
+REQUIRED: Mapping[str, Mapping[str, Any]] = {
+    "source files": {"paths": "*.md"},
+    "source inline": {"items": ["A fact."]},
+    "source url": {"url": "https://example.com/handbook.html"},
+    "source jsonl": {"path": "items.jsonl"},
+    "sink jsonl": {"path": "runs.jsonl"},
+    "ranker fuse": {"rankers": ["bm25"]},
+    "ranker rerank": {"model": {"use": "extractive"}},
+    "connector openai": {"model": "gpt-4o-mini"},
+}
+"""What must be said of a component before anything else can be."""
+VERBS = frozenset({"gather", "rank", "prompt", "generate"})
+_KIND = "|".join(KINDS)
+_NAMED = re.compile(rf"\b({_KIND})s?\s+((?:`[\w.]+`(?:, | and |, and )?)+)", re.IGNORECASE)
+_OPTION = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)
+
+
+@frozen
+class Section:
+    """The table of options of one component in a README."""
+
+    page: str
+    kind: str
+    name: str
+    options: tuple[str, ...]
+
+
+def sections() -> Iterator[Section]:
+    """Yield the tables of options in the READMEs of plugins, by the component that heading or title names."""
+    for page in PAGES:
+        if page.parent.parent.name != "plugins":
+            continue
+        title, *parts = re.split(r"^##? ", page.read_text("utf-8"), flags=re.MULTILINE)[1:]
+        for text in (title, *parts):
+            table = re.search(r"^\| option \|.*?(?=^(?!\|))", text, re.MULTILINE | re.DOTALL)
+            if table is None:
+                continue
+            heading = text.partition("\n")[0]
+            name = re.search(r"`(\w+)`", heading) or re.fullmatch(r"([a-z_]+)", heading)
+            name = name or re.search(r"`(\w+)`", title.partition("\n")[0])
+            kind = next(word for line in (heading, title) for word in KINDS if word in line.partition("\n")[0].lower())
+            assert name is not None, (page, heading)
+            yield Section(page.parent.name, kind, name[1], tuple(_OPTION.findall(table[0])))
+
+
+SECTIONS = tuple(sections())
+
+
+def pipeline(kind: str, use: str, options: Mapping[str, Any]) -> str:
+    """Return a pipeline, as YAML, with this component."""
+    component = {"use": use, **options}
+    gather: Any = component if kind == "source" else {"use": "inline", "items": ["A fact."]}
+    told: dict[str, Any] = {"name": "documented", "models": {"main": {"use": "extractive"}}}
+    steps: list[Any] = [{"gather": gather}]
+    steps += [{"rank": component}] if kind == "ranker" else []
+    steps += [{"prompt": {"template": component if kind == "template" else "chat"}}, {"generate": "main"}]
+    if kind == "connector":
+        told["models"]["main"] = component
+    if kind == "sink":
+        told["sinks"] = [component]
+    return json.dumps({**told, "steps": steps})  # JSON is YAML
+
+
+def plain(option: OptionSpec) -> Any:
+    """Return the default of an option as it is written in a file."""
+    default = asdict(option.default) if has(type(option.default)) else option.default
+    return json.loads(json.dumps(default, default=dict))
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: f"{section.kind}-{section.name}")
+def test_every_documented_option_is_loaded_from_yaml(section: Section, tmp_path: Path) -> None:
+    """The registry gives the component in that kind; it takes each option of the table, and the table has them all."""
+    cls = Catalogue.installed().component(KINDS[section.kind], section.name)
+    options = {option.name: option for option in options_of(cls)}
+    assert sorted(section.options) == sorted(options)
+    required = REQUIRED.get(f"{section.kind} {section.name}", {})
+    said = {name: plain(option) for name, option in options.items() if not option.required and option.default != ()}
+    for more in ({}, *({name: value} for name, value in said.items() if value is not None)):
+        file = tmp_path / "documented.yaml"
+        file.write_text(pipeline(section.kind, section.name, {**required, **more}))
+        assert Pipeline.load(file, environment={"OPENAI_API_KEY": "k"}).name == "documented", more
+
+
+def test_an_option_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """Else the test above would show nothing."""
+    for section in SECTIONS:
+        text = pipeline(section.kind, section.name, {**REQUIRED.get(f"{section.kind} {section.name}", {}), "no": 1})
+        assert [p.code for p in check(text, "x.yaml", Catalogue.installed(), {}).problems] == ["S002"], section
+
+
+def test_every_component_is_documented_and_every_documented_one_is_there() -> None:
+    """In its kind: what an entry point lost, or a README never told of, is found here."""
+    there = {(kind.word, name) for kind, offered in Catalogue.installed().all_components().items() for name in offered}
+    mine = {point.name for point in entry_points(group=ENTRY_POINT_GROUP) if point.dist and _is_ours(point.dist.name)}
+    assert {(section.kind, section.name) for section in SECTIONS} == {pair for pair in there if pair[1] in mine}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT).parent))
+def test_every_component_that_prose_names_is_offered_in_that_kind(page: Path) -> None:
+    """As in "the sink `store`"; in the table of folders as "`store`, source and sink"."""
+    text = page.read_text("utf-8")
+    named = [(kind.lower(), name) for kind, names in _NAMED.findall(text) for name in re.findall(r"`([\w.]+)`", names)]
+    for folder, names, rest in re.findall(
+        r"^\| \[(plugins/\w+)\]\S+ \| ((?:`\w+`(?:, | and )?)+)(.*)\|$", text, re.MULTILINE
+    ):
+        kinds = [word for word in KINDS if word in rest] or [
+            section.kind for section in SECTIONS if section.page == Path(folder).name
+        ]
+        named += [(kind, name) for name in re.findall(r"`(\w+)`", names) for kind in set(kinds)]
+    for kind, name in named:
+        Catalogue.installed().component(KINDS[kind], name)
+
+
+def parts() -> Iterator[Any]:
+    """Yield the YAML of READMEs that is a part of a pipeline, each with the page that it is from."""
+    for page in PAGES:
+        for number, body in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text("utf-8"), re.DOTALL)):
+            told = yaml.safe_load(re.sub(r"\$\{\w+(:-)?(\w*)\}", "k", body))
+            place = f"{page.parent.name}-{number}"
+            if isinstance(told, dict) and told.keys() & VERBS:
+                told = [told]
+            if isinstance(told, list):
+                told = {"steps": told}
+            if "name" not in told and told.keys() & {"models", "steps", "sinks", "calls", "inputs"}:
+                yield pytest.param(page, told, id=place)
+
+
+@pytest.mark.parametrize(("page", "part"), tuple(parts()))
+def test_every_part_of_a_pipeline_in_a_readme_is_a_part_of_one(
+    page: Path, part: dict[str, Any], tmp_path: Path
+) -> None:
+    """Its components are there in that kind, and take these options; names and orders are the whole's affair."""
+    verbs = {verb for step in part.get("steps", ()) for verb in step}
+    gather = [] if "gather" in verbs else [{"gather": {"use": "inline", "items": ["A fact."]}}]
+    generate = [] if "generate" in verbs else [{"prompt": "chat"}, {"generate": None}]
+    whole = {"name": "part", "models": {"main": "extractive"}, **part}
+    whole["steps"] = [*gather, *part.get("steps", ()), *generate]
+    for name in part.get("plugins", ()):
+        bodies = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+        (tmp_path / name).write_text(next(body for body in bodies if f"def {Path(name).stem}(" in body))
+    found = check(json.dumps(whole), str(tmp_path / "part.yaml"), Catalogue.installed(), {}).problems
+    assert [str(problem) for problem in found if problem.code[0] in "STPY" and problem.severity == "error"] == []
+
+
+def _is_ours(distribution: str) -> bool:
+    return distribution == "contextnexus"
