@@ -51,7 +51,7 @@ async def listening(most: int, slots: Slots) -> AsyncIterator[int]:
     try:
         yield listener.port
     finally:
-        listener.close()
+        await listener.close()
         await server.shutdown(1.0)
 
 
