@@ -287,8 +287,8 @@ async def test_counts_that_are_unknown_are_null(running: Running, fakes: Fakes) 
     assert told["usage"] is None or told["usage"]["total_tokens"] > 0
 
 
-async def test_answer_without_text_is_whole(running: Running, fakes: Fakes) -> None:
-    """Role, end and [DONE] come all the same."""
-    fakes.connectors["main"].replies = [[Chunk(finish_reason="stop")]]
+async def test_answer_that_is_cut_before_any_text_is_told_as_such(running: Running, fakes: Fakes) -> None:
+    """Role, end and [DONE] come all the same, with the reason."""
+    fakes.connectors["main"].replies = [[Chunk(finish_reason="length")]]
     status, events = await stream(running)
     assert (status, len(events), events[-1]) == (200, 3, "data: [DONE]")
