@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from secrets import token_hex
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -101,11 +101,11 @@ class Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serve the connection, or say that it is one too many."""
-        assert isinstance(transport, asyncio.Transport)
         # Counted here and not when it is accepted: many are accepted before the first of them is made.
         self.origin = self.crowd.enter((transport.get_extra_info("peername") or ("",))[0])
         if self.origin is None:
-            refuse(transport, self.slot)
+            # By what it can do and not by its class: other event loops (uvloop) have transports of their own.
+            refuse(cast(asyncio.Transport, transport), self.slot)
         else:
             super().connection_made(transport)
 

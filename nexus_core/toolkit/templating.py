@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Any, Self, cast
 
@@ -32,6 +33,7 @@ _MARKER = re.compile(r"^\[(system|user|assistant|history)\][ \t]*\r?$\n?", re.MU
 _HISTORY = "history"
 _RESULT = "result"
 _ROLES = ("system", "user", "assistant")
+_KEPT = 64
 _CONTAINERS = frozenset({list, tuple, dict})
 
 
@@ -60,7 +62,15 @@ class TextTemplate:
 
     @classmethod
     def parse(cls, source: str, name: str) -> Self:
-        """Return the template, or raise `TemplateError`; nothing of the template runs."""
+        """Return the template, or raise `TemplateError`; nothing of the template runs.
+
+        The last ones are kept: whoever checks a file and whoever builds it ask for the same ones.
+        """
+        return cls._parsed(source, name)
+
+    @classmethod
+    @lru_cache(maxsize=_KEPT)
+    def _parsed(cls, source: str, name: str) -> Self:
         _check_size(source, name)
         sections, reads = [], []
         for role, text, line in _divide(source, name):
@@ -108,7 +118,12 @@ class Expression:
 
     @classmethod
     def parse(cls, source: str) -> Self:
-        """Return the expression, or raise `TemplateError`; nothing of it runs."""
+        """Return the expression, or raise `TemplateError`; nothing of it runs. The last ones are kept, as above."""
+        return cls._parsed(source)
+
+    @classmethod
+    @lru_cache(maxsize=_KEPT)
+    def _parsed(cls, source: str) -> Self:
         name = _shown(source)
         _check_size(source, name)
         tree, reads = _examined(source.strip(), name)

@@ -61,6 +61,10 @@ class KeptCounts:
             return sum(map(self._sentence, found))
         return sum(self._sentence(piece) if len(piece) <= PIECE_LIMIT else self._count_long(piece) for piece in found)
 
+    def forget(self) -> None:
+        """Keep no counts any more: they are made again."""
+        self._sentence.cache_clear()
+
     def _count_long(self, text: str) -> int:
         total = 0
         for piece, sure in short_pieces(text):

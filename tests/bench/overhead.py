@@ -1,12 +1,16 @@
 """CPU of a whole pipeline against bare aiohttp making the same requests to the same local service, in the same run.
 
-    python tests/bench/overhead.py [--rounds 40] [--requests 300] [--streams 20]
+    python tests/bench/overhead.py [--pairs 10] [--rounds 6] [--requests 150] [--streams 10]
 
 Ours: prompt and generate through `openai`, figures and a jsonl sink on. Floor: one shared aiohttp session, the standard
 library's json, every streamed event split and parsed. Client and service have a core each. Both keep 64 requests in
-flight. Short rounds alternate, so that what else the machine does falls on both alike; a round ends when the sink has
-written all of it; CPU time is the process's (user and system, all threads); ratios are medians over the rounds. Exits 1
-when one is over its gate.
+flight. A pair is a few short rounds of each side in turn, and which side begins alternates, so that what else the
+machine does falls on both alike; a round ends when the sink has written all of it; CPU time is the process's (user and
+system, all threads). The ratio is the median over the pairs, shown with the lowest and the highest. Exits 1 when one is
+over its gate.
+
+Left out: items, ranking and packing (rag.py and packing.py), prompts too long to fit by their bytes, conversations,
+retries and fallbacks, TLS, several pipelines at once, waiting time, and the first runs after a start.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from time import process_time
 
@@ -32,7 +36,7 @@ CONCURRENCY = 64
 SINKS_DONE_S = 0.05
 """After this a sink has written what it was given: it wakes every 20 ms."""
 CHUNKS = 200
-GATE = 2.0
+GATES = {"a JSON request": 1.8, "a streamed chunk": 2.0}
 QUERY = "What does the handbook say about carrying leave over into the next year?"
 
 PIPELINE = """
@@ -124,41 +128,52 @@ def our_tasks(pipeline: Pipeline) -> tuple[Task, Task]:
     return whole, streamed
 
 
-async def measure(url: str, folder: Path, rounds: int, requests: int, streams: int) -> dict[str, list[float]]:
-    """Return CPU microseconds per request and per chunk, one figure per round."""
+async def pair(sides: Sequence[Task], rounds: int, count: int) -> list[float]:
+    """Return the CPU microseconds of one task of each side, over rounds in turn."""
+    spent = [0.0 for _ in sides]
+    for number in range(rounds):
+        for place in range(len(sides)) if number % 2 == 0 else reversed(range(len(sides))):
+            spent[place] += await at_once(sides[place], count)
+    return [each / rounds for each in spent]
+
+
+async def measure(url: str, folder: Path, options: argparse.Namespace) -> dict[str, list[list[float]]]:
+    """Return CPU microseconds per request and per chunk: of each pair, the floor's and ours."""
     file = folder / "overhead.yaml"
     file.write_text(PIPELINE.format(url=url, runs=folder / "runs.jsonl"))
-    figures: dict[str, list[float]] = {name: [] for name in ("floor json", "our json", "floor chunk", "our chunk")}
+    figures: dict[str, list[list[float]]] = {"a JSON request": [], "a streamed chunk": []}
     session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CONCURRENCY))
     async with session, Pipeline.load(file, environment={}) as pipeline:
-        floor, ours = floor_tasks(session, url), our_tasks(pipeline)
-        for task in (*floor, *ours):
+        whole, streamed = zip(floor_tasks(session, url), our_tasks(pipeline), strict=True)
+        for task in (*whole, *streamed):
             await at_once(task, CONCURRENCY * 2)
-        for _ in range(rounds):
-            figures["floor json"].append(await at_once(floor[0], requests))
-            figures["our json"].append(await at_once(ours[0], requests))
-            figures["floor chunk"].append(await at_once(floor[1], streams) / CHUNKS)
-            figures["our chunk"].append(await at_once(ours[1], streams) / CHUNKS)
+        for _ in range(options.pairs):
+            figures["a JSON request"].append(await pair(whole, options.rounds, options.requests))
+            chunks = await pair(streamed, options.rounds, options.streams)
+            figures["a streamed chunk"].append([each / CHUNKS for each in chunks])
     return figures
 
 
 def main() -> int:
     """Measure, print a table, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--requests", type=int, default=300)
-    parser.add_argument("--streams", type=int, default=20)
+    parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=6, help="of each side in a pair")
+    parser.add_argument("--requests", type=int, default=150, help="in a round")
+    parser.add_argument("--streams", type=int, default=10, help="in a round")
     options = parser.parse_args()
     with service(str(CHUNKS)) as url, tempfile.TemporaryDirectory() as folder:
-        figures = asyncio.run(measure(url, Path(folder), options.rounds, options.requests, options.streams))
+        figures = asyncio.run(measure(url, Path(folder), options))
     failed = False
-    print(f"{'64 at once, CPU us':<22} {'bare aiohttp':>13} {'pipeline':>9} {'ratio':>6} {'gate':>5}")
-    for label, unit in (("a JSON request", "json"), ("a streamed chunk", "chunk")):
-        floor, ours = figures[f"floor {unit}"], figures[f"our {unit}"]
-        ratio = statistics.median(b / a for a, b in zip(floor, ours, strict=True))
-        failed = failed or ratio > GATE
-        low, high = statistics.median(floor), statistics.median(ours)
-        print(f"{label:<22} {low:>13.1f} {high:>9.1f} {ratio:>5.2f}x {GATE:>4.1f}x {'' if ratio <= GATE else 'OVER'}")
+    print(f"{'64 at once, CPU us':<20} {'bare aiohttp':>13} {'pipeline':>9} {'ratio':>6} {'of pairs':>14} {'gate':>5}")
+    for label, pairs in figures.items():
+        ratios = sorted(ours / floor for floor, ours in pairs)
+        ratio, gate = statistics.median(ratios), GATES[label]
+        failed = failed or ratio > gate
+        low, high = (statistics.median(side) for side in zip(*pairs, strict=True))
+        spread = f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
+        over = "" if ratio <= gate else "OVER"
+        print(f"{label:<20} {low:>13.1f} {high:>9.1f} {ratio:>5.2f}x {spread:>14} {gate:>4.1f}x {over}")
     return int(failed)
 
 

@@ -70,10 +70,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @contextmanager
 def serving(
-    *options: str, within: Sequence[str] = ()
+    *options: str, within: Sequence[str] = (), command: Sequence[str] = ("-m", "nexus_core.cli.main")
 ) -> Iterator[tuple[subprocess.Popen[str], list[str], Callable[[str], str]]]:
     """Run `nexus serve`; yield the process, what it said until it listened, and how to wait for more of it."""
-    arguments = [*within, sys.executable, "-m", "nexus_core.cli.main", "serve", *options]
+    arguments = [*within, sys.executable, *command, "serve", *options]
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
     said: list[str] = []
 
@@ -124,6 +124,17 @@ def test_serve_says_what_it_serves_and_where(folder: Path) -> None:
         told = "".join(said)
         assert "serving one (pipelines/one.yaml): Quotes." in told
         assert str(folder / "store") in told
+        assert "28 days" in str(ask(said, "one")["response"])
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+def test_serve_runs_in_a_host_that_has_chosen_uvloop(folder: Path) -> None:
+    """By its policy, as such hosts do: it answers, and a signal ends it well."""
+    pytest.importorskip("uvloop")
+    chosen = "import asyncio, uvloop; asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())"
+    host = f"{chosen}; from nexus_core.cli.main import main; main()"
+    with serving("--port", "0", command=("-c", host)) as (process, said, _):
         assert "28 days" in str(ask(said, "one")["response"])
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
