@@ -40,6 +40,8 @@ class Draft:
     template: Template
     ranking: Ranking
     query: str
+    searched: str = ""
+    """What passages are weighed by, where that is not the query."""
     history: tuple[Message, ...] = ()
     variables: Mapping[str, Any] = field(factory=dict)
     """`inputs`, `vars` and the declared ones."""

@@ -6,13 +6,14 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
 from nexus_core.config.catalogue import Catalogue
 from nexus_core.config.check import check
 from nexus_core.config.places import Place
+from nexus_core.config.policies import CallPolicy
 from nexus_core.config.spec import (
     ComponentSpec,
     GatherSpec,
@@ -43,6 +44,9 @@ from nexus_core.engine.sinks import Fanout, SinkQueue
 from nexus_core.engine.steps import Gather, Generate, MakeDraft, Merger, Rank, Step
 from nexus_core.toolkit.templating import Expression, TextTemplate
 
+if TYPE_CHECKING:
+    from nexus_core.engine.following import Following
+
 _log = logging.getLogger(__name__)
 
 _BUILD_FAILED = "P001"
@@ -63,6 +67,8 @@ class Plan:
     registry: ModelRegistry
     attempts: Attempts
     sinks: tuple[tuple[str, Any], ...]
+    following: Following | None
+    """Finds what is searched for where a question follows others; `None` searches for the question as it is."""
     resources: Resources
     merger: Merger = field(factory=Merger)
     """For the items that a caller brings along."""
@@ -126,6 +132,7 @@ class _Builder:
         self._warn_of_continue(registry)
         last = max((s.index for s in self.spec.steps if isinstance(s, GenerateSpec)), default=-1)
         steps = tuple(self._planned(step, give, last) for step in self.spec.steps)
+        following = self._following(give) if self.spec.rewrite else None
         sinks = tuple((sink.use, self._component(Kind.SINK, sink)) for sink in self.spec.sinks)
         if self.problems:
             raise ConfigError(self.problems)
@@ -139,7 +146,23 @@ class _Builder:
             registry=registry,
             attempts=attempts,
             sinks=sinks,
+            following=following,
             resources=self.resources,
+        )
+
+    def _following(self, give: _Giver) -> Following | None:
+        from nexus_core.engine.following import Following  # only who has it pays for it
+
+        place = Place(self.spec.path or "")
+        template = self._component(Kind.TEMPLATE, ComponentSpec(kind=Kind.TEMPLATE, use="rewrite", place=place))
+        generating = [step for step in self.spec.steps if isinstance(step, GenerateSpec)]
+        calls = self.spec.calls or CallPolicy()
+        return template and Following(
+            attempts=give.attempts,
+            registry=give.registry,
+            template=template,
+            model=generating[-1].model if generating else None,
+            deadline_s=min(calls.deadline_s, calls.stream_deadline_s),
         )
 
     def _files(self) -> Iterator[Path]:

@@ -67,9 +67,9 @@ class Gather:
             with within(scope):
                 await self.resources.open(self.source)
                 if getattr(self.source, "takes_context", False):
-                    items = await self.source.gather(state.query, context_id=scope.context_id)  # type: ignore[call-arg]
+                    items = await self.source.gather(state.search, context_id=scope.context_id)  # type: ignore[call-arg]
                 else:
-                    items = await self.source.gather(state.query)
+                    items = await self.source.gather(state.search)
         except NexusError:
             raise
         except Exception as error:
@@ -101,7 +101,7 @@ class Rank:
         try:
             with within(scope):
                 await self.resources.open(self.ranker)
-                ranking = await self.ranker.rank(state.query, state.ranking)
+                ranking = await self.ranker.rank(state.search, state.ranking)
         except NexusError:
             raise
         except Exception as error:
@@ -132,12 +132,14 @@ class MakeDraft:
             template=self.template,
             ranking=state.ranking,
             query=state.query,
+            searched=state.searched,
             history=state.history,
             variables={**declared, "inputs": state.inputs, "vars": state.vars},
             policy=self.policy,
         )
         return State(
             query=state.query,
+            searched=state.searched,
             ranking=state.ranking,
             history=state.history,
             inputs=state.inputs,
@@ -199,9 +201,10 @@ class Generate:
 
     def _after(self, state: State, answered: Answered) -> State:
         text = answered.completion.text
-        query = text.strip() if self.into_query and text.strip() else state.query
+        rewritten = text.strip() if self.into_query else ""
         after = State(
-            query=query,
+            query=rewritten or state.query,
+            searched="" if rewritten else state.searched,
             ranking=state.ranking,
             history=state.history,
             inputs=state.inputs,

@@ -329,7 +329,8 @@ class Course:
         return pause.wait_s
 
     def _is_out_of_attempts(self) -> bool:
-        return self._attempts >= self.setting.policy.attempts
+        allowed, own = self.setting.policy.attempts, self.call.attempts
+        return self._attempts >= (allowed if own is None else min(allowed, own))
 
     def _may_move_on(self, reacts: Reaction) -> bool:
         policy = self.setting.policy

@@ -160,7 +160,7 @@ class Attempt:
             answered_by=(self.said.model or None) if self.said is not None else None,
             bytes_received=transfer.bytes_received if self.transfer else None,
             events=transfer.events if self.transfer else None,
-            purpose="answer" if call.asked is None else call.asked.purpose,
+            purpose=call.purpose if call.asked is None else call.asked.purpose,
         )
 
     def give_back(self, ok: bool | None, now: float) -> None:

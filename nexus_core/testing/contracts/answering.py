@@ -16,7 +16,7 @@ from nexus_core.testing.contracts.suite import opened, run
 from nexus_core.testing.script import Gate, Step
 from nexus_core.testing.upstream import ScriptedUpstream, close_answer, informational, stream_answer
 
-_CAPABILITIES = {"streaming", "json", "tools", "vision", "offline", "continue"}
+_CAPABILITIES = {"streaming", "json", "tools", "vision", "offline", "generate", "continue"}
 _LATE_S = 3.0
 
 
