@@ -38,6 +38,8 @@ class Draft:
     """Template, candidates and variables: packed for each target that is tried."""
 
     template: Template
+    template_name: str = ""
+    """As the pipeline names it, for errors."""
     ranking: Ranking
     query: str
     searched: str = ""

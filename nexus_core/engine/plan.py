@@ -35,6 +35,7 @@ from nexus_core.contract.problems import Problem
 from nexus_core.contract.protocols import Connector, Template
 from nexus_core.contract.values import ModelInfo
 from nexus_core.engine.attempts import Attempts
+from nexus_core.engine.foreign import Guard, is_own
 from nexus_core.engine.given import given
 from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.packing import PackingPolicy
@@ -75,9 +76,14 @@ class Plan:
 
     async def open_sinks(self) -> Fanout:
         """Open the sinks and start their queues."""
-        for _, sink in self.sinks:
-            await self.resources.open(sink)
-        return Fanout([SinkQueue(name, sink) for name, sink in self.sinks])
+        for name, sink in self.sinks:
+            with Guard(f"sink {name!r}", PluginError):
+                await self.resources.open(sink)
+        queues = []
+        for name, sink in self.sinks:
+            with Guard(f"sink {name!r}", PluginError):
+                queues.append(SinkQueue(name, sink))
+        return Fanout(queues)
 
     async def close(self, fanout: Fanout) -> None:
         """Let the sinks take what is queued, then close every component that was opened."""
@@ -195,7 +201,9 @@ class _Builder:
             for name in ("window", "max_input", "max_output", "encoding")
             if (value := getattr(spec, name)) is not None
         }
-        info: ModelInfo = evolve(connector.model_info, **figures)
+        info = self._info(spec.component, connector, figures)
+        if info is None:
+            return None
         return Model(
             name=spec.name,
             connector=connector,
@@ -205,6 +213,21 @@ class _Builder:
             aliases=spec.aliases,
             **_policies(spec),
         )
+
+    def _info(self, spec: ComponentSpec, connector: Connector, figures: Mapping[str, Any]) -> ModelInfo | None:
+        """Return what a connector tells of its model, with the pipeline's figures over it."""
+        try:
+            info: Any = connector.model_info
+        except BaseException as error:  # foreign code, as above
+            if not is_own(error):
+                raise
+            told = f"failed at its model_info: {type(error).__name__}: {error}"
+        else:
+            if isinstance(info, ModelInfo):
+                return evolve(info, **figures)
+            told = f"has a {type(info).__name__} for its model_info, and no ModelInfo"
+        self._failed(spec.place, f"connector {spec.use!r} {told}")
+        return None
 
     def _planned(self, spec: StepSpec, give: _Giver, last: int) -> PlannedStep:
         verb = _VERBS[type(spec)]
@@ -219,7 +242,13 @@ class _Builder:
                 ranker = self._component(Kind.RANKER, spec.ranker, place, give)
                 step = Rank(name=spec.ranker.use, ranker=ranker, resources=self.resources, keep_as=spec.as_name)
             case PromptSpec():
-                step = MakeDraft(template=self._template(spec), policy=_policy(spec), variables=_parsed(spec.variables))
+                named = spec.template.use if isinstance(spec.template, ComponentSpec) else ""
+                step = MakeDraft(
+                    template=self._template(spec),
+                    name=named,
+                    policy=_policy(spec),
+                    variables=_parsed(spec.variables),
+                )
             case GenerateSpec():
                 step = Generate(
                     attempts=give.attempts,
@@ -251,16 +280,18 @@ class _Builder:
             cls = self.catalogue.component(kind, spec.use)
             options = {name: self._value(value, f"{place}.{name}", give) for name, value in spec.options.items()}
             built = cls(**options)
+            if hasattr(built, "base_dir"):
+                built.base_dir = str(self.folder)
+            if getattr(built, "shared", self) is None:
+                built.shared = self.resources.shared
         except PluginError as error:
             return self._failed(spec.place, str(error))
         except (TypeError, ValueError, TemplateError) as error:
             return self._failed(spec.place, f"{kind.word} {spec.use!r} cannot be built: {error}")
-        except Exception as error:  # noqa: BLE001 - foreign code; its failure is a problem of this file
+        except BaseException as error:  # foreign code; its failure is a problem of this file
+            if not is_own(error):
+                raise
             return self._failed(spec.place, f"{kind.word} {spec.use!r} failed: {type(error).__name__}: {error}")
-        if hasattr(built, "base_dir"):
-            built.base_dir = str(self.folder)
-        if getattr(built, "shared", self) is None:
-            built.shared = self.resources.shared
         return built
 
     def _connector(self, spec: ComponentSpec, place: str, give: _Giver | None) -> Any:
@@ -268,10 +299,7 @@ class _Builder:
         built = self._component(Kind.CONNECTOR, spec)
         if give is None or built is None:
             return built
-        try:
-            return give.connector(place, built)
-        except Exception as error:  # noqa: BLE001 - foreign code, as above
-            return self._failed(spec.place, f"connector {spec.use!r} failed: {type(error).__name__}: {error}")
+        return None if self._info(spec, built, {}) is None else give.connector(place, built)
 
     def _failed(self, place: Place, message: str) -> None:
         self.problems.append(Problem(_BUILD_FAILED, message, place.file, place.line, place.column))

@@ -1,4 +1,4 @@
-"""The connector suite holds for protocols that begin otherwise than OpenAI's, and for models that must be given more."""
+"""The connector suite holds for protocols that begin otherwise than OpenAI's, and for models that demand more."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nexus_openai.connector import OpenAI
 
 from nexus_core import CallOptions, Chunk, Completion, FinishReason, InvalidRequestError, ModelInfo, Prompt, Secret
 from nexus_core.testing import ConnectorContract, OpenAIDialect
-from nexus_core.testing.contracts.service import OPTIONS
+from nexus_core.testing.contracts.calls import OPTIONS
 from nexus_core.testing.dialect import Stream
 from nexus_core.testing.upstream import event
 
@@ -97,7 +97,9 @@ def suite(dialect: Any, connector: Any = Demanding) -> ConnectorContract:
 
 
 @pytest.mark.parametrize(("dialect", "part"), [(Mute(), "stream"), (Wordless(), "answer")], ids=["stream", "whole"])
-@pytest.mark.parametrize("test", ["the_dialect_says_its_texts", "stream_comes_as_it_is_sent", "one_request_for_each_call"])
+@pytest.mark.parametrize(
+    "test", ["the_dialect_says_its_texts", "stream_comes_as_it_is_sent", "one_request_for_each_call"]
+)
 def test_a_dialect_without_text_fails_at_once_with_a_sentence(dialect: Any, part: str, test: str) -> None:
     """Not after a minute, and not as if the connector were to blame."""
     with pytest.raises(AssertionError, match=f"the dialect's `{part}`"):

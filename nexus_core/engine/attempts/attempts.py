@@ -18,6 +18,7 @@ from nexus_core.engine.attempts.clock import Clock
 from nexus_core.engine.attempts.course import Course
 from nexus_core.engine.attempts.deadline import Watch
 from nexus_core.engine.attempts.ledger import Attempt
+from nexus_core.engine.attempts.returned import check_stream
 from nexus_core.engine.attempts.targets import Targets
 from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.resources import Resources
@@ -149,7 +150,8 @@ async def _complete(attempt: Attempt) -> tuple[Attempt, Completion]:
 def _streamed(attempt: Attempt) -> AsyncGenerator[Chunk, None]:
     prompt, options = attempt.send()
     # Only generators can be closed early, and the contract asks for one.
-    return attempt.target.model.connector.stream_response(prompt, options)  # type: ignore[return-value]
+    found: AsyncGenerator[Chunk, None] = check_stream(attempt.target.model.connector.stream_response(prompt, options))
+    return found
 
 
 def _answered(attempt: Attempt, completion: Completion) -> Answered:

@@ -17,7 +17,9 @@ from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Comple
 from nexus_core.engine.attempts.assembly import Assembly
 from nexus_core.engine.attempts.call import prompt_tokens
 from nexus_core.engine.attempts.reactions import reaction
+from nexus_core.engine.attempts.returned import ContractError, check_answer
 from nexus_core.engine.attempts.targets import Target
+from nexus_core.engine.foreign import is_own
 from nexus_core.toolkit.tokens import token_counter
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ class Attempt:
 
     def took(self, chunk: Chunk, said: Assembly) -> str | Chunk:
         """Note a chunk of the answer, and return what of it is for the reader; nothing is `""`."""
+        check_answer("stream_response", chunk, Chunk)
         shown: str | Chunk = chunk.text
         if shown:
             said.text.append(chunk.text)
@@ -86,6 +89,7 @@ class Attempt:
 
     def answered(self, completion: Completion) -> None:
         """Note a whole answer, before anything is found to be wrong with it."""
+        check_answer("send_prompt" if self.said is None else "stream_response", completion, Completion)
         self.said = completion
         self.usage = completion.usage
         if completion.transfer is not None:
@@ -113,13 +117,18 @@ class Attempt:
         ):
             # What its caller had no time for is no failure of the target.
             self._end("timeout", None, ok=None, code="deadline")
-        elif isinstance(error, Exception):
-            name = self.target.model.name
-            broken = ConnectorError(f"the connector of {name!r} broke its contract: it raised {type(error).__name__}")
+        elif is_own(error):
+            broken = self._broken(error)
             self._end(broken.kind, broken, ok=False)
             raise broken from error
         else:
             self._end("cancelled", None, ok=None)
+
+    def _broken(self, error: BaseException) -> ConnectorError:
+        model = self.target.model
+        what = f"the connector {type(model.connector).__name__} of {model.name!r} broke its contract"
+        did = str(error) if isinstance(error, ContractError) else f"it raised {type(error).__name__}"
+        return ConnectorError(f"{what}: {did}", provider=model.info.provider, model=model.info.id)
 
     def _end(self, outcome: str, error: ConnectorError | None, *, ok: bool | None, code: str | None = None) -> None:
         now = self.course.now()

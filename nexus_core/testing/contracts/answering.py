@@ -10,8 +10,8 @@ import pytest
 
 from nexus_core.contract.protocols import Connector
 from nexus_core.contract.values import Completion, FinishReason, ModelInfo
-from nexus_core.testing.contracts.calls import PROMPT, TEXT, TEXTS, Scene, check_requests, stream
-from nexus_core.testing.contracts.service import HOW, OPTIONS, ServiceSuite
+from nexus_core.testing.contracts.calls import OPTIONS, PROMPT, TEXT, TEXTS, Scene, check_requests, stream
+from nexus_core.testing.contracts.service import HOW, ServiceSuite
 from nexus_core.testing.contracts.suite import opened, run
 from nexus_core.testing.script import Gate, Step
 from nexus_core.testing.upstream import ScriptedUpstream, close_answer, informational, stream_answer

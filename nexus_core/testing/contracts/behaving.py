@@ -58,7 +58,10 @@ class Behaving(ServiceSuite):
         return [
             *map(refuse, [refusal for refusal in hurried if refusal.status >= 400]),
             *(stream_answer(body, content_type=dialect.content_type, ends=False) for body in broken),
-            *(stream_answer([*pieces[:said], piece], content_type=dialect.content_type) for piece in self._said(message)),
+            *(
+                stream_answer([*pieces[:said], piece], content_type=dialect.content_type)
+                for piece in self._said(message)
+            ),
             http_answer(message.encode(), content_type="text/html"),
             json_answer({"surprise": message}),
             [http_head({"Content-Length": "500", "Content-Type": "application/json"}) + message.encode(), Reset()],
