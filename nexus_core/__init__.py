@@ -31,6 +31,7 @@ _HOME = {
     "contract.protocols": (
         "Connector", "Conversations", "Documents", "Embedder", "Ranker", "Reranker", "Sink", "Source", "Template",
     ),
+    "contract.queries": ("FollowUp", "parts_of"),
     "contract.ranking": ("Candidate", "Ranking"),
     "contract.values": (
         "CallOptions", "Chunk", "Completion", "FinishReason", "Item", "Message", "ModelInfo", "Results",

@@ -71,6 +71,7 @@ from nexus_core.contract.protocols import (
     Source as Source,
     Template as Template,
 )
+from nexus_core.contract.queries import FollowUp as FollowUp, parts_of as parts_of
 from nexus_core.contract.ranking import Candidate as Candidate, Ranking as Ranking
 from nexus_core.contract.values import (
     CallOptions as CallOptions,

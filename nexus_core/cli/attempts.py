@@ -63,7 +63,7 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 def _cells(row: AttemptFinished) -> tuple[str, ...]:
     return (
         str(row.number),
-        row.model,
+        row.model if row.purpose == "answer" else f"{row.model} ({row.purpose})",
         row.outcome if row.request_sent else f"{row.outcome} (not sent)",
         _shown(row.status),
         _seconds(row.queued_s),

@@ -12,6 +12,7 @@ import click
 from nexus_core.cli.remarks import Remarks
 from nexus_core.cli.request import read_inputs, read_query, request_options, store_of
 from nexus_core.cli.running import run
+from nexus_core.contract.queries import parts_of
 from nexus_core.engine.explanation import Explanation, Target
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.engine.wire import explanation_json
@@ -50,6 +51,7 @@ def command(pipeline: str, query: str | None, as_json: bool, show_all: bool, **r
         click.echo(json.dumps(explanation_json(explanation), ensure_ascii=False, indent=2))
         return
     _print_messages(explanation)
+    _print_searched(explanation)
     _print_window(explanation)
     _print_trace(explanation, show_all)
     _print_chain(explanation)
@@ -71,6 +73,15 @@ def _print_messages(explanation: Explanation) -> None:
         click.echo(click.style(f"── {message.role} " + "─" * (_BAR_WIDTH - len(message.role)), dim=True))
         click.echo(message.content)
     click.echo(click.style("─" * (_BAR_WIDTH + 4), dim=True))
+
+
+def _print_searched(explanation: Explanation) -> None:
+    if explanation.searched == explanation.query:
+        return
+    _heading("Searched for")
+    for line, weight in parts_of(explanation.searched):
+        share = "" if weight == 1 else f"  (an earlier question: its words count {weight:g})"
+        click.echo(f"  {line}{share}")
 
 
 def _print_window(explanation: Explanation) -> None:

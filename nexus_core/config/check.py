@@ -20,7 +20,7 @@ from nexus_core.config.interpolate import interpolate
 from nexus_core.config.language import PipelineKeys, keys_of
 from nexus_core.config.models import Models, read_models
 from nexus_core.config.names import written_out
-from nexus_core.config.order import check_order, check_whole
+from nexus_core.config.order import check_order, check_rewrite, check_whole
 from nexus_core.config.overrides import apply
 from nexus_core.config.places import Place
 from nexus_core.config.problems import Problems, quoted
@@ -135,6 +135,8 @@ class _Reading:
             check_order(steps.outlines, self.problems)
         if not self.problems.errors:  # what is misspelt would be reported once more as unused
             check_whole(steps.outlines, self.problems)
+            if given.get("rewrite"):
+                check_rewrite(steps.outlines, self.tree.get("rewrite"), self.problems)
             if not components.used & not_run:  # whose options may name any model
                 models.report_unused(steps.used_models | components.used_models, self.problems)
             self._report_unused_files(files, components.used)

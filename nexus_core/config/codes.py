@@ -60,6 +60,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "O006": "A prompt without a generate step after it.",
         "O007": "Items that no prompt uses (warning).",
         "O008": "A pipeline without a generate step (warning).",
+        "O009": "A `rewrite` where nothing is searched for (warning).",
         "Z001": "There are more problems than are shown.",
     }
 )

@@ -45,6 +45,9 @@ class PipelineKeys:
     inputs: Mapping[str, Any] = option(factory=dict, help="What a caller may give besides the query, by name.")
     plugins: tuple[str, ...] = option((), help="Python files with plugins, in the folder of this file or below it.")
     content: bool = option(False, help="Let events carry queries and answers.")
+    rewrite: bool = option(
+        False, help="Search for what a follow-up question means: rewritten by the model that answers, or by its words."
+    )
     calls: Mapping[str, Any] | None = option(None, help="What holds for each call of a model and its fallbacks.")
     on_stream_failure: Literal["fail", "restart", "continue"] = option(
         "fail", help="After the first text of a stream: end with an error, begin again, or let another model go on."

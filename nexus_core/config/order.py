@@ -8,6 +8,7 @@ from attrs import define, frozen
 
 from nexus_core.config.places import Place
 from nexus_core.config.problems import Problems
+from nexus_core.config.tree import Node
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -93,3 +94,10 @@ def check_whole(steps: Sequence[Outline], problems: Problems) -> None:
     elif "prompt" not in verbs and "gather" in verbs and not any(step.kept or step.conditional for step in steps):
         message = "no prompt step uses the items, and the model sees the query alone: add one before `generate`"
         problems.warn("O007", steps[verbs.index("gather")].place, message)
+
+
+def check_rewrite(steps: Sequence[Outline], node: Node | None, problems: Problems) -> None:
+    """Warn of a pipeline that rewrites questions for a search that it does not make."""
+    if node is not None and not any(step.verb in ("gather", "rank") for step in steps):
+        message = "`rewrite` has no effect: no step gathers or ranks, so nothing is searched for"
+        problems.warn("O009", node.place, message)

@@ -168,6 +168,8 @@ class PipelineSpec(Value):
     inputs: tuple[InputSpec, ...] = ()
     content: bool = False
     """Events carry the query and the answer."""
+    rewrite: bool = False
+    """A question that follows others is searched for with what came before."""
     calls: CallPolicy | None = None
     """`None` is the default."""
     path: str | None = None

@@ -47,6 +47,8 @@ class Prompt(Value):
 
     messages: tuple[Message, ...]
     query: str = ""
+    searched: str = ""
+    """What the items were searched and ranked by, where that is not the query."""
     items: tuple[PackedItem, ...] = ()
     window: int = 0
     reserved: int = 0

@@ -13,6 +13,7 @@ from typing import overload
 from attrs import frozen
 
 from nexus_core.contract.errors import RankerError
+from nexus_core.contract.scores import check_head, check_scores
 from nexus_core.contract.values import Item
 
 
@@ -30,7 +31,7 @@ class Candidate:
 class Ranking(Sequence[Candidate]):
     """Items with their scores, best first; equal scores stand in the order of the items."""
 
-    __slots__ = ("_head", "_whole", "columns", "items", "searched")
+    __slots__ = ("_head", "_sound", "_whole", "columns", "items", "searched")
 
     def __init__(
         self,
@@ -50,15 +51,28 @@ class Ranking(Sequence[Candidate]):
         """
         self._head: Sequence[int] = head if head is not None else ()
         self._whole: Sequence[int] | None = None
+        self._sound = not columns and head is None
+        """The scores of the last ranker are known to be numbers, one per item."""
 
     def scored(self, ranker: str, scores: Sequence[float], head: Sequence[int] | None = None) -> Ranking:
-        """Return a new ranking by `scores`, one per item in the order of `items`, none of them NaN.
+        """Return a new ranking by `scores`, one per item in the order of `items`, all of them finite.
 
-        `head`, if given, is the indices of the best few, best first: a ranker that knows them saves the sorting.
+        Any numbers in a row will do: a list, an array of numpy's, a generator. `head`, if given, is the indices of the
+        best few, best first: a ranker that knows them saves the sorting. Raises RankerError, with the ranker's name.
         """
-        if len(scores) != len(self.items):
-            raise RankerError(f"ranker {ranker!r} returned {len(scores)} scores for {len(self.items)} items")
-        return Ranking(self.items, (*self.columns, (ranker, scores)), head, self.searched)
+        column = check_scores(ranker, scores, len(self.items))
+        made = Ranking(self.items, (*self.columns, (ranker, column)), head, self.searched)
+        made._sound = head is None or check_head(ranker, head, len(self.items))
+        return made
+
+    def checked(self, ranker: str) -> Ranking:
+        """Return this ranking, its last scores checked if they were not made by `scored`; raises RankerError."""
+        if self._sound:
+            return self
+        if not self.columns:
+            raise RankerError(f"ranker {ranker!r} returned an order without scores")
+        name, scores = self.columns[-1]
+        return Ranking(self.items, self.columns[:-1], searched=self.searched).scored(name, scores, self._head or None)
 
     @property
     def scores(self) -> Sequence[float] | None:
@@ -77,7 +91,7 @@ class Ranking(Sequence[Candidate]):
         return self._whole[:wanted] if self._whole is not None else self._head[:wanted]
 
     def _sort(self, wanted: int) -> None:
-        scores = self.scores or ()
+        scores = () if self.scores is None else self.scores
 
         def key(index: int) -> tuple[float, int]:
             return (-float(scores[index]), index)

@@ -184,7 +184,12 @@ class ModelInfo(Value):
     tokens_per_prompt: int = 3
     """What the chat format adds once, in tokens."""
     capabilities: frozenset[str] = frozenset()
-    """Out of `streaming`, `json`, `tools`, `vision`, `offline`, and `continue`: it goes on where a last message of the
-    assistant ends."""
+    """Out of `streaming`, `json`, `tools`, `vision`, `offline`, `generate`: it writes text of its own, so that it can
+    rewrite a question, and `continue`: it goes on where a last message of the assistant ends."""
+    requires: frozenset[str] = frozenset()
+    """The call options that each request must have, by their names in `CallOptions` or as keys of `extra`.
+
+    The engine gives `max_tokens` by itself, as many as it keeps free for the answer.
+    """
     version: str = ""
     description: str = ""

@@ -38,8 +38,12 @@ class Draft:
     """Template, candidates and variables: packed for each target that is tried."""
 
     template: Template
+    template_name: str = ""
+    """As the pipeline names it, for errors."""
     ranking: Ranking
     query: str
+    searched: str = ""
+    """What passages are weighed by, where that is not the query."""
     history: tuple[Message, ...] = ()
     variables: Mapping[str, Any] = field(factory=dict)
     """`inputs`, `vars` and the declared ones."""

@@ -11,6 +11,7 @@ from nexus_core.contract.errors import PromptTooLongError, UsageError
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import CallOptions
 from nexus_core.engine.attempts import Call, merge_options, pack_for, reserve
+from nexus_core.engine.following import Following
 from nexus_core.engine.models import Model
 from nexus_core.engine.plan import Plan
 from nexus_core.engine.runner import Request
@@ -46,6 +47,8 @@ class Explanation:
     pipeline: str
     query: str
     """As it reaches the prompt."""
+    searched: str
+    """What the items are searched and ranked by."""
     prompt: Prompt
     model: Model
     parts: tuple[WindowPart, ...]
@@ -93,6 +96,8 @@ async def prepare(plan: Plan, request: Request, *, call_models: bool) -> Prepare
     state, notes, call = request.state, list[str](), None
     if request.memory is not None:
         state = await request.memory.recall(state)
+    if plan.following is not None and state.history:
+        state = await _followed(plan.following, state, scope, notes, call_models)
     seconds: dict[str, float] = {}
     for planned in plan.steps:
         began = perf_counter()
@@ -108,6 +113,17 @@ async def prepare(plan: Plan, request: Request, *, call_models: bool) -> Prepare
             state = _not_run(planned.step, state)
         seconds[planned.verb] = seconds.get(planned.verb, 0.0) + perf_counter() - began
     return Prepared(state=state, call=call, seconds=seconds, notes=tuple(notes))
+
+
+async def _followed(following: Following, state: State, scope: Scope, notes: list[str], call_models: bool) -> State:
+    model = following.rewriter(scope)
+    if call_models or model is None:
+        return await following(state, scope)
+    notes.append(
+        f"a run asks {model.name} to rewrite the question for the search; what is shown is searched for with the words "
+        "of earlier questions, as where that fails"
+    )
+    return following.by_words(state)
 
 
 def _not_run(step: Generate, state: State) -> State:
@@ -126,6 +142,7 @@ def _explained(plan: Plan, call: Call, state: State, notes: Sequence[str]) -> Ex
     return Explanation(
         pipeline=plan.name,
         query=state.query,
+        searched=state.search,
         prompt=shown.prompt,
         model=shown.model,
         parts=_parts(shown.prompt, shown.model, state),

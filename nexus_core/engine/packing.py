@@ -163,7 +163,7 @@ class _Packing:
     def _pool(self, frame: Frame, prices: Prices, depth: float) -> Pool:
         ranking, without = self.draft.ranking, frozenset(self.pins)
         characters = int(frame.room * self._characters_per_token(prices))
-        pool = pool_of(ranking, self.draft.query, prices.key, characters, without, depth)
+        pool = pool_of(ranking, self.draft.searched or self.draft.query, prices.key, characters, without, depth)
         return pool if self.draft.policy.unit == "passage" else evolve(pool, order=list(range(len(pool.order))))
 
     def _characters_per_token(self, prices: Prices) -> float:
@@ -236,6 +236,7 @@ class _Packing:
         return Prompt(
             messages=messages,
             query=self.draft.query,
+            searched=self.draft.searched,
             items=items,
             window=self.limit.window,
             reserved=self.limit.reserved,

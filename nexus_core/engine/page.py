@@ -7,9 +7,11 @@ from typing import Any
 
 from attrs import define, field
 
+from nexus_core.contract.errors import TemplateError
 from nexus_core.contract.prompts import PackedItem
 from nexus_core.contract.values import Message, ModelInfo
 from nexus_core.engine.draft import Draft
+from nexus_core.engine.foreign import Guard, rendered
 from nexus_core.engine.tally import Knowns, tally
 from nexus_core.toolkit.text import byte_length
 from nexus_core.toolkit.tokens import TokenCounter
@@ -41,7 +43,10 @@ class Page:
             "items": [_plain(packed) for packed in items],
             "history": [{"role": message.role, "content": message.content} for message in history],
         }
-        return tuple(self.draft.template.render(variables))
+        name = self.draft.template_name or type(self.draft.template).__name__
+        with Guard(f"template {name!r}", TemplateError):
+            messages = self.draft.template.render(variables)
+        return rendered(name, messages)
 
     def tokens(self, messages: Sequence[Message], known: Knowns | None = None) -> int:
         """Return the tokens of the messages as they are sent; `known` are lines in them whose tokens are known."""

@@ -166,6 +166,7 @@ class Pipeline:
             pipeline=self._plan.name,
             steps=self._plan.steps,
             fanout=self._fanout,
+            following=self._plan.following,
             content=self._plan.content,
         )
         return self

@@ -6,13 +6,14 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
 from nexus_core.config.catalogue import Catalogue
 from nexus_core.config.check import check
 from nexus_core.config.places import Place
+from nexus_core.config.policies import CallPolicy
 from nexus_core.config.spec import (
     ComponentSpec,
     GatherSpec,
@@ -34,6 +35,7 @@ from nexus_core.contract.problems import Problem
 from nexus_core.contract.protocols import Connector, Template
 from nexus_core.contract.values import ModelInfo
 from nexus_core.engine.attempts import Attempts
+from nexus_core.engine.foreign import Guard, is_own
 from nexus_core.engine.given import given
 from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.packing import PackingPolicy
@@ -42,6 +44,9 @@ from nexus_core.engine.runner import PlannedStep
 from nexus_core.engine.sinks import Fanout, SinkQueue
 from nexus_core.engine.steps import Gather, Generate, MakeDraft, Merger, Rank, Step
 from nexus_core.toolkit.templating import Expression, TextTemplate
+
+if TYPE_CHECKING:
+    from nexus_core.engine.following import Following
 
 _log = logging.getLogger(__name__)
 
@@ -63,15 +68,22 @@ class Plan:
     registry: ModelRegistry
     attempts: Attempts
     sinks: tuple[tuple[str, Any], ...]
+    following: Following | None
+    """Finds what is searched for where a question follows others; `None` searches for the question as it is."""
     resources: Resources
     merger: Merger = field(factory=Merger)
     """For the items that a caller brings along."""
 
     async def open_sinks(self) -> Fanout:
         """Open the sinks and start their queues."""
-        for _, sink in self.sinks:
-            await self.resources.open(sink)
-        return Fanout([SinkQueue(name, sink) for name, sink in self.sinks])
+        for name, sink in self.sinks:
+            with Guard(f"sink {name!r}", PluginError):
+                await self.resources.open(sink)
+        queues = []
+        for name, sink in self.sinks:
+            with Guard(f"sink {name!r}", PluginError):
+                queues.append(SinkQueue(name, sink))
+        return Fanout(queues)
 
     async def close(self, fanout: Fanout) -> None:
         """Let the sinks take what is queued, then close every component that was opened."""
@@ -126,6 +138,7 @@ class _Builder:
         self._warn_of_continue(registry)
         last = max((s.index for s in self.spec.steps if isinstance(s, GenerateSpec)), default=-1)
         steps = tuple(self._planned(step, give, last) for step in self.spec.steps)
+        following = self._following(give) if self.spec.rewrite else None
         sinks = tuple((sink.use, self._component(Kind.SINK, sink)) for sink in self.spec.sinks)
         if self.problems:
             raise ConfigError(self.problems)
@@ -139,7 +152,23 @@ class _Builder:
             registry=registry,
             attempts=attempts,
             sinks=sinks,
+            following=following,
             resources=self.resources,
+        )
+
+    def _following(self, give: _Giver) -> Following | None:
+        from nexus_core.engine.following import Following  # only who has it pays for it
+
+        place = Place(self.spec.path or "")
+        template = self._component(Kind.TEMPLATE, ComponentSpec(kind=Kind.TEMPLATE, use="rewrite", place=place))
+        generating = [step for step in self.spec.steps if isinstance(step, GenerateSpec)]
+        calls = self.spec.calls or CallPolicy()
+        return template and Following(
+            attempts=give.attempts,
+            registry=give.registry,
+            template=template,
+            model=generating[-1].model if generating else None,
+            deadline_s=min(calls.deadline_s, calls.stream_deadline_s),
         )
 
     def _files(self) -> Iterator[Path]:
@@ -172,7 +201,9 @@ class _Builder:
             for name in ("window", "max_input", "max_output", "encoding")
             if (value := getattr(spec, name)) is not None
         }
-        info: ModelInfo = evolve(connector.model_info, **figures)
+        info = self._info(spec.component, connector, figures)
+        if info is None:
+            return None
         return Model(
             name=spec.name,
             connector=connector,
@@ -183,6 +214,21 @@ class _Builder:
             allow_empty=spec.allow_empty,
             **_policies(spec),
         )
+
+    def _info(self, spec: ComponentSpec, connector: Connector, figures: Mapping[str, Any]) -> ModelInfo | None:
+        """Return what a connector tells of its model, with the pipeline's figures over it."""
+        try:
+            info: Any = connector.model_info
+        except BaseException as error:  # foreign code, as above
+            if not is_own(error):
+                raise
+            told = f"failed at its model_info: {type(error).__name__}: {error}"
+        else:
+            if isinstance(info, ModelInfo):
+                return evolve(info, **figures)
+            told = f"has a {type(info).__name__} for its model_info, and no ModelInfo"
+        self._failed(spec.place, f"connector {spec.use!r} {told}")
+        return None
 
     def _planned(self, spec: StepSpec, give: _Giver, last: int) -> PlannedStep:
         verb = _VERBS[type(spec)]
@@ -197,7 +243,13 @@ class _Builder:
                 ranker = self._component(Kind.RANKER, spec.ranker, place, give)
                 step = Rank(name=spec.ranker.use, ranker=ranker, resources=self.resources, keep_as=spec.as_name)
             case PromptSpec():
-                step = MakeDraft(template=self._template(spec), policy=_policy(spec), variables=_parsed(spec.variables))
+                named = spec.template.use if isinstance(spec.template, ComponentSpec) else ""
+                step = MakeDraft(
+                    template=self._template(spec),
+                    name=named,
+                    policy=_policy(spec),
+                    variables=_parsed(spec.variables),
+                )
             case GenerateSpec():
                 step = Generate(
                     attempts=give.attempts,
@@ -229,16 +281,18 @@ class _Builder:
             cls = self.catalogue.component(kind, spec.use)
             options = {name: self._value(value, f"{place}.{name}", give) for name, value in spec.options.items()}
             built = cls(**options)
+            if hasattr(built, "base_dir"):
+                built.base_dir = str(self.folder)
+            if getattr(built, "shared", self) is None:
+                built.shared = self.resources.shared
         except PluginError as error:
             return self._failed(spec.place, str(error))
         except (TypeError, ValueError, TemplateError) as error:
             return self._failed(spec.place, f"{kind.word} {spec.use!r} cannot be built: {error}")
-        except Exception as error:  # noqa: BLE001 - foreign code; its failure is a problem of this file
+        except BaseException as error:  # foreign code; its failure is a problem of this file
+            if not is_own(error):
+                raise
             return self._failed(spec.place, f"{kind.word} {spec.use!r} failed: {type(error).__name__}: {error}")
-        if hasattr(built, "base_dir"):
-            built.base_dir = str(self.folder)
-        if getattr(built, "shared", self) is None:
-            built.shared = self.resources.shared
         return built
 
     def _connector(self, spec: ComponentSpec, place: str, give: _Giver | None) -> Any:
@@ -246,10 +300,7 @@ class _Builder:
         built = self._component(Kind.CONNECTOR, spec)
         if give is None or built is None:
             return built
-        try:
-            return give.connector(place, built)
-        except Exception as error:  # noqa: BLE001 - foreign code, as above
-            return self._failed(spec.place, f"connector {spec.use!r} failed: {type(error).__name__}: {error}")
+        return None if self._info(spec, built, {}) is None else give.connector(place, built)
 
     def _failed(self, place: Place, message: str) -> None:
         self.problems.append(Problem(_BUILD_FAILED, message, place.file, place.line, place.column))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import Distribution, entry_points
@@ -219,8 +220,13 @@ def _import_quietly(origin: Origin) -> ModuleType:
 
 def _yielded(plugin: str, kind: Kind, hook: Callable[[], Iterable[type]]) -> list[type]:
     try:
-        return list(hook())
-    except Exception as error:
+        found = hook()
+        if inspect.iscoroutine(found):
+            found.close()
+        return list(found)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
         raise PluginError(
             f"hook nexus_{kind.value} of plugin {plugin!r} failed: {type(error).__name__}: {error}"
         ) from error

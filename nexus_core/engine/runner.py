@@ -31,6 +31,7 @@ from nexus_core.engine.steps import Generate, MakeDraft, Step
 from nexus_core.toolkit.templating import Expression
 
 if TYPE_CHECKING:
+    from nexus_core.engine.following import Following
     from nexus_core.engine.memory import Memory
 
 Listener = Callable[[Event], None]
@@ -80,6 +81,8 @@ class Runner:
     pipeline: str
     steps: Sequence[PlannedStep]
     fanout: Fanout
+    following: Following | None = None
+    """Finds what is searched for where a question follows others."""
     content: bool
     """Whether sinks see queries and answers."""
 
@@ -91,6 +94,8 @@ class Runner:
             state, scope = request.state, run.scope()
             if request.memory is not None:
                 state = await request.memory.recall(state, scope.left_s())
+            if self.following is not None and state.history:
+                state = await self.following(state, scope)
             for planned in self.steps:
                 began = perf_counter()
                 if not (skipped := planned.is_skipped(state)):
@@ -114,6 +119,8 @@ class Runner:
                 state, scope = request.state, run.scope()
                 if request.memory is not None:
                     state = await request.memory.recall(state, scope.left_s())
+                if self.following is not None and state.history:
+                    state = await self.following(state, scope)
                 for planned in self.steps:
                     began = perf_counter()
                     skipped = planned.is_skipped(state)

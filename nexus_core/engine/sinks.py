@@ -6,6 +6,7 @@ threads and not one each; a slow sink fills its own queue and nothing else.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import threading
 from collections import deque
@@ -78,15 +79,15 @@ class SinkQueue:
         emit, events = self._sink.emit, self._events
         while events:
             try:
-                emit(events.popleft())
-            except Exception as error:  # noqa: BLE001 - foreign code; its failure is counted and touches no run
+                _check_done(emit(events.popleft()))
+            except BaseException as error:  # noqa: BLE001 - foreign code; its failure is counted and touches no run
                 self._failed(error)
         try:
-            self._sink.flush()
-        except Exception as error:  # noqa: BLE001 - as above
+            _check_done(self._sink.flush())  # type: ignore[func-returns-value]
+        except BaseException as error:  # noqa: BLE001 - as above; a thread is neither cancelled nor interrupted
             self._failed(error)
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         self.failed += 1
         if self.failed == 1:
             _log.warning(
@@ -96,7 +97,18 @@ class SinkQueue:
 
 def _heard_by(sink: Sink) -> frozenset[str] | None:
     wanted = getattr(sink, "hears", None)
-    return None if wanted is None else frozenset(wanted)
+    if wanted is None:
+        return None
+    if isinstance(wanted, str):
+        raise TypeError(f"`hears` must be a collection of types of events, not the text {wanted!r}")
+    return frozenset(wanted)
+
+
+def _check_done(result: object) -> None:
+    """Raise where a sink that should have taken an event has only promised to."""
+    if inspect.iscoroutine(result):
+        result.close()
+        raise TypeError("`emit` and `flush` must be plain functions: what they return is never awaited")
 
 
 class Fanout:

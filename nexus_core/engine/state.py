@@ -27,6 +27,8 @@ class State:
 
     query: str
     """As it is now: a rewriting step may have changed it."""
+    searched: str = ""
+    """What items are searched and ranked by, where that is not the query itself."""
     ranking: Ranking = NO_ITEMS
     """The items, in the order of the last ranker."""
     history: tuple[Message, ...] = ()
@@ -36,6 +38,11 @@ class State:
     draft: Draft | None = None
     answered: Answered | None = None
     """By the last generate step."""
+
+    @property
+    def search(self) -> str:
+        """What items are searched and ranked by."""
+        return self.searched or self.query
 
     def variables(self, names: frozenset[str]) -> dict[str, Any]:
         """Return what expressions may read, of it only what `names` asks for."""

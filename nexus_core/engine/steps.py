@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from math import isnan
 from typing import Any, Protocol
 
 from attrs import define, evolve, field, frozen
 
-from nexus_core.contract.errors import NexusError, RankerError, SourceError
+from nexus_core.contract.errors import RankerError, SourceError
 from nexus_core.contract.protocols import Ranker, Source, Template
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Item, Message
 from nexus_core.engine.attempts import Answered, Attempts, Call, merge_options
+from nexus_core.engine.foreign import Guard, gathered, ranked
 from nexus_core.engine.models import ModelRegistry
 from nexus_core.engine.packing import Draft, PackingPolicy
 from nexus_core.engine.resources import Resources
@@ -39,6 +39,10 @@ class Merger:
     _new: tuple[Item, ...] = ()
     _merged: tuple[Item, ...] = ()
 
+    def has_seen(self, new: object) -> bool:
+        """Tell whether these are the very items that came in last."""
+        return new is self._new
+
     def merge(self, known: tuple[Item, ...], new: tuple[Item, ...]) -> tuple[Item, ...]:
         """Return the items of both, each id once."""
         if not (known is self._known and new is self._new):
@@ -63,27 +67,22 @@ class Gather:
 
     async def __call__(self, state: State, scope: Scope) -> State:
         """Return the state with the source's items added."""
-        try:
-            with within(scope):
-                await self.resources.open(self.source)
-                if getattr(self.source, "takes_context", False):
-                    items = await self.source.gather(state.query, context_id=scope.context_id)  # type: ignore[call-arg]
-                else:
-                    items = await self.source.gather(state.query)
-        except NexusError:
-            raise
-        except Exception as error:
-            raise SourceError(f"source {self.name!r} failed: {type(error).__name__}: {error}") from error
+        with Guard(f"source {self.name!r}", SourceError), within(scope):
+            await self.resources.open(self.source)
+            if getattr(self.source, "takes_context", False):
+                items = await self.source.gather(state.search, context_id=scope.context_id)  # type: ignore[call-arg]
+            else:
+                items = await self.source.gather(state.search)
         ranking = self._gathered(state.ranking, items)
         return _kept(evolve(state, ranking=ranking), self.keep_as, lambda: describe(ranking))
 
     def _gathered(self, known: Ranking, found: Sequence[Item] | Ranking) -> Ranking:
+        if not self.merger.has_seen(found):  # what was good is looked at once
+            found = gathered(self.name, found)
         if isinstance(found, Ranking):
             if not known.items:
                 return found
             found = found.items
-        if not all(isinstance(item, Item) for item in found[:1]):
-            raise SourceError(f"source {self.name!r} must yield items, not {type(found[0]).__name__}")
         return Ranking(self.merger.merge(known.items, found if isinstance(found, tuple) else tuple(found)))
 
 
@@ -98,18 +97,10 @@ class Rank:
 
     async def __call__(self, state: State, scope: Scope) -> State:
         """Return the state with its items in the ranker's order."""
-        try:
-            with within(scope):
-                await self.resources.open(self.ranker)
-                ranking = await self.ranker.rank(state.query, state.ranking)
-        except NexusError:
-            raise
-        except Exception as error:
-            raise RankerError(f"ranker {self.name!r} failed: {type(error).__name__}: {error}") from error
-        if not isinstance(ranking, Ranking) or ranking.items is not state.ranking.items:
-            raise RankerError(f"ranker {self.name!r} must return `ranking.scored(...)` of the ranking it was given")
-        if ranking.items and isnan(ranking.top(1)[0].score):
-            raise RankerError(f"ranker {self.name!r} returned a score that is not a number")
+        with Guard(f"ranker {self.name!r}", RankerError), within(scope):
+            await self.resources.open(self.ranker)
+            found = await self.ranker.rank(state.search, state.ranking)
+        ranking = ranked(self.name, found, state.ranking)
         return _kept(evolve(state, ranking=ranking), self.keep_as, lambda: describe(ranking))
 
 
@@ -118,6 +109,8 @@ class MakeDraft:
     """Makes a draft: the prompt before it is packed for a target."""
 
     template: Template
+    name: str = ""
+    """As the pipeline names the template."""
     policy: PackingPolicy
     variables: Mapping[str, Any] = field(factory=dict)
     """Declared ones; an Expression is evaluated for each run."""
@@ -130,14 +123,17 @@ class MakeDraft:
         }
         draft = Draft(
             template=self.template,
+            template_name=self.name,
             ranking=state.ranking,
             query=state.query,
+            searched=state.searched,
             history=state.history,
             variables={**declared, "inputs": state.inputs, "vars": state.vars},
             policy=self.policy,
         )
         return State(
             query=state.query,
+            searched=state.searched,
             ranking=state.ranking,
             history=state.history,
             inputs=state.inputs,
@@ -200,9 +196,10 @@ class Generate:
 
     def _after(self, state: State, answered: Answered) -> State:
         text = answered.completion.text
-        query = text.strip() if self.into_query and text.strip() else state.query
+        rewritten = text.strip() if self.into_query else ""
         after = State(
-            query=query,
+            query=rewritten or state.query,
+            searched="" if rewritten else state.searched,
             ranking=state.ranking,
             history=state.history,
             inputs=state.inputs,

@@ -92,6 +92,7 @@ def attempt_json(row: AttemptFinished) -> dict[str, Any]:
         "number": row.number,
         "model": row.model,
         "modelId": row.model_id,
+        "purpose": row.purpose,
         "outcome": row.outcome,
         "status": row.status,
         "code": row.code,
@@ -122,6 +123,7 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
     return {
         "pipeline": explanation.pipeline,
         "query": explanation.query,
+        "searched": explanation.searched,
         "model": explanation.model.name,
         "modelId": explanation.model.info.id,
         "window": prompt.window,

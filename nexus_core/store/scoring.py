@@ -66,6 +66,19 @@ class Scorer:
         return log1p((self._size - held + 0.5) / (held + 0.5))
 
 
+def weighted(
+    asked: Sequence[tuple[Sequence[str], float]], holding: Mapping[str, int], size: int, average: float,
+    read: Sequence[bytes],
+) -> list[float]:  # fmt: skip
+    """Return the score of each item, by its stream, for the stems of each part of a query and that part's weight."""
+    totals = [0.0] * len(read)
+    for stems, weight in asked:
+        held = {stem: holding[stem] for stem in dict.fromkeys(stems) if stem in holding}
+        found = Scorer(stems, held, size, average).scores(read)
+        totals = [total + weight * score for total, score in zip(totals, found, strict=True)]
+    return totals
+
+
 def _code(stem: str) -> bytes:
     """Return the code of a stem; that its bytes also occur across two codes of others happens once in billions."""
     return crc32(stem.encode("utf-8", "surrogatepass")).to_bytes(_CODE_SIZE, sys.byteorder)

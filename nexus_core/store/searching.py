@@ -10,6 +10,7 @@ from time import monotonic
 
 from attrs import define
 
+from nexus_core.contract.queries import parts_of
 from nexus_core.contract.ranking import Ranking
 from nexus_core.store import contexts
 from nexus_core.store.database import snapshot
@@ -19,7 +20,7 @@ from nexus_core.store.index import ContextIndex, IndexDamagedError
 from nexus_core.store.indexing import IndexState
 from nexus_core.store.preparing import stems_of
 from nexus_core.store.rows import page_of_keys
-from nexus_core.store.scoring import Scorer
+from nexus_core.store.scoring import weighted
 from nexus_core.store.values import Context
 
 SCORED = 30
@@ -119,14 +120,15 @@ class Searching:
         self, index: ContextIndex, state: IndexState, context: Context, query: str, limit: int, tags: frozenset[str],
         tail: Sequence[int],
     ) -> Ranking:  # fmt: skip
-        asked = stems_of(query[:LONGEST_QUERY], context.language)
-        holding = {stem: index.holding(stem) or bool(tail) for stem in dict.fromkeys(asked)}
+        asked = [(stems_of(text[:LONGEST_QUERY], context.language), weight) for text, weight in parts_of(query)]
+        every = dict.fromkeys(stem for stems, _ in asked for stem in stems)
+        holding = {stem: index.holding(stem) or bool(tail) for stem in every}
         holding = _rarest(holding)
         streams = self._proposed(index, state, context, list(holding), limit, tags)
         if tail:
             more = still_there(self.connection, context, [key for key in tail if key not in streams], tags)
             streams |= self._found.streams_of(self.connection, context, more)
-        scores = Scorer(asked, holding, state.items, index.average_length).scores([*streams.values()])
+        scores = weighted(asked, holding, state.items, index.average_length, [*streams.values()])
         scored = [(score, key) for score, key in zip(scores, streams, strict=True) if score > 0]
         scored.sort(key=lambda each: (-each[0], each[1]))
         best = scored[:limit]

@@ -60,6 +60,8 @@ class Stream:
     pieces: tuple[bytes, ...]
     needed: int
     """With so many pieces the answer is complete, its finish reason included; later ones carry figures at most."""
+    first_text: int | None = None
+    """How many pieces come before the first text; only needed where the pieces do not show their texts as they are."""
 
 
 @frozen(kw_only=True)

@@ -37,9 +37,9 @@ def _found(prompt: Prompt, sentences: int, min_score: float, language: str) -> l
 
 
 def _asked(prompt: Prompt) -> str:
-    """Return the query, or what the user said last where a prompt comes without one."""
+    """Return what was searched for, the query, or what the user said last where a prompt comes without one."""
     said = [message.content for message in prompt.messages if message.role == "user"]
-    return prompt.query or (said[-1] if said else "")
+    return prompt.searched or prompt.query or (said[-1] if said else "")
 
 
 def _nothing(count: int) -> str:

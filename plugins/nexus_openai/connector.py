@@ -214,7 +214,7 @@ class OpenAI:
             # Of a text made of messages: "System: " or "Assistant: " and a blank line, and "Assistant:" at its end.
             tokens_per_message=3 if chat else 5,
             tokens_per_prompt=3,
-            capabilities=entry.capabilities | ({"continue"} if self.continues else frozenset()),
+            capabilities=entry.capabilities | {"generate"} | ({"continue"} if self.continues else frozenset()),
             version=snapshot(self.model),
             description=entry.description,
         )

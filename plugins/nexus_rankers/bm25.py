@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nexus_core import Item, Ranking, component, hookimpl, option, state
+from nexus_core import Item, Ranking, component, hookimpl, option, parts_of, state
 from nexus_core.toolkit.words import Language
 from nexus_rankers import few
 from nexus_rankers.few import FewIndex
@@ -42,11 +42,17 @@ class Bm25:
             return ranking.scored("bm25", ranking.searched[1])
         index = await self._indexes.get(ranking.items, self._build, in_thread=not few.is_few(ranking.items))
         if isinstance(index, FewIndex):
-            return ranking.scored("bm25", index.scores(query))
-        # Here, since it imports numpy, which takes longer than a pipeline takes to load.
+            return ranking.scored("bm25", few.weighted(index, parts_of(query)))
+        # Here, since numpy takes longer to import than a pipeline takes to load.
+        import numpy as np
+
         from nexus_rankers.order import scored
 
-        return scored(ranking, "bm25", index.scores(query))
+        first, *earlier = parts_of(query)
+        scores = index.scores(first[0])
+        for text, weight in earlier:
+            scores += index.scores(text) * np.float32(weight)
+        return scored(ranking, "bm25", scores)
 
     def _is_as_searched(self, language: str) -> bool:
         return (self.language, self.k1, self.b, self.pairs) == (language, *_DEFAULTS)

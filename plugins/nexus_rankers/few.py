@@ -83,6 +83,15 @@ class FewIndex:
         return [(place, rarity * (count / (count + norm))) for (place, count), norm in zip(held, norms, strict=True)]
 
 
+def weighted(index: FewIndex, parts: Sequence[tuple[str, float]]) -> list[float]:
+    """Return the score of each item, by the weighted parts of a query."""
+    (first, _), *earlier = parts
+    totals = index.scores(first)
+    for text, weight in earlier:
+        totals = [total + weight * score for total, score in zip(totals, index.scores(text), strict=True)]
+    return totals
+
+
 def is_few(items: Sequence[Item]) -> bool:
     """Tell whether items are so few that this index is the quicker one, the import of numpy counted."""
     return len(items) <= FEW_ITEMS and sum(len(item.text) for item in items) <= FEW_CHARACTERS

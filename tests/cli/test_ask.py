@@ -11,9 +11,12 @@ from pathlib import Path
 import click
 import pytest
 
+from nexus_core import Item, Message, Pipeline, Store
 from nexus_core.cli.ask import command
 from nexus_core.cli.main import main
 from nexus_core.cli.usual import PIPELINE
+from nexus_core.testing import answers
+from nexus_core.testing.upstream import ScriptedUpstream, http_answer
 
 Nexus = Callable[..., tuple[int, str, str]]
 README = Path(__file__).parent.parent.parent / "nexus_core" / "cli" / "README.md"
@@ -121,3 +124,46 @@ def test_a_store_and_a_context_can_be_named_for_any_pipeline(nexus: Nexus, tmp_p
         assert (code, "Up to five days" in out) == (0, True), name
         code, _, err = nexus(name, *asked)
         assert (code, "there is no context 'elsewhere'" in err) == (1, True), name
+
+
+FOLLOWING = {
+    "leave.md": "# Leave\n\nAnnual leave is 28 days. The team lead approves it.\n",
+    "travel.md": "# Travel\n\nWho approves trips: the travel desk approves each, and the desk approves hotels.\n",
+    "laptop.md": "# Laptops\n\nThe help desk approves laptops, and who approves phones too.\n",
+}
+
+
+def test_ask_searches_a_follow_up_with_what_was_asked_before(nexus: Nexus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offline by the words of the question before; NEXUS_REWRITE=false searches for the question as it is."""
+    for name, text in FOLLOWING.items():
+        Path(name).write_text(text)
+    assert nexus("context", "add", "handbook", *FOLLOWING)[0] == 0
+    for number, (setting, found) in enumerate({"true": True, "false": False}.items()):
+        monkeypatch.setenv("NEXUS_REWRITE", setting)
+        talk = ("--conversation", f"c{number}", "--json")
+        assert nexus("ask", "handbook", "How much annual leave is there?", *talk)[0] == 0
+        answer = json.loads(nexus("ask", "handbook", "And who approves it?", *talk)[1])
+        assert answer["query"] == "And who approves it?"
+        assert ("The team lead approves it" in answer["response"].partition("\n")[0]) is found, answer["response"]
+    monkeypatch.delenv("NEXUS_REWRITE")
+    shown = nexus("explain", str(PIPELINE), "And who approves it?", "--context", "handbook", "--conversation", "c0")[1]
+    assert "its words count 0.5" in shown
+
+
+async def test_the_packaged_pipeline_lets_a_model_of_openai_rewrite(tmp_path: Path) -> None:
+    """Over the wire: one request to rewrite, one to answer, a row for each."""
+    said = [answers.completion("leave approval by the team lead"), answers.completion("The team lead.")]
+    async with Store(tmp_path) as store:
+        await store.create("handbook")
+        await store.add("handbook", [Item(id=name, text=text) for name, text in FOLLOWING.items()])
+    history = (Message("user", "How much annual leave is there?"), Message("assistant", "28 days."))
+    script = [http_answer(json.dumps(each).encode()) for each in said]
+    async with ScriptedUpstream(*script) as upstream:
+        settings = [
+            f"models.openai.base_url={upstream.url}", "steps[3].generate=openai", f"steps[0].gather.path={tmp_path}"
+        ]  # fmt: skip
+        async with Pipeline.load(PIPELINE, overrides=settings, environment={"OPENAI_API_KEY": "k"}) as pipeline:
+            answer = await pipeline.run("And who approves it?", history=history, context_id="handbook")
+    assert [(row.purpose, row.outcome) for row in answer.attempts] == [("rewrite", "ok"), ("answer", "ok")]
+    assert (answer.text, answer.prompt.searched) == ("The team lead.", "leave approval by the team lead")
+    assert answer.prompt.items[0].item.id == "leave.md"

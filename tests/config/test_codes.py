@@ -94,6 +94,7 @@ EXAMPLES: list[tuple[str, str, str | bytes]] = [
     ("O006", "4:3", HEAD + "steps:\n- prompt: answers\n"),
     ("O007", "4:3", HEAD + "steps:\n- gather: notes\n- generate: m\n"),
     ("O008", "3:3", "name: x\nsteps:\n- gather: notes\n"),
+    ("O009", "3:10", HEAD + "rewrite: true\n" + STEPS),
     ("Z001", "103:1", HEAD + "".join(f"k{number}: 1\n" for number in range(150)) + STEPS),
 ]
 OVERRIDES = [("V001", "1:1", "steps"), ("V002", "1:1", "steps[7].timeout=3"), ("T001", "1:17", "models.m.window=big")]

@@ -20,6 +20,7 @@ from nexus_core.engine.attempts.course import Course
 from nexus_core.engine.attempts.deadline import Watch
 from nexus_core.engine.attempts.fitting import most_characters
 from nexus_core.engine.attempts.ledger import Attempt
+from nexus_core.engine.attempts.returned import check_stream
 from nexus_core.engine.attempts.targets import Targets
 from nexus_core.engine.attempts.wholeness import check_answer
 from nexus_core.engine.models import Model, ModelRegistry
@@ -159,7 +160,8 @@ async def _complete(attempt: Attempt) -> tuple[Attempt, Completion]:
 def _streamed(attempt: Attempt) -> AsyncGenerator[Chunk, None]:
     prompt, options = attempt.send()
     # Only generators can be closed early, and the contract asks for one.
-    return attempt.target.model.connector.stream_response(prompt, options)  # type: ignore[return-value]
+    found: AsyncGenerator[Chunk, None] = check_stream(attempt.target.model.connector.stream_response(prompt, options))
+    return found
 
 
 def _answered(attempt: Attempt, completion: Completion) -> Answered:

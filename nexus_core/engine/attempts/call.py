@@ -51,8 +51,12 @@ class Call:
     chain: tuple[Model, ...]
     asked: Asked | None = None
     """What a component asks for: it goes out in place of the draft."""
+    purpose: Literal["answer", "rewrite"] = "answer"
+    """What the draft is for, as the rows of the ledger tell it."""
     options: CallOptions = NOTHING_ASKED
     """Over the options of each model."""
+    attempts: int | None = None
+    """Upstream requests at most, where that is fewer than the pipeline allows."""
     deadline_s: float | None = None
     """The caller's own, where it is shorter than that of the pipeline."""
     allow_empty: bool = False

@@ -28,7 +28,7 @@ from nexus_core.contract.values import CallOptions, Completion
 from nexus_core.engine.attempts.assembly import Assembly
 from nexus_core.engine.attempts.backoff import pause_after
 from nexus_core.engine.attempts.call import Asked, Call, Emit, Setting
-from nexus_core.engine.attempts.fitting import continued, merge_options, pack_for, reserve
+from nexus_core.engine.attempts.fitting import continued, merge_options, pack_for, reserve, with_required
 from nexus_core.engine.attempts.ledger import Attempt
 from nexus_core.engine.attempts.reactions import Reaction, reaction
 from nexus_core.engine.attempts.shares import SHARE_CODE, Share
@@ -146,7 +146,7 @@ class Course:
         self._place = 0
         try:
             self._packed = self._pack(model)
-        except PromptTooLongError as error:
+        except (ConnectorError, PromptTooLongError) as error:
             self.failed(error, asked=False)
             return None
         return self._begun(Attempt(self, target))
@@ -220,11 +220,17 @@ class Course:
         started, call = perf_counter(), self.call
         options = merge_options(model.options, call.options)
         if call.asked is not None:
-            return self._ready_made(call.asked, model, options), options
+            ready = self._ready_made(call.asked, model, options)
+            if model.info.requires and call.asked.purpose == "prompt":
+                room = min(reserve(model.info, options), model.info.window - call.asked.tokens(model.info))
+                options = with_required(model, options, room)
+            return ready, options
         draft = continued(call.draft, self.written) if self.written else call.draft
         prompt = pack_for(model, draft, options, call_id=call.id)
         if call.is_heard:
             self._tell_of_prompt(model, prompt, perf_counter() - started)
+        if model.info.requires:
+            options = with_required(model, options, prompt.reserved)
         return prompt, options
 
     def _ready_made(self, asked: Asked, model: Model, options: CallOptions) -> Prompt:
@@ -364,7 +370,8 @@ class Course:
         return pause.wait_s
 
     def _is_out_of_attempts(self) -> bool:
-        return self._attempts >= self.setting.policy.attempts
+        allowed, own = self.setting.policy.attempts, self.call.attempts
+        return self._attempts >= (allowed if own is None else min(allowed, own))
 
     def _may_move_on(self, reacts: Reaction) -> bool:
         policy = self.setting.policy

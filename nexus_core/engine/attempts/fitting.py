@@ -8,12 +8,14 @@ from typing import Any
 
 from attrs import evolve, frozen
 
+from nexus_core.contract.errors import NotConfiguredError
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.protocols import Template
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Message, ModelInfo
 from nexus_core.engine.models import Model
 from nexus_core.engine.packing import Draft, pack
 from nexus_core.toolkit.sizes import sizes_for
+from nexus_core.toolkit.suggest import listed
 from nexus_core.toolkit.tokens import token_counter
 
 DEFAULT_RESERVE = 1024
@@ -41,6 +43,28 @@ def reserve(info: ModelInfo, options: CallOptions) -> int:
 def most_characters(info: ModelInfo, options: CallOptions) -> int:
     """Return how many characters the answer of a model can have at most, by far, all that it says included."""
     return sizes_for(max(info.max_output or info.window, options.max_tokens or 0)).text
+
+
+def with_required(model: Model, options: CallOptions, room: int) -> CallOptions:
+    """Return the options with what the model must be given: `max_tokens` is what is kept free for the answer.
+
+    Raises NotConfiguredError where another one is missing, since only the pipeline's author knows it.
+    """
+    missing = [name for name in sorted(model.info.requires) if _is_missing(options, name)]
+    if "max_tokens" in missing:
+        options = evolve(options, max_tokens=max(room, 1))
+        missing.remove("max_tokens")
+    if missing:
+        raise NotConfiguredError(
+            f"the model {model.name!r} must be given {listed(missing)}: set it under its `options`",
+            provider=model.info.provider,
+            model=model.info.id,
+        )
+    return options
+
+
+def _is_missing(options: CallOptions, name: str) -> bool:
+    return getattr(options, name, None) is None and name not in options.extra
 
 
 def pack_for(model: Model, draft: Draft, options: CallOptions, *, exact: bool = False, call_id: str = "") -> Prompt:

@@ -23,8 +23,10 @@ from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Comple
 from nexus_core.engine.attempts.assembly import Assembly
 from nexus_core.engine.attempts.call import prompt_tokens
 from nexus_core.engine.attempts.reactions import reaction
+from nexus_core.engine.attempts.returned import ContractError, check_answer
 from nexus_core.engine.attempts.shares import SHARE_CODE
 from nexus_core.engine.attempts.targets import Target
+from nexus_core.engine.foreign import is_own
 from nexus_core.toolkit.tokens import token_counter
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ class Attempt:
 
     def took(self, chunk: Chunk, said: Assembly) -> str | Chunk:
         """Note a chunk of the answer, and return what of it is for the reader; nothing is `""`."""
+        check_answer("stream_response", chunk, Chunk)
         shown: str | Chunk = chunk.text
         if shown:
             said.say(chunk.text)
@@ -111,6 +114,7 @@ class Attempt:
 
     def answered(self, completion: Completion) -> None:
         """Note a whole answer, before anything is found to be wrong with it."""
+        check_answer("send_prompt" if self.said is None else "stream_response", completion, Completion)
         self.said = completion
         self.usage = completion.usage
         if completion.transfer is not None:
@@ -139,13 +143,18 @@ class Attempt:
             self.course.deadline.expired and isinstance(error, asyncio.CancelledError)
         ):
             self._end("timeout", None, ok=None, code="deadline")
-        elif isinstance(error, Exception):
-            name = self.target.model.name
-            broken = ConnectorError(f"the connector of {name!r} broke its contract: it raised {type(error).__name__}")
+        elif is_own(error):
+            broken = self._broken(error)
             self._end(broken.kind, broken, ok=False)
             raise broken from error
         else:
             self._end("cancelled", None, ok=None)
+
+    def _broken(self, error: BaseException) -> ConnectorError:
+        model = self.target.model
+        what = f"the connector {type(model.connector).__name__} of {model.name!r} broke its contract"
+        did = str(error) if isinstance(error, ContractError) else f"it raised {type(error).__name__}"
+        return ConnectorError(f"{what}: {did}", provider=model.info.provider, model=model.info.id)
 
     def _end(self, outcome: str, error: ConnectorError | None, *, ok: bool | None, code: str | None = None) -> None:
         now = self.course.now()
@@ -186,7 +195,7 @@ class Attempt:
             answered_by=(self.said.model or None) if self.said is not None else None,
             bytes_received=transfer.bytes_received if self.transfer else None,
             events=transfer.events if self.transfer else None,
-            purpose="answer" if call.asked is None else call.asked.purpose,
+            purpose=call.purpose if call.asked is None else call.asked.purpose,
         )
 
     def give_back(self, ok: bool | None, now: float) -> None:

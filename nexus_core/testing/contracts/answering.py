@@ -10,13 +10,13 @@ import pytest
 
 from nexus_core.contract.protocols import Connector
 from nexus_core.contract.values import Completion, FinishReason, ModelInfo
-from nexus_core.testing.contracts.calls import NO_OPTIONS, PROMPT, TEXT, TEXTS, Scene, check_requests, stream
-from nexus_core.testing.contracts.service import HOW, OPTIONS, ServiceSuite
+from nexus_core.testing.contracts.calls import OPTIONS, PROMPT, TEXT, TEXTS, Scene, check_requests, stream
+from nexus_core.testing.contracts.service import HOW, ServiceSuite
 from nexus_core.testing.contracts.suite import opened, run
 from nexus_core.testing.script import Gate, Step
 from nexus_core.testing.upstream import ScriptedUpstream, close_answer, informational, stream_answer
 
-_CAPABILITIES = {"streaming", "json", "tools", "vision", "offline", "continue"}
+_CAPABILITIES = {"streaming", "json", "tools", "vision", "offline", "generate", "continue"}
 _LATE_S = 3.0
 
 
@@ -33,7 +33,7 @@ class Answering(ServiceSuite):
     async def _shaped(self) -> None:
         async with ScriptedUpstream([]) as upstream, opened(self.make(upstream.url)) as connector:
             assert isinstance(connector, Connector), "model_info, send_prompt and stream_response are needed"
-            chunks = connector.stream_response(PROMPT, NO_OPTIONS)
+            chunks = connector.stream_response(PROMPT, self._given())
             assert isinstance(chunks, AsyncIterator), "stream_response returns the stream itself: it is not awaited"
             assert hasattr(chunks, "aclose"), "a stream needs `aclose`: make stream_response an async generator"
             await chunks.aclose()
@@ -107,7 +107,7 @@ class Answering(ServiceSuite):
 
     async def _reasons(self) -> list[FinishReason | None]:
         async with ScriptedUpstream(self._script("streamed")) as upstream, opened(self.make(upstream.url)) as connector:
-            return [chunk.finish_reason async for chunk in connector.stream_response(PROMPT, NO_OPTIONS)]
+            return [chunk.finish_reason async for chunk in connector.stream_response(PROMPT, self._given())]
 
     def test_finish_reason_tells_of_a_cut_at_max_tokens(self) -> None:
         """An answer that the service cut at `max_tokens` has the finish reason `length`.
@@ -156,7 +156,32 @@ class Answering(ServiceSuite):
         for how in self._ways():
             _, upstream = run(self._answered(how))
             sent = set(dialect.read_request(upstream.requests[0]).options) & set(OPTIONS)
+            sent -= self._given_names()
             assert not sent, f"{how}: nothing was asked and {sorted(sent)} were sent"
+
+    def test_required_options_reach_the_service(self) -> None:
+        """What `model_info.requires` names is sent as it was given, and is no option that is absent.
+
+        Fix: name in `requires` only what the service refuses to do without, and send it.
+        """
+        dialect = self._wire()
+        for how in self._ways():
+            given, (_, upstream) = self._given(), run(self._answered(how))
+            sent = dialect.read_request(upstream.requests[0]).options
+            for name in self._given_names() - {"extra"}:
+                value = getattr(given, name)
+                wanted = list(value) if isinstance(value, tuple) else value
+                assert sent.get(name) == wanted, f"{how}: {name} is required, and {sent.get(name)!r} was sent"
+
+    def _given_names(self) -> set[str]:
+        return set(self.make("http://127.0.0.1:9/v1").model_info.requires)
+
+    def test_the_dialect_says_its_texts(self) -> None:
+        """The scripted service says the texts that it is given: without them no other test means anything.
+
+        Fix: write each text into `answer`, and into a piece of its own of `stream`.
+        """
+        self._before_text()
 
     def test_stream_comes_as_it_is_sent(self) -> None:
         """A part of a stream is there before the service sends the next one.
@@ -169,13 +194,13 @@ class Answering(ServiceSuite):
 
     async def _step_by_step(self) -> None:
         dialect = self._wire()
-        good, gate = dialect.stream(TEXTS), Gate()
-        pieces: list[Step] = [*good.pieces[: good.needed - 2], gate, *good.pieces[good.needed - 2 :]]
+        good, gate, said = dialect.stream(TEXTS), Gate(), self._before_text() + 2
+        pieces: list[Step] = [*good.pieces[:said], gate, *good.pieces[said:]]
         script = stream_answer(pieces, content_type=dialect.content_type)
         async with ScriptedUpstream(script) as upstream, opened(self.make(upstream.url)) as connector:
             given_up = asyncio.get_running_loop().call_later(_LATE_S, gate.open)
             early = False
-            async for chunk in connector.stream_response(PROMPT, NO_OPTIONS):
+            async for chunk in connector.stream_response(PROMPT, self._given()):
                 early = early or (bool(chunk.text) and not gate.opened.is_set())
                 if early:
                     gate.open()

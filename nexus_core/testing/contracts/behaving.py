@@ -53,12 +53,15 @@ class Behaving(ServiceSuite):
         refusals = [refusal for group in dialect.refusals(message).values() for refusal in group]
         soon = {"Retry-After": "0", "retry-after-ms": "1", "x-should-retry": "true"}
         hurried = [Refusal(refusal.status, refusal.body, refusal.content_type, soon) for refusal in refusals]
-        pieces = dialect.stream(TEXTS).pieces
-        broken: list[list[Step]] = [[*pieces[:at], HalfClose()] for at in (0, 1, 2)]
+        pieces, said = dialect.stream(TEXTS).pieces, self._before_text() + 1
+        broken: list[list[Step]] = [[*pieces[:at], HalfClose()] for at in range(said + 1)]
         return [
             *map(refuse, [refusal for refusal in hurried if refusal.status >= 400]),
             *(stream_answer(body, content_type=dialect.content_type, ends=False) for body in broken),
-            *(stream_answer([*pieces[:2], piece], content_type=dialect.content_type) for piece in self._said(message)),
+            *(
+                stream_answer([*pieces[:said], piece], content_type=dialect.content_type)
+                for piece in self._said(message)
+            ),
             http_answer(message.encode(), content_type="text/html"),
             json_answer({"surprise": message}),
             [http_head({"Content-Length": "500", "Content-Type": "application/json"}) + message.encode(), Reset()],
@@ -133,7 +136,7 @@ class Behaving(ServiceSuite):
 
     def _begun(self) -> list[Step]:
         dialect = self._wire()
-        pieces: list[Step] = [*dialect.stream(TEXTS).pieces[:2], Silence()]
+        pieces: list[Step] = [*dialect.stream(TEXTS).pieces[: self._before_text() + 1], Silence()]
         return stream_answer(pieces, content_type=dialect.content_type, ends=False)
 
     def _half(self) -> list[Step]:
@@ -152,7 +155,7 @@ class Behaving(ServiceSuite):
     async def _left(self) -> None:
         script = self._begun() if self.dialect is not None else []
         async with ScriptedUpstream(script) as upstream, opened(self.make(upstream.url)) as connector:
-            chunks: Any = connector.stream_response(PROMPT, NO_OPTIONS)
+            chunks: Any = connector.stream_response(PROMPT, self._given())
             async for chunk in chunks:
                 if chunk.text:
                     break

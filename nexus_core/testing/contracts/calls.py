@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -11,7 +11,7 @@ from attrs import frozen
 from nexus_core.contract.errors import ConnectorError
 from nexus_core.contract.prompts import PackedItem, Prompt
 from nexus_core.contract.protocols import Connector
-from nexus_core.contract.values import CallOptions, Chunk, Completion, Item, Message
+from nexus_core.contract.values import CallOptions, Chunk, Completion, Item, Message, ModelInfo
 from nexus_core.testing.contracts.suite import opened
 from nexus_core.testing.script import Step
 from nexus_core.testing.upstream import ScriptedUpstream, http_answer
@@ -36,6 +36,16 @@ TEXTS = ("The mill ", "opens at noon \u2028", "é ⛵ 字.", ' "quoted"\n')
 """What the scripted service says, in the parts of a stream."""
 TEXT = "".join(TEXTS)
 NO_OPTIONS = CallOptions()
+OPTIONS: Mapping[str, Any] = {
+    "temperature": 0.25,
+    "max_tokens": 17,
+    "stop": ("END", "⛵"),
+    "top_p": 0.5,
+    "frequency_penalty": 0.125,
+    "presence_penalty": -0.125,
+    "extra": {"suite_extra": {"deep": [1, "é"]}},
+}
+"""Call options, each with a value that no default has."""
 
 
 @frozen
@@ -59,10 +69,19 @@ class Outcome:
         return f"{type(self.error).__name__}: {self.error}"
 
 
+def with_required(info: ModelInfo, options: CallOptions = NO_OPTIONS) -> CallOptions:
+    """Return options with what the model must be given besides (`ModelInfo.requires`)."""
+    required = frozenset(info.requires)
+    unknown = sorted(required - OPTIONS.keys())
+    assert not unknown, f"model_info.requires names {unknown}, which are no call options: {sorted(OPTIONS)}"
+    missing = {name: OPTIONS[name] for name in required if not getattr(options, name)}
+    return attrs.evolve(options, **missing) if missing else options
+
+
 async def ask(connector: Connector, options: CallOptions = NO_OPTIONS, prompt: Prompt = PROMPT) -> Outcome:
     """Ask for a whole answer; an error is an outcome, and only cancellation passes."""
     try:
-        completion = await connector.send_prompt(prompt, options)
+        completion = await connector.send_prompt(prompt, with_required(connector.model_info, options))
     except Exception as error:  # noqa: BLE001 - whatever comes is what the test looks at
         return Outcome(error=error)
     return Outcome(completion.text, None, completion)
@@ -72,7 +91,7 @@ async def stream(connector: Connector, options: CallOptions = NO_OPTIONS, prompt
     """Ask for a stream and read it to its end."""
     text, last = "", None
     try:
-        async for chunk in connector.stream_response(prompt, options):
+        async for chunk in connector.stream_response(prompt, with_required(connector.model_info, options)):
             last = chunk
             text += chunk.text
     except Exception as error:  # noqa: BLE001 - whatever comes is what the test looks at

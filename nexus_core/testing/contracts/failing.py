@@ -103,7 +103,7 @@ class Failing(ServiceSuite):
         good = dialect.stream(TEXTS)
         for kind, pieces in errors.items():
             for piece in pieces:
-                for at in (0, good.needed - 2):
+                for at in (0, self._before_text() + 2):
                     body = [*good.pieces[:at], piece]
                     outcome = run(
                         Scene(self.make, *stream_answer(body, content_type=dialect.content_type)).call(stream)

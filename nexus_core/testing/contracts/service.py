@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 
 from nexus_core.contract.protocols import Connector
 from nexus_core.contract.values import CallOptions, FinishReason
-from nexus_core.testing.contracts.calls import NO_OPTIONS, TEXT, TEXTS, Ask, Outcome, Scene, ask, impatient, stream
+from nexus_core.testing.contracts.calls import (
+    NO_OPTIONS,
+    OPTIONS,
+    TEXT,
+    TEXTS,
+    Ask,
+    Outcome,
+    Scene,
+    ask,
+    impatient,
+    stream,
+    with_required,
+)
 from nexus_core.testing.contracts.suite import Contract, run
 from nexus_core.testing.dialect import REFUSALS, Dialect
 from nexus_core.testing.script import Step
 from nexus_core.testing.upstream import ScriptedUpstream, http_answer, stream_answer
 
-OPTIONS: Mapping[str, Any] = {
-    "temperature": 0.25,
-    "max_tokens": 17,
-    "stop": ("END", "⛵"),
-    "top_p": 0.5,
-    "frequency_penalty": 0.125,
-    "presence_penalty": -0.125,
-    "extra": {"suite_extra": {"deep": [1, "é"]}},
-}
-"""Call options, each with a value that no default has."""
 PATIENCE_S = 0.2
 """What an impatient connector waits."""
 HOW: Mapping[str, Ask] = {"whole": ask, "streamed": stream}
 """The two ways to call."""
+_PROBE = "carrowbeg"
+"""A text that looks the same in every encoding."""
 _WORDS = {kind.kind: kind for kind in REFUSALS}
 
 
@@ -72,6 +76,26 @@ class ServiceSuite(Contract):
 
     def _impatient(self, url: str) -> Connector:
         return self.make_impatient(url, PATIENCE_S)
+
+    def _given(self, options: CallOptions = NO_OPTIONS) -> CallOptions:
+        """Return options with what the model must be given besides (`ModelInfo.requires`)."""
+        return with_required(self.make("http://127.0.0.1:9/v1").model_info, options)
+
+    def _before_text(self) -> int:
+        """Return how many pieces of a stream come before its first text; fails where the dialect says none."""
+        dialect = self._wire()
+        assert _PROBE.encode() in dialect.answer(_PROBE) or dialect.stream((_PROBE,)).first_text is not None, (
+            "the dialect's `answer` does not hold the text it was given: write the text into the body"
+        )
+        stream = dialect.stream((_PROBE, _PROBE))
+        if stream.first_text is not None:
+            return stream.first_text
+        found = [place for place, piece in enumerate(stream.pieces) if _PROBE.encode() in piece]
+        assert found, (
+            "the dialect's `stream` holds none of the texts it was given: put each into a piece of its own, or say in "
+            "`Stream.first_text` how many pieces come before the first"
+        )
+        return found[0]
 
     def _script(self, how: str, texts: Sequence[str] = TEXTS, finish_reason: FinishReason = "stop") -> list[Step]:
         """Return a good answer, whole or streamed; nothing where there is no service."""
