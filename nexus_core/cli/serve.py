@@ -67,6 +67,10 @@ def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
 @click.option(
     "--i-terminate-tls-elsewhere", "tls_elsewhere", is_flag=True, help="A proxy in front speaks TLS with clients."
 )
+@click.option("--require-keys", is_flag=True, help="Serve nobody without a key, on this machine either.")
+@click.option(
+    "--show-upstream-errors", is_flag=True, help="Tell all clients what services and plugins said of their failures."
+)
 @click.option("--worker", type=(int, int, int, int, str), hidden=True, callback=_worker, help="What a worker is told.")
 @store_option
 @_limit("--runs", "running", default=64, type=click.IntRange(1, 10_000), help="Runs at once.")
