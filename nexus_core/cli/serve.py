@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,6 +13,8 @@ import click
 from attrs import astuple
 
 from nexus_core.cli.chosen import store_option
+from nexus_core.cli.logs import write_log
+from nexus_core.cli.output import echo
 from nexus_core.cli.quantities import OptionOf, Sectioned, duration, size
 from nexus_core.cli.usual import KEY, PIPELINE, answering, has_key, ranking
 from nexus_core.contract.errors import UsageError
@@ -102,7 +103,7 @@ def command(pipelines: Sequence[str], reloads: bool, workers: int, **given: Any)
     """
     settings = settings_of(**given)
     paths, overrides = _chosen(pipelines)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    write_log()
     if workers > 1:
         check_workers(settings.port)
         load_all(pipeline_files(paths), Store(), Shared(), overrides=overrides)
@@ -148,4 +149,4 @@ async def _serve(paths: Sequence[str], overrides: Sequence[str], settings: Setti
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    echo(text, err=True)

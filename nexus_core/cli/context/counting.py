@@ -7,6 +7,8 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
+from nexus_core.cli.output import one_line
+
 PATIENCE_S = 0.5
 
 
@@ -35,7 +37,7 @@ class Counting:
             return
         if self._bar is None:
             self._start()
-        self._bar.update(self._task, completed=done, total=total, description=name[-40:])
+        self._bar.update(self._task, completed=done, total=total, description=one_line(name[-40:]))
 
     def stop(self) -> None:
         """Take the bar away."""

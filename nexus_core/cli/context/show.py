@@ -10,6 +10,7 @@ import click
 
 from nexus_core.cli.chosen import store_option, with_store
 from nexus_core.cli.context.printed import json_option, line, plain, print_json
+from nexus_core.cli.output import echo
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.values import Item
 from nexus_core.engine.wire import item_json
@@ -52,28 +53,28 @@ async def _context(store: Store, name: str) -> tuple[Context, tuple[Document, ..
 
 
 def _print_item(item: Item) -> None:
-    click.echo(f"id      {plain(item.id)}\ntitle   {plain(item.title)}\nkind    {item.kind}")
-    click.echo(f"source  {plain(item.source)}\ntags    {plain(', '.join(item.tags)) or '-'}")
+    echo(f"id      {plain(item.id)}\ntitle   {plain(item.title)}\nkind    {item.kind}")
+    echo(f"source  {plain(item.source)}\ntags    {plain(', '.join(item.tags)) or '-'}")
     for key, value in item.metadata.items():
-        click.echo(f"{plain(key):<7} {line(str(value), 110)}")
-    click.echo("\n" + plain(item.text))
+        echo(f"{plain(key):<7} {line(str(value), 110)}")
+    echo("\n" + item.text)
 
 
 def _print_context(context: Context, documents: tuple[Document, ...]) -> None:
-    click.echo(f"{context.name}: {context.items:,} items of {len(documents):,} documents")
+    echo(f"{context.name}: {context.items:,} items of {len(documents):,} documents")
     if context.description:
-        click.echo(plain(context.description))
-    click.echo(
+        echo(context.description)
+    echo(
         f"language {context.language}, tokens counted for {context.encoding},"
         f" changed {datetime.fromtimestamp(context.changed):%Y-%m-%d %H:%M}"
     )
     for origin, count in Counter(document.origin for document in documents).most_common():
-        click.echo(f"\n{count:,} documents from {plain(origin)}")
+        echo(f"\n{count:,} documents from {plain(origin)}")
         mine = (document for document in documents if document.origin == origin)
         for document in islice(mine, SHOWN):
-            click.echo(f"  {plain(document.name)}  ({document.size:,} bytes)")
+            echo(f"  {plain(document.name)}  ({document.size:,} bytes)")
         if count > SHOWN:
-            click.echo(f"  and {count - SHOWN:,} more: see --json")
+            echo(f"  and {count - SHOWN:,} more: see --json")
 
 
 def _print_json(context: Context, documents: tuple[Document, ...]) -> None:
