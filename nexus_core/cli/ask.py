@@ -12,6 +12,7 @@ import click
 
 from nexus_core.cli.chosen import store_option, with_store
 from nexus_core.cli.context.printed import line, plain
+from nexus_core.cli.output import echo
 from nexus_core.cli.request import read_query, store_of, words_argument
 from nexus_core.cli.run import respond
 from nexus_core.cli.usual import KEY, PIPELINE, has_key, ranking
@@ -113,7 +114,7 @@ def _who(model: str | None, environment: dict[str, str]) -> tuple[str, dict[str,
         raise UsageError(f"--model {model}{unknown} needs the environment variable {KEY}; {_KNOWN}")
     if chosen == "openai":
         named = environment.get("NEXUS_MODEL") or "gpt-4o-mini"
-        click.echo(f"asking {named} at OpenAI ({KEY} is set; --model offline sends nothing)", err=True)
+        echo(f"asking {named} at OpenAI ({KEY} is set; --model offline sends nothing)", err=True)
     elif model is None:
-        click.echo(f"quoting what matches best, offline (with {KEY} set, a model of OpenAI answers)", err=True)
+        echo(f"quoting what matches best, offline (with {KEY} set, a model of OpenAI answers)", err=True)
     return chosen, environment

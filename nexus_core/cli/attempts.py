@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import click
-
+from nexus_core.cli.output import echo
 from nexus_core.contract.events import AttemptFinished, Event, Waiting
 
 HEADERS = (
@@ -37,12 +36,12 @@ class AttemptLog:
             case AttemptFinished():
                 self._rows.append(event)
             case Waiting(model=model, why=why, wait_s=wait_s):
-                click.echo(f"{model}: waiting {_seconds(wait_s)} ({why})", err=True)
+                echo(f"{model}: waiting {_seconds(wait_s)} ({why})", err=True)
 
     def show(self) -> None:
         """Print the table, if there was any attempt."""
         if self._rows:
-            click.echo(f"\n{attempt_table(self._rows)}", err=True)
+            echo(f"\n{attempt_table(self._rows)}", err=True)
 
 
 def attempt_table(rows: Iterable[AttemptFinished]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from nexus_core.cli.chosen import store_option, with_store
+from nexus_core.cli.output import echo
 
 if TYPE_CHECKING:
     from nexus_core.store.conversations import Conversation, StoredConversations, Turn
@@ -28,8 +29,6 @@ Examples:
 _PAGE = 1000
 _T = TypeVar("_T")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
-"""What a stored text must not do to the terminal of whoever reads it."""
 
 
 @click.group("conversations", epilog=EPILOG)
@@ -57,10 +56,10 @@ def list_them(owner: str, everybody: bool, limit: int, as_json: bool) -> None:
     """List conversations, the last changed first."""
     found = _with(lambda kept: kept.list(owner=None if everybody else owner, limit=limit))
     if as_json:
-        click.echo(json.dumps([_conversation_json(each) for each in found], ensure_ascii=False, indent=2))
+        echo(json.dumps([_conversation_json(each) for each in found], ensure_ascii=False, indent=2))
         return
     if not found:
-        click.echo("There is no conversation yet: `nexus run PIPELINE QUERY --conversation ID` begins one.")
+        echo("There is no conversation yet: `nexus run PIPELINE QUERY --conversation ID` begins one.")
         return
     from nexus_core.cli.terminal import print_table
 
@@ -82,12 +81,12 @@ def show(id: str, owner: str, last: int | None, as_json: bool) -> None:
     conversation, turns = _with(lambda kept: _read(kept, id, owner, last))
     if as_json:
         told = {**_conversation_json(conversation), "turns": [_turn_json(turn) for turn in turns]}
-        click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+        echo(json.dumps(told, ensure_ascii=False, indent=2))
         return
     for turn in turns:
-        click.echo(click.style(f"── {turn.number}  {_shown(turn.time)}  {turn.model} ", dim=True))
-        click.echo(click.style(turn.query.translate(_CONTROLS), bold=True))
-        click.echo(turn.answer.translate(_CONTROLS) + "\n")
+        echo(f"── {turn.number}  {_shown(turn.time)}  {turn.model} ", dim=True)
+        echo(turn.query, bold=True)
+        echo(turn.answer + "\n")
 
 
 @command.command("delete")
@@ -100,7 +99,7 @@ def delete(ids: tuple[str, ...], owner: str) -> None:
     async def work(kept: StoredConversations) -> None:
         for id in ids:
             await kept.delete(id, owner=owner)
-            click.echo(f"deleted {id}")
+            echo(f"deleted {id}")
 
     _with(work)
 
@@ -125,10 +124,10 @@ def expire(idle: str | None, ttl: str | None, as_json: bool) -> None:
 
     count, default = _with(work)
     if as_json:
-        click.echo(json.dumps({"deleted": count, "ttlSeconds": default}))
+        echo(json.dumps({"deleted": count, "ttlSeconds": default}))
         return
     lives = "for ever" if default is None else f"for {_told(default)} after their last turn"
-    click.echo(f"{count} deleted; conversations that are begun from now on live {lives}")
+    echo(f"{count} deleted; conversations that are begun from now on live {lives}")
 
 
 _UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))

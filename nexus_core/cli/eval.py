@@ -15,6 +15,7 @@ import click
 from attrs import evolve
 
 from nexus_core.cli.chosen import store_option
+from nexus_core.cli.output import echo, one_line
 from nexus_core.cli.request import read_inputs
 from nexus_core.cli.running import run
 
@@ -55,10 +56,15 @@ class _Bar:
         from rich.console import Console  # only a person who waits pays for it
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("", total=self._total)
-            yield lambda name: progress.update(task, advance=1, description=name)
+            yield lambda name: progress.update(task, advance=1, description=one_line(name))
 
 
 def _budgets(context: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
@@ -130,7 +136,7 @@ def command(pipelines: tuple[str, ...], as_json: bool, per_query: bool, html: st
     if html is not None:
         _write_page(Path(html), report)
     if as_json:
-        click.echo(json.dumps(report_json(report, per_query=per_query), ensure_ascii=False, indent=2))
+        echo(json.dumps(report_json(report, per_query=per_query), ensure_ascii=False, indent=2))
         return
     from nexus_core.cli.figures import print_report  # only for people
 
@@ -165,7 +171,7 @@ def _collection(asked: dict[str, Any]) -> Collection:
     with_items = files.corpus is not None and asked["context"] is None
     collection = read_collection(files, kind=asked["kind"], with_items=with_items)
     for warning in collection.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+        echo(f"Warning: {warning}", err=True)
     return collection.first(asked["queries_at_most"])
 
 
@@ -210,4 +216,4 @@ def _write_page(file: Path, report: Report) -> None:
         file.write_text(page(report), encoding="utf-8")
     except OSError as error:
         raise click.UsageError(f"cannot write {file}: {error.strerror or error}") from error
-    click.echo(f"wrote {file}", err=True)
+    echo(f"wrote {file}", err=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nexus_core.cli.output import echo
 from nexus_core.cli.remarks import Remarks
 from nexus_core.cli.request import read_inputs, read_query, request_options, store_of
 from nexus_core.cli.running import run
@@ -48,7 +49,7 @@ def command(pipeline: str, query: str | None, as_json: bool, show_all: bool, **r
     with Remarks():
         explanation = run(_explained(loaded, store, read_query(query), asked))
     if as_json:
-        click.echo(json.dumps(explanation_json(explanation), ensure_ascii=False, indent=2))
+        echo(json.dumps(explanation_json(explanation), ensure_ascii=False, indent=2))
         return
     _print_messages(explanation)
     _print_searched(explanation)
@@ -56,7 +57,7 @@ def command(pipeline: str, query: str | None, as_json: bool, show_all: bool, **r
     _print_trace(explanation, show_all)
     _print_chain(explanation)
     for note in explanation.notes:
-        click.echo(f"\nNote: {note}.")
+        echo(f"\nNote: {note}.")
 
 
 async def _explained(pipeline: Pipeline, store: Store | None, query: str, asked: dict[str, Any]) -> Explanation:
@@ -65,14 +66,14 @@ async def _explained(pipeline: Pipeline, store: Store | None, query: str, asked:
 
 
 def _heading(text: str) -> None:
-    click.echo(click.style(f"\n{text}", bold=True))
+    echo(f"\n{text}", bold=True)
 
 
 def _print_messages(explanation: Explanation) -> None:
     for message in explanation.prompt.messages:
-        click.echo(click.style(f"── {message.role} " + "─" * (_BAR_WIDTH - len(message.role)), dim=True))
-        click.echo(message.content)
-    click.echo(click.style("─" * (_BAR_WIDTH + 4), dim=True))
+        echo(f"── {message.role} " + "─" * (_BAR_WIDTH - len(message.role)), dim=True)
+        echo(message.content)
+    echo("─" * (_BAR_WIDTH + 4), dim=True)
 
 
 def _print_searched(explanation: Explanation) -> None:
@@ -81,7 +82,7 @@ def _print_searched(explanation: Explanation) -> None:
     _heading("Searched for")
     for line, weight in parts_of(explanation.searched):
         share = "" if weight == 1 else f"  (an earlier question: its words count {weight:g})"
-        click.echo(f"  {line}{share}")
+        echo(f"  {line}{share}")
 
 
 def _print_window(explanation: Explanation) -> None:
@@ -90,11 +91,11 @@ def _print_window(explanation: Explanation) -> None:
     _heading(
         f"The window of {explanation.model.name} ({explanation.model.info.id}): {window:,} tokens, counts {counts}"
     )
-    click.echo("  [" + "".join(_FILL[name] * width for name, width in _widths(explanation)) + "]")
+    echo("  [" + "".join(_FILL[name] * width for name, width in _widths(explanation)) + "]")
     for part in explanation.parts:
         if part.tokens:
             label = f"{part.name} (reserved)" if part.name == "answer" else part.name
-            click.echo(f"  {_FILL[part.name]} {label:<18} {part.tokens:>9,}  {part.tokens / window:6.1%}")
+            echo(f"  {_FILL[part.name]} {label:<18} {part.tokens:>9,}  {part.tokens / window:6.1%}")
 
 
 def _widths(explanation: Explanation) -> list[tuple[str, int]]:
@@ -128,13 +129,13 @@ def _print_trace(explanation: Explanation, show_all: bool) -> None:
     ]
     print_table(("", "decision", "tokens", "scores", "item", "reason"), rows, right=frozenset({2}))
     if len(trace) > len(shown):
-        click.echo(f"... and {len(trace) - len(shown)} more (--all shows them)")
+        echo(f"... and {len(trace) - len(shown)} more (--all shows them)")
 
 
 def _print_chain(explanation: Explanation) -> None:
     _heading("Models, in the order they are tried")
     for place, target in enumerate(explanation.targets, 1):
-        click.echo(f"  {place}. {_chain_line(target)}")
+        echo(f"  {place}. {_chain_line(target)}")
 
 
 def _chain_line(target: Target) -> str:

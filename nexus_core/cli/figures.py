@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import click
-
+from nexus_core.cli.output import echo
 from nexus_core.cli.terminal import print_table
 from nexus_core.evaluation.measures import NAMES
 from nexus_core.evaluation.report import Report, figure, is_sure, probability, signed
@@ -16,11 +15,11 @@ def print_report(report: Report) -> None:
     """Print what was measured, a table for each subject."""
     collection = report.collection
     items = "items of their own" if collection.items is None else f"{len(collection.items):,} items"
-    click.echo(
+    echo(
         f"{collection.name}: {len(collection.queries):,} queries, {items}, {collection.judgements:,} relevant pairs; "
         "in brackets the 95 % interval"
     )
-    click.echo()
+    echo()
     _print_figures(report, NAMES, NAMES)
     _print_recall(report)
     _print_times(report)
@@ -78,7 +77,7 @@ def _print_differences(report: Report) -> None:
         for place, (name, difference) in enumerate(line.differences.items())
     ]
     print_table(("pipeline", "figure", "difference", "p", *(["p (Holm)"] if several else []), ""), rows)
-    click.echo(report.how_to_read_differences)
+    echo(report.how_to_read_differences)
 
 
 def _verdict(difference: Difference) -> str:
@@ -90,8 +89,8 @@ def _verdict(difference: Difference) -> str:
 def _print_notes(report: Report) -> None:
     for line in report.lines:
         for note in line.notes:
-            click.echo(f"\nNote on {line.pipeline}: {note}.")
+            echo(f"\nNote on {line.pipeline}: {note}.")
 
 
 def _heading(text: str) -> None:
-    click.echo(click.style(f"\n{text}", bold=True))
+    echo(f"\n{text}", bold=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from nexus_core.cli.chosen import store_option, with_store
+from nexus_core.cli.output import echo
 
 if TYPE_CHECKING:
     from nexus_core.store.keys import Key, StoredKeys
@@ -66,8 +67,8 @@ def new(
             concurrency=concurrency,
         ),
     )
-    click.echo(f"key {key.id} of {key.owner}, for {' and '.join(key.scopes)}; it is shown this once:", err=True)
-    click.echo(text)
+    echo(f"key {key.id} of {key.owner}, for {' and '.join(key.scopes)}; it is shown this once:", err=True)
+    echo(text)
 
 
 @command.command("list")
@@ -77,10 +78,10 @@ def list_them(as_json: bool) -> None:
     """List the keys by name: whose they are, and what they may do."""
     found = _with(lambda keys: keys.everything())
     if as_json:
-        click.echo(json.dumps([_key_json(key) for key in found], ensure_ascii=False, indent=2))
+        echo(json.dumps([_key_json(key) for key in found], ensure_ascii=False, indent=2))
         return
     if not found:
-        click.echo("There is no key yet: `nexus keys new --owner NAME` makes one.")
+        echo("There is no key yet: `nexus keys new --owner NAME` makes one.")
         return
     from nexus_core.cli.terminal import print_table
 
@@ -100,7 +101,7 @@ def revoke(ids: tuple[str, ...]) -> None:
     async def work(keys: StoredKeys) -> None:
         for id in ids:
             await keys.revoke(id)
-            click.echo(f"revoked {id}")
+            echo(f"revoked {id}")
 
     _with(work)
 

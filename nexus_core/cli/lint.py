@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 from attrs import asdict
 
+from nexus_core.cli.output import echo
 from nexus_core.config.catalogue import Catalogue
 from nexus_core.config.check import check
 from nexus_core.config.files import STANDARD_INPUT
@@ -64,12 +65,12 @@ def command(
     for file in found:
         problems += _lint(file, catalogue, overrides, run_plugins=not no_plugins)
     if form == "json":
-        click.echo(json.dumps({"files": found, "problems": [asdict(problem) for problem in problems]}, indent=2))
+        echo(json.dumps({"files": found, "problems": [asdict(problem) for problem in problems]}, indent=2))
     else:
         for problem in problems:
-            click.echo(_line(problem))
+            echo(_line(problem))
     errors = sum(problem.severity == "error" for problem in problems)
-    click.echo(_summary(len(found), errors, len(problems) - errors), err=True)
+    echo(_summary(len(found), errors, len(problems) - errors), err=True)
     context.exit(2 if errors else 0)
 
 

@@ -17,6 +17,7 @@ from nexus_core.toolkit.children import protect_process
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+from nexus_core.cli.output import echo
 
 COMMANDS = {
     "ask": "Ask a context a question.",
@@ -103,6 +104,9 @@ def cli() -> None:
 
     Exit codes: 0 done, 1 the run failed, 2 wrong usage or configuration.
     """
+    from nexus_core.cli.logs import write_warnings  # not for --help
+
+    write_warnings()
 
 
 def main(args: list[str] | None = None) -> None:
@@ -113,10 +117,10 @@ def main(args: list[str] | None = None) -> None:
     try:
         code: Any = cli.main(args=args, prog_name="nexus", standalone_mode=False)
     except click.exceptions.Abort:
-        click.echo("interrupted", err=True)
+        echo("interrupted", err=True)
         code = 130
     except click.ClickException as error:
-        error.show()
+        _show(error)
         code = error.exit_code
     except BrokenPipeError:
         # The reader of our output (head, less) has left: nothing to report, and nothing more to write.
@@ -136,18 +140,30 @@ def _start_lightly() -> None:
     atexit.register(gc.freeze)
 
 
+def _show(error: click.ClickException) -> None:
+    """Write what is wrong with a command line, as `click` has it, to stderr."""
+    from io import StringIO  # for those who meet an error
+
+    shown = StringIO()
+    error.show(file=shown)
+    echo(shown.getvalue(), err=True, nl=False)
+
+
 def _reported(error: Exception) -> int:
-    """Write an error of ours to stderr and return its exit code; raise any other."""
+    """Write an error of ours to stderr, of any other its traceback, and return the exit code."""
+    from traceback import format_exception  # for those who meet an error
+
     from nexus_core.contract.errors import ConfigError, NexusError, PluginError, UsageError
 
     if not isinstance(error, NexusError):
-        raise error
+        echo("".join(format_exception(error)), err=True, nl=False)
+        return 1
     if isinstance(error, ConfigError):
-        click.echo(str(error), err=True)
+        echo(str(error), err=True)
         shown = sum(problem.severity == "error" for problem in error.problems)
-        click.echo(f"{shown} problem{'s' * (shown != 1)}: nothing was run", err=True)
+        echo(f"{shown} problem{'s' * (shown != 1)}: nothing was run", err=True)
         return 2
-    click.echo(f"Error: {_whose(error)}{error}", err=True)
+    echo(f"Error: {_whose(error)}{error}", err=True)
     return 2 if isinstance(error, PluginError | UsageError) else 1
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from nexus_core.cli.output import echo
 from nexus_core.engine.models import Model
 from nexus_core.engine.pipeline import Pipeline
 
@@ -31,7 +32,7 @@ def command(pipeline: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """
     registry = Pipeline.load(Path(pipeline), overrides=overrides).models
     if as_json:
-        click.echo(json.dumps([_as_json(model, registry.default) for model in registry.list()], indent=2))
+        echo(json.dumps([_as_json(model, registry.default) for model in registry.list()], indent=2))
         return
     from nexus_core.cli.terminal import print_table
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from nexus_core.cli.output import echo
 from nexus_core.contract.hookspecs import ENTRY_POINT_GROUP
 
 EPILOG = """\b
@@ -47,10 +48,10 @@ def command(kind: str, name: str, path: str, directory: str | None) -> None:
     except OSError as error:
         raise click.UsageError(f"cannot write {folder}: {error.strerror}") from error
     width = max(len(file.path) for file in new)
-    click.echo(f"wrote {folder}: the {kind} that pipelines name with `use: {name}`")
+    echo(f"wrote {folder}: the {kind} that pipelines name with `use: {name}`")
     for file in new:
-        click.echo(f"  {file.path:<{width}}  {file.purpose}".rstrip())
-    click.echo(f"\nNext:\n  cd {_quoted(folder)}\n  python -m pip install --editable '.[test]'\n  python -m pytest")
+        echo(f"  {file.path:<{width}}  {file.purpose}".rstrip())
+    echo(f"\nNext:\n  cd {_quoted(folder)}\n  python -m pip install --editable '.[test]'\n  python -m pytest")
 
 
 def _check(kind: str, name: str) -> None:

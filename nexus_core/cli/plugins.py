@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from nexus_core.cli.output import echo
 from nexus_core.contract.components import component_summary, options_of
 from nexus_core.engine.plugins import Catalogue, PluginReport
 
@@ -32,7 +33,7 @@ def command(name: str | None, as_json: bool) -> None:
     catalogue = Catalogue.installed()
     reports = [catalogue.report(name)] if name else catalogue.reports()
     if as_json:
-        click.echo(json.dumps([_as_json(report) for report in reports], indent=2, default=str))
+        echo(json.dumps([_as_json(report) for report in reports], indent=2, default=str))
     elif name:
         _print_one(reports[0])
     else:
@@ -73,12 +74,12 @@ def _print_one(report: PluginReport) -> None:
     from nexus_core.cli.terminal import print_table
 
     for origin in report.origins:
-        click.echo(f"{report.name}: {origin}{_slow(report)}")
+        echo(f"{report.name}: {origin}{_slow(report)}")
     if report.problem:
-        click.echo(f"BROKEN: {report.problem}")
+        echo(f"BROKEN: {report.problem}")
     for kind, offered in report.components.items():
         for part, cls in offered.items():
-            click.echo(f"\n{kind.word} {_use(report, offered, part)}: {component_summary(cls)}")
+            echo(f"\n{kind.word} {_use(report, offered, part)}: {component_summary(cls)}")
             rows = [
                 (
                     option.name,

@@ -7,6 +7,7 @@ import threading
 from types import TracebackType
 from typing import Any, Self
 
+from nexus_core.cli.output import one_line
 from nexus_core.contract.events import AttemptFinished, Delta, Event, PromptPacked, StepFinished, Waiting
 
 PATIENCE_S = 1.0
@@ -53,14 +54,14 @@ class Progress:
     def _say(self, text: str) -> None:
         self._text = text
         if self._status is not None:
-            self._status.update(text)
+            self._status.update(_shown(text))
 
     def _show(self) -> None:
         from rich.console import Console  # only a run that takes long pays for it
 
         with self._lock:
             if not self._done:
-                self._status = Console(stderr=True).status(self._text)
+                self._status = Console(stderr=True).status(_shown(self._text))
                 self._status.start()
 
     def _stop(self) -> None:
@@ -71,3 +72,10 @@ class Progress:
             if self._status is not None:
                 self._status.stop()
                 self._status = None
+
+
+def _shown(text: str) -> Any:
+    """Return a text as it may be shown: names of models are neither commands to a terminal nor markup."""
+    from rich.text import Text
+
+    return Text(one_line(text))

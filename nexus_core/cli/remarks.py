@@ -6,9 +6,8 @@ import logging
 from types import TracebackType
 from typing import Self
 
-import click
-
 from nexus_core.cli.context.printed import plain
+from nexus_core.cli.output import echo
 
 MOST = 100
 """Texts that are kept."""
@@ -46,4 +45,4 @@ class Remarks(logging.Handler):
         self.is_said(str(error or ""))
         for text in self._texts:
             if not any(text in said or said in text for said in self._said):
-                click.echo(plain(text), err=True)
+                echo(plain(text), err=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nexus_core.cli.output import echo, one_line
 from nexus_core.cli.progress import Progress
 from nexus_core.cli.remarks import Remarks
 from nexus_core.cli.request import read_inputs, read_query, request_options, store_of
@@ -98,9 +99,9 @@ def respond(
 
 def _print_answer(answer: Answer, as_json: bool, streamed: bool, remarks: Remarks) -> None:
     if as_json:
-        click.echo(json.dumps(answer_json(answer), ensure_ascii=False, indent=2))
+        echo(json.dumps(answer_json(answer), ensure_ascii=False, indent=2))
         return
-    click.echo("" if streamed else answer.text)
+    echo("" if streamed else answer.text)
     _print_sources(answer)
     _print_notes(answer, remarks)
 
@@ -141,9 +142,9 @@ async def _answer(
                     see(event)
                     match event:
                         case Delta(text=text):
-                            click.echo(text, nl=False)
+                            echo(text.replace("\r", ""), nl=False)  # half of an end of line, perhaps
                         case StreamRestarted(model=model):
-                            click.echo(f"\n\n{model} broke off: what stands above is void, the answer begins anew.\n")
+                            echo(f"\n\n{model} broke off: what stands above is void, the answer begins anew.\n")
                         case RunFinished(answer=Answer() as answer):
                             return answer
                         case RunFailed():
@@ -153,8 +154,8 @@ async def _answer(
 
 def _failure(event: RunFailed) -> Exception:
     if event.partial and not (isinstance(event.error, StoreError) and event.error.answer):
-        click.echo("\n", nl=True)
-        click.echo("The text above is not a whole answer: it broke off.", err=True)
+        echo("\n", nl=True)
+        echo("The text above is not a whole answer: it broke off.", err=True)
     return event.error or RunError(event.message)
 
 
@@ -164,21 +165,25 @@ def _print_sources(answer: Answer) -> None:
     sources = [packed for packed in answer.prompt.items if packed.number in cited]
     if not sources:
         return
-    click.echo("\nSources:")
+    echo("\nSources:")
     for packed in sources:
-        title = packed.item.title or packed.item.id
-        where = f"  ({packed.item.source})" if packed.item.source and packed.item.source != title else ""
-        click.echo(f"  [{packed.number}] {title}{where}")
+        title = one_line(packed.item.title or packed.item.id)
+        where = (
+            f"  ({one_line(packed.item.source)})"
+            if packed.item.source and one_line(packed.item.source) != title
+            else ""
+        )
+        echo(f"  [{packed.number}] {title}{where}")
 
 
 def _print_notes(answer: Answer, remarks: Remarks) -> None:
     """Say on stderr when another model than the first has answered, and why."""
     failed = {row.model: row.error for row in answer.attempts if row.outcome != "ok" and row.model != answer.model}
     for model, error in failed.items():
-        click.echo(f"\n{model} did not answer: {error}. Answered by {answer.model}.", err=True)
+        echo(f"\n{model} did not answer: {error}. Answered by {answer.model}.", err=True)
         remarks.is_said(error or "")
     if answer.finish_reason == "length":
-        click.echo("\nThe answer was cut at its maximum length (raise max_tokens to get more).", err=True)
+        echo("\nThe answer was cut at its maximum length (raise max_tokens to get more).", err=True)
     if answer.native_finish_reason:
         word = ascii(answer.native_finish_reason)
-        click.echo(f"\nThe answer may not be whole: its service ended it with the unknown reason {word}.", err=True)
+        echo(f"\nThe answer may not be whole: its service ended it with the unknown reason {word}.", err=True)

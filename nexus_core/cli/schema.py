@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from nexus_core.cli.output import echo
+
 EPILOG = """\b
 Examples:
   nexus schema --output pipeline.schema.json
@@ -31,12 +33,12 @@ def command(output: str | None) -> None:
     catalogue = Catalogue.installed()
     text = json.dumps(schema(catalogue.all_components()), indent=2, ensure_ascii=False)
     for name, reason in catalogue.broken().items():
-        click.echo(f"left out {name}: {reason}", err=True)
+        echo(f"left out {name}: {reason}", err=True)
     if output is None:
-        click.echo(text)
+        echo(text)
         return
     try:
         Path(output).write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise click.UsageError(f"cannot write {output}: {error.strerror}") from error
-    click.echo(f"wrote {output}", err=True)
+    echo(f"wrote {output}", err=True)

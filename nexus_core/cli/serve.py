@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,6 +13,8 @@ import click
 from attrs import astuple
 
 from nexus_core.cli.chosen import store_option
+from nexus_core.cli.logs import write_log
+from nexus_core.cli.output import echo
 from nexus_core.cli.quantities import OptionOf, Sectioned, duration, size
 from nexus_core.cli.running import loosely
 from nexus_core.cli.usual import KEY, PIPELINE, answering, has_key, ranking
@@ -71,6 +72,10 @@ def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
 @click.option(
     "--i-terminate-tls-elsewhere", "tls_elsewhere", is_flag=True, help="A proxy in front speaks TLS with clients."
 )
+@click.option("--require-keys", is_flag=True, help="Serve nobody without a key, on this machine either.")
+@click.option(
+    "--show-upstream-errors", is_flag=True, help="Tell all clients what services and plugins said of their failures."
+)
 @click.option("--worker", type=(int, int, int, int, str), hidden=True, callback=_worker, help="What a worker is told.")
 @store_option
 @_limit("--runs", "running", default=64, type=click.IntRange(1, 10_000), help="Runs at once.")
@@ -106,7 +111,7 @@ def command(pipelines: Sequence[str], reloads: bool, workers: int, **given: Any)
     """
     settings = settings_of(**given)
     paths, overrides = _chosen(pipelines)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    write_log()
     if settings.worker is None:  # one look is enough for all workers, and for those that are started again
         refuse_damaged(Store().folder)
     if workers > 1:
@@ -154,4 +159,4 @@ async def _serve(paths: Sequence[str], overrides: Sequence[str], settings: Setti
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    echo(text, err=True)

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nexus_core.cli.output import printable
+
 PIPED_WIDTH = 160
 
 
@@ -22,7 +24,9 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: fr
     table = Table(box=None, pad_edge=False, header_style="bold")
     for place, header in enumerate(headers):
         figures = place in right
-        table.add_column(header, justify="right" if figures else "left", no_wrap=figures or place == 0, overflow="fold")
+        table.add_column(
+            printable(header), justify="right" if figures else "left", no_wrap=figures or place == 0, overflow="fold"
+        )
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console().print(table)

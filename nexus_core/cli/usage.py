@@ -11,6 +11,7 @@ import click
 
 from nexus_core.cli.chosen import store_option, with_store
 from nexus_core.cli.context.printed import json_option, plain, print_json
+from nexus_core.cli.output import echo
 
 if TYPE_CHECKING:
     from nexus_core.store.usage import DailyUsage
@@ -54,7 +55,7 @@ def command(since: str, parts: tuple[str, ...], as_json: bool) -> None:
         print_json({"rows": told, "total": total})
     elif not rows:
         when = f" since {since}" if since else " yet"
-        click.echo(f"Nothing was used{when}: the sink `store` under `sinks:` of a pipeline keeps what its models use.")
+        echo(f"Nothing was used{when}: the sink `store` under `sinks:` of a pipeline keeps what its models use.")
     else:
         _print(groups, chosen, reduce(add, rows))
 
@@ -82,9 +83,9 @@ def _print(groups: Sequence[tuple[tuple[str, ...], DailyUsage]], parts: Sequence
     right = frozenset(range(len(headers), len(headers) + len(_HEADERS)))
     print_table((*(header.replace("_", " ") for header in headers), *_HEADERS), rows, right=right)
     if total.estimated:
-        click.echo("~ estimated, as a whole or in part, where the service did not tell")
+        echo("~ estimated, as a whole or in part, where the service did not tell")
     if total.unreported:
-        click.echo("unknown: requests of whose tokens nobody knows all; the sums lack these")
+        echo("unknown: requests of whose tokens nobody knows all; the sums lack these")
 
 
 def _figures(sums: DailyUsage) -> tuple[str, ...]:

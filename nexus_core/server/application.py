@@ -12,8 +12,8 @@ from typing import Any
 from aiohttp import web
 
 from nexus_core.server.bodies import json_answer
-from nexus_core.server.errors import INTERNAL, Failure, failure_of, openai_shape, own_shape
-from nexus_core.server.gate import Gate
+from nexus_core.server.errors import INTERNAL, Failure, failure_of, shape
+from nexus_core.server.gate import Gate, check_scope
 from nexus_core.server.identity import Identity
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import Settings
@@ -23,11 +23,15 @@ IDENTITY = web.RequestKey("identity", Identity)
 ROUTE = web.RequestKey("route", Route)
 TOLD = web.RequestKey("told", Mapping[str, str])
 """Headers that tell what is left of the limits of a key."""
+OPERATOR = web.RequestKey("operator", bool)
+"""Whether whoever asks reads the words of errors, as the operator does."""
 BEGUN = web.RequestKey("begun", web.StreamResponse)
 """An answer whose head is sent: no other can take its place."""
 
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Server": "nexus"}
+_KEPT_NOWHERE = "no-store"
+"""What answers hold is for whoever asked: no cache keeps it, but where a route says so of its own files."""
 _JSON = "application/json"
 
 _access = logging.getLogger("nexus_core.access")
@@ -65,6 +69,7 @@ def _entrance(table: Mapping[Any, Route], gate: Gate, settings: Settings) -> Any
         given = request.headers.get("X-Request-Id")
         request_id = given if given is not None and _GIVEN_ID.fullmatch(given) else token_hex(12)
         request[REQUEST_ID] = request_id
+        request[OPERATOR] = settings.show_upstream_errors
         route = table.get((request.match_info.route.resource, request.method))
         if route is not None:
             request[ROUTE] = route
@@ -83,6 +88,7 @@ def _entrance(table: Mapping[Any, Route], gate: Gate, settings: Settings) -> Any
                 _tell(request, route, status, perf_counter() - began)
         if not response.prepared:
             response.headers.update(_HEADERS)
+            response.headers.setdefault("Cache-Control", _KEPT_NOWHERE)
             response.headers["X-Request-Id"] = request_id
             if TOLD in request:
                 response.headers.update(request[TOLD])
@@ -95,10 +101,12 @@ def _entrance(table: Mapping[Any, Route], gate: Gate, settings: Settings) -> Any
 
 async def _answered(request: web.Request, handler: Any, route: Route | None, gate: Gate) -> web.StreamResponse:
     """Return what a route answers, if whoever asks may ask it."""
-    gate.check_host(request)
+    await gate.check_way(request)
     if route is None or route.scope == "public":
         return await handler(request)  # type: ignore[no-any-return]  # without a route the router's own 404 and 405
-    who = request[IDENTITY] = await gate.identify(request, route)
+    who = request[IDENTITY] = await gate.identify(request)
+    request[OPERATOR] = request[OPERATOR] or who.may("admin")
+    check_scope(who, route)
     with gate.admit(who, request, route) as entry:
         if entry is not None and entry.told:
             request[TOLD] = entry.told
@@ -120,28 +128,33 @@ def _failed(request: web.Request, error: Exception, *, openai: bool) -> web.Stre
         failure = failure_of(error)
         log_failure(request, failure)
         error = failure
-    return refusal(error, request[REQUEST_ID], openai=openai)
+    if isinstance(error, web.HTTPException):
+        headers = {name: value for name, value in error.headers.items() if name == "Allow"}
+        error = Failure(error.status, _code(error), _words(error), headers)
+    return json_answer(told(request, error, openai=openai), status=error.status, headers=error.headers)
+
+
+def told(request: web.Request, failure: Failure, *, openai: bool) -> dict[str, object]:
+    """Return what a client is told of a failure, as much as it may read of it."""
+    return shape(failure, request[REQUEST_ID], openai=openai, to_operator=request[OPERATOR])
 
 
 def log_failure(request: web.Request, failure: Failure) -> None:
-    """Write the traceback of an error that nobody foresaw, under the id that its client was told."""
+    """Write what its client may not read of a failure, under the id that it was told.
+
+    Of an error that nobody foresaw that is its traceback.
+    """
     if failure.code == INTERNAL:
         _log.error("request %s failed", request[REQUEST_ID], exc_info=True)
+    elif failure.words or failure.noted:
+        level = logging.WARNING if failure.status >= 500 else logging.INFO
+        _log.log(level, "request %s: %s: %s", request[REQUEST_ID], failure.code, failure)
 
 
 def identity(request: web.Request) -> Identity:
     """Return who asks."""
     found: Identity = request[IDENTITY]
     return found
-
-
-def refusal(error: Failure | web.HTTPException, request_id: str, *, openai: bool) -> web.Response:
-    """Return a failure as an answer."""
-    if isinstance(error, web.HTTPException):
-        headers = {name: value for name, value in error.headers.items() if name == "Allow"}
-        error = Failure(error.status, _code(error), _words(error), headers)
-    shape = openai_shape if openai else own_shape
-    return json_answer(shape(error, request_id), status=error.status, headers=error.headers)
 
 
 def _code(error: web.HTTPException) -> str:

@@ -54,7 +54,8 @@ def model_of(pipeline: Pipeline, called: str | None) -> Model:
         for model in pipeline.models.list():
             if model.info.id == called:
                 return model
-        raise Failure(404, "model_not_found", str(error)) from error
+        said = f"there is no model {str(called)[:200]!r} in this pipeline"
+        raise Failure(404, "model_not_found", said, words=str(error)) from error
 
 
 async def answered(gate: Gate, question: Question) -> Answer:

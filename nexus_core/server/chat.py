@@ -12,6 +12,7 @@ from nexus_core.contract.answers import Answer
 from nexus_core.contract.events import Delta, PromptPacked, RunFailed, RunFinished, StreamRestarted
 from nexus_core.contract.values import Message
 from nexus_core.engine.pipeline import AskedOfRun, Pipeline
+from nexus_core.server.application import identity
 from nexus_core.server.asking import Question, answered, call_options, events, question
 from nexus_core.server.bodies import json_answer, read_json
 from nexus_core.server.errors import Failure, failure_of
@@ -76,21 +77,24 @@ class Chat:
 
     async def models(self, request: web.Request) -> web.Response:
         """List the models."""
-        return json_answer({"object": "list", "data": await self._models()})
+        return json_answer({"object": "list", "data": await self._models(request)})
 
     async def model(self, request: web.Request) -> web.Response:
         """Tell of one model."""
         name = request.match_info["model"]
-        for model in await self._models():
+        for model in await self._models(request):
             if model["id"] == name:
                 return json_answer(model)
-        raise await self._no_model(name)
+        pipeline, context_id = self._named(name)
+        if pipeline is not None and context_id and not _sees_contexts(request):  # it may be asked by who knows it
+            return json_answer(await self._named_context(pipeline, context_id, name))
+        raise await self._no_model(request, name)
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
         """Answer the last message, whole or as a stream."""
         body = self._check(parameters(await read_json(request, self._settings.limits)))
         said = read_messages(body["messages"])
-        pipeline, context_id = await self._asked(body["model"])
+        pipeline, context_id = await self._asked(request, body["model"])
         asked: AskedOfRun = {
             "context_id": context_id,
             "options": call_options({**body, "stop": body.get("stop") or None}, OPTION_NAMES),
@@ -103,18 +107,27 @@ class Chat:
             return await self._stream(request, found, with_usage)
         return json_answer(completion_json(await answered(self._gate, found), int(time())))
 
-    async def _asked(self, name: str) -> tuple[Pipeline, str]:
+    async def _asked(self, request: web.Request, name: str) -> tuple[Pipeline, str]:
         """Return the pipeline and the context that the name of a model means."""
         pipeline, context_id = self._named(name)
         if pipeline is None:
-            raise await self._no_model(name)
+            raise await self._no_model(request, name)
         if not context_id:
-            return pipeline, await self._only_context(pipeline)
+            return pipeline, await self._only_context(request, pipeline)
+        await self._check_context(pipeline, context_id, name)
+        return pipeline, context_id
+
+    async def _check_context(self, pipeline: Pipeline, context_id: str, name: str) -> None:
         try:
             await self._serving.check_context(pipeline, context_id)
         except Failure as error:
-            raise Failure(404, "model_not_found", f"there is no model {name!r}: {error}") from error
-        return pipeline, context_id
+            said = f"there is no model {name[:200]!r}"
+            words = f"{said}: {error}"
+            raise Failure(404, "model_not_found", f"{said}: {error.message}", words=words) from error
+
+    async def _named_context(self, pipeline: Pipeline, context_id: str, name: str) -> dict[str, Any]:
+        await self._check_context(pipeline, context_id, name)
+        return _model_json(pipeline, f"/{context_id}", self._since)
 
     def _named(self, name: str) -> tuple[Pipeline | None, str]:
         rest = name.removeprefix(PREFIX) if name.startswith(PREFIX) else ""
@@ -125,7 +138,7 @@ class Chat:
         longest = max(fits, key=len, default="")
         return (known[longest], rest.removeprefix(f"{longest}/")) if fits else (None, "")
 
-    async def _only_context(self, pipeline: Pipeline) -> str:
+    async def _only_context(self, request: web.Request, pipeline: Pipeline) -> str:
         if not pipeline.takes_context:
             return pipeline.name
         contexts = await self._serving.store.contexts()
@@ -134,13 +147,16 @@ class Chat:
         model = f"{PREFIX}{pipeline.name}"
         if not contexts:
             said = f"{model} answers from a context, and there is none yet: make one"
-        else:
+        elif _sees_contexts(request):
             named = f"{model}/{contexts[0].name}"
             said = f"{model} can be asked over {len(contexts):,} contexts: name one, as in {named!r}"
+        else:
+            said = f"{model} can be asked over several contexts: name one, as in '{model}/CONTEXT'"
         raise Failure(400, "invalid_request", said, param="model")
 
-    async def _models(self) -> list[dict[str, Any]]:
-        contexts = await self._serving.store.contexts()
+    async def _models(self, request: web.Request) -> list[dict[str, Any]]:
+        """Return the models that somebody may know of: names of contexts are for those who may list them."""
+        contexts = await self._serving.store.contexts() if _sees_contexts(request) else ()
         found = []
         for pipeline in self._serving.pipelines.values():
             found.append(_model_json(pipeline, "", self._since))
@@ -148,8 +164,8 @@ class Chat:
                 found += [_model_json(pipeline, f"/{each.name}", int(each.created)) for each in contexts]
         return found
 
-    async def _no_model(self, name: str) -> Failure:
-        known = [model["id"] for model in await self._models()]
+    async def _no_model(self, request: web.Request, name: str) -> Failure:
+        known = [model["id"] for model in await self._models(request)]
         hint = did_you_mean(name, known) or f"; GET /v1/models lists them, such as {known[0]!r}"
         return Failure(404, "model_not_found", f"there is no model {name[:200]!r}{hint}")
 
@@ -180,8 +196,13 @@ class Chat:
                     case RunFinished():
                         raise Failure(400, "invalid_request", "no step of the pipeline gave an answer")
                     case RunFailed():
-                        raise failure_of(happened.error or RuntimeError(happened.kind))
+                        error = happened.error or RuntimeError(happened.kind)
+                        raise failure_of(error) from error
         return out.response
+
+
+def _sees_contexts(request: web.Request) -> bool:
+    return identity(request).may("read")
 
 
 def _conversation(pipeline: Pipeline, said: Said) -> AskedOfRun:

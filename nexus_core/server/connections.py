@@ -14,7 +14,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from nexus_core.server.addresses import HERE, origin_of
 from nexus_core.server.bodies import json_answer
-from nexus_core.server.errors import Failure, own_shape
+from nexus_core.server.errors import Failure, shape
 from nexus_core.server.listening import Slot
 from nexus_core.server.notices import Notice
 from nexus_core.server.settings import Limits
@@ -22,7 +22,7 @@ from nexus_core.server.settings import Limits
 _TELL_S = 10.0
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
-    b"Connection: close\r\nServer: nexus\r\nContent-Length: %d\r\n\r\n%s"
+    b"Cache-Control: no-store\r\nConnection: close\r\nServer: nexus\r\nContent-Length: %d\r\n\r\n%s"
 )
 _BUSY_BODY = b'{"error": "too many connections: try again in a moment", "statusCode": 503, "code": "overloaded"}'
 
@@ -130,7 +130,9 @@ class Connection(RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has begun")
         failure = Failure(status if 400 <= status < 500 else 400, "malformed_request", "the request is no valid HTTP")
-        answer = json_answer(own_shape(failure, token_hex(12)), status=failure.status, headers={"Server": "nexus"})
+        told = shape(failure, token_hex(12), openai=False, to_operator=False)
+        headers = {"Server": "nexus", "Cache-Control": "no-store"}
+        answer = json_answer(told, status=failure.status, headers=headers)
         answer.force_close()
         return answer
 

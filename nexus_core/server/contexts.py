@@ -98,7 +98,8 @@ async def context_of(serving: Serving, request: web.Request) -> Context:
     try:
         return await serving.store.context(request.match_info["contextId"])
     except UsageError as error:
-        raise Failure(404, "context_not_found", str(error)) from error
+        said = f"there is no context {request.match_info['contextId'][:200]!r}"
+        raise Failure(404, "context_not_found", said, words=str(error)) from error
 
 
 def _context_json(context: Context) -> dict[str, Any]:

@@ -86,7 +86,7 @@ class Conversations:
             conversation = await kept.get(name, owner=owner)
             found = await kept.turns(name, owner=owner, after=asked.get("after", 0), limit=limit + 1)
         except UsageError as error:
-            raise Failure(404, "conversation_not_found", str(error)) from error
+            raise _no_conversation(name, error) from error
         page = found[:limit]
         return web.json_response(
             {
@@ -98,12 +98,17 @@ class Conversations:
 
     async def delete(self, request: web.Request) -> web.Response:
         """Delete a conversation."""
-        kept = self._serving.store.conversations
+        name, kept = request.match_info["conversationId"], self._serving.store.conversations
         try:
-            await kept.delete(request.match_info["conversationId"], owner=identity(request).owner)
+            await kept.delete(name, owner=identity(request).owner)
         except UsageError as error:
-            raise Failure(404, "conversation_not_found", str(error)) from error
+            raise _no_conversation(name, error) from error
         return web.Response(status=204)
+
+
+def _no_conversation(name: str, error: UsageError) -> Failure:
+    said = f"there is no conversation {name[:200]!r} of yours, or it has expired"
+    return Failure(404, "conversation_not_found", said, words=str(error))
 
 
 def _cursor(conversation: Conversation) -> str:

@@ -19,6 +19,7 @@ from attrs import evolve, frozen
 from nexus_core.contract.components import Kind
 from nexus_core.contract.errors import UsageError
 from nexus_core.engine.plugins import Catalogue
+from nexus_core.server.application import OPERATOR
 from nexus_core.server.bodies import invite
 from nexus_core.server.contexts import PATH, context_of
 from nexus_core.server.errors import Failure
@@ -116,7 +117,7 @@ class Documents:
         after, limit = asked.get("after", ""), asked.get("limit", 100)
         known = [each for each in await self._serving.store.documents(context.name) if each.name > after]
         page = known[:limit]
-        told = {"documents": [_document_json(each) for each in page]}
+        told = {"documents": [_document_json(each, paths=request[OPERATOR]) for each in page]}
         return web.json_response({**told, "next": page[-1].name if len(known) > limit else None})
 
     async def skipped(self, request: web.Request) -> web.Response:
@@ -151,7 +152,9 @@ class Documents:
                 done = await self._read_all(context.name, uploads, asked.get("tag", ()))
         if all(each.failed and not each.written for each in done):
             name, reason = done[0].failed[0]
-            raise Failure(422, "unreadable_document", f"{name}: {reason}")
+            raise Failure(
+                422, "unreadable_document", f"{name[:200]!r} cannot be read as a document", words=f"{name}: {reason}"
+            )
         return web.json_response(_uploaded_json(done))
 
     @asynccontextmanager
@@ -262,7 +265,8 @@ def _upload(name: str, content_type: str, folder: Path, number: int) -> Upload:
     try:
         checked_name(name, "the name of a file")
     except UsageError as error:
-        raise Failure(400, "invalid_request", str(error)) from error
+        said = "the name of a file is none that is kept: leave out control characters, and give it at least one letter"
+        raise Failure(400, "invalid_request", said, words=str(error)) from error
     if len(name) > NAME:
         raise Failure(400, "invalid_request", f"the name of a file is longer than {NAME:,} characters")
     ending = splitext(name)[1] or mimetypes.guess_extension(content_type.partition(";")[0].strip()) or ""
@@ -284,10 +288,15 @@ def _origin(name: str) -> str:
     return f"upload {name}"
 
 
-def _document_json(document: Document) -> dict[str, Any]:
+_NO_PATHS = ("upload ", "http://", "https://")
+"""How origins begin that tell nothing of this machine."""
+
+
+def _document_json(document: Document, *, paths: bool) -> dict[str, Any]:
+    """Return what is told of a document; paths of this machine are for operators."""
     return {
         "name": document.name,
-        "origin": document.origin,
+        "origin": document.origin if paths or document.origin.startswith(_NO_PATHS) else "",
         "size": document.size,
         "sha256": document.digest,
     }

@@ -1,15 +1,17 @@
-"""What goes wrong, as HTTP tells it: a status, a code that programs read, and a message without secrets."""
+"""What goes wrong, as HTTP tells it: a status, a code that programs read, and a message without secrets.
+
+Two readers, two texts. Any client reads a sentence of this module, or one that the server wrote about the request. The
+words of an error that was caught (of a plugin, the system, a model's service) are for the operator: in the log under
+the request's id, and in the answer where the client is the operator. What is not listed here is hidden.
+"""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 
 from attrs import field, frozen
 
 from nexus_core.contract import errors as known
-
-_log = logging.getLogger(__name__)
 
 
 @frozen
@@ -19,45 +21,53 @@ class Failure(Exception):
     status: int
     code: str
     message: str
+    """What any client may read: never the text of an error that was caught."""
     headers: Mapping[str, str] = field(factory=dict)
     details: Mapping[str, object] = field(factory=dict)
     """What the query API tells beside these."""
     param: str | None = None
     """What of a body is wrong, such as `messages[3].content`; told in OpenAI's shape."""
+    words: str = field(default="", kw_only=True)
+    """What the log and an operator read in the place of the message: here the text of an error may stand."""
+    noted: str = field(default="", kw_only=True)
+    """What the log alone has to say: where files are."""
 
     def __str__(self) -> str:
-        return self.message
+        return self.words or self.noted or self.message
 
 
-_STATUSES: tuple[tuple[type[known.NexusError], int, str], ...] = (
-    (known.PromptTooLongError, 400, "context_length_exceeded"),
-    (known.ContextLengthError, 400, "context_length_exceeded"),
-    (known.ContentFilterError, 400, "content_filter"),
-    (known.InvalidRequestError, 400, "invalid_request"),
-    (known.UsageError, 400, "invalid_request"),
-    (known.DeadlineError, 504, "timeout"),
-    (known.StepTimeoutError, 504, "timeout"),
-    (known.UpstreamTimeoutError, 504, "upstream_timeout"),
-    (known.LimitError, 503, "overloaded"),
-    (known.PoolBusyError, 503, "overloaded"),
-    (known.RateLimitError, 503, "upstream_rate_limit"),
-    (known.OverloadedError, 503, "upstream_overloaded"),
-    (known.NoAnswerError, 502, "no_answer"),
-    (known.TruncatedError, 502, "upstream_truncated"),
-    (known.EmptyAnswerError, 502, "empty_answer"),
-    (known.ConnectorError, 502, "upstream_failed"),
-    (known.StoreBusyError, 503, "store_busy"),
-    (known.StoreFullError, 507, "store_full"),
-    (known.StoreError, 503, "store_failed"),
-    (known.RunError, 500, "run_failed"),
-)
-"""From the most special class on: the first that fits holds."""
-_FIXED = {
-    "store_busy": "another process keeps the store: try again in a moment",
-    "store_full": "the store is full, and nothing was written",
-    "store_failed": "the store cannot be used; the log of the server has more",
-}
-"""What is told in the place of messages that name files of this machine."""
+_BUSY = "the server has too much to do: try again in a moment"
+_TIME = "the time for this request was used up"
+_NO_ANSWER = "the model's service gave no answer"
+_TOLD: tuple[tuple[type[known.NexusError], int, str, str], ...] = (
+    (
+        known.PromptTooLongError, 400, "context_length_exceeded",
+        "the question, and what must be sent with it, is longer than the model takes: shorten it",
+    ),
+    (
+        known.ContextLengthError, 400, "context_length_exceeded",
+        "the prompt is longer than the model takes: shorten the question or what comes before it",
+    ),
+    (known.ContentFilterError, 400, "content_filter", "the model's service refuses the content"),
+    (known.InvalidRequestError, 400, "invalid_request", "the model's service refuses the request as it is"),
+    (known.UsageError, 400, "invalid_request", "the request names or holds something that is not taken here"),
+    (known.DeadlineError, 504, "timeout", _TIME),
+    (known.StepTimeoutError, 504, "timeout", _TIME),
+    (known.UpstreamTimeoutError, 504, "upstream_timeout", "the model's service was too slow"),
+    (known.LimitError, 503, "overloaded", _BUSY),
+    (known.PoolBusyError, 503, "overloaded", _BUSY),
+    (known.RateLimitError, 503, "upstream_rate_limit", "the model's service takes no more requests for now"),
+    (known.OverloadedError, 503, "upstream_overloaded", "the model's service is too busy: try again in a moment"),
+    (known.NoAnswerError, 502, "no_answer", "no model gave an answer"),
+    (known.TruncatedError, 502, "upstream_truncated", "the answer of the model's service broke off: ask again"),
+    (known.EmptyAnswerError, 502, "empty_answer", "the model's service gave an answer without text: ask again"),
+    (known.ConnectorError, 502, "upstream_failed", _NO_ANSWER),
+    (known.StoreBusyError, 503, "store_busy", "another process keeps the store: try again in a moment"),
+    (known.StoreFullError, 507, "store_full", "the store is full, and nothing was written"),
+    (known.StoreError, 503, "store_failed", "the store cannot be used; the log of the server has more"),
+    (known.RunError, 500, "run_failed", "the pipeline failed; the log of the server has more under the request's id"),
+)  # fmt: skip
+"""Status, code and what any client is told, from the most special class on: the first that fits holds."""
 INTERNAL = "internal_error"
 """The code of what nobody foresaw."""
 _PARAMS = {"model_not_found": "model", "context_length_exceeded": "messages"}
@@ -69,12 +79,12 @@ def failure_of(error: BaseException) -> Failure:
     """Return what a client is told of an error; of what is no error of ours it is told nothing but that."""
     if isinstance(error, Failure):
         return error
-    for kind, status, code in _STATUSES:
+    for kind, status, code, told in _TOLD:
         if isinstance(_reason_of(error), kind):
             headers = {"Retry-After": _seconds(error)} if status in _AGAIN else {}
-            if code in _FIXED:
-                _log.warning("%s: %s", code, error)
-            return Failure(status, code, _FIXED.get(code, str(error)), headers)
+            if isinstance(error, known.StoreError):
+                return Failure(status, code, told, headers, noted=str(error))
+            return Failure(status, code, told, headers, words=str(error))
     return Failure(500, INTERNAL, "an error inside the server; its log has more under the request's id")
 
 
@@ -89,10 +99,16 @@ def _seconds(error: BaseException) -> str:
     return str(max(1, min(3600, -int(-wait_s // 1))))
 
 
-def own_shape(failure: Failure, request_id: str) -> dict[str, object]:
-    """Return a failure as the query API tells it."""
+def shape(failure: Failure, request_id: str, *, openai: bool, to_operator: bool) -> dict[str, object]:
+    """Return a failure as one of the two APIs tells it: the only way from an error to the body of an answer.
+
+    Whoever is no operator reads the message, never the words.
+    """
+    message = failure.words if to_operator and failure.words else failure.message
+    if openai:
+        return _openai_shape(failure, message, request_id)
     return {
-        "error": failure.message,
+        "error": message,
         "statusCode": failure.status,
         "code": failure.code,
         "requestId": request_id,
@@ -100,13 +116,12 @@ def own_shape(failure: Failure, request_id: str) -> dict[str, object]:
     }
 
 
-def openai_shape(failure: Failure, request_id: str) -> dict[str, object]:
-    """Return a failure as OpenAI's API tells it."""
+def _openai_shape(failure: Failure, message: str, request_id: str) -> dict[str, object]:
     kinds = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
     kind = kinds.get(failure.status, "invalid_request_error" if failure.status < 500 else "server_error")
     return {
         "error": {
-            "message": failure.message,
+            "message": message,
             "type": kind,
             "param": failure.param or _PARAMS.get(failure.code),
             "code": failure.code,

@@ -1,16 +1,14 @@
-"""Who may come in: the host that a request must name, the key it must show, and how much is let in at once."""
+"""Who may come in: by which way, with which key, and how much of it at once."""
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from math import ceil
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from nexus_core.contract.errors import StoreError
 from nexus_core.engine.attempts.clock import Clock
 from nexus_core.server.addresses import origin_of
 from nexus_core.server.admission import Admissions, Entry
@@ -22,12 +20,11 @@ from nexus_core.server.places import Places, Slot
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import Limits, Worker
 from nexus_core.server.turnstile import Turnstile
+from nexus_core.server.way import came_by_proxy, check_address, check_host, check_origin
 
 Verify = Callable[[str], Awaitable[Identity | None]]
 """Tells whose key it is; `None` is nobody's."""
 
-_HOST = re.compile(r"(?P<name>[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
-_IN_QUERY = frozenset({"api_key", "apikey", "api-key", "access_token", "key"})
 _NOTHING: AbstractContextManager[Entry | None] = nullcontext()
 
 
@@ -40,13 +37,18 @@ class Gate:
         *,
         verify: Verify | None = None,
         loopback: bool = True,
+        scheme: str = "http",
         clock: Clock | None = None,
         worker: Worker | None = None,
     ) -> None:
-        """Take what holds; a `worker` remembers with the others what they let in."""
+        """Take what holds; a `worker` remembers with the others what they let in.
+
+        With `loopback` only this machine's own names are served; `scheme` is what clients speak.
+        """
         self._verify = verify
         """Without it there are no keys, and whoever reaches this machine's own address may do all."""
-        self._loopback = loopback
+        self._checks_host = loopback
+        self._scheme = scheme
         self._most = limits.body_bytes
         clock = clock or Clock()
         keys = None if worker is None else SharedMemory(worker.file, "keys")
@@ -61,19 +63,18 @@ class Gate:
         """Whether the server is about to stop."""
         return self.places.is_draining
 
-    def check_host(self, request: web.Request) -> None:
-        """Refuse requests for other hosts, and from pages of others: a browser on this machine could bring them."""
-        if not self._loopback:
-            return
-        hosts = request.headers.getall("Host", ())
-        if len(hosts) != 1 or not _is_local(hosts[0]) or not _is_local(request.host):
-            raise Failure(421, "wrong_host", "this server listens on this machine alone: ask it as localhost")
-        origin = request.headers.get("Origin")
-        if origin is not None and not _is_local(_host_of(origin)):
-            raise Failure(403, "wrong_origin", "this server takes no requests from pages of other hosts")
+    async def check_way(self, request: web.Request) -> None:
+        """Refuse what comes by a way that nobody should: other names, other pages, proxies, keys in addresses."""
+        if self._checks_host:
+            check_host(request)
+        check_origin(request, self._scheme)
+        check_address(request)
+        if came_by_proxy(request.headers) and await self._is_open():
+            said = "this server has no keys, so it serves this machine alone and nobody through a proxy: make a key"
+            raise Failure(403, "forwarded_request", said)
 
-    async def identify(self, request: web.Request, route: Route) -> Identity:
-        """Return who asks; raises Failure where they may not ask this."""
+    async def identify(self, request: web.Request) -> Identity:
+        """Return who asks; raises Failure where that is nobody."""
         if self._verify is None:
             return ANYBODY
         shown = _key_of(request)
@@ -82,9 +83,14 @@ class Gate:
             if shown:
                 self._note_failure(request.remote or "")
             raise Failure(401, "invalid_api_key", "the API key is missing or not valid", {"WWW-Authenticate": "Bearer"})
-        if not found.may(route.scope):
-            raise Failure(403, "forbidden", f"this key may not do this: it lacks the scope {route.scope!r}")
         return found
+
+    async def _is_open(self) -> bool:
+        """Tell whether whoever comes without a key may do all."""
+        try:
+            return self._verify is None or await self._verify("") is ANYBODY
+        except StoreError:  # then none of those is let in either
+            return False
 
     def admit(self, who: Identity, request: web.Request, route: Route) -> AbstractContextManager[Entry | None]:
         """Return what holds a request inside the limits of its key; raises Failure where it is beyond them.
@@ -117,10 +123,14 @@ class Gate:
             )
 
 
+def check_scope(who: Identity, route: Route) -> None:
+    """Raise Failure where somebody may not ask this."""
+    if not who.may(route.scope):
+        raise Failure(403, "forbidden", f"this key may not do this: it lacks the scope {route.scope!r}")
+
+
 def _key_of(request: web.Request) -> str:
-    """Return the key that a request shows, `""` for none; raises Failure where it shows several, or in the address."""
-    if request.query_string and not _IN_QUERY.isdisjoint(map(str.lower, request.query)):
-        raise Failure(400, "key_in_address", "a key in an address ends in logs: send it as Authorization: Bearer KEY")
+    """Return the key that a request shows, `""` for none; raises Failure where it shows several."""
     headers = request.headers
     bearer, own = headers.getall("Authorization", ()), headers.getall("X-Api-Key", ())
     if len(bearer) + len(own) > 1:
@@ -129,24 +139,3 @@ def _key_of(request: web.Request) -> str:
         return own[0].strip()
     scheme, _, key = bearer[0].partition(" ") if bearer else ("", "", "")
     return key.strip() if scheme.lower() == "bearer" else ""
-
-
-def _host_of(origin: str) -> str:
-    try:
-        return urlsplit(origin).netloc
-    except ValueError:
-        return ""
-
-
-def _is_local(host: str) -> bool:
-    """Tell whether a host, with or without a port, is this machine by name; anything odd is not."""
-    found = _HOST.fullmatch(host)
-    if found is None:
-        return False
-    name = found["name"].strip("[]").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False

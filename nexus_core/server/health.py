@@ -27,7 +27,7 @@ class Health:
         self._serving = serving
         self._gate = gate
         self._looked_at = -_LOOK_S
-        self._store_works = False
+        self._problem: str | None = None
 
     def routes(self) -> Sequence[Route]:
         """Return the routes of this part."""
@@ -62,15 +62,17 @@ class Health:
         if self._gate.is_draining:
             raise shutting_down()
         if monotonic() - self._looked_at >= _LOOK_S:
-            self._store_works = await self._can_write()
+            self._problem = await self._tried()
             self._looked_at = monotonic()
-        if not self._store_works:
-            raise Failure(503, "store_failed", "the store cannot be written", {"Retry-After": "5"})
+        if self._problem is not None:
+            said = "the store cannot be written"
+            raise Failure(503, "store_failed", said, {"Retry-After": "5"}, noted=f"{said}: {self._problem}")
         return json_answer({"status": "ready"})
 
-    async def _can_write(self) -> bool:
+    async def _tried(self) -> str | None:
+        """Return why the store cannot be written, `None` where it can."""
         try:
             await self._serving.store.write(lambda connection: None)
-        except NexusError:
-            return False
-        return True
+        except NexusError as error:
+            return str(error)
+        return None

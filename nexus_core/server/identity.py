@@ -48,7 +48,8 @@ ANYBODY = Identity(owner="", scopes=frozenset({"query", "read", "admin"}))
 class Keyring:
     """The keys of a store, by name; whoever shows one of them is known, and nobody else is.
 
-    Where the store has never had a key, anybody is let in if `open_without` says so.
+    Where the store has never had a key, anybody is let in if `open_without` says so; where it has lost those that were
+    read once, nobody is.
     """
 
     def __init__(
@@ -78,8 +79,8 @@ class Keyring:
         """Return whose key a text is; `None` for one that is nobody's, revoked or expired."""
         if self._read_at is None or self._clock() - self._read_at >= FRESH_S:
             await self._refresh()
-        if not self._known:
-            return ANYBODY if self._open_without else None
+        if not self._known and self._open_without:
+            return ANYBODY
         name, secret = parse(text) or ("", "")
         key, identity = self._known.get(name, (None, None))
         # Compared also where the name is unknown, so that the time tells nothing.
@@ -106,6 +107,8 @@ class Keyring:
                 self._noted_at = now
                 await self.note_used()
             self._known = {key.id: (key, _identity(key)) for key in await self._keys.everything()}
+            # Keys are revoked and stay as rows: a store without any where some were is not the one that it was.
+            self._open_without = self._open_without and not self._known
             self._read_at = now
         except BaseException as error:
             self._read_at = before

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -14,10 +14,10 @@ from nexus_core.contract.events import Delta, RunFailed, RunFinished, StreamRest
 from nexus_core.engine.pipeline import AskedOfRun
 from nexus_core.engine.wire import answer_json, attempt_json, packing_json, passages_json
 from nexus_core.server.answers import ANSWER
-from nexus_core.server.application import REQUEST_ID, identity
+from nexus_core.server.application import OPERATOR, identity
 from nexus_core.server.asking import Question, answered, call_options, events, question
 from nexus_core.server.bodies import json_answer, read_json
-from nexus_core.server.errors import Failure, failure_of, own_shape
+from nexus_core.server.errors import Failure, failure_of
 from nexus_core.server.gate import Gate
 from nexus_core.server.routes import Route
 from nexus_core.server.schemas import QUERY, checker
@@ -46,12 +46,18 @@ class Included:
     metadata: bool
     trace: bool
     """Also the passages that were sent, what became of the others, and the attempts."""
+    errors: bool
+    """Also what services said in attempts that failed: for operators."""
 
     @classmethod
-    def by(cls, options: dict[str, Any]) -> Included:
+    def by(cls, options: dict[str, Any], *, errors: bool) -> Included:
         """Return what a request's options ask for; the trace comes with the metadata."""
         trace = bool(options.get("includeTrace"))
-        return cls(trace or bool(options.get("includeMetadata")), trace)
+        return cls(trace or bool(options.get("includeMetadata")), trace, errors)
+
+    def attempt(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a row of the ledger; what a service said of its failure is for operators."""
+        return dict(row) if self.errors else {**row, "error": None, "code": None}
 
 
 class Queries:
@@ -85,7 +91,7 @@ class Queries:
         body = self._check(await read_json(request, self._settings.limits))
         options = body.get("options", {})
         asked = await self._question(body, options, identity(request).owner)
-        include = Included.by(options)
+        include = Included.by(options, errors=request[OPERATOR])
         if options.get("stream"):
             return await self._stream(request, asked, include)
         try:
@@ -132,10 +138,8 @@ class Queries:
                     case RunFinished():
                         raise Failure(400, "invalid_request", "no step of the pipeline gave an answer")
                     case RunFailed():
-                        failure = _failure(happened.error or RuntimeError(happened.kind), include)
-                        if not out.has_begun:
-                            raise failure
-                        await out.end(event({"type": "error", **own_shape(failure, request[REQUEST_ID])}))
+                        error = happened.error or RuntimeError(happened.kind)
+                        raise _failure(error, include) from error
         return out.response
 
 
@@ -147,7 +151,7 @@ def _failure(error: BaseException, include: Included) -> Failure:
     """Return what a client is told of a run that failed, with its attempts where they are wanted."""
     failure = failure_of(error)
     if include.trace and isinstance(error, RunError):
-        return evolve(failure, details={"attempts": [attempt_json(row) for row in error.attempts]})
+        return evolve(failure, details={"attempts": [include.attempt(attempt_json(row)) for row in error.attempts]})
     return failure
 
 
@@ -156,6 +160,7 @@ def _told(answer: Answer, include: Included, *, response: bool = True) -> dict[s
     if include.trace:
         told["metadata"]["contextItems"] = passages_json(answer.prompt)
         told["packing"] = packing_json(answer.prompt)
+        told["attempts"] = [include.attempt(row) for row in told["attempts"]]
     else:
         del told["attempts"]
     if not include.metadata:

@@ -67,9 +67,15 @@ class Server:
         self.settings = settings
         self.serving = Serving(pipelines, store, shared)
         loopback = is_loopback(settings.host)
-        self.keys = None if verify is not None else Keyring(StoredKeys(store), open_without=loopback)
+        self.keys = None if verify is not None else Keyring(StoredKeys(store), open_without=not needs_keys(settings))
         verifies = verify if self.keys is None else self.keys.verify
-        self.gate = Gate(settings.limits, verify=verifies, loopback=loopback, worker=settings.worker)
+        self.gate = Gate(
+            settings.limits,
+            verify=verifies,
+            loopback=loopback and not settings.tls_elsewhere,
+            scheme="https" if settings.certificate or settings.tls_elsewhere else "http",
+            worker=settings.worker,
+        )
         self.siblings = Siblings(settings.worker)
         self.models = Models(self.serving, settings, self.siblings)
         self._slow = TimeLimit(settings.limits.write_s)
@@ -144,12 +150,21 @@ class Server:
         self.gate.places.cut()
 
     async def _check_keys(self) -> None:
-        """Refuse to serve other machines where nobody has a key."""
-        if self.keys is not None and not await self.keys.has_keys() and not is_loopback(self.settings.host):
-            raise UsageError(
-                f"whoever reaches {self.settings.host} could ask without a key: make one with "
-                "`nexus keys new --owner NAME`, or serve this machine alone with --host 127.0.0.1"
-            )
+        """Refuse to serve without keys where others than this machine's own users could ask."""
+        if self.keys is None or not needs_keys(self.settings) or await self.keys.has_keys():
+            return
+        settings = self.settings
+        if settings.require_keys:
+            why, instead = "--require-keys is given", "name the right --store"
+        elif settings.tls_elsewhere:
+            why, instead = "a proxy in front (--i-terminate-tls-elsewhere) brings others", "name the right --store"
+        else:
+            why = f"whoever reaches {settings.host} could ask"
+            instead = "serve this machine alone with --host 127.0.0.1"
+        raise UsageError(
+            f"the store at {self.serving.store.folder.root} has no keys, and {why}: make one with "
+            f"`nexus keys new --owner NAME`, or {instead}"
+        )
 
     async def _listen(self) -> None:
         settings, tls = self.settings, _tls(self.settings)
@@ -233,6 +248,11 @@ def check_exposure(settings: Settings) -> None:
             f"keys would cross the network to {settings.host} in the clear: give --certificate and --private-key, or "
             "--i-terminate-tls-elsewhere where a proxy in front speaks TLS"
         )
+
+
+def needs_keys(settings: Settings) -> bool:
+    """Tell whether others than the users of this machine may reach a server, or keys are asked for anyway."""
+    return settings.require_keys or settings.tls_elsewhere or not is_loopback(settings.host)
 
 
 def is_loopback(host: str) -> bool:

@@ -167,7 +167,8 @@ class Serving:
         try:
             await self.store.context(context_id)
         except UsageError as error:
-            raise Failure(404, "context_not_found", str(error)) from error
+            said = f"there is no context {context_id[:200]!r}"
+            raise Failure(404, "context_not_found", said, words=str(error)) from error
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
         self._known[context_id] = monotonic() + _KNOWN_S

@@ -69,6 +69,10 @@ class Settings:
     private_key: str = ""
     tls_elsewhere: bool = False
     """Whether a proxy in front speaks TLS with clients."""
+    require_keys: bool = False
+    """Whether nobody is served without a key, whatever the store holds."""
+    show_upstream_errors: bool = False
+    """Whether all clients read the words of errors, as operators do."""
     worker: Worker | None = None
     """Which of several processes on one port this one is; none of several by default."""
     limits: Limits = Limits()

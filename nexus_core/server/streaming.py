@@ -13,14 +13,14 @@ from typing import Any, Self
 import orjson
 from aiohttp import web
 
-from nexus_core.server.application import BEGUN, REQUEST_ID, ROUTE, TOLD, log_failure
-from nexus_core.server.errors import Failure, failure_of, openai_shape, own_shape
+from nexus_core.server.application import BEGUN, REQUEST_ID, ROUTE, TOLD, log_failure, told
+from nexus_core.server.errors import Failure, failure_of
 from nexus_core.server.settings import Limits
 from nexus_core.toolkit.http import TimeLimit
 
 _HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
-    "Cache-Control": "no-cache, no-transform",
+    "Cache-Control": "no-store, no-transform",
     "X-Accel-Buffering": "no",
     "X-Content-Type-Options": "nosniff",
     "Server": "nexus",
@@ -40,8 +40,8 @@ def error_event(request: web.Request, failure: Failure) -> bytes:
     """Return the event that ends a stream that has failed, in the shape of the API that was asked."""
     route = request.get(ROUTE)
     if route is not None and route.openai:
-        return event(openai_shape(failure, request[REQUEST_ID]))
-    return event({"type": "error", **own_shape(failure, request[REQUEST_ID])})
+        return event(told(request, failure, openai=True))
+    return event({"type": "error", **told(request, failure, openai=False)})
 
 
 class SlowReaderError(ConnectionError):

@@ -23,6 +23,7 @@ from nexus_core.contract.errors import (
     StoreFullError,
     UsageError,
 )
+from nexus_core.store.beginning import begin, refuse_emptied
 from nexus_core.store.schema import migrate, refuse_foreign
 
 BUSY_TIMEOUT_S = 5.0
@@ -58,7 +59,14 @@ def connect(path: Path, *, writes: bool) -> sqlite3.Connection:
         raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: Python needs one of 3.37 or newer")
     with translated(path):
         if writes:
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            begin(path, lambda new: _opened(new, writes=True).close())
+        if path.exists():
+            refuse_emptied(path)
+        return _opened(path, writes=writes)
+
+
+def _opened(path: Path, *, writes: bool) -> sqlite3.Connection:
+    with translated(path):
         # Never made by SQLite, which would make it for everybody to read.
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=rw",

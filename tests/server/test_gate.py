@@ -10,9 +10,9 @@ from hypothesis import given, settings, strategies as st
 
 from nexus_core.server.admission import ENTRY, Entry
 from nexus_core.server.errors import Failure
-from nexus_core.server.gate import _is_local
 from nexus_core.server.places import Places
 from nexus_core.server.settings import Limits
+from nexus_core.server.way import is_local
 
 BODY = {"query": "Is it so?", "contextId": "own", "pipeline": "own"}
 
@@ -105,6 +105,6 @@ async def test_a_cut_ends_all(status: str) -> None:
 @given(st.text(max_size=40))
 def test_no_odd_host_is_ours(host: str) -> None:
     """Only names and addresses of this machine, with a port or without (faults 196, 201)."""
-    if _is_local(host):
+    if is_local(host):
         name = host.rsplit(":", 1)[0].strip("[]").lower()
         assert name.endswith("localhost") or name.startswith("127.") or ":" in host

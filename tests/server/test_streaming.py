@@ -48,7 +48,7 @@ async def test_the_headers_keep_proxies_from_waiting(running: Any) -> None:
     headers = {"Accept-Encoding": "gzip"}
     async with running.session.post(running.origin + "/api/queries", json=STREAM, headers=headers) as answer:
         assert answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
-        assert answer.headers["Cache-Control"] == "no-cache, no-transform"
+        assert answer.headers["Cache-Control"] == "no-store, no-transform"
         assert answer.headers["X-Accel-Buffering"] == "no"
         assert "Content-Encoding" not in answer.headers
 

@@ -340,7 +340,7 @@ def test_a_snapshot_sees_one_state(path: Path) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
 def test_a_database_is_its_owners_alone(path: Path) -> None:
     """Also where the file was there and open to others, and for the journal beside it (fault 165)."""
-    path.touch()
+    connect(path, writes=True).close()
     path.chmod(0o644)
     before = os.umask(0)
     try:

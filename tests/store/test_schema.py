@@ -112,13 +112,6 @@ def test_a_killed_migration_leaves_the_older_version(path: Path) -> None:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_an_empty_file_becomes_a_store(path: Path) -> None:
-    """As a killed opening may leave one."""
-    path.touch()
-    connect(path, writes=True).close()
-    assert path.stat().st_size > 0
-
-
 @pytest.mark.parametrize("opening", [lambda path: connect(path, writes=True)], ids=["writer"])
 def test_processes_may_make_a_store_at_once(path: Path, opening: Callable[[Path], sqlite3.Connection]) -> None:
     """Only one of them makes the tables, and none takes them for another's."""

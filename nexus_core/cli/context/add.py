@@ -14,6 +14,7 @@ from nexus_core.cli.chosen import store_option
 from nexus_core.cli.context.counting import Counting
 from nexus_core.cli.context.places import Manner, Place, places_of
 from nexus_core.cli.context.printed import json_option, plain, print_json
+from nexus_core.cli.output import echo
 from nexus_core.cli.quantities import duration
 from nexus_core.cli.running import run
 from nexus_core.contract.errors import NexusError, UsageError
@@ -80,14 +81,12 @@ def command(name: str, places: tuple[str, ...], as_json: bool, **asked: Any) -> 
             done, is_there = run(_add(name, places, asked, counting.see))
         except KeyboardInterrupt:
             counting.stop()
-            click.echo(
-                f"interrupted: {counting.done:,} documents are done; the same command goes on from there", err=True
-            )
+            echo(f"interrupted: {counting.done:,} documents are done; the same command goes on from there", err=True)
             raise SystemExit(130) from None
     _report(name, done, prunes=asked["prune"], as_json=as_json, quiet=asked["quiet"])
     if not is_there:
         places_told = plain(", ".join(place.shown for place, _ in done))
-        click.echo(f"nothing was read from {places_told}: no context {plain(name)!r} was made", err=True)
+        echo(f"nothing was read from {places_told}: no context {plain(name)!r} was made", err=True)
     if not is_there or any(ingested.failed for _, ingested in done):
         raise SystemExit(1)
 
@@ -165,7 +164,7 @@ def _report(name: str, done: Sequence[tuple[Place, Ingested]], *, prunes: bool, 
         return
     for place, ingested in done:
         if not quiet:
-            click.echo(f"{name}: {_summary(place, ingested)}")
+            echo(f"{name}: {_summary(place, ingested)}")
             _print_reasons("left out", ingested.left_out)
             _print_some("remark", ingested.remarks)
             _print_vanished(name, ingested.vanished, asked_to_prune=prunes)
@@ -187,15 +186,15 @@ def _print_reasons(word: str, pairs: Sequence[tuple[str, str]]) -> None:
     for reason, count in Counter(reason for _, reason in pairs).most_common(5):
         example = next(name for name, other in pairs if other == reason)
         told = f"{count:,} documents, such as {example}" if count > 1 else example
-        click.echo(f"  {word}: {plain(told)}: {plain(reason)}", err=True)
+        echo(f"  {word}: {plain(told)}: {plain(reason)}", err=True)
 
 
 def _print_some(word: str, pairs: Sequence[tuple[str, str]]) -> None:
     for name, reason in pairs[:TOLD]:
         told = reason if not name or reason.startswith(f"{name}:") else f"{name}: {reason}"
-        click.echo(f"  {word}: {plain(told)}", err=True)
+        echo(f"  {word}: {plain(told)}", err=True)
     if len(pairs) > TOLD:
-        click.echo(f"  {word}: and {len(pairs) - TOLD:,} more, see --json", err=True)
+        echo(f"  {word}: and {len(pairs) - TOLD:,} more, see --json", err=True)
 
 
 def _print_vanished(context: str, names: Sequence[str], *, asked_to_prune: bool) -> None:
@@ -210,7 +209,7 @@ def _print_vanished(context: str, names: Sequence[str], *, asked_to_prune: bool)
             "not pruned, since not all could be listed or nothing at all is left; if that is right, "
             f"`nexus context remove {plain(context)} --document DOCUMENT` removes it"
         )
-    click.echo(f"  {told}: {removes}", err=True)
+    echo(f"  {told}: {removes}", err=True)
 
 
 def _as_json(place: Place, ingested: Ingested) -> dict[str, Any]:

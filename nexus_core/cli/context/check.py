@@ -6,6 +6,7 @@ import click
 
 from nexus_core.cli.chosen import store_option, with_store
 from nexus_core.cli.context.printed import json_option, plain, print_json
+from nexus_core.cli.output import echo
 
 EPILOG = """\b
 Examples:
@@ -29,8 +30,8 @@ def command(name: str | None, repair: bool, as_json: bool) -> None:
         print_json(list(problems))
     elif problems:
         for problem in problems:
-            click.echo(plain(problem))
+            echo(plain(problem))
     else:
-        click.echo("all is well")
+        echo("all is well")
     if problems:
         raise SystemExit(1)

@@ -8,6 +8,8 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
+from nexus_core.cli.output import one_line
+
 PATIENCE_S = 0.5
 
 
@@ -49,7 +51,7 @@ class Counting:
         if self._bar is None:
             self._start()
         told = pace(done, total, self._clock() - self._begun)
-        self._bar.update(self._task, completed=done, total=total, pace=told, description=name[-40:])
+        self._bar.update(self._task, completed=done, total=total, pace=told, description=one_line(name[-40:]))
 
     def stop(self) -> None:
         """Take the bar away."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from io import RawIOBase
+from typing import Any
 
 import click
 
 from nexus_core.cli.chosen import store_option, with_store
+from nexus_core.cli.output import echo
 from nexus_core.contract.errors import UsageError
 
 EPILOG = """\b
@@ -24,12 +27,22 @@ Examples:
 def command(name: str, file: str | None, force: bool) -> None:
     """Write the context NAME to FILE, one JSON object a line; without FILE to standard output."""
     if file is None:
-        with_store(lambda opened: opened.export(name, sys.stdout.buffer))
-        sys.stdout.buffer.flush()
+        target: Any = _Shown() if sys.stdout.isatty() else sys.stdout.buffer
+        with_store(lambda opened: opened.export(name, target))
+        sys.stdout.flush()
         return
     from pathlib import Path
 
     if Path(file).exists() and not force:
         raise UsageError(f"{file} is there already: say --force to write over it")
     items = with_store(lambda opened: opened.export(name, file))
-    click.echo(f"wrote {file}: {items:,} items")
+    echo(f"wrote {file}: {items:,} items")
+
+
+class _Shown(RawIOBase):
+    """The terminal, for an export: the same JSON, in spellings that steer nothing."""
+
+    def write(self, data: Any) -> int:
+        """Print some lines."""
+        echo(bytes(data).decode(), nl=False)
+        return len(data)

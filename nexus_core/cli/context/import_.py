@@ -8,6 +8,7 @@ import click
 
 from nexus_core.cli.chosen import store_option, with_store
 from nexus_core.cli.context.printed import plain
+from nexus_core.cli.output import echo
 
 TOLD = 20
 
@@ -30,10 +31,10 @@ def command(name: str, file: str) -> None:
     source = sys.stdin.buffer if file == "-" else file
     done = with_store(lambda opened: opened.import_(source, name))
     added = done.added
-    click.echo(f"{done.context}: {added.new:,} items new, {added.changed:,} changed, {added.unchanged:,} unchanged")
+    echo(f"{done.context}: {added.new:,} items new, {added.changed:,} changed, {added.unchanged:,} unchanged")
     for problem in done.problems[:TOLD]:
-        click.echo(f"  failed: {plain(problem)}", err=True)
+        echo(f"  failed: {plain(problem)}", err=True)
     if done.left_out > TOLD:
-        click.echo(f"  failed: and {done.left_out - TOLD:,} more", err=True)
+        echo(f"  failed: and {done.left_out - TOLD:,} more", err=True)
     if done.problems:
         raise SystemExit(1)

@@ -6,6 +6,7 @@ import click
 
 from nexus_core.cli.chosen import store_option, with_store
 from nexus_core.cli.context.printed import json_option, line, plain, print_json
+from nexus_core.cli.output import echo
 from nexus_core.engine.wire import item_json
 
 EPILOG = """\b
@@ -30,7 +31,7 @@ def command(name: str, tag: str | None, limit: int, after: int, as_json: bool) -
         print_json([{"key": key, **item_json(item)} for key, item in found])
         return
     if not found:
-        click.echo("no items" + (" after that" if after else "") + (f" with the tag {tag!r}" if tag else ""))
+        echo("no items" + (" after that" if after else "") + (f" with the tag {tag!r}" if tag else ""))
         return
     from nexus_core.cli.terminal import print_table
 
@@ -39,4 +40,4 @@ def command(name: str, tag: str | None, limit: int, after: int, as_json: bool) -
     ]
     print_table(("key", "id", "title", "tags"), rows, right=frozenset({0}))
     if len(found) == limit:
-        click.echo(f"more: --after {found[-1][0]}", err=True)
+        echo(f"more: --after {found[-1][0]}", err=True)

@@ -8,6 +8,7 @@ import click
 
 from nexus_core.cli.chosen import store_option, with_store
 from nexus_core.cli.context.printed import json_option, line, print_json
+from nexus_core.cli.output import echo
 
 EPILOG = """\b
 Examples:
@@ -37,7 +38,7 @@ def command(as_json: bool) -> None:
         )
         return
     if not found:
-        click.echo("There is no context yet: `nexus context add NAME PATH` makes one.")
+        echo("There is no context yet: `nexus context add NAME PATH` makes one.")
         return
     from nexus_core.cli.terminal import print_table
 

@@ -1,4 +1,4 @@
-"""What the subcommands share: JSON, and text that is safe to print."""
+"""What the subcommands share: JSON, and text that stays on its line."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
+from nexus_core.cli.output import echo, one_line, printable
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
-"""What a stored text must not do to the terminal of whoever reads it."""
 
 
 def json_option(function: _Function) -> _Function:
@@ -20,15 +20,15 @@ def json_option(function: _Function) -> _Function:
 
 def print_json(told: Any) -> None:
     """Print a value as JSON for people and programs."""
-    click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+    echo(json.dumps(told, ensure_ascii=False, indent=2))
 
 
 def plain(text: str) -> str:
-    """Return a text without anything that steers a terminal."""
-    return text.translate(_CONTROLS)
+    """Return a name or a title, or what else has one line, so that it is one line and steers no terminal."""
+    return one_line(text)
 
 
 def line(text: str, width: int = 80) -> str:
     """Return the beginning of a text on one line."""
-    found = " ".join(plain(text[: width * 4]).split())
+    found = " ".join(printable(text[: width * 4]).split())
     return found if len(found) <= width else found[: width - 1] + "…"

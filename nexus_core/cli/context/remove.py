@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 import click
 
 from nexus_core.cli.chosen import store_option, with_store
+from nexus_core.cli.output import echo, printable
 from nexus_core.contract.errors import UsageError
 from nexus_core.store.store import Store
 from nexus_core.toolkit.suggest import did_you_mean
@@ -33,16 +34,16 @@ def command(name: str, ids: tuple[str, ...], patterns: tuple[str, ...], yes: boo
     """Remove items of the context NAME by their IDs; without any, and without --document, the whole context."""
     if ids:
         gone = with_store(lambda opened: opened.remove(name, ids))
-        click.echo(f"removed {gone:,} of {len(ids):,} items")
+        echo(f"removed {gone:,} of {len(ids):,} items")
         if gone < len(set(ids)):
             raise UsageError(f"not all of them were there: `nexus context items {name}` lists those that are")
     if patterns:
-        click.echo(with_store(lambda opened: _remove_documents(opened, name, patterns)))
+        echo(with_store(lambda opened: _remove_documents(opened, name, patterns)))
     if not ids and not patterns:
         context = with_store(lambda opened: opened.context(name))
         _make_sure(f"Remove the context {name!r} with its {context.items:,} items for good?", yes)
         with_store(lambda opened: opened.delete(name))
-        click.echo(f"removed {name} with its {context.items:,} items")
+        echo(f"removed {name} with its {context.items:,} items")
 
 
 async def _remove_documents(store: Store, name: str, patterns: tuple[str, ...]) -> str:
@@ -62,4 +63,4 @@ def _make_sure(question: str, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise UsageError("nothing was removed: say --yes to remove a whole context")
-    click.confirm(question, abort=True, err=True)
+    click.confirm(printable(question), abort=True, err=True)

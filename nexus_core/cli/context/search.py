@@ -6,6 +6,7 @@ import click
 
 from nexus_core.cli.chosen import store_option, with_store
 from nexus_core.cli.context.printed import json_option, line, plain, print_json
+from nexus_core.cli.output import echo
 from nexus_core.cli.request import words_argument
 from nexus_core.engine.wire import item_json
 
@@ -33,9 +34,9 @@ def command(name: str, query: str | None, limit: int, tags: tuple[str, ...], as_
         print_json([{"score": round(score, 4), **item_json(item)} for item, score in scored])
         return
     if not scored:
-        click.echo("nothing found: try other words, or fewer")
+        echo("nothing found: try other words, or fewer")
         return
     for place, (item, score) in enumerate(scored, 1):
-        click.echo(f"{place:>3}. {plain(item.title or item.id)}  ({score:.2f})")
-        click.echo(f"     {plain(item.id)}")
-        click.echo(f"     {line(item.text, 110)}")
+        echo(f"{place:>3}. {plain(item.title or item.id)}  ({score:.2f})")
+        echo(f"     {plain(item.id)}")
+        echo(f"     {line(item.text, 110)}")

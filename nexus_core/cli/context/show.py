@@ -12,6 +12,7 @@ from attrs import frozen
 
 from nexus_core.cli.chosen import store_option, with_store
 from nexus_core.cli.context.printed import json_option, line, plain, print_json
+from nexus_core.cli.output import echo
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.values import Item
 from nexus_core.engine.wire import item_json
@@ -70,29 +71,29 @@ async def _shown(store: Store, name: str) -> _Shown:
 
 
 def _print_item(item: Item) -> None:
-    click.echo(f"id      {plain(item.id)}\ntitle   {plain(item.title)}\nkind    {item.kind}")
-    click.echo(f"source  {plain(item.source)}\ntags    {plain(', '.join(item.tags)) or '-'}")
+    echo(f"id      {plain(item.id)}\ntitle   {plain(item.title)}\nkind    {item.kind}")
+    echo(f"source  {plain(item.source)}\ntags    {plain(', '.join(item.tags)) or '-'}")
     for key, value in item.metadata.items():
-        click.echo(f"{plain(key):<7} {line(str(value), 110)}")
-    click.echo("\n" + plain(item.text))
+        echo(f"{plain(key):<7} {line(str(value), 110)}")
+    echo("\n" + item.text)
 
 
 def _print_context(shown: _Shown) -> None:
     context, documents = shown.context, shown.documents
-    click.echo(f"{context.name}: {context.items:,} items of {len(documents):,} documents")
+    echo(f"{context.name}: {context.items:,} items of {len(documents):,} documents")
     if context.description:
-        click.echo(plain(context.description))
-    click.echo(
+        echo(context.description)
+    echo(
         f"language {context.language}, tokens counted for {context.encoding},"
         f" changed {datetime.fromtimestamp(context.changed):%Y-%m-%d %H:%M}"
     )
     for origin, count in Counter(document.origin for document in documents).most_common():
-        click.echo(f"\n{count:,} documents from {plain(origin)}")
+        echo(f"\n{count:,} documents from {plain(origin)}")
         mine = (document for document in documents if document.origin == origin)
         for document in islice(mine, SHOWN):
-            click.echo(f"  {plain(document.name)}  ({document.size:,} bytes)")
+            echo(f"  {plain(document.name)}  ({document.size:,} bytes)")
         if count > SHOWN:
-            click.echo(f"  and {count - SHOWN:,} more: see --json")
+            echo(f"  and {count - SHOWN:,} more: see --json")
 
 
 def _print_skipped(shown: _Shown, *, whole: bool) -> None:
@@ -100,14 +101,14 @@ def _print_skipped(shown: _Shown, *, whole: bool) -> None:
     skipped = shown.skipped
     if not skipped:
         if whole:
-            click.echo(f"{shown.context.name}: nothing was skipped")
+            echo(f"{shown.context.name}: nothing was skipped")
         return
     lead = "" if whole else "\n"
-    click.echo(f"{lead}{len(skipped):,} {'file was' if len(skipped) == 1 else 'files were'} skipped")
+    echo(f"{lead}{len(skipped):,} {'file was' if len(skipped) == 1 else 'files were'} skipped")
     for document in skipped if whole else skipped[:SHOWN]:
-        click.echo(f"  {plain(document.name)}: {plain(document.skipped)}")
+        echo(f"  {plain(document.name)}: {plain(document.skipped)}")
     if not whole and len(skipped) > SHOWN:
-        click.echo(f"  and {len(skipped) - SHOWN:,} more: --skipped shows all")
+        echo(f"  and {len(skipped) - SHOWN:,} more: --skipped shows all")
 
 
 def _json(shown: _Shown) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from nexus_core.cli.chosen import store_option, with_store
+from nexus_core.cli.output import echo
 from nexus_core.contract.errors import UsageError
 from nexus_core.store.store import Store
 
@@ -40,6 +41,6 @@ def command(
         return changed, {*ids} - {item.id for item in await opened.get(name, ids)}
 
     changed, missing = with_store(change)
-    click.echo(f"changed {changed:,} items")
+    echo(f"changed {changed:,} items")
     if missing:
         raise UsageError(f"there is no item {min(missing)!r} in {name!r}: `nexus context items {name}` lists them")

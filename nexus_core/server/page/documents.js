@@ -54,7 +54,7 @@ const left = ({ name, reason }) => el("li", { class: "row" }, el("div", {}, el("
 
 function row({ name, origin, size: bytes }) {
   const line = el("li", { class: "row between" },
-    el("div", {}, el("span", {}, alone(name)), el("span", { class: "hint" }, ...joined(size(bytes), origin === `upload ${name}` ? "uploaded" : `from ${origin}`))),
+    el("div", {}, el("span", {}, alone(name)), el("span", { class: "hint" }, ...joined(size(bytes), origin === `upload ${name}` ? "uploaded" : origin && `from ${origin}`))),
     el("button", { type: "button", class: "quiet small", "aria-label": `Remove ${name}`, onclick: () => remove(line, name) }, "Remove"));
   return line;
 }
