@@ -166,7 +166,9 @@ def _reason(error: BaseException) -> str:
     if not isinstance(inner, OSError) or not isinstance(inner.strerror, str):
         return ""
     # asyncio says "Connect call failed" and the address again; aiohttp gives that to its own errors, too.
-    return os.strerror(inner.errno) if inner.strerror.startswith("Connect call failed") else inner.strerror
+    if inner.errno and inner.strerror.startswith("Connect call failed"):
+        return os.strerror(inner.errno)
+    return inner.strerror
 
 
 def _holds_secret(error: BaseException | None, secrets: list[str], depth: int = 8) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nexus_core import StoreDamagedError
+from nexus_core import Store, StoreDamagedError
 from nexus_core.store import schema
 from nexus_core.store.database import connect
 from nexus_core.store.schema import APPLICATION_ID, MIGRATIONS, expected, found
@@ -121,3 +121,22 @@ def test_processes_may_make_a_store_at_once(path: Path, opening: Callable[[Path]
     told = [process.communicate()[1] for process in racing]
     assert [process.returncode for process in racing] == [0] * 4, told
     opening(path).close()
+
+
+async def test_what_an_older_version_left_out_is_read_again_for_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A document without items and without a reason has no stamp any more, so that the next addition looks at it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", MIGRATIONS[:2])
+        connect(tmp_path / "store.db", writes=True).close()
+    made(
+        tmp_path / "store.db",
+        "INSERT INTO contexts VALUES (1, 'c', '', 'english', 'o200k_base', 0, 0, 0, 0)",
+        "INSERT INTO documents VALUES (1, 1, 'pic.png', 'docs', 'v:1', 'd', 5, NULL, 0)",
+        "INSERT INTO documents VALUES (2, 1, 'a.md', 'docs', 'v:2', 'e', 5, NULL, 0)",
+        "INSERT INTO items VALUES (1, 1, 2, 'a.md', '', 'text', 'text', '', '{}', x'00')",
+    )
+    async with Store(tmp_path) as store:
+        kept = {each.name: (each.stamp, each.digest, each.skipped) for each in await store.documents("c")}
+    assert kept == {"pic.png": ("", "", ""), "a.md": ("v:2", "e", "")}
