@@ -65,7 +65,7 @@ async def test_a_store_takes_in_a_folder_and_finds(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_a_server_answers_whole_and_in_a_stream(tmp_path: Path, stream: bool) -> None:
     """By the query API, through the connector to a service and back."""
-    script = stream_answer(chat_events()) if stream else json_answer(completion("Twenty-eight."))
+    script = stream_answer(chat_events("Twenty-eight.")) if stream else json_answer(completion("Twenty-eight."))
     async with ScriptedUpstream(script) as upstream:
         file = tmp_path / "asks.yaml"
         file.write_text(ASKS.format(url=upstream.url))
