@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from secrets import token_hex
 from time import monotonic
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -155,10 +155,15 @@ def refuse(transport: asyncio.Transport, slot: Slot | None = None) -> None:
     transport.close()
 
 
-def acceptor(
-    server: web.Server, limits: Limits, crowd: Crowd | None = None
-) -> Callable[[Slot | None], asyncio.Protocol]:
-    """Return what makes the protocol of each new connection; it frees the slot of the connection at its end."""
+class Accept(Protocol):
+    """Makes the protocol of a connection."""
+
+    def __call__(self, slot: Slot | None = None) -> asyncio.Protocol:
+        """Return it; it frees the slot at its end."""
+
+
+def acceptor(server: web.Server, limits: Limits, crowd: Crowd | None = None) -> Accept:
+    """Return what makes the protocol of each new connection."""
     malformed, loop = Malformed(), asyncio.get_running_loop()
     crowd = crowd or Crowd(limits)
 

@@ -30,6 +30,19 @@ ASKED = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 PIPELINE = "name: says\nmodels: {main: {use: extractive}}\nsteps: [generate: main]\n"
 
 
+class Watched(Slots):
+    """Slots that know how many were taken whenever one came back."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most)
+        self.seen: list[int] = []
+
+    def give_back(self) -> None:
+        """Count one less."""
+        self.seen.append(self.taken)
+        super().give_back()
+
+
 @pytest.fixture
 def limit() -> Iterator[tuple[int, int]]:
     """Let the process of the tests have its limits again."""
@@ -64,13 +77,11 @@ async def asked(port: int) -> tuple[bytes, asyncio.StreamWriter]:
 
 async def test_a_listener_never_has_more_sockets_open_than_slots() -> None:
     """Not even those that are refused: they wait until one of them is gone."""
-    slots, seen = Slots(7), []
-    give_back = slots.give_back
-    slots.give_back = lambda: (seen.append(slots.taken), give_back())[1]  # type: ignore[method-assign]
+    slots = Watched(7)
     async with listening(5, slots) as port:
         found = await asyncio.gather(*(asked(port) for _ in range(60)))
     assert sorted(status for status, _ in found) == [b"200"] * 5 + [b"503"] * 55
-    assert max(seen) <= 7
+    assert max(slots.seen) <= 7
     for _, writer in found:
         writer.close()
 

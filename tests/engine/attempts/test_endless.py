@@ -49,7 +49,7 @@ def test_more_tool_calls_than_anybody_makes_are_cut() -> None:
         pytest.param({"window": 100_000}, None, 931_072, id="window"),
     ],
 )
-def test_the_bound_follows_from_what_a_model_may_give(figures: dict[str, int], asked: int | None, most: int) -> None:
+def test_the_bound_follows_from_what_a_model_may_give(figures: dict[str, Any], asked: int | None, most: int) -> None:
     """Its max output, else its window, and what a caller asks for."""
     info = ModelInfo(id="m", provider="p", **figures)
     assert most_characters(info, CallOptions(max_tokens=asked)) == most

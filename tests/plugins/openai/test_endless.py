@@ -32,6 +32,7 @@ async def test_an_endless_stream_without_content_is_cut(service: Any, piece: byt
     many = piece * (2**20 // len(piece) + 1)
     _, error = await service.streamed(stream_answer([event(delta("a")), *[many] * 18, Silence()]))
     assert type(error) is ResponseTooLargeError
+    assert error.transfer is not None
     assert error.transfer.bytes_received <= STREAM_MOST + 2**20
 
 
