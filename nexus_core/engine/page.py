@@ -35,13 +35,7 @@ class Page:
 
     def render(self, items: Sequence[PackedItem], history: Sequence[Message]) -> tuple[Message, ...]:
         """Return the messages; raises what the template raises."""
-        variables = {
-            **self.draft.variables,
-            "query": self.draft.query,
-            "items": [_plain(packed) for packed in items],
-            "history": [{"role": message.role, "content": message.content} for message in history],
-        }
-        return tuple(self.draft.template.render(variables))
+        return rendered(self.draft, items, history)
 
     def tokens(self, messages: Sequence[Message], known: Knowns | None = None) -> int:
         """Return the tokens of the messages as they are sent; `known` are lines in them whose tokens are known."""
@@ -59,11 +53,27 @@ class Page:
 
     def tokens_at_most(self, messages: Sequence[Message]) -> int:
         """Return a bound of `tokens` that counts nothing: every token is at least one byte."""
-        around = self.info.tokens_per_message
-        total = self.info.tokens_per_prompt
-        for message in messages:
-            total += byte_length(message.content) + len(message.role) + around
-        return total
+        return most_tokens(self.info, messages)
+
+
+def rendered(draft: Draft, items: Sequence[PackedItem], history: Sequence[Message]) -> tuple[Message, ...]:
+    """Return the messages of a draft with some items and history; raises what the template raises."""
+    variables = {
+        **draft.variables,
+        "query": draft.query,
+        "items": [_plain(packed) for packed in items],
+        "history": [{"role": message.role, "content": message.content} for message in history],
+    }
+    return tuple(draft.template.render(variables))
+
+
+def most_tokens(info: ModelInfo, messages: Sequence[Message]) -> int:
+    """Return a bound of the tokens of messages that counts nothing: every token is at least one byte."""
+    around = info.tokens_per_message
+    total = info.tokens_per_prompt
+    for message in messages:
+        total += byte_length(message.content) + len(message.role) + around
+    return total
 
 
 def _plain(packed: PackedItem) -> dict[str, Any]:
