@@ -18,7 +18,7 @@ from nexus_core.contract.values import Item, Message, ModelInfo
 from nexus_core.engine.arrangement import arranged
 from nexus_core.engine.draft import Draft, PackingPolicy
 from nexus_core.engine.frame import Frame, Limit, bytes_of, frame_of
-from nexus_core.engine.page import Page
+from nexus_core.engine.page import Page, most_tokens, render_draft
 from nexus_core.engine.pins import pinned
 from nexus_core.engine.pool import Pool, pool_of
 from nexus_core.engine.prices import Prices
@@ -66,8 +66,36 @@ def pack(
     """
     limit = Limit(window=info.window, reserved=reserved, max_input=info.max_input)
     pins = tuple(pinned(draft.ranking.items, draft.policy.pin)) if draft.policy.pin else ()
+    bare = not draft.ranking.items and not exact
+    if bare and (prompt := _without_items(draft, info, limit, call_id)) is not None:
+        return prompt
     packing = _Packing(draft=draft, page=Page(draft, info, counter), limit=limit, pins=pins, call_id=call_id)
-    return packing.by_bytes(exact) or packing.by_choice()
+    return (None if bare else packing.by_bytes(exact)) or packing.by_choice()
+
+
+def _without_items(draft: Draft, info: ModelInfo, limit: Limit, call_id: str) -> Prompt | None:
+    """Return the prompt of a draft without items, if its bytes are no more than the tokens there is room for.
+
+    As `by_bytes` would, which has nothing to choose then: most prompts of a pipeline that searches nothing are short.
+    """
+    room, history = limit.tokens, draft.history
+    if draft.policy.budget is not None:
+        room = min(room, draft.policy.budget)
+    if history and sum([byte_length(message.content) for message in history]) > room:
+        return None
+    messages = render_draft(draft, (), history)
+    at_most = most_tokens(info, messages)
+    if at_most > room:
+        return None
+    return Prompt(
+        messages=messages,
+        query=draft.query,
+        window=limit.window,
+        reserved=limit.reserved,
+        tokens_at_most=at_most,
+        history_kept=len(history),
+        call_id=call_id,
+    )
 
 
 def prepare(items: Iterable[Item], policy: PackingPolicy, info: ModelInfo, counter: TokenCounter) -> None:
@@ -104,13 +132,15 @@ class _Packing:
             return None
         items = self._arranged({}, range(len(ranking.items)))
         messages = self.page.render(items, history)
-        if self.page.tokens_at_most(messages) > room:
+        at_most = self.page.tokens_at_most(messages)
+        if at_most > room:
             return None
         tokens = context = None
         if exact:
             tokens = self.page.tokens(messages)
             context = tokens - self.page.tokens(self.page.render((), history))
-        return self._prompt(messages, items, history, Trace(ranking, self._pin_fates(), WHOLE), tokens, context)
+        trace = Trace(ranking, self._pin_fates(), WHOLE)
+        return self._prompt(messages, items, history, trace, tokens, context, at_most)
 
     def by_choice(self) -> Prompt:
         """Return the prompt with the best passages, or items, that fit."""
@@ -232,6 +262,7 @@ class _Packing:
         trace: Trace,
         tokens: int | None,
         context_tokens: int | None,
+        at_most: int = 0,
     ) -> Prompt:
         return Prompt(
             messages=messages,
@@ -241,7 +272,7 @@ class _Packing:
             window=self.limit.window,
             reserved=self.limit.reserved,
             prompt_tokens=tokens,
-            tokens_at_most=self.page.tokens_at_most(messages) if tokens is None else tokens,
+            tokens_at_most=at_most if tokens is None else tokens,
             context_tokens=None if context_tokens is None else max(0, context_tokens),
             history_kept=len(history),
             history_dropped=len(self.draft.history) - len(history),

@@ -37,16 +37,7 @@ class Page:
 
     def render(self, items: Sequence[PackedItem], history: Sequence[Message]) -> tuple[Message, ...]:
         """Return the messages; raises what the template raises."""
-        variables = {
-            **self.draft.variables,
-            "query": self.draft.query,
-            "items": [_plain(packed) for packed in items],
-            "history": [{"role": message.role, "content": message.content} for message in history],
-        }
-        name = self.draft.template_name or type(self.draft.template).__name__
-        with Guard(f"template {name!r}", TemplateError):
-            messages = self.draft.template.render(variables)
-        return rendered(name, messages)
+        return render_draft(self.draft, items, history)
 
     def tokens(self, messages: Sequence[Message], known: Knowns | None = None) -> int:
         """Return the tokens of the messages as they are sent; `known` are lines in them whose tokens are known."""
@@ -64,11 +55,30 @@ class Page:
 
     def tokens_at_most(self, messages: Sequence[Message]) -> int:
         """Return a bound of `tokens` that counts nothing: every token is at least one byte."""
-        around = self.info.tokens_per_message
-        total = self.info.tokens_per_prompt
-        for message in messages:
-            total += byte_length(message.content) + len(message.role) + around
-        return total
+        return most_tokens(self.info, messages)
+
+
+def render_draft(draft: Draft, items: Sequence[PackedItem], history: Sequence[Message]) -> tuple[Message, ...]:
+    """Return the messages of a draft with some items and history; raises what the template raises."""
+    variables = {
+        **draft.variables,
+        "query": draft.query,
+        "items": [_plain(packed) for packed in items],
+        "history": [{"role": message.role, "content": message.content} for message in history],
+    }
+    name = draft.template_name or type(draft.template).__name__
+    with Guard(f"template {name!r}", TemplateError):
+        messages = draft.template.render(variables)
+    return rendered(name, messages)
+
+
+def most_tokens(info: ModelInfo, messages: Sequence[Message]) -> int:
+    """Return a bound of the tokens of messages that counts nothing: every token is at least one byte."""
+    around = info.tokens_per_message
+    total = info.tokens_per_prompt
+    for message in messages:
+        total += byte_length(message.content) + len(message.role) + around
+    return total
 
 
 def _plain(packed: PackedItem) -> dict[str, Any]:

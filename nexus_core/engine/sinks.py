@@ -38,6 +38,8 @@ class SinkQueue:
         self._size = size
         self._events: deque[Event] = deque()
         self._wake = threading.Event()
+        self._awake = False
+        """Whether the thread was woken and has not looked since: a flag costs a run less than a look at the event."""
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name=f"nexus-sink-{name}", daemon=True)
         self._thread.start()
@@ -50,7 +52,8 @@ class SinkQueue:
             self.dropped += 1
             return
         self._events.append(event)
-        if not self._wake.is_set():
+        if not self._awake:
+            self._awake = True
             self._wake.set()
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
@@ -68,6 +71,7 @@ class SinkQueue:
             self._wake.wait()
             self._closing.wait(BATCH_PAUSE_S)
             self._wake.clear()
+            self._awake = False  # in this order: whoever puts an event in between finds that the thread looks anyway
             ended = self._closing.is_set()
             self._drain()
             if ended and not self._events:

@@ -45,6 +45,10 @@ class Section:
     text: str = ""
     """What it says, where nothing has to be filled in."""
     template: Template | None = field(default=None, eq=False, repr=False)
+    joined: tuple[tuple[bool, str], ...] = ()
+    """Texts and names, `True` for a name, where the template does nothing but put the values of names between texts."""
+    message: Message | None = field(default=None, eq=False, repr=False)
+    """The message itself, where nothing has to be filled in."""
 
 
 @frozen
@@ -92,9 +96,15 @@ class TextTemplate:
             if section.role == _HISTORY:
                 messages.extend(_history(variables[_HISTORY], self.name))
                 continue
+            if section.message is not None:
+                messages.append(section.message)
+                continue
             text = section.text
             if section.template is not None:
-                text = _trimmed(_run(section.template, BudgetContext(variables, budget), self.name))
+                filled = _filled(section.joined, variables, budget) if section.joined else None
+                if filled is None:
+                    filled = _run(section.template, BudgetContext(variables, budget), self.name)
+                text = _trimmed(filled)
             if text:
                 messages.append(Message(cast(Role, section.role), text))
         size = sum([len(message.content) for message in messages])
@@ -177,7 +187,7 @@ def _divide(source: str, name: str) -> Iterator[tuple[str, str, int]]:
 def _section(role: str, text: str, line: int, name: str) -> tuple[Section, Reads]:
     # The line breaks in front keep Jinja's line numbers right; they are trimmed off the message.
     tree, reads = _examined("\n" * (line - 1) + text, name)
-    constant = _constant(tree)
+    constant, joined = _constant(tree), _joined(tree)
     if role in ("", _HISTORY):
         if constant is None or constant:
             where = "under [history]" if role else "before the first [system], [user], [assistant] or [history] line"
@@ -185,8 +195,8 @@ def _section(role: str, text: str, line: int, name: str) -> tuple[Section, Reads
         needed = frozenset([_HISTORY] if role else [])
         return Section(role), Reads(needed, needed, dict.fromkeys(needed, line))
     if constant is not None:
-        return Section(role, constant), reads
-    return Section(role, template=_compiled(tree, name)), reads
+        return Section(role, constant, message=Message(cast(Role, role), constant) if constant else None), reads
+    return Section(role, template=_compiled(tree, name), joined=joined), reads
 
 
 def _examined(source: str, name: str) -> tuple[nodes.Template, Reads]:
@@ -220,6 +230,36 @@ def _constant(tree: nodes.Template) -> str | None:
     if not all(isinstance(part, nodes.TemplateData) for part in outputs):
         return None
     return _trimmed("".join(cast(nodes.TemplateData, part).data for part in outputs))
+
+
+def _joined(tree: nodes.Template) -> tuple[tuple[bool, str], ...]:
+    """Return the texts and names of a template that is nothing else, in their order; of any other one nothing."""
+    outputs = [part for node in tree.body for part in (node.nodes if isinstance(node, nodes.Output) else [node])]
+    found = []
+    for part in outputs:
+        if isinstance(part, nodes.TemplateData):
+            found.append((False, part.data))
+        elif isinstance(part, nodes.Name):
+            found.append((True, part.name))
+        else:
+            return ()
+    return tuple(found)
+
+
+def _filled(parts: Sequence[tuple[bool, str]], variables: Mapping[str, Any], budget: Budget) -> str | None:
+    """Return the texts with the values between them, charged as in the sandbox; `None` is for the sandbox to say."""
+    texts, charge = [], 0
+    for is_name, part in parts:
+        if is_name:
+            part = variables.get(part)  # type: ignore[assignment]
+            if type(part) is not str:
+                return None
+            charge += len(part)
+        texts.append(part)
+    if charge > budget.left:
+        return None
+    budget.left -= charge
+    return "".join(texts)
 
 
 def _alone(tree: nodes.Template) -> nodes.Expr | None:

@@ -9,6 +9,9 @@ others read nothing until they are cut. The pace is chosen so that no process is
 had of one is printed, and how long each was ready but had none, since what the clients, the stub or the machine are
 to blame for says nothing of the server.
 Exits 1 when a gate is missed.
+
+Left out: TLS, keys, searches before the answer, other machines and their networks, several workers, and more clients
+than a core is enough for.
 """
 
 from __future__ import annotations

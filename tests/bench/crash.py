@@ -4,7 +4,10 @@
 
 Each round starts a process that adds, changes, tags and removes items and keeps turns of conversations, kills it at a
 random moment (SIGKILL), and then looks: what was acknowledged is there once, nothing is half, index and rows agree.
-Exits with 1 where not. The loss of power is not tested: that takes a disk that forgets.
+Exits with 1 where not.
+
+Left out: documents and originals, several writers at once, the server, and the loss of power: that takes a disk that
+forgets.
 """
 
 from __future__ import annotations

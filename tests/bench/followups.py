@@ -6,8 +6,9 @@ The texts and conversations are followups.json, written for this; the READMEs of
 conversation goes through a pipeline of its own kind (`gather: store`, and `gather: files` with `rank: bm25`), once as
 it is without `rewrite` and once with it; no model generates. Of the items that the full questions find among the
 first K, the share is shown that the follow-ups find there. After a change of topic the full question of the next
-topic is asked in the same conversation. `--weights` shows what other weights would do. Leaves out what a model makes
-of a question: that depends on the model. Exits 1 below the gate.
+topic is asked in the same conversation. `--weights` shows what other weights would do. Exits 1 below the gate.
+
+Left out: what a model makes of a question, conversations of more than two turns, other languages.
 """
 
 from __future__ import annotations

@@ -5,6 +5,9 @@
 Small files of 1 to 10 kB (Markdown, HTML, Python, text) and large ones of 1 MB, of Zipf-distributed words. Each figure
 is that of the whole command in a process of its own, less what the same takes for a folder of one file. The floor is to
 list, read and hash the same files, in the same run. CPU is that of all processes. Exits 1 when a gate is missed.
+
+Left out: PDF and other formats that need a reader of their own, folders with more than some thousand files, a disk
+that is not in the system's memory, searches meanwhile, and originals that are kept.
 """
 
 from __future__ import annotations

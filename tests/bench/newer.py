@@ -4,6 +4,8 @@
 
 DIR is a collection in BEIR layout. Of each item there is a version up to a year old and, before it among the items, the
 same text a year older; only the newer version is relevant. The ages are drawn with a fixed seed.
+
+Left out: other laws of age than this one, items without a time, and questions that ask for what is old.
 """
 
 from __future__ import annotations

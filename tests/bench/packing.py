@@ -4,6 +4,9 @@
 
 Candidates are ranked by `bm25` and what is kept with the items is there (a ready index); each round has another query.
 The template is a plain one, so the time is the packer's. Medians of CPU time. Exits 1 when a gate is missed.
+
+Left out: ranking, the first sight of the candidates (rag.py has it), templates that do more than list items, history,
+pins, and items of very different lengths.
 """
 
 from __future__ import annotations

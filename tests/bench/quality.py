@@ -7,6 +7,9 @@ queries with a relevant item. Answer recall at B is the share of questions whose
 from a gold item when the context has at most B tokens of o200k_base, titles and separators included: an answer's text,
 or where a query has `evidence`, every sentence of one of its alternatives, of every item it names (of any, for
 scifact). Exits 1 when a gate is missed; collections without one are only measured.
+
+Left out: time, other settings than the defaults, what a model makes of the prompt, conversations, and collections in
+other languages than those that are given.
 """
 
 from __future__ import annotations

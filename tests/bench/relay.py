@@ -7,6 +7,9 @@ rounds alternate; CPU time is the process's own (user and system, all threads); 
 Then many requests for the memory, and 64 workers with paced streams for the time to the first chunk: each asks for one
 after the other, all of them counted; and without a gate the first of each alone, which all begin in one moment and wait
 for each other whatever a server does. Exits 1 when a figure is over its gate.
+
+Left out: keys and their limits, contexts and searches, conversations, TLS, several workers, uploads, clients that leave
+or are slow (clients.py has them), and waiting time beyond the first chunk.
 """
 
 from __future__ import annotations

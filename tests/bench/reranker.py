@@ -5,6 +5,8 @@
 MODEL is a folder or name of sentence-transformers (`pip install 'contextnexus[sentence]'`); DIR a collection in BEIR
 layout. A service on this machine rates texts by the cosine of their embeddings, at `POST /v1/rerank` as Cohere and Jina
 serve it. It stands for a judge and is none: a real reranker reads query and text together.
+
+Left out: time and cost of real rerankers, their own quality, and the cutting of texts that are too long for them.
 """
 
 from __future__ import annotations

@@ -6,6 +6,9 @@ Runs and streams through `openai` with a fallback, retries, breakers, limits and
 flaky.py, in a process of their own. A tenth of the callers leave early, half of them by cancelling; a twentieth read
 slowly. After a warm-up, and at the end, everybody comes to rest and what is held is counted. Then each request that a
 service has counted must have its row in the ledger, and each row its request. Exits 1 when a gate is missed.
+
+Left out: the server, stores and conversations, TLS and proxies, more than ten minutes, several processes, and what it
+costs.
 """
 
 from __future__ import annotations

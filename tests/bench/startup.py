@@ -5,6 +5,9 @@
 `nexus --help` must import neither aiohttp, tiktoken, jinja2, yaml, numpy nor any plugin; `nexus lint` neither aiohttp,
 tiktoken, numpy nor any plugin that is not named. A quickstart run costs at most 1.5 x of importing aiohttp, jinja2,
 yaml, attrs and pluggy. Wall times are medians of alternating runs. Exits 1 when a gate is missed.
+
+Left out: a disk that is cold and byte code that is not compiled yet, pipelines with many models, `nexus serve`, and
+plugins of others.
 """
 
 from __future__ import annotations

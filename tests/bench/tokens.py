@@ -1,6 +1,8 @@
 """Measures token counting against tiktoken in the same run, without network: `python tests/bench/tokens.py`.
 
 CPU time, medians. "Short run" is a fresh interpreter that counts one prompt of about 7,500 tokens and ends.
+
+Left out: wall time on several cores, texts in other scripts but for loading, and code; the approximation has no floor.
 """
 
 from __future__ import annotations

@@ -5,7 +5,9 @@
 Each round starts a process in which two pipelines with `sinks: [store]`, loaded from YAML, answer one question after
 the other, and kills it at a random moment (SIGKILL); every tenth round they are closed cleanly besides. No request may
 be counted twice or in part, none may be missing that had ended a second before the kill, and after a clean close none
-at all. Exits with 1 where not. Not in it: a store that is busy or full, where what waits in memory is lost by a kill.
+at all. Exits with 1 where not.
+
+Left out: a store that is busy or full, where what waits in memory is lost by a kill, and the loss of power.
 """
 
 from __future__ import annotations

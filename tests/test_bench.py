@@ -1,0 +1,52 @@
+"""The benchmarks: what they say of themselves, and that their own arithmetic is right."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+FOLDER = Path(__file__).with_name("bench")
+SCRIPTS = sorted(file for file in FOLDER.glob("*.py") if "\ndef main(" in file.read_text())
+
+
+def script(name: str) -> ModuleType:
+    """Return a script as a module."""
+    spec = importlib.util.spec_from_file_location(f"bench_{name}", FOLDER / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("file", SCRIPTS, ids=lambda file: file.stem)
+def test_each_benchmark_states_what_it_leaves_out(file: Path) -> None:
+    """In its docstring, and in the last column of the table of the README."""
+    assert "\n\nLeft out: " in (ast.get_docstring(ast.parse(file.read_text())) or "")
+    rows = (FOLDER / "README.md").read_text().splitlines()
+    row = next(row for row in rows if row.startswith(f"| `{file.name}"))
+    assert len([cell for cell in row.strip("|").split(" | ") if cell.strip()]) == 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_the_memory_of_a_program_is_told_without_that_of_its_parent() -> None:
+    """Which `ru_maxrss` has in it, since it survives the exec."""
+    ballast = b"x" * (256 << 20)
+    say = "import sys; sys.path.insert(0, sys.argv[1]); from store import peak_mib; print(peak_mib())"
+    told = subprocess.run([sys.executable, "-c", say, str(FOLDER)], check=True, capture_output=True, text=True)
+    assert len(ballast) >> 20 == 256
+    assert 10 < float(told.stdout) < 200
+
+
+def test_a_benchmark_adds_all_the_items_that_it_tells_of(tmp_path: Path) -> None:
+    """Those too that stand where one thousand ends and the next begins."""
+    store = script("store")
+    asyncio.run(store.add(tmp_path / "store", 2_050))
+    assert asyncio.run(store.count_items(tmp_path / "store")) == 2_050
