@@ -1,6 +1,7 @@
 """Cuts the text of an item into what can be cited: sentences, list entries, table rows, stretches of code.
 
-All of it stands in the text as it is, but for white space: nothing is taken out, put in, or put together anew. Headings are never cited, and a list entry, a row or a stretch of code never without what introduces it.
+All of it stands in the text as it is, but for white space: nothing is taken out, put in, or put together anew.
+Headings are never cited, and a list entry, a row or a stretch of code never without what introduces it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _ENTRY = re.compile(r"\s*([-*+•–]|\d{1,3}[.)])\s+(?=\S)")
 _NOTHING = re.compile(
     r"""(?:[-*_=][ ]?){3,}+                                        # a rule
     | <!--.*-->
-    | \[(?!\^)[^\]]{1,200}\]:\s*+<?[^\s<>]++>?(?:\s++["'(].*)?      # the address of a link; of a footnote it is the text
+    | \[(?!\^)[^\]]{1,200}\]:\s*+<?[^\s<>]++>?(?:\s++["'(].*)?      # the address of a link; a footnote is text
     | !\[[^\]]*+\]\([^)]*+\)""",
     re.VERBOSE,
 )

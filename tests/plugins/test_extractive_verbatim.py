@@ -41,8 +41,10 @@ LINES = [
     "price: [1] is no footnote", "[^1]: The footnote has a limit of 3 apples.", "[a]: https://example.org/load",
     "[limit]: the load of an apple", "| load | price |", "|---|:-:|", "| apple \\| pear | 3 |", "| a > b |  limit |",
     "~~~~", "~~~~~~~~", "====", "----", "```", "```sh", "# Load #", "## Limit", "Load:", "The load needs:", "- apple",
-    "-   git add  it", "* **load**: price", "1. limit", "10) load > 1", "  that goes on", "    indented load", "**Load**", "",
-    "", ".. note:: load", "def load(price):", "    return limit > 40", "if load:", "    git(add='<file>')", "load … limit", "…",
+    "-   git add  it", "* **load**: price", "1. limit", "10) load > 1", "  that goes on", "    indented load",
+    "**Load**", "",
+    "", ".. note:: load", "def load(price):", "    return limit > 40", "if load:", "    git(add='<file>')",
+    "load … limit", "…",
     "First load. Second limit!", "e.g. the load", "`git add` and [apple](load.md)", "![load](load.png)", "<b>load</b>",
     "x" * 250 + " load", "- " + "load " * 90, "load " * 200,
 ]  # fmt: skip
