@@ -109,6 +109,7 @@ def _widths(explanation: Explanation) -> list[tuple[str, int]]:
 
 def _print_trace(explanation: Explanation, show_all: bool) -> None:
     from nexus_core.cli.terminal import print_table
+    from nexus_core.engine.trace import left_out_for_likeness
 
     trace = explanation.prompt.trace
     if not len(trace):
@@ -128,8 +129,15 @@ def _print_trace(explanation: Explanation, show_all: bool) -> None:
         for entry in shown
     ]
     print_table(("", "decision", "tokens", "scores", "item", "reason"), rows, right=frozenset({2}))
+    passages, items = left_out_for_likeness(trace)
+    if passages:
+        click.echo(f"left out for likeness: {_counted(passages, 'passage')} of {_counted(items, 'item')}")
     if len(trace) > len(shown):
         echo(f"... and {len(trace) - len(shown)} more (--all shows them)")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _print_chain(explanation: Explanation) -> None:

@@ -39,6 +39,8 @@ class TraceEntry(Value):
     scores: Mapping[str, float]
     tokens: int | None = None
     """What it takes in the prompt; for a dropped item what its text would have taken, where that was counted."""
+    alike: int = 0
+    """How many of its passages, or parts of them, were left out since what is packed says the same."""
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)

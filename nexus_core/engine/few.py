@@ -1,4 +1,4 @@
-"""What worth.py and duplicates.py work out, for pools so small that importing numpy would take longer than the work.
+"""What worth.py works out, for pools so small that importing numpy would take longer than the work.
 
 A short run from the shell is over before numpy has loaded. Both ways give the same order of passages; which is taken
 depends on the size of the pool alone, so that the same input packs the same prompt in every process.
@@ -6,15 +6,16 @@ depends on the size of the pool alone, so that the same input packs the same pro
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from itertools import accumulate, pairwise
 from math import log1p
 from typing import TypeVar
 
-from attrs import field, frozen
+from attrs import frozen
+
+from nexus_core.engine.repetition import LEAST, SAME
 
 FEW_ITEMS = 512
 FEW_STEMS = 1 << 14
@@ -25,17 +26,7 @@ PAIRS = 0.3
 """The parameters of the bm25 ranker: one score for items and passages."""
 LONGEST_QUERY = 512
 """The stems of a query that count."""
-SAME = 0.6
-SUSPECTS = 3
-TextOf = Callable[[int], str]
-"""From the number of a passage to its text."""
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-
-
-def adds_number(text: str, other: str) -> bool:
-    """Tell whether a text has a number that the other lacks: the rows of a table differ in little else."""
-    return not set(_NUMBER.findall(text)) <= set(_NUMBER.findall(other))
-
+_IN_A_ROW = bytes([True] * LEAST)
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -67,9 +58,16 @@ class FewStems:
         for_words, for_pairs = _bm25(words, norms), _bm25(beside, norms)
         return [word + PAIRS * pair for word, pair in zip(for_words, for_pairs, strict=True)]
 
-    def triples(self) -> FewTriples:
-        """Return each three stems in a row."""
-        return FewTriples(self.passages)
+    def suspects(self) -> list[bool]:
+        """Tell of each passage whether enough of it stands in the pool twice that it may repeat another."""
+        counts = Counter[tuple[int, int, int]]()
+        for stems in self.passages:
+            counts.update(zip(stems, stems[1:], stems[2:], strict=False))
+        found = []
+        for stems in self.passages:
+            marks = [counts[triple] > 1 for triple in zip(stems, stems[1:], stems[2:], strict=False)]
+            found.append(sum(marks) > SAME * len(marks) or bytes(marks).find(_IN_A_ROW) >= 0)
+        return found
 
 
 def _bm25(counts: Sequence[Counter[_Key]], norms: Sequence[float]) -> list[float]:
@@ -79,51 +77,6 @@ def _bm25(counts: Sequence[Counter[_Key]], norms: Sequence[float]) -> list[float
         sum(count / (count + norm) * rarity[key] for key, count in found.items())
         for found, norm in zip(counts, norms, strict=True)
     ]
-
-
-@frozen(eq=False, repr=False)
-class FewTriples:
-    """The stems of each passage, three at a time: of those that are asked for, which are few of a pool."""
-
-    stems: list[array[int]]
-    _known: dict[int, list[tuple[int, int, int]]] = field(factory=dict)
-
-    def of(self, passage: int) -> list[tuple[int, int, int]]:
-        """Return each three stems in a row of a passage."""
-        found = self._known.get(passage)
-        if found is None:
-            stems = self.stems[passage]
-            found = self._known[passage] = list(zip(stems, stems[1:], stems[2:], strict=False))
-        return found
-
-    def duplicates(self) -> FewDuplicates:
-        """Return what finds passages that repeat one that was taken."""
-        return FewDuplicates(self)
-
-
-class FewDuplicates:
-    """The passages of a pool that were taken so far."""
-
-    def __init__(self, triples: FewTriples) -> None:
-        self._triples = triples
-        self._owner: dict[tuple[int, int, int], int] = {}
-        """For each triple the passage that was taken with it last."""
-
-    def original(self, passage: int, text_of: TextOf) -> int | None:
-        """Return the passage that this one repeats, and remember its words if there is none."""
-        found = self._triples.of(passage)
-        owners = Counter([self._owner[triple] for triple in found if triple in self._owner])
-        if owners.total() > SAME * len(found):
-            for other, _ in owners.most_common(SUSPECTS):
-                if self._repeats(passage, other, text_of):
-                    return other
-        self._owner.update(dict.fromkeys(found, passage))
-        return None
-
-    def _repeats(self, passage: int, other: int, text_of: TextOf) -> bool:
-        said = set(self._triples.of(passage))
-        shared = said.intersection(self._triples.of(other))
-        return len(shared) > SAME * len(said) and not adds_number(text_of(passage), text_of(other))
 
 
 def best_first(worth: Sequence[float], item_of: Sequence[int], scores: Sequence[float] | None) -> list[int]:

@@ -22,10 +22,12 @@ from nexus_core.engine.page import Page, most_tokens, render_draft
 from nexus_core.engine.pins import pinned
 from nexus_core.engine.pool import Pool, pool_of
 from nexus_core.engine.prices import Prices
+from nexus_core.engine.repetition import may_repeat, repeats
 from nexus_core.engine.selection import Selection
 from nexus_core.engine.slot import Slot
 from nexus_core.engine.tally import known_lines
 from nexus_core.engine.trace import BELOW, PINNED, UNUSED, WHOLE, Fate, Trace
+from nexus_core.toolkit.passages import key_of, passages_of
 from nexus_core.toolkit.text import byte_length
 from nexus_core.toolkit.tokens import TokenCounter
 
@@ -124,11 +126,16 @@ class _Packing:
     call_id: str
 
     def by_bytes(self, exact: bool) -> Prompt | None:
-        """Return the prompt with everything in it, if its bytes are no more than the tokens there is room for."""
+        """Return the prompt with everything in it, if its bytes are no more than the tokens there is room for.
+
+        Not where a part of it says what another part says: then there is something to choose.
+        """
         policy, ranking, history = self.draft.policy, self.draft.ranking, self.draft.history
         room = self.limit.tokens if policy.budget is None else min(self.limit.tokens, policy.budget)
         taken = sum([byte_length(message.content) for message in history]) if history else 0
         if policy.quota or taken > room or bytes_of(ranking.items, room - taken) > room - taken:
+            return None
+        if policy.near_duplicates == "drop" and self._repeats_itself(room):
             return None
         items = self._arranged({}, range(len(ranking.items)))
         messages = self.page.render(items, history)
@@ -141,6 +148,14 @@ class _Packing:
             context = tokens - self.page.tokens(self.page.render((), history))
         trace = Trace(ranking, self._pin_fates(), WHOLE)
         return self._prompt(messages, items, history, trace, tokens, context, at_most)
+
+    def _repeats_itself(self, room: int) -> bool:
+        others = [item for index, item in enumerate(self.draft.ranking.items) if index not in self.pins]
+        pinned = [self.draft.ranking.items[index] for index in self.pins]
+        if not others or not may_repeat([*pinned, *others]):
+            return False
+        key = key_of(_passage_size(self.draft.policy, room), self.page.info.encoding)
+        return repeats(pinned, others, lambda item: passages_of(item, key), whole=self.draft.policy.unit == "item")
 
     def by_choice(self) -> Prompt:
         """Return the prompt with the best passages, or items, that fit."""
@@ -169,6 +184,7 @@ class _Packing:
             drop_duplicates=policy.near_duplicates == "drop",
             neighbours=not by_item,
             overflow=policy.overflow if by_item else "skip",
+            pinned=tuple([self.draft.ranking.items[index] for index in self.pins]),
         )
 
     def _corrected(self, frame: Frame, selection: Selection) -> Prompt:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from nexus_core.contract.ranking import Ranking
-from nexus_core.engine.few import FEW_ITEMS, FEW_STEMS, FewStems, FewTriples, best_first as best_of_few
+from nexus_core.engine.few import FEW_ITEMS, FEW_STEMS, FewStems, best_first as best_of_few
 from nexus_core.toolkit.lexical import codes
 from nexus_core.toolkit.passages import Key, Passages, passages_of
 
 if TYPE_CHECKING:
-    from nexus_core.engine.worth import Triples
+    from nexus_core.engine.worth import Stems
 
 _DEPTH = 1.5
 """Items are considered until they hold about so many times what fits ..."""
@@ -40,7 +40,7 @@ class Pool:
     """For each passage the place of its item in `items`."""
     order: list[int]
     """The passages, best first."""
-    triples: Triples | FewTriples
+    stems: Stems | FewStems
     complete: bool
     """Whether these are all items there are."""
 
@@ -57,31 +57,31 @@ def pool_of(
     item_of = [place for place, count in enumerate(counts) for _ in range(count)]
     scores = None if ranking.scores is None else [ranking.scores[index] for index in chosen]
     few = len(ranking.items) <= FEW_ITEMS
-    order, triples = _ordered(cuts, codes(query), item_of, scores, few=few)
+    order, stems = _ordered(cuts, codes(query), item_of, scores, few=few)
     return Pool(
         items=chosen,
         cuts=cuts,
         starts=[0, *accumulate(counts)],
         item_of=item_of,
         order=order,
-        triples=triples,
+        stems=stems,
         complete=len(chosen) + len(without) == len(ranking.items),
     )
 
 
 def _ordered(
     cuts: list[Passages], query: bytes, item_of: list[int], scores: list[float] | None, *, few: bool
-) -> tuple[list[int], Triples | FewTriples]:
-    """Return the passages, best first, and their triples."""
+) -> tuple[list[int], Stems | FewStems]:
+    """Return the passages, best first, and their stems."""
     stems, lengths = [cut.codes for cut in cuts], [cut.lengths for cut in cuts]
     if few and sum(map(len, stems)) <= 4 * FEW_STEMS:
         pool = FewStems.read(stems, lengths)
-        return best_of_few(pool.worth(query), item_of, scores), pool.triples()
+        return best_of_few(pool.worth(query), item_of, scores), pool
     # Here, since it imports numpy.
     from nexus_core.engine.worth import Stems, best_first
 
     many = Stems.read(stems, lengths)
-    return best_first(many.worth(query), item_of, scores), many.triples()
+    return best_first(many.worth(query), item_of, scores), many
 
 
 def _considered(

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from attrs import define, field
 
 from nexus_core.contract.values import Item
 from nexus_core.engine.pool import Pool
 from nexus_core.engine.prices import Prices
-from nexus_core.engine.slot import Slot
-
-if TYPE_CHECKING:
-    from nexus_core.engine.few import FewDuplicates
-    from nexus_core.engine.worth import Duplicates
+from nexus_core.engine.repetition import Repetition, stems_of_passage
+from nexus_core.engine.slot import Slot, ones, runs
+from nexus_core.toolkit.lexical import codes
 
 _CRUMB = 4
 """Fewer tokens than this are left as they are; the search for passages ends at a 200th of the room."""
@@ -23,6 +22,8 @@ _MISSES = 8
 """After so many passages in a row that do not fit, the rest is not tried."""
 _NEIGHBOUR = 0.1
 """A neighbouring sentence comes along when it costs at most this share of what is left."""
+_WORDS_ALONE = 4 * 3
+"""Bytes of three stems: what is left of a passage and has fewer is not worth a place of its own."""
 _BYTES_PER_TOKEN = 8
 """Prose and code in any encoding have fewer: what does not fit even so is not counted."""
 
@@ -40,10 +41,14 @@ class Selection:
     drop_duplicates: bool
     neighbours: bool = True
     overflow: Literal["cut", "skip", "stop"] = "skip"
+    pinned: tuple[Item, ...] = ()
+    """In the prompt already, whole."""
     rest: int = field(default=0, init=False)
     """Tokens that are left."""
     slots: dict[int, Slot] = field(factory=dict, init=False)
     """By the item's place in the pool."""
+    _places: dict[int, int] = field(factory=dict, init=False)
+    """The place in the pool of an item, by its index in the ranking."""
     _log: list[tuple[Slot, int, int]] = field(factory=list, init=False)
     """Each addition: sentences as bits, and tokens."""
     _filled_from: int = field(default=0, init=False)
@@ -54,10 +59,14 @@ class Selection:
     """The item that was cut, where the unit is the item: what is freed goes to it first."""
     _ended: bool = field(default=False, init=False)
     """An item did not fit, and the policy is to look at no other."""
-    _duplicates: Duplicates | FewDuplicates = field(init=False)
+    _taken: Repetition | None = field(default=None, init=False)
+    """What the prompt says so far; `None` where something was taken back."""
+    _suspects: list[bool] | None = field(default=None, init=False)
+    """For each passage of the pool whether it may repeat another; `None` where each may."""
 
     def __attrs_post_init__(self) -> None:
-        self._duplicates = self.pool.triples.duplicates()
+        if self.drop_duplicates and not self.pinned:
+            self._suspects = self.pool.stems.suspects()
 
     @property
     def tokens(self) -> int:
@@ -100,6 +109,7 @@ class Selection:
         slot, span, cost = self._log.pop()
         slot.chosen &= ~span
         slot.tokens -= cost
+        self._taken = None
         for glob in slot.quotas:
             self.quota[glob] += cost
         return cost
@@ -116,9 +126,12 @@ class Selection:
         if cost is None:
             self._refused.append(passage)
             return self._overflow(slot)
-        if self.drop_duplicates and self._repeats(slot, passage):
-            return True
-        self._take(slot, span & ~slot.chosen, cost)
+        fresh = span & ~slot.chosen
+        if self._is_suspect(passage) and (fresh := self._new_in(slot, passage, fresh)) != span & ~slot.chosen:
+            if not fresh:
+                return True
+            cost = self._price_of(slot, fresh)
+        self._take(slot, fresh, cost)
         if self.neighbours:
             self._take_neighbours(slot, first, last)
         return True
@@ -138,6 +151,7 @@ class Selection:
         globs = tuple([glob for glob in self.quota if fnmatchcase(item.source, glob)]) if self.quota else ()
         slot = Slot(index, item, cut, self.prices.header(item, cut), globs)
         self.slots[place] = slot
+        self._places[index] = place
         return slot
 
     def _affordable(self, slot: Slot, first: int, last: int) -> int | None:
@@ -169,6 +183,13 @@ class Selection:
             cost = counted(slot.item, slot.cut, first, last)
         return cost + self.prices.gap * slot.gaps_with(span)
 
+    def _price_of(self, slot: Slot, span: int) -> int:
+        """Return what some sentences would add, wherever they stand."""
+        counted = self.prices.counted
+        cost = sum([counted(slot.item, slot.cut, first, last) for first, last in runs(span)])
+        gaps = slot.gaps_with(span) if slot.chosen else len(runs(span)) - 1
+        return cost + self.prices.gap * gaps + (0 if slot.chosen else slot.header)
+
     def _take(self, slot: Slot, span: int, cost: int) -> None:
         slot.chosen |= span
         slot.tokens += cost
@@ -176,19 +197,65 @@ class Selection:
         for glob in slot.quotas:
             self.quota[glob] -= cost
         self._log.append((slot, span, cost))
+        if self.drop_duplicates and self._taken is not None:
+            self._remember(self._taken, slot, span)
 
-    def _repeats(self, slot: Slot, passage: int) -> bool:
-        """Tell whether a passage says what one that was taken says, after noting which."""
-        original = self._duplicates.original(passage, self._text_of)
-        if original is None:
+    # What was said already
+
+    def _is_suspect(self, passage: int) -> bool:
+        return self.drop_duplicates and (self._suspects is None or self._suspects[passage])
+
+    def _said(self) -> Repetition:
+        """Return what the prompt says so far."""
+        if self._taken is None:
+            self._taken = Repetition()
+            for item in self.pinned:
+                self._taken.add(item, item.text)
+            for slot in self.slots.values():
+                self._remember(self._taken, slot, slot.chosen)
+        return self._taken
+
+    def _remember(self, taken: Repetition, slot: Slot, span: int) -> None:
+        for first, last in runs(span):
+            taken.add(slot.item, _text(slot, first, last))
+
+    def _new_in(self, slot: Slot, passage: int, fresh: int) -> int:
+        """Return the sentences of a passage that say something new, of those not chosen; note the others."""
+        said, number = self._said(), passage - self.pool.starts[self.pool.item_of[passage]]
+        first, last = slot.cut.firsts[number], slot.cut.firsts[number + 1]
+        stems = stems_of_passage(slot.cut, number) if fresh == (1 << last) - (1 << first) else None
+        original = said.original(slot.item, slot.text_of(fresh), stems)
+        if original is not None:
+            slot.alike |= fresh
+            slot.refuse("duplicate", original.id, 0)
+            return 0
+        if slot.item.kind == "code" or not self.neighbours:  # what is left of a program, or an item, with holes in it
+            return fresh
+        repeated = 0
+        for k in ones(fresh):
+            original = said.original(slot.item, _text(slot, k, k + 1), whole=False)
+            if original is not None:
+                repeated |= 1 << k
+                slot.refuse("duplicate", original.id, 0)
+        for k in ones(fresh & ~repeated):
+            beside = (fresh & ~repeated) >> k
+            alone = not beside & 2 and not (k and (fresh & ~repeated) >> k - 1 & 1)
+            # A heading, say, whose text stands elsewhere.
+            if repeated and alone and len(codes(_text(slot, k, k + 1))) < _WORDS_ALONE:
+                repeated |= 1 << k
+        slot.alike |= repeated
+        return fresh & ~repeated
+
+    def _is_said(self, slot: Slot, k: int) -> bool:
+        """Tell whether a single sentence, or the passage that it is in, says nothing new; note it if so."""
+        if slot.alike >> k & 1:
+            return True
+        firsts, place = slot.cut.firsts, self._places[slot.index]
+        number = bisect_right(firsts, k) - 1
+        if not self._is_suspect(self.pool.starts[place] + number):
             return False
-        slot.refuse("duplicate", self.slots[self.pool.item_of[original]].item.id, 0)
-        return True
-
-    def _text_of(self, passage: int) -> str:
-        slot, first, last = self._found(passage)
-        bounds = slot.cut.bounds
-        return slot.item.text[bounds[2 * first] : bounds[2 * last - 1]]
+        fresh = (1 << firsts[number + 1]) - (1 << firsts[number]) & ~slot.chosen
+        return not self._new_in(slot, self.pool.starts[place] + number, fresh) >> k & 1
 
     # Single sentences
 
@@ -203,6 +270,8 @@ class Selection:
             cost = counts[k] + self.prices.gap * (1 - beside)
         if cost > most or (slot.quotas and any(cost > self.quota[glob] for glob in slot.quotas)):
             return False
+        if self.drop_duplicates and self._is_said(slot, k):
+            return False
         self._take(slot, 1 << k, cost)
         return True
 
@@ -213,9 +282,10 @@ class Selection:
             self._take_sentence(slot, last, self.rest * _NEIGHBOUR)
 
     def _take_in_order(self, slot: Slot, sentences: Iterable[int]) -> None:
-        """Take the sentences up to the first that does not fit."""
+        """Take the sentences up to the first that does not fit, but for those that say nothing new."""
         for k in sentences:
-            if not slot.chosen >> k & 1 and not self._take_sentence(slot, k, self.rest):
+            taken = slot.chosen >> k & 1 or self._take_sentence(slot, k, self.rest)
+            if not taken and not slot.alike >> k & 1:
                 return
 
     def _overflow(self, slot: Slot) -> bool:
@@ -242,6 +312,10 @@ class Selection:
             if self.rest < _CRUMB:
                 return
             slot, first, last = self._found(passage)
-            if not (self.drop_duplicates and self._repeats(slot, passage)):
-                self._take_in_order(slot, range(first, last))
+            self._take_in_order(slot, range(first, last))
         self._refused.clear()
+
+
+def _text(slot: Slot, first: int, last: int) -> str:
+    bounds = slot.cut.bounds
+    return slot.item.text[bounds[2 * first] : bounds[2 * last - 1]]

@@ -29,6 +29,8 @@ class Slot:
     """The globs that its source matches."""
     chosen: int = 0
     """A bit for each sentence."""
+    alike: int = 0
+    """A bit for each sentence that was left out since what is packed says the same."""
     tokens: int = 0
     refusal: Refusal | None = None
     """The first one, of its best passage."""
@@ -37,6 +39,14 @@ class Slot:
     def whole(self) -> bool:
         """Whether every sentence is chosen."""
         return self.chosen == (1 << len(self.cut.tokens)) - 1
+
+    @property
+    def alike_passages(self) -> int:
+        """How many passages, or parts of them, were left out since what is packed says the same."""
+        left, firsts = self.alike & ~self.chosen, self.cut.firsts
+        if not left:
+            return 0
+        return sum(1 for k in range(len(firsts) - 1) if left >> firsts[k] & (1 << firsts[k + 1] - firsts[k]) - 1)
 
     def refuse(self, why: Why, of: object, tokens: int) -> None:
         """Note why a passage was not taken."""

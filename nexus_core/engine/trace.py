@@ -60,6 +60,7 @@ class Trace(Sequence[TraceEntry]):
             score=candidate.score,
             scores=candidate.scores,
             tokens=fate.tokens,
+            alike=known.alike_passages if isinstance(known, Slot) else 0,
         )
 
 
@@ -80,10 +81,19 @@ def fate_of(slot: Slot) -> Fate:
     return Fate("dropped", reasons[kind], tokens or None)
 
 
+def left_out_for_likeness(trace: Sequence[TraceEntry]) -> tuple[int, int]:
+    """Return how many passages were left out since what is packed says the same, and of how many items."""
+    found = [entry.alike for entry in trace if entry.alike]
+    return sum(found), len(found)
+
+
 def _what_was_cut(slot: Slot) -> str:
     firsts = slot.cut.firsts
     total = len(firsts) - 1
     held = sum(1 for k in range(total) if slot.chosen >> firsts[k] & (1 << firsts[k + 1] - firsts[k]) - 1)
+    alike = slot.alike_passages
+    if alike:
+        return f"{held} of {total} passages: the best for the query; of {alike} what is packed already was left out"
     if held == total:  # there is something of each, and not all of one
         return f"cut at a sentence: {slot.chosen.bit_count()} of {len(slot.cut.tokens)} fit"
     return f"{held} of {total} passages: the best for the query"

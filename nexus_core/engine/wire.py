@@ -153,6 +153,7 @@ def _trace_json(entry: TraceEntry) -> dict[str, Any]:
         "score": entry.score,
         "scores": dict(entry.scores),
         "tokens": entry.tokens,
+        "alike": entry.alike,
     }
 
 

@@ -5,7 +5,6 @@ Imported where there is a choice to make: numpy takes longer to import than a pi
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -13,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from nexus_core.engine.few import K1, LONGEST_QUERY, PAIRS, SAME, SUSPECTS, B, TextOf, adds_number
+from nexus_core.engine.few import K1, LONGEST_QUERY, PAIRS, B
+from nexus_core.engine.repetition import LEAST, SAME
 
 Column = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.uint32]
@@ -66,92 +66,40 @@ class Stems:
         known = pairs[place] == pair
         return PAIRS * _bm25(passage[beside[known]], place[known], len(pairs), norm)
 
-    def triples(self) -> Triples:
-        """Return each three stems in a row as one number."""
-        codes = self.codes
+    def suspects(self) -> list[bool]:
+        """Tell of each passage whether enough of it stands in the pool twice that it may repeat another.
+
+        Each three stems are a number of 32 bits. The highest bits tell most apart, in a table four times as long; what
+        they do not is sorted, since else every prompt would have suspects.
+        """
+        codes, ends = self.codes, self.ends
         odd = np.uint32(0x9E3779B1), np.uint32(0x85EBCA77), np.uint32(0xC2B2AE3D)
         two = (codes[:-2] * odd[0] ^ codes[1:-1]) * odd[1]
         mixed = (two ^ two >> np.uint32(15) ^ codes[2:]) * odd[2]
         bits = min(22, (8 * len(codes)).bit_length())
-        return Triples(mixed, mixed >> np.uint32(32 - bits), bits, self.ends.tolist())
-
-
-@frozen(eq=False, repr=False)
-class Triples:
-    """The stems of all passages, three at a time, each three as a number of 32 bits."""
-
-    mixed: Codes
-    marks: Codes
-    """The highest bits of each: enough to tell most triples apart, in a table that is eight times as long."""
-    bits: int
-    """Of a mark."""
-    ends: list[int]
-    """Where the stems of each passage end."""
-
-    def span(self, passage: int) -> slice:
-        """Return where the triples of a passage are; nowhere if it has fewer than three stems."""
-        start = self.ends[passage - 1] if passage else 0
-        return slice(start, max(start, self.ends[passage] - 2))
-
-    def suspects(self) -> list[bool]:
-        """Tell of each passage whether so many of its marks stand in the pool twice that it may repeat another."""
-        # A coarser mark makes more suspects, and the table for it is quicker to fill.
-        marks = self.marks >> np.uint32(1)
-        repeated = np.bincount(marks)[marks] > 1
-        before = np.concatenate(([0], repeated.cumsum()))
-        ends = np.array(self.ends)
-        starts = np.minimum(np.concatenate(([0], ends[:-1])), len(repeated))
-        stops = np.maximum(starts, ends - 2)
-        found: list[bool] = (before[stops] - before[starts] > SAME * (stops - starts)).tolist()
+        marks = mixed >> np.uint32(33 - bits)
+        maybe = np.flatnonzero(np.bincount(marks)[marks] > 1) if len(marks) else marks.astype(np.intp)
+        order = np.sort(mixed[maybe])
+        twice = order[1:][order[1:] == order[:-1]]
+        if not len(twice):
+            return [False] * len(ends)
+        repeated = np.zeros(len(mixed), np.bool_)
+        repeated[maybe] = twice[np.minimum(twice.searchsorted(mixed[maybe]), len(twice) - 1)] == mixed[maybe]
+        starts = np.concatenate(([0], ends[:-1]))
+        many = _counted(repeated, starts, ends - 2) > SAME * np.maximum(ends - 2 - starts, 0)
+        rows = np.ones(max(0, len(repeated) - LEAST + 1), np.bool_)
+        for place in range(LEAST):
+            rows &= repeated[place : place + len(rows)]
+        found: list[bool] = (many | (_counted(rows, starts, ends - 1 - LEAST) > 0)).tolist()
         return found
 
-    def duplicates(self) -> Duplicates:
-        """Return what finds passages that repeat one that was taken."""
-        return Duplicates(self)
 
-
-class Duplicates:
-    """The passages of a pool that were taken so far.
-
-    A passage says what another one says already if over 60 % of its word triples are in that one and no new number. Two
-    near-copies of every item added to HotpotQA cost a third of the answers without this test, and next to none with it.
-    """
-
-    def __init__(self, triples: Triples) -> None:
-        self._triples = triples
-        self._suspects = triples.suspects()
-        self._taken: list[int] = []
-        """Those that are not among the owners yet: most pools have no suspect, and then nobody asks."""
-        self._owner: npt.NDArray[np.int32] | None = None
-        """For each mark of a triple the passage that was taken with it last, from 1; 0 for none."""
-
-    def original(self, passage: int, text_of: TextOf) -> int | None:
-        """Return the passage that this one repeats, and remember its words if there is none."""
-        if self._suspects[passage]:
-            triples = self._triples
-            owners = self._owners()[triples.marks[triples.span(passage)]]
-            # A mark may stand for several triples, so marks only say where to look closely.
-            if np.count_nonzero(owners) > SAME * len(owners):
-                for other, _ in Counter(owners[owners > 0].tolist()).most_common(SUSPECTS):
-                    if self._repeats(passage, other - 1, text_of):
-                        return int(other) - 1
-        self._taken.append(passage)
-        return None
-
-    def _owners(self) -> npt.NDArray[np.int32]:
-        triples = self._triples
-        if self._owner is None:
-            self._owner = np.zeros(1 << triples.bits, np.int32)
-        for taken in self._taken:
-            self._owner[triples.marks[triples.span(taken)]] = taken + 1
-        self._taken.clear()
-        return self._owner
-
-    def _repeats(self, passage: int, other: int, text_of: TextOf) -> bool:
-        triples = self._triples
-        said = set(triples.mixed[triples.span(passage)].tolist())
-        shared = said.intersection(triples.mixed[triples.span(other)].tolist())
-        return len(shared) > SAME * len(said) and not adds_number(text_of(passage), text_of(other))
+def _counted(marked: npt.NDArray[np.bool_], starts: Places, stops: Places) -> Places:
+    """Return how many marks there are in each stretch; one that stops before it starts has none."""
+    before = np.concatenate(([0], marked.cumsum()))
+    starts = np.minimum(starts, len(marked))
+    counts: Places = before[np.maximum(starts, np.minimum(stops, len(marked)))] - before[starts]
+    return counts
 
 
 def best_first(worth: Column, item_of: Sequence[int], scores: Sequence[float] | None) -> list[int]:

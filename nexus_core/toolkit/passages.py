@@ -111,8 +111,6 @@ def _cut(item: Item, size: int) -> Passages:
 
 
 def _breaks(text: str, sentences: list[Span]) -> int:
-    bits = 1
-    for k in range(1, len(sentences)):
-        if text[sentences[k - 1][1]] != " ":
-            bits |= 1 << k
-    return bits
+    # Digits first: to set one bit of a large number after the other copies it each time.
+    digits = ["0" if text[end] == " " else "1" for _, end in sentences[-2::-1]]
+    return int("".join([*digits, "1"]), 2)

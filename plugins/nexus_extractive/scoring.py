@@ -83,7 +83,9 @@ def study(packed: PackedItem, language: str) -> tuple[Studied, ...]:
 
 
 def _studied(unit: Unit, packed: PackedItem, language: str, leads: bool) -> Studied:
-    found = tuple(terms(unit.text, language, packed.item.kind))
+    # What a cell means is said by its column: without the head a row has no words for it.
+    text = f"{unit.head.text}\n{unit.text}" if unit.form == "row" and unit.head else unit.text
+    found = tuple(terms(text, language, packed.item.kind))
     around = frozenset(terms(f"{packed.item.title} {unit.under} {unit.follows}", language))
     held = frozenset(found)
     return Studied(unit, found, held, frozenset(term[:_BEGINNING] for term in held), around, leads)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import frozen
 
 from nexus_extractive.scoring import Scored, study
-from nexus_extractive.units import Unit
+from nexus_extractive.units import Unit, Words
 
 _SHOWN_ENTRIES = 8
 """Of a list that is shown for the sake of its lead."""
@@ -15,7 +15,8 @@ _SHOWN_ENTRIES = 8
 
 @frozen(eq=False, repr=False)
 class _Statement:
-    text: str
+    quotes: tuple[str, ...]
+    """One, or several where they do not stand together in the item: a list's lead and its third entry."""
     inline: bool
     """It may stand on one line with others."""
 
@@ -35,13 +36,13 @@ def pieces(chosen: Sequence[Scored], language: str) -> Iterator[str]:
         for place, statement in enumerate(_statements([one.unit for one in group], everything)):
             if place:
                 between = " " if inline and statement.inline else "\n"
-            yield between + _cited(statement.text, number)
+            yield between + "\n".join([_cited(quote, number) for quote in statement.quotes])
             inline = statement.inline
         between = "\n\n"
 
 
 def _cited(text: str, number: int) -> str:
-    return f"{text}\n[{number}]" if text.endswith(("```", "~~~")) else f"{text} [{number}]"
+    return f"{text}\n[{number}]" if text.endswith(("```", "~~~", "|")) else f"{text} [{number}]"
 
 
 def _statements(units: Sequence[Unit], everything: Sequence[Unit]) -> Iterator[_Statement]:
@@ -57,21 +58,43 @@ def _statements(units: Sequence[Unit], everything: Sequence[Unit]) -> Iterator[_
     for (kind, place), group in groups.items():
         group.sort(key=lambda unit: unit.place)
         if kind == "block":
-            yield from (_Statement(unit.text, True) for unit in group)
+            yield from (_Statement((unit.text,), True) for unit in group)
         elif kind == "led":
             whole = group[0].place == place
-            shown = [unit for unit in everything if unit.lead == place] if whole else group
-            yield _Statement("\n".join([everything[place].text, *_lines(shown)]), False)
+            shown = [unit for unit in everything if unit.lead == place][:_SHOWN_ENTRIES] if whole else group
+            yield _Statement(tuple(_quotes([everything[place], *_with_heads(shown)])), False)
         else:
-            yield _Statement("\n".join([*filter(None, [group[0].follows]), *_lines(group)]), False)
+            yield _Statement(tuple(_quotes(_with_heads(group))), False)
 
 
-def _lines(units: Sequence[Unit]) -> Iterator[str]:
-    for unit in units[:_SHOWN_ENTRIES]:
-        if unit.form == "code":
-            fence = unit.mark[:3]
-            yield f"{unit.mark}\n{unit.text}\n{fence}"
-        else:
-            yield f"{unit.mark} {unit.text}"
-    if units[_SHOWN_ENTRIES:]:
-        yield "- ..."
+def _with_heads(units: Iterable[Unit]) -> Iterator[Words]:
+    """Yield units, each head of a table and each heading before the first that it belongs to."""
+    shown: Words | None = None
+    for unit in units:
+        if unit.head is not None and unit.head is not shown:
+            yield unit.head
+        shown = unit.head
+        yield unit
+
+
+def _quotes(parts: Iterable[Words]) -> Iterator[str]:
+    """Yield what stands together in the item as one quotation, and what does not as several."""
+    lines: list[str] = []
+    end = -1
+    for part in parts:
+        if lines and (end < 0 or part.lines[0] != end):
+            yield "\n".join(lines)
+            lines = []
+        lines.append(_shown(part))
+        end = part.lines[1]
+    if lines:
+        yield "\n".join(lines)
+
+
+def _shown(part: Words) -> str:
+    if not isinstance(part, Unit) or part.form in ("sentence", "row"):
+        return part.text
+    if part.form == "code":
+        fence = part.mark[: len(part.mark) - len(part.mark.lstrip(part.mark[0]))]
+        return f"{part.mark}\n{part.text}\n{fence}"
+    return f"{part.mark} {part.text}"

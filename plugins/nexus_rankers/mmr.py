@@ -16,12 +16,19 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
 
 
+_EQUAL = 0.8
+"""The cosine from which on an item is a copy of another, such as a page and its mirror with another footer; among 400
+abstracts of scifact, none a copy, the highest is 0.52."""
+
+
 @component
 class Mmr:
     """Reorders the best items so that each adds something: its relevance less its likeness to those before it.
 
-    Carbonell and Goldstein 1998; likeness is the cosine of the stems. The packer already drops near-duplicates, and on
-    collections without copies this lowers the share of relevant items: for varied results, not for better ones.
+    Carbonell and Goldstein 1998; likeness is the cosine of the stems. An item that is nearly equal to one before it
+    (a cosine of 0.8) adds nothing, however relevant: it comes after all of the best that are not and match the query.
+    The packer already drops near-duplicates, and on collections without copies this lowers the share of relevant items:
+    for varied results, not for better ones.
 
     | nDCG@10                | scifact | squad | hotpot100 |
     |------------------------|---------|-------|-----------|
@@ -30,7 +37,9 @@ class Mmr:
     | the same, `weight: .5` | .671    | .897  | .770      |
     """
 
-    weight: float = option(0.7, help="What relevance counts; likeness to the items before has the rest.", ge=0, le=1)
+    weight: float = option(
+        0.7, help="What relevance counts; likeness to the items before has the rest: at 1 even copies stay.", ge=0, le=1
+    )
     top: int = option(50, help="How many of the best items are reordered.", ge=1, le=1000)
 
     async def rank(self, query: str, ranking: Ranking) -> Ranking:
@@ -48,11 +57,17 @@ class Mmr:
             relevance[head] = to_query
         # No item after the head may overtake it: there, likeness counts as if it were complete.
         scores = self.weight * relevance - (1 - self.weight)
-        order, gains = self._reordered(relevance[head], likeness)
+        # Of scores that begin at zero, that is the score of what has nothing to do with the query.
+        found = relevance if before is None else np.asarray(before)
+        matches = (found > 0) | bool(size and found.min() < 0)
+        order, gains = self._reordered(relevance[head], likeness, matches[head])
+        scores = np.minimum(scores, np.nextafter(min(gains, default=0.0), -np.inf))
         scores[head[order]] = gains
         return scored(ranking, "mmr", scores)
 
-    def _reordered(self, relevance: Array, likeness: Array) -> tuple[list[int], list[float]]:
+    def _reordered(
+        self, relevance: Array, likeness: Array, matches: npt.NDArray[np.bool_]
+    ) -> tuple[list[int], list[float]]:
         """Return the places in their new order and the gain of each; the gains never rise."""
         import numpy as np
 
@@ -61,10 +76,15 @@ class Mmr:
         nearest = np.zeros(len(relevance))
         left = np.ones(len(relevance), bool)
         for _ in range(len(relevance)):
-            gain = np.where(left, self.weight * relevance - (1 - self.weight) * nearest, -np.inf)
-            place = int(gain.argmax())
+            gain = self.weight * relevance - (1 - self.weight) * nearest
+            copies = (nearest >= _EQUAL) & (self.weight < 1)
+            own = left & ~copies & matches
+            waiting = own if own.any() else left
+            place = int(np.where(waiting, gain, -np.inf).argmax())
             order.append(place)
-            gains.append(float(gain[place]))
+            # A copy may gain more than what it was put behind.
+            behind = bool(gains) and gain[place] > gains[-1]
+            gains.append(float(np.nextafter(gains[-1], -np.inf) if behind else gain[place]))
             left[place] = False
             nearest = np.maximum(nearest, likeness[place])
         return order, gains

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from posixpath import basename, splitext
 
 from attrs import evolve, frozen
@@ -11,7 +12,7 @@ from attrs import evolve, frozen
 from nexus_core import Item, SourceError
 from nexus_sources import code, html, markdown, pdf, plain
 from nexus_sources.decoding import decode
-from nexus_sources.sections import Document, Section, block_starts, cut, slug
+from nexus_sources.sections import Document, Section, anchored, block_starts, cut, shortened, slug
 from nexus_sources.walk import Found
 
 SHORT = 1200
@@ -102,7 +103,7 @@ def _document(data: bytes, name: str, settings: Settings, suffix: str) -> tuple[
 
 def _items(document: Document, found: Found, settings: Settings) -> Iterator[Item]:
     """Yield an item for each section, or one for the whole where it is short."""
-    used: set[str] = set()
+    ids = _Ids(found.name)
     links = _links(document, found.name) if settings.links and document.kind == "markdown" else None
     for section, part in _pieces(document, settings):
         leads = links(section) if links else ()
@@ -116,7 +117,7 @@ def _items(document: Document, found: Found, settings: Settings) -> Iterator[Ite
             **({"links": list(leads)} if leads else {}),
         }
         yield Item(
-            id=_id(found.name, section, part, used),
+            id=ids.take(section, part),
             text=section.text,
             title=_title(document, section, found.name, part),
             kind=document.kind,
@@ -130,10 +131,17 @@ def _links(document: Document, name: str) -> Callable[[Section], tuple[str, ...]
     """Return what tells where a section leads to."""
     from nexus_sources.links import definitions, markdown_links, targets
 
-    all_links = [link for section in document.sections for link in section.links]
-    if all_links:
-        # A short page is one item, made of all its sections.
-        return lambda section: targets(section.links if section in document.sections else all_links, name)
+    if any(section.links for section in document.sections):
+        # The parts of a section share its links, which are looked at once.
+        known: dict[int, tuple[str, ...]] = {}
+
+        def of_page(section: Section) -> tuple[str, ...]:
+            place = id(section.links)
+            if place not in known:
+                known[place] = targets(section.links, name)
+            return known[place]
+
+        return of_page
     defined = definitions(document.text)
     return lambda section: targets(markdown_links(section.text, defined), name)
 
@@ -144,7 +152,8 @@ def _pieces(document: Document, settings: Settings) -> Iterator[tuple[Section, i
     if not settings.sections or len(document.text) <= SHORT or not sections:
         first = sections[0] if sections else Section(text="")
         line = first.line if len(sections) == 1 else first.line and 1
-        sections = (Section(text=document.text or document.title, line=line),)
+        links = tuple(chain.from_iterable(section.links for section in sections))
+        sections = (Section(text=document.text or document.title, line=line, links=links),)
     for section in sections:
         if not section.text.strip():
             continue
@@ -165,20 +174,29 @@ def _parts(section: Section) -> Iterator[tuple[Section, int]]:
 
 
 def _title(document: Document, section: Section, name: str, part: int) -> str:
-    top = document.title or basename(name)
+    top = shortened(document.title) or basename(name)
     headings = section.headings if section.headings[:1] == (top,) else (top, *section.headings)
     page = f" (page {section.page})" if section.page is not None and not section.headings else ""
     return " > ".join(headings) + page + (f" (part {part})" if part else "")
 
 
-def _id(name: str, section: Section, part: int, used: set[str]) -> str:
-    """Return the path and, after `#`, where in the document: unique, and the same as long as its headings are."""
-    anchor = section.anchor or (slug(section.headings[-1]) if section.headings else "")
-    anchor = "-".join(filter(None, (anchor, f"part-{part}" if part > 1 else "")))
-    number, unique = 0, anchor
-    while unique in used:
-        number += 1
-        unique = f"{anchor}-{number}" if anchor else str(number)
-    used.add(unique)
-    path = name.replace("#", "%23")
-    return f"{path}#{unique}" if unique else path
+class _Ids:
+    """The ids of a document: the path and, after `#`, where in it; unique, and the same as long as its headings are."""
+
+    def __init__(self, name: str) -> None:
+        self._path = name.replace("#", "%23")
+        self._used: set[str] = set()
+        self._last: dict[str, int] = {}
+        """For each anchor the number that it had last: counted on, thousands of equal headings are not counted anew."""
+
+    def take(self, section: Section, part: int) -> str:
+        """Return an id that no other section has."""
+        anchor = anchored(section.anchor) or (slug(section.headings[-1]) if section.headings else "")
+        anchor = "-".join(filter(None, (anchor, f"part-{part}" if part > 1 else "")))
+        number, unique = self._last.get(anchor, 0), anchor
+        while unique in self._used:
+            number += 1
+            unique = f"{anchor}-{number}" if anchor else str(number)
+        self._last[anchor] = number
+        self._used.add(unique)
+        return f"{self._path}#{unique}" if unique else self._path

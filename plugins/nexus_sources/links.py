@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from posixpath import dirname, join, normpath
 from urllib.parse import unquote, urljoin, urlsplit
 
-from nexus_sources.sections import slug
+from nexus_sources.sections import anchored, slug
 
 MOST = 200
 """Links of one section."""
 _FENCES = re.compile(r"^ {0,3}(```|~~~).*?(?:^ {0,3}\1|\Z)", re.DOTALL | re.MULTILINE)
-_SPANS = re.compile(r"(`+)(?!`).{1,2000}?(?<!`)\1(?!`)", re.DOTALL)
+_SPANS = re.compile(r"(?<!`)(`{1,40}+)(?!`).{1,2000}?(?<!`)\1(?!`)", re.DOTALL)
 _INLINE = re.compile(
     r"(?<!!)\[[^\[\]\n]{0,500}\]\(\s*(?:<([^<>\n]{1,500})>|([^\s()<>]{1,500}(?:\([^\s()]*\))?[^\s()<>]{0,500}))"
 )
@@ -50,8 +50,10 @@ def targets(written: Iterable[str], name: str) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for link in written:
         target = link if link.startswith("[[") else _target(link, name)
-        if target and len(found) < MOST:
+        if target:
             found[target] = None
+        if len(found) >= MOST:
+            break
     return tuple(found)
 
 
@@ -65,7 +67,7 @@ def _target(link: str, name: str) -> str:
     whole = normpath(join(dirname(name), path)) if path else name
     if whole.startswith("..") or whole == ".":
         return ""
-    anchor = unquote(anchor)
+    anchor = anchored(unquote(anchor))
     return _clean(whole.replace("#", "%23") + (f"#{anchor}" if anchor else ""))
 
 

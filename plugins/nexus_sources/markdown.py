@@ -12,12 +12,12 @@ from typing import Any
 
 from attrs import frozen
 
-from nexus_sources.sections import Document, Headed, Section, headed_sections
+from nexus_sources.sections import LONGEST_HEADING, Document, Headed, Section, headed_sections
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.{0,20000}?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _MAY_HAVE_HEADINGS = re.compile(r"^ {0,3}(?:#{1,6}(?:\s|$)|=+[ \t]*$|-+[ \t]*$)", re.MULTILINE)
 _WORDS = ("text", "text_special", "code_inline", "image")
-_ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))??(?:[ \t]+#+)?[ \t]*$")
+_ATX = re.compile(r" {0,3}(#{1,6})(?=[ \t]|$)(.*)")
 _FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})(.*)")
 _DOUBTFUL = re.compile(
     r"""\ {0,3}(?:=+|-+)[ \t]*$             # the line under a heading, or a rule
@@ -29,7 +29,14 @@ _DOUBTFUL = re.compile(
 )
 _CODE_SPAN = re.compile(r"(?<!`)`([^`\\*_\[\]<>&!]+)`(?!`)")
 _MARKUP = re.compile(r"[\\`*_\[\]<>&!]")
-_NAMED = re.compile(r"\s*\{#([\w.:-]+)[^}]*\}\s*$")
+_NAME = re.compile(r"\{#([\w.:-]+)[^}]*\}")
+_NO_HEADING = re.compile(r"\[[^\]\n]{1,200}\]:|.*\n *\|?[ \t]*:?-", re.DOTALL)
+"""What a rule stands under that underlines nothing: the address of a link, or a table."""
+_LONGEST_PARSED = 1000
+"""Characters of a heading whose markup is looked at."""
+_MOST_METADATA = 1000
+"""Characters of values of the front matter, which each item repeats."""
+_MOST_TAGS = 50
 
 
 @frozen(repr=False)
@@ -97,8 +104,9 @@ def _parser() -> Any:
     # Imported with the first document that has a heading.
     from markdown_it import MarkdownIt
 
-    # Headings alone are wanted: what stands inside the paragraphs need not be parsed.
-    return MarkdownIt("commonmark").enable("table").disable("inline")
+    # Headings alone are wanted: what stands inside the paragraphs need not be parsed. Tables and the addresses of links
+    # take the parser a time that grows with the square of their size.
+    return MarkdownIt("commonmark").disable(["inline", "reference"])
 
 
 @lru_cache(maxsize=1)
@@ -131,10 +139,8 @@ def _scanned(lines: list[str]) -> tuple[_Heading, ...] | None:
         elif opening := _FENCE.match(line):
             fence = opening[1]
         elif heading := _ATX.match(line):
-            content = heading[2] or ""
-            named = _NAMED.search(content)
-            words = _plain(_NAMED.sub("", content))
-            found.append(_Heading(len(heading[1]), words, named[1] if named else "", number, number + 1))
+            words, name = _named(_opened(heading[2]))
+            found.append(_Heading(len(heading[1]), _plain(words), name, number, number + 1))
     return tuple(heading for heading in found if heading.text)
 
 
@@ -142,17 +148,33 @@ def _parsed(text: str) -> tuple[_Heading, ...]:
     found = []
     for opening, inline in pairwise(_parser().parse(text)):
         if opening.type == "heading_open" and opening.level == 0:
-            named = _NAMED.search(inline.content)
-            words = _plain(_NAMED.sub("", inline.content))
+            if opening.markup[:1] in "=-" and _NO_HEADING.match(inline.content):
+                continue
+            words, name = _named(inline.content)
             first, after = opening.map
-            found.append(_Heading(int(opening.tag[1:]), words, named[1] if named else "", first, after))
+            found.append(_Heading(int(opening.tag[1:]), _plain(words), name, first, after))
     return tuple(heading for heading in found if heading.text)
+
+
+def _opened(content: str) -> str:
+    """Return what a heading says, without the marks that close it."""
+    content = content.strip(" \t")
+    bare = content.rstrip("#")
+    return bare.rstrip(" \t") if not bare or bare[-1] in " \t" else content
+
+
+def _named(content: str) -> tuple[str, str]:
+    """Return a heading without the name of its place, and that: `# Words {#name}`."""
+    content = content.strip()
+    begin = content.rfind("{#") if content.endswith("}") else -1
+    named = _NAME.fullmatch(content, begin) if begin >= 0 else None
+    return (content[:begin].rstrip(), named[1]) if named else (content, "")
 
 
 def _plain(content: str) -> str:
     """Return the words of a heading without its markup."""
     content = _CODE_SPAN.sub(r"\1", content)
-    if not _MARKUP.search(content):
+    if not _MARKUP.search(content) or len(content) > _LONGEST_PARSED:
         return " ".join(content.split())
     (inline,) = _inline_parser().parseInline(content)
     words = [
@@ -167,29 +189,39 @@ def _front_matter(text: str) -> tuple[str, tuple[str, ...], dict[str, Any], int]
     match = _FRONT_MATTER.match(text)
     if match is None or ":" not in (match[1] or ""):
         return "", (), {}, 0
-    import yaml  # only documents with a front matter pay for it
+    from nexus_sources.front_matter import values_of  # only documents with a front matter pay for it
 
-    try:
-        values = yaml.safe_load(match[1])
-    except (yaml.YAMLError, ValueError, RecursionError):
-        values = None
-    if not isinstance(values, Mapping):
+    values = values_of(match[1])
+    if values is None:
         return "", (), {}, 0
     tags = values.get("tags") or ()
     tags = tags.replace(",", " ").split() if isinstance(tags, str) else tags if isinstance(tags, list) else ()
-    metadata = {str(key): _json(value) for key, value in values.items() if key not in ("title", "tags")}
+    plain = [str(tag)[:LONGEST_HEADING] for tag in tags[:_MOST_TAGS] if isinstance(tag, str | int | float)]
+    title = _json(values.get("title"))
     return (
-        str(values.get("title") or ""),
-        tuple(str(tag) for tag in tags),
-        {key: value for key, value in metadata.items() if value is not None},
+        "" if title is None else str(title),
+        tuple(plain),
+        _metadata(values),
         match[0].count("\n") + (not match[0].endswith("\n")),
     )
+
+
+def _metadata(values: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the plain values but title and tags, as far as there is room for them."""
+    found: dict[str, Any] = {}
+    left = _MOST_METADATA
+    for key, value in values.items():
+        plain = _json(value) if key not in ("title", "tags") and isinstance(key, str | int | float | date) else None
+        left -= 0 if plain is None else len(str(key)) + len(str(plain))
+        if plain is not None and left >= 0:
+            found[str(key)] = plain
+    return found
 
 
 def _json(value: Any) -> str | int | float | bool | None:
     """Return a plain value as JSON has it, and None for what is none: nested values are left alone."""
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, float) and not isfinite(value):
+    if (isinstance(value, float) and not isfinite(value)) or (isinstance(value, int) and abs(value) >= 1 << 63):
         return None
     return value if isinstance(value, (str, int, float)) else None

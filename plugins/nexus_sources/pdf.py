@@ -10,13 +10,18 @@ from typing import Any
 from attrs import frozen
 
 from nexus_core import SourceError
-from nexus_sources.sections import Document, Section, nested
+from nexus_sources.sections import Document, Section, nested, shortened
 
 MISSING = "reading PDF needs pypdf: pip install 'contextnexus[pdf]'"
 
 _HYPHENATED = re.compile(r"(?<=[^\W\d_])[-\u00ad]\n(?=[a-z\u00df-\u00ff])")
-_WRAPPED = re.compile(r"(?<![.!?:;\n])[ \t]*\n(?=[a-z\u00df-\u00ff(0-9])")
+_WRAPPED = re.compile(r"(?<![.!?:;\n \t])[ \t]*+\n(?=[a-z\u00df-\u00ff(0-9])")
 _LONGEST_OUTLINE = 5000
+_SEARCHED = 20
+"""How many times the text, at most, is searched for the titles of the outline; the rest begins where its page does."""
+_MOST_TEXT = 100
+"""How many times as long as the file its text may be: thousands of pages may show one and the same stream."""
+_LITTLE_TEXT = 1_000_000
 
 
 @frozen(eq=False, repr=False)
@@ -38,7 +43,7 @@ def read(data: bytes) -> Document:
         reader = PdfReader(BytesIO(data))
         if reader.is_encrypted and not reader.decrypt(""):
             raise SourceError("is a PDF that needs a password; left out")
-        pages = [_tidied(page.extract_text()) for page in reader.pages]
+        pages = list(_pages(reader, _LITTLE_TEXT + _MOST_TEXT * len(data)))
         entries, title = tuple(_outline(reader)), str((reader.metadata and reader.metadata.title) or "")
     except SourceError:
         raise
@@ -49,6 +54,17 @@ def read(data: bytes) -> Document:
     sections = _by_outline(pages, entries) if entries else _by_page(pages)
     whole = "\n\n".join(filter(None, pages))
     return Document(text=whole, sections=sections, title=" ".join(title.split()), metadata={"pages": len(pages)})
+
+
+def _pages(reader: Any, most: int) -> Iterator[str]:
+    """Yield the texts of the pages; raises SourceError where they have more characters than `most`."""
+    total = 0
+    for page in reader.pages:
+        text = _tidied(page.extract_text())
+        total += len(text)
+        if total > most:
+            raise SourceError(f"is a PDF with more than {most:,} characters of text, far more than its size; left out")
+        yield text
 
 
 def _tidied(text: str) -> str:
@@ -85,11 +101,14 @@ def _by_outline(pages: list[str], entries: tuple[_Entry, ...]) -> tuple[Section,
         offsets.append(offsets[-1] + len(page) + 2)
     text = "\n\n".join(pages)
     places = []
-    at = 0
+    at, left = 0, _SEARCHED * len(text)
     for entry in entries:
         begin = max(at, offsets[entry.page])
-        title = re.compile(r"\s+".join(map(re.escape, entry.title.split())), re.IGNORECASE)
-        found = title.search(text, begin, max(begin, offsets[entry.page + 1]))
+        found = None
+        if left > 0:
+            title = re.compile(r"\s+".join(map(re.escape, shortened(entry.title).split())), re.IGNORECASE)
+            found = title.search(text, begin, max(begin, offsets[entry.page + 1]))
+            left -= (found.end() if found else max(begin, offsets[entry.page + 1])) - begin
         at = found.start() if found else begin
         places.append((at, found.end() if found else begin))
     sections = [Section(text=text[: places[0][0]].strip(), page=1)]

@@ -9,6 +9,13 @@ from typing import Any
 
 from attrs import field, frozen
 
+LONGEST_SLUG = 80
+"""Characters of an anchor: long enough to tell headings apart, short enough for an id."""
+LONGEST_HEADING = 200
+"""Characters of a heading in titles and paths, which each section under it repeats."""
+DEEPEST = 6
+"""The levels of headings; what is deeper is a sibling of the sixth."""
+
 _FENCE = re.compile(r" {0,3}(?:```|~~~)")
 _NO_SLUG = re.compile(r"[^\w\- ]+")
 
@@ -63,21 +70,37 @@ def headed_sections(parts: Sequence[Headed]) -> Iterator[Section]:
     following = [*(part.level for part in parts[1:]), 0]
     for part, path, next_level in zip(parts, paths, following, strict=False):
         text = part.text if part.text.strip() or next_level > part.level else part.heading
+        if len(part.heading) > LONGEST_HEADING and text is not part.heading:
+            text = "\n\n".join([part.heading, text.strip("\n")])  # the path has only its beginning
         if text.strip():
             yield Section(text=text.strip("\n"), headings=path, anchor=part.anchor, line=part.line, links=part.links)
 
 
 def slug(heading: str) -> str:
-    """Return a heading as hosts of Markdown write it in a link: `Sick leave?` becomes `sick-leave`."""
-    return _NO_SLUG.sub("", heading.strip().lower()).replace(" ", "-")
+    """Return a heading as hosts of Markdown write it in a link: `Sick leave?` becomes `sick-leave`.
+
+    It has at most 80 characters, whatever the heading.
+    """
+    return anchored(_NO_SLUG.sub("", heading[: 4 * LONGEST_SLUG].strip().lower()).replace(" ", "-"))
+
+
+def anchored(name: str) -> str:
+    """Return the name of a place in a document as ids and links have it: its first 80 characters."""
+    return name if len(name) <= LONGEST_SLUG else name[:LONGEST_SLUG].rstrip("-")
+
+
+def shortened(heading: str) -> str:
+    """Return a heading as titles and paths have it: its first 200 characters."""
+    return heading if len(heading) <= LONGEST_HEADING else heading[: LONGEST_HEADING - 1].rstrip() + "…"
 
 
 def nested(headings: Iterable[tuple[int, str]]) -> Iterator[tuple[str, ...]]:
     """Yield for each (level, heading) its path: the headings above it, from the outermost, and itself."""
     above: list[tuple[int, str]] = []
-    for level, heading in headings:
+    for written, heading in headings:
+        level = min(written, DEEPEST)
         above = [(other, name) for other, name in above if other < level]
-        above.append((level, heading))
+        above.append((level, shortened(heading)))
         yield tuple(name for _, name in above)
 
 

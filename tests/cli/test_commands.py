@@ -147,6 +147,21 @@ def test_explain_shows_messages_window_trace_and_chain(nexus: Nexus) -> None:
         assert expected in out
 
 
+def test_explain_counts_what_was_left_out_for_likeness(nexus: Nexus, tmp_path: Path) -> None:
+    """Two files with the same paragraphs are packed once, in a pipeline as anybody writes it."""
+    shared = "Leave is taken in whole days. Up to five unused days are carried over into the new year.\n\n"
+    (tmp_path / "notes").mkdir(exist_ok=True)
+    for name, own in (("one", ""), ("two", "Travel is booked by the office of the department."), ("three", "")):
+        (tmp_path / "notes" / f"{name}.txt").write_text(shared + own)
+    (tmp_path / "twice.yaml").write_text(
+        "name: twice\nmodels: {main: {use: extractive}}\nsteps:\n  - gather: {use: files, paths: notes}\n"
+        "  - rank: bm25\n  - prompt: qa\n  - generate: main\n"
+    )
+    code, out, _ = nexus("explain", "twice.yaml", "How many days of leave are carried over?")
+    assert (code, out.count("are carried over into the new year")) == (0, 1)
+    assert "left out for likeness: 2 passages of 2 items" in out
+
+
 def test_explain_json_adds_up(nexus: Nexus) -> None:
     """The parts of the window are its size; every candidate has its entry."""
     code, out, _ = nexus("explain", "handbook.yaml", "leave", "--json")

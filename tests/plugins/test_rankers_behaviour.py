@@ -285,6 +285,17 @@ def test_mmr_moves_a_near_copy_of_the_best_item_down() -> None:
     assert ids(ranked(Mmr(weight=1.0), "tides", start)) == [best, copy, other, last]
 
 
+def test_mmr_lets_no_number_of_copies_crowd_out_what_is_different() -> None:
+    """Eight copies of the best page stand behind the one different item, however little that is worth."""
+    page = "The bridge over the river was built by monks in the winter of the great flood. " * 3
+    found = texts(*[f"{page} Copy{chr(97 + n)}." for n in range(8)], "A ferry crosses here, too.", "Unlike all.")
+    ranking = Ranking(found).scored("bm25", [9.0, 8.9, 8.8, 8.7, 8.6, 8.5, 8.4, 8.3, 1.0, 0.5])
+    order = ids(ranked(Mmr(top=9), "bridge", ranking))
+    assert order[:2] == [found[0].id, found[8].id]
+    assert order[-1] == found[9].id
+    assert sorted(order) == sorted(item.id for item in found)
+
+
 def test_mmr_reorders_only_the_top() -> None:
     """Items after the first `top` stay behind these, in their order."""
     items = texts("moon sea", "moon sea", "wind wave", "sun")

@@ -1,0 +1,181 @@
+"""Input of any shape costs time, and becomes output, in proportion to its size: 40 shapes for each reader."""
+
+from __future__ import annotations
+
+import gc
+import re
+import sys
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from time import process_time
+from types import FrameType
+from typing import Any
+
+import pytest
+from nexus_sources import html, markdown
+from nexus_sources.documents import Settings, parsed
+from nexus_sources.sections import slug
+from nexus_sources.walk import Found
+
+from tests.plugins.growth.readers import READERS, Reader
+from tests.plugins.growth.shapes import COUNT, Shape
+
+CASES = [
+    pytest.param(reader, shape, id=f"{name}-{number}")
+    for name, (reader, shapes) in READERS.items()
+    for number, shape in enumerate(shapes)
+]
+READ = [case for case in CASES if not str(case.id).startswith("passages")]
+SMALL = 6_500
+"""Characters: so many make a document of several items, and what grows with the square has outgrown the rest."""
+SPARE = 1.25
+"""The numbers of headings get longer."""
+FIRST, LAST = 8 * 1024, 128 * 1024
+"""Characters at which the time is first looked at, and above which what is quick so far is not."""
+LEAST_S = 0.05
+MOST = 6.0
+SLACK_S = 0.01
+TRIES = 5
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nobody_elses_garbage() -> Iterator[None]:
+    """Keep what other tests have left from being looked through again and again."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def steps_of(work: Callable[[], int]) -> tuple[int, int]:
+    """Return how many calls a piece of work makes, of Python and of C, and what it returns."""
+    steps = 0
+
+    def count(frame: FrameType, event: str, argument: Any) -> None:
+        nonlocal steps
+        steps += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        made = work()
+    finally:
+        sys.setprofile(before)
+    return steps, made
+
+
+@lru_cache
+def _warm(reader: Reader) -> None:
+    """Read something: what is imported and remembered with the first text does not count."""
+    reader("# a `b` [c](d.md)\n\n- e\n\nf\n===\n" * 400)
+
+
+def seconds_of(reader: Reader, text: str) -> float:
+    """Return the CPU time of this process: others on the machine do not count."""
+    began = process_time()
+    reader(text)
+    return process_time() - began
+
+
+@pytest.mark.parametrize(("reader", "shape"), READ)
+def test_output_and_steps_grow_in_proportion(reader: Reader, shape: Shape) -> None:
+    """From n to 2n and 4n characters there are no more than two and four times as many steps and bytes."""
+    _warm(reader)
+    re.purge()
+    sizes = [len(shape.text(size)) for size in (SMALL, 2 * SMALL, 4 * SMALL)]
+    figures = [steps_of(lambda size=size: reader(shape.text(size))) for size in (SMALL, 2 * SMALL, 4 * SMALL)]  # type: ignore[misc]
+    for times, size, (steps, made) in zip((2, 4), sizes[1:], figures[1:], strict=True):
+        assert steps <= SPARE * times * figures[0][0] + 500
+        assert made <= SPARE * times * figures[0][1] + 500
+        assert made <= 1000 * size
+
+
+@pytest.mark.parametrize(("reader", "shape"), CASES)
+def test_time_grows_in_proportion(reader: Reader, shape: Shape) -> None:
+    """Where n characters take 50 ms or more, 4n take at most six times that: the best of five."""
+    size, taken = FIRST, seconds_of(reader, shape.text(FIRST))
+    while size < LAST and taken < LEAST_S:
+        longer = seconds_of(reader, shape.text(4 * size))
+        if longer > MOST * taken + SLACK_S:
+            break
+        size, taken = 4 * size, longer
+    else:
+        return  # four times as much has taken at most six times as long at every size so far
+    assert _holds_closely(reader, shape, size)
+
+
+def _holds_closely(reader: Reader, shape: Shape, size: int) -> bool:
+    """Tell whether it still holds where the shorter text takes 50 ms, so that nothing else has been measured."""
+    while (taken := seconds_of(reader, shape.text(size))) < LEAST_S:
+        size *= 2
+    short, long = shape.text(size), shape.text(4 * size)
+    longer = float("inf")
+    for _ in range(TRIES):
+        longer = min(longer, seconds_of(reader, long))
+        if longer <= MOST * taken:
+            return True
+        taken = min(taken, seconds_of(reader, short))
+    return longer <= MOST * taken
+
+
+def test_every_reader_has_forty_shapes() -> None:
+    """The lists of shapes that are known to be hard leave room for others."""
+    assert {name: len(shapes) for name, (_, shapes) in READERS.items()} == dict.fromkeys(READERS, COUNT)
+
+
+# What has happened
+
+
+def test_a_page_of_tags_that_never_end_is_read_at_once() -> None:
+    """198 kB of `<a ` took more than ten minutes."""
+    assert seconds_of(lambda text: len(html.read(text).text), "<a " * 66_000) < 5
+
+
+def test_a_table_without_end_tags_is_no_longer_than_its_page() -> None:
+    """A cell ends where the next begins: 5 kB became 38 MB."""
+    rows = "".join(f"<tr><td>name {n}<td>value {n}" for n in range(250))
+    text = html.read(f"<table><tr><th>Name<th>Value{rows}</table>").text
+    assert len(text) < 2 * len(rows)
+    assert text.splitlines()[:3] == ["| Name | Value |", "| --- | --- |", "| name 0 | value 0 |"]
+    assert len(html.read("<table><tr><th>x<td>" * 250).text) < 5_000
+
+
+@pytest.mark.parametrize("page", ["# same\n\ntext\n\n" * 25_000, "<h2>same</h2>text" * 25_000], ids=["md", "html"])
+def test_equal_headings_get_ids_that_are_counted_on(page: str) -> None:
+    """25,000 equal headings took 61 s; the ids are those they have always had."""
+    name = "a.md" if page.startswith("#") else "a.html"
+    items, _ = parsed(page.encode(), Found(name, name, (0, 0, 0)), Settings(links=True))
+    assert [item.id for item in items[:3]] == [f"{name}#same", f"{name}#same-1", f"{name}#same-2"]
+    assert len({item.id for item in items}) == 25_000
+
+
+@pytest.mark.parametrize(
+    ("name", "page"),
+    [
+        ("a.html", "<h2>Part<p>" + "word " * 12_000),
+        ("a.html", f"<h2 id={'x' * 60_000}>Part</h2>" + "word " * 1_000),
+        ("a.md", "# " + "word " * 12_000 + "\n\ntext " * 1_000),
+        ("a.md", "# Part {#" + "x" * 60_000 + "}\n\n" + "word " * 1_000),
+        ("a.py", "class " + "x" * 250 + ":\n" + "    a = 1\n" * 1_000),
+    ],
+    ids=["tag", "id", "heading", "name", "class"],
+)
+def test_no_heading_makes_an_id_or_title_that_is_too_long(name: str, page: str) -> None:
+    """A page with a wrong heading tag was refused for an id of 60,566 characters; no word of it is lost now."""
+    items, _ = parsed(page.encode(), Found(name, name, (0, 0, 0)), Settings(links=True))
+    assert max(len(item.id) for item in items) <= len(name) + 1 + 80 + len("-part-12")
+    assert max(len(item.title) for item in items) < 600
+    assert sum(item.text.count("word") for item in items) >= page.count("word ")
+
+
+def test_slugs_have_at_most_eighty_characters() -> None:
+    """Ids and links are cut alike, so that a link still finds what it leads to."""
+    assert slug("word " * 100) == ("word-" * 16)[:-1]
+    assert slug("Sick leave?") == "sick-leave"
+
+
+def test_a_heading_too_long_for_a_path_stands_in_the_text() -> None:
+    """Titles repeat the beginning only."""
+    (section,) = markdown.read("# " + "long " * 100 + "\n\ntext\n").sections
+    assert len(section.headings[0]) <= 200
+    assert section.text == "long " * 99 + "long\n\ntext"
