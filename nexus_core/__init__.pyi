@@ -1,6 +1,5 @@
 """The types of the lazily imported names; tests/test_public_api.py holds it against `__init__.py`."""
 
-from nexus_core.contract.answers import Answer as Answer
 from nexus_core.contract.components import component as component, option as option, ranker as ranker, state as state
 from nexus_core.contract.documents import DocumentMark as DocumentMark, DocumentRead as DocumentRead
 from nexus_core.contract.errors import (
@@ -24,6 +23,7 @@ from nexus_core.contract.errors import (
     OverloadedError as OverloadedError,
     PluginError as PluginError,
     PoolBusyError as PoolBusyError,
+    Problem as Problem,
     PromptTooLongError as PromptTooLongError,
     ProtocolError as ProtocolError,
     QuotaError as QuotaError,
@@ -46,6 +46,7 @@ from nexus_core.contract.errors import (
     UsageError as UsageError,
 )
 from nexus_core.contract.events import (
+    Answer as Answer,
     AttemptFinished as AttemptFinished,
     Delta as Delta,
     Event as Event,
@@ -57,8 +58,8 @@ from nexus_core.contract.events import (
     StreamRestarted as StreamRestarted,
     Waiting as Waiting,
 )
+from nexus_core.contract.follow_up import FollowUp as FollowUp, parts_of as parts_of
 from nexus_core.contract.hookspecs import hookimpl as hookimpl
-from nexus_core.contract.problems import Problem as Problem
 from nexus_core.contract.prompts import PackedItem as PackedItem, Prompt as Prompt, TraceEntry as TraceEntry
 from nexus_core.contract.protocols import (
     Connector as Connector,
@@ -71,7 +72,6 @@ from nexus_core.contract.protocols import (
     Source as Source,
     Template as Template,
 )
-from nexus_core.contract.queries import FollowUp as FollowUp, parts_of as parts_of
 from nexus_core.contract.ranking import Candidate as Candidate, Ranking as Ranking
 from nexus_core.contract.values import (
     CallOptions as CallOptions,
@@ -89,7 +89,7 @@ from nexus_core.contract.values import (
 )
 from nexus_core.engine.pipeline import Pipeline as Pipeline
 from nexus_core.store.conversations import Conversation as Conversation, Turn as Turn
-from nexus_core.store.sharing import open_store as open_store
+from nexus_core.store.shared_store import open_store as open_store
 from nexus_core.store.store import Store as Store
 from nexus_core.store.usage import DailyUsage as DailyUsage
 from nexus_core.toolkit.secrets import Secret as Secret

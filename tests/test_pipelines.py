@@ -12,7 +12,7 @@ import yaml
 from nexus_core import Pipeline
 from nexus_core.config.check import check
 from nexus_core.config.schema import schema
-from nexus_core.engine.plugins import Catalogue
+from nexus_core.engine.plugins import PluginRegistry
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "pipelines").glob("*.yaml"))
@@ -26,13 +26,13 @@ def example_id(path: Path) -> str:
 @pytest.mark.parametrize("path", EXAMPLES, ids=example_id)
 def test_example_lints_without_any_problem(path: Path) -> None:
     """An example is free of warnings too."""
-    assert check(path.read_bytes(), str(path), Catalogue.installed(), {}).problems == ()
+    assert check(path.read_bytes(), str(path), PluginRegistry.installed(), {}).problems == ()
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=example_id)
 def test_example_validates_against_the_schema(path: Path) -> None:
     """An editor shows no red line in an example."""
-    known = schema(Catalogue.installed().with_files([ROOT / "pipelines/my_rankers.py"]).all_components())
+    known = schema(PluginRegistry.installed().with_files([ROOT / "pipelines/my_rankers.py"]).all_components())
     jsonschema.validate(yaml.safe_load(path.read_text()), known)
 
 

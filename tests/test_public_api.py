@@ -12,7 +12,7 @@ import nexus_core
 from nexus_core.cli.main import COMMANDS
 from nexus_core.contract import errors, events, hookspecs
 from nexus_core.contract.components import Kind
-from nexus_core.engine.attempts.reactions import reaction
+from nexus_core.engine.calls.failure_policy import reaction
 
 ROOT = Path(__file__).parent.parent
 

@@ -102,12 +102,12 @@ def test_a_connector_of_the_readme_is_found_in_an_environment_of_its_own(tmp_pat
 def test_every_yaml_example_of_a_readme_lints(page: Path, tmp_path: Path) -> None:
     """A whole pipeline shown in any README is a valid one."""
     from nexus_core.config.check import check
-    from nexus_core.engine.plugins import Catalogue
+    from nexus_core.engine.plugins import PluginRegistry
 
     bodies = [found["body"] for found in _BLOCK.finditer(page.read_text("utf-8")) if found["language"] == "yaml"]
     files = {name: body for what, name, body in blocks(ROOT / "README.md") if what == "file"}
     (tmp_path / "my_rankers.py").write_text(files["my_rankers.py"])
     for body in bodies:
         if body.startswith("name:") or "\nname:" in body:
-            checked = check(body, str(tmp_path / "example.yaml"), Catalogue.installed(), {"OPENAI_API_KEY": "k"})
+            checked = check(body, str(tmp_path / "example.yaml"), PluginRegistry.installed(), {"OPENAI_API_KEY": "k"})
             assert [str(problem) for problem in checked.problems if problem.severity == "error"] == []

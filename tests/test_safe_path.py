@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from nexus_core.toolkit.children import environment, safe_path
+from nexus_core.toolkit.processes.environment import environment, safe_path
 
 NEXUS = [sys.executable, "-P", "-m", "nexus_core.cli.main"]
 HOSTILE = 'import os\nwith open(os.environ["RAN"], "a") as file:\n    file.write(__name__ + "\\n")\n'

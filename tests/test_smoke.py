@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 
 from nexus_core import Item, Pipeline, Store
-from nexus_core.server.serve import Server
-from nexus_core.server.settings import Settings
+from nexus_core.server.server import Server
+from nexus_core.server.settings import ServerSettings
 from nexus_core.testing.upstream import ScriptedUpstream, chat_events, completion, json_answer, stream_answer
 
 ROOT = Path(__file__).parents[1]
@@ -69,7 +69,7 @@ async def test_a_server_answers_whole_and_in_a_stream(tmp_path: Path, stream: bo
     async with ScriptedUpstream(script) as upstream:
         file = tmp_path / "asks.yaml"
         file.write_text(ASKS.format(url=upstream.url))
-        async with Server({"asks": Pipeline.load(file)}, Store(tmp_path / "store"), Settings(port=0)) as server:
+        async with Server({"asks": Pipeline.load(file)}, Store(tmp_path / "store"), ServerSettings(port=0)) as server:
             body = {"model": "nexus/asks", "stream": stream, "messages": [{"role": "user", "content": "How many?"}]}
             async with (
                 aiohttp.ClientSession() as session,

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nexus_core.cli.chosen import store_option
-from nexus_core.toolkit.children import protect_process
+from nexus_core.cli.store_option import store_option
+from nexus_core.toolkit.processes.environment import protect_process
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
-from nexus_core.cli.output import echo
+from nexus_core.cli.output.echo import echo
 
 COMMANDS = {
     "ask": "Ask a context a question.",
@@ -48,7 +48,7 @@ class LazyGroup(click.Group):
     """A group that knows its commands by name and summary and imports one only to run it or to show its help."""
 
     def __init__(
-        self, *args: Any, table: Mapping[str, str] = COMMANDS, package: str = "nexus_core.cli", **options: Any
+        self, *args: Any, table: Mapping[str, str] = COMMANDS, package: str = "nexus_core.cli.commands", **options: Any
     ) -> None:
         super().__init__(*args, **options)
         self._table = table
@@ -104,7 +104,7 @@ def cli() -> None:
 
     Exit codes: 0 done, 1 the run failed, 2 wrong usage or configuration.
     """
-    from nexus_core.cli.logs import write_warnings  # not for --help
+    from nexus_core.cli.output.log_format import write_warnings  # not for --help
 
     write_warnings()
 

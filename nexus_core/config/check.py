@@ -11,25 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, frozen
 
-from nexus_core.config.catalogue import Catalogue
-from nexus_core.config.components import Components
+from nexus_core.config.components import Components, PluginCatalog
 from nexus_core.config.expressions import Expressions, report_stray
-from nexus_core.config.files import STANDARD_INPUT, FileRefusedError, Folder
-from nexus_core.config.inputs import read_inputs
-from nexus_core.config.interpolate import interpolate
-from nexus_core.config.language import PipelineKeys, keys_of
-from nexus_core.config.models import Models, read_models
+from nexus_core.config.keys import PipelineKeys, keys_of
+from nexus_core.config.models import ModelSpecs, read_models
 from nexus_core.config.names import written_out
-from nexus_core.config.order import check_order, check_rewrite, check_whole
-from nexus_core.config.overrides import apply
-from nexus_core.config.places import Place
-from nexus_core.config.problems import Problems, quoted
 from nexus_core.config.prompts import Prompts
-from nexus_core.config.reader import read
+from nexus_core.config.sibling_files import STANDARD_INPUT, FileRefusedError, SiblingFiles
 from nexus_core.config.spec import PipelineSpec
-from nexus_core.config.steps import Steps
-from nexus_core.config.tree import MappingNode, Node, ScalarNode, SequenceNode, UnreadableNode, shown
-from nexus_core.contract.problems import Problem
+from nexus_core.config.step_order import check_order, check_rewrite, check_whole
+from nexus_core.config.steps import Steps, read_inputs
+from nexus_core.config.yaml.environment import interpolate
+from nexus_core.config.yaml.overrides import apply
+from nexus_core.config.yaml.problems import Problems, SourceLocation, quoted
+from nexus_core.config.yaml.reader import read
+from nexus_core.config.yaml.tree import MappingNode, Node, ScalarNode, SequenceNode, UnreadableNode, shown
+from nexus_core.contract.errors import Problem
 
 if TYPE_CHECKING:
     from nexus_core.config.policies import CallPolicy, OnStreamFailure
@@ -45,14 +42,14 @@ class Checked:
     """`None` when there is any error."""
     problems: tuple[Problem, ...]
     """In the order of the file, warnings among them."""
-    catalogue: Catalogue
+    catalogue: PluginCatalog
     """With the plugin files of the pipeline, so that they are not imported twice."""
 
 
 def check(
     source: str | bytes,
     file: str,
-    catalogue: Catalogue,
+    catalogue: PluginCatalog,
     environment: Mapping[str, str],
     overrides: Sequence[str] = (),
     *,
@@ -67,7 +64,7 @@ def check(
     tree = _tree(source, file, environment, overrides, problems)
     spec = None
     if tree is not None:
-        reading = _Reading(tree, Folder(file), problems, catalogue, run_plugins)
+        reading = _Reading(tree, SiblingFiles(file), problems, catalogue, run_plugins)
         fields, catalogue = reading.fields(), reading.catalogue
         if not problems.errors:
             spec = PipelineSpec(**fields, path=None if file == STANDARD_INPUT else file)
@@ -91,9 +88,9 @@ def _tree(
     return final if isinstance(final, MappingNode) else None
 
 
-def _no_pipeline(tree: Node | None, file: str) -> tuple[Place, str]:
+def _no_pipeline(tree: Node | None, file: str) -> tuple[SourceLocation, str]:
     if tree is None or (isinstance(tree, ScalarNode) and tree.value is None):
-        return Place(file), "the file is empty: a pipeline needs at least `name: ...` and `steps: [...]`"
+        return SourceLocation(file), "the file is empty: a pipeline needs at least `name: ...` and `steps: [...]`"
     hint = "; each key needs ': ' after it, with the space" if isinstance(tree, ScalarNode) and ":" in tree.text else ""
     return tree.place, f"a pipeline is a mapping with `name` and `steps`, found {shown(tree)}{hint}"
 
@@ -103,9 +100,9 @@ class _Reading:
     """Reads the parts of a pipeline in the order in which they depend on each other."""
 
     tree: MappingNode
-    folder: Folder
+    folder: SiblingFiles
     problems: Problems
-    catalogue: Catalogue
+    catalogue: PluginCatalog
     run_plugins: bool
 
     def fields(self) -> dict[str, Any]:
@@ -148,17 +145,17 @@ class _Reading:
         node = self.tree.get("calls")
         if node is None and on_stream_failure is None:
             return None
-        from nexus_core.config.attempts import call_policy  # few files say any of it: start-up time
+        from nexus_core.config.policy_keys import call_policy  # few files say any of it: start-up time
 
         return call_policy(node, on_stream_failure, components.options)
 
-    def _report_useless(self, models: Models, calls: CallPolicy | None) -> None:
+    def _report_useless(self, models: ModelSpecs, calls: CallPolicy | None) -> None:
         if calls is not None or any(spec.retry or spec.limits for spec in models.specs):
-            from nexus_core.config.attempts import report_useless  # as above
+            from nexus_core.config.policy_keys import report_useless  # as above
 
             report_useless(self.tree, models.specs, calls, self.problems)
 
-    def _default_model(self, node: Node | None, models: Models) -> str | None:
+    def _default_model(self, node: Node | None, models: ModelSpecs) -> str | None:
         if node is None:
             return next(iter(models.places), None)
         if isinstance(node, ScalarNode) and isinstance(node.value, str):

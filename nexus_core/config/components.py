@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol, Self
 
 from attrs import define, field
 
-from nexus_core.config.catalogue import Catalogue
 from nexus_core.config.options import BAD, Options
-from nexus_core.config.problems import Problems, quoted
 from nexus_core.config.spec import ComponentSpec, ModelReference
-from nexus_core.config.tree import MappingNode, Node, ScalarNode, UnreadableNode, shown
+from nexus_core.config.yaml.problems import Problems, quoted
+from nexus_core.config.yaml.tree import MappingNode, Node, ScalarNode, UnreadableNode, shown
 from nexus_core.contract.components import Kind, OptionSpec, options_of
 from nexus_core.contract.errors import PluginError
+
+
+class PluginCatalog(Protocol):
+    """Plugins by name, imported only when one is asked for."""
+
+    def names(self, kind: Kind) -> Sequence[str]:
+        """Return the names that may offer a kind, without importing anything."""
+
+    def component(self, kind: Kind, use: str) -> type:
+        """Return the component class that `use` names; raises PluginError with a message for the user."""
+
+    def with_files(self, paths: Sequence[Path]) -> Self:
+        """Return a catalogue that has these plugin files besides."""
 
 
 @define(eq=False, repr=False)
@@ -21,7 +34,7 @@ class Components:
     """Finds the components that a file names and checks their options."""
 
     problems: Problems
-    catalogue: Catalogue
+    catalogue: PluginCatalog
     used: set[str] = field(factory=set)
     """The plugins that were named."""
     models: Mapping[str, str] = field(factory=dict)

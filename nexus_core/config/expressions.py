@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from nexus_core.config.language import ALWAYS_THERE, EXPRESSION_NAMES
+from nexus_core.config.keys import ALWAYS_THERE, EXPRESSION_NAMES
 from nexus_core.config.names import close, instead
-from nexus_core.config.places import Place
-from nexus_core.config.problems import Problems, quoted
-from nexus_core.config.tree import MappingNode, Node, ScalarNode, SequenceNode, shown
+from nexus_core.config.yaml.problems import Problems, SourceLocation, quoted
+from nexus_core.config.yaml.tree import MappingNode, Node, ScalarNode, SequenceNode, shown
 from nexus_core.contract.errors import TemplateError
 
 if TYPE_CHECKING:
-    from nexus_core.toolkit.templating import Expression, TextTemplate
+    from nexus_core.toolkit.templates.template import Expression, TextTemplate
 
 _OPENINGS = ("{{", "{%", "{#")
 
@@ -23,7 +22,7 @@ TreePath = tuple[str | int, ...]
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class Names:
+class KnownNames:
     """What is known where an expression or template stands."""
 
     inputs: Collection[str] | None
@@ -38,9 +37,11 @@ class Expressions:
 
     problems: Problems
 
-    def check(self, node: ScalarNode, names: Names, *, alone: bool = False) -> bool:
+    def check(self, node: ScalarNode, names: KnownNames, *, alone: bool = False) -> bool:
         """Tell whether a text is a sound expression, on request with no text around it; what is wrong is noted."""
-        from nexus_core.toolkit.templating import Expression  # Jinja is imported only where there is something to parse
+        from nexus_core.toolkit.templates.template import (
+            Expression,  # Jinja is imported only where there is something to parse
+        )
 
         if not self._safe(node):
             return False
@@ -60,9 +61,9 @@ class Expressions:
         self._check_dotted(node, expression.names, names)
         return self.problems.errors == before
 
-    def template(self, node: ScalarNode, text: str, name: str, given: Collection[str], names: Names) -> None:
+    def template(self, node: ScalarNode, text: str, name: str, given: Collection[str], names: KnownNames) -> None:
         """Note what is wrong with a template: its syntax, what it reads that is not there, what is there unread."""
-        from nexus_core.toolkit.templating import TextTemplate
+        from nexus_core.toolkit.templates.template import TextTemplate
 
         if not self._safe(node):
             return
@@ -77,7 +78,7 @@ class Expressions:
             message = f"`variables` gives {quoted(unread)}, which the template {name} does not read"
             self.problems.warn("X008", node.place, message)
 
-    def check_given(self, place: Place, needed: Iterable[str], given: Collection[str]) -> None:
+    def check_given(self, place: SourceLocation, needed: Iterable[str], given: Collection[str]) -> None:
         """Note the variables that a template reads and nobody gives."""
         for missing in sorted(set(needed) - set(ALWAYS_THERE) - set(given)):
             hint = close(missing, [*ALWAYS_THERE, *given])
@@ -90,7 +91,7 @@ class Expressions:
             rest = instead(None if node.interpolated else name, EXPRESSION_NAMES, "known are")
             self.problems.error("X002", node.place, f"{what} is unknown to expressions{rest}")
 
-    def _check_dotted(self, node: ScalarNode, paths: Iterable[str], names: Names) -> None:
+    def _check_dotted(self, node: ScalarNode, paths: Iterable[str], names: KnownNames) -> None:
         for path in sorted(paths):
             first, *rest = path.split(".")
             if first == "inputs" and rest and names.inputs is not None and rest[0] not in names.inputs:

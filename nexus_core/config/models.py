@@ -10,12 +10,12 @@ from typing import Any
 from attrs import define, evolve, field, frozen
 
 from nexus_core.config.components import Components
-from nexus_core.config.language import MODEL_NAME, ModelKeys, keys_of
+from nexus_core.config.keys import MODEL_NAME, ModelKeys, keys_of
 from nexus_core.config.names import instead, written_out
 from nexus_core.config.options import place_of
-from nexus_core.config.problems import MOST_SHOWN, Problems, quoted
 from nexus_core.config.spec import ComponentSpec, ModelSpec, RecordSpec
-from nexus_core.config.tree import Entry, MappingNode, Node, ScalarNode, UnreadableNode, shown, texts
+from nexus_core.config.yaml.problems import MOST_SHOWN, Problems, quoted
+from nexus_core.config.yaml.tree import MappingEntry, MappingNode, Node, ScalarNode, UnreadableNode, shown, texts
 from nexus_core.contract.components import Kind, OptionSpec
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions
 
@@ -24,7 +24,7 @@ _POLICIES = ("retry", "breaker", "limits")
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class Models:
+class ModelSpecs:
     """The models of a file, as far as they can be read."""
 
     specs: tuple[ModelSpec, ...] = ()
@@ -58,15 +58,15 @@ class Models:
                 problems.warn("N004", node.place, f"no step uses the model {quoted(name)}: name it, or remove it")
 
 
-def read_models(node: Node | None, components: Components) -> Models:
+def read_models(node: Node | None, components: Components) -> ModelSpecs:
     """Return the models of a file; every problem is noted."""
     if node is None:
-        return Models()
+        return ModelSpecs()
     if not isinstance(node, MappingNode):
         if not isinstance(node, UnreadableNode):
             message = f"`models` must be a mapping of names to models, as in {{main: {{use: x}}}}, found {shown(node)}"
             components.problems.error("T001", node.place, message)
-        return Models(complete=False)
+        return ModelSpecs(complete=False)
     return _Reading(components, node).models()
 
 
@@ -89,7 +89,7 @@ class _Reading:
     def problems(self) -> Problems:
         return self.components.problems
 
-    def models(self) -> Models:
+    def models(self) -> ModelSpecs:
         for key, value in self.node.items():
             self._declare(key, key.text)
             if isinstance(value, MappingNode):
@@ -97,13 +97,13 @@ class _Reading:
                     if written_out(alias, "an alias", self.problems):
                         self._declare(alias, key.text)
         specs = [self._model(key, value) for key, value in self.node.items()]
-        known = Models(names=self.names)
+        known = ModelSpecs(names=self.names)
         for key, value in self.node.items():
             fallback = texts(value.get("fallback")) if isinstance(value, MappingNode) else ()
             found = (known.find(name, self.problems) for name in fallback)
             self.fallbacks[key.text] = tuple(dict.fromkeys(name for name in found if name is not None))
         self._report_circles()
-        return Models(
+        return ModelSpecs(
             specs=tuple(evolve(spec, fallback=self.fallbacks[spec.name]) for spec in specs if spec is not None),
             names=self.names,
             places={key.text: key for key, _ in self.node.items()},
@@ -123,7 +123,7 @@ class _Reading:
     def _model(self, key: ScalarNode, value: Node) -> ModelSpec | None:
         if isinstance(value, ScalarNode) and isinstance(value.value, str):
             use = ScalarNode(value="use", text="use", source="use", plain=True, place=value.place)
-            value = MappingNode((Entry(use, value),), value.place)
+            value = MappingNode((MappingEntry(use, value),), value.place)
         if not isinstance(value, MappingNode):
             if not isinstance(value, UnreadableNode):
                 message = f"model {quoted(key.text)} must be a mapping {{use: name, ...}}, found {shown(value)}"
@@ -155,7 +155,7 @@ class _Reading:
     def _policies(self, node: MappingNode, name: str) -> dict[str, Any]:
         if not any(key in node for key in _POLICIES):
             return {}
-        from nexus_core.config.attempts import model_policies  # only for those who need it: start-up time
+        from nexus_core.config.policy_keys import model_policies  # only for those who need it: start-up time
 
         return model_policies(node, name, self.components.options)
 

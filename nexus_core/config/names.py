@@ -6,9 +6,9 @@ import re
 from collections.abc import Collection, Iterable
 from itertools import islice
 
-from nexus_core.config.language import IDENTIFIER
-from nexus_core.config.problems import Problems, quoted
-from nexus_core.config.tree import ScalarNode
+from nexus_core.config.keys import IDENTIFIER
+from nexus_core.config.yaml.problems import Problems, quoted
+from nexus_core.config.yaml.tree import ScalarNode
 from nexus_core.toolkit.suggest import did_you_mean
 
 MOST_LISTED = 40

@@ -8,13 +8,12 @@ from typing import Any, Final
 
 from attrs import NOTHING, frozen
 
-from nexus_core.config import shapes
+from nexus_core.config import option_types
 from nexus_core.config.names import close, instead
-from nexus_core.config.places import Place
-from nexus_core.config.problems import Problems, quoted
-from nexus_core.config.shapes import allows_none, alternatives, any_of, choices, element, kind_of, mapped, words
+from nexus_core.config.option_types import allows_none, alternatives, any_of, choices, element, kind_of, mapped, words
 from nexus_core.config.spec import RecordSpec
-from nexus_core.config.tree import MappingNode, Node, ScalarNode, SequenceNode, UnreadableNode, plain, shown
+from nexus_core.config.yaml.problems import Problems, SourceLocation, quoted
+from nexus_core.config.yaml.tree import MappingNode, Node, ScalarNode, SequenceNode, UnreadableNode, plain, shown
 from nexus_core.contract.components import Kind, OptionSpec
 from nexus_core.toolkit.secrets import Secret
 
@@ -92,13 +91,13 @@ class Options:
             return self.nested(node, kind)
         if element(annotation) is not None:
             return self._list(node, spec, annotation, label)
-        if shapes.is_mapping(annotation):
+        if option_types.is_mapping(annotation):
             return self._mapping(node, spec, annotation, label)
-        if shapes.is_record(annotation):
+        if option_types.is_record(annotation):
             return self._record(node, annotation, label)
         if choices(annotation) is not None:
             return self._choice(node, annotation, label)
-        if annotation in shapes.LEAVES:
+        if annotation in option_types.LEAVES:
             return self._leaf(node, spec, annotation, label)
         return plain(node) if _sound(node) else BAD
 
@@ -196,7 +195,7 @@ def with_defaults(given: Mapping[str, Any], specs: Sequence[OptionSpec]) -> dict
     return {spec.name: given.get(spec.name, spec.default) for spec in specs if not spec.required or spec.name in given}
 
 
-def place_of(node: MappingNode, key: str) -> Place:
+def place_of(node: MappingNode, key: str) -> SourceLocation:
     """Return where the value of a key stands, or the mapping where there is none."""
     value = node.get(key)
     return node.place if value is None else value.place
@@ -219,7 +218,7 @@ def _fits(node: Node, annotation: Any) -> bool:
     if isinstance(node, SequenceNode):
         return element(annotation) is not None
     if isinstance(node, MappingNode):
-        mapping = shapes.is_mapping(annotation) or shapes.is_record(annotation)
+        mapping = option_types.is_mapping(annotation) or option_types.is_record(annotation)
         return mapping or kind_of(annotation) is not None
     if choices(annotation) is not None:
         return node.value in (choices(annotation) or ())

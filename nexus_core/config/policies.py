@@ -6,7 +6,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from nexus_core.contract.value import Value
+from nexus_core.contract.values import Value
 
 OnStreamFailure = Literal["fail", "restart", "continue"]
 
@@ -43,7 +43,7 @@ class BreakerPolicy(Value):
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class Limits(Value):
+class RateLimitPolicy(Value):
     """What a target is asked at most (`limits` of a model); `None` is no limit."""
 
     requests_per_minute: int | None = None

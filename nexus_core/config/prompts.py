@@ -8,14 +8,14 @@ from typing import Any
 from attrs import frozen
 
 from nexus_core.config.components import Components
-from nexus_core.config.expressions import Expressions, Names, has_expression
-from nexus_core.config.files import FileRefusedError, Folder, is_template_path
-from nexus_core.config.language import ALWAYS_THERE, PromptKeys, TemplateTextKeys, keys_of
+from nexus_core.config.expressions import Expressions, KnownNames, has_expression
+from nexus_core.config.keys import ALWAYS_THERE, PromptKeys, TemplateTextKeys, keys_of
 from nexus_core.config.names import identifies
 from nexus_core.config.options import BAD, place_of, with_defaults
-from nexus_core.config.problems import Problems, quoted
+from nexus_core.config.sibling_files import FileRefusedError, SiblingFiles, is_template_path
 from nexus_core.config.spec import ComponentSpec, TemplateFile, TemplateText
-from nexus_core.config.tree import Entry, MappingNode, Node, ScalarNode, UnreadableNode, plain, shown
+from nexus_core.config.yaml.problems import Problems, quoted
+from nexus_core.config.yaml.tree import MappingEntry, MappingNode, Node, ScalarNode, UnreadableNode, plain, shown
 from nexus_core.contract.components import Kind
 from nexus_core.toolkit.suggest import listed
 
@@ -28,13 +28,13 @@ class Prompts:
 
     components: Components
     expressions: Expressions
-    folder: Folder
+    folder: SiblingFiles
 
     @property
     def _problems(self) -> Problems:
         return self.components.problems
 
-    def read(self, node: Node, names: Names, label: str) -> dict[str, Any] | None:
+    def read(self, node: Node, names: KnownNames, label: str) -> dict[str, Any] | None:
         """Return the fields of a PromptSpec, or `None` after noting what is wrong."""
         before = self._problems.errors
         body = self._body(node, label)
@@ -54,7 +54,7 @@ class Prompts:
         """Return the mapping of a prompt step; a template alone is one too."""
         if isinstance(node, ScalarNode) and isinstance(node.value, str):
             key = ScalarNode(value="template", text="template", source="template", plain=True, place=node.place)
-            return MappingNode((Entry(key, node),), node.place)
+            return MappingNode((MappingEntry(key, node),), node.place)
         if isinstance(node, MappingNode):
             if "use" not in node or "template" in node:
                 return node
@@ -67,7 +67,7 @@ class Prompts:
             self._problems.error("T001", node.place, message)
         return None
 
-    def _template(self, node: Node, given: Collection[str], names: Names) -> Any:
+    def _template(self, node: Node, given: Collection[str], names: KnownNames) -> Any:
         if isinstance(node, ScalarNode) and isinstance(node.value, str) and is_template_path(node.text):
             return self._from_file(node, given, names)
         if isinstance(node, MappingNode) and "text" in node and "use" not in node:
@@ -81,7 +81,7 @@ class Prompts:
             self._check_required(spec, given)
         return spec
 
-    def _from_file(self, node: ScalarNode, given: Collection[str], names: Names) -> TemplateFile | None:
+    def _from_file(self, node: ScalarNode, given: Collection[str], names: KnownNames) -> TemplateFile | None:
         try:
             file = self.folder.template(node.text)
         except FileRefusedError as error:
@@ -90,7 +90,7 @@ class Prompts:
         self.expressions.template(node, file.text, node.source, given, names)
         return file
 
-    def _from_text(self, node: MappingNode, given: Collection[str], names: Names) -> TemplateText | None:
+    def _from_text(self, node: MappingNode, given: Collection[str], names: KnownNames) -> TemplateText | None:
         fields = self.components.options.mapping(node, keys_of(TemplateTextKeys), "an inline template")
         text = node.get("text")
         if "text" not in fields or not isinstance(text, ScalarNode):
@@ -107,7 +107,7 @@ class Prompts:
             wanted = [name for name in required if isinstance(name, str)]
             self.expressions.check_given(spec.place, wanted, given)
 
-    def _variables(self, node: Node | None, names: Names) -> dict[str, Any] | None:
+    def _variables(self, node: Node | None, names: KnownNames) -> dict[str, Any] | None:
         if node is None or isinstance(node, UnreadableNode):
             return None
         if not isinstance(node, MappingNode):

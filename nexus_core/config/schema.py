@@ -12,9 +12,8 @@ from typing import Any
 
 from attrs import define, field
 
-from nexus_core.config import durations, shapes
-from nexus_core.config.attempts import BreakerKeys, CallsKeys, LimitKeys, RetryKeys, is_duration
-from nexus_core.config.language import (
+from nexus_core.config import option_types
+from nexus_core.config.keys import (
     IDENTIFIER,
     MODEL_NAME,
     GenerateKeys,
@@ -26,7 +25,9 @@ from nexus_core.config.language import (
     TemplateTextKeys,
     keys_of,
 )
-from nexus_core.config.shapes import allows_none, alternatives, choices, element, kind_of, mapped
+from nexus_core.config.option_types import allows_none, alternatives, choices, element, kind_of, mapped
+from nexus_core.config.policy_keys import BreakerKeys, CallsKeys, LimitKeys, RetryKeys, is_duration
+from nexus_core.config.yaml import scalars
 from nexus_core.contract.components import Kind, OptionSpec, component_summary, options_of
 from nexus_core.toolkit.secrets import Secret
 
@@ -35,7 +36,7 @@ Fragment = dict[str, Any]
 
 _ENVIRONMENT: Fragment = {"$ref": "#/$defs/environment"}
 _NULL: Fragment = {"type": "null"}
-_DURATION: Fragment = {"type": "string", "pattern": f"^(?:{durations.PATTERN})$"}
+_DURATION: Fragment = {"type": "string", "pattern": f"^(?:{scalars.PATTERN})$"}
 _OPEN_SUFFIX = "-or-from-file"
 _TYPES: Mapping[type, str] = {int: "integer", float: "number", bool: "boolean"}
 
@@ -202,9 +203,9 @@ class _Schema:
             return {"anyOf": [{"enum": list(values)}, _ENVIRONMENT]}
         if entry is not None:
             return {"type": "array", "items": self._value(entry, spec)}
-        if shapes.is_mapping(annotation):
+        if option_types.is_mapping(annotation):
             return {"type": "object", "additionalProperties": self._value(mapped(annotation), spec)}
-        if shapes.is_record(annotation):
+        if option_types.is_record(annotation):
             return self._object(options_of(annotation))
         if annotation in (str, Secret):
             return _text(spec)

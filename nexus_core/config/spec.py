@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
 
-from nexus_core.config.places import Place
+from nexus_core.config.yaml.problems import SourceLocation
 from nexus_core.contract.components import Kind
-from nexus_core.contract.value import Value
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Value
 
 if TYPE_CHECKING:  # few files name a policy, and their classes cost start-up time
-    from nexus_core.config.policies import BreakerPolicy, CallPolicy, Limits, RetryPolicy
+    from nexus_core.config.policies import BreakerPolicy, CallPolicy, RateLimitPolicy, RetryPolicy
 
 Scalar = str | int | float | bool | None
 
@@ -26,7 +25,7 @@ class ComponentSpec(Value):
     use: str
     options: Mapping[str, Any] = field(factory=dict, repr=False)
     """Checked values; a nested component is a ComponentSpec, an option that is an attrs class a RecordSpec."""
-    place: Place
+    place: SourceLocation
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -35,7 +34,7 @@ class ModelReference(Value):
 
     name: str
     """Never an alias."""
-    place: Place
+    place: SourceLocation
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -44,7 +43,7 @@ class RecordSpec(Value):
 
     cls: type
     fields: Mapping[str, Any] = field(factory=dict, repr=False)
-    place: Place
+    place: SourceLocation
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -65,9 +64,9 @@ class ModelSpec(Value):
     """`None` is the default, here and in the next two."""
     breaker: BreakerPolicy | Literal[False] | None = None
     """False is none at all."""
-    limits: Limits | None = None
+    limits: RateLimitPolicy | None = None
     allow_empty: bool = False
-    place: Place
+    place: SourceLocation
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -87,7 +86,7 @@ class TemplateText(Value):
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class Step(Value):
+class StepFields(Value):
     """What all steps have."""
 
     index: int
@@ -96,25 +95,25 @@ class Step(Value):
     when: str | None = None
     """The source of an expression, with its braces."""
     timeout_s: float | None = None
-    place: Place
+    place: SourceLocation
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class GatherSpec(Step):
+class GatherSpec(StepFields):
     """Adds the items of a source."""
 
     source: ComponentSpec
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class RankSpec(Step):
+class RankSpec(StepFields):
     """Scores and orders the items."""
 
     ranker: ComponentSpec
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class PromptSpec(Step):
+class PromptSpec(StepFields):
     """Makes a draft. What each field means and its default stand in `language.PromptKeys`."""
 
     template: ComponentSpec | TemplateFile | TemplateText
@@ -132,7 +131,7 @@ class PromptSpec(Step):
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class GenerateSpec(Step):
+class GenerateSpec(StepFields):
     """Asks a model."""
 
     model: str | None = None

@@ -7,20 +7,56 @@ from typing import Any
 from attrs import define, field
 
 from nexus_core.config.components import Components
-from nexus_core.config.durations import seconds
-from nexus_core.config.expressions import Expressions, Names
-from nexus_core.config.language import VERBS, GenerateKeys, StepKeys, keys_of
-from nexus_core.config.models import Models, call_options
+from nexus_core.config.expressions import Expressions, KnownNames
+from nexus_core.config.indentation_hints import belongs_under, where_it_goes
+from nexus_core.config.keys import VERBS, GenerateKeys, InputKeys, StepKeys, keys_of
+from nexus_core.config.models import ModelSpecs, call_options
 from nexus_core.config.names import identifies
-from nexus_core.config.options import BAD, with_defaults
-from nexus_core.config.order import Outline
-from nexus_core.config.problems import Problems
+from nexus_core.config.options import BAD, Options, with_defaults
 from nexus_core.config.prompts import Prompts
-from nexus_core.config.slips import belongs_under, where_it_goes
-from nexus_core.config.spec import GatherSpec, GenerateSpec, PromptSpec, RankSpec, StepSpec
-from nexus_core.config.tree import Entry, MappingNode, Node, ScalarNode, SequenceNode, UnreadableNode, shown
+from nexus_core.config.spec import GatherSpec, GenerateSpec, InputSpec, PromptSpec, RankSpec, StepSpec
+from nexus_core.config.step_order import StepOrder
+from nexus_core.config.yaml.problems import Problems, quoted
+from nexus_core.config.yaml.scalars import seconds
+from nexus_core.config.yaml.tree import MappingEntry, MappingNode, Node, ScalarNode, SequenceNode, UnreadableNode, shown
 from nexus_core.contract.components import Kind, OptionSpec
 from nexus_core.toolkit.suggest import listed
+
+
+def read_inputs(node: Node | None, options: Options) -> tuple[InputSpec, ...] | None:
+    """Return the declared inputs, or `None` where the declaration cannot be read; every problem is noted."""
+    if node is None:
+        return ()
+    if not isinstance(node, MappingNode):
+        if not isinstance(node, UnreadableNode):
+            message = f"`inputs` must be a mapping of names to defaults, as in {{tone: friendly}}, found {shown(node)}"
+            options.problems.error("T001", node.place, message)
+        return None
+    return tuple(_input(key, value, options) for key, value in node.items())
+
+
+def _input(key: ScalarNode, node: Node, options: Options) -> InputSpec:
+    identifies(key, "an input", options.problems)
+    if isinstance(node, ScalarNode):
+        return InputSpec(name=key.text, default=node.value, required=node.value is None)
+    if not isinstance(node, MappingNode):
+        if not isinstance(node, UnreadableNode):
+            message = f"the input {quoted(key.text)} must be a default or {{default: ...}}, found {shown(node)}"
+            options.problems.error("T001", node.place, message)
+        return InputSpec(name=key.text)
+    given = options.mapping(node, keys_of(InputKeys), f"input {quoted(key.text)}")
+    default = node.get("default")
+    required = given.get("required", default is None)
+    if required and default is not None:
+        message = f"the input {quoted(key.text)} is required, so its default is never used: remove one of the two"
+        options.problems.error("S006", default.place, message)
+    return InputSpec(
+        name=key.text,
+        default=given.get("default"),
+        required=required,
+        description=given.get("description", ""),
+    )
+
 
 _SPECS = {spec.name: spec for spec in keys_of(StepKeys)}
 
@@ -32,12 +68,12 @@ class Steps:
     components: Components
     expressions: Expressions
     prompts: Prompts
-    models: Models
+    models: ModelSpecs
     inputs: frozenset[str] | None
     default_model: str | None = None
     vars: list[str] = field(factory=list)
     used_models: set[str] = field(factory=set)
-    outlines: list[Outline] = field(factory=list)
+    outlines: list[StepOrder] = field(factory=list)
     complete: bool = True
     """Every step has its one verb, so that their order means something."""
 
@@ -69,10 +105,10 @@ class Steps:
         if verb is None:
             return None
         before = self._problems.errors
-        names = Names(inputs=self.inputs, vars=tuple(self.vars))
+        names = KnownNames(inputs=self.inputs, vars=tuple(self.vars))
         common = self._modifiers(node, verb, names)
         self.outlines.append(
-            Outline(
+            StepOrder(
                 index=index,
                 verb=verb,
                 place=node.place,
@@ -117,7 +153,7 @@ class Steps:
         else:
             self.components.options.unknown(key, f"steps[{index}]", list(_SPECS))
 
-    def _modifiers(self, node: MappingNode, verb: str, names: Names) -> dict[str, Any]:
+    def _modifiers(self, node: MappingNode, verb: str, names: KnownNames) -> dict[str, Any]:
         return {
             "as_name": self._as(node.get("as"), verb),
             "when": self._when(node.get("when"), names),
@@ -137,7 +173,7 @@ class Steps:
             return None
         return name if identifies(node, "a variable", self._problems) else None
 
-    def _when(self, node: Node | None, names: Names) -> str | None:
+    def _when(self, node: Node | None, names: KnownNames) -> str | None:
         if node is None:
             return None
         value = self.components.options.value(node, _SPECS["when"], _SPECS["when"].annotation, "when")
@@ -168,7 +204,7 @@ class Steps:
         value = self.components.options.value(node, _SPECS["into"], _SPECS["into"].annotation, "into")
         return bool(value == "query")
 
-    def _body(self, verb: str, node: Node, names: Names, label: str) -> dict[str, Any] | None:
+    def _body(self, verb: str, node: Node, names: KnownNames, label: str) -> dict[str, Any] | None:
         if verb == "prompt":
             return self.prompts.read(node, names, label)
         if verb == "generate":
@@ -179,7 +215,7 @@ class Steps:
     def _generate(self, node: Node, label: str) -> dict[str, Any] | None:
         if isinstance(node, ScalarNode):
             key = ScalarNode(value="model", text="model", source="model", plain=True, place=node.place)
-            node = MappingNode((Entry(key, node),), node.place)
+            node = MappingNode((MappingEntry(key, node),), node.place)
         if not isinstance(node, MappingNode):
             if not isinstance(node, UnreadableNode):
                 message = f"`generate` must be a model's name, or {{model: ..., options: ...}}, found {shown(node)}"

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from attrs import frozen
 
-from nexus_core.contract.value import Value
-from nexus_core.contract.values import Item
+from nexus_core.contract.values import Item, Value
 
 
 @frozen(kw_only=True, eq=False, repr=False)

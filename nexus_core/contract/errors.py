@@ -48,13 +48,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from attrs import frozen
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nexus_core.contract.answers import Answer
-    from nexus_core.contract.events import AttemptFinished
-    from nexus_core.contract.problems import Problem
+    from nexus_core.contract.events import Answer, AttemptFinished
     from nexus_core.contract.values import Transfer
+
+
+@frozen
+class Problem:
+    """One mistake: a stable code (see the table in nexus_core/config/README.md), a place, and what to do."""
+
+    code: str
+    message: str
+    file: str = ""
+    line: int = 1
+    """From 1."""
+    column: int = 1
+    """From 1, in characters."""
+    severity: str = "error"
+    """`error` keeps the pipeline from loading, `warning` does not."""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column} {self.code} {self.message}"
 
 
 class NexusError(Exception):

@@ -6,16 +6,46 @@ those are filled for sinks only where the pipeline says `content: true`. `Delta`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from nexus_core.contract.errors import NexusError
-from nexus_core.contract.value import Value
+from nexus_core.contract.prompts import Prompt
+from nexus_core.contract.values import FinishReason, ToolCall, Usage, Value
 
 if TYPE_CHECKING:
-    from nexus_core.contract.answers import Answer
     from nexus_core.contract.values import ToolCallDelta
+
+
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class Answer(Value):
+    """What a run answered, by whom, from what, at which cost."""
+
+    id: str
+    query: str
+    """As the user asked it."""
+    text: str
+    finish_reason: FinishReason
+    model: str
+    """The name in the pipeline of the model that answered."""
+    model_id: str
+    """The model as its service calls it."""
+    usage: Usage
+    """Of the attempt that answered."""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    duration_s: float
+    prompt: Prompt
+    attempts: tuple[AttemptFinished, ...] = ()
+    """Of the whole run, failed ones included, in order."""
+    variables: Mapping[str, Any] = field(factory=dict)
+    """What the steps kept with `as:`."""
+    context_id: str | None = None
+    conversation_id: str | None = None
+    native_finish_reason: str = ""
+    """The service's own word for the end, where nobody knows it: the answer may not be whole."""
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)

@@ -7,8 +7,7 @@ from typing import Literal
 
 from attrs import field, frozen
 
-from nexus_core.contract.value import Value
-from nexus_core.contract.values import Item, Message
+from nexus_core.contract.values import Item, Message, Value
 
 Decision = Literal["kept", "cut", "dropped"]
 

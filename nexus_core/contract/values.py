@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, cast
 
+import attrs
 from attrs import define, field, frozen
 
-from nexus_core.contract.value import Value
+
+class Value:
+    """Compares and shows the fields of an attrs class as attrs would; for classes with `eq=False, repr=False`."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(getattr(self, part.name) == getattr(other, part.name) for part in _fields(self) if part.eq)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *(getattr(self, part.name) for part in _fields(self) if part.eq)))
+
+    def __repr__(self) -> str:
+        shown = [f"{part.name}={getattr(self, part.name)!r}" for part in _fields(self) if part.repr]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _fields(value: Value) -> tuple[attrs.Attribute[object], ...]:
+    declared: tuple[attrs.Attribute[object], ...] = attrs.fields(cast(type[attrs.AttrsInstance], type(value)))
+    return declared
+
 
 Role = Literal["system", "user", "assistant"]
 _Result = TypeVar("_Result")

@@ -8,7 +8,7 @@ from math import ceil
 
 from attrs import define, field, frozen
 
-from nexus_core.config.policies import BreakerPolicy, Limits, RetryPolicy
+from nexus_core.config.policies import BreakerPolicy, RateLimitPolicy, RetryPolicy
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.events import AttemptFinished
 from nexus_core.contract.protocols import Connector
@@ -33,7 +33,7 @@ class Model:
     """`None` is one attempt."""
     breaker: BreakerPolicy | None = BreakerPolicy()
     """`None` is switched off."""
-    limits: Limits | None = None
+    limits: RateLimitPolicy | None = None
     allow_empty: bool = False
     """An answer without text is one."""
 

@@ -13,29 +13,28 @@ from secrets import token_hex
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
-from nexus_core.contract.answers import Answer
 from nexus_core.contract.errors import UsageError
-from nexus_core.contract.events import Event
+from nexus_core.contract.events import Answer, Event
 from nexus_core.contract.protocols import Conversations, Sink
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Item, Message
+from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import ModelRegistry
 from nexus_core.engine.plan import Plan, load_plan
-from nexus_core.engine.plugins import Catalogue
-from nexus_core.engine.resources import Resources
+from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.engine.runner import Request, Runner
 from nexus_core.engine.sinks import Fanout
 from nexus_core.engine.state import NO_ITEMS, State
 from nexus_core.engine.steps import Gather
-from nexus_core.toolkit.shared import Shared
+from nexus_core.toolkit.shared_resources import SharedResources
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
-    from nexus_core.engine.explanation import Explanation, Prepared
-    from nexus_core.engine.memory import Memory
+    from nexus_core.engine.conversation_memory import ConversationMemory
+    from nexus_core.engine.explain import Explanation, PreparedRun
 
 
-class Asked(TypedDict, total=False):
+class RunOptions(TypedDict, total=False):
     """What a caller may ask of a pipeline beside the query."""
 
     items: Sequence[Item]
@@ -56,7 +55,7 @@ class Asked(TypedDict, total=False):
     """Whose conversation it is, where there are several users."""
 
 
-class AskedOfRun(Asked, total=False):
+class StreamOptions(RunOptions, total=False):
     """What a caller may ask of a run."""
 
     run_id: str | None
@@ -89,8 +88,8 @@ class Pipeline:
         *,
         overrides: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
-        catalogue: Catalogue | None = None,
-        shared: Shared | None = None,
+        catalogue: PluginRegistry | None = None,
+        shared: SharedResources | None = None,
         conversations: Conversations | None = None,
     ) -> Pipeline:
         """Read and check a pipeline file; raises ConfigError with every problem found.
@@ -99,9 +98,9 @@ class Pipeline:
         connections of the process. `conversations` remembers, such as `store.conversations` of an open store; it is
         needed by those who ask with a `conversation_id`. Touches no network and opens no component.
         """
-        known = catalogue if catalogue is not None else Catalogue.installed()
+        known = catalogue if catalogue is not None else PluginRegistry.installed()
         variables = os.environ if environment is None else environment
-        return cls(load_plan(Path(path), known, variables, overrides, Resources(shared)), conversations)
+        return cls(load_plan(Path(path), known, variables, overrides, ComponentLifecycle(shared)), conversations)
 
     @property
     def name(self) -> str:
@@ -183,7 +182,7 @@ class Pipeline:
             await self._plan.close(self._fanout)
 
     async def run(
-        self, query: str, *, on_event: Callable[[Event], None] | None = None, **asked: Unpack[AskedOfRun]
+        self, query: str, *, on_event: Callable[[Event], None] | None = None, **asked: Unpack[StreamOptions]
     ) -> Answer:
         """Return the whole answer; raises the error of the step that failed, whose `attempts` are those of the run.
 
@@ -197,7 +196,7 @@ class Pipeline:
         return answer
 
     async def stream(
-        self, query: str, *, on_event: Callable[[Event], None] | None = None, **asked: Unpack[AskedOfRun]
+        self, query: str, *, on_event: Callable[[Event], None] | None = None, **asked: Unpack[StreamOptions]
     ) -> AsyncIterator[Event]:
         """Yield the events of a run as they happen, the answer's text in `Delta`s; asked for in the words of `run`.
 
@@ -217,20 +216,20 @@ class Pipeline:
         finally:
             self._streams.discard(events)
 
-    async def explain(self, query: str, **asked: Unpack[Asked]) -> Explanation:
+    async def explain(self, query: str, **asked: Unpack[RunOptions]) -> Explanation:
         """Return what a run would send, and why, asking no model for an answer; asked for in the words of `run`."""
         request = self._request(query, **asked)
-        from nexus_core.engine.explanation import explain  # only who explains pays for it
+        from nexus_core.engine.explain import explain  # only who explains pays for it
 
         return await explain(self._plan, request)
 
-    async def prepare(self, query: str, **asked: Unpack[Asked]) -> Prepared:
+    async def prepare(self, query: str, **asked: Unpack[RunOptions]) -> PreparedRun:
         """Run every step before the answering call and return what would be packed, and for whom; no sink hears of it.
 
         A step before it that asks a model does ask it.
         """
         request = self._request(query, **asked)
-        from nexus_core.engine.explanation import prepare  # as above
+        from nexus_core.engine.explain import prepare  # as above
 
         return await prepare(self._plan, request, call_models=True)
 
@@ -290,7 +289,7 @@ class Pipeline:
             memory=None if conversation_id is None else self._memory(conversation_id, owner, history),
         )
 
-    def _memory(self, id: str, owner: str, history: Sequence[Message]) -> Memory:
+    def _memory(self, id: str, owner: str, history: Sequence[Message]) -> ConversationMemory:
         if self._conversations is None:
             raise UsageError(
                 "conversation_id needs a memory: use `Pipeline.load(..., conversations=store.conversations)` within "
@@ -298,10 +297,10 @@ class Pipeline:
             )
         if history:
             raise UsageError("history and conversation_id are given, and the conversation is the history: give one")
-        from nexus_core.engine.memory import Memory  # only who has a conversation pays for it
+        from nexus_core.engine.conversation_memory import ConversationMemory  # only who has a conversation pays for it
 
         window = max((model.info.window for model in self.models.list()), default=0)
-        return Memory(conversations=self._conversations, id=id, owner=owner, window=window)
+        return ConversationMemory(conversations=self._conversations, id=id, owner=owner, window=window)
 
     def _inputs(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         if not self._plan.inputs and not given:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
-from nexus_core.config.catalogue import Catalogue
 from nexus_core.config.check import check
-from nexus_core.config.places import Place
+from nexus_core.config.components import PluginCatalog
 from nexus_core.config.policies import CallPolicy
 from nexus_core.config.spec import (
     ComponentSpec,
@@ -29,24 +28,24 @@ from nexus_core.config.spec import (
     TemplateFile,
     TemplateText,
 )
+from nexus_core.config.yaml.problems import SourceLocation
 from nexus_core.contract.components import Kind
-from nexus_core.contract.errors import ConfigError, PluginError, TemplateError, UsageError
-from nexus_core.contract.problems import Problem
+from nexus_core.contract.errors import ConfigError, PluginError, Problem, TemplateError, UsageError
 from nexus_core.contract.protocols import Connector, Template
 from nexus_core.contract.values import ModelInfo
-from nexus_core.engine.attempts import Attempts
-from nexus_core.engine.foreign import Guard, is_own
-from nexus_core.engine.given import given
+from nexus_core.engine.calls import Caller
+from nexus_core.engine.component_models import component_model
+from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry
-from nexus_core.engine.packing import PackingPolicy
-from nexus_core.engine.resources import Resources
+from nexus_core.engine.packing.packer import PackingPolicy
+from nexus_core.engine.plugin_guard import PluginGuard, is_own
 from nexus_core.engine.runner import PlannedStep
 from nexus_core.engine.sinks import Fanout, SinkQueue
 from nexus_core.engine.steps import Gather, Generate, MakeDraft, Merger, Rank, Step
-from nexus_core.toolkit.templating import Expression, TextTemplate
+from nexus_core.toolkit.templates.template import Expression, TextTemplate
 
 if TYPE_CHECKING:
-    from nexus_core.engine.following import Following
+    from nexus_core.engine.query_rewriting import QueryRewriter
 
 _log = logging.getLogger(__name__)
 
@@ -66,22 +65,22 @@ class Plan:
     inputs: tuple[InputSpec, ...]
     steps: tuple[PlannedStep, ...]
     registry: ModelRegistry
-    attempts: Attempts
+    attempts: Caller
     sinks: tuple[tuple[str, Any], ...]
-    following: Following | None
+    following: QueryRewriter | None
     """Finds what is searched for where a question follows others; `None` searches for the question as it is."""
-    resources: Resources
+    resources: ComponentLifecycle
     merger: Merger = field(factory=Merger)
     """For the items that a caller brings along."""
 
     async def open_sinks(self) -> Fanout:
         """Open the sinks and start their queues."""
         for name, sink in self.sinks:
-            with Guard(f"sink {name!r}", PluginError):
+            with PluginGuard(f"sink {name!r}", PluginError):
                 await self.resources.open(sink)
         queues = []
         for name, sink in self.sinks:
-            with Guard(f"sink {name!r}", PluginError):
+            with PluginGuard(f"sink {name!r}", PluginError):
                 queues.append(SinkQueue(name, sink))
         return Fanout(queues)
 
@@ -95,10 +94,10 @@ class Plan:
 
 def load_plan(
     path: Path,
-    catalogue: Catalogue,
+    catalogue: PluginCatalog,
     environment: Mapping[str, str],
     overrides: Sequence[str] = (),
-    resources: Resources | None = None,
+    resources: ComponentLifecycle | None = None,
 ) -> Plan:
     """Read, check and build a pipeline file; raises ConfigError with every problem found."""
     try:
@@ -113,7 +112,7 @@ def load_plan(
         spec=checked.spec,
         folder=path.parent,
         catalogue=checked.catalogue,
-        resources=Resources() if resources is None else resources,
+        resources=ComponentLifecycle() if resources is None else resources,
     ).plan()
 
 
@@ -123,8 +122,8 @@ class _Builder:
 
     spec: PipelineSpec
     folder: Path
-    catalogue: Catalogue
-    resources: Resources
+    catalogue: PluginCatalog
+    resources: ComponentLifecycle
     problems: list[Problem] = field(factory=list)
 
     def plan(self) -> Plan:
@@ -133,7 +132,7 @@ class _Builder:
         if self.problems:  # a registry with gaps would only report them again
             raise ConfigError(self.problems)
         registry = ModelRegistry(models, self.spec.default_model)
-        attempts = Attempts(registry, self.resources, calls=self.spec.calls)
+        attempts = Caller(registry, self.resources, calls=self.spec.calls)
         give = _Giver(registry, attempts, self.resources)
         self._warn_of_continue(registry)
         last = max((s.index for s in self.spec.steps if isinstance(s, GenerateSpec)), default=-1)
@@ -156,14 +155,14 @@ class _Builder:
             resources=self.resources,
         )
 
-    def _following(self, give: _Giver) -> Following | None:
-        from nexus_core.engine.following import Following  # only who has it pays for it
+    def _following(self, give: _Giver) -> QueryRewriter | None:
+        from nexus_core.engine.query_rewriting import QueryRewriter  # only who has it pays for it
 
-        place = Place(self.spec.path or "")
+        place = SourceLocation(self.spec.path or "")
         template = self._component(Kind.TEMPLATE, ComponentSpec(kind=Kind.TEMPLATE, use="rewrite", place=place))
         generating = [step for step in self.spec.steps if isinstance(step, GenerateSpec)]
         calls = self.spec.calls or CallPolicy()
-        return template and Following(
+        return template and QueryRewriter(
             attempts=give.attempts,
             registry=give.registry,
             template=template,
@@ -302,7 +301,7 @@ class _Builder:
             return built
         return None if self._info(spec, built, {}) is None else give.connector(place, built)
 
-    def _failed(self, place: Place, message: str) -> None:
+    def _failed(self, place: SourceLocation, message: str) -> None:
         self.problems.append(Problem(_BUILD_FAILED, message, place.file, place.line, place.column))
 
     def _value(self, value: Any, place: str, give: _Giver | None) -> Any:
@@ -327,18 +326,18 @@ class _Giver:
     """Hands out connectors to components, attended by the engine."""
 
     registry: ModelRegistry
-    attempts: Attempts
-    resources: Resources
+    attempts: Caller
+    resources: ComponentLifecycle
 
     def connector(self, place: str, connector: Connector) -> Connector:
         """Return what is given in place of a connector; it has the policies that a model has by default."""
         model = Model(name=place, connector=connector, info=connector.model_info)
         self.registry.add_given(model)
-        return given((model,), self.attempts, self.resources)
+        return component_model((model,), self.attempts, self.resources)
 
     def model(self, name: str) -> Connector:
         """Return what is given for a model of the pipeline, with all its policies."""
-        return given(self.registry.chain(name), self.attempts, self.resources)
+        return component_model(self.registry.chain(name), self.attempts, self.resources)
 
 
 def _policies(spec: ModelSpec) -> Mapping[str, Any]:

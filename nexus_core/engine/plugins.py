@@ -73,7 +73,7 @@ class PluginReport:
     """Why the plugin cannot be used, or empty."""
 
 
-class Catalogue:
+class PluginRegistry:
     """The plugins there are, by name; imports each at most once."""
 
     def __init__(self, origins: Iterable[Origin]) -> None:
@@ -88,17 +88,17 @@ class Catalogue:
         self._loaded: dict[str, PluginReport] = {}
 
     @classmethod
-    def installed(cls) -> Catalogue:
+    def installed(cls) -> PluginRegistry:
         """Return the plugins of the installed distributions; reads metadata and imports nothing."""
         found = entry_points(group=hookspecs.ENTRY_POINT_GROUP)
         return cls(Origin(name=e.name, target=e.value, installed=e.dist, load=e.load) for e in found)
 
-    def with_files(self, paths: Sequence[Path]) -> Catalogue:
+    def with_files(self, paths: Sequence[Path]) -> PluginRegistry:
         """Return a catalogue that has, besides, the plugin files given; a file's stem is the plugin's name."""
         if not paths:
             return self
         origins = [origin for group in self._origins.values() for origin in group]
-        return Catalogue([*origins, *(_file_origin(path) for path in paths)])
+        return PluginRegistry([*origins, *(_file_origin(path) for path in paths)])
 
     def names(self, kind: Kind) -> Sequence[str]:
         """Return the names of all plugins, sorted; which kinds each offers is known only once it is imported."""

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Self
 
 from attrs import field, frozen
 
-from nexus_core.contract.answers import Answer
 from nexus_core.contract.errors import ConnectorError, DeadlineError, NexusError, RunError, StepTimeoutError
 from nexus_core.contract.events import (
+    Answer,
     AttemptFinished,
     Delta,
     Event,
@@ -24,15 +24,15 @@ from nexus_core.contract.events import (
     StreamRestarted,
 )
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Usage
+from nexus_core.engine.calls.text_buffer import TextBuffer
 from nexus_core.engine.sinks import Fanout
-from nexus_core.engine.spoken import Pieces
 from nexus_core.engine.state import Scope, State
 from nexus_core.engine.steps import Generate, MakeDraft, Step
-from nexus_core.toolkit.templating import Expression
+from nexus_core.toolkit.templates.template import Expression
 
 if TYPE_CHECKING:
-    from nexus_core.engine.following import Following
-    from nexus_core.engine.memory import Memory
+    from nexus_core.engine.conversation_memory import ConversationMemory
+    from nexus_core.engine.query_rewriting import QueryRewriter
 
 Listener = Callable[[Event], None]
 
@@ -70,7 +70,7 @@ class Request:
     """How long the run may take, calls included."""
     context_id: str | None = None
     conversation_id: str | None = None
-    memory: Memory | None = None
+    memory: ConversationMemory | None = None
     """Of that conversation."""
 
 
@@ -81,7 +81,7 @@ class Runner:
     pipeline: str
     steps: Sequence[PlannedStep]
     fanout: Fanout
-    following: Following | None = None
+    following: QueryRewriter | None = None
     """Finds what is searched for where a question follows others."""
     content: bool
     """Whether sinks see queries and answers."""
@@ -169,7 +169,7 @@ class _Run:
     """Whether somebody wants to know of steps that are done."""
     started: float = field(factory=perf_counter)
     attempts: list[AttemptFinished] = field(factory=list)
-    parts: Pieces = field(factory=Pieces)
+    parts: TextBuffer = field(factory=TextBuffer)
     """The text that a stream has shown so far."""
 
     def scope(self) -> Scope:

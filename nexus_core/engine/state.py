@@ -15,8 +15,8 @@ from nexus_core.contract.errors import DeadlineError
 from nexus_core.contract.events import Event
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Message
-from nexus_core.engine.attempts import Answered
-from nexus_core.engine.packing import Draft
+from nexus_core.engine.calls import CallResult
+from nexus_core.engine.packing.packer import Draft
 
 NO_ITEMS = Ranking(())
 
@@ -36,7 +36,7 @@ class State:
     vars: Mapping[str, Any] = field(factory=dict)
     """What steps kept with `as:`."""
     draft: Draft | None = None
-    answered: Answered | None = None
+    answered: CallResult | None = None
     """By the last generate step."""
 
     @property

@@ -12,13 +12,13 @@ from nexus_core.contract.errors import RankerError, SourceError
 from nexus_core.contract.protocols import Ranker, Source, Template
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Item, Message
-from nexus_core.engine.attempts import Answered, Attempts, Call, merge_options
-from nexus_core.engine.foreign import Guard, gathered, ranked
+from nexus_core.engine.calls import Call, Caller, CallResult, merge_options
+from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import ModelRegistry
-from nexus_core.engine.packing import Draft, PackingPolicy
-from nexus_core.engine.resources import Resources
+from nexus_core.engine.packing.packer import Draft, PackingPolicy
+from nexus_core.engine.plugin_guard import PluginGuard, check_gathered, check_ranked
 from nexus_core.engine.state import NO_ITEMS, Scope, State, describe, within
-from nexus_core.toolkit.templating import Expression
+from nexus_core.toolkit.templates.template import Expression
 
 
 class Step(Protocol):
@@ -61,13 +61,13 @@ class Gather:
 
     name: str
     source: Source
-    resources: Resources
+    resources: ComponentLifecycle
     keep_as: str | None = None
     merger: Merger = field(factory=Merger)
 
     async def __call__(self, state: State, scope: Scope) -> State:
         """Return the state with the source's items added."""
-        with Guard(f"source {self.name!r}", SourceError), within(scope):
+        with PluginGuard(f"source {self.name!r}", SourceError), within(scope):
             await self.resources.open(self.source)
             if getattr(self.source, "takes_context", False):
                 items = await self.source.gather(state.search, context_id=scope.context_id)  # type: ignore[call-arg]
@@ -78,7 +78,7 @@ class Gather:
 
     def _gathered(self, known: Ranking, found: Sequence[Item] | Ranking) -> Ranking:
         if not self.merger.has_seen(found):  # what was good is looked at once
-            found = gathered(self.name, found)
+            found = check_gathered(self.name, found)
         if isinstance(found, Ranking):
             if not known.items:
                 return found
@@ -92,15 +92,15 @@ class Rank:
 
     name: str
     ranker: Ranker
-    resources: Resources
+    resources: ComponentLifecycle
     keep_as: str | None = None
 
     async def __call__(self, state: State, scope: Scope) -> State:
         """Return the state with its items in the ranker's order."""
-        with Guard(f"ranker {self.name!r}", RankerError), within(scope):
+        with PluginGuard(f"ranker {self.name!r}", RankerError), within(scope):
             await self.resources.open(self.ranker)
             found = await self.ranker.rank(state.search, state.ranking)
-        ranking = ranked(self.name, found, state.ranking)
+        ranking = check_ranked(self.name, found, state.ranking)
         return _kept(evolve(state, ranking=ranking), self.keep_as, lambda: describe(ranking))
 
 
@@ -157,7 +157,7 @@ class BareQuery:
 class Generate:
     """Sends the draft to a model and takes its answer."""
 
-    attempts: Attempts
+    attempts: Caller
     registry: ModelRegistry
     model: str | None = None
     options: CallOptions = NOTHING_ASKED
@@ -174,7 +174,7 @@ class Generate:
         """Yield the answer as it comes, and at the end the next state."""
         async with aclosing(self.attempts.stream(self.call(state, scope), scope.emit)) as parts:  # type: ignore[type-var]
             async for part in parts:
-                yield self._after(state, part) if isinstance(part, Answered) else part
+                yield self._after(state, part) if isinstance(part, CallResult) else part
 
     def call(self, state: State, scope: Scope) -> Call:
         """Return the request that this step would make."""
@@ -194,7 +194,7 @@ class Generate:
             is_heard=scope.is_heard,
         )
 
-    def _after(self, state: State, answered: Answered) -> State:
+    def _after(self, state: State, answered: CallResult) -> State:
         text = answered.completion.text
         rewritten = text.strip() if self.into_query else ""
         after = State(

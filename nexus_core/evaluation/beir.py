@@ -11,7 +11,7 @@ from attrs import frozen
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.values import Item
-from nexus_core.evaluation.collection import Alternatives, Collection, Judgements, Query, matched
+from nexus_core.evaluation.collection import Alternatives, Judgements, Query, TestCollection, match_items
 
 HEADER = ("query-id", "corpus-id", "score")
 _SHAPES = {
@@ -22,7 +22,7 @@ _Read = TypeVar("_Read")
 
 
 @frozen(kw_only=True)
-class Files:
+class BeirFiles:
     """Where the parts of a collection are."""
 
     queries: Path
@@ -31,7 +31,7 @@ class Files:
     name: str = ""
 
     @classmethod
-    def of_folder(cls, folder: Path) -> Files:
+    def of_folder(cls, folder: Path) -> BeirFiles:
         """Return the files of a folder in BEIR layout; the qrels may be in `qrels/test.tsv`, as BEIR has them."""
         if not folder.is_dir():
             raise UsageError(f"there is no folder {folder}: a collection is one with queries.jsonl and qrels.tsv")
@@ -46,7 +46,7 @@ class Files:
         )
 
 
-def read_collection(files: Files, *, kind: str = "text", with_items: bool = True) -> Collection:
+def read_collection(files: BeirFiles, *, kind: str = "text", with_items: bool = True) -> TestCollection:
     """Read a collection; raises UsageError with file and line of what is wrong.
 
     `kind` is that of the items that do not say theirs. Without `with_items` they are left to the pipelines' sources,
@@ -59,14 +59,14 @@ def read_collection(files: Files, *, kind: str = "text", with_items: bool = True
     corpus = {} if files.corpus is None else _by_id(files.corpus, "corpus", lambda row, at: _item(row, at, kind))
     if files.corpus is not None and not corpus:
         raise UsageError(f"{files.corpus} holds no items: give one JSON object per line, {_SHAPES['corpus']}")
-    collection = Collection(
+    collection = TestCollection(
         name=files.name or files.queries.resolve().parent.name,
         queries=tuple(queries.values()),
         relevant={},
         items=tuple(item for item, _ in corpus.values()) if with_items else None,
         ends={item.id: ends for item, ends in corpus.values() if ends},
     )
-    return matched(collection, judged, corpus or None, warnings)
+    return match_items(collection, judged, corpus or None, warnings)
 
 
 # JSON Lines

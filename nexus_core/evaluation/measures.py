@@ -30,7 +30,7 @@ def check_installed() -> None:
         ) from error
 
 
-def measured(judged: Judgements, retrieved: Mapping[str, Sequence[str]]) -> dict[str, tuple[float, ...]]:
+def measure_rankings(judged: Judgements, retrieved: Mapping[str, Sequence[str]]) -> dict[str, tuple[float, ...]]:
     """Return the measures in the order of `NAMES` for each query of `retrieved`, which holds ids, best first.
 
     The order is handed over as scores that fall by one, so that nothing is left to how ties are broken.

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from nexus_core.evaluation.collection import Collection
+from nexus_core.evaluation.collection import TestCollection
 from nexus_core.evaluation.measures import NAMES
 from nexus_core.evaluation.statistics import CONFIDENCE, Difference, Interval, Table, draws, holm, intervals, p_values
-from nexus_core.evaluation.trial import Settings, Trial
+from nexus_core.evaluation.trial import Trial, TrialSettings
 
 SEED = 20
 """Of the draws, so that the same figures have the same intervals."""
@@ -29,7 +29,7 @@ class Times:
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class Line:
+class PipelineReport:
     """What is told of one pipeline."""
 
     pipeline: str
@@ -45,10 +45,10 @@ class Line:
 class Report:
     """Everything that was measured, and what follows from it."""
 
-    collection: Collection
-    settings: Settings
+    collection: TestCollection
+    settings: TrialSettings
     trials: tuple[Trial, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[PipelineReport, ...]
     """One for each trial; the first is the baseline."""
     times_drawn: int
 
@@ -80,7 +80,9 @@ class Report:
         )
 
 
-def reported(collection: Collection, settings: Settings, trials: Sequence[Trial], seed: int = SEED) -> Report:
+def build_report(
+    collection: TestCollection, settings: TrialSettings, trials: Sequence[Trial], seed: int = SEED
+) -> Report:
     """Return the report of trials on one collection."""
     times = draws(len(collection.queries))
     tables = [trial.figures for trial in trials]
@@ -94,9 +96,11 @@ def reported(collection: Collection, settings: Settings, trials: Sequence[Trial]
     return Report(collection=collection, settings=settings, trials=tuple(trials), lines=tuple(lines), times_drawn=times)
 
 
-def _line(settings: Settings, trial: Trial, alone: Sequence[Interval], differences: Sequence[Difference]) -> Line:
+def _line(
+    settings: TrialSettings, trial: Trial, alone: Sequence[Interval], differences: Sequence[Difference]
+) -> PipelineReport:
     named = zip(settings.figures, differences, strict=bool(differences))
-    return Line(
+    return PipelineReport(
         pipeline=trial.pipeline,
         figures={name: i for name, i in zip(settings.figures, alone, strict=True) if not isnan(i.mean)},
         differences={name: difference for name, difference in named if not isnan(difference.interval.mean)},
@@ -167,7 +171,7 @@ def report_json(report: Report, *, per_query: bool = False) -> dict[str, Any]:
     }
 
 
-def _line_json(line: Line, trial: Trial, report: Report, per_query: bool) -> dict[str, Any]:
+def _line_json(line: PipelineReport, trial: Trial, report: Report, per_query: bool) -> dict[str, Any]:
     told = {
         "pipeline": line.pipeline,
         "measures": {name: _interval_json(line.figures[name]) for name in NAMES},

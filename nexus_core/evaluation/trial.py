@@ -14,24 +14,24 @@ from attrs import evolve, field, frozen
 from nexus_core.contract.errors import NexusError, PromptTooLongError, RunError, UsageError
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import Item
-from nexus_core.engine.attempts import Call, merge_options, pack_for, reserve
-from nexus_core.engine.draft import Draft
-from nexus_core.engine.explanation import Prepared
+from nexus_core.engine.calls import Call, merge_options, pack_for, reserve
+from nexus_core.engine.explain import PreparedRun
 from nexus_core.engine.models import Model
+from nexus_core.engine.packing.draft import Draft
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.engine.plan import Plan
 from nexus_core.engine.steps import Gather, Generate
-from nexus_core.evaluation.collection import Collection, Query
-from nexus_core.evaluation.measures import NAMES, measured, retrieved
+from nexus_core.evaluation.collection import Query, TestCollection
+from nexus_core.evaluation.measures import NAMES, measure_rankings, retrieved
 from nexus_core.evaluation.recall import Needed, holds_answer
 from nexus_core.evaluation.statistics import Table
-from nexus_core.toolkit.tokens import token_counter
+from nexus_core.toolkit.tokens.counter import token_counter
 
 BUDGETS = (256, 512, 1024, 2048, 4096)
 
 
 @frozen(kw_only=True, eq=False)
-class Settings:
+class TrialSettings:
     """How a pipeline is measured."""
 
     budgets: tuple[int, ...] = BUDGETS
@@ -58,7 +58,7 @@ class Trial:
     notes: tuple[str, ...]
 
 
-def measurable(plan: Plan, collection: Collection) -> Plan:
+def measurable(plan: Plan, collection: TestCollection) -> Plan:
     """Return a plan without sinks, whose gather steps add nothing where the collection brings the items."""
     if collection.items is None:
         if not any(isinstance(planned.step, Gather) for planned in plan.steps):
@@ -81,7 +81,7 @@ class _Nothing:
         return ()
 
 
-async def tried(plan: Plan, collection: Collection, settings: Settings, seen: Callable[[], None]) -> Trial:
+async def run_trial(plan: Plan, collection: TestCollection, settings: TrialSettings, seen: Callable[[], None]) -> Trial:
     """Run a pipeline, as `measurable` returns it, for every query, and call `seen` after each.
 
     Raises RunError that names the query which failed.
@@ -121,10 +121,10 @@ class _Row:
     notes: tuple[str, ...] = ()
 
 
-def _row(prepared: Prepared, query: Query, collection: Collection, settings: Settings) -> _Row:
+def _row(prepared: PreparedRun, query: Query, collection: TestCollection, settings: TrialSettings) -> _Row:
     ranking = prepared.state.ranking
     relevant = collection.relevant[query.id]
-    figures = measured({query.id: relevant}, {query.id: retrieved(ranking)})[query.id]
+    figures = measure_rankings({query.id: relevant}, {query.id: retrieved(ranking)})[query.id]
     spent = prepared.seconds
     seconds = {
         "ranking": spent.get("gather", 0.0) + spent.get("rank", 0.0),
@@ -169,7 +169,9 @@ def _pack(model: Model, call: Call, draft: Draft) -> Prompt:
     return pack_for(model, draft, merge_options(model.options, call.options))
 
 
-def _recalled(call: Call, model: Model, budget: int, query: Query, collection: Collection, settings: Settings) -> float:
+def _recalled(
+    call: Call, model: Model, budget: int, query: Query, collection: TestCollection, settings: TrialSettings
+) -> float:
     if not query.is_answerable:
         return nan
     draft = evolve(call.draft, policy=evolve(call.draft.policy, budget=budget))
@@ -183,7 +185,7 @@ def _recalled(call: Call, model: Model, budget: int, query: Query, collection: C
 # What a reader of the figures must know
 
 
-def _about(plan: Plan, collection: Collection, rows: Sequence[_Row]) -> Iterable[str]:
+def _about(plan: Plan, collection: TestCollection, rows: Sequence[_Row]) -> Iterable[str]:
     if not any(row.is_ranked for row in rows):
         order = "its source" if collection.items is None else "the corpus file"
         yield f"nothing ranks the items: they are measured in the order of {order}"
@@ -192,7 +194,7 @@ def _about(plan: Plan, collection: Collection, rows: Sequence[_Row]) -> Iterable
             yield f"{planned.label} asks a model for every query"
 
 
-def _about_counts(model: Model, call: Call, settings: Settings) -> tuple[str, ...]:
+def _about_counts(model: Model, call: Call, settings: TrialSettings) -> tuple[str, ...]:
     notes: tuple[str, ...] = ()
     if not token_counter(model.info.encoding).exact:
         notes += (
@@ -204,7 +206,7 @@ def _about_counts(model: Model, call: Call, settings: Settings) -> tuple[str, ..
     return notes
 
 
-def _nothing_gathered(plan: Plan, collection: Collection) -> str:
+def _nothing_gathered(plan: Plan, collection: TestCollection) -> str:
     wanted = next(iter(collection.relevant[collection.queries[0].id]))
     return (
         f"pipeline {plan.name!r} gathered no relevant item for any of {len(collection.queries):,} queries: "

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 from attrs import field, frozen
 
-from nexus_core.server.identity import Scope
+from nexus_core.server.access.identity import Scope
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -6,7 +6,7 @@ from attrs import frozen
 
 
 @frozen(kw_only=True)
-class Limits:
+class ServerLimits:
     """Bounds on what clients may do to a server."""
 
     body_bytes: int = 2**20
@@ -39,7 +39,7 @@ class Limits:
 
 
 @frozen(kw_only=True)
-class Worker:
+class WorkerSettings:
     """One of several processes of a server, and what it has in common with the others."""
 
     number: int
@@ -58,7 +58,7 @@ class Worker:
 
 
 @frozen(kw_only=True)
-class Settings:
+class ServerSettings:
     """How a server serves."""
 
     host: str = "127.0.0.1"
@@ -73,8 +73,8 @@ class Settings:
     """Whether nobody is served without a key, whatever the store holds."""
     show_upstream_errors: bool = False
     """Whether all clients read the words of errors, as operators do."""
-    worker: Worker | None = None
+    worker: WorkerSettings | None = None
     """Which of several processes on one port this one is; none of several by default."""
-    limits: Limits = Limits()
+    limits: ServerLimits = ServerLimits()
     deadline_s: float = 600.0
     """The most that one run may take."""

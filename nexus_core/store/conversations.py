@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Literal
 from attrs import frozen
 
 from nexus_core.contract.errors import UsageError
-from nexus_core.contract.value import Value
-from nexus_core.contract.values import Message
-from nexus_core.store.values import checked_name
+from nexus_core.contract.values import Message, Value
+from nexus_core.store.records import checked_name
 from nexus_core.toolkit.suggest import did_you_mean
 
 if TYPE_CHECKING:

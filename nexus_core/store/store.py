@@ -15,21 +15,22 @@ from typing import TYPE_CHECKING, BinaryIO, Concatenate, ParamSpec, Self, TypeVa
 from nexus_core.contract.errors import StoreBusyError, StoreError, StoreFullError
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import Item
-from nexus_core.store import contexts, rows
-from nexus_core.store.database import snapshot, transaction, translated
-from nexus_core.store.folder import Folder, default_folder
-from nexus_core.store.threads import Threads
-from nexus_core.store.values import Added, Context, Document
+from nexus_core.store import contexts
+from nexus_core.store.database.connection import snapshot, transaction, translated
+from nexus_core.store.database.paths import StorePaths, default_folder
+from nexus_core.store.items import rows
+from nexus_core.store.records import Added, Context, StoredDocument
+from nexus_core.store.worker_threads import WorkerThreads
 
 if TYPE_CHECKING:  # they bring the index and locks, which nobody needs before a store is opened
     from nexus_core.contract.protocols import Documents
+    from nexus_core.store.blobs import BlobStore
     from nexus_core.store.conversations import StoredConversations
-    from nexus_core.store.indexing import Indexing
-    from nexus_core.store.ingesting import Ingested, Ingestion
-    from nexus_core.store.originals import Originals
-    from nexus_core.store.readers import Readers
+    from nexus_core.store.ingest.ingest import Ingested, Ingester
+    from nexus_core.store.ingest.reader_processes import ReaderProcesses
+    from nexus_core.store.records import Imported
+    from nexus_core.store.search.index_updates import IndexUpdater
     from nexus_core.store.usage import DailyUsage
-    from nexus_core.store.values import Imported
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -68,9 +69,9 @@ class Store:
         says, else the store's folder; that is remembered with the first of them.
         With `salvage` a damaged one is opened, too: to export what can still be read.
         """
-        self.folder = Folder(Path(path) if path is not None else default_folder())
-        self._threads = Threads(self.folder, objects, salvage)
-        self._readers: Readers | None = None
+        self.folder = StorePaths(Path(path) if path is not None else default_folder())
+        self._threads = WorkerThreads(self.folder, objects, salvage)
+        self._readers: ReaderProcesses | None = None
         self._written = 0
         self._bulk = 0
 
@@ -114,10 +115,10 @@ class Store:
 
         Every batch of 2,000 is durable when it is done; where it ends with an error, what was added before it stays.
         """
-        from nexus_core.store.adding import Adding
+        from nexus_core.store.ingest.batch_add import BatchAdd
 
-        def begin(indexing: Indexing) -> Adding:
-            return Adding(indexing, self._find(name), iter(items))
+        def begin(indexing: IndexUpdater) -> BatchAdd:
+            return BatchAdd(indexing, self._find(name), iter(items))
 
         self._bulk += 1
         try:
@@ -192,7 +193,7 @@ class Store:
 
     async def keep_figures(self, ranking: Ranking) -> None:
         """Keep the vectors that rankers have worked out of items that a search has found."""
-        from nexus_core.store.found import fresh_vectors
+        from nexus_core.store.search.cache import fresh_vectors
 
         vectors = await self._threads.reading(fresh_vectors, ranking.items)
         if vectors:
@@ -200,35 +201,35 @@ class Store:
 
     # Documents
 
-    async def ingest(self, name: str, source: Documents, *, origin: str, **asked: Unpack[Ingestion]) -> Ingested:
+    async def ingest(self, name: str, source: Documents, *, origin: str, **asked: Unpack[Ingester]) -> Ingested:
         """Bring the documents of a source into a context, reading only those that have changed since the last time.
 
         `origin` names what they are part of, such as a folder; the same documents go by the same origin. What cannot be
         read is told in the result and stops nothing. Cancelled or killed, it goes on where it was when called again.
         """
-        from nexus_core.store.ingesting import ingest
+        from nexus_core.store.ingest.ingest import ingest
 
         return await ingest(self, name, source, origin=origin, **asked)
 
     @property
-    def readers(self) -> Readers:
+    def readers(self) -> ReaderProcesses:
         """The processes that read documents for this store."""
         if self._readers is None:
-            from nexus_core.store.readers import Readers  # not for those who only ask
+            from nexus_core.store.ingest.reader_processes import ReaderProcesses  # not for those who only ask
 
-            self._readers = Readers()
+            self._readers = ReaderProcesses()
         return self._readers
 
-    async def documents(self, name: str, *, origin: str | None = None) -> tuple[Document, ...]:
+    async def documents(self, name: str, *, origin: str | None = None) -> tuple[StoredDocument, ...]:
         """Return the documents of a context by name: all that were read, or those of one origin."""
         return tuple(each for each in await self._documents(name, origin) if not each.skipped)
 
-    async def skipped(self, name: str, *, origin: str | None = None) -> tuple[Document, ...]:
+    async def skipped(self, name: str, *, origin: str | None = None) -> tuple[StoredDocument, ...]:
         """Return what was found and not read, by name, each with its reason in `skipped`."""
         return tuple(each for each in await self._documents(name, origin) if each.skipped)
 
-    async def _documents(self, name: str, origin: str | None) -> tuple[Document, ...]:
-        def found(connection: sqlite3.Connection) -> tuple[Document, ...]:
+    async def _documents(self, name: str, origin: str | None) -> tuple[StoredDocument, ...]:
+        def found(connection: sqlite3.Connection) -> tuple[StoredDocument, ...]:
             return rows.documents_of(connection, contexts.find(connection, name), origin)
 
         return await self.read(found)
@@ -245,7 +246,7 @@ class Store:
         return count
 
     @property
-    def originals(self) -> Originals:
+    def originals(self) -> BlobStore:
         """The large originals of this store, for who writes documents in a thread."""
         return self._threads.originals
 
@@ -254,9 +255,9 @@ class Store:
 
         What no document refers to within an hour may be deleted again.
         """
-        from nexus_core.store import upkeep
+        from nexus_core.store import blobs
 
-        return await upkeep.keep_original(self, data)
+        return await blobs.keep_original(self, data)
 
     async def original(self, key: str) -> bytes:
         """Return the bytes of a document by their key; raises StoreDamagedError where they are gone or others."""
@@ -266,7 +267,7 @@ class Store:
 
     async def tag(self, name: str, ids: Sequence[str], *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> int:
         """Add and remove tags of items; returns how many items have changed."""
-        from nexus_core.store.tagging import tag_items
+        from nexus_core.store.items.tags import tag_items
 
         def change(connection: sqlite3.Connection) -> int:
             return tag_items(connection, contexts.find(connection, name), ids, add, remove)
@@ -281,36 +282,36 @@ class Store:
 
         With `repair`, indexes and counts are made anew where anything is wrong, and what is left is returned.
         """
-        from nexus_core.store import upkeep
+        from nexus_core.store import integrity
 
-        return await upkeep.check(self, name, repair=repair)
+        return await integrity.check(self, name, repair=repair)
 
     async def collect(self) -> int:
         """Delete originals that no document refers to any more; returns how many they were."""
-        from nexus_core.store import upkeep
+        from nexus_core.store import integrity
 
-        return await upkeep.collect(self)
+        return await integrity.collect(self)
 
     async def export(self, name: str, target: str | os.PathLike[str] | BinaryIO) -> int:
         """Write a context as JSON Lines to a file, or to what is open for bytes; returns how many items it were."""
-        from nexus_core.store import transfer
+        from nexus_core.store import export_import
 
-        return await asyncio.to_thread(transfer.export, self.folder, name, target)
+        return await asyncio.to_thread(export_import.export, self.folder, name, target)
 
     async def import_(self, source: str | os.PathLike[str] | BinaryIO, name: str | None = None) -> Imported:
         """Add what an export holds to the context of its name, or of another, which is made if it is not there.
 
         Lines that cannot be taken are told in the result and do not stop the rest.
         """
-        from nexus_core.store import upkeep
+        from nexus_core.store import export_import
 
-        return await upkeep.take_in(self, source, name)
+        return await export_import.take_in(self, source, name)
 
     async def backup(self, target: str | os.PathLike[str]) -> None:
         """Copy the whole store into a folder that is empty or not there; the copy can be opened as a store."""
-        from nexus_core.store import transfer
+        from nexus_core.store import export_import
 
-        await asyncio.to_thread(transfer.backup, self.folder, Path(target), self.originals)
+        await asyncio.to_thread(export_import.backup, self.folder, Path(target), self.originals)
 
     # Conversations and usage
 
@@ -360,7 +361,7 @@ class Store:
         return await self._threads.writing(run)
 
     async def write_indexed(
-        self, work: Callable[Concatenate[Indexing, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+        self, work: Callable[Concatenate[IndexUpdater, _P], _T], *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
         """Return what a function makes of the indexes, in the thread that writes; it makes its own transactions."""
         self._threads.opened()
@@ -377,7 +378,7 @@ class Store:
         with transaction(self._threads.connection(), self.folder.database) as connection:
             contexts.remove(connection, context)
         for path in self.folder.indexes.glob(f"{context.id}-*"):
-            from nexus_core.store.index import delete
+            from nexus_core.store.search.tantivy_index import delete
 
             delete(path)
 

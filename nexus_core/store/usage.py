@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.events import AttemptFinished
-from nexus_core.contract.value import Value
+from nexus_core.contract.values import Value
 
 KEEP_DAYS = 400
 """A year, and what is needed to compare it with the one before."""

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 from nexus_core import CallOptions, Prompt
-from nexus_core.toolkit.tokens import token_counter
-from nexus_extractive.connector import ENCODING
-from nexus_extractive.questions import read_question
+from nexus_core.toolkit.tokens.counter import token_counter
+from nexus_extractive.compose import pieces
+from nexus_extractive.question_terms import read_question
 from nexus_extractive.scoring import score_units
 from nexus_extractive.selection import choose
-from nexus_extractive.wording import pieces
 
 Reason = Literal["stop", "length"]
 
@@ -72,3 +71,10 @@ def _stopped(found: list[str], stop: Sequence[str]) -> list[str]:
         kept.append(piece[:end])
         end -= len(piece)
     return kept
+
+
+ENCODING = "o200k_base"
+
+
+"""No model reads the tokens. Counted by this encoding, prompts are as long as those of the newest models, and by the
+counts that stores keep."""

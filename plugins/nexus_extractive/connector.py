@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 
 from nexus_core import CallOptions, Chunk, Completion, ModelInfo, Prompt, Usage, component, hookimpl, option
-from nexus_core.toolkit.words import Language
+from nexus_core.toolkit.text.stemming import Language
+from nexus_extractive.answer import ENCODING
 
-ENCODING = "o200k_base"
-"""No model reads the tokens. Counted by this encoding, prompts are as long as those of the newest models, and by the
-counts that stores keep."""
 _AT_ONCE = 50_000
 """Characters of packed text that are gone through without leaving the event loop: some 20 milliseconds."""
 

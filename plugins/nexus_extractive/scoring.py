@@ -13,9 +13,9 @@ from itertools import pairwise
 from attrs import frozen
 
 from nexus_core import PackedItem
-from nexus_core.toolkit.lexical import inverse_frequency, terms
-from nexus_extractive.questions import Question
-from nexus_extractive.units import Unit, units
+from nexus_core.toolkit.text.bm25 import inverse_frequency, terms
+from nexus_extractive.citable_units import Unit, units
+from nexus_extractive.question_terms import QuestionTerms
 
 _ANY_WORD = 0.5
 """Added to the weight of every word: in what was packed for a question the question's words are common."""
@@ -91,7 +91,7 @@ def _studied(unit: Unit, packed: PackedItem, language: str, leads: bool) -> Stud
     return Studied(unit, found, held, frozenset(term[:_BEGINNING] for term in held), around, leads)
 
 
-def score_units(question: Question, items: Sequence[PackedItem], language: str) -> list[Scored]:
+def score_units(question: QuestionTerms, items: Sequence[PackedItem], language: str) -> list[Scored]:
     """Return every unit of the items that holds a word of the question, best first."""
     if not question.terms:
         return []
@@ -148,7 +148,7 @@ def _prefix(term: str, shorter: int) -> str:
     return term[: max(_BEGINNING, shorter - 2)]
 
 
-def _pairs(one: Studied, question: Question) -> float:
+def _pairs(one: Studied, question: QuestionTerms) -> float:
     """Return the share of the question's pairs of words that stand side by side here too."""
     found = question.pairs.intersection(pairwise(one.terms)) if question.pairs else ()
     return len(found) / max(1, len(question.pairs))

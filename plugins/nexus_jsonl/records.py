@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from nexus_core import Item
-from nexus_jsonl.source import Fields
+from nexus_core import Item, option
+
+if TYPE_CHECKING:
+    pass
 
 _MISSING = object()
 
 
 @frozen
-class Reading:
+class FileRecords:
     """What came of a file."""
 
     items: tuple[Item, ...] = ()
@@ -28,12 +30,12 @@ class _Unfit(Exception):
     """An object that is no item."""
 
 
-def read(lines: Iterable[bytes], name: str, fields: Fields) -> Reading:
+def read(lines: Iterable[bytes], name: str, fields: Fields) -> FileRecords:
     """Return the items of some lines; blank ones are passed over."""
     bad: list[str] = []
     left_out: list[str] = []
     items = tuple(each(lines, name, fields, bad, left_out))
-    return Reading(items, tuple(bad), tuple(left_out))
+    return FileRecords(items, tuple(bad), tuple(left_out))
 
 
 def each(lines: Iterable[bytes], name: str, fields: Fields, bad: list[str], left_out: list[str]) -> Iterator[Item]:
@@ -143,3 +145,16 @@ def _word(value: Any) -> str:
         bool: "true or false",
     }
     return "null" if value is None else names.get(type(value), type(value).__name__)
+
+
+@frozen(kw_only=True)
+class Fields:
+    """Which key of an object fills which field of an item; a dot leads into an object inside."""
+
+    id: str = option("", help="Without it `id` or `_id`, else the number of the line.")
+    title: str = option("title", help="The key of the title.")
+    text: str = option("text", help="The key of the text.")
+    kind: str = option("kind", help="The key of the kind: `text`, `markdown` or `code`.")
+    tags: str = option("tags", help="The key of a list of tags, or of one tag.")
+    source: str = option("source", help="The key of where it comes from; without one, file and line.")
+    metadata: str = option("metadata", help="The key of further data; keys that nothing else uses join it.")

@@ -6,25 +6,11 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from attrs import frozen
-
 from nexus_core import Item, component, option, state
+from nexus_jsonl.records import Fields
 
 if TYPE_CHECKING:
     from nexus_core import DocumentMark, DocumentRead
-
-
-@frozen(kw_only=True)
-class Fields:
-    """Which key of an object fills which field of an item; a dot leads into an object inside."""
-
-    id: str = option("", help="Without it `id` or `_id`, else the number of the line.")
-    title: str = option("title", help="The key of the title.")
-    text: str = option("text", help="The key of the text.")
-    kind: str = option("kind", help="The key of the kind: `text`, `markdown` or `code`.")
-    tags: str = option("tags", help="The key of a list of tags, or of one tag.")
-    source: str = option("source", help="The key of where it comes from; without one, file and line.")
-    metadata: str = option("metadata", help="The key of further data; keys that nothing else uses join it.")
 
 
 @component
@@ -50,13 +36,13 @@ class JsonlSource:
 
     def documents(self) -> Iterable[DocumentMark]:
         """Return the file, unread, as the only document."""
-        from nexus_jsonl.document import mark
+        from nexus_jsonl.ingestible import mark
 
         return [mark(self._path(), self.path)]
 
     def read(self, mark: DocumentMark, known: str = "") -> DocumentRead:
         """Return the items of the file, read as they are taken."""
-        from nexus_jsonl.document import read
+        from nexus_jsonl.ingestible import read
 
         return read(mark, self.fields, known)
 
@@ -67,9 +53,9 @@ class JsonlSource:
 
     def _opened(self) -> Any:
         # What reads the file is imported when it is read, not when the component is declared.
-        from nexus_jsonl.lines import Lines
+        from nexus_jsonl.watched_file import WatchedJsonl
 
-        return Lines(self._path(), self.path, self.fields, self.on_problem == "fail")
+        return WatchedJsonl(self._path(), self.path, self.fields, self.on_problem == "fail")
 
     def _path(self) -> str:
         return os.path.abspath(os.path.join(self.base_dir, os.path.expanduser(self.path)))

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
-from nexus_core import AttemptFinished, Event, component, hookimpl, option, state
-from nexus_metrics.libraries import require
+from nexus_core import Event, component, hookimpl, option, state
+from nexus_metrics.optional_imports import require
+from nexus_metrics.otel_attributes import ModelNames
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
     from nexus_core import Pipeline
-    from nexus_metrics.providers import Providers
+    from nexus_metrics.otel_providers import OtelProviders
 
 _log = logging.getLogger(__name__)
 _NAME = "nexus"
@@ -37,7 +38,7 @@ class Otel:
 
     pipeline: Pipeline | None = state()
     """Given by the pipeline that opens the sink."""
-    _own: Providers | None = state()
+    _own: OtelProviders | None = state()
     """Those that send to the endpoint."""
     _takes: dict[str, tuple[Callable[[Any], None], ...]] | None = state()
     _close: Callable[[], None] | None = state()
@@ -57,9 +58,9 @@ class Otel:
     async def __aenter__(self) -> Self:
         """Take the providers of the process, or make those that send to the endpoint."""
         if self.endpoint is not None:
-            from nexus_metrics.providers import Providers
+            from nexus_metrics.otel_providers import OtelProviders
 
-            self._own = await asyncio.to_thread(Providers, self.endpoint, self.service)
+            self._own = await asyncio.to_thread(OtelProviders, self.endpoint, self.service)
             self._begin(self._own.tracer_provider, self._own.meter_provider)
         else:
             from opentelemetry import metrics, trace
@@ -93,12 +94,12 @@ class Otel:
         """Do nothing: OpenTelemetry sends in batches, by settings of its own."""
 
     def _begin(self, tracers: TracerProvider, meters: MeterProvider) -> None:
-        from nexus_metrics.meters import Meters
-        from nexus_metrics.traces import Traces
+        from nexus_metrics.otel_metrics import OtelMetrics
+        from nexus_metrics.otel_traces import OtelTraces
 
-        targets = Targets(self.pipeline)
-        told = Traces(tracers.get_tracer(_NAME), targets, content=self.content)
-        measured = Meters(meters.get_meter(_NAME), targets)
+        targets = ModelNames(self.pipeline)
+        told = OtelTraces(tracers.get_tracer(_NAME), targets, content=self.content)
+        measured = OtelMetrics(meters.get_meter(_NAME), targets)
         takes: dict[str, list[Callable[[Any], None]]] = {}
         if self.traces:
             takes = {
@@ -112,36 +113,6 @@ class Otel:
             takes.setdefault("attempt_finished", []).append(measured.attempted)
         self._takes = {name: tuple(found) for name, found in takes.items()}
         self._close = told.close
-
-
-def operation(row: AttemptFinished) -> str:
-    """Return what an attempt was for, as the conventions name it."""
-    return {"embed": "embeddings", "rerank": "rerank"}.get(row.purpose, "chat")
-
-
-class Targets:
-    """The models of a pipeline as the conventions name them."""
-
-    def __init__(self, pipeline: Pipeline | None) -> None:
-        infos = () if pipeline is None else ((model.name, model.info) for model in pipeline.models.targets())
-        self._known = {name: (info.provider, info.id) for name, info in infos}
-
-    def model_id(self, name: str, told: str) -> str:
-        """Return the model that is asked, as its service calls it."""
-        return self._known[name][1] if name in self._known else told
-
-    def attributes(self, row: AttemptFinished) -> Mapping[str, Any]:
-        """Return the attributes that spans and metrics of an attempt share."""
-        found = {
-            "gen_ai.operation.name": operation(row),
-            "gen_ai.provider.name": self._known.get(row.model, ("unknown", ""))[0] or "unknown",
-            "gen_ai.request.model": self.model_id(row.model, row.model_id),
-        }
-        if row.answered_by is not None:
-            found["gen_ai.response.model"] = row.answered_by
-        if row.outcome != "ok":
-            found["error.type"] = row.outcome
-        return found
 
 
 @hookimpl

@@ -7,14 +7,14 @@ from time import time
 from typing import TYPE_CHECKING, Any, Self
 
 from nexus_core import Event, component, hookimpl, option, state
-from nexus_metrics.families import LIVE
-from nexus_metrics.libraries import require
+from nexus_metrics.metric_definitions import LIVE
+from nexus_metrics.optional_imports import require
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from nexus_core import Pipeline
-    from nexus_metrics.figures import Figures
+    from nexus_metrics.counters import RunCounters
 
 _HEARD = (
     "run_started", "prompt_packed", "waiting", "attempt_finished", "stream_restarted", "run_finished", "run_failed",
@@ -30,7 +30,7 @@ class Prometheus:
 
     pipeline: Pipeline | None = state()
     """Given by the pipeline that opens the sink."""
-    _figures: Figures | None = state()
+    _figures: RunCounters | None = state()
 
     def __attrs_post_init__(self) -> None:
         require("prometheus", "metrics", "prometheus_client")
@@ -43,9 +43,9 @@ class Prometheus:
     async def __aenter__(self) -> Self:
         """Begin to count; what was counted before stays."""
         if self._figures is None:
-            from nexus_metrics.figures import Figures  # imports the library
+            from nexus_metrics.counters import RunCounters  # imports the library
 
-            self._figures = Figures()
+            self._figures = RunCounters()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -71,7 +71,7 @@ class Prometheus:
             family.samples = [sample._replace(labels={"pipeline": name, **sample.labels}) for sample in kept]
             yield family
 
-    def _live(self, figures: Figures) -> Iterator[Metric]:
+    def _live(self, figures: RunCounters) -> Iterator[Metric]:
         """Yield what is looked up only now."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 

@@ -20,10 +20,10 @@ from nexus_core import (
     option,
     state,
 )
-from nexus_core.toolkit.http import Timeouts
-from nexus_core.toolkit.shared import Shared
-from nexus_openai import settings
-from nexus_openai.catalogue import ModelEntry, find_model, snapshot
+from nexus_core.toolkit.http.bodies import Timeouts
+from nexus_core.toolkit.shared_resources import SharedResources
+from nexus_openai import client_settings
+from nexus_openai.model_table import ModelEntry, find_model, snapshot
 
 if TYPE_CHECKING:
     from nexus_openai.client import Client
@@ -46,7 +46,7 @@ class OpenAI:
     base_url: str | None = option(
         None,
         help="The address of the service, up to /v1; by default the variable OPENAI_BASE_URL, else OpenAI.",
-        pattern=settings.URL_PATTERN,
+        pattern=client_settings.URL_PATTERN,
     )
     api_key_header: str | None = option(
         None, help="The header that takes the key as it is, such as api-key; by default Authorization, as a bearer."
@@ -63,7 +63,7 @@ class OpenAI:
     include_usage: bool = option(
         True, help="Ask for the token counts of streams; switch it off for a service that refuses stream_options."
     )
-    error_classes: Mapping[str, settings.ErrorWord] = option(
+    error_classes: Mapping[str, client_settings.ErrorWord] = option(
         factory=dict, help="What a code or type of the service's errors means, where it means something unusual."
     )
     flush_at_eof: bool = option(
@@ -72,7 +72,7 @@ class OpenAI:
     complete_unconfirmed: bool = option(
         False, help="Streams: take [DONE] for the end of a whole answer also where no finish reason came."
     )
-    continues: settings.Continues | None = option(
+    continues: client_settings.Continues | None = option(
         None, help="The service goes on where a last message of the assistant ends; this is how it is told to."
     )
     thinks: bool | None = option(
@@ -92,7 +92,7 @@ class OpenAI:
     allow_http: bool = option(False, help="Allow plain http to hosts beyond this machine and private networks.")
     trust_env: bool = option(False, help="Use the proxy and the netrc file that the environment names.")
 
-    shared: Shared | None = state()
+    shared: SharedResources | None = state()
     """What the components of a process use together; set by the engine."""
     _client: Client | None = state()
     _info: ModelInfo | None = state()
@@ -128,7 +128,7 @@ class OpenAI:
     @property
     def embedding_id(self) -> str:
         """The service, the model and the dimensions: another of these gives other vectors."""
-        address = settings.resolve_url(self.base_url, os.environ).partition("://")[2]
+        address = client_settings.resolve_url(self.base_url, os.environ).partition("://")[2]
         return f"openai:{address}:{self.model}" + (f":{self.dimensions}" if self.dimensions else "")
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
@@ -167,20 +167,20 @@ class OpenAI:
         entry = find_model(self.model)
         chat = (entry.endpoint if self.endpoint == "auto" else self.endpoint) == "chat"
         if self.shared is None:
-            self.shared = Shared()
+            self.shared = SharedResources()
         self._client = Client(resolved, entry, self.shared, chat=chat, include_usage=self.include_usage)
         return self._client
 
-    def _resolve(self, environ: Mapping[str, str]) -> settings.Settings:
-        base_url = settings.resolve_url(self.base_url, environ)
-        settings.check_url(self.model, base_url, allow_http=self.allow_http)
-        key = settings.resolve_key(self.api_key, base_url, environ)
+    def _resolve(self, environ: Mapping[str, str]) -> client_settings.ClientSettings:
+        base_url = client_settings.resolve_url(self.base_url, environ)
+        client_settings.check_url(self.model, base_url, allow_http=self.allow_http)
+        key = client_settings.resolve_key(self.api_key, base_url, environ)
         extra = {name: value.reveal() for name, value in self.headers.items()}
         named = {"OpenAI-Organization": self.organization, "OpenAI-Project": self.project}
-        return settings.Settings(
+        return client_settings.ClientSettings(
             model=self.model,
             base_url=base_url,
-            headers=settings.build_headers(self.model, key, base_url, named, extra, self.api_key_header),
+            headers=client_settings.build_headers(self.model, key, base_url, named, extra, self.api_key_header),
             query=self.query,
             secrets=tuple(filter(None, (key, *map(str.strip, extra.values())))),
             timeouts=Timeouts(
@@ -198,11 +198,11 @@ class OpenAI:
             complete_unconfirmed=self.complete_unconfirmed,
             continues=self.continues,
             thinks=find_model(self.model).thinks if self.thinks is None else self.thinks,
-            sends_call_id=settings.CALL_ID_HEADER.lower() not in map(str.lower, extra),
+            sends_call_id=client_settings.CALL_ID_HEADER.lower() not in map(str.lower, extra),
         )
 
     def _describe(self, entry: ModelEntry) -> ModelInfo:
-        official = settings.is_official(settings.resolve_url(self.base_url, os.environ))
+        official = client_settings.is_official(client_settings.resolve_url(self.base_url, os.environ))
         chat = (entry.endpoint if self.endpoint == "auto" else self.endpoint) == "chat"
         return ModelInfo(
             id=self.model,

@@ -11,7 +11,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from nexus_core import ProtocolError, Results, Transfer
-from nexus_openai.reading import answer_of, entries, tokens_read
+from nexus_openai.response_parsing import answer_of, entries, tokens_read
 
 if TYPE_CHECKING:
     from nexus_openai.client import Client

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nexus_core import Item, Ranking, component, hookimpl, option, parts_of, state
-from nexus_core.toolkit.words import Language
-from nexus_rankers import few
-from nexus_rankers.few import FewIndex
-from nexus_rankers.kept import Kept
+from nexus_core.toolkit.text.stemming import Language
+from nexus_rankers import small_index
+from nexus_rankers.per_items_cache import PerItemsCache
+from nexus_rankers.small_index import FewIndex
 
 if TYPE_CHECKING:
-    from nexus_rankers.index import LexicalIndex
+    from nexus_rankers.bm25_index import LexicalIndex
 
 _DEFAULTS = (1.5, 0.75, 0.3)
 """k1, b and pairs. Others need an index of the items at hand, also where an index over a context has found them."""
@@ -34,19 +34,19 @@ class Bm25:
     pairs: float = option(
         _DEFAULTS[2], help="What two neighbouring words of the query add, against 1 for a word.", ge=0
     )
-    _indexes: Kept[LexicalIndex | FewIndex] = state(Kept)
+    _indexes: PerItemsCache[LexicalIndex | FewIndex] = state(PerItemsCache)
 
     async def rank(self, query: str, ranking: Ranking) -> Ranking:
         """Return the ranking by BM25: by an index over the whole context where the items were found by one."""
         if ranking.searched is not None and self._is_as_searched(ranking.searched[0]):
             return ranking.scored("bm25", ranking.searched[1])
-        index = await self._indexes.get(ranking.items, self._build, in_thread=not few.is_few(ranking.items))
+        index = await self._indexes.get(ranking.items, self._build, in_thread=not small_index.is_few(ranking.items))
         if isinstance(index, FewIndex):
-            return ranking.scored("bm25", few.weighted(index, parts_of(query)))
+            return ranking.scored("bm25", small_index.weighted(index, parts_of(query)))
         # Here, since numpy takes longer to import than a pipeline takes to load.
         import numpy as np
 
-        from nexus_rankers.order import scored
+        from nexus_rankers.top_k import scored
 
         first, *earlier = parts_of(query)
         scores = index.scores(first[0])
@@ -58,9 +58,9 @@ class Bm25:
         return (self.language, self.k1, self.b, self.pairs) == (language, *_DEFAULTS)
 
     def _build(self, items: tuple[Item, ...]) -> LexicalIndex | FewIndex:
-        if few.is_few(items):
-            return few.build(items, self.language, k1=self.k1, b=self.b, pairs=self.pairs)
-        from nexus_rankers.index import Weights, build
+        if small_index.is_few(items):
+            return small_index.build(items, self.language, k1=self.k1, b=self.b, pairs=self.pairs)
+        from nexus_rankers.bm25_index import Weights, build
 
         return build(items, self.language, Weights(k1=self.k1, b=self.b, pairs=self.pairs))
 

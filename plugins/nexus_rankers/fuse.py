@@ -57,7 +57,7 @@ class Fuse:
 
     async def rank(self, query: str, ranking: Ranking) -> Ranking:
         """Return the ranking by the weighted sum of the rankers' scaled scores."""
-        from nexus_rankers.order import scored
+        from nexus_rankers.top_k import scored
 
         ranked = await asyncio.gather(*(ranker.rank(query, ranking) for ranker in self.rankers))
         weights = self.weights or [float(getattr(ranker, "usual_weight", 1.0)) for ranker in self.rankers]
@@ -75,7 +75,7 @@ class Fuse:
     def _scaled(self, ranking: Ranking) -> Column:
         import numpy as np
 
-        from nexus_rankers.order import column_of, unit_scale
+        from nexus_rankers.top_k import column_of, unit_scale
 
         scores = column_of(ranking)
         if scores is None or not len(scores):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from nexus_core import Item, Ranking, component, hookimpl, option, state
-from nexus_rankers.kept import Kept
+from nexus_rankers.per_items_cache import PerItemsCache
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,13 +31,13 @@ class Links:
 
     weight: float = option(0.3, help="What the score of the item that links counts, against 1 for the own.", ge=0, le=1)
     rounds: int = option(1, help="Over how many links in a row a score is passed on.", ge=1, le=10)
-    _edges: Kept[Edges] = state(Kept)
+    _edges: PerItemsCache[Edges] = state(PerItemsCache)
 
     async def rank(self, query: str, ranking: Ranking) -> Ranking:
         """Return the ranking by the score before and by links; without a score before, what is linked to is first."""
         import numpy as np
 
-        from nexus_rankers.order import column_of, scored, unit_scale
+        from nexus_rankers.top_k import column_of, scored, unit_scale
 
         sources, targets = await self._edges.get(ranking.items, _read)
         before = column_of(ranking)

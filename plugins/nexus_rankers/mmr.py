@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nexus_core import Item, Ranking, component, hookimpl, option
-from nexus_core.toolkit.lexical import terms
+from nexus_core.toolkit.text.bm25 import terms
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +46,7 @@ class Mmr:
         """Return the ranking with its best items reordered; without a ranker before, they are ranked by the query."""
         import numpy as np
 
-        from nexus_rankers.order import column_of, scored, unit_scale
+        from nexus_rankers.top_k import column_of, scored, unit_scale
 
         size = len(ranking.items)
         head = np.asarray(ranking.order(self.top), np.int64)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from nexus_core import Item, Ranking, component, hookimpl, option, state
-from nexus_rankers.kept import Kept
+from nexus_rankers.per_items_cache import PerItemsCache
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +41,7 @@ class Recency:
     field: str = option("date", help="The metadata field that holds the date: ISO 8601, or seconds since 1970.")
     weight: float = option(0.5, help="The date's share of the score; the ranker before has the rest.", ge=0, le=1)
     now: str | None = option(None, help="The day to count from, ISO 8601; the time of the run by default.")
-    _dates: Kept[Column] = state(Kept)
+    _dates: PerItemsCache[Column] = state(PerItemsCache)
     _clock: Callable[[], float] = state(default=time.time)
 
     def __attrs_post_init__(self) -> None:
@@ -52,7 +52,7 @@ class Recency:
         """Return the ranking by date and, where there is one, by the score before."""
         import numpy as np
 
-        from nexus_rankers.order import column_of, scored, unit_scale
+        from nexus_rankers.top_k import column_of, scored, unit_scale
 
         dates = await self._dates.get(ranking.items, self._read)
         fixed = seconds(self.now)

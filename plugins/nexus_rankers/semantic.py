@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from nexus_core import Connector, Embedder, Item, Ranking, component, hookimpl, option, state
-from nexus_rankers.encoders import ConnectorEncoder, Encoder, load_sentence, load_static, require
-from nexus_rankers.kept import Kept
+from nexus_rankers.embedders import ConnectorEncoder, Encoder, load_sentence, load_static, require
+from nexus_rankers.per_items_cache import PerItemsCache
 
 if TYPE_CHECKING:
     from nexus_rankers.vectors import Key, VectorIndex
@@ -44,7 +44,7 @@ class Semantic:
     base_dir: str = state(default=".")
     _open: AsyncExitStack = state(AsyncExitStack)
     _encoder: Encoder | None = state()
-    _indexes: Kept[VectorIndex] = state(Kept)
+    _indexes: PerItemsCache[VectorIndex] = state(PerItemsCache)
     _working: asyncio.Lock = state(asyncio.Lock)
 
     def __attrs_post_init__(self) -> None:
@@ -76,7 +76,7 @@ class Semantic:
             return ranking.scored("semantic", [0.0] * len(ranking.items))
         encoder = self._encoder or await self._loaded()
         # numpy, which takes longer than a pipeline takes to load.
-        from nexus_rankers.order import scored
+        from nexus_rankers.top_k import scored
 
         vector = (await encoder.encode([self.query_prefix + query]))[0]
         index = await self._index(encoder, ranking.items, len(vector))

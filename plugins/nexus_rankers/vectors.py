@@ -11,8 +11,8 @@ import numpy.typing as npt
 from attrs import frozen
 
 from nexus_core import Item, RankerError
-from nexus_core.toolkit.text import passages
-from nexus_rankers.encoders import Encoder
+from nexus_core.toolkit.text.segmentation import passages
+from nexus_rankers.embedders import Encoder
 
 Vectors = npt.NDArray[np.float32]
 Key = tuple[str, str]

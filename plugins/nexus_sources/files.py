@@ -13,8 +13,8 @@ from nexus_core.toolkit.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from nexus_core import DocumentMark, DocumentRead
-    from nexus_sources.documents import Settings
-    from nexus_sources.globs import Pattern
+    from nexus_sources.readers.dispatch import ReadSettings
+    from nexus_sources.walking.globs import Pattern
 
 _ENCODINGS = (
     "utf-8", "utf-16", "utf-32", "ascii", "latin-1", "iso-8859-15", "windows-1251", "windows-1252", "shift_jis",
@@ -70,7 +70,7 @@ class Files:
 
     def documents(self) -> Iterable[DocumentMark]:
         """Return the files, unread."""
-        from nexus_sources.marking import find
+        from nexus_sources.ingestible import find
 
         found, self._found_wrong = find(
             self._patterns(), _listed(self.exclude), self.ignore, root=self._root(), follows=self.follow_links
@@ -79,17 +79,17 @@ class Files:
 
     def read(self, mark: DocumentMark, known: str = "") -> DocumentRead:
         """Return the items of one file."""
-        from nexus_sources.marking import read
+        from nexus_sources.ingestible import read
 
         return read(mark, self._settings(), known)
 
     # What reads files is imported when files are read, not when the component is declared.
 
     def _collected(self) -> Any:
-        from nexus_sources.collection import Collection
+        from nexus_sources.watched_files import WatchedFiles
 
         exclude, fail = _listed(self.exclude), self.on_problem == "fail"
-        return Collection(
+        return WatchedFiles(
             self._root(), self._patterns(), exclude, self._settings(), fail, self.ignore, self.prefix, self.follow_links
         )
 
@@ -97,14 +97,14 @@ class Files:
         return os.path.abspath(os.path.join(self.base_dir, os.path.expanduser(self.root)))
 
     def _patterns(self) -> tuple[Pattern, ...]:
-        from nexus_sources.globs import patterns
+        from nexus_sources.walking.globs import patterns
 
         return tuple(pattern for path in _listed(self.paths) for pattern in patterns(path, self._root()))
 
-    def _settings(self) -> Settings:
-        from nexus_sources.documents import Settings
+    def _settings(self) -> ReadSettings:
+        from nexus_sources.readers.dispatch import ReadSettings
 
-        return Settings(encoding=self.encoding, max_bytes=self.max_bytes, sections=self.sections)
+        return ReadSettings(encoding=self.encoding, max_bytes=self.max_bytes, sections=self.sections)
 
 
 def _listed(paths: str | tuple[str, ...]) -> tuple[str, ...]:

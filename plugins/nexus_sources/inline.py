@@ -12,7 +12,7 @@ from nexus_core.toolkit.suggest import did_you_mean
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class Entry:
+class InlineItem:
     """An item as it is written."""
 
     text: str = option(help="The text.")
@@ -28,7 +28,7 @@ class Entry:
 class Inline:
     """Yields items that are written in the pipeline."""
 
-    items: tuple[str | Entry, ...] = option(
+    items: tuple[str | InlineItem, ...] = option(
         help="Texts, or mappings with `text` and, if wanted, `id`, `title`, `kind`, `tags`, `source`, `metadata`."
     )
     _made: tuple[Item, ...] = state(default=())
@@ -52,15 +52,15 @@ class Inline:
 
 def _item(number: int, written: Any, problems: list[str]) -> Item:
     """Make an item of an entry, or of what Python callers give for one; what is wrong is added to `problems`."""
-    entry = Entry(text=written) if isinstance(written, str) else written
+    entry = InlineItem(text=written) if isinstance(written, str) else written
     if isinstance(entry, Mapping):
-        known = fields_dict(Entry)
+        known = fields_dict(InlineItem)
         unknown = [key for key in entry if key not in known]
         problems += [f"item {number} has no {key!r}{did_you_mean(str(key), known)}" for key in unknown]
-        entry = Entry(**{"text": "", **{key: value for key, value in entry.items() if key in known}})
-    if not isinstance(entry, Entry):
+        entry = InlineItem(**{"text": "", **{key: value for key, value in entry.items() if key in known}})
+    if not isinstance(entry, InlineItem):
         problems.append(f"item {number} must be a text or a mapping, not {type(written).__name__}")
-        entry = Entry(text="-")
+        entry = InlineItem(text="-")
     if not str(entry.text or "").strip():
         problems.append(f"item {number} has no text")
     return Item(

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit, urlunsplit
 from nexus_core import DocumentMark, DocumentRead, Item, SourceError, component, hookimpl, option, state
 
 if TYPE_CHECKING:
-    from nexus_sources.documents import Settings
-    from nexus_sources.fetching import Page
-    from nexus_sources.walk import Found
+    from nexus_sources.fetch import FetchedPage
+    from nexus_sources.readers.dispatch import ReadSettings
+    from nexus_sources.walking.walk import FoundFile
 
 
 @component
@@ -35,9 +35,9 @@ class Url:
 
     async def gather(self, query: str) -> Sequence[Item]:
         """Return the items of the page; the same objects while it is the same."""
-        from nexus_core.toolkit.apart import ApartError, call_apart
-        from nexus_sources.fetching import fetch
-        from nexus_sources.marking import digest_of, read_bytes
+        from nexus_core.toolkit.processes.call import ApartError, call_apart
+        from nexus_sources.fetch import fetch
+        from nexus_sources.ingestible import digest_of, read_bytes
 
         digest, items = self._known or ("", ())
         page = await fetch(self.url, max_bytes=self.max_bytes, timeout_s=self.timeout_s)
@@ -66,8 +66,8 @@ class Url:
         """Return the items of the page."""
         import asyncio
 
-        from nexus_sources.fetching import fetch
-        from nexus_sources.marking import read_bytes
+        from nexus_sources.fetch import fetch
+        from nexus_sources.ingestible import read_bytes
 
         page = asyncio.run(fetch(self.url, max_bytes=self.max_bytes, timeout_s=self.timeout_s))
         return read_bytes(*self._asked(page, known))
@@ -78,17 +78,17 @@ class Url:
         parts = urlsplit(self.url)
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, ""))
 
-    def _asked(self, page: Page, known: str) -> tuple[bytes, Found, Settings, str, str]:
+    def _asked(self, page: FetchedPage, known: str) -> tuple[bytes, FoundFile, ReadSettings, str, str]:
         """Return what `read_bytes` is asked of a page."""
-        from nexus_sources.walk import Found
+        from nexus_sources.walking.walk import FoundFile
 
-        found = Found(self._shown, self._shown, (page.modified_ns, 0, len(page.data)))
+        found = FoundFile(self._shown, self._shown, (page.modified_ns, 0, len(page.data)))
         return page.data, found, self._settings(), known, page.suffix
 
-    def _settings(self) -> Settings:
-        from nexus_sources.documents import Settings
+    def _settings(self) -> ReadSettings:
+        from nexus_sources.readers.dispatch import ReadSettings
 
-        return Settings(max_bytes=self.max_bytes, sections=self.sections)
+        return ReadSettings(max_bytes=self.max_bytes, sections=self.sections)
 
 
 @hookimpl

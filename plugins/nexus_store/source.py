@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
 from nexus_core import Ranking, SourceError, StoreError, UsageError, component, option, state
-from nexus_core.toolkit.shared import Shared
+from nexus_core.toolkit.shared_resources import SharedResources
 
 if TYPE_CHECKING:
     from nexus_core import Store
@@ -34,7 +34,7 @@ class StoreSource:
     path: str = option("", help="The store's folder; by default the one that NEXUS_STORE names, else the user's own.")
     candidates: int = option(150, help="How many items the search yields at most.", ge=1, le=10_000)
     tags: tuple[str, ...] = option((), help="Only items that have all of these tags.")
-    shared: Shared | None = state()
+    shared: SharedResources | None = state()
     _store: Store | None = state()
     _open: AsyncExitStack = state(AsyncExitStack)
     _found: deque[tuple[Ranking, int]] = state(lambda: deque(maxlen=_LOOKED_AT))
@@ -51,7 +51,7 @@ class StoreSource:
                 f"`nexus context add {self.context or 'NAME'} PATH`, or say where it is with `path` or NEXUS_STORE"
             )
         try:
-            self._store = await self._open.enter_async_context(open_store(self.shared or Shared(), self.path))
+            self._store = await self._open.enter_async_context(open_store(self.shared or SharedResources(), self.path))
         except StoreError as error:
             raise SourceError(f"store: {error}") from error
         return self

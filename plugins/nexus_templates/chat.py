@@ -10,7 +10,7 @@ from nexus_templates.packaged import packaged
 
 
 @component
-class Chat:
+class ChatTemplate:
     """Talks: a system message, the history, the context if there is any, and what the user says."""
 
     system: str = option("You are a helpful assistant.", help="The system message.")
@@ -27,4 +27,4 @@ class Chat:
 @hookimpl
 def nexus_templates() -> list[type]:
     """Yield the template."""
-    return [Chat]
+    return [ChatTemplate]

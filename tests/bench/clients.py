@@ -38,8 +38,8 @@ from held import Held, Table, at_rest, descriptors, settled
 from ledger import Ledger
 
 from nexus_core import Pipeline
-from nexus_core.server.serve import Server
-from nexus_core.server.settings import Limits, Settings
+from nexus_core.server.server import Server
+from nexus_core.server.settings import ServerLimits, ServerSettings
 from nexus_core.store.store import Store
 
 RATIO_GATE, LEFT_MS_GATE = 2.0, 500.0
@@ -70,9 +70,9 @@ async def serve(url: str, folder: Path, clients: int) -> None:
     """Serve, and tell what is held when asked."""
     file = folder / "clients.yaml"
     file.write_text(PIPELINE.format(url=url, runs=folder / "runs.jsonl"))
-    limits = Limits(running=clients, connections=clients + 24, write_s=WRITE_S)
+    limits = ServerLimits(running=clients, connections=clients + 24, write_s=WRITE_S)
     pipeline = Pipeline.load(file, environment={})
-    server = Server({"clients": pipeline}, Store(folder / "store"), Settings(port=0, limits=limits))
+    server = Server({"clients": pipeline}, Store(folder / "store"), ServerSettings(port=0, limits=limits))
 
     async def tell(word: str) -> object:
         if word == "rows lost":

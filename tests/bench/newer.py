@@ -22,16 +22,16 @@ from nexus_rankers.bm25 import Bm25
 from nexus_rankers.recency import Recency
 
 from nexus_core import Item, Ranking
-from nexus_core.evaluation.beir import Files, read_collection
-from nexus_core.evaluation.collection import Collection
-from nexus_core.evaluation.measures import measured, retrieved
+from nexus_core.evaluation.beir import BeirFiles, read_collection
+from nexus_core.evaluation.collection import TestCollection
+from nexus_core.evaluation.measures import measure_rankings, retrieved
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WEIGHTS = (0.1, 0.3, 0.5)
 HALF_LIVES = (30.0, 180.0)
 
 
-def versions(collection: Collection) -> tuple[Item, ...]:
+def versions(collection: TestCollection) -> tuple[Item, ...]:
     """Return each item twice; the newer one has the id that the judgements name."""
     random, found = Random(1), list[Item]()
     for item in collection.items or ():
@@ -42,7 +42,7 @@ def versions(collection: Collection) -> tuple[Item, ...]:
     return tuple(found)
 
 
-async def measure(collection: Collection) -> dict[str, float]:
+async def measure(collection: TestCollection) -> dict[str, float]:
     """Return nDCG@10 by what ranks."""
     words, items = Bm25(), Ranking(versions(collection))
     dated = {
@@ -56,7 +56,7 @@ async def measure(collection: Collection) -> dict[str, float]:
         found["bm25"][query.id] = retrieved(ranking, 10)
         for name, ranker in dated.items():
             found[name][query.id] = retrieved(await ranker.rank(query.text, ranking), 10)
-    figures = {name: measured(collection.relevant, each).values() for name, each in found.items()}
+    figures = {name: measure_rankings(collection.relevant, each).values() for name, each in found.items()}
     return {name: sum(values[0] for values in each) / len(each) for name, each in figures.items()}
 
 
@@ -64,7 +64,7 @@ def main() -> int:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="DIR")
-    collection = read_collection(Files.of_folder(parser.parse_args().folder), kind="text")
+    collection = read_collection(BeirFiles.of_folder(parser.parse_args().folder), kind="text")
     for name, figure in asyncio.run(measure(collection)).items():
         print(f"{collection.name:<16} {name:<24} {figure:>8.4f}")
     return 0

@@ -24,8 +24,8 @@ from typing import Any
 from nexus_rankers.bm25 import Bm25
 
 from nexus_core import Item, Message, ModelInfo, Ranking
-from nexus_core.engine.packing import Draft, PackingPolicy, pack
-from nexus_core.toolkit.tokens import token_counter
+from nexus_core.engine.packing.packer import Draft, PackingPolicy, pack
+from nexus_core.toolkit.tokens.counter import token_counter
 
 BUDGET = 8000
 INFO = ModelInfo(id="any", provider="bench", window=128_000, encoding="o200k_base")

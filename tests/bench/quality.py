@@ -24,12 +24,12 @@ from typing import Any
 from nexus_rankers.bm25 import Bm25
 
 from nexus_core import Message, ModelInfo, Prompt, Ranking
-from nexus_core.engine.packing import Draft, PackingPolicy, pack
-from nexus_core.evaluation.beir import Files, read_collection
-from nexus_core.evaluation.collection import Collection, Query
-from nexus_core.evaluation.measures import measured, retrieved
+from nexus_core.engine.packing.packer import Draft, PackingPolicy, pack
+from nexus_core.evaluation.beir import BeirFiles, read_collection
+from nexus_core.evaluation.collection import Query, TestCollection
+from nexus_core.evaluation.measures import measure_rankings, retrieved
 from nexus_core.evaluation.recall import Needed, holds_answer
-from nexus_core.toolkit.tokens import token_counter
+from nexus_core.toolkit.tokens.counter import token_counter
 
 BUDGETS = (256, 512, 1024, 2048)
 ENCODING = "o200k_base"
@@ -55,21 +55,21 @@ class Sources:
         return (Message("user", "\n\n".join(blocks)),)
 
 
-def load(folder: Path) -> Collection:
+def load(folder: Path) -> TestCollection:
     """Read a collection."""
-    return read_collection(Files.of_folder(folder), kind="code" if folder.name == "cosqa" else "text")
+    return read_collection(BeirFiles.of_folder(folder), kind="code" if folder.name == "cosqa" else "text")
 
 
-async def measure(collection: Collection, limit: int | None) -> Iterator[tuple[str, float, float | None]]:
+async def measure(collection: TestCollection, limit: int | None) -> Iterator[tuple[str, float, float | None]]:
     """Return (figure, value, gate) for a collection."""
     ranker, items = Bm25(), Ranking(collection.items or ())
     ranked = [(query, await ranker.rank(query.text, items)) for query in collection.first(limit).queries]
-    found = measured(collection.relevant, {query.id: retrieved(ranking, 10) for query, ranking in ranked})
+    found = measure_rankings(collection.relevant, {query.id: retrieved(ranking, 10) for query, ranking in ranked})
     return _figures(collection, ranked, sum(values[0] for values in found.values()) / len(found))
 
 
 def _figures(
-    collection: Collection, ranked: Sequence[tuple[Query, Ranking]], gain: float
+    collection: TestCollection, ranked: Sequence[tuple[Query, Ranking]], gain: float
 ) -> Iterator[tuple[str, float, float | None]]:
     yield "nDCG@10", gain, NDCG_GATES.get(collection.name)
     asked = [(query, ranking) for query, ranking in ranked if query.is_answerable]

@@ -35,8 +35,8 @@ from overhead import service
 from Stemmer import Stemmer
 
 from nexus_core import Item, Pipeline
-from nexus_core.engine.prices import Prices
-from nexus_core.toolkit.tokens import KeptCounts, token_counter
+from nexus_core.engine.packing.token_costs import TokenCosts
+from nexus_core.toolkit.tokens.counter import KeptCounts, token_counter
 
 BUDGET = 8000
 FRESH = 40
@@ -149,7 +149,7 @@ async def alternate(
 
 def look(items: Sequence[Item]) -> None:
     """Let passages and token counts of all items be known."""
-    prices = Prices(count=token_counter("o200k_base").count, encoding="o200k_base", size=LONG_PASSAGE, gap=0)
+    prices = TokenCosts(count=token_counter("o200k_base").count, encoding="o200k_base", size=LONG_PASSAGE, gap=0)
     for item in items:
         prices.whole(item)
         prices.title(item)

@@ -90,14 +90,14 @@ async def relay(url: str) -> None:
 async def ours(url: str, folder: Path) -> None:
     """Serve the same by a pipeline."""
     from nexus_core import Pipeline
-    from nexus_core.server.serve import Server, serve
-    from nexus_core.server.settings import Settings
+    from nexus_core.server.server import Server, serve
+    from nexus_core.server.settings import ServerSettings
     from nexus_core.store.store import Store
 
     file = folder / "relay.yaml"
     file.write_text(PIPELINE.format(url=url))
     store = Store(folder / "store")
-    server = Server({"relay": Pipeline.load(file, environment={})}, store, Settings(port=0))
+    server = Server({"relay": Pipeline.load(file, environment={})}, store, ServerSettings(port=0))
 
     def say(text: str) -> None:
         if text.startswith("listening"):

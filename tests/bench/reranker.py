@@ -22,12 +22,12 @@ from threading import Event, Thread
 from typing import Any
 
 from aiohttp import web
-from nexus_rankers.sentence import SentenceEncoder, load
+from nexus_rankers.sentence_transformers import SentenceEncoder, load
 
 from nexus_core import Pipeline
-from nexus_core.evaluation.beir import Files, read_collection
-from nexus_core.evaluation.collection import Collection
-from nexus_core.evaluation.measures import measured, retrieved
+from nexus_core.evaluation.beir import BeirFiles, read_collection
+from nexus_core.evaluation.collection import TestCollection
+from nexus_core.evaluation.measures import measure_rankings, retrieved
 
 WORDS = "name: bm25\nmodels: {main: {use: extractive}}\nsteps: [{rank: bm25}, {prompt: qa}, {generate: main}]\n"
 JUDGED = """name: judged
@@ -100,14 +100,14 @@ def loaded(text: str) -> Pipeline:
         return Pipeline.load(file)
 
 
-async def measure(collection: Collection, text: str, limit: int | None) -> float:
+async def measure(collection: TestCollection, text: str, limit: int | None) -> float:
     """Return the nDCG@10 of a pipeline: its ranking of every item, packed for nobody."""
     async with loaded(text) as pipeline:
         found = {}
         for query in collection.first(limit).queries:
             prepared = await pipeline.prepare(query.text, items=collection.items or ())
             found[query.id] = retrieved(prepared.state.ranking, 10)
-    figures = measured(collection.relevant, found)
+    figures = measure_rankings(collection.relevant, found)
     return sum(values[0] for values in figures.values()) / len(figures)
 
 
@@ -125,7 +125,7 @@ def main() -> int:
         texts = {"bm25": WORDS}
         texts |= {f"top {top}": JUDGED % {"top": top, "url": url} for top in map(int, options.top.split(","))}
         for folder in options.folders:
-            collection = read_collection(Files.of_folder(folder), kind="code" if folder.name == "cosqa" else "text")
+            collection = read_collection(BeirFiles.of_folder(folder), kind="code" if folder.name == "cosqa" else "text")
             for name, text in texts.items():
                 figure = asyncio.run(measure(collection, text, options.queries))
                 print(f"{folder.name:<16} {name:<10} {figure:>8.4f}", flush=True)

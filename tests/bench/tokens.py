@@ -21,10 +21,10 @@ from time import process_time
 from tiktoken import Encoding
 from tiktoken.load import load_tiktoken_bpe
 
-from nexus_core.toolkit.encodings.exact import ExactCounter
-from nexus_core.toolkit.encodings.facts import FACTS, EncodingFacts
-from nexus_core.toolkit.encodings.ranks import load_ranks
-from nexus_core.toolkit.tokens import TokenCounter, token_counter
+from nexus_core.toolkit.tokens.counter import TokenCounter, token_counter
+from nexus_core.toolkit.tokens.encodings import FACTS, EncodingFacts
+from nexus_core.toolkit.tokens.exact import ExactCounter
+from nexus_core.toolkit.tokens.vocabulary import load_ranks
 
 _TEXT = """
 the of and to in a is that for it as was with be by on not he his but at are this have from or had an they which one
@@ -32,7 +32,7 @@ were all their when there can more would about packing windows tokens counted se
 lighthouse keeper described unusual weather conditions throughout November representation
 """
 
-_OURS = "from nexus_core.toolkit.tokens import token_counter; token_counter({name!r}).count(text)"
+_OURS = "from nexus_core.toolkit.tokens.counter import token_counter; token_counter({name!r}).count(text)"
 _THEIRS = """
 import tiktoken, tiktoken_ext.openai_public as public
 load = public.load_tiktoken_bpe

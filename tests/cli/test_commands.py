@@ -256,7 +256,7 @@ def test_plugins_tells_of_broken_clashing_and_slow_ones_while_everything_else_wo
 ) -> None:
     """Each plugin that has something wrong with it says what; a pipeline that names none of them runs."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("nexus_core.cli.plugins.SLOW_IMPORT_S", 0.0)
+    monkeypatch.setattr("nexus_core.cli.commands.plugins.SLOW_IMPORT_S", 0.0)
     for distribution, name, code in (
         ("acme-broken", "broken", "raise RuntimeError('no licence')"),
         ("acme-clash", "bm25", "x = 1"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
-from nexus_core.cli.context.group import COMMANDS, command as group
+from nexus_core.cli.commands.context.group import COMMANDS, command as group
 from nexus_core.cli.main import main
 
 Nexus = Callable[..., tuple[int, str, str]]

@@ -15,8 +15,8 @@ from pathlib import Path
 import click
 import pytest
 
-from nexus_core.cli.context.counting import Counting, pace
 from nexus_core.cli.main import COMMANDS, cli, main
+from nexus_core.cli.output.progress_bar import IngestProgressBar, pace
 
 Nexus = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parent.parent.parent
@@ -216,7 +216,7 @@ def test_the_bar_shows_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     times = iter([0.0, 2.0, 2.0])
-    with Counting(quiet=False, clock=lambda: next(times)) as counting:
+    with IngestProgressBar(quiet=False, clock=lambda: next(times)) as counting:
         counting.see(100, 1100, "docs/leave.md")
         counting._bar.refresh()
     assert "50/s, 0:20 left" in terminal.getvalue()

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from nexus_core.config.check import Checked, check
-from nexus_core.config.codes import CODES
 from nexus_core.config.spec import GatherSpec, GenerateSpec, InputSpec, PromptSpec, RankSpec
-from nexus_core.contract.problems import Problem
+from nexus_core.config.yaml.problems import CODES
+from nexus_core.contract.errors import Problem
 
 
 def test_check_returns_the_whole_specification(checked: Callable[..., Checked], full: str, tmp_path: Path) -> None:

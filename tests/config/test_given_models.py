@@ -8,7 +8,7 @@ import pytest
 
 from nexus_core.config.check import check
 from nexus_core.config.spec import ComponentSpec, ModelReference, RankSpec
-from nexus_core.engine.plugins import Catalogue
+from nexus_core.engine.plugins import PluginRegistry
 
 TEXT = """name: x
 models:
@@ -26,7 +26,7 @@ def model_of(rank: str, name: str = "judge", used: str = "main") -> Any:
     text = TEXT.format(name=name, rank=rank)
     if used == name:
         text = text.replace("  main: {use: extractive}\n", "").replace("generate: main", f"generate: {name}")
-    checked = check(text, "x.yaml", Catalogue.installed(), {})
+    checked = check(text, "x.yaml", PluginRegistry.installed(), {})
     assert not [problem for problem in checked.problems if problem.code != "O007"]
     assert checked.spec is not None
     step = checked.spec.steps[0]
@@ -72,5 +72,5 @@ def test_what_names_no_model_stays_what_it_is(rank: str, kind: type) -> None:
 
 def test_an_unknown_name_is_no_connector() -> None:
     """Where only a connector will do, it is found before anything runs."""
-    checked = check(TEXT.format(name="judge", rank="{use: rerank, model: jugde}"), "x", Catalogue.installed(), {})
+    checked = check(TEXT.format(name="judge", rank="{use: rerank, model: jugde}"), "x", PluginRegistry.installed(), {})
     assert any("jugde" in problem.message for problem in checked.problems)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from nexus_core.config.check import Checked
-from nexus_core.config.language import CallKeys, keys_of
+from nexus_core.config.keys import CallKeys, keys_of
 from nexus_core.config.spec import GenerateSpec, PipelineSpec
 from nexus_core.contract.values import CallOptions
 

@@ -11,11 +11,10 @@ from hypothesis import given, strategies as st
 
 from nexus_core import option
 from nexus_core.config.options import BAD, Options
-from nexus_core.config.places import Place
-from nexus_core.config.problems import Problems
-from nexus_core.config.reader import read
 from nexus_core.config.spec import RecordSpec
-from nexus_core.config.tree import MappingNode
+from nexus_core.config.yaml.problems import Problems, SourceLocation
+from nexus_core.config.yaml.reader import read
+from nexus_core.config.yaml.tree import MappingNode
 from nexus_core.contract.components import OptionSpec, options_of
 from nexus_core.toolkit.secrets import Secret
 
@@ -61,7 +60,7 @@ SOUND: list[tuple[Any, str, Any]] = [
     (int | str, "1", 1),
     (int | str, "x", "x"),
     (Any, "{a: [1, x, null]}", {"a": [1, "x", None]}),
-    (Size, "{width: 3}", RecordSpec(cls=Size, fields={"width": 3}, place=Place("f", 1, 4))),
+    (Size, "{width: 3}", RecordSpec(cls=Size, fields={"width": 3}, place=SourceLocation("f", 1, 4))),
     (tuple[Size, ...], "[{width: 3, unit: px}]", None),
     ("an unresolved annotation", "[1]", [1]),
 ]

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nexus_core.config.attempts import BreakerKeys, CallsKeys, LimitKeys, RetryKeys
 from nexus_core.config.check import check
-from nexus_core.config.codes import CODES
-from nexus_core.config.language import (
+from nexus_core.config.keys import (
     EXPRESSION_NAMES,
     CallKeys,
     GenerateKeys,
@@ -22,10 +20,12 @@ from nexus_core.config.language import (
     TemplateTextKeys,
     keys_of,
 )
+from nexus_core.config.option_types import words
 from nexus_core.config.options import bounds
-from nexus_core.config.shapes import words
+from nexus_core.config.policy_keys import BreakerKeys, CallsKeys, LimitKeys, RetryKeys
+from nexus_core.config.yaml.problems import CODES
 from nexus_core.contract.components import OptionSpec
-from nexus_core.engine.plugins import Catalogue
+from nexus_core.engine.plugins import PluginRegistry
 
 README = Path(__file__).parent.parent.parent / "nexus_core/config/README.md"
 MAPPINGS = (
@@ -67,7 +67,7 @@ def test_snippet_of_the_reference_runs(capsys: pytest.CaptureFixture[str]) -> No
 def test_pipelines_of_the_reference_are_sound() -> None:
     """What an author copies has no error and no warning."""
     snippets = re.findall(r"```yaml\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
-    catalogue = Catalogue.installed()
+    catalogue = PluginRegistry.installed()
     found = [check(text, "-", catalogue, {"OPENAI_API_KEY": "x"}).problems for text in snippets]
     assert found == [()] * len(snippets)
     assert len(snippets) == 2

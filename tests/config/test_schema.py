@@ -10,10 +10,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from nexus_core.config.check import Checked
-from nexus_core.config.problems import Problems
-from nexus_core.config.reader import read
 from nexus_core.config.schema import schema
-from nexus_core.config.tree import plain
+from nexus_core.config.yaml.problems import Problems
+from nexus_core.config.yaml.reader import read
+from nexus_core.config.yaml.tree import plain
 from nexus_core.contract.components import Kind
 
 Components = Mapping[Kind, Mapping[str, type]]

@@ -10,7 +10,7 @@ import pytest
 from attrs import asdict
 
 from nexus_core.config.check import Checked
-from nexus_core.config.language import PromptKeys, keys_of
+from nexus_core.config.keys import PromptKeys, keys_of
 from nexus_core.config.spec import ComponentSpec, PromptSpec, StepSpec, TemplateFile, TemplateText
 
 HEAD = "name: x\nmodels: {m: chat}\ninputs: {tone: plain}\nsteps:\n"

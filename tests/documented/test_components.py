@@ -17,7 +17,7 @@ from nexus_core import Pipeline
 from nexus_core.config.check import check
 from nexus_core.contract.components import Kind, OptionSpec, options_of
 from nexus_core.contract.hookspecs import ENTRY_POINT_GROUP
-from nexus_core.engine.plugins import Catalogue
+from nexus_core.engine.plugins import PluginRegistry
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted(
@@ -96,7 +96,7 @@ def plain(option: OptionSpec) -> Any:
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: f"{section.kind}-{section.name}")
 def test_every_documented_option_is_loaded_from_yaml(section: Section, tmp_path: Path) -> None:
     """The registry gives the component in that kind; it takes each option of the table, and the table has them all."""
-    cls = Catalogue.installed().component(KINDS[section.kind], section.name)
+    cls = PluginRegistry.installed().component(KINDS[section.kind], section.name)
     options = {option.name: option for option in options_of(cls)}
     assert sorted(section.options) == sorted(options)
     required = REQUIRED.get(f"{section.kind} {section.name}", {})
@@ -111,12 +111,14 @@ def test_an_option_that_is_not_there_is_refused(tmp_path: Path) -> None:
     """Else the test above would show nothing."""
     for section in SECTIONS:
         text = pipeline(section.kind, section.name, {**REQUIRED.get(f"{section.kind} {section.name}", {}), "no": 1})
-        assert [p.code for p in check(text, "x.yaml", Catalogue.installed(), {}).problems] == ["S002"], section
+        assert [p.code for p in check(text, "x.yaml", PluginRegistry.installed(), {}).problems] == ["S002"], section
 
 
 def test_every_component_is_documented_and_every_documented_one_is_there() -> None:
     """In its kind: what an entry point lost, or a README never told of, is found here."""
-    there = {(kind.word, name) for kind, offered in Catalogue.installed().all_components().items() for name in offered}
+    there = {
+        (kind.word, name) for kind, offered in PluginRegistry.installed().all_components().items() for name in offered
+    }
     mine = {point.name for point in entry_points(group=ENTRY_POINT_GROUP) if point.dist and _is_ours(point.dist.name)}
     assert {(section.kind, section.name) for section in SECTIONS} == {pair for pair in there if pair[1] in mine}
 
@@ -134,7 +136,7 @@ def test_every_component_that_prose_names_is_offered_in_that_kind(page: Path) ->
         ]
         named += [(kind, name) for name in re.findall(r"`(\w+)`", names) for kind in set(kinds)]
     for kind, name in named:
-        Catalogue.installed().component(KINDS[kind], name)
+        PluginRegistry.installed().component(KINDS[kind], name)
 
 
 def parts() -> Iterator[Any]:
@@ -164,7 +166,7 @@ def test_every_part_of_a_pipeline_in_a_readme_is_a_part_of_one(
     for name in part.get("plugins", ()):
         bodies = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
         (tmp_path / name).write_text(next(body for body in bodies if f"def {Path(name).stem}(" in body))
-    found = check(json.dumps(whole), str(tmp_path / "part.yaml"), Catalogue.installed(), {}).problems
+    found = check(json.dumps(whole), str(tmp_path / "part.yaml"), PluginRegistry.installed(), {}).problems
     assert [str(problem) for problem in found if problem.code[0] in "STPY" and problem.severity == "error"] == []
 
 

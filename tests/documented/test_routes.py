@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from nexus_core.config.check import check
-from nexus_core.engine.plugins import Catalogue
+from nexus_core.engine.plugins import PluginRegistry
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted(ROOT.glob("nexus_core/**/README.md")) + sorted(ROOT.glob("plugins/*/README.md"))
@@ -118,4 +118,4 @@ def test_every_documented_key_is_taken_with_its_default(section: str) -> None:
 def codes_of(section: str, key: str, value: str) -> set[str]:
     """Return the codes of the problems of a pipeline with this key."""
     text = SECTIONS[section].replace("KEY", f"{key}: {value}")
-    return {problem.code for problem in check(text, "x.yaml", Catalogue.installed(), {}).problems}
+    return {problem.code for problem in check(text, "x.yaml", PluginRegistry.installed(), {}).problems}

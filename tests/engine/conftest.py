@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nexus_core import Item, Pipeline, component, hookimpl, option, ranker
-from nexus_core.engine.plugins import Catalogue, Origin
+from nexus_core.engine.plugins import Origin, PluginRegistry
 from nexus_core.testing.fakes import FakeConnector, FakeSink, FakeSource
 
 Load = Callable[..., Pipeline]
@@ -40,10 +40,10 @@ def load(fakes: Fakes, tmp_path: Path) -> Load:
     def loaded(text: str, **options: Any) -> Pipeline:
         file = tmp_path / "pipeline.yaml"
         file.write_text(text)
-        catalogue = Catalogue.installed()
+        catalogue = PluginRegistry.installed()
         origins = [origin for group in catalogue._origins.values() for origin in group]
         fake = Origin(name="fake", target="fake", load=lambda: fake_plugin(fakes))
-        return Pipeline.load(file, catalogue=Catalogue([*origins, fake]), environment={}, **options)
+        return Pipeline.load(file, catalogue=PluginRegistry([*origins, fake]), environment={}, **options)
 
     return loaded
 

@@ -9,8 +9,8 @@ import pytest
 
 from nexus_core import Pipeline
 from nexus_core.contract.components import Kind
-from nexus_core.engine.plugins import Catalogue
-from nexus_core.toolkit.templating import Expression, TextTemplate
+from nexus_core.engine.plugins import PluginRegistry
+from nexus_core.toolkit.templates.template import Expression, TextTemplate
 
 PLUGIN = '''"""Counts how often its annotations are looked at."""
 
@@ -76,7 +76,7 @@ def test_annotations_are_resolved_once_for_each_class_however_often_a_file_names
     ranks = "  - rank: {use: counted, label: l, weight: {unit: px}}\n" * USES
     file = tmp_path / "many.yaml"
     file.write_text(f"name: many\nmodels:\n{models}steps:\n{ranks}  - generate: m0\n")
-    catalogue = Catalogue.installed().with_files([tmp_path / "counted.py"])
+    catalogue = PluginRegistry.installed().with_files([tmp_path / "counted.py"])
     for _ in range(2):
         Pipeline.load(file, environment={}, catalogue=catalogue)
     module = sys.modules[catalogue.component(Kind.RANKER, "counted").__module__]

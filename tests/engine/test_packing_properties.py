@@ -10,10 +10,10 @@ from typing import Any
 from hypothesis import assume, given, settings, strategies as st
 
 from nexus_core import Item, Message, ModelInfo, Prompt, PromptTooLongError, Ranking
-from nexus_core.engine.arrangement import arranged
-from nexus_core.engine.packing import Draft, PackingPolicy, pack
-from nexus_core.engine.tally import _known, tally
-from nexus_core.toolkit.tokens import TokenCounter, token_counter
+from nexus_core.engine.packing.line_counts import _known, count_message
+from nexus_core.engine.packing.ordering import order_items
+from nexus_core.engine.packing.packer import Draft, PackingPolicy, pack
+from nexus_core.toolkit.tokens.counter import TokenCounter, token_counter
 
 ENCODING = "o200k_base"
 WORDS = [
@@ -181,7 +181,7 @@ def test_pack_is_deterministic_and_says_how_much_is_too_much(
 def test_arranged_is_a_permutation(ranks: list[float], order: Any) -> None:
     """Each item once, numbered in the order they stand in."""
     ranking = Ranking(tuple(Item(id=str(n), text="") for n in range(len(ranks)))).scored("any", ranks)
-    found = arranged(ranking, dict.fromkeys(range(len(ranks)), ("", True)), order)
+    found = order_items(ranking, dict.fromkeys(range(len(ranks)), ("", True)), order)
     assert sorted(p.item.id for p in found) == sorted(str(n) for n in range(len(ranks)))
     assert all(second.number == first.number + 1 for first, second in pairwise(found))
 
@@ -203,4 +203,4 @@ def test_tally_counts_what_the_counter_counts(words: list[str], data: st.DataObj
         ]
         by_start = {found.key: found for found in known if found is not None}
         content = "\n".join(lines)
-        assert tally(content, by_start, count) == count(content)
+        assert count_message(content, by_start, count) == count(content)

@@ -11,7 +11,7 @@ import pytest
 
 from nexus_core import PluginError
 from nexus_core.contract.components import Kind
-from nexus_core.engine.plugins import Catalogue
+from nexus_core.engine.plugins import PluginRegistry
 
 RANKER = """
 from nexus_core import hookimpl, ranker
@@ -50,7 +50,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 def test_a_plugin_is_found_by_its_entry_point_and_imported_only_when_named(install: Install) -> None:
     """Discovery reads metadata alone."""
     install("lazy", "lazy", RANKER)
-    catalogue = Catalogue.installed()
+    catalogue = PluginRegistry.installed()
     assert "lazy" in catalogue.names(Kind.RANKER)
     assert "plugin_lazy" not in sys.modules
     assert catalogue.component(Kind.RANKER, "lazy").__name__ == "newest"
@@ -60,7 +60,7 @@ def test_a_plugin_is_found_by_its_entry_point_and_imported_only_when_named(insta
 def test_a_component_can_be_named_within_its_plugin(install: Install) -> None:
     """`plugin.component` always works."""
     install("dotted", "dotted", RANKER)
-    assert Catalogue.installed().component(Kind.RANKER, "dotted.newest").__name__ == "newest"
+    assert PluginRegistry.installed().component(Kind.RANKER, "dotted.newest").__name__ == "newest"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_broken_plugin_fails_those_who_name_it_and_nobody_else(
     """One broken plugin breaks nothing else, and its reason is told."""
     install("broken", "broken", code)
     install("sound", "sound", RANKER)
-    catalogue = Catalogue.installed()
+    catalogue = PluginRegistry.installed()
     with pytest.raises(PluginError, match=reason):
         catalogue.component(Kind.RANKER, "broken")
     assert catalogue.component(Kind.RANKER, "sound")
@@ -97,20 +97,20 @@ def test_a_name_claimed_twice_names_both_distributions(install: Install) -> None
     install("first", "twice", RANKER)
     install("second", "twice", RANKER)
     with pytest.raises(PluginError, match=r"claimed by first 1.0 .* and second 1.0 .*uninstall or rename"):
-        Catalogue.installed().component(Kind.RANKER, "twice")
+        PluginRegistry.installed().component(Kind.RANKER, "twice")
 
 
 def test_an_unknown_name_is_answered_with_the_closest() -> None:
     """A misspelt plugin gets a suggestion."""
     with pytest.raises(PluginError, match="no plugin is named 'bm52', did you mean 'bm25'"):
-        Catalogue.installed().component(Kind.RANKER, "bm52")
+        PluginRegistry.installed().component(Kind.RANKER, "bm52")
 
 
 def test_a_plugin_of_another_kind_says_what_it_offers(install: Install) -> None:
     """The kind is part of the answer."""
     install("kinds", "kinds", RANKER)
     with pytest.raises(PluginError, match="'kinds' offers no source; it offers: ranker"):
-        Catalogue.installed().component(Kind.SOURCE, "kinds")
+        PluginRegistry.installed().component(Kind.SOURCE, "kinds")
 
 
 def test_what_a_plugin_prints_at_import_does_not_reach_stdout(
@@ -118,7 +118,7 @@ def test_what_a_plugin_prints_at_import_does_not_reach_stdout(
 ) -> None:
     """Stdout belongs to results."""
     install("loud", "loud", "print('hello')\n" + RANKER)
-    Catalogue.installed().component(Kind.RANKER, "loud")
+    PluginRegistry.installed().component(Kind.RANKER, "loud")
     captured = capsys.readouterr()
     assert (captured.out, "hello" in captured.err) == ("", True)
 
@@ -126,7 +126,7 @@ def test_what_a_plugin_prints_at_import_does_not_reach_stdout(
 def test_a_file_beside_a_pipeline_is_a_plugin_named_by_its_stem(tmp_path: Path) -> None:
     """Plugin files need no packaging."""
     (tmp_path / "my_rankers.py").write_text(RANKER)
-    catalogue = Catalogue.installed().with_files([tmp_path / "my_rankers.py"])
+    catalogue = PluginRegistry.installed().with_files([tmp_path / "my_rankers.py"])
     assert catalogue.component(Kind.RANKER, "my_rankers").__name__ == "newest"
 
 
@@ -134,11 +134,11 @@ def test_a_file_cannot_take_an_installed_name(tmp_path: Path) -> None:
     """A clash between a file and a distribution names both."""
     (tmp_path / "bm25.py").write_text(RANKER)
     with pytest.raises(PluginError, match=r"claimed by (?=.*contextnexus )(?=.*bm25\.py).* and "):
-        Catalogue.installed().with_files([tmp_path / "bm25.py"]).component(Kind.RANKER, "bm25")
+        PluginRegistry.installed().with_files([tmp_path / "bm25.py"]).component(Kind.RANKER, "bm25")
 
 
 def test_a_component_is_imported_once(install: Install) -> None:
     """Naming a plugin twice runs its module once."""
     install("once", "once", RANKER)
-    catalogue = Catalogue.installed()
+    catalogue = PluginRegistry.installed()
     assert catalogue.component(Kind.RANKER, "once") is catalogue.component(Kind.RANKER, "once")

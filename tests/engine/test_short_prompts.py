@@ -8,11 +8,11 @@ from hypothesis import given, settings, strategies as st
 from nexus_core import Message, ModelInfo
 from nexus_core.contract.errors import PromptTooLongError
 from nexus_core.contract.ranking import Ranking
-from nexus_core.engine.draft import Draft, PackingPolicy
-from nexus_core.engine.packing import pack
-from nexus_core.toolkit.sandbox import Budget, BudgetContext
-from nexus_core.toolkit.templating import TextTemplate, _filled
-from nexus_core.toolkit.tokens import token_counter
+from nexus_core.engine.packing.draft import Draft, PackingPolicy
+from nexus_core.engine.packing.packer import pack
+from nexus_core.toolkit.templates.sandbox import Budget, BudgetContext
+from nexus_core.toolkit.templates.template import TextTemplate, _filled
+from nexus_core.toolkit.tokens.counter import token_counter
 
 TEMPLATE = TextTemplate.parse("[system]\nAnswer shortly.\n[history]\n[user]\nAsked: {{ query }}\n", "short")
 INFO = ModelInfo(id="m", provider="p", window=400, encoding="o200k_base", tokens_per_message=3, tokens_per_prompt=3)

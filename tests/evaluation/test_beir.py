@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from nexus_core import UsageError
-from nexus_core.evaluation.beir import Files, read_collection
-from nexus_core.evaluation.collection import Collection
+from nexus_core.evaluation.beir import BeirFiles, read_collection
+from nexus_core.evaluation.collection import TestCollection
 
 
-def read(folder: Path) -> Collection:
-    return read_collection(Files.of_folder(folder))
+def read(folder: Path) -> TestCollection:
+    return read_collection(BeirFiles.of_folder(folder))
 
 
 def test_a_folder_in_beir_layout_is_read_whole(folder: Path) -> None:
@@ -30,7 +30,7 @@ def test_an_item_says_its_kind_tags_and_metadata_or_has_the_kind_that_is_given(f
     line = '{"_id": "x", "text": "y", "kind": "code", "tags": ["t"], "metadata": {"a": 1}, "source": "s"}\n'
     with (folder / "corpus.jsonl").open("a") as opened:
         opened.write(line)
-    items = read_collection(Files.of_folder(folder), kind="markdown").items or ()
+    items = read_collection(BeirFiles.of_folder(folder), kind="markdown").items or ()
     assert {item.kind for item in items[:4]} == {"markdown"}
     assert (items[4].kind, items[4].tags, items[4].metadata, items[4].source) == ("code", ("t",), {"a": 1}, "s")
 
@@ -44,7 +44,7 @@ def test_qrels_in_a_folder_of_splits_are_found(folder: Path) -> None:
 
 def test_without_items_the_corpus_tells_only_where_sentences_end(folder: Path) -> None:
     """The items are gathered by the pipelines then."""
-    found = read_collection(Files.of_folder(folder), with_items=False)
+    found = read_collection(BeirFiles.of_folder(folder), with_items=False)
     assert (found.items, found.ends["desk"]) == (None, (20, 36))
 
 

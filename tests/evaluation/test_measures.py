@@ -7,7 +7,7 @@ import pytrec_eval
 from hypothesis import given, settings, strategies as st
 
 from nexus_core import Item, Ranking
-from nexus_core.evaluation.measures import measured, retrieved
+from nexus_core.evaluation.measures import measure_rankings, retrieved
 
 IDS = [f"d{number:03}" for number in range(130)]
 
@@ -39,7 +39,7 @@ def test_measures_are_those_of_trec_eval(grades: dict[str, int], order: list[str
     """Grades, items judged 0, unjudged ones, relevant ones that are missing, and more than 100 items."""
     ids = order[:depth]
     run = {name: 1000.0 - place for place, name in enumerate(ids)}
-    assert measured({"q": grades}, {"q": ids})["q"] == pytest.approx(trec(grades, run))
+    assert measure_rankings({"q": grades}, {"q": ids})["q"] == pytest.approx(trec(grades, run))
 
 
 def test_tied_items_keep_the_order_that_the_prompt_has() -> None:
@@ -48,13 +48,13 @@ def test_tied_items_keep_the_order_that_the_prompt_has() -> None:
     grades = {"b": 1, "c": 2, "a": 1, "z": 1}
     ids = retrieved(ranking(scores))
     assert ids == ["d", "e", "c", "b", "a"]
-    assert measured({"q": grades}, {"q": ids})["q"] == pytest.approx(trec(grades, scores))
+    assert measure_rankings({"q": grades}, {"q": ids})["q"] == pytest.approx(trec(grades, scores))
 
 
 def test_an_empty_ranking_measures_nothing_but_zeros() -> None:
     """A query that finds nothing counts, with 0 in every figure."""
     judged = {"q": {"a": 1}, "r": {"b": 1}}
-    assert measured(judged, {"q": [], "r": ["b"]}) == {"q": (0.0,) * 4, "r": (1.0,) * 4}
+    assert measure_rankings(judged, {"q": [], "r": ["b"]}) == {"q": (0.0,) * 4, "r": (1.0,) * 4}
 
 
 @pytest.mark.parametrize(

@@ -10,17 +10,17 @@ import pytest
 
 from nexus_core import Item
 from nexus_core.evaluation.chart import Series, bars, curves
-from nexus_core.evaluation.collection import Collection, Query
+from nexus_core.evaluation.collection import Query, TestCollection
 from nexus_core.evaluation.page import page
-from nexus_core.evaluation.report import Report, reported
+from nexus_core.evaluation.report import Report, build_report
 from nexus_core.evaluation.statistics import Interval
-from nexus_core.evaluation.trial import Settings, Trial
+from nexus_core.evaluation.trial import Trial, TrialSettings
 
 
 def report(names: list[str], budgets: tuple[int, ...] = (256, 512)) -> Report:
     """Return a report of made-up figures."""
     queries = tuple(Query(id=f"q{number}", text="?", answers=("x",)) for number in range(20))
-    collection = Collection(
+    collection = TestCollection(
         name="<office>",
         queries=queries,
         relevant={query.id: {"a": 1} for query in queries},
@@ -41,7 +41,7 @@ def report(names: list[str], budgets: tuple[int, ...] = (256, 512)) -> Report:
         )
         for name in names
     ]
-    return reported(collection, Settings(budgets=budgets), trials)
+    return build_report(collection, TrialSettings(budgets=budgets), trials)
 
 
 @pytest.mark.parametrize("count", [1, 2, 9], ids=["one", "two", "more-than-colours"])

@@ -9,11 +9,11 @@ import pytest
 
 from nexus_core import RunError, UsageError
 from nexus_core.engine.plan import load_plan
-from nexus_core.engine.plugins import Catalogue
-from nexus_core.evaluation.beir import Files, read_collection
-from nexus_core.evaluation.collection import Collection
-from nexus_core.evaluation.report import report_json, reported
-from nexus_core.evaluation.trial import Settings, Trial, measurable, tried
+from nexus_core.engine.plugins import PluginRegistry
+from nexus_core.evaluation.beir import BeirFiles, read_collection
+from nexus_core.evaluation.collection import TestCollection
+from nexus_core.evaluation.report import build_report, report_json
+from nexus_core.evaluation.trial import Trial, TrialSettings, measurable, run_trial
 
 HEAD = "name: mine\nplugins: [./parts.py]\nmodels: {main: {use: extractive}, fixed: {use: parts}}\nsteps:\n"
 STEPS = """
@@ -57,20 +57,20 @@ def nexus_rankers():
 
 
 @pytest.fixture
-def collection(folder: Path) -> Collection:
+def collection(folder: Path) -> TestCollection:
     """The collection, with its items."""
-    return read_collection(Files.of_folder(folder))
+    return read_collection(BeirFiles.of_folder(folder))
 
 
-async def trial(folder: Path, collection: Collection, steps: str = STEPS, **settings: object) -> Trial:
+async def trial(folder: Path, collection: TestCollection, steps: str = STEPS, **settings: object) -> Trial:
     """Run a pipeline beside the collection."""
     (folder.parent / "parts.py").write_text(PARTS)
     (folder.parent / "mine.yaml").write_text(HEAD + steps)
-    plan = load_plan(folder.parent / "mine.yaml", Catalogue.installed(), {})
-    return await tried(measurable(plan, collection), collection, Settings(**settings), lambda: None)  # type: ignore[arg-type]
+    plan = load_plan(folder.parent / "mine.yaml", PluginRegistry.installed(), {})
+    return await run_trial(measurable(plan, collection), collection, TrialSettings(**settings), lambda: None)  # type: ignore[arg-type]
 
 
-async def test_items_of_the_collection_are_ranked_and_packed(folder: Path, collection: Collection) -> None:
+async def test_items_of_the_collection_are_ranked_and_packed(folder: Path, collection: TestCollection) -> None:
     """The gather steps add nothing: that of this pipeline would find no such file."""
     found = await trial(folder, collection, STEPS.replace("corpus.jsonl", "none.jsonl"), budgets=(60, 500))
     assert found.figures[:, 0].tolist() == pytest.approx([1.0, 1.0, 1.0], abs=0.4)
@@ -81,34 +81,34 @@ async def test_items_of_the_collection_are_ranked_and_packed(folder: Path, colle
 
 async def test_a_pipeline_gathers_by_itself_where_the_collection_has_no_items(folder: Path) -> None:
     """Its items have the ids of the qrels."""
-    with_own = read_collection(Files.of_folder(folder), with_items=False)
+    with_own = read_collection(BeirFiles.of_folder(folder), with_items=False)
     found = await trial(folder, with_own)
-    given = await trial(folder, read_collection(Files.of_folder(folder)))
+    given = await trial(folder, read_collection(BeirFiles.of_folder(folder)))
     assert found.figures.tolist() == given.figures.tolist()
 
 
 async def test_gathered_items_with_other_ids_are_an_error(folder: Path) -> None:
     """All zeros would look like a bad ranker."""
-    own = read_collection(Files.of_folder(folder), with_items=False)
+    own = read_collection(BeirFiles.of_folder(folder), with_items=False)
     with pytest.raises(UsageError, match="no relevant item for any of 3 queries: .*such as 'leave'"):
         await trial(folder, own, STEPS.replace("id: _id", "id: title"))
 
 
 async def test_a_pipeline_that_gathers_nothing_needs_a_corpus(folder: Path) -> None:
     """It would have nothing to rank."""
-    own = read_collection(Files.of_folder(folder), with_items=False)
+    own = read_collection(BeirFiles.of_folder(folder), with_items=False)
     with pytest.raises(UsageError, match="no gather step"):
         await trial(folder, own, "  - rank: bm25\n")
 
 
-async def test_a_small_budget_holds_less(folder: Path, collection: Collection) -> None:
+async def test_a_small_budget_holds_less(folder: Path, collection: TestCollection) -> None:
     """The pipeline's own template and policy, with another budget: here whole items, or nothing."""
     steps = STEPS.replace("prompt: qa", "prompt: {template: qa, unit: item, overflow: stop, budget: 3000}")
     found = await trial(folder, collection, steps, budgets=(5, 500))
     assert np.nansum(found.figures[:, 4:], axis=0).tolist() == [0.0, 3.0]
 
 
-async def test_an_earlier_generate_step_asks_its_model(folder: Path, collection: Collection) -> None:
+async def test_an_earlier_generate_step_asks_its_model(folder: Path, collection: TestCollection) -> None:
     """Query rewriting is part of the ranking: here every query is turned into the third."""
     steps = "  - generate: {model: fixed}\n    into: query\n" + STEPS
     found = await trial(folder, collection, steps)
@@ -117,13 +117,13 @@ async def test_an_earlier_generate_step_asks_its_model(folder: Path, collection:
     assert found.notes[0] == "steps[0] (generate) asks a model for every query"
 
 
-async def test_a_run_that_fails_says_for_which_query(folder: Path, collection: Collection) -> None:
+async def test_a_run_that_fails_says_for_which_query(folder: Path, collection: TestCollection) -> None:
     """With the ranker's own words."""
     with pytest.raises(RunError, match="pipeline 'mine', query 'q2': ranker 'parts' failed: ValueError: no luck"):
         await trial(folder, collection, STEPS.replace("bm25", "parts"))
 
 
-async def test_a_budget_too_small_for_what_is_pinned_is_named(folder: Path, collection: Collection) -> None:
+async def test_a_budget_too_small_for_what_is_pinned_is_named(folder: Path, collection: TestCollection) -> None:
     """So that it can be left out."""
     steps = STEPS.replace("prompt: qa", "prompt: {template: qa, pin: [leave]}")
     with pytest.raises(RunError, match="query 'q1': at a budget of 5 tokens: pinned"):
@@ -141,18 +141,18 @@ async def test_a_budget_too_small_for_what_is_pinned_is_named(folder: Path, coll
     ],
 )
 async def test_what_a_reader_of_the_figures_must_know_is_noted(
-    folder: Path, collection: Collection, steps: str, note: str
+    folder: Path, collection: TestCollection, steps: str, note: str
 ) -> None:
     """Once, however many queries there are."""
     found = await trial(folder, collection, steps, budgets=(100, 9000))
     assert sum(note in said for said in found.notes) == 1
 
 
-async def test_a_report_tells_means_intervals_and_differences(folder: Path, collection: Collection) -> None:
+async def test_a_report_tells_means_intervals_and_differences(folder: Path, collection: TestCollection) -> None:
     """A mean is that of the queries; the baseline has no difference; JSON has it all."""
     first = await trial(folder, collection, budgets=(500,))
     other = await trial(folder, collection, STEPS.replace("  - rank: bm25\n", ""), budgets=(500,))
-    report = reported(collection, Settings(budgets=(500,)), [first, other, first])
+    report = build_report(collection, TrialSettings(budgets=(500,)), [first, other, first])
     told = report_json(report, per_query=True)
     assert told["pipelines"][0]["measures"]["MAP"]["mean"] == pytest.approx(first.figures[:, 3].mean())
     assert [bool(line["differences"]) for line in told["pipelines"]] == [False, True, True]

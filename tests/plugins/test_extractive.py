@@ -17,7 +17,7 @@ from nexus_sources.files import Files
 
 from nexus_core import CallOptions, Chunk, Connector, Item, Message, PackedItem, Prompt
 from nexus_core.contract.components import options_of
-from nexus_core.toolkit.lexical import sentence_scores
+from nexus_core.toolkit.text.bm25 import sentence_scores
 
 HERE = Path(__file__).parent
 DOCUMENTS = HERE / "test_extractive_documents"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import given, settings, strategies as st
-from nexus_extractive.units import Unit, units
+from nexus_extractive.citable_units import Unit, units
 
 
 def cut(text: str, kind: str = "markdown") -> list[tuple[str, str]]:

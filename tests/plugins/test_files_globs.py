@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from nexus_sources.globs import exclusion, means, patterns
-from nexus_sources.walk import Walk
+from nexus_sources.walking.globs import exclusion, means, patterns
+from nexus_sources.walking.walk import Walk
 
 NAMES = st.text("ab.", min_size=1, max_size=3).filter(lambda name: name.strip(".") and not name.startswith("."))
 PARTS = st.sampled_from(["*", "**", "a*", "*b", "?", "[ab]", "[!a]*", "a", "b", "a.b"])

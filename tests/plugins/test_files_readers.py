@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from nexus_sources import code, html, markdown, pdf, plain
-from nexus_sources.decoding import decode
-from nexus_sources.documents import Settings, load
-from nexus_sources.sections import block_starts, cut, slug
-from nexus_sources.walk import Found
+from nexus_sources.readers import code, html, markdown, pdf, plain
+from nexus_sources.readers.decoding import decode
+from nexus_sources.readers.dispatch import ReadSettings, load
+from nexus_sources.readers.sections import block_starts, cut, slug
+from nexus_sources.walking.walk import FoundFile
 
 from nexus_core import SourceError
 
@@ -326,7 +326,7 @@ def test_any_file_yields_unique_items_or_a_reason(
 
     path = tmp_path_factory.getbasetemp() / f"any{suffix}"
     path.write_bytes((SUFFIXES[suffix](text) * times).encode("utf-8", "surrogatepass"))
-    loaded = load(Found(str(path), path.name, (0, 0, path.stat().st_size)), Settings())
+    loaded = load(FoundFile(str(path), path.name, (0, 0, path.stat().st_size)), ReadSettings())
     assert len({item.id for item in loaded.items}) == len(loaded.items)
     for item in loaded.items:
         assert item.text.strip()
@@ -338,7 +338,7 @@ def test_readers_of_a_folder_of_examples(tmp_path: Path) -> None:
     """A page in a file of its own goes through the reader its suffix asks for."""
     (tmp_path / "bees.html").write_text(PAGE)
     status = (tmp_path / "bees.html").stat()
-    loaded = load(Found(str(tmp_path / "bees.html"), "bees.html", (0, 0, status.st_size)), Settings())
+    loaded = load(FoundFile(str(tmp_path / "bees.html"), "bees.html", (0, 0, status.st_size)), ReadSettings())
     assert [item.title for item in loaded.items] == ["Bees"]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nexus_sources.inline import Entry, Inline
+from nexus_sources.inline import Inline, InlineItem
 
 from nexus_core.contract.components import options_of
 
@@ -16,7 +16,7 @@ README = Path(__file__).parents[2] / "plugins" / "nexus_sources" / "README.md"
 
 async def test_texts_and_entries_become_items() -> None:
     """What is not given is numbered or empty."""
-    entry = Entry(text="b\n", id="two", title="T", kind="markdown", tags=("x",), source="s", metadata={"k": 1})
+    entry = InlineItem(text="b\n", id="two", title="T", kind="markdown", tags=("x",), source="s", metadata={"k": 1})
     first, second = await Inline(items=("a", entry)).gather("")
     assert (first.id, first.text, first.title, first.kind) == ("inline-1", "a", "", "text")
     assert (second.id, second.text, second.title, second.kind) == ("two", "b", "T", "markdown")
@@ -53,7 +53,7 @@ def test_wrong_entries_are_found_when_the_source_is_built(items: tuple[Any, ...]
         Inline(items=items)
 
 
-@pytest.mark.parametrize("declared", [Inline, Entry], ids=["options", "keys"])
+@pytest.mark.parametrize("declared", [Inline, InlineItem], ids=["options", "keys"])
 def test_the_readme_has_a_line_for_each_option(declared: type) -> None:
     """The tables say what the classes declare, in order."""
     rows = re.findall(r"^\| `(\w+)` \|[^|]*\|[^|]*\| (.*?) \|$", README.read_text("utf-8"), re.MULTILINE)

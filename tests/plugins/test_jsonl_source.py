@@ -13,9 +13,9 @@ from typing import Any
 import orjson
 import pytest
 from hypothesis import given, settings, strategies as st
-from nexus_jsonl.records import read
+from nexus_jsonl.records import Fields, read
 from nexus_jsonl.sink import JsonlSink
-from nexus_jsonl.source import Fields, JsonlSource
+from nexus_jsonl.source import JsonlSource
 
 from nexus_core import Item, SourceError
 from nexus_core.contract.components import component_name, options_of

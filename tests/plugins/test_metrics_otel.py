@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from nexus_metrics import libraries
+from nexus_metrics import optional_imports
 from nexus_metrics.otel import Otel
 from opentelemetry import metrics, trace
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -248,7 +248,7 @@ async def test_an_endpoint_that_does_not_answer_holds_up_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A server that drains has seconds; what is left is given up, and said to be."""
-    monkeypatch.setattr("nexus_metrics.providers.CLOSE_S", 0.2)
+    monkeypatch.setattr("nexus_metrics.otel_providers.CLOSE_S", 0.2)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     async with ScriptedUpstream(deaf=True) as upstream:
         async with Otel(endpoint=upstream.origin) as sink:
@@ -270,7 +270,7 @@ async def test_without_a_provider_a_warning_says_what_to_set(caplog: pytest.LogC
 
 def test_a_missing_library_is_named_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pipeline does not load, and the message is the command that mends it."""
-    monkeypatch.setattr(libraries, "find_spec", lambda name: None)
+    monkeypatch.setattr(optional_imports, "find_spec", lambda name: None)
     (tmp_path / "p.yaml").write_text(PIPELINE.format(content="false", option="false"))
     with pytest.raises(ConfigError, match=r"p\.yaml:5:\d+.*pip install 'contextnexus\[otel\]'"):
         Pipeline.load(tmp_path / "p.yaml")

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from nexus_metrics import libraries
-from nexus_metrics.families import FAMILIES, LIVE
-from nexus_metrics.figures import LONGEST_S, MOST_RUNS, Figures, known_outcomes
+from nexus_metrics import optional_imports
+from nexus_metrics.counters import LONGEST_S, MOST_RUNS, RunCounters, known_outcomes
+from nexus_metrics.metric_definitions import FAMILIES, LIVE
 from nexus_metrics.prometheus import Prometheus
 
 from nexus_core import (
@@ -158,7 +158,7 @@ async def test_waits_restarts_and_steps_are_counted() -> None:
 
 async def test_runs_are_in_flight_until_they_end_or_are_forgotten() -> None:
     """An end that was lost in a full queue leaves no run in flight for ever, and no memory of many."""
-    figures = Figures()
+    figures = RunCounters()
     for number in range(MOST_RUNS + 5):
         figures.record(started(f"r{number}", at=time()))
     assert figures.in_flight(time()) == MOST_RUNS
@@ -171,7 +171,7 @@ async def test_runs_are_in_flight_until_they_end_or_are_forgotten() -> None:
 @given(st.lists(st.tuples(st.text(max_size=8), st.integers(1, 4), st.floats(0, 10)), max_size=20))
 def test_the_number_of_series_has_a_bound(rows: list[tuple[str, int, float]]) -> None:
     """Whatever outcomes are told, a model has at most so many series as there are known outcomes."""
-    figures = Figures()
+    figures = RunCounters()
     for outcome, number, seconds in rows:
         figures.record(attempt(number, outcome=outcome, duration_s=seconds))
         figures.record(failed(outcome))
@@ -256,7 +256,7 @@ def test_a_missing_library_is_named_with_its_extra_where_the_sink_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The pipeline does not load, and the message is the command that mends it."""
-    monkeypatch.setattr(libraries, "find_spec", lambda name: None)
+    monkeypatch.setattr(optional_imports, "find_spec", lambda name: None)
     (tmp_path / "p.yaml").write_text(PIPELINE)
     with pytest.raises(ConfigError, match=r"p\.yaml:6:\d+.*pip install 'contextnexus\[metrics\]'"):
         Pipeline.load(tmp_path / "p.yaml")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from nexus_rankers.bm25 import Bm25
 from nexus_rankers.fuse import Fuse
-from nexus_rankers.kept import Kept
 from nexus_rankers.mmr import Mmr
+from nexus_rankers.per_items_cache import PerItemsCache
 from nexus_rankers.recency import Recency, seconds
 
 from nexus_core import Item, RankerError, Ranking
@@ -101,7 +101,7 @@ async def test_kept_makes_a_value_once_for_the_same_items() -> None:
         made.append(found)
         return len(found)
 
-    kept, first, second = Kept[int](), items("one", "two"), items("three")
+    kept, first, second = PerItemsCache[int](), items("one", "two"), items("three")
     assert await asyncio.gather(*(kept.get(first, make) for _ in range(8))) == [2] * 8
     for found in (items("one", "two"), second, first, second):
         assert await kept.get(found, make) == len(found)

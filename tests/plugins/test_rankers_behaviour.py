@@ -21,9 +21,9 @@ from nexus_rankers.semantic import Semantic
 from nexus_core import ConfigError, Item, Pipeline, Ranker, RankerError, Ranking
 from nexus_core.config.check import check
 from nexus_core.contract.components import component_name, component_summary, options_of
-from nexus_core.engine.plugins import Catalogue
+from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.testing import FakeConnector
-from nexus_core.toolkit.words import LANGUAGES, Language
+from nexus_core.toolkit.text.stemming import LANGUAGES, Language
 from tests.plugins.conftest import CLASSES, column, ids, ranked, texts
 
 RANKERS: dict[str, Ranker] = {
@@ -63,7 +63,7 @@ def problems(rank: str, folder: Path) -> list[str]:
     steps = f"steps:\n  - gather: {{use: inline, items: [a]}}\n  - rank: {rank}\n  - prompt: qa\n  - generate: main\n"
     text = f"name: n\nmodels: {{main: {{use: extractive}}}}\n{steps}"
     (folder / "n.yaml").write_text(text, "utf-8")
-    return [problem.message for problem in check(text, str(folder / "n.yaml"), Catalogue.installed(), {}).problems]
+    return [problem.message for problem in check(text, str(folder / "n.yaml"), PluginRegistry.installed(), {}).problems]
 
 
 # What every ranker keeps

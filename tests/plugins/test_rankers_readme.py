@@ -15,8 +15,8 @@ from nexus_rankers.fuse import Fuse
 from nexus_core import Connector, Item, Pipeline, Ranker
 from nexus_core.config.check import check
 from nexus_core.contract.components import OptionSpec, options_of
-from nexus_core.engine.plugins import Catalogue
-from nexus_core.toolkit.words import Language
+from nexus_core.engine.plugins import PluginRegistry
+from nexus_core.toolkit.text.stemming import Language
 from tests.plugins.conftest import CLASSES, column, ids, ranked, texts
 
 README = Path(bm25.__file__).with_name("README.md").read_text("utf-8")
@@ -66,7 +66,7 @@ def test_readme_snippets_lint_in_a_pipeline(body: str, tmp_path: Path) -> None:
     if "gather:" not in body:
         body = body.replace("steps:\n", "steps:\n  - gather: {use: inline, items: [a]}\n")
     text = f"name: n\nmodels: {{main: {{use: extractive}}}}\n{body}  - prompt: qa\n  - generate: main\n"
-    assert check(text, str(tmp_path / "n.yaml"), Catalogue.installed(), {}).problems == ()
+    assert check(text, str(tmp_path / "n.yaml"), PluginRegistry.installed(), {}).problems == ()
 
 
 def python_block(naming: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from attrs import define, field
 from hypothesis import given, settings, strategies as st
-from nexus_rankers import encoders, sentence, static
+from nexus_rankers import embedders, sentence_transformers, static_embeddings
 from nexus_rankers.bm25 import Bm25
 from nexus_rankers.fuse import Fuse
 from nexus_rankers.semantic import Semantic
@@ -126,7 +126,7 @@ async def test_semantic_scores_are_the_same_wherever_an_item_stands() -> None:
 @settings(max_examples=50, deadline=None)
 def test_cosines_are_exact(rows: list[list[float]]) -> None:
     """In every order of summation the same, since all numbers are multiples of 2^-11."""
-    vectors = encoders.unit(np.array(rows, np.float32))
+    vectors = embedders.unit(np.array(rows, np.float32))
     fine = np.asarray(np.rint(vectors * 2048) / 2048, np.float32)
     index = VectorIndex(fine, np.arange(len(fine)))
     exact = [sum(int(a * 2048) * int(b * 2048) for a, b in zip(row, fine[0], strict=True)) / 2**22 for row in fine]
@@ -155,7 +155,7 @@ def test_declaring_and_building_imports_nothing_heavy() -> None:
 
 def test_missing_packages_name_their_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """When the pipeline is built, not when it is first asked."""
-    monkeypatch.setattr(encoders, "find_spec", lambda _: None)
+    monkeypatch.setattr(embedders, "find_spec", lambda _: None)
     with pytest.raises(PluginError, match=r"pip install 'contextnexus\[static\]'"):
         Semantic()
     with pytest.raises(PluginError, match=r"pip install 'contextnexus\[sentence\]'"):
@@ -164,9 +164,9 @@ def test_missing_packages_name_their_extra(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_package_without_its_table_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be of another version."""
-    monkeypatch.setattr(static, "_WEIGHTS", "weights/gone.safetensors")
+    monkeypatch.setattr(static_embeddings, "_WEIGHTS", "weights/gone.safetensors")
     with pytest.raises(RankerError, match=r"lacks weights/gone\.safetensors .* --force-reinstall"):
-        static.load.__wrapped__()
+        static_embeddings.load.__wrapped__()
 
 
 # Connectors
@@ -278,7 +278,7 @@ async def test_a_model_of_sentences_is_called_with_sound_texts() -> None:
             return np.array([[text.count("a"), text.count("b")] for text in texts])
 
     semantic = Semantic(model=Embedding())
-    semantic._encoder = sentence.SentenceEncoder(Model(), "sentence:letters")
+    semantic._encoder = sentence_transformers.SentenceEncoder(Model(), "sentence:letters")
     found = items("a\ud83d", "b")
     assert best(await semantic.rank("bb", Ranking(found))) == "1"
     assert lacking(found, ("vector", "sentence:letters/96"), 2) == []

@@ -10,9 +10,9 @@ from aiohttp import web
 
 from nexus_core import Documents, SourceError
 from nexus_core.contract.components import Kind
-from nexus_core.engine.plugins import Catalogue
+from nexus_core.engine.plugins import PluginRegistry
 
-URL = Catalogue.installed().component(Kind.SOURCE, "url")
+URL = PluginRegistry.installed().component(Kind.SOURCE, "url")
 PAGE = "<title>Travel</title><h1>Travel</h1><p>See <a href='/b.html#x'>b</a> and <a href='https://x.org/'>x</a>.</p>"
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -126,7 +126,7 @@ async def test_where_nobody_listens_is_told_in_words() -> None:
     import socket
     import ssl
 
-    from nexus_sources.fetching import _said
+    from nexus_sources.fetch import _said
 
     with socket.socket() as bound:  # and never listening
         bound.bind(("127.0.0.1", 0))
@@ -139,7 +139,7 @@ async def test_a_redirect_from_outside_leads_into_no_private_network() -> None:
     """The sockets of later hops are made for open addresses alone."""
     import socket
 
-    from nexus_sources.fetching import _checked
+    from nexus_sources.fetch import _checked
 
     info = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", 80))
     with pytest.raises(OSError, match="private network"):

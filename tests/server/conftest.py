@@ -15,10 +15,10 @@ import pytest
 from attrs import frozen
 
 from nexus_core import Item, Pipeline, Ranking, component, hookimpl, option
-from nexus_core.engine.plugins import Catalogue, Origin
-from nexus_core.server.gate import Verify
-from nexus_core.server.serve import Server
-from nexus_core.server.settings import Limits, Settings
+from nexus_core.engine.plugins import Origin, PluginRegistry
+from nexus_core.server.access.access import Verify
+from nexus_core.server.server import Server
+from nexus_core.server.settings import ServerLimits, ServerSettings
 from nexus_core.store.store import Store
 from nexus_core.testing.fakes import FakeConnector
 
@@ -110,7 +110,7 @@ async def start(tmp_path: Path, fakes: Fakes) -> AsyncIterator[Start]:
         async def started(
             *,
             pipelines: Mapping[str, str] = PIPELINES,
-            limits: Limits | None = None,
+            limits: ServerLimits | None = None,
             verify: Verify | None = None,
             store: Store | None = None,
             **settings: Any,
@@ -118,7 +118,9 @@ async def start(tmp_path: Path, fakes: Fakes) -> AsyncIterator[Start]:
             kept = store or Store(tmp_path / "store")
             fakes.store = kept
             loaded = load_pipelines(tmp_path, pipelines, fakes, kept)
-            server = Server(loaded, kept, Settings(port=0, limits=limits or Limits(), **settings), verify=verify)
+            server = Server(
+                loaded, kept, ServerSettings(port=0, limits=limits or ServerLimits(), **settings), verify=verify
+            )
             await opened.enter_async_context(server)
             session = await opened.enter_async_context(aiohttp.ClientSession())
             return Running(server=server, store=kept, session=session, origin=f"http://127.0.0.1:{server.port}")
@@ -151,7 +153,7 @@ async def running(start: Start, handbook: Path, tmp_path: Path) -> Running:
 def load_pipelines(folder: Path, texts: Mapping[str, str], fakes: Fakes, store: Store) -> dict[str, Pipeline]:
     """Load pipelines whose plugin `fake` is made of the fakes."""
     (folder / "answer.jinja").write_text(ANSWER)
-    catalogue = Catalogue.installed()
+    catalogue = PluginRegistry.installed()
     origins = [origin for group in catalogue._origins.values() for origin in group]
     fake = Origin(name="fake", target="fake", load=lambda: fake_plugin(fakes))
     loaded = {}
@@ -159,7 +161,7 @@ def load_pipelines(folder: Path, texts: Mapping[str, str], fakes: Fakes, store: 
         file = folder / f"{name}.yaml"
         file.write_text(text)
         pipeline = Pipeline.load(
-            file, catalogue=Catalogue([*origins, fake]), environment={}, conversations=store.conversations
+            file, catalogue=PluginRegistry([*origins, fake]), environment={}, conversations=store.conversations
         )
         loaded[pipeline.name] = pipeline
     return loaded

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from nexus_core.contract.errors import StoreDamagedError, UsageError
-from nexus_core.server.identity import FRESH_S, Identity, Keyring
-from nexus_core.server.way import came_by_proxy, is_secret
-from nexus_core.store.keys import StoredKeys
+from nexus_core.server.access.identity import FRESH_S, Identity, Keyring
+from nexus_core.server.access.request_origin import came_by_proxy, is_secret
+from nexus_core.store.api_keys import ApiKeys
 from nexus_core.store.store import Store
 
 NEED_KEYS = [{"tls_elsewhere": True}, {"require_keys": True}]
@@ -30,7 +30,7 @@ async def test_a_server_that_needs_keys_does_not_start_without(start: Any, tmp_p
 async def test_a_server_whose_keys_vanish_serves_nobody(start: Any, tmp_path: Path, settings: Any) -> None:
     """Whoever asks is refused, with the key that was and without."""
     async with Store(tmp_path / "store") as store:
-        _, text = await StoredKeys(store).new("ann", ("admin",))
+        _, text = await ApiKeys(store).new("ann", ("admin",))
     running = await start(**settings)
     headers = {"Authorization": f"Bearer {text}"}
     assert (await running.call("GET", "/api/pipelines", headers=headers))[0] == 200
@@ -44,8 +44,8 @@ async def test_keys_that_were_read_once_are_needed_ever_after(tmp_path: Path) ->
     """Also where the server would have served without any."""
     now = [0.0]
     async with Store(tmp_path) as store:
-        _, text = await StoredKeys(store).new("ann")
-        ring = Keyring(StoredKeys(store), open_without=True, clock=lambda: now[0])
+        _, text = await ApiKeys(store).new("ann")
+        ring = Keyring(ApiKeys(store), open_without=True, clock=lambda: now[0])
         assert await ring.verify(text) is not None
         await store.write(lambda connection: connection.execute("DELETE FROM keys"))
         now[0] += FRESH_S
@@ -72,7 +72,7 @@ async def test_a_server_without_keys_refuses_what_proxies_bring(running: Any, na
 async def test_a_server_with_keys_serves_through_proxies(start: Any, tmp_path: Path, name: str) -> None:
     """The key says who asks."""
     async with Store(tmp_path / "store") as store:
-        _, text = await StoredKeys(store).new("ann")
+        _, text = await ApiKeys(store).new("ann")
     running = await start(tls_elsewhere=True)
     headers = {"Authorization": f"Bearer {text}", name: "203.0.113.7", "Host": "ask.example"}
     assert (await running.call("GET", "/api/pipelines", headers=headers))[0] == 200

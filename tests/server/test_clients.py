@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from nexus_core.server.settings import Limits
+from nexus_core.server.settings import ServerLimits
 from nexus_core.testing.upstream import Gate, Repeat, ScriptedUpstream, Silence, chat_events, stream_answer
 
 PIPELINE = """name: {name}
@@ -56,7 +56,7 @@ async def test_who_leaves_or_does_not_read_harms_nobody(start: Any, tmp_path: Pa
     async with AsyncExitStack() as opened:
         upstreams = {name: await opened.enter_async_context(ScriptedUpstream(steps)) for name, steps in scripts.items()}
         pipelines = {name: PIPELINE.format(name=name, url=each.url, runs=runs) for name, each in upstreams.items()}
-        running = await start(pipelines=pipelines, limits=Limits(write_s=0.3))
+        running = await start(pipelines=pipelines, limits=ServerLimits(write_s=0.3))
         before = descriptors()
         port, places = running.server.port, running.server.gate.places
         staying = [asyncio.create_task(whole(port)) for _ in range(STAY)]

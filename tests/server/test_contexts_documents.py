@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 
 from nexus_core.contract.components import Kind
-from nexus_core.engine.plugins import Catalogue
-from nexus_core.server.settings import Limits
+from nexus_core.engine.plugins import PluginRegistry
+from nexus_core.server.settings import ServerLimits
 
 if TYPE_CHECKING:
     from tests.server.conftest import Running, Start
@@ -107,7 +107,7 @@ async def test_documents_are_listed_page_by_page(running: Running) -> None:
 
 async def test_document_of_another_place_is_not_replaced(running: Running, tmp_path: Path) -> None:
     """What came from a folder goes on to be that folder's."""
-    from nexus_core.cli.context.places import place_of
+    from nexus_core.cli.commands.context.inputs import place_of
 
     (tmp_path / "travel.md").write_bytes(TRAVEL)
     place = place_of(str(tmp_path / "travel.md"), (), called=None)
@@ -161,7 +161,7 @@ async def test_what_is_no_upload_is_refused(
 
 async def test_upload_is_bounded(start: Start) -> None:
     """Told by its length or not, alone or in parts (fault 95)."""
-    running = await start(limits=Limits(upload_bytes=1000))
+    running = await start(limits=ServerLimits(upload_bytes=1000))
     await running.store.create("handbook")
 
     async def pieces() -> Any:
@@ -187,7 +187,7 @@ async def test_skipped_files_are_listed_apart_with_their_reasons(running: Runnin
     for name in ("a.png", "b.png", "c.png"):
         (folder / name).write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
     (folder / "travel.md").write_bytes(TRAVEL)
-    files = Catalogue.installed().component(Kind.SOURCE, "files")(paths=".", root=str(folder))
+    files = PluginRegistry.installed().component(Kind.SOURCE, "files")(paths=".", root=str(folder))
     await running.store.ingest("handbook", files, origin=str(folder))
     _, documents = await running.call("GET", DOCUMENTS)
     assert [each["name"] for each in documents["documents"]] == ["travel.md"]

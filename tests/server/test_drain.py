@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from nexus_core.server.settings import Limits
+from nexus_core.server.settings import ServerLimits
 from nexus_core.store.store import Store
 from nexus_core.testing.upstream import (
     Gate,
@@ -173,7 +173,7 @@ async def until_refused(session: aiohttp.ClientSession, origin: str) -> None:
 async def test_who_takes_too_long_is_cut_and_told(start: Any, fakes: Any) -> None:
     """At the end of the time, in both modes; those who wait for a place are told as well (fault 100)."""
     fakes.connectors["own"].replies = [[float("inf")]]
-    running = await start(limits=Limits(drain_s=0.3, running=2, wait_s=30.0))
+    running = await start(limits=ServerLimits(drain_s=0.3, running=2, wait_s=30.0))
     body = {"query": "Is it so?", "contextId": "own", "pipeline": "own"}
     asked = [asyncio.create_task(running.call("POST", "/api/queries", json=body)) for _ in range(3)]
     places = running.server.gate.places

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import http_parser, web_protocol
 
 from nexus_core import StoreBusyError, StoreDamagedError, StoreFullError
-from nexus_core.server.settings import Limits
+from nexus_core.server.settings import ServerLimits
 
 BODY = b'{"query": "How many days?", "contextId": "own", "pipeline": "own"}'
 GOOD = b"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n" % len(BODY)
@@ -253,14 +253,14 @@ async def test_no_answer_tells_of_the_software(running: Any, path: str) -> None:
 
 async def test_a_slow_body_is_given_up(start: Any) -> None:
     """With status 408, and the connection is closed (fault 94)."""
-    running = await start(limits=Limits(body_s=0.2))
+    running = await start(limits=ServerLimits(body_s=0.2))
     found = await said(running, b"POST /api/queries HTTP/1.1\r\n" + GOOD + b"\r\n{")
     assert [(status, json.loads(body)["code"]) for status, body in found] == [(408, "body_timeout")]
 
 
 async def test_a_slow_head_is_given_up(start: Any) -> None:
     """However it drips (fault 93)."""
-    running = await start(limits=Limits(header_s=0.5))
+    running = await start(limits=ServerLimits(header_s=0.5))
     reader, writer = await asyncio.open_connection("127.0.0.1", running.server.port)
 
     async def drip() -> None:
@@ -281,7 +281,7 @@ async def test_a_slow_head_is_given_up(start: Any) -> None:
 
 async def test_connections_are_capped(start: Any) -> None:
     """One more is told so and closed; those that are there go on (fault 93)."""
-    running = await start(limits=Limits(connections=3))
+    running = await start(limits=ServerLimits(connections=3))
     held = [await asyncio.open_connection("127.0.0.1", running.server.port) for _ in range(3)]
     await asyncio.sleep(0.05)
     assert [status for status, _ in await said(running, post())] == [503]

@@ -12,11 +12,11 @@ import aiohttp
 import pytest
 
 from nexus_core import Chunk, StoreBusyError, UsageError
-from nexus_core.server.admission import _written
-from nexus_core.server.identity import ANYBODY, FRESH_S, STALE_S, Keyring
-from nexus_core.server.serve import Server, check_exposure, is_loopback
-from nexus_core.server.settings import Limits, Settings
-from nexus_core.store.keys import Key, StoredKeys, digest_of, parse
+from nexus_core.server.access.identity import ANYBODY, FRESH_S, STALE_S, Keyring
+from nexus_core.server.access.key_limits import _written
+from nexus_core.server.server import Server, check_exposure, is_loopback
+from nexus_core.server.settings import ServerLimits, ServerSettings
+from nexus_core.store.api_keys import ApiKey, ApiKeys, digest_of, parse
 from nexus_core.store.store import Store
 
 BODY = {"query": "How many days of leave?", "contextId": "own", "pipeline": "own"}
@@ -24,7 +24,7 @@ BODY = {"query": "How many days of leave?", "contextId": "own", "pipeline": "own
 
 async def new(running: Any, owner: str = "ann", *scopes: str, **limits: Any) -> str:
     """Make a key that the server knows at once."""
-    _, text = await StoredKeys(running.store).new(owner, scopes or ("query", "read"), **limits)
+    _, text = await ApiKeys(running.store).new(owner, scopes or ("query", "read"), **limits)
     running.server.keys._read_at = None
     return text
 
@@ -124,7 +124,7 @@ async def test_a_revoked_key_opens_nothing(running: Any) -> None:
     """Nor does an expired one; and a server that had a key is not open again (faults 198, 199)."""
     key, short = await new(running), await new(running, lives_s=0.001)
     assert (await ask(running, key))[0] == 200
-    await StoredKeys(running.store).revoke(key[4:12])
+    await ApiKeys(running.store).revoke(key[4:12])
     running.server.keys._read_at = None
     assert [(await ask(running, each))[0] for each in (key, short, "")] == [401, 401, 401]
 
@@ -227,7 +227,7 @@ async def test_a_request_that_is_no_question_costs_no_tokens(running: Any) -> No
 
 async def test_a_request_without_a_place_has_not_asked(start: Any, fakes: Any) -> None:
     """What the server itself is too busy for is no fault of the key (fault 103)."""
-    running = await start(limits=Limits(running=1, waiting=1, wait_s=0.05))
+    running = await start(limits=ServerLimits(running=1, waiting=1, wait_s=0.05))
     key = await new(running, requests_per_minute=12)
     fakes.connectors["own"].replies = [[float("inf")]]
     held = asyncio.create_task(ask(running, key))
@@ -323,7 +323,7 @@ async def test_owners_see_their_own_conversations(running: Any) -> None:
 def test_a_server_refuses_to_listen_unsafely(given: dict[str, Any], reason: str) -> None:
     """It says what to do about it (fault 198)."""
     with pytest.raises(UsageError, match=reason):
-        check_exposure(Settings(**given))
+        check_exposure(ServerSettings(**given))
 
 
 @pytest.mark.parametrize(("host", "is_ours"), [("127.0.0.2", True), ("::1", True), ("127.0.0.1.evil.example", False)])
@@ -334,7 +334,7 @@ def test_loopback_is_an_address_and_not_a_beginning(host: str, is_ours: bool) ->
 
 async def test_other_machines_are_served_only_with_keys(tmp_path: Path) -> None:
     """Without one the server does not start (fault 198)."""
-    settings = Settings(host="0.0.0.0", port=0, tls_elsewhere=True)
+    settings = ServerSettings(host="0.0.0.0", port=0, tls_elsewhere=True)
     store = Store(tmp_path / "store")
     with pytest.raises(UsageError, match="nexus keys new"):
         await Server({"none": _Nothing()}, store, settings).__aenter__()  # type: ignore[dict-item]
@@ -355,12 +355,12 @@ class _Nothing:
 class _Keys:
     """Keys as a store has them, with a store that may be busy."""
 
-    def __init__(self, *keys: Key) -> None:
+    def __init__(self, *keys: ApiKey) -> None:
         self.keys = keys
         self.is_busy = False
         self.noted: dict[str, float] = {}
 
-    async def everything(self) -> tuple[Key, ...]:
+    async def everything(self) -> tuple[ApiKey, ...]:
         if self.is_busy:
             raise StoreBusyError("busy")
         return self.keys
@@ -369,9 +369,9 @@ class _Keys:
         self.noted |= seen
 
 
-def key(text: str) -> Key:
+def key(text: str) -> ApiKey:
     name, secret = parse(text) or ("", "")
-    return Key(
+    return ApiKey(
         id=name, digest=digest_of(secret), owner="ann", scopes=("query",), created=0.0, expires=None, revoked=None,
         used=None, requests_per_minute=None, tokens_per_minute=None, concurrency=8,
     )  # fmt: skip
@@ -405,6 +405,6 @@ async def test_the_use_of_a_key_is_noted(running: Any) -> None:
     text = await new(running)
     await ask(running, text)
     await running.server.keys.note_used()
-    (found,) = await StoredKeys(running.store).everything()
+    (found,) = await ApiKeys(running.store).everything()
     assert found.used is not None
     assert found.used % 60 == 0

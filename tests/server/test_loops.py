@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from nexus_core.server.serve import Server
-from nexus_core.server.settings import Limits, Settings
+from nexus_core.server.server import Server
+from nexus_core.server.settings import ServerLimits, ServerSettings
 from nexus_core.store.store import Store
 from tests.server.conftest import OWN, Fakes, load_pipelines
 
@@ -32,7 +32,7 @@ def server(folder: Path, **limits: int) -> Server:
     """Return a server of one pipeline, which a fake answers."""
     store = Store(folder / "store")
     pipelines = load_pipelines(folder, {"own": OWN}, Fakes(), store)
-    return Server(pipelines, store, Settings(port=0, limits=Limits(**limits)))
+    return Server(pipelines, store, ServerSettings(port=0, limits=ServerLimits(**limits)))
 
 
 def told(port: int, sent: bytes) -> bytes:

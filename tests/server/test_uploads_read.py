@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nexus_core.server.settings import Limits
+from nexus_core.server.settings import ServerLimits
 
 if TYPE_CHECKING:
     from tests.server.conftest import Running, Start
@@ -52,7 +52,7 @@ async def until_gone(processes: list[int]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def serve(start: Start, limits: Limits | None = None) -> Running:
+async def serve(start: Start, limits: ServerLimits | None = None) -> Running:
     """Start a server with an empty context."""
     running = await start(limits=limits)
     await running.store.create("handbook")
@@ -65,7 +65,7 @@ def send(running: Running, name: str) -> asyncio.Task[tuple[int, Any]]:
 
 async def test_files_that_take_too_long_have_failed_and_their_reader_is_killed(start: Start, stuck: Begun) -> None:
     """The limit is that of the request."""
-    running = await serve(start, Limits(read_s=0.5))
+    running = await serve(start, ServerLimits(read_s=0.5))
     status, told = await send(running, "a.md")
     assert (status, told["code"]) == (422, "unreadable_document")
     assert "a.md: was not read within the 0.5 s that the files of one request may take" in told["error"]
@@ -85,7 +85,7 @@ async def test_client_that_leaves_ends_the_reader_and_gives_its_turn_back(start:
 
 async def test_files_wait_for_those_of_others_for_so_long_at_most(start: Start, stuck: Begun) -> None:
     """Then the client is told when to try again."""
-    running = await serve(start, Limits(read_wait_s=0.2))
+    running = await serve(start, ServerLimits(read_wait_s=0.2))
     sent = [send(running, name) for name in ("a.md", "b.md")]
     await stuck(2)
     async with running.session.post(running.origin + DOCUMENTS, params={"name": "c.md"}, data=b"Words.") as answer:

@@ -12,8 +12,8 @@ import pytest
 
 from nexus_core.contract import errors as known
 from nexus_core.contract.errors import ConnectorError, NexusError, NoAnswerError, PromptTooLongError, TruncatedError
+from nexus_core.server.access.identity import Identity
 from nexus_core.server.errors import Failure, failure_of, shape
-from nexus_core.server.identity import Identity
 
 SERVER = Path(__file__).parent.parent.parent / "nexus_core" / "server"
 CANARY = "c4n4ry in /srv/secret/docs: sk-upstream"

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from nexus_core import Item, Store
-from nexus_core.store.values import Added
+from nexus_core.store.records import Added
 
 READER = """
 import asyncio, sys

@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 
 from nexus_core import Conversations, Message, Store, StoreFullError, UsageError
 from nexus_core.store.conversations import StoredConversations, _whole
-from nexus_core.store.values import LONGEST_NAME
+from nexus_core.store.records import LONGEST_NAME
 
 HOSTILE = [
     pytest.param("'; DROP TABLE turns; --", id="sql"),

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from nexus_core import Item, Store, StoreError
-from nexus_core.store.indexing import Indexing, IndexUpdate
-from nexus_core.store.preparing import Preparation
+from nexus_core.store.items.prepare import ItemPreparer
+from nexus_core.store.search.index_updates import IndexUpdate, IndexUpdater
 
 LIMITED = """
 import asyncio, logging, resource, signal, sys
@@ -146,7 +146,7 @@ def test_a_new_index_whose_update_is_abandoned_at_any_step_is_begun_anew(tmp_pat
 
 
 STEPS: dict[str, Callable[[IndexUpdate], object]] = {
-    "add": lambda update: update.add([(99, Preparation("english", "approximate")(Item(id="x", text="More.")))]),
+    "add": lambda update: update.add([(99, ItemPreparer("english", "approximate")(Item(id="x", text="More.")))]),
     "publish": lambda update: update.publish(0),
     "commit": lambda update: update.commit(),
     "finish": lambda update: update.finish(),
@@ -161,7 +161,7 @@ async def test_an_update_that_has_ended_says_so(tmp_path: Path, step: str, end: 
         context = await store.create("harbour")
         await store.add("harbour", [Item(id="0", text="The ferry.")])
 
-        def ended(indexing: Indexing) -> str:
+        def ended(indexing: IndexUpdater) -> str:
             update = IndexUpdate(indexing, context)
             if end == "closed":
                 update.finish()
@@ -203,7 +203,7 @@ async def test_a_damaged_index_that_may_only_be_read_is_told(read_only: Path, mo
     (index,) = (read_only / "index").iterdir()
     index.chmod(0o700)
     (index / "meta.json").unlink()
-    monkeypatch.setattr("nexus_core.store.folder.Folder.may_be_written", lambda self: False)
+    monkeypatch.setattr("nexus_core.store.database.paths.Folder.may_be_written", lambda self: False)
     async with Store(read_only) as store:
         with pytest.raises(StoreError, match="check --repair"):
             await store.search("harbour", "ferry")

@@ -15,8 +15,8 @@ from nexus_rankers.fuse import Fuse
 from nexus_rankers.recency import Recency
 
 from nexus_core import Item, Ranking, Store, UsageError
-from nexus_core.store import searching
-from nexus_core.store.indexing import Indexing
+from nexus_core.store.search import search
+from nexus_core.store.search.index_updates import IndexUpdater
 
 WORDS = "ferry baker lighthouse rope sail anchor tide harbour gull storm".split()
 
@@ -171,7 +171,7 @@ async def test_searches_find_what_was_added_before_them(store: Store) -> None:
 
 async def test_searching_goes_on_while_items_are_added(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A long addition in the same process makes no search wait for its end, and hides nothing that was there before."""
-    monkeypatch.setattr("nexus_core.store.adding.BATCH", 50)
+    monkeypatch.setattr("nexus_core.store.ingest.batch_add.BATCH", 50)
     await store.add("harbour", notes("the first ferry"))
     searched = threading.Event()
 
@@ -195,7 +195,7 @@ async def test_another_searches_a_new_context_while_its_first_items_are_added(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the first batch has brought is found by somebody else while the addition goes on, however long it takes."""
-    monkeypatch.setattr("nexus_core.store.adding.BATCH", 10)
+    monkeypatch.setattr("nexus_core.store.ingest.batch_add.BATCH", 10)
     monkeypatch.setattr("nexus_core.store.store.INDEX_WAIT_S", 0.2)
     begun, ends, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
 
@@ -221,7 +221,7 @@ async def test_a_cancelled_addition_leaves_what_it_has_written_searchable(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its whole batches are there, and found."""
-    monkeypatch.setattr("nexus_core.store.adding.BATCH", 10)
+    monkeypatch.setattr("nexus_core.store.ingest.batch_add.BATCH", 10)
     begun = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -244,7 +244,7 @@ async def test_a_cancelled_addition_leaves_what_it_has_written_searchable(
 
 async def test_items_that_raise_leave_what_came_before(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error of whoever yields the items comes out, after the batches before it were written."""
-    monkeypatch.setattr("nexus_core.store.adding.BATCH", 10)
+    monkeypatch.setattr("nexus_core.store.ingest.batch_add.BATCH", 10)
 
     def items() -> object:
         for number in range(25):
@@ -285,7 +285,7 @@ async def test_another_process_may_add_meanwhile(store: Store) -> None:
 async def test_what_the_index_lacks_is_looked_at_one_by_one(store: Store, tmp_path: Path) -> None:
     """While another one has the index for long, what is new is found all the same."""
     await store.add("harbour", notes("ferry", "baker"))
-    indexing = Indexing(store.folder, store._threads.connection())
+    indexing = IndexUpdater(store.folder, store._threads.connection())
     async with Store(tmp_path / "store") as other:
         with indexing.turn(await store.context("harbour"), 0.0) as ours:
             assert ours
@@ -298,11 +298,11 @@ async def test_many_that_the_index_lacks_are_waited_for(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What this process has added itself is never passed over; what others are adding in bulk comes later."""
-    monkeypatch.setattr(searching, "TAIL", 3)
+    monkeypatch.setattr(search, "TAIL", 3)
     await store.add("harbour", notes("ferry"))
     async with Store(tmp_path / "store") as other:
         context = await store.context("harbour")
-        with Indexing(store.folder, store._threads.connection()).turn(context, 0.0):
+        with IndexUpdater(store.folder, store._threads.connection()).turn(context, 0.0):
             await other.add("harbour", [Item(id=f"o{n}", text="ferry") for n in range(9)])
             waiting = asyncio.create_task(ids(other, "ferry"))
             assert "0" in await ids(store, "ferry")
@@ -312,7 +312,7 @@ async def test_many_that_the_index_lacks_are_waited_for(
 
 async def test_items_in_memory_are_bounded_by_their_size(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few large items do not stay in memory; small ones do, as the same objects."""
-    monkeypatch.setattr("nexus_core.store.found.ITEM_BYTES_KEPT", 2_000_000)
+    monkeypatch.setattr("nexus_core.store.search.cache.ITEM_BYTES_KEPT", 2_000_000)
     async with Store(store.folder.root) as other:
         await other.add("harbour", [Item(id=str(n), text="ferry " * 50_000) for n in range(4)])
         assert len(await ids(other, "ferry")) == 4

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, find, given, settings, strategies as 
 
 from nexus_core import CallOptions, Item, Prompt, Ranking
 from nexus_core.testing import strategies
-from nexus_core.toolkit.sse import EventDecoder
+from nexus_core.toolkit.http.sse import EventDecoder
 
 QUICK = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

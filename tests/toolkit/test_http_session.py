@@ -21,9 +21,9 @@ from nexus_core.testing.upstream import (
     http_head,
     json_answer,
 )
-from nexus_core.toolkit.http import Timeouts, UpstreamErrors, connect_timeout, open_session, should_retry
-from nexus_core.toolkit.session import is_forbidden
-from nexus_core.toolkit.shared import Shared
+from nexus_core.toolkit.http.bodies import Timeouts, UpstreamErrors, connect_timeout, open_session, should_retry
+from nexus_core.toolkit.http.session import is_forbidden
+from nexus_core.toolkit.shared_resources import SharedResources
 
 YES = json_answer(completion("Yes."))
 
@@ -176,7 +176,7 @@ class Thing:
 
 async def test_shared_is_built_once_and_closed_by_the_last() -> None:
     """One thing for all that ask with one key, another for another key."""
-    shared = Shared()
+    shared = SharedResources()
     first = shared.take("a", Thing)
     assert shared.take("a", Thing) is first
     assert shared.take("b", Thing) is not first
@@ -189,7 +189,7 @@ async def test_shared_is_built_once_and_closed_by_the_last() -> None:
 
 async def test_shared_session_survives_one_of_two_users() -> None:
     """Who leaves first takes nothing from the other."""
-    shared = Shared()
+    shared = SharedResources()
     key = ("http", asyncio.get_running_loop())
     async with ScriptedUpstream(YES) as upstream:
         session = shared.take(key, open_session)

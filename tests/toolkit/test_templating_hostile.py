@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from nexus_core.contract.errors import TemplateError
-from nexus_core.toolkit.sandbox import check_jinja, sandbox
-from nexus_core.toolkit.templating import Expression, TextTemplate
+from nexus_core.toolkit.templates.sandbox import check_jinja, sandbox
+from nexus_core.toolkit.templates.template import Expression, TextTemplate
 
 
 class Service:
@@ -179,8 +179,8 @@ def test_sandbox_runs_nothing_while_parsing(expression: str, frame: str, monkeyp
 
     environment = sandbox()
     monkeypatch.setattr(type(environment), "call_binop", run)
-    monkeypatch.setattr("nexus_core.toolkit.sandbox.Budget.charge", run)
-    monkeypatch.setattr("nexus_core.toolkit.sandbox.bounded_range", run)
+    monkeypatch.setattr("nexus_core.toolkit.templates.sandbox.Budget.charge", run)
+    monkeypatch.setattr("nexus_core.toolkit.templates.sandbox.bounded_range", run)
     TextTemplate.parse(frame.format(expression), "t")
     Expression.parse(frame.format(expression))
 

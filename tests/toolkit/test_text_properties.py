@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from nexus_core.toolkit.lexical import codes, sentence_scores, terms
-from nexus_core.toolkit.text import BYTES_PER_TOKEN, Span, byte_length, passages, sentences
+from nexus_core.toolkit.text.bm25 import codes, sentence_scores, terms
+from nexus_core.toolkit.text.segmentation import BYTES_PER_TOKEN, Span, byte_length, passages, sentences
 
 PIECES = st.sampled_from(
     [

@@ -16,11 +16,11 @@ import tiktoken
 from hypothesis import example, given, settings, strategies as st
 from tiktoken_ext import openai_public  # type: ignore[import-untyped]
 
-from nexus_core.toolkit.encodings import exact, ranks
-from nexus_core.toolkit.encodings.exact import ExactCounter
-from nexus_core.toolkit.encodings.facts import FACTS
-from nexus_core.toolkit.encodings.merges import UNCOMMON, WordCounter, is_common
-from nexus_core.toolkit.encodings.ranks import load_ranks, pack, unpack
+from nexus_core.toolkit.tokens import exact, vocabulary
+from nexus_core.toolkit.tokens.bpe import UNCOMMON, WordCounter, is_common
+from nexus_core.toolkit.tokens.encodings import FACTS
+from nexus_core.toolkit.tokens.exact import ExactCounter
+from nexus_core.toolkit.tokens.vocabulary import load_ranks, pack, unpack
 
 ENCODINGS = sorted(FACTS)
 COMMON = [chr(code) for code in range(0x20000) if not re.match(UNCOMMON, chr(code))]
@@ -84,11 +84,11 @@ def test_ranks_pack_and_unpack_are_inverse() -> None:
 def test_ranks_refuse_a_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One changed byte is noticed, and the message says what to do."""
     facts = FACTS["cl100k_base"]
-    source = Path(ranks.__file__).with_name("cl100k_base.ranks")
+    source = Path(vocabulary.__file__).with_name("cl100k_base.ranks")
     data = bytearray(source.read_bytes())
     data[-9] ^= 1
     (tmp_path / source.name).write_bytes(data)
-    monkeypatch.setattr(ranks, "__file__", str(tmp_path / "ranks.py"))
+    monkeypatch.setattr(vocabulary, "__file__", str(tmp_path / "ranks.py"))
     with pytest.raises(ValueError, match=r"cl100k_base\.ranks is damaged.*install contextnexus again"):
         load_ranks(facts)
 
@@ -172,7 +172,7 @@ def test_counting_common_text_imports_no_tiktoken() -> None:
     """A short run in common characters never imports tiktoken, and nothing opens a connection."""
     code = (
         "import socket, sys; socket.socket = None\n"
-        "from nexus_core.toolkit.tokens import token_counter\n"
+        "from nexus_core.toolkit.tokens.counter import token_counter\n"
         "assert token_counter('o200k_base').count('It works offline.') == 4\n"
         "assert 'tiktoken' not in sys.modules\n"
     )

@@ -18,7 +18,7 @@ _NO_TEXT_IN_YAML = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false
 
 
 @frozen
-class Names:
+class PluginNames:
     """A plugin's name in all the forms that its package needs."""
 
     name: str

@@ -14,7 +14,7 @@ from secrets import token_hex
 
 from attrs import frozen
 
-from nexus_core.cli.scaffold.names import Names
+from nexus_core.cli.scaffold.names import PluginNames
 
 KINDS = ("connector", "ranker", "template", "sink", "source")
 _GAP = re.compile(r"<<(\w+)>>")
@@ -63,7 +63,7 @@ _IN_EACH = (
 _DATA = {"template": ', "*.jinja"'}
 
 
-def new_package(kind: str, names: Names) -> list[NewFile]:
+def new_package(kind: str, names: PluginNames) -> list[NewFile]:
     """Return all files of a package with one plugin of a kind."""
     texts = files(__package__).joinpath("texts")
     own = texts.joinpath(kind)

@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 from attrs import frozen
 
 from nexus_core.server.routes import Route
-from nexus_core.server.settings import Settings
+from nexus_core.server.settings import ServerSettings
 
 INDEX = "index.html"
 _TYPES = {
@@ -56,10 +56,10 @@ class _File:
         return web.Response(body=self.packed, headers={**headers, hdrs.CONTENT_ENCODING: "gzip"})
 
 
-class Page:
+class PageFiles:
     """Serves the page at `/`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         self._files = tuple(_read(settings))
 
     def routes(self) -> Sequence[Route]:
@@ -67,7 +67,7 @@ class Page:
         return [_route(file) for file in self._files]
 
 
-def _read(settings: Settings) -> list[_File]:
+def _read(settings: ServerSettings) -> list[_File]:
     found = []
     for path in sorted(files(__package__).iterdir(), key=lambda path: path.name):
         if "." + path.name.rpartition(".")[2] in _TYPES:

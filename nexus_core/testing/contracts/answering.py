@@ -20,7 +20,7 @@ _CAPABILITIES = {"streaming", "json", "tools", "vision", "offline", "generate", 
 _LATE_S = 3.0
 
 
-class Answering(ServiceSuite):
+class AnswerTests(ServiceSuite):
     """Calls, streams, options, finish reasons, and every form that a good stream comes in."""
 
     def test_it_is_a_connector(self) -> None:

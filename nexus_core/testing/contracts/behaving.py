@@ -24,7 +24,7 @@ from nexus_core.testing.contracts.calls import (
 )
 from nexus_core.testing.contracts.service import HOW, ServiceSuite
 from nexus_core.testing.contracts.suite import opened, run
-from nexus_core.testing.contracts.watching import Journal, Leftovers, resource_warnings, shown_by
+from nexus_core.testing.contracts.watching import Leftovers, LogRecorder, resource_warnings, shown_by
 from nexus_core.testing.dialect import Refusal
 from nexus_core.testing.script import HalfClose, Reset, Script, Silence, Step
 from nexus_core.testing.upstream import ScriptedUpstream, http_answer, http_head, json_answer, stream_answer
@@ -34,7 +34,7 @@ LEAVE_S = 0.5
 _HANG_S = 5.0
 
 
-class Behaving(ServiceSuite):
+class BehaviourTests(ServiceSuite):
     """Requests, cancellation, loops, leftovers, secrets."""
 
     def test_one_request_for_each_call(self) -> None:
@@ -220,7 +220,7 @@ class Behaving(ServiceSuite):
         """
         self._wire()
         said = f"Wrong key {self.canary} in: {QUESTION}"
-        with Journal() as journal:
+        with LogRecorder() as journal:
             for how in self._ways():
                 for script in (self._script(how), *self._failures(said)):
                     run(self._looked_at(script, how))

@@ -49,7 +49,7 @@ OPTIONS: Mapping[str, Any] = {
 
 
 @frozen
-class Outcome:
+class CallOutcome:
     """What came of a call."""
 
     text: str = ""
@@ -78,16 +78,16 @@ def with_required(info: ModelInfo, options: CallOptions = NO_OPTIONS) -> CallOpt
     return attrs.evolve(options, **missing) if missing else options
 
 
-async def ask(connector: Connector, options: CallOptions = NO_OPTIONS, prompt: Prompt = PROMPT) -> Outcome:
+async def ask(connector: Connector, options: CallOptions = NO_OPTIONS, prompt: Prompt = PROMPT) -> CallOutcome:
     """Ask for a whole answer; an error is an outcome, and only cancellation passes."""
     try:
         completion = await connector.send_prompt(prompt, with_required(connector.model_info, options))
     except Exception as error:  # noqa: BLE001 - whatever comes is what the test looks at
-        return Outcome(error=error)
-    return Outcome(completion.text, None, completion)
+        return CallOutcome(error=error)
+    return CallOutcome(completion.text, None, completion)
 
 
-async def stream(connector: Connector, options: CallOptions = NO_OPTIONS, prompt: Prompt = PROMPT) -> Outcome:
+async def stream(connector: Connector, options: CallOptions = NO_OPTIONS, prompt: Prompt = PROMPT) -> CallOutcome:
     """Ask for a stream and read it to its end."""
     text, last = "", None
     try:
@@ -95,8 +95,8 @@ async def stream(connector: Connector, options: CallOptions = NO_OPTIONS, prompt
             last = chunk
             text += chunk.text
     except Exception as error:  # noqa: BLE001 - whatever comes is what the test looks at
-        return Outcome(text, error, last)
-    return Outcome(text, None, last)
+        return CallOutcome(text, error, last)
+    return CallOutcome(text, None, last)
 
 
 Ask = Callable[..., Any]
@@ -109,10 +109,10 @@ class Scene:
         self._make = make
         self.upstream = ScriptedUpstream(script, **settings)
 
-    async def call(self, how: Ask, options: CallOptions = NO_OPTIONS, prompt: Prompt = PROMPT) -> Outcome:
+    async def call(self, how: Ask, options: CallOptions = NO_OPTIONS, prompt: Prompt = PROMPT) -> CallOutcome:
         """Call once and return what came of it."""
         async with self.upstream, opened(self._make(self.upstream.url)) as connector:
-            outcome: Outcome = await how(connector, options, prompt)
+            outcome: CallOutcome = await how(connector, options, prompt)
             check_requests(self.upstream, 1)
             return outcome
 
@@ -125,7 +125,7 @@ def check_requests(upstream: ScriptedUpstream, calls: int) -> None:
     )
 
 
-def check_connector_error(outcome: Outcome, *kinds: type[ConnectorError], after: str) -> None:
+def check_connector_error(outcome: CallOutcome, *kinds: type[ConnectorError], after: str) -> None:
     """Fail where a call did not end in an error of one of these classes."""
     assert not outcome.complete, f"{after}: passed off as {outcome}; raise {kinds[0].__name__}"
     names = " or ".join(kind.__name__ for kind in kinds)

@@ -9,10 +9,10 @@ class TestAcme(ConnectorContract):
 
 from __future__ import annotations
 
-from nexus_core.testing.contracts.answering import Answering
-from nexus_core.testing.contracts.behaving import Behaving
-from nexus_core.testing.contracts.failing import Failing
+from nexus_core.testing.contracts.answering import AnswerTests
+from nexus_core.testing.contracts.behaving import BehaviourTests
+from nexus_core.testing.contracts.failing import FailureTests
 
 
-class ConnectorContract(Answering, Failing, Behaving):
+class ConnectorContract(AnswerTests, FailureTests, BehaviourTests):
     """Holds a connector to the contract; a subclass defines `make` and `dialect`, `None` where there is no service."""

@@ -16,15 +16,7 @@ from nexus_core.contract.errors import (
 )
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import Message
-from nexus_core.testing.contracts.calls import (
-    TEXTS,
-    Outcome,
-    Scene,
-    ask,
-    check_connector_error,
-    refuse,
-    stream,
-)
+from nexus_core.testing.contracts.calls import TEXTS, CallOutcome, Scene, ask, check_connector_error, refuse, stream
 from nexus_core.testing.contracts.service import HOW, ServiceSuite
 from nexus_core.testing.contracts.suite import opened, run
 from nexus_core.testing.dialect import REFUSALS, Refusal
@@ -43,7 +35,7 @@ _ENDINGS: dict[str, tuple[Step | None, tuple[type[ConnectorError], ...]]] = {
 _FLOOD = b"x" * 2**18
 
 
-class Failing(ServiceSuite):
+class FailureTests(ServiceSuite):
     """Refusals, cuts, stalls, garbage, and nobody there."""
 
     @pytest.mark.parametrize("kind", _CLASSES)
@@ -75,7 +67,7 @@ class Failing(ServiceSuite):
     def test_the_wait_that_the_service_asks_for_is_told(self) -> None:
         """`Retry-After` stands in the error as seconds; the engine decides whether to wait.
 
-        Fix: `retry_after_s=nexus_core.toolkit.http.retry_after_s(headers)`. Absent: `retry_after`.
+        Fix: `retry_after_s=nexus_core.toolkit.http.bodies.retry_after_s(headers)`. Absent: `retry_after`.
         """
         self._needs("retry_after")
         self._check_retry_after()
@@ -211,11 +203,11 @@ class Failing(ServiceSuite):
             check_connector_error(outcome, ConnectError, after=f"{how}, nobody listens")
             assert not getattr(outcome.error, "request_sent", True), "nothing was sent: request_sent=False"
 
-    async def _alone(self, how: str) -> Outcome:
+    async def _alone(self, how: str) -> CallOutcome:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
         async with opened(self.make(f"http://127.0.0.1:{port}/v1")) as connector:
-            outcome: Outcome = await HOW[how](connector)
+            outcome: CallOutcome = await HOW[how](connector)
         return outcome
 
     def test_connection_lost_before_an_answer_is_a_connect_error(self) -> None:

@@ -15,7 +15,7 @@ from nexus_core.testing.contracts.calls import (
     TEXT,
     TEXTS,
     Ask,
-    Outcome,
+    CallOutcome,
     Scene,
     ask,
     impatient,
@@ -110,7 +110,7 @@ class ServiceSuite(Contract):
         """Return the ways to call that there are."""
         return [how for how in HOW if how == "whole" or "streaming" not in self.absent]
 
-    async def _answered(self, how: str, options: CallOptions = NO_OPTIONS) -> tuple[Outcome, ScriptedUpstream]:
+    async def _answered(self, how: str, options: CallOptions = NO_OPTIONS) -> tuple[CallOutcome, ScriptedUpstream]:
         """Call a service that answers well."""
         scene = Scene(self.make, *self._script(how))
         outcome = await scene.call(HOW[how], options)

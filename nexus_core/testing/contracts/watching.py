@@ -62,7 +62,7 @@ def resource_warnings() -> Iterator[list[str]]:
     told += [str(warning.message) for warning in caught if issubclass(warning.category, ResourceWarning)]
 
 
-class Journal(logging.Handler):
+class LogRecorder(logging.Handler):
     """Keeps every line that is logged, by whichever logger and at whichever level."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Journal(logging.Handler):
         """Keep a line, its error included."""
         self.lines.append(self.format(record))
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> LogRecorder:
         root = logging.getLogger()
         self._level = root.level
         root.addHandler(self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from nexus_templates.chat import Chat
+from nexus_templates.chat import ChatTemplate
 from nexus_templates.qa import Qa
 from nexus_templates.rewrite import Rewrite
 from nexus_templates.summarize import Summarize
@@ -21,7 +21,7 @@ class TestQa(TemplateContract):
 
 class TestChat(TemplateContract):
     def make(self) -> Template:
-        return Chat()
+        return ChatTemplate()
 
 
 class TestSummarize(TemplateContract):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from nexus_extractive.units import units
-from nexus_jsonl.records import read as read_lines
-from nexus_jsonl.source import Fields
-from nexus_sources import pdf
-from nexus_sources.documents import Settings, parsed
-from nexus_sources.walk import Found
+from nexus_extractive.citable_units import units
+from nexus_jsonl.records import Fields, read as read_lines
+from nexus_sources.readers import pdf
+from nexus_sources.readers.dispatch import ReadSettings, parsed
+from nexus_sources.walking.walk import FoundFile
 
 from nexus_core import Item, SourceError
-from nexus_core.toolkit.passages import key_of, passages_of
+from nexus_core.toolkit.text.passages import key_of, passages_of
 from tests.plugins.growth import shapes
 
 Reader = Callable[[str], int]
@@ -24,9 +23,9 @@ def _size(items: Iterable[Item]) -> int:
 
 def _file(suffix: str) -> Reader:
     def read(text: str) -> int:
-        found = Found("file" + suffix, "file" + suffix, (0, 0, 0))
+        found = FoundFile("file" + suffix, "file" + suffix, (0, 0, 0))
         try:
-            items, problem = parsed(text.encode("utf-8"), found, Settings(links=True))
+            items, problem = parsed(text.encode("utf-8"), found, ReadSettings(links=True))
         except SourceError as error:
             return len(str(error))
         return _size(items) + len(problem)

@@ -12,10 +12,10 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from nexus_sources import html, markdown
-from nexus_sources.documents import Settings, parsed
-from nexus_sources.sections import slug
-from nexus_sources.walk import Found
+from nexus_sources.readers import html, markdown
+from nexus_sources.readers.dispatch import ReadSettings, parsed
+from nexus_sources.readers.sections import slug
+from nexus_sources.walking.walk import FoundFile
 
 from tests.plugins.growth.readers import READERS, Reader
 from tests.plugins.growth.shapes import COUNT, Shape
@@ -144,7 +144,7 @@ def test_a_table_without_end_tags_is_no_longer_than_its_page() -> None:
 def test_equal_headings_get_ids_that_are_counted_on(page: str) -> None:
     """25,000 equal headings took 61 s; the ids are those they have always had."""
     name = "a.md" if page.startswith("#") else "a.html"
-    items, _ = parsed(page.encode(), Found(name, name, (0, 0, 0)), Settings(links=True))
+    items, _ = parsed(page.encode(), FoundFile(name, name, (0, 0, 0)), ReadSettings(links=True))
     assert [item.id for item in items[:3]] == [f"{name}#same", f"{name}#same-1", f"{name}#same-2"]
     assert len({item.id for item in items}) == 25_000
 
@@ -162,7 +162,7 @@ def test_equal_headings_get_ids_that_are_counted_on(page: str) -> None:
 )
 def test_no_heading_makes_an_id_or_title_that_is_too_long(name: str, page: str) -> None:
     """A page with a wrong heading tag was refused for an id of 60,566 characters; no word of it is lost now."""
-    items, _ = parsed(page.encode(), Found(name, name, (0, 0, 0)), Settings(links=True))
+    items, _ = parsed(page.encode(), FoundFile(name, name, (0, 0, 0)), ReadSettings(links=True))
     assert max(len(item.id) for item in items) <= len(name) + 1 + 80 + len("-part-12")
     assert max(len(item.title) for item in items) < 600
     assert sum(item.text.count("word") for item in items) >= page.count("word ")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from nexus_openai.reading import read_completion
+from nexus_openai.response_parsing import read_completion
 
 from nexus_core import (
     CallOptions,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from nexus_openai.connector import OpenAI
-from nexus_openai.reading import StreamReading
+from nexus_openai.response_parsing import StreamReading
 
 from nexus_core import (
     CallOptions,
@@ -41,8 +41,8 @@ from nexus_core.testing.upstream import (
     json_answer,
     stream_answer,
 )
-from nexus_core.toolkit.http import BodyReader
-from nexus_core.toolkit.shared import Shared
+from nexus_core.toolkit.http.bodies import BodyReader
+from nexus_core.toolkit.shared_resources import SharedResources
 
 YES = json_answer(completion("Yes."))
 STREAM = stream_answer(chat_events("a", "b"))
@@ -52,7 +52,7 @@ A = event(delta("a"))
 @pytest.mark.parametrize("same", [True, False], ids=["same", "own-limit"])
 async def test_connectors_share_one_session(connect: Any, prompt: Prompt, same: bool) -> None:
     """Two models of one process, one connection; only what must differ has a session of its own."""
-    shared = Shared()
+    shared = SharedResources()
     async with ScriptedUpstream(YES) as upstream:
         first, second = connect(upstream), connect(upstream, api_key="other-key-1", connections=100 if same else 7)
         first.shared = second.shared = shared
@@ -94,7 +94,7 @@ async def test_models_of_a_pipeline_share_one_session(tmp_path: Path) -> None:
 
 async def test_pipelines_of_a_process_share_one_session(tmp_path: Path) -> None:
     """Who runs several pipelines gives them one `Shared`; the connections end with the last of them."""
-    shared = Shared()
+    shared = SharedResources()
     async with ScriptedUpstream(YES) as upstream:
         (tmp_path / "shared.yaml").write_text(PIPELINE.format(url=upstream.url))
         one, other = (Pipeline.load(tmp_path / "shared.yaml", environment={}, shared=shared) for _ in range(2))

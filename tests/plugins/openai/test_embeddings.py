@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, strategies as st
 from nexus_openai.connector import OpenAI
 from nexus_openai.embeddings import read_embeddings
-from nexus_openai.reading import InBandError
 from nexus_openai.reranking import read_relevance
+from nexus_openai.response_parsing import InBandError
 
 from nexus_core import (
     AuthError,

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from nexus_openai import client
-from nexus_openai.reading import StreamReading
+from nexus_openai.response_parsing import StreamReading
 
 from nexus_core import ConnectorError, Pipeline, RunFailed, RunFinished
 from nexus_core.testing.upstream import (

@@ -9,7 +9,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from nexus_openai.reading import InBandError, StreamReading
+from nexus_openai.response_parsing import InBandError, StreamReading
 
 from nexus_core import (
     Chunk,
@@ -21,7 +21,7 @@ from nexus_core import (
     Usage,
 )
 from nexus_core.testing.upstream import HalfClose, Pause, close_answer, stream_answer
-from nexus_core.toolkit.sse import EventDecoder
+from nexus_core.toolkit.http.sse import EventDecoder
 
 DONE = "data: [DONE]\n\n"
 STOP = '{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'

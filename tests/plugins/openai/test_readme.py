@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import nexus_openai.connector
-from nexus_openai.catalogue import load_table
 from nexus_openai.connector import OpenAI
+from nexus_openai.model_table import load_table
 
 import nexus_core
 from nexus_core.contract import errors

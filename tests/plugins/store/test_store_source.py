@@ -129,7 +129,7 @@ async def test_vectors_that_cannot_be_kept_harm_nothing(
     folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A store that may only be read is searched, and closed without an error."""
-    monkeypatch.setattr("nexus_core.store.folder.Folder.may_be_written", lambda self: False)
+    monkeypatch.setattr("nexus_core.store.database.paths.Folder.may_be_written", lambda self: False)
     async with StoreSource(context="notes", path=str(folder)) as source:
         (await source.gather("ferry")).items[0].derived["vector", "test"] = b"\0\0\0\0"
     assert "vectors are not kept" in caplog.text

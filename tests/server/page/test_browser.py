@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nexus_core import Chunk, InvalidRequestError, Item, TruncatedError
-from nexus_core.server.identity import Identity
+from nexus_core.server.access.identity import Identity
 
 OWN = """(() => {
   const select = document.querySelector('#pipeline');

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nexus_core.contract.components import Kind
-from nexus_core.engine.plugins import Catalogue
+from nexus_core.engine.plugins import PluginRegistry
 
 OPEN = "document.querySelector('#sure').open"
 FILL = """
@@ -306,7 +306,7 @@ async def test_skipped_files_stand_apart_with_their_reasons(tab: Any, running: A
     """Below the documents, and not among them."""
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
-    files = Catalogue.installed().component(Kind.SOURCE, "files")(paths=".", root=str(tmp_path / "docs"))
+    files = PluginRegistry.installed().component(Kind.SOURCE, "files")(paths=".", root=str(tmp_path / "docs"))
     await running.store.ingest("handbook", files, origin="docs")
     await tab.go(running.origin + "/#contexts/handbook/documents")
     await tab.until("document.querySelector('#skipped-title').textContent === '1 skipped file'")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nexus_core import InvalidRequestError
-from nexus_core.engine.wire import TRACE_ENTRIES
+from nexus_core.engine.json_shapes import TRACE_ENTRIES
 
 REST = ({"prompt": "chat"}, {"generate": "main"})
 ASKED = {"query": "How much leave?", "pipeline": "own", "contextId": "own"}

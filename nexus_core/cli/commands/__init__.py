@@ -1,0 +1,1 @@
+"""The commands of `nexus`, one module each, imported when it is called."""

@@ -1,0 +1,229 @@
+"""`nexus context add`: files, folders, pages and standard input into a context."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import click
+
+from nexus_core.cli.commands.context.inputs import ContextInput, InputOptions, places_of
+from nexus_core.cli.event_loop import run
+from nexus_core.cli.option_types import duration
+from nexus_core.cli.output.echo import echo
+from nexus_core.cli.output.json import json_option, plain, print_json
+from nexus_core.cli.output.progress_bar import IngestProgressBar
+from nexus_core.cli.store_option import store_option
+from nexus_core.contract.errors import NexusError, UsageError
+from nexus_core.store.database.damage_sampling import refuse_damaged
+from nexus_core.store.ingest.ingest import Ingested
+from nexus_core.store.store import Store
+
+TOLD = 20
+"""Problems that are printed one by one."""
+
+EPILOG = """\b
+Examples:
+  nexus context add handbook docs/ --description "The staff handbook"
+  nexus context add handbook docs/ --prune
+  nexus context add handbook https://example.com/travel.html --tag travel
+  nexus context add code . --exclude "tests/**" --exclude "*.lock"
+  nexus context add questions corpus.jsonl --language german
+  pbpaste | nexus context add notes - --as today.md
+
+\b
+Read are Markdown, HTML, PDF, source code and any other text; of *.jsonl files each line is an item.
+Left out are hidden files, images and other files that are no text, files over 20 MB, links that
+lead out of the folder, and what .gitignore and .nexusignore (same language) say.
+`nexus context show NAME --skipped` lists what was not read, with the reasons.
+"""
+
+
+@click.command("add", epilog=EPILOG)
+@click.argument("name")
+@click.argument("places", nargs=-1, required=True, metavar="PATH|URL|-...")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Give all items this tag, too (repeatable).")
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN",
+    help="Leave files out; without a slash a name anywhere (repeatable).",
+)
+@click.option("--follow-links", is_flag=True, help="Read also what links lead to outside of the folder.")
+@click.option("--encoding", metavar="NAME", help="Of files that do not tell theirs.  [default: utf-8]")
+@click.option("--prune", is_flag=True, help="Remove what was added from there before and is no longer there.")
+@click.option("--as", "called", metavar="WORD", help="The name it goes by, in the place of the folder's or file's own.")
+@click.option(
+    "--language", metavar="LANGUAGE", help="Of a new context: whose word stems are searched.  [default: english]"
+)
+@click.option("--description", metavar="TEXT", help="Of a new context: what it is.")
+@click.option(
+    "--document-timeout", "limit_s", default="2m", show_default=True, callback=duration("1s", "24h"),
+    metavar="DURATION", help="The most that one document may take to be read.",
+)  # fmt: skip
+@click.option("--keep-originals", is_flag=True, help="Keep the files themselves in the store, too.")
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress and no remarks, only what has failed.")
+@json_option
+@store_option
+def command(name: str, places: tuple[str, ...], as_json: bool, **asked: Any) -> None:
+    """Add files, folders or web pages to the context NAME, and make it if it is not there.
+
+    The same again takes in what has changed since, and reads nothing else. What cannot be read is reported at the end
+    and stops nothing; then the exit code is 1. Interrupt it as you like: the same command goes on where it was.
+    """
+    if asked["called"] is not None and len(places) > 1:
+        raise UsageError("--as names one thing: add several with a command for each")
+    with IngestProgressBar(quiet=asked["quiet"] or as_json) as counting:
+        try:
+            done, is_there = run(_add(name, places, asked, counting.see))
+        except KeyboardInterrupt:
+            counting.stop()
+            echo(f"interrupted: {counting.done:,} documents are done; the same command goes on from there", err=True)
+            raise SystemExit(130) from None
+    _report(name, done, prunes=asked["prune"], as_json=as_json, quiet=asked["quiet"])
+    if not is_there:
+        places_told = plain(", ".join(place.shown for place, _ in done))
+        echo(f"nothing was read from {places_told}: no context {plain(name)!r} was made", err=True)
+    if not is_there or any(ingested.failed for _, ingested in done):
+        raise SystemExit(1)
+
+
+async def _add(
+    name: str, places: Sequence[str], asked: dict[str, Any], see: Callable[[int, int, str], None]
+) -> tuple[list[tuple[ContextInput, Ingested]], bool]:
+    """Return what became of each place, and whether there is a context now."""
+    refuse_damaged(Store().folder)
+    async with Store() as store:
+        store.readers.prepare()
+        is_new = name not in [context.name for context in await store.contexts()]
+        known = () if is_new else (*await store.documents(name), *await store.skipped(name))
+        links, encoding = asked["follow_links"], asked["encoding"] or ""
+        manner = InputOptions(exclude=asked["exclude"], encoding=encoding, follow_links=links)
+        chosen = places_of(places, known, called=asked["called"], manner=manner)
+        try:
+            await _prepare(store, name, is_new, asked)
+            done = [(place, await _ingest(store, name, place, asked, see)) for place in chosen]
+        finally:
+            for place in chosen:
+                place.close()
+            if is_new:  # however it ended: an empty or wrong path makes no context
+                await asyncio.shield(_remove_empty(store, name))
+        return done, not is_new or name in [context.name for context in await store.contexts()]
+
+
+async def _ingest(
+    store: Store, name: str, place: ContextInput, asked: dict[str, Any], see: Callable[[int, int, str], None]
+) -> Ingested:
+    ingested = await store.ingest(
+        name,
+        place.source,
+        origin=place.origin,
+        within=place.within,
+        tags=asked["tags"],
+        prune=asked["prune"],
+        keep_originals=asked["keep_originals"],
+        limit_s=asked["limit_s"],
+        seen=see,
+    )
+    return _judged(place, ingested)
+
+
+async def _prepare(store: Store, name: str, is_new: bool, asked: dict[str, Any]) -> None:
+    """Make the context, or check that what is asked of it is so."""
+    if is_new:
+        language = asked["language"] or "english"
+        await store.create(name, description=asked["description"] or "", language=language)
+        return
+    context = await store.context(name)
+    for option, own in (("language", context.language), ("description", context.description)):
+        if asked[option] is not None and asked[option] != own:
+            raise UsageError(f"the context {name!r} is there already, its {option} is {own!r}: leave --{option} out")
+
+
+async def _remove_empty(store: Store, name: str) -> None:
+    with suppress(NexusError):
+        if not (await store.context(name)).items:
+            await store.delete(name)
+
+
+def _judged(place: ContextInput, ingested: Ingested) -> Ingested:
+    """Take a document that was meant by name and is left out for one that has failed."""
+    from attrs import evolve
+
+    if place.one and ingested.left_out:
+        return evolve(ingested, failed=(*ingested.failed, *ingested.left_out), left_out=())
+    return ingested
+
+
+def _report(
+    name: str, done: Sequence[tuple[ContextInput, Ingested]], *, prunes: bool, as_json: bool, quiet: bool
+) -> None:
+    if as_json:
+        print_json([_as_json(place, ingested) for place, ingested in done])
+        return
+    for place, ingested in done:
+        if not quiet:
+            echo(f"{name}: {_summary(place, ingested)}")
+            _print_reasons("left out", ingested.left_out)
+            _print_some("remark", ingested.remarks)
+            _print_vanished(name, ingested.vanished, asked_to_prune=prunes)
+        _print_some("failed", ingested.failed)
+
+
+def _summary(place: ContextInput, ingested: Ingested) -> str:
+    items = ingested.items
+    parts = [f"{ingested.written:,} of {ingested.found:,} documents read from {plain(place.shown)}"]
+    parts += [f"{ingested.unchanged:,} unchanged"] if ingested.unchanged else []
+    parts += [f"{ingested.pruned:,} pruned"] if ingested.pruned else []
+    counts = {"new": items.new, "changed": items.changed, "removed": items.removed}
+    told = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
+    return ", ".join(parts) + f"; items: {told or 'none new'}"
+
+
+def _print_reasons(word: str, pairs: Sequence[tuple[str, str]]) -> None:
+    """Say how many documents share each reason: there may be thousands of images."""
+    for reason, count in Counter(reason for _, reason in pairs).most_common(5):
+        example = next(name for name, other in pairs if other == reason)
+        told = f"{count:,} documents, such as {example}" if count > 1 else example
+        echo(f"  {word}: {plain(told)}: {plain(reason)}", err=True)
+
+
+def _print_some(word: str, pairs: Sequence[tuple[str, str]]) -> None:
+    for name, reason in pairs[:TOLD]:
+        told = reason if not name or reason.startswith(f"{name}:") else f"{name}: {reason}"
+        echo(f"  {word}: {plain(told)}", err=True)
+    if len(pairs) > TOLD:
+        echo(f"  {word}: and {len(pairs) - TOLD:,} more, see --json", err=True)
+
+
+def _print_vanished(context: str, names: Sequence[str], *, asked_to_prune: bool) -> None:
+    if not names:
+        return
+    told = f"no longer there: {plain(names[0])}"
+    if len(names) > 1:
+        told = f"no longer there: {len(names):,} documents, such as {plain(names[0])}"
+    removes = "--prune removes them" if len(names) > 1 else "--prune removes it"
+    if asked_to_prune:  # what cannot be listed, or is all empty, may be a disk that is missing
+        removes = (
+            "not pruned, since not all could be listed or nothing at all is left; if that is right, "
+            f"`nexus context remove {plain(context)} --document DOCUMENT` removes it"
+        )
+    echo(f"  {told}: {removes}", err=True)
+
+
+def _as_json(place: ContextInput, ingested: Ingested) -> dict[str, Any]:
+    items = ingested.items
+    pairs = {"failed": ingested.failed, "leftOut": ingested.left_out, "remarks": ingested.remarks}
+    return {
+        "place": place.shown,
+        "found": ingested.found,
+        "read": ingested.written,
+        "unchanged": ingested.unchanged,
+        "pruned": ingested.pruned,
+        "items": {"new": items.new, "changed": items.changed, "unchanged": items.unchanged, "removed": items.removed},
+        "vanished": list(ingested.vanished),
+        **{key: [{"document": name, "reason": why} for name, why in found] for key, found in pairs.items()},
+    }

@@ -1,0 +1,48 @@
+"""`nexus context export`: a context as one file."""
+
+from __future__ import annotations
+
+import sys
+from io import RawIOBase
+from typing import Any
+
+import click
+
+from nexus_core.cli.output.echo import echo
+from nexus_core.cli.store_option import store_option, with_store
+from nexus_core.contract.errors import UsageError
+
+EPILOG = """\b
+Examples:
+  nexus context export handbook handbook.jsonl
+  nexus context export handbook | gzip > handbook.jsonl.gz
+"""
+
+
+@click.command("export", epilog=EPILOG)
+@click.argument("name")
+@click.argument("file", required=False, type=click.Path(dir_okay=False))
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@store_option
+def command(name: str, file: str | None, force: bool) -> None:
+    """Write the context NAME to FILE, one JSON object a line; without FILE to standard output."""
+    if file is None:
+        target: Any = _Shown() if sys.stdout.isatty() else sys.stdout.buffer
+        with_store(lambda opened: opened.export(name, target))
+        sys.stdout.flush()
+        return
+    from pathlib import Path
+
+    if Path(file).exists() and not force:
+        raise UsageError(f"{file} is there already: say --force to write over it")
+    items = with_store(lambda opened: opened.export(name, file))
+    echo(f"wrote {file}: {items:,} items")
+
+
+class _Shown(RawIOBase):
+    """The terminal, for an export: the same JSON, in spellings that steer nothing."""
+
+    def write(self, data: Any) -> int:
+        """Print some lines."""
+        echo(bytes(data).decode(), nl=False)
+        return len(data)

@@ -1,0 +1,195 @@
+"""`nexus conversations`: what is kept of conversations, shown, deleted and let expire."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from nexus_core.cli.output.echo import echo
+from nexus_core.cli.store_option import store_option, with_store
+
+if TYPE_CHECKING:
+    from nexus_core.store.conversations import Conversation, StoredConversations, Turn
+
+EPILOG = """\b
+Examples:
+  nexus run pipelines/rewriting.yaml "What is a sink?" --conversation monday
+  nexus conversations list
+  nexus conversations show monday --last 3
+  nexus conversations delete monday
+  nexus conversations expire --idle 30d
+  nexus conversations expire --ttl 90d
+"""
+
+_PAGE = 1000
+_T = TypeVar("_T")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+@click.group("conversations", epilog=EPILOG)
+@store_option
+def command() -> None:
+    """List, show, delete and expire the conversations of a store.
+
+    `nexus run PIPELINE QUERY --conversation ID` begins one and goes on with it.
+    """
+
+
+def _owner_option(function: _Function) -> _Function:
+    return click.option("--owner", metavar="NAME", default="", help="Whose; by default of those who name nobody.")(
+        function
+    )
+
+
+@command.command("list")
+@_owner_option
+@click.option("--all", "everybody", is_flag=True, help="Those of every owner.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 10_000), help="How many at most.")
+@click.option("--json", "as_json", is_flag=True, help="Print them as one JSON array.")
+@store_option
+def list_them(owner: str, everybody: bool, limit: int, as_json: bool) -> None:
+    """List conversations, the last changed first."""
+    found = _with(lambda kept: kept.list(owner=None if everybody else owner, limit=limit))
+    if as_json:
+        echo(json.dumps([_conversation_json(each) for each in found], ensure_ascii=False, indent=2))
+        return
+    if not found:
+        echo("There is no conversation yet: `nexus run PIPELINE QUERY --conversation ID` begins one.")
+        return
+    from nexus_core.cli.output.tables import print_table
+
+    rows = [
+        (each.id, each.owner or "-", str(each.turns), _shown(each.created), _shown(each.changed), _shown(each.expires))
+        for each in found
+    ]
+    print_table(("id", "owner", "turns", "begun", "last turn", "expires"), rows, right=frozenset({2}))
+
+
+@command.command("show")
+@click.argument("id")
+@_owner_option
+@click.option("--last", metavar="N", type=click.IntRange(min=1), help="Only the last so many turns.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as one JSON object.")
+@store_option
+def show(id: str, owner: str, last: int | None, as_json: bool) -> None:
+    """Show the turns of conversation ID: what was asked, and the answers."""
+    conversation, turns = _with(lambda kept: _read(kept, id, owner, last))
+    if as_json:
+        told = {**_conversation_json(conversation), "turns": [_turn_json(turn) for turn in turns]}
+        echo(json.dumps(told, ensure_ascii=False, indent=2))
+        return
+    for turn in turns:
+        echo(f"── {turn.number}  {_shown(turn.time)}  {turn.model} ", dim=True)
+        echo(turn.query, bold=True)
+        echo(turn.answer + "\n")
+
+
+@command.command("delete")
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@_owner_option
+@store_option
+def delete(ids: tuple[str, ...], owner: str) -> None:
+    """Delete conversations with all their turns, for good."""
+
+    async def work(kept: StoredConversations) -> None:
+        for id in ids:
+            await kept.delete(id, owner=owner)
+            echo(f"deleted {id}")
+
+    _with(work)
+
+
+@command.command("expire")
+@click.option("--idle", metavar="DURATION", help="Delete also what had no turn for so long, as in 30d or 12h.")
+@click.option(
+    "--ttl", metavar="DURATION",
+    help="Let conversations begun from now on live so long after their last turn, as in 90d; `never` lets none expire.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
+@store_option
+def expire(idle: str | None, ttl: str | None, as_json: bool) -> None:
+    """Delete the conversations of every owner that have expired."""
+    idle_s = None if idle is None else _duration(idle, "--idle")
+    ttl_s = None if ttl in (None, "never") else _duration(ttl, "--ttl")
+
+    async def work(kept: StoredConversations) -> tuple[int, float | None]:
+        if ttl is not None:
+            await kept.set_default_ttl(ttl_s)
+        return await kept.expire(idle_s=idle_s), await kept.default_ttl()
+
+    count, default = _with(work)
+    if as_json:
+        echo(json.dumps({"deleted": count, "ttlSeconds": default}))
+        return
+    lives = "for ever" if default is None else f"for {_told(default)} after their last turn"
+    echo(f"{count} deleted; conversations that are begun from now on live {lives}")
+
+
+_UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+
+
+def _told(seconds: float) -> str:
+    """Return a time in the largest unit that it is one of."""
+    size, name = next((unit for unit in _UNITS if seconds >= unit[0]), _UNITS[-1])
+    count = seconds / size
+    return f"{count:g} {name}{'s' * (count != 1)}"
+
+
+def _with(work: Callable[[StoredConversations], Awaitable[_T]]) -> _T:
+    return with_store(lambda store: work(store.conversations))
+
+
+async def _read(
+    kept: StoredConversations, id: str, owner: str, last: int | None
+) -> tuple[Conversation, tuple[Turn, ...]]:
+    conversation = await kept.get(id, owner=owner)
+    after = 0 if last is None else max(0, conversation.turns - last)
+    found: tuple[Turn, ...] = ()
+    while page := await kept.turns(id, owner=owner, after=after, limit=_PAGE):
+        found, after = found + page, page[-1].number
+    return conversation, found
+
+
+def _duration(text: str, option: str) -> float:
+    from nexus_core.config.yaml.scalars import seconds
+
+    days = re.fullmatch(r"([0-9]{1,6}) ?d", text.strip())
+    found = float(days[1]) * 86_400 if days else seconds(text.strip())
+    if not found:
+        raise click.UsageError(f"{option} {text!r} is no duration above 0: write it as in 30d, 12h or 90m")
+    return found
+
+
+def _time(moment: float | None) -> str | None:
+    return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+
+
+def _shown(moment: float | None) -> str:
+    return "-" if moment is None else datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _conversation_json(conversation: Conversation) -> dict[str, Any]:
+    return {
+        "id": conversation.id,
+        "owner": conversation.owner,
+        "created": _time(conversation.created),
+        "changed": _time(conversation.changed),
+        "expires": _time(conversation.expires),
+        "turnCount": conversation.turns,
+    }
+
+
+def _turn_json(turn: Turn) -> dict[str, Any]:
+    return {
+        "number": turn.number,
+        "runId": turn.run_id,
+        "time": _time(turn.time),
+        "query": turn.query,
+        "response": turn.answer,
+        "model": turn.model,
+    }

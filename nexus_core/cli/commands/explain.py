@@ -1,0 +1,156 @@
+"""`nexus explain`: the exact prompt, a picture of the window, and what became of every candidate, without any call."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nexus_core.cli.event_loop import run
+from nexus_core.cli.output.echo import echo
+from nexus_core.cli.output.held_warnings import HeldWarnings
+from nexus_core.cli.run_options import read_inputs, read_query, request_options, store_of
+from nexus_core.contract.follow_up import parts_of
+from nexus_core.engine.explain import ExplainedTarget, Explanation
+from nexus_core.engine.json_shapes import explanation_json
+from nexus_core.engine.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from nexus_core.store.store import Store
+
+EPILOG = """\b
+Examples:
+  nexus explain pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?"
+  nexus explain pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?" --set steps[2].prompt.budget=300
+"""
+
+_BAR_WIDTH = 60
+_FILL = {"instructions": "▓", "question": "?", "history": "h", "context": "█", "answer": "░", "free": "·"}
+
+
+@click.command("explain", epilog=EPILOG)
+@request_options
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
+@click.option("--all", "show_all", is_flag=True, help="Show every candidate of the trace, not only the first 30.")
+def command(pipeline: str, query: str | None, as_json: bool, show_all: bool, **request: Any) -> None:
+    """Show what `nexus run PIPELINE QUERY` would send: messages, window, trace, models. Asks no model for an answer."""
+    store = store_of(request["conversation"])
+    memory = None if store is None else store.conversations
+    loaded = Pipeline.load(Path(pipeline), overrides=request["overrides"], conversations=memory)
+    asked = {
+        "inputs": read_inputs(request["inputs"]),
+        "model": request["model"],
+        "conversation_id": request["conversation"],
+        "context_id": request["context_id"],
+    }
+    with HeldWarnings():
+        explanation = run(_explained(loaded, store, read_query(query), asked))
+    if as_json:
+        echo(json.dumps(explanation_json(explanation), ensure_ascii=False, indent=2))
+        return
+    _print_messages(explanation)
+    _print_searched(explanation)
+    _print_window(explanation)
+    _print_trace(explanation, show_all)
+    _print_chain(explanation)
+    for note in explanation.notes:
+        echo(f"\nNote: {note}.")
+
+
+async def _explained(pipeline: Pipeline, store: Store | None, query: str, asked: dict[str, Any]) -> Explanation:
+    async with store or nullcontext(), pipeline:
+        return await pipeline.explain(query, **asked)
+
+
+def _heading(text: str) -> None:
+    echo(f"\n{text}", bold=True)
+
+
+def _print_messages(explanation: Explanation) -> None:
+    for message in explanation.prompt.messages:
+        echo(f"── {message.role} " + "─" * (_BAR_WIDTH - len(message.role)), dim=True)
+        echo(message.content)
+    echo("─" * (_BAR_WIDTH + 4), dim=True)
+
+
+def _print_searched(explanation: Explanation) -> None:
+    if explanation.searched == explanation.query:
+        return
+    _heading("Searched for")
+    for line, weight in parts_of(explanation.searched):
+        share = "" if weight == 1 else f"  (an earlier question: its words count {weight:g})"
+        echo(f"  {line}{share}")
+
+
+def _print_window(explanation: Explanation) -> None:
+    window = explanation.prompt.window
+    counts = "exact" if explanation.exact else "approximate, on the safe side"
+    _heading(
+        f"The window of {explanation.model.name} ({explanation.model.info.id}): {window:,} tokens, counts {counts}"
+    )
+    echo("  [" + "".join(_FILL[name] * width for name, width in _widths(explanation)) + "]")
+    for part in explanation.parts:
+        if part.tokens:
+            label = f"{part.name} (reserved)" if part.name == "answer" else part.name
+            echo(f"  {_FILL[part.name]} {label:<18} {part.tokens:>9,}  {part.tokens / window:6.1%}")
+
+
+def _widths(explanation: Explanation) -> list[tuple[str, int]]:
+    """Return how wide each part of the bar is: at least one character for what is there, the largest takes the rest."""
+    window = max(explanation.prompt.window, 1)
+    widths = {p.name: max(1, p.tokens * _BAR_WIDTH // window) if p.tokens > 0 else 0 for p in explanation.parts}
+    largest = max(explanation.parts, key=lambda part: part.tokens).name
+    widths[largest] += _BAR_WIDTH - sum(widths.values())
+    return list(widths.items())
+
+
+def _print_trace(explanation: Explanation, show_all: bool) -> None:
+    from nexus_core.cli.output.tables import print_table
+    from nexus_core.engine.packing.trace import left_out_for_likeness
+
+    trace = explanation.prompt.trace
+    if not len(trace):
+        return
+    shown = trace if show_all else trace[:30]
+    numbers = {packed.item.id: str(packed.number) for packed in explanation.prompt.items}
+    _heading(f"What became of {len(trace)} candidates, best first")
+    rows = [
+        (
+            f"[{numbers[entry.item_id]}]" if entry.item_id in numbers else "",
+            entry.decision,
+            "" if entry.tokens is None else f"{entry.tokens:,}",
+            " ".join(f"{ranker} {score:.3g}" for ranker, score in entry.scores.items()),
+            entry.title or entry.item_id,
+            entry.reason,
+        )
+        for entry in shown
+    ]
+    print_table(("", "decision", "tokens", "scores", "item", "reason"), rows, right=frozenset({2}))
+    passages, items = left_out_for_likeness(trace)
+    if passages:
+        click.echo(f"left out for likeness: {_counted(passages, 'passage')} of {_counted(items, 'item')}")
+    if len(trace) > len(shown):
+        echo(f"... and {len(trace) - len(shown)} more (--all shows them)")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def _print_chain(explanation: Explanation) -> None:
+    _heading("Models, in the order they are tried")
+    for place, target in enumerate(explanation.targets, 1):
+        echo(f"  {place}. {_chain_line(target)}")
+
+
+def _chain_line(target: ExplainedTarget) -> str:
+    info = target.model.info
+    line = (
+        f"{target.model.name}: {info.id} ({info.provider}), window {info.window:,}, {target.reserved:,} for the answer"
+    )
+    if target.prompt is None:
+        return f"{line}: {target.problem}"
+    return f"{line}, prompt {target.prompt.prompt_tokens:,} tokens with {len(target.prompt.items)} items"

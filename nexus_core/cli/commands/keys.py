@@ -1,0 +1,152 @@
+"""`nexus keys`: who may ask a server, and how much."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from time import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from nexus_core.cli.output.echo import echo
+from nexus_core.cli.store_option import store_option, with_store
+
+if TYPE_CHECKING:
+    from nexus_core.store.api_keys import ApiKey, ApiKeys
+
+EPILOG = """\b
+Examples:
+  nexus keys new --owner ann
+  nexus keys new --owner build --scope query --expires 90d --requests-per-minute 60
+  nexus keys list
+  nexus keys revoke 4fQx01Zb
+"""
+_DAY_S = 86_400
+_T = TypeVar("_T")
+
+
+@click.group("keys", epilog=EPILOG)
+@store_option
+def command() -> None:
+    """Make, list and revoke the keys of those who may ask `nexus serve`.
+
+    From the first key on, the servers of this store serve nobody without one.
+    """
+
+
+@command.command("new")
+@click.option("--owner", required=True, metavar="NAME", help="Whose it is: owners see only their own conversations.")
+@click.option(
+    "--scope", "scopes", multiple=True, type=click.Choice(("query", "read", "admin")), default=("query", "read"),
+    show_default=True, help="What it may do; repeatable. `admin` may do all.",
+)  # fmt: skip
+@click.option("--expires", metavar="DURATION", help="How long it holds, as in 90d or 12h; by default for ever.")
+@click.option("--requests-per-minute", type=click.IntRange(min=1), metavar="N", help="By default without a limit.")
+@click.option("--tokens-per-minute", type=click.IntRange(min=1), metavar="N", help="By default without a limit.")
+@click.option("--concurrency", type=click.IntRange(min=1), default=8, show_default=True, help="Requests at once.")
+@store_option
+def new(
+    owner: str,
+    scopes: tuple[str, ...],
+    expires: str | None,
+    requests_per_minute: int | None,
+    tokens_per_minute: int | None,
+    concurrency: int,
+) -> None:
+    """Make a key, and print it this once: only its hash is kept."""
+    lives_s = None if expires is None else _seconds(expires)
+    key, text = _with(
+        lambda keys: keys.new(
+            owner,
+            scopes,
+            lives_s=lives_s,
+            requests_per_minute=requests_per_minute,
+            tokens_per_minute=tokens_per_minute,
+            concurrency=concurrency,
+        ),
+    )
+    echo(f"key {key.id} of {key.owner}, for {' and '.join(key.scopes)}; it is shown this once:", err=True)
+    echo(text)
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print them as one JSON array.")
+@store_option
+def list_them(as_json: bool) -> None:
+    """List the keys by name: whose they are, and what they may do."""
+    found = _with(lambda keys: keys.everything())
+    if as_json:
+        echo(json.dumps([_key_json(key) for key in found], ensure_ascii=False, indent=2))
+        return
+    if not found:
+        echo("There is no key yet: `nexus keys new --owner NAME` makes one.")
+        return
+    from nexus_core.cli.output.tables import print_table
+
+    now = time()
+    rows = [
+        (key.id, key.owner, " ".join(key.scopes), _state(key, now), _shown(key.used), _limits(key)) for key in found
+    ]
+    print_table(("key", "owner", "scopes", "holds", "last used", "limits"), rows)
+
+
+@command.command("revoke")
+@click.argument("ids", metavar="KEY...", nargs=-1, required=True)
+@store_option
+def revoke(ids: tuple[str, ...]) -> None:
+    """Let keys hold no more, for good, by the names that `nexus keys list` shows; servers know within 5 s."""
+
+    async def work(keys: ApiKeys) -> None:
+        for id in ids:
+            await keys.revoke(id)
+            echo(f"revoked {id}")
+
+    _with(work)
+
+
+def _with(work: Callable[[ApiKeys], Awaitable[_T]]) -> _T:
+    from nexus_core.store.api_keys import ApiKeys  # `--help` needs none
+
+    return with_store(lambda store: work(ApiKeys(store)))
+
+
+def _seconds(text: str) -> float:
+    from nexus_core.config.yaml.scalars import seconds
+
+    days = text.removesuffix("d")
+    found = float(days) * _DAY_S if days != text and days.isdecimal() and len(days) < 7 else seconds(text)
+    if not found:
+        raise click.BadParameter(
+            f"{text!r} is no length of time: write it as in 90d, 12h or 30m", param_hint="--expires"
+        )
+    return found
+
+
+def _state(key: ApiKey, now: float) -> str:
+    if key.revoked is not None:
+        return f"revoked {_shown(key.revoked)}"
+    if key.holds(now):
+        return "for ever" if key.expires is None else f"until {_shown(key.expires)}"
+    return f"expired {_shown(key.expires)}"
+
+
+def _limits(key: ApiKey) -> str:
+    told = [f"{key.concurrency} at once"]
+    if key.requests_per_minute is not None:
+        told.append(f"{key.requests_per_minute:,} requests/min")
+    if key.tokens_per_minute is not None:
+        told.append(f"{key.tokens_per_minute:,} tokens/min")
+    return ", ".join(told)
+
+
+def _shown(moment: float | None) -> str:
+    return "-" if moment is None else datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _key_json(key: ApiKey) -> dict[str, Any]:
+    """Return a key as JSON data; its hash is nobody's business."""
+    names = ("id", "owner", "scopes", "created", "expires", "revoked", "used", "requests_per_minute",
+             "tokens_per_minute", "concurrency")  # fmt: skip
+    return {name: getattr(key, name) for name in names}

@@ -1,0 +1,119 @@
+"""`nexus lint`: every problem of pipeline files, in one pass, without opening or calling anything.
+
+Plugin files are run to learn what they offer; `--no-plugins` does without.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import click
+from attrs import asdict
+
+from nexus_core.cli.output.echo import echo
+from nexus_core.config.check import check
+from nexus_core.config.components import PluginCatalog
+from nexus_core.config.sibling_files import STANDARD_INPUT
+from nexus_core.config.yaml.reader import MOST_BYTES
+from nexus_core.contract.errors import Problem
+
+EPILOG = """\b
+Examples:
+  nexus lint pipelines/qa.yaml
+  nexus lint pipelines/ --format json
+  nexus lint pipelines/qa.yaml --set steps[2].prompt.budget=500
+  nexus lint --no-plugins from-a-stranger/
+  generate-pipeline | nexus lint -
+
+The codes are listed in nexus_core/config/README.md.
+"""
+
+_ENDINGS = (".yaml", ".yml")
+
+
+@click.command("lint", epilog=EPILOG)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How problems are printed (text)."
+)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a value of each file (repeatable)."
+)
+@click.option(
+    "--no-plugins", is_flag=True, help="Run no plugin file: their components and options are not checked, all else is."
+)
+@click.pass_context
+def command(
+    context: click.Context, files: tuple[str, ...], form: str, overrides: tuple[str, ...], no_plugins: bool
+) -> None:
+    """Report every problem of pipeline FILEs as file:line:column code message.
+
+    A folder stands for all *.yaml and *.yml files below it, - for standard input. Exit code 2 when there is any error,
+    0 when there are none or only warnings.
+
+    The Python files that a pipeline names under `plugins` are RUN, to learn what they offer: check what you do not
+    trust with --no-plugins.
+    """
+    from nexus_core.engine import plugins  # after the arguments are known to be right
+
+    found, problems = _files(files)
+    catalogue = plugins.PluginRegistry.installed()
+    for file in found:
+        problems += _lint(file, catalogue, overrides, run_plugins=not no_plugins)
+    if form == "json":
+        echo(json.dumps({"files": found, "problems": [asdict(problem) for problem in problems]}, indent=2))
+    else:
+        for problem in problems:
+            echo(_line(problem))
+    errors = sum(problem.severity == "error" for problem in problems)
+    echo(_summary(len(found), errors, len(problems) - errors), err=True)
+    context.exit(2 if errors else 0)
+
+
+def _files(names: Iterable[str]) -> tuple[list[str], list[Problem]]:
+    """Return the files that names stand for, each once, and a problem for each folder without any."""
+    found: dict[str, None] = {}
+    problems = []
+    for name in names:
+        if name == STANDARD_INPUT or not Path(name).is_dir():
+            found[name] = None
+            continue
+        below = [str(path) for path in sorted(Path(name).rglob("*")) if path.suffix in _ENDINGS and path.is_file()]
+        found.update(dict.fromkeys(below))
+        if not below:
+            problems.append(Problem("Y001", "there is no *.yaml or *.yml file in this folder", name))
+    return list(found), problems
+
+
+def _lint(file: str, catalogue: PluginCatalog, overrides: Sequence[str], *, run_plugins: bool) -> tuple[Problem, ...]:
+    try:
+        source = _source(file)
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, FileNotFoundError)
+        reason = "there is no such file" if missing else getattr(error, "strerror", None) or str(error)
+        return (Problem("Y001", f"the file cannot be read: {reason}", file),)
+    return check(source, file, catalogue, os.environ, overrides, run_plugins=run_plugins).problems
+
+
+def _source(file: str) -> bytes:
+    """Return the bytes of a file, of one that is too large only as many as it takes to say so."""
+    if file == STANDARD_INPUT:
+        return sys.stdin.buffer.read(MOST_BYTES + 1)
+    with Path(file).open("rb") as opened:
+        return opened.read(MOST_BYTES + 1)
+
+
+def _line(problem: Problem) -> str:
+    mark = "" if problem.severity == "error" else f"{problem.severity}: "
+    return f"{problem.file}:{problem.line}:{problem.column} {problem.code} {mark}{problem.message}"
+
+
+def _summary(files: int, errors: int, warnings: int) -> str:
+    counts = [f"{errors} error{'s' * (errors != 1)}"] if errors else ["no errors"]
+    if warnings:
+        counts.append(f"{warnings} warning{'s' * (warnings != 1)}")
+    return f"{files} file{'s' * (files != 1)}: {', '.join(counts)}"

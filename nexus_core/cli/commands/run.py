@@ -1,0 +1,188 @@
+"""`nexus run`: one query through a pipeline, its answer on stdout."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nexus_core.cli.event_loop import run
+from nexus_core.cli.output.echo import echo, one_line
+from nexus_core.cli.output.held_warnings import HeldWarnings
+from nexus_core.cli.output.progress_line import ProgressLine
+from nexus_core.cli.run_options import read_inputs, read_query, request_options, store_of
+from nexus_core.contract.errors import RunError, StoreError
+from nexus_core.contract.events import Answer, Delta, Event, RunFailed, RunFinished, StreamRestarted
+from nexus_core.engine.json_shapes import answer_json
+from nexus_core.engine.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from nexus_core.store.store import Store
+
+EPILOG = """\b
+Examples:
+  nexus run pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?"
+  echo "What is a sink?" | nexus run pipelines/quickstart.yaml - --json
+  nexus run pipelines/openai.yaml "What is a sink?" --model spare --set steps[2].prompt.budget=500
+  nexus run pipelines/openai.yaml "What is a sink?" --verbose --timeout 20s
+  nexus run pipelines/rewriting.yaml "And what does it get?" --conversation monday
+"""
+
+Listen = Callable[[Event], None]
+
+_CITATION = re.compile(r"\[(\d{1,4})\]")
+
+
+def _seconds(context: click.Context, option: click.Parameter, text: str | None) -> float | None:
+    if text is None:
+        return None
+    from nexus_core.config.yaml.scalars import seconds as duration  # for those who set one
+
+    seconds = duration(text.strip()) or duration(f"{text.strip()}s")  # a number alone is seconds, as in a file
+    if not seconds:
+        raise click.BadParameter(f"{text!r} is no duration above 0: write it as in 500ms, 20s, 2m or 1h")
+    return seconds
+
+
+@click.command("run", epilog=EPILOG)
+@request_options
+@click.option("--timeout", metavar="DURATION", callback=_seconds, help="Give up after a time, such as 20s or 2m.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer with its figures as one JSON object.")
+@click.option("--no-stream", is_flag=True, help="Print the answer when it is whole, even on a terminal.")
+@click.option("--verbose", "-v", is_flag=True, help="Tell on stderr of waits, and of every request that was made.")
+def command(pipeline: str, query: str | None, as_json: bool, no_stream: bool, verbose: bool, **request: Any) -> None:
+    """Run PIPELINE, a YAML file, for QUERY and print the answer with its sources.
+
+    On a terminal the answer is printed as it comes. QUERY may be several words, or - to read it from standard input.
+    """
+    store = store_of(request["conversation"])
+    memory = None if store is None else store.conversations
+    loaded = Pipeline.load(Path(pipeline), overrides=request["overrides"], conversations=memory)
+    asked = {
+        "inputs": read_inputs(request["inputs"]),
+        "model": request["model"],
+        "deadline_s": request["timeout"],
+        "conversation_id": request["conversation"],
+        "context_id": request["context_id"],
+    }
+    respond(loaded, store, read_query(query), asked, as_json=as_json, no_stream=no_stream, verbose=verbose)
+
+
+def respond(
+    pipeline: Pipeline,
+    store: Store | None,
+    query: str,
+    asked: dict[str, Any],
+    *,
+    as_json: bool,
+    no_stream: bool,
+    verbose: bool,
+) -> None:
+    """Run a pipeline for a query and print the answer, as it comes where that is a terminal; opens and closes both."""
+    streaming = not (as_json or no_stream) and sys.stdout.isatty()
+    with _log(verbose) as listen, HeldWarnings() as remarks:
+        try:
+            answer = run(_answer(pipeline, store, query, streaming, listen, asked))
+        except StoreError as error:  # the answer is not lost with its turn
+            if error.answer is not None:
+                _print_answer(error.answer, as_json, streaming, remarks)
+            raise
+        _print_answer(answer, as_json, streaming, remarks)
+
+
+def _print_answer(answer: Answer, as_json: bool, streamed: bool, remarks: HeldWarnings) -> None:
+    if as_json:
+        echo(json.dumps(answer_json(answer), ensure_ascii=False, indent=2))
+        return
+    echo("" if streamed else answer.text)
+    _print_sources(answer)
+    _print_notes(answer, remarks)
+
+
+@contextmanager
+def _log(verbose: bool) -> Iterator[Listen]:
+    """Give what is to be told of each event, and at the end, however it comes, print the attempts."""
+    if not verbose:
+        yield _nothing
+        return
+    from nexus_core.cli.output.attempt_table import AttemptLog  # for those who ask for it
+
+    log = AttemptLog()
+    try:
+        yield log.see
+    finally:
+        log.show()
+
+
+def _nothing(event: Event) -> None:
+    """Tell nobody."""
+
+
+async def _answer(
+    pipeline: Pipeline, store: Store | None, query: str, streaming: bool, listen: Listen, asked: dict[str, Any]
+) -> Answer:
+    async with store or nullcontext(), pipeline:
+        with ProgressLine() as progress:
+
+            def see(event: Event) -> None:
+                progress.see(event)
+                listen(event)
+
+            if not streaming:
+                return await pipeline.run(query, on_event=see, **asked)
+            async with aclosing(pipeline.stream(query, **asked)) as events:  # type: ignore[type-var]
+                async for event in events:
+                    see(event)
+                    match event:
+                        case Delta(text=text):
+                            echo(text.replace("\r", ""), nl=False)  # half of an end of line, perhaps
+                        case StreamRestarted(model=model):
+                            echo(f"\n\n{model} broke off: what stands above is void, the answer begins anew.\n")
+                        case RunFinished(answer=Answer() as answer):
+                            return answer
+                        case RunFailed():
+                            raise _failure(event)
+    raise RunError(f"pipeline {pipeline.name!r} has no generate step that ran, so it has no answer")
+
+
+def _failure(event: RunFailed) -> Exception:
+    if event.partial and not (isinstance(event.error, StoreError) and event.error.answer):
+        echo("\n", nl=True)
+        echo("The text above is not a whole answer: it broke off.", err=True)
+    return event.error or RunError(event.message)
+
+
+def _print_sources(answer: Answer) -> None:
+    """Print the items that the answer cites, under the numbers it cites them by."""
+    cited = {int(number) for number in _CITATION.findall(answer.text)}
+    sources = [packed for packed in answer.prompt.items if packed.number in cited]
+    if not sources:
+        return
+    echo("\nSources:")
+    for packed in sources:
+        title = one_line(packed.item.title or packed.item.id)
+        where = (
+            f"  ({one_line(packed.item.source)})"
+            if packed.item.source and one_line(packed.item.source) != title
+            else ""
+        )
+        echo(f"  [{packed.number}] {title}{where}")
+
+
+def _print_notes(answer: Answer, remarks: HeldWarnings) -> None:
+    """Say on stderr when another model than the first has answered, and why."""
+    failed = {row.model: row.error for row in answer.attempts if row.outcome != "ok" and row.model != answer.model}
+    for model, error in failed.items():
+        echo(f"\n{model} did not answer: {error}. Answered by {answer.model}.", err=True)
+        remarks.is_said(error or "")
+    if answer.finish_reason == "length":
+        echo("\nThe answer was cut at its maximum length (raise max_tokens to get more).", err=True)
+    if answer.native_finish_reason:
+        word = ascii(answer.native_finish_reason)
+        echo(f"\nThe answer may not be whole: its service ended it with the unknown reason {word}.", err=True)

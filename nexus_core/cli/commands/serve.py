@@ -1,0 +1,162 @@
+"""`nexus serve`: pipelines over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from attrs import astuple
+
+from nexus_core.cli.default_pipeline import KEY, PIPELINE, answering, has_key, ranking
+from nexus_core.cli.event_loop import without_joining
+from nexus_core.cli.option_types import SectionedCommand, SectionedOption, duration, size
+from nexus_core.cli.output.echo import echo
+from nexus_core.cli.output.log_format import write_log
+from nexus_core.cli.store_option import store_option
+from nexus_core.contract.errors import UsageError
+from nexus_core.server.pipelines import load, load_all, pipeline_files
+from nexus_core.server.reload import PipelineReloader
+from nexus_core.server.server import Server, serve
+from nexus_core.server.settings import ServerLimits, ServerSettings, WorkerSettings
+from nexus_core.server.workers.supervisor import check_workers, run_workers
+from nexus_core.store.database.damage_sampling import refuse_damaged
+from nexus_core.store.store import Store
+from nexus_core.toolkit.processes.environment import module_command
+from nexus_core.toolkit.processes.forced_exit import end_within
+from nexus_core.toolkit.shared_resources import SharedResources
+
+EPILOG = """\b
+Examples:
+  nexus serve
+  nexus serve pipelines/handbook.yaml --port 8080
+  nexus serve pipelines/ --prefix /ask/v1 --reload
+  nexus serve --host 0.0.0.0 --i-terminate-tls-elsewhere
+  nexus serve --runs 200 --waiting 400 --run-timeout 2m --drain 1m
+"""
+DEFAULT = "pipelines"
+LIMITS = ("running", "waiting", "connections", "upload_bytes", "read_s", "drain_s")
+"""The fields of `Limits` that are options; `connections_per_address` depends on whether a proxy is in front."""
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _worker(
+    context: click.Context, option: click.Parameter, told: tuple[int, int, int, int, str] | None
+) -> WorkerSettings | None:
+    if told is None:
+        return None
+    number, count, parent, file, folder = told
+    return WorkerSettings(number=number, count=count, parent=parent, file=file, folder=folder)
+
+
+def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
+    about = {"section": "Limits (of each worker)", "metavar": "N", "show_default": True}
+    return click.option(*names, cls=SectionedOption, **{**about, **more})
+
+
+@click.command("serve", cls=SectionedCommand, epilog=EPILOG)
+@click.argument("pipelines", nargs=-1)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; others need keys.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option("--prefix", default="/api", show_default=True, help="What the addresses of the query API begin with.")
+@click.option("--reload", "reloads", is_flag=True, help="Take pipelines anew when their files change.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes on the one port.")
+@click.option("--certificate", default="", metavar="FILE", help="The chain of TLS certificates: HTTPS is spoken.")
+@click.option("--private-key", default="", metavar="FILE", help="The key of the certificate.")
+@click.option(
+    "--i-terminate-tls-elsewhere", "tls_elsewhere", is_flag=True, help="A proxy in front speaks TLS with clients."
+)
+@click.option("--require-keys", is_flag=True, help="Serve nobody without a key, on this machine either.")
+@click.option(
+    "--show-upstream-errors", is_flag=True, help="Tell all clients what services and plugins said of their failures."
+)
+@click.option("--worker", type=(int, int, int, int, str), hidden=True, callback=_worker, help="What a worker is told.")
+@store_option
+@_limit("--runs", "running", default=64, type=click.IntRange(1, 10_000), help="Runs at once.")
+@_limit("--waiting", default=128, type=click.IntRange(0, 100_000), help="Runs that wait for a place.")
+@_limit("--connections", default=1024, type=click.IntRange(1, 100_000), help="Open connections.")
+@_limit(
+    "--connections-per-address", default=None, type=click.IntRange(0, 100_000),
+    show_default="32; none behind a proxy", help="Of one address of another machine; 0 is no limit of its own.",
+)  # fmt: skip
+@_limit(
+    "--upload-limit", "upload_bytes", default="32MiB", callback=size("1KiB", "4GiB"), metavar="SIZE",
+    help="Of a request with files.",
+)  # fmt: skip
+@_limit(
+    "--upload-timeout", "read_s", default="2m", callback=duration("1s", "24h"), metavar="DURATION",
+    help="To read the files of a request into items.",
+)  # fmt: skip
+@_limit(
+    "--run-timeout", "deadline_s", default="10m", callback=duration("1s", "24h"), metavar="DURATION",
+    help="The most that a run may take.",
+)  # fmt: skip
+@_limit(
+    "--drain", "drain_s", default="25s", callback=duration("0s", "1h"), metavar="DURATION",
+    help="For runs to end after SIGTERM.",
+)  # fmt: skip
+def command(pipelines: Sequence[str], reloads: bool, workers: int, **given: Any) -> None:
+    """Serve PIPELINES, YAML files or folders of them, by default the folder `pipelines`.
+
+    Where that is not there, the pipeline of `nexus ask` is served, over every context of the store.
+
+    All are checked first: where any has a problem, nothing is served. Without keys (`nexus keys new`) this machine
+    alone is served. With several workers the limits of keys hold for all of them together.
+    """
+    settings = settings_of(**given)
+    paths, overrides = _chosen(pipelines)
+    write_log()
+    if settings.worker is None:  # one look is enough for all workers, and for those that are started again
+        refuse_damaged(Store().folder)
+    if workers > 1:
+        check_workers(settings.port)
+        load_all(pipeline_files(paths), Store(), SharedResources(), overrides=overrides)
+        sys.exit(run_workers(workers, _worker_command))
+    asyncio.run(without_joining(_serve(paths, overrides, settings, reloads=reloads)))
+
+
+def _chosen(named: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the files and folders that are served, and what is overridden in them."""
+    if named or Path(DEFAULT).exists():
+        return named or (DEFAULT,), ()
+    who = f"a model of OpenAI answers ({KEY} is set)" if has_key() else f"it quotes, offline ({KEY} is not set)"
+    _say(f"there is no folder {DEFAULT} here, so the pipeline of `nexus ask` is served: {who}")
+    return (str(PIPELINE),), (*ranking(), *answering())
+
+
+def settings_of(*, prefix: str, connections_per_address: int | None, **given: Any) -> ServerSettings:
+    """Return what the options say; raises UsageError where they cannot be meant."""
+    if not prefix.startswith("/") or prefix.endswith("/"):
+        raise UsageError(f"the prefix {prefix!r} must begin with a slash and not end with one, as in /api")
+    if connections_per_address is None:
+        connections_per_address = 0 if given["tls_elsewhere"] else ServerLimits().connections_per_address
+    limits = ServerLimits(connections_per_address=connections_per_address, **{name: given.pop(name) for name in LIMITS})
+    return ServerSettings(prefix=prefix, limits=limits, **given)
+
+
+def _worker_command(worker: WorkerSettings) -> Sequence[str]:
+    """Return the command of one of several workers: of --workers the last one holds."""
+    told = map(str, astuple(worker))
+    return module_command("nexus_core.cli.main", *sys.argv[1:], "--workers", "1", "--worker", *told)
+
+
+async def _serve(paths: Sequence[str], overrides: Sequence[str], settings: ServerSettings, *, reloads: bool) -> None:
+    store, shared = Store(), SharedResources()
+    again = partial(load, store=store, shared=shared, overrides=overrides)
+    loaded = load_all(pipeline_files(paths), store, shared, overrides=overrides)
+    server = Server({pipeline.name: pipeline for pipeline in loaded.values()}, store, settings, shared=shared)
+    for file, pipeline in loaded.items():
+        _say(f"serving {pipeline.name} ({file}): {pipeline.description or 'no description'}")
+    _say(f"the store is {store.folder.root}")
+    beside = PipelineReloader(paths, loaded, server, again, _say).run if reloads else None
+    await serve(server, _say, beside, end_within)
+
+
+def _say(text: str) -> None:
+    echo(text, err=True)

@@ -1,3 +1,0 @@
-"""`nexus context`: one module for each subcommand."""
-
-from nexus_core.cli.context.group import command as command

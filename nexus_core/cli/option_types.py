@@ -1,0 +1,72 @@
+"""Options that are quantities, as people write them, within bounds; and sections of options in `--help`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from nexus_core.config.yaml.scalars import seconds
+
+_SIZE = re.compile(r"([0-9]{1,12}) ?(?:([KMG])(?:iB)?|B)?", re.IGNORECASE)
+_BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+
+_Read = Callable[[str], float | None]
+_Callback = Callable[[click.Context, click.Parameter, str], float]
+
+
+def duration(least: str, most: str) -> _Callback:
+    """Return the callback of an option that is a length of time; its value is in seconds."""
+    return _between(least, most, _seconds, "no duration: write it as in 500ms, 20s, 2m or 1h")
+
+
+def size(least: str, most: str) -> _Callback:
+    """Return the callback of an option that is a number of bytes; units are powers of 1,024."""
+    return _between(least, most, _bytes, "no size: write it as in 512KiB, 32MiB or 1GiB")
+
+
+class SectionedOption(click.Option):
+    """An option that stands in a section of its own in `--help`."""
+
+    def __init__(self, *names: Any, section: str, **more: Any) -> None:
+        super().__init__(*names, **more)
+        self.section = section
+
+
+class SectionedCommand(click.Command):
+    """A command whose `--help` shows its options by sections."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, those without a section first."""
+        sections: dict[str, list[tuple[str, str]]] = {"Options": []}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if isinstance(param, click.Option) and record is not None:
+                sections.setdefault(getattr(param, "section", "Options"), []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def _between(least: str, most: str, read: _Read, otherwise: str) -> _Callback:
+    def callback(context: click.Context, option: click.Parameter, text: str) -> float:
+        found = read(text.strip())
+        if found is None:
+            raise click.BadParameter(f"{text!r} is {otherwise}")
+        if not (read(least) or 0) <= found <= (read(most) or 0):
+            raise click.BadParameter(f"{text!r} is not between {least} and {most}")
+        return found
+
+    return callback
+
+
+def _seconds(text: str) -> float | None:
+    found = seconds(text)
+    return seconds(f"{text}s") if found is None else found  # a number alone is seconds, as in a file
+
+
+def _bytes(text: str) -> int | None:
+    match = _SIZE.fullmatch(text)
+    return int(match[1]) * _BYTES[(match[2] or "").upper()] if match else None

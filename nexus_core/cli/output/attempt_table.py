@@ -1,0 +1,90 @@
+"""The ledger of a run for people: a small table in plain text, for stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from nexus_core.cli.output.echo import echo
+from nexus_core.contract.events import AttemptFinished, Event, Waiting
+
+HEADERS = (
+    "attempt",
+    "model",
+    "outcome",
+    "status",
+    "queued",
+    "waited",
+    "first byte",
+    "content",
+    "total",
+    "tokens",
+    "bytes",
+)
+_WORDS = 3
+"""The columns that are words; the others are figures and stand to the right."""
+
+
+class AttemptLog:
+    """Tells of waits as they begin, and of all attempts at the end."""
+
+    def __init__(self) -> None:
+        self._rows: list[AttemptFinished] = []
+
+    def see(self, event: Event) -> None:
+        """Take an event of the run."""
+        match event:
+            case AttemptFinished():
+                self._rows.append(event)
+            case Waiting(model=model, why=why, wait_s=wait_s):
+                echo(f"{model}: waiting {_seconds(wait_s)} ({why})", err=True)
+
+    def show(self) -> None:
+        """Print the table, if there was any attempt."""
+        if self._rows:
+            echo(f"\n{attempt_table(self._rows)}", err=True)
+
+
+def attempt_table(rows: Iterable[AttemptFinished]) -> str:
+    """Return rows of the ledger as lines of aligned columns; what is unknown is `-`, what is estimated has a `~`."""
+    table = [HEADERS, *map(_cells, rows)]
+    widths = [max(len(row[place]) for row in table) for place in range(len(HEADERS))]
+    return "\n".join(_line(row, widths) for row in table)
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    cells = (
+        cell.ljust(width) if place < _WORDS else cell.rjust(width)
+        for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+    )
+    return "  ".join(cells).rstrip()
+
+
+def _cells(row: AttemptFinished) -> tuple[str, ...]:
+    return (
+        str(row.number),
+        row.model if row.purpose == "answer" else f"{row.model} ({row.purpose})",
+        row.outcome if row.request_sent else f"{row.outcome} (not sent)",
+        _shown(row.status),
+        _seconds(row.queued_s),
+        _seconds(row.waited_s),
+        _seconds(row.first_byte_s),
+        _seconds(row.first_content_s),
+        _seconds(row.duration_s),
+        _tokens(row),
+        _shown(row.bytes_received),
+    )
+
+
+def _shown(figure: int | None) -> str:
+    return "-" if figure is None else str(figure)
+
+
+def _seconds(seconds: float | None) -> str:
+    return f"{seconds:.2f} s" if seconds else "-"
+
+
+def _tokens(row: AttemptFinished) -> str:
+    if row.prompt_tokens is None and row.completion_tokens is None:
+        return "-"
+    mark = "" if row.usage_source == "provider" else "~"
+    return f"{mark}{_shown(row.prompt_tokens)}+{_shown(row.completion_tokens)}"

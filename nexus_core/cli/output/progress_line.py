@@ -1,0 +1,81 @@
+"""A line on the terminal for whatever takes longer than a second."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from types import TracebackType
+from typing import Any, Self
+
+from nexus_core.cli.output.echo import one_line
+from nexus_core.contract.events import AttemptFinished, Delta, Event, PromptPacked, StepFinished, Waiting
+
+PATIENCE_S = 1.0
+
+
+class ProgressLine:
+    """Shows what the run is doing on stderr, from the second it takes longer than one, until the answer begins.
+
+    A timer thread and not a task: it must also show while a plugin keeps the event loop busy.
+    """
+
+    def __init__(self) -> None:
+        self._text = "gathering items"
+        self._lock = threading.Lock()
+        self._status: Any = None
+        self._done = False
+        self._timer = threading.Timer(PATIENCE_S, self._show) if sys.stderr.isatty() else None
+
+    def __enter__(self) -> Self:
+        if self._timer:
+            self._timer.daemon = True
+            self._timer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def see(self, event: Event) -> None:
+        """Follow the run; the first text of the answer ends the display."""
+        match event:
+            case Delta():
+                self._stop()
+            case StepFinished(verb=verb):
+                self._say({"gather": "ranking", "rank": "packing the prompt"}.get(verb, "working"))
+            case PromptPacked(model=model):
+                self._say(f"waiting for {model}")
+            case AttemptFinished(model=model, outcome=outcome) if outcome != "ok":
+                self._say(f"{model} failed ({outcome})")
+            case Waiting(model=model, why=why, wait_s=wait_s):
+                self._say(f"{model} is asked in {wait_s:.1f} s ({why})")
+
+    def _say(self, text: str) -> None:
+        self._text = text
+        if self._status is not None:
+            self._status.update(_shown(text))
+
+    def _show(self) -> None:
+        from rich.console import Console  # only a run that takes long pays for it
+
+        with self._lock:
+            if not self._done:
+                self._status = Console(stderr=True).status(_shown(self._text))
+                self._status.start()
+
+    def _stop(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        with self._lock:
+            self._done = True
+            if self._status is not None:
+                self._status.stop()
+                self._status = None
+
+
+def _shown(text: str) -> Any:
+    """Return a text as it may be shown: names of models are neither commands to a terminal nor markup."""
+    from rich.text import Text
+
+    return Text(one_line(text))

@@ -1,0 +1,61 @@
+"""The store that a command uses, chosen by --store, else by NEXUS_STORE, else the user's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from nexus_core.store.store import Store
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_T = TypeVar("_T")
+
+
+def store_option(function: _Function) -> _Function:
+    """Add --store: while the command runs, its folder is the store of all that name none, workers and sources included.
+
+    The command itself is not given it: `Store()` is the store. Groups have the option, too, so that it may stand before
+    a subcommand; where both are given, that of the subcommand holds.
+    """
+    return click.option(
+        "--store", metavar="FOLDER", callback=_choose, expose_value=False, is_eager=True,
+        help="The store; by default the one that NEXUS_STORE names, else your own.",
+    )(function)  # fmt: skip
+
+
+def with_store(work: Callable[[Store], Awaitable[_T]]) -> _T:
+    """Return what is made of the store, open for that long."""
+    from nexus_core.cli.event_loop import run  # `--help` needs none of it
+    from nexus_core.store.store import Store
+
+    async def opened() -> _T:
+        async with Store() as store:
+            return await work(store)
+
+    return run(opened())
+
+
+def _choose(context: click.Context, option: click.Parameter, folder: str | None) -> None:
+    if folder is not None:
+        context.with_resource(_variable(folder))
+
+
+@contextmanager
+def _variable(folder: str) -> Iterator[None]:
+    """Let the environment name the folder, which reaches whatever the command starts, and no longer than it runs."""
+    from nexus_core.store.database.paths import VARIABLE  # it brings SQLite, which who names none may not need
+
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = folder
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before

@@ -1,0 +1,78 @@
+"""The files beside a pipeline: templates and plugins. Small, regular, named relative to the pipeline's folder."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+
+from attrs import frozen
+
+from nexus_core.config.spec import TemplateFile
+from nexus_core.config.yaml.problems import quoted
+
+STANDARD_INPUT = "-"
+MOST_TEMPLATE_BYTES = 64 * 1024
+_PLUGIN_STEM = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_TEMPLATE_ENDINGS = (".jinja", ".j2")
+
+
+class FileRefusedError(Exception):
+    """A file cannot be used; the message says why."""
+
+
+def is_template_path(text: str) -> bool:
+    """Tell whether a text names a template file and not a plugin."""
+    return text.startswith(("./", "../")) or text.endswith(_TEMPLATE_ENDINGS)
+
+
+@frozen(eq=False, repr=False)
+class SiblingFiles:
+    """The folder of a pipeline file, or the working directory for one from standard input."""
+
+    pipeline: str
+
+    def template(self, text: str) -> TemplateFile:
+        """Return a template file with its text; it may stand outside the folder. Raises FileRefusedError."""
+        try:
+            path = self._file(text)
+            with path.open("rb") as file:
+                source = file.read(MOST_TEMPLATE_BYTES + 1)
+            if len(source) > MOST_TEMPLATE_BYTES:
+                raise FileRefusedError(f"it is larger than {MOST_TEMPLATE_BYTES // 1024} KiB")
+            return TemplateFile(path=str(path), text=source.decode("utf-8-sig"))
+        except UnicodeDecodeError as error:
+            raise FileRefusedError("it is not UTF-8 text") from error
+        except (OSError, ValueError, RuntimeError) as error:
+            raise FileRefusedError(f"it cannot be read ({type(error).__name__})") from error
+
+    def plugin(self, text: str) -> Path:
+        """Return the path of a plugin file, which stands in the folder or below it. Raises FileRefusedError."""
+        try:
+            if ".." in PurePosixPath(text).parts:
+                raise FileRefusedError("a plugin file stands in the pipeline's folder or below it: '..' is not allowed")
+            path = self._file(text)
+            if not path.is_relative_to(self._path()):
+                raise FileRefusedError("it leads out of the pipeline's folder")
+        except (OSError, ValueError, RuntimeError) as error:
+            raise FileRefusedError(f"it cannot be read ({type(error).__name__})") from error
+        if path.suffix != ".py":
+            raise FileRefusedError("a plugin file ends in .py")
+        if not _PLUGIN_STEM.fullmatch(path.stem):
+            raise FileRefusedError(f"its name {quoted(path.stem)} cannot be a plugin's: use letters, digits, _ and -")
+        return path
+
+    def _file(self, text: str) -> Path:
+        if PurePosixPath(text).is_absolute() or "\\" in text or text.startswith("~"):
+            raise FileRefusedError("it must be relative to the pipeline's folder and have / between its parts")
+        path = (self._path() / text).resolve()
+        if not path.is_file():
+            raise FileRefusedError(f"there is no such file in {self._shown()}")
+        return path
+
+    def _path(self) -> Path:
+        return (Path() if self.pipeline == STANDARD_INPUT else Path(self.pipeline).parent).resolve()
+
+    def _shown(self) -> str:
+        if self.pipeline == STANDARD_INPUT:
+            return "the working directory"
+        return f"the pipeline's folder {str(Path(self.pipeline).parent)!r}"

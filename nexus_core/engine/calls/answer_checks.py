@@ -1,0 +1,66 @@
+"""Whether an answer is one: it says something, its tool calls are whole, and it is known why it ended."""
+
+from __future__ import annotations
+
+import logging
+
+from nexus_core.contract.errors import ConnectorError, ContentFilterError, EmptyAnswerError
+from nexus_core.contract.values import CallOptions, Completion
+from nexus_core.engine.calls.attempt import Attempt
+from nexus_core.engine.calls.stream_accumulator import check_tool_calls
+from nexus_core.engine.models import Model
+
+_log = logging.getLogger(__name__)
+
+
+def check_answer(completion: Completion, attempt: Attempt) -> None:
+    """Raise the ConnectorError that an answer is in truth."""
+    target = attempt.target
+    if completion.tool_calls:
+        check_tool_calls(completion, target.model)
+    if completion.native_finish_reason and target.is_news(completion.native_finish_reason):
+        _log.warning(
+            "model %r ended an answer with %r, a finish reason that nobody knows: the answer may not be whole",
+            target.model.name,
+            completion.native_finish_reason,
+        )
+    text, course = completion.text, attempt.course
+    # What another target has begun needs no more text.
+    if (not text or text.isspace()) and not completion.tool_calls and not course.written:
+        why = _emptiness(completion, attempt.options)
+        allowed = target.model.allow_empty or course.call.allow_empty
+        if why and (completion.native_finish_reason or not allowed):
+            raise _empty(why, completion, target.model)
+
+
+def _emptiness(completion: Completion, options: CallOptions) -> str:
+    """Return why an answer without text is none, empty where it is one."""
+    thought = completion.reasoning or completion.usage.reasoning_tokens
+    match completion.finish_reason:
+        case "stop" if completion.native_finish_reason:
+            return f"it has no text and ended with the unknown finish reason {completion.native_finish_reason!r}"
+        case "stop" if options.stop:
+            return ""  # a text of the caller's may have ended it at once
+        case "stop":
+            return "it thought and said nothing" if thought else "it has no text"
+        case "length" if thought:
+            return "all of its tokens went into thinking: raise max_tokens"
+        case "length":
+            return ""  # the finish reason says it
+        case "content_filter":
+            return "the service filtered all of it"
+    return "it announces tool calls and has none"
+
+
+def _empty(why: str, completion: Completion, model: Model) -> ConnectorError:
+    reason = completion.finish_reason
+    kind = ContentFilterError if reason == "content_filter" else EmptyAnswerError
+    return kind(
+        f"the answer of {model.name!r} is empty: {why}",
+        provider=model.info.provider,
+        model=model.info.id,
+        code=completion.native_finish_reason or reason,
+        # The same prompt would be thought about as long again.
+        should_retry=False if reason == "length" else None,
+        transfer=completion.transfer,
+    )

@@ -1,0 +1,252 @@
+"""The ledger: exactly one row for every request that reached a service, however the attempt ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self
+
+from attrs import evolve
+
+from nexus_core.contract.errors import (
+    ConnectorError,
+    DeadlineError,
+    EmptyAnswerError,
+    TruncatedError,
+    UpstreamTimeoutError,
+)
+from nexus_core.contract.events import AttemptFinished
+from nexus_core.contract.prompts import Prompt
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Completion, Results, Transfer, Usage
+from nexus_core.engine.calls.call import prompt_tokens
+from nexus_core.engine.calls.deadline_share import SHARE_CODE
+from nexus_core.engine.calls.failure_policy import reaction
+from nexus_core.engine.calls.return_checks import ContractError, check_answer
+from nexus_core.engine.calls.stream_accumulator import StreamAccumulator
+from nexus_core.engine.calls.targets import Target
+from nexus_core.engine.plugin_guard import is_own
+from nexus_core.toolkit.tokens.counter import token_counter
+
+if TYPE_CHECKING:
+    from nexus_core.engine.calls.circuit_breaker import Permit
+    from nexus_core.engine.calls.failover import Failover
+    from nexus_core.engine.calls.rate_limiter import Admission
+
+_log = logging.getLogger(__name__)
+
+_NO_USAGE = Usage()
+_NOT_TOLD = Transfer()
+_NO_PROMPT = Prompt(messages=())
+
+
+class Attempt:
+    """One attempt while it lasts; as a context manager it gives back its slots and leaves one row, in this order.
+
+    Nothing in its end awaits, so that no cancellation can come between. What most attempts never change stands in the
+    class and not in each of them.
+    """
+
+    prompt: Prompt = _NO_PROMPT
+    options: CallOptions = NOTHING_ASKED
+    permit: Permit | None = None
+    admission: Admission | None = None
+    queued_s = 0.0
+    waited_s = 0.0
+    sent = False
+    """Whether the connector was asked: before, nothing can have reached the service."""
+    started = 0.0
+    first_byte_s: float | None = None
+    first_content_s: float | None = None
+    transfer: Transfer | None = None
+    usage: Usage = _NO_USAGE
+    blank = ""
+    """White space at the start of a stream that is held back: alone it would be no answer."""
+    said: StreamAccumulator | Completion | None = None
+    """What has come of the answer."""
+
+    def __init__(self, course: Failover, target: Target) -> None:
+        self.course = course
+        self.target = target
+
+    def send(self) -> tuple[Prompt, CallOptions]:
+        """Note that the request goes out now, and return what is sent."""
+        self.sent = True
+        self.started = self.course.now()
+        return self.prompt, self.options
+
+    def took(self, chunk: Chunk, said: StreamAccumulator) -> str | Chunk:
+        """Note a chunk of the answer, and return what of it is for the reader; nothing is `""`."""
+        check_answer("stream_response", chunk, Chunk)
+        shown: str | Chunk = chunk.text
+        if shown:
+            said.say(chunk.text)
+        if chunk.finish_reason or chunk.usage or chunk.reasoning or chunk.tool_calls or chunk.transfer:
+            shown = self._took_more(chunk, said)
+        if said.left < 0:
+            said.check_size(self.target.model)
+        if self.first_content_s is None and shown:
+            if type(shown) is str and shown.isspace():
+                self.blank += shown
+                return ""
+            if self.blank:
+                shown = self._with_blank(shown)
+            self.first_content_s = self.course.now() - self.started
+            self.course.restarted()
+        return shown
+
+    def _took_more(self, chunk: Chunk, said: StreamAccumulator) -> str | Chunk:
+        said.take(chunk)
+        if chunk.transfer is not None and self.transfer is None:
+            self.transfer = chunk.transfer
+            self.first_byte_s = self.course.now() - self.started
+        return chunk if chunk.reasoning or chunk.tool_calls else chunk.text
+
+    def _with_blank(self, shown: str | Chunk) -> str | Chunk:
+        blank = self.rest()
+        return evolve(shown, text=blank + shown.text) if isinstance(shown, Chunk) else blank + shown
+
+    def rest(self) -> str:
+        """Return the white space that was held back, for the reader of an answer that is nothing else."""
+        blank, self.blank = self.blank, ""
+        return blank
+
+    def answered(self, completion: Completion) -> None:
+        """Note a whole answer, before anything is found to be wrong with it."""
+        check_answer("send_prompt" if self.said is None else "stream_response", completion, Completion)
+        self.said = completion
+        self.usage = completion.usage
+        if completion.transfer is not None:
+            self.transfer = completion.transfer
+
+    def served(self, results: object) -> None:
+        """Note what came that is no text; vectors and relevances are no tokens."""
+        if isinstance(results, Results):
+            self.transfer = results.transfer
+            if results.usage.prompt_tokens is not None:
+                self.usage = evolve(results.usage, completion_tokens=results.usage.completion_tokens or 0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._end("ok", None, ok=True)
+        elif isinstance(error, ConnectorError):
+            # What its caller had no time for is no failure of the target.
+            counts = reaction(type(error)).breaker and not (error.code == SHARE_CODE and self.course.is_hurried)
+            self._end(error.kind, error, ok=False if counts else None)
+        elif isinstance(error, DeadlineError) or (
+            self.course.deadline.expired and isinstance(error, asyncio.CancelledError)
+        ):
+            self._end("timeout", None, ok=None, code="deadline")
+        elif is_own(error):
+            broken = self._broken(error)
+            self._end(broken.kind, broken, ok=False)
+            raise broken from error
+        else:
+            self._end("cancelled", None, ok=None)
+
+    def _broken(self, error: BaseException) -> ConnectorError:
+        model = self.target.model
+        what = f"the connector {type(model.connector).__name__} of {model.name!r} broke its contract"
+        did = str(error) if isinstance(error, ContractError) else f"it raised {type(error).__name__}"
+        return ConnectorError(f"{what}: {did}", provider=model.info.provider, model=model.info.id)
+
+    def _end(self, outcome: str, error: ConnectorError | None, *, ok: bool | None, code: str | None = None) -> None:
+        now = self.course.now()
+        if error is not None and error.transfer is not None:
+            self.transfer = error.transfer
+        if self.usage.prompt_tokens is None or self.usage.completion_tokens is None:
+            self._estimate(error)
+        self.give_back(ok, now)
+        if not self.sent and error is None:
+            return
+        self.course.record(self._row(outcome, error, code, now))
+
+    def _row(self, outcome: str, error: ConnectorError | None, code: str | None, now: float) -> AttemptFinished:
+        course, model, call = self.course, self.target.model, self.course.call
+        transfer, usage = self.transfer or _NOT_TOLD, self.usage
+        return AttemptFinished(
+            run_id=call.run_id,
+            time=course.setting.clock.wall(),
+            call_id=call.id,
+            number=course.rows + 1,
+            model=model.name,
+            model_id=model.info.id,
+            outcome=outcome,
+            status=error.status if error and error.status is not None else transfer.status,
+            code=error.code if error else code,
+            error=str(error) if error else (code and "the time of the whole call was up"),
+            request_sent=self.sent and (error is None or error.request_sent),
+            queued_s=self.queued_s,
+            waited_s=self.waited_s,
+            duration_s=now - self.started if self.sent else 0.0,
+            first_byte_s=self.first_byte_s if transfer.first_byte_s is None else transfer.first_byte_s,
+            first_content_s=self.first_content_s,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            cached_tokens=usage.cached_tokens,
+            usage_source=usage.source,
+            answered_by=(self.said.model or None) if self.said is not None else None,
+            bytes_received=transfer.bytes_received if self.transfer else None,
+            events=transfer.events if self.transfer else None,
+            purpose=call.purpose if call.asked is None else call.asked.purpose,
+        )
+
+    def give_back(self, ok: bool | None, now: float) -> None:
+        """Give back what the attempt holds; `ok` is the verdict for the breaker."""
+        if self.permit is not None:
+            self.target.breaker.leave(self.permit, ok, now, alone=self.course.alone)
+            self.permit = None
+        if self.admission is not None and self.target.limiter is not None:
+            used = (self.usage.prompt_tokens or 0) + (self.usage.completion_tokens or 0)
+            self.target.limiter.leave(self.admission, used)
+
+    # Token counts that the service did not tell
+
+    def _estimate(self, error: ConnectorError | None) -> None:
+        usage = self.usage
+        if isinstance(self.said, StreamAccumulator) and self.said.usage is not None:
+            usage = self.usage = self.said.usage
+        if usage.prompt_tokens is not None and usage.completion_tokens is not None:
+            return
+        if not self.sent or not self._was_worked_on(error):
+            return
+        try:
+            self.usage = self._completed(usage)
+        except Exception:  # noqa: BLE001 - a figure that is missing must cost no row
+            _log.warning("the tokens of an attempt could not be estimated", exc_info=True)
+
+    def _was_worked_on(self, error: ConnectorError | None) -> bool:
+        """Tell whether the service has read the prompt: what it refuses costs nothing."""
+        if error is None or self.first_content_s is not None:
+            return True
+        return error.request_sent and isinstance(error, TruncatedError | UpstreamTimeoutError | EmptyAnswerError)
+
+    def _completed(self, usage: Usage) -> Usage:
+        info = self.target.model.info
+        count = token_counter(info.encoding).count
+        prompt, completion = usage.prompt_tokens, usage.completion_tokens
+        source: Literal["estimated", "mixed"] = "estimated" if prompt is None and completion is None else "mixed"
+        if prompt is None and self.course.call.asked is not None:
+            prompt = self.course.call.asked.tokens(info)
+        elif prompt is None:
+            known = self.prompt.prompt_tokens
+            prompt = prompt_tokens(self.prompt, info) if known is None else known
+        if completion is None:
+            completion = sum(map(count, self._spoken()))
+        return evolve(usage, prompt_tokens=prompt, completion_tokens=completion, source=source)
+
+    def _spoken(self) -> Sequence[str]:
+        match self.said:
+            case Completion() as whole:
+                calls = [part for call in whole.tool_calls for part in (call.name, call.arguments)]
+                return [whole.text, whole.reasoning, *calls]
+            case StreamAccumulator() as so_far:
+                return ["".join(so_far.said())]
+        return []

@@ -1,0 +1,86 @@
+"""A call, and what all calls of a pipeline share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Literal
+
+from attrs import frozen
+
+from nexus_core.config.policies import CallPolicy
+from nexus_core.contract.events import Event
+from nexus_core.contract.prompts import Prompt
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ModelInfo
+from nexus_core.engine.calls.clock import Clock
+from nexus_core.engine.calls.deadline import DeadlineWatch
+from nexus_core.engine.calls.targets import Targets
+from nexus_core.engine.lifecycle import ComponentLifecycle
+from nexus_core.engine.models import Model, ModelRegistry
+from nexus_core.engine.packing.draft import Draft
+from nexus_core.toolkit.tokens.counter import token_counter
+
+Emit = Callable[[Event], None]
+
+
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class EmbedOrRerankRequest:
+    """What a component asks of the connector that it was given."""
+
+    purpose: Literal["prompt", "embed", "rerank"]
+    prompt: Prompt = Prompt(messages=())
+    """Goes out as it is."""
+    texts: Sequence[str] = ()
+    """What is sent that is no prompt."""
+
+    def tokens(self, info: ModelInfo) -> int:
+        """Return how many tokens are sent, by the target's encoding."""
+        if self.texts:
+            return sum(map(token_counter(info.encoding).count, self.texts))
+        return prompt_tokens(self.prompt, info)
+
+
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class Call:
+    """One logical request to a chain of targets."""
+
+    id: str
+    run_id: str
+    draft: Draft
+    """Packed for each target."""
+    chain: tuple[Model, ...]
+    asked: EmbedOrRerankRequest | None = None
+    """What a component asks for: it goes out in place of the draft."""
+    purpose: Literal["answer", "rewrite"] = "answer"
+    """What the draft is for, as the rows of the ledger tell it."""
+    options: CallOptions = NOTHING_ASKED
+    """Over the options of each model."""
+    attempts: int | None = None
+    """Upstream requests at most, where that is fewer than the pipeline allows."""
+    deadline_s: float | None = None
+    """The caller's own, where it is shorter than that of the pipeline."""
+    allow_empty: bool = False
+    """An answer without text is one, whatever the model says of it."""
+    is_heard: bool = True
+    """Whether somebody hears of more than the rows of the ledger."""
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class CallEnvironment:
+    """What all calls of a pipeline share."""
+
+    registry: ModelRegistry
+    resources: ComponentLifecycle
+    policy: CallPolicy
+    clock: Clock
+    random: Random
+    targets: Targets
+    watch: DeadlineWatch
+
+
+def prompt_tokens(prompt: Prompt, info: ModelInfo) -> int:
+    """Return the tokens of a prompt that nobody has counted, with what the chat format adds."""
+    count = token_counter(info.encoding).count
+    return info.tokens_per_prompt + sum(
+        [count(message.content) + count(message.role) + info.tokens_per_message for message in prompt.messages]
+    )

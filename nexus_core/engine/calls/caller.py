@@ -1,0 +1,170 @@
+"""Makes the attempts of calls. What follows a failure is decided in `course.py`, what is noted of it in `ledger.py`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import nullcontext
+from random import Random
+from typing import Any, TypeVar
+
+from attrs import evolve, frozen
+
+from nexus_core.config.policies import CallPolicy
+from nexus_core.contract.errors import ConnectorError
+from nexus_core.contract.prompts import Prompt
+from nexus_core.contract.values import Chunk, Completion
+from nexus_core.engine.calls.answer_checks import check_answer
+from nexus_core.engine.calls.attempt import Attempt
+from nexus_core.engine.calls.call import Call, CallEnvironment, Emit
+from nexus_core.engine.calls.clock import Clock
+from nexus_core.engine.calls.deadline import DeadlineWatch
+from nexus_core.engine.calls.failover import Failover
+from nexus_core.engine.calls.prompt_fitting import most_characters
+from nexus_core.engine.calls.return_checks import check_stream
+from nexus_core.engine.calls.stream_accumulator import StreamAccumulator
+from nexus_core.engine.calls.targets import Targets
+from nexus_core.engine.lifecycle import ComponentLifecycle
+from nexus_core.engine.models import Model, ModelRegistry
+
+T = TypeVar("T")
+
+_WHOLE_TIME = nullcontext()
+"""In place of a share, where no other target is left."""
+
+
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class CallResult:
+    """A call that got its whole answer."""
+
+    completion: Completion
+    model: Model
+    prompt: Prompt
+
+
+class Caller:
+    """Makes the attempts of calls and accounts for each of them."""
+
+    def __init__(
+        self,
+        registry: ModelRegistry,
+        resources: ComponentLifecycle,
+        *,
+        calls: CallPolicy | None = None,
+        clock: Clock | None = None,
+        random: Random | None = None,
+    ) -> None:
+        clock, random = clock or Clock(), random or Random()
+        self._setting = CallEnvironment(
+            registry=registry,
+            resources=resources,
+            policy=calls or CallPolicy(),
+            clock=clock,
+            random=random,
+            targets=Targets(clock, random),
+            watch=DeadlineWatch(),
+        )
+
+    def states(self) -> Mapping[str, str]:
+        """Return the state of each target's breaker: `closed`, `open`, `half_open` or `parked`."""
+        setting = self._setting
+        return {model.name: setting.targets.state(model) for model in setting.registry.targets()}
+
+    async def complete(self, call: Call, emit: Emit) -> CallResult:
+        """Return a whole answer; raises the error of the only target, NoAnswerError or DeadlineError."""
+        attempt, completion = await self._made(call, emit, _complete)
+        return _answered(attempt, completion)
+
+    async def serve(self, call: Call, emit: Emit, ask: Callable[[Any], Awaitable[T]]) -> T:
+        """Return what `ask` gets of the connector of a target, which is no text; raises as `complete` does."""
+
+        async def served(attempt: Attempt) -> T:
+            attempt.send()
+            results = await ask(attempt.target.model.connector)
+            attempt.served(results)
+            return results
+
+        return await self._made(call, emit, served)
+
+    async def _made(self, call: Call, emit: Emit, make: Callable[[Attempt], Awaitable[T]]) -> T:
+        course = Failover(self._setting, call, emit, self._setting.policy.deadline_s)
+        try:
+            with course.deadline:
+                while True:
+                    attempt = (not course.rows and course.at_once()) or await course.begin()
+                    try:
+                        with attempt, course.share() or _WHOLE_TIME:
+                            made = await make(attempt)
+                    except ConnectorError as error:
+                        course.failed(error)
+                    else:
+                        return made
+        finally:
+            course.end()
+
+    async def stream(self, call: Call, emit: Emit) -> AsyncIterator[str | Chunk | CallResult]:
+        """Yield the answer as it comes, and at the end what was answered.
+
+        Text comes as such, a chunk with reasoning or tool calls as it is, and `""` where only events have been emitted.
+        Before the first content a failed attempt is followed by the next; after it the pipeline's `on_stream_failure`
+        decides.
+        """
+        course = Failover(self._setting, call, emit, self._setting.policy.stream_deadline_s)
+        deadline = course.deadline
+        try:
+            while True:
+                attempt = None
+                while attempt is None:
+                    if course.waits:
+                        yield ""
+                    with deadline:
+                        attempt = await course.advance()
+                said = attempt.said = StreamAccumulator(most_characters(attempt.target.model.info, attempt.options))
+                chunks = None
+                try:
+                    with attempt:
+                        yield ""
+                        chunks = _streamed(attempt)
+                        share = course.share()
+                        with deadline, share or _WHOLE_TIME:
+                            async for chunk in chunks:
+                                if part := attempt.took(chunk, said):
+                                    if share is not None:
+                                        share.drop()
+                                    deadline.task = None
+                                    yield part
+                                    deadline.resume()
+                        attempt.answered(completion := said.whole(attempt.target.model))
+                        check_answer(completion, attempt)
+                    if blank := attempt.rest():
+                        yield blank
+                except ConnectorError as error:
+                    course.broke_off(error, attempt.first_content_s is not None, said)
+                    continue
+                finally:
+                    if chunks is not None:
+                        await chunks.aclose()
+                yield _answered(attempt, course.ended(completion))
+                return
+        finally:
+            course.end()
+
+
+async def _complete(attempt: Attempt) -> tuple[Attempt, Completion]:
+    model, (prompt, options) = attempt.target.model, attempt.send()
+    completion = await model.connector.send_prompt(prompt, options)
+    attempt.answered(completion)
+    check_answer(completion, attempt)
+    return attempt, completion
+
+
+def _streamed(attempt: Attempt) -> AsyncGenerator[Chunk, None]:
+    prompt, options = attempt.send()
+    # Only generators can be closed early, and the contract asks for one.
+    found: AsyncGenerator[Chunk, None] = check_stream(attempt.target.model.connector.stream_response(prompt, options))
+    return found
+
+
+def _answered(attempt: Attempt, completion: Completion) -> CallResult:
+    if attempt.usage is not completion.usage:
+        completion = evolve(completion, usage=attempt.usage)
+    return CallResult(completion=completion, model=attempt.target.model, prompt=attempt.prompt)

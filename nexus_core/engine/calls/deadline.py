@@ -1,0 +1,112 @@
+"""Ends what is awaited when the time of its call is up: one lazy timer for all calls of a pipeline.
+
+Most calls end long before their deadline, so that nothing is done for one but to enter it in a table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+
+from nexus_core.contract.errors import DeadlineError, RunError
+
+
+class Deadline:
+    """The end of one call's time. As a context manager it stands around awaits.
+
+    Around a `yield` it must not hold, since it would cancel the reader: there `task` is set to `None` before, and
+    `resume` is called after.
+    """
+
+    __slots__ = ("_cancelling", "_error", "due", "expired", "task")
+
+    def __init__(self, due: float, error: Callable[[], RunError]) -> None:
+        self.due = due
+        """By the clock of the event loop."""
+        self.expired = False
+        self._error = error
+        self.task: asyncio.Task[object] | None = None
+        """What would be cancelled now."""
+        self._cancelling = 0
+
+    def __enter__(self) -> None:
+        if self.expired:
+            raise self._error()
+        self.task = task = asyncio.current_task()
+        assert task is not None
+        self._cancelling = task.cancelling()
+
+    def resume(self) -> None:
+        """Hold again; raises where the time is up meanwhile."""
+        if self.expired:
+            raise self._error()
+        self.task = asyncio.current_task()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        task, self.task = self.task, None
+        if not self.expired or task is None:
+            return
+        # Whoever else has cancelled the task meanwhile goes before us.
+        if task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise self._error()
+
+    def forget(self) -> None:
+        """Let go of the call, which holds its deadline: what refers to itself is freed late."""
+        self._error = _over
+
+    def expire(self) -> None:
+        """Cancel what is awaited; where nothing is, the next that would be."""
+        self.expired = True
+        if self.task is not None:
+            self.task.cancel()
+
+
+def _over() -> DeadlineError:
+    return DeadlineError("the call is over")
+
+
+class DeadlineWatch:
+    """Lets deadlines expire."""
+
+    __slots__ = ("_handle", "_loop", "_running")
+
+    def __init__(self) -> None:
+        self._running: set[Deadline] = set()
+        self._handle: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def begin(self, seconds: float, error: Callable[[], RunError]) -> Deadline:
+        """Return a deadline so many seconds from now; give it back with `end`."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # what was watched in another loop has ended with it
+            self._loop, self._handle = loop, None
+            self._running.clear()
+        deadline = Deadline(loop.time() + seconds, error)
+        self._running.add(deadline)
+        if self._handle is None or deadline.due < self._handle.when():
+            self._arm(deadline.due)
+        return deadline
+
+    def end(self, deadline: Deadline) -> None:
+        """Watch a deadline no longer."""
+        self._running.discard(deadline)
+        deadline.forget()
+
+    def _arm(self, due: float) -> None:
+        assert self._loop is not None
+        if self._handle is not None:
+            self._handle.cancel()
+        self._handle = self._loop.call_at(due, self._check)
+
+    def _check(self) -> None:
+        assert self._loop is not None
+        self._handle = None
+        now = self._loop.time()
+        for deadline in [deadline for deadline in self._running if deadline.due <= now]:
+            self._running.discard(deadline)
+            deadline.expire()
+        if self._running:
+            self._arm(min(deadline.due for deadline in self._running))

@@ -1,0 +1,96 @@
+"""What goes to a target: its options, the room for its answer, and the draft packed for its window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from attrs import evolve, frozen
+
+from nexus_core.contract.errors import NotConfiguredError
+from nexus_core.contract.prompts import Prompt
+from nexus_core.contract.protocols import Template
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Message, ModelInfo
+from nexus_core.engine.models import Model
+from nexus_core.engine.packing.packer import Draft, pack
+from nexus_core.toolkit.http.size_limits import sizes_for
+from nexus_core.toolkit.suggest import listed
+from nexus_core.toolkit.tokens.counter import token_counter
+
+DEFAULT_RESERVE = 1024
+"""Tokens kept free for the answer when `max_tokens` is not set, and never more than a quarter of the window."""
+
+
+def merge_options(under: CallOptions, over: CallOptions) -> CallOptions:
+    """Return `under` with everything that is set in `over`."""
+    if over is NOTHING_ASKED or over == NOTHING_ASKED:
+        return under
+    if under is NOTHING_ASKED or under == NOTHING_ASKED:
+        return over
+    names = ("temperature", "max_tokens", "stop", "top_p", "frequency_penalty", "presence_penalty")
+    changes = {name: value for name in names if (value := getattr(over, name)) is not None}
+    return evolve(under, **changes, extra={**under.extra, **over.extra})
+
+
+def reserve(info: ModelInfo, options: CallOptions) -> int:
+    """Return how many tokens of the window stay free for the answer."""
+    if options.max_tokens is not None:
+        return options.max_tokens
+    return min(DEFAULT_RESERVE, info.window // 4, info.max_output or DEFAULT_RESERVE)
+
+
+def most_characters(info: ModelInfo, options: CallOptions) -> int:
+    """Return how many characters the answer of a model can have at most, by far, all that it says included."""
+    return sizes_for(max(info.max_output or info.window, options.max_tokens or 0)).text
+
+
+def with_required(model: Model, options: CallOptions, room: int) -> CallOptions:
+    """Return the options with what the model must be given: `max_tokens` is what is kept free for the answer.
+
+    Raises NotConfiguredError where another one is missing, since only the pipeline's author knows it.
+    """
+    missing = [name for name in sorted(model.info.requires) if _is_missing(options, name)]
+    if "max_tokens" in missing:
+        options = evolve(options, max_tokens=max(room, 1))
+        missing.remove("max_tokens")
+    if missing:
+        raise NotConfiguredError(
+            f"the model {model.name!r} must be given {listed(missing)}: set it under its `options`",
+            provider=model.info.provider,
+            model=model.info.id,
+        )
+    return options
+
+
+def _is_missing(options: CallOptions, name: str) -> bool:
+    return getattr(options, name, None) is None and name not in options.extra
+
+
+def pack_for(model: Model, draft: Draft, options: CallOptions, *, exact: bool = False, call_id: str = "") -> Prompt:
+    """Pack a draft for one target, whose merged options are given; raises PromptTooLongError."""
+    info = model.info
+    count = partial(token_counter, info.encoding)
+    return pack(draft, info, reserved=reserve(info, options), counter=count, exact=exact, call_id=call_id)
+
+
+@frozen(eq=False, repr=False)
+class Continued:
+    """A template whose last message is the beginning of the answer, for a target that goes on from there."""
+
+    template: Template
+    text: str
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """The names that the template reads."""
+        return self.template.variables
+
+    def render(self, variables: Mapping[str, Any]) -> Sequence[Message]:
+        """Return the template's messages and the answer so far."""
+        return (*self.template.render(variables), Message("assistant", self.text))
+
+
+def continued(draft: Draft, text: str) -> Draft:
+    """Return a draft whose answer has begun with `text`."""
+    return evolve(draft, template=Continued(draft.template, text))

@@ -1,0 +1,141 @@
+"""The parts of a streamed answer, put together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from nexus_core.contract.errors import ResponseTooLargeError, ToolCallIncompleteError, TruncatedError
+from nexus_core.contract.values import Chunk, Completion, FinishReason, ToolCall, ToolCallDelta, Usage
+from nexus_core.engine.calls.text_buffer import TextBuffer
+from nexus_core.engine.models import Model
+
+_CALL_COST = 512
+"""Characters that count for a tool call beside its own, so that their number has a bound, too."""
+
+
+class _CallParts:
+    """A tool call in parts: the first id and name, and all arguments."""
+
+    __slots__ = ("arguments", "id", "name")
+
+    def __init__(self) -> None:
+        self.id = self.name = ""
+        self.arguments = TextBuffer()
+
+    def take(self, delta: ToolCallDelta) -> None:
+        self.id = self.id or delta.id
+        self.name = self.name or delta.name
+        if delta.arguments:
+            self.arguments.append(delta.arguments)
+
+
+class StreamAccumulator:
+    """What a stream has said so far, up to a bound."""
+
+    __slots__ = ("_calls", "finish_reason", "left", "model", "native_finish_reason", "reasoning", "text", "usage")
+
+    def __init__(self, most: int) -> None:
+        """Take the most characters that the answer may have."""
+        self.text: list[str] = TextBuffer()
+        self.reasoning: list[str] = TextBuffer()
+        self.left = most
+        """Characters that may come still; whoever reads the stream looks."""
+        self.usage: Usage | None = None
+        self.finish_reason: FinishReason | None = None
+        self.native_finish_reason = ""
+        self.model = ""
+        self._calls: dict[int, _CallParts] = {}
+
+    @property
+    def has_tool_calls(self) -> bool:
+        """Whether any part of a tool call has come."""
+        return bool(self._calls)
+
+    def say(self, text: str) -> None:
+        """Add text."""
+        self.text.append(text)
+        self.left -= len(text)
+
+    def take(self, chunk: Chunk) -> None:
+        """Add what is in a chunk beside its text, which `say` adds."""
+        if chunk.reasoning:
+            self.reasoning.append(chunk.reasoning)
+            self.left -= len(chunk.reasoning)
+        for delta in chunk.tool_calls:
+            call = self._calls.get(delta.index)
+            if call is None:
+                call = self._calls[delta.index] = _CallParts()
+                self.left -= _CALL_COST
+            call.take(delta)
+            self.left -= len(delta.id) + len(delta.name) + len(delta.arguments)
+        if chunk.usage is not None:
+            self.usage = chunk.usage
+        if chunk.finish_reason is not None:
+            self.finish_reason = chunk.finish_reason
+            self.native_finish_reason = chunk.native_finish_reason
+        if chunk.model:
+            self.model = chunk.model
+
+    def check_size(self, model: Model) -> None:
+        """Raise ResponseTooLargeError where more has come than the model can have been asked for."""
+        if self.left < 0:
+            raise ResponseTooLargeError(
+                f"the stream of {model.name!r} goes on beyond all that max_output ({model.info.max_output}) allows: "
+                "raise max_output on the model if it is too low",
+                provider=model.info.provider,
+                model=model.info.id,
+                code="response_too_large",
+            )
+
+    def said(self) -> Sequence[str]:
+        """Return all that the model wrote, tool calls included."""
+        calls = (part for call in self._calls.values() for part in (call.name, *call.arguments))
+        return [*self.reasoning, *self.text, *calls]
+
+    def whole(self, model: Model) -> Completion:
+        """Return the whole answer; raises TruncatedError where the stream did not say that it was."""
+        if self.finish_reason is None:
+            raise TruncatedError(
+                f"the stream of {model.name!r} ended without a finish reason: the answer may be incomplete",
+                provider=model.info.provider,
+                model=model.info.id,
+                code="truncated",
+            )
+        return Completion(
+            text="".join(self.text),
+            finish_reason=self.finish_reason,
+            usage=self.usage or Usage(),
+            model=self.model,
+            reasoning="".join(self.reasoning),
+            tool_calls=tuple(_joined(index, self._calls[index]) for index in sorted(self._calls)),
+            native_finish_reason=self.native_finish_reason,
+        )
+
+
+def _joined(index: int, call: _CallParts) -> ToolCall:
+    return ToolCall(id=call.id or f"call_{index}", name=call.name, arguments="".join(call.arguments))
+
+
+def check_tool_calls(completion: Completion, model: Model) -> None:
+    """Raise ToolCallIncompleteError where a tool call ends in the middle of its arguments.
+
+    No arguments at all are those of a tool that takes none, unless the answer was cut at its maximum length.
+    """
+    for call in completion.tool_calls:
+        arguments = call.arguments.strip()
+        if not (_is_json(arguments) if arguments else completion.finish_reason != "length"):
+            raise ToolCallIncompleteError(
+                f"a tool call of {model.name!r} ends in the middle of its arguments: raise max_tokens if it was cut",
+                provider=model.info.provider,
+                model=model.info.id,
+                code=completion.finish_reason,
+            )
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,167 @@
+"""Connectors that are options of components: within a run, each request they are asked for is a call of the engine.
+
+The component does not know. What it holds has the protocols of the connector and raises its errors; a request goes
+through `attempts/` like one for an answer, so that it is retried, limited and accounted in the one place for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from time import perf_counter
+from typing import Any, TypeVar
+
+from nexus_core.contract.errors import ConnectorError, DeadlineError, NoAnswerError, UpstreamTimeoutError
+from nexus_core.contract.prompts import Prompt
+from nexus_core.contract.protocols import Connector, Embedder, Reranker
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Completion, ModelInfo, ToolCallDelta
+from nexus_core.engine.calls import Call, Caller, EmbedOrRerankRequest
+from nexus_core.engine.lifecycle import ComponentLifecycle
+from nexus_core.engine.models import Model
+from nexus_core.engine.packing.draft import Draft
+from nexus_core.engine.state import NO_ITEMS, Scope, current
+from nexus_core.engine.steps import BareQuery
+
+T = TypeVar("T")
+
+_NO_DRAFT = Draft(template=BareQuery(), ranking=NO_ITEMS, query="")
+_TICK_S = 0.001
+"""Timers may fire a little early."""
+
+
+def component_model(chain: Sequence[Model], attempts: Caller, resources: ComponentLifecycle) -> Connector:
+    """Return what a component is given for a model; further models of the chain are asked where the first one fails.
+
+    A prompt has been made for the first one's window, so that those with a smaller one are left out.
+    """
+    first, *rest = chain
+    fitting = (first, *(model for model in rest if model.info.window >= first.info.window))
+    bases: list[type] = [ComponentModel]
+    if isinstance(first.connector, Embedder):
+        bases.insert(0, _Embeds)
+    if isinstance(first.connector, Reranker):
+        bases.insert(0, _Reranks)
+    made: Connector = type("Given", tuple(bases), {})(fitting, attempts, resources)
+    return made
+
+
+class ComponentModel:
+    """A connector within a component. It is opened by its first request, and closed with the pipeline."""
+
+    def __init__(self, chain: tuple[Model, ...], attempts: Caller, resources: ComponentLifecycle) -> None:
+        self._chain = chain
+        self._attempts = attempts
+        self._resources = resources
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._chain[0].connector, name)
+
+    async def __aenter__(self) -> ComponentModel:
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        """Do nothing: others may use it."""
+
+    @property
+    def model_info(self) -> ModelInfo:
+        """What is known of the model, with the pipeline's figures over it."""
+        return self._chain[0].info
+
+    async def send_prompt(self, prompt: Prompt, options: CallOptions) -> Completion:
+        """Return the whole answer."""
+        scope = current()
+        if scope is None:
+            return await (await self._opened()).send_prompt(prompt, options)
+        call = self._call(scope, EmbedOrRerankRequest(purpose="prompt", prompt=prompt), self._chain, options)
+        return (await _made(scope, self._attempts.complete(call, scope.emit))).completion
+
+    async def stream_response(self, prompt: Prompt, options: CallOptions) -> AsyncIterator[Chunk]:
+        """Yield the whole answer at once: nobody reads along, and what is whole can be asked for again."""
+        completion = await self.send_prompt(prompt, options)
+        yield Chunk(
+            text=completion.text,
+            finish_reason=completion.finish_reason,
+            usage=completion.usage,
+            model=completion.model,
+            reasoning=completion.reasoning,
+            tool_calls=tuple(
+                ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments)
+                for index, call in enumerate(completion.tool_calls)
+            ),
+            transfer=completion.transfer,
+            native_finish_reason=completion.native_finish_reason,
+        )
+
+    async def _serve(
+        self, asked: EmbedOrRerankRequest, chain: tuple[Model, ...], ask: Callable[[Any], Awaitable[T]]
+    ) -> T:
+        scope = current()
+        if scope is None:
+            return await ask(await self._opened())
+        return await _made(scope, self._attempts.serve(self._call(scope, asked, chain), scope.emit, ask))
+
+    def _call(
+        self, scope: Scope, asked: EmbedOrRerankRequest, chain: tuple[Model, ...], options: CallOptions = NOTHING_ASKED
+    ) -> Call:
+        return Call(
+            id=scope.call_id(),
+            run_id=scope.run_id,
+            draft=_NO_DRAFT,
+            chain=chain,
+            asked=asked,
+            options=options,
+            deadline_s=scope.left_s(),
+            is_heard=scope.is_heard,
+        )
+
+    async def _opened(self) -> Connector:
+        connector = self._chain[0].connector
+        await self._resources.open(connector)
+        return connector
+
+
+class _Embeds(ComponentModel):
+    """Vectors of two models cannot be compared: the first model alone makes them."""
+
+    @property
+    def embedding_id(self) -> str:
+        """As the connector says it."""
+        found: str = self._chain[0].connector.embedding_id  # type: ignore[attr-defined]
+        return found
+
+    @property
+    def embedding_batch(self) -> int:
+        """As the connector says it."""
+        found: int = self._chain[0].connector.embedding_batch  # type: ignore[attr-defined]
+        return found
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """Return one vector for each text."""
+        asked = EmbedOrRerankRequest(purpose="embed", texts=texts)
+        return await self._serve(asked, self._chain[:1], lambda connector: connector.embed(texts))
+
+
+class _Reranks(ComponentModel):
+    """Relevance is on no common scale, and all texts of a query are rated by one model: any that rates will do."""
+
+    async def rerank(self, query: str, texts: Sequence[str]) -> Sequence[float]:
+        """Return the relevance of each text."""
+        chain = tuple(model for model in self._chain if isinstance(model.connector, Reranker))
+        asked = EmbedOrRerankRequest(purpose="rerank", texts=(query, *texts))
+        return await self._serve(asked, chain, lambda connector: connector.rerank(query, texts))
+
+
+async def _made(scope: Scope, call: Awaitable[T]) -> T:
+    """Return what a call gives; raises what a connector raises, or DeadlineError where the run has no time left."""
+    try:
+        return await call
+    except NoAnswerError as error:
+        failure = error.errors[-1]
+    except DeadlineError as error:
+        if scope.ends_at is not None and scope.ends_at - perf_counter() < _TICK_S:
+            raise
+        last = error.__cause__
+        failure = last if isinstance(last, ConnectorError) else UpstreamTimeoutError(str(error), code="deadline")
+    # Out here, so that the error does not hold itself as its context.
+    raise failure

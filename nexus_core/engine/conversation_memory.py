@@ -1,0 +1,63 @@
+"""What a run remembers: the turns of its conversation before it, and its own turn after it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from attrs import evolve, frozen
+
+from nexus_core.contract.errors import DeadlineError, NexusError, StoreError
+from nexus_core.contract.events import Answer
+from nexus_core.contract.protocols import Conversations
+from nexus_core.contract.values import Message
+from nexus_core.engine.state import State
+
+CHARACTERS_PER_TOKEN = 8
+"""More than the densest prose has: what is not loaded would not have fit."""
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class ConversationMemory:
+    """One conversation, for one run."""
+
+    conversations: Conversations
+    id: str
+    owner: str
+    window: int
+    """Of the largest model that may be asked, in tokens: no more of the conversation is loaded than it could hold."""
+
+    async def recall(self, state: State, left_s: float | None = None) -> State:
+        """Return the state with what was said so far; raises StoreError, DeadlineError after `left_s`."""
+        characters = self.window * CHARACTERS_PER_TOKEN
+        try:
+            async with asyncio.timeout(left_s):
+                found = tuple(await self.conversations.history(self.id, owner=self.owner, characters=characters))
+        except NexusError:
+            raise
+        except Exception as error:
+            if left_s is not None and isinstance(error, TimeoutError):
+                raise DeadlineError("the caller's time was up before the conversation had been read") from error
+            raise self._failed("read", error) from error
+        if not all(isinstance(message, Message) for message in found):
+            raise StoreError(f"the history of conversation {self.id!r} must be made of messages")
+        return evolve(state, history=found)
+
+    async def keep(self, answer: Answer) -> None:
+        """Keep the turn of a whole answer; raises StoreError, which carries the answer.
+
+        The caller's time is no limit here: the answer is there, and what is lost then is lost for good.
+        """
+        try:
+            await self.conversations.add(
+                self.id, query=answer.query, answer=answer.text, model=answer.model, run_id=answer.id, owner=self.owner
+            )
+        except StoreError as error:
+            error.answer = answer
+            raise
+        except Exception as error:
+            failed = self._failed("written", error)
+            failed.answer = answer
+            raise failed from error
+
+    def _failed(self, done: str, error: Exception) -> StoreError:
+        return StoreError(f"conversation {self.id!r} could not be {done}: {type(error).__name__}: {error}")

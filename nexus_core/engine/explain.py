@@ -1,0 +1,181 @@
+"""What a run would send, and why, without any call to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+
+from attrs import evolve, frozen
+
+from nexus_core.contract.errors import PromptTooLongError, UsageError
+from nexus_core.contract.prompts import Prompt
+from nexus_core.contract.values import CallOptions
+from nexus_core.engine.calls import Call, merge_options, pack_for, reserve
+from nexus_core.engine.models import Model
+from nexus_core.engine.plan import Plan
+from nexus_core.engine.query_rewriting import QueryRewriter
+from nexus_core.engine.runner import Request
+from nexus_core.engine.state import Scope, State
+from nexus_core.engine.steps import Generate
+from nexus_core.toolkit.tokens.counter import token_counter
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class WindowPart:
+    """A share of the window."""
+
+    name: str
+    """`instructions`, `question`, `history`, `context`, `answer` (reserved) or `free`."""
+    tokens: int
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class ExplainedTarget:
+    """One model of the chain, and the prompt it would get."""
+
+    model: Model
+    reserved: int
+    prompt: Prompt | None
+    problem: str = ""
+    """Why this target would get no prompt."""
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class Explanation:
+    """The prompt of the answering step for the first target, where its tokens go, and the chain behind it."""
+
+    pipeline: str
+    query: str
+    """As it reaches the prompt."""
+    searched: str
+    """What the items are searched and ranked by."""
+    prompt: Prompt
+    model: Model
+    parts: tuple[WindowPart, ...]
+    """They add up to the window."""
+    targets: tuple[ExplainedTarget, ...]
+    options: CallOptions
+    exact: bool
+    """Whether the counts are by the model's own encoding or approximate."""
+    notes: tuple[str, ...] = ()
+    """What could not be shown without a call."""
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class PreparedRun:
+    """A run as far as the call that would give the answer: what is there to be packed, and for whom."""
+
+    state: State
+    call: Call | None
+    """`None` where no generate step would run."""
+    seconds: Mapping[str, float]
+    """By verb, what the steps took."""
+    notes: tuple[str, ...]
+
+
+async def explain(plan: Plan, request: Request) -> Explanation:
+    """Run every step but the calls; raises what the steps raise, PromptTooLongError if no target's window is enough."""
+    prepared = await prepare(plan, request, call_models=False)
+    if prepared.call is None:
+        raise UsageError(f"pipeline {plan.name!r} has no generate step that would run, so there is no prompt to show")
+    return _explained(plan, prepared.call, prepared.state, prepared.notes)
+
+
+async def prepare(plan: Plan, request: Request, *, call_models: bool) -> PreparedRun:
+    """Run the steps before the answering call; those that ask a model ask it only if `call_models` is set.
+
+    No sink hears of it. Raises what the steps raise.
+    """
+    scope = Scope(
+        run_id=request.id,
+        emit=lambda event: None,
+        model=request.model,
+        options=request.options,
+        context_id=request.context_id,
+    )
+    state, notes, call = request.state, list[str](), None
+    if request.memory is not None:
+        state = await request.memory.recall(state)
+    if plan.following is not None and state.history:
+        state = await _followed(plan.following, state, scope, notes, call_models)
+    seconds: dict[str, float] = {}
+    for planned in plan.steps:
+        began = perf_counter()
+        if planned.is_skipped(state):
+            notes.append(f"{planned.label} is skipped: its `when` is false")
+        elif isinstance(planned.step, Generate) and planned.step.last:
+            call = planned.step.call(state, scope)
+            break
+        elif call_models or not isinstance(planned.step, Generate):
+            state = await planned.step(state, scope)
+        else:
+            notes.append(f"{planned.label} is not run: what follows is shown as if it had changed nothing")
+            state = _not_run(planned.step, state)
+        seconds[planned.verb] = seconds.get(planned.verb, 0.0) + perf_counter() - began
+    return PreparedRun(state=state, call=call, seconds=seconds, notes=tuple(notes))
+
+
+async def _followed(following: QueryRewriter, state: State, scope: Scope, notes: list[str], call_models: bool) -> State:
+    model = following.rewriter(scope)
+    if call_models or model is None:
+        return await following(state, scope)
+    notes.append(
+        f"a run asks {model.name} to rewrite the question for the search; what is shown is searched for with the words "
+        "of earlier questions, as where that fails"
+    )
+    return following.by_words(state)
+
+
+def _not_run(step: Generate, state: State) -> State:
+    if step.keep_as is None:
+        return evolve(state, draft=None)
+    return evolve(state, draft=None, vars={**state.vars, step.keep_as: "(the model's answer)"})
+
+
+def _explained(plan: Plan, call: Call, state: State, notes: Sequence[str]) -> Explanation:
+    targets = [_target(model, call) for model in call.chain]
+    shown = next((target for target in targets if target.prompt is not None), None)
+    if shown is None or shown.prompt is None:
+        first = call.chain[0]
+        pack_for(first, call.draft, merge_options(first.options, call.options), exact=True)  # raises, with the figures
+        raise PromptTooLongError("no target has a window for this prompt", over=1)
+    return Explanation(
+        pipeline=plan.name,
+        query=state.query,
+        searched=state.search,
+        prompt=shown.prompt,
+        model=shown.model,
+        parts=_parts(shown.prompt, shown.model, state),
+        targets=tuple(targets),
+        options=merge_options(shown.model.options, call.options),
+        exact=token_counter(shown.model.info.encoding).exact,
+        notes=tuple(notes),
+    )
+
+
+def _target(model: Model, call: Call) -> ExplainedTarget:
+    options = merge_options(model.options, call.options)
+    reserved = reserve(model.info, options)
+    try:
+        prompt = pack_for(model, call.draft, options, exact=True)
+    except PromptTooLongError as error:
+        return ExplainedTarget(model=model, reserved=reserved, prompt=None, problem=str(error))
+    return ExplainedTarget(model=model, reserved=reserved, prompt=prompt)
+
+
+def _parts(prompt: Prompt, model: Model, state: State) -> tuple[WindowPart, ...]:
+    count = token_counter(model.info.encoding).count
+    kept = state.history[len(state.history) - prompt.history_kept :]
+    history = sum(count(message.content) + model.info.tokens_per_message + 1 for message in kept)
+    context = prompt.context_tokens or 0
+    total = prompt.prompt_tokens or prompt.tokens_at_most
+    question = min(count(prompt.query), total - context - history)
+    sizes = {
+        "instructions": total - context - history - question,
+        "question": question,
+        "history": history,
+        "context": context,
+        "answer": prompt.reserved,
+        "free": prompt.window - total - prompt.reserved,
+    }
+    return tuple(WindowPart(name=name, tokens=tokens) for name, tokens in sizes.items())

@@ -1,0 +1,169 @@
+"""Answers, explanations and items as JSON data: the one shape that the command line and the HTTP API share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nexus_core.contract.events import Answer, AttemptFinished
+from nexus_core.contract.prompts import Prompt, TraceEntry
+from nexus_core.contract.values import Item
+
+if TYPE_CHECKING:
+    from nexus_core.engine.explain import ExplainedTarget, Explanation
+
+
+def item_json(item: Item) -> dict[str, Any]:
+    """Return an item as JSON data."""
+    return {
+        "id": item.id,
+        "title": item.title,
+        "text": item.text,
+        "kind": item.kind,
+        "tags": list(item.tags),
+        "source": item.source,
+        "metadata": dict(item.metadata),
+    }
+
+
+def answer_json(answer: Answer) -> dict[str, Any]:
+    """Return an answer as JSON data; counts that are unknown are null."""
+    return {
+        "id": answer.id,
+        "query": answer.query,
+        "response": answer.text,
+        "contextId": answer.context_id,
+        "modelId": answer.model_id,
+        "conversationId": answer.conversation_id,
+        "metadata": {
+            "promptTokens": answer.usage.prompt_tokens,
+            "completionTokens": answer.usage.completion_tokens,
+            "totalTokens": answer.usage.total_tokens,
+            "usageSource": answer.usage.source,
+            **({"nativeFinishReason": answer.native_finish_reason} if answer.native_finish_reason else {}),
+            "responseTimeMs": round(answer.duration_s * 1000),
+            "contextItems": [
+                {"id": packed.item.id, "title": packed.item.title, "relevance": packed.score}
+                for packed in answer.prompt.items
+            ],
+        },
+        "attempts": [attempt_json(row) for row in answer.attempts],
+    }
+
+
+TRACE_ENTRIES = 200
+"""The most entries of a trace that are told, best first: a run may have a million candidates."""
+
+
+def packing_json(prompt: Prompt) -> dict[str, Any]:
+    """Return what fills a prompt's window, and what became of its best candidates, as JSON data."""
+    return {
+        "window": prompt.window,
+        "reserved": prompt.reserved,
+        "promptTokens": prompt.tokens_at_most if prompt.prompt_tokens is None else prompt.prompt_tokens,
+        "promptTokensAreExact": prompt.prompt_tokens is not None,
+        "contextTokens": prompt.context_tokens,
+        "history": {"kept": prompt.history_kept, "dropped": prompt.history_dropped},
+        "candidates": len(prompt.trace),
+        "trace": [_trace_json(entry) for entry in prompt.trace[:TRACE_ENTRIES]],
+    }
+
+
+def passages_json(prompt: Prompt) -> list[dict[str, Any]]:
+    """Return the items of a prompt as they stand in it, as JSON data: what its citations refer to."""
+    return [
+        {
+            "number": packed.number,
+            "id": packed.item.id,
+            "title": packed.item.title,
+            "source": packed.item.source,
+            "relevance": packed.score,
+            "whole": packed.whole,
+            "text": packed.text,
+        }
+        for packed in prompt.items
+    ]
+
+
+def attempt_json(row: AttemptFinished) -> dict[str, Any]:
+    """Return a row of the ledger as JSON data; what is unknown is null."""
+    return {
+        "callId": row.call_id,
+        "number": row.number,
+        "model": row.model,
+        "modelId": row.model_id,
+        "purpose": row.purpose,
+        "outcome": row.outcome,
+        "status": row.status,
+        "code": row.code,
+        "error": row.error,
+        "requestSent": row.request_sent,
+        "queuedMs": _ms(row.queued_s),
+        "waitedMs": _ms(row.waited_s),
+        "durationMs": _ms(row.duration_s),
+        "firstByteMs": _ms(row.first_byte_s),
+        "firstContentMs": _ms(row.first_content_s),
+        "promptTokens": row.prompt_tokens,
+        "completionTokens": row.completion_tokens,
+        "reasoningTokens": row.reasoning_tokens,
+        "cachedTokens": row.cached_tokens,
+        "usageSource": row.usage_source,
+        "bytesReceived": row.bytes_received,
+        "events": row.events,
+    }
+
+
+def _ms(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1000)
+
+
+def explanation_json(explanation: Explanation) -> dict[str, Any]:
+    """Return an explanation as JSON data."""
+    prompt = explanation.prompt
+    return {
+        "pipeline": explanation.pipeline,
+        "query": explanation.query,
+        "searched": explanation.searched,
+        "model": explanation.model.name,
+        "modelId": explanation.model.info.id,
+        "window": prompt.window,
+        "promptTokens": prompt.prompt_tokens,
+        "contextTokens": prompt.context_tokens,
+        "reservedTokens": prompt.reserved,
+        "countsAreExact": explanation.exact,
+        "parts": {part.name: part.tokens for part in explanation.parts},
+        "messages": [{"role": message.role, "content": message.content} for message in prompt.messages],
+        "items": [
+            {"number": packed.number, "id": packed.item.id, "title": packed.item.title, "whole": packed.whole}
+            for packed in prompt.items
+        ],
+        "history": {"kept": prompt.history_kept, "dropped": prompt.history_dropped},
+        "trace": [_trace_json(entry) for entry in prompt.trace],
+        "chain": [_target_json(target) for target in explanation.targets],
+        "notes": list(explanation.notes),
+    }
+
+
+def _trace_json(entry: TraceEntry) -> dict[str, Any]:
+    return {
+        "id": entry.item_id,
+        "title": entry.title,
+        "decision": entry.decision,
+        "reason": entry.reason,
+        "score": entry.score,
+        "scores": dict(entry.scores),
+        "tokens": entry.tokens,
+        "alike": entry.alike,
+    }
+
+
+def _target_json(target: ExplainedTarget) -> dict[str, Any]:
+    return {
+        "model": target.model.name,
+        "modelId": target.model.info.id,
+        "provider": target.model.info.provider,
+        "window": target.model.info.window,
+        "reservedTokens": target.reserved,
+        "promptTokens": target.prompt.prompt_tokens if target.prompt else None,
+        "items": len(target.prompt.items) if target.prompt else 0,
+        "problem": target.problem or None,
+    }

@@ -1,0 +1,41 @@
+"""Components that hold resources are opened once, at first use, and closed together."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Any
+
+from nexus_core.toolkit.shared_resources import SharedResources
+
+
+class ComponentLifecycle:
+    """Opens components, each once, and closes them in reverse order."""
+
+    def __init__(self, shared: SharedResources | None = None) -> None:
+        self.shared = shared if shared is not None else SharedResources()
+        """What the components use together; given by whoever runs several pipelines in one process."""
+        self._stack = AsyncExitStack()
+        self._open: set[int] = set()
+        self._locks: dict[int, asyncio.Lock] = {}
+
+    def is_open(self, component: Any) -> bool:
+        """Tell whether a component needs no opening any more."""
+        return id(component) in self._open
+
+    async def open(self, component: Any) -> None:
+        """Enter a component if it is an async context manager and not open yet; raises what its `__aenter__` raises."""
+        key = id(component)
+        if key in self._open:
+            return
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            if key not in self._open:
+                if hasattr(component, "__aenter__"):
+                    await self._stack.enter_async_context(component)
+                self._open.add(key)
+
+    async def close(self) -> None:
+        """Close whatever is open; afterwards everything can be opened again."""
+        self._open.clear()
+        self._locks.clear()
+        await self._stack.aclose()

@@ -1,0 +1,1 @@
+"""Packs a draft into a prompt that fits the model's window."""

@@ -1,0 +1,95 @@
+"""A draft rendered for one target, and its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import define, field
+
+from nexus_core.contract.errors import TemplateError
+from nexus_core.contract.prompts import PackedItem
+from nexus_core.contract.values import Message, ModelInfo
+from nexus_core.engine.packing.draft import Draft
+from nexus_core.engine.packing.line_counts import Knowns, count_message
+from nexus_core.engine.plugin_guard import PluginGuard, check_rendered
+from nexus_core.toolkit.text.segmentation import byte_length
+from nexus_core.toolkit.tokens.counter import TokenCounter
+
+
+@define(eq=False, repr=False)
+class Renderer:
+    """Renders a draft with some of its items and history, and counts what comes out."""
+
+    draft: Draft
+    info: ModelInfo
+    load_counter: Callable[[], TokenCounter]
+    _counter: TokenCounter | None = field(default=None, init=False)
+    _counted: dict[str, int] = field(factory=dict, init=False)
+    """Messages that are the same in each rendering, such as the instructions, are counted once."""
+
+    @property
+    def counter(self) -> TokenCounter:
+        """The counter of the target's encoding, loaded when it is first asked for."""
+        if self._counter is None:
+            self._counter = self.load_counter()
+        return self._counter
+
+    def render(self, items: Sequence[PackedItem], history: Sequence[Message]) -> tuple[Message, ...]:
+        """Return the messages; raises what the template raises."""
+        return render_draft(self.draft, items, history)
+
+    def tokens(self, messages: Sequence[Message], known: Knowns | None = None) -> int:
+        """Return the tokens of the messages as they are sent; `known` are lines in them whose tokens are known."""
+        return self.info.tokens_per_prompt + sum([self.message_tokens(message, known) for message in messages])
+
+    def message_tokens(self, message: Message, known: Knowns | None = None) -> int:
+        """Return the tokens of one message, the chat format's own included."""
+        content, count = message.content, self.counter.count
+        tokens = self._counted.get(content)
+        if tokens is None:
+            # The parts of an estimate are rounded, so only exact counts add up.
+            tokens = count_message(content, known, count) if known and self.counter.exact else count(content)
+            self._counted[content] = tokens
+        return tokens + count(message.role) + self.info.tokens_per_message
+
+    def tokens_at_most(self, messages: Sequence[Message]) -> int:
+        """Return a bound of `tokens` that counts nothing: every token is at least one byte."""
+        return most_tokens(self.info, messages)
+
+
+def render_draft(draft: Draft, items: Sequence[PackedItem], history: Sequence[Message]) -> tuple[Message, ...]:
+    """Return the messages of a draft with some items and history; raises what the template raises."""
+    variables = {
+        **draft.variables,
+        "query": draft.query,
+        "items": [_plain(packed) for packed in items],
+        "history": [{"role": message.role, "content": message.content} for message in history],
+    }
+    name = draft.template_name or type(draft.template).__name__
+    with PluginGuard(f"template {name!r}", TemplateError):
+        messages = draft.template.render(variables)
+    return check_rendered(name, messages)
+
+
+def most_tokens(info: ModelInfo, messages: Sequence[Message]) -> int:
+    """Return a bound of the tokens of messages that counts nothing: every token is at least one byte."""
+    around = info.tokens_per_message
+    total = info.tokens_per_prompt
+    for message in messages:
+        total += byte_length(message.content) + len(message.role) + around
+    return total
+
+
+def _plain(packed: PackedItem) -> dict[str, Any]:
+    item = packed.item
+    return {
+        "number": packed.number,
+        "id": item.id,
+        "title": item.title,
+        "text": packed.text,
+        "kind": item.kind,
+        "tags": list(item.tags),
+        "source": item.source,
+        "metadata": item.metadata,
+    }

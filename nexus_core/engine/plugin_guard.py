@@ -1,0 +1,124 @@
+"""What plugins return and raise: checked where it comes in, so that a plugin's mistake is told as the plugin's.
+
+An error of the project passes as it is. `KeyboardInterrupt`, and a cancellation that somebody asked for, pass too; all
+else, `SystemExit` and a `CancelledError` of the plugin's own making included, becomes the error of its kind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any
+
+from nexus_core.contract.errors import NexusError, RankerError, SourceError, TemplateError
+from nexus_core.contract.ranking import Ranking
+from nexus_core.contract.values import Item, Message
+
+_ROLES = frozenset({"system", "user", "assistant"})
+
+
+class PluginGuard:
+    """Stands around what a plugin does: whatever it raises is told with the plugin's name. A context manager."""
+
+    __slots__ = ("_error", "_what")
+
+    def __init__(self, what: str, error: type[NexusError]) -> None:
+        """Take what the plugin is, such as `ranker 'newest'`, and the error of its kind."""
+        self._what = what
+        self._error = error
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None and is_own(error):
+            raise self._error(f"{self._what} failed: {kind.__name__ if kind else ''}: {error}") from error
+
+
+def is_own(error: BaseException) -> bool:
+    """Tell whether an error is a plugin's own, to be told as such, and not one that passes through it."""
+    if isinstance(error, asyncio.CancelledError):
+        task = _task()
+        return task is not None and not task.cancelling()
+    return not isinstance(error, NexusError | KeyboardInterrupt | GeneratorExit)
+
+
+def _task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
+def check_gathered(name: str, found: Any) -> tuple[Item, ...] | Ranking:
+    """Return what a source has returned, as a tuple where it is no ranking; raises SourceError."""
+    if isinstance(found, Ranking):
+        _check_items(name, found.items)
+        try:
+            return found.checked(name)
+        except RankerError as error:
+            raise SourceError(f"source {name!r} returned a ranking that is none: {error}") from error
+    items = found if isinstance(found, tuple) else tuple(_iterated(name, found))
+    _check_items(name, items)
+    return items
+
+
+def _iterated(name: str, found: Any) -> Iterable[Any]:
+    if isinstance(found, str | bytes | Mapping) or not isinstance(found, Iterable):
+        raise SourceError(f"source {name!r} must return items or a ranking, not {_kind(found)}")
+    with PluginGuard(f"source {name!r}", SourceError):  # a generator runs here
+        return list(found)
+
+
+def _check_items(name: str, items: Iterable[Any]) -> None:
+    for place, item in enumerate(items):
+        if not isinstance(item, Item):
+            raise SourceError(f"source {name!r} must yield items, not {_kind(item)} (at place {place})")
+        if not (
+            isinstance(item.text, str)
+            and isinstance(item.id, str)
+            and isinstance(item.title, str)
+            and isinstance(item.source, str)
+            and isinstance(item.kind, str)
+        ):
+            raise SourceError(f"source {name!r} yields an item whose id, text, title, kind or source is no text "
+                              f"(at place {place})")  # fmt: skip
+
+
+def check_ranked(name: str, found: Any, given: Ranking) -> Ranking:
+    """Return what a ranker has returned: a ranking of the items it was given, or one number for each; RankerError."""
+    with PluginGuard(f"ranker {name!r}", RankerError):
+        if not isinstance(found, Ranking):
+            if inspect.isawaitable(found):
+                raise RankerError(f"ranker {name!r} returned {_kind(found)}: await it within `rank`")
+            return given.scored(name, found)
+        if found.items is not given.items:
+            raise RankerError(
+                f"ranker {name!r} must return `ranking.scored(...)` of the ranking it was given, or one number per item"
+            )
+        return found.checked(name)
+
+
+def check_rendered(name: str, messages: Any) -> tuple[Message, ...]:
+    """Return what a template has made of its variables, as a tuple; raises TemplateError."""
+    with PluginGuard(f"template {name!r}", TemplateError):
+        if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Iterable):
+            raise TemplateError(f"template {name!r} must return messages, not {_kind(messages)}")
+        found = messages if type(messages) is tuple else tuple(messages)
+    for message in found:
+        if not isinstance(message, Message):
+            raise TemplateError(f"template {name!r} must return messages, not {_kind(message)}")
+        if not isinstance(message.content, str) or message.role not in _ROLES:
+            raise TemplateError(f"template {name!r} returned a message whose role or content is none")
+    return found
+
+
+def _kind(value: Any) -> str:
+    """Return what a value is, after closing it where nobody would: a coroutine that is never awaited warns."""
+    if inspect.iscoroutine(value):
+        value.close()
+    return "nothing" if value is None else f"a {type(value).__name__}"

@@ -1,0 +1,143 @@
+"""Who may come in: by which way, with which key, and how much of it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
+from math import ceil
+
+from aiohttp import web
+
+from nexus_core.contract.errors import StoreError
+from nexus_core.engine.calls.clock import Clock
+from nexus_core.server.access.auth_throttle import AuthThrottle
+from nexus_core.server.access.client_address import origin_of
+from nexus_core.server.access.identity import ANYBODY, Identity
+from nexus_core.server.access.key_limits import AdmittedRequest, KeyAdmissions
+from nexus_core.server.access.request_origin import came_by_proxy, check_address, check_host, check_origin
+from nexus_core.server.access.run_slots import RunSlot, RunSlots
+from nexus_core.server.access.start_pacing import StartPacing
+from nexus_core.server.errors import Failure
+from nexus_core.server.routes import Route
+from nexus_core.server.settings import ServerLimits, WorkerSettings
+from nexus_core.server.workers.shared_counters import LocalCounters, SharedCounters
+
+Verify = Callable[[str], Awaitable[Identity | None]]
+"""Tells whose key it is; `None` is nobody's."""
+
+_NOTHING: AbstractContextManager[AdmittedRequest | None] = nullcontext()
+
+
+class AccessControl:
+    """Lets requests in."""
+
+    def __init__(
+        self,
+        limits: ServerLimits,
+        *,
+        verify: Verify | None = None,
+        loopback: bool = True,
+        scheme: str = "http",
+        clock: Clock | None = None,
+        worker: WorkerSettings | None = None,
+    ) -> None:
+        """Take what holds; a `worker` remembers with the others what they let in.
+
+        With `loopback` only this machine's own names are served; `scheme` is what clients speak.
+        """
+        self._verify = verify
+        """Without it there are no keys, and whoever reaches this machine's own address may do all."""
+        self._checks_host = loopback
+        self._scheme = scheme
+        self._most = limits.body_bytes
+        clock = clock or Clock()
+        keys = None if worker is None else SharedCounters(worker.file, "keys")
+        addresses = LocalCounters() if worker is None else SharedCounters(worker.file, "addresses")
+        self._failures = AuthThrottle(addresses, clock)
+        self._admissions = KeyAdmissions(clock, keys)
+        self.places = RunSlots(limits)
+        self.turnstile = StartPacing()
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the server is about to stop."""
+        return self.places.is_draining
+
+    async def check_way(self, request: web.Request) -> None:
+        """Refuse what comes by a way that nobody should: other names, other pages, proxies, keys in addresses."""
+        if self._checks_host:
+            check_host(request)
+        check_origin(request, self._scheme)
+        check_address(request)
+        if came_by_proxy(request.headers) and await self._is_open():
+            said = "this server has no keys, so it serves this machine alone and nobody through a proxy: make a key"
+            raise Failure(403, "forwarded_request", said)
+
+    async def identify(self, request: web.Request) -> Identity:
+        """Return who asks; raises Failure where that is nobody."""
+        if self._verify is None:
+            return ANYBODY
+        shown = _key_of(request)
+        found = await self._verify(shown)
+        if found is None:
+            if shown:
+                self._note_failure(request.remote or "")
+            raise Failure(401, "invalid_api_key", "the API key is missing or not valid", {"WWW-Authenticate": "Bearer"})
+        return found
+
+    async def _is_open(self) -> bool:
+        """Tell whether whoever comes without a key may do all."""
+        try:
+            return self._verify is None or await self._verify("") is ANYBODY
+        except StoreError:  # then none of those is let in either
+            return False
+
+    def admit(
+        self, who: Identity, request: web.Request, route: Route
+    ) -> AbstractContextManager[AdmittedRequest | None]:
+        """Return what holds a request inside the limits of its key; raises Failure where it is beyond them.
+
+        Nothing of its body has been read yet.
+        """
+        runs = route.method == "POST" and route.scope == "query"
+        if runs:
+            self.places.check_room()
+        size = min(request.content_length or 0, self._most)  # more is refused, whatever it says
+        return self._admissions.enter(who, size, runs=runs) or _NOTHING
+
+    def slot(self) -> RunSlot:
+        """Return an async context manager for one of the places for runs; entering raises Failure where none is."""
+        return self.places.slot()
+
+    async def drained(self, seconds: float) -> bool:
+        """Let requests come to their end, for so long at most, then cut them; returns whether none had to be cut."""
+        return await self.places.drained(seconds)
+
+    def _note_failure(self, address: str) -> None:
+        """Count a key that is nobody's; raises Failure where an address has shown too many in a minute."""
+        wait = self._failures.note(origin_of(address))
+        if wait:
+            raise Failure(
+                429,
+                "too_many_failures",
+                "too many keys that are not valid came from this address",
+                {"Retry-After": str(ceil(wait))},
+            )
+
+
+def check_scope(who: Identity, route: Route) -> None:
+    """Raise Failure where somebody may not ask this."""
+    if not who.may(route.scope):
+        raise Failure(403, "forbidden", f"this key may not do this: it lacks the scope {route.scope!r}")
+
+
+def _key_of(request: web.Request) -> str:
+    """Return the key that a request shows, `""` for none; raises Failure where it shows several."""
+    headers = request.headers
+    bearer, own = headers.getall("Authorization", ()), headers.getall("X-Api-Key", ())
+    if len(bearer) + len(own) > 1:
+        raise Failure(400, "several_credentials", "the request shows several keys: send one")
+    if own:
+        return own[0].strip()
+    scheme, _, key = bearer[0].partition(" ") if bearer else ("", "", "")
+    return key.strip() if scheme.lower() == "bearer" else ""

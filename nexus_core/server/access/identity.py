@@ -1,0 +1,126 @@
+"""Who asks, and what they may do: a key is looked up among those of the store, which are at hand as a whole."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from time import monotonic, time
+from typing import Literal
+
+from attrs import frozen
+
+from nexus_core.config.policies import RateLimitPolicy
+from nexus_core.contract.errors import StoreError
+from nexus_core.store.api_keys import ApiKey, ApiKeys, digest_of, parse
+
+Scope = Literal["query", "read", "admin", "public"]
+"""`query` asks and sees its own conversations; `read` sees contexts and figures; `admin` changes them; `public` is for
+whoever comes, without a key."""
+
+FRESH_S = 5.0
+"""So long what was read of the store holds: a key that another process revokes is refused after it."""
+STALE_S = 30.0
+"""So long it holds where the store cannot be read."""
+_NOTED_S = 60.0
+_NOBODY = digest_of("")
+
+
+@frozen(kw_only=True)
+class Identity:
+    """Somebody whose key was verified, or whoever reaches a server without keys on this machine."""
+
+    owner: str
+    """Whose conversations are seen; the empty text where there are no keys."""
+    scopes: frozenset[str]
+    key_id: str = ""
+    limits: RateLimitPolicy | None = None
+    """What they may ask of one process; `None` is as much as anybody."""
+
+    def may(self, scope: Scope) -> bool:
+        """Tell whether a route of this scope is open to them; `admin` may do all."""
+        return scope == "public" or scope in self.scopes or "admin" in self.scopes
+
+
+ANYBODY = Identity(owner="", scopes=frozenset({"query", "read", "admin"}))
+"""Who asks a server without keys, which listens on this machine alone."""
+
+
+class Keyring:
+    """The keys of a store, by name; whoever shows one of them is known, and nobody else is.
+
+    Where the store has never had a key, anybody is let in if `open_without` says so; where it has lost those that were
+    read once, nobody is.
+    """
+
+    def __init__(
+        self,
+        keys: ApiKeys,
+        *,
+        open_without: bool,
+        clock: Callable[[], float] = monotonic,
+        wall: Callable[[], float] = time,
+    ) -> None:
+        self._keys = keys
+        self._open_without = open_without
+        self._clock = clock
+        self._wall = wall
+        self._known: dict[str, tuple[ApiKey, Identity]] = {}
+        self._read_at: float | None = None
+        self._noted_at = 0.0
+        self._seen: dict[str, float] = {}
+        """When keys were seen, to be noted in the store."""
+
+    async def has_keys(self) -> bool:
+        """Tell whether a key is needed."""
+        await self._refresh()
+        return bool(self._known)
+
+    async def verify(self, text: str) -> Identity | None:
+        """Return whose key a text is; `None` for one that is nobody's, revoked or expired."""
+        if self._read_at is None or self._clock() - self._read_at >= FRESH_S:
+            await self._refresh()
+        if not self._known and self._open_without:
+            return ANYBODY
+        name, secret = parse(text) or ("", "")
+        key, identity = self._known.get(name, (None, None))
+        # Compared also where the name is unknown, so that the time tells nothing.
+        fits = hmac.compare_digest(digest_of(secret), _NOBODY if key is None else key.digest)
+        now = self._wall()
+        if key is None or not fits or not key.holds(now):
+            return None
+        self._seen[key.id] = now // 60 * 60
+        return identity
+
+    async def note_used(self) -> None:
+        """Write down when keys were last seen."""
+        seen, self._seen = self._seen, {}
+        if seen:
+            await self._keys.note_used(seen)
+
+    async def _refresh(self) -> None:
+        """Read the keys anew; those that were read stay for a while where the store cannot be read."""
+        before, now = self._read_at, self._clock()
+        if before is not None:
+            self._read_at = now  # whoever comes meanwhile goes by what is known
+        try:
+            if now - self._noted_at >= _NOTED_S:
+                self._noted_at = now
+                await self.note_used()
+            self._known = {key.id: (key, _identity(key)) for key in await self._keys.everything()}
+            # Keys are revoked and stay as rows: a store without any where some were is not the one that it was.
+            self._open_without = self._open_without and not self._known
+            self._read_at = now
+        except BaseException as error:
+            self._read_at = before
+            if before is None or now - before >= STALE_S or not isinstance(error, StoreError):
+                raise
+
+
+def _identity(key: ApiKey) -> Identity:
+    limits = RateLimitPolicy(
+        requests_per_minute=key.requests_per_minute,
+        tokens_per_minute=key.tokens_per_minute,
+        concurrency=key.concurrency,
+        queue=0,
+    )
+    return Identity(owner=key.owner, scopes=frozenset(key.scopes), key_id=key.id, limits=limits)

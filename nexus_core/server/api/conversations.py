@@ -1,0 +1,151 @@
+"""Conversations: each owner's own, listed, shown, deleted; of those of others nobody hears that they exist."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any
+
+from aiohttp import web
+
+from nexus_core.contract.errors import UsageError
+from nexus_core.server.errors import Failure
+from nexus_core.server.http.app import identity
+from nexus_core.server.http.bodies import Parameters
+from nexus_core.server.http.json_schema import COUNT, MOMENT, TEXT, array, closed, or_null, text
+from nexus_core.server.pipelines import ServedPipelines
+from nexus_core.server.routes import Route
+from nexus_core.store.conversations import Conversation, Turn
+
+_TOLD = {
+    "id": TEXT, "title": TEXT, "created": MOMENT, "changed": MOMENT, "expires": or_null(MOMENT), "turns": COUNT
+}  # fmt: skip
+CONVERSATION = closed(_TOLD, required=tuple(_TOLD))
+_TURN = {
+    "number": COUNT, "id": TEXT, "time": MOMENT, "query": TEXT, "response": TEXT, "model": TEXT
+}  # fmt: skip
+TURNS = closed(
+    {"conversation": CONVERSATION, "turns": array(closed(_TURN, required=tuple(_TURN))), "next": or_null(COUNT)},
+    required=("conversation", "turns", "next"),
+)
+LIST = closed({"conversations": array(CONVERSATION), "next": or_null(TEXT)}, required=("conversations", "next"))
+_LIMIT = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
+_NEXT = "Where the next page begins: `next` of the page before."
+
+
+class ConversationsApi:
+    """Serves the conversations of whoever asks."""
+
+    def __init__(self, serving: ServedPipelines) -> None:
+        self._serving = serving
+        self._list = Parameters({"limit": _LIMIT, "after": text(100, description=_NEXT)})
+        after = {"type": "integer", "minimum": 0, "maximum": 2**62, "description": _NEXT}
+        self._turns = Parameters({"limit": _LIMIT, "after": after})
+
+    def routes(self) -> Sequence[Route]:
+        """Return the routes of this part."""
+        one = "/conversations/{conversationId}"
+        return [
+            Route(
+                method="GET", path="/conversations", handler=self.list, scope="query",
+                summary="List your conversations, the last changed first.",
+                query=self._list.properties, answer=LIST, errors=(400,),
+            ),
+            Route(
+                method="GET", path=one, handler=self.show, scope="query",
+                summary="Show the turns of a conversation of yours, in their order.",
+                query=self._turns.properties, answer=TURNS, errors=(400, 404),
+            ),
+            Route(
+                method="DELETE", path=one, handler=self.delete, scope="query",
+                summary="Delete a conversation of yours.", status=204, errors=(404,),
+            ),
+        ]  # fmt: skip
+
+    async def list(self, request: web.Request) -> web.Response:
+        """List the next conversations."""
+        asked = self._list.read(request)
+        limit = asked.get("limit", 100)
+        found = await self._serving.store.conversations.list(
+            owner=identity(request).owner, after=_place(asked.get("after")), limit=limit + 1
+        )
+        page = found[:limit]
+        return web.json_response(
+            {
+                "conversations": [_conversation_json(each) for each in page],
+                "next": _cursor(page[-1]) if len(found) > limit else None,
+            }
+        )
+
+    async def show(self, request: web.Request) -> web.Response:
+        """Show the next turns of a conversation."""
+        asked = self._turns.read(request)
+        limit, owner = asked.get("limit", 100), identity(request).owner
+        name, kept = request.match_info["conversationId"], self._serving.store.conversations
+        try:
+            conversation = await kept.get(name, owner=owner)
+            found = await kept.turns(name, owner=owner, after=asked.get("after", 0), limit=limit + 1)
+        except UsageError as error:
+            raise _no_conversation(name, error) from error
+        page = found[:limit]
+        return web.json_response(
+            {
+                "conversation": _conversation_json(conversation),
+                "turns": [_turn_json(turn) for turn in page],
+                "next": page[-1].number if len(found) > limit else None,
+            }
+        )
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """Delete a conversation."""
+        name, kept = request.match_info["conversationId"], self._serving.store.conversations
+        try:
+            await kept.delete(name, owner=identity(request).owner)
+        except UsageError as error:
+            raise _no_conversation(name, error) from error
+        return web.Response(status=204)
+
+
+def _no_conversation(name: str, error: UsageError) -> Failure:
+    said = f"there is no conversation {name[:200]!r} of yours, or it has expired"
+    return Failure(404, "conversation_not_found", said, words=str(error))
+
+
+def _cursor(conversation: Conversation) -> str:
+    changed, key = conversation.place
+    return f"{changed!r}_{key}"
+
+
+def _place(cursor: str | None) -> tuple[float, int] | None:
+    if cursor is None:
+        return None
+    changed, _, key = cursor.partition("_")
+    try:
+        place = float(changed), int(key)
+    except ValueError:
+        place = (float("nan"), 0)
+    if not isfinite(place[0]) or not 0 <= place[1] < 2**62:
+        raise Failure(400, "invalid_request", "the parameter 'after' is not what a page gave as its `next`")
+    return place
+
+
+def _conversation_json(conversation: Conversation) -> dict[str, Any]:
+    return {
+        "id": conversation.id,
+        "title": conversation.title,
+        "created": conversation.created,
+        "changed": conversation.changed,
+        "expires": conversation.expires,
+        "turns": conversation.turns,
+    }
+
+
+def _turn_json(turn: Turn) -> dict[str, Any]:
+    return {
+        "number": turn.number,
+        "id": turn.run_id,
+        "time": turn.time,
+        "query": turn.query,
+        "response": turn.answer,
+        "model": turn.model,
+    }

@@ -1,0 +1,78 @@
+"""Whether the server lives, and whether it is ready for requests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import monotonic
+
+from aiohttp import web
+
+from nexus_core.contract.errors import NexusError
+from nexus_core.server.access.access import AccessControl
+from nexus_core.server.access.run_slots import shutting_down
+from nexus_core.server.api.response_schemas import STATUS
+from nexus_core.server.errors import Failure
+from nexus_core.server.http.bodies import json_answer
+from nexus_core.server.pipelines import ServedPipelines
+from nexus_core.server.routes import Route
+
+_LOOK_S = 5.0
+"""How long what was found out of the store holds."""
+
+
+class HealthApi:
+    """Tells of life and readiness, and nothing else."""
+
+    def __init__(self, serving: ServedPipelines, gate: AccessControl) -> None:
+        self._serving = serving
+        self._gate = gate
+        self._looked_at = -_LOOK_S
+        self._problem: str | None = None
+
+    def routes(self) -> Sequence[Route]:
+        """Return the routes of this part."""
+        return [
+            Route(
+                method="GET",
+                path="/healthz",
+                handler=self.lives,
+                scope="public",
+                summary="Tell that the process lives.",
+                answer=STATUS,
+                bare=True,
+            ),
+            Route(
+                method="GET",
+                path="/readyz",
+                handler=self.is_ready,
+                scope="public",
+                summary="Tell whether requests are served.",
+                answer=STATUS,
+                errors=(503,),
+                bare=True,
+            ),
+        ]
+
+    async def lives(self, request: web.Request) -> web.Response:
+        """Answer, which is all there is to tell."""
+        return json_answer({"status": "ok"})
+
+    async def is_ready(self, request: web.Request) -> web.Response:
+        """Answer whether the server takes requests and its store can be written."""
+        if self._gate.is_draining:
+            raise shutting_down()
+        if monotonic() - self._looked_at >= _LOOK_S:
+            self._problem = await self._tried()
+            self._looked_at = monotonic()
+        if self._problem is not None:
+            said = "the store cannot be written"
+            raise Failure(503, "store_failed", said, {"Retry-After": "5"}, noted=f"{said}: {self._problem}")
+        return json_answer({"status": "ready"})
+
+    async def _tried(self) -> str | None:
+        """Return why the store cannot be written, `None` where it can."""
+        try:
+            await self._serving.store.write(lambda connection: None)
+        except NexusError as error:
+            return str(error)
+        return None

@@ -1,0 +1,177 @@
+"""The items of a context: added, paged through, searched, tagged, removed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from nexus_core.contract.values import Item
+from nexus_core.engine.json_shapes import item_json
+from nexus_core.server.api.contexts import PATH, context_of
+from nexus_core.server.errors import Failure
+from nexus_core.server.http.bodies import Parameters, read_json
+from nexus_core.server.http.json_schema import COUNT, TEXT, array, checker, closed, or_null, text
+from nexus_core.server.pipelines import ServedPipelines
+from nexus_core.server.routes import Route
+from nexus_core.server.settings import ServerSettings
+from nexus_core.store.records import Added
+
+ITEMS_AT_ONCE = 1_000
+NAME = 4096
+"""Characters of an id or a tag, as the store has it."""
+
+_NEW_ITEM = closed(
+    {
+        "id": text(NAME, minLength=1),
+        "text": text(2**20),
+        "title": text(NAME),
+        "kind": {"enum": ["text", "markdown", "code"]},
+        "tags": array(text(NAME, minLength=1), maxItems=100),
+        "source": text(NAME),
+        "metadata": {"type": "object"},
+    },
+    required=("id", "text"),
+)
+ADD = closed({"items": array(_NEW_ITEM, minItems=1, maxItems=ITEMS_AT_ONCE)}, required=("items",))
+"""What `POST {prefix}/contexts/{contextId}/items` takes."""
+SEARCH = closed(
+    {
+        "query": text(64 * 1024, minLength=1),
+        "limit": {"type": "integer", "minimum": 1, "maximum": 1000},
+        "tags": array(text(NAME, minLength=1), maxItems=20),
+    },
+    required=("query",),
+)
+TAG = closed(
+    {
+        "ids": array(text(NAME, minLength=1), minItems=1, maxItems=ITEMS_AT_ONCE),
+        "add": array(text(NAME, minLength=1), maxItems=100),
+        "remove": array(text(NAME, minLength=1), maxItems=100),
+    },
+    required=("ids",),
+)
+_TOLD = {
+    "id": TEXT, "title": TEXT, "text": TEXT, "kind": TEXT, "tags": array(TEXT), "source": TEXT,
+    "metadata": {"type": "object"},
+}  # fmt: skip
+ITEM = closed(_TOLD, required=tuple(_TOLD))
+ADDED = closed(
+    {"new": COUNT, "changed": COUNT, "unchanged": COUNT, "removed": COUNT},
+    required=("new", "changed", "unchanged", "removed"),
+)
+PAGE = closed({"items": array(ITEM), "next": or_null(COUNT)}, required=("items", "next"))
+_FOUND = closed({"score": {"type": "number"}, "item": ITEM}, required=("score", "item"))
+_NEXT = "Where the next page begins: `next` of the page before."
+
+
+class ItemsApi:
+    """Serves the items of contexts."""
+
+    def __init__(self, serving: ServedPipelines, settings: ServerSettings) -> None:
+        self._serving = serving
+        self._limits = settings.limits
+        self._check_added, self._check_search, self._check_tag = checker(ADD), checker(SEARCH), checker(TAG)
+        self._page = Parameters(
+            {
+                "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+                "after": {"type": "integer", "minimum": 0, "maximum": 2**62, "description": _NEXT},
+                "tag": text(NAME, minLength=1, description="Only items with this tag."),
+            }
+        )
+
+    def routes(self) -> Sequence[Route]:
+        """Return the routes of this part."""
+        return [
+            Route(
+                method="GET", path=f"{PATH}/items", handler=self.page, scope="read",
+                summary="List items in the order in which they came, page by page.",
+                query=self._page.properties, answer=PAGE, errors=(400, 404),
+            ),
+            Route(
+                method="POST", path=f"{PATH}/items", handler=self.add, scope="admin",
+                summary="Add items, or their new states.", body=ADD, answer=ADDED, errors=(404,),
+            ),
+            Route(
+                method="GET", path=f"{PATH}/items/{{itemId:.+}}", handler=self.show, scope="read",
+                summary="Tell an item whole.", answer=ITEM, errors=(404,),
+            ),
+            Route(
+                method="DELETE", path=f"{PATH}/items/{{itemId:.+}}", handler=self.delete, scope="admin",
+                summary="Remove an item.", status=204, errors=(404,),
+            ),
+            Route(
+                method="POST", path=f"{PATH}/search", handler=self.search, scope="read",
+                summary="Search by words and their stems; the best come first.",
+                body=SEARCH, answer=closed({"found": array(_FOUND)}, required=("found",)), errors=(404,),
+            ),
+            Route(
+                method="POST", path=f"{PATH}/tags", handler=self.tag, scope="admin",
+                summary="Add tags to items, or remove them.",
+                body=TAG, answer=closed({"changed": COUNT}, required=("changed",)), errors=(404,),
+            ),
+        ]  # fmt: skip
+
+    async def page(self, request: web.Request) -> web.Response:
+        """List the next items."""
+        asked = self._page.read(request)
+        context = await context_of(self._serving, request)
+        limit = asked.get("limit", 100)
+        found = await self._serving.store.items(
+            context.name, after=asked.get("after", 0), limit=limit + 1, tag=asked.get("tag")
+        )
+        page = found[:limit]
+        return web.json_response(
+            {"items": [item_json(item) for _, item in page], "next": page[-1][0] if len(found) > limit else None}
+        )
+
+    async def add(self, request: web.Request) -> web.Response:
+        """Add items."""
+        context = await context_of(self._serving, request)
+        body = self._check_added(await read_json(request, self._limits))
+        items = [Item(**{**each, "tags": tuple(each.get("tags", ()))}) for each in body["items"]]
+        return web.json_response(added_json(await self._serving.store.add(context.name, items)))
+
+    async def show(self, request: web.Request) -> web.Response:
+        """Tell an item."""
+        context = await context_of(self._serving, request)
+        found = await self._serving.store.get(context.name, [request.match_info["itemId"]])
+        if not found:
+            raise _no_item(request)
+        return web.json_response(item_json(found[0]))
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """Remove an item."""
+        context = await context_of(self._serving, request)
+        if not await self._serving.store.remove(context.name, [request.match_info["itemId"]]):
+            raise _no_item(request)
+        return web.Response(status=204)
+
+    async def search(self, request: web.Request) -> web.Response:
+        """Search."""
+        context = await context_of(self._serving, request)
+        body = self._check_search(await read_json(request, self._limits))
+        limit = body.get("limit", 10)
+        ranking = await self._serving.store.search(context.name, body["query"], limit=limit, tags=body.get("tags", ()))
+        found = [
+            {"score": round(candidate.score, 4), "item": item_json(candidate.item)} for candidate in ranking.top(limit)
+        ]
+        return web.json_response({"found": found})
+
+    async def tag(self, request: web.Request) -> web.Response:
+        """Change tags."""
+        context = await context_of(self._serving, request)
+        body = self._check_tag(await read_json(request, self._limits))
+        add, remove = body.get("add", ()), body.get("remove", ())
+        changed = await self._serving.store.tag(context.name, body["ids"], add=add, remove=remove)
+        return web.json_response({"changed": changed})
+
+
+def added_json(added: Added) -> dict[str, int]:
+    """Return what became of items that were added."""
+    return {"new": added.new, "changed": added.changed, "unchanged": added.unchanged, "removed": added.removed}
+
+
+def _no_item(request: web.Request) -> Failure:
+    name = request.match_info["itemId"]
+    return Failure(404, "item_not_found", f"there is no item {name[:200]!r} in this context")

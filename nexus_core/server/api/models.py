@@ -1,0 +1,189 @@
+"""The models of all pipelines: what is registered, what each has done, and which one answers by default."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import attrs
+from aiohttp import web
+
+from nexus_core.contract.errors import NexusError
+from nexus_core.engine.models import Model, UsageFigures
+from nexus_core.engine.pipeline import Pipeline
+from nexus_core.server.api import response_schemas
+from nexus_core.server.api.run_query import model_of
+from nexus_core.server.http.bodies import read_json
+from nexus_core.server.http.json_schema import checker, closed, text
+from nexus_core.server.pipelines import ServedPipelines
+from nexus_core.server.routes import Route
+from nexus_core.server.settings import ServerSettings
+from nexus_core.server.workers.worker_rpc import WorkerRpc
+
+DEFAULT = closed({"modelId": text(minLength=1), "pipeline": text()}, required=("modelId",))
+"""What `PUT {prefix}/queries/models/default` takes."""
+_CHOSEN = "models.json"
+"""The file with the choices in the folder of the workers."""
+
+
+class ModelsApi:
+    """Tells of models."""
+
+    def __init__(self, serving: ServedPipelines, settings: ServerSettings, siblings: WorkerRpc) -> None:
+        self._serving = serving
+        self._settings = settings
+        self._siblings = siblings
+        self._check = checker(DEFAULT)
+        siblings.on("usage", lambda _: {"/".join(key): attrs.asdict(own) for key, own in self._usage().items()})
+        siblings.on("clear", lambda _: self._clear())
+        siblings.on("default", lambda told: self._serving.pipeline(told["pipeline"]).models.set_default(told["model"]))
+
+    def routes(self) -> Sequence[Route]:
+        """Return the routes of this part."""
+        return [
+            Route(
+                method="GET", path="/queries/models", handler=self.show, scope="read",
+                summary="List the models that are registered.", answer=response_schemas.MODELS,
+            ),
+            Route(
+                method="PUT", path="/queries/models/default", handler=self.choose, scope="admin",
+                summary="Change the model that answers by default.", body=DEFAULT, answer=response_schemas.CHOSEN,
+                errors=(400, 404),
+            ),
+            Route(
+                method="GET", path="/queries/usage", handler=self.usage, scope="read",
+                summary="Tell what each model has done since the start or the last clearing.",
+                answer=response_schemas.USAGE,
+            ),
+            Route(
+                method="DELETE", path="/queries/usage", handler=self.clear, scope="admin",
+                summary="Set these figures to nothing.", status=204,
+            ),
+            Route(
+                method="GET", path="/pipelines", handler=self.pipelines, scope="read",
+                summary="List the pipelines that are served.", answer=response_schemas.PIPELINES,
+            ),
+        ]  # fmt: skip
+
+    async def show(self, request: web.Request) -> web.Response:
+        """List the models of every pipeline."""
+        return web.json_response({"models": [_model_json(pipeline, model) for pipeline, model in self._all()]})
+
+    async def usage(self, request: web.Request) -> web.Response:
+        """Tell the figures of every model."""
+        found = self._usage()
+        for told in (await self._siblings.ask("usage", needs_all=False)).values():
+            found = {key: own + _figures(told.get("/".join(key))) for key, own in found.items()}
+        lines = [{"pipeline": pipeline, "name": name, **_figures_json(own)} for (pipeline, name), own in found.items()]
+        return web.json_response({"usage": lines})
+
+    async def clear(self, request: web.Request) -> web.Response:
+        """Set the figures to nothing."""
+        await self._siblings.ask("clear")
+        self._clear()
+        return web.Response(status=204)
+
+    async def choose(self, request: web.Request) -> web.Response:
+        """Change the default model of a pipeline."""
+        body = self._check(await read_json(request, self._settings.limits))
+        pipeline = self._serving.pipeline(body.get("pipeline"))
+        name = model_of(pipeline, body["modelId"]).name
+        await self._siblings.ask("default", {"pipeline": pipeline.name, "model": name})
+        if self._siblings.worker is not None:
+            remember(Path(self._siblings.worker.folder), pipeline.name, name)
+        pipeline.models.set_default(name)
+        return web.json_response({"pipeline": pipeline.name, "default": name})
+
+    def recall(self) -> None:
+        """Take up what has been chosen in the other workers, for one that is started after that."""
+        worker = self._siblings.worker
+        for pipeline, name in (chosen(Path(worker.folder)) if worker is not None else {}).items():
+            if pipeline in self._serving.pipelines:
+                with suppress(NexusError):  # a model that the pipeline has no more
+                    self._serving.pipelines[pipeline].models.set_default(name)
+
+    async def pipelines(self, request: web.Request) -> web.Response:
+        """List the pipelines."""
+        found = [
+            {
+                "name": pipeline.name,
+                "description": pipeline.description,
+                "takesContext": pipeline.takes_context,
+                "default": pipeline.name == self._serving.default,
+                "inputs": list(pipeline.inputs),
+            }
+            for pipeline in self._serving.pipelines.values()
+        ]
+        return web.json_response({"pipelines": found})
+
+    def _usage(self) -> dict[tuple[str, str], UsageFigures]:
+        """Return the figures of this process, by pipeline and model."""
+        found = self._serving.pipelines.values()
+        return {(pipeline.name, name): own for pipeline in found for name, own in pipeline.models.usage().items()}
+
+    def _clear(self) -> None:
+        for pipeline in self._serving.pipelines.values():
+            pipeline.models.clear_usage()
+
+    def _all(self) -> Iterator[tuple[Pipeline, Model]]:
+        for pipeline in self._serving.pipelines.values():
+            for model in pipeline.models.list():
+                yield pipeline, model
+
+
+def chosen(folder: Path) -> dict[str, str]:
+    """Return the default models that were chosen in any worker, by pipeline."""
+    try:
+        found: dict[str, str] = json.loads((folder / _CHOSEN).read_bytes())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def remember(folder: Path, pipeline: str, model: str) -> None:
+    """Keep a choice for workers that are started later."""
+    part = folder / f"{_CHOSEN}.{os.getpid()}"
+    part.write_text(json.dumps({**chosen(folder), pipeline: model}), "utf-8")
+    os.replace(part, folder / _CHOSEN)
+
+
+def _model_json(pipeline: Pipeline, model: Model) -> dict[str, Any]:
+    info = model.info
+    return {
+        "id": info.id,
+        "name": model.name,
+        "pipeline": pipeline.name,
+        "provider": info.provider,
+        "window": info.window,
+        "maxInput": info.max_input,
+        "maxOutput": info.max_output,
+        "capabilities": sorted(info.capabilities),
+        "version": info.version,
+        "description": info.description,
+        "default": model.name == pipeline.models.default,
+    }
+
+
+def _figures(told: Mapping[str, Any] | None) -> UsageFigures:
+    """Return what another worker has told; it may lack a pipeline that it has yet to load."""
+    return UsageFigures() if told is None else UsageFigures(**{**told, "times_s": tuple(told["times_s"])})
+
+
+def _figures_json(figures: UsageFigures) -> dict[str, Any]:
+    return {
+        "requests": figures.requests,
+        "failures": figures.failures,
+        "outcomes": dict(figures.outcomes),
+        "promptTokens": figures.prompt_tokens,
+        "completionTokens": figures.completion_tokens,
+        "unreported": figures.unreported,
+        "estimated": figures.estimated,
+        "meanS": figures.mean_s,
+        "p50S": figures.percentile_s(0.50),
+        "p95S": figures.percentile_s(0.95),
+        "successRate": figures.success_rate,
+    }

@@ -1,0 +1,69 @@
+"""JSON Schemas of what the query API answers, where the shape is made elsewhere than by its route."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nexus_core.server.http.json_schema import COUNT, TEXT, array, closed, or_null
+
+_MAYBE = or_null(COUNT)
+_TEXT_OR_NULL = or_null(TEXT)
+_NUMBER = {"type": "number"}
+
+
+def _whole(properties: Mapping[str, Any], *optional: str) -> dict[str, Any]:
+    """Return the schema of an object with these properties, all of them but the optional ones being there."""
+    return closed(properties, required=tuple(name for name in properties if name not in optional))
+
+
+_PASSAGE = _whole(
+    {
+        "id": TEXT, "title": TEXT, "relevance": _NUMBER, "number": COUNT, "source": TEXT,
+        "whole": {"type": "boolean"}, "text": TEXT,
+    },
+    "number", "source", "whole", "text",
+)  # fmt: skip
+_METADATA = _whole(
+    {
+        "promptTokens": _MAYBE, "completionTokens": _MAYBE, "totalTokens": _MAYBE, "usageSource": TEXT,
+        "nativeFinishReason": TEXT, "responseTimeMs": COUNT, "contextItems": array(_PASSAGE),
+    },
+    "nativeFinishReason",
+)  # fmt: skip
+ANSWER = _whole(
+    {
+        "id": TEXT, "query": TEXT, "response": TEXT, "contextId": _TEXT_OR_NULL, "modelId": TEXT,
+        "conversationId": _TEXT_OR_NULL, "metadata": _METADATA, "packing": {"type": "object"},
+        "attempts": array({"type": "object"}),
+    },
+    "metadata", "packing", "attempts",
+)  # fmt: skip
+"""What `POST {prefix}/queries` answers; metadata, packing and attempts where they are asked for."""
+_MODEL = _whole(
+    {
+        "id": TEXT, "name": TEXT, "pipeline": TEXT, "provider": TEXT, "window": COUNT, "maxInput": _MAYBE,
+        "maxOutput": _MAYBE, "capabilities": array(TEXT), "version": TEXT, "description": TEXT,
+        "default": {"type": "boolean"},
+    }
+)  # fmt: skip
+MODELS = _whole({"models": array(_MODEL)})
+_SECONDS = or_null(_NUMBER)
+_FIGURES = _whole(
+    {
+        "pipeline": TEXT, "name": TEXT, "requests": COUNT, "failures": COUNT,
+        "outcomes": {"type": "object", "additionalProperties": COUNT}, "promptTokens": COUNT,
+        "completionTokens": COUNT, "unreported": COUNT, "estimated": COUNT, "meanS": _SECONDS, "p50S": _SECONDS,
+        "p95S": _SECONDS, "successRate": _SECONDS,
+    }
+)  # fmt: skip
+USAGE = _whole({"usage": array(_FIGURES)})
+CHOSEN = _whole({"pipeline": TEXT, "default": TEXT})
+_PIPELINE = _whole(
+    {
+        "name": TEXT, "description": TEXT, "takesContext": {"type": "boolean"}, "default": {"type": "boolean"},
+        "inputs": array(TEXT),
+    }
+)  # fmt: skip
+PIPELINES = _whole({"pipelines": array(_PIPELINE)})
+STATUS = _whole({"status": TEXT})

@@ -1,0 +1,95 @@
+"""One question to a pipeline, whichever API it came by: what is asked, and the ways to get it answered."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+from attrs import frozen
+
+from nexus_core.contract.errors import UsageError
+from nexus_core.contract.events import Answer, Event
+from nexus_core.contract.values import CallOptions
+from nexus_core.engine.models import Model
+from nexus_core.engine.pipeline import Pipeline, StreamOptions
+from nexus_core.server.access.access import AccessControl
+from nexus_core.server.access.key_limits import ENTRY, AdmittedRequest
+from nexus_core.server.errors import Failure
+
+
+@frozen(kw_only=True)
+class QueryRequest:
+    """A query, checked, with the pipeline that is to answer it."""
+
+    pipeline: Pipeline
+    query: str
+    asked: StreamOptions
+    begins_with: str
+    """The model that is asked first, as its service calls it."""
+    answer_tokens: int | None = None
+    """The most that the answer may have, where the caller says so."""
+
+
+def question(pipeline: Pipeline, query: str, asked: StreamOptions) -> QueryRequest:
+    """Return a question; raises Failure where the pipeline lacks what is asked for."""
+    if not query.strip():
+        raise Failure(400, "invalid_request", "the query is empty")
+    model = model_of(pipeline, asked.get("model"))
+    if asked.get("model") is not None:
+        asked = {**asked, "model": model.name}
+    options = asked.get("options")
+    most = None if options is None else options.max_tokens
+    if most is not None and model.info.max_output is not None:
+        most = min(most, model.info.max_output)
+    return QueryRequest(pipeline=pipeline, query=query, asked=asked, begins_with=model.info.id, answer_tokens=most)
+
+
+def model_of(pipeline: Pipeline, called: str | None) -> Model:
+    """Return the model that a client means: by its name, an alias, or the id that answers give; raises Failure."""
+    try:
+        return pipeline.models.get(called)
+    except UsageError as error:
+        for model in pipeline.models.list():
+            if model.info.id == called:
+                return model
+        said = f"there is no model {str(called)[:200]!r} in this pipeline"
+        raise Failure(404, "model_not_found", said, words=str(error)) from error
+
+
+async def answered(gate: AccessControl, question: QueryRequest) -> Answer:
+    """Return the whole answer."""
+    entry = _entry_of(question)
+    async with gate.slot():
+        on_event = entry.begin() if entry is not None else None
+        return await question.pipeline.run(question.query, on_event=on_event, **question.asked)
+
+
+@asynccontextmanager
+async def events(gate: AccessControl, question: QueryRequest) -> AsyncGenerator[AsyncIterator[Event], None]:
+    """Give the events of a run; leaving early ends the run and its upstream."""
+    entry = _entry_of(question)
+    async with gate.slot():
+        on_event = entry.begin() if entry is not None else None
+        stream = question.pipeline.stream(question.query, on_event=on_event, **question.asked)
+        async with aclosing(stream) as found:  # type: ignore[type-var]
+            yield found
+
+
+def _entry_of(question: QueryRequest) -> AdmittedRequest | None:
+    """Return the entry of the request, with room for the answer it asks for; raises Failure where there is none."""
+    entry = ENTRY.get()
+    if entry is not None and question.answer_tokens is not None:
+        entry.expect(question.answer_tokens)
+    return entry
+
+
+def call_options(given: Mapping[str, Any], names: Mapping[str, str]) -> CallOptions | None:
+    """Return the call options among what a client gives, by the names of its API; `None` for none."""
+    known = {ours: given[theirs] for theirs, ours in names.items() if given.get(theirs) is not None}
+    extra = {name.removeprefix("extra."): known.pop(name) for name in [*known] if name.startswith("extra.")}
+    if isinstance(known.get("stop"), str):
+        known["stop"] = [known["stop"]]
+    if "stop" in known:
+        known["stop"] = tuple(known["stop"])
+    return CallOptions(**known, extra=extra) if known or extra else None

@@ -1,0 +1,318 @@
+"""The documents of a context: files that clients send, read into items by what `nexus context add` reads them with."""
+
+from __future__ import annotations
+
+import asyncio
+import glob
+import mimetypes
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from posixpath import splitext
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
+from attrs import evolve, frozen
+
+from nexus_core.contract.components import Kind
+from nexus_core.contract.errors import UsageError
+from nexus_core.engine.plugins import PluginRegistry
+from nexus_core.server.api.contexts import PATH, context_of
+from nexus_core.server.api.items import ADDED, NAME, added_json
+from nexus_core.server.errors import Failure
+from nexus_core.server.http.app import OPERATOR
+from nexus_core.server.http.bodies import Parameters, invite
+from nexus_core.server.http.json_schema import COUNT, TEXT, array, closed, or_null, text
+from nexus_core.server.pipelines import ServedPipelines
+from nexus_core.server.routes import Route
+from nexus_core.server.settings import ServerSettings
+from nexus_core.store.ingest.ingest import Ingested
+from nexus_core.store.ingest.mixed_files import MixedFiles
+from nexus_core.store.records import StoredDocument, checked_name
+
+FILES_AT_ONCE = 100
+READ_AT_ONCE = 2
+"""Requests whose files are read at the same time; others wait."""
+_AGAIN_S = 5
+"""When a client whose files had to wait for too long is to try again."""
+SLOWER = 8
+"""A file may take so many times as long to come as another body."""
+_BROKEN = (ValueError, AssertionError, LookupError, HttpProcessingError, web.RequestPayloadError)
+"""What aiohttp raises for bodies that are not what they say."""
+
+_REASON = array(closed({"document": TEXT, "reason": TEXT}, required=("document", "reason")))
+UPLOADED = closed(
+    {"found": COUNT, "read": COUNT, "unchanged": COUNT, "items": ADDED, "failed": _REASON, "remarks": _REASON},
+    required=("found", "read", "unchanged", "items", "failed", "remarks"),
+)
+_DOCUMENT = closed(
+    {"name": TEXT, "origin": TEXT, "size": COUNT, "sha256": TEXT}, required=("name", "origin", "size", "sha256")
+)
+_SKIPPED = closed({"name": TEXT, "origin": TEXT, "reason": TEXT}, required=("name", "origin", "reason"))
+SKIPPED = closed({"skipped": array(_SKIPPED), "next": or_null(TEXT)}, required=("skipped", "next"))
+PAGE = closed({"documents": array(_DOCUMENT), "next": or_null(TEXT)}, required=("documents", "next"))
+
+
+@frozen(kw_only=True)
+class Upload:
+    """A file that a client has sent."""
+
+    name: str
+    """Of the document."""
+    path: Path
+    """Where it is kept until it is read."""
+
+
+class UploadsApi:
+    """Takes files into contexts."""
+
+    def __init__(self, serving: ServedPipelines, settings: ServerSettings) -> None:
+        self._serving = serving
+        self._limits = settings.limits
+        self._turns = asyncio.Semaphore(READ_AT_ONCE)
+        self._catalogue: PluginRegistry | None = None
+        self._page = Parameters(
+            {
+                "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+                "after": text(NAME, description="Where the next page begins: `next` of the page before."),
+            }
+        )
+        self._asked = Parameters(
+            {
+                "name": text(NAME, minLength=1, description="Of a file that is the body itself, with its ending."),
+                "tag": array(text(NAME, minLength=1), maxItems=100, description="Given to all items (repeatable)."),
+            }
+        )
+
+    def routes(self) -> Sequence[Route]:
+        """Return the routes of this part."""
+        return [
+            Route(
+                method="GET", path=f"{PATH}/documents", handler=self.page, scope="read",
+                summary="List the documents, by name.", query=self._page.properties, answer=PAGE, errors=(400, 404),
+            ),
+            Route(
+                method="GET", path=f"{PATH}/skipped", handler=self.skipped, scope="read",
+                summary="List the files that were found and not read, by name, each with its reason.",
+                query=self._page.properties, answer=SKIPPED, errors=(400, 404),
+            ),
+            Route(
+                method="POST", path=f"{PATH}/documents", handler=self.add, scope="admin",
+                summary="Read files into items: one as the body, or several as multipart/form-data.",
+                query=self._asked.properties, answer=UPLOADED, errors=(404, 409, 422, 507), uploads=True,
+            ),
+            Route(
+                method="DELETE", path=f"{PATH}/documents/{{document:.+}}", handler=self.delete, scope="admin",
+                summary="Remove a document with its items.", status=204, errors=(404,),
+            ),
+        ]  # fmt: skip
+
+    async def page(self, request: web.Request) -> web.Response:
+        """List the next documents."""
+        asked = self._page.read(request)
+        context = await context_of(self._serving, request)
+        after, limit = asked.get("after", ""), asked.get("limit", 100)
+        known = [each for each in await self._serving.store.documents(context.name) if each.name > after]
+        page = known[:limit]
+        told = {"documents": [_document_json(each, paths=request[OPERATOR]) for each in page]}
+        return web.json_response({**told, "next": page[-1].name if len(known) > limit else None})
+
+    async def skipped(self, request: web.Request) -> web.Response:
+        """List the next files that were not read."""
+        asked = self._page.read(request)
+        context = await context_of(self._serving, request)
+        after, limit = asked.get("after", ""), asked.get("limit", 100)
+        known = [each for each in await self._serving.store.skipped(context.name) if each.name > after]
+        page = known[:limit]
+        told = [{"name": each.name, "origin": each.origin, "reason": each.skipped} for each in page]
+        return web.json_response({"skipped": told, "next": page[-1].name if len(known) > limit else None})
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """Remove a document."""
+        context = await context_of(self._serving, request)
+        name = request.match_info["document"]
+        if all(each.name != name for each in await self._serving.store.documents(context.name)):
+            raise Failure(404, "document_not_found", f"there is no document {name[:200]!r} in this context")
+        await self._serving.store.remove_documents(context.name, [name])
+        return web.Response(status=204)
+
+    async def add(self, request: web.Request) -> web.Response:
+        """Take files in."""
+        asked = self._asked.read(request)
+        context = await context_of(self._serving, request)
+        with TemporaryDirectory(prefix="nexus-") as folder:
+            uploads = await self._receive(request, Path(folder), asked.get("name"))
+            async with self._turn():
+                known = {each.name: each for each in await self._serving.store.documents(context.name)}
+                for upload in uploads:
+                    _check_free(upload, known)
+                done = await self._read_all(context.name, uploads, asked.get("tag", ()))
+        if all(each.failed and not each.written for each in done):
+            name, reason = done[0].failed[0]
+            raise Failure(
+                422, "unreadable_document", f"{name[:200]!r} cannot be read as a document", words=f"{name}: {reason}"
+            )
+        return web.json_response(_uploaded_json(done))
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait until files may be read; raises Failure where that takes too long."""
+        try:
+            async with asyncio.timeout(self._limits.read_wait_s):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            raise Failure(
+                503, "overloaded", "the files of others are being read: try again", {"Retry-After": str(_AGAIN_S)}
+            ) from error
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    async def _read_all(self, context: str, uploads: Sequence[Upload], tags: Sequence[str]) -> list[Ingested]:
+        """Read the files of a request, as many as there is time for; the others have failed."""
+        seconds = self._limits.read_s
+        done: list[Ingested] = []
+        try:
+            async with asyncio.timeout(seconds):
+                for upload in uploads:
+                    done.append(await self._read(context, upload, tags))  # noqa: PERF401 - some may be late
+        except TimeoutError:
+            late = f"was not read within the {seconds:g} s that the files of one request may take"
+            done += [Ingested(found=1, failed=((upload.name, late),)) for upload in uploads[len(done) :]]
+        return done
+
+    async def _read(self, context: str, upload: Upload, tags: Sequence[str]) -> Ingested:
+        """Read a file into a context; one that is left out has failed, since it was meant."""
+        if self._catalogue is None:
+            self._catalogue = PluginRegistry.installed()
+        files = self._catalogue.component(Kind.SOURCE, "files")(
+            paths=glob.escape(upload.path.name), root=str(upload.path.parent), max_bytes=self._limits.upload_bytes
+        )
+        source = MixedFiles(files, self._catalogue.component(Kind.SOURCE, "jsonl"), upload.name)
+        ingested = await self._serving.store.ingest(
+            context,
+            source,
+            origin=_origin(upload.name),
+            within=upload.name,
+            tags=tags,
+            limit_s=self._limits.read_s,
+            keep_skipped=False,
+        )
+        if not ingested.left_out:
+            return ingested
+        await self._serving.store.remove_documents(context, [upload.name])
+        return evolve(ingested, failed=(*ingested.failed, *ingested.left_out), written=0)
+
+    async def _receive(self, request: web.Request, folder: Path, name: str | None) -> list[Upload]:
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise Failure(415, "unsupported_encoding", "send files as they are, without Content-Encoding")
+        several = request.content_type == "multipart/form-data"
+        if several == (name is not None):
+            said = "each part has its own filename" if several else "say ?name=travel.md, or send multipart/form-data"
+            raise Failure(400, "invalid_request", f"the parameter 'name' is for a file that is the body itself: {said}")
+        if (request.content_length or 0) > self._limits.upload_bytes:
+            raise self._too_large()
+        await invite(request)
+        seconds = self._limits.body_s * SLOWER
+        try:
+            async with asyncio.timeout(seconds):
+                if name is None:
+                    return await self._receive_parts(request, folder)
+                upload = _upload(name, request.content_type, folder, 0)
+                if not await self._copy(request.content.readany, upload, 0):  # else it would empty the document
+                    raise Failure(400, "invalid_request", "there is no file in the body; an empty one goes as a part")
+                return [upload]
+        except TimeoutError as error:
+            raise Failure(408, "body_timeout", f"the body did not come within {seconds:g} s") from error
+        except _BROKEN as error:
+            raise Failure(400, "invalid_request", "the body is no multipart/form-data as it should be") from error
+
+    async def _receive_parts(self, request: web.Request, folder: Path) -> list[Upload]:
+        uploads: list[Upload] = []
+        size = 0
+        async for part in await request.multipart():
+            if not isinstance(part, BodyPartReader) or not part.filename:
+                raise Failure(400, "invalid_request", "each part must be a file with a filename")
+            if len(uploads) == FILES_AT_ONCE:
+                raise Failure(400, "invalid_request", f"more than {FILES_AT_ONCE} files: send several requests")
+            kind = part.headers.get("Content-Type", "")
+            uploads.append(_upload(part.filename, kind, folder, len(uploads)))
+            size = await self._copy(part.read_chunk, uploads[-1], size)
+        if not uploads:
+            raise Failure(400, "invalid_request", "there is no file in the body")
+        return uploads
+
+    async def _copy(self, read: Any, upload: Upload, size: int) -> int:
+        """Copy a file to where it is kept; returns how many bytes came in all."""
+        with upload.path.open("wb") as file:
+            while piece := await read():
+                size += len(piece)
+                if size > self._limits.upload_bytes:
+                    raise self._too_large()
+                file.write(piece)
+        return size
+
+    def _too_large(self) -> Failure:
+        return Failure(413, "body_too_large", f"the body is over {self._limits.upload_bytes:,} bytes")
+
+
+def _upload(name: str, content_type: str, folder: Path, number: int) -> Upload:
+    """Return where a file goes: its name is the document's alone, and never one on this machine."""
+    try:
+        checked_name(name, "the name of a file")
+    except UsageError as error:
+        said = "the name of a file is none that is kept: leave out control characters, and give it at least one letter"
+        raise Failure(400, "invalid_request", said, words=str(error)) from error
+    if len(name) > NAME:
+        raise Failure(400, "invalid_request", f"the name of a file is longer than {NAME:,} characters")
+    ending = splitext(name)[1] or mimetypes.guess_extension(content_type.partition(";")[0].strip()) or ""
+    plain = ending[1:].isascii() and ending[1:].isalnum() and len(ending) <= 16 and ending != ".bin"
+    return Upload(name=name, path=folder / f"{number}{ending.lower() if plain else '.txt'}")
+
+
+def _check_free(upload: Upload, known: dict[str, StoredDocument]) -> None:
+    other = known.get(upload.name)
+    if other is not None and other.origin != _origin(upload.name):
+        raise Failure(
+            409,
+            "document_exists",
+            f"{upload.name!r} is there already and was not sent to this address: choose another name, or remove it",
+        )
+
+
+def _origin(name: str) -> str:
+    return f"upload {name}"
+
+
+_NO_PATHS = ("upload ", "http://", "https://")
+"""How origins begin that tell nothing of this machine."""
+
+
+def _document_json(document: StoredDocument, *, paths: bool) -> dict[str, Any]:
+    """Return what is told of a document; paths of this machine are for operators."""
+    return {
+        "name": document.name,
+        "origin": document.origin if paths or document.origin.startswith(_NO_PATHS) else "",
+        "size": document.size,
+        "sha256": document.digest,
+    }
+
+
+def _uploaded_json(done: Sequence[Ingested]) -> dict[str, Any]:
+    pairs = {"failed": [each.failed for each in done], "remarks": [each.remarks for each in done]}
+    total = done[0].items
+    for each in done[1:]:
+        total += each.items
+    return {
+        "found": sum(each.found for each in done),
+        "read": sum(each.written for each in done),
+        "unchanged": sum(each.unchanged for each in done),
+        "items": added_json(total),
+        **{
+            key: [{"document": name, "reason": why} for found in each for name, why in found]
+            for key, each in pairs.items()
+        },
+    }

@@ -1,0 +1,1 @@
+"""HTTP itself: application, connections, bodies, event streams, OpenAPI."""

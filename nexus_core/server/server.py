@@ -1,0 +1,285 @@
+"""Runs a server until it is told to stop, and lets what has begun come to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import ipaddress
+import os
+import signal
+import socket
+import ssl
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from functools import partial
+from types import FrameType
+
+from aiohttp import web
+
+from nexus_core.contract.errors import NexusError, UsageError
+from nexus_core.engine.pipeline import Pipeline
+from nexus_core.server.access.access import AccessControl, Verify
+from nexus_core.server.access.identity import Keyring
+from nexus_core.server.api.contexts import ContextsApi
+from nexus_core.server.api.conversations import ConversationsApi
+from nexus_core.server.api.health import HealthApi
+from nexus_core.server.api.items import ItemsApi
+from nexus_core.server.api.metrics import MetricsApi
+from nexus_core.server.api.models import ModelsApi
+from nexus_core.server.api.openai_chat import OpenAIChatApi
+from nexus_core.server.api.queries import QueriesApi
+from nexus_core.server.api.uploads import UploadsApi
+from nexus_core.server.http.app import build
+from nexus_core.server.http.connections import ConnectionCounter, acceptor
+from nexus_core.server.http.listener import ConnectionSlots, Listener, bind
+from nexus_core.server.http.openapi import OpenAPI
+from nexus_core.server.page.files import PageFiles
+from nexus_core.server.pipelines import ServedPipelines
+from nexus_core.server.settings import ServerSettings
+from nexus_core.server.workers.file_limits import SPARE, connections_within, make_room
+from nexus_core.server.workers.supervisor import outlived
+from nexus_core.server.workers.worker_rpc import WorkerRpc
+from nexus_core.store.api_keys import ApiKeys
+from nexus_core.store.store import Store
+from nexus_core.toolkit.shared_resources import SharedResources
+from nexus_core.toolkit.timers import TimeLimit
+
+END_S = 5.0
+"""To close all, once runs have ended or are cut; then the process ends without that."""
+
+
+class Server:
+    """A server that listens; an async context manager."""
+
+    def __init__(
+        self,
+        pipelines: Mapping[str, Pipeline],
+        store: Store,
+        settings: ServerSettings,
+        *,
+        shared: SharedResources | None = None,
+        verify: Verify | None = None,
+    ) -> None:
+        """Take what is served; `shared` is what the pipelines were loaded with, `verify` says whose a key is.
+
+        By default the store says that.
+        """
+        self.settings = settings
+        self.serving = ServedPipelines(pipelines, store, shared)
+        loopback = is_loopback(settings.host)
+        self.keys = None if verify is not None else Keyring(ApiKeys(store), open_without=not needs_keys(settings))
+        verifies = verify if self.keys is None else self.keys.verify
+        self.gate = AccessControl(
+            settings.limits,
+            verify=verifies,
+            loopback=loopback and not settings.tls_elsewhere,
+            scheme="https" if settings.certificate or settings.tls_elsewhere else "http",
+            worker=settings.worker,
+        )
+        self.siblings = WorkerRpc(settings.worker)
+        self.models = ModelsApi(self.serving, settings, self.siblings)
+        self._slow = TimeLimit(settings.limits.write_s)
+        self._runner: web.AppRunner | None = None
+        self._listening: Listener | None = None
+        self.port = settings.port
+        """The port it listens on, once it does."""
+
+    @property
+    def origin(self) -> str:
+        """The address it is reached at, without the prefix."""
+        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
+        return f"{'https' if self.settings.certificate else 'http'}://{host}:{self.port}"
+
+    def application(self) -> web.Application:
+        """Return the application with all routes."""
+        metrics = MetricsApi(self.serving, self.gate, self.siblings)
+        parts = (
+            QueriesApi(self.serving, self.gate, self.settings, self._slow),
+            OpenAIChatApi(self.serving, self.gate, self.settings, self._slow),
+            self.models,
+            ContextsApi(self.serving, self.settings),
+            ItemsApi(self.serving, self.settings),
+            UploadsApi(self.serving, self.settings),
+            ConversationsApi(self.serving),
+            HealthApi(self.serving, self.gate),
+            metrics,
+            PageFiles(self.settings),
+        )
+        routes = [route for part in parts for route in part.routes()]
+        routes += OpenAPI(routes, self.settings).routes()
+        application = build(routes, self.gate, self.settings)
+        application.middlewares.insert(0, metrics.watch)
+        return application
+
+    async def __aenter__(self) -> Server:
+        """Open what is served, and listen."""
+        check_exposure(self.settings)
+        await self.serving.__aenter__()
+        try:
+            await self._check_keys()
+            await self._listen()
+            self.models.recall()  # before the others can tell of a change: an older choice shall not undo it
+            await self.siblings.__aenter__()
+        except BaseException as error:
+            await self.__aexit__(None, None, None)
+            if isinstance(error, OSError):
+                where = f"{self.settings.host}:{self.settings.port}"
+                raise UsageError(f"cannot listen on {where}: {_reason(error)}; choose another --port") from error
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop to listen, let runs come to their end for a while, cut what is left, and close what is served."""
+        self.gate.places.is_draining = True
+        try:
+            if self._listening is not None:
+                await self._listening.close()
+            await self.gate.drained(self.settings.limits.drain_s)
+        finally:
+            if self._runner is not None:
+                await self._runner.cleanup()
+            await self.siblings.__aexit__(None, None, None)
+            self._slow.close()
+            if self.keys is not None:
+                with suppress(NexusError):
+                    await self.keys.note_used()
+            await self.serving.__aexit__(None, None, None)
+
+    def cut(self) -> None:
+        """End all runs at once; their clients are told."""
+        self.gate.places.cut()
+
+    async def _check_keys(self) -> None:
+        """Refuse to serve without keys where others than this machine's own users could ask."""
+        if self.keys is None or not needs_keys(self.settings) or await self.keys.has_keys():
+            return
+        settings = self.settings
+        if settings.require_keys:
+            why, instead = "--require-keys is given", "name the right --store"
+        elif settings.tls_elsewhere:
+            why, instead = "a proxy in front (--i-terminate-tls-elsewhere) brings others", "name the right --store"
+        else:
+            why = f"whoever reaches {settings.host} could ask"
+            instead = "serve this machine alone with --host 127.0.0.1"
+        raise UsageError(
+            f"the store at {self.serving.store.folder.root} has no keys, and {why}: make one with "
+            f"`nexus keys new --owner NAME`, or {instead}"
+        )
+
+    async def _listen(self) -> None:
+        settings, tls = self.settings, _tls(self.settings)
+        # Half of what remains after the runs: aiohttp waits for it twice.
+        self._runner = web.AppRunner(
+            self.application(), handler_cancellation=True, handle_signals=False, access_log=None, shutdown_timeout=1.0
+        )
+        await self._runner.setup()
+        assert self._runner.server is not None
+        most = connections_within(settings.limits)
+        make = acceptor(self._runner.server, settings.limits, ConnectionCounter(settings.limits, most=most))
+        sockets = await bind(settings.host, settings.port, shared=settings.worker is not None)
+        self._listening = Listener(sockets, make, ConnectionSlots(most + SPARE), tls)
+        self.port = self._listening.port
+
+
+async def serve(
+    server: Server,
+    say: Callable[[str], None],
+    reload: Callable[[], Coroutine[object, object, None]] | None = None,
+    end_within: Callable[[float], None] | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; a second signal cuts what is left at once. `reload` runs beside it.
+
+    One of several workers also stops when the process that has started them is gone. `end_within` is told with each
+    signal how many seconds are left, and is to end the process then, whatever is stuck in it.
+    """
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    signals = 0
+
+    def told() -> None:
+        if stop.is_set():
+            server.cut()
+        stop.set()
+
+    def heard(number: int, frame: FrameType | None) -> None:
+        nonlocal signals
+        signals += 1
+        loop.call_soon_threadsafe(told)
+        if end_within is not None:
+            end_within(END_S + (server.settings.limits.drain_s if signals == 1 else 0.0))
+
+    # Not by the loop, which may be what is stuck.
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, heard)
+    if short := make_room(server.settings.limits):
+        say(short)
+    async with server:
+        spare_collector()
+        say(f"listening on {server.origin}")
+        if server.keys is not None and not await server.keys.has_keys():
+            say("there are no keys, so this machine alone is served, and whoever uses it: `nexus keys new` makes one")
+        beside = [] if reload is None else [asyncio.create_task(reload())]
+        if server.settings.worker is not None:
+            beside.append(asyncio.create_task(outlived(server.settings.worker.parent, partial(heard, 0, None))))
+        await stop.wait()
+        for task in beside:
+            task.cancel()
+        say("stopping: what has begun may end; again to stop at once")
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, signal.SIG_IGN)  # all is done: one more signal shall not make a failure of it
+
+
+def spare_collector() -> None:
+    """Let the collector of cycles look seldom, and never at what has been loaded: a request leaves next to none.
+
+    It takes a sixth of the processor's time of a request otherwise (`tests/bench/relay.py`). The objects of 64 streams
+    that come together are some 10,000: with a lower first threshold each such burst stands still for it, for nothing.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+def check_exposure(settings: ServerSettings) -> None:
+    """Refuse to send keys over a network in the clear; raises UsageError."""
+    if bool(settings.certificate) != bool(settings.private_key):
+        raise UsageError("TLS needs both files: --certificate and --private-key")
+    if not (is_loopback(settings.host) or settings.certificate or settings.tls_elsewhere):
+        raise UsageError(
+            f"keys would cross the network to {settings.host} in the clear: give --certificate and --private-key, or "
+            "--i-terminate-tls-elsewhere where a proxy in front speaks TLS"
+        )
+
+
+def needs_keys(settings: ServerSettings) -> bool:
+    """Tell whether others than the users of this machine may reach a server, or keys are asked for anyway."""
+    return settings.require_keys or settings.tls_elsewhere or not is_loopback(settings.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches an address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _reason(error: OSError) -> str:
+    """Return why the system does not let us listen: asyncio's own words name the address again."""
+    if error.errno is None or isinstance(error, socket.gaierror):
+        return str(error.strerror or error)
+    return os.strerror(error.errno).lower()
+
+
+def _tls(settings: ServerSettings) -> ssl.SSLContext | None:
+    if not settings.certificate:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        # An empty password: nobody is there to be asked for one.
+        context.load_cert_chain(settings.certificate, settings.private_key, password="")
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(
+            f"{settings.certificate} and {settings.private_key} are no certificate and its private key: {error}"
+        ) from error
+    return context

@@ -1,0 +1,162 @@
+"""Several processes that listen on one port; the system gives each new connection to one of them.
+
+They go by the limits of keys together, in a file that only they have (see `memory`), and tell each other what concerns
+all of them (see `siblings`). One that dies is started again while the others serve on (see `restarts`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic, sleep
+from types import FrameType
+from typing import Any
+
+from nexus_core.contract.errors import UsageError
+from nexus_core.server.settings import WorkerSettings
+from nexus_core.server.workers.restart_backoff import RestartBackoff
+from nexus_core.server.workers.shared_counters import make_file
+from nexus_core.toolkit.processes.environment import environment
+
+Command = Callable[[WorkerSettings], Sequence[str]]
+"""Returns the command of a worker."""
+_LOOK_S = 1.0
+_WATCH_S = 0.2
+_WRONG_USAGE = 2
+"""The exit code of a worker whose options or pipelines are wrong: it would end so each time."""
+
+_log = logging.getLogger(__name__)
+
+
+def check_workers(port: int) -> None:
+    """Raise UsageError where several workers cannot listen on a port."""
+    if sys.platform == "win32" or not hasattr(socket, "SO_REUSEPORT"):
+        raise UsageError("several workers cannot share a port on this system: leave --workers out")
+    if not port:
+        raise UsageError("several workers listen on one port: name it with --port")
+
+
+async def outlived(parent: int, stop: Callable[[], None]) -> None:
+    """Stop this worker when the process that has started it is gone: others may follow, and share nothing with it."""
+    while os.getppid() == parent:  # noqa: ASYNC110 - nothing tells of it on all systems
+        await asyncio.sleep(_LOOK_S)
+    stop()
+
+
+def run_workers(count: int, command: Command) -> int:
+    """Run a command for each of so many workers until a signal ends them, and return an exit code, 0 if all went well.
+
+    Signals to stop are passed on. A worker that ends by itself is started again, after a pause that grows; where one
+    does not come to serve several times in a row, or says that its options are wrong, all are stopped.
+    """
+    file = make_file()
+    try:
+        with TemporaryDirectory(prefix="nexus-") as folder:
+            workers = [
+                WorkerSettings(number=number, count=count, parent=os.getpid(), file=file, folder=folder)
+                for number in range(count)
+            ]
+            return _Watch([_Place(worker, command) for worker in workers]).run()
+    finally:
+        os.close(file)
+
+
+class _Place:
+    """One worker: the process that is it now, and when the next one is started."""
+
+    def __init__(self, worker: WorkerSettings, command: Command) -> None:
+        self._worker = worker
+        self._command = command
+        self._restarts = RestartBackoff()
+        self._began = 0.0
+        self._due: float | None = None
+        self._told: subprocess.Popen[bytes] | None = None
+        self.process = self._start()
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it has ended and waits to be started again: how it ended has been told, and says nothing of all."""
+        return self._due is not None
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        # That it is there again says that the worker has begun to serve.
+        with suppress(FileNotFoundError):
+            os.unlink(self._worker.socket(self._worker.number))
+        self._due, self._began = None, monotonic()
+        more: dict[str, Any] = {"start_new_session": True, "pass_fds": (self._worker.file,), "env": environment()}
+        return subprocess.Popen(self._command(self._worker), **more)
+
+    def look(self) -> int | None:
+        """Start it again if it has ended and its time has come; where that is in vain, return what all end with."""
+        if self._due is not None:
+            if monotonic() >= self._due:
+                self.process = self._start()
+            return None
+        code = self.process.poll()
+        if code is None:
+            return None
+        number = self._worker.number
+        served = Path(self._worker.socket(number)).exists()
+        wait_s = self._restarts.after(monotonic() - self._began, served=served)
+        if wait_s is None or (code == _WRONG_USAGE and not served):
+            _log.error("worker %d does not start (%s), so all are stopped: see above why", number, _ending(code))
+            return abs(code) or 1
+        _log.warning("worker %d ended (%s) and is started again in %g s", number, _ending(code), wait_s)
+        self._due = monotonic() + wait_s
+        return None
+
+    def tell(self, number: int) -> None:
+        """Pass a signal on."""
+        self._told = self.process
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def end(self) -> int:
+        """Wait for the process, which is told to stop if it has not been, and return its exit code without a sign."""
+        if self._told is not self.process:  # it was started just as the signal came
+            self.tell(signal.SIGTERM)
+        return abs(self.process.wait())
+
+
+class _Watch:
+    """Looks after the workers until they are told to stop."""
+
+    def __init__(self, places: Sequence[_Place]) -> None:
+        self._places = places
+        self._stops = False
+
+    def run(self) -> int:
+        """Return the exit code of all."""
+        before = {name: signal.signal(name, self._tell) for name in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            failed = self._until_stopped()
+            return max([failed, *(place.end() for place in self._places if failed or not place.is_down)])
+        finally:
+            for name, handler in before.items():
+                signal.signal(name, handler)
+
+    def _until_stopped(self) -> int:
+        while not self._stops:
+            for place in self._places:
+                if (failed := place.look()) is not None:
+                    return failed
+            sleep(_WATCH_S)
+        return 0
+
+    def _tell(self, number: int, frame: FrameType | None) -> None:
+        self._stops = True
+        for place in self._places:
+            place.tell(number)
+
+
+def _ending(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name

@@ -1,0 +1,162 @@
+"""API keys at rest: of each its SHA-256 and what it may do, never the key itself.
+
+A key is `cnx_`, eight characters that name it, `_` and 43 characters that are 256 random bits. Nobody guesses those, so
+a plain hash is enough. One that was revoked stays as a row: a store that has had a key never takes requests without.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from math import inf
+from secrets import token_bytes
+from time import time
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from nexus_core.contract.errors import UsageError
+from nexus_core.contract.values import Value
+from nexus_core.store.records import checked_name
+from nexus_core.toolkit.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from nexus_core.store.store import Store
+
+SCOPES = ("query", "read", "admin")
+CONCURRENCY = 8
+"""Requests at once of one key, unless it says otherwise."""
+LONGEST = 128
+"""Characters of a text that is looked at as a key at all."""
+_LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_ID, _SECRET = 8, 43
+_PATTERN = re.compile(f"cnx_([0-9A-Za-z]{{{_ID}}})_([0-9A-Za-z]{{{_SECRET}}})")
+_COLUMNS = (
+    "id, digest, owner, scopes, created, expires, revoked, used, requests_per_minute, tokens_per_minute, concurrency"
+)
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class ApiKey(Value):
+    """What is known of a key; times are seconds since the epoch."""
+
+    id: str
+    """The eight characters that name it, in logs too."""
+    digest: bytes
+    owner: str
+    scopes: tuple[str, ...]
+    created: float
+    expires: float | None
+    revoked: float | None
+    used: float | None
+    """When it was last seen, to the minute."""
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    concurrency: int
+
+    def holds(self, now: float) -> bool:
+        """Tell whether it is neither revoked nor expired."""
+        return self.revoked is None and (self.expires is None or now < self.expires)
+
+
+def parse(text: str) -> tuple[str, str] | None:
+    """Return the name and the secret that a text holds, or `None` where it has not the form of a key."""
+    found = _PATTERN.fullmatch(text) if len(text) <= LONGEST else None
+    return (found[1], found[2]) if found else None
+
+
+def digest_of(secret: str) -> bytes:
+    """Return what is kept of a secret."""
+    return sha256(secret.encode("utf-8", "surrogateescape")).digest()
+
+
+class ApiKeys:
+    """The keys of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def new(
+        self,
+        owner: str,
+        scopes: Sequence[str] = ("query", "read"),
+        *,
+        lives_s: float | None = None,
+        requests_per_minute: int | None = None,
+        tokens_per_minute: int | None = None,
+        concurrency: int = CONCURRENCY,
+    ) -> tuple[ApiKey, str]:
+        """Make a key; returns it with its whole text, which is told this once and kept nowhere."""
+        checked_name(owner, "the owner of a key")
+        for scope in scopes:
+            if scope not in SCOPES:
+                raise UsageError(f"there is no scope {scope!r}{did_you_mean(scope, SCOPES)}: {', '.join(SCOPES)}")
+        if not scopes:
+            raise UsageError("a key without a scope may do nothing: name at least one of query, read, admin")
+        if lives_s is not None and not 0 < lives_s < inf:
+            raise UsageError(f"a key cannot live for {lives_s} s: give a time above 0, or none")
+        secret, now = _random(_SECRET, 32), time()
+        key = ApiKey(
+            id=_random(_ID, 6)[-_ID:],
+            digest=digest_of(secret),
+            owner=owner,
+            scopes=tuple(scope for scope in SCOPES if scope in scopes),
+            created=now,
+            expires=None if lives_s is None else now + lives_s,
+            revoked=None,
+            used=None,
+            requests_per_minute=requests_per_minute,
+            tokens_per_minute=tokens_per_minute,
+            concurrency=concurrency,
+        )
+        await self._store.write(_insert, key)
+        return key, f"cnx_{key.id}_{secret}"
+
+    async def everything(self) -> tuple[ApiKey, ...]:
+        """Return all keys, the oldest first, those that hold no more included."""
+        return await self._store.read(_all)
+
+    async def revoke(self, id: str) -> None:
+        """Let a key hold no more, for good; raises UsageError where there is none of this name."""
+        await self._store.write(_revoke, id, time())
+
+    async def note_used(self, seen: Mapping[str, float]) -> None:
+        """Note when keys were last seen."""
+        await self._store.write(_note_used, seen)
+
+
+def _random(length: int, size: int) -> str:
+    """Return so many random letters, made of so many random bytes."""
+    number, letters = int.from_bytes(token_bytes(size)), []
+    for _ in range(length):
+        number, letter = divmod(number, len(_LETTERS))
+        letters.append(_LETTERS[letter])
+    return "".join(letters)
+
+
+def _insert(connection: sqlite3.Connection, key: ApiKey) -> None:
+    values = (
+        key.id, key.digest, key.owner, " ".join(key.scopes), key.created, key.expires, key.revoked, key.used,
+        key.requests_per_minute, key.tokens_per_minute, key.concurrency,
+    )  # fmt: skip
+    connection.execute(f"INSERT INTO keys ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)
+
+
+def _all(connection: sqlite3.Connection) -> tuple[ApiKey, ...]:
+    found = connection.execute(f"SELECT {_COLUMNS} FROM keys ORDER BY created, id")
+    names = [name.strip() for name in _COLUMNS.split(",")]
+    rows = (dict(zip(names, row, strict=True)) for row in found)
+    return tuple(ApiKey(**{**row, "scopes": tuple(row["scopes"].split())}) for row in rows)
+
+
+def _revoke(connection: sqlite3.Connection, id: str, now: float) -> None:
+    done = connection.execute("UPDATE keys SET revoked = coalesce(revoked, ?) WHERE id = ?", (now, id))
+    if not done.rowcount:
+        known = [name for (name,) in connection.execute("SELECT id FROM keys ORDER BY created")]
+        raise UsageError(f"there is no key {id!r}{did_you_mean(id, known)}: `nexus keys list` shows those there are")
+
+
+def _note_used(connection: sqlite3.Connection, seen: Mapping[str, float]) -> None:
+    connection.executemany("UPDATE keys SET used = ? WHERE id = ?", [(when, id) for id, when in seen.items()])

@@ -1,0 +1,365 @@
+"""Contexts as JSON Lines, to take them elsewhere, and the whole store as a copy. Everything here blocks.
+
+The first line tells of the context, then comes a line for each document, then one for each item. Memory is bounded by
+the largest item; what changes during an export may be in it as it was or as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from attrs import frozen
+
+from nexus_core.contract.errors import UsageError
+from nexus_core.contract.values import Item
+from nexus_core.store import contexts
+from nexus_core.store.atomic_file import whole_file
+from nexus_core.store.blobs import BlobStore, LocalBlobs
+from nexus_core.store.database import online_copy
+from nexus_core.store.database.connection import connect, snapshot, translated
+from nexus_core.store.database.paths import StorePaths
+from nexus_core.store.items import rows
+from nexus_core.store.items.prepare import ItemPreparer, PreparedItem
+from nexus_core.store.records import (
+    LONGEST_REASON,
+    Added,
+    Context,
+    Imported,
+    StoredDocument,
+    check_text,
+    checked_item,
+    checked_name,
+)
+
+if TYPE_CHECKING:
+    from nexus_core.store.search.index_updates import IndexUpdater
+    from nexus_core.store.store import Store
+
+FORMAT = 1
+_HEAD = b'{"contextnexus":'
+"""How an export begins."""
+LONGEST_LINE = 2**29
+"""Bytes of a line; the largest item that a store takes is shorter in any spelling."""
+TOLD = 1000
+"""Lines that are told of, of those that were left out."""
+_PAGE = 500
+_PAGE_CHARACTERS = 4 * 2**20
+_ITEM = (
+    "SELECT key, id, title, text, kind, source, metadata,"
+    " (SELECT json_group_array(tag) FROM tags WHERE item_key = key),"
+    " (SELECT name FROM documents WHERE documents.id = document_id)"
+    " FROM items WHERE context_id = ? AND key > ? ORDER BY key LIMIT ?"
+)
+_DOCUMENT = (
+    "SELECT name, origin, stamp, digest, size, skipped FROM documents"
+    " WHERE context_id = ? AND name > ? ORDER BY name LIMIT ?"
+)
+
+
+# Out
+
+
+def export(folder: StorePaths, name: str, target: str | os.PathLike[str] | BinaryIO) -> int:
+    """Write a context to a file, or to what is open for writing bytes; returns how many items it were.
+
+    A file appears as a whole at the end, for its owner alone; what an export that was killed has left of it is deleted.
+    """
+    connection = connect(folder.database, writes=False)
+    try:
+        with translated(folder.database):
+            context = contexts.find(connection, name)
+            if isinstance(target, str | os.PathLike):
+                with whole_file(Path(target), begins=_HEAD) as file:
+                    return _write(connection, folder, context, file)
+            return _write(connection, folder, context, target)
+    finally:
+        connection.close()
+
+
+def _write(connection: sqlite3.Connection, folder: StorePaths, context: Context, file: BinaryIO) -> int:
+    head = {
+        "contextnexus": FORMAT, "name": context.name, "description": context.description,
+        "language": context.language, "encoding": context.encoding,
+    }  # fmt: skip
+    file.write(_line(head))
+    last = ""
+    while some := _page(connection, folder, _DOCUMENT, (context.id, last)):
+        for name, origin, stamp, digest, size, skipped in some:
+            told = {"name": name, "origin": origin, "stamp": stamp, "digest": digest, "size": size}
+            if skipped:
+                told["skipped"] = skipped
+            file.write(_line({"document": told}))
+        last = some[-1][0]
+    after = count = 0
+    while some := _page(connection, folder, _ITEM, (context.id, after)):
+        file.writelines(_line(_told(row)) for row in some)
+        after, count = some[-1][0], count + len(some)
+    return count
+
+
+def _page(
+    connection: sqlite3.Connection, folder: StorePaths, statement: str, place: tuple[object, ...]
+) -> list[tuple[Any, ...]]:
+    """Return the next rows, as many as are to be in memory at a time; nobody waits for the file they go to."""
+    found, characters = [], 0
+    with snapshot(connection, folder.database):
+        for row in connection.execute(statement, (*place, _PAGE)):
+            found.append(row)
+            characters += sum(len(value) for value in row if isinstance(value, str))
+            if characters > _PAGE_CHARACTERS:
+                break
+    return found
+
+
+def _told(row: tuple[Any, ...]) -> dict[str, Any]:
+    _, name, title, text, kind, source, metadata, tags, document = row
+    told = {"id": name, "title": title, "text": text, "kind": kind, "tags": sorted(json.loads(tags)), "source": source}
+    told["metadata"] = json.loads(metadata)
+    if document is not None:
+        told["document"] = document
+    return told
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+# In
+
+
+@frozen
+class ImportLine:
+    """A line that can be imported: an item, or a document."""
+
+    number: int
+    item: Item | None = None
+    document: StoredDocument | None = None
+    part_of: str | None = None
+    """The name of the item's document."""
+
+
+class ImportReader:
+    """Reads an export line by line, and notes what is wrong with it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._number = 0
+        self.problems: list[str] = []
+        self.left_out = 0
+
+    def header(self) -> dict[str, Any]:
+        """Return the first line; raises UsageError where it is none of an export."""
+        try:
+            told = self._read(next(self._raw(), b""))
+        except UsageError:
+            told = None
+        version = told.get("contextnexus") if isinstance(told, dict) else None
+        if not isinstance(told, dict) or not isinstance(version, int):
+            raise UsageError("line 1 is not the head of an export: add other files with `nexus context add NAME PATH`")
+        if version > FORMAT:
+            raise UsageError(f"the export was written by a newer version (format {version}): upgrade contextnexus")
+        for key in ("name", "description", "language", "encoding"):
+            if not isinstance(told.get(key), str):
+                raise UsageError(f"line 1 tells no {key}: export the context again")
+        return told
+
+    def __iter__(self) -> Iterator[ImportLine]:
+        for raw in self._raw():
+            if not raw.strip():
+                continue
+            try:
+                yield self._parsed(self._read(raw))
+            except UsageError as error:
+                self.leave_out(self._number, str(error))
+
+    def leave_out(self, number: int, why: str) -> None:
+        """Note that a line is not imported."""
+        self.left_out += 1
+        if len(self.problems) < TOLD:
+            self.problems.append(f"line {number}: {why}")
+
+    def _raw(self) -> Iterator[bytes]:
+        while raw := self._file.readline(LONGEST_LINE):
+            self._number += 1
+            if len(raw) == LONGEST_LINE and not raw.endswith(b"\n"):
+                while (rest := self._file.readline(2**20)) and not rest.endswith(b"\n"):
+                    continue
+                self.leave_out(self._number, f"it is longer than {LONGEST_LINE:,} bytes: divide the item")
+                continue
+            yield raw
+
+    def _read(self, raw: bytes) -> Any:
+        try:
+            return json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"it is no JSON ({str(error)[:200]}): it may have been cut; export again") from error
+
+    def _parsed(self, told: Any) -> ImportLine:
+        if not isinstance(told, dict):
+            raise UsageError("it is no map: write a JSON object for each item")
+        if isinstance(told.get("document"), dict) and "id" not in told:
+            return ImportLine(self._number, document=_document(told["document"]))
+        unknown = sorted(told.keys() - _FIELDS)
+        if unknown:
+            raise UsageError(f"an item has no {ascii(unknown[0])[:80]}: put it into `metadata`")
+        part_of = told.pop("document", None)
+        tags = told.pop("tags", [])
+        if "id" not in told or "text" not in told:
+            raise UsageError("an item needs `id` and `text`")
+        if not isinstance(tags, list):
+            raise UsageError("`tags` is no list")
+        metadata = told.pop("metadata", {})
+        if not isinstance(metadata, dict):
+            raise UsageError("`metadata` is no map")
+        if part_of is not None:
+            checked_name(part_of, "the name of its document")
+        item = Item(**told, tags=tuple(tags), metadata=metadata)
+        checked_item(item)
+        return ImportLine(self._number, item=item, part_of=part_of)
+
+
+_FIELDS = frozenset({"id", "title", "text", "kind", "tags", "source", "metadata", "document"})
+
+
+def _document(told: dict[str, Any]) -> StoredDocument:
+    known = {key: told.get(key, "") for key in ("name", "origin", "stamp", "digest")}
+    size = told.get("size", 0)
+    checked_name(known["name"], "the name of a document")
+    for key, value in known.items():
+        if value:
+            checked_name(value, f"the {key} of a document")
+    if not isinstance(size, int) or not 0 <= size < 2**63:
+        raise UsageError("the size of a document is no number of bytes")
+    skipped = told.get("skipped", "")
+    check_text(skipped, "why a document was skipped", LONGEST_REASON)
+    return StoredDocument(**known, size=size, skipped=skipped)
+
+
+def write_lines(
+    connection: sqlite3.Connection,
+    context: Context,
+    some: Sequence[ImportLine],
+    prepare: Callable[[Item], PreparedItem],
+) -> Added:
+    """Write what lines tell; to be called in a transaction."""
+    for line in some:
+        if line.document is not None:
+            _write_document(connection, context, line.document)
+    items = {line.item.id: line for line in some if line.item is not None}
+    added, _ = rows.write_items(connection, context, [prepare(line.item) for line in items.values() if line.item])
+    connection.executemany(
+        "UPDATE items SET document_id = (SELECT id FROM documents WHERE context_id = ? AND name = ?)"
+        " WHERE context_id = ? AND items.id = ?",
+        ((context.id, line.part_of, context.id, name) for name, line in items.items()),
+    )
+    return added
+
+
+def _write_document(connection: sqlite3.Connection, context: Context, document: StoredDocument) -> None:
+    known = connection.execute(
+        "SELECT digest FROM documents WHERE context_id = ? AND name = ?", (context.id, document.name)
+    ).fetchone()
+    if known is None or known[0] != document.digest:  # an original that is kept already belongs to the same bytes
+        rows.write_document(connection, context, document)
+
+
+# The whole store
+
+
+def backup(folder: StorePaths, target: Path, originals: BlobStore) -> None:
+    """Make a copy of a store in a folder that is empty or not there; it can be opened as a store.
+
+    Indexes are not in it, since they are built from it, nor originals that are kept elsewhere.
+    """
+    copy = StorePaths(target)
+    if target.exists() and any(target.iterdir()):
+        raise UsageError(f"{target} is not empty: give the backup a folder of its own")
+    copy.prepare()
+    part = copy.database.with_suffix(".part")
+    try:
+        _copy(folder.database, part)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    with translated(copy.database):
+        taken = connect(part, writes=True)
+        try:
+            taken.execute("DELETE FROM indexes")
+            if not originals.url:
+                objects = LocalBlobs(copy.objects)
+                for (key,) in taken.execute("SELECT DISTINCT original FROM documents WHERE original IS NOT NULL"):
+                    objects.put(key, originals.get(key))
+        finally:
+            taken.close()
+        for left in (*target.glob("store.part-*"),):
+            left.unlink()
+        os.replace(part, copy.database)
+
+
+def _copy(database: Path, part: Path) -> None:
+    """Copy the database; the file is its owner's alone from the beginning."""
+    os.close(os.open(part, os.O_CREAT | os.O_WRONLY, 0o600))
+    with translated(part), closing(connect(database, writes=False)) as source, closing(sqlite3.connect(part)) as target:
+        online_copy.copy(source, target)
+
+
+_BATCH = 500
+
+
+_BATCH_CHARACTERS = 4 * 2**20
+
+
+_WAIT_S = 60.0
+
+
+async def take_in(store: Store, source: str | os.PathLike[str] | BinaryIO, name: str | None) -> Imported:
+    """Import an export; see `Store.import_`."""
+    if not isinstance(source, str | os.PathLike):
+        return await _take_in(store, source, name)
+    with translated(store.folder.database):
+        try:
+            file = await asyncio.to_thread(Path(source).open, "rb")
+        except FileNotFoundError as error:
+            raise UsageError(f"there is no file {os.fspath(source)!r} to import: name an export") from error
+    with file:
+        return await _take_in(store, file, name)
+
+
+async def _take_in(store: Store, file: BinaryIO, name: str | None) -> Imported:
+    lines = ImportReader(file)
+    head = await asyncio.to_thread(lines.header)
+    wanted = checked_name(name if name is not None else head["name"], "the name of a context")
+    if wanted not in {context.name for context in await store.contexts()}:
+        told = {key: head[key] for key in ("description", "language", "encoding")}
+        await store.create(wanted, **told)
+    context = await store.read(contexts.find, wanted)
+    prepare, added = ItemPreparer(context.language, context.encoding), Added()
+    batches = _batches(lines)
+    while some := await asyncio.to_thread(next, batches, None):
+        added += await store.write(write_lines, context, some, prepare)
+    await store.write_indexed(_catch_up, context)
+    return Imported(context=wanted, added=added, problems=tuple(lines.problems), left_out=lines.left_out)
+
+
+def _catch_up(indexing: IndexUpdater, context: Context) -> None:
+    indexing.catch_up(context, wait_s=_WAIT_S)
+
+
+def _batches(lines: ImportReader) -> Iterator[list[ImportLine]]:
+    every = iter(lines)
+    while first := next(every, None):
+        batch, characters = [first], 0
+        for line in islice(every, _BATCH - 1):
+            batch.append(line)
+            characters += len(line.item.text) if line.item is not None else 0
+            if characters > _BATCH_CHARACTERS:
+                break
+        yield batch

@@ -1,0 +1,1 @@
+"""Documents into items: reader processes, batches, links."""

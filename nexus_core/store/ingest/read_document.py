@@ -1,0 +1,110 @@
+"""From a document to items that are ready to be written: in a thread of this process, or in another one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from hashlib import sha256
+from itertools import islice
+
+from attrs import evolve, frozen
+
+from nexus_core.contract.documents import DocumentMark
+from nexus_core.contract.errors import NexusError, UsageError
+from nexus_core.contract.protocols import Documents
+from nexus_core.contract.values import Item, Value
+from nexus_core.store.items.prepare import ItemPreparer, PreparedItem
+
+_AT_ONCE = 250
+"""Items that are handed on together."""
+_VERSION = 1
+"""Of what is made of a document: all are read again when this changes."""
+
+Due = tuple[DocumentMark, str]
+"""A document that is to be read, and the digest that is known of it."""
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class DocumentEnd(Value):
+    """What is to be said of a document once all its items are there."""
+
+    failure: str = ""
+    """Why nothing is to be taken of it."""
+    left_out: str = ""
+    same: bool = False
+    digest: str = ""
+    size: int = 0
+    problems: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    original: bytes | None = None
+
+
+@frozen(eq=False, repr=False)
+class DocumentPart:
+    """Some items of a document, in order; the last part has its end."""
+
+    mark: DocumentMark
+    prepared: tuple[PreparedItem, ...] = ()
+    end: DocumentEnd | None = None
+
+
+@frozen(kw_only=True, eq=False)
+class DocumentReading:
+    """How the documents of one source are read for one context."""
+
+    source: Documents
+    preparation: ItemPreparer
+    tags: tuple[str, ...] = ()
+    """Of all items, beside their own."""
+    keeps_originals: bool = False
+
+    @cached_property
+    def variant(self) -> str:
+        """Tells whether the same document would give the same items as before."""
+        kind = type(self.source)
+        own = getattr(self.source, "variant", "")
+        parts = (str(_VERSION), f"{kind.__module__}.{kind.__qualname__}", str(self.keeps_originals), *self.tags)
+        parts += (f"\0{own}",) if own else ()
+        return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+    def parts(self, mark: DocumentMark, known: str = "") -> Iterator[DocumentPart]:
+        """Yield a document in parts; whatever goes wrong with it is said in its end."""
+        try:
+            yield from self._parts(mark, known)
+        except NexusError as error:
+            yield DocumentPart(mark, end=DocumentEnd(failure=str(error)))
+        except Exception as error:  # noqa: BLE001 - one document that a source chokes on does not stop the others
+            yield DocumentPart(mark, end=DocumentEnd(failure=f"cannot be read ({type(error).__name__}: {error})"))
+
+    def _parts(self, mark: DocumentMark, known: str) -> Iterator[DocumentPart]:
+        read = self.source.read(mark, known)
+        items = iter(read.items)
+        refused: list[str] = []
+        while len(some := list(islice(items, _AT_ONCE))) == _AT_ONCE:
+            yield DocumentPart(mark, self._prepared(some, refused))
+        last = self._prepared(some, refused)
+        end = DocumentEnd(
+            left_out=read.left_out,
+            same=read.same,
+            digest=read.digest,
+            size=read.size,
+            problems=(*read.problems, *refused),
+            remarks=tuple(read.remarks),
+            original=read.original if self.keeps_originals and not read.same else None,
+        )
+        yield DocumentPart(mark, last, end)
+
+    def _prepared(self, items: Sequence[Item], refused: list[str]) -> tuple[PreparedItem, ...]:
+        """Return the items that can be kept, and say of the others why they cannot."""
+        prepared = []
+        for item in items:
+            try:
+                prepared.append(self.preparation(self._tagged(item)))
+            except UsageError as error:
+                refused.append(str(error))
+        for each in prepared:
+            each.item.derived.clear()  # what is kept of it is in the figures
+        return tuple(prepared)
+
+    def _tagged(self, item: Item) -> Item:
+        return evolve(item, tags=tuple(dict.fromkeys((*item.tags, *self.tags)))) if self.tags else item

@@ -1,0 +1,274 @@
+"""Looks at all that a store holds for what is damaged, missing or counted wrong. Everything here blocks.
+
+Each problem is one sentence: what, where, what to do. Nothing is changed; `mend` sets right what is derived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
+from itertools import islice
+from pathlib import Path
+from time import time
+from typing import TYPE_CHECKING
+
+from nexus_core.contract.errors import StoreDamagedError, StoreError
+from nexus_core.store import contexts
+from nexus_core.store.blobs import GRACE_S, BlobStore
+from nexus_core.store.database import schema
+from nexus_core.store.database.connection import connect, snapshot
+from nexus_core.store.database.online_copy import steady
+from nexus_core.store.database.paths import StorePaths
+from nexus_core.store.export_import import _catch_up
+from nexus_core.store.items.passage_codec import VERSION, unpacked
+from nexus_core.store.items.rows import read_items
+from nexus_core.store.records import Context, digest_of, links_of
+from nexus_core.store.search.index_checksums import UnsoundError, is_whole, live_files
+from nexus_core.store.search.index_updates import IndexState, IndexUpdater
+from nexus_core.store.search.tantivy_index import ContextIndex, IndexDamagedError
+
+if TYPE_CHECKING:
+    from nexus_core.store.search.index_updates import IndexUpdater
+    from nexus_core.store.store import Store
+
+MOST = 20
+"""Problems of one kind that are told one by one."""
+TURN_S = 30.0
+"""How long another process may be at an index before it is passed over."""
+_PAGE = 200
+_REPAIR = "`nexus context check --repair` builds it anew"
+
+
+def problems_of(folder: StorePaths, name: str | None, originals: BlobStore) -> Iterator[str]:
+    """Yield what is wrong in one context, or in the whole store."""
+    try:
+        with steady(folder.database) as connection:
+            yield from _some(_database(connection, folder.database))
+            for context in _contexts(connection, name):
+                yield from _some(_counts(connection, folder, context))
+                yield from _some(_rows(connection, folder, context))
+            if name is None:
+                yield from _some(_conversations(connection))
+        with closing(connect(folder.database, writes=False)) as connection:
+            for context in _contexts(connection, name):
+                yield from _some(_index(connection, folder, context))
+            yield from _some(_objects(connection, originals, name))
+    except (sqlite3.DatabaseError, StoreDamagedError) as error:
+        yield f"{folder.database} cannot be read to its end ({error}): put back a backup, or export what can be read"
+
+
+def _contexts(connection: sqlite3.Connection, name: str | None) -> tuple[Context, ...]:
+    return (contexts.find(connection, name),) if name is not None else contexts.everything(connection)
+
+
+def mend(connection: sqlite3.Connection, context: Context) -> None:
+    """Count anew what is counted, and forget the index, so that it is built anew. To be called in a transaction."""
+    connection.execute(
+        "UPDATE contexts SET items = (SELECT count(*) FROM items WHERE context_id = contexts.id),"
+        " newest = max(newest, (SELECT coalesce(max(key), 0) FROM items WHERE context_id = contexts.id)) WHERE id = ?",
+        (context.id,),
+    )
+    connection.execute("DELETE FROM indexes WHERE context_id = ?", (context.id,))
+    connection.execute(
+        "INSERT INTO settings (name, value) SELECT 'next_key', coalesce(max(key), 0) + 1 FROM items WHERE true"
+        " ON CONFLICT DO UPDATE SET value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))"
+    )
+    for key, encoding, size in list(_damaged_figures(connection, context, 0, 2**62)):
+        connection.execute(
+            "DELETE FROM passages WHERE item_key = ? AND encoding = ? AND size = ?", (key, encoding, size)
+        )
+
+
+def _some(problems: Iterable[str]) -> Iterator[str]:
+    every = iter(problems)
+    yield from islice(every, MOST)
+    more = sum(1 for _ in every)
+    if more:
+        yield f"... and {more:,} more of this kind"
+
+
+def _database(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
+    for (said,) in connection.execute("PRAGMA integrity_check(100)"):
+        if said != "ok":
+            yield f"{path}: {said}; put back a backup, or export what can be read into a new store"
+    for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check"):
+        yield f"{path}: row {row} of {table} belongs to nothing in {parent}; export the contexts into a new store"
+    wanted, there = schema.expected(), schema.found(connection)
+    for name in sorted(wanted.keys() | there.keys()):
+        if wanted.get(name) != there.get(name):
+            state = "missing" if name not in there else "nothing of ours" if name not in wanted else "another"
+            yield f"{path}: its {name!r} is {state}; export the contexts into a new store"
+
+
+def _counts(connection: sqlite3.Connection, folder: StorePaths, context: Context) -> Iterator[str]:
+    with snapshot(connection, folder.database):
+        row = connection.execute(
+            "SELECT contexts.items, newest, count(key), coalesce(max(key), 0),"
+            " (SELECT CAST(value AS INTEGER) FROM settings WHERE name = 'next_key')"
+            " FROM contexts LEFT JOIN items ON context_id = contexts.id WHERE contexts.id = ?",
+            (context.id,),
+        ).fetchone()
+    kept, newest, counted, largest, following = row
+    if kept is None:  # it was deleted meanwhile
+        return
+    if kept != counted:
+        yield f"{context.name!r} holds {counted:,} items and says {kept:,}: {_REPAIR.replace('builds', 'counts')}"
+    if newest < largest:
+        yield f"{context.name!r} has an item that is newer than it says, which no search may find: {_REPAIR}"
+    if largest >= (following or 1):
+        yield f"{context.name!r} has an item whose key would be given again: {_REPAIR.replace('builds', 'counts')}"
+
+
+def _rows(connection: sqlite3.Connection, folder: StorePaths, context: Context) -> Iterator[str]:
+    after = 0
+    while True:
+        with snapshot(connection, folder.database):
+            page = connection.execute(
+                "SELECT key, digest FROM items WHERE context_id = ? AND key > ? ORDER BY key LIMIT ?",
+                (context.id, after, _PAGE),
+            ).fetchall()
+            found = [_of_row(connection, context, key, digest) for key, digest in page]
+            counts = [*_damaged_figures(connection, context, after, page[-1][0])] if page else []
+        yield from (problem for each in found for problem in each)
+        for key, encoding, _ in counts:
+            yield f"the token counts ({encoding}) of the item with key {key} in {context.name!r} are damaged: {_REPAIR}"
+        if not page:
+            return
+        after = page[-1][0]
+
+
+def _of_row(connection: sqlite3.Connection, context: Context, key: int, digest: bytes) -> list[str]:
+    where = f"the item with key {key} in {context.name!r}"
+    again = "remove it and add it again"
+    try:
+        item = read_items(connection, [key])[key]
+        (metadata,) = connection.execute("SELECT metadata FROM items WHERE key = ?", (key,)).fetchone()
+        kept = connection.execute("SELECT target FROM links WHERE item_key = ?", (key,)).fetchall()
+    except (ValueError, StoreDamagedError, sqlite3.OperationalError) as error:
+        return [f"{where} cannot be read ({error}): {again}"]
+    if not isinstance(json.loads(metadata), dict):
+        return [f"{where}: its metadata is no map: {again}"]
+    where = f"item {item.id!r} in {context.name!r}"
+    found = []
+    if digest_of(item, metadata) != digest:
+        found.append(f"{where} is not what was written, by its digest: {again}")
+    if {target for (target,) in kept} != {*links_of(item)}:
+        found.append(f"{where}: its links are not those of its metadata: {again}")
+    return found
+
+
+def _damaged_figures(
+    connection: sqlite3.Connection, context: Context, after: int, last: int
+) -> Iterator[tuple[int, str, int]]:
+    rows = connection.execute(
+        "SELECT item_key, encoding, size, data FROM items JOIN passages ON item_key = key"
+        " WHERE context_id = ? AND key > ? AND key <= ?",
+        (context.id, after, last),
+    )
+    for key, encoding, size, data in rows:
+        if data[:1] == bytes([VERSION]) and unpacked(data) is None:
+            yield key, encoding, size
+
+
+def _index(connection: sqlite3.Connection, folder: StorePaths, context: Context) -> Iterator[str]:
+    with IndexUpdater(folder, connection).turn(context, TURN_S) as ours:
+        if not ours and folder.may_be_written():  # elsewhere nobody can be at it
+            yield f"the index of {context.name!r} is being written by another process: check it again later"
+            return
+        try:
+            state = IndexState(connection, context)
+        except StoreError:  # the context was deleted meanwhile
+            return
+        path = folder.indexes / f"{context.id}-{state.generation}"
+        if not state.generation or (state.generation and not path.exists() and not state.newest):
+            return
+        try:
+            yield from _files(path, context)
+            yield from _keys(connection, folder, context, list(ContextIndex(path).keys()))
+        except (IndexDamagedError, UnsoundError, OSError, ValueError, KeyError) as error:
+            yield f"the index of {context.name!r} cannot be read ({error}): {_REPAIR}"
+
+
+def _keys(connection: sqlite3.Connection, folder: StorePaths, context: Context, keys: list[int]) -> Iterator[str]:
+    indexed = set(keys)
+    with snapshot(connection, folder.database):
+        newest = IndexState(connection, context).newest
+        live = {key for (key,) in connection.execute("SELECT key FROM items WHERE context_id = ?", (context.id,))}
+        gone = {
+            key for (key,) in connection.execute("SELECT item_key FROM removals WHERE context_id = ?", (context.id,))
+        }
+    if len(indexed) < len(keys):
+        yield f"the index of {context.name!r} holds {len(keys) - len(indexed):,} items twice: {_REPAIR}"
+    lost = sum(key <= newest for key in live - indexed)
+    if lost:
+        yield f"the index of {context.name!r} lacks {lost:,} items: {_REPAIR}"
+    ghosts = len(indexed - live - gone)
+    if ghosts:
+        yield f"the index of {context.name!r} holds {ghosts:,} items that are not there: {_REPAIR}"
+
+
+def _files(path: Path, context: Context) -> Iterator[str]:
+    """Check the files of each segment by the sums at their ends, whatever they look like."""
+    for name in live_files(path):
+        if not is_whole(path / name):
+            yield f"the index of {context.name!r} is damaged in {path / name}: {_REPAIR}"
+
+
+def _conversations(connection: sqlite3.Connection) -> Iterator[str]:
+    rows = connection.execute(
+        "SELECT conversations.id, conversations.turns, count(number)"
+        " FROM conversations LEFT JOIN turns ON conversation_key = conversations.key GROUP BY conversations.key"
+        " HAVING conversations.turns <> count(number)"
+        " OR coalesce(max(number), 0) <> count(number) OR coalesce(min(number), 1) <> 1"
+    )
+    for name, kept, counted in rows:
+        yield (
+            f"conversation {name!r} has {counted:,} turns and says {kept:,}, or their numbers have a gap: "
+            "delete it, or keep it as what is left"
+        )
+
+
+def _objects(connection: sqlite3.Connection, originals: BlobStore, name: str | None) -> Iterator[str]:
+    after = ""
+    while True:
+        row = connection.execute(
+            "SELECT original, min(documents.name) FROM documents JOIN contexts ON contexts.id = context_id"
+            " WHERE original > ? AND (? IS NULL OR contexts.name = ?) GROUP BY original ORDER BY original LIMIT 1",
+            (after, name, name),
+        ).fetchone()
+        if row is None:
+            return
+        after, document = row
+        try:
+            originals.get(after)
+        except StoreError as error:
+            yield f"document {document!r}: {error}"
+
+
+async def check(store: Store, name: str | None, *, repair: bool) -> tuple[str, ...]:
+    """Return what is wrong, each in one sentence; with `repair` what is left of it."""
+
+    def look() -> tuple[str, ...]:
+        return tuple(problems_of(store.folder, name, store.originals))
+
+    found = await asyncio.to_thread(look)
+    if not repair:
+        return found
+    if found:
+        for context in (await store.context(name),) if name is not None else await store.contexts():
+            with suppress(StoreDamagedError):  # which the next look tells
+                await store.write(mend, context)
+                await store.write_indexed(_catch_up, context)
+    await collect(store)
+    return await asyncio.to_thread(look) if found else found
+
+
+async def collect(store: Store) -> int:
+    """Delete the originals that no document refers to any more; returns how many they were."""
+    count, before = 0, time() - GRACE_S
+    while some := await store.write(store.originals.collect, before):
+        count += some
+    return count

@@ -1,0 +1,1 @@
+"""Items as rows, with their passages, tags and token counts."""

@@ -1,0 +1,220 @@
+"""Items as rows: writing, reading and removing them. No function here makes a transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from time import time
+
+from nexus_core.contract.errors import StoreDamagedError
+from nexus_core.contract.values import Item
+from nexus_core.store.items.passage_codec import give
+from nexus_core.store.items.prepare import PreparedItem
+from nexus_core.store.records import Added, Context, StoredDocument, links_of
+
+_ITEM = "SELECT key, id, title, text, kind, source, metadata FROM items"
+
+
+def write_items(
+    connection: sqlite3.Connection, context: Context, prepared: Sequence[PreparedItem], document_id: int | None = None
+) -> tuple[Added, list[tuple[int, PreparedItem]]]:
+    """Write items, the last of several with one id; returns what became of them, and (key, item) of the new rows."""
+    latest = {each.item.id: each for each in prepared}
+    known = _known(connection, context, latest)
+    fresh = [each for each in latest.values() if known.get(each.item.id, (0, b""))[1] != each.digest]
+    stale = [known[each.item.id][0] for each in fresh if each.item.id in known]
+    remove_keys(connection, context, stale)
+    first = next_keys(connection, len(fresh))
+    rows = list(enumerate(fresh, first))
+    connection.executemany(
+        "INSERT INTO items (key, context_id, document_id, id, title, text, kind, source, metadata, digest)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (_row(key, context, document_id, each) for key, each in rows),
+    )
+    connection.executemany(
+        "INSERT INTO tags (item_key, tag) VALUES (?, ?)",
+        ((key, tag) for key, each in rows for tag in dict.fromkeys(each.item.tags)),
+    )
+    connection.executemany(
+        "INSERT INTO links (item_key, target) VALUES (?, ?)",
+        ((key, target) for key, each in rows for target in links_of(each.item)),
+    )
+    connection.executemany(
+        "INSERT INTO passages (item_key, encoding, size, data) VALUES (?, ?, ?, ?)",
+        ((key, context.encoding, size, data) for key, each in rows for size, data in each.figures),
+    )
+    if rows:
+        connection.execute(
+            "UPDATE contexts SET items = items + ?, newest = ?, changed = ? WHERE id = ?",
+            (len(rows), rows[-1][0], time(), context.id),
+        )
+    if document_id is not None:
+        gone = set(stale)
+        same = [known[key][0] for key in latest if key in known and known[key][0] not in gone]
+        connection.executemany("UPDATE items SET document_id = ? WHERE key = ?", ((document_id, key) for key in same))
+    added = Added(new=len(rows) - len(stale), changed=len(stale), unchanged=len(latest) - len(rows))
+    return added, rows
+
+
+def _known(connection: sqlite3.Connection, context: Context, ids: Iterable[str]) -> dict[str, tuple[int, bytes]]:
+    asked = set(ids)
+    found = connection.execute(
+        "SELECT id, key, digest FROM items WHERE context_id = ? AND id IN (SELECT value FROM json_each(?))",
+        (context.id, json.dumps(list(asked))),
+    )
+    # SQLite ends a text of JSON at its first NUL, and would find what nobody has asked for.
+    return {name: (key, digest) for name, key, digest in found if name in asked}
+
+
+def next_keys(connection: sqlite3.Connection, count: int) -> int:
+    """Return the first of so many keys that were never used."""
+    found = connection.execute("SELECT value FROM settings WHERE name = 'next_key'").fetchone()
+    first = int(found[0]) if found else 1
+    connection.execute(
+        "INSERT INTO settings (name, value) VALUES ('next_key', ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+        (str(first + count),),
+    )
+    return first
+
+
+def _row(key: int, context: Context, document_id: int | None, each: PreparedItem) -> tuple[object, ...]:
+    item = each.item
+    return (
+        key, context.id, document_id, item.id, item.title, item.text, item.kind, item.source, each.metadata,
+        each.digest,
+    )  # fmt: skip
+
+
+def remove_keys(connection: sqlite3.Connection, context: Context, keys: Sequence[int]) -> int:
+    """Remove items, and note for the index that they are gone; returns how many there were."""
+    if not keys:
+        return 0
+    told = json.dumps(list(keys))
+    gone = connection.execute(
+        "DELETE FROM items WHERE context_id = ? AND key IN (SELECT value FROM json_each(?))", (context.id, told)
+    ).rowcount
+    connection.executemany(
+        "INSERT OR IGNORE INTO removals (context_id, item_key) VALUES (?, ?)", ((context.id, key) for key in keys)
+    )
+    connection.execute("UPDATE contexts SET items = items - ?, changed = ? WHERE id = ?", (gone, time(), context.id))
+    return gone
+
+
+def keys_of(connection: sqlite3.Connection, context: Context, ids: Iterable[str]) -> dict[str, int]:
+    """Return the key of each item that is there, by its id."""
+    return {name: key for name, (key, _) in _known(connection, context, ids).items()}
+
+
+def read_items(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, Item]:
+    """Return the items with these keys, as many as there are, with their tags and kept figures."""
+    told = json.dumps(list(keys))
+    wanted = "(SELECT value FROM json_each(?))"
+    tags: dict[int, list[str]] = {}
+    for key, tag in connection.execute(f"SELECT item_key, tag FROM tags WHERE item_key IN {wanted}", (told,)):
+        tags.setdefault(key, []).append(tag)
+    found = {
+        row[0]: _item(row, tags.get(row[0], ()))
+        for row in connection.execute(f"{_ITEM} WHERE key IN {wanted}", (told,))
+    }
+    kept = "SELECT item_key, encoding, size, data FROM passages WHERE item_key IN " + wanted
+    for key, encoding, size, data in connection.execute(kept, (told,)):
+        if key in found:
+            give(found[key], encoding, size, data)
+    kept = "SELECT item_key, model, data FROM vectors WHERE item_key IN " + wanted
+    for key, model, data in connection.execute(kept, (told,)):
+        if key in found:
+            found[key].derived["vector", model] = data
+    return found
+
+
+def _item(row: tuple[int, str, str, str, str, str, str], tags: Sequence[str]) -> Item:
+    _, name, title, text, kind, source, metadata = row
+    try:
+        told = json.loads(metadata) if metadata != "{}" else {}
+    except ValueError as error:
+        raise StoreDamagedError(
+            f"the metadata of item {name!r} is damaged ({error}): remove the item and add it again"
+        ) from error
+    return Item(id=name, title=title, text=text, kind=kind, source=source, tags=tuple(tags), metadata=told)
+
+
+def page_of_keys(
+    connection: sqlite3.Connection, context: Context, *, after: int = 0, limit: int = 100, tag: str | None = None
+) -> list[int]:
+    """Return the keys of the next items after one, in the order in which they were added."""
+    if tag is None:
+        found = connection.execute(
+            "SELECT key FROM items WHERE context_id = ? AND key > ? ORDER BY key LIMIT ?", (context.id, after, limit)
+        )
+    else:
+        found = connection.execute(
+            "SELECT key FROM items JOIN tags ON item_key = key"
+            " WHERE context_id = ? AND key > ? AND tag = ? ORDER BY key LIMIT ?",
+            (context.id, after, tag, limit),
+        )
+    return [key for (key,) in found]
+
+
+def keep_vectors(connection: sqlite3.Connection, vectors: Iterable[tuple[int, str, bytes]]) -> None:
+    """Keep (key, model, vector) of items that are still there."""
+    connection.executemany(
+        "INSERT INTO vectors (item_key, model, data) SELECT key, ?, ? FROM items WHERE key = ?"
+        " ON CONFLICT DO UPDATE SET data = excluded.data",
+        ((model, data, key) for key, model, data in vectors),
+    )
+
+
+# Documents
+
+
+def documents_of(
+    connection: sqlite3.Connection, context: Context, origin: str | None = None
+) -> tuple[StoredDocument, ...]:
+    """Return what the items of a context were read from, and what was skipped, by name."""
+    found = connection.execute(
+        "SELECT name, origin, stamp, digest, size, original, skipped FROM documents"
+        " WHERE context_id = ? AND (? IS NULL OR origin = ?) ORDER BY name",
+        (context.id, origin, origin),
+    )
+    return tuple(
+        StoredDocument(
+            name=name, origin=part_of, stamp=stamp, digest=digest, size=size, original=original, skipped=skipped
+        )
+        for name, part_of, stamp, digest, size, original, skipped in found
+    )
+
+
+def write_document(connection: sqlite3.Connection, context: Context, document: StoredDocument) -> int:
+    """Write a document, or its new state, and return its number."""
+    connection.execute(
+        "INSERT INTO documents (context_id, name, origin, stamp, digest, size, original, skipped, added)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (context_id, name) DO UPDATE SET origin = excluded.origin,"
+        " stamp = excluded.stamp, digest = excluded.digest, size = excluded.size, original = excluded.original,"
+        " skipped = excluded.skipped, added = excluded.added",
+        (
+            context.id, document.name, document.origin, document.stamp, document.digest, document.size,
+            document.original, document.skipped, time(),
+        ),
+    )  # fmt: skip
+    (number,) = connection.execute(
+        "SELECT id FROM documents WHERE context_id = ? AND name = ?", (context.id, document.name)
+    ).fetchone()
+    return int(number)
+
+
+def keys_of_document(connection: sqlite3.Connection, document_id: int) -> dict[str, int]:
+    """Return the keys of a document's items, by their ids."""
+    return dict(connection.execute("SELECT id, key FROM items WHERE document_id = ?", (document_id,)).fetchall())
+
+
+def remove_document(connection: sqlite3.Connection, context: Context, name: str) -> int:
+    """Remove a document with its items; returns how many items that were."""
+    found = connection.execute(
+        "SELECT id FROM documents WHERE context_id = ? AND name = ?", (context.id, name)
+    ).fetchone()
+    if found is None:
+        return 0
+    gone = remove_keys(connection, context, list(keys_of_document(connection, found[0]).values()))
+    connection.execute("DELETE FROM documents WHERE id = ?", found)
+    return gone

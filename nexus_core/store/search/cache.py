@@ -1,0 +1,157 @@
+"""What searches have found, kept in memory as long as there is room: items, and what they are scored by."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from sys import getsizeof
+from typing import Generic, TypeVar
+
+from nexus_core.contract.values import Item
+from nexus_core.store.items.passage_codec import SIZES, codes_in
+from nexus_core.store.items.rows import read_items
+from nexus_core.store.records import Context
+from nexus_core.store.search.rescoring import KEPT_LANGUAGE, stream_of
+from nexus_core.toolkit.text.passages import key_of
+
+ITEMS_KEPT, ITEM_BYTES_KEPT = 4096, 64 * 2**20
+"""Items, and bytes of text and what is kept with it."""
+STREAMS_KEPT, STREAM_BYTES_KEPT = 1 << 16, 16 * 2**20
+_SELF = ("store", "row")
+"""What an item's key, and the models whose vectors the database has of it, are kept under with the item."""
+_FIGURES = 5
+"""How much larger an item is than its text, with its passages and token counts."""
+_EACH = 4096
+
+_T = TypeVar("_T")
+
+
+class LruCache(Generic[_T]):
+    """The values used last, by key, as many as there is room for."""
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self._values: OrderedDict[int, tuple[_T, int]] = OrderedDict()
+        self._most, self._most_bytes = most, most_bytes
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get(self, key: int) -> _T | None:
+        """Return a value, and keep it longer."""
+        known = self._values.get(key)
+        if known is None:
+            return None
+        self._values.move_to_end(key)
+        return known[0]
+
+    def put(self, key: int, value: _T, size: int) -> None:
+        """Keep a value of so many bytes, and let go of those that have not been used for longest."""
+        if key in self._values:
+            return
+        self._values[key] = (value, size)
+        self.bytes += size
+        while self.bytes > self._most_bytes or len(self._values) > self._most:
+            _, (_, gone) = self._values.popitem(last=False)
+            self.bytes -= gone
+
+
+class ItemCache:
+    """Items by key: what a key stands for never changes, so that only what is gone has to be known."""
+
+    def __init__(self) -> None:
+        self.items: LruCache[Item] = LruCache(ITEMS_KEPT, ITEM_BYTES_KEPT)
+        self.streams: LruCache[bytes] = LruCache(STREAMS_KEPT, STREAM_BYTES_KEPT)
+
+    def items_of(self, connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, Item]:
+        """Return the items with these keys; all of them are there."""
+        found = {key: item for key in keys if (item := self.items.get(key)) is not None}
+        missing = [key for key in keys if key not in found]
+        for key, item in read_items(connection, missing).items() if missing else ():
+            item.derived[_SELF] = (key, _models(item))
+            self.items.put(key, item, getsizeof(item.text) * _FIGURES + _EACH)
+            found[key] = item
+        return found
+
+    def streams_of_items(
+        self, connection: sqlite3.Connection, context: Context, keys: Sequence[int]
+    ) -> dict[int, bytes]:
+        """Return the same, where the items themselves will be asked for, too: they are read once."""
+        there = still_there(connection, context, keys)
+        found = {}
+        for key, item in self.items_of(connection, there).items():
+            stream = self.streams.get(key)
+            if stream is None:
+                cut = item.derived.get(key_of(SIZES[0], context.encoding))
+                stream = stream_of(item.title, item.text, cut.codes if cut is not None else None, context.language)
+                self.streams.put(key, stream, getsizeof(stream))
+            found[key] = stream
+        return {key: found[key] for key in there if key in found}
+
+    def streams_of(self, connection: sqlite3.Connection, context: Context, keys: Sequence[int]) -> dict[int, bytes]:
+        """Return what the items are scored by that are in the context still, in the order of the keys."""
+        known = {key: stream for key in keys if (stream := self.streams.get(key)) is not None}
+        found = {key: known[key] for key in still_there(connection, context, [*known])} if known else {}
+        missing = [key for key in keys if key not in known]
+        for key, stream in _read_streams(connection, context, missing) if missing else ():
+            self.streams.put(key, stream, getsizeof(stream))
+            found[key] = stream
+        return {key: found[key] for key in keys if key in found}
+
+
+def still_there(
+    connection: sqlite3.Connection, context: Context, keys: Sequence[int], tags: Iterable[str] = ()
+) -> list[int]:
+    """Return those of the keys whose items are in the context and have all of the tags, in the same order."""
+    told = json.dumps(keys)
+    found = {
+        key
+        for (key,) in connection.execute(
+            "SELECT key FROM items INDEXED BY items_of_contexts"  # rows are wide, and not all of them are read
+            " WHERE context_id = ? AND key IN (SELECT value FROM json_each(?))",
+            (context.id, told),
+        )
+    }
+    for tag in tags:
+        found &= {
+            key
+            for (key,) in connection.execute(
+                "SELECT item_key FROM tags WHERE tag = ? AND item_key IN (SELECT value FROM json_each(?))", (tag, told)
+            )
+        }
+    return [key for key in keys if key in found]
+
+
+def fresh_vectors(items: Sequence[Item]) -> list[tuple[int, str, bytes]]:
+    """Return (key, model, vector) of what rankers have added to found items and no database has; once for each."""
+    fresh = []
+    for item in items:
+        row = item.derived.get(_SELF)
+        if row is None:
+            continue
+        key, known = row
+        models = _models(item)
+        if models != known:
+            item.derived[_SELF] = (key, models)
+            fresh += [(key, model, item.derived["vector", model]) for model in models if model not in known]
+    return fresh
+
+
+def _models(item: Item) -> tuple[str, ...]:
+    return tuple([name[1] for name in [*item.derived] if name[0] == "vector"])
+
+
+def _read_streams(connection: sqlite3.Connection, context: Context, keys: Sequence[int]) -> Iterable[tuple[int, bytes]]:
+    kept = connection.execute(
+        "SELECT key, title, data FROM items LEFT JOIN passages ON item_key = key AND encoding = ? AND size <= ?"
+        " WHERE key IN (SELECT value FROM json_each(?)) AND +context_id = ?",  # found by key, not by an index
+        (context.encoding, SIZES[0], json.dumps(keys), context.id),
+    ).fetchall()
+    for key, title, data in kept:
+        codes = codes_in(data) if data is not None and context.language == KEPT_LANGUAGE else None
+        text = None
+        if codes is None:
+            (text,) = connection.execute("SELECT text FROM items WHERE key = ?", (key,)).fetchone()
+        yield key, stream_of(title, text, codes, context.language)

@@ -1,0 +1,268 @@
+"""Keeps the index of each context up to the database: after items were added, and whenever it is behind.
+
+An index is a folder of its own, named in the database once it is complete. It is changed by whoever holds the lock of
+the context, and the database says up to which key it has come, always after the index itself: what the index is ahead
+by, after a crash between the two, is taken out again.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from secrets import token_hex
+
+from filelock import FileLock, Timeout
+
+from nexus_core.contract.errors import StoreError
+from nexus_core.store.database.connection import NO_SPACE, storage_error, transaction, translated
+from nexus_core.store.database.paths import StorePaths
+from nexus_core.store.items.prepare import PreparedItem, index_terms
+from nexus_core.store.items.rows import page_of_keys, read_items
+from nexus_core.store.records import Context
+from nexus_core.store.search.tantivy_index import FORMAT, ContextIndex, IndexDamagedError, delete
+
+_PAGE = 1000
+
+_log = logging.getLogger(__name__)
+
+
+class IndexState:
+    """What the database says of the index of a context, beside what it says of the context."""
+
+    def __init__(self, connection: sqlite3.Connection, context: Context) -> None:
+        found = connection.execute(
+            "SELECT generation, indexes.newest, contexts.newest, contexts.items,"
+            " EXISTS (SELECT 1 FROM removals WHERE context_id = contexts.id)"
+            " FROM contexts LEFT JOIN indexes ON context_id = contexts.id WHERE contexts.id = ?",
+            (context.id,),
+        ).fetchone()
+        if found is None:
+            raise StoreError(f"the context {context.name!r} was deleted meanwhile")
+        self.generation: str = found[0] if (found[0] or "").startswith(f"{FORMAT}-") else ""
+        """Empty where there is no index of this format."""
+        self.newest: int = (found[1] or 0) if self.generation else 0
+        """The largest key that is in the index."""
+        self.last: int = found[2]
+        """The largest key that was ever written to the context."""
+        self.items: int = found[3]
+        self.is_current = bool(self.generation) and self.newest >= found[2] and not found[4]
+
+
+class IndexUpdater:
+    """The indexes of one store, for the thread that writes."""
+
+    def __init__(self, folder: StorePaths, connection: sqlite3.Connection) -> None:
+        self.folder = folder
+        self.connection = connection
+
+    @contextmanager
+    def turn(self, context: Context, wait_s: float) -> Iterator[bool]:
+        """Give whether this process may write the index now; another one may be at it, or the folder read-only."""
+        lock = FileLock(self.folder.lock(f"index-{context.id}"), mode=0o600)
+        try:
+            lock.acquire(timeout=wait_s)
+        except Timeout:
+            yield False
+            return
+        except OSError as error:
+            if error.errno in NO_SPACE:
+                raise storage_error(error, f"the store at {self.folder.root}") from error
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def state(self, context: Context) -> IndexState:
+        """Return what the database says of an index now."""
+        with translated(self.folder.database):
+            return IndexState(self.connection, context)
+
+    def catch_up(self, context: Context, *, wait_s: float = 0.0) -> bool:
+        """Bring the index up to the database, from nothing if need be; returns whether it is now.
+
+        False where another process was at it for all the time.
+        """
+        with self.turn(context, wait_s) as ours:
+            if ours:
+                self.bring_up(context)
+            return ours
+
+    def bring_up(self, context: Context) -> None:
+        """Do that, by whoever has the turn."""
+        try:
+            state = self.state(context)
+            if state.generation or state.items:
+                IndexUpdate(self, context).finish()
+        except IndexDamagedError as error:
+            _log.warning("the index of %r is built anew: %s", context.name, error)
+            self.rebuild(context)
+
+    def complete(self, context: Context, update: IndexUpdate | None, *, ours: bool, has_failed: bool) -> None:
+        """Bring the index up at the end of an addition, with its own update if there is one.
+
+        `ours` tells whether the addition had the turn; after a failure it goes as far as that goes. An update that was
+        abandoned is not gone on with: another one begins at what the database says.
+        """
+        try:
+            if update is not None and update.is_open:
+                update.finish()
+            elif ours:
+                self.bring_up(context)
+            else:
+                self.catch_up(context)
+        except IndexDamagedError as error:
+            _log.warning("the index of %r is built anew: %s", context.name, error)
+            self.rebuild(context)
+        except StoreError:
+            if not has_failed:
+                raise
+
+    def rebuild(self, context: Context) -> None:
+        """Build the index anew; the one there is, if any, is used by others until then."""
+        try:
+            IndexUpdate(self, context, anew=True).finish()
+        except IndexDamagedError as error:
+            raise StoreError(
+                f"the index of {context.name!r} does not come out right ({error}): run `nexus context check`"
+            ) from error
+
+
+class IndexUpdate:
+    """One series of changes to the index of a context; who makes it has the turn.
+
+    Raises IndexDamagedError, from any of its methods, where the index is to be built anew. After any error it is
+    abandoned: it cannot be gone on with, and says so with a StoreError, but another one can be begun.
+    """
+
+    def __init__(self, indexing: IndexUpdater, context: Context, *, anew: bool = False) -> None:
+        self._connection = indexing.connection
+        self._database = indexing.folder.database
+        self._folder = indexing.folder
+        self._context = context
+        with translated(self._database):
+            state = IndexState(self._connection, context)
+        self._generation = "" if anew else state.generation
+        self.newest = state.newest if self._generation else 0
+        """The largest key up to which the index has all items."""
+        self._own: list[tuple[int, int]] = []
+        """First and last of the keys that were added here since; none between them is missing."""
+        self._uncommitted = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._is_new = not self._generation
+        if self._is_new:
+            self._generation = f"{FORMAT}-{token_hex(8)}"
+        path = self._folder.indexes / f"{self._context.id}-{self._generation}"
+        try:
+            self.index = ContextIndex.create(path) if self._is_new else ContextIndex(path)
+            self._writer = self.index.writer()
+        except BaseException:
+            if self._is_new:
+                delete(path)
+            raise
+        with self._lets_go():
+            if self.index.count_newer(self.newest):
+                self._writer.remove_newer(self.newest)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be gone on with: it is neither finished nor abandoned."""
+        return self._writer.is_open
+
+    @contextmanager
+    def _lets_go(self) -> Iterator[None]:
+        """Let go of the index after an error: whoever comes next can write it, and none is left that nobody knows."""
+        try:
+            yield
+        except BaseException:
+            self._writer.abandon()
+            if self._is_new:
+                delete(self.index.path)
+            raise
+
+    def add(self, rows: Sequence[tuple[int, PreparedItem]]) -> None:
+        """Add items that have just been written, by this process, in one transaction."""
+        fresh = [row for row in rows if row[0] > self.newest]
+        with self._lets_go():
+            for key, prepared in fresh:
+                self._writer.add(key, prepared.words)
+        if fresh:
+            first, last = fresh[0][0], fresh[-1][0]
+            if self._own and self._own[-1][1] + 1 == first:
+                first = self._own.pop()[0]
+            self._own.append((first, last))
+            self._uncommitted += len(fresh)
+
+    def publish(self, most: int) -> None:
+        """Commit where so many items have been added since: the first of a new index at once, for who searches it."""
+        if self._uncommitted >= (1 if self._is_new else most):
+            self.commit()
+
+    def commit(self) -> None:
+        """Add what others have written, remove what is gone, and say in the database how far the index has come."""
+        with self._lets_go():
+            newest = self._add_missing()
+            with translated(self._database):
+                gone = [
+                    key
+                    for (key,) in self._connection.execute(
+                        "SELECT item_key FROM removals WHERE context_id = ?", (self._context.id,)
+                    )
+                ]
+            self._writer.remove(gone)
+            self._writer.commit()
+            self.index.reload()
+            self._say(newest, gone)
+        self.newest, self._own, self._is_new, self._uncommitted = newest, [], False, 0
+
+    def finish(self) -> None:
+        """Do that a last time, and let go of the index."""
+        self.commit()
+        with self._lets_go():
+            self._writer.close()
+        for other in self._folder.indexes.glob(f"{self._context.id}-*"):
+            if other != self.index.path:
+                delete(other)
+
+    def _say(self, newest: int, gone: Sequence[int]) -> None:
+        with transaction(self._connection, self._database):
+            self._connection.executemany(
+                "DELETE FROM removals WHERE context_id = ? AND item_key = ?",
+                ((self._context.id, key) for key in gone),
+            )
+            self._connection.execute(
+                "INSERT INTO indexes (context_id, generation, newest) VALUES (?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET generation = excluded.generation, newest = excluded.newest",
+                (self._context.id, self._generation, newest),
+            )
+            state = IndexState(self._connection, self._context)
+            if state.is_current and len(self.index) != state.items:  # otherwise somebody has written meanwhile
+                raise IndexDamagedError(f"it holds {len(self.index):,} items of {state.items:,}")
+
+    def _add_missing(self) -> int:
+        """Add the items after the newest in the index that were not added here; returns the newest of all."""
+        newest = self.newest
+        for first, last in self._own:
+            self._add_between(newest, first)
+            newest = last
+        return self._add_between(newest, None)
+
+    def _add_between(self, after: int, before: int | None) -> int:
+        """Add the items whose keys lie between two; returns the largest of them, else the lower bound."""
+        while True:
+            if before is not None and after + 1 >= before:
+                return after
+            with translated(self._database):
+                keys = page_of_keys(self._connection, self._context, after=after, limit=_PAGE)
+                keys = [key for key in keys if before is None or key < before]
+                found = read_items(self._connection, keys) if keys else {}
+            if not keys:
+                return after
+            after = keys[-1]
+            for key, item in found.items():
+                self._writer.add(key, index_terms(item, self._context.language, self._context.encoding))

@@ -1,0 +1,178 @@
+"""Searches the contexts of a store, in the thread that reads: the index proposes keys, the database has the items."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from time import monotonic
+
+from attrs import define
+
+from nexus_core.contract.follow_up import parts_of
+from nexus_core.contract.ranking import Ranking
+from nexus_core.store import contexts
+from nexus_core.store.database.connection import snapshot
+from nexus_core.store.database.paths import StorePaths
+from nexus_core.store.items.prepare import stems_of
+from nexus_core.store.items.rows import page_of_keys
+from nexus_core.store.records import Context
+from nexus_core.store.search.cache import ItemCache, still_there
+from nexus_core.store.search.index_updates import IndexState
+from nexus_core.store.search.rescoring import weighted
+from nexus_core.store.search.tantivy_index import ContextIndex, IndexDamagedError
+
+SCORED = 30
+"""So many of the best by words are scored again at least, however few are asked for."""
+LONGEST_QUERY = 20_000
+"""Characters of a query that are looked at."""
+MOST_WORDS = 64
+"""Of a query's words: the rarest."""
+TAIL = 1_000
+"""Items that an index lacks, and that are looked at one by one while another process is about to add them."""
+_CACHE_KIB = 32 * 1024
+"""Of the database: the inner pages of a million items and the keys of a context, which each search passes through."""
+_LOOK_S = 1.0
+"""The files of an open index are looked at after so long."""
+
+_log = logging.getLogger(__name__)
+
+
+@define(eq=False, repr=False)
+class _Open:
+    generation: str
+    newest: int
+    index: ContextIndex
+    looked: float
+    is_sound: bool = False
+    """It was found to hold what the database says, at this state."""
+
+
+class ContextSearch:
+    """The connection that reads, the indexes that are open, and the items found last."""
+
+    def __init__(self, folder: StorePaths, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB:d}")
+        self._folder = folder
+        self._open: dict[int, _Open] = {}
+        self._found = ItemCache()
+        self.suspect = ""
+        """The generation of the index that the last search could not trust."""
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+
+    def search(
+        self, name: str, query: str, limit: int, tags: tuple[str, ...] = (), *, written: int | None = None
+    ) -> Ranking | None:
+        """Return the best items, or `None` where the index is not up to the database or not to be read.
+
+        With `written`, an index will do that is behind because others are at it: of what it lacks, the first `TAIL`
+        items are looked at one by one, and what this process has written, up to that key, is never passed over.
+        """
+        self.suspect = ""
+        with snapshot(self.connection, self._folder.database):
+            context = contexts.find(self.connection, name)
+            state = IndexState(self.connection, context)
+            if not state.items or limit < 1:
+                return Ranking((), searched=(context.language, ())).scored("store", ())
+            if not (state.is_current or (state.generation and written is not None)):
+                return None
+            tail = [] if state.is_current else self._tail(context, state.newest)
+            if len(tail) > TAIL and min(written or 0, state.last) > state.newest:
+                return None
+            try:
+                return self._ranked(
+                    self._index(context, state), state, context, query, limit, frozenset(tags), tail[:TAIL]
+                )
+            except IndexDamagedError as error:
+                _log.warning("the index of %r is not as it should be: %s", name, error)
+                self._open.pop(context.id, None)
+                self.suspect = state.generation
+                return None
+
+    def _tail(self, context: Context, newest: int) -> list[int]:
+        return page_of_keys(self.connection, context, after=newest, limit=TAIL + 1)
+
+    def _index(self, context: Context, state: IndexState) -> ContextIndex:
+        """Return the open index, as new and as sound as the database says."""
+        known, now = self._open.get(context.id), monotonic()
+        if known is None or known.generation != state.generation:
+            index = ContextIndex(self._folder.indexes / f"{context.id}-{state.generation}")
+            known = self._open[context.id] = _Open(state.generation, state.newest, index, now)
+        elif known.newest != state.newest or (state.is_current and len(known.index) != state.items):
+            known.index.reload()
+            known.newest, known.looked, known.is_sound = state.newest, now, False
+        elif now - known.looked > _LOOK_S:
+            if not known.index.is_untouched():
+                known.index.reload()
+                known.is_sound = False
+            known.looked = now
+        if state.is_current and not known.is_sound:
+            _check(known.index, state)
+            known.is_sound = True
+        return known.index
+
+    def _ranked(
+        self, index: ContextIndex, state: IndexState, context: Context, query: str, limit: int, tags: frozenset[str],
+        tail: Sequence[int],
+    ) -> Ranking:  # fmt: skip
+        asked = [(stems_of(text[:LONGEST_QUERY], context.language), weight) for text, weight in parts_of(query)]
+        every = dict.fromkeys(stem for stems, _ in asked for stem in stems)
+        holding = {stem: index.holding(stem) or bool(tail) for stem in every}
+        holding = _rarest(holding)
+        streams = self._proposed(index, state, context, list(holding), limit, tags)
+        if tail:
+            more = still_there(self.connection, context, [key for key in tail if key not in streams], tags)
+            streams |= self._found.streams_of(self.connection, context, more)
+        scores = weighted(asked, holding, state.items, index.average_length, [*streams.values()])
+        scored = [(score, key) for score, key in zip(scores, streams, strict=True) if score > 0]
+        scored.sort(key=lambda each: (-each[0], each[1]))
+        best = scored[:limit]
+        items = self._found.items_of(self.connection, [key for _, key in best])
+        column = [score for score, _ in best]
+        ranking = Ranking(tuple([items[key] for _, key in best]), searched=(context.language, column))
+        return ranking.scored("store", column, range(len(best)))
+
+    def _proposed(
+        self, index: ContextIndex, state: IndexState, context: Context, stems: list[str], limit: int,
+        tags: frozenset[str],
+    ) -> dict[int, bytes]:  # fmt: skip
+        """Return the best by words that are there and have the tags: more are asked for until there are enough."""
+        wanted = max(limit, SCORED)
+        asked = wanted * 8 if tags else wanted
+        read = self._found.streams_of_items if limit >= SCORED else self._found.streams_of
+        good: dict[int, bytes] = {}
+        seen = 0
+        while True:
+            keys = [key for key, _ in index.search(stems, asked)]
+            for start in range(seen, len(keys), wanted):
+                some = keys[start : start + wanted]
+                chosen = still_there(self.connection, context, some, tags) if tags else some
+                streams = read(self.connection, context, chosen)
+                if len(streams) < len(chosen) and state.is_current:
+                    raise IndexDamagedError("it holds items that are not in the context")
+                good |= dict(islice(streams.items(), wanted - len(good)))
+                if len(good) >= wanted:
+                    return good
+            if len(keys) < asked:
+                return good
+            seen, asked = len(keys), asked * 4
+
+
+def _rarest(holding: Mapping[str, int]) -> dict[str, int]:
+    """Return the words that are in any item, and of too many the rarest, in the order of the query."""
+    known = {stem: held for stem, held in holding.items() if held}
+    if len(known) <= MOST_WORDS:
+        return known
+    kept = sorted(known, key=lambda stem: (known[stem], stem))[:MOST_WORDS]
+    return {stem: known[stem] for stem in known if stem in {*kept}}
+
+
+def _check(index: ContextIndex, state: IndexState) -> None:
+    """Raise IndexDamagedError where the index does not hold as many items as the database says, and none newer."""
+    if len(index) != state.items or index.count_newer(state.newest):
+        raise IndexDamagedError("it does not hold the items that the database says")

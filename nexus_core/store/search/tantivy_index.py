@@ -1,0 +1,295 @@
+"""The lexical index of a context: derived from the database, checked whenever it is opened, rebuilt where it is wrong.
+
+tantivy holds, for each item, its key, how many stems it has, and the stems, worked out here so that the index and the
+ranker `bm25` compare the same words. It proposes keys; what these stand for, the database tells.
+
+Pairs of neighbouring stems are not in it: of random words they made four fifths of the index and of the time to write
+it, and the best 200 items by words alone hold what the pairs would bring up (see scoring.py).
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import Any, Self
+
+import tantivy
+
+from nexus_core.contract.errors import StoreBusyError, StoreError, StoreFullError
+from nexus_core.store.database.connection import NO_SPACE
+from nexus_core.store.search.index_checksums import META, Look, UnsoundError, note, sound_files
+
+FORMAT = "2"
+"""Of what stands in an index: its indexes are rebuilt when this changes."""
+_HEAP = 64 * 2**20
+"""Bytes that are gathered in memory before a segment is written."""
+_SYSTEM_ERROR = re.compile(r"os error (\d+)|\b(?:Os \{ )?code: (\d+)")
+_PROBE = 2**20
+_TRIES = 5
+"""How often an index is looked at anew while another process changes it."""
+
+
+class IndexDamagedError(Exception):
+    """An index is not there, or not what it should be: build it anew."""
+
+
+class ContextIndex:
+    """One index on disk, for reading and, by one at a time, for writing."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the index in a folder; raises IndexDamagedError."""
+        self.path = path
+        self._whole: dict[str, Look] = {}
+        self.reload()
+
+    @classmethod
+    def create(cls, path: Path) -> Self:
+        """Make an empty one."""
+        with _meaning_of_errors(path):
+            path.mkdir(parents=True, mode=0o700)
+            tantivy.Index(_schema(), str(path), reuse=False)
+            note(path)
+        return cls(path)
+
+    def reload(self) -> None:
+        """See what has been committed since, by whichever process."""
+        for left in reversed(range(_TRIES)):
+            try:
+                with _meaning_of_errors(self.path):
+                    self._whole = sound_files(self.path, self._whole)
+                    self._open()
+                return
+            except IndexDamagedError:
+                # Segments may have been merged, and their files deleted, between two looks.
+                if not left:
+                    raise
+
+    def _open(self) -> None:
+        if not tantivy.Index.exists(str(self.path)):
+            raise IndexDamagedError(f"there is no index at {self.path}")
+        if os.access(self.path, os.W_OK):
+            self._index = _opened(self.path)
+        else:
+            # tantivy locks a file in the folder to read it. What is open stays so when its names are gone.
+            with TemporaryDirectory(prefix="nexus-index-") as folder:
+                for each in self.path.iterdir():
+                    (Path(folder) / each.name).symlink_to(each.absolute())
+                (Path(folder) / META).unlink()
+                for name in os.listdir(folder):
+                    if name.endswith(".lock"):
+                        (Path(folder) / name).unlink()
+                shutil.copyfile(self.path / META, Path(folder) / META)
+                self._index = _opened(Path(folder))
+        self._schema = self._index.schema
+        if self._schema != _schema():
+            raise IndexDamagedError(f"{self.path} holds an index of something else")
+        self._searcher = self._index.searcher()
+        self._average: float | None = None
+
+    def is_untouched(self) -> bool:
+        """Tell whether the files are still those that were opened: to read one that was cut short would be the end."""
+        for name, (size, changed, _) in self._whole.items():
+            try:
+                state = (self.path / name).stat()
+            except FileNotFoundError:  # merged away: what is open stays
+                continue
+            if state.st_size != size or state.st_mtime_ns != changed:
+                return False
+        return True
+
+    def __len__(self) -> int:
+        with _meaning_of_errors(self.path):
+            return int(self._searcher.num_docs)
+
+    @property
+    def average_length(self) -> float:
+        """How many stems the items have on average."""
+        if self._average is None:
+            with _meaning_of_errors(self.path):
+                told = self._searcher.aggregate(tantivy.Query.all_query(), {"mean": {"avg": {"field": "length"}}})
+            self._average = float(told["mean"]["value"] or 0.0)
+        return self._average
+
+    def count_newer(self, key: int) -> int:
+        """Return how many items with larger keys there are."""
+        with _meaning_of_errors(self.path):
+            return int(self._searcher.search(_newer(self._schema, key), 1, count=True).count)
+
+    def holding(self, stem: str) -> int:
+        """Return how many items hold a stem."""
+        with _meaning_of_errors(self.path):
+            return int(self._searcher.doc_freq("words", stem))
+
+    def search(self, asked: Sequence[str], limit: int) -> list[tuple[int, float]]:
+        """Return (key, BM25 by tantivy's figures) of the best items for some stems, best first."""
+        if not asked or limit < 1:
+            return []
+        query = tantivy.Query
+        with _meaning_of_errors(self.path):
+            parts = [query.term_query(self._schema, "words", stem, "freq") for stem in asked]
+            together = query.boolean_query([(tantivy.Occur.Should, part) for part in parts])
+            hits = self._searcher.search(together, limit, count=False).hits
+            keys = self._searcher.fast_field_values("key", [address for _, address in hits]) if hits else []
+        return [(int(key or 0), float(score)) for key, (score, _) in zip(keys, hits, strict=True)]
+
+    def keys(self) -> Iterator[int]:
+        """Yield the keys of all items that are in the index."""
+        with _meaning_of_errors(self.path):
+            hits = self._searcher.search(tantivy.Query.all_query(), max(len(self), 1), count=False).hits
+            keys = self._searcher.fast_field_values("key", [address for _, address in hits])
+        yield from (int(key or 0) for key in keys)
+
+    def writer(self) -> IndexWriter:
+        """Return a writer; only who holds the lock of the context's index may ask for one."""
+        with _meaning_of_errors(self.path):
+            _sweep(self.path)
+            return IndexWriter(self.path, self._schema, self._index.writer(_HEAP, 1))
+
+
+class IndexWriter:
+    """Changes an index; what is written counts from the commit on.
+
+    It is open until it is closed or abandoned, and raises StoreError from then on.
+    """
+
+    def __init__(self, path: Path, schema: Any, writer: Any) -> None:
+        self._path = path
+        self._schema = schema
+        self._open: Any = writer
+        self._ended = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be written still."""
+        return not self._ended
+
+    @property
+    def _writer(self) -> Any:
+        if self._ended:
+            raise StoreError(f"the index at {self._path} was {self._ended} by who wrote it: try again")
+        return self._open
+
+    def add(self, key: int, words: str) -> None:
+        """Add an item."""
+        document = tantivy.Document()
+        document.add_unsigned("key", key)
+        document.add_unsigned("length", words.count(" "))
+        document.add_text("words", words)
+        with _meaning_of_errors(self._path):
+            self._writer.add_document(document)
+
+    def remove(self, keys: Iterable[int]) -> None:
+        """Remove items, those that are not there included."""
+        keys = list(keys)
+        if not keys:
+            return
+        with _meaning_of_errors(self._path):
+            # Not by term: tantivy takes a number for a signed one there, which no field here is, and deletes nothing.
+            gone = tantivy.Query.term_set_query(self._schema, "key", keys)
+            self._writer.delete_documents_by_query(gone)
+
+    def remove_newer(self, key: int) -> None:
+        """Remove all items with larger keys."""
+        with _meaning_of_errors(self._path):
+            self._writer.delete_documents_by_query(_newer(self._schema, key))
+
+    def commit(self) -> None:
+        """Make durable what was written."""
+        with _meaning_of_errors(self._path):
+            self._writer.commit()
+
+    def close(self) -> None:
+        """Let segments that are being merged be done."""
+        with _meaning_of_errors(self._path):
+            self._writer.wait_merging_threads()
+            self._ended, self._open = "closed", None
+            note(self._path)
+
+    def abandon(self) -> None:
+        """Let go of the index without another word; what was not committed is lost.
+
+        Not left to the end of this object: an error that is on its way holds on to it.
+        """
+        self._ended, self._open = self._ended or "abandoned", None
+
+
+def delete(path: Path) -> None:
+    """Delete an index; what another process still reads of it goes when it is done."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _sweep(path: Path) -> None:
+    """Delete what a crash has left of removals that were not committed.
+
+    tantivy names these files by segment and number of the change, counts on from the last commit, and writes over none.
+    """
+    committed = int(json.loads((path / META).read_bytes())["opstamp"])
+    for file in path.glob("*.del"):
+        number = file.name.split(".")[1]
+        if number.isdecimal() and int(number) > committed:
+            file.unlink(missing_ok=True)
+
+
+def _opened(path: Path) -> Any:
+    index = tantivy.Index.open(str(path))
+    index.config_reader("manual")
+    index.reload()
+    return index
+
+
+def _schema() -> Any:
+    builder = tantivy.SchemaBuilder()
+    builder.add_unsigned_field("key", indexed=True, fast=True)
+    builder.add_unsigned_field("length", fast=True)
+    builder.add_text_field("words", tokenizer_name="whitespace", index_option="freq")
+    return builder.build()
+
+
+def _newer(schema: Any, key: int) -> Any:
+    return tantivy.Query.range_query(schema, "key", tantivy.FieldType.Unsigned, lower_bound=key, include_lower=False)
+
+
+@contextmanager
+def _meaning_of_errors(path: Path) -> Iterator[None]:
+    """Raise whatever the index says, and a panic of it, as damage, but for what the system refuses."""
+    try:
+        yield
+    except (ValueError, KeyError, OSError, UnsoundError) as error:
+        raise _meaning(error, path) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of tantivy, and no Exception
+            raise
+        raise _meaning(error, path) from error
+
+
+def _meaning(error: BaseException, path: Path) -> Exception:
+    told = _SYSTEM_ERROR.search(str(error))
+    number = getattr(error, "errno", None) or (int(told[1] or told[2]) if told else None)
+    if number in NO_SPACE or (number is None and _is_full(path)):
+        return StoreFullError(
+            f"no space is left for the index at {path}: the items are kept, and searched again once there is space"
+        )
+    if "LockBusy" in str(error):
+        return StoreBusyError(f"the index at {path} is being written by another process: try again when it is done")
+    if number is None or number == errno.ENOENT:
+        return IndexDamagedError(str(error))
+    return StoreError(f"the index at {path} cannot be used: {os.strerror(number)}; look at the disk and the rights")
+
+
+def _is_full(path: Path) -> bool:
+    """Tell whether nothing can be written: tantivy's threads do not always say why they have ended."""
+    try:
+        with TemporaryFile(dir=path.parent) as probe:
+            probe.write(bytes(_PROBE))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        return error.errno in NO_SPACE
+    return False

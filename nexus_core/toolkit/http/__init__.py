@@ -1,0 +1,1 @@
+"""HTTP for connectors: session, bodies, errors, event streams."""

@@ -1,0 +1,1 @@
+"""Child processes and threads that can be stopped: safe environments, time limits, ends in time."""

@@ -1,0 +1,1 @@
+"""Text: sentences, passages, stems, BM25."""

@@ -1,0 +1,116 @@
+"""What is kept with an item for packing: its sentences and passages, their stems and tokens, as a few compact arrays.
+
+Here and not with the packer, since a store keeps them, too: what is counted once is never counted again.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import accumulate, chain
+from typing import NamedTuple
+
+from attrs import define
+
+from nexus_core.contract.values import Item
+from nexus_core.toolkit.text.bm25 import codes
+from nexus_core.toolkit.text.segmentation import Span, passages
+
+KEY_LENGTH = 48
+"""Characters of a line that it is looked up by: a short key is found sooner, and the rest is compared anyway."""
+
+
+class KnownPassages(NamedTuple):
+    """Lines whose tokens are known, and what stands for them where the rest is counted."""
+
+    key: str
+    """The start of the first line."""
+    tokens: int
+    """Without those of the stand-in."""
+    lines: list[str]
+    stand_in: str
+    """A word, and the end of the last line as far as it may share a word with what follows."""
+
+
+Key = tuple[str, int, str]
+"""What the figures of an item are kept under: their name, the passages' size in tokens, the encoding."""
+
+
+@lru_cache
+def key_of(size: int, encoding: str) -> Key:
+    """Return a key: always the same object, since every item holds on to it."""
+    return ("passages", size, encoding)
+
+
+@define(eq=False, repr=False)
+class Passages:
+    """An item, cut: one object with all figures in it, so that a look at an item is a short way."""
+
+    bounds: array[int]
+    """Start and end of each sentence in the text."""
+    firsts: array[int]
+    """The first sentence of each passage, and last the number of sentences."""
+    tokens: list[int]
+    """Of each sentence with the white space before it; -1 where not counted yet."""
+    codes: bytes
+    """The stems of all passages, in order."""
+    lengths: bytes
+    """How many stems each passage has."""
+    breaks: int
+    """A bit for each sentence with something other than a space before it."""
+    title: int = -1
+    """The tokens of the item's title; -1 where not counted yet."""
+    known_title: KnownPassages | None = None
+    """Kept from the first prompt with the item on, as is the next."""
+    known_text: KnownPassages | None = None
+    """Of the whole item, where it is one text without breaks between its sentences."""
+
+
+def passages_of(item: Item, key: Key) -> Passages:
+    """Return the passages of an item, of at most about so many tokens each."""
+    known: Passages | None = item.derived.get(key)
+    if known is None:
+        known = item.derived[key] = _cut(item, key[1])
+    return known
+
+
+def counted(item: Item, cut: Passages, first: int, last: int, count: Callable[[str], int]) -> int:
+    """Return the tokens of the sentences from `first` up to `last`, each with the white space before it."""
+    kept = cut.tokens
+    known = kept[first:last]
+    if -1 not in known:
+        return sum(known)
+    bounds, text = cut.bounds, item.text
+    for k in range(first, last):
+        if kept[k] < 0:
+            kept[k] = count(text[bounds[2 * k - 1] if k else bounds[0] : bounds[2 * k + 1]])
+    return sum(kept[first:last])
+
+
+def count_title(item: Item, cut: Passages, count: Callable[[str], int]) -> int:
+    """Return the tokens of a title; something mostly stands before it, and a space costs nothing."""
+    if cut.title < 0:
+        cut.title = count(f" {item.title}") if item.title else 0
+    return cut.title
+
+
+def _cut(item: Item, size: int) -> Passages:
+    text = item.text
+    cut = passages(text, item.kind, size)
+    sentences = [*chain.from_iterable(cut)]
+    stems = [codes(text[spans[0][0] : spans[-1][1]]) for spans in cut]
+    return Passages(
+        bounds=array("I", chain.from_iterable(sentences)),
+        firsts=array("I", accumulate(map(len, cut), initial=0)),
+        tokens=[-1] * len(sentences),
+        codes=b"".join(stems),
+        lengths=array("I", [len(passage) // 4 for passage in stems]).tobytes(),
+        breaks=_breaks(text, sentences),
+    )
+
+
+def _breaks(text: str, sentences: list[Span]) -> int:
+    # Digits first: to set one bit of a large number after the other copies it each time.
+    digits = ["0" if text[end] == " " else "1" for _, end in sentences[-2::-1]]
+    return int("".join([*digits, "1"]), 2)

@@ -1,0 +1,116 @@
+"""The items of a JSONL file: read once, and again when the file has changed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from attrs import define
+
+from nexus_core import Item, SourceError
+from nexus_jsonl.records import Fields, FileRecords, read
+
+LITTLE = 500_000
+"""Bytes that are read without leaving the event loop."""
+
+_TICK_NS = 100_000_000
+_TOLD_AT_MOST = 5
+
+logger = logging.getLogger("nexus_jsonl")
+
+
+@define(eq=False)
+class WatchedJsonl:
+    """One file and what was read of it."""
+
+    path: str
+    shown: str
+    """The path as the user wrote it."""
+    fields: Fields
+    fail: bool
+    """A line that is no item is an error."""
+    _stamp: tuple[int, ...] | None = None
+    _reading: FileRecords = FileRecords()
+    _under_way: asyncio.Future[tuple[Item, ...]] | None = None
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What was wrong, one text each."""
+        return self._reading.bad + self._reading.left_out
+
+    async def items(self) -> tuple[Item, ...]:
+        """Return the items: the same tuple while the file has not changed; raises SourceError where it cannot."""
+        if self._under_way is None or self._under_way.done():
+            stamp = self._look()
+            if stamp == self._stamp:
+                return self._outcome()
+            if stamp[-1] <= LITTLE:
+                return self._read(stamp)
+            self._under_way = asyncio.ensure_future(asyncio.to_thread(self._read, stamp))
+            self._under_way.add_done_callback(_note_error)
+        return await asyncio.shield(self._under_way)
+
+    def _look(self) -> tuple[int, ...]:
+        try:
+            status = os.stat(self.path)
+        except OSError as error:
+            raise SourceError(self._absent(error)) from error
+        return status.st_mtime_ns, status.st_ctime_ns, status.st_size
+
+    def _read(self, stamp: tuple[int, ...]) -> tuple[Item, ...]:
+        began = time.time_ns()
+        try:
+            with open(self.path, "rb") as file:
+                reading = read(file, self.shown, self.fields)
+        except OSError as error:
+            raise SourceError(f"jsonl: {self.path} cannot be read ({error.strerror or error})") from error
+        known = self.problems
+        if reading.items != self._reading.items:
+            self._reading = reading
+        else:  # the tuple stays the same while the items do
+            self._reading = FileRecords(self._reading.items, reading.bad, reading.left_out)
+        # What was written just now may be written again within the same tick of the file system's clock.
+        self._stamp = stamp if abs(began - stamp[1]) > _TICK_NS else None
+        told = self._reading.left_out if self.fail else self.problems
+        _tell(problem for problem in told if problem not in known)
+        return self._outcome()
+
+    def _outcome(self) -> tuple[Item, ...]:
+        bad = self._reading.bad
+        if bad and (self.fail or not self._reading.items):
+            more = f"\nlines that are no item: {len(bad)}" if bad[_TOLD_AT_MOST:] else ""
+            raise SourceError("jsonl: " + "\n".join(bad[:_TOLD_AT_MOST]) + more)
+        if not self._reading.items:
+            raise SourceError(f"jsonl: {self.path} holds no line with an object")
+        return self._reading.items
+
+    def _absent(self, error: OSError) -> str:
+        # Needed only where something is wrong.
+        from nexus_core.toolkit.suggest import did_you_mean
+
+        folder, name = os.path.split(self.path)
+        if not os.path.isdir(folder):
+            return f"jsonl: there is no folder {folder}, where {name} should be"
+        try:
+            there: Iterable[str] = os.listdir(folder)
+        except OSError:
+            there = ()
+        return f"jsonl: {self.path} cannot be read ({error.strerror or error}){did_you_mean(name, there)}"
+
+
+def _tell(problems: Iterable[str]) -> None:
+    told = list(problems)
+    for problem in told[:_TOLD_AT_MOST]:
+        logger.warning("%s", problem)
+    if told[_TOLD_AT_MOST:]:
+        logger.warning("and %d more; all are in `problems` of the source", len(told) - _TOLD_AT_MOST)
+
+
+def _note_error(work: asyncio.Future[Any]) -> None:
+    """Look at the error of work whose waiters may all have been cancelled."""
+    if not work.cancelled():
+        work.exception()

@@ -1,0 +1,107 @@
+"""Requests, as bytes. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from nexus_core import CallOptions, InvalidRequestError, Message
+from nexus_openai.client_settings import Continues
+
+_OPTIONS = ("temperature", "max_tokens", "stop", "top_p", "frequency_penalty", "presence_penalty")
+_RESERVED = frozenset({"model", "messages", "prompt", "stream"})
+_CONTINUE = {"add_generation_prompt": False, "continue_final_message": True}
+_SENDABLE_ID = re.compile(r"[\x21-\x7e]{1,512}")
+_ROLES = {"system": "System", "user": "User", "assistant": "Assistant"}
+
+
+def option_names(max_tokens_parameter: str, unsupported: frozenset[str]) -> tuple[tuple[str, str], ...]:
+    """Return the call options that a model takes, each with its name in the request."""
+    renamed = {"max_tokens": max_tokens_parameter}
+    return tuple((name, renamed.get(name, name)) for name in _OPTIONS if name not in unsupported)
+
+
+def write_request(
+    start: Mapping[str, Any],
+    messages: Sequence[Message],
+    options: CallOptions,
+    names: Sequence[tuple[str, str]],
+    *,
+    chat: bool,
+    continues: Continues | None = None,
+) -> bytes:
+    """Return the body of a request: `start`, the messages, and the options that are set.
+
+    Raises InvalidRequestError where `extra` names what is not the caller's to set, or holds what is no JSON.
+    """
+    body: dict[str, Any] = dict(start)
+    if chat:
+        body["messages"] = [{"role": message.role, "content": message.content} for message in messages]
+        if continues is not None and messages[-1].role == "assistant":
+            _ask_to_continue(body, continues)
+    else:
+        body["prompt"] = as_text(messages)
+    for name, parameter in names:
+        value = getattr(options, name)
+        if value is not None:
+            body[parameter] = value
+    if options.extra:
+        for name in _RESERVED.intersection(options.extra):
+            raise _unsendable(f"the option {name!r} in extra is the connector's own: remove it")
+        body.update(options.extra)
+    return write_json(body)
+
+
+def write_json(body: dict[str, Any]) -> bytes:
+    """Return a body as JSON; raises InvalidRequestError where it holds what is none."""
+    try:
+        return orjson.dumps(body)
+    except TypeError:
+        return _write_carefully(body)
+
+
+def _ask_to_continue(body: dict[str, Any], continues: Continues) -> None:
+    """Say, in the way of the service, that the last message is the beginning of the answer."""
+    if continues == "prefix":
+        body["messages"][-1]["prefix"] = True
+    elif continues == "final_message":
+        body.update(_CONTINUE)
+
+
+def header_value(call_id: str) -> str:
+    """Return what a header may carry of a call's id, at most 512 visible ASCII characters: the id, else its SHA-256."""
+    return call_id if _SENDABLE_ID.fullmatch(call_id) else sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _write_carefully(body: dict[str, Any]) -> bytes:
+    # Lone surrogates come from files read with `surrogateescape`; no service takes them.
+    try:
+        return valid_unicode(json.dumps(body, ensure_ascii=False, allow_nan=False)).encode()
+    except (TypeError, ValueError, RecursionError):
+        raise _unsendable("an option in extra holds what is no JSON value: use texts, numbers, lists, maps") from None
+
+
+def _unsendable(message: str) -> InvalidRequestError:
+    return InvalidRequestError(message, code="unsendable", request_sent=False)
+
+
+def as_text(messages: Sequence[Message]) -> str:
+    """Return the messages as one text, for models that continue a text instead of answering messages.
+
+    A single message stands as it is. Of several, each begins with `System: `, `User: ` or `Assistant: `, a blank line
+    comes between them, and `Assistant:` at the end asks for the answer, unless the last message is its beginning.
+    """
+    if len(messages) == 1:
+        return messages[0].content
+    said = [f"{_ROLES[message.role]}: {message.content}" for message in messages]
+    return "\n\n".join(said if messages[-1].role == "assistant" else [*said, "Assistant:"])
+
+
+def valid_unicode(text: str) -> str:
+    """Return `text` with pairs of surrogates joined and lone ones replaced."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,0 +1,395 @@
+"""Answers and the events of streams, from bytes. Pure.
+
+What comes is never trusted: whatever is not as promised becomes a `ProtocolError`, and text is always valid Unicode.
+Of a key that stands twice in an object the last value counts, as in every usual JSON reader.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import orjson
+
+from nexus_core import (
+    Chunk,
+    Completion,
+    ContentFilterError,
+    FinishReason,
+    ProtocolError,
+    ToolCall,
+    Transfer,
+    TruncatedError,
+    Usage,
+)
+from nexus_core.toolkit.text.thinking import ThinkingStream, split_thinking
+from nexus_openai.finish_reasons import finish_class, told_reason
+from nexus_openai.request_body import valid_unicode
+from nexus_openai.tool_calls import ToolCallParts
+
+_THOUGHTS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
+"""Where services put what a model thinks; those that give it two names give the same text twice."""
+_UNREAD: Any = object()
+
+
+class InBandError(Exception):
+    """A body that is an error although its status is 200; `payload` is what it says."""
+
+    def __init__(self, payload: Any) -> None:
+        self.payload = payload
+        super().__init__("the answer is an error")
+
+
+def read_completion(data: bytes, transfer: Transfer | None = None, *, thinks: bool = False) -> Completion:
+    """Return the whole answer; raises InBandError, or a ConnectorError where it is none.
+
+    `thinks` says that the model's text begins with its reasoning, see `nexus_core.toolkit.text.thinking`.
+    """
+    payload = read_json(data)
+    if not isinstance(payload, dict):
+        raise ProtocolError("the answer is no JSON object", code="shape")
+    choices: Any = payload.get("choices")
+    if is_error(payload) or (choices is None and "detail" in payload):
+        raise InBandError(payload)
+    try:
+        choice = choices[0]
+        message = choice.get("message")
+        content = choice["text"] if message is None else message.get("content")
+        reason, unknown = finish_class(told_reason(choice.get("finish_reason")) or "stop")
+        more = message is not None and (len(message) > 2 or "role" not in message)  # than role and content
+        calls = _calls(message, reason) if more else ()
+        refused = more and bool(message.get("refusal"))
+        told = _thought(message) if more else ""
+        thought, text = split_thinking(_text(content), thinks=thinks and not told, cut=reason == "length")
+        if not text and (refused or reason == "content_filter"):
+            raise _filtered(refused)
+        return Completion(
+            text=text,
+            finish_reason=reason,
+            native_finish_reason=unknown,
+            usage=read_usage(payload.get("usage")) or Usage(),
+            model=_name(payload.get("model")),
+            reasoning=told + thought,
+            tool_calls=calls,
+            transfer=transfer,
+        )
+    except (TypeError, AttributeError, LookupError):
+        raise ProtocolError("the answer holds no choice with a message", code="shape") from None
+
+
+def _calls(message: dict[str, Any], reason: FinishReason) -> tuple[ToolCall, ...]:
+    entries = message.get("tool_calls") or _legacy_calls(message)
+    if not entries:
+        return ()
+    parts = ToolCallParts()
+    parts.take([{**entry, "index": number} for number, entry in enumerate(entries)])
+    parts.finish(reason)
+    return parts.calls()
+
+
+def _legacy_calls(message: dict[str, Any]) -> list[Any]:
+    call = message.get("function_call")
+    return [{"index": 0, "function": call}] if call else []
+
+
+def _thought(message: dict[str, Any]) -> str:
+    """Return the reasoning in a message or delta: a text, an object that holds one, or a list of such parts."""
+    for name in _THOUGHTS:
+        found = message.get(name)
+        if found and (thought := _text_in(found)):
+            return thought
+    return ""
+
+
+def _text_in(value: Any) -> str:
+    if isinstance(value, dict):
+        value = value.get("text") or value.get("content")
+    elif isinstance(value, list):
+        value = "".join([_text_in(part) for part in value if not isinstance(part, list)])
+    return value if isinstance(value, str) else ""
+
+
+def _text(content: Any) -> str:
+    if content is None:
+        return ""  # tool calls, or an answer that is all reasoning
+    if not isinstance(content, str):
+        raise ProtocolError("the content of the answer is no text", code="shape")
+    return content
+
+
+class StreamReading:
+    """What a stream has said so far."""
+
+    __slots__ = (
+        "_calls", "_plain", "_refused", "_spoke", "_thinking", "done", "doubtful", "events", "finish_reason", "fresh",
+        "model", "retracted", "stray_tag", "usage",
+    )  # fmt: skip
+
+    def __init__(self, *, thinks: bool = False) -> None:
+        self.done = False
+        """`[DONE]` has come: nothing after it counts."""
+        self.finish_reason: str | None = None
+        """The service's word for the end; it counts as long as nothing more of the answer follows."""
+        self.retracted = False
+        """Some of the answer came after a finish reason."""
+        self.doubtful = False
+        """The service has said so before, and again with content: only the end of the data confirms the reason."""
+        self.usage: Usage | None = None
+        """The last that came: services that tell it with every event count up."""
+        self.model = ""
+        self.events = 0
+        """How many events held a choice."""
+        self.fresh = False
+        """Set by every event that held content or an end, for whoever watches the progress."""
+        self.stray_tag = False
+        """The text held the end of a think block whose beginning never came."""
+        self._thinking: ThinkingStream | None = ThinkingStream(thinks=thinks)
+        """While text may be reasoning."""
+        self._plain = False
+        """Text has begun: more of it is text, unless a tag may be in it."""
+        self._spoke = False
+        self._refused = False
+        self._calls: ToolCallParts | None = None
+
+    def take(self, name: bytes, data: bytes) -> Chunk | None:
+        """Return what an event adds to the answer, often nothing; raises InBandError, or a ConnectorError."""
+        try:
+            event = orjson.loads(data)
+        except ValueError:
+            event = _UNREAD
+        if event is _UNREAD:  # out here, so that no error has what came in its context
+            if data.startswith(b"[DONE]"):
+                self.done = True
+                return None
+            if not data.strip() or data.startswith(b":"):
+                return None
+            event = data.decode(errors="replace") if name == b"error" else read_json(data)
+        try:
+            if name == b"error" or event.get("error"):
+                raise InBandError(event)
+            usage = event.get("usage")
+            if usage is not None:
+                self.usage = read_usage(usage)
+            choices = event.get("choices")
+            if choices:
+                return self._read_choice(choices[0] if len(choices) == 1 else _first(choices), event)
+            if event.get("object") == "error":
+                raise InBandError(event)
+        except (TypeError, AttributeError, LookupError):
+            raise ProtocolError("an event of the stream is not as promised", code="shape") from None
+        return None
+
+    def _read_choice(self, choice: Any, event: Any) -> Chunk | None:
+        if choice.get("index"):
+            return None  # of several choices, which only `extra` can ask for, the first is the answer
+        self.events += 1
+        if not self.model:
+            self.model = _name(event.get("model"))
+        reason, delta = choice.get("finish_reason"), choice.get("delta")
+        if self._plain and reason is None and delta is not None and len(delta) == 1 and self.finish_reason is None:
+            text = delta.get("content")  # nearly every event there is
+            if type(text) is str and text and "<" not in text and text[-1] != "`":
+                self.fresh = True
+                return Chunk(text)
+        before, self.fresh = self.fresh, False
+        chunk = self._read_part(choice, delta, event)
+        more = self.fresh
+        self.fresh = more or before
+        if more and self.finish_reason:  # what came before more of the answer was no reason
+            self.finish_reason, self.retracted = None, True
+        if reason and (word := told_reason(reason)):  # some services say "" or "null" until the end
+            self.fresh = self.fresh or not self.finish_reason
+            self.finish_reason, self.doubtful = word, self.retracted and more
+        return chunk
+
+    def _read_part(self, choice: Any, delta: Any, event: Any) -> Chunk | None:
+        """Return what a choice adds, and set `fresh` where it holds some of the answer."""
+        if delta is None:
+            delta = choice.get("message")  # some services send it in place of a delta
+            if delta is None:
+                return self._said(choice.get("text"))
+            if self._spoke and event.get("object") == "chat.completion":
+                return None  # all of the answer again, after its parts
+        return self._read_delta(delta)
+
+    def _read_delta(self, delta: dict[str, Any]) -> Chunk | None:
+        text = delta.get("content")
+        if not text and delta.get("refusal"):
+            self._refused = self.fresh = True
+        thought = _thought(delta)
+        entries = delta.get("tool_calls") or _legacy_calls(delta)
+        if not entries and not thought:
+            return self._said(text)
+        if text and type(text) is not str:
+            raise ProtocolError("the content of an event is no text", code="shape")
+        self.fresh = True
+        chunk = self._parted(text or "", thought) or Chunk()
+        if not entries:
+            return chunk if chunk.text or chunk.reasoning else None
+        if self._calls is None:
+            self._calls = ToolCallParts()
+        return Chunk(chunk.text, reasoning=chunk.reasoning, tool_calls=self._calls.take(entries))
+
+    def _said(self, text: Any) -> Chunk | None:
+        if not text:
+            return None
+        if type(text) is not str:
+            raise ProtocolError("the content of an event is no text", code="shape")
+        self.fresh = True
+        return self._parted(text)
+
+    def _parted(self, text: str, told: str = "") -> Chunk | None:
+        """Return a chunk of text, what of it is reasoning apart, and of the reasoning in a field of its own."""
+        thinking, released, thought = self._thinking, "", ""
+        if thinking is not None:
+            if told:
+                _, released = thinking.reasoned_elsewhere()
+            if text and not thinking.passes:
+                thought, text = thinking.take(text)
+            if thinking.passes:
+                self.stray_tag, self._thinking = thinking.stray, None
+            self._plain = thinking.passes or thinking.watches
+        text, thought = released + text, told + thought
+        self._spoke = self._spoke or bool(text)
+        return Chunk(text, reasoning=thought) if text or thought else None
+
+    def finish(self, *, unconfirmed: bool = False) -> Chunk:
+        """Return the last chunk; raises TruncatedError if the stream did not say why it ended.
+
+        With `unconfirmed`, `[DONE]` after some answer is enough.
+        """
+        word, thinking, thought, text = self.finish_reason, self._thinking, "", ""
+        if not word and unconfirmed and self.done:
+            word = "tool_calls" if self._calls else "stop"
+        if not word:
+            raise self._truncated()
+        reason, unknown = finish_class(word)
+        if thinking is not None:
+            thought, text = thinking.finish(cut=reason == "length")
+            self._spoke = self._spoke or bool(text)
+        if not self.finish_reason and not (self._spoke or self._calls):
+            raise self._truncated()
+        calls = self._calls.finish(reason) if self._calls else ()
+        if not self._spoke and (self._refused or reason == "content_filter"):
+            raise _filtered(self._refused)
+        return Chunk(text, reason, self.usage, self.model, thought, calls, native_finish_reason=unknown)
+
+    def _truncated(self) -> TruncatedError:
+        at = "[DONE]" if self.done else "the end of the data"
+        return TruncatedError(
+            f"the stream came to {at} without a finish reason, after {self.events} events", code="truncated"
+        )
+
+
+def _first(choices: list[Any]) -> Any:
+    """Return the choice with index 0, wherever it stands."""
+    return next((choice for choice in choices if not choice.get("index")), choices[0])
+
+
+def read_usage(usage: Any) -> Usage | None:
+    """Return the counts, `None` where the service tells none; raises ProtocolError for what is no count."""
+    if usage is None:
+        return None
+    if not isinstance(usage, dict):
+        raise ProtocolError("the usage of the answer is no object", code="usage")
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    for count in (prompt, completion):
+        if count is not None and (type(count) is not int or count < 0):
+            raise ProtocolError("the usage of the answer holds what is no count", code="usage")
+    if len(usage) <= 3:
+        return Usage(prompt_tokens=prompt, completion_tokens=completion)
+    return Usage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        reasoning_tokens=_detail(usage, "completion_tokens_details", "reasoning_tokens"),
+        cached_tokens=_detail(usage, "prompt_tokens_details", "cached_tokens"),
+    )
+
+
+def _detail(usage: dict[str, Any], group: str, name: str) -> int | None:
+    # Details are worth no error: what is odd about them is unknown.
+    details = usage.get(group)
+    count = details.get(name) if isinstance(details, dict) else None
+    return count if type(count) is int and count >= 0 else None
+
+
+def read_json(data: bytes) -> Any:
+    """Return the value; invalid UTF-8 and lone surrogates become U+FFFD. Raises TruncatedError or ProtocolError."""
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        text = data.decode(errors="replace")
+    try:
+        # The tolerant way, for the few bytes that the strict one refuses: what passes is made strict and read again.
+        return orjson.loads(
+            valid_unicode(json.dumps(json.loads(text, parse_constant=_refuse_constant), ensure_ascii=False))
+        )
+    except (ValueError, RecursionError):
+        cut = _is_cut(text)
+    if cut:
+        raise TruncatedError("the answer ends in the middle", code="truncated")
+    raise ProtocolError("the answer is no valid JSON", code="json")
+
+
+def _is_cut(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except ValueError as error:
+        return not text.strip() or str(error).startswith("unexpected end of data")
+    return False
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def is_error(payload: dict[str, Any]) -> bool:
+    """Tell whether a body is an error although its status is 200."""
+    return bool(payload.get("error")) or payload.get("object") == "error"
+
+
+def _filtered(refused: bool) -> ContentFilterError:
+    if refused:
+        return ContentFilterError("the model refused to answer", code="refusal")
+    return ContentFilterError("the service filtered the whole answer", code="content_filter")
+
+
+def _name(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def tokens_read(payload: Mapping[str, Any]) -> Usage:
+    """Return the usage of an answer that is no text, `None` where it is not told: Jina only tells a total."""
+    told = payload.get("usage")
+    counts = told if isinstance(told, dict) else {}
+    count = counts.get("prompt_tokens", counts.get("total_tokens"))
+    return Usage(prompt_tokens=count if type(count) is int and count >= 0 else None)
+
+
+def answer_of(data: bytes) -> dict[str, Any]:
+    """Return the object that an answer is; raises a ConnectorError where it is none."""
+    payload = read_json(data)
+    if not isinstance(payload, dict):
+        raise ProtocolError("the answer is no JSON object", code="shape")
+    return payload
+
+
+def entries(payload: dict[str, Any], name: str, count: int) -> list[Mapping[str, Any]]:
+    """Return the entries of the list `name` of an answer, `count` of them, by their `index`, where they have one.
+
+    Raises InBandError where the answer is an error, and a ConnectorError where an entry is missing or too many.
+    """
+    found = payload.get(name)
+    if is_error(payload) or (found is None and "detail" in payload):
+        raise InBandError(payload)
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise ProtocolError(f"the answer holds no list {name!r} of objects", code="shape")
+    ordered = {entry.get("index", place): entry for place, entry in enumerate(found) if _is_place(entry, place)}
+    if len(found) != count or sorted(ordered) != list(range(count)):
+        raise ProtocolError(f"of {count} texts the answer has {len(found)} {name}, or not one of each", code="shape")
+    return [ordered[place] for place in range(count)]
+
+
+def _is_place(entry: Mapping[str, Any], place: int) -> bool:
+    return type(entry.get("index", place)) is int

@@ -1,0 +1,56 @@
+"""Vectors of sentence-transformers models, which run on this machine. Imports torch: seconds, and only when needed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from attrs import frozen
+
+from nexus_core import RankerError
+from nexus_rankers.embedders import require, unit
+
+Vectors = npt.NDArray[np.float32]
+
+
+@frozen(eq=False)
+class SentenceEncoder:
+    """Runs a model."""
+
+    model: Any
+    name: str
+    batch: int = 64
+    at_once: int = 1
+
+    async def encode(self, texts: Sequence[str]) -> Vectors:
+        """Return the vectors, from a thread."""
+        return await asyncio.to_thread(self._vectors, texts)
+
+    def _vectors(self, texts: Sequence[str]) -> Vectors:
+        sound = [text.encode("utf-8", "replace").decode() for text in texts]
+        found = self.model.encode(sound, batch_size=self.batch, show_progress_bar=False, convert_to_numpy=True)
+        return unit(np.asarray(found, np.float32))
+
+
+def load(model: str, *, download: bool) -> SentenceEncoder:
+    """Load a model from a folder, or by its name from those on this machine; the network only with `download`.
+
+    Raises PluginError without the package, RankerError where there is no such model.
+    """
+    require("sentence_transformers", "sentence", model)
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # it writes over what the command prints
+    try:
+        loaded = SentenceTransformer(model, local_files_only=not download)
+    except Exception as error:  # of three libraries, of any class
+        hint = "" if download else "; or allow it to be fetched once with `download: true`"
+        raise RankerError(
+            f"ranker 'semantic': no sentence-transformers model {model!r} can be loaded on this machine "
+            f"({type(error).__name__}): give the path of its folder, or `static`{hint}"
+        ) from error
+    return SentenceEncoder(loaded, f"sentence:{model}")

@@ -1,0 +1,95 @@
+"""The documents of `files` one by one: found without being read, each read on its own."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from hashlib import sha256
+from posixpath import splitext
+
+from attrs import evolve
+
+from nexus_core import DocumentMark, DocumentRead, SourceError
+from nexus_sources.readers.decoding import NoTextError
+from nexus_sources.readers.dispatch import PDF, ReadSettings, parsed
+from nexus_sources.walking.globs import Pattern
+from nexus_sources.walking.ignore_files import Ignoring
+from nexus_sources.walking.no_match_hints import why_nothing
+from nexus_sources.walking.walk import FoundFile, Walk
+
+
+def find(
+    patterns: Iterable[Pattern], exclude: tuple[str, ...], ignore: tuple[str, ...], *, root: str, follows: bool
+) -> tuple[list[DocumentMark], tuple[str, ...]]:
+    """Return the files that patterns match, by their names, and what was wrong with finding them."""
+    walk = Walk(exclude, Ignoring(ignore) if ignore else None, root, follows)
+    began = time.time_ns()
+    found: dict[str, FoundFile] = {}
+    missing = []
+    for pattern in patterns:
+        before = len(found)
+        for batch in walk.files(pattern):
+            found.update((file.name, file) for file in batch)
+        if len(found) == before and not walk.excluded:
+            missing.append(why_nothing(pattern, walk))
+    marks = [_mark(found[name], began) for name in sorted(found)]
+    marks += [DocumentMark(name=name, problem=why) for name, why in walk.unreadable.items()]
+    marks += [DocumentMark(name=name, left_out=why) for name, why in walk.leaving.items()]
+    told = {f"{name}: {why}" for name, why in (walk.unreadable | walk.leaving).items()}
+    return marks, (*missing, *(problem for problem in walk.problems if problem not in told))
+
+
+def _mark(file: FoundFile, now: int) -> DocumentMark:
+    from nexus_sources.watched_files import settled  # which brings asyncio: not for the processes that only read
+
+    modified, changed, size = file.stamp
+    return DocumentMark(
+        name=file.name,
+        place=file.path,
+        # What has changed this very moment may change again without another stamp.
+        stamp=f"{modified}-{changed}-{size}" if settled(file.stamp, now) else "",
+        size=size,
+        apart=splitext(file.name)[1].lower() in PDF,
+    )
+
+
+def read(mark: DocumentMark, settings: ReadSettings, known: str = "") -> DocumentRead:
+    """Return the items of a file; raises SourceError with the reason where it cannot be read."""
+    if mark.size > settings.max_bytes:
+        return DocumentRead(size=mark.size, left_out=_too_large(mark.size, settings))
+    try:
+        with open(mark.place, "rb") as file:
+            data = file.read(settings.max_bytes + 1)
+            modified = os.fstat(file.fileno()).st_mtime_ns
+    except FileNotFoundError as error:
+        raise SourceError("was there when its folder was listed, and is gone") from error
+    except OSError as error:
+        raise SourceError(f"cannot be read ({error.strerror or error})") from error
+    return read_bytes(data, FoundFile(mark.place, mark.name, (modified, 0, len(data))), settings, known)
+
+
+def read_bytes(
+    data: bytes, found: FoundFile, settings: ReadSettings, known: str = "", suffix: str = ""
+) -> DocumentRead:
+    """Return the items of a document's bytes; the suffix, by default that of its name, says what they are."""
+    digest = digest_of(data)
+    if digest == known:
+        return DocumentRead(digest=digest, size=len(data), same=True)
+    if len(data) > settings.max_bytes:
+        return DocumentRead(digest=digest, size=len(data), left_out=_too_large(len(data), settings))
+    try:
+        items, remark = parsed(data, found, evolve(settings, links=True), suffix)
+    except NoTextError as error:
+        return DocumentRead(digest=digest, size=len(data), left_out=str(error))
+    remarks = (remark,) if remark else ()
+    return DocumentRead(items=items, digest=digest, size=len(data), remarks=remarks, original=data)
+
+
+def digest_of(data: bytes) -> str:
+    """Return by what the bytes of a document are known again."""
+    return sha256(data).hexdigest()
+
+
+def _too_large(size: int, settings: ReadSettings) -> str:
+    return f"is {size:,} bytes long, more than the {settings.max_bytes:,} that are taken; left out"

@@ -1,0 +1,1 @@
+"""Walks folders by patterns and ignore files."""

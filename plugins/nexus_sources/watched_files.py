@@ -1,0 +1,218 @@
+"""The files of one source: looked at with each gather, read again where they have changed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator
+
+from attrs import define, evolve, field, frozen
+
+from nexus_core import Item, SourceError
+from nexus_sources.readers.dispatch import Loaded, ReadSettings, load
+from nexus_sources.readers.pdf import MISSING
+from nexus_sources.walking.globs import Pattern
+from nexus_sources.walking.no_match_hints import why_nothing
+from nexus_sources.walking.walk import FoundFile, Stamp, Walk, stamp_of
+
+FEW = 300
+"""Folders and files that are looked at without leaving the event loop: about a millisecond."""
+LITTLE = 200_000
+"""Bytes of changed files that are read without leaving the event loop."""
+
+_TICK_NS = 100_000_000
+_TICK_COARSE_NS = 2_000_000_000
+"""Of a file system that counts in whole seconds."""
+_TOLD_AT_MOST = 10
+
+logger = logging.getLogger("nexus_sources.files")
+
+
+@frozen(eq=False, repr=False)
+class _Kept:
+    found: FoundFile
+    loaded: Loaded
+    settled: bool
+    """False when it had changed so shortly before it was read that another change may carry the same time."""
+
+
+@frozen(eq=False, repr=False)
+class _Look:
+    """What there is to read, and what a walk has found wrong."""
+
+    files: list[FoundFile]
+    problems: tuple[str, ...]
+    folders: list[tuple[str, Stamp]]
+    began: int
+
+
+@define(eq=False, repr=False)
+class WatchedFiles:
+    """The items of the files that some patterns match."""
+
+    root: str
+    patterns: tuple[Pattern, ...]
+    exclude: tuple[str, ...] = ()
+    settings: ReadSettings = ReadSettings()
+    fail: bool = False
+    """A problem is an error."""
+    ignore: tuple[str, ...] = ()
+    """Names of lists of what is left out."""
+    prefix: str = ""
+    """Stands before the names of the files in what is read."""
+    follows: bool = False
+    """Links may lead out of the root."""
+    problems: tuple[str, ...] = ()
+    """What the last look found wrong, one text each."""
+    _kept: dict[str, _Kept] = field(factory=dict)
+    _items: tuple[Item, ...] = ()
+    _stamps: list[tuple[str, Stamp]] = field(factory=list)
+    """Of all files and folders that were looked at; empty as long as one of them may change unnoticed."""
+    _under_way: asyncio.Future[tuple[Item, ...]] | None = None
+
+    async def items(self) -> tuple[Item, ...]:
+        """Return the items of all files, in the order of their names: the same tuple while nothing has changed.
+
+        Little work is done at once, much in a thread; callers that come meanwhile wait for the same result.
+        """
+        if self._under_way is None or self._under_way.done():
+            walk = self._walk()
+            steps, look = self._look(walk), None
+            if len(self._stamps) <= FEW:
+                if self._unmoved():
+                    return self._outcome()
+                look = _while_few(steps, walk)
+                if look is not None and self._changed_bytes(look.files) <= LITTLE:
+                    return self._taken(look)
+            self._under_way = asyncio.ensure_future(asyncio.to_thread(self._looked_further, steps, look))
+            self._under_way.add_done_callback(_note_error)
+        return await asyncio.shield(self._under_way)
+
+    def _walk(self) -> Walk:
+        if not self.ignore:
+            return Walk(self.exclude, root=self.root, follows=self.follows)
+        from nexus_sources.walking.ignore_files import Ignoring  # for those who have lists
+
+        return Walk(self.exclude, Ignoring(self.ignore), root=self.root, follows=self.follows)
+
+    def _looked_further(self, steps: Iterator[_Look | None], look: _Look | None) -> tuple[Item, ...]:
+        if look is None and self._unmoved():
+            return self._outcome()
+        return self._taken(look or next(filter(None, steps)))
+
+    def _unmoved(self) -> bool:
+        """Tell whether every folder and file is as it was, without listing any folder."""
+        try:
+            return bool(self._stamps) and all(stamp_of(os.stat(path)) == stamp for path, stamp in self._stamps)
+        except OSError:
+            return False
+
+    def _look(self, walk: Walk) -> Iterator[_Look | None]:
+        """Look into one folder after the other, and at the end yield what was seen."""
+        if not os.path.isdir(self.root):
+            raise SourceError(f"files: there is no folder {self.root}, which `root` names")
+        began = time.time_ns()
+        found: dict[str, FoundFile] = {}
+        matching = dict.fromkeys((pattern.text for pattern in self.patterns), False)
+        for pattern in self.patterns:
+            for batch in walk.files(pattern):
+                found.update((file.name, file) for file in batch)
+                matching[pattern.text] |= bool(batch)
+                yield None
+        by_text = {pattern.text: pattern for pattern in reversed(self.patterns)}
+        missing = [why_nothing(by_text[text], walk) for text, matches in matching.items() if not matches]
+        folders = [(path, folder.stamp) for path, folder in walk.listed.items()]
+        yield _Look([found[name] for name in sorted(found)], (*missing, *walk.problems), folders, began)
+
+    def _changed_bytes(self, files: Iterable[FoundFile]) -> int:
+        return sum(file.stamp[2] for file in files if not self._is_kept(file))
+
+    def _is_kept(self, file: FoundFile) -> bool:
+        kept = self._kept.get(file.name)
+        return kept is not None and kept.settled and kept.found.stamp == file.stamp
+
+    def _taken(self, look: _Look) -> tuple[Item, ...]:
+        """Read what has changed, tell what is newly wrong, and return the items."""
+        self._settle(look.files)
+        unread = tuple(f"{name}: {kept.loaded.problem}" for name, kept in self._kept.items() if kept.loaded.problem)
+        known, self.problems = self.problems, look.problems + unread
+        if self.problems != known:
+            _tell(problem for problem in self.problems if problem not in known)
+        self._stamps = self._settled_stamps(look)
+        return self._outcome()
+
+    def _settled_stamps(self, look: _Look) -> list[tuple[str, Stamp]]:
+        sure = all(kept.settled for kept in self._kept.values()) and all(
+            settled(stamp, look.began) for _, stamp in look.folders
+        )
+        if look.problems or not sure or self.ignore:  # a changed list changes no stamp of its folder
+            return []
+        return [*look.folders, *((file.path, file.stamp) for file in look.files)]
+
+    def _outcome(self) -> tuple[Item, ...]:
+        """Return the items; raises SourceError where there are none, or where a problem is an error."""
+        if self.fail and self.problems:
+            raise SourceError(f"files: {_joined(self.problems)}")
+        if not self._items:
+            asked = ", ".join(dict.fromkeys(repr(pattern.text) for pattern in self.patterns)) or "none"
+            seen = _joined(self.problems) or f"{len(self._kept)} files, all of them empty"
+            raise SourceError(f"files: no item under {self.root} from paths {asked}: {seen}")
+        return self._items
+
+    def _settle(self, files: list[FoundFile]) -> None:
+        if len(files) == len(self._kept) and all(map(self._is_kept, files)):
+            return
+        self._kept = {file.name: self._kept[file.name] if self._is_kept(file) else self._read(file) for file in files}
+        items = tuple(item for kept in self._kept.values() for item in kept.loaded.items)
+        # A file that was only read again to be sure has given the same items: then the tuple stays, too.
+        if [*map(id, items)] != [*map(id, self._items)]:
+            self._items = items
+
+    def _read(self, file: FoundFile) -> _Kept:
+        now = time.time_ns()
+        before = self._kept.get(file.name)
+        same_time = before is not None and before.found.stamp[0] == file.stamp[0]
+        named = evolve(file, name=self.prefix + file.name) if self.prefix else file
+        loaded = load(named, self.settings, before.loaded if before is not None and same_time else None)
+        return _Kept(file, loaded, settled(file.stamp, now))
+
+
+def settled(stamp: Stamp, looked_at: int) -> bool:
+    """Tell whether what changes after `looked_at` is sure to get another stamp: clocks of file systems tick slowly."""
+    modified, changed, _ = stamp
+    coarse = modified % 1_000_000_000 == changed % 1_000_000_000 == 0
+    return abs(looked_at - changed) > (_TICK_COARSE_NS if coarse else _TICK_NS)
+
+
+def _while_few(steps: Iterator[_Look | None], walk: Walk) -> _Look | None:
+    """Return what was seen, or None as soon as there is much to look at."""
+    for look in steps:
+        if look is not None or walk.looked_at > FEW:
+            return look
+    return None
+
+
+def _tell(problems: Iterable[str]) -> None:
+    """Warn of problems: the missing library once for all files that need it, and no more than a few of the rest."""
+    told = list(problems)
+    waiting = [problem for problem in told if problem.endswith(MISSING)]
+    others = [problem for problem in told if not problem.endswith(MISSING)]
+    if waiting:
+        others.insert(0, f"{len(waiting)} PDF files left out: {MISSING}")
+    for problem in others[:_TOLD_AT_MOST]:
+        logger.warning("%s", problem)
+    if others[_TOLD_AT_MOST:]:
+        logger.warning("and %d more problems; all are in `problems` of the source", len(others) - _TOLD_AT_MOST)
+
+
+def _joined(problems: tuple[str, ...]) -> str:
+    more = f"; and {len(problems) - _TOLD_AT_MOST} more" if problems[_TOLD_AT_MOST:] else ""
+    return "; ".join(problems[:_TOLD_AT_MOST]) + more
+
+
+def _note_error(work: asyncio.Future[tuple[Item, ...]]) -> None:
+    """Look at the error of work whose waiters may all have been cancelled."""
+    if not work.cancelled():
+        work.exception()

@@ -1,0 +1,50 @@
+"""The two ways to work out what passages are worth, with numpy and without, agree."""
+
+from __future__ import annotations
+
+from array import array
+
+import pytest
+from hypothesis import given, strategies as st
+
+from nexus_core.engine.packing import passage_scores, small_passage_scores
+
+PASSAGES = st.lists(st.lists(st.integers(1, 12), max_size=20), min_size=1, max_size=12)
+QUERY = st.lists(st.integers(1, 14), min_size=1, max_size=8)
+
+
+def coded(stems: list[int]) -> bytes:
+    return array("I", stems).tobytes()
+
+
+def read(passages: list[list[int]]) -> tuple[small_passage_scores.FewStems, passage_scores.Stems]:
+    codes = [coded([stem for passage in passages for stem in passage])]
+    lengths = [coded([len(passage) for passage in passages])]
+    return small_passage_scores.FewStems.read(codes, lengths), passage_scores.Stems.read(codes, lengths)
+
+
+@given(PASSAGES, QUERY)
+def test_few_and_many_passages_are_worth_the_same(passages: list[list[int]], query: list[int]) -> None:
+    """Which way is taken is a matter of time alone."""
+    small, large = read(passages)
+    assert small.worth(coded(query)) == pytest.approx(list(large.worth(coded(query))), abs=1e-9)
+
+
+@given(PASSAGES, st.lists(st.integers(0, 3), min_size=12, max_size=12))
+def test_few_and_many_passages_stand_in_the_same_order(passages: list[list[int]], scores: list[int]) -> None:
+    """Equal scores stand in the order of the passages either way."""
+    item_of = list(range(len(passages)))
+    own, ranks = [float(len(passage)) for passage in passages], [float(score) for score in scores]
+    import numpy as np
+
+    assert small_passage_scores.best_first(own, item_of, ranks[: len(own)]) == passage_scores.best_first(
+        np.array(own), item_of, ranks[: len(own)]
+    )
+
+
+@given(PASSAGES)
+def test_whoever_repeats_another_is_a_suspect_either_way(passages: list[list[int]]) -> None:
+    """Few passages are looked at exactly, and many so that none of those is missed."""
+    small, large = read(passages)
+    exact, quick = small.suspects(), large.suspects()
+    assert [place for place, found in enumerate(exact) if found and not quick[place]] == []

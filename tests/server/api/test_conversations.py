@@ -1,0 +1,91 @@
+"""Conversations over HTTP: everybody's own, and nobody else's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nexus_core.server.access.identity import Identity
+
+if TYPE_CHECKING:
+    from tests.server.conftest import Running, Start
+
+PATH = "/api/conversations"
+
+
+async def ask(running: Running, conversation: str, **more: Any) -> int:
+    body = {"query": "Leave?", "contextId": "own", "pipeline": "own", "options": {"conversationId": conversation}}
+    status, _ = await running.call("POST", "/api/queries", json=body, **more)
+    return status
+
+
+@pytest.fixture
+async def guarded(start: Start) -> Running:
+    """A server whose keys are the names of their owners."""
+
+    async def verify(key: str) -> Identity | None:
+        return Identity(owner=key, scopes=frozenset({"query"})) if key in ("ann", "bob") else None
+
+    return await start(verify=verify)
+
+
+def key(owner: str) -> dict[str, dict[str, str]]:
+    return {"headers": {"Authorization": f"Bearer {owner}"}}
+
+
+async def test_conversation_is_shown_with_its_turns(running: Running) -> None:
+    """In their order, page by page."""
+    assert [await ask(running, "monday") for _ in range(3)] == [200] * 3
+    _, first = await running.call("GET", f"{PATH}/monday?limit=2")
+    _, second = await running.call("GET", f"{PATH}/monday?after={first['next']}")
+    turns = first["turns"] + second["turns"]
+    assert ([turn["number"] for turn in turns], second["next"]) == ([1, 2, 3], None)
+    assert (turns[0]["query"], turns[0]["response"], turns[0]["model"]) == ("Leave?", "An answer.", "main")
+    assert first["conversation"]["turns"] == 3
+
+
+async def test_conversation_has_its_first_question_for_a_title(running: Running) -> None:
+    """Cut where it is long; later questions do not change it."""
+    await ask(running, "monday")
+    later = {"query": "And " + "trains? " * 50, "pipeline": "talk", "contextId": "handbook"}
+    for name in ("monday", "tuesday"):
+        await running.call("POST", "/api/queries", json={**later, "options": {"conversationId": name}})
+    _, told = await running.call("GET", PATH)
+    assert [each["title"] for each in told["conversations"]] == [later["query"][:200], "Leave?"]
+
+
+async def test_conversations_are_listed_page_by_page(running: Running) -> None:
+    """The last changed first, each once."""
+    for name in ("a/1", "b", "c"):
+        await ask(running, name)
+    _, first = await running.call("GET", f"{PATH}?limit=2")
+    _, second = await running.call("GET", PATH, params={"limit": "2", "after": first["next"]})
+    assert [each["id"] for each in first["conversations"] + second["conversations"]] == ["c", "b", "a/1"]
+    assert second["next"] is None
+    assert await running.call("DELETE", f"{PATH}/a%2F1") == (204, None)
+
+
+@pytest.mark.parametrize("after", ["x", "nan_1", "1", "1_-1", "inf_1", f"1_{10**30}", "1_x"])
+async def test_place_that_no_page_gave_is_refused(running: Running, after: str) -> None:
+    """As 400."""
+    assert (await running.call("GET", f"{PATH}?after={after}"))[0] == 400
+
+
+async def test_conversation_of_another_owner_is_not_there(guarded: Running) -> None:
+    """Neither listed nor shown nor deleted, nor gone on with (fault 202)."""
+    assert await ask(guarded, "monday", **key("ann")) == 200
+    assert (await guarded.call("GET", PATH, **key("bob")))[1]["conversations"] == []
+    for method in ("GET", "DELETE"):
+        status, told = await guarded.call(method, f"{PATH}/monday", **key("bob"))
+        assert (status, told["code"]) == (404, "conversation_not_found")
+    assert await ask(guarded, "monday", **key("bob")) == 200
+    _, mine = await guarded.call("GET", f"{PATH}/monday", **key("ann"))
+    assert mine["conversation"]["turns"] == 1
+
+
+async def test_unknown_conversation_is_told_without_those_of_others(guarded: Running) -> None:
+    """What may have been meant is looked for among one's own (fault 202)."""
+    await ask(guarded, "monday", **key("ann"))
+    _, told = await guarded.call("GET", f"{PATH}/mondau", **key("bob"))
+    assert "monday" not in told["error"]
