@@ -46,7 +46,11 @@ def option_rows(specs: Sequence[OptionSpec]) -> Iterator[Sequence[str]]:
     """Yield a row for each option: name, type, default, bounds, meaning."""
     for spec in specs:
         default = "required" if spec.required else f"`{json.dumps(spec.default, default=str)}`"
-        bounds = [f"{sign} {value:g}" for sign, value in ((">=", spec.ge), (">", spec.gt), ("<=", spec.le)) if value is not None]
+        bounds = [
+            f"{sign} {value:g}"
+            for sign, value in ((">=", spec.ge), (">", spec.gt), ("<=", spec.le))
+            if value is not None
+        ]
         kind = option_types.words(spec.annotation) + (f" ({', '.join(bounds)})" if bounds else "")
         yield f"`{spec.name}`", escape(kind), escape(default), escape(spec.help)
 
@@ -58,14 +62,20 @@ def option_table(specs: Sequence[OptionSpec]) -> str:
 
 def pipeline_keys() -> str:
     """Return the keys of the pipeline language, mapping by mapping."""
-    parts = ["# YAML keys\n\nEvery key of a pipeline file. How they work together: [pipelines](../how-to/pipelines.md).\n"]
+    parts = [
+        "# YAML keys\n\nEvery key of a pipeline file. How they work together: [pipelines](../how-to/pipelines.md).\n"
+    ]
     for name, cls in sorted(vars(keys).items(), key=lambda pair: getattr(pair[1], "__firstlineno__", 0)):
         if isinstance(cls, type) and attrs.has(cls) and name.endswith("Keys"):
-            parts.append(f"## {name.removesuffix('Keys')}\n\n{paragraphs(cls.__doc__)}\n\n{option_table(keys.keys_of(cls))}")
+            parts.append(
+                f"## {name.removesuffix('Keys')}\n\n{paragraphs(cls.__doc__)}\n\n{option_table(keys.keys_of(cls))}"
+            )
     policies = importlib.import_module("nexus_core.config.policy_keys")
     for name, cls in vars(policies).items():
         if isinstance(cls, type) and attrs.has(cls) and name.endswith("Keys"):
-            parts.append(f"## {name.removesuffix('Keys')}\n\n{paragraphs(cls.__doc__)}\n\n{option_table(keys.keys_of(cls))}")
+            parts.append(
+                f"## {name.removesuffix('Keys')}\n\n{paragraphs(cls.__doc__)}\n\n{option_table(keys.keys_of(cls))}"
+            )
     return "\n".join(parts)
 
 
@@ -105,7 +115,9 @@ def public_api(module: Any, title: str) -> str:
     parts = [f"# {title}\n\nImported from `{module.__name__}`. Paths of modules below it are not public.\n"]
     for name in sorted(module.__all__):
         value = getattr(module, name)
-        parts.append(f"## {name}\n\n```python\n{_signature(name, value)}\n```\n\n{paragraphs(_docstring(value))}\n{_members(value)}")
+        parts.append(
+            f"## {name}\n\n```python\n{_signature(name, value)}\n```\n\n{paragraphs(_docstring(value))}\n{_members(value)}"
+        )
     return "\n".join(parts)
 
 
@@ -138,7 +150,9 @@ def _members(value: Any) -> str:
 def error_tree() -> str:
     """Return the errors with the tree and what each means."""
     classes = [c for c in vars(errors).values() if inspect.isclass(c) and issubclass(c, Exception)]
-    rows = [(f"`{c.__name__}`", f"`{c.__base__.__name__}`", escape((c.__doc__ or "").split("\n\n")[0])) for c in classes]
+    rows = [
+        (f"`{c.__name__}`", f"`{c.__base__.__name__}`", escape((c.__doc__ or "").split("\n\n")[0])) for c in classes
+    ]
     return f"# Errors\n\n{paragraphs(errors.__doc__)}\n\n{table(('error', 'is a', 'meaning'), rows)}"
 
 
@@ -155,12 +169,16 @@ def event_table() -> str:
 def problem_codes() -> str:
     """Return the codes that `nexus lint` reports."""
     rows = [(f"`{code}`", escape(text)) for code, text in CODES.items()]
-    return f"# Problem codes\n\nA code keeps its meaning. `nexus lint` reports them.\n\n{table(('code', 'meaning'), rows)}"
+    return (
+        f"# Problem codes\n\nA code keeps its meaning. `nexus lint` reports them.\n\n{table(('code', 'meaning'), rows)}"
+    )
 
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "reference/api.md": lambda: public_api(nexus_core, "Python API"),
-    "reference/toolkit.md": lambda: public_api(importlib.import_module("nexus_core.toolkit"), "Toolkit for plugin authors"),
+    "reference/toolkit.md": lambda: public_api(
+        importlib.import_module("nexus_core.toolkit"), "Toolkit for plugin authors"
+    ),
     "reference/keys.md": pipeline_keys,
     **{f"reference/{kind.value}.md": (lambda kind=kind: components(kind)) for kind in Kind},
     "reference/commands.md": commands,
