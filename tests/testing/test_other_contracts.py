@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import attrs
 import pytest
 
-from nexus_core import Event, Item, Message, Ranking, SourceError
+from nexus_core import Event, Item, Message, RankerError, Ranking, SourceError
 from nexus_core.testing import (
     FakeRanker,
     FakeTemplate,
