@@ -33,6 +33,10 @@ class ApartError(Exception):
     """The process has ended without a result, or took too long."""
 
 
+class ApartStartError(ApartError):
+    """The process has not come to do anything: what it was asked is not to blame."""
+
+
 async def call_apart(limit_s: float, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
     """Return what a function of a module returns, or raise what it raises; all must be such that it can be pickled.
 
@@ -51,11 +55,17 @@ async def stream_apart(
 
     An async generator: closing it early kills the process. Raises ApartError as `call_apart` does.
     """
-    process = await start_module("nexus_core.toolkit.processes.call")
     try:
-        async with _limit(START_S, "did not begin"):
-            await _send_call(process, (function, args, kwargs))
-            await _receive(process)
+        process = await start_module("nexus_core.toolkit.processes.call")
+    except OSError as error:
+        raise ApartStartError(f"its process cannot be started ({error.strerror or error})") from error
+    try:
+        try:
+            async with _limit(START_S, "did not begin"):
+                await _send_call(process, (function, args, kwargs))
+                await _receive(process)
+        except ApartError as error:
+            raise ApartStartError(str(error)) from error
         while True:
             async with _limit(limit_s, "did not end"):
                 kind, value = await _receive(process)
