@@ -39,7 +39,7 @@ def read(lines: Iterable[bytes], name: str, fields: Fields) -> FileRecords:
 
 
 def read_batches(path: str, name: str, fields: Fields) -> Iterator[FileRecords]:
-    """Yield the items of a file some at a time, the last ones with all that was wrong: to be read in another process."""
+    """Yield the items of a file some at a time, the last ones with all that was wrong; for another process."""
     bad: list[str] = []
     left_out: list[str] = []
     with open(path, "rb") as file:
