@@ -35,7 +35,7 @@ from nexus_core.server.http.listener import ConnectionSlots, Listener, bind
 from nexus_core.server.http.openapi import OpenAPI
 from nexus_core.server.page.files import PageFiles
 from nexus_core.server.pipelines import ServedPipelines
-from nexus_core.server.settings import ServerSettings
+from nexus_core.server.settings import END_S, ServerSettings
 from nexus_core.server.workers.file_limits import SPARE, connections_within, make_room
 from nexus_core.server.workers.supervisor import outlived
 from nexus_core.server.workers.worker_rpc import WorkerRpc
@@ -43,9 +43,6 @@ from nexus_core.store.api_keys import ApiKeys
 from nexus_core.store.store import Store
 from nexus_core.toolkit.shared_resources import SharedResources
 from nexus_core.toolkit.timers import TimeLimit
-
-END_S = 5.0
-"""To close all, once runs have ended or are cut; then the process ends without that."""
 
 
 class Server:

@@ -24,6 +24,9 @@ class JsonlSource:
     on_problem: Literal["fail", "report"] = option(
         "fail", help="What a line that is no item does: the end of the run, or a warning."
     )
+    read_s: float = option(
+        120.0, help="The time that another process may take from some items to the next, in seconds.", gt=0
+    )
     base_dir: str = state(default=".")
     _lines: Any = state()
 
@@ -55,7 +58,7 @@ class JsonlSource:
         # What reads the file is imported when it is read, not when the component is declared.
         from nexus_jsonl.watched_file import WatchedJsonl
 
-        return WatchedJsonl(self._path(), self.path, self.fields, self.on_problem == "fail")
+        return WatchedJsonl(self._path(), self.path, self.fields, self.on_problem == "fail", self.read_s)
 
     def _path(self) -> str:
         return os.path.abspath(os.path.join(self.base_dir, os.path.expanduser(self.path)))

@@ -42,6 +42,7 @@ class Files:
         (), help="Names of lists that say, as `.gitignore` does, what is left out of the folder they are in."
     )
     follow_links: bool = option(False, help="Read also what links lead to outside of `root` and of the folders named.")
+    read_s: float = option(120.0, help="The time that reading one file may take in another process, in seconds.", gt=0)
     prefix: str = option("", help="What stands before the paths in ids and sources, such as `handbook/`.")
     base_dir: str = state(default=".")
     _collection: Any = state()
@@ -88,9 +89,16 @@ class Files:
     def _collected(self) -> Any:
         from nexus_sources.watched_files import WatchedFiles
 
-        exclude, fail = _listed(self.exclude), self.on_problem == "fail"
         return WatchedFiles(
-            self._root(), self._patterns(), exclude, self._settings(), fail, self.ignore, self.prefix, self.follow_links
+            self._root(),
+            self._patterns(),
+            _listed(self.exclude),
+            self._settings(),
+            fail=self.on_problem == "fail",
+            ignore=self.ignore,
+            prefix=self.prefix,
+            follows=self.follow_links,
+            read_s=self.read_s,
         )
 
     def _root(self) -> str:
