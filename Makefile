@@ -10,6 +10,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 
 # A file's tests stay in one process, in their order: fixtures of a module (a browser, a server) are made once.
 TOGETHER := -n 2 --dist loadfile
+# More options for pytest, as in `make tests TESTS='--cov -k packing'`.
+TESTS :=
 
 demo: $(VENV)/ready
 	@echo '$$ nexus run pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?"'
@@ -25,10 +27,10 @@ types: $(VENV)/ready
 	$(BIN)/mypy
 
 tests: $(VENV)/ready
-	$(BIN)/pytest $(TOGETHER)
+	$(BIN)/pytest $(TOGETHER) $(TESTS)
 
 fast: lint
-	$(BIN)/pytest $(TOGETHER) -m 'not slow'
+	$(BIN)/pytest $(TOGETHER) -m 'not slow' $(TESTS)
 
 changelog: $(VENV)/ready
 	@$(BIN)/towncrier build --draft --version next
