@@ -95,7 +95,7 @@ steps:
   - gather: {use: files, paths: [leave.html]}
   - gather: {use: jsonl, path: big.jsonl}
   - rank: bm25
-  - prompt: chat
+  - prompt: {template: chat, budget: 1000}
   - generate: m
 """
 
