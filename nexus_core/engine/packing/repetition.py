@@ -57,14 +57,17 @@ class Repetition:
         """Remember what is taken of an item; its stems are worked out where they are not given."""
         self._waiting.append((item, text, stems))
 
-    def original(self, item: Item, text: str, stems: bytes | None = None, *, whole: bool = True) -> Item | None:
+    def original(
+        self, item: Item, text: str, stems: bytes | None = None, *, whole: bool = True, least: int = LEAST
+    ) -> Item | None:
         """Return the item that says what a text of `item` says, `None` if it is new; `whole` is that of a passage.
 
-        The lines of one program are not held against each other: there, what is alike is not the same.
+        A sentence of fewer than `least` word triples is new. The lines of one program are not held against each other:
+        there, what is alike is not the same.
         """
         self._look()
         triples = triples_of(codes(text) if stems is None else stems)
-        if not triples or (not whole and len(triples) < LEAST):
+        if not triples or (not whole and len(triples) < least):
             return None
         own = item.id if item.kind == "code" else None
         found = [self._said[triple] for triple in triples if triple in self._said]
