@@ -232,11 +232,12 @@ class Selection:
         if slot.item.kind == "code" or not self.neighbours:  # what is left of a program, or an item, with holes in it
             return fresh
         repeated = 0
-        for k in set_bits(fresh):
-            original = said.original(slot.item, _text(slot, k, k + 1), whole=False)
-            if original is not None:
-                repeated |= 1 << k
-                slot.refuse("duplicate", original.id, 0)
+        for start, stop in runs(fresh):
+            sentences = [_text(slot, k, k + 1) for k in range(start, stop)]
+            for k, original in enumerate(said.originals(slot.item, sentences), start):
+                if original is not None:
+                    repeated |= 1 << k
+                    slot.refuse("duplicate", original.id, 0)
         for k in set_bits(fresh & ~repeated):
             beside = (fresh & ~repeated) >> k
             alone = not beside & 2 and not (k and (fresh & ~repeated) >> k - 1 & 1)

@@ -121,6 +121,17 @@ def test_two_files_with_the_same_paragraphs_are_packed_once(window: int) -> None
     assert left_out_for_likeness(prompt.trace)[1] == 2
 
 
+@pytest.mark.parametrize("window", [250, 600, 100_000])
+@pytest.mark.parametrize("page", ["Page {n}. {text}", "{text}\n\nPrinted on day {n}."])
+def test_copies_that_differ_in_the_number_of_a_page_are_packed_once(page: str, window: int) -> None:
+    """A number of its own keeps its own sentence, and not the short ones around it that stand already."""
+    text = "The harbour is open from six. Ships pay a fee at the gate. Fishing boats pay nothing before noon."
+    items = [Item(id=str(n), text=page.format(n=n, text=text)) for n in range(8)]
+    prompt = packed([*items, Item(id="other", text=PARAGRAPHS[0])], window)
+    assert "\n".join(item.text for item in prompt.items).count("Ships pay a fee") == 1
+    assert prompt.items[-1].item.id == "other"
+
+
 def test_nothing_is_left_out_where_it_is_wanted() -> None:
     """`near_duplicates: keep` packs all of it."""
     items = [Item(id=str(n), text=PARAGRAPHS[0]) for n in range(3)]
