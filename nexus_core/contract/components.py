@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import StrEnum
-from math import isnan
 from typing import Any, TypeVar, dataclass_transform, get_type_hints
 
 import attrs
 
-from nexus_core.contract.errors import RankerError
 from nexus_core.contract.ranking import Ranking
 
 _OPTION = "nexus_option"
@@ -170,7 +168,7 @@ def ranker(function: ScoringFunction) -> type:
         scores = function(query, ranking.items, **options)
         if inspect.isawaitable(scores):
             scores = await scores
-        return ranking.scored(function.__name__, _checked(function.__name__, scores))
+        return ranking.scored(function.__name__, scores)
 
     body = {
         **fields,
@@ -181,16 +179,6 @@ def ranker(function: ScoringFunction) -> type:
         "rank": rank,
     }
     return attrs.define(type(function.__name__, (), body), kw_only=True, eq=False, slots=False)
-
-
-def _checked(name: str, scores: Any) -> Sequence[float]:
-    try:
-        numbers = [float(score) for score in scores]
-    except (TypeError, ValueError) as error:
-        raise RankerError(f"ranker {name!r} must return one number per item: {error}") from error
-    if any(map(isnan, numbers)):
-        raise RankerError(f"ranker {name!r} returned NaN for item {numbers.index(next(filter(isnan, numbers)))}")
-    return numbers
 
 
 def _parameter_help(function: ScoringFunction, name: str) -> str:

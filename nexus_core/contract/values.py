@@ -188,6 +188,11 @@ class Chunk(Value):
     """With the finish reason: as in `Completion`."""
 
 
+def _is_set(info: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if isinstance(value, str):  # it would be taken for a set of its letters
+        raise TypeError(f"`{attribute.name}` of a ModelInfo is a set of names, not the text {value!r}")
+
+
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
 class ModelInfo(Value):
     """What is known of a model. Window, max input and max output are three figures, in tokens."""
@@ -206,10 +211,10 @@ class ModelInfo(Value):
     """What the chat format adds to each message, in tokens."""
     tokens_per_prompt: int = 3
     """What the chat format adds once, in tokens."""
-    capabilities: frozenset[str] = frozenset()
+    capabilities: frozenset[str] = field(default=frozenset(), validator=_is_set)
     """Out of `streaming`, `json`, `tools`, `vision`, `offline`, `generate`: it writes text of its own, so that it can
     rewrite a question, and `continue`: it goes on where a last message of the assistant ends."""
-    requires: frozenset[str] = frozenset()
+    requires: frozenset[str] = field(default=frozenset(), validator=_is_set)
     """The call options that each request must have, by their names in `CallOptions` or as keys of `extra`.
 
     The engine gives `max_tokens` by itself, as many as it keeps free for the answer.

@@ -149,6 +149,23 @@ async def test_any_sequence_of_numbers_is_a_score(tmp_path: Path, scores: str, f
     assert "One." in text
 
 
+@pytest.mark.parametrize(
+    "scores", ["{1.0: 1, 2.0: 2}", "'12'", "b'12'", "None", "3", "[1.0]", "[1.0, float('inf')]", "np.ones((2, 1))"]
+)
+async def test_a_function_answers_for_its_scores_as_a_class_does(tmp_path: Path, scores: str) -> None:
+    """One check for both: a mapping or a text is no row of numbers, though its keys or letters may be some."""
+    code = f"@ranker\ndef Bad(query, items):\n    'A ranker.'\n    return {scores}\n"
+    head = HEAD[: HEAD.index("@component")]
+    (tmp_path / "bad.py").write_text(head + code + TAIL.replace("KIND", "ranker"))
+    (tmp_path / "p.yaml").write_text(
+        "name: x\nplugins: [./bad.py]\nmodels: {main: {use: extractive}}\nsteps:\n"
+        f"- gather: {GOOD['SOURCE']}\n- rank: bad\n- prompt: {{template: qa}}\n- generate: main\n"
+    )
+    async with Pipeline.load(tmp_path / "p.yaml", environment={}) as pipeline:
+        with pytest.raises(RankerError, match="ranker 'Bad'"):
+            await pipeline.run("One?")
+
+
 @pytest.mark.parametrize("body", SOURCES.values(), ids=SOURCES)
 async def test_a_source_answers_for_what_it_does(tmp_path: Path, body: str) -> None:
     """No item, half an item, a promise of one, and whatever it raises, in a generator too."""
@@ -190,7 +207,11 @@ async def test_a_streaming_connector_answers_for_what_it_does(tmp_path: Path, bo
         await ran(tmp_path, "CONNECTOR", code, streamed=True)
 
 
-@pytest.mark.parametrize("info", ["None", "1 / 0", "exit(3)", "'gpt'"])
+@pytest.mark.parametrize(
+    "info",
+    ["None", "1 / 0", "exit(3)", "'gpt'", "ModelInfo(id='a', provider='b', window=9, requires='max_tokens')",
+     "ModelInfo(id='a', provider='b', window=9, capabilities='json')"],
+)  # fmt: skip
 async def test_a_connector_answers_for_its_model_info(tmp_path: Path, info: str) -> None:
     """Found when the pipeline is loaded, with its place in the file."""
     code = (
@@ -262,3 +283,18 @@ async def test_a_cancellation_that_was_asked_for_passes(tmp_path: Path, kind: st
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@pytest.mark.parametrize("body", RAISED.values(), ids=RAISED)
+async def test_a_plugin_that_fails_as_it_is_closed_costs_no_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, body: str
+) -> None:
+    """The run is over: the log names the plugin, and what else is open is closed."""
+    code = CONNECTOR.replace("WHOLE", "return Completion(text='One.', finish_reason='stop')")
+    code = code.replace("STREAM", "yield Chunk('One.', finish_reason='stop')")
+    code += "    async def __aenter__(self):\n        return self\n"
+    code += f"    async def __aexit__(self, *error):\n        {body}\n"
+    assert await ran(tmp_path, "CONNECTOR", code) == "One."
+    assert [record.levelname for record in caplog.records if "Bad failed as it was closed" in record.message] == [
+        "WARNING"
+    ]

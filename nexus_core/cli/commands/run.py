@@ -136,13 +136,15 @@ async def _answer(
 
             if not streaming:
                 return await pipeline.run(query, on_event=see, **asked)
+            shown = False
             async with aclosing(pipeline.stream(query, **asked)) as events:  # type: ignore[type-var]
                 async for event in events:
                     see(event)
                     match event:
                         case Delta(text=text):
+                            shown = shown or bool(text)
                             echo(text.replace("\r", ""), nl=False)  # half of an end of line, perhaps
-                        case StreamRestarted(model=model):
+                        case StreamRestarted(model=model) if shown:  # what was void else is reasoning
                             echo(f"\n\n{model} broke off: what stands above is void, the answer begins anew.\n")
                         case RunFinished(answer=Answer() as answer):
                             return answer

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from nexus_core.contract.follow_up import parts_of
 from nexus_core.contract.ranking import Ranking
 from nexus_core.engine.packing.small_passage_scores import FEW_ITEMS, FEW_STEMS, FewStems, best_first as best_of_few
 from nexus_core.toolkit.text.bm25 import codes
@@ -57,7 +58,7 @@ def pool_of(
     item_of = [place for place, count in enumerate(counts) for _ in range(count)]
     scores = None if ranking.scores is None else [ranking.scores[index] for index in chosen]
     few = len(ranking.items) <= FEW_ITEMS
-    order, stems = _ordered(cuts, codes(query), item_of, scores, few=few)
+    order, stems = _ordered(cuts, query, item_of, scores, few=few)
     return CandidatePool(
         items=chosen,
         cuts=cuts,
@@ -70,18 +71,25 @@ def pool_of(
 
 
 def _ordered(
-    cuts: list[Passages], query: bytes, item_of: list[int], scores: list[float] | None, *, few: bool
+    cuts: list[Passages], query: str, item_of: list[int], scores: list[float] | None, *, few: bool
 ) -> tuple[list[int], Stems | FewStems]:
-    """Return the passages, best first, and their stems."""
+    """Return the passages, best first, and their stems; each part of a question that follows others has its weight."""
+    (asked, _), *earlier = [(codes(text), weight) for text, weight in parts_of(query)]
     stems, lengths = [cut.codes for cut in cuts], [cut.lengths for cut in cuts]
     if few and sum(map(len, stems)) <= 4 * FEW_STEMS:
         pool = FewStems.read(stems, lengths)
-        return best_of_few(pool.worth(query), item_of, scores), pool
+        worth = pool.worth(asked)
+        for before, weight in earlier:
+            worth = [own + weight * other for own, other in zip(worth, pool.worth(before), strict=True)]
+        return best_of_few(worth, item_of, scores), pool
     # Here, since it imports numpy.
     from nexus_core.engine.packing.passage_scores import Stems, best_first
 
     many = Stems.read(stems, lengths)
-    return best_first(many.worth(query), item_of, scores), many
+    column = many.worth(asked)
+    for before, weight in earlier:
+        column = column + weight * many.worth(before)
+    return best_first(column, item_of, scores), many
 
 
 def _considered(
