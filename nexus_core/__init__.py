@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
-    "contract.components": ("component", "option", "ranker", "state"),
+    "contract.components": ("component", "injected", "option", "ranker", "state"),
     "contract.documents": ("DocumentMark", "DocumentRead"),
     "contract.errors": (
         "AuthError", "ConfigError", "ConflictError", "ConnectError", "ConnectorError", "ContentFilterError",
@@ -27,11 +27,15 @@ _HOME = {
     ),
     "contract.follow_up": ("FollowUp", "parts_of"),
     "contract.hookspecs": ("hookimpl",),
+    "contract.optional_protocols": (
+        "ContextSource", "FilteringSink", "MetricsSink", "RequiringTemplate", "VersionedDocuments", "WeightedRanker",
+    ),
     "contract.prompts": ("PackedItem", "Prompt", "TraceEntry"),
     "contract.protocols": (
         "Connector", "Conversations", "Documents", "Embedder", "Ranker", "Reranker", "Sink", "Source", "Template",
     ),
     "contract.ranking": ("Candidate", "Ranking"),
+    "contract.run_context": ("RunContext",),
     "contract.values": (
         "CallOptions", "Chunk", "Completion", "FinishReason", "Item", "Message", "ModelInfo", "Results", "ToolCall",
         "ToolCallDelta", "Transfer", "Usage",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 from nexus_core.toolkit.shared_resources import SharedResources
@@ -30,7 +30,7 @@ class ComponentLifecycle:
             return
         async with self._locks.setdefault(key, asyncio.Lock()):
             if key not in self._open:
-                if hasattr(component, "__aenter__"):
+                if isinstance(component, AbstractAsyncContextManager):
                     await self._stack.enter_async_context(component)
                 self._open.add(key)
 

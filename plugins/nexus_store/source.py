@@ -8,7 +8,7 @@ from collections import deque
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
-from nexus_core import Ranking, SourceError, StoreError, UsageError, component, option, state
+from nexus_core import Ranking, RunContext, SourceError, StoreError, UsageError, component, injected, option, state
 from nexus_core.toolkit.shared_resources import SharedResources
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class StoreSource:
     path: str = option("", help="The store's folder; by default the one that NEXUS_STORE names, else the user's own.")
     candidates: int = option(150, help="How many items the search yields at most.", ge=1, le=10_000)
     tags: tuple[str, ...] = option((), help="Only items that have all of these tags.")
-    shared: SharedResources | None = state()
+    shared: SharedResources | None = injected()
     _store: Store | None = state()
     _open: AsyncExitStack = state(AsyncExitStack)
     _found: deque[tuple[Ranking, int]] = state(lambda: deque(maxlen=_LOOKED_AT))
@@ -74,11 +74,11 @@ class StoreSource:
         """Whether the caller of a run chooses the context."""
         return not self.context
 
-    async def gather(self, query: str, *, context_id: str | None = None) -> Ranking:
+    async def gather(self, query: str, run: RunContext) -> Ranking:
         """Return what the search finds, scored over the whole context."""
         if self._store is None:
             raise SourceError("store: it is not open: use `async with`")
-        context = self.context or context_id
+        context = self.context or run.context_id
         if not context:
             raise SourceError(
                 "store: no context is named: give `context` in the pipeline, or `context_id` with the run"
