@@ -25,6 +25,7 @@ _HOME = {
         "Answer", "AttemptFinished", "Delta", "Event", "PromptPacked", "RunFailed", "RunFinished", "RunStarted",
         "StepFinished", "StreamRestarted", "Waiting",
     ),
+    "contract.features": ("FeatureKey", "Features", "vector_key"),
     "contract.follow_up": ("FollowUp", "parts_of"),
     "contract.hookspecs": ("hookimpl",),
     "contract.optional_protocols": (

@@ -64,6 +64,7 @@ from nexus_core.contract.events import (
     StreamRestarted as StreamRestarted,
     Waiting as Waiting,
 )
+from nexus_core.contract.features import FeatureKey as FeatureKey, Features as Features, vector_key as vector_key
 from nexus_core.contract.follow_up import FollowUp as FollowUp, parts_of as parts_of
 from nexus_core.contract.hookspecs import hookimpl as hookimpl
 from nexus_core.contract.optional_protocols import (

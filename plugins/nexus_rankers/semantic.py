@@ -7,7 +7,19 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from nexus_core import Connector, Embedder, Item, Ranking, RunContext, component, hookimpl, injected, option, state
+from nexus_core import (
+    Connector,
+    Embedder,
+    Item,
+    Ranking,
+    RunContext,
+    component,
+    hookimpl,
+    injected,
+    option,
+    state,
+    vector_key,
+)
 from nexus_rankers.embedders import ConnectorEncoder, Encoder, load_sentence, load_static, require
 from nexus_rankers.per_items_cache import PerItemsCache
 
@@ -113,7 +125,7 @@ class Semantic:
 
     def _key(self, encoder: Encoder) -> Key:
         prefix = f"/{self.item_prefix}" if self.item_prefix else ""
-        return ("vector", f"{encoder.name}/{self.part_tokens}{prefix}")
+        return vector_key(f"{encoder.name}/{self.part_tokens}{prefix}")
 
 
 @hookimpl

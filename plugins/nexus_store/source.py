@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
@@ -14,12 +13,8 @@ from nexus_core.toolkit.shared_resources import SharedResources
 if TYPE_CHECKING:
     from nexus_core import Store
 
-LOOK_AFTER_S = 2.0
-"""So long after a search it is looked whether rankers have worked out vectors of what it found."""
-_LOOKED_AT = 32
-"""As many searches are looked at again: a ranker may take longer than that."""
-_CHARACTERS_HELD = 8_000_000
-"""Of the items of these searches; they are let go of beyond that."""
+TOGETHER_S = 1.0
+"""So long after the first new vector of an item those that have come are written, all at once."""
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +32,6 @@ class StoreSource:
     shared: SharedResources | None = injected()
     _store: Store | None = state()
     _open: AsyncExitStack = state(AsyncExitStack)
-    _found: deque[tuple[Ranking, int]] = state(lambda: deque(maxlen=_LOOKED_AT))
     _keeping: asyncio.Task[None] | None = state()
 
     async def __aenter__(self) -> Self:
@@ -54,6 +48,7 @@ class StoreSource:
             self._store = await self._open.enter_async_context(open_store(self.shared or SharedResources(), self.path))
         except StoreError as error:
             raise SourceError(f"store: {error}") from error
+        self._keeping = asyncio.create_task(self._keep_what_comes(self._store))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -87,22 +82,18 @@ class StoreSource:
             found = await self._store.search(context, query, limit=self.candidates, tags=self.tags)
         except (StoreError, UsageError) as error:
             raise SourceError(f"store: {error}") from error
-        self._found.append((found, sum(len(item.text) for item in found.items)))
-        while self._found and sum(characters for _, characters in self._found) > _CHARACTERS_HELD:
-            self._found.popleft()
-        if self._keeping is None or self._keeping.done():
-            self._keeping = asyncio.create_task(self._keep_later(self._store))
         return found
 
-    async def _keep_later(self, store: Store) -> None:
-        await asyncio.sleep(LOOK_AFTER_S)
-        await self._keep(store)
+    async def _keep_what_comes(self, store: Store) -> None:
+        """Keep vectors as rankers work them out: the store is told of each, so that nobody looks for them."""
+        while True:
+            await store.fresh_vectors()
+            await asyncio.sleep(TOGETHER_S)
+            await self._keep(store)
 
     async def _keep(self, store: Store) -> None:
         """Keep the vectors that rankers have worked out of what was found; no run waits for it or fails by it."""
-        for ranking, _ in [*self._found]:
-            try:
-                await store.keep_figures(ranking)
-            except StoreError as error:
-                _log.warning("store: vectors are not kept, and will be worked out again: %s", error)
-                return
+        try:
+            await store.keep_vectors()
+        except StoreError as error:
+            _log.warning("store: vectors are not kept, and will be worked out again: %s", error)

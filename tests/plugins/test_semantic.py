@@ -20,7 +20,17 @@ from nexus_rankers.fuse import Fuse
 from nexus_rankers.semantic import Semantic
 from nexus_rankers.vectors import VectorIndex, lacking, parts_of
 
-from nexus_core import ConfigError, Item, Pipeline, PluginError, RankerError, Ranking, RateLimitError, RunContext
+from nexus_core import (
+    ConfigError,
+    Item,
+    Pipeline,
+    PluginError,
+    RankerError,
+    Ranking,
+    RateLimitError,
+    RunContext,
+    vector_key,
+)
 from nexus_core.testing import FakeConnector
 from nexus_core.testing.upstream import ScriptedUpstream, json_answer
 
@@ -87,7 +97,7 @@ async def test_semantic_keeps_vectors_with_the_item_as_halves() -> None:
     """Unit length, little-endian, one for each part: what a store keeps and gives back."""
     item = Item(id="long", title="Tides", text="The moon pulls the sea. " * 60)
     await Semantic(part_tokens=32).rank("moon", Ranking((item,)), RunContext())
-    ((key, kept),) = item.derived.items()
+    ((key, kept),) = item.features.items()
     assert key == ("vector", "static:l2_supercat_256/32")
     vectors = np.frombuffer(kept, "<f2").reshape(-1, 256).astype(float)
     assert len(vectors) == len(parts_of(item, 32, "")) > 5
@@ -98,12 +108,12 @@ async def test_semantic_takes_vectors_that_are_there() -> None:
     """As a store has put them there; those that are no vectors of this model are made again."""
     one, two = items("The moon pulls the sea.", "Income tax is due.")
     await Semantic().rank("tax", Ranking((one, two)), RunContext())
-    ((key, of_one),) = one.derived.items()
+    ((key, of_one),) = one.features.items()
     swapped, broken = items("Income tax is due.", "Income tax is due.")
-    swapped.derived[key], broken.derived[key] = of_one, b"\x00" * 7
+    swapped.features[key], broken.features[key] = of_one, b"\x00" * 7
     ranking = await Semantic().rank("sea and moon", Ranking((broken, swapped)), RunContext())
     assert best(ranking) == swapped.id
-    assert len(broken.derived[key]) == 512
+    assert len(broken.features[key]) == 512
 
 
 async def test_semantic_ranks_items_without_any_text() -> None:
@@ -181,7 +191,7 @@ async def test_connector_is_asked_in_batches_and_once_for_each_item() -> None:
     assert connector.most == 2
     await semantic.rank("c", Ranking(found), RunContext())
     assert connector.asked[4:] == [["c"]]
-    assert found[0].derived.keys() == {("vector", "letters/96")}
+    assert found[0].features.keys() == {("vector", "letters/96")}
 
 
 async def test_a_model_weighs_more_than_words_within_fuse() -> None:
@@ -204,7 +214,7 @@ async def test_connector_gets_the_prefixes() -> None:
     semantic = Semantic(model=connector, query_prefix="query: ", item_prefix="passage: ")
     await semantic.rank("b", Ranking(found), RunContext())
     assert connector.asked == [["query: b"], ["passage: a"]]
-    assert found[0].derived.keys() == {("vector", "letters/96/passage: ")}
+    assert found[0].features.keys() == {("vector", "letters/96/passage: ")}
 
 
 async def test_runs_at_the_same_time_ask_once_for_the_same_items() -> None:
@@ -221,7 +231,7 @@ async def test_what_is_done_stays_done_when_a_request_fails() -> None:
     semantic = Semantic(model=connector, concurrency=1)
     with pytest.raises(RateLimitError):
         await semantic.rank("a", Ranking(found), RunContext())
-    assert [len(item.derived) for item in found] == [1, 0, 0]
+    assert [len(item.features) for item in found] == [1, 0, 0]
     await semantic.rank("a", Ranking(found), RunContext())
     assert connector.asked[3:] == [["a"], ["b"], ["c"]]
 
@@ -281,7 +291,7 @@ async def test_a_model_of_sentences_is_called_with_sound_texts() -> None:
     semantic._encoder = sentence_transformers.SentenceEncoder(Model(), "sentence:letters")
     found = items("a\ud83d", "b")
     assert best(await semantic.rank("bb", Ranking(found), RunContext())) == "1"
-    assert lacking(found, ("vector", "sentence:letters/96"), 2) == []
+    assert lacking(found, vector_key("sentence:letters/96"), 2) == []
 
 
 async def test_a_model_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:

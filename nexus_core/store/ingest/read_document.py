@@ -104,7 +104,7 @@ class DocumentReading:
             except UsageError as error:
                 refused.append(str(error))
         for each in prepared:
-            each.item.derived.clear()  # what is kept of it is in the figures
+            each.item.features.clear()  # what is kept of it is in the figures
         return tuple(prepared)
 
     def _tagged(self, item: Item) -> Item:
