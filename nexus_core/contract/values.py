@@ -8,6 +8,8 @@ from typing import Any, Literal, Self, TypeVar, cast
 import attrs
 from attrs import define, field, frozen
 
+from nexus_core.contract.features import Features
+
 
 class Value:
     """Compares and shows the fields of an attrs class as attrs would; for classes with `eq=False, repr=False`."""
@@ -51,8 +53,8 @@ class Item(Value):
     """Where it comes from, as a person would say it: a path, a URL, a table."""
     metadata: Mapping[str, Any] = field(factory=dict)
     """JSON values only."""
-    derived: dict[Any, Any] = field(factory=dict, init=False, eq=False, repr=False)
-    """Figures computed from the text (passages, token counts), kept with it so that nobody computes them twice."""
+    features: Features = field(factory=Features, init=False, eq=False, repr=False)
+    """What was worked out from the text (passages, token counts, vectors), so that nobody does it twice."""
 
 
 @frozen(eq=False, repr=False, slots=False)

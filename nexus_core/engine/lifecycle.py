@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 from nexus_core.engine.plugin_guard import is_own
@@ -34,7 +34,7 @@ class ComponentLifecycle:
             return
         async with self._locks.setdefault(key, asyncio.Lock()):
             if key not in self._open:
-                if hasattr(component, "__aenter__"):
+                if isinstance(component, AbstractAsyncContextManager):
                     await component.__aenter__()
                     self._stack.push_async_callback(_close, component)
                 self._open.add(key)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from nexus_core import Item, component, option, state
+from nexus_core import Item, RunContext, component, injected, option, state
 from nexus_jsonl.records import Fields
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ class JsonlSource:
     read_s: float = option(
         120.0, help="The time that another process may take from some items to the next, in seconds.", gt=0
     )
-    base_dir: str = state(default=".")
+    base_dir: str = injected(default=".")
     _lines: Any = state()
 
-    async def gather(self, query: str) -> Sequence[Item]:
+    async def gather(self, query: str, run: RunContext) -> Sequence[Item]:
         """Return the items in the order of the file; the same tuple while the file has not changed."""
         if self._lines is None:
             self._lines = self._opened()

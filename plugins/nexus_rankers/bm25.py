@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nexus_core import Item, Ranking, component, hookimpl, option, parts_of, state
+from nexus_core import Item, Ranking, RunContext, component, hookimpl, option, parts_of, state
 from nexus_core.toolkit.text.stemming import Language
 from nexus_rankers import small_index
 from nexus_rankers.per_items_cache import PerItemsCache
@@ -36,7 +36,7 @@ class Bm25:
     )
     _indexes: PerItemsCache[LexicalIndex | FewIndex] = state(PerItemsCache)
 
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         """Return the ranking by BM25: by an index over the whole context where the items were found by one."""
         if ranking.searched is not None and self._is_as_searched(ranking.searched[0]):
             return ranking.scored("bm25", ranking.searched[1])

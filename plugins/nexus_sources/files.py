@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import evolve
 
-from nexus_core import Item, component, hookimpl, option, state
+from nexus_core import Item, RunContext, component, hookimpl, injected, option, state
 from nexus_core.toolkit.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Files:
     follow_links: bool = option(False, help="Read also what links lead to outside of `root` and of the folders named.")
     read_s: float = option(120.0, help="The time that reading one file may take in another process, in seconds.", gt=0)
     prefix: str = option("", help="What stands before the paths in ids and sources, such as `handbook/`.")
-    base_dir: str = state(default=".")
+    base_dir: str = injected(default=".")
     _collection: Any = state()
     _found_wrong: tuple[str, ...] = state(default=())
 
@@ -57,7 +57,7 @@ class Files:
                 f"there is no encoding {self.encoding!r}{did_you_mean(self.encoding, _ENCODINGS)}"
             ) from error
 
-    async def gather(self, query: str) -> Sequence[Item]:
+    async def gather(self, query: str, run: RunContext) -> Sequence[Item]:
         """Return the items of all files; the same tuple while no file has changed."""
         if self._collection is None:
             self._collection = self._collected()

@@ -79,7 +79,7 @@ SOURCES = {
     "no text": "return [Item(id='a', text=None)]",
     "numbers for ids": "return (Item(id=n, text='x') for n in range(2))",
     "generator that raises": "return (Item(id=str(n), text=str(1 / n)) for n in range(2))",
-    "coroutine": "return self.gather(query)",
+    "coroutine": "return self.gather(query, run)",
     "async generator": "yield Item(id='a', text='x')",
     "a ranking with nan": "return Ranking((Item(id='a', text='x'),), (('bad', [float('nan')]),))",
     "a ranking of texts": "return Ranking(('a',))",
@@ -133,7 +133,7 @@ async def ran(folder: Path, kind: str, code: str, *, streamed: bool = False) -> 
 async def test_a_ranker_answers_for_what_it_does(tmp_path: Path, body: str) -> None:
     """Wrong types, lengths, NaN anywhere, and whatever it raises."""
     with pytest.raises(RankerError, match="ranker 'bad'"):
-        await ran(tmp_path, "RANKER", f"    async def rank(self, query, ranking):\n        {body}\n")
+        await ran(tmp_path, "RANKER", f"    async def rank(self, query, ranking, run):\n        {body}\n")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ async def test_a_ranker_answers_for_what_it_does(tmp_path: Path, body: str) -> N
 async def test_any_sequence_of_numbers_is_a_score(tmp_path: Path, scores: str, form: str) -> None:
     """A list, a tuple, a generator, an array of numpy's: returned as such, or within a ranking."""
     body = form.format(scores)
-    text = await ran(tmp_path, "RANKER", f"    async def rank(self, query, ranking):\n        {body}\n")
+    text = await ran(tmp_path, "RANKER", f"    async def rank(self, query, ranking, run):\n        {body}\n")
     assert "One." in text
 
 
@@ -170,7 +170,7 @@ async def test_a_function_answers_for_its_scores_as_a_class_does(tmp_path: Path,
 async def test_a_source_answers_for_what_it_does(tmp_path: Path, body: str) -> None:
     """No item, half an item, a promise of one, and whatever it raises, in a generator too."""
     with pytest.raises(SourceError, match="source 'bad'"):
-        await ran(tmp_path, "SOURCE", f"    async def gather(self, query):\n        {body}\n")
+        await ran(tmp_path, "SOURCE", f"    async def gather(self, query, run):\n        {body}\n")
 
 
 @pytest.mark.parametrize("body", TEMPLATES.values(), ids=TEMPLATES)
@@ -275,7 +275,7 @@ async def test_a_cancellation_that_was_asked_for_passes(tmp_path: Path, kind: st
         ran(
             tmp_path,
             kind,
-            code if kind == "CONNECTOR" else f"    async def rank(self, query, ranking):\n        {wait}\n",
+            code if kind == "CONNECTOR" else f"    async def rank(self, query, ranking, run):\n        {wait}\n",
         )
     )
     for _ in range(20):

@@ -28,7 +28,7 @@ CANARY = "{CANARY}"
 class Source:
     """Fails."""
 
-    async def gather(self, query):
+    async def gather(self, query, run):
         raise OSError(2, CANARY, CANARY)
 
 
@@ -36,7 +36,7 @@ class Source:
 class Ranker:
     """Fails."""
 
-    async def rank(self, query, items):
+    async def rank(self, query, items, run):
         raise RuntimeError(CANARY)
 
 

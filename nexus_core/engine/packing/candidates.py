@@ -107,7 +107,7 @@ def _considered(
         if index not in without:
             item = items[index]
             chosen.append(index)
-            cuts.append(item.derived.get(key) or passages_of(item, key))
+            cuts.append(item.features.get(key) or passages_of(item, key))
             held += len(item.text)
     return chosen, cuts
 

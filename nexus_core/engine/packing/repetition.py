@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
+from nexus_core.contract.features import FeatureKey
 from nexus_core.contract.values import Item
 from nexus_core.toolkit.text.bm25 import codes
 from nexus_core.toolkit.text.passages import Passages
@@ -26,6 +27,8 @@ SAME_IN_ALL = 0.95
 """The same where it is found in several items together."""
 LEAST = 5
 """Word triples of a sentence that is left out alone: shorter ones are turns of phrase."""
+_GRAMS = FeatureKey[tuple[int, frozenset[int]]]("grams")
+"""Of a text: how many of its places come twice, and the places, four stems each."""
 _SUSPECTS = 3
 """So many of the texts that hold most of it are looked at for its numbers."""
 _FEW_SHARED = 3
@@ -123,7 +126,7 @@ def may_repeat(items: Iterable[Item]) -> bool:
     known: set[int] = set()
     shared = 0
     for item in items:
-        count, grams = item.derived.get("grams") or _kept(item)
+        count, grams = item.features.get(_GRAMS) or _kept(item)
         shared += len(known.intersection(grams)) + (count if item.kind != "code" else 0)
         known |= grams
     return shared >= _FEW_SHARED
@@ -160,5 +163,4 @@ def _kept(item: Item) -> tuple[int, frozenset[int]]:
     if len(places) > _LONG:
         places = [place for place in places if not place % 8]
     grams = frozenset(places)
-    known = item.derived["grams"] = (len(places) - len(grams), grams)
-    return known
+    return item.features.put(_GRAMS, (len(places) - len(grams), grams))

@@ -19,6 +19,7 @@ from nexus_core.store.items.prepare import stems_of
 from nexus_core.store.items.rows import page_of_keys
 from nexus_core.store.records import Context
 from nexus_core.store.search.cache import ItemCache, still_there
+from nexus_core.store.search.fresh_vectors import FreshVectors
 from nexus_core.store.search.index_updates import IndexState
 from nexus_core.store.search.rescoring import weighted
 from nexus_core.store.search.tantivy_index import ContextIndex, IndexDamagedError
@@ -57,7 +58,9 @@ class ContextSearch:
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB:d}")
         self._folder = folder
         self._open: dict[int, _Open] = {}
-        self._found = ItemCache()
+        self.fresh = FreshVectors()
+        """What rankers have put with items that were found."""
+        self._found = ItemCache(self.fresh)
         self.suspect = ""
         """The generation of the index that the last search could not trust."""
 

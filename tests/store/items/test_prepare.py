@@ -48,7 +48,7 @@ def test_an_item_is_left_as_it_was() -> None:
     """Nothing stays with the item of whoever adds it."""
     item = Item(id="1", text="The ferry leaves at nine.")
     ItemPreparer("english", "o200k_base")(item)
-    assert not item.derived
+    assert not item.features
 
 
 def test_a_vocabulary_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
