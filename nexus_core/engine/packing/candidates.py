@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from nexus_core.contract.ranking import Ranking
-from nexus_core.engine.packing.small_passage_scores import FEW_ITEMS, FEW_STEMS, FewStems, best_first as best_of_few
+from nexus_core.engine.packing.small_passage_scores import FEW_ITEMS, FEW_STEMS, SmallStems, best_first as best_of_few
 from nexus_core.toolkit.text.bm25 import codes
 from nexus_core.toolkit.text.passages import Key, Passages, passages_of
 
@@ -40,7 +40,7 @@ class CandidatePool:
     """For each passage the place of its item in `items`."""
     order: list[int]
     """The passages, best first."""
-    stems: Stems | FewStems
+    stems: Stems | SmallStems
     complete: bool
     """Whether these are all items there are."""
 
@@ -71,17 +71,17 @@ def pool_of(
 
 def _ordered(
     cuts: list[Passages], query: bytes, item_of: list[int], scores: list[float] | None, *, few: bool
-) -> tuple[list[int], Stems | FewStems]:
+) -> tuple[list[int], Stems | SmallStems]:
     """Return the passages, best first, and their stems."""
     stems, lengths = [cut.codes for cut in cuts], [cut.lengths for cut in cuts]
     if few and sum(map(len, stems)) <= 4 * FEW_STEMS:
-        pool = FewStems.read(stems, lengths)
-        return best_of_few(pool.worth(query), item_of, scores), pool
+        pool = SmallStems.read(stems, lengths)
+        return best_of_few(pool.scores(query), item_of, scores), pool
     # Here, since it imports numpy.
     from nexus_core.engine.packing.passage_scores import Stems, best_first
 
     many = Stems.read(stems, lengths)
-    return best_first(many.worth(query), item_of, scores), many
+    return best_first(many.scores(query), item_of, scores), many
 
 
 def _considered(
