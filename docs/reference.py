@@ -1,6 +1,7 @@
 """The reference pages, generated from the code: what the code declares is what the site says.
 
-Each function returns the Markdown of one page. `mkdocs.yml` names this module as a hook: its pages exist only while the site is built.
+Each function returns the Markdown of one page. `mkdocs.yml` names this module as a hook: its pages exist only while
+the site is built.
 """
 
 from __future__ import annotations
@@ -116,7 +117,8 @@ def public_api(module: Any, title: str) -> str:
     for name in sorted(module.__all__):
         value = getattr(module, name)
         parts.append(
-            f"## {name}\n\n```python\n{_signature(name, value)}\n```\n\n{paragraphs(_docstring(value))}\n{_members(value)}"
+            f"## {name}\n\n```python\n{_signature(name, value)}\n```\n\n"
+            f"{paragraphs(_docstring(value))}\n{_members(value)}"
         )
     return "\n".join(parts)
 

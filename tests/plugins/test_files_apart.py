@@ -17,7 +17,7 @@ from nexus_sources.readers.dispatch import ReadSettings
 from nexus_sources.walking.walk import FoundFile
 from nexus_sources.watched_files import LITTLE
 
-from nexus_core import SourceError
+from nexus_core import RunContext, SourceError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes")
 
@@ -45,7 +45,7 @@ async def test_foreign_formats_and_much_of_any_are_not_parsed_in_the_process_of_
     read = source(tmp_path, name, text)
     monkeypatch.setattr(sys, "executable", os.devnull)
     with pytest.raises(SourceError, match="no process that reads documents can be started"):
-        await read.gather("")
+        await read.gather("", RunContext())
 
 
 @pytest.mark.parametrize("name", ["a.md", "a.txt", "a.py", "a.jsonl"])
@@ -55,7 +55,7 @@ async def test_a_small_corpus_of_text_needs_no_other_process(
     """A run over a few notes does not pay for the start of one."""
     read = source(tmp_path, name, '{"text": "Bees dance."}')
     monkeypatch.setattr(sys, "executable", os.devnull)
-    (item,) = await read.gather("")
+    (item,) = await read.gather("", RunContext())
     assert "Bees dance." in item.text
 
 
@@ -70,7 +70,7 @@ async def test_run_that_leaves_ends_the_reader_and_the_next_one_begins_anew(
     begun.touch()
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", str(stuck))
-        gathering = [asyncio.create_task(read.gather("")) for _ in range(2)]
+        gathering = [asyncio.create_task(read.gather("", RunContext())) for _ in range(2)]
         async with asyncio.timeout(60):
             while not (process := begun.read_text().strip()):  # noqa: ASYNC110 - another process writes it
                 await asyncio.sleep(0.01)
@@ -81,7 +81,7 @@ async def test_run_that_leaves_ends_the_reader_and_the_next_one_begins_anew(
         async with asyncio.timeout(60):
             while is_running(process):  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.01)
-    assert await read.gather("")
+    assert await read.gather("", RunContext())
 
 
 def is_running(process: str) -> bool:
@@ -105,7 +105,7 @@ async def test_file_that_takes_too_long_is_left_out_and_the_others_are_read(tmp_
 async def test_items_read_apart_stay_the_same_objects_while_the_bytes_do(tmp_path: Path) -> None:
     """A file that was touched a moment ago is looked at again, and no index is built twice."""
     read = source(tmp_path, "a.html", "<h1>Bees</h1><p>They dance.")
-    first = await read.gather("")
-    assert await read.gather("") is first
+    first = await read.gather("", RunContext())
+    assert await read.gather("", RunContext()) is first
     (tmp_path / "a.html").write_text("<h1>Bees</h1><p>They sting.")
-    assert [item.text for item in await read.gather("")] == ["They sting."]
+    assert [item.text for item in await read.gather("", RunContext())] == ["They sting."]

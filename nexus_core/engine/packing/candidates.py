@@ -10,7 +10,7 @@ from attrs import frozen
 
 from nexus_core.contract.follow_up import parts_of
 from nexus_core.contract.ranking import Ranking
-from nexus_core.engine.packing.small_passage_scores import FEW_ITEMS, FEW_STEMS, FewStems, best_first as best_of_few
+from nexus_core.engine.packing.small_passage_scores import FEW_ITEMS, FEW_STEMS, SmallStems, best_first as best_of_few
 from nexus_core.toolkit.text.bm25 import codes
 from nexus_core.toolkit.text.passages import Key, Passages, passages_of
 
@@ -41,7 +41,7 @@ class CandidatePool:
     """For each passage the place of its item in `items`."""
     order: list[int]
     """The passages, best first."""
-    stems: Stems | FewStems
+    stems: Stems | SmallStems
     complete: bool
     """Whether these are all items there are."""
 
@@ -72,23 +72,23 @@ def pool_of(
 
 def _ordered(
     cuts: list[Passages], query: str, item_of: list[int], scores: list[float] | None, *, few: bool
-) -> tuple[list[int], Stems | FewStems]:
+) -> tuple[list[int], Stems | SmallStems]:
     """Return the passages, best first, and their stems; each part of a question that follows others has its weight."""
-    (asked, _), *earlier = [(codes(text), weight) for text, weight in parts_of(query)]
+    (question, _), *earlier = [(codes(text), weight) for text, weight in parts_of(query)]
     stems, lengths = [cut.codes for cut in cuts], [cut.lengths for cut in cuts]
     if few and sum(map(len, stems)) <= 4 * FEW_STEMS:
-        pool = FewStems.read(stems, lengths)
-        worth = pool.worth(asked)
+        pool = SmallStems.read(stems, lengths)
+        own = pool.scores(question)
         for before, weight in earlier:
-            worth = [own + weight * other for own, other in zip(worth, pool.worth(before), strict=True)]
-        return best_of_few(worth, item_of, scores), pool
+            own = [score + weight * other for score, other in zip(own, pool.scores(before), strict=True)]
+        return best_of_few(own, item_of, scores), pool
     # Here, since it imports numpy.
     from nexus_core.engine.packing.passage_scores import Stems, best_first
 
     many = Stems.read(stems, lengths)
-    column = many.worth(asked)
+    column = many.scores(question)
     for before, weight in earlier:
-        column = column + weight * many.worth(before)
+        column = column + weight * many.scores(before)
     return best_first(column, item_of, scores), many
 
 

@@ -20,17 +20,17 @@ def coded(stems: list[int]) -> bytes:
     return array("I", stems).tobytes()
 
 
-def read(passages: list[list[int]]) -> tuple[small_passage_scores.FewStems, passage_scores.Stems]:
+def read(passages: list[list[int]]) -> tuple[small_passage_scores.SmallStems, passage_scores.Stems]:
     codes = [coded([stem for passage in passages for stem in passage])]
     lengths = [coded([len(passage) for passage in passages])]
-    return small_passage_scores.FewStems.read(codes, lengths), passage_scores.Stems.read(codes, lengths)
+    return small_passage_scores.SmallStems.read(codes, lengths), passage_scores.Stems.read(codes, lengths)
 
 
 @given(PASSAGES, QUERY)
 def test_few_and_many_passages_are_worth_the_same(passages: list[list[int]], query: list[int]) -> None:
     """Which way is taken is a matter of time alone."""
     small, large = read(passages)
-    assert small.worth(coded(query)) == pytest.approx(list(large.worth(coded(query))), abs=1e-9)
+    assert small.scores(coded(query)) == pytest.approx(list(large.scores(coded(query))), abs=1e-9)
 
 
 @given(PASSAGES, st.lists(st.integers(0, 3), min_size=12, max_size=12))
