@@ -36,6 +36,23 @@ from nexus_core.store.store import Store
 
 ROOT = Path(__file__).parent.parent
 DOCS = Path(__file__).parent
+HOW_TO = {
+    "Serve a team": "serve",
+    "Keep a context fresh": "fresh-context",
+    "Change models": "change-models",
+    "Measure a ranking": "measure-a-ranking",
+    "Choose rankers": "rankers",
+    "Connect a model service": "openai",
+    "Test a plugin": "test-a-plugin",
+}
+EXPLANATION = {
+    "Layers": "layers",
+    "A run": "run",
+    "Packing": "packing",
+    "Failure": "failure",
+    "Follow-up questions": "follow-ups",
+    "Store and search": "store",
+}
 _MARKER = re.compile(r"^<!-- table: (\w+) -->$", re.MULTILINE)
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)")
 
@@ -278,6 +295,25 @@ def pages() -> Mapping[str, Callable[[], str]]:
         "reference/errors.md": error_tree,
         "reference/events.md": event_list,
     }
+
+
+def on_config(config: Any) -> Any:
+    """Make the navigation: the pages in order, and after them whatever lies in docs/decisions (hook of mkdocs)."""
+    config.nav = [*navigation()]
+    return config
+
+
+def navigation() -> Iterator[Any]:
+    """Yield the pages of the site, in the order of reading."""
+    yield {"Start": "index.md"}
+    yield {"Tutorial": [f"tutorial/first-{name}.md" for name in ("answer", "pipeline", "ranker", "connector")]}
+    yield {"How to": [{title: f"how-to/{name}.md"} for title, name in HOW_TO.items()]}
+    generated = {"reference/pipelines.md": None, "reference/server.md": None, **pages()}
+    yield {"Reference": list(generated)}
+    yield {"Explanation": [{title: f"explanation/{name}.md"} for title, name in EXPLANATION.items()]}
+    decisions = sorted(path.relative_to(DOCS).as_posix() for path in (DOCS / "decisions").glob("*.md"))
+    if decisions:
+        yield {"Decisions": decisions}
 
 
 def on_files(files: Any, config: Any) -> Any:
