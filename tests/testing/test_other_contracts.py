@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import attrs
 import pytest
 
-from nexus_core import Event, Item, Message, Ranking, SourceError
+from nexus_core import Event, Item, Message, RankerError, Ranking, SourceError
 from nexus_core.testing import (
     FakeRanker,
     FakeTemplate,
@@ -148,7 +148,7 @@ def ranker_suite(make_ranker: Callable[[], Any]) -> RankerContract:
 def test_wrong_ranker_fails_its_test(wrong: type, name: str) -> None:
     """A fault of a ranker is found, and a right ranker passes the same test."""
     getattr(ranker_suite(FakeRanker), name)()
-    with pytest.raises((AssertionError, ArithmeticError, ValueError)):
+    with pytest.raises((AssertionError, ArithmeticError, ValueError, RankerError)):
         getattr(ranker_suite(wrong), name)()
 
 
