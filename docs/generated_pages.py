@@ -136,7 +136,7 @@ def components(kind: Kind) -> str:
 def commands() -> str:
     """Return every command with its help and options."""
     parts = ["# Commands\n\nExit codes: 0 done, 1 the run failed, 2 wrong usage or configuration, 130 interrupted.\n"]
-    parts += _commands(cli, click.Context(cli, info_name="nexus", terminal_width=96))
+    parts += _commands(cli, click.Context(cli, info_name="nexus", terminal_width=80))
     return "\n".join(parts)
 
 

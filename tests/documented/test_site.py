@@ -154,6 +154,21 @@ def test_every_key_and_problem_code_has_a_place(site: Path) -> None:
     assert [code for code in CODES if f" {code} " not in words] == []
 
 
+def test_every_address_of_the_query_service_has_a_place(site: Path) -> None:
+    """Those of the table that people read, which another test compares with a running server."""
+    page = (ROOT / "docs" / "reference" / "server.md").read_text("utf-8")
+    rows = re.findall(r"^\| ((?:`(?:[A-Z]+ )?/?[^`]*`(?:, )?)+) \|", page.partition("## Addresses")[2], re.MULTILINE)
+    named = [
+        (method, path)
+        for row in rows
+        for path in re.findall(r"(/[^`\s]*)`", row)
+        for method in re.findall(r"[A-Z]{3,}", row)
+    ]
+    there = sections(site / "reference/http.html")
+    assert len(named) > 20
+    assert [f"{method} {path}" for method, path in named if f"{method} {path}" not in there] == []
+
+
 def commands(group: click.Group = cli, path: str = "nexus") -> Iterator[tuple[str, click.Command]]:
     """Yield every command with its path, those of groups included."""
     context = click.Context(group)
