@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; break; fi; done)
 
-.PHONY: demo test fast lint types tests changelog release clean
+.PHONY: demo test fast lint types tests docs changelog release clean
 
 # A file's tests stay in one process, in their order: fixtures of a module (a browser, a server) are made once.
 TOGETHER := -n 2 --dist loadfile
@@ -38,6 +38,11 @@ changelog: $(VENV)/ready
 release: $(VENV)/ready
 	@test -n "$(VERSION)" || { echo "Which version? make release VERSION=0.2.0"; exit 2; }
 	@$(BIN)/python .ci/release $(VERSION) $(if $(DRY),--dry-run)
+
+docs: $(VENV)/ready
+	@$(BIN)/python -c 'import material' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --clean
+	@echo "the site is in build/site: open build/site/index.html"
 
 $(VENV)/ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or say make PYTHON=/path/to/python"; exit 1; }
