@@ -88,7 +88,9 @@ def tables() -> Iterator[tuple[str, str, set[str]]]:
                 yield page.parent.name, heading[1], set(_OPTION.findall(" ".join(rows)))
 
 
-@pytest.mark.parametrize(("page", "name", "options"), tuple(tables()), ids=lambda value: str(value)[:20])
+@pytest.mark.parametrize(
+    ("page", "name", "options"), tuple(tables()), ids=lambda value: "" if isinstance(value, set) else value
+)
 def test_every_table_of_options_is_the_commands_own(page: str, name: str, options: set[str]) -> None:
     """All that it names are there, and all that are there are named."""
     command, _, rest = command_of(name.split())
