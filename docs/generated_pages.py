@@ -184,7 +184,8 @@ def _parameters(signature: inspect.Signature) -> Iterator[str]:
         if parameter.kind is parameter.KEYWORD_ONLY and not starred:
             yield "*"
         starred = starred or parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL)
-        mark = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        mark = "*" if parameter.kind is parameter.VAR_POSITIONAL else ""
+        mark = "**" if parameter.kind is parameter.VAR_KEYWORD else mark
         annotation = f": {_annotation(parameter.annotation)}" if parameter.annotation is not parameter.empty else ""
         default = ""
         if parameter.default is not parameter.empty:
