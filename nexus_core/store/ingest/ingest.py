@@ -22,7 +22,7 @@ from nexus_core.store.ingest.document_writer import DocumentBatch, DocumentWrite
 from nexus_core.store.ingest.parallel_read import LIMIT_S, read_all
 from nexus_core.store.ingest.read_document import DocumentEnd, DocumentPart, DocumentReading, Due
 from nexus_core.store.items.prepare import ItemPreparer, PreparedItem
-from nexus_core.store.records import LONGEST_REASON, Added, Context, StoredDocument, checked_name
+from nexus_core.store.records import LONGEST_NAME, LONGEST_REASON, Added, Context, StoredDocument, checked_name
 
 if TYPE_CHECKING:
     from nexus_core.store.store import Store
@@ -94,7 +94,7 @@ async def ingest(store: Store, name: str, source: Documents, *, origin: str, **a
         keeps_originals=asked.get("keep_originals", False),
     )
     known = {each.name: each for each in (*await store.documents(name), *await store.skipped(name))}
-    marks = {mark.name: mark for mark in await asyncio.to_thread(lambda: list(source.documents()))}
+    marks = {mark.name: mark for mark in map(_keepable, await asyncio.to_thread(lambda: list(source.documents())))}
     work = _Work(store=store, context=context, reading=reading, origin=origin, known=known, marks=marks, asked=asked)
     mine = [each for each in known.values() if each.origin == origin and each.name.startswith(asked.get("within", ""))]
     gone = [each for each in mine if each.name not in marks]
@@ -105,6 +105,15 @@ async def ingest(store: Store, name: str, source: Documents, *, origin: str, **a
     # Of what was skipped there is nothing to lose.
     await work.run(pruned, [each.name for each in gone if each.skipped] if sure else ())
     return work.told([] if pruned else vanished)
+
+
+def _keepable(mark: DocumentMark) -> DocumentMark:
+    """Return the document, or one with its name spelt out that cannot be read, where the name cannot be kept."""
+    try:
+        checked_name(mark.name, "its name")
+    except UsageError as error:
+        return DocumentMark(name=ascii(mark.name)[1:-1][:LONGEST_NAME] or "''", problem=str(error))
+    return mark
 
 
 @define(kw_only=True, eq=False, repr=False)
@@ -188,11 +197,6 @@ class _Work:
         """Return the documents to be read, with the digest that is known of each."""
         due = []
         for mark in self.marks.values():
-            try:
-                checked_name(mark.name, "its name")
-            except UsageError as error:
-                self.failed.append((ascii(mark.name)[1:-1], str(error)))
-                continue
             if mark.problem:
                 self._fail(mark, mark.problem)
                 continue
