@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 CONFTEST = Path(__file__).parent / "conftest.py"
 TESTS = """
 import pytest
@@ -31,7 +33,9 @@ def run(folder: Path, tests: str, *arguments: str, forbid: str = "0") -> subproc
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     # Plugins that the tests in there do not need make a start several times as long.
     environment = {**os.environ, "NEXUS_FORBID_SKIPS": forbid, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=200)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=200
+    )
 
 
 @pytest.mark.parametrize("arguments", [(), ("-p", "xdist", "-n", "2")], ids=["one", "workers"])

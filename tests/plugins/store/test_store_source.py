@@ -135,6 +135,7 @@ async def test_vectors_that_cannot_be_kept_harm_nothing(
     assert "vectors are not kept" in caplog.text
 
 
+@pytest.mark.slow
 async def test_large_items_are_not_held_for_later(folder: Path) -> None:
     """The items of searches that are over stay in memory within bounds."""
     async with Store(folder) as store:
