@@ -16,6 +16,8 @@ import pytest
 from nexus_core.cli.commands.context.group import COMMANDS, command as group
 from nexus_core.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 Nexus = Callable[..., tuple[int, str, str]]
 README = Path(__file__).parent.parent.parent / "nexus_core" / "cli" / "README.md"
 LEAVE = "# Leave\n\nEverybody has 28 days of leave. Up to five days may be carried over.\n"

@@ -27,6 +27,8 @@ from nexus_core.testing.upstream import (
     stream_answer,
 )
 
+pytestmark = pytest.mark.slow
+
 PIPELINE = """name: two
 models:
   main: {{use: openai, model: gpt-4o-mini, base_url: "{url}", api_key: sk-test, fallback: offline, retry: {retry}}}

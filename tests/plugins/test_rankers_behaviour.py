@@ -26,6 +26,8 @@ from nexus_core.testing import FakeConnector
 from nexus_core.toolkit.text.stemming import LANGUAGES, Language
 from tests.plugins.conftest import CLASSES, column, ids, ranked, texts
 
+pytestmark = pytest.mark.slow
+
 RANKERS: dict[str, Ranker] = {
     "bm25": Bm25(),
     "bm25 as written": Bm25(language="none", pairs=0.0),

@@ -44,6 +44,8 @@ from nexus_core.testing.upstream import (
 from nexus_core.toolkit.http.bodies import BodyReader
 from nexus_core.toolkit.shared_resources import SharedResources
 
+pytestmark = pytest.mark.slow
+
 YES = json_answer(completion("Yes."))
 STREAM = stream_answer(chat_events("a", "b"))
 A = event(delta("a"))
