@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -38,6 +38,44 @@ def modules(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.py"))
 
 
+def named_modules() -> dict[str, Path]:
+    """Return every module of the core and of the first-party plugins by its full name."""
+    paths = {path: path.relative_to(ROOT) for path in modules(CORE)}
+    paths |= {path: path.relative_to(ROOT / "plugins") for path in modules(ROOT / "plugins")}
+    return {".".join(name.with_suffix("").parts).removesuffix(".__init__"): path for path, name in paths.items()}
+
+
+def import_graph(paths: Mapping[str, Path]) -> dict[str, set[str]]:
+    """Return which modules each one imports: at run time, lazily or for types, with the packages around them."""
+    graph = {}
+    for module, path in paths.items():
+        targets = {module}
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                targets |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert node.module and not node.level, f"{path}:{node.lineno}: a relative import"
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                targets |= {name if name in paths else node.module for name in names}
+        around = {name.rsplit(".", count)[0] for name in targets for count in range(1, name.count(".") + 1)}
+        graph[module] = ((targets | around) & paths.keys()) - {module}
+    return graph
+
+
+def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
+    """Return the strongly connected components of more than one module: those that reach one another."""
+    reach: dict[str, set[str]] = {}
+    for module in graph:
+        seen, waiting = set[str](), [module]
+        while waiting:
+            fresh = graph[waiting.pop()] - seen
+            seen |= fresh
+            waiting += fresh
+        reach[module] = seen
+    rings = {tuple(sorted(other for other in reach[module] if module in reach[other])) for module in graph}
+    return sorted([*ring] for ring in rings if len(ring) > 1)
+
+
 @pytest.mark.parametrize("layer", LAYERS)
 def test_arrows_between_the_packages_of_the_core_point_one_way(layer: str) -> None:
     """A lower package never imports a higher one."""
@@ -48,6 +86,27 @@ def test_arrows_between_the_packages_of_the_core_point_one_way(layer: str) -> No
         if name.startswith("nexus_core.") and name.split(".")[1] not in LAYERS[layer] | {layer}
     ]
     assert wrong == []
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    """Whoever reads a module can read first what it imports: also what it imports lazily or for types alone."""
+    assert circles(import_graph(named_modules())) == []
+
+
+def test_a_circle_is_found_whatever_it_is_made_of(tmp_path: Path) -> None:
+    """A lazy import, one for types, a submodule by its package and a package's own re-export all count."""
+    sources = {
+        "a": "def load():\n    from b import c",
+        "b": "",
+        "b.c": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import a",
+        "d": "from d.e import name",
+        "d.e": "name = 1",
+        "f": "import a",
+    }
+    paths = {name: tmp_path / f"{name}.py" for name in sources}
+    for name, text in sources.items():
+        paths[name].write_text(text)
+    assert circles(import_graph(paths)) == [["a", "b.c"], ["d", "d.e"]]
 
 
 def test_the_contract_imports_the_standard_library_attrs_and_pluggy_alone() -> None:

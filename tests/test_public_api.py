@@ -10,7 +10,7 @@ import pytest
 
 import nexus_core
 from nexus_core.cli.main import COMMANDS
-from nexus_core.contract import errors, events, hookspecs
+from nexus_core.contract import answers, errors, events, hookspecs
 from nexus_core.contract.components import Kind
 from nexus_core.engine.calls.failure_policy import reaction
 
@@ -74,7 +74,8 @@ def test_the_table_of_errors_tells_what_is_done_about_each() -> None:
 def test_every_event_stands_in_the_table() -> None:
     """An event that sinks can receive is documented."""
     table = (ROOT / "nexus_core/contract/README.md").read_text()
-    names = [c.__name__ for c in vars(events).values() if isinstance(c, type) and issubclass(c, events.Event)]
+    classes = {**vars(answers), **vars(events)}.values()
+    names = [c.__name__ for c in classes if isinstance(c, type) and issubclass(c, answers.Event)]
     assert [name for name in names if name != "Event" and f"| `{name}` |" not in table] == []
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from attrs import field, frozen
 
+from nexus_core.contract.answers import Event
 from nexus_core.contract.errors import DeadlineError
-from nexus_core.contract.events import Event
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Message
-from nexus_core.engine.calls import CallResult
+from nexus_core.engine.calls.caller import CallResult
 from nexus_core.engine.packing.packer import Draft
 
 NO_ITEMS = Ranking(())
