@@ -19,7 +19,7 @@ import nexus_core
 from nexus_core.cli.main import cli
 from nexus_core.config import keys, option_types
 from nexus_core.config.yaml.problems import CODES
-from nexus_core.contract import errors, events
+from nexus_core.contract import answers, errors, events
 from nexus_core.contract.components import Kind, OptionSpec, component_summary, options_of
 from nexus_core.engine.plugins import PluginRegistry
 
@@ -159,8 +159,8 @@ def error_tree() -> str:
 def event_table() -> str:
     """Return the events with their fields."""
     parts = ["# Events\n\nWhat `Pipeline.stream` yields and sinks receive.\n"]
-    for name, cls in vars(events).items():
-        if inspect.isclass(cls) and issubclass(cls, events.Event):
+    for name, cls in {**vars(answers), **vars(events)}.items():
+        if inspect.isclass(cls) and issubclass(cls, answers.Event):
             fields = [f"`{field.name}`" for field in attrs.fields(cls)]
             parts.append(f"## {name}\n\n{paragraphs(cls.__doc__)}\n\nFields: {', '.join(fields)}.\n")
     return "\n".join(parts)

@@ -90,7 +90,7 @@ class WatchedJsonl:
 
     def _absent(self, error: OSError) -> str:
         # Needed only where something is wrong.
-        from nexus_core.toolkit.suggest import did_you_mean
+        from nexus_core.toolkit import did_you_mean
 
         folder, name = os.path.split(self.path)
         if not os.path.isdir(folder):

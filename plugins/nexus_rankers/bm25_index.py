@@ -15,7 +15,7 @@ import numpy.typing as npt
 from attrs import frozen
 
 from nexus_core import Item
-from nexus_core.toolkit.text.stemming import pieces, stems
+from nexus_core.toolkit import pieces, stems
 
 Scores = npt.NDArray[np.float32]
 Items = npt.NDArray[np.int32]

@@ -13,7 +13,7 @@ from math import log1p
 from attrs import define, field
 
 from nexus_core import Item
-from nexus_core.toolkit.text.stemming import pieces, stems
+from nexus_core.toolkit import pieces, stems
 
 FEW_ITEMS = 512
 FEW_CHARACTERS = 1 << 20

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
 from nexus_core import Ranking, SourceError, StoreError, UsageError, component, option, state
-from nexus_core.toolkit.shared_resources import SharedResources
+from nexus_core.toolkit import SharedResources
 
 if TYPE_CHECKING:
     from nexus_core import Store

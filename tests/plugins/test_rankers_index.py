@@ -14,7 +14,7 @@ from nexus_rankers.bm25_index import Weights, build
 from nexus_rankers.top_k import BestFirst, best, unit_scale
 
 from nexus_core import Item
-from nexus_core.toolkit.text.bm25 import terms
+from nexus_core.toolkit import terms
 
 words = st.sampled_from(["river", "bridge", "town", "bridges", "getName", "the", "x"])
 texts = st.lists(words, max_size=12).map(" ".join)

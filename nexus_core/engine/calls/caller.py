@@ -1,4 +1,4 @@
-"""Makes the attempts of calls. What follows a failure is decided in `failover.py`, what is noted of it in `attempt.py`."""
+"""Caller: makes the attempts of calls. `failover.py` decides what follows a failure, `attempt.py` notes each one."""
 
 from __future__ import annotations
 
