@@ -9,7 +9,7 @@ from typing import Literal
 from attrs import frozen
 
 from nexus_core.config.policies import CallPolicy
-from nexus_core.contract.events import Event
+from nexus_core.contract.answers import Event
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ModelInfo
 from nexus_core.engine.calls.clock import Clock

@@ -1,4 +1,4 @@
-"""Makes the attempts of calls. What follows a failure is decided in `course.py`, what is noted of it in `ledger.py`."""
+"""Caller: makes the attempts of calls. `failover.py` decides what follows a failure, `attempt.py` notes each one."""
 
 from __future__ import annotations
 
@@ -86,20 +86,20 @@ class Caller:
         return await self._made(call, emit, served)
 
     async def _made(self, call: Call, emit: Emit, make: Callable[[Attempt], Awaitable[T]]) -> T:
-        course = Failover(self._setting, call, emit, self._setting.policy.deadline_s)
+        failover = Failover(self._setting, call, emit, self._setting.policy.deadline_s)
         try:
-            with course.deadline:
+            with failover.deadline:
                 while True:
-                    attempt = (not course.rows and course.at_once()) or await course.begin()
+                    attempt = (not failover.rows and failover.at_once()) or await failover.begin()
                     try:
-                        with attempt, course.share() or _WHOLE_TIME:
+                        with attempt, failover.share() or _WHOLE_TIME:
                             made = await make(attempt)
                     except ConnectorError as error:
-                        course.failed(error)
+                        failover.failed(error)
                     else:
                         return made
         finally:
-            course.end()
+            failover.end()
 
     async def stream(self, call: Call, emit: Emit) -> AsyncIterator[str | Chunk | CallResult]:
         """Yield the answer as it comes, and at the end what was answered.
@@ -108,23 +108,23 @@ class Caller:
         Before the first content a failed attempt is followed by the next; after it the pipeline's `on_stream_failure`
         decides.
         """
-        course = Failover(self._setting, call, emit, self._setting.policy.stream_deadline_s)
-        deadline = course.deadline
+        failover = Failover(self._setting, call, emit, self._setting.policy.stream_deadline_s)
+        deadline = failover.deadline
         try:
             while True:
                 attempt = None
                 while attempt is None:
-                    if course.waits:
+                    if failover.waits:
                         yield ""
                     with deadline:
-                        attempt = await course.advance()
+                        attempt = await failover.advance()
                 said = attempt.said = StreamAccumulator(most_characters(attempt.target.model.info, attempt.options))
                 chunks = None
                 try:
                     with attempt:
                         yield ""
                         chunks = _streamed(attempt)
-                        share = course.share()
+                        share = failover.share()
                         with deadline, share or _WHOLE_TIME:
                             async for chunk in chunks:
                                 if part := attempt.took(chunk, said):
@@ -138,15 +138,15 @@ class Caller:
                     if blank := attempt.rest():
                         yield blank
                 except ConnectorError as error:
-                    course.broke_off(error, attempt.first_content_s is not None, said)
+                    failover.broke_off(error, attempt.first_content_s is not None, said)
                     continue
                 finally:
                     if chunks is not None:
                         await chunks.aclose()
-                yield _answered(attempt, course.ended(completion))
+                yield _answered(attempt, failover.ended(completion))
                 return
         finally:
-            course.end()
+            failover.end()
 
 
 async def _complete(attempt: Attempt) -> tuple[Attempt, Completion]:

@@ -1,4 +1,4 @@
-"""The course of a call: who is asked how often, after which wait, and with what a call ends."""
+"""Failover of a call: who is asked how often, after which wait, and with what a call ends."""
 
 from __future__ import annotations
 

@@ -41,8 +41,7 @@ from nexus_core.testing.upstream import (
     json_answer,
     stream_answer,
 )
-from nexus_core.toolkit.http.bodies import BodyReader
-from nexus_core.toolkit.shared_resources import SharedResources
+from nexus_core.toolkit import BodyReader, SharedResources
 
 pytestmark = pytest.mark.slow
 

@@ -38,19 +38,8 @@ from nexus_core import (
     UpstreamTimeoutError,
 )
 from nexus_core.testing.upstream import Gate, Script, ScriptedUpstream, Silence, http_answer, http_head, stream_answer
-from nexus_core.toolkit.http.bodies import (
-    BodyReader,
-    Timeouts,
-    UpstreamErrors,
-    connector_error,
-    error_of_status,
-    foreign_text,
-    open_session,
-    read_body,
-    read_start,
-    retry_after_s,
-)
-from nexus_core.toolkit.http.errors import _RULES
+from nexus_core.toolkit.http.bodies import BodyReader, Timeouts, open_session, read_body, read_start, retry_after_s
+from nexus_core.toolkit.http.errors import _RULES, UpstreamErrors, connector_error, error_of_status, foreign_text
 from nexus_core.toolkit.timers import TimeLimit
 
 CANARY = "canary-7f3a9c51e8/+b2"

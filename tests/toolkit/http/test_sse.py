@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from nexus_core import ResponseTooLargeError
-from nexus_core.toolkit.http.sse import Event, EventDecoder
+from nexus_core.toolkit.http.sse import EventDecoder, ServerSentEvent
 
 
-def decode(*pieces: bytes) -> list[Event]:
+def decode(*pieces: bytes) -> list[ServerSentEvent]:
     decoder = EventDecoder()
     return [event for piece in (*pieces, b"") for event in decoder.feed(piece)]
 
@@ -113,7 +113,7 @@ ENDLESS_EVENT = b"data: 123456789\n" * 9
 def test_decoder_refuses_what_is_too_large(stream: bytes, before: int, step: int) -> None:
     """A line or an event over its cap is an error, after the events before it, however the bytes are cut."""
     decoder = EventDecoder(line_cap=64, event_cap=100)
-    good: list[Event] = []
+    good: list[ServerSentEvent] = []
 
     def feed_all() -> None:
         for at in range(0, len(stream) + step, step):
