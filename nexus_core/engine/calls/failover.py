@@ -335,7 +335,7 @@ class Failover:
         if other is None or now + SHORTEST_ATTEMPT_S > self._ends_at:
             raise error
         if wanted == "continue":
-            self.written += "".join(said.text)
+            self.written += said.text.text()
         else:
             call, time = self.call, self.setting.clock.wall()
             self._void = StreamRestarted(
