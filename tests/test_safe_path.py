@@ -89,6 +89,26 @@ def test_children_of_plugins_run_nothing_of_the_current_folder(hostile: Callable
     assert hostile() == []
 
 
+READS = """name: reads
+models: {m: extractive}
+steps:
+  - gather: {use: files, paths: [leave.html]}
+  - gather: {use: jsonl, path: big.jsonl}
+  - rank: bm25
+  - prompt: {template: chat, budget: 1000}
+  - generate: m
+"""
+
+
+def test_readers_of_a_pipeline_run_nothing_of_the_current_folder(hostile: Callable[[], list[str]]) -> None:
+    """Of a format that another process reads, and of a file that is large enough for that."""
+    Path("leave.html").write_text("<h1>Leave</h1><p>Everybody has 28 days of leave.</p>")
+    Path("big.jsonl").write_text('{"text": "Trains only."}\n' * 25_000)
+    Path("p.yaml").write_text(READS)
+    assert "28 days" in nexus("run", "p.yaml", "How many days of leave?")
+    assert hostile() == []
+
+
 @pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="several workers")
 def test_workers_and_their_readers_run_nothing_of_the_current_folder(hostile: Callable[[], list[str]]) -> None:
     """From their start to a file that is uploaded and read."""

@@ -70,8 +70,25 @@ class Request:
     """How long the run may take, calls included."""
     context_id: str | None = None
     conversation_id: str | None = None
-    memory: ConversationMemory | None = None
+    owner: str = ""
     """Of that conversation."""
+    memory: ConversationMemory | None = None
+    """What was said in that conversation."""
+
+    def scope(self, emit: Listener, *, is_heard: bool = True, ends_at: float | None = None) -> Scope:
+        """Return what the steps see of the run."""
+        return Scope(
+            run_id=self.id,
+            query=self.query,
+            context_id=self.context_id,
+            conversation_id=self.conversation_id,
+            owner=self.owner,
+            ends_at=ends_at,
+            emit=emit,
+            model=self.model,
+            options=self.options,
+            is_heard=is_heard,
+        )
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -176,17 +193,9 @@ class _Run:
 
     def scope(self) -> Scope:
         """Return what the steps see of the run; not kept, since the two would hold each other until a collection."""
-        request = self.request
-        ends_at = None if request.deadline_s is None else self.started + request.deadline_s
-        return Scope(
-            run_id=request.id,
-            emit=self.emit,
-            model=request.model,
-            options=request.options,
-            context_id=request.context_id,
-            is_heard=self.is_heard,
-            ends_at=ends_at,
-        )
+        limit = self.request.deadline_s
+        ends_at = None if limit is None else self.started + limit
+        return self.request.scope(self.emit, is_heard=self.is_heard, ends_at=ends_at)
 
     def __enter__(self) -> Self:
         if not self.is_heard:

@@ -13,6 +13,7 @@ from attrs import evolve, field, frozen
 
 from nexus_core.contract.errors import NexusError, PromptTooLongError, RunError, UsageError
 from nexus_core.contract.prompts import Prompt
+from nexus_core.contract.run_context import RunContext
 from nexus_core.contract.values import Item
 from nexus_core.engine.calls import Call, merge_options, pack_for, reserve
 from nexus_core.engine.explain import PreparedRun
@@ -76,7 +77,7 @@ def measurable(plan: Plan, collection: TestCollection) -> Plan:
 class _Nothing:
     """A source without items, so that a step keeps its `when` and `as`."""
 
-    async def gather(self, query: str) -> Sequence[Item]:
+    async def gather(self, query: str, run: RunContext) -> Sequence[Item]:
         """Return no items."""
         return ()
 

@@ -191,11 +191,13 @@ class Store:
                 await asyncio.sleep(_LOOK_AGAIN_S)
         return found
 
-    async def keep_figures(self, ranking: Ranking) -> None:
-        """Keep the vectors that rankers have worked out of items that a search has found."""
-        from nexus_core.store.search.cache import fresh_vectors
+    async def fresh_vectors(self) -> None:
+        """Return as soon as a ranker has worked out vectors of items that a search has found."""
+        await self._threads.opened().fresh.arrival()
 
-        vectors = await self._threads.reading(fresh_vectors, ranking.items)
+    async def keep_vectors(self) -> None:
+        """Keep the vectors that rankers have worked out since the last time."""
+        vectors = self._threads.opened().fresh.take()
         if vectors:
             await self.write(rows.keep_vectors, vectors)
 

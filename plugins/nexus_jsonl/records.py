@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import Any
 
 from attrs import frozen
 
 from nexus_core import Item, option
 
-if TYPE_CHECKING:
-    pass
-
 _MISSING = object()
+_AT_ONCE = 500
+"""Items that are handed on together."""
 
 
 @frozen
@@ -36,6 +36,17 @@ def read(lines: Iterable[bytes], name: str, fields: Fields) -> FileRecords:
     left_out: list[str] = []
     items = tuple(each(lines, name, fields, bad, left_out))
     return FileRecords(items, tuple(bad), tuple(left_out))
+
+
+def read_batches(path: str, name: str, fields: Fields) -> Iterator[FileRecords]:
+    """Yield the items of a file some at a time, the last ones with all that was wrong; for another process."""
+    bad: list[str] = []
+    left_out: list[str] = []
+    with open(path, "rb") as file:
+        items = each(file, name, fields, bad, left_out)
+        while len(some := tuple(islice(items, _AT_ONCE))) == _AT_ONCE:
+            yield FileRecords(some)
+    yield FileRecords(some, tuple(bad), tuple(left_out))
 
 
 def each(lines: Iterable[bytes], name: str, fields: Fields, bad: list[str], left_out: list[str]) -> Iterator[Item]:

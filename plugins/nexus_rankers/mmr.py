@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nexus_core import Item, Ranking, component, hookimpl, option
+from nexus_core import Item, Ranking, RunContext, component, hookimpl, option
 from nexus_core.toolkit.text.bm25 import terms
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Mmr:
     )
     top: int = option(50, help="How many of the best items are reordered.", ge=1, le=1000)
 
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         """Return the ranking with its best items reordered; without a ranker before, they are ranked by the query."""
         import numpy as np
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
 HEAD = """
 import asyncio, re, sys, threading, time
-from nexus_core.cli import running
+from nexus_core.cli import event_loop
 from nexus_core.toolkit.processes.forced_exit import end_within
 
 def stuck():
@@ -27,7 +27,7 @@ def stuck():
 
 def run(work):
     try:
-        return running.run(work)
+        return event_loop.run(work)
     except KeyboardInterrupt:
         sys.exit(130)
 """

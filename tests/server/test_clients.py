@@ -28,7 +28,7 @@ models:
     model: m
     base_url: "{url}"
     api_key: sk-test
-    window: 8192
+    window: 100000000
     limits: {{concurrency: 100}}
 steps:
   - generate: main

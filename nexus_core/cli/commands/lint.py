@@ -29,7 +29,7 @@ Examples:
   nexus lint --no-plugins from-a-stranger/
   generate-pipeline | nexus lint -
 
-The codes are listed in nexus_core/config/README.md.
+The codes are listed in docs/reference/pipelines.md.
 """
 
 _ENDINGS = (".yaml", ".yml")

@@ -117,7 +117,7 @@ def command(pipelines: Sequence[str], reloads: bool, workers: int, **given: Any)
     if workers > 1:
         check_workers(settings.port)
         load_all(pipeline_files(paths), Store(), SharedResources(), overrides=overrides)
-        sys.exit(run_workers(workers, _worker_command))
+        sys.exit(run_workers(workers, _worker_command, drain_s=settings.limits.drain_s))
     asyncio.run(without_joining(_serve(paths, overrides, settings, reloads=reloads)))
 
 

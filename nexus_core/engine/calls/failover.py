@@ -17,6 +17,7 @@ from attrs import evolve
 from nexus_core.contract.errors import (
     ConnectorError,
     DeadlineError,
+    EmptyAnswerError,
     NoAnswerError,
     PromptTooLongError,
     RunError,
@@ -322,11 +323,13 @@ class Failover:
 
     def broke_off(self, error: ConnectorError, shown: bool, said: StreamAccumulator) -> None:
         """Decide what becomes of a stream that failed: after its first content it raises the error where it ends."""
-        if not shown:
+        model = self.call.chain[self._place]
+        if not shown or isinstance(error, EmptyAnswerError):
+            # Of an empty answer nothing but reasoning was shown, and that is no part of what a reader waits for.
+            self._void = self._restart(model, error) if shown else self._void
             self.failed(error)
             return
         wanted, now = self.setting.policy.on_stream_failure, self.now()
-        model = self.call.chain[self._place]
         reacts = self._note(error, self.setting.targets.of(model), now, asked=True)
         if wanted == "continue":
             self._continues = True
@@ -337,11 +340,12 @@ class Failover:
         if wanted == "continue":
             self.written += said.text.text()
         else:
-            call, time = self.call, self.setting.clock.wall()
-            self._void = StreamRestarted(
-                run_id=call.run_id, time=time, call_id=call.id, model=model.name, kind=error.kind
-            )
+            self._void = self._restart(model, error)
         self._turn_to(other)
+
+    def _restart(self, model: Model, error: ConnectorError) -> StreamRestarted:
+        call, time = self.call, self.setting.clock.wall()
+        return StreamRestarted(run_id=call.run_id, time=time, call_id=call.id, model=model.name, kind=error.kind)
 
     def _note(self, error: RunError, target: Target, now: float, asked: bool) -> FailureReaction:
         self._errors[target.model.name] = error

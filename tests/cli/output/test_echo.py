@@ -32,7 +32,7 @@ steps:
   - prompt: chat
   - generate: main
 """
-PRINTS = {"output.py"}
+PRINTS = {"echo.py"}
 """The modules that print."""
 
 

@@ -11,6 +11,7 @@ import struct
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from nexus_core import TruncatedError
 from nexus_core.contract.values import Chunk
@@ -132,6 +133,8 @@ async def test_a_half_closed_connection_is_one_that_is_gone(running: Any, fakes:
 
 async def test_a_client_that_does_not_read_is_cut(start: Any, fakes: Any) -> None:
     """After a while; until then the upstream waits with it, and not in our memory (faults 81, 82)."""
+    own = fakes.connectors["own"]
+    own.model_info = evolve(own.model_info, window=10**8)  # so much may come of it
     running = await start(limits=ServerLimits(write_s=0.3))
     played = [0]
 

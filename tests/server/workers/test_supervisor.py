@@ -176,6 +176,25 @@ def test_a_worker_that_is_asked_for_something_wrong_is_not_started_again(tmp_pat
     assert log.read_text() == "0"
 
 
+DEAF = "import os, re; from signal import *; signal(SIGTERM, SIG_IGN); os.kill({parent}, SIGTERM); {stuck}"
+
+
+@pytest.mark.parametrize("stuck", ["re.match('(a+)+$', 'a' * 64 + 'b')", "pause()"], ids=["busy", "still"])
+def test_a_worker_that_hears_no_signal_is_killed(stuck: str) -> None:
+    """Whatever keeps it from ending, and though there is plenty of time for a second signal."""
+    script = DEAF.format(parent=os.getpid(), stuck=stuck)
+    assert run_workers(1, lambda worker: [sys.executable, "-c", script], end_s=0.5) == signal.SIGKILL
+
+
+def test_a_second_signal_leaves_a_worker_no_time_for_what_has_begun() -> None:
+    """Only that for its end, after which it is killed, however many more signals come."""
+    script = (
+        f"import os, signal; tell = lambda *_: os.kill({os.getpid()}, signal.SIGTERM)\n"
+        "signal.signal(signal.SIGTERM, tell); tell()\nwhile True: signal.pause()"
+    )
+    assert run_workers(1, lambda worker: [sys.executable, "-c", script], drain_s=9e9, end_s=0.5) == signal.SIGKILL
+
+
 @given(st.lists(st.tuples(st.floats(0, 1000), st.booleans()), max_size=80))
 def test_pauses_before_starts_grow_and_end(ends: list[tuple[float, bool]]) -> None:
     """Up to half a minute; a worker that was well begins anew, and one that never serves is given up."""
