@@ -155,11 +155,13 @@ class Runner:
                     await request.memory.keep(answer)
                 run.finish(answer)
         except NexusError as error:
-            unread.append(run.failed(error, partial="".join(run.parts) or None, error=error))
+            unread.append(run.failed(error, partial=run.parts.text() or None, error=error))
+            run.parts.clear()
         else:
             unread.append(run.finished(answer, content=None, answer=answer))
-        for event in unread:
-            yield event
+        # Not kept here: the error's traceback holds this frame, and the two would hold each other until a collection.
+        while unread:
+            yield unread.pop(0)
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
@@ -199,7 +201,7 @@ class _Run:
         if isinstance(error, RunError):
             error.attempts = tuple(self.attempts)
         if error is not None:
-            partial = "".join(self.parts) if self.runner.content and self.parts else None
+            partial = self.parts.text() if self.runner.content and self.parts else None
             self.runner.fanout.put(self.failed(error, partial))
 
     def emit(self, event: Event) -> None:

@@ -105,7 +105,8 @@ class Rerank:
                 "question: take another model"
             )
         passages = [listwise.passage(item, tokens, count) for item in items[:fitting]]
-        prompt = Prompt(messages=listwise.question(asked, passages), query=asked, window=info.window)
+        messages = listwise.question(asked, passages)
+        prompt = Prompt(messages=messages, query=asked, window=info.window, max_output=info.max_output)
         completion = await model.send_prompt(prompt, CallOptions(temperature=0.0))
         order = listwise.order_in(completion.text, fitting)
         if order is None:

@@ -14,6 +14,7 @@ from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ModelInfo
 from nexus_core.engine.calls.clock import Clock
 from nexus_core.engine.calls.deadline import DeadlineWatch
+from nexus_core.engine.calls.stream_memory import StreamMemory
 from nexus_core.engine.calls.targets import Targets
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry
@@ -76,6 +77,7 @@ class CallEnvironment:
     random: Random
     targets: Targets
     watch: DeadlineWatch
+    memory: StreamMemory
 
 
 def prompt_tokens(prompt: Prompt, info: ModelInfo) -> int:

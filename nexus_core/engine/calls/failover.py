@@ -339,7 +339,7 @@ class Failover:
         if other is None or now + SHORTEST_ATTEMPT_S > self._ends_at:
             raise error
         if wanted == "continue":
-            self.written += "".join(said.text)
+            self.written += said.text.text()
         else:
             self._void = self._restart(model, error)
         self._turn_to(other)

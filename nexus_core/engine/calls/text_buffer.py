@@ -1,28 +1,55 @@
-"""Text that comes in pieces, thousands of them in a stream, kept in little memory."""
+"""Text buffer: a text that comes in pieces, thousands of them in a stream, held in little memory."""
 
 from __future__ import annotations
 
-_LOOSE = 2048
-"""Pieces that are kept one by one: an object takes 50 bytes, so many short ones are joined."""
+_LOOSE = 1024
+"""Pieces that are held one by one: an object takes 50 bytes beside its text."""
+_LOOSE_CHARACTERS = 2**15
 
 
-class TextBuffer(list[str]):
-    """A text in pieces, few of them however many come."""
+class TextBuffer:
+    """A text in pieces, held as UTF-8.
 
-    __slots__ = ("_blocks",)
+    A single character outside of the usual ones makes Python hold a whole text at two or four bytes for each.
+    """
+
+    __slots__ = ("_held", "_loose", "_loose_characters")
 
     def __init__(self) -> None:
-        super().__init__()
-        self._blocks = 0
+        self._held = bytearray()
+        self._loose: list[str] = []
+        self._loose_characters = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._loose or self._held)
 
     def clear(self) -> None:
         """Forget all."""
-        super().clear()
-        self._blocks = 0
+        self._held.clear()
+        self._loose.clear()
+        self._loose_characters = 0
 
     def append(self, piece: str) -> None:
         """Add a piece."""
-        super().append(piece)
-        if len(self) - self._blocks > _LOOSE:
-            self[self._blocks :] = ["".join(self[self._blocks :])]
-            self._blocks += 1
+        self._loose.append(piece)
+        self._loose_characters += len(piece)
+        if self._loose_characters > _LOOSE_CHARACTERS or len(self._loose) > _LOOSE:
+            self._pack()
+
+    def text(self) -> str:
+        """Return the whole text."""
+        if not self._held:
+            return "".join(self._loose)
+        self._pack()
+        return self._held.decode(errors="surrogatepass")
+
+    def size(self) -> int:
+        """Return how many bytes the text takes."""
+        self._pack()
+        return len(self._held)
+
+    def _pack(self) -> None:
+        # What a service sends may hold half of a character's two surrogates; it comes out as it went in.
+        self._held += "".join(self._loose).encode(errors="surrogatepass")
+        self._loose.clear()
+        self._loose_characters = 0

@@ -50,6 +50,7 @@ class Limit:
     window: int
     reserved: int
     max_input: int | None
+    max_output: int | None = None
 
     @property
     def tokens(self) -> int:
