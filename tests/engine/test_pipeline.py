@@ -11,6 +11,7 @@ import pytest
 
 from nexus_core import (
     AttemptFinished,
+    Chunk,
     ConfigError,
     Delta,
     Event,

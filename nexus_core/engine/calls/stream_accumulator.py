@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from nexus_core.contract.errors import ResponseTooLargeError, ToolCallIncompleteError, TruncatedError
 from nexus_core.contract.values import Chunk, Completion, FinishReason, ToolCall, ToolCallDelta, Usage
-from nexus_core.engine.calls.stream_memory import OWN_BYTES, StreamMemory
-from nexus_core.engine.calls.text_buffer import TextBuffer
+from nexus_core.engine.calls.text_buffer import OWN_BYTES, StreamMemory, TextBuffer
 from nexus_core.engine.models import Model
 from nexus_core.toolkit.tool_calls import are_whole
 

@@ -10,8 +10,7 @@ from hypothesis import given, strategies as st
 from nexus_core import CallOptions, Chunk, ModelInfo, NoAnswerError, ResponseTooLargeError, ToolCallDelta
 from nexus_core.engine.calls.prompt_fitting import most_characters
 from nexus_core.engine.calls.stream_accumulator import StreamAccumulator
-from nexus_core.engine.calls.stream_memory import OWN_BYTES, SHARED_BYTES, StreamMemory
-from nexus_core.engine.calls.text_buffer import TextBuffer
+from nexus_core.engine.calls.text_buffer import OWN_BYTES, SHARED_BYTES, StreamMemory, TextBuffer
 from nexus_core.engine.models import Model
 from nexus_core.testing import FakeConnector
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from nexus_core.config.policies import RateLimitPolicy
-from nexus_core.engine.calls.clock import Clock
+from nexus_core.engine.calls.deadline import Clock
 from nexus_core.engine.calls.rate_limiter import Admission, RateLimiter
 from nexus_core.server.access.auth_throttle import PER_MINUTE, AuthThrottle
 from nexus_core.server.access.key_limits import SharedLimiter
