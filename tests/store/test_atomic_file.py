@@ -14,14 +14,14 @@ from nexus_core.store.atomic_file import whole_file
 DIES = """
 import asyncio, os, signal, sys
 from nexus_core import Store
-from nexus_core.store import transfer
+from nexus_core.store import export_import
 
-real = transfer._page
+real = export_import._page
 def page(connection, folder, statement, place):
-    if statement is transfer._ITEM and place[-1]:
+    if statement is export_import._ITEM and place[-1]:
         os.kill(os.getpid(), signal.SIGKILL)
     return real(connection, folder, statement, place)
-transfer._page = page
+export_import._page = page
 
 async def main():
     async with Store(sys.argv[1]) as store:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 LIMITED = """
 import asyncio, logging, resource, signal, sys
 from nexus_core import Item, Store, StoreFullError
-from nexus_core.store import index
+from nexus_core.store.search import tantivy_index
 
 logging.disable()
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -31,21 +31,21 @@ async def main(folder):
         await store.create("big")
         await store.add("big", [Item(id="first", text="The ferry leaves at nine.")])
         # The database takes its space first, and then no file of the index may grow.
-        real = index.IndexWriter.commit
+        real = tantivy_index.IndexWriter.commit
         def commit(self):
             resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
             try:
                 real(self)
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        index.IndexWriter.commit = commit
+        tantivy_index.IndexWriter.commit = commit
         try:
             await store.add("big", [Item(id=str(n), text=words(n)) for n in range(3000)])
             print("added")
         except StoreFullError as error:
             print("full:", error)
         print((await store.context("big")).items, [i.id for i in (await store.search("big", "ferry")).items])
-        index.IndexWriter.commit = real
+        tantivy_index.IndexWriter.commit = real
         print([i.id for i in (await store.search("big", "word2999x7")).items])
         print(await store.check())
 
@@ -97,7 +97,7 @@ BEGUN = """
 import asyncio, resource, signal, sys
 from pathlib import Path
 from nexus_core import Item, Store, StoreError
-from nexus_core.store import index
+from nexus_core.store.search import tantivy_index
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 METHODS = ("commit", "add", "remove", "remove_newer", "close")
@@ -116,11 +116,11 @@ async def main(folder):
     (Path(folder) / "docs" / "a.md").write_text("# Ferries\\n\\nThe ferry leaves at nine.\\n")
     async with Store(Path(folder) / "store") as store:
         for name in METHODS:
-            real = getattr(index.IndexWriter, name)
+            real = getattr(tantivy_index.IndexWriter, name)
             for adds in (True, False):
                 context = f"{name}{adds}"
                 await store.create(context)
-                setattr(index.IndexWriter, name, limited(real))
+                setattr(tantivy_index.IndexWriter, name, limited(real))
                 try:
                     if adds:
                         await store.add(context, (Item(id=str(n), text=f"The ferry {n}") for n in range(3000)))
@@ -129,7 +129,7 @@ async def main(folder):
                         await store.ingest(context, Files(paths=(f"{folder}/docs",)), origin="docs")
                 except StoreError:
                     pass
-                setattr(index.IndexWriter, name, real)
+                setattr(tantivy_index.IndexWriter, name, real)
                 found = (await store.search(context, "ferry")).items
                 print(context, bool(found))
         print(await store.check())
@@ -205,7 +205,7 @@ async def test_a_damaged_index_that_may_only_be_read_is_told(read_only: Path, mo
     (index,) = (read_only / "index").iterdir()
     index.chmod(0o700)
     (index / "meta.json").unlink()
-    monkeypatch.setattr("nexus_core.store.database.paths.Folder.may_be_written", lambda self: False)
+    monkeypatch.setattr("nexus_core.store.database.paths.StorePaths.may_be_written", lambda self: False)
     async with Store(read_only) as store:
         with pytest.raises(StoreError, match="check --repair"):
             await store.search("harbour", "ferry")

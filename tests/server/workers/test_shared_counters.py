@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reas
 
 COUNTS = """
 import sys
-from nexus_core.server.workers.shared_counters import SharedMemory
-memory = SharedMemory(int(sys.argv[1]), "keys")
+from nexus_core.server.workers.shared_counters import SharedCounters
+memory = SharedCounters(int(sys.argv[1]), "keys")
 for number in range(3000):
     memory.change(f"key {number % 3}", lambda state: ((1.0 if state is None else state[0] + 1,), None))
 """
