@@ -149,6 +149,7 @@ class _Watch:
         self._end_s = end_s
         self._killed_at: float | None = None
         """When a worker that is still there is killed; unknown before all are told to stop."""
+        self._passes_on = False
 
     def run(self) -> int:
         """Return the exit code of all."""
@@ -171,8 +172,12 @@ class _Watch:
 
     def _tell(self, number: int, frame: FrameType | None) -> None:
         self._set_end(is_hurried=self._killed_at is not None)
+        if self._passes_on:  # a signal within its own handler: the workers get the first one
+            return
+        self._passes_on = True
         for place in self._places:
             place.tell(number)
+        self._passes_on = False
 
     def _set_end(self, *, is_hurried: bool = False) -> None:
         """Give the workers their time, if they have none yet; those who hurry leave none for what has begun."""
