@@ -26,7 +26,7 @@ from nexus_core.config import keys, policy_keys
 from nexus_core.config.option_types import words
 from nexus_core.config.options import bounds
 from nexus_core.config.yaml.problems import CODES
-from nexus_core.contract import errors, events
+from nexus_core.contract import answers, errors, events
 from nexus_core.contract.components import Kind, OptionSpec, component_summary, options_of
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.server.http.openapi import document
@@ -224,8 +224,8 @@ def error_tree() -> str:
 def event_list() -> str:
     """Return the events with their fields."""
     parts = ["# Events\n\nWhat `Pipeline.stream` yields and sinks receive.\n"]
-    for name, cls in vars(events).items():
-        if inspect.isclass(cls) and issubclass(cls, events.Event):
+    for name, cls in {**vars(answers), **vars(events)}.items():
+        if inspect.isclass(cls) and issubclass(cls, answers.Event):
             fields = ", ".join(f"`{field.name}`" for field in attrs.fields(cls))
             parts.append(f"## {name}\n\n{paragraphs(cls.__doc__)}\n\nFields: {fields}.\n")
     return "\n".join(parts)

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "contract.answers": ("Answer", "AttemptFinished", "Event"),
     "contract.components": ("component", "injected", "option", "ranker", "state"),
     "contract.documents": ("DocumentMark", "DocumentRead"),
     "contract.errors": (
@@ -22,8 +23,7 @@ _HOME = {
         "UsageError",
     ),
     "contract.events": (
-        "Answer", "AttemptFinished", "Delta", "Event", "PromptPacked", "RunFailed", "RunFinished", "RunStarted",
-        "StepFinished", "StreamRestarted", "Waiting",
+        "Delta", "PromptPacked", "RunFailed", "RunFinished", "RunStarted", "StepFinished", "StreamRestarted", "Waiting",
     ),
     "contract.features": ("FeatureKey", "Features", "vector_key"),
     "contract.follow_up": ("FollowUp", "parts_of"),

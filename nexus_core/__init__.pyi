@@ -1,5 +1,6 @@
 """The types of the lazily imported names; tests/test_public_api.py holds it against `__init__.py`."""
 
+from nexus_core.contract.answers import Answer as Answer, AttemptFinished as AttemptFinished, Event as Event
 from nexus_core.contract.components import (
     component as component,
     injected as injected,
@@ -52,10 +53,7 @@ from nexus_core.contract.errors import (
     UsageError as UsageError,
 )
 from nexus_core.contract.events import (
-    Answer as Answer,
-    AttemptFinished as AttemptFinished,
     Delta as Delta,
-    Event as Event,
     PromptPacked as PromptPacked,
     RunFailed as RunFailed,
     RunFinished as RunFinished,

@@ -1,6 +1,6 @@
 """What holds for all tests: the last line of a run tells what was skipped, and why.
 
-With `NEXUS_FORBID_SKIPS=1`, as in `.ci/run`, a run in which anything was skipped fails: every program is there.
+With `NEXUS_FORBID_SKIPS=1`, as in `.ci/run`, a run that skips anything fails: there every program is installed.
 """
 
 from __future__ import annotations

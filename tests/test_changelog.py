@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "changelog.d"
 KINDS = {"added", "changed", "fixed", "removed", "security"}
@@ -63,7 +65,9 @@ def test_a_fragment_is_one_paragraph_under_a_known_kind(fragment: Path) -> None:
     """A fragment becomes one bullet: a name that says its kind, whole sentences, no bullet or heading of its own."""
     text = fragment.read_text("utf-8")
     assert NAME.fullmatch(fragment.name), "name it +short-name.KIND.md or ISSUE.KIND.md"
-    assert re.fullmatch(r"[^\s#*-](?:[^\n]|\n(?=[^\n]))*[.:)]\n", text), "write a paragraph that ends with a full stop"
+    assert re.fullmatch(r"[^\s#*-](?:[^\n]|\n(?=[^\n]))*[.:)]\n", text), (
+        "write one paragraph that ends with a full stop"
+    )
 
 
 def test_every_fragment_is_in_the_draft() -> None:

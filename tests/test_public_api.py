@@ -5,35 +5,50 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import nexus_core
+import nexus_core.toolkit
 from nexus_core.cli.main import COMMANDS
-from nexus_core.contract import errors, events, hookspecs
+from nexus_core.contract import answers, errors, events, hookspecs
 from nexus_core.contract.components import Kind
 from nexus_core.engine.calls.failure_policy import reaction
 
 ROOT = Path(__file__).parent.parent
 
 
-def test_every_public_name_can_be_imported() -> None:
+LAZY = pytest.mark.parametrize("package", [nexus_core, nexus_core.toolkit], ids=lambda package: package.__name__)
+
+
+@LAZY
+def test_every_public_name_can_be_imported(package: ModuleType) -> None:
     """The lazy table leads somewhere for each name."""
-    assert all(getattr(nexus_core, name) is not None for name in nexus_core.__all__)
+    assert all(getattr(package, name) is not None for name in package.__all__)
 
 
-def test_the_typed_names_are_the_lazy_names() -> None:
+@LAZY
+def test_the_typed_names_are_the_lazy_names(package: ModuleType) -> None:
     """The stub that type checkers read and the table that runs agree, name by name and home by home."""
-    tree = ast.parse((ROOT / "nexus_core" / "__init__.pyi").read_text())
+    tree = ast.parse(Path(str(package.__file__)).with_suffix(".pyi").read_text())
     stubbed = {
         alias.name: node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names
     }
-    homes = {name: getattr(nexus_core, name).__module__ for name in nexus_core.__all__}
-    assert sorted(stubbed) == nexus_core.__all__
+    homes = {name: f"{package.__name__}.{home}" for home, names in package._HOME.items() for name in names}
+    assert stubbed == homes
+    assert sorted(stubbed) == package.__all__
+
+
+@LAZY
+def test_a_public_name_comes_from_the_module_that_defines_it(package: ModuleType) -> None:
+    """No module hands on what another one defines: whoever looks a name up finds it where the table says."""
+    homes = {name: f"{package.__name__}.{home}" for home, names in package._HOME.items() for name in names}
+    defined = {name: getattr(getattr(package, name), "__module__", home) for name, home in homes.items()}
     assert {
         name: home
-        for name, home in stubbed.items()
-        if homes[name] != home and not homes[name].startswith(("pluggy", "typing"))
+        for name, home in defined.items()
+        if home != homes[name] and not str(home).startswith(("pluggy", "typing", "builtins", "types"))
     } == {}
 
 
@@ -74,7 +89,8 @@ def test_the_table_of_errors_tells_what_is_done_about_each() -> None:
 def test_every_event_stands_in_the_table() -> None:
     """An event that sinks can receive is documented."""
     table = (ROOT / "nexus_core/contract/README.md").read_text()
-    names = [c.__name__ for c in vars(events).values() if isinstance(c, type) and issubclass(c, events.Event)]
+    classes = {**vars(answers), **vars(events)}.values()
+    names = [c.__name__ for c in classes if isinstance(c, type) and issubclass(c, answers.Event)]
     assert [name for name in names if name != "Event" and f"| `{name}` |" not in table] == []
 
 

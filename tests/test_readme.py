@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from generated_pages import pages as generated_pages
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 _BLOCK = re.compile(r"(?:<!-- (file: (?P<file>\S+)|run) -->\n)?```(?P<language>\w*)\n(?P<body>.*?)```\n", re.DOTALL)
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}

@@ -16,6 +16,8 @@ import pytest
 
 from nexus_core.toolkit.processes.environment import environment, safe_path
 
+pytestmark = pytest.mark.slow
+
 NEXUS = [sys.executable, "-P", "-m", "nexus_core.cli.main"]
 HOSTILE = 'import os\nwith open(os.environ["RAN"], "a") as file:\n    file.write(__name__ + "\\n")\n'
 NAMES = {*sys.stdlib_module_names, *packages_distributions(), "sitecustomize", "usercustomize"} - {"__main__"}

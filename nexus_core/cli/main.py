@@ -63,7 +63,10 @@ class LazyGroup(click.Group):
         if cmd_name not in self._table:
             return None
         module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
-        command = import_module(f"{self._package}.{module}").command
+        package = import_module(f"{self._package}.{module}")
+        # What has subcommands is a package, and its group a module of it.
+        home = import_module(f"{package.__name__}.group") if hasattr(package, "__path__") else package
+        command = home.command
         return command if isinstance(command, click.Command) else None
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

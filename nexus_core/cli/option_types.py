@@ -35,6 +35,13 @@ def size(least: str, most: str) -> _Callback:
     return _between(least, most, _bytes, "no size: write it as in 512KiB, 32MiB or 1GiB")
 
 
+def named_paths(context: click.Context, argument: click.Parameter, paths: tuple[str, ...]) -> tuple[str, ...]:
+    """The callback of an argument that takes paths: an empty one is a variable that is not set, not this folder."""
+    if not all(path.strip() for path in paths):
+        raise click.BadParameter("a path is empty: name a file or a folder, the current one as .")
+    return paths
+
+
 class SectionedOption(click.Option):
     """An option that stands in a section of its own in `--help`."""
 

@@ -8,7 +8,6 @@ from attrs import define, field
 
 from nexus_core.config.components import Components
 from nexus_core.config.expressions import Expressions, KnownNames
-from nexus_core.config.indentation_hints import belongs_under, where_it_goes
 from nexus_core.config.keys import VERBS, GenerateKeys, InputKeys, StepKeys, keys_of
 from nexus_core.config.models import ModelSpecs, call_options
 from nexus_core.config.names import identifies
@@ -18,6 +17,7 @@ from nexus_core.config.spec import GatherSpec, GenerateSpec, InputSpec, PromptSp
 from nexus_core.config.step_order import StepOrder
 from nexus_core.config.yaml.problems import Problems, quoted
 from nexus_core.config.yaml.scalars import seconds
+from nexus_core.config.yaml.syntax_hints import belongs_under, where_it_goes
 from nexus_core.config.yaml.tree import MappingEntry, MappingNode, Node, ScalarNode, SequenceNode, UnreadableNode, shown
 from nexus_core.contract.components import Kind, OptionSpec
 from nexus_core.toolkit.suggest import listed

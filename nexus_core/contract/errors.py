@@ -53,7 +53,7 @@ from attrs import frozen
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nexus_core.contract.events import Answer, AttemptFinished
+    from nexus_core.contract.answers import Answer, AttemptFinished
     from nexus_core.contract.values import Transfer
 
 

@@ -15,7 +15,8 @@ from nexus_core.contract.errors import ConnectorError, DeadlineError, NoAnswerEr
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.protocols import Connector, Embedder, Reranker
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Completion, ModelInfo, ToolCallDelta
-from nexus_core.engine.calls import Call, Caller, EmbedOrRerankRequest
+from nexus_core.engine.calls.call import Call, EmbedOrRerankRequest
+from nexus_core.engine.calls.caller import Caller
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model
 from nexus_core.engine.packing.draft import Draft

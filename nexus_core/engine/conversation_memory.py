@@ -6,8 +6,8 @@ import asyncio
 
 from attrs import evolve, frozen
 
+from nexus_core.contract.answers import Answer
 from nexus_core.contract.errors import DeadlineError, NexusError, StoreError
-from nexus_core.contract.events import Answer
 from nexus_core.contract.protocols import Conversations
 from nexus_core.contract.values import Message
 from nexus_core.engine.state import State

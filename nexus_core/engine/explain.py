@@ -10,7 +10,8 @@ from attrs import evolve, frozen
 from nexus_core.contract.errors import PromptTooLongError, UsageError
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import CallOptions
-from nexus_core.engine.calls import Call, merge_options, pack_for, reserve
+from nexus_core.engine.calls.call import Call
+from nexus_core.engine.calls.prompt_fitting import merge_options, pack_for, reserve
 from nexus_core.engine.models import Model
 from nexus_core.engine.plan import Plan
 from nexus_core.engine.query_rewriting import QueryRewriter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nexus_core.contract.events import Answer, AttemptFinished
+from nexus_core.contract.answers import Answer, AttemptFinished
 from nexus_core.contract.prompts import Prompt, TraceEntry
 from nexus_core.contract.values import Item
 

@@ -9,8 +9,8 @@ from math import ceil
 from attrs import define, field, frozen
 
 from nexus_core.config.policies import BreakerPolicy, RateLimitPolicy, RetryPolicy
+from nexus_core.contract.answers import AttemptFinished
 from nexus_core.contract.errors import UsageError
-from nexus_core.contract.events import AttemptFinished
 from nexus_core.contract.protocols import Connector
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ModelInfo
 from nexus_core.toolkit.suggest import did_you_mean, listed

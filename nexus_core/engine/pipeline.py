@@ -13,9 +13,9 @@ from secrets import token_hex
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
+from nexus_core.contract.answers import Answer, Event
 from nexus_core.contract.components import injected_fields
 from nexus_core.contract.errors import UsageError
-from nexus_core.contract.events import Answer, Event
 from nexus_core.contract.optional_protocols import ContextSource
 from nexus_core.contract.protocols import Conversations, Sink
 from nexus_core.contract.ranking import Ranking

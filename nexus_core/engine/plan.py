@@ -33,7 +33,7 @@ from nexus_core.contract.components import Kind, injected_fields
 from nexus_core.contract.errors import ConfigError, PluginError, Problem, TemplateError, UsageError
 from nexus_core.contract.protocols import Connector, Template
 from nexus_core.contract.values import ModelInfo
-from nexus_core.engine.calls import Caller
+from nexus_core.engine.calls.caller import Caller
 from nexus_core.engine.component_models import component_model
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry

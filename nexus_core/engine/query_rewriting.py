@@ -15,7 +15,9 @@ from nexus_core.contract.errors import RunError
 from nexus_core.contract.follow_up import FollowUp
 from nexus_core.contract.protocols import Template
 from nexus_core.contract.values import CallOptions, Completion, Message
-from nexus_core.engine.calls import Call, Caller, reserve
+from nexus_core.engine.calls.call import Call
+from nexus_core.engine.calls.caller import Caller
+from nexus_core.engine.calls.prompt_fitting import reserve
 from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.packing.draft import Draft, PackingPolicy
 from nexus_core.engine.packing.history import turns

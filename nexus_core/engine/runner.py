@@ -11,18 +11,9 @@ from typing import TYPE_CHECKING, Self
 
 from attrs import field, frozen
 
+from nexus_core.contract.answers import Answer, AttemptFinished, Event
 from nexus_core.contract.errors import ConnectorError, DeadlineError, NexusError, RunError, StepTimeoutError
-from nexus_core.contract.events import (
-    Answer,
-    AttemptFinished,
-    Delta,
-    Event,
-    RunFailed,
-    RunFinished,
-    RunStarted,
-    StepFinished,
-    StreamRestarted,
-)
+from nexus_core.contract.events import Delta, RunFailed, RunFinished, RunStarted, StepFinished, StreamRestarted
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Usage
 from nexus_core.engine.calls.text_buffer import TextBuffer
 from nexus_core.engine.sinks import Fanout

@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 
-from nexus_core.contract.events import Event
+from nexus_core.contract.answers import Event
 from nexus_core.contract.optional_protocols import FilteringSink
 from nexus_core.contract.protocols import Sink
 

@@ -8,11 +8,11 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from attrs import field, frozen
 
-from nexus_core.contract.events import Event
+from nexus_core.contract.answers import Event
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.run_context import RunContext
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Message
-from nexus_core.engine.calls import CallResult
+from nexus_core.engine.calls.caller import CallResult
 from nexus_core.engine.packing.packer import Draft
 
 NO_ITEMS = Ranking(())

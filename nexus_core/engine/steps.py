@@ -12,7 +12,9 @@ from nexus_core.contract.errors import RankerError, SourceError
 from nexus_core.contract.protocols import Ranker, Source, Template
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Item, Message
-from nexus_core.engine.calls import Call, Caller, CallResult, merge_options
+from nexus_core.engine.calls.call import Call
+from nexus_core.engine.calls.caller import Caller, CallResult
+from nexus_core.engine.calls.prompt_fitting import merge_options
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import ModelRegistry
 from nexus_core.engine.packing.packer import Draft, PackingPolicy

@@ -15,7 +15,8 @@ from nexus_core.contract.errors import NexusError, PromptTooLongError, RunError,
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.run_context import RunContext
 from nexus_core.contract.values import Item
-from nexus_core.engine.calls import Call, merge_options, pack_for, reserve
+from nexus_core.engine.calls.call import Call
+from nexus_core.engine.calls.prompt_fitting import merge_options, pack_for, reserve
 from nexus_core.engine.explain import PreparedRun
 from nexus_core.engine.models import Model
 from nexus_core.engine.packing.draft import Draft

@@ -6,7 +6,6 @@ that forgets its key. So nobody can be told that an original is there while anot
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -15,14 +14,11 @@ from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from time import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from nexus_core.contract.errors import NexusError, StoreDamagedError, StoreError, UsageError
 from nexus_core.store.database.connection import storage_error
-
-if TYPE_CHECKING:
-    from nexus_core.store.store import Store
 
 VARIABLE = "NEXUS_OBJECTS"
 """The environment variable that says where the originals of stores are kept."""
@@ -247,13 +243,3 @@ def _sync_folder(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-async def keep_original(store: Store, data: bytes) -> str | None:
-    """Keep bytes, if they are many enough, and return their key."""
-    if len(data) <= SMALLEST:
-        return None
-    key = await asyncio.to_thread(lambda: sha256(data).hexdigest())
-    await store.write(store.originals.note, key, len(data))
-    await asyncio.to_thread(store.originals.put, key, data)
-    return key

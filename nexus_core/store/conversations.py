@@ -11,17 +11,15 @@ from collections.abc import Callable
 from math import inf
 from secrets import token_urlsafe
 from time import time
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from attrs import frozen
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.values import Message, Value
 from nexus_core.store.records import checked_name
+from nexus_core.store.worker_threads import WorkerThreads
 from nexus_core.toolkit.suggest import did_you_mean
-
-if TYPE_CHECKING:
-    from nexus_core.store.store import Store
 
 MOST_TURNS = 200
 """No more of the newest turns are loaded for a run, whatever its window."""
@@ -88,8 +86,8 @@ class Turn(Value):
 class StoredConversations:
     """The conversations of a store, as `store.conversations`; give it to `Pipeline.load(..., conversations=...)`."""
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time) -> None:
-        self._store = store
+    def __init__(self, threads: WorkerThreads, clock: Callable[[], float] = time) -> None:
+        self._threads = threads
         self._clock = clock
 
     # For a run
@@ -102,7 +100,7 @@ class StoredConversations:
         """
         _check(id, owner)
         limit = inf if characters is None else characters
-        return await self._store.read(_history, owner, id, self._clock(), limit)
+        return await self._threads.read(_history, owner, id, self._clock(), limit)
 
     async def add(self, id: str, *, query: str, answer: str, model: str, run_id: str, owner: str = "") -> int:
         """Keep a turn, durably, and return its number; begins the conversation where there is none.
@@ -112,7 +110,7 @@ class StoredConversations:
         """
         _check(id, owner)
         turn = tuple(map(_whole, (run_id, query, answer, model)))
-        return await self._store.write(_add, owner, id, self._clock(), turn)
+        return await self._threads.write(_add, owner, id, self._clock(), turn)
 
     # For those who keep them
 
@@ -126,12 +124,12 @@ class StoredConversations:
         made = token_urlsafe(16) if id is None else id
         _check(made, owner)
         lives = ttl_s if ttl_s == "default" else _checked_ttl(ttl_s)
-        return await self._store.write(_new, owner, made, self._clock(), lives)
+        return await self._threads.write(_new, owner, made, self._clock(), lives)
 
     async def get(self, id: str, *, owner: str = "") -> Conversation:
         """Return a conversation; UsageError where there is none."""
         _check(id, owner)
-        return await self._store.read(_get, owner, id, self._clock())
+        return await self._threads.read(_get, owner, id, self._clock())
 
     async def list(
         self, *, owner: str | None = "", after: tuple[float, int] | None = None, limit: int = 100
@@ -142,34 +140,34 @@ class StoredConversations:
         """
         if owner:
             checked_name(owner, "the owner of a conversation")
-        return await self._store.read(_list, owner, self._clock(), after or (inf, 0), _checked_limit(limit))
+        return await self._threads.read(_list, owner, self._clock(), after or (inf, 0), _checked_limit(limit))
 
     async def turns(self, id: str, *, owner: str = "", after: int = 0, limit: int = 100) -> tuple[Turn, ...]:
         """Return the next turns after a number, in their order; UsageError where there is no such conversation."""
         _check(id, owner)
-        return await self._store.read(_turns, owner, id, self._clock(), min(after, _LARGEST), _checked_limit(limit))
+        return await self._threads.read(_turns, owner, id, self._clock(), min(after, _LARGEST), _checked_limit(limit))
 
     async def delete(self, id: str, *, owner: str = "") -> None:
         """Delete a conversation with all its turns; UsageError where there is none."""
         _check(id, owner)
-        await self._store.write(_delete, owner, id, self._clock())
+        await self._threads.write(_delete, owner, id, self._clock())
 
     async def expire(self, now: float | None = None, *, idle_s: float | None = None) -> int:
         """Delete what has expired by now, of all owners, and what had no turn for `idle_s`; returns how many."""
         moment = self._clock() if now is None else now
         idle_since = -inf if idle_s is None else moment - (_checked_ttl(idle_s) or 0.0)
         count = 0
-        while gone := await self._store.write(_expire, moment, idle_since, _AT_ONCE):
+        while gone := await self._threads.write(_expire, moment, idle_since, _AT_ONCE):
             count += gone
         return count
 
     async def default_ttl(self) -> float | None:
         """Return how many seconds conversations live after their last turn that do not say so; `None` is for ever."""
-        return await self._store.read(_default_ttl)
+        return await self._threads.read(_default_ttl)
 
     async def set_default_ttl(self, seconds: float | None) -> None:
         """Set that for all conversations that are begun from now on, by whatever process."""
-        await self._store.write(_set_default_ttl, _checked_ttl(seconds))
+        await self._threads.write(_set_default_ttl, _checked_ttl(seconds))
 
 
 # On a connection

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from attrs import frozen
 
@@ -38,10 +38,8 @@ from nexus_core.store.records import (
     checked_item,
     checked_name,
 )
-
-if TYPE_CHECKING:
-    from nexus_core.store.search.index_updates import IndexUpdater
-    from nexus_core.store.store import Store
+from nexus_core.store.search.index_updates import IndexUpdater
+from nexus_core.store.worker_threads import WorkerThreads
 
 FORMAT = 1
 _HEAD = b'{"contextnexus":'
@@ -312,44 +310,41 @@ def _copy(database: Path, part: Path) -> None:
 
 
 _BATCH = 500
-
-
 _BATCH_CHARACTERS = 4 * 2**20
-
-
 _WAIT_S = 60.0
 
 
-async def take_in(store: Store, source: str | os.PathLike[str] | BinaryIO, name: str | None) -> Imported:
+async def take_in(threads: WorkerThreads, source: str | os.PathLike[str] | BinaryIO, name: str | None) -> Imported:
     """Import an export; see `Store.import_`."""
     if not isinstance(source, str | os.PathLike):
-        return await _take_in(store, source, name)
-    with translated(store.folder.database):
+        return await _take_in(threads, source, name)
+    with translated(threads.folder.database):
         try:
             file = await asyncio.to_thread(Path(source).open, "rb")
         except FileNotFoundError as error:
             raise UsageError(f"there is no file {os.fspath(source)!r} to import: name an export") from error
     with file:
-        return await _take_in(store, file, name)
+        return await _take_in(threads, file, name)
 
 
-async def _take_in(store: Store, file: BinaryIO, name: str | None) -> Imported:
+async def _take_in(threads: WorkerThreads, file: BinaryIO, name: str | None) -> Imported:
     lines = ImportReader(file)
     head = await asyncio.to_thread(lines.header)
     wanted = checked_name(name if name is not None else head["name"], "the name of a context")
-    if wanted not in {context.name for context in await store.contexts()}:
+    if wanted not in {context.name for context in await threads.read(contexts.everything)}:
         told = {key: head[key] for key in ("description", "language", "encoding")}
-        await store.create(wanted, **told)
-    context = await store.read(contexts.find, wanted)
+        await threads.write(contexts.create, wanted, **told)
+    context = await threads.read(contexts.find, wanted)
     prepare, added = ItemPreparer(context.language, context.encoding), Added()
     batches = _batches(lines)
     while some := await asyncio.to_thread(next, batches, None):
-        added += await store.write(write_lines, context, some, prepare)
-    await store.write_indexed(_catch_up, context)
+        added += await threads.write(write_lines, context, some, prepare)
+    await threads.write_indexed(catch_up, context)
     return Imported(context=wanted, added=added, problems=tuple(lines.problems), left_out=lines.left_out)
 
 
-def _catch_up(indexing: IndexUpdater, context: Context) -> None:
+def catch_up(indexing: IndexUpdater, context: Context) -> None:
+    """Bring the index of a context up to the database, after another process if one is at it."""
     indexing.catch_up(context, wait_s=_WAIT_S)
 
 

@@ -13,7 +13,6 @@ from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 from time import time
-from typing import TYPE_CHECKING
 
 from nexus_core.contract.errors import StoreDamagedError, StoreError
 from nexus_core.store import contexts
@@ -22,17 +21,14 @@ from nexus_core.store.database import schema
 from nexus_core.store.database.connection import connect, snapshot
 from nexus_core.store.database.online_copy import steady
 from nexus_core.store.database.paths import StorePaths
-from nexus_core.store.export_import import _catch_up
+from nexus_core.store.export_import import catch_up
 from nexus_core.store.items.passage_codec import VERSION, unpacked
 from nexus_core.store.items.rows import read_items
 from nexus_core.store.records import Context, digest_of, links_of
 from nexus_core.store.search.index_checksums import UnsoundError, is_whole, live_files
 from nexus_core.store.search.index_updates import IndexState, IndexUpdater
 from nexus_core.store.search.tantivy_index import ContextIndex, IndexDamagedError
-
-if TYPE_CHECKING:
-    from nexus_core.store.search.index_updates import IndexUpdater
-    from nexus_core.store.store import Store
+from nexus_core.store.worker_threads import WorkerThreads
 
 MOST = 20
 """Problems of one kind that are told one by one."""
@@ -248,27 +244,27 @@ def _objects(connection: sqlite3.Connection, originals: BlobStore, name: str | N
             yield f"document {document!r}: {error}"
 
 
-async def check(store: Store, name: str | None, *, repair: bool) -> tuple[str, ...]:
+async def check(threads: WorkerThreads, name: str | None, *, repair: bool) -> tuple[str, ...]:
     """Return what is wrong, each in one sentence; with `repair` what is left of it."""
 
     def look() -> tuple[str, ...]:
-        return tuple(problems_of(store.folder, name, store.originals))
+        return tuple(problems_of(threads.folder, name, threads.originals))
 
     found = await asyncio.to_thread(look)
     if not repair:
         return found
     if found:
-        for context in (await store.context(name),) if name is not None else await store.contexts():
+        for context in await threads.read(_contexts, name):
             with suppress(StoreDamagedError):  # which the next look tells
-                await store.write(mend, context)
-                await store.write_indexed(_catch_up, context)
-    await collect(store)
+                await threads.write(mend, context)
+                await threads.write_indexed(catch_up, context)
+    await collect(threads)
     return await asyncio.to_thread(look) if found else found
 
 
-async def collect(store: Store) -> int:
+async def collect(threads: WorkerThreads) -> int:
     """Delete the originals that no document refers to any more; returns how many they were."""
     count, before = 0, time() - GRACE_S
-    while some := await store.write(store.originals.collect, before):
+    while some := await threads.write(threads.originals.collect, before):
         count += some
     return count

@@ -10,27 +10,27 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from time import monotonic, time
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Concatenate, ParamSpec, Self, TypeVar, Unpack
+from typing import BinaryIO, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 from nexus_core.contract.errors import StoreBusyError, StoreError, StoreFullError
+from nexus_core.contract.protocols import Documents
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import Item
-from nexus_core.store import contexts
-from nexus_core.store.database.connection import snapshot, transaction, translated
+from nexus_core.store import contexts, export_import, integrity, usage
+from nexus_core.store.blobs import BlobStore
+from nexus_core.store.conversations import StoredConversations
+from nexus_core.store.database.connection import transaction, translated
 from nexus_core.store.database.paths import StorePaths, default_folder
+from nexus_core.store.ingest.batch_add import BatchAdd
+from nexus_core.store.ingest.ingest import Ingested, Ingester, ingest
+from nexus_core.store.ingest.reader_processes import ReaderProcesses
 from nexus_core.store.items import rows
-from nexus_core.store.records import Added, Context, StoredDocument
+from nexus_core.store.items.tags import tag_items
+from nexus_core.store.records import Added, Context, Imported, StoredDocument
+from nexus_core.store.search.index_updates import IndexUpdater
+from nexus_core.store.search.tantivy_index import delete
+from nexus_core.store.usage import DailyUsage
 from nexus_core.store.worker_threads import WorkerThreads
-
-if TYPE_CHECKING:  # they bring the index and locks, which nobody needs before a store is opened
-    from nexus_core.contract.protocols import Documents
-    from nexus_core.store.blobs import BlobStore
-    from nexus_core.store.conversations import StoredConversations
-    from nexus_core.store.ingest.ingest import Ingested, Ingester
-    from nexus_core.store.ingest.reader_processes import ReaderProcesses
-    from nexus_core.store.records import Imported
-    from nexus_core.store.search.index_updates import IndexUpdater
-    from nexus_core.store.usage import DailyUsage
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -115,7 +115,6 @@ class Store:
 
         Every batch of 2,000 is durable when it is done; where it ends with an error, what was added before it stays.
         """
-        from nexus_core.store.ingest.batch_add import BatchAdd
 
         def begin(indexing: IndexUpdater) -> BatchAdd:
             return BatchAdd(indexing, self._find(name), iter(items))
@@ -209,16 +208,12 @@ class Store:
         `origin` names what they are part of, such as a folder; the same documents go by the same origin. What cannot be
         read is told in the result and stops nothing. Cancelled or killed, it goes on where it was when called again.
         """
-        from nexus_core.store.ingest.ingest import ingest
-
-        return await ingest(self, name, source, origin=origin, **asked)
+        return await ingest(self._threads, self.readers, name, source, origin=origin, **asked)
 
     @property
     def readers(self) -> ReaderProcesses:
         """The processes that read documents for this store."""
         if self._readers is None:
-            from nexus_core.store.ingest.reader_processes import ReaderProcesses  # not for those who only ask
-
             self._readers = ReaderProcesses()
         return self._readers
 
@@ -257,9 +252,7 @@ class Store:
 
         What no document refers to within an hour may be deleted again.
         """
-        from nexus_core.store import blobs
-
-        return await blobs.keep_original(self, data)
+        return await self._threads.keep_original(data)
 
     async def original(self, key: str) -> bytes:
         """Return the bytes of a document by their key; raises StoreDamagedError where they are gone or others."""
@@ -269,7 +262,6 @@ class Store:
 
     async def tag(self, name: str, ids: Sequence[str], *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> int:
         """Add and remove tags of items; returns how many items have changed."""
-        from nexus_core.store.items.tags import tag_items
 
         def change(connection: sqlite3.Connection) -> int:
             return tag_items(connection, contexts.find(connection, name), ids, add, remove)
@@ -284,20 +276,14 @@ class Store:
 
         With `repair`, indexes and counts are made anew where anything is wrong, and what is left is returned.
         """
-        from nexus_core.store import integrity
-
-        return await integrity.check(self, name, repair=repair)
+        return await integrity.check(self._threads, name, repair=repair)
 
     async def collect(self) -> int:
         """Delete originals that no document refers to any more; returns how many they were."""
-        from nexus_core.store import integrity
-
-        return await integrity.collect(self)
+        return await integrity.collect(self._threads)
 
     async def export(self, name: str, target: str | os.PathLike[str] | BinaryIO) -> int:
         """Write a context as JSON Lines to a file, or to what is open for bytes; returns how many items it were."""
-        from nexus_core.store import export_import
-
         return await asyncio.to_thread(export_import.export, self.folder, name, target)
 
     async def import_(self, source: str | os.PathLike[str] | BinaryIO, name: str | None = None) -> Imported:
@@ -305,14 +291,10 @@ class Store:
 
         Lines that cannot be taken are told in the result and do not stop the rest.
         """
-        from nexus_core.store import export_import
-
-        return await export_import.take_in(self, source, name)
+        return await export_import.take_in(self._threads, source, name)
 
     async def backup(self, target: str | os.PathLike[str]) -> None:
         """Copy the whole store into a folder that is empty or not there; the copy can be opened as a store."""
-        from nexus_core.store import export_import
-
         await asyncio.to_thread(export_import.backup, self.folder, Path(target), self.originals)
 
     # Conversations and usage
@@ -320,20 +302,14 @@ class Store:
     @property
     def conversations(self) -> StoredConversations:
         """The conversations of this store, for `Pipeline.load(..., conversations=store.conversations)`."""
-        from nexus_core.store.conversations import StoredConversations  # most who open a store want its contexts
-
-        return StoredConversations(self)
+        return StoredConversations(self._threads)
 
     async def usage(self, since: str = "") -> tuple[DailyUsage, ...]:
         """Return what models have used by day, pipeline, model and outcome, from a day on such as `2026-11-23`."""
-        from nexus_core.store import usage
-
         return await self.read(usage.read, usage.checked_day(since))
 
     async def add_usage(self, rows: Sequence[DailyUsage], *, keep_days: int = 400) -> None:
         """Add to that, and drop the days that are over for longer than `keep_days`."""
-        from nexus_core.store import usage
-
         await self.write(usage.add, rows, time(), keep_days)
 
     # Threads
@@ -342,32 +318,19 @@ class Store:
         self, work: Callable[Concatenate[sqlite3.Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
         """Return what a function makes of the connection that reads, in the thread that reads."""
-        connection = self._threads.opened().connection
-
-        def run() -> _T:
-            with snapshot(connection, self.folder.database):
-                return work(connection, *args, **kwargs)
-
-        return await self._threads.reading(run)
+        return await self._threads.read(work, *args, **kwargs)
 
     async def write(
         self, work: Callable[Concatenate[sqlite3.Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
         """Return what a function makes of the connection that writes, in one transaction: all or nothing."""
-        self._threads.opened()
-
-        def run() -> _T:
-            with transaction(self._threads.connection(), self.folder.database) as connection:
-                return work(connection, *args, **kwargs)
-
-        return await self._threads.writing(run)
+        return await self._threads.write(work, *args, **kwargs)
 
     async def write_indexed(
         self, work: Callable[Concatenate[IndexUpdater, _P], _T], *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
         """Return what a function makes of the indexes, in the thread that writes; it makes its own transactions."""
-        self._threads.opened()
-        return await self._threads.writing(lambda: work(self._threads.indexing(), *args, **kwargs))
+        return await self._threads.write_indexed(work, *args, **kwargs)
 
     # In the thread that writes
 
@@ -380,8 +343,6 @@ class Store:
         with transaction(self._threads.connection(), self.folder.database) as connection:
             contexts.remove(connection, context)
         for path in self.folder.indexes.glob(f"{context.id}-*"):
-            from nexus_core.store.search.tantivy_index import delete
-
             delete(path)
 
     def _catch_up(self, name: str) -> bool:

@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 
 from attrs import evolve, frozen
 
+from nexus_core.contract.answers import AttemptFinished
 from nexus_core.contract.errors import UsageError
-from nexus_core.contract.events import AttemptFinished
 from nexus_core.contract.values import Value
 
 KEEP_DAYS = 400

@@ -7,17 +7,16 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from hashlib import sha256
+from typing import Concatenate, ParamSpec, TypeVar
 
 from nexus_core.contract.errors import StoreDamagedError, StoreError, UsageError
-from nexus_core.store.database.connection import connect, is_open, translated
+from nexus_core.store.blobs import SMALLEST, BlobStore, place_of
+from nexus_core.store.database.connection import connect, is_open, snapshot, transaction, translated
+from nexus_core.store.database.crash_check import OpenMarker, check_after_crash
 from nexus_core.store.database.paths import StorePaths
-
-if TYPE_CHECKING:  # they bring the index and locks, which nobody needs before a store is opened
-    from nexus_core.store.blobs import BlobStore
-    from nexus_core.store.database.crash_check import OpenMarker
-    from nexus_core.store.search.index_updates import IndexUpdater
-    from nexus_core.store.search.search import ContextSearch
+from nexus_core.store.search.index_updates import IndexUpdater
+from nexus_core.store.search.search import ContextSearch
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -29,7 +28,7 @@ class WorkerThreads:
     """Opened once and closed once; `objects` and `salvage` are those of the store."""
 
     def __init__(self, folder: StorePaths, objects: str | None, salvage: bool) -> None:
-        self._folder = folder
+        self.folder = folder
         self._objects, self._salvage = objects, salvage
         self._originals: BlobStore | None = None
         self._is_over = False
@@ -63,6 +62,46 @@ class WorkerThreads:
         """Return what a function returns in the thread that writes."""
         return await self._in(self._writing, work, *args, **kwargs)
 
+    async def read(
+        self, work: Callable[Concatenate[sqlite3.Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        """Return what a function makes of the connection that reads, in the thread that reads."""
+        connection = self.opened().connection
+
+        def run() -> _T:
+            with snapshot(connection, self.folder.database):
+                return work(connection, *args, **kwargs)
+
+        return await self.reading(run)
+
+    async def write(
+        self, work: Callable[Concatenate[sqlite3.Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        """Return what a function makes of the connection that writes, in one transaction: all or nothing."""
+        self.opened()
+
+        def run() -> _T:
+            with transaction(self.connection(), self.folder.database) as connection:
+                return work(connection, *args, **kwargs)
+
+        return await self.writing(run)
+
+    async def write_indexed(
+        self, work: Callable[Concatenate[IndexUpdater, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        """Return what a function makes of the indexes, in the thread that writes; it makes its own transactions."""
+        self.opened()
+        return await self.writing(lambda: work(self.indexing(), *args, **kwargs))
+
+    async def keep_original(self, data: bytes) -> str | None:
+        """Keep the bytes of a document, if they are many enough, and return their key."""
+        if len(data) <= SMALLEST:
+            return None
+        key = await asyncio.to_thread(lambda: sha256(data).hexdigest())
+        await self.write(self.originals.note, key, len(data))
+        await asyncio.to_thread(self.originals.put, key, data)
+        return key
+
     @property
     def may_write(self) -> bool:
         """Whether this process may change the store."""
@@ -87,16 +126,14 @@ class WorkerThreads:
         """Return the connection that writes, another one where the disk has failed under it."""
         if self._writer is None:
             self.opened()
-            raise StoreError(f"the store at {self._folder.root} may only be read here: ask who owns it to change it")
+            raise StoreError(f"the store at {self.folder.root} may only be read here: ask who owns it to change it")
         if not is_open(self._writer):  # the disk has failed under it
-            self._writer = connect(self._folder.database, writes=True)
+            self._writer = connect(self.folder.database, writes=True)
         return self._writer
 
     def indexing(self) -> IndexUpdater:
         """Return the indexes, with that connection."""
-        from nexus_core.store.search.index_updates import IndexUpdater
-
-        return IndexUpdater(self._folder, self.connection())
+        return IndexUpdater(self.folder, self.connection())
 
     async def _in(self, threads: ThreadPoolExecutor, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         if self._is_over:
@@ -104,30 +141,24 @@ class WorkerThreads:
         return await asyncio.get_running_loop().run_in_executor(threads, lambda: work(*args, **kwargs))
 
     def _open(self) -> None:
-        from nexus_core.store.blobs import BlobStore
-        from nexus_core.store.database.crash_check import OpenMarker, check_after_crash
-        from nexus_core.store.search.search import ContextSearch
-
-        may_write = self._folder.may_be_written()
+        may_write = self.folder.may_be_written()
         if may_write:
-            self._folder.prepare()
-            self._writer = connect(self._folder.database, writes=True)
+            self.folder.prepare()
+            self._writer = connect(self.folder.database, writes=True)
             if not self._salvage:
-                check_after_crash(self._folder, self._writer)
-        reader = connect(self._folder.database, writes=False)
+                check_after_crash(self.folder, self._writer)
+        reader = connect(self.folder.database, writes=False)
         try:
-            self._originals = BlobStore(self._folder.objects, self._place_of_originals(reader))
-            self._mark = OpenMarker(self._folder) if may_write else None
+            self._originals = BlobStore(self.folder.objects, self._place_of_originals(reader))
+            self._mark = OpenMarker(self.folder) if may_write else None
         except BaseException:
             reader.close()
             raise
-        self._searching = ContextSearch(self._folder, reader)
+        self._searching = ContextSearch(self.folder, reader)
 
     def _place_of_originals(self, connection: sqlite3.Connection) -> str:
-        from nexus_core.store.blobs import place_of
-
         try:
-            with translated(self._folder.database):
+            with translated(self.folder.database):
                 return place_of(connection, self._objects)
         except StoreDamagedError:
             if self._salvage:

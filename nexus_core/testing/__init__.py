@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "answers": ("chat_events", "completion", "json_answer", "stream_answer"),
     "contracts.connector": ("ConnectorContract",),
     "contracts.ranker": ("RankerContract",),
     "contracts.sink": ("SinkContract",),

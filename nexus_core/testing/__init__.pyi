@@ -1,5 +1,11 @@
 """The types of the lazily imported names; tests/testing/test_kit.py holds it against `__init__.py`."""
 
+from nexus_core.testing.answers import (
+    chat_events as chat_events,
+    completion as completion,
+    json_answer as json_answer,
+    stream_answer as stream_answer,
+)
 from nexus_core.testing.contracts.connector import ConnectorContract as ConnectorContract
 from nexus_core.testing.contracts.ranker import RankerContract as RankerContract
 from nexus_core.testing.contracts.sink import SinkContract as SinkContract

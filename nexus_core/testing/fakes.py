@@ -12,8 +12,8 @@ from typing import Any
 
 from attrs import define, field
 
+from nexus_core.contract.answers import Event
 from nexus_core.contract.errors import ConnectorError
-from nexus_core.contract.events import Event
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.run_context import RunContext

@@ -1,1 +1,69 @@
-"""What makes plugins short: HTTP, event streams, token counts, secrets, text and templates."""
+"""What makes plugins short: HTTP, event streams, token counts, text, templates, child processes, suggestions.
+
+The stable names for authors of plugins. They are imported at first use (PEP 562), so that a plugin pays only for what
+it needs; the paths of the modules below are not public.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "http.bodies": (
+        "BodyReader",
+        "ERROR_CAP",
+        "Timeouts",
+        "connect_timeout",
+        "open_session",
+        "read_body",
+        "read_start",
+        "retry_after_s",
+        "should_retry",
+    ),
+    "http.errors": ("UpstreamErrors", "connector_error", "error_of_status", "foreign_text"),
+    "http.session": ("ForbiddenAddress", "is_forbidden"),
+    "http.size_limits": ("JSON_CAP", "LARGEST_SIZES", "STREAM_CAP", "SizeLimits", "sizes_for"),
+    "http.sse": ("EventDecoder", "ServerSentEvent"),
+    "processes.call": ("ApartError", "ApartStartError", "call_apart", "stream_apart"),
+    "processes.daemon_threads": ("in_thread",),
+    "shared_resources": ("Closable", "SharedResources"),
+    "suggest": ("did_you_mean", "listed"),
+    "templates.template": ("TextTemplate",),
+    "text.bm25": (
+        "Bm25Parameters",
+        "CODE_SIZE",
+        "CodedTexts",
+        "DEFAULTS",
+        "TITLE_COUNTS",
+        "codes",
+        "inverse_frequency",
+        "item_codes",
+        "length_norm",
+        "saturation",
+        "terms",
+    ),
+    "text.piece_table": ("PieceTable", "pieces"),
+    "text.segmentation": ("Span", "passages", "sentences"),
+    "text.stemming": ("LANGUAGES", "Language", "stem_table", "stems"),
+    "text.thinking": ("ThinkingStream", "split_thinking"),
+    "timers": ("TimeLimit",),
+    "tokens.counter": ("TokenCounter", "encodings", "token_counter"),
+    "tool_calls": ("are_whole", "is_json"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'nexus_core.toolkit' has no attribute {name!r}")
+    value = getattr(import_module(f"nexus_core.toolkit.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from nexus_core import CallOptions, Prompt
-from nexus_core.toolkit.tokens.counter import token_counter
+from nexus_core.toolkit import token_counter
 from nexus_extractive.compose import pieces
 from nexus_extractive.question_terms import read_question
 from nexus_extractive.scoring import score_units

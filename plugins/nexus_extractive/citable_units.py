@@ -13,7 +13,7 @@ from typing import Literal
 
 from attrs import define, field, frozen
 
-from nexus_core.toolkit.text.segmentation import sentences
+from nexus_core.toolkit import sentences
 
 Form = Literal["sentence", "entry", "row", "code"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 
 from nexus_core import CallOptions, Chunk, Completion, ModelInfo, Prompt, Usage, component, hookimpl, option
-from nexus_core.toolkit.text.stemming import Language
+from nexus_core.toolkit import Language
 from nexus_extractive.answer import ENCODING
 
 _AT_ONCE = 50_000

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from attrs import frozen
 
-from nexus_core.toolkit.text.bm25 import terms
+from nexus_core.toolkit import terms
 
 _WORD = re.compile(r"\w+(?:['’]\w+)?")
 _ASKING = frozenset({

@@ -13,7 +13,7 @@ from itertools import pairwise
 from attrs import frozen
 
 from nexus_core import FeatureKey, PackedItem
-from nexus_core.toolkit.text.bm25 import inverse_frequency, terms
+from nexus_core.toolkit import inverse_frequency, terms
 from nexus_extractive.citable_units import Unit, units
 from nexus_extractive.question_terms import QuestionTerms
 

@@ -139,7 +139,7 @@ def _text(value: Any, key: str) -> str | None:
 
 def _no_text(record: Mapping[str, Any], fields: Fields) -> str:
     # Needed only where something is wrong.
-    from nexus_core.toolkit.suggest import did_you_mean
+    from nexus_core.toolkit import did_you_mean
 
     keys = ", ".join(map(str, list(record)[:8])) or "nothing"
     close = did_you_mean(fields.text, record)

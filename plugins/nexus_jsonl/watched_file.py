@@ -85,7 +85,7 @@ class WatchedJsonl:
 
     async def _read_apart(self, stamp: tuple[int, ...]) -> tuple[Item, ...]:
         # For those who have much to read.
-        from nexus_core.toolkit.processes.call import ApartError, ApartStartError, stream_apart
+        from nexus_core.toolkit import ApartError, ApartStartError, stream_apart
 
         began, items, last = time.time_ns(), list[Item](), FileRecords()
         try:
@@ -126,7 +126,7 @@ class WatchedJsonl:
 
     def _absent(self, error: OSError) -> str:
         # Needed only where something is wrong.
-        from nexus_core.toolkit.suggest import did_you_mean
+        from nexus_core.toolkit import did_you_mean
 
         folder, name = os.path.split(self.path)
         if not os.path.isdir(folder):

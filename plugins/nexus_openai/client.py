@@ -30,11 +30,25 @@ from nexus_core import (
     UpstreamTimeoutError,
     Usage,
 )
-from nexus_core.toolkit.http import bodies
-from nexus_core.toolkit.http.size_limits import LARGEST, SizeLimits, sizes_for
-from nexus_core.toolkit.http.sse import Event, EventDecoder
-from nexus_core.toolkit.shared_resources import SharedResources
-from nexus_core.toolkit.timers import TimeLimit
+from nexus_core.toolkit import (
+    JSON_CAP,
+    LARGEST_SIZES,
+    BodyReader,
+    EventDecoder,
+    ServerSentEvent,
+    SharedResources,
+    SizeLimits,
+    TimeLimit,
+    UpstreamErrors,
+    connect_timeout,
+    foreign_text,
+    open_session,
+    read_body,
+    read_start,
+    retry_after_s,
+    should_retry,
+    sizes_for,
+)
 from nexus_openai.client_settings import CALL_ID_HEADER, ClientSettings
 from nexus_openai.error_mapping import UNREACHED, classify, describe, read_refusal
 from nexus_openai.model_table import ModelEntry
@@ -83,12 +97,12 @@ class Client:
             self._streamed["stream_options"] = {"include_usage": True}
         self._url = self._endpoint("/chat/completions" if chat else "/completions")
         self._headers = CIMultiDict(settings.headers)
-        self._connecting = bodies.connect_timeout(settings.timeouts)
+        self._connecting = connect_timeout(settings.timeouts)
         # All in which two sessions must differ; whatever else differs goes with each request.
         self._key = ("http", asyncio.get_running_loop(), settings.connections, settings.trust_env)
         self._shared = shared
         self._session = shared.take(
-            self._key, lambda: bodies.open_session(connections=settings.connections, trust_env=settings.trust_env)
+            self._key, lambda: open_session(connections=settings.connections, trust_env=settings.trust_env)
         )
 
     def _endpoint(self, path: str) -> URL:
@@ -121,7 +135,7 @@ class Client:
     def _shown(self, word: str, prompt: Prompt) -> str:
         """Return a word of the service as it may be shown."""
         content = [message.content for message in prompt.messages]
-        return bodies.foreign_text(word, secrets=self._settings.secrets, content=content, longest=_LONGEST_WORD)
+        return foreign_text(word, secrets=self._settings.secrets, content=content, longest=_LONGEST_WORD)
 
     async def ask(
         self, path: str, fields: Mapping[str, Any], texts: Sequence[str], read: Callable[[bytes, Transfer], _Read]
@@ -138,7 +152,7 @@ class Client:
     def _sizes(self, prompt: Prompt, options: CallOptions) -> SizeLimits:
         """Return how large the answer may be."""
         if not _ENLARGING.isdisjoint(options.extra):
-            return LARGEST
+            return LARGEST_SIZES
         longest = prompt.max_output or self._max_output or prompt.window or self._window
         return sizes_for(max(longest, options.max_tokens or 0))
 
@@ -148,7 +162,7 @@ class Client:
         prompt: Prompt,
         write: Callable[[], bytes],
         read: Callable[[bytes, Transfer], _Read],
-        cap: int = bodies.JSON_CAP,
+        cap: int = JSON_CAP,
     ) -> _Read:
         """Send one request and read its answer as a whole, of so many bytes at most."""
         with self._errors("total", self._timeouts.total_s) as errors:
@@ -156,7 +170,7 @@ class Client:
             with self._total.block():
                 response = await self._post(url, body, prompt, errors)
                 try:
-                    data = await bodies.read_body(response, cap, transfer=errors.transfer)
+                    data = await read_body(response, cap, transfer=errors.transfer)
                 finally:
                     response.close()
             try:
@@ -176,7 +190,7 @@ class Client:
             with self._first_byte.block():
                 response = await self._post(self._url, body, prompt, errors)
             transfer, sizes = errors.transfer, self._sizes(prompt, options)
-            reader = bodies.BodyReader(response, self._timeouts, cap=sizes.stream, transfer=transfer)
+            reader = BodyReader(response, self._timeouts, cap=sizes.stream, transfer=transfer)
             reading = StreamReading(thinks=self._thinks)
             try:
                 yield Chunk(transfer=transfer)
@@ -230,15 +244,15 @@ class Client:
                 self._settings.model,
             )
 
-    def _left_over(self, decoder: EventDecoder) -> list[Event]:
+    def _left_over(self, decoder: EventDecoder) -> list[ServerSentEvent]:
         """Return the event at the end that no blank line ends, where it counts and is whole."""
         decoder.feed(b"")
         events = decoder.flush() if self._settings.flush_at_eof else []
         return [event for event in events if _is_whole(event[1])]
 
-    def _errors(self, timer: str, limit_s: float) -> bodies.UpstreamErrors:
+    def _errors(self, timer: str, limit_s: float) -> UpstreamErrors:
         settings = self._settings
-        return bodies.UpstreamErrors(
+        return UpstreamErrors(
             PROVIDER, settings.model, secrets=settings.secrets, timer=timer, limit_s=limit_s, session=self._session,
             unreached=UNREACHED,
         )  # fmt: skip
@@ -251,9 +265,7 @@ class Client:
             start, prompt.messages, options, self._names, chat=self._chat, continues=self._settings.continues
         )
 
-    async def _post(
-        self, url: URL, body: bytes, prompt: Prompt, errors: bodies.UpstreamErrors
-    ) -> aiohttp.ClientResponse:
+    async def _post(self, url: URL, body: bytes, prompt: Prompt, errors: UpstreamErrors) -> aiohttp.ClientResponse:
         data = body if len(body) <= _BYTES_CAP else BytesIO(body)
         headers = self._headers
         if prompt.call_id and self._settings.sends_call_id:
@@ -273,7 +285,7 @@ class Client:
             response.close()
 
     async def _refused(self, response: aiohttp.ClientResponse, prompt: Prompt, transfer: Transfer) -> ConnectorError:
-        data = await bodies.read_start(response, transfer=transfer)
+        data = await read_start(response, transfer=transfer)
         if response.status < 400:
             return ProtocolError(
                 f"the service redirects (status {response.status}) and is not followed: correct base_url",
@@ -284,16 +296,14 @@ class Client:
     def _failure(self, payload: Any, response: aiohttp.ClientResponse, prompt: Prompt) -> ConnectorError:
         secrets = self._settings.secrets
         refusal = read_refusal(payload)
-        codes = [code for code in refusal.codes if bodies.foreign_text(code, secrets=secrets) == code]
+        codes = [code for code in refusal.codes if foreign_text(code, secrets=secrets) == code]
         kind = classify(refusal, response.status, self._settings.error_classes)
-        said = bodies.foreign_text(
-            refusal.message, secrets=secrets, content=[message.content for message in prompt.messages]
-        )
+        said = foreign_text(refusal.message, secrets=secrets, content=[message.content for message in prompt.messages])
         return kind(
             describe(kind, response.status, codes[0] if codes else "", said),
             code=codes[0] if codes else None,
-            retry_after_s=bodies.retry_after_s(response.headers),
-            should_retry=bodies.should_retry(response.headers),
+            retry_after_s=retry_after_s(response.headers),
+            should_retry=should_retry(response.headers),
         )
 
 
@@ -335,7 +345,7 @@ def _chunks(completion: Completion) -> Iterator[Chunk]:
     yield Chunk("", reason, usage, completion.model, native_finish_reason=word)
 
 
-async def _read_all(reader: bodies.BodyReader, data: bytes, cap: int) -> bytes:
+async def _read_all(reader: BodyReader, data: bytes, cap: int) -> bytes:
     pieces = [data]
     while data:
         if reader.received > cap:
@@ -345,7 +355,7 @@ async def _read_all(reader: bodies.BodyReader, data: bytes, cap: int) -> bytes:
     return b"".join(pieces)
 
 
-async def _read_more(reader: bodies.BodyReader, reading: StreamReading) -> bytes:
+async def _read_more(reader: BodyReader, reading: StreamReading) -> bytes:
     """Return more of the stream, `b""` when there is or needs to be no more."""
     if reading.done:
         return b""

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from nexus_core import NotConfiguredError, Secret
-from nexus_core.toolkit.http.bodies import Timeouts
+from nexus_core.toolkit import Timeouts
 
 OFFICIAL_URL = "https://api.openai.com/v1"
 URL_PATTERN = r"(https?://[^\s/?#@]+(/[^\s?#]*)?)?"

@@ -21,8 +21,7 @@ from nexus_core import (
     option,
     state,
 )
-from nexus_core.toolkit.http.bodies import Timeouts
-from nexus_core.toolkit.shared_resources import SharedResources
+from nexus_core.toolkit import SharedResources, Timeouts
 from nexus_openai import client_settings
 from nexus_openai.model_table import ModelEntry, find_model, snapshot
 

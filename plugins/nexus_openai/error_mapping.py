@@ -27,7 +27,7 @@ from nexus_core import (
     RateLimitError,
     ServerError,
 )
-from nexus_core.toolkit.http.bodies import error_of_status
+from nexus_core.toolkit import error_of_status
 
 
 @frozen(kw_only=True)

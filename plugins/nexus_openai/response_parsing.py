@@ -23,7 +23,7 @@ from nexus_core import (
     TruncatedError,
     Usage,
 )
-from nexus_core.toolkit.text.thinking import ThinkingStream, split_thinking
+from nexus_core.toolkit import ThinkingStream, split_thinking
 from nexus_openai.finish_reasons import finish_class, told_reason
 from nexus_openai.request_body import valid_unicode
 from nexus_openai.tool_calls import ToolCallParts
@@ -44,7 +44,7 @@ class InBandError(Exception):
 def read_completion(data: bytes, transfer: Transfer | None = None, *, thinks: bool = False) -> Completion:
     """Return the whole answer; raises InBandError, or a ConnectorError where it is none.
 
-    `thinks` says that the model's text begins with its reasoning, see `nexus_core.toolkit.text.thinking`.
+    `thinks` says that the model's text begins with its reasoning, see `nexus_core.toolkit.split_thinking`.
     """
     payload = read_json(data)
     if not isinstance(payload, dict):

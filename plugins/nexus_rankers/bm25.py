@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nexus_core import Item, Ranking, RunContext, component, hookimpl, option, parts_of, state
-from nexus_core.toolkit.text.bm25 import DEFAULTS, Bm25Parameters
-from nexus_core.toolkit.text.stemming import Language
+from nexus_core.toolkit import DEFAULTS, Bm25Parameters, Language
 from nexus_rankers import small_index
 from nexus_rankers.per_items_cache import PerItemsCache
 from nexus_rankers.small_index import SmallIndex

@@ -15,16 +15,17 @@ import numpy.typing as npt
 from attrs import frozen
 
 from nexus_core import Item
-from nexus_core.toolkit.text.bm25 import (
+from nexus_core.toolkit import (
     TITLE_COUNTS,
     Bm25Parameters,
+    PieceTable,
     inverse_frequency,
     length_norm,
+    pieces,
     saturation,
+    stem_table,
     terms,
 )
-from nexus_core.toolkit.text.piece_table import PieceTable, pieces
-from nexus_core.toolkit.text.stemming import stem_table
 
 Scores = npt.NDArray[np.float32]
 Items = npt.NDArray[np.int32]

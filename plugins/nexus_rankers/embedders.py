@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
@@ -91,22 +89,3 @@ def require(module: str, extra: str, model: str) -> None:
         raise PluginError(
             f"ranker 'semantic' with `model: {model}` needs the package {module}: pip install 'contextnexus[{extra}]'"
         )
-
-
-async def load_static() -> Encoder:
-    """Return the encoder of the table that comes within wordllama's wheel."""
-    from nexus_rankers.static_embeddings import load
-
-    return await asyncio.to_thread(load)
-
-
-async def load_sentence(model: str, base_dir: str, *, download: bool) -> Encoder:
-    """Return the encoder of a sentence-transformers model: a folder, else a name."""
-    from nexus_rankers.sentence_transformers import load
-
-    return await asyncio.to_thread(lambda: load(_place(model, base_dir), download=download))
-
-
-def _place(model: str, base_dir: str) -> str:
-    folder = (Path(base_dir) / Path(model).expanduser()).absolute()
-    return str(folder) if folder.is_dir() else model

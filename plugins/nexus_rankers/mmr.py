@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nexus_core import Item, Ranking, RunContext, component, hookimpl, option
-from nexus_core.toolkit.text.bm25 import terms
+from nexus_core.toolkit import terms
 
 if TYPE_CHECKING:
     import numpy as np

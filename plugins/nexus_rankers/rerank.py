@@ -23,7 +23,7 @@ from nexus_core import (
     option,
     state,
 )
-from nexus_core.toolkit.tokens.counter import token_counter
+from nexus_core.toolkit import token_counter
 from nexus_rankers import listwise
 
 _log = logging.getLogger("nexus_rankers")

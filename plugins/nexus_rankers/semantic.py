@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from nexus_core import (
@@ -20,7 +21,7 @@ from nexus_core import (
     state,
     vector_key,
 )
-from nexus_rankers.embedders import ConnectorEncoder, Encoder, load_sentence, load_static, require
+from nexus_rankers.embedders import ConnectorEncoder, Encoder, require
 from nexus_rankers.per_items_cache import PerItemsCache
 
 if TYPE_CHECKING:
@@ -106,9 +107,18 @@ class Semantic:
         if not isinstance(self.model, str):
             assert isinstance(self.model, Embedder)
             return ConnectorEncoder(self.model, self.concurrency)
+        # Each brings libraries of its own: seconds, for those alone who use it.
         if self.model == "static":
-            return await load_static()
-        return await load_sentence(self.model, self.base_dir, download=self.download)
+            from nexus_rankers.static_embeddings import load as load_static
+
+            return await asyncio.to_thread(load_static)
+        from nexus_rankers.sentence_transformers import load as load_sentence
+
+        return await asyncio.to_thread(load_sentence, self._folder_or_name(self.model), download=self.download)
+
+    def _folder_or_name(self, model: str) -> str:
+        folder = (Path(self.base_dir) / Path(model).expanduser()).absolute()
+        return str(folder) if folder.is_dir() else model
 
     async def _index(self, encoder: Encoder, items: tuple[Item, ...], width: int) -> VectorIndex:
         known = self._indexes.find(items)

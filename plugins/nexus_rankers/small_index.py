@@ -10,15 +10,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from nexus_core import Item
-from nexus_core.toolkit.text.bm25 import (
-    CODE_SIZE,
-    TITLE_COUNTS,
-    Bm25Parameters,
-    CodedTexts,
-    codes,
-    item_codes,
-    length_norm,
-)
+from nexus_core.toolkit import CODE_SIZE, TITLE_COUNTS, Bm25Parameters, CodedTexts, codes, item_codes, length_norm
 
 FEW_ITEMS = 512
 FEW_CHARACTERS = 1 << 20

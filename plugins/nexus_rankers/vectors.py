@@ -11,7 +11,7 @@ import numpy.typing as npt
 from attrs import frozen
 
 from nexus_core import FeatureKey, Item, RankerError
-from nexus_core.toolkit.text.segmentation import passages
+from nexus_core.toolkit import passages
 from nexus_rankers.embedders import Encoder
 
 Vectors = npt.NDArray[np.float32]

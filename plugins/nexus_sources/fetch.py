@@ -20,8 +20,7 @@ import aiohttp
 from attrs import frozen
 
 from nexus_core import NexusError, SourceError
-from nexus_core.toolkit.http.bodies import read_body
-from nexus_core.toolkit.http.session import ForbiddenAddress, is_forbidden
+from nexus_core.toolkit import ForbiddenAddress, is_forbidden, read_body
 
 MOST_REDIRECTS = 5
 SUFFIXES = {

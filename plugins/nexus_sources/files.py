@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import evolve
 
 from nexus_core import Item, RunContext, component, hookimpl, injected, option, state
-from nexus_core.toolkit.suggest import did_you_mean
+from nexus_core.toolkit import did_you_mean
 
 if TYPE_CHECKING:
     from nexus_core import DocumentMark, DocumentRead

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import fields_dict, frozen
 
 from nexus_core import Item, RunContext, component, hookimpl, option, state
-from nexus_core.toolkit.suggest import did_you_mean
+from nexus_core.toolkit import did_you_mean
 
 
 @frozen(kw_only=True, eq=False, repr=False)

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import TypeAlias
 
 from nexus_core import SourceError
-from nexus_core.toolkit.processes.call import ApartError, ApartStartError, stream_apart
+from nexus_core.toolkit import ApartError, ApartStartError, stream_apart
 from nexus_sources.readers.dispatch import Loaded, ReadSettings, load
 from nexus_sources.walking.walk import FoundFile
 

@@ -35,7 +35,7 @@ class Url:
 
     async def gather(self, query: str, run: RunContext) -> Sequence[Item]:
         """Return the items of the page; the same objects while it is the same."""
-        from nexus_core.toolkit.processes.call import ApartError, call_apart
+        from nexus_core.toolkit import ApartError, call_apart
         from nexus_sources.fetch import fetch
         from nexus_sources.ingestible import digest_of, read_bytes
 

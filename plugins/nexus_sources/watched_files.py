@@ -13,7 +13,7 @@ from posixpath import splitext
 from attrs import define, evolve, field, frozen
 
 from nexus_core import Item, SourceError
-from nexus_core.toolkit.processes.daemon_threads import in_thread
+from nexus_core.toolkit import in_thread
 from nexus_sources.readers.dispatch import APART, Loaded, ReadSettings, load
 from nexus_sources.readers.pdf import MISSING
 from nexus_sources.walking.globs import Pattern

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
 from nexus_core import Ranking, RunContext, SourceError, StoreError, UsageError, component, injected, option, state
-from nexus_core.toolkit.shared_resources import SharedResources
+from nexus_core.toolkit import SharedResources
 
 if TYPE_CHECKING:
     from nexus_core import Store

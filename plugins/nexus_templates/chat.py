@@ -13,6 +13,8 @@ from nexus_templates.packaged import packaged
 class ChatTemplate:
     """Talks: a system message, the history, the context if there is any, and what the user says."""
 
+    name: ClassVar[str] = "chat"
+
     system: str = option("You are a helpful assistant.", help="The system message.")
 
     variables: ClassVar[frozenset[str]] = frozenset(["query", "items", "history"])

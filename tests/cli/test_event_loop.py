@@ -14,7 +14,7 @@ from threading import Thread
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="signals")]
 
 HEAD = """
 import asyncio, re, sys, threading, time

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from nexus_core.cli.output.attempt_table import attempt_table
-from nexus_core.contract.events import AttemptFinished
+from nexus_core.contract.answers import AttemptFinished
 from nexus_core.testing.upstream import (
     Gate,
     ScriptedUpstream,
@@ -26,6 +26,8 @@ from nexus_core.testing.upstream import (
     json_answer,
     stream_answer,
 )
+
+pytestmark = pytest.mark.slow
 
 PIPELINE = """name: two
 models:

@@ -29,6 +29,8 @@ from nexus_core.config.policy_keys import (
 )
 from nexus_core.config.spec import PipelineSpec
 
+pytestmark = pytest.mark.slow
+
 Check = Callable[..., Checked]
 STEPS = "steps:\n- generate:\n"
 

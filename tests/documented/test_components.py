@@ -19,6 +19,8 @@ from nexus_core.contract.components import Kind, OptionSpec, options_of
 from nexus_core.contract.hookspecs import ENTRY_POINT_GROUP
 from nexus_core.engine.plugins import PluginRegistry
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted(
     page

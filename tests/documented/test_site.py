@@ -20,7 +20,7 @@ import nexus_core
 from nexus_core.cli.main import cli
 from nexus_core.config.keys import keys_of
 from nexus_core.config.yaml.problems import CODES
-from nexus_core.contract import errors, events
+from nexus_core.contract import answers, errors, events
 from nexus_core.contract.components import Kind, options_of
 from nexus_core.engine.plugins import PluginRegistry
 
@@ -129,7 +129,11 @@ def test_every_public_name_has_a_place(site: Path) -> None:
     assert sorted(there) == nexus_core.__all__
     failures = {c.__name__ for c in vars(errors).values() if isinstance(c, type) and issubclass(c, Exception)}
     assert set(sections(site / "reference/errors.html")) == failures
-    told = {c.__name__ for c in vars(events).values() if isinstance(c, type) and issubclass(c, events.Event)}
+    told = {
+        c.__name__
+        for c in {**vars(answers), **vars(events)}.values()
+        if isinstance(c, type) and issubclass(c, answers.Event)
+    }
     assert set(sections(site / "reference/events.html")) == told
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from nexus_core import (
     AttemptFinished,
+    Chunk,
     ConfigError,
     Delta,
     Event,
@@ -329,7 +330,7 @@ async def test_many_runs_at_once_do_not_mix(fakes: Fakes, load: Load) -> None:
 
 async def test_a_stream_that_failed_is_no_circle(fakes: Fakes, load: Load) -> None:
     """Its error's traceback does not hold the event that holds the error: both, and the text, are gone at once."""
-    fakes.connectors["main"] = FakeConnector(replies=(["Half of", ServerError("no", provider="p", model="m")],))
+    fakes.connectors["main"] = FakeConnector(replies=([Chunk("Half of"), ServerError("no", provider="p", model="m")],))
     async with load(PLAIN.replace(", fallback: spare", "")) as pipeline:
         gc.collect()
         gc.disable()

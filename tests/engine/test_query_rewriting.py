@@ -215,6 +215,7 @@ def _texts(size: int) -> tuple[Item, ...]:
     return tuple(Item(id=str(n), text=f"{words[n % len(words)]} number {n}") for n in range(size))
 
 
+@pytest.mark.slow
 def test_follow_ups_find_what_full_questions_find() -> None:
     """The benchmark holds its gates: 80 % of follow-ups, and no harm to a question on another topic."""
     done = subprocess.run([sys.executable, str(BENCH)], capture_output=True, text=True, check=False, timeout=300)

@@ -11,7 +11,7 @@ import pytest
 from nexus_core import Item
 from nexus_core.evaluation.chart import Series, bars, curves
 from nexus_core.evaluation.collection import Query, TestCollection
-from nexus_core.evaluation.page import page
+from nexus_core.evaluation.html_report import page
 from nexus_core.evaluation.report import Report, build_report
 from nexus_core.evaluation.statistics import Interval
 from nexus_core.evaluation.trial import Trial, TrialSettings

@@ -169,6 +169,7 @@ async def test_a_file_without_any_object_is_an_error(tmp_path: Path) -> None:
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["id", "_id", "text", "title", "tags", "metadata", "x"]), inner, max_size=4), max_leaves=6)  # fmt: skip # noqa: E501
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(JSON, max_size=5))
 def test_every_line_is_an_item_or_a_problem(values: list[Any]) -> None:

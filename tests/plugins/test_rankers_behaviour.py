@@ -23,8 +23,10 @@ from nexus_core.config.check import check
 from nexus_core.contract.components import component_name, component_summary, options_of
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.testing import FakeConnector
-from nexus_core.toolkit.text.stemming import LANGUAGES, Language
+from nexus_core.toolkit import LANGUAGES, Language
 from tests.plugins.conftest import CLASSES, column, ids, ranked, texts
+
+pytestmark = pytest.mark.slow
 
 RANKERS: dict[str, Ranker] = {
     "bm25": Bm25(),

@@ -15,7 +15,7 @@ from nexus_core import Connector, Item, Pipeline, Ranker
 from nexus_core.config.check import check
 from nexus_core.contract.components import OptionSpec, options_of
 from nexus_core.engine.plugins import PluginRegistry
-from nexus_core.toolkit.text.stemming import Language
+from nexus_core.toolkit import Language
 from tests.plugins.conftest import CLASSES, column, ids, ranked, texts
 
 README = (Path(__file__).parents[2] / "docs/how-to/rankers.md").read_text("utf-8")

@@ -17,7 +17,7 @@ from nexus_rankers.rerank import Rerank
 from nexus_core import Connector, Item, ModelInfo, OverloadedError, Pipeline, RankerError, Ranking, RunContext
 from nexus_core.testing import FakeConnector
 from nexus_core.testing.upstream import ScriptedUpstream, completion, json_answer
-from nexus_core.toolkit.tokens.counter import token_counter
+from nexus_core.toolkit import token_counter
 
 INFO = ModelInfo(id="m", provider="p", window=8192, encoding="o200k_base")
 COUNT = token_counter("o200k_base").count

@@ -16,8 +16,8 @@ from nexus_templates.packaged import packaged
 
 from nexus_core import Message, Template
 from nexus_core.contract.components import component_name, component_summary, options_of
+from nexus_core.toolkit import token_counter
 from nexus_core.toolkit.templates.sandbox import FILTERS, TESTS
-from nexus_core.toolkit.tokens.counter import token_counter
 
 MODULES = {"qa": qa, "chat": chat, "summarize": summarize, "rewrite": rewrite}
 CLASSES: dict[str, Any] = {name: module.nexus_templates()[0] for name, module in MODULES.items()}

@@ -12,6 +12,8 @@ from nexus_core import Documents, RunContext, SourceError
 from nexus_core.contract.components import Kind
 from nexus_core.engine.plugins import PluginRegistry
 
+pytestmark = pytest.mark.slow
+
 URL = PluginRegistry.installed().component(Kind.SOURCE, "url")
 PAGE = "<title>Travel</title><h1>Travel</h1><p>See <a href='/b.html#x'>b</a> and <a href='https://x.org/'>x</a>.</p>"
 

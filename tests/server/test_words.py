@@ -15,6 +15,8 @@ from nexus_core.contract.errors import ConnectorError, NexusError, NoAnswerError
 from nexus_core.server.access.identity import Identity
 from nexus_core.server.errors import Failure, failure_of, shape
 
+pytestmark = pytest.mark.slow
+
 SERVER = Path(__file__).parent.parent.parent / "nexus_core" / "server"
 CANARY = "c4n4ry in /srv/secret/docs: sk-upstream"
 BROKEN = f'''"""Fails where it is told to, with words that nobody else may read."""

@@ -47,7 +47,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 @pytest.fixture
 def kept(store: Store, clock: Clock) -> StoredConversations:
-    return StoredConversations(store, clock)
+    return StoredConversations(store._threads, clock)
 
 
 async def say(kept: StoredConversations, id: str, number: int, *, owner: str = "", answer: str | None = None) -> int:

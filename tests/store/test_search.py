@@ -18,6 +18,8 @@ from nexus_core import Item, Ranking, RunContext, Store, UsageError
 from nexus_core.store.search import search
 from nexus_core.store.search.index_updates import IndexUpdater
 
+pytestmark = pytest.mark.slow
+
 WORDS = "ferry baker lighthouse rope sail anchor tide harbour gull storm".split()
 
 

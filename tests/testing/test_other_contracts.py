@@ -23,6 +23,8 @@ from nexus_core.testing import (
 )
 from nexus_core.testing.contracts import watching
 
+pytestmark = pytest.mark.slow
+
 
 def score(ranking: Ranking, scores: Sequence[float]) -> Ranking:
     return ranking.scored("wrong", scores)

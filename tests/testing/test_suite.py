@@ -20,6 +20,8 @@ from nexus_core.testing import (
 )
 from nexus_core.testing.contracts.suite import Contract
 
+pytestmark = pytest.mark.slow
+
 SUITES = [ConnectorContract, RankerContract, SinkContract, SourceContract, TemplateContract]
 
 

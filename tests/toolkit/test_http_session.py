@@ -21,7 +21,8 @@ from nexus_core.testing.upstream import (
     http_head,
     json_answer,
 )
-from nexus_core.toolkit.http.bodies import Timeouts, UpstreamErrors, connect_timeout, open_session, should_retry
+from nexus_core.toolkit.http.bodies import Timeouts, connect_timeout, open_session, should_retry
+from nexus_core.toolkit.http.errors import UpstreamErrors
 from nexus_core.toolkit.http.session import is_forbidden
 from nexus_core.toolkit.shared_resources import SharedResources
 

@@ -210,7 +210,7 @@ def _trials(plans: Sequence[Plan], collection: TestCollection, settings: TrialSe
 
 
 def _write_page(file: Path, report: Report) -> None:
-    from nexus_core.evaluation.page import page
+    from nexus_core.evaluation.html_report import page
 
     try:
         file.write_text(page(report), encoding="utf-8")

@@ -18,8 +18,9 @@ from nexus_core.cli.output.echo import echo, one_line
 from nexus_core.cli.output.held_warnings import HeldWarnings
 from nexus_core.cli.output.progress_line import ProgressLine
 from nexus_core.cli.run_options import read_inputs, read_query, request_options, store_of
+from nexus_core.contract.answers import Answer, Event
 from nexus_core.contract.errors import RunError, StoreError
-from nexus_core.contract.events import Answer, Delta, Event, RunFailed, RunFinished, StreamRestarted
+from nexus_core.contract.events import Delta, RunFailed, RunFinished, StreamRestarted
 from nexus_core.engine.json_shapes import answer_json
 from nexus_core.engine.pipeline import Pipeline
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from nexus_core.cli.output.echo import echo
-from nexus_core.contract.events import AttemptFinished, Event, Waiting
+from nexus_core.contract.answers import AttemptFinished, Event
+from nexus_core.contract.events import Waiting
 
 HEADERS = (
     "attempt",

@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from nexus_core.cli.output.echo import one_line
-from nexus_core.contract.events import AttemptFinished, Delta, Event, PromptPacked, StepFinished, Waiting
+from nexus_core.contract.answers import AttemptFinished, Event
+from nexus_core.contract.events import Delta, PromptPacked, StepFinished, Waiting
 
 PATIENCE_S = 1.0
 

@@ -24,11 +24,11 @@ def check_answer(completion: Completion, attempt: Attempt) -> None:
             target.model.name,
             completion.native_finish_reason,
         )
-    text, course = completion.text, attempt.course
+    text, parent = completion.text, attempt.parent
     # What another target has begun needs no more text.
-    if (not text or text.isspace()) and not completion.tool_calls and not course.written:
+    if (not text or text.isspace()) and not completion.tool_calls and not parent.written:
         why = _emptiness(completion, attempt.options)
-        allowed = target.model.allow_empty or course.call.allow_empty
+        allowed = target.model.allow_empty or parent.call.allow_empty
         if why and (completion.native_finish_reason or not allowed):
             raise _empty(why, completion, target.model)
 

@@ -7,10 +7,11 @@ import logging
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from attrs import evolve
 
+from nexus_core.contract.answers import AttemptFinished
 from nexus_core.contract.errors import (
     ConnectorError,
     DeadlineError,
@@ -18,10 +19,10 @@ from nexus_core.contract.errors import (
     TruncatedError,
     UpstreamTimeoutError,
 )
-from nexus_core.contract.events import AttemptFinished
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Completion, Results, Transfer, Usage
-from nexus_core.engine.calls.call import prompt_tokens
+from nexus_core.engine.calls.call import Call, CallEnvironment, prompt_tokens
+from nexus_core.engine.calls.deadline import Deadline
 from nexus_core.engine.calls.deadline_share import SHARE_CODE
 from nexus_core.engine.calls.failure_policy import reaction
 from nexus_core.engine.calls.return_checks import ContractError, check_answer
@@ -31,8 +32,9 @@ from nexus_core.engine.plugin_guard import is_own
 from nexus_core.toolkit.tokens.counter import token_counter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nexus_core.engine.calls.circuit_breaker import Permit
-    from nexus_core.engine.calls.failover import Failover
     from nexus_core.engine.calls.rate_limiter import Admission
 
 _log = logging.getLogger(__name__)
@@ -42,6 +44,29 @@ _SLICE = 2**16
 _NO_USAGE = Usage()
 _NOT_TOLD = Transfer()
 _NO_PROMPT = Prompt(messages=())
+
+
+class ParentCall(Protocol):
+    """The call that an attempt is part of: its clock, its deadline and its ledger."""
+
+    setting: CallEnvironment
+    call: Call
+    now: Callable[[], float]
+    deadline: Deadline
+    alone: bool
+    """The call has no other target."""
+    is_hurried: bool
+    """The caller gives less time than the pipeline."""
+    rows: int
+    """Of the ledger."""
+    written: str
+    """What has been shown already of an answer that another target continues."""
+
+    def record(self, row: AttemptFinished) -> None:
+        """Enter a row of the ledger."""
+
+    def restarted(self) -> None:
+        """Say that what has been shown is void, now that something else comes in its place."""
 
 
 class Attempt:
@@ -69,14 +94,14 @@ class Attempt:
     said: StreamAccumulator | Completion | None = None
     """What has come of the answer."""
 
-    def __init__(self, course: Failover, target: Target) -> None:
-        self.course = course
+    def __init__(self, parent: ParentCall, target: Target) -> None:
+        self.parent = parent
         self.target = target
 
     def send(self) -> tuple[Prompt, CallOptions]:
         """Note that the request goes out now, and return what is sent."""
         self.sent = True
-        self.started = self.course.now()
+        self.started = self.parent.now()
         return self.prompt, self.options
 
     def took(self, chunk: Chunk, said: StreamAccumulator) -> str | Chunk:
@@ -95,15 +120,15 @@ class Attempt:
                 return ""
             if self.blank:
                 shown = self._with_blank(shown)
-            self.first_content_s = self.course.now() - self.started
-            self.course.restarted()
+            self.first_content_s = self.parent.now() - self.started
+            self.parent.restarted()
         return shown
 
     def _took_more(self, chunk: Chunk, said: StreamAccumulator) -> str | Chunk:
         said.take(chunk)
         if chunk.transfer is not None and self.transfer is None:
             self.transfer = chunk.transfer
-            self.first_byte_s = self.course.now() - self.started
+            self.first_byte_s = self.parent.now() - self.started
         return chunk if chunk.reasoning or chunk.tool_calls else chunk.text
 
     def _with_blank(self, shown: str | Chunk) -> str | Chunk:
@@ -140,10 +165,10 @@ class Attempt:
             self._end("ok", None, ok=True)
         elif isinstance(error, ConnectorError):
             # What its caller had no time for is no failure of the target.
-            counts = reaction(type(error)).breaker and not (error.code == SHARE_CODE and self.course.is_hurried)
+            counts = reaction(type(error)).breaker and not (error.code == SHARE_CODE and self.parent.is_hurried)
             self._end(error.kind, error, ok=False if counts else None)
         elif isinstance(error, DeadlineError) or (
-            self.course.deadline.expired and isinstance(error, asyncio.CancelledError)
+            self.parent.deadline.expired and isinstance(error, asyncio.CancelledError)
         ):
             self._end("timeout", None, ok=None, code="deadline")
         elif is_own(error):
@@ -160,7 +185,7 @@ class Attempt:
         return ConnectorError(f"{what}: {did}", provider=model.info.provider, model=model.info.id)
 
     def _end(self, outcome: str, error: ConnectorError | None, *, ok: bool | None, code: str | None = None) -> None:
-        now = self.course.now()
+        now = self.parent.now()
         if error is not None and error.transfer is not None:
             self.transfer = error.transfer
         if self.usage.prompt_tokens is None or self.usage.completion_tokens is None:
@@ -168,16 +193,16 @@ class Attempt:
         self.give_back(ok, now)
         if not self.sent and error is None:
             return
-        self.course.record(self._row(outcome, error, code, now))
+        self.parent.record(self._row(outcome, error, code, now))
 
     def _row(self, outcome: str, error: ConnectorError | None, code: str | None, now: float) -> AttemptFinished:
-        course, model, call = self.course, self.target.model, self.course.call
+        parent, model, call = self.parent, self.target.model, self.parent.call
         transfer, usage = self.transfer or _NOT_TOLD, self.usage
         return AttemptFinished(
             run_id=call.run_id,
-            time=course.setting.clock.wall(),
+            time=parent.setting.clock.wall(),
             call_id=call.id,
-            number=course.rows + 1,
+            number=parent.rows + 1,
             model=model.name,
             model_id=model.info.id,
             outcome=outcome,
@@ -204,7 +229,7 @@ class Attempt:
     def give_back(self, ok: bool | None, now: float) -> None:
         """Give back what the attempt holds; `ok` is the verdict for the breaker."""
         if self.permit is not None:
-            self.target.breaker.leave(self.permit, ok, now, alone=self.course.alone)
+            self.target.breaker.leave(self.permit, ok, now, alone=self.parent.alone)
             self.permit = None
         if self.admission is not None and self.target.limiter is not None:
             used = (self.usage.prompt_tokens or 0) + (self.usage.completion_tokens or 0)
@@ -236,8 +261,8 @@ class Attempt:
         count = token_counter(info.encoding).count
         prompt, completion = usage.prompt_tokens, usage.completion_tokens
         source: Literal["estimated", "mixed"] = "estimated" if prompt is None and completion is None else "mixed"
-        if prompt is None and self.course.call.asked is not None:
-            prompt = self.course.call.asked.tokens(info)
+        if prompt is None and self.parent.call.asked is not None:
+            prompt = self.parent.call.asked.tokens(info)
         elif prompt is None:
             known = self.prompt.prompt_tokens
             prompt = prompt_tokens(self.prompt, info) if known is None else known

@@ -1,4 +1,4 @@
-"""Makes the attempts of calls. What follows a failure is decided in `course.py`, what is noted of it in `ledger.py`."""
+"""Caller: makes the attempts of calls. `failover.py` decides what follows a failure, `attempt.py` notes each one."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from nexus_core.contract.values import Chunk, Completion
 from nexus_core.engine.calls.answer_checks import check_answer
 from nexus_core.engine.calls.attempt import Attempt
 from nexus_core.engine.calls.call import Call, CallEnvironment, Emit
-from nexus_core.engine.calls.clock import Clock
-from nexus_core.engine.calls.deadline import DeadlineWatch
+from nexus_core.engine.calls.deadline import Clock, DeadlineWatch
 from nexus_core.engine.calls.failover import Failover
 from nexus_core.engine.calls.prompt_fitting import most_characters
 from nexus_core.engine.calls.return_checks import check_stream
 from nexus_core.engine.calls.stream_accumulator import StreamAccumulator
-from nexus_core.engine.calls.stream_memory import StreamMemory
 from nexus_core.engine.calls.targets import Targets
+from nexus_core.engine.calls.text_buffer import StreamMemory
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry
 
@@ -88,20 +87,20 @@ class Caller:
         return await self._made(call, emit, served)
 
     async def _made(self, call: Call, emit: Emit, make: Callable[[Attempt], Awaitable[T]]) -> T:
-        course = Failover(self._setting, call, emit, self._setting.policy.deadline_s)
+        failover = Failover(self._setting, call, emit, self._setting.policy.deadline_s)
         try:
-            with course.deadline:
+            with failover.deadline:
                 while True:
-                    attempt = (not course.rows and course.at_once()) or await course.begin()
+                    attempt = (not failover.rows and failover.at_once()) or await failover.begin()
                     try:
-                        with attempt, course.share() or _WHOLE_TIME:
+                        with attempt, failover.share() or _WHOLE_TIME:
                             made = await make(attempt)
                     except ConnectorError as error:
-                        course.failed(error)
+                        failover.failed(error)
                     else:
                         return made
         finally:
-            course.end()
+            failover.end()
 
     async def stream(self, call: Call, emit: Emit) -> AsyncIterator[str | Chunk | CallResult]:
         """Yield the answer as it comes, and at the end what was answered.
@@ -110,16 +109,16 @@ class Caller:
         Before the first content a failed attempt is followed by the next; after it the pipeline's `on_stream_failure`
         decides.
         """
-        course = Failover(self._setting, call, emit, self._setting.policy.stream_deadline_s)
-        deadline = course.deadline
+        failover = Failover(self._setting, call, emit, self._setting.policy.stream_deadline_s)
+        deadline = failover.deadline
         try:
             while True:
                 attempt = None
                 while attempt is None:
-                    if course.waits:
+                    if failover.waits:
                         yield ""
                     with deadline:
-                        attempt = await course.advance()
+                        attempt = await failover.advance()
                 most = most_characters(attempt.target.model.info, attempt.options)
                 said = attempt.said = StreamAccumulator(most, self._setting.memory)
                 chunks = None
@@ -127,7 +126,7 @@ class Caller:
                     with attempt:
                         yield ""
                         chunks = _streamed(attempt)
-                        share = course.share()
+                        share = failover.share()
                         with deadline, share or _WHOLE_TIME:
                             async for chunk in chunks:
                                 if part := attempt.took(chunk, said):
@@ -141,16 +140,16 @@ class Caller:
                     if blank := attempt.rest():
                         yield blank
                 except ConnectorError as error:
-                    course.broke_off(error, attempt.first_content_s is not None, said)
+                    failover.broke_off(error, attempt.first_content_s is not None, said)
                     continue
                 finally:
                     said.close()
                     if chunks is not None:
                         await chunks.aclose()
-                yield _answered(attempt, course.ended(completion))
+                yield _answered(attempt, failover.ended(completion))
                 return
         finally:
-            course.end()
+            failover.end()
 
 
 async def _complete(attempt: Attempt) -> tuple[Attempt, Completion]:

@@ -6,10 +6,24 @@ Most calls end long before their deadline, so that nothing is done for one but t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 
+from attrs import frozen
+
 from nexus_core.contract.errors import DeadlineError, RunError
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class Clock:
+    """What tells the time and lets it pass."""
+
+    now: Callable[[], float] = time.monotonic
+    """Seconds since some moment; never goes back."""
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    wall: Callable[[], float] = time.time
+    """Seconds since 1970, for records that people read."""
 
 
 class Deadline:

@@ -1,4 +1,4 @@
-"""The course of one call: what it has tried and what it does next. Every decision about failure is made here.
+"""Failover of one call: what it has tried and what it does next. Every decision about failure is made here.
 
 A failure is looked up in the table of reactions by its class alone. Then there are three ways: the same target after a
 pause, the next target of the chain, or an end, with the error of the only target or with what each of them said.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from nexus_core.contract.answers import AttemptFinished
 from nexus_core.contract.errors import (
     ConnectorError,
     DeadlineError,
@@ -23,7 +24,7 @@ from nexus_core.contract.errors import (
     RunError,
     UpstreamTimeoutError,
 )
-from nexus_core.contract.events import AttemptFinished, PromptPacked, StreamRestarted, Waiting
+from nexus_core.contract.events import PromptPacked, StreamRestarted, Waiting
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import CallOptions, Completion
 from nexus_core.engine.calls.attempt import Attempt

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 from nexus_core.contract.errors import ResponseTooLargeError, ToolCallIncompleteError, TruncatedError
 from nexus_core.contract.values import Chunk, Completion, FinishReason, ToolCall, ToolCallDelta, Usage
-from nexus_core.engine.calls.stream_memory import OWN_BYTES, StreamMemory
-from nexus_core.engine.calls.text_buffer import TextBuffer
+from nexus_core.engine.calls.text_buffer import OWN_BYTES, StreamMemory, TextBuffer
 from nexus_core.engine.models import Model
+from nexus_core.toolkit.tool_calls import are_whole
 
 _CALL_COST = 512
 """Characters that count for a tool call beside its own, so that their number has a bound, too."""
@@ -154,24 +152,12 @@ def _joined(index: int, call: _CallParts) -> ToolCall:
 
 
 def check_tool_calls(completion: Completion, model: Model) -> None:
-    """Raise ToolCallIncompleteError where a tool call ends in the middle of its arguments.
-
-    No arguments at all are those of a tool that takes none, unless the answer was cut at its maximum length.
-    """
+    """Raise ToolCallIncompleteError where a tool call ends in the middle of its arguments."""
     for call in completion.tool_calls:
-        arguments = call.arguments.strip()
-        if not (_is_json(arguments) if arguments else completion.finish_reason != "length"):
+        if not are_whole(call.arguments, completion.finish_reason):
             raise ToolCallIncompleteError(
                 f"a tool call of {model.name!r} ends in the middle of its arguments: raise max_tokens if it was cut",
                 provider=model.info.provider,
                 model=model.info.id,
                 code=completion.finish_reason,
             )
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True

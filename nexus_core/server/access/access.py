@@ -9,7 +9,7 @@ from math import ceil
 from aiohttp import web
 
 from nexus_core.contract.errors import StoreError
-from nexus_core.engine.calls.clock import Clock
+from nexus_core.engine.calls.deadline import Clock
 from nexus_core.server.access.auth_throttle import AuthThrottle
 from nexus_core.server.access.client_address import origin_of
 from nexus_core.server.access.identity import ANYBODY, Identity

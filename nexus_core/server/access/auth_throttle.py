@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nexus_core.engine.calls.clock import Clock
+from nexus_core.engine.calls.deadline import Clock
 from nexus_core.server.workers.shared_counters import CounterStore, State
 
 PER_MINUTE = 20

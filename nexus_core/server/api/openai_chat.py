@@ -8,7 +8,8 @@ from typing import Any
 
 from aiohttp import web
 
-from nexus_core.contract.events import Answer, Delta, PromptPacked, RunFailed, RunFinished, StreamRestarted
+from nexus_core.contract.answers import Answer
+from nexus_core.contract.events import Delta, PromptPacked, RunFailed, RunFinished, StreamRestarted
 from nexus_core.contract.values import Message
 from nexus_core.engine.pipeline import Pipeline, StreamOptions
 from nexus_core.server.access.access import AccessControl

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
-from nexus_core.contract.events import Answer
+from nexus_core.contract.answers import Answer
 from nexus_core.contract.values import Message, Usage
 from nexus_core.server.errors import Failure
 from nexus_core.server.http.json_schema import closed, or_null, text

@@ -8,8 +8,9 @@ from typing import Any
 from aiohttp import web
 from attrs import evolve, frozen
 
+from nexus_core.contract.answers import Answer
 from nexus_core.contract.errors import RunError
-from nexus_core.contract.events import Answer, Delta, RunFailed, RunFinished, StreamRestarted
+from nexus_core.contract.events import Delta, RunFailed, RunFinished, StreamRestarted
 from nexus_core.engine.json_shapes import answer_json, attempt_json, packing_json, passages_json
 from nexus_core.engine.pipeline import StreamOptions
 from nexus_core.server.access.access import AccessControl

@@ -8,8 +8,8 @@ from typing import Any
 
 from attrs import frozen
 
+from nexus_core.contract.answers import Answer, Event
 from nexus_core.contract.errors import UsageError
-from nexus_core.contract.events import Answer, Event
 from nexus_core.contract.values import CallOptions
 from nexus_core.engine.models import Model
 from nexus_core.engine.pipeline import Pipeline, StreamOptions

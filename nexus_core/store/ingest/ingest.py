@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from time import monotonic
-from typing import TYPE_CHECKING, ParamSpec, TypedDict, TypeVar, Unpack
+from typing import ParamSpec, TypedDict, TypeVar, Unpack
 
 from attrs import define, evolve, field, frozen
 
@@ -18,14 +18,15 @@ from nexus_core.contract.documents import DocumentMark
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.protocols import Documents
 from nexus_core.contract.values import Value
+from nexus_core.store import contexts
 from nexus_core.store.ingest.document_writer import DocumentBatch, DocumentWriter, WriteOutcome
 from nexus_core.store.ingest.parallel_read import LIMIT_S, read_all
 from nexus_core.store.ingest.read_document import DocumentEnd, DocumentPart, DocumentReading, Due
+from nexus_core.store.ingest.reader_processes import ReaderProcesses
+from nexus_core.store.items import rows
 from nexus_core.store.items.prepare import ItemPreparer, PreparedItem
-from nexus_core.store.records import LONGEST_REASON, Added, Context, StoredDocument, checked_name
-
-if TYPE_CHECKING:
-    from nexus_core.store.store import Store
+from nexus_core.store.records import LONGEST_NAME, LONGEST_REASON, Added, Context, StoredDocument, checked_name
+from nexus_core.store.worker_threads import WorkerThreads
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -81,21 +82,38 @@ class Ingester(TypedDict, total=False):
     """Keep of what was never read and could not be read now the name and the reason: see `Store.skipped`."""
 
 
-async def ingest(store: Store, name: str, source: Documents, *, origin: str, **asked: Unpack[Ingester]) -> Ingested:
+async def ingest(
+    threads: WorkerThreads,
+    readers: ReaderProcesses,
+    name: str,
+    source: Documents,
+    *,
+    origin: str,
+    **asked: Unpack[Ingester],
+) -> Ingested:
     """Bring the documents of a source into a context; see `Store.ingest`."""
     tags, prune = tuple(dict.fromkeys(asked.get("tags", ()))), asked.get("prune", False)
     for tag in tags:
         checked_name(tag, "a tag")
-    context = await store.context(name)
+    context = await threads.read(contexts.find, name)
     reading = DocumentReading(
         source=source,
         preparation=ItemPreparer(context.language, context.encoding),
         tags=tags,
         keeps_originals=asked.get("keep_originals", False),
     )
-    known = {each.name: each for each in (*await store.documents(name), *await store.skipped(name))}
-    marks = {mark.name: mark for mark in await asyncio.to_thread(lambda: list(source.documents()))}
-    work = _Work(store=store, context=context, reading=reading, origin=origin, known=known, marks=marks, asked=asked)
+    known = {each.name: each for each in await threads.read(rows.documents_of, context)}
+    marks = {mark.name: mark for mark in map(_keepable, await asyncio.to_thread(lambda: list(source.documents())))}
+    work = _Work(
+        threads=threads,
+        readers=readers,
+        context=context,
+        reading=reading,
+        origin=origin,
+        known=known,
+        marks=marks,
+        asked=asked,
+    )
     mine = [each for each in known.values() if each.origin == origin and each.name.startswith(asked.get("within", ""))]
     gone = [each for each in mine if each.name not in marks]
     vanished = [each.name for each in gone if not each.skipped]
@@ -107,11 +125,21 @@ async def ingest(store: Store, name: str, source: Documents, *, origin: str, **a
     return work.told([] if pruned else vanished)
 
 
+def _keepable(mark: DocumentMark) -> DocumentMark:
+    """Return the document, or one with its name spelt out that cannot be read, where the name cannot be kept."""
+    try:
+        checked_name(mark.name, "its name")
+    except UsageError as error:
+        return DocumentMark(name=ascii(mark.name)[1:-1][:LONGEST_NAME] or "''", problem=str(error))
+    return mark
+
+
 @define(kw_only=True, eq=False, repr=False)
 class _Work:
     """One ingestion under way."""
 
-    store: Store
+    threads: WorkerThreads
+    readers: ReaderProcesses
     context: Context
     reading: DocumentReading
     origin: str
@@ -145,11 +173,11 @@ class _Work:
         if not (due or vanished or forgotten or self._drafts):
             return
         present = {*self.marks, *self.known} - {*vanished}
-        writer = await self.store.write_indexed(DocumentWriter, self.context, present)
+        writer = await self.threads.write_indexed(DocumentWriter, self.context, present)
         limit_s, failed = self.asked.get("limit_s", LIMIT_S), True
         try:
             processes = self.asked.get("processes")
-            parts = read_all(self.reading, due, self.store.readers, processes=processes, limit_s=limit_s)
+            parts = read_all(self.reading, due, self.readers, processes=processes, limit_s=limit_s)
             async with aclosing(parts):
                 async for part in parts:
                     await self._take(part, writer)
@@ -168,7 +196,7 @@ class _Work:
             await asyncio.shield(self._in_writer(writer.close, has_failed=failed))
 
     async def _in_writer(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        return await self.store.write_indexed(lambda _: work(*args, **kwargs))
+        return await self.threads.write_indexed(lambda _: work(*args, **kwargs))
 
     def told(self, vanished: Iterable[str]) -> Ingested:
         """Return what became of it all."""
@@ -188,11 +216,6 @@ class _Work:
         """Return the documents to be read, with the digest that is known of each."""
         due = []
         for mark in self.marks.values():
-            try:
-                checked_name(mark.name, "its name")
-            except UsageError as error:
-                self.failed.append((ascii(mark.name)[1:-1], str(error)))
-                continue
             if mark.problem:
                 self._fail(mark, mark.problem)
                 continue
@@ -238,7 +261,7 @@ class _Work:
         self.remarks += [(name, remark) for remark in end.remarks]
         document = evolve(self._document(mark, end), skipped=_reason(end.left_out))
         if end.original is not None:
-            document = evolve(document, original=await self.store.keep_original(end.original))
+            document = evolve(document, original=await self.threads.keep_original(end.original))
         if end.problems:  # once more next time: somebody may have repaired it, or how it is read
             document = evolve(document, stamp="", digest="")
         self._unwritten |= {name} if end.left_out else set()

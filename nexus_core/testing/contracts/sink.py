@@ -14,10 +14,9 @@ from typing import ClassVar
 
 import pytest
 
+from nexus_core.contract.answers import AttemptFinished, Event
 from nexus_core.contract.errors import ServerError
 from nexus_core.contract.events import (
-    AttemptFinished,
-    Event,
     PromptPacked,
     RunFailed,
     RunFinished,

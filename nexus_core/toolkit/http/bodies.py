@@ -24,29 +24,10 @@ from attrs import frozen
 
 from nexus_core.contract.errors import ProtocolError, ResponseTooLargeError, StalledError, UpstreamTimeoutError
 from nexus_core.contract.values import Transfer
-from nexus_core.toolkit.http.errors import UpstreamErrors, connector_error, error_of_status, foreign_text
 from nexus_core.toolkit.http.size_limits import JSON_CAP, STREAM_CAP
 
 if TYPE_CHECKING:
     import aiohttp
-
-__all__ = [
-    "ERROR_CAP",
-    "JSON_CAP",
-    "STREAM_CAP",
-    "BodyReader",
-    "Timeouts",
-    "UpstreamErrors",
-    "connect_timeout",
-    "connector_error",
-    "error_of_status",
-    "foreign_text",
-    "open_session",
-    "read_body",
-    "read_start",
-    "retry_after_s",
-    "should_retry",
-]
 
 ERROR_CAP = 64 * 2**10
 """Bytes that are read of the body of an error."""

@@ -56,5 +56,5 @@ def sizes_for(max_output: int | None) -> SizeLimits:
     )
 
 
-LARGEST = SizeLimits(text=STREAM_CAP, line=LINE_CAP, stream=STREAM_CAP, whole=JSON_CAP)
+LARGEST_SIZES = SizeLimits(text=STREAM_CAP, line=LINE_CAP, stream=STREAM_CAP, whole=JSON_CAP)
 """For answers that hold more than what the model says, such as probabilities or images."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from nexus_core.contract.errors import ResponseTooLargeError
 
-Event = tuple[bytes, bytes]
+ServerSentEvent = tuple[bytes, bytes]
 """The name of an event (empty for most) and its data, the lines of which are joined by LF."""
 
 LINE_CAP = 8 * 2**20
@@ -37,7 +37,7 @@ class EventDecoder:
         self._skip_lf = False
         self._overflow = ""
 
-    def feed(self, data: bytes) -> list[Event]:
+    def feed(self, data: bytes) -> list[ServerSentEvent]:
         """Return the events that `data` completes.
 
         Raises `ResponseTooLargeError` for a line or an event over its cap; events completed before it are returned
@@ -48,11 +48,11 @@ class EventDecoder:
             raise ResponseTooLargeError(self._overflow, code="response_too_large")
         return events
 
-    def flush(self) -> list[Event]:
+    def flush(self) -> list[ServerSentEvent]:
         """Return the event that the data ended in the middle of, if any: what the format discards, and some need."""
         return self._decode(b"\n\n")
 
-    def _decode(self, data: bytes) -> list[Event]:
+    def _decode(self, data: bytes) -> list[ServerSentEvent]:
         if self._skip_lf and data:
             self._skip_lf = False
             data = data.removeprefix(b"\n")
@@ -76,8 +76,8 @@ class EventDecoder:
             self._hold(rest)
         return events
 
-    def _take(self, lines: list[bytes]) -> list[Event]:
-        events: list[Event] = []
+    def _take(self, lines: list[bytes]) -> list[ServerSentEvent]:
+        events: list[ServerSentEvent] = []
         data = self._data
         for line in lines:
             if not line:

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from posixpath import splitext
 
-from nexus_core.toolkit.suggest import did_you_mean, listed
+from nexus_core.toolkit import did_you_mean, listed
 from nexus_sources.walking.globs import Pattern
 from nexus_sources.walking.walk import ListedFolder, Walk
 

@@ -16,8 +16,9 @@ from attrs import define
 from nexus_core import AttemptFinished, Event, ModelInfo, StreamRestarted
 from nexus_core.config.policies import CallPolicy
 from nexus_core.contract.ranking import Ranking
-from nexus_core.engine.calls import Call, Caller, CallResult
-from nexus_core.engine.calls.clock import Clock
+from nexus_core.engine.calls.call import Call
+from nexus_core.engine.calls.caller import Caller, CallResult
+from nexus_core.engine.calls.deadline import Clock
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.packing.packer import Draft

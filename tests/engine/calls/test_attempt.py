@@ -187,17 +187,18 @@ def test_no_tokenizer_is_loaded_where_the_service_counts() -> None:
 import asyncio, sys
 from nexus_core import ModelInfo
 from nexus_core.contract.ranking import Ranking
-from nexus_core.engine.calls import Attempts, Call
+from nexus_core.engine.calls.call import Call
+from nexus_core.engine.calls.caller import Caller
 from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.packing.packer import Draft
-from nexus_core.engine.lifecycle import Resources
+from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.steps import BareQuery
 from nexus_core.testing.fakes import FakeConnector
 info = ModelInfo(id="m", provider="p", window=4096, encoding="o200k_base")
 model = Model(name="m", connector=FakeConnector(model_info=info), info=info)
 draft = Draft(template=BareQuery(), ranking=Ranking(()), query="Why?")
 call = Call(id="c", run_id="r", draft=draft, chain=(model,))
-asyncio.run(Attempts(ModelRegistry([model]), Resources()).complete(call, lambda event: None))
+asyncio.run(Caller(ModelRegistry([model]), ComponentLifecycle()).complete(call, lambda event: None))
 print(*sys.modules)
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -18,7 +18,7 @@ from nexus_core import (
 )
 from nexus_core.config.policies import RetryPolicy
 from nexus_core.contract.errors import ContextLengthError
-from nexus_core.engine.calls import merge_options, reserve
+from nexus_core.engine.calls.prompt_fitting import merge_options, reserve
 from nexus_core.testing.fakes import FakeConnector
 
 ONCE = RetryPolicy(attempts=1)

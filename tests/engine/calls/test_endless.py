@@ -10,9 +10,9 @@ from hypothesis import given, strategies as st
 from nexus_core import CallOptions, Chunk, ModelInfo, NoAnswerError, ResponseTooLargeError, ToolCallDelta
 from nexus_core.engine.calls.prompt_fitting import most_characters
 from nexus_core.engine.calls.stream_accumulator import StreamAccumulator
-from nexus_core.engine.calls.stream_memory import OWN_BYTES, SHARED_BYTES, StreamMemory
-from nexus_core.engine.calls.text_buffer import TextBuffer
+from nexus_core.engine.calls.text_buffer import OWN_BYTES, SHARED_BYTES, StreamMemory, TextBuffer
 from nexus_core.engine.models import Model
+from nexus_core.testing import FakeConnector
 
 MOST = 2**18
 """Characters that the fake's window of 4,096 tokens allows."""
@@ -21,7 +21,7 @@ MOST = 2**18
 @pytest.fixture(name="model")
 def _model() -> Model:
     info = ModelInfo(id="m", provider="p", window=10**7)
-    return Model(name="main", connector=None, info=info)
+    return Model(name="main", connector=FakeConnector(), info=info)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from nexus_openai.connector import OpenAI
 from nexus_core import AttemptFinished, ConnectorError, Event, Secret, StreamRestarted
 from nexus_core.config.policies import CallPolicy, RateLimitPolicy, RetryPolicy
 from nexus_core.contract.ranking import Ranking
-from nexus_core.engine.calls import Call, Caller, CallResult
+from nexus_core.engine.calls.call import Call
+from nexus_core.engine.calls.caller import Caller, CallResult
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.packing.packer import Draft

@@ -31,7 +31,7 @@ from nexus_core import (
 )
 from nexus_core.config.policies import CallPolicy, RateLimitPolicy, RetryPolicy
 from nexus_core.contract.values import NOTHING_ASKED
-from nexus_core.engine.calls import Caller
+from nexus_core.engine.calls.caller import Caller
 from nexus_core.engine.component_models import component_model
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry

@@ -18,8 +18,8 @@ from nexus_core import (
     PromptTooLongError,
     Ranking,
 )
-from nexus_core.engine.calls import Call, Caller
-from nexus_core.engine.calls.call import EmbedOrRerankRequest
+from nexus_core.engine.calls.call import Call, EmbedOrRerankRequest
+from nexus_core.engine.calls.caller import Caller
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.packing.packer import Draft

@@ -23,7 +23,8 @@ from nexus_core import (
 )
 from nexus_core.config.policies import BreakerPolicy, CallPolicy, RateLimitPolicy, RetryPolicy
 from nexus_core.contract.ranking import Ranking
-from nexus_core.engine.calls import Call, Caller, CallResult
+from nexus_core.engine.calls.call import Call
+from nexus_core.engine.calls.caller import Caller, CallResult
 from nexus_core.engine.calls.rate_limiter import Admission
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry

@@ -41,8 +41,9 @@ from nexus_core.testing.upstream import (
     json_answer,
     stream_answer,
 )
-from nexus_core.toolkit.http.bodies import BodyReader
-from nexus_core.toolkit.shared_resources import SharedResources
+from nexus_core.toolkit import BodyReader, SharedResources
+
+pytestmark = pytest.mark.slow
 
 YES = json_answer(completion("Yes."))
 STREAM = stream_answer(chat_events("a", "b"))

@@ -15,6 +15,8 @@ import pytest
 from nexus_core import CallOptions, ResponseTooLargeError
 from nexus_core.testing.upstream import Silence, delta, event, http_head, stream_answer
 
+pytestmark = pytest.mark.slow
+
 STREAM_MOST = 17 * 2**20
 """Bytes of a stream of a model with the declared defaults, 8,192 tokens."""
 

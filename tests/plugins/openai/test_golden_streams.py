@@ -21,7 +21,9 @@ from nexus_core import (
     Usage,
 )
 from nexus_core.testing.upstream import HalfClose, Pause, close_answer, stream_answer
-from nexus_core.toolkit.http.sse import EventDecoder
+from nexus_core.toolkit import EventDecoder
+
+pytestmark = pytest.mark.slow
 
 DONE = "data: [DONE]\n\n"
 STOP = '{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'

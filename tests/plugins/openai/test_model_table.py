@@ -13,7 +13,7 @@ from nexus_openai.model_table import find_model, load_table, snapshot
 from nexus_openai.request_body import as_text
 
 from nexus_core import Message
-from nexus_core.toolkit.tokens.counter import token_counter
+from nexus_core.toolkit import token_counter
 
 
 @pytest.mark.parametrize(

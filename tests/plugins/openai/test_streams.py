@@ -46,7 +46,7 @@ from nexus_core.testing.upstream import (
     stream_answer,
     usage_chunk,
 )
-from nexus_core.toolkit.http.sse import EventDecoder
+from nexus_core.toolkit import EventDecoder
 
 USAGE = Usage(prompt_tokens=7, completion_tokens=3)
 A = event(delta("a"))

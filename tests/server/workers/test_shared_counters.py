@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from nexus_core.config.policies import RateLimitPolicy
-from nexus_core.engine.calls.clock import Clock
+from nexus_core.engine.calls.deadline import Clock
 from nexus_core.engine.calls.rate_limiter import Admission, RateLimiter
 from nexus_core.server.access.auth_throttle import PER_MINUTE, AuthThrottle
 from nexus_core.server.access.key_limits import SharedLimiter
 from nexus_core.server.workers.shared_counters import CounterStore, LocalCounters, SharedCounters, State, make_file
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no several workers")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="there are no several workers")]
 
 COUNTS = """
 import sys

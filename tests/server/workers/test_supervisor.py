@@ -28,7 +28,7 @@ from nexus_core.store.api_keys import ApiKeys
 from nexus_core.store.store import Store
 from nexus_core.testing.upstream import Gate, ScriptedUpstream, completion, json_answer
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no several workers")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="there are no several workers")]
 
 PIPELINE = """name: asks
 models:

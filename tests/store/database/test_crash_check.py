@@ -40,11 +40,24 @@ def damage(path: Path) -> None:
         file.write(b"\xff" * 3 * 4096)
 
 
-def test_a_store_costs_nothing_before_it_is_opened() -> None:
-    """The index, locks and file systems are imported when they are needed."""
-    code = "import sys; from nexus_core import Store; Store('x'); print([m for m in %r if m in sys.modules])"
+@pytest.mark.parametrize("module", ["nexus_core", "nexus_store.plugin", "nexus_core.contract.protocols"])
+def test_a_store_costs_nothing_before_it_is_needed(module: str) -> None:
+    """The index and its locks come with `Store`, which a listing or a check of a pipeline does not import."""
+    code = f"import sys, {module}; print([m for m in %r if m in sys.modules])"
     heavy = ("tantivy", "filelock", "fsspec", "numpy", "platformdirs")
     done = subprocess.run([sys.executable, "-c", code % (heavy,)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_store_imports_file_systems_only_where_they_are_used() -> None:
+    """Originals elsewhere, vectors and the folder of the user are for those who have them."""
+    code = "import sys; from nexus_core import Store; Store('x'); print([m for m in %r if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code % (("fsspec", "numpy", "platformdirs"),)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.strip() == "[]"
 
 

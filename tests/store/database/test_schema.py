@@ -81,7 +81,7 @@ def test_a_failed_migration_leaves_the_older_version(path: Path, monkeypatch: py
 KILLED = """
 import os, signal, sqlite3, sys
 from pathlib import Path
-from nexus_core.store import schema
+from nexus_core.store.database import schema
 from nexus_core.store.database.connection import connect
 schema.MIGRATIONS = (*schema.MIGRATIONS, (
     "CREATE TABLE more (a TEXT) STRICT",

@@ -22,6 +22,8 @@ from nexus_core.store.ingest.read_document import DocumentReading
 from nexus_core.store.ingest.reader_processes import ReaderProcess, told_of
 from nexus_core.store.items.prepare import ItemPreparer
 
+pytestmark = pytest.mark.slow
+
 FILES: Any = PluginRegistry.installed().component(Kind.SOURCE, "files")
 
 

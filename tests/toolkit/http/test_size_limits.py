@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, strategies as st
 
-from nexus_core.toolkit.http.size_limits import JSON_CAP, LARGEST, STREAM_CAP, UNKNOWN, sizes_for
+from nexus_core.toolkit.http.size_limits import JSON_CAP, LARGEST_SIZES, STREAM_CAP, UNKNOWN, sizes_for
 from nexus_core.toolkit.http.sse import LINE_CAP
 
 
@@ -13,9 +13,9 @@ def test_sizes_grow_with_the_tokens_up_to_the_caps(tokens: int, more: int) -> No
     """Room for eight characters a token at least, in a whole answer with each of them escaped."""
     low, high = sizes_for(tokens), sizes_for(tokens + more)
     assert low.text <= high.text
-    assert low.line <= high.line < LARGEST.line == LINE_CAP
-    assert low.stream <= high.stream <= LARGEST.stream == STREAM_CAP
-    assert low.whole <= high.whole <= LARGEST.whole == JSON_CAP
+    assert low.line <= high.line < LARGEST_SIZES.line == LINE_CAP
+    assert low.stream <= high.stream <= LARGEST_SIZES.stream == STREAM_CAP
+    assert low.whole <= high.whole <= LARGEST_SIZES.whole == JSON_CAP
     assert low.text >= 8 * tokens
     assert low.stream >= min(STREAM_CAP, 1000 * tokens)
 

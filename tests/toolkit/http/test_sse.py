@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from nexus_core import ResponseTooLargeError
-from nexus_core.toolkit.http.sse import Event, EventDecoder
+from nexus_core.toolkit.http.sse import EventDecoder, ServerSentEvent
 
 
-def decode(*pieces: bytes) -> list[Event]:
+def decode(*pieces: bytes) -> list[ServerSentEvent]:
     decoder = EventDecoder()
     return [event for piece in (*pieces, b"") for event in decoder.feed(piece)]
 
@@ -72,6 +72,7 @@ newlines = st.sampled_from([b"\n", b"\r\n", b"\r", b"\n\n", b"\r\n\r\n", b"\r\r"
 streams = st.lists(st.tuples(fields, newlines), max_size=30).map(lambda lines: b"".join(map(b"".join, lines)))
 
 
+@pytest.mark.slow
 @given(st.one_of(streams, st.binary(max_size=60)), st.lists(st.integers(0, 400), max_size=8))
 @settings(max_examples=400, deadline=None)
 def test_decoder_gives_the_same_events_for_every_split(stream: bytes, cuts: list[int]) -> None:
@@ -112,7 +113,7 @@ ENDLESS_EVENT = b"data: 123456789\n" * 9
 def test_decoder_refuses_what_is_too_large(stream: bytes, before: int, step: int) -> None:
     """A line or an event over its cap is an error, after the events before it, however the bytes are cut."""
     decoder = EventDecoder(line_cap=64, event_cap=100)
-    good: list[Event] = []
+    good: list[ServerSentEvent] = []
 
     def feed_all() -> None:
         for at in range(0, len(stream) + step, step):
@@ -130,6 +131,7 @@ def test_decoder_takes_a_line_of_700_kilobytes() -> None:
     assert data_of(b"data: " + b"x" * 700_000 + b"\n\n") == [b"x" * 700_000]
 
 
+@pytest.mark.slow
 def test_decoder_is_linear_in_tiny_pieces() -> None:
     """Fault 56: four times the bytes in 1-byte pieces cost about four times the time, not sixteen."""
 

@@ -1,3 +1,1 @@
-"""`nexus context`: one module for each subcommand."""
-
-from nexus_core.cli.commands.context.group import command as command
+"""`nexus context`: one module for each subcommand; the group itself is in `group`."""

@@ -1,0 +1,98 @@
+"""The types of the lazily imported names; tests/test_public_api.py holds it against `__init__.py`."""
+
+from nexus_core.toolkit.http.bodies import (
+    ERROR_CAP as ERROR_CAP,
+    BodyReader as BodyReader,
+    Timeouts as Timeouts,
+    connect_timeout as connect_timeout,
+    open_session as open_session,
+    read_body as read_body,
+    read_start as read_start,
+    retry_after_s as retry_after_s,
+    should_retry as should_retry,
+)
+from nexus_core.toolkit.http.errors import (
+    UpstreamErrors as UpstreamErrors,
+    connector_error as connector_error,
+    error_of_status as error_of_status,
+    foreign_text as foreign_text,
+)
+from nexus_core.toolkit.http.session import (
+    ForbiddenAddress as ForbiddenAddress,
+    is_forbidden as is_forbidden,
+)
+from nexus_core.toolkit.http.size_limits import (
+    JSON_CAP as JSON_CAP,
+    LARGEST_SIZES as LARGEST_SIZES,
+    STREAM_CAP as STREAM_CAP,
+    SizeLimits as SizeLimits,
+    sizes_for as sizes_for,
+)
+from nexus_core.toolkit.http.sse import (
+    EventDecoder as EventDecoder,
+    ServerSentEvent as ServerSentEvent,
+)
+from nexus_core.toolkit.processes.call import (
+    ApartError as ApartError,
+    ApartStartError as ApartStartError,
+    call_apart as call_apart,
+    stream_apart as stream_apart,
+)
+from nexus_core.toolkit.processes.daemon_threads import (
+    in_thread as in_thread,
+)
+from nexus_core.toolkit.shared_resources import (
+    Closable as Closable,
+    SharedResources as SharedResources,
+)
+from nexus_core.toolkit.suggest import (
+    did_you_mean as did_you_mean,
+    listed as listed,
+)
+from nexus_core.toolkit.templates.template import (
+    TextTemplate as TextTemplate,
+)
+from nexus_core.toolkit.text.bm25 import (
+    CODE_SIZE as CODE_SIZE,
+    DEFAULTS as DEFAULTS,
+    TITLE_COUNTS as TITLE_COUNTS,
+    Bm25Parameters as Bm25Parameters,
+    CodedTexts as CodedTexts,
+    codes as codes,
+    inverse_frequency as inverse_frequency,
+    item_codes as item_codes,
+    length_norm as length_norm,
+    saturation as saturation,
+    terms as terms,
+)
+from nexus_core.toolkit.text.piece_table import (
+    PieceTable as PieceTable,
+    pieces as pieces,
+)
+from nexus_core.toolkit.text.segmentation import (
+    Span as Span,
+    passages as passages,
+    sentences as sentences,
+)
+from nexus_core.toolkit.text.stemming import (
+    LANGUAGES as LANGUAGES,
+    Language as Language,
+    stem_table as stem_table,
+    stems as stems,
+)
+from nexus_core.toolkit.text.thinking import (
+    ThinkingStream as ThinkingStream,
+    split_thinking as split_thinking,
+)
+from nexus_core.toolkit.timers import (
+    TimeLimit as TimeLimit,
+)
+from nexus_core.toolkit.tokens.counter import (
+    TokenCounter as TokenCounter,
+    encodings as encodings,
+    token_counter as token_counter,
+)
+from nexus_core.toolkit.tool_calls import (
+    are_whole as are_whole,
+    is_json as is_json,
+)
