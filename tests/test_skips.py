@@ -52,7 +52,13 @@ def test_a_run_that_must_not_skip_fails(tmp_path: Path) -> None:
     """In CI a browser test that did not run is no success."""
     done = run(tmp_path, TESTS, forbid="1")
     assert done.returncode == 1
-    assert done.stdout.splitlines()[-1].endswith("NEXUS_FORBID_SKIPS is set: this run fails")
+    assert done.stdout.splitlines()[-1].endswith("not excused is: needs strace; there is no browser")
+
+
+def test_a_skip_that_is_excused_fails_no_run(tmp_path: Path) -> None:
+    """What a plugin declares not to have is not there in CI either."""
+    done = run(tmp_path, 'import pytest\ndef test_a(): pytest.skip("items is absent: it has none")\n', forbid="1")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "1 skipped: items is absent: it has none (1)")
 
 
 def test_a_module_that_is_skipped_as_a_whole_counts(tmp_path: Path) -> None:
