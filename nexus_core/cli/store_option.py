@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from nexus_core.cli.output.echo import echo
+from nexus_core.cli.output.json import plain
 
 if TYPE_CHECKING:
     from nexus_core.store.store import Store
@@ -28,16 +32,25 @@ def store_option(function: _Function) -> _Function:
     )(function)  # fmt: skip
 
 
-def with_store(work: Callable[[Store], Awaitable[_T]]) -> _T:
-    """Return what is made of the store, open for that long."""
+def with_store(work: Callable[[Store], Awaitable[_T]], *, create: bool = False) -> _T:
+    """Return what is made of the store, open for that long.
+
+    Only with `create` is one made where there is none: a folder that was misspelt stays as it is, not there, and what
+    is read is an empty store.
+    """
     from nexus_core.cli.event_loop import run  # `--help` needs none of it
     from nexus_core.store.store import Store
 
-    async def opened() -> _T:
-        async with Store() as store:
+    async def opened(folder: str | None = None) -> _T:
+        async with Store(folder) as store:
             return await work(store)
 
-    return run(opened())
+    paths = Store().folder
+    if create or paths.database.exists():
+        return run(opened())
+    echo(f"there is no store in {plain(str(paths.root))} yet", err=True)
+    with TemporaryDirectory() as nowhere:
+        return run(opened(nowhere))
 
 
 def _choose(context: click.Context, option: click.Parameter, folder: str | None) -> None:

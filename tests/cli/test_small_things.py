@@ -265,3 +265,20 @@ def test_the_readme_of_a_new_plugin_says_how_to_install_a_checkout(nexus: Nexus,
     page = (tmp_path / "contextnexus-acme" / "README.md").read_text()
     assert "python -m pip install --editable ." in page
     assert page.index("--editable .") < page.index("pip install contextnexus-acme")
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("context list", 0), ("context show x", 2), ("context items x", 2), ("context search x y", 2),
+        ("context remove x --yes", 2), ("context tag x --add t id", 2), ("context check", 0), ("context export x -", 2),
+        ("conversations list", 0), ("conversations show c", 2), ("conversations delete c", 2),
+        ("conversations expire", 0), ("usage", 0), ("keys list", 0), ("keys revoke k", 2), ("ask x y", 2),
+    ],
+    ids=lambda value: str(value).replace(" ", "-"),
+)  # fmt: skip
+def test_a_command_that_adds_nothing_makes_no_store(nexus: Nexus, tmp_path: Path, command: str, code: int) -> None:
+    """A folder that was misspelt is named, and does not come into being."""
+    found, _, err = nexus(*command.split(), "--store", "misspelt")
+    assert (found, "there is no store in misspelt yet" in err) == (code, True), err
+    assert not (tmp_path / "misspelt").exists()

@@ -123,7 +123,7 @@ def expire(idle: str | None, ttl: str | None, as_json: bool) -> None:
             await kept.set_default_ttl(ttl_s)
         return await kept.expire(idle_s=idle_s), await kept.default_ttl()
 
-    count, default = _with(work)
+    count, default = _with(work, create=ttl is not None)
     if as_json:
         echo(json.dumps({"deleted": count, "ttlSeconds": default}))
         return
@@ -141,8 +141,8 @@ def _told(seconds: float) -> str:
     return f"{count:g} {name}{'s' * (count != 1)}"
 
 
-def _with(work: Callable[[StoredConversations], Awaitable[_T]]) -> _T:
-    return with_store(lambda store: work(store.conversations))
+def _with(work: Callable[[StoredConversations], Awaitable[_T]], *, create: bool = False) -> _T:
+    return with_store(lambda store: work(store.conversations), create=create)
 
 
 async def _read(

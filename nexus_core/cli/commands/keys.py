@@ -66,6 +66,7 @@ def new(
             tokens_per_minute=tokens_per_minute,
             concurrency=concurrency,
         ),
+        create=True,
     )
     echo(f"key {key.id} of {key.owner}, for {' and '.join(key.scopes)}; it is shown this once:", err=True)
     echo(text)
@@ -106,10 +107,10 @@ def revoke(ids: tuple[str, ...]) -> None:
     _with(work)
 
 
-def _with(work: Callable[[ApiKeys], Awaitable[_T]]) -> _T:
+def _with(work: Callable[[ApiKeys], Awaitable[_T]], *, create: bool = False) -> _T:
     from nexus_core.store.api_keys import ApiKeys  # `--help` needs none
 
-    return with_store(lambda store: work(ApiKeys(store)))
+    return with_store(lambda store: work(ApiKeys(store)), create=create)
 
 
 def _state(key: ApiKey, now: float) -> str:

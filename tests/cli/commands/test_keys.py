@@ -88,7 +88,7 @@ def test_what_is_wrong_is_said(nexus: Nexus, arguments: list[str], reason: str) 
 
 def test_a_store_of_the_version_before_gets_its_table(nexus: Nexus, tmp_path: Path) -> None:
     """What was in it stays (fault 164)."""
-    nexus("keys", "list")
+    nexus("keys", "new", "--owner", "bob")
     database = next((tmp_path / "store").glob("*.db"))
     with sqlite3.connect(database, isolation_level=None) as connection:
         connection.execute("DROP TABLE keys")

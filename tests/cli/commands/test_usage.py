@@ -54,7 +54,7 @@ def usage(store: str, *arguments: str) -> str:
     """Return what the command prints."""
     result = CliRunner().invoke(cli, ["usage", *arguments, "--store", store])
     assert result.exit_code == 0, result.output
-    return result.output
+    return result.stdout
 
 
 def test_usage_is_a_table_with_a_total(store: str) -> None:

@@ -29,7 +29,7 @@ def command(name: str, file: str) -> None:
     FILE may be - to read it from standard input. Lines that cannot be taken are reported and stop nothing.
     """
     source = sys.stdin.buffer if file == "-" else file
-    done = with_store(lambda opened: opened.import_(source, name))
+    done = with_store(lambda opened: opened.import_(source, name), create=True)
     added = done.added
     echo(f"{done.context}: {added.new:,} items new, {added.changed:,} changed, {added.unchanged:,} unchanged")
     for problem in done.problems[:TOLD]:
