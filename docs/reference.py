@@ -1,6 +1,7 @@
 """The reference pages, generated from the code: what the code declares is what the site says.
 
-Each function returns the Markdown of one page. `mkdocs.yml` names this module as a hook: its pages exist only while the site is built.
+Each function returns the Markdown of one page. `mkdocs.yml` names this module as a hook: its pages exist only while the
+site is built.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,15 +20,16 @@ DEPTH = 1000
 """How many items of a ranking are measured, as trec_eval's runs have it."""
 
 
-def check_installed() -> None:
-    """Raise UsageError where the library of measures is missing."""
+def library() -> ModuleType:
+    """Return ir-measures, which only `nexus eval` needs; raises UsageError where it is missing."""
     try:
-        import ir_measures  # noqa: F401 - only `nexus eval` needs it
+        import ir_measures
     except ImportError as error:
         raise UsageError(
             f"nexus eval measures with ir-measures, which is not installed ({error}): "
             "say `pip install 'contextnexus[eval]'`"
         ) from error
+    return ir_measures
 
 
 def measure_rankings(judged: Judgements, retrieved: Mapping[str, Sequence[str]]) -> dict[str, tuple[float, ...]]:
@@ -35,22 +37,19 @@ def measure_rankings(judged: Judgements, retrieved: Mapping[str, Sequence[str]])
 
     The order is handed over as scores that fall by one, so that nothing is left to how ties are broken.
     """
-    import ir_measures
-
     named = _measures()
     runs = {query: {item: float(-place) for place, item in enumerate(ids)} for query, ids in retrieved.items()}
     grades = {query: judged[query] for query in retrieved}
     values = {query: [0.0] * len(NAMES) for query in retrieved}
-    for figure in ir_measures.iter_calc(list(named), grades, runs):
+    for figure in library().iter_calc(list(named), grades, runs):
         values[figure.query_id][named[figure.measure]] = float(figure.value)
     return {query: tuple(row) for query, row in values.items()}
 
 
 def _measures() -> dict[Measure, int]:
     """Return what each of `NAMES` is called there, with its place."""
-    from ir_measures import AP, RR, R, nDCG
-
-    return {nDCG @ 10: 0, R @ 100: 1, RR @ 10: 2, AP: 3}
+    of = library()
+    return {of.nDCG @ 10: 0, of.R @ 100: 1, of.RR @ 10: 2, of.AP: 3}
 
 
 def retrieved(ranking: Ranking, depth: int = DEPTH) -> list[str]:

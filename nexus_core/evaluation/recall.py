@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from nexus_core.contract.prompts import PackedItem
-from nexus_core.evaluation.collection import Alternatives, Query, TestCollection
+from nexus_core.evaluation.collection import Alternatives, JudgedCollection, Query
 
 Needed = Literal["all", "any"]
 """Of the items that `evidence` names: all of them, or one where each answers the query on its own."""
 
 
 def holds_answer(
-    items: Sequence[PackedItem], query: Query, collection: TestCollection, needed: Needed = "all"
+    items: Sequence[PackedItem], query: Query, collection: JudgedCollection, needed: Needed = "all"
 ) -> bool | None:
     """Tell whether packed items hold what answers a query; `None` where it is not known what that is.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from ipaddress import IPv4Network, ip_address
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -127,8 +128,6 @@ def check_url(model: str, base_url: str, *, allow_http: bool = False) -> None:
 
 def is_near(host: str) -> bool:
     """Tell by its name or address alone whether a host is this machine or in a private network."""
-    from ipaddress import IPv4Network, ip_address  # 2 ms
-
     try:
         address = ip_address(host)
     except ValueError:

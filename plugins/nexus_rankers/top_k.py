@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast, overload
+from typing import Literal, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from nexus_core import Ranking
 
 Scores = npt.NDArray[np.floating]
 
+_ROUNDING = 1e-9
 _FIRST = 128
 _MORE = 8
 """How many of the best are found at first, and how many times as many whenever more is read."""
@@ -78,3 +79,27 @@ def unit_scale(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return scores
     low, high = scores.min(), scores.max()
     return (scores - low) / (high - low) if high > low else np.zeros_like(scores)
+
+
+def scaled(ranking: Ranking, method: Literal["zscore", "minmax", "rrf"], k: float) -> npt.NDArray[np.float64]:
+    """Return the scores of the last ranker on a scale that those of other rankers share; `k` is that of rrf."""
+    scores = column_of(ranking)
+    if scores is None or not len(scores):
+        return np.zeros(len(ranking.items))
+    if method == "minmax":
+        return unit_scale(scores)
+    if method == "rrf":
+        ranks = np.empty(len(scores))
+        ranks[np.asarray(ranking.order())] = np.arange(1, len(scores) + 1)
+        return 1.0 / (k + ranks)
+    # Of their largest, so that none overflows; and scores that differ by their rounding alone are equal.
+    largest = np.abs(scores).max()
+    parts = scores / largest if largest > 0 else scores
+    spread = parts.std()
+    return (parts - parts.mean()) / spread if spread > _ROUNDING else np.zeros_like(scores)
+
+
+def unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return vectors at the length of one, those of nothing as they are."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1), np.float32)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from nexus_core import DocumentMark, DocumentRead, Item, SourceError, component, hookimpl, option, state
+from nexus_core.toolkit import ApartError, call_apart
+from nexus_sources.readers.sections import ReadSettings
+from nexus_sources.walking.walk import FoundFile
 
 if TYPE_CHECKING:
     from nexus_sources.fetch import FetchedPage
-    from nexus_sources.readers.dispatch import ReadSettings
-    from nexus_sources.walking.walk import FoundFile
 
 
 @component
@@ -35,7 +37,6 @@ class Url:
 
     async def gather(self, query: str) -> Sequence[Item]:
         """Return the items of the page; the same objects while it is the same."""
-        from nexus_core.toolkit import ApartError, call_apart
         from nexus_sources.fetch import fetch
         from nexus_sources.ingestible import digest_of, read_bytes
 
@@ -64,8 +65,6 @@ class Url:
 
     def read(self, mark: DocumentMark, known: str = "") -> DocumentRead:
         """Return the items of the page."""
-        import asyncio
-
         from nexus_sources.fetch import fetch
         from nexus_sources.ingestible import read_bytes
 
@@ -80,14 +79,10 @@ class Url:
 
     def _asked(self, page: FetchedPage, known: str) -> tuple[bytes, FoundFile, ReadSettings, str, str]:
         """Return what `read_bytes` is asked of a page."""
-        from nexus_sources.walking.walk import FoundFile
-
         found = FoundFile(self._shown, self._shown, (page.modified_ns, 0, len(page.data)))
         return page.data, found, self._settings(), known, page.suffix
 
     def _settings(self) -> ReadSettings:
-        from nexus_sources.readers.dispatch import ReadSettings
-
         return ReadSettings(max_bytes=self.max_bytes, sections=self.sections)
 
 

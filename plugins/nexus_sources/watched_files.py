@@ -11,20 +11,19 @@ from collections.abc import Iterable, Iterator
 from attrs import define, evolve, field, frozen
 
 from nexus_core import Item, SourceError
-from nexus_sources.readers.dispatch import Loaded, ReadSettings, load
+from nexus_sources.readers.dispatch import Loaded, load
 from nexus_sources.readers.pdf import MISSING
+from nexus_sources.readers.sections import ReadSettings
 from nexus_sources.walking.globs import Pattern
+from nexus_sources.walking.ignore_files import Ignoring
 from nexus_sources.walking.no_match_hints import why_nothing
-from nexus_sources.walking.walk import FoundFile, Stamp, Walk, stamp_of
+from nexus_sources.walking.walk import FoundFile, Stamp, Walk, settled, stamp_of
 
 FEW = 300
 """Folders and files that are looked at without leaving the event loop: about a millisecond."""
 LITTLE = 200_000
 """Bytes of changed files that are read without leaving the event loop."""
 
-_TICK_NS = 100_000_000
-_TICK_COARSE_NS = 2_000_000_000
-"""Of a file system that counts in whole seconds."""
 _TOLD_AT_MOST = 10
 
 logger = logging.getLogger("nexus_sources.files")
@@ -93,8 +92,6 @@ class WatchedFiles:
     def _walk(self) -> Walk:
         if not self.ignore:
             return Walk(self.exclude, root=self.root, follows=self.follows)
-        from nexus_sources.walking.ignore_files import Ignoring  # for those who have lists
-
         return Walk(self.exclude, Ignoring(self.ignore), root=self.root, follows=self.follows)
 
     def _looked_further(self, steps: Iterator[_Look | None], look: _Look | None) -> tuple[Item, ...]:
@@ -177,13 +174,6 @@ class WatchedFiles:
         named = evolve(file, name=self.prefix + file.name) if self.prefix else file
         loaded = load(named, self.settings, before.loaded if before is not None and same_time else None)
         return _Kept(file, loaded, settled(file.stamp, now))
-
-
-def settled(stamp: Stamp, looked_at: int) -> bool:
-    """Tell whether what changes after `looked_at` is sure to get another stamp: clocks of file systems tick slowly."""
-    modified, changed, _ = stamp
-    coarse = modified % 1_000_000_000 == changed % 1_000_000_000 == 0
-    return abs(looked_at - changed) > (_TICK_COARSE_NS if coarse else _TICK_NS)
 
 
 def _while_few(steps: Iterator[_Look | None], walk: Walk) -> _Look | None:

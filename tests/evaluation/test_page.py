@@ -10,7 +10,7 @@ import pytest
 
 from nexus_core import Item
 from nexus_core.evaluation.chart import Series, bars, curves
-from nexus_core.evaluation.collection import Query, TestCollection
+from nexus_core.evaluation.collection import JudgedCollection, Query
 from nexus_core.evaluation.page import page
 from nexus_core.evaluation.report import Report, build_report
 from nexus_core.evaluation.statistics import Interval
@@ -20,7 +20,7 @@ from nexus_core.evaluation.trial import Trial, TrialSettings
 def report(names: list[str], budgets: tuple[int, ...] = (256, 512)) -> Report:
     """Return a report of made-up figures."""
     queries = tuple(Query(id=f"q{number}", text="?", answers=("x",)) for number in range(20))
-    collection = TestCollection(
+    collection = JudgedCollection(
         name="<office>",
         queries=queries,
         relevant={query.id: {"a": 1} for query in queries},

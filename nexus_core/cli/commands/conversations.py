@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from nexus_core.cli.output.echo import echo
+from nexus_core.cli.output.tables import print_table
 from nexus_core.cli.store_option import store_option, with_store
+from nexus_core.config.yaml.scalars import seconds
 
 if TYPE_CHECKING:
     from nexus_core.store.conversations import Conversation, StoredConversations, Turn
@@ -61,8 +63,6 @@ def list_them(owner: str, everybody: bool, limit: int, as_json: bool) -> None:
     if not found:
         echo("There is no conversation yet: `nexus run PIPELINE QUERY --conversation ID` begins one.")
         return
-    from nexus_core.cli.output.tables import print_table
-
     rows = [
         (each.id, each.owner or "-", str(each.turns), _shown(each.created), _shown(each.changed), _shown(each.expires))
         for each in found
@@ -156,8 +156,6 @@ async def _read(
 
 
 def _duration(text: str, option: str) -> float:
-    from nexus_core.config.yaml.scalars import seconds
-
     days = re.fullmatch(r"([0-9]{1,6}) ?d", text.strip())
     found = float(days[1]) * 86_400 if days else seconds(text.strip())
     if not found:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nexus_core.cli.event_loop import run
+from nexus_core.cli.output.attempt_table import AttemptLog
 from nexus_core.cli.output.echo import echo, one_line
 from nexus_core.cli.output.held_warnings import HeldWarnings
 from nexus_core.cli.output.progress_line import ProgressLine
 from nexus_core.cli.run_options import read_inputs, read_query, request_options, store_of
+from nexus_core.config.yaml.scalars import seconds as duration
 from nexus_core.contract.answers import Answer, Event
 from nexus_core.contract.errors import RunError, StoreError
 from nexus_core.contract.events import Delta, RunFailed, RunFinished, StreamRestarted
@@ -43,8 +45,6 @@ _CITATION = re.compile(r"\[(\d{1,4})\]")
 def _seconds(context: click.Context, option: click.Parameter, text: str | None) -> float | None:
     if text is None:
         return None
-    from nexus_core.config.yaml.scalars import seconds as duration  # for those who set one
-
     seconds = duration(text.strip()) or duration(f"{text.strip()}s")  # a number alone is seconds, as in a file
     if not seconds:
         raise click.BadParameter(f"{text!r} is no duration above 0: write it as in 500ms, 20s, 2m or 1h")
@@ -112,8 +112,6 @@ def _log(verbose: bool) -> Iterator[Listen]:
     if not verbose:
         yield _nothing
         return
-    from nexus_core.cli.output.attempt_table import AttemptLog  # for those who ask for it
-
     log = AttemptLog()
     try:
         yield log.see

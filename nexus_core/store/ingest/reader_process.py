@@ -14,6 +14,7 @@ import signal
 import struct
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from time import monotonic
 from types import FrameType
@@ -21,6 +22,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from attrs import frozen
 
+if sys.platform != "win32":
+    import resource
 if TYPE_CHECKING:
     from nexus_core.store.ingest.read_document import DocumentPart, DocumentReading, Due
 
@@ -131,12 +134,9 @@ def _end_with(parent: int) -> None:
 
 
 def _limit_memory() -> None:
-    try:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    except (ImportError, ValueError, OSError):  # not on this system, or less is allowed already
-        return
+    if sys.platform != "win32":
+        with suppress(ValueError, OSError):  # less is allowed already
+            resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 if __name__ == "__main__":

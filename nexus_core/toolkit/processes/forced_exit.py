@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 from threading import Thread
@@ -17,8 +18,6 @@ def end_within(seconds: float, code: int = 1) -> None:
     Nothing is waited for or cleaned up then, so only what survives being killed may be under way. Where a thread keeps
     the interpreter for itself, as a regular expression may, the exit code is 1 a second later.
     """
-    import faulthandler  # only those who stop need it
-
     Thread(target=_end, args=(seconds, code), name="nexus-end", daemon=True).start()
     # One timer for all: each call sets it anew, and those who hurry call last.
     with open(os.devnull, "w") as nowhere:

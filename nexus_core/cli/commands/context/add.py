@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import click
+from attrs import evolve
 
 from nexus_core.cli.commands.context.inputs import ContextInput, InputOptions, places_of
 from nexus_core.cli.event_loop import run
@@ -151,8 +152,6 @@ async def _remove_empty(store: Store, name: str) -> None:
 
 def _judged(place: ContextInput, ingested: Ingested) -> Ingested:
     """Take a document that was meant by name and is left out for one that has failed."""
-    from attrs import evolve
-
     if place.one and ingested.left_out:
         return evolve(ingested, failed=(*ingested.failed, *ingested.left_out), left_out=())
     return ingested

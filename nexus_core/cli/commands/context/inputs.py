@@ -19,6 +19,7 @@ from nexus_core.contract.protocols import Documents
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.store.ingest.mixed_files import MixedFiles
 from nexus_core.store.records import StoredDocument, checked_name
+from nexus_core.toolkit.suggest import did_you_mean
 
 IGNORE_LISTS = (".gitignore", ".nexusignore")
 STDIN = "stdin"
@@ -205,8 +206,6 @@ def _check_alike(places: Sequence[ContextInput]) -> None:
 
 
 def _absent(path: Path) -> str:
-    from nexus_core.toolkit.suggest import did_you_mean
-
     parent = path.absolute().parent
     there = sorted(entry.name for entry in parent.iterdir()) if parent.is_dir() else []
     return f"there is no file or folder {path}{did_you_mean(path.name, there)}"

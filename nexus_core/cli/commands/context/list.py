@@ -8,6 +8,7 @@ import click
 
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.json import json_option, line, print_json
+from nexus_core.cli.output.tables import print_table
 from nexus_core.cli.store_option import store_option, with_store
 
 EPILOG = """\b
@@ -40,8 +41,6 @@ def command(as_json: bool) -> None:
     if not found:
         echo("There is no context yet: `nexus context add NAME PATH` makes one.")
         return
-    from nexus_core.cli.output.tables import print_table
-
     rows = [
         (
             each.name,
