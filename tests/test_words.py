@@ -97,3 +97,23 @@ def test_imports_inside_functions_are_few() -> None:
         and any(isinstance(inner, ast.Import | ast.ImportFrom) for inner in ast.walk(node))
     ]
     assert len(lazy) <= MOST_LAZY_FUNCTIONS, lazy
+
+
+def test_prose_names_modules_that_are_there() -> None:
+    """What a docstring or a README calls a module of ours exists under that name: renames reach the words, too."""
+    there = {path.name for path in ROOT.rglob("*.py")}
+    shown = {"nexus_echo.py", "concise.py"}  # files that users write
+    pages = [path for folder in ("nexus_core", "plugins") for path in (ROOT / folder).rglob("*.md")]
+    texts = {page: page.read_text("utf-8") for page in pages}
+    for path, tree in trees():
+        documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+        texts[path] = "\n".join(
+            ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, documented)
+        )
+    wrong = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path, text in texts.items()
+        for name in re.findall(r"\b[a-z]\w*\.py\b", text.replace("openai_public.py", ""))
+        if name not in there | shown
+    }
+    assert sorted(wrong) == []

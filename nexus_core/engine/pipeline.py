@@ -283,10 +283,10 @@ class Pipeline:
             deadline_s=deadline_s,
             context_id=context_id,
             conversation_id=conversation_id,
-            memory=None if conversation_id is None else self._memory(conversation_id, owner, history),
+            memory=None if conversation_id is None else self._open_conversation(conversation_id, owner, history),
         )
 
-    def _memory(self, id: str, owner: str, history: Sequence[Message]) -> ConversationMemory:
+    def _open_conversation(self, id: str, owner: str, history: Sequence[Message]) -> ConversationMemory:
         if self._conversations is None:
             raise UsageError(
                 "conversation_id needs a memory: use `Pipeline.load(..., conversations=store.conversations)` within "

@@ -31,7 +31,7 @@ def read_embeddings(data: bytes, transfer: Transfer | None = None, *, count: int
     vectors = [_vector(entry.get("embedding")) for entry in entries(answer, "data", count)]
     if len({len(vector) for vector in vectors}) > 1:
         raise ProtocolError("the vectors of the answer differ in length", code="shape")
-    return Results.told(vectors, tokens_read(answer), transfer)
+    return Results.from_service(vectors, tokens_read(answer), transfer)
 
 
 def _vector(value: Any) -> Vector:

@@ -24,7 +24,7 @@ def read_relevance(data: bytes, transfer: Transfer | None = None, *, count: int)
     """Return the relevance of each text, in their order; raises InBandError, or a ConnectorError where one has none."""
     answer = answer_of(data)
     found = [_relevance(entry.get("relevance_score")) for entry in entries(answer, "results", count)]
-    return Results.told(found, tokens_read(answer), transfer)
+    return Results.from_service(found, tokens_read(answer), transfer)
 
 
 def _relevance(value: Any) -> float:

@@ -84,7 +84,7 @@ class Rerank:
     async def _order(self, query: str, items: Sequence[Item]) -> Sequence[int]:
         """Return the places of the items, best first."""
         if self.method == "ask":
-            return await self._asked(query, items)
+            return await self._ask_model(query, items)
         assert isinstance(self.model, Reranker)
         count = token_counter(self.model.model_info.encoding).count
         texts = [listwise.passage(item, self.passage_tokens, count) for item in items]
@@ -93,7 +93,7 @@ class Rerank:
             raise RankerError(f"ranker 'rerank': the service gave {len(relevance)} numbers for {len(items)} items")
         return sorted(range(len(items)), key=lambda place: -relevance[place])
 
-    async def _asked(self, query: str, items: Sequence[Item]) -> Sequence[int]:
+    async def _ask_model(self, query: str, items: Sequence[Item]) -> Sequence[int]:
         info = self.model.model_info
         count = token_counter(info.encoding).count
         asked = listwise.shortened(query, count)

@@ -1,6 +1,6 @@
 """The index of a few items, without numpy: a short run from the shell is over before that has loaded.
 
-It scores as index.py does; which of the two is taken depends on the number and length of the items alone.
+It scores as bm25_index.py does; which of the two is taken depends on the number and length of the items alone.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Url:
         left_out = ""
         if digest_of(page.data) != digest:  # whoever wrote the page may want that reading it never ends
             try:
-                read = await call_apart(self.read_s, read_bytes, *self._asked(page, ""))
+                read = await call_apart(self.read_s, read_bytes, *self._read_arguments(page, ""))
             except ApartError as error:
                 raise SourceError(f"url: {self._shown} could not be read: {error}") from error
             items, left_out = tuple(read.items), read.left_out
@@ -69,7 +69,7 @@ class Url:
         from nexus_sources.ingestible import read_bytes
 
         page = asyncio.run(fetch(self.url, max_bytes=self.max_bytes, timeout_s=self.timeout_s))
-        return read_bytes(*self._asked(page, known))
+        return read_bytes(*self._read_arguments(page, known))
 
     @property
     def _shown(self) -> str:
@@ -77,7 +77,7 @@ class Url:
         parts = urlsplit(self.url)
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, ""))
 
-    def _asked(self, page: FetchedPage, known: str) -> tuple[bytes, FoundFile, ReadSettings, str, str]:
+    def _read_arguments(self, page: FetchedPage, known: str) -> tuple[bytes, FoundFile, ReadSettings, str, str]:
         """Return what `read_bytes` is asked of a page."""
         found = FoundFile(self._shown, self._shown, (page.modified_ns, 0, len(page.data)))
         return page.data, found, self._settings(), known, page.suffix

@@ -30,7 +30,7 @@ logger = logging.getLogger("nexus_sources.files")
 
 
 @frozen(eq=False, repr=False)
-class _Kept:
+class _ReadFile:
     found: FoundFile
     loaded: Loaded
     settled: bool
@@ -65,7 +65,7 @@ class WatchedFiles:
     """Links may lead out of the root."""
     problems: tuple[str, ...] = ()
     """What the last look found wrong, one text each."""
-    _kept: dict[str, _Kept] = field(factory=dict)
+    _kept: dict[str, _ReadFile] = field(factory=dict)
     _items: tuple[Item, ...] = ()
     _stamps: list[tuple[str, Stamp]] = field(factory=list)
     """Of all files and folders that were looked at; empty as long as one of them may change unnoticed."""
@@ -84,7 +84,7 @@ class WatchedFiles:
                     return self._outcome()
                 look = _while_few(steps, walk)
                 if look is not None and self._changed_bytes(look.files) <= LITTLE:
-                    return self._taken(look)
+                    return self._take_changes(look)
             self._under_way = asyncio.ensure_future(asyncio.to_thread(self._looked_further, steps, look))
             self._under_way.add_done_callback(_note_error)
         return await asyncio.shield(self._under_way)
@@ -97,7 +97,7 @@ class WatchedFiles:
     def _looked_further(self, steps: Iterator[_Look | None], look: _Look | None) -> tuple[Item, ...]:
         if look is None and self._unmoved():
             return self._outcome()
-        return self._taken(look or next(filter(None, steps)))
+        return self._take_changes(look or next(filter(None, steps)))
 
     def _unmoved(self) -> bool:
         """Tell whether every folder and file is as it was, without listing any folder."""
@@ -130,7 +130,7 @@ class WatchedFiles:
         kept = self._kept.get(file.name)
         return kept is not None and kept.settled and kept.found.stamp == file.stamp
 
-    def _taken(self, look: _Look) -> tuple[Item, ...]:
+    def _take_changes(self, look: _Look) -> tuple[Item, ...]:
         """Read what has changed, tell what is newly wrong, and return the items."""
         self._settle(look.files)
         unread = tuple(f"{name}: {kept.loaded.problem}" for name, kept in self._kept.items() if kept.loaded.problem)
@@ -167,13 +167,13 @@ class WatchedFiles:
         if [*map(id, items)] != [*map(id, self._items)]:
             self._items = items
 
-    def _read(self, file: FoundFile) -> _Kept:
+    def _read(self, file: FoundFile) -> _ReadFile:
         now = time.time_ns()
         before = self._kept.get(file.name)
         same_time = before is not None and before.found.stamp[0] == file.stamp[0]
         named = evolve(file, name=self.prefix + file.name) if self.prefix else file
         loaded = load(named, self.settings, before.loaded if before is not None and same_time else None)
-        return _Kept(file, loaded, settled(file.stamp, now))
+        return _ReadFile(file, loaded, settled(file.stamp, now))
 
 
 def _while_few(steps: Iterator[_Look | None], walk: Walk) -> _Look | None:

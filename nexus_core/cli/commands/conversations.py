@@ -126,14 +126,14 @@ def expire(idle: str | None, ttl: str | None, as_json: bool) -> None:
     if as_json:
         echo(json.dumps({"deleted": count, "ttlSeconds": default}))
         return
-    lives = "for ever" if default is None else f"for {_told(default)} after their last turn"
+    lives = "for ever" if default is None else f"for {_largest_unit(default)} after their last turn"
     echo(f"{count} deleted; conversations that are begun from now on live {lives}")
 
 
 _UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
-def _told(seconds: float) -> str:
+def _largest_unit(seconds: float) -> str:
     """Return a time in the largest unit that it is one of."""
     size, name = next((unit for unit in _UNITS if seconds >= unit[0]), _UNITS[-1])
     count = seconds / size

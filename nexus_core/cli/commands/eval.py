@@ -24,8 +24,8 @@ from nexus_core.cli.store_option import store_option
 from nexus_core.engine.plan import load_plan
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.evaluation.beir import BeirFiles, read_collection
+from nexus_core.evaluation.html_report import render_html
 from nexus_core.evaluation.measures import library
-from nexus_core.evaluation.page import page
 from nexus_core.evaluation.report import build_report, report_json
 from nexus_core.evaluation.trial import TrialSettings, measurable, run_trial
 
@@ -201,7 +201,7 @@ def _trials(plans: Sequence[Plan], collection: JudgedCollection, settings: Trial
 
 def _write_page(file: Path, report: Report) -> None:
     try:
-        file.write_text(page(report), encoding="utf-8")
+        file.write_text(render_html(report), encoding="utf-8")
     except OSError as error:
         raise click.UsageError(f"cannot write {file}: {error.strerror or error}") from error
     echo(f"wrote {file}", err=True)

@@ -150,7 +150,7 @@ class Failover:
         except (ConnectorError, PromptTooLongError) as error:
             self.failed(error, asked=False)
             return None
-        return self._begun(Attempt(self, target))
+        return self._admit(Attempt(self, target))
 
     async def begin(self) -> Attempt:
         """Wait as decided and return the next attempt; raises what the call ends with where there is none."""
@@ -186,9 +186,9 @@ class Failover:
             if attempt.admission is None:
                 return None
         attempt.waited_s, self._waited_s = self._waited_s, 0.0
-        return self._begun(attempt)
+        return self._admit(attempt)
 
-    def _begun(self, attempt: Attempt) -> Attempt:
+    def _admit(self, attempt: Attempt) -> Attempt:
         """Let an attempt through the breaker and count it."""
         assert self._packed is not None
         attempt.prompt, attempt.options = self._packed

@@ -76,12 +76,12 @@ def _ordered(
     stems, lengths = [cut.codes for cut in cuts], [cut.lengths for cut in cuts]
     if few and sum(map(len, stems)) <= 4 * FEW_STEMS:
         pool = FewStems.read(stems, lengths)
-        return best_of_few(pool.worth(query), item_of, scores), pool
+        return best_of_few(pool.score(query), item_of, scores), pool
     # Here, since it imports numpy.
     from nexus_core.engine.packing.passage_scores import Stems, best_first
 
     many = Stems.read(stems, lengths)
-    return best_first(many.worth(query), item_of, scores), many
+    return best_first(many.score(query), item_of, scores), many
 
 
 def _considered(

@@ -1,7 +1,7 @@
 """Counts a message whose lines were mostly counted before, without a tokenizer.
 
 Tokenizers cut a text into words before anything else, and where they always cut, counts add up: see toolkit/tokens.py
-and toolkit/pieces.py. Known lines may therefore be counted apart, but for what their end may share with the line break.
+and toolkit/tokens/splitting.py. Known lines may therefore be counted apart, but for what their end may share with the line break.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _title(slot: ItemSelection, count: Count) -> KnownPassages | None:
 
 def _in_one(slot: ItemSelection, text: str, count: Count) -> KnownPassages | None:
     """Return what is chosen where nothing but spaces and gaps divides it; of an item that is whole it is kept."""
-    known = _begun(slot, slot.chosen, text, slot.tokens - slot.header, count)
+    known = _at_line_starts(slot, slot.chosen, text, slot.tokens - slot.header, count)
     if slot.whole:
         slot.cut.known_text = known
     return known
@@ -103,12 +103,12 @@ def _in_pieces(slot: ItemSelection, gap: int, count: Count) -> Iterator[KnownPas
     for together in _lines(slot):
         gaps = (together & ~(together << 1)).bit_count() - 1
         tokens = sum([slot.cut.tokens[k] for k in set_bits(together)]) + gaps * gap
-        known = _begun(slot, together, slot.text_of(together), tokens, count)
+        known = _at_line_starts(slot, together, slot.text_of(together), tokens, count)
         if known is not None:
             yield known
 
 
-def _begun(slot: ItemSelection, chosen: int, text: str, tokens: int, count: Count) -> KnownPassages | None:
+def _at_line_starts(slot: ItemSelection, chosen: int, text: str, tokens: int, count: Count) -> KnownPassages | None:
     """Return sentences that begin a line, though they were counted with the white space before them."""
     before = _before(slot, (chosen & -chosen).bit_length() - 1, count)
     return None if before is None else _known(text.split("\n"), tokens - before, count)

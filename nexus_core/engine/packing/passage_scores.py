@@ -40,7 +40,7 @@ class Stems:
         counted = np.frombuffer(b"".join(lengths), np.uint32)
         return cls(np.frombuffer(b"".join(codes), np.uint32), counted.cumsum(dtype=np.intp), counted.astype(np.float64))
 
-    def worth(self, query: bytes) -> Column:
+    def score(self, query: bytes) -> Column:
         """Return the BM25 score of each passage for the query's stems."""
         wanted = np.frombuffer(query, np.uint32)[:LONGEST_QUERY]
         asked = _distinct(wanted)

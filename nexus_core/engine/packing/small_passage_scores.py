@@ -1,4 +1,4 @@
-"""What worth.py works out, for pools so small that importing numpy would take longer than the work.
+"""What passage_scores.py works out, for pools so small that importing numpy would take longer than the work.
 
 A short run from the shell is over before numpy has loaded. Both ways give the same order of passages; which is taken
 depends on the size of the pool alone, so that the same input packs the same prompt in every process.
@@ -44,7 +44,7 @@ class FewStems:
         ends = list(accumulate(array("I", b"".join(lengths))))
         return cls([every[start:end] for start, end in zip([0, *ends], ends, strict=False)])
 
-    def worth(self, query: bytes) -> list[float]:
+    def score(self, query: bytes) -> list[float]:
         """Return the BM25 score of each passage for the query's stems."""
         wanted = array("I", query)[:LONGEST_QUERY]
         asked, pairs = set(wanted), set(pairwise(wanted))
@@ -80,7 +80,7 @@ def _bm25(counts: Sequence[Counter[_Key]], norms: Sequence[float]) -> list[float
 
 
 def best_first(worth: Sequence[float], item_of: Sequence[int], scores: Sequence[float] | None) -> list[int]:
-    """Return the passages, best first; as `worth.best_first`."""
+    """Return the passages, best first; as `passage_scores.best_first`."""
     if scores is not None and worth:
         low = min(0.0, *scores)
         span = max(scores) - low

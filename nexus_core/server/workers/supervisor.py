@@ -1,7 +1,7 @@
 """Several processes that listen on one port; the system gives each new connection to one of them.
 
 They go by the limits of keys together, in a file that only they have (see `memory`), and tell each other what concerns
-all of them (see `siblings`). One that dies is started again while the others serve on (see `restarts`).
+all of them (see `worker_rpc`). One that dies is started again while the others serve on (see `restart_backoff`).
 """
 
 from __future__ import annotations

@@ -208,7 +208,7 @@ class SourceContract(Contract):
             before = Leftovers()
             async with opened(source):
                 await source.gather(self.query)
-            return await before.found()
+            return await before.leftovers()
 
         with resource_warnings() as told:
             left = run(look())

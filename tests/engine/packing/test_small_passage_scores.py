@@ -27,7 +27,7 @@ def read(passages: list[list[int]]) -> tuple[small_passage_scores.FewStems, pass
 def test_few_and_many_passages_are_worth_the_same(passages: list[list[int]], query: list[int]) -> None:
     """Which way is taken is a matter of time alone."""
     small, large = read(passages)
-    assert small.worth(coded(query)) == pytest.approx(list(large.worth(coded(query))), abs=1e-9)
+    assert small.score(coded(query)) == pytest.approx(list(large.score(coded(query))), abs=1e-9)
 
 
 @given(PASSAGES, st.lists(st.integers(0, 3), min_size=12, max_size=12))
