@@ -15,7 +15,7 @@ from nexus_core.contract.answers import Answer, AttemptFinished, Event
 from nexus_core.contract.errors import ConnectorError, DeadlineError, NexusError, RunError, StepTimeoutError
 from nexus_core.contract.events import Delta, RunFailed, RunFinished, RunStarted, StepFinished, StreamRestarted
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Usage
-from nexus_core.engine.calls.text_buffer import TextBuffer
+from nexus_core.engine.calls.stream_accumulator import TextBuffer
 from nexus_core.engine.sinks import Fanout
 from nexus_core.engine.state import Scope, State
 from nexus_core.engine.steps import Generate, MakeDraft, Step

@@ -23,8 +23,7 @@ from nexus_core.engine.pipeline import Pipeline
 from nexus_core.engine.plan import Plan
 from nexus_core.engine.steps import Gather, Generate
 from nexus_core.evaluation.collection import JudgedCollection, Query
-from nexus_core.evaluation.measures import NAMES, measure_rankings, retrieved
-from nexus_core.evaluation.recall import Needed, holds_answer
+from nexus_core.evaluation.measures import NAMES, Needed, holds_answer, measure_rankings, retrieved
 from nexus_core.evaluation.statistics import Table
 from nexus_core.toolkit.tokens.counter import token_counter
 

@@ -8,9 +8,7 @@ from typing import Literal
 from nexus_core import CallOptions, Prompt
 from nexus_core.toolkit import token_counter
 from nexus_extractive.compose import pieces
-from nexus_extractive.question_terms import read_question
-from nexus_extractive.scoring import score_units
-from nexus_extractive.selection import choose
+from nexus_extractive.scoring import choose, read_question, score_units
 
 Reason = Literal["stop", "length"]
 

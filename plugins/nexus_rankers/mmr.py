@@ -30,8 +30,7 @@ class Mmr:
         """Return the ranking with its best items reordered; without a ranker before, they are ranked by the query."""
         import numpy as np
 
-        from nexus_rankers.diversity import likeness_of, reordered
-        from nexus_rankers.top_k import column_of, scored, unit_scale
+        from nexus_rankers.top_k import column_of, likeness_of, reordered, scored, unit_scale
 
         size = len(ranking.items)
         head = np.asarray(ranking.order(self.top), np.int64)

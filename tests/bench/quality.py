@@ -27,8 +27,7 @@ from nexus_core import Message, ModelInfo, Prompt, Ranking
 from nexus_core.engine.packing.packer import Draft, PackingPolicy, pack
 from nexus_core.evaluation.beir import BeirFiles, read_collection
 from nexus_core.evaluation.collection import JudgedCollection, Query
-from nexus_core.evaluation.measures import measure_rankings, retrieved
-from nexus_core.evaluation.recall import Needed, holds_answer
+from nexus_core.evaluation.measures import Needed, holds_answer, measure_rankings, retrieved
 from nexus_core.toolkit.tokens.counter import token_counter
 
 BUDGETS = (256, 512, 1024, 2048)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 HEAD = """
 import asyncio, re, sys, threading, time
 from nexus_core.cli import running
-from nexus_core.toolkit.processes.forced_exit import end_within
+from nexus_core.cli.event_loop import end_within
 
 def stuck():
     print("begun", flush=True)

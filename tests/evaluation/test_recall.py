@@ -6,7 +6,7 @@ import pytest
 
 from nexus_core import Item, PackedItem
 from nexus_core.evaluation.collection import JudgedCollection, Query
-from nexus_core.evaluation.recall import Needed, holds_answer
+from nexus_core.evaluation.measures import Needed, holds_answer
 
 TEXT = "One fact. Two facts. Three facts."
 ENDS = (9, 20, 33)

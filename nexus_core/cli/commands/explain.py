@@ -11,7 +11,7 @@ import click
 
 from nexus_core.cli.event_loop import run
 from nexus_core.cli.output.echo import echo
-from nexus_core.cli.output.held_warnings import HeldWarnings
+from nexus_core.cli.output.log_format import HeldWarnings
 from nexus_core.cli.output.tables import print_table
 from nexus_core.cli.run_options import read_inputs, read_query, request_options, store_of
 from nexus_core.contract.follow_up import parts_of

@@ -15,7 +15,7 @@ import click
 from nexus_core.cli.event_loop import run
 from nexus_core.cli.output.attempt_table import AttemptLog
 from nexus_core.cli.output.echo import echo, one_line
-from nexus_core.cli.output.held_warnings import HeldWarnings
+from nexus_core.cli.output.log_format import HeldWarnings
 from nexus_core.cli.output.progress_line import ProgressLine
 from nexus_core.cli.run_options import read_inputs, read_query, request_options, store_of
 from nexus_core.config.yaml.scalars import seconds as duration

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nexus_core.cli.output.echo import echo
-from nexus_core.cli.output.json import json_option, plain, print_json
-from nexus_core.cli.output.tables import print_table
+from nexus_core.cli.output.tables import json_option, plain, print_json, print_table
 from nexus_core.cli.store_option import store_option, with_store
 
 if TYPE_CHECKING:

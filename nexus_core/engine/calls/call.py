@@ -12,8 +12,7 @@ from nexus_core.config.policies import CallPolicy
 from nexus_core.contract.answers import Event
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ModelInfo
-from nexus_core.engine.calls.clock import Clock
-from nexus_core.engine.calls.deadline import DeadlineWatch
+from nexus_core.engine.calls.deadline import Clock, DeadlineWatch
 from nexus_core.engine.calls.targets import Targets
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry

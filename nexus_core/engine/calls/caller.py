@@ -16,12 +16,10 @@ from nexus_core.contract.values import Chunk, Completion
 from nexus_core.engine.calls.answer_checks import check_answer
 from nexus_core.engine.calls.attempt import Attempt
 from nexus_core.engine.calls.call import Call, CallEnvironment, Emit
-from nexus_core.engine.calls.clock import Clock
-from nexus_core.engine.calls.deadline import DeadlineWatch
+from nexus_core.engine.calls.deadline import Clock, DeadlineWatch
 from nexus_core.engine.calls.failover import Failover
 from nexus_core.engine.calls.prompt_fitting import most_characters
-from nexus_core.engine.calls.return_checks import check_stream
-from nexus_core.engine.calls.stream_accumulator import StreamAccumulator
+from nexus_core.engine.calls.stream_accumulator import StreamAccumulator, check_stream
 from nexus_core.engine.calls.targets import Targets
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry

@@ -28,7 +28,7 @@ from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import CallOptions, Completion
 from nexus_core.engine.calls.attempt import Attempt
 from nexus_core.engine.calls.call import Call, CallEnvironment, EmbedOrRerankRequest, Emit
-from nexus_core.engine.calls.deadline_share import SHARE_CODE, DeadlineShare
+from nexus_core.engine.calls.deadline import SHARE_CODE, DeadlineShare
 from nexus_core.engine.calls.failure_policy import FailureReaction, reaction
 from nexus_core.engine.calls.prompt_fitting import continued, merge_options, pack_for, reserve, with_required
 from nexus_core.engine.calls.retry_budget import retry_delay

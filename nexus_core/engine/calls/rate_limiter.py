@@ -15,7 +15,7 @@ from attrs import frozen
 
 from nexus_core.config.policies import RateLimitPolicy
 from nexus_core.contract.errors import LimitError
-from nexus_core.engine.calls.clock import Clock
+from nexus_core.engine.calls.deadline import Clock
 
 BURST_S = 10.0
 """So many seconds' worth may be taken at once."""

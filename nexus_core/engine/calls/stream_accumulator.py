@@ -1,14 +1,41 @@
-"""The parts of a streamed answer, put together."""
+"""Stream accumulator: the parts of a streamed answer, put together, and checks of what a connector returns."""
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from nexus_core.contract.errors import ResponseTooLargeError, ToolCallIncompleteError, TruncatedError
 from nexus_core.contract.values import Chunk, Completion, FinishReason, ToolCall, ToolCallDelta, Usage
-from nexus_core.engine.calls.text_buffer import TextBuffer
 from nexus_core.engine.models import Model
+
+_LOOSE = 2048
+"""Pieces that are kept one by one: an object takes 50 bytes, so many short ones are joined."""
+
+
+class TextBuffer(list[str]):
+    """A text in pieces, few of them however many come."""
+
+    __slots__ = ("_blocks",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._blocks = 0
+
+    def clear(self) -> None:
+        """Forget all."""
+        super().clear()
+        self._blocks = 0
+
+    def append(self, piece: str) -> None:
+        """Add a piece."""
+        super().append(piece)
+        if len(self) - self._blocks > _LOOSE:
+            self[self._blocks :] = ["".join(self[self._blocks :])]
+            self._blocks += 1
+
 
 _CALL_COST = 512
 """Characters that count for a tool call beside its own, so that their number has a bound, too."""
@@ -139,3 +166,36 @@ def _is_json(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+class ContractError(Exception):
+    """A connector returned what is no part of its contract; the message says what."""
+
+
+def check_returned(method: str, value: Any, wanted: type[Completion | Chunk]) -> None:
+    """Raise ContractError unless a whole answer, or a part of one, is what it must be."""
+    if not isinstance(value, wanted):
+        if inspect.iscoroutine(value):
+            value.close()  # it would warn that nobody awaits it
+        verb = "returned" if wanted is Completion else "yielded"
+        raise ContractError(f"{method} {verb} {_kind(value)} where a {wanted.__name__} is due")
+    if not isinstance(value.text, str):
+        raise ContractError(f"the text of a {wanted.__name__} is {_kind(value.text)}")
+    if value.usage is not None and not isinstance(value.usage, Usage):
+        raise ContractError(f"the usage of a {wanted.__name__} is {_kind(value.usage)}")
+
+
+def check_stream(stream: Any) -> Any:
+    """Return a stream; raises ContractError where it is none that can be closed early."""
+    if not (hasattr(stream, "__aiter__") and hasattr(stream, "aclose")):
+        if inspect.iscoroutine(stream):
+            stream.close()
+        raise ContractError(
+            f"stream_response returned {_kind(stream)} and no async generator: use `yield`, and do not return a stream "
+            "from an `async def`"
+        )
+    return stream
+
+
+def _kind(value: Any) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"

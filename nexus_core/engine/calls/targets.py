@@ -19,7 +19,7 @@ from nexus_core.contract.errors import (
     RateLimitError,
 )
 from nexus_core.engine.calls.circuit_breaker import CircuitBreaker
-from nexus_core.engine.calls.clock import Clock
+from nexus_core.engine.calls.deadline import Clock
 from nexus_core.engine.calls.retry_budget import RetryBudget
 from nexus_core.engine.models import Model
 

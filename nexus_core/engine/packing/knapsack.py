@@ -12,8 +12,8 @@ from attrs import define, field
 from nexus_core.contract.values import Item
 from nexus_core.engine.packing.candidates import CandidatePool
 from nexus_core.engine.packing.item_selection import ItemSelection, runs, set_bits
+from nexus_core.engine.packing.line_counts import TokenCosts
 from nexus_core.engine.packing.repetition import Repetition, stems_of_passage
-from nexus_core.engine.packing.token_costs import TokenCosts
 from nexus_core.toolkit.text.bm25 import codes
 
 _CRUMB = 4

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 from attrs import define
 
 from nexus_core.contract.answers import AttemptFinished, Event
-from nexus_core.engine.calls.clock import Clock
+from nexus_core.engine.calls.deadline import Clock
 from nexus_core.engine.calls.rate_limiter import Admission, Capacity, RateLimiter
 from nexus_core.server.access.identity import Identity
 from nexus_core.server.errors import Failure

@@ -18,7 +18,7 @@ from nexus_core.config.policies import CallPolicy
 from nexus_core.contract.ranking import Ranking
 from nexus_core.engine.calls.call import Call
 from nexus_core.engine.calls.caller import Caller, CallResult
-from nexus_core.engine.calls.clock import Clock
+from nexus_core.engine.calls.deadline import Clock
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.packing.packer import Draft

@@ -9,8 +9,7 @@ from hypothesis import given, strategies as st
 
 from nexus_core import CallOptions, Chunk, ModelInfo, NoAnswerError, ResponseTooLargeError, ToolCallDelta
 from nexus_core.engine.calls.prompt_fitting import most_characters
-from nexus_core.engine.calls.stream_accumulator import StreamAccumulator
-from nexus_core.engine.calls.text_buffer import TextBuffer
+from nexus_core.engine.calls.stream_accumulator import StreamAccumulator, TextBuffer
 
 MOST = 2**18
 """Characters that the fake's window of 4,096 tokens allows."""

@@ -11,7 +11,7 @@ import pytest
 
 from nexus_core.config.policies import RateLimitPolicy
 from nexus_core.contract.errors import LimitError
-from nexus_core.engine.calls.clock import Clock
+from nexus_core.engine.calls.deadline import Clock
 from nexus_core.engine.calls.rate_limiter import Admission, RateLimiter
 
 WAIT = 60.0

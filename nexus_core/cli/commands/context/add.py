@@ -15,8 +15,8 @@ from nexus_core.cli.commands.context.inputs import ContextInput, InputOptions, p
 from nexus_core.cli.event_loop import run
 from nexus_core.cli.option_types import duration
 from nexus_core.cli.output.echo import echo
-from nexus_core.cli.output.json import json_option, plain, print_json
 from nexus_core.cli.output.progress_bar import IngestProgressBar
+from nexus_core.cli.output.tables import json_option, plain, print_json
 from nexus_core.cli.store_option import store_option
 from nexus_core.contract.errors import NexusError, UsageError
 from nexus_core.store.database.damage_sampling import refuse_damaged

@@ -7,8 +7,7 @@ from datetime import datetime
 import click
 
 from nexus_core.cli.output.echo import echo
-from nexus_core.cli.output.json import json_option, line, print_json
-from nexus_core.cli.output.tables import print_table
+from nexus_core.cli.output.tables import json_option, line, print_json, print_table
 from nexus_core.cli.store_option import store_option, with_store
 
 EPILOG = """\b
