@@ -1,11 +1,17 @@
 # `make demo` and `make test` do everything, on a machine that has Python 3.11 or newer, git, make and a compiler.
+# `make fast` is for between edits; `make changelog` and `make release VERSION=...` are for releases: see CONTRIBUTING.md.
 
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; break; fi; done)
 
-.PHONY: demo test lint types tests clean
+.PHONY: demo test fast lint types tests docs changelog release clean
+
+# A file's tests stay in one process, in their order: fixtures of a module (a browser, a server) are made once.
+TOGETHER := -n 2 --dist loadfile
+# More options for pytest, as in `make tests TESTS='--cov -k packing'`.
+TESTS :=
 
 demo: $(VENV)/ready
 	@echo '$$ nexus run pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?"'
@@ -21,7 +27,22 @@ types: $(VENV)/ready
 	$(BIN)/mypy
 
 tests: $(VENV)/ready
-	$(BIN)/pytest
+	$(BIN)/pytest $(TOGETHER) $(TESTS)
+
+fast: lint
+	$(BIN)/pytest $(TOGETHER) -m 'not slow' $(TESTS)
+
+changelog: $(VENV)/ready
+	@$(BIN)/towncrier build --draft --version next
+
+release: $(VENV)/ready
+	@test -n "$(VERSION)" || { echo "Which version? make release VERSION=0.2.0"; exit 2; }
+	@$(BIN)/python .ci/release $(VERSION) $(if $(DRY),--dry-run)
+
+docs: $(VENV)/ready
+	@$(BIN)/python -c 'import material' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --clean
+	@echo "the site is in build/site: open build/site/index.html"
 
 $(VENV)/ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or say make PYTHON=/path/to/python"; exit 1; }
@@ -30,4 +51,4 @@ $(VENV)/ready: pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

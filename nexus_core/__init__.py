@@ -10,7 +10,7 @@ from typing import Any
 
 _HOME = {
     "contract.answers": ("Answer", "AttemptFinished", "Event"),
-    "contract.components": ("component", "option", "ranker", "state"),
+    "contract.components": ("component", "injected", "option", "ranker", "state"),
     "contract.documents": ("DocumentMark", "DocumentRead"),
     "contract.errors": (
         "AuthError", "ConfigError", "ConflictError", "ConnectError", "ConnectorError", "ContentFilterError",
@@ -25,13 +25,18 @@ _HOME = {
     "contract.events": (
         "Delta", "PromptPacked", "RunFailed", "RunFinished", "RunStarted", "StepFinished", "StreamRestarted", "Waiting",
     ),
+    "contract.features": ("FeatureKey", "Features", "vector_key"),
     "contract.follow_up": ("FollowUp", "parts_of"),
     "contract.hookspecs": ("hookimpl",),
+    "contract.optional_protocols": (
+        "ContextSource", "FilteringSink", "MetricsSink", "RequiringTemplate", "VersionedDocuments", "WeightedRanker",
+    ),
     "contract.prompts": ("PackedItem", "Prompt", "TraceEntry"),
     "contract.protocols": (
         "Connector", "Conversations", "Documents", "Embedder", "Ranker", "Reranker", "Sink", "Source", "Template",
     ),
     "contract.ranking": ("Candidate", "Ranking"),
+    "contract.run_context": ("RunContext",),
     "contract.values": (
         "CallOptions", "Chunk", "Completion", "FinishReason", "Item", "Message", "ModelInfo", "Results", "ToolCall",
         "ToolCallDelta", "Transfer", "Usage",

@@ -1,7 +1,13 @@
 """The types of the lazily imported names; tests/test_public_api.py holds it against `__init__.py`."""
 
 from nexus_core.contract.answers import Answer as Answer, AttemptFinished as AttemptFinished, Event as Event
-from nexus_core.contract.components import component as component, option as option, ranker as ranker, state as state
+from nexus_core.contract.components import (
+    component as component,
+    injected as injected,
+    option as option,
+    ranker as ranker,
+    state as state,
+)
 from nexus_core.contract.documents import DocumentMark as DocumentMark, DocumentRead as DocumentRead
 from nexus_core.contract.errors import (
     AuthError as AuthError,
@@ -56,8 +62,17 @@ from nexus_core.contract.events import (
     StreamRestarted as StreamRestarted,
     Waiting as Waiting,
 )
+from nexus_core.contract.features import FeatureKey as FeatureKey, Features as Features, vector_key as vector_key
 from nexus_core.contract.follow_up import FollowUp as FollowUp, parts_of as parts_of
 from nexus_core.contract.hookspecs import hookimpl as hookimpl
+from nexus_core.contract.optional_protocols import (
+    ContextSource as ContextSource,
+    FilteringSink as FilteringSink,
+    MetricsSink as MetricsSink,
+    RequiringTemplate as RequiringTemplate,
+    VersionedDocuments as VersionedDocuments,
+    WeightedRanker as WeightedRanker,
+)
 from nexus_core.contract.prompts import PackedItem as PackedItem, Prompt as Prompt, TraceEntry as TraceEntry
 from nexus_core.contract.protocols import (
     Connector as Connector,
@@ -71,6 +86,7 @@ from nexus_core.contract.protocols import (
     Template as Template,
 )
 from nexus_core.contract.ranking import Candidate as Candidate, Ranking as Ranking
+from nexus_core.contract.run_context import RunContext as RunContext
 from nexus_core.contract.values import (
     CallOptions as CallOptions,
     Chunk as Chunk,

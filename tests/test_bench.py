@@ -12,6 +12,8 @@ from types import ModuleType
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).with_name("bench")
 SCRIPTS = sorted(file for file in FOLDER.glob("*.py") if "\ndef main(" in file.read_text())
 

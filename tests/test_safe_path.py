@@ -16,6 +16,8 @@ import pytest
 
 from nexus_core.toolkit.processes.environment import environment, safe_path
 
+pytestmark = pytest.mark.slow
+
 NEXUS = [sys.executable, "-P", "-m", "nexus_core.cli.main"]
 HOSTILE = 'import os\nwith open(os.environ["RAN"], "a") as file:\n    file.write(__name__ + "\\n")\n'
 NAMES = {*sys.stdlib_module_names, *packages_distributions(), "sitecustomize", "usercustomize"} - {"__main__"}
@@ -85,6 +87,26 @@ def test_children_of_plugins_run_nothing_of_the_current_folder(hostile: Callable
     """Whatever starts them: `multiprocessing` with its resource tracker, and `python -m`."""
     Path("starts.py").write_text(STARTS)
     Path("p.yaml").write_text(PIPELINE)
+    assert "28 days" in nexus("run", "p.yaml", "How many days of leave?")
+    assert hostile() == []
+
+
+READS = """name: reads
+models: {m: extractive}
+steps:
+  - gather: {use: files, paths: [leave.html]}
+  - gather: {use: jsonl, path: big.jsonl}
+  - rank: bm25
+  - prompt: {template: chat, budget: 1000}
+  - generate: m
+"""
+
+
+def test_readers_of_a_pipeline_run_nothing_of_the_current_folder(hostile: Callable[[], list[str]]) -> None:
+    """Of a format that another process reads, and of a file that is large enough for that."""
+    Path("leave.html").write_text("<h1>Leave</h1><p>Everybody has 28 days of leave.</p>")
+    Path("big.jsonl").write_text('{"text": "Trains only."}\n' * 25_000)
+    Path("p.yaml").write_text(READS)
     assert "28 days" in nexus("run", "p.yaml", "How many days of leave?")
     assert hostile() == []
 

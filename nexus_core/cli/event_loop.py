@@ -1,46 +1,20 @@
-"""Event loop of a command: Ctrl-C ends it in any case, and stuck work keeps no process alive."""
+"""Runs what a command does, so that Ctrl-C ends it in any case and stuck work keeps no process alive."""
 
 from __future__ import annotations
 
 import asyncio
-import faulthandler
-import os
 import signal
-import sys
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from threading import Lock, Thread, current_thread, main_thread
-from time import sleep
 from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
 from nexus_core.toolkit.processes.daemon_threads import run_job
-
-GRACE_S = 1.0
-"""After the time is over, for a thread to end the process; then it is ended without any."""
-
-
-def end_within(seconds: float, code: int = 1) -> None:
-    """End this process with an exit code after so many seconds, unless it has ended before; each call may shorten it.
-
-    Nothing is waited for or cleaned up then, so only what survives being killed may be under way. Where a thread keeps
-    the interpreter for itself, as a regular expression may, the exit code is 1 a second later.
-    """
-    Thread(target=_end, args=(seconds, code), name="nexus-end", daemon=True).start()
-    # One timer for all: each call sets it anew, and those who hurry call last.
-    with open(os.devnull, "w") as nowhere:
-        kept = os.dup(nowhere.fileno())
-    faulthandler.dump_traceback_later(seconds + GRACE_S, exit=True, file=kept)
-
-
-def _end(seconds: float, code: int) -> None:
-    sleep(seconds)
-    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"stopped: what was under way did not end in time\n")
-    os._exit(code)
-
+from nexus_core.toolkit.processes.forced_exit import end_within
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

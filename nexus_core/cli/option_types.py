@@ -22,9 +22,24 @@ def duration(least: str, most: str) -> _Callback:
     return _between(least, most, _seconds, "no duration: write it as in 500ms, 20s, 2m or 1h")
 
 
+def seconds_above_0(text: str, option: str, example: str, *, bare: bool = False) -> float:
+    """Return a length of time that has no bounds, in seconds; with `bare`, a number alone is seconds, as in a file."""
+    found = _seconds(text.strip(), bare=bare)
+    if not found:
+        raise click.BadParameter(f"{text!r} is no duration above 0: write it as in {example}", param_hint=option)
+    return found
+
+
 def size(least: str, most: str) -> _Callback:
     """Return the callback of an option that is a number of bytes; units are powers of 1,024."""
     return _between(least, most, _bytes, "no size: write it as in 512KiB, 32MiB or 1GiB")
+
+
+def named_paths(context: click.Context, argument: click.Parameter, paths: tuple[str, ...]) -> tuple[str, ...]:
+    """The callback of an argument that takes paths: an empty one is a variable that is not set, not this folder."""
+    if not all(path.strip() for path in paths):
+        raise click.BadParameter("a path is empty: name a file or a folder, the current one as .")
+    return paths
 
 
 class SectionedOption(click.Option):
@@ -62,9 +77,13 @@ def _between(least: str, most: str, read: _Read, otherwise: str) -> _Callback:
     return callback
 
 
-def _seconds(text: str) -> float | None:
+def _seconds(text: str, *, bare: bool = True) -> float | None:
+    """Return a duration in seconds; unlike that of a file it may be in days, and `bare` numbers are seconds."""
+    if text[-1:] == "d":
+        hours = seconds(f"{text[:-1]}h")
+        return None if hours is None else hours * 24
     found = seconds(text)
-    return seconds(f"{text}s") if found is None else found  # a number alone is seconds, as in a file
+    return seconds(f"{text}s") if found is None and bare else found
 
 
 def _bytes(text: str) -> int | None:

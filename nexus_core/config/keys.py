@@ -1,7 +1,7 @@
 """The keys of the pipeline language, declared once like the options of a component.
 
-Lint, the JSON Schema and the tables of README.md all come from here. A class is one mapping of the file; a trailing `_`
-in a field's name keeps it clear of a Python keyword and is no part of the key.
+Lint, the JSON Schema and the tables of docs/reference/pipelines.md all come from here. A class is one mapping of the
+file; a trailing `_` in a field's name keeps it clear of a Python keyword and is no part of the key.
 """
 
 from __future__ import annotations

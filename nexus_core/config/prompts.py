@@ -17,6 +17,7 @@ from nexus_core.config.spec import ComponentSpec, TemplateFile, TemplateText
 from nexus_core.config.yaml.problems import Problems, quoted
 from nexus_core.config.yaml.tree import MappingEntry, MappingNode, Node, ScalarNode, UnreadableNode, plain, shown
 from nexus_core.contract.components import Kind
+from nexus_core.contract.optional_protocols import RequiringTemplate
 from nexus_core.toolkit.suggest import listed
 
 _READ_HERE = ("template", "variables")
@@ -102,9 +103,8 @@ class Prompts:
         if self.components.is_not_run(spec.use):
             return
         cls = self.components.catalogue.component(Kind.TEMPLATE, spec.use)
-        required = getattr(cls, "required_variables", ())
-        if isinstance(required, (frozenset, set, tuple, list)):
-            wanted = [name for name in required if isinstance(name, str)]
+        if isinstance(cls, RequiringTemplate) and isinstance(cls.required_variables, frozenset | set | tuple | list):
+            wanted = [name for name in cls.required_variables if isinstance(name, str)]
             self.expressions.check_given(spec.place, wanted, given)
 
     def _variables(self, node: Node | None, names: KnownNames) -> dict[str, Any] | None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import StrEnum
-from math import isnan
 from typing import Any, TypeVar, dataclass_transform, get_type_hints
 
 import attrs
 
-from nexus_core.contract.errors import RankerError
 from nexus_core.contract.ranking import Ranking
+from nexus_core.contract.run_context import RunContext
 
 _OPTION = "nexus_option"
+_INJECTED = "nexus_injected"
 _READ = "__nexus_options__"
 
 
@@ -82,6 +82,27 @@ def state(factory: Callable[[], Any] | None = None, *, default: Any = None) -> A
     if factory is not None:
         return attrs.field(factory=factory, init=False, repr=False, eq=False)
     return attrs.field(default=default, init=False, repr=False, eq=False)
+
+
+INJECTED = {
+    "base_dir": "the folder of the pipeline file, a text",
+    "shared": "the resources of the process, `nexus_core.toolkit.shared_resources.SharedResources`",
+    "pipeline": "of a sink: its `Pipeline`, before it is opened",
+}
+"""The fields that the engine fills in, by their names."""
+
+
+def injected(*, default: Any = None) -> Any:
+    """Declare a field that the engine fills in: `base_dir: str = injected(default=".")`, also `shared`, `pipeline`.
+
+    It is no option. The default holds where a component is made by hand.
+    """
+    return attrs.field(default=default, init=False, repr=False, eq=False, metadata={_INJECTED: True})
+
+
+def injected_fields(cls: type) -> frozenset[str]:
+    """Return the names of the fields of a component class that the engine fills in."""
+    return frozenset(field.name for field in attrs.fields(cls) if _INJECTED in field.metadata)
 
 
 _Class = TypeVar("_Class", bound=type)
@@ -165,12 +186,12 @@ def ranker(function: ScoringFunction) -> type:
         fields[parameter.name] = option(default, help=_parameter_help(function, parameter.name))
         annotations[parameter.name] = hints.get(parameter.name, Any)
 
-    async def rank(self: Any, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self: Any, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         options = {name: getattr(self, name) for name in fields}
         scores = function(query, ranking.items, **options)
         if inspect.isawaitable(scores):
             scores = await scores
-        return ranking.scored(function.__name__, _checked(function.__name__, scores))
+        return ranking.scored(function.__name__, scores)
 
     body = {
         **fields,
@@ -181,16 +202,6 @@ def ranker(function: ScoringFunction) -> type:
         "rank": rank,
     }
     return attrs.define(type(function.__name__, (), body), kw_only=True, eq=False, slots=False)
-
-
-def _checked(name: str, scores: Any) -> Sequence[float]:
-    try:
-        numbers = [float(score) for score in scores]
-    except (TypeError, ValueError) as error:
-        raise RankerError(f"ranker {name!r} must return one number per item: {error}") from error
-    if any(map(isnan, numbers)):
-        raise RankerError(f"ranker {name!r} returned NaN for item {numbers.index(next(filter(isnan, numbers)))}")
-    return numbers
 
 
 def _parameter_help(function: ScoringFunction, name: str) -> str:

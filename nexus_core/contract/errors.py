@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 @frozen
 class Problem:
-    """One mistake: a stable code (see the table in nexus_core/config/README.md), a place, and what to do."""
+    """One mistake: a stable code (see the table in docs/reference/pipelines.md), a place, and what to do."""
 
     code: str
     message: str

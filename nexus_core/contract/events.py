@@ -76,7 +76,7 @@ class Waiting(Event):
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
 class StreamRestarted(Event):
-    """A stream failed after some text, and another target begins the answer anew: what came so far is void."""
+    """A stream failed after some content, and the answer begins anew: what came so far is void."""
 
     type = "stream_restarted"
 

@@ -8,7 +8,7 @@ from typing import Self
 EARLIER_WEIGHT = 0.5
 """What a word of the question before counts, against 1 for one of the question itself; half of it for the one before.
 
-Measured on tests/bench/followups.json, see the README of the engine.
+Measured on tests/bench/followups.json, see docs/explanation/follow-ups.md.
 """
 EARLIER_QUESTIONS = 3
 """So many questions of a conversation count, the newest."""

@@ -54,6 +54,8 @@ class Prompt(Value):
     window: int = 0
     reserved: int = 0
     """Tokens kept free for the answer."""
+    max_output: int | None = None
+    """Tokens of the target's longest answer, as the pipeline has it; `None` where only its window limits it."""
     prompt_tokens: int | None = None
     """Exact by the target's encoding; `None` where counting was not needed since the bytes already fit."""
     tokens_at_most: int = 0

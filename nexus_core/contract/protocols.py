@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from nexus_core.contract.answers import Event
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.ranking import Ranking
+from nexus_core.contract.run_context import RunContext
 from nexus_core.contract.values import CallOptions, Chunk, Completion, Item, Message, ModelInfo
 
 if TYPE_CHECKING:
@@ -79,8 +80,11 @@ class Reranker(Protocol):
 class Ranker(Protocol):
     """Scores the items of a ranking for a query."""
 
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
-        """Return `ranking.scored(name, scores)`: relevance, higher first, one score per item of `ranking.items`."""
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
+        """Return `ranking.scored(name, scores)`: relevance, higher first, one score per item of `ranking.items`.
+
+        A ranker that holds others hands `run` on; one that holds a connector calls `run.bind(self.model)`.
+        """
 
 
 @runtime_checkable
@@ -103,9 +107,8 @@ class Template(Protocol):
 class Sink(Protocol):
     """Receives the events of runs, in a thread of its own, through a bounded queue.
 
-    One that wants only some of them has `hears`, a collection of their types such as `attempt_finished`: what nobody
-    hears is never made. One that declares the state field `pipeline` is given its pipeline before it is opened. One
-    that keeps figures has `collect()`, a collector as Prometheus's client library has them, called in any thread.
+    It may be a `FilteringSink` and a `MetricsSink` besides. One with the field `pipeline: Any = injected()` is given
+    its pipeline before it is opened.
     """
 
     def emit(self, event: Event) -> None:
@@ -119,12 +122,11 @@ class Sink(Protocol):
 class Source(Protocol):
     """Yields the items of a context."""
 
-    async def gather(self, query: str) -> Sequence[Item] | Ranking:
+    async def gather(self, query: str, run: RunContext) -> Sequence[Item] | Ranking:
         """Return the items. While nothing has changed it returns the same objects, so that indexes are reused.
 
         A source that searches returns a ranking of what it has found; its scores stand unless another source adds
-        items. One whose context is the caller's to choose has `takes_context`, true, and is given it: `gather(query,
-        context_id=...)`, where `None` is none.
+        items. One whose context is the caller's to choose (`run.context_id`) is a `ContextSource`, too.
         """
 
 

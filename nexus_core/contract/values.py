@@ -8,6 +8,8 @@ from typing import Any, Literal, Self, TypeVar, cast
 import attrs
 from attrs import define, field, frozen
 
+from nexus_core.contract.features import Features
+
 
 class Value:
     """Compares and shows the fields of an attrs class as attrs would; for classes with `eq=False, repr=False`."""
@@ -51,8 +53,8 @@ class Item(Value):
     """Where it comes from, as a person would say it: a path, a URL, a table."""
     metadata: Mapping[str, Any] = field(factory=dict)
     """JSON values only."""
-    derived: dict[Any, Any] = field(factory=dict, init=False, eq=False, repr=False)
-    """Figures computed from the text (passages, token counts), kept with it so that nobody computes them twice."""
+    features: Features = field(factory=Features, init=False, eq=False, repr=False)
+    """What was worked out from the text (passages, token counts, vectors), so that nobody does it twice."""
 
 
 @frozen(eq=False, repr=False, slots=False)
@@ -188,6 +190,11 @@ class Chunk(Value):
     """With the finish reason: as in `Completion`."""
 
 
+def _is_set(info: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if isinstance(value, str):  # it would be taken for a set of its letters
+        raise TypeError(f"`{attribute.name}` of a ModelInfo is a set of names, not the text {value!r}")
+
+
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
 class ModelInfo(Value):
     """What is known of a model. Window, max input and max output are three figures, in tokens."""
@@ -206,10 +213,10 @@ class ModelInfo(Value):
     """What the chat format adds to each message, in tokens."""
     tokens_per_prompt: int = 3
     """What the chat format adds once, in tokens."""
-    capabilities: frozenset[str] = frozenset()
+    capabilities: frozenset[str] = field(default=frozenset(), validator=_is_set)
     """Out of `streaming`, `json`, `tools`, `vision`, `offline`, `generate`: it writes text of its own, so that it can
     rewrite a question, and `continue`: it goes on where a last message of the assistant ends."""
-    requires: frozenset[str] = frozenset()
+    requires: frozenset[str] = field(default=frozenset(), validator=_is_set)
     """The call options that each request must have, by their names in `CallOptions` or as keys of `extra`.
 
     The engine gives `max_tokens` by itself, as many as it keeps free for the answer.

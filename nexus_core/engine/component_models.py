@@ -1,7 +1,8 @@
-"""Connectors that are options of components: within a run, each request they are asked for is a call of the engine.
+"""Connectors that are options of components: each request they are asked for is a call of the engine.
 
-The component does not know. What it holds has the protocols of the connector and raises its errors; a request goes
-through `attempts/` like one for an answer, so that it is retried, limited and accounted in the one place for that.
+The component binds what it was given to its run, `run.bind(self.model)`. What it holds has the protocols of the
+connector and raises its errors; a request goes through `calls/` like one for an answer, so that it is retried, limited
+and accounted in the one place for that.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import Any, TypeVar
 
-from nexus_core.contract.errors import ConnectorError, DeadlineError, NoAnswerError, UpstreamTimeoutError
+from nexus_core.contract.errors import ConnectorError, DeadlineError, NoAnswerError, PluginError, UpstreamTimeoutError
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.protocols import Connector, Embedder, Reranker
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Completion, ModelInfo, ToolCallDelta
@@ -19,7 +20,7 @@ from nexus_core.engine.calls.caller import Caller
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model
 from nexus_core.engine.packing.draft import Draft
-from nexus_core.engine.state import NO_ITEMS, Scope, current
+from nexus_core.engine.state import NO_ITEMS, BindableModel, Scope
 from nexus_core.engine.steps import BareQuery
 
 T = TypeVar("T")
@@ -45,13 +46,23 @@ def component_model(chain: Sequence[Model], attempts: Caller, resources: Compone
     return made
 
 
-class ComponentModel:
-    """A connector within a component. It is opened by its first request, and closed with the pipeline."""
+class ComponentModel(BindableModel):
+    """A connector within a component: `run.bind(model)` gives the one whose requests are calls of a run.
 
-    def __init__(self, chain: tuple[Model, ...], attempts: Caller, resources: ComponentLifecycle) -> None:
+    It is opened by its first request, and closed with the pipeline.
+    """
+
+    def __init__(
+        self, chain: tuple[Model, ...], attempts: Caller, resources: ComponentLifecycle, scope: Scope | None = None
+    ) -> None:
         self._chain = chain
         self._attempts = attempts
         self._resources = resources
+        self._scope = scope
+
+    def bound_to(self, scope: Scope) -> ComponentModel:
+        """Return the connector for one run."""
+        return type(self)(self._chain, self._attempts, self._resources, scope)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -71,9 +82,7 @@ class ComponentModel:
 
     async def send_prompt(self, prompt: Prompt, options: CallOptions) -> Completion:
         """Return the whole answer."""
-        scope = current()
-        if scope is None:
-            return await (await self._opened()).send_prompt(prompt, options)
+        scope = self._run()
         call = self._call(scope, EmbedOrRerankRequest(purpose="prompt", prompt=prompt), self._chain, options)
         return (await _await_result(scope, self._attempts.complete(call, scope.emit))).completion
 
@@ -97,9 +106,7 @@ class ComponentModel:
     async def _serve(
         self, asked: EmbedOrRerankRequest, chain: tuple[Model, ...], ask: Callable[[Any], Awaitable[T]]
     ) -> T:
-        scope = current()
-        if scope is None:
-            return await ask(await self._opened())
+        scope = self._run()
         return await _await_result(scope, self._attempts.serve(self._call(scope, asked, chain), scope.emit, ask))
 
     def _call(
@@ -116,10 +123,14 @@ class ComponentModel:
             is_heard=scope.is_heard,
         )
 
-    async def _opened(self) -> Connector:
-        connector = self._chain[0].connector
-        await self._resources.open(connector)
-        return connector
+    def _run(self) -> Scope:
+        if self._scope is None:
+            raise PluginError(
+                f"a component asked the model {self._chain[0].name!r} outside of a run: its requests belong to one, "
+                "write `run.bind(self.model)`, with the `run` that `rank` and `gather` are given, where it asks "
+                "`self.model`"
+            )
+        return self._scope
 
 
 class _Embeds(ComponentModel):

@@ -87,13 +87,7 @@ async def prepare(plan: Plan, request: Request, *, call_models: bool) -> Prepare
 
     No sink hears of it. Raises what the steps raise.
     """
-    scope = Scope(
-        run_id=request.id,
-        emit=lambda event: None,
-        model=request.model,
-        options=request.options,
-        context_id=request.context_id,
-    )
+    scope = request.scope(lambda event: None)
     state, notes, call = request.state, list[str](), None
     if request.memory is not None:
         state = await request.memory.recall(state)

@@ -57,6 +57,7 @@ TRACE_ENTRIES = 200
 def packing_json(prompt: Prompt) -> dict[str, Any]:
     """Return what fills a prompt's window, and what became of its best candidates, as JSON data."""
     return {
+        "searched": str(prompt.searched) or None,
         "window": prompt.window,
         "reserved": prompt.reserved,
         "promptTokens": prompt.tokens_at_most if prompt.prompt_tokens is None else prompt.prompt_tokens,

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+import logging
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
+from nexus_core.engine.plugin_guard import is_own
 from nexus_core.toolkit.shared_resources import SharedResources
+
+_log = logging.getLogger(__name__)
 
 
 class ComponentLifecycle:
@@ -30,8 +34,9 @@ class ComponentLifecycle:
             return
         async with self._locks.setdefault(key, asyncio.Lock()):
             if key not in self._open:
-                if hasattr(component, "__aenter__"):
-                    await self._stack.enter_async_context(component)
+                if isinstance(component, AbstractAsyncContextManager):
+                    await component.__aenter__()
+                    self._stack.push_async_callback(_close, component)
                 self._open.add(key)
 
     async def close(self) -> None:
@@ -39,3 +44,13 @@ class ComponentLifecycle:
         self._open.clear()
         self._locks.clear()
         await self._stack.aclose()
+
+
+async def _close(component: Any) -> None:
+    """Close a component; one that fails then takes nothing back, and costs neither the answer nor the others."""
+    try:
+        await component.__aexit__(None, None, None)
+    except BaseException as error:
+        if not is_own(error):
+            raise
+        _log.warning("%s failed as it was closed: %s: %s", type(component).__name__, type(error).__name__, error)

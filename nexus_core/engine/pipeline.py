@@ -14,7 +14,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from nexus_core.contract.answers import Answer, Event
+from nexus_core.contract.components import injected_fields
 from nexus_core.contract.errors import UsageError
+from nexus_core.contract.optional_protocols import ContextSource
 from nexus_core.contract.protocols import Conversations, Sink
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Item, Message
@@ -132,7 +134,9 @@ class Pipeline:
     def takes_context(self) -> bool:
         """Whether the caller chooses the context: a source names none of its own."""
         return any(
-            isinstance(planned.step, Gather) and getattr(planned.step.source, "takes_context", False)
+            isinstance(step := planned.step, Gather)
+            and isinstance(step.source, ContextSource)
+            and step.source.takes_context
             for planned in self._plan.steps
         )
 
@@ -159,8 +163,8 @@ class Pipeline:
     async def __aenter__(self) -> Self:
         """Open the sinks; models, sources and rankers are opened by the first run that needs them."""
         for sink in self.sinks:
-            if getattr(sink, "pipeline", self) is None:
-                sink.pipeline = self  # type: ignore[attr-defined]  # it declares the state field, so it wants it
+            if "pipeline" in injected_fields(type(sink)):
+                sink.pipeline = self  # type: ignore[attr-defined]  # it declares the field
         self._fanout = await self._plan.open_sinks()
         self._runner = Runner(
             pipeline=self._plan.name,
@@ -283,6 +287,7 @@ class Pipeline:
             deadline_s=deadline_s,
             context_id=context_id,
             conversation_id=conversation_id,
+            owner=owner,
             memory=None if conversation_id is None else self._open_conversation(conversation_id, owner, history),
         )
 

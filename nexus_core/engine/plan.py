@@ -29,7 +29,7 @@ from nexus_core.config.spec import (
     TemplateText,
 )
 from nexus_core.config.yaml.problems import SourceLocation
-from nexus_core.contract.components import Kind
+from nexus_core.contract.components import Kind, injected_fields
 from nexus_core.contract.errors import ConfigError, PluginError, Problem, TemplateError, UsageError
 from nexus_core.contract.protocols import Connector, Template
 from nexus_core.contract.values import ModelInfo
@@ -276,10 +276,7 @@ class _Builder:
             cls = self.catalogue.component(kind, spec.use)
             options = {name: self._value(value, f"{place}.{name}", give) for name, value in spec.options.items()}
             built = cls(**options)
-            if hasattr(built, "base_dir"):
-                built.base_dir = str(self.folder)
-            if getattr(built, "shared", self) is None:
-                built.shared = self.resources.shared
+            self._inject(cls, built)
         except PluginError as error:
             return self._failed(spec.place, str(error))
         except (TypeError, ValueError, TemplateError) as error:
@@ -289,6 +286,14 @@ class _Builder:
                 raise
             return self._failed(spec.place, f"{kind.word} {spec.use!r} failed: {type(error).__name__}: {error}")
         return built
+
+    def _inject(self, cls: type, built: Any) -> None:
+        """Fill in the fields that a component declares as injected; a sink gets its pipeline later."""
+        declared = injected_fields(cls)
+        if "base_dir" in declared:
+            built.base_dir = str(self.folder)
+        if "shared" in declared:
+            built.shared = self.resources.shared
 
     def _connector(self, spec: ComponentSpec, place: str, give: _Giver | None) -> Any:
         """Build a connector that is an option. One inside a connector is a part of what that one does in an attempt."""

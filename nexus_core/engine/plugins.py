@@ -20,7 +20,7 @@ import attrs
 import pluggy
 
 from nexus_core.contract import hookspecs
-from nexus_core.contract.components import Kind, component_name
+from nexus_core.contract.components import INJECTED, Kind, component_name, injected_fields
 from nexus_core.contract.errors import PluginError
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
@@ -242,11 +242,62 @@ def _checked(plugin: str, kind: Kind, classes: Sequence[type]) -> Mapping[str, t
         missing = [method for method in _METHODS[kind] if not hasattr(cls, method)]
         if missing:
             raise PluginError(f"{kind.word} {cls.__name__} of plugin {plugin!r} lacks {listed(missing)}")
+        _check_run(plugin, kind, cls)
+        _check_fields(plugin, kind, cls)
         name = component_name(cls)
         if name in found:
             raise PluginError(f"plugin {plugin!r} offers two {kind.value} named {name!r}")
         found[name] = cls
     return found
+
+
+_WITH_RUN = {
+    Kind.RANKER: ("rank", 3, "async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:"),
+    Kind.SOURCE: ("gather", 2, "async def gather(self, query: str, run: RunContext) -> Sequence[Item]:"),
+}
+"""The methods that get the run: name, the place of `run` after `self`, and the line to write."""
+
+
+def _check_run(plugin: str, kind: Kind, cls: type) -> None:
+    """Raise PluginError where a ranker or a source is of the time before it was given the run."""
+    if kind not in _WITH_RUN:
+        return
+    method, place, line = _WITH_RUN[kind]
+    parameters = [*inspect.signature(getattr(cls, method)).parameters.values()]
+    rest = any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in parameters)
+    own = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    after = own[place] if len(own) > place else None
+    # A third parameter with a default is an option of the author's own, and not the run.
+    if rest or (after is not None and ("run" in after.name or after.default is inspect.Parameter.empty)):
+        return
+    raise PluginError(
+        f"{method}() of {kind.word} {cls.__name__} of plugin {plugin!r} takes no `run`: it is given what may be known "
+        f"of the run. Write `{line}`, with RunContext imported from nexus_core"
+    )
+
+
+def _check_fields(plugin: str, kind: Kind, cls: type) -> None:
+    """Raise PluginError where a field looks as if the engine filled it in and does not say so, or the other way."""
+    offered = {name for name in INJECTED if name != "pipeline" or kind is Kind.SINK}
+    declared = injected_fields(cls)
+    for field in attrs.fields(cls):
+        if field.name in declared - offered:
+            raise PluginError(
+                f"{kind.word} {cls.__name__} of plugin {plugin!r} has the injected field {field.name!r}, which nothing "
+                f"fills in; of a {kind.word} these are: {listed(sorted(offered))}"
+            )
+        if field.name in offered - declared and not field.init:
+            raise PluginError(
+                f"{kind.word} {cls.__name__} of plugin {plugin!r} declares {field.name!r} with state(): nothing fills "
+                f"it in. Write `{field.name}: {_ANNOTATIONS[field.name]}`, with injected imported from nexus_core"
+            )
+
+
+_ANNOTATIONS = {
+    "base_dir": 'str = injected(default=".")',
+    "shared": "SharedResources | None = injected()",
+    "pipeline": "Any = injected()",
+}
 
 
 def _file_origin(path: Path) -> Origin:

@@ -15,7 +15,7 @@ from nexus_core.contract.answers import Answer, AttemptFinished, Event
 from nexus_core.contract.errors import ConnectorError, DeadlineError, NexusError, RunError, StepTimeoutError
 from nexus_core.contract.events import Delta, RunFailed, RunFinished, RunStarted, StepFinished, StreamRestarted
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Usage
-from nexus_core.engine.calls.stream_accumulator import TextBuffer
+from nexus_core.engine.calls.text_buffer import TextBuffer
 from nexus_core.engine.sinks import Fanout
 from nexus_core.engine.state import Scope, State
 from nexus_core.engine.steps import Generate, MakeDraft, Step
@@ -61,8 +61,25 @@ class Request:
     """How long the run may take, calls included."""
     context_id: str | None = None
     conversation_id: str | None = None
-    memory: ConversationMemory | None = None
+    owner: str = ""
     """Of that conversation."""
+    memory: ConversationMemory | None = None
+    """What was said in that conversation."""
+
+    def scope(self, emit: Listener, *, is_heard: bool = True, ends_at: float | None = None) -> Scope:
+        """Return what the steps see of the run."""
+        return Scope(
+            run_id=self.id,
+            query=self.query,
+            context_id=self.context_id,
+            conversation_id=self.conversation_id,
+            owner=self.owner,
+            ends_at=ends_at,
+            emit=emit,
+            model=self.model,
+            options=self.options,
+            is_heard=is_heard,
+        )
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -138,11 +155,13 @@ class Runner:
                     await request.memory.keep(answer)
                 run.finish(answer)
         except NexusError as error:
-            unread.append(run.failed(error, partial="".join(run.parts) or None, error=error))
+            unread.append(run.failed(error, partial=run.parts.text() or None, error=error))
+            run.parts.clear()
         else:
             unread.append(run.finished(answer, content=None, answer=answer))
-        for event in unread:
-            yield event
+        # Not kept here: the error's traceback holds this frame, and the two would hold each other until a collection.
+        while unread:
+            yield unread.pop(0)
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
@@ -165,17 +184,9 @@ class _Run:
 
     def scope(self) -> Scope:
         """Return what the steps see of the run; not kept, since the two would hold each other until a collection."""
-        request = self.request
-        ends_at = None if request.deadline_s is None else self.started + request.deadline_s
-        return Scope(
-            run_id=request.id,
-            emit=self.emit,
-            model=request.model,
-            options=request.options,
-            context_id=request.context_id,
-            is_heard=self.is_heard,
-            ends_at=ends_at,
-        )
+        limit = self.request.deadline_s
+        ends_at = None if limit is None else self.started + limit
+        return self.request.scope(self.emit, is_heard=self.is_heard, ends_at=ends_at)
 
     def __enter__(self) -> Self:
         if not self.is_heard:
@@ -190,7 +201,7 @@ class _Run:
         if isinstance(error, RunError):
             error.attempts = tuple(self.attempts)
         if error is not None:
-            partial = "".join(self.parts) if self.runner.content and self.parts else None
+            partial = self.parts.text() if self.runner.content and self.parts else None
             self.runner.fanout.put(self.failed(error, partial))
 
     def emit(self, event: Event) -> None:

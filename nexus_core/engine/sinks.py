@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from nexus_core.contract.answers import Event
+from nexus_core.contract.optional_protocols import FilteringSink
 from nexus_core.contract.protocols import Sink
 
 QUEUE_SIZE = 10_000
@@ -100,7 +101,7 @@ class SinkQueue:
 
 
 def _heard_by(sink: Sink) -> frozenset[str] | None:
-    wanted = getattr(sink, "hears", None)
+    wanted = sink.hears if isinstance(sink, FilteringSink) else None
     if wanted is None:
         return None
     if isinstance(wanted, str):

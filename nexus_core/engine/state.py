@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
 from itertools import count
-from time import perf_counter
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from attrs import field, frozen
 
 from nexus_core.contract.answers import Event
-from nexus_core.contract.errors import DeadlineError
 from nexus_core.contract.ranking import Ranking
+from nexus_core.contract.run_context import RunContext
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Message
 from nexus_core.engine.calls.caller import CallResult
 from nexus_core.engine.packing.packer import Draft
 
 NO_ITEMS = Ranking(())
+
+_Model = TypeVar("_Model")
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
@@ -57,11 +56,18 @@ class State:
         return {name: offered[name]() for name in names & offered.keys()}
 
 
-@frozen(kw_only=True, eq=False, repr=False, slots=False)
-class Scope:
-    """What belongs to one run and is no state: its id, its listeners, what the caller asked for."""
+@runtime_checkable
+class BindableModel(Protocol):
+    """What a component is given for a connector: it makes requests only for a run."""
 
-    run_id: str
+    def bound_to(self, scope: Scope) -> Any:
+        """Return the connector for one run."""
+
+
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class Scope(RunContext):
+    """The run context with what only the engine needs: listeners, and the caller's choice of model and options."""
+
     emit: Callable[[Event], None]
     model: str | None = None
     """Instead of the model of the last generate step."""
@@ -69,42 +75,18 @@ class Scope:
     """Over the options of the last generate step."""
     is_heard: bool = True
     """Whether somebody listens to the events of the run."""
-    ends_at: float | None = None
-    """When the caller's time is up, by `perf_counter`."""
-    context_id: str | None = None
-    """Of the context that is asked, for sources that name none of their own."""
     calls: Iterator[int] = field(factory=count)
 
     def call_id(self) -> str:
         """Return the id of the next call of this run."""
         return f"{self.run_id}.{next(self.calls)}"
 
-    def left_s(self) -> float | None:
-        """Return what is left of the caller's time, where it is limited; raises DeadlineError where nothing is."""
-        if self.ends_at is None:
-            return None
-        left = self.ends_at - perf_counter()
-        if left <= 0:
-            raise DeadlineError("the time that the caller gave the run is up")
-        return left
-
-
-_current: ContextVar[Scope | None] = ContextVar("nexus_run", default=None)
-
-
-def current() -> Scope | None:
-    """Return the run within which a component is asked, `None` outside of any."""
-    return _current.get()
-
-
-@contextmanager
-def within(scope: Scope) -> Iterator[None]:
-    """Let what is called know of its run, and what that calls. Not around a `yield`: its reader is no part of a run."""
-    token = _current.set(scope)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+    def bind(self, model: _Model) -> _Model:
+        """Return a connector whose requests are calls of this run."""
+        if isinstance(model, BindableModel):
+            bound: _Model = model.bound_to(self)
+            return bound
+        return model
 
 
 def describe(ranking: Ranking) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import ModelRegistry
 from nexus_core.engine.packing.packer import Draft, PackingPolicy
 from nexus_core.engine.plugin_guard import PluginGuard, check_gathered, check_ranked
-from nexus_core.engine.state import NO_ITEMS, Scope, State, describe, within
+from nexus_core.engine.state import NO_ITEMS, Scope, State, describe
 from nexus_core.toolkit.templates.template import Expression
 
 
@@ -69,12 +69,9 @@ class Gather:
 
     async def __call__(self, state: State, scope: Scope) -> State:
         """Return the state with the source's items added."""
-        with PluginGuard(f"source {self.name!r}", SourceError), within(scope):
+        with PluginGuard(f"source {self.name!r}", SourceError):
             await self.resources.open(self.source)
-            if getattr(self.source, "takes_context", False):
-                items = await self.source.gather(state.search, context_id=scope.context_id)  # type: ignore[call-arg]
-            else:
-                items = await self.source.gather(state.search)
+            items = await self.source.gather(state.search, scope)
         ranking = self._gathered(state.ranking, items)
         return _keep_variable(evolve(state, ranking=ranking), self.keep_as, lambda: describe(ranking))
 
@@ -99,9 +96,9 @@ class Rank:
 
     async def __call__(self, state: State, scope: Scope) -> State:
         """Return the state with its items in the ranker's order."""
-        with PluginGuard(f"ranker {self.name!r}", RankerError), within(scope):
+        with PluginGuard(f"ranker {self.name!r}", RankerError):
             await self.resources.open(self.ranker)
-            found = await self.ranker.rank(state.search, state.ranking)
+            found = await self.ranker.rank(state.search, state.ranking, scope)
         ranking = check_ranked(self.name, found, state.ranking)
         return _keep_variable(evolve(state, ranking=ranking), self.keep_as, lambda: describe(ranking))
 

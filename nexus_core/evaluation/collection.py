@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar
 
 from attrs import evolve, field, frozen
 
@@ -35,6 +36,9 @@ class Query:
 @frozen(kw_only=True, eq=False, repr=False)
 class JudgedCollection:
     """Queries with their relevant items; the items themselves where they come from a file."""
+
+    __test__: ClassVar[bool] = False
+    """No class of tests, whatever its name says to pytest."""
 
     name: str
     queries: tuple[Query, ...]

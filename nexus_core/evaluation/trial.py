@@ -13,6 +13,7 @@ from attrs import evolve, field, frozen
 
 from nexus_core.contract.errors import NexusError, PromptTooLongError, RunError, UsageError
 from nexus_core.contract.prompts import Prompt
+from nexus_core.contract.run_context import RunContext
 from nexus_core.contract.values import Item
 from nexus_core.engine.calls.call import Call
 from nexus_core.engine.calls.prompt_fitting import merge_options, pack_for, reserve
@@ -76,7 +77,7 @@ def measurable(plan: Plan, collection: JudgedCollection) -> Plan:
 class _Nothing:
     """A source without items, so that a step keeps its `when` and `as`."""
 
-    async def gather(self, query: str) -> Sequence[Item]:
+    async def gather(self, query: str, run: RunContext) -> Sequence[Item]:
         """Return no items."""
         return ()
 

@@ -35,7 +35,8 @@ from nexus_core.server.http.listener import ConnectionSlots, Listener, bind
 from nexus_core.server.http.openapi import OpenAPI
 from nexus_core.server.page.files import PageFiles
 from nexus_core.server.pipelines import ServedPipelines
-from nexus_core.server.settings import ServerSettings
+from nexus_core.server.routes import Route
+from nexus_core.server.settings import END_S, ServerSettings
 from nexus_core.server.workers.file_limits import SPARE, connections_within, make_room
 from nexus_core.server.workers.supervisor import outlived
 from nexus_core.server.workers.worker_rpc import WorkerRpc
@@ -43,9 +44,6 @@ from nexus_core.store.api_keys import ApiKeys
 from nexus_core.store.store import Store
 from nexus_core.toolkit.shared_resources import SharedResources
 from nexus_core.toolkit.timers import TimeLimit
-
-END_S = 5.0
-"""To close all, once runs have ended or are cut; then the process ends without that."""
 
 
 class Server:
@@ -78,6 +76,7 @@ class Server:
         )
         self.siblings = WorkerRpc(settings.worker)
         self.models = ModelsApi(self.serving, settings, self.siblings)
+        self.metrics = MetricsApi(self.serving, self.gate, self.siblings)
         self._slow = TimeLimit(settings.limits.write_s)
         self._runner: web.AppRunner | None = None
         self._listening: Listener | None = None
@@ -90,9 +89,8 @@ class Server:
         host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
         return f"{'https' if self.settings.certificate else 'http'}://{host}:{self.port}"
 
-    def application(self) -> web.Application:
-        """Return the application with all routes."""
-        metrics = MetricsApi(self.serving, self.gate, self.siblings)
+    def routes(self) -> list[Route]:
+        """Return the table of all routes."""
         parts = (
             QueriesApi(self.serving, self.gate, self.settings, self._slow),
             OpenAIChatApi(self.serving, self.gate, self.settings, self._slow),
@@ -102,13 +100,16 @@ class Server:
             UploadsApi(self.serving, self.settings),
             ConversationsApi(self.serving),
             HealthApi(self.serving, self.gate),
-            metrics,
+            self.metrics,
             PageFiles(self.settings),
         )
         routes = [route for part in parts for route in part.routes()]
-        routes += OpenAPI(routes, self.settings).routes()
-        application = build(routes, self.gate, self.settings)
-        application.middlewares.insert(0, metrics.watch)
+        return [*routes, *OpenAPI(routes, self.settings).routes()]
+
+    def application(self) -> web.Application:
+        """Return the application with all routes."""
+        application = build(self.routes(), self.gate, self.settings)
+        application.middlewares.insert(0, self.metrics.watch)
         return application
 
     async def __aenter__(self) -> Server:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from attrs import frozen
 
+END_S = 5.0
+"""To close all, once runs have ended or are cut; then the process ends without that."""
+
 
 @frozen(kw_only=True)
 class ServerLimits:

@@ -27,7 +27,6 @@ from nexus_core.store.ingest.reader_processes import ReaderProcesses
 from nexus_core.store.items import rows
 from nexus_core.store.items.tags import tag_items
 from nexus_core.store.records import Added, Context, Imported, StoredDocument
-from nexus_core.store.search.cache import fresh_vectors
 from nexus_core.store.search.index_updates import IndexUpdater
 from nexus_core.store.search.tantivy_index import delete
 from nexus_core.store.usage import DailyUsage
@@ -191,9 +190,13 @@ class Store:
                 await asyncio.sleep(_LOOK_AGAIN_S)
         return found
 
-    async def keep_figures(self, ranking: Ranking) -> None:
-        """Keep the vectors that rankers have worked out of items that a search has found."""
-        vectors = await self._threads.reading(fresh_vectors, ranking.items)
+    async def fresh_vectors(self) -> None:
+        """Return as soon as a ranker has worked out vectors of items that a search has found."""
+        await self._threads.opened().fresh.arrival()
+
+    async def keep_vectors(self) -> None:
+        """Keep the vectors that rankers have worked out since the last time."""
+        vectors = self._threads.opened().fresh.take()
         if vectors:
             await self.write(rows.keep_vectors, vectors)
 

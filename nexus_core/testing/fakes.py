@@ -16,6 +16,7 @@ from nexus_core.contract.answers import Event
 from nexus_core.contract.errors import ConnectorError
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.ranking import Ranking
+from nexus_core.contract.run_context import RunContext
 from nexus_core.contract.values import CallOptions, Chunk, Completion, Item, Message, ModelInfo, Usage
 
 Played = Chunk | ConnectorError | float
@@ -116,7 +117,7 @@ class FakeSource:
     items: tuple[Item, ...] = ()
     asked: int = field(default=0, init=False)
 
-    async def gather(self, query: str) -> tuple[Item, ...]:
+    async def gather(self, query: str, run: RunContext) -> tuple[Item, ...]:
         """Return the items."""
         self.asked += 1
         return self.items
@@ -170,7 +171,7 @@ class FakeRanker:
     error: Exception | None = None
     queries: list[str] = field(factory=list, init=False)
 
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         """Return the ranking by those scores."""
         self.queries.append(query)
         if self.error is not None:

@@ -11,8 +11,8 @@ from typing import Any
 
 _HOME = {
     "http.bodies": (
-        "ERROR_CAP",
         "BodyReader",
+        "ERROR_CAP",
         "Timeouts",
         "connect_timeout",
         "open_session",
@@ -25,16 +25,31 @@ _HOME = {
     "http.session": ("ForbiddenAddress", "is_forbidden"),
     "http.size_limits": ("JSON_CAP", "LARGEST_SIZES", "STREAM_CAP", "SizeLimits", "sizes_for"),
     "http.sse": ("EventDecoder", "ServerSentEvent"),
-    "processes.call": ("ApartError", "call_apart"),
+    "processes.call": ("ApartError", "ApartStartError", "call_apart", "stream_apart"),
+    "processes.daemon_threads": ("in_thread",),
     "shared_resources": ("Closable", "SharedResources"),
     "suggest": ("did_you_mean", "listed"),
     "templates.template": ("TextTemplate",),
-    "text.bm25": ("inverse_frequency", "terms"),
+    "text.bm25": (
+        "Bm25Parameters",
+        "CODE_SIZE",
+        "CodedTexts",
+        "DEFAULTS",
+        "TITLE_COUNTS",
+        "codes",
+        "inverse_frequency",
+        "item_codes",
+        "length_norm",
+        "saturation",
+        "terms",
+    ),
+    "text.piece_table": ("PieceTable", "pieces"),
     "text.segmentation": ("Span", "passages", "sentences"),
-    "text.stemming": ("LANGUAGES", "Language", "pieces", "stems"),
+    "text.stemming": ("LANGUAGES", "Language", "stem_table", "stems"),
     "text.thinking": ("ThinkingStream", "split_thinking"),
     "timers": ("TimeLimit",),
     "tokens.counter": ("TokenCounter", "encodings", "token_counter"),
+    "tool_calls": ("are_whole", "is_json"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

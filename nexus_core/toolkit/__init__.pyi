@@ -17,7 +17,10 @@ from nexus_core.toolkit.http.errors import (
     error_of_status as error_of_status,
     foreign_text as foreign_text,
 )
-from nexus_core.toolkit.http.session import ForbiddenAddress as ForbiddenAddress, is_forbidden as is_forbidden
+from nexus_core.toolkit.http.session import (
+    ForbiddenAddress as ForbiddenAddress,
+    is_forbidden as is_forbidden,
+)
 from nexus_core.toolkit.http.size_limits import (
     JSON_CAP as JSON_CAP,
     LARGEST_SIZES as LARGEST_SIZES,
@@ -25,23 +28,71 @@ from nexus_core.toolkit.http.size_limits import (
     SizeLimits as SizeLimits,
     sizes_for as sizes_for,
 )
-from nexus_core.toolkit.http.sse import EventDecoder as EventDecoder, ServerSentEvent as ServerSentEvent
-from nexus_core.toolkit.processes.call import ApartError as ApartError, call_apart as call_apart
-from nexus_core.toolkit.shared_resources import Closable as Closable, SharedResources as SharedResources
-from nexus_core.toolkit.suggest import did_you_mean as did_you_mean, listed as listed
-from nexus_core.toolkit.templates.template import TextTemplate as TextTemplate
-from nexus_core.toolkit.text.bm25 import inverse_frequency as inverse_frequency, terms as terms
-from nexus_core.toolkit.text.segmentation import Span as Span, passages as passages, sentences as sentences
+from nexus_core.toolkit.http.sse import (
+    EventDecoder as EventDecoder,
+    ServerSentEvent as ServerSentEvent,
+)
+from nexus_core.toolkit.processes.call import (
+    ApartError as ApartError,
+    ApartStartError as ApartStartError,
+    call_apart as call_apart,
+    stream_apart as stream_apart,
+)
+from nexus_core.toolkit.processes.daemon_threads import (
+    in_thread as in_thread,
+)
+from nexus_core.toolkit.shared_resources import (
+    Closable as Closable,
+    SharedResources as SharedResources,
+)
+from nexus_core.toolkit.suggest import (
+    did_you_mean as did_you_mean,
+    listed as listed,
+)
+from nexus_core.toolkit.templates.template import (
+    TextTemplate as TextTemplate,
+)
+from nexus_core.toolkit.text.bm25 import (
+    CODE_SIZE as CODE_SIZE,
+    DEFAULTS as DEFAULTS,
+    TITLE_COUNTS as TITLE_COUNTS,
+    Bm25Parameters as Bm25Parameters,
+    CodedTexts as CodedTexts,
+    codes as codes,
+    inverse_frequency as inverse_frequency,
+    item_codes as item_codes,
+    length_norm as length_norm,
+    saturation as saturation,
+    terms as terms,
+)
+from nexus_core.toolkit.text.piece_table import (
+    PieceTable as PieceTable,
+    pieces as pieces,
+)
+from nexus_core.toolkit.text.segmentation import (
+    Span as Span,
+    passages as passages,
+    sentences as sentences,
+)
 from nexus_core.toolkit.text.stemming import (
     LANGUAGES as LANGUAGES,
     Language as Language,
-    pieces as pieces,
+    stem_table as stem_table,
     stems as stems,
 )
-from nexus_core.toolkit.text.thinking import ThinkingStream as ThinkingStream, split_thinking as split_thinking
-from nexus_core.toolkit.timers import TimeLimit as TimeLimit
+from nexus_core.toolkit.text.thinking import (
+    ThinkingStream as ThinkingStream,
+    split_thinking as split_thinking,
+)
+from nexus_core.toolkit.timers import (
+    TimeLimit as TimeLimit,
+)
 from nexus_core.toolkit.tokens.counter import (
     TokenCounter as TokenCounter,
     encodings as encodings,
     token_counter as token_counter,
+)
+from nexus_core.toolkit.tool_calls import (
+    are_whole as are_whole,
+    is_json as is_json,
 )

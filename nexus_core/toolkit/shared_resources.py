@@ -19,9 +19,9 @@ _Thing = TypeVar("_Thing", bound=Closable)
 class SharedResources:
     """Things by key, each with the number of its users.
 
-    The engine gives one to every component that declares a state field `shared`; a component used alone makes its own.
-    The key says all in which two things differ, and begins with the name of their kind. What belongs to an event loop
-    has the loop in its key.
+    The engine gives one to every component that declares the field `shared` with `injected()`; a component used alone
+    makes its own. The key says all in which two things differ, and begins with the name of their kind. What belongs to
+    an event loop has the loop in its key.
     """
 
     __slots__ = ("_held",)

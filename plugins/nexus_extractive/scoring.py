@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from attrs import frozen
 
-from nexus_core import PackedItem
+from nexus_core import FeatureKey, PackedItem
 from nexus_core.toolkit import inverse_frequency, terms
 from nexus_extractive.citable_units import Unit, units
 
@@ -97,10 +97,17 @@ class Scored:
     """The share of the question that is in the unit and around it, from 0 to 1."""
 
 
+def _key_of(language: str) -> FeatureKey[dict[str, tuple[Studied, ...]]]:
+    return FeatureKey("extractive", language)
+
+
 def study(packed: PackedItem, language: str) -> tuple[Studied, ...]:
     """Return the units of a packed item; kept with the item, since the next question may bring it again."""
-    kept = packed.item.derived.setdefault(("extractive", language), {})
-    found: tuple[Studied, ...] | None = kept.get(packed.text)
+    key = _key_of(language)
+    kept = packed.item.features.get(key)
+    if kept is None:
+        kept = packed.item.features.put(key, {})
+    found = kept.get(packed.text)
     if found is None:
         cut = units(packed.text, packed.item.kind)
         leads = {unit.lead for unit in cut}

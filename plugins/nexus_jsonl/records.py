@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from attrs import frozen
@@ -11,6 +12,8 @@ from nexus_core import Item, option
 from nexus_core.toolkit import did_you_mean
 
 _MISSING = object()
+_AT_ONCE = 500
+"""Items that are handed on together."""
 
 
 @frozen
@@ -34,6 +37,17 @@ def read(lines: Iterable[bytes], name: str, fields: Fields) -> FileRecords:
     left_out: list[str] = []
     items = tuple(each(lines, name, fields, bad, left_out))
     return FileRecords(items, tuple(bad), tuple(left_out))
+
+
+def read_batches(path: str, name: str, fields: Fields) -> Iterator[FileRecords]:
+    """Yield the items of a file some at a time, the last ones with all that was wrong; for another process."""
+    bad: list[str] = []
+    left_out: list[str] = []
+    with open(path, "rb") as file:
+        items = each(file, name, fields, bad, left_out)
+        while len(some := tuple(islice(items, _AT_ONCE))) == _AT_ONCE:
+            yield FileRecords(some)
+    yield FileRecords(some, tuple(bad), tuple(left_out))
 
 
 def each(lines: Iterable[bytes], name: str, fields: Fields, bad: list[str], left_out: list[str]) -> Iterator[Item]:

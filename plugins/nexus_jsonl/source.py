@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from nexus_core import Item, component, option, state
+from nexus_core import Item, RunContext, component, injected, option, state
 from nexus_jsonl import ingestible
 from nexus_jsonl.records import Fields
 from nexus_jsonl.watched_file import WatchedJsonl
@@ -26,10 +26,13 @@ class JsonlSource:
     on_problem: Literal["fail", "report"] = option(
         "fail", help="What a line that is no item does: the end of the run, or a warning."
     )
-    base_dir: str = state(default=".")
+    read_s: float = option(
+        120.0, help="The time that another process may take from some items to the next, in seconds.", gt=0
+    )
+    base_dir: str = injected(default=".")
     _lines: Any = state()
 
-    async def gather(self, query: str) -> Sequence[Item]:
+    async def gather(self, query: str, run: RunContext) -> Sequence[Item]:
         """Return the items in the order of the file; the same tuple while the file has not changed."""
         if self._lines is None:
             self._lines = self._opened()
@@ -50,7 +53,7 @@ class JsonlSource:
         return self._lines.problems if self._lines is not None else ()
 
     def _opened(self) -> Any:
-        return WatchedJsonl(self._path(), self.path, self.fields, self.on_problem == "fail")
+        return WatchedJsonl(self._path(), self.path, self.fields, self.on_problem == "fail", self.read_s)
 
     def _path(self) -> str:
         return os.path.abspath(os.path.join(self.base_dir, os.path.expanduser(self.path)))

@@ -7,16 +7,18 @@ import logging
 import os
 import time
 from collections.abc import Iterable
+from contextlib import aclosing
 from typing import Any
 
 from attrs import define
 
 from nexus_core import Item, SourceError
 from nexus_core.toolkit import did_you_mean
-from nexus_jsonl.records import Fields, FileRecords, read
+from nexus_jsonl.records import Fields, FileRecords, read, read_batches
 
 LITTLE = 500_000
-"""Bytes that are read without leaving the event loop."""
+"""Bytes that are read without leaving the event loop; more is read in another process."""
+READ_S = 120.0
 
 _TICK_NS = 100_000_000
 _TOLD_AT_MOST = 5
@@ -34,9 +36,12 @@ class WatchedJsonl:
     fields: Fields
     fail: bool
     """A line that is no item is an error."""
+    read_s: float = READ_S
+    """The time that another process may take from some items to the next."""
     _stamp: tuple[int, ...] | None = None
     _reading: FileRecords = FileRecords()
     _under_way: asyncio.Future[tuple[Item, ...]] | None = None
+    _waiters: int = 0
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -51,9 +56,17 @@ class WatchedJsonl:
                 return self._outcome()
             if stamp[-1] <= LITTLE:
                 return self._read(stamp)
-            self._under_way = asyncio.ensure_future(asyncio.to_thread(self._read, stamp))
+            self._under_way = asyncio.ensure_future(self._read_apart(stamp))
             self._under_way.add_done_callback(_note_error)
-        return await asyncio.shield(self._under_way)
+        reading = self._under_way
+        self._waiters += 1
+        try:
+            return await asyncio.shield(reading)
+        finally:
+            self._waiters -= 1
+            if not self._waiters and not reading.done():  # nobody waits any more: the process is killed
+                reading.cancel()
+                self._under_way = None
 
     def _look(self) -> tuple[int, ...]:
         try:
@@ -68,7 +81,30 @@ class WatchedJsonl:
             with open(self.path, "rb") as file:
                 reading = read(file, self.shown, self.fields)
         except OSError as error:
-            raise SourceError(f"jsonl: {self.path} cannot be read ({error.strerror or error})") from error
+            raise self._unreadable(error) from error
+        return self._taken(reading, stamp, began)
+
+    async def _read_apart(self, stamp: tuple[int, ...]) -> tuple[Item, ...]:
+        # For those who have much to read.
+        from nexus_core.toolkit import ApartError, ApartStartError, stream_apart
+
+        began, items, last = time.time_ns(), list[Item](), FileRecords()
+        try:
+            async with aclosing(stream_apart(self.read_s, read_batches, self.path, self.shown, self.fields)) as batches:
+                async for last in batches:
+                    items += last.items
+        except OSError as error:
+            raise self._unreadable(error) from error
+        except ApartStartError as error:
+            raise SourceError(f"jsonl: no process that reads documents can be started: {error}") from error
+        except ApartError as error:
+            raise SourceError(f"jsonl: {self.path} cannot be read: {error}") from error
+        return self._taken(FileRecords(tuple(items), last.bad, last.left_out), stamp, began)
+
+    def _unreadable(self, error: OSError) -> SourceError:
+        return SourceError(f"jsonl: {self.path} cannot be read ({error.strerror or error})")
+
+    def _taken(self, reading: FileRecords, stamp: tuple[int, ...], began: int) -> tuple[Item, ...]:
         known = self.problems
         if reading.items != self._reading.items:
             self._reading = reading

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
-from nexus_core import Event, component, hookimpl, option, state
+from nexus_core import Event, component, hookimpl, injected, option, state
 from nexus_metrics.optional_imports import require
 from nexus_metrics.otel_attributes import ModelNames
 
@@ -36,7 +36,7 @@ class Otel:
     traces: bool = option(True, help="Tell of traces.")
     metrics: bool = option(True, help="Tell of metrics.")
 
-    pipeline: Pipeline | None = state()
+    pipeline: Pipeline | None = injected()
     """Given by the pipeline that opens the sink."""
     _own: OtelProviders | None = state()
     """Those that send to the endpoint."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from time import time
 from typing import TYPE_CHECKING, Any, Self
 
-from nexus_core import Event, component, hookimpl, option, state
+from nexus_core import Event, component, hookimpl, injected, option, state
 from nexus_metrics.metric_definitions import LIVE
 from nexus_metrics.optional_imports import require
 
@@ -28,7 +28,7 @@ class Prometheus:
 
     steps: bool = option(False, help="Time also each step.")
 
-    pipeline: Pipeline | None = state()
+    pipeline: Pipeline | None = injected()
     """Given by the pipeline that opens the sink."""
     _figures: RunCounters | None = state()
 

@@ -153,7 +153,8 @@ class Client:
         """Return how large the answer may be."""
         if not _ENLARGING.isdisjoint(options.extra):
             return LARGEST_SIZES
-        return sizes_for(max(self._max_output or prompt.window or self._window, options.max_tokens or 0))
+        longest = prompt.max_output or self._max_output or prompt.window or self._window
+        return sizes_for(max(longest, options.max_tokens or 0))
 
     async def _exchange(
         self,

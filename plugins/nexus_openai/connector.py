@@ -17,6 +17,7 @@ from nexus_core import (
     Secret,
     component,
     hookimpl,
+    injected,
     option,
     state,
 )
@@ -91,7 +92,7 @@ class OpenAI:
     allow_http: bool = option(False, help="Allow plain http to hosts beyond this machine and private networks.")
     trust_env: bool = option(False, help="Use the proxy and the netrc file that the environment names.")
 
-    shared: SharedResources | None = state()
+    shared: SharedResources | None = injected()
     """What the components of a process use together; set by the engine."""
     _client: Client | None = state()
     _info: ModelInfo | None = state()

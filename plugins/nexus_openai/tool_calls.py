@@ -14,6 +14,7 @@ import orjson
 from attrs import define, field
 
 from nexus_core import FinishReason, ToolCall, ToolCallDelta, ToolCallIncompleteError
+from nexus_core.toolkit import are_whole, is_json
 
 _MOST_PIECES = 4096
 """Of the arguments of a call: an object takes 50 bytes, so more of them are joined."""
@@ -50,7 +51,7 @@ class ToolCallParts:
         missing = []
         for call in self._calls:
             arguments = call.arguments
-            if not call.name or not (_is_json(arguments) if arguments else reason != "length"):
+            if not call.name or not are_whole(arguments, reason):
                 raise ToolCallIncompleteError(
                     f"tool call {call.number + 1} of the answer ends in the middle (finish reason {reason!r})"
                     + ("; allow more tokens for it (max_tokens)" if reason == "length" else ""),
@@ -116,16 +117,8 @@ def _continues(call: _Call, said_id: str, name: str, arguments: str) -> bool:
         return not said_id or not call.said_id or said_id == call.said_id
     if not arguments and said_id == call.said_id:
         return True
-    return not (call.pieces[-1].rstrip().endswith("}") and _is_json(call.arguments))
+    return not (call.pieces[-1].rstrip().endswith("}") and is_json(call.arguments))
 
 
 def _text(value: Any) -> str:
     return value if type(value) is str else ""
-
-
-def _is_json(text: str) -> bool:
-    try:
-        orjson.loads(text)
-    except ValueError:
-        return False
-    return True

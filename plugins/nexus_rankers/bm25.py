@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nexus_core import Item, Ranking, component, hookimpl, option, parts_of, state
-from nexus_core.toolkit import Language
+from nexus_core import Item, Ranking, RunContext, component, hookimpl, option, parts_of, state
+from nexus_core.toolkit import DEFAULTS, Bm25Parameters, Language
 from nexus_rankers import small_index
 from nexus_rankers.per_items_cache import PerItemsCache
-from nexus_rankers.small_index import FewIndex
+from nexus_rankers.small_index import SmallIndex
 
 if TYPE_CHECKING:
     from nexus_rankers.bm25_index import LexicalIndex
-
-_DEFAULTS = (1.5, 0.75, 0.3)
-"""k1, b and pairs. Others need an index of the items at hand, also where an index over a context has found them."""
 
 
 @component
@@ -29,19 +26,19 @@ class Bm25:
     """
 
     language: Language = option("english", help="Whose stems and stop words; `none` compares words as written.")
-    k1: float = option(_DEFAULTS[0], help="How much it helps that a word occurs again.", ge=0)
-    b: float = option(_DEFAULTS[1], help="How much long items are discounted, from 0 (not at all) to 1.", ge=0, le=1)
+    k1: float = option(DEFAULTS.k1, help="How much it helps that a word occurs again.", ge=0)
+    b: float = option(DEFAULTS.b, help="How much long items are discounted, from 0 (not at all) to 1.", ge=0, le=1)
     pairs: float = option(
-        _DEFAULTS[2], help="What two neighbouring words of the query add, against 1 for a word.", ge=0
+        DEFAULTS.pairs, help="What two neighbouring words of the query add, against 1 for a word.", ge=0
     )
-    _indexes: PerItemsCache[LexicalIndex | FewIndex] = state(PerItemsCache)
+    _indexes: PerItemsCache[LexicalIndex | SmallIndex] = state(PerItemsCache)
 
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         """Return the ranking by BM25: by an index over the whole context where the items were found by one."""
         if ranking.searched is not None and self._is_as_searched(ranking.searched[0]):
             return ranking.scored("bm25", ranking.searched[1])
         index = await self._indexes.get(ranking.items, self._build, in_thread=not small_index.is_few(ranking.items))
-        if isinstance(index, FewIndex):
+        if isinstance(index, SmallIndex):
             return ranking.scored("bm25", small_index.weighted(index, parts_of(query)))
         # Here, since numpy takes longer to import than a pipeline takes to load.
         import numpy as np
@@ -55,14 +52,18 @@ class Bm25:
         return scored(ranking, "bm25", scores)
 
     def _is_as_searched(self, language: str) -> bool:
-        return (self.language, self.k1, self.b, self.pairs) == (language, *_DEFAULTS)
+        # Other parameters need an index of the items at hand, also where one over a context has found them.
+        return (self.language, self._parameters()) == (language, DEFAULTS)
 
-    def _build(self, items: tuple[Item, ...]) -> LexicalIndex | FewIndex:
+    def _parameters(self) -> Bm25Parameters:
+        return Bm25Parameters(k1=self.k1, b=self.b, pairs=self.pairs)
+
+    def _build(self, items: tuple[Item, ...]) -> LexicalIndex | SmallIndex:
         if small_index.is_few(items):
-            return small_index.build(items, self.language, k1=self.k1, b=self.b, pairs=self.pairs)
-        from nexus_rankers.bm25_index import Weights, build
+            return small_index.build(items, self.language, self._parameters())
+        from nexus_rankers.bm25_index import build
 
-        return build(items, self.language, Weights(k1=self.k1, b=self.b, pairs=self.pairs))
+        return build(items, self.language, self._parameters())
 
 
 @hookimpl

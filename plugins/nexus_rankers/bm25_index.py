@@ -15,25 +15,24 @@ import numpy.typing as npt
 from attrs import frozen
 
 from nexus_core import Item
-from nexus_core.toolkit import pieces, stems
+from nexus_core.toolkit import (
+    TITLE_COUNTS,
+    Bm25Parameters,
+    PieceTable,
+    inverse_frequency,
+    length_norm,
+    pieces,
+    saturation,
+    stem_table,
+    terms,
+)
 
 Scores = npt.NDArray[np.float32]
 Items = npt.NDArray[np.int32]
 
-_TITLE_COUNTS = 2
-"""How often the words of a title are counted."""
 _BREAK = 0
 """The number that stands between title and text, and belongs to no stem: no pair reaches across."""
 _MIXER = np.uint64(0x9E3779B97F4A7C15)
-
-
-@frozen(kw_only=True)
-class Weights:
-    """The parameters of the score."""
-
-    k1: float = 1.5
-    b: float = 0.75
-    pairs: float = 0.3
 
 
 @frozen(kw_only=True, eq=False)
@@ -63,21 +62,6 @@ class Postings:
         )
 
 
-class Numbers(dict[str, tuple[int, ...]]):
-    """From a piece of text to the numbers of its stems; a new stem gets the next number."""
-
-    def __init__(self, language: str) -> None:
-        super().__init__()
-        self.language = language
-        self.of_stem: dict[str, int] = {}
-
-    def __missing__(self, piece: str) -> tuple[int, ...]:
-        known = self.of_stem
-        numbers = tuple(known.setdefault(stem, len(known) + 1) for stem in stems(piece, self.language))
-        self[piece] = numbers
-        return numbers
-
-
 @frozen(kw_only=True, eq=False)
 class LexicalIndex:
     """Scores a fixed tuple of items for any query."""
@@ -92,7 +76,7 @@ class LexicalIndex:
     def scores(self, query: str) -> Scores:
         """Return the score of each item; a word that the query repeats counts once."""
         unknown = len(self.number_of) + 1
-        asked = [self.number_of.get(stem, unknown) for piece in pieces(query) for stem in stems(piece, self.language)]
+        asked = [self.number_of.get(stem, unknown) for stem in terms(query, self.language)]
         items, scores = self.words.postings([*dict.fromkeys(asked)])
         if self.pairs is not None and len(asked) > 1:
             numbers = np.array(asked, np.uint64)
@@ -102,29 +86,37 @@ class LexicalIndex:
         return np.bincount(items, scores, self.size).astype(np.float32)
 
 
-def build(items: Sequence[Item], language: str, weights: Weights) -> LexicalIndex:
+def build(items: Sequence[Item], language: str, parameters: Bm25Parameters) -> LexicalIndex:
     """Index the items."""
-    numbers = Numbers(language)
-    stream, lengths = _read(items, numbers)
+    number_of: dict[str, int] = {}
+    stream, lengths = _read(items, _numbers(language, number_of))
     item_of = np.repeat(np.arange(len(items), dtype=np.uint64), lengths)
     is_word = stream != _BREAK
     first, second = stream[:-1], stream[1:]
     together = is_word[:-1] & is_word[1:]
     pairs = None
-    if weights.pairs > 0:
+    if parameters.pairs > 0:
         keys = _pair_keys(first[together].astype(np.uint64), second[together].astype(np.uint64), len(items))
-        pairs = _postings(keys, item_of[:-1][together], len(items), weights, np.float16)
+        pairs = _postings(keys, item_of[:-1][together], len(items), parameters, np.float16)
     return LexicalIndex(
         language=language,
         size=len(items),
-        number_of=numbers.of_stem,
-        words=_postings(stream[is_word].astype(np.uint64), item_of[is_word], len(items), weights, np.float32),
+        number_of=number_of,
+        words=_postings(stream[is_word].astype(np.uint64), item_of[is_word], len(items), parameters, np.float32),
         pairs=pairs,
-        pair_weight=weights.pairs,
+        pair_weight=parameters.pairs,
     )
 
 
-def _read(items: Iterable[Item], numbers: Numbers) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+def _numbers(language: str, number_of: dict[str, int]) -> PieceTable[tuple[int, ...]]:
+    """Return a table from pieces of text to the numbers of their stems; a new stem gets the next number."""
+    table = stem_table(language)
+    return PieceTable(lambda piece: tuple([number_of.setdefault(stem, len(number_of) + 1) for stem in table[piece]]))
+
+
+def _read(
+    items: Iterable[Item], numbers: PieceTable[tuple[int, ...]]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
     """Return the stems of all items as one stream of numbers, and how long each item's part is."""
     stream = array("i")
     lengths = array("q")
@@ -133,7 +125,7 @@ def _read(items: Iterable[Item], numbers: Numbers) -> tuple[npt.NDArray[np.int32
         before = len(stream)
         if item.title:
             title = [*chain.from_iterable(map(number, pieces(item.title))), _BREAK]
-            stream.extend(title * _TITLE_COUNTS)
+            stream.extend(title * TITLE_COUNTS)
         stream.extend(chain.from_iterable(map(number, pieces(item.text))))
         stream.append(_BREAK)
         lengths.append(len(stream) - before)
@@ -150,7 +142,11 @@ def _pair_keys(first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64], si
 
 
 def _postings(
-    keys: npt.NDArray[np.uint64], item_of: npt.NDArray[np.uint64], size: int, weights: Weights, kept: type[np.floating]
+    keys: npt.NDArray[np.uint64],
+    item_of: npt.NDArray[np.uint64],
+    size: int,
+    parameters: Bm25Parameters,
+    kept: type[np.floating],
 ) -> Postings:
     """Count each key in each item and score the counts."""
     bits = np.uint64(size.bit_length())
@@ -163,7 +159,7 @@ def _postings(
     starts = np.flatnonzero(np.diff(held, prepend=np.uint64(2**64 - 1)))
     holding = np.diff(starts, append=len(held))
     lengths = np.bincount(item_of.astype(np.int64), minlength=size).astype(np.float32)
-    norm = weights.k1 * (1 - weights.b + weights.b * lengths / max(float(lengths.mean()) if size else 0.0, 1e-9))
-    rarity = np.log1p((size - holding + 0.5) / (holding + 0.5)).astype(np.float32)
-    scores = np.repeat(rarity, holding) * (counts / (counts + norm[items]))
+    norm = length_norm(lengths, float(lengths.mean()) if size else 0.0, parameters)
+    rarity = inverse_frequency(holding, size, np.log1p).astype(np.float32)
+    scores = np.repeat(rarity, holding) * saturation(counts, norm[items])
     return Postings(keys=held[starts], starts=np.append(starts, len(held)), items=items, scores=scores.astype(kept))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
 
-from nexus_core import Embedder, PluginError, RankerError
+from nexus_core import Embedder, PluginError, RankerError, RunContext
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,6 +52,10 @@ class ConnectorEncoder:
     def batch(self) -> int:
         """As the connector says it."""
         return max(1, self.connector.embedding_batch)
+
+    def bound_to(self, run: RunContext) -> ConnectorEncoder:
+        """Return the encoder whose requests are calls of a run."""
+        return ConnectorEncoder(run.bind(self.connector), self.at_once)
 
     async def encode(self, texts: Sequence[str]) -> Vectors:
         """Return the vectors of one request; its ConnectorErrors pass."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Literal, Self
 
-from nexus_core import Ranker, RankerError, Ranking, component, hookimpl, option, state
+from nexus_core import Ranker, RankerError, Ranking, RunContext, WeightedRanker, component, hookimpl, option, state
 
 
 @component
@@ -14,7 +15,7 @@ class Fuse:
     """Ranks items by the scores of several rankers together, brought to one scale and weighted.
 
     Each ranker gets the items as they come in, and its own scores stay visible. Sums of z-scores beat sums of ranks,
-    and are flat around the best weights. A ranker may say by an attribute `usual_weight` what it is worth, else 1.
+    and are flat around the best weights. A ranker may say by `usual_weight` what it is worth, else 1.
 
     | nDCG@10, bm25 : semantic           | .4 : .6 | .5 : .5 | .6 : .4 |
     |------------------------------------|---------|---------|---------|
@@ -30,6 +31,7 @@ class Fuse:
         "zscore", help="Scale by mean and deviation, by the extremes, or take ranks only (reciprocal rank fusion)."
     )
     k: float = option(60.0, help="For rrf: the larger, the less the first ranks stand out.", gt=0)
+    _weights: Sequence[float] = state(default=())
     _open: AsyncExitStack = state(AsyncExitStack)
 
     def __attrs_post_init__(self) -> None:
@@ -37,6 +39,7 @@ class Fuse:
             raise ValueError("`rankers` is empty: name at least one ranker")
         if self.weights and len(self.weights) != len(self.rankers):
             raise ValueError(f"{len(self.weights)} weights for {len(self.rankers)} rankers: give each ranker one")
+        self._weights = self.weights or [*map(_usual_weight, self.rankers)]
 
     async def __aenter__(self) -> Self:
         for ranker in self.rankers:
@@ -47,12 +50,11 @@ class Fuse:
     async def __aexit__(self, *failure: object) -> None:
         await self._open.aclose()
 
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         """Return the ranking by the weighted sum of the rankers' scaled scores."""
         from nexus_rankers.top_k import scaled, scored  # numpy
 
-        ranked = await asyncio.gather(*(ranker.rank(query, ranking) for ranker in self.rankers))
-        weights = self.weights or [float(getattr(ranker, "usual_weight", 1.0)) for ranker in self.rankers]
+        ranked = await asyncio.gather(*(ranker.rank(query, ranking, run) for ranker in self.rankers))
         together = ranking
         for result in ranked:
             if result.items is not ranking.items or len(result.columns) <= len(ranking.columns):
@@ -61,8 +63,14 @@ class Fuse:
                 )
             for name, scores in result.columns[len(ranking.columns) :]:
                 together = together.scored(_unused(name, together), scores)
-        parts = [weight * scaled(result, self.method, self.k) for weight, result in zip(weights, ranked, strict=True)]
+        parts = [
+            weight * scaled(result, self.method, self.k) for weight, result in zip(self._weights, ranked, strict=True)
+        ]
         return scored(together, "fuse", sum(parts[1:], parts[0]))
+
+
+def _usual_weight(ranker: Ranker) -> float:
+    return float(ranker.usual_weight) if isinstance(ranker, WeightedRanker) else 1.0
 
 
 def _unused(name: str, ranking: Ranking) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 
-from nexus_core import Item, Ranking, component, hookimpl, option, state
+from nexus_core import Item, Ranking, RunContext, component, hookimpl, option, state
 from nexus_rankers.per_items_cache import PerItemsCache
 
 Edges = tuple["array[int]", "array[int]"]
@@ -29,7 +29,7 @@ class Links:
     rounds: int = option(1, help="Over how many links in a row a score is passed on.", ge=1, le=10)
     _edges: PerItemsCache[Edges] = state(PerItemsCache)
 
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         """Return the ranking by the score before and by links; without a score before, what is linked to is first."""
         import numpy as np
 

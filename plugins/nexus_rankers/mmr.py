@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nexus_core import Ranking, component, hookimpl, option
+from nexus_core import Ranking, RunContext, component, hookimpl, option
 
 
 @component
@@ -26,7 +26,7 @@ class Mmr:
     )
     top: int = option(50, help="How many of the best items are reordered.", ge=1, le=1000)
 
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         """Return the ranking with its best items reordered; without a ranker before, they are ranked by the query."""
         import numpy as np
 

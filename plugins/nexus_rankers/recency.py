@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from math import nan
 from typing import Any
 
-from nexus_core import Item, Ranking, component, hookimpl, option, state
+from nexus_core import Item, Ranking, RunContext, component, hookimpl, option, state
 from nexus_rankers.per_items_cache import PerItemsCache
 
 _DAY_S = 86_400.0
@@ -44,7 +44,7 @@ class Recency:
         if self.now is not None and seconds(self.now) is None:
             raise ValueError(f"`now` must be a date such as 2026-01-31, not {self.now!r}")
 
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         """Return the ranking by date and, where there is one, by the score before."""
         import numpy as np
 

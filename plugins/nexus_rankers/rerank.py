@@ -17,6 +17,7 @@ from nexus_core import (
     RankerError,
     Ranking,
     Reranker,
+    RunContext,
     component,
     hookimpl,
     option,
@@ -68,12 +69,12 @@ class Rerank:
     async def __aexit__(self, *failure: object) -> None:
         await self._open.aclose()
 
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         """Return the ranking with its best items in the model's order; where failures count, ConnectorErrors pass."""
         head = [*ranking.order(self.top)]
         if len(head) > 1:
             try:
-                order = await self._order(query, [ranking.items[index] for index in head])
+                order = await self._order(query, [ranking.items[index] for index in head], run.bind(self.model))
                 head = [head[place] for place in order]
             except (ConnectorError, RankerError) as error:
                 if self.on_failure == "fail":
@@ -81,20 +82,20 @@ class Rerank:
                 _log.warning("ranker 'rerank' keeps the order before it: %s", error)
         return ranking.scored("rerank", _above_the_rest(ranking, head))
 
-    async def _order(self, query: str, items: Sequence[Item]) -> Sequence[int]:
+    async def _order(self, query: str, items: Sequence[Item], model: Connector) -> Sequence[int]:
         """Return the places of the items, best first."""
         if self.method == "ask":
-            return await self._ask_model(query, items)
-        assert isinstance(self.model, Reranker)
-        count = token_counter(self.model.model_info.encoding).count
+            return await self._ask_model(query, items, model)
+        assert isinstance(model, Reranker)
+        count = token_counter(model.model_info.encoding).count
         texts = [listwise.passage(item, self.passage_tokens, count) for item in items]
-        relevance = [*await self.model.rerank(listwise.shortened(query, count), texts)]
+        relevance = [*await model.rerank(listwise.shortened(query, count), texts)]
         if len(relevance) != len(items) or not all(map(isfinite, relevance)):
             raise RankerError(f"ranker 'rerank': the service gave {len(relevance)} numbers for {len(items)} items")
         return sorted(range(len(items)), key=lambda place: -relevance[place])
 
-    async def _ask_model(self, query: str, items: Sequence[Item]) -> Sequence[int]:
-        info = self.model.model_info
+    async def _ask_model(self, query: str, items: Sequence[Item], model: Connector) -> Sequence[int]:
+        info = model.model_info
         count = token_counter(info.encoding).count
         asked = listwise.shortened(query, count)
         fitting, tokens = listwise.room(info, asked, len(items), self.passage_tokens, count)
@@ -104,8 +105,9 @@ class Rerank:
                 "question: take another model"
             )
         passages = [listwise.passage(item, tokens, count) for item in items[:fitting]]
-        prompt = Prompt(messages=listwise.question(asked, passages), query=asked, window=info.window)
-        completion = await self.model.send_prompt(prompt, CallOptions(temperature=0.0))
+        messages = listwise.question(asked, passages)
+        prompt = Prompt(messages=messages, query=asked, window=info.window, max_output=info.max_output)
+        completion = await model.send_prompt(prompt, CallOptions(temperature=0.0))
         order = listwise.order_in(completion.text, fitting)
         if order is None:
             raise RankerError(

@@ -8,7 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from nexus_core import Connector, Embedder, Item, Ranking, component, hookimpl, option, state
+from nexus_core import (
+    Connector,
+    Embedder,
+    Item,
+    Ranking,
+    RunContext,
+    component,
+    hookimpl,
+    injected,
+    option,
+    state,
+    vector_key,
+)
 from nexus_rankers.embedders import ConnectorEncoder, Encoder, require
 from nexus_rankers.per_items_cache import PerItemsCache
 
@@ -42,7 +54,7 @@ class Semantic:
     item_prefix: str = option("", help="What the model wants in front of an item, such as `passage: `.")
     download: bool = option(False, help="Fetch a sentence-transformers model that is not on this machine.")
     concurrency: int = option(4, help="How many requests to a connector may be under way at once.", ge=1, le=100)
-    base_dir: str = state(default=".")
+    base_dir: str = injected(default=".")
     _open: AsyncExitStack = state(AsyncExitStack)
     _encoder: Encoder | None = state()
     _indexes: PerItemsCache[VectorIndex] = state(PerItemsCache)
@@ -71,11 +83,13 @@ class Semantic:
         """What `fuse` multiplies by where it is told nothing: vectors of a model that runs deserve more than words."""
         return 1.0 if self.model == "static" else 1.5
 
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         """Return the ranking by likeness; ConnectorErrors of a connector pass as they are."""
         if not ranking.items or not query.strip():
             return ranking.scored("semantic", [0.0] * len(ranking.items))
         encoder = self._encoder or await self._loaded()
+        if isinstance(encoder, ConnectorEncoder):
+            encoder = encoder.bound_to(run)
         # numpy, which takes longer than a pipeline takes to load.
         from nexus_rankers.top_k import scored
 
@@ -121,7 +135,7 @@ class Semantic:
 
     def _key(self, encoder: Encoder) -> Key:
         prefix = f"/{self.item_prefix}" if self.item_prefix else ""
-        return ("vector", f"{encoder.name}/{self.part_tokens}{prefix}")
+        return vector_key(f"{encoder.name}/{self.part_tokens}{prefix}")
 
 
 @hookimpl

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from nexus_core import Item, RankerError
+from nexus_core import FeatureKey, Item, RankerError
 from nexus_core.toolkit import passages
 from nexus_rankers.embedders import Encoder
 
 Vectors = npt.NDArray[np.float32]
-Key = tuple[str, str]
-"""What the vectors of an item are kept under: `vector`, and all that they depend on but the item."""
+Key = FeatureKey[bytes]
+"""What the vectors of an item are kept under, by `vector_key`."""
 Cut = Callable[[Item], list[str]]
 
 _KEPT = np.dtype("<f2")
@@ -55,7 +55,7 @@ def parts_of(item: Item, tokens: int, prefix: str) -> list[str]:
 def lacking(items: Sequence[Item], key: Key, width: int) -> list[Item]:
     """Return the items that have no vectors of this width, also not from a store."""
     size = width * _KEPT.itemsize
-    return [item for item in items if not isinstance(kept := item.derived.get(key), bytes) or len(kept) % size]
+    return [item for item in items if not isinstance(kept := item.features.get(key), bytes) or len(kept) % size]
 
 
 async def fill(encoder: Encoder, items: Sequence[Item], key: Key, width: int, cut: Cut) -> None:
@@ -67,7 +67,7 @@ async def fill(encoder: Encoder, items: Sequence[Item], key: Key, width: int, cu
         found = await _encoded(encoder, [*chain.from_iterable(parts)], width)
         at = 0
         for item, own in zip(group, parts, strict=True):
-            item.derived[key] = found[at : at + len(own)].tobytes()
+            item.features.put(key, found[at : at + len(own)].tobytes())
             at += len(own)
 
 
@@ -93,7 +93,7 @@ async def _encoded(encoder: Encoder, texts: Sequence[str], width: int) -> npt.ND
 def stack(items: Sequence[Item], key: Key, width: int) -> VectorIndex:
     """Return the vectors of items as one matrix; an item without any text has one of zeros."""
     nothing = bytes(width * _KEPT.itemsize)
-    kept = [item.derived.get(key) or nothing for item in items]
+    kept = [item.features.get(key) or nothing for item in items]
     counts = np.array([len(data) // len(nothing) for data in kept])
     rows = np.frombuffer(b"".join(kept), _KEPT).reshape(-1, width)
     return VectorIndex(_rounded(np.nan_to_num(rows, posinf=0, neginf=0)), counts.cumsum() - counts)

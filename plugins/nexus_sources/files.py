@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import evolve
 
-from nexus_core import Item, component, hookimpl, option, state
+from nexus_core import Item, RunContext, component, hookimpl, injected, option, state
 from nexus_core.toolkit import did_you_mean
 from nexus_sources.readers.sections import ReadSettings
 from nexus_sources.walking.globs import Pattern, patterns
@@ -42,8 +42,9 @@ class Files:
         (), help="Names of lists that say, as `.gitignore` does, what is left out of the folder they are in."
     )
     follow_links: bool = option(False, help="Read also what links lead to outside of `root` and of the folders named.")
+    read_s: float = option(120.0, help="The time that reading one file may take in another process, in seconds.", gt=0)
     prefix: str = option("", help="What stands before the paths in ids and sources, such as `handbook/`.")
-    base_dir: str = state(default=".")
+    base_dir: str = injected(default=".")
     _collection: Any = state()
     _found_wrong: tuple[str, ...] = state(default=())
 
@@ -56,7 +57,7 @@ class Files:
                 f"there is no encoding {self.encoding!r}{did_you_mean(self.encoding, _ENCODINGS)}"
             ) from error
 
-    async def gather(self, query: str) -> Sequence[Item]:
+    async def gather(self, query: str, run: RunContext) -> Sequence[Item]:
         """Return the items of all files; the same tuple while no file has changed."""
         if self._collection is None:
             self._collection = self._collected()
@@ -88,9 +89,16 @@ class Files:
     def _collected(self) -> Any:
         from nexus_sources.watched_files import WatchedFiles
 
-        exclude, fail = _listed(self.exclude), self.on_problem == "fail"
         return WatchedFiles(
-            self._root(), self._patterns(), exclude, self._settings(), fail, self.ignore, self.prefix, self.follow_links
+            self._root(),
+            self._patterns(),
+            _listed(self.exclude),
+            self._settings(),
+            fail=self.on_problem == "fail",
+            ignore=self.ignore,
+            prefix=self.prefix,
+            follows=self.follow_links,
+            read_s=self.read_s,
         )
 
     def _root(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import fields_dict, frozen
 
-from nexus_core import Item, component, hookimpl, option, state
+from nexus_core import Item, RunContext, component, hookimpl, option, state
 from nexus_core.toolkit import did_you_mean
 
 
@@ -45,7 +45,7 @@ class Inline:
             raise ValueError("; ".join(problems) or "there are no items; write at least one")
         self._made = tuple(made)
 
-    async def gather(self, query: str) -> Sequence[Item]:
+    async def gather(self, query: str, run: RunContext) -> Sequence[Item]:
         """Return the items, the same at every call."""
         return self._made
 

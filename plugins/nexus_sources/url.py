@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from nexus_core import DocumentMark, DocumentRead, Item, SourceError, component, hookimpl, option, state
+from nexus_core import DocumentMark, DocumentRead, Item, RunContext, SourceError, component, hookimpl, option, state
 from nexus_core.toolkit import ApartError, call_apart
 from nexus_sources.readers.sections import ReadSettings
 from nexus_sources.walking.walk import FoundFile
@@ -35,7 +35,7 @@ class Url:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("the address must begin with https:// or http:// and name a host")
 
-    async def gather(self, query: str) -> Sequence[Item]:
+    async def gather(self, query: str, run: RunContext) -> Sequence[Item]:
         """Return the items of the page; the same objects while it is the same."""
         from nexus_sources.fetch import fetch
         from nexus_sources.ingestible import digest_of, read_bytes

@@ -7,11 +7,14 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import aclosing
+from posixpath import splitext
 
 from attrs import define, evolve, field, frozen
 
 from nexus_core import Item, SourceError
-from nexus_sources.readers.dispatch import Loaded, load
+from nexus_core.toolkit import in_thread
+from nexus_sources.readers.dispatch import APART, Loaded, load
 from nexus_sources.readers.pdf import MISSING
 from nexus_sources.readers.sections import ReadSettings
 from nexus_sources.walking.globs import Pattern
@@ -22,7 +25,9 @@ from nexus_sources.walking.walk import FoundFile, Stamp, Walk, settled, stamp_of
 FEW = 300
 """Folders and files that are looked at without leaving the event loop: about a millisecond."""
 LITTLE = 200_000
-"""Bytes of changed files that are read without leaving the event loop."""
+"""Bytes of changed text, Markdown and code that are read without leaving the event loop: their readers take time in
+proportion to them. More, and all files of other formats, are read in another process."""
+READ_S = 120.0
 
 _TOLD_AT_MOST = 10
 
@@ -63,6 +68,8 @@ class WatchedFiles:
     """Stands before the names of the files in what is read."""
     follows: bool = False
     """Links may lead out of the root."""
+    read_s: float = READ_S
+    """The time that one file may take in another process."""
     problems: tuple[str, ...] = ()
     """What the last look found wrong, one text each."""
     _kept: dict[str, _ReadFile] = field(factory=dict)
@@ -70,11 +77,15 @@ class WatchedFiles:
     _stamps: list[tuple[str, Stamp]] = field(factory=list)
     """Of all files and folders that were looked at; empty as long as one of them may change unnoticed."""
     _under_way: asyncio.Future[tuple[Item, ...]] | None = None
+    _waiters: int = 0
+    _reading: asyncio.Future[None] | None = None
+    """What another process reads just now."""
 
     async def items(self) -> tuple[Item, ...]:
         """Return the items of all files, in the order of their names: the same tuple while nothing has changed.
 
-        Little work is done at once, much in a thread; callers that come meanwhile wait for the same result.
+        Little work is done at once, much in a thread and in another process; callers that come meanwhile wait for the
+        same result. When the last of them leaves, the process is killed; what it has read stays.
         """
         if self._under_way is None or self._under_way.done():
             walk = self._walk()
@@ -83,21 +94,51 @@ class WatchedFiles:
                 if self._unmoved():
                     return self._outcome()
                 look = _while_few(steps, walk)
-                if look is not None and self._changed_bytes(look.files) <= LITTLE:
+                if look is not None and not self._due_apart(look.files):
                     return self._take_changes(look)
-            self._under_way = asyncio.ensure_future(asyncio.to_thread(self._looked_further, steps, look))
+            self._under_way = asyncio.ensure_future(self._take_apart(steps, look))
             self._under_way.add_done_callback(_note_error)
-        return await asyncio.shield(self._under_way)
+        self._waiters += 1
+        try:
+            return await asyncio.shield(self._under_way)
+        finally:
+            self._waiters -= 1
+            if not self._waiters and self._reading is not None:
+                self._reading.cancel()
+                self._reading = self._under_way = None  # whoever comes next begins anew
 
     def _walk(self) -> Walk:
         if not self.ignore:
             return Walk(self.exclude, root=self.root, follows=self.follows)
         return Walk(self.exclude, Ignoring(self.ignore), root=self.root, follows=self.follows)
 
-    def _looked_further(self, steps: Iterator[_Look | None], look: _Look | None) -> tuple[Item, ...]:
-        if look is None and self._unmoved():
+    async def _take_apart(self, steps: Iterator[_Look | None], look: _Look | None) -> tuple[Item, ...]:
+        look = look or await in_thread(self._look_further, steps)
+        if look is None:
             return self._outcome()
-        return self._take_changes(look or next(filter(None, steps)))
+        due = self._due_apart(look.files)
+        if due and not self._waiters:
+            raise asyncio.CancelledError  # all have left while the folders were looked at
+        if due:
+            self._reading = reading = asyncio.ensure_future(self._read_apart(due))
+            try:
+                await reading
+            finally:
+                if self._reading is reading:
+                    self._reading = None
+        return await in_thread(self._take_changes, look, frozenset(file.name for file in due))
+
+    def _look_further(self, steps: Iterator[_Look | None]) -> _Look | None:
+        return None if self._unmoved() else next(filter(None, steps))
+
+    async def _read_apart(self, due: list[FoundFile]) -> None:
+        from nexus_sources.read_apart import load_apart  # for those who have such files
+
+        now = time.time_ns()
+        requests = [(self._named(file), self._fingerprint(file)) for file in due]
+        async with aclosing(load_apart(requests, self.settings, self.read_s)) as results:
+            for file in due:
+                self._kept[file.name] = self._keep(file, await anext(results), now)
 
     def _unmoved(self) -> bool:
         """Tell whether every folder and file is as it was, without listing any folder."""
@@ -123,16 +164,20 @@ class WatchedFiles:
         folders = [(path, folder.stamp) for path, folder in walk.listed.items()]
         yield _Look([found[name] for name in sorted(found)], (*missing, *walk.problems), folders, began)
 
-    def _changed_bytes(self, files: Iterable[FoundFile]) -> int:
-        return sum(file.stamp[2] for file in files if not self._is_kept(file))
+    def _due_apart(self, files: Iterable[FoundFile]) -> list[FoundFile]:
+        """Return the changed files that are to be read in another process."""
+        changed = [file for file in files if not self._is_kept(file)]
+        if sum(file.stamp[2] for file in changed) > LITTLE:
+            return changed
+        return [file for file in changed if splitext(file.name)[1].lower() in APART]
 
     def _is_kept(self, file: FoundFile) -> bool:
         kept = self._kept.get(file.name)
         return kept is not None and kept.settled and kept.found.stamp == file.stamp
 
-    def _take_changes(self, look: _Look) -> tuple[Item, ...]:
-        """Read what has changed, tell what is newly wrong, and return the items."""
-        self._settle(look.files)
+    def _take_changes(self, look: _Look, fresh: frozenset[str] = frozenset()) -> tuple[Item, ...]:
+        """Read what has changed but for what is fresh, tell what is newly wrong, and return the items."""
+        self._settle(look.files, fresh)
         unread = tuple(f"{name}: {kept.loaded.problem}" for name, kept in self._kept.items() if kept.loaded.problem)
         known, self.problems = self.problems, look.problems + unread
         if self.problems != known:
@@ -158,22 +203,31 @@ class WatchedFiles:
             raise SourceError(f"files: no item under {self.root} from paths {asked}: {seen}")
         return self._items
 
-    def _settle(self, files: list[FoundFile]) -> None:
-        if len(files) == len(self._kept) and all(map(self._is_kept, files)):
-            return
-        self._kept = {file.name: self._kept[file.name] if self._is_kept(file) else self._read(file) for file in files}
+    def _settle(self, files: list[FoundFile], fresh: frozenset[str]) -> None:
+        self._kept = {
+            file.name: self._kept[file.name] if file.name in fresh or self._is_kept(file) else self._read(file)
+            for file in files
+        }
         items = tuple(item for kept in self._kept.values() for item in kept.loaded.items)
         # A file that was only read again to be sure has given the same items: then the tuple stays, too.
         if [*map(id, items)] != [*map(id, self._items)]:
             self._items = items
 
     def _read(self, file: FoundFile) -> _ReadFile:
-        now = time.time_ns()
+        return self._keep(file, load(self._named(file), self.settings, self._fingerprint(file)), time.time_ns())
+
+    def _keep(self, file: FoundFile, loaded: Loaded | None, now: int) -> _ReadFile:
+        """Return what is kept of a file; without anything new it is what was kept before."""
+        return _ReadFile(file, self._kept[file.name].loaded if loaded is None else loaded, settled(file.stamp, now))
+
+    def _named(self, file: FoundFile) -> FoundFile:
+        return evolve(file, name=self.prefix + file.name) if self.prefix else file
+
+    def _fingerprint(self, file: FoundFile) -> bytes:
+        """Return what the file is known by, where its items would be the same: they tell when it has changed."""
         before = self._kept.get(file.name)
         same_time = before is not None and before.found.stamp[0] == file.stamp[0]
-        named = evolve(file, name=self.prefix + file.name) if self.prefix else file
-        loaded = load(named, self.settings, before.loaded if before is not None and same_time else None)
-        return _ReadFile(file, loaded, settled(file.stamp, now))
+        return before.loaded.fingerprint if before is not None and same_time else b""
 
 
 def _while_few(steps: Iterator[_Look | None], walk: Walk) -> _Look | None:

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
-from nexus_core import Ranking, SourceError, StoreError, UsageError, component, option, state
+from nexus_core import Ranking, RunContext, SourceError, StoreError, UsageError, component, injected, option, state
 from nexus_core.toolkit import SharedResources
 
 if TYPE_CHECKING:
     from nexus_core import Store
 
-LOOK_AFTER_S = 2.0
-"""So long after a search it is looked whether rankers have worked out vectors of what it found."""
-_LOOKED_AT = 32
-"""As many searches are looked at again: a ranker may take longer than that."""
-_CHARACTERS_HELD = 8_000_000
-"""Of the items of these searches; they are let go of beyond that."""
+TOGETHER_S = 1.0
+"""So long after the first new vector of an item those that have come are written, all at once."""
 
 _log = logging.getLogger(__name__)
 
@@ -34,10 +29,9 @@ class StoreSource:
     path: str = option("", help="The store's folder; by default the one that NEXUS_STORE names, else the user's own.")
     candidates: int = option(150, help="How many items the search yields at most.", ge=1, le=10_000)
     tags: tuple[str, ...] = option((), help="Only items that have all of these tags.")
-    shared: SharedResources | None = state()
+    shared: SharedResources | None = injected()
     _store: Store | None = state()
     _open: AsyncExitStack = state(AsyncExitStack)
-    _found: deque[tuple[Ranking, int]] = state(lambda: deque(maxlen=_LOOKED_AT))
     _keeping: asyncio.Task[None] | None = state()
 
     async def __aenter__(self) -> Self:
@@ -54,6 +48,7 @@ class StoreSource:
             self._store = await self._open.enter_async_context(open_store(self.shared or SharedResources(), self.path))
         except StoreError as error:
             raise SourceError(f"store: {error}") from error
+        self._keeping = asyncio.create_task(self._keep_what_comes(self._store))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -74,11 +69,11 @@ class StoreSource:
         """Whether the caller of a run chooses the context."""
         return not self.context
 
-    async def gather(self, query: str, *, context_id: str | None = None) -> Ranking:
+    async def gather(self, query: str, run: RunContext) -> Ranking:
         """Return what the search finds, scored over the whole context."""
         if self._store is None:
             raise SourceError("store: it is not open: use `async with`")
-        context = self.context or context_id
+        context = self.context or run.context_id
         if not context:
             raise SourceError(
                 "store: no context is named: give `context` in the pipeline, or `context_id` with the run"
@@ -87,22 +82,18 @@ class StoreSource:
             found = await self._store.search(context, query, limit=self.candidates, tags=self.tags)
         except (StoreError, UsageError) as error:
             raise SourceError(f"store: {error}") from error
-        self._found.append((found, sum(len(item.text) for item in found.items)))
-        while self._found and sum(characters for _, characters in self._found) > _CHARACTERS_HELD:
-            self._found.popleft()
-        if self._keeping is None or self._keeping.done():
-            self._keeping = asyncio.create_task(self._keep_later(self._store))
         return found
 
-    async def _keep_later(self, store: Store) -> None:
-        await asyncio.sleep(LOOK_AFTER_S)
-        await self._keep(store)
+    async def _keep_what_comes(self, store: Store) -> None:
+        """Keep vectors as rankers work them out: the store is told of each, so that nobody looks for them."""
+        while True:
+            await store.fresh_vectors()
+            await asyncio.sleep(TOGETHER_S)
+            await self._keep(store)
 
     async def _keep(self, store: Store) -> None:
         """Keep the vectors that rankers have worked out of what was found; no run waits for it or fails by it."""
-        for ranking, _ in [*self._found]:
-            try:
-                await store.keep_figures(ranking)
-            except StoreError as error:
-                _log.warning("store: vectors are not kept, and will be worked out again: %s", error)
-                return
+        try:
+            await store.keep_vectors()
+        except StoreError as error:
+            _log.warning("store: vectors are not kept, and will be worked out again: %s", error)

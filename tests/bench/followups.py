@@ -112,9 +112,9 @@ async def prepare(folder: Path) -> None:
     for item in items:
         (folder / "texts" / f"{item.id}.md").write_text(f"# {item.title}\n\n{item.text}\n", "utf-8")
     (folder / "docs").mkdir()
-    for file in sorted(ROOT.glob("[np]*/**/README.md")):
+    for file in sorted([*ROOT.glob("[np]*/**/README.md"), *ROOT.glob("docs/*/*.md")]):
         text = file.read_text("utf-8")
-        (folder / "docs" / f"{'-'.join(file.relative_to(ROOT).parent.parts)}.md").write_text(text, "utf-8")
+        (folder / "docs" / f"{'-'.join(file.relative_to(ROOT).with_suffix('').parts)}.md").write_text(text, "utf-8")
     async with _pipeline(folder, "files", rewrite=False) as pipeline:
         every = (await pipeline.prepare("anything")).state.ranking.items
     print(f"{len(items)} texts among {len(every)} items, {len(read()[1]['full'])} conversations")

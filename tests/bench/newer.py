@@ -21,7 +21,7 @@ from attrs import evolve
 from nexus_rankers.bm25 import Bm25
 from nexus_rankers.recency import Recency
 
-from nexus_core import Item, Ranking
+from nexus_core import Item, Ranking, RunContext
 from nexus_core.evaluation.beir import BeirFiles, read_collection
 from nexus_core.evaluation.collection import JudgedCollection
 from nexus_core.evaluation.measures import measure_rankings, retrieved
@@ -52,10 +52,10 @@ async def measure(collection: JudgedCollection) -> dict[str, float]:
     }
     found: dict[str, dict[str, list[str]]] = {name: {} for name in ("bm25", *dated)}
     for query in collection.queries:
-        ranking = await words.rank(query.text, items)
+        ranking = await words.rank(query.text, items, RunContext())
         found["bm25"][query.id] = retrieved(ranking, 10)
         for name, ranker in dated.items():
-            found[name][query.id] = retrieved(await ranker.rank(query.text, ranking), 10)
+            found[name][query.id] = retrieved(await ranker.rank(query.text, ranking, RunContext()), 10)
     figures = {name: measure_rankings(collection.relevant, each).values() for name, each in found.items()}
     return {name: sum(values[0] for values in each) / len(each) for name, each in figures.items()}
 

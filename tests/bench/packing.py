@@ -23,7 +23,7 @@ from typing import Any
 
 from nexus_rankers.bm25 import Bm25
 
-from nexus_core import Item, Message, ModelInfo, Ranking
+from nexus_core import Item, Message, ModelInfo, Ranking, RunContext
 from nexus_core.engine.packing.packer import Draft, PackingPolicy, pack
 from nexus_core.toolkit.tokens.counter import token_counter
 
@@ -80,7 +80,7 @@ async def ranked(rounds: int) -> list[tuple[str, Ranking]]:
     """Return queries with their rankings."""
     items, ranker, chooser = corpus(1000), Bm25(), random.Random(7)
     queries = [" ".join(chooser.sample(chooser.choice(items).text.split(), 6)) for _ in range(rounds)]
-    return [(query, await ranker.rank(query, Ranking(items))) for query in queries]
+    return [(query, await ranker.rank(query, Ranking(items), RunContext())) for query in queries]
 
 
 def main() -> int:

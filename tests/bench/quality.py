@@ -23,7 +23,7 @@ from typing import Any
 
 from nexus_rankers.bm25 import Bm25
 
-from nexus_core import Message, ModelInfo, Prompt, Ranking
+from nexus_core import Message, ModelInfo, Prompt, Ranking, RunContext
 from nexus_core.engine.packing.packer import Draft, PackingPolicy, pack
 from nexus_core.evaluation.beir import BeirFiles, read_collection
 from nexus_core.evaluation.collection import JudgedCollection, Query
@@ -62,7 +62,7 @@ def load(folder: Path) -> JudgedCollection:
 async def measure(collection: JudgedCollection, limit: int | None) -> Iterator[tuple[str, float, float | None]]:
     """Return (figure, value, gate) for a collection."""
     ranker, items = Bm25(), Ranking(collection.items or ())
-    ranked = [(query, await ranker.rank(query.text, items)) for query in collection.first(limit).queries]
+    ranked = [(query, await ranker.rank(query.text, items, RunContext())) for query in collection.first(limit).queries]
     found = measure_rankings(collection.relevant, {query.id: retrieved(ranking, 10) for query, ranking in ranked})
     return _figures(collection, ranked, sum(values[0] for values in found.values()) / len(found))
 

@@ -158,8 +158,8 @@ def look(items: Sequence[Item]) -> None:
 def forget(items: Sequence[Item]) -> None:
     """Let no item have been looked at: neither passages nor counts are known, of sentences neither."""
     for item in items:
-        for key in [key for key in item.derived if isinstance(key, tuple) and key[0] == "passages"]:
-            del item.derived[key]
+        for key in [key for key in item.features if key.name == "passages"]:
+            del item.features[key]
     counter = token_counter("o200k_base")
     assert isinstance(counter, KeptCounts)
     counter.forget()

@@ -16,6 +16,8 @@ import pytest
 
 from nexus_core.cli.main import COMMANDS, main
 
+pytestmark = pytest.mark.slow
+
 Nexus = Callable[..., tuple[int, str, str]]
 
 HANDBOOK = """# Leave

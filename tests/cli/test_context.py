@@ -16,6 +16,8 @@ import pytest
 from nexus_core.cli.commands.context.group import COMMANDS, command as group
 from nexus_core.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 Nexus = Callable[..., tuple[int, str, str]]
 README = Path(__file__).parent.parent.parent / "nexus_core" / "cli" / "README.md"
 LEAVE = "# Leave\n\nEverybody has 28 days of leave. Up to five days may be carried over.\n"
@@ -274,6 +276,31 @@ def test_a_place_that_gives_nothing_makes_no_context(nexus: Nexus, tmp_path: Pat
     (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.4 broken")
     assert nexus("context", "add", "new", place)[0] in (1, 2)
     assert json.loads(nexus("context", "list", "--json")[1]) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes, and such names")
+def test_what_can_be_no_document_is_among_the_skipped_too(nexus: Nexus, docs: Path) -> None:
+    """A pipe, and a name that cannot be kept, which is spelt out; each time, and as long as it is there."""
+    os.mkfifo(docs / "pipe.md")
+    odd = docs / "red\x1b[31m.md"
+    odd.write_text(LEAVE)
+    for _ in range(2):
+        nexus("context", "add", "handbook", str(docs))
+        _, out, _ = nexus("context", "show", "handbook", "--skipped")
+        assert "docs/pipe.md: is neither a file nor a folder; left out" in out
+        assert r"docs/red\x1b[31m.md: its name holds a control character" in out
+    odd.unlink()
+    nexus("context", "add", "handbook", str(docs))
+    assert "red" not in nexus("context", "show", "handbook", "--skipped")[1]
+
+
+@pytest.mark.parametrize("command", [["lint"], ["serve"], ["context", "add", "code"], ["context", "add", "code", "."]])
+@pytest.mark.parametrize("path", ["", " "], ids=["empty", "blank"])
+def test_an_empty_path_is_not_the_current_folder(nexus: Nexus, docs: Path, command: list[str], path: str) -> None:
+    """It is a variable of the shell that is not set: nothing is read, run or made."""
+    code, _, err = nexus(*command, path)
+    assert (code, "a path is empty" in err) == (2, True)
+    assert "code" not in nexus("context", "list")[1]
 
 
 def test_an_export_keeps_what_was_skipped(nexus: Nexus, docs: Path) -> None:

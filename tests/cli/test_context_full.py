@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOM = 1_000_000
 """Bytes; what is added takes several times as many."""
 FILES = 60

@@ -14,12 +14,12 @@ from threading import Thread
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="signals")]
 
 HEAD = """
 import asyncio, re, sys, threading, time
-from nexus_core.cli import running
-from nexus_core.cli.event_loop import end_within
+from nexus_core.cli import event_loop
+from nexus_core.toolkit.processes.forced_exit import end_within
 
 def stuck():
     print("begun", flush=True)
@@ -27,7 +27,7 @@ def stuck():
 
 def run(work):
     try:
-        return running.run(work)
+        return event_loop.run(work)
     except KeyboardInterrupt:
         sys.exit(130)
 """

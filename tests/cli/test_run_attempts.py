@@ -27,6 +27,8 @@ from nexus_core.testing.upstream import (
     stream_answer,
 )
 
+pytestmark = pytest.mark.slow
+
 PIPELINE = """name: two
 models:
   main: {{use: openai, model: gpt-4o-mini, base_url: "{url}", api_key: sk-test, fallback: offline, retry: {retry}}}
@@ -98,7 +100,7 @@ async def _begun(gate: Gate, terminal: int | None) -> None:
 async def test_timeout_ends_a_run(tmp_path: Path) -> None:
     """A duration as in the language; the message says how long it was."""
     async with ScriptedUpstream([Silence()]) as upstream:
-        code, out, err = await nexus(tmp_path, upstream.url, "--timeout", "300ms", "--model", "main")
+        code, out, err = await nexus(tmp_path, upstream.url, "--timeout", "300ms", "--set", "models.main.fallback=[]")
     assert (code, out) == (1, "")
     assert "no answer within the 0." in err
     assert [(row["outcome"], row["code"]) for row in rows(tmp_path)] == [("timeout", "deadline")]

@@ -18,6 +18,8 @@ import pytest
 from nexus_core.cli.main import COMMANDS, cli, main
 from nexus_core.cli.output.progress_bar import IngestProgressBar, pace
 
+pytestmark = pytest.mark.slow
+
 Nexus = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parent.parent.parent
 PIPELINE = """name: p

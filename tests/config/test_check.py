@@ -176,6 +176,7 @@ STEPS = st.lists(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(top=st.dictionaries(st.sampled_from(KEYS), NODES, max_size=8), steps=STEPS)
 def test_check_never_raises_on_a_file_of_the_right_words(

@@ -94,6 +94,7 @@ def test_model_problem_is_said_once(models: str, message: str, checked: Callable
     assert message in problems[0].message
 
 
+@pytest.mark.slow
 def test_circles_are_found_in_long_chains(checked: Callable[..., Checked]) -> None:
     """Neither depth nor number of circles is a problem."""
     chain = ", ".join(f"m{n}: {{use: chat, fallback: m{(n + 1) % 1500}}}" for n in range(1500))

@@ -29,6 +29,8 @@ from nexus_core.config.policy_keys import (
 )
 from nexus_core.config.spec import PipelineSpec
 
+pytestmark = pytest.mark.slow
+
 Check = Callable[..., Checked]
 STEPS = "steps:\n- generate:\n"
 
@@ -225,8 +227,8 @@ def test_reading_a_plain_pipeline_imports_nothing_of_attempts() -> None:
     """Start-up time: none of the machines."""
     program = (
         "import sys; from nexus_core.config.check import check; from nexus_core.engine.plugins import PluginRegistry\n"
-        "text = 'name: x\\nmodels: {m: extractive}\\nsteps: [{generate: m}]'\n"
-        "r = check(text, 'x.yaml', PluginRegistry.installed(), {})\n"
+        "plugins = PluginRegistry.installed()\n"
+        "r = check('name: x\\nmodels: {m: extractive}\\nsteps: [{generate: m}]', 'x.yaml', plugins, {})\n"
         "assert r.spec is not None, r.problems\n"
         "print([n for n in sys.modules if n.startswith('nexus_core.engine.calls')])"
     )

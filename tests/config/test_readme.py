@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from generated_pages import fill
 
 from nexus_core.config.check import check
 from nexus_core.config.keys import (
@@ -27,7 +28,7 @@ from nexus_core.config.yaml.problems import CODES
 from nexus_core.contract.components import OptionSpec
 from nexus_core.engine.plugins import PluginRegistry
 
-README = Path(__file__).parent.parent.parent / "nexus_core/config/README.md"
+PAGE = fill((Path(__file__).parents[2] / "docs/reference/pipelines.md").read_text("utf-8"))
 MAPPINGS = (
     *(PipelineKeys, ModelKeys, CallKeys, StepKeys, PromptKeys, TemplateTextKeys, GenerateKeys, InputKeys),
     *(RetryKeys, BreakerKeys, LimitKeys, CallsKeys),
@@ -47,26 +48,26 @@ def row(spec: OptionSpec) -> str:
 @pytest.mark.parametrize("mapping", MAPPINGS, ids=lambda mapping: mapping.__name__)
 def test_every_key_has_its_line_in_the_reference(mapping: type) -> None:
     """Type, bounds, default and meaning, as they are declared."""
-    lines = README.read_text("utf-8").splitlines()
+    lines = PAGE.splitlines()
     assert [line for spec in keys_of(mapping) if (line := row(spec)) not in lines] == []
 
 
 def test_every_code_has_its_line_in_the_reference() -> None:
     """The table has all of them, in order, and no other."""
-    lines = re.findall(r"^\| `[A-Z]\d{3}` .*$", README.read_text("utf-8"), re.MULTILINE)
+    lines = re.findall(r"^\| `[A-Z]\d{3}` .*$", PAGE, re.MULTILINE)
     assert lines == [f"| `{code}` | {meaning} |" for code, meaning in CODES.items()]
 
 
 def test_snippet_of_the_reference_runs(capsys: pytest.CaptureFixture[str]) -> None:
     """What is shown works as shown."""
-    (snippet,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
-    exec(compile(snippet, str(README), "exec"), {})
+    (snippet,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    exec(compile(snippet, "pipelines.md", "exec"), {})
     assert capsys.readouterr().out.startswith("x.yaml:3:9 P001 ")
 
 
 def test_pipelines_of_the_reference_are_sound() -> None:
     """What an author copies has no error and no warning."""
-    snippets = re.findall(r"```yaml\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    snippets = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     catalogue = PluginRegistry.installed()
     found = [check(text, "-", catalogue, {"OPENAI_API_KEY": "x"}).problems for text in snippets]
     assert found == [()] * len(snippets)
@@ -75,5 +76,5 @@ def test_pipelines_of_the_reference_are_sound() -> None:
 
 def test_every_name_of_an_expression_is_in_the_reference() -> None:
     """What may stand between the braces is listed."""
-    text = README.read_text("utf-8")
+    text = PAGE
     assert [name for name in EXPRESSION_NAMES if f"| `{name}` |" not in text] == []

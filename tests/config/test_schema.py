@@ -16,6 +16,8 @@ from nexus_core.config.yaml.reader import read
 from nexus_core.config.yaml.tree import plain
 from nexus_core.contract.components import Kind
 
+pytestmark = pytest.mark.slow
+
 Components = Mapping[Kind, Mapping[str, type]]
 
 

@@ -1,4 +1,4 @@
-"""Every command and option that a README names is taken by the real command line."""
+"""Every command and option that a README or a page of the site names is taken by the real command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from nexus_core.cli.main import COMMANDS, cli
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted(
-    page for page in ROOT.rglob("README.md") if not any(part.startswith(".") for part in page.relative_to(ROOT).parts)
+    page
+    for page in (*ROOT.rglob("README.md"), *(ROOT / "docs").rglob("*.md"))
+    if not any(part.startswith(".") for part in page.relative_to(ROOT).parts)
 )
 FOREIGN = frozenset({
     "--api-key", "--max-model-len", "--data-binary", "--import-mode", "--editable", "--no-deps", "--no-build-isolation",
@@ -47,7 +49,7 @@ def options_of(command: click.Command) -> set[str]:
     return {name for parameter in command.params for name in parameter.opts if name.startswith("--")} | {"--help"}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT).parent))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_line_of_a_readme_is_taken(page: Path) -> None:
     """The command is there, and its parser knows each option, with its value where it wants one."""
     for line in commands(page):
@@ -58,7 +60,7 @@ def test_every_command_line_of_a_readme_is_taken(page: Path) -> None:
         command.make_parser(context).parse_args(rest[: len(rest) - len(alone)])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT).parent))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_option_that_a_readme_names_is_one(page: Path) -> None:
     """Of any command of ours, or of a program that is named beside it."""
     known = FOREIGN | {name for command in all_commands() for name in options_of(command)}
@@ -86,7 +88,9 @@ def tables() -> Iterator[tuple[str, str, set[str]]]:
                 yield page.parent.name, heading[1], set(_OPTION.findall(" ".join(rows)))
 
 
-@pytest.mark.parametrize(("page", "name", "options"), tuple(tables()), ids=lambda value: str(value)[:20])
+@pytest.mark.parametrize(
+    ("page", "name", "options"), tuple(tables()), ids=lambda value: "" if isinstance(value, set) else value
+)
 def test_every_table_of_options_is_the_commands_own(page: str, name: str, options: set[str]) -> None:
     """All that it names are there, and all that are there are named."""
     command, _, rest = command_of(name.split())

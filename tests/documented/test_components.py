@@ -19,9 +19,13 @@ from nexus_core.contract.components import Kind, OptionSpec, options_of
 from nexus_core.contract.hookspecs import ENTRY_POINT_GROUP
 from nexus_core.engine.plugins import PluginRegistry
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted(
-    page for page in ROOT.rglob("README.md") if not any(part.startswith(".") for part in page.relative_to(ROOT).parts)
+    page
+    for page in (*ROOT.rglob("README.md"), *(ROOT / "docs").rglob("*.md"))
+    if not any(part.startswith(".") for part in page.relative_to(ROOT).parts)
 )
 KINDS = {kind.word: kind for kind in Kind}
 REQUIRED: Mapping[str, Mapping[str, Any]] = {
@@ -52,9 +56,10 @@ class Section:
 
 
 def sections() -> Iterator[Section]:
-    """Yield the tables of options in the READMEs of plugins, by the component that heading or title names."""
+    """Yield the tables of options in the pages of plugins, by the component that heading or title names."""
     for page in PAGES:
-        if page.parent.parent.name != "plugins":
+        plugin = f"nexus_{page.stem}" if page.parent.name == "how-to" else page.parent.name
+        if not (ROOT / "plugins" / plugin).is_dir():
             continue
         title, *parts = re.split(r"^##? ", page.read_text("utf-8"), flags=re.MULTILINE)[1:]
         for text in (title, *parts):
@@ -66,7 +71,7 @@ def sections() -> Iterator[Section]:
             name = name or re.search(r"`(\w+)`", title.partition("\n")[0])
             kind = next(word for line in (heading, title) for word in KINDS if word in line.partition("\n")[0].lower())
             assert name is not None, (page, heading)
-            yield Section(page.parent.name, kind, name[1], tuple(_OPTION.findall(table[0])))
+            yield Section(plugin, kind, name[1], tuple(_OPTION.findall(table[0])))
 
 
 SECTIONS = tuple(sections())
@@ -123,7 +128,7 @@ def test_every_component_is_documented_and_every_documented_one_is_there() -> No
     assert {(section.kind, section.name) for section in SECTIONS} == {pair for pair in there if pair[1] in mine}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT).parent))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_component_that_prose_names_is_offered_in_that_kind(page: Path) -> None:
     """As in "the sink `store`"; in the table of folders as "`store`, source and sink"."""
     text = page.read_text("utf-8")
@@ -144,7 +149,7 @@ def parts() -> Iterator[Any]:
     for page in PAGES:
         for number, body in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text("utf-8"), re.DOTALL)):
             told = yaml.safe_load(re.sub(r"\$\{\w+(:-)?(\w*)\}", "k", body))
-            place = f"{page.parent.name}-{number}"
+            place = f"{page.parent.name}-{page.stem}-{number}"
             if isinstance(told, dict) and told.keys() & VERBS:
                 told = [told]
             if isinstance(told, list):

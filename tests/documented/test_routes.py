@@ -14,12 +14,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from generated_pages import fill
 
 from nexus_core.config.check import check
 from nexus_core.engine.plugins import PluginRegistry
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = sorted(ROOT.glob("nexus_core/**/README.md")) + sorted(ROOT.glob("plugins/*/README.md"))
+PAGES = sorted(
+    path
+    for pattern in ("nexus_core/**/README.md", "plugins/*/README.md", "docs/**/*.md")
+    for path in ROOT.glob(pattern)
+)
 _ROUTE = re.compile(r"(?P<methods>(?:`?(?:GET|POST|PUT|DELETE)`?,? )+)(?P<path>/[^`\s]*)`")
 UPSTREAM = ("/embeddings", "/rerank", "/chat/completions")
 """Of services that are asked, and not of ours."""
@@ -95,7 +100,7 @@ SECTIONS = {
 def keys() -> Iterator[tuple[str, str, str]]:
     """Yield (section, key, default) of the tables of keys in the reference of the language."""
     section = ""
-    for line in (ROOT / "nexus_core/config/README.md").read_text("utf-8").splitlines():
+    for line in fill((ROOT / "docs/reference/pipelines.md").read_text("utf-8")).splitlines():
         if found := re.match(r"#+ (.*)|\*\*(`\w+`)\*\*", line):
             section = found[1] or found[2]
         row = re.match(r"\| `(\w+)` \| [^|]* \| ([^|]*) \| [^|]*[.`] \|$", line)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nexus_core import Item, Pipeline, component, hookimpl, option, ranker
+from nexus_core import Item, Pipeline, RunContext, component, hookimpl, option, ranker
 from nexus_core.engine.plugins import Origin, PluginRegistry
 from nexus_core.testing.fakes import FakeConnector, FakeSink, FakeSource
 
@@ -74,8 +74,8 @@ def fake_plugin(fakes: Fakes) -> Any:
     class Source:
         """Yields the items of the test."""
 
-        async def gather(self, query: str) -> Any:
-            return await fakes.source.gather(query)
+        async def gather(self, query: str, run: RunContext) -> Any:
+            return await fakes.source.gather(query, run)
 
     @component
     class Sink:

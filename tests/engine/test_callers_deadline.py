@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nexus_core import Chunk, DeadlineError, ModelInfo, RunFailed, UsageError
+from nexus_core import Chunk, DeadlineError, ModelInfo, RunContext, RunFailed, UsageError
 from nexus_core.engine.state import Scope
 from nexus_core.testing.fakes import FakeConnector
 
@@ -85,7 +85,7 @@ async def test_other_steps_hold_to_it_too(fakes: Any, load: Any) -> None:
 class Slow:
     """A source that never has its items."""
 
-    async def gather(self, query: str) -> Any:
+    async def gather(self, query: str, run: RunContext) -> Any:
         await asyncio.Event().wait()
 
 

@@ -14,6 +14,8 @@ from nexus_core import AttemptFinished, Delta, Pipeline, RunFailed, RunStarted, 
 from nexus_core.testing.fakes import FakeConnector, FakeSink
 from nexus_core.testing.upstream import ScriptedUpstream, Silence, chat_events, stream_answer
 
+pytestmark = pytest.mark.slow
+
 PIPELINE = """name: left
 models:
   main: {{use: openai, model: m, base_url: "{url}", limits: {{concurrency: 1}}}}

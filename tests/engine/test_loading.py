@@ -45,7 +45,7 @@ class Counting:
     label: Counted["ranker"] = option("", help="A label.")
     weight: Weight | None = option(None, help="A record.")
 
-    async def rank(self, query, ranking):
+    async def rank(self, query, ranking, run):
         return ranking
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import assume, given, settings, strategies as st
 
 from nexus_core import Item, Message, ModelInfo, Prompt, PromptTooLongError, Ranking
@@ -14,6 +15,8 @@ from nexus_core.engine.packing.line_counts import _known, count_message
 from nexus_core.engine.packing.packer import Draft, PackingPolicy, pack
 from nexus_core.engine.packing.renderer import order_items
 from nexus_core.toolkit.tokens.counter import TokenCounter, token_counter
+
+pytestmark = pytest.mark.slow
 
 ENCODING = "o200k_base"
 WORDS = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 
 from nexus_core import (
     AttemptFinished,
+    Chunk,
     ConfigError,
     Delta,
     Event,
@@ -324,3 +326,16 @@ async def test_many_runs_at_once_do_not_mix(fakes: Fakes, load: Load) -> None:
     assert [answer.query for answer in answers] == [f"Question {n}?" for n in range(50)]
     assert len({answer.id for answer in answers}) == 50
     assert pipeline.models.usage()["main"].requests == 50
+
+
+async def test_a_stream_that_failed_is_no_circle(fakes: Fakes, load: Load) -> None:
+    """Its error's traceback does not hold the event that holds the error: both, and the text, are gone at once."""
+    fakes.connectors["main"] = FakeConnector(replies=([Chunk("Half of"), ServerError("no", provider="p", model="m")],))
+    async with load(PLAIN.replace(", fallback: spare", "")) as pipeline:
+        gc.collect()
+        gc.disable()
+        try:
+            kinds([event async for event in pipeline.stream("Why?")])
+            assert not any(isinstance(found, RunFailed) and found.partial for found in gc.get_objects())
+        finally:
+            gc.enable()

@@ -79,7 +79,7 @@ SOURCES = {
     "no text": "return [Item(id='a', text=None)]",
     "numbers for ids": "return (Item(id=n, text='x') for n in range(2))",
     "generator that raises": "return (Item(id=str(n), text=str(1 / n)) for n in range(2))",
-    "coroutine": "return self.gather(query)",
+    "coroutine": "return self.gather(query, run)",
     "async generator": "yield Item(id='a', text='x')",
     "a ranking with nan": "return Ranking((Item(id='a', text='x'),), (('bad', [float('nan')]),))",
     "a ranking of texts": "return Ranking(('a',))",
@@ -133,7 +133,7 @@ async def ran(folder: Path, kind: str, code: str, *, streamed: bool = False) -> 
 async def test_a_ranker_answers_for_what_it_does(tmp_path: Path, body: str) -> None:
     """Wrong types, lengths, NaN anywhere, and whatever it raises."""
     with pytest.raises(RankerError, match="ranker 'bad'"):
-        await ran(tmp_path, "RANKER", f"    async def rank(self, query, ranking):\n        {body}\n")
+        await ran(tmp_path, "RANKER", f"    async def rank(self, query, ranking, run):\n        {body}\n")
 
 
 @pytest.mark.parametrize(
@@ -145,15 +145,32 @@ async def test_a_ranker_answers_for_what_it_does(tmp_path: Path, body: str) -> N
 async def test_any_sequence_of_numbers_is_a_score(tmp_path: Path, scores: str, form: str) -> None:
     """A list, a tuple, a generator, an array of numpy's: returned as such, or within a ranking."""
     body = form.format(scores)
-    text = await ran(tmp_path, "RANKER", f"    async def rank(self, query, ranking):\n        {body}\n")
+    text = await ran(tmp_path, "RANKER", f"    async def rank(self, query, ranking, run):\n        {body}\n")
     assert "One." in text
+
+
+@pytest.mark.parametrize(
+    "scores", ["{1.0: 1, 2.0: 2}", "'12'", "b'12'", "None", "3", "[1.0]", "[1.0, float('inf')]", "np.ones((2, 1))"]
+)
+async def test_a_function_answers_for_its_scores_as_a_class_does(tmp_path: Path, scores: str) -> None:
+    """One check for both: a mapping or a text is no row of numbers, though its keys or letters may be some."""
+    code = f"@ranker\ndef Bad(query, items):\n    'A ranker.'\n    return {scores}\n"
+    head = HEAD[: HEAD.index("@component")]
+    (tmp_path / "bad.py").write_text(head + code + TAIL.replace("KIND", "ranker"))
+    (tmp_path / "p.yaml").write_text(
+        "name: x\nplugins: [./bad.py]\nmodels: {main: {use: extractive}}\nsteps:\n"
+        f"- gather: {GOOD['SOURCE']}\n- rank: bad\n- prompt: {{template: qa}}\n- generate: main\n"
+    )
+    async with Pipeline.load(tmp_path / "p.yaml", environment={}) as pipeline:
+        with pytest.raises(RankerError, match="ranker 'Bad'"):
+            await pipeline.run("One?")
 
 
 @pytest.mark.parametrize("body", SOURCES.values(), ids=SOURCES)
 async def test_a_source_answers_for_what_it_does(tmp_path: Path, body: str) -> None:
     """No item, half an item, a promise of one, and whatever it raises, in a generator too."""
     with pytest.raises(SourceError, match="source 'bad'"):
-        await ran(tmp_path, "SOURCE", f"    async def gather(self, query):\n        {body}\n")
+        await ran(tmp_path, "SOURCE", f"    async def gather(self, query, run):\n        {body}\n")
 
 
 @pytest.mark.parametrize("body", TEMPLATES.values(), ids=TEMPLATES)
@@ -190,7 +207,11 @@ async def test_a_streaming_connector_answers_for_what_it_does(tmp_path: Path, bo
         await ran(tmp_path, "CONNECTOR", code, streamed=True)
 
 
-@pytest.mark.parametrize("info", ["None", "1 / 0", "exit(3)", "'gpt'"])
+@pytest.mark.parametrize(
+    "info",
+    ["None", "1 / 0", "exit(3)", "'gpt'", "ModelInfo(id='a', provider='b', window=9, requires='max_tokens')",
+     "ModelInfo(id='a', provider='b', window=9, capabilities='json')"],
+)  # fmt: skip
 async def test_a_connector_answers_for_its_model_info(tmp_path: Path, info: str) -> None:
     """Found when the pipeline is loaded, with its place in the file."""
     code = (
@@ -254,7 +275,7 @@ async def test_a_cancellation_that_was_asked_for_passes(tmp_path: Path, kind: st
         ran(
             tmp_path,
             kind,
-            code if kind == "CONNECTOR" else f"    async def rank(self, query, ranking):\n        {wait}\n",
+            code if kind == "CONNECTOR" else f"    async def rank(self, query, ranking, run):\n        {wait}\n",
         )
     )
     for _ in range(20):
@@ -262,3 +283,18 @@ async def test_a_cancellation_that_was_asked_for_passes(tmp_path: Path, kind: st
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@pytest.mark.parametrize("body", RAISED.values(), ids=RAISED)
+async def test_a_plugin_that_fails_as_it_is_closed_costs_no_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, body: str
+) -> None:
+    """The run is over: the log names the plugin, and what else is open is closed."""
+    code = CONNECTOR.replace("WHOLE", "return Completion(text='One.', finish_reason='stop')")
+    code = code.replace("STREAM", "yield Chunk('One.', finish_reason='stop')")
+    code += "    async def __aenter__(self):\n        return self\n"
+    code += f"    async def __aexit__(self, *error):\n        {body}\n"
+    assert await ran(tmp_path, "CONNECTOR", code) == "One."
+    assert [record.levelname for record in caplog.records if "Bad failed as it was closed" in record.message] == [
+        "WARNING"
+    ]

@@ -22,6 +22,7 @@ from nexus_core import (
     Message,
     ModelInfo,
     Ranking,
+    RunContext,
     ServerError,
     Store,
     ToolCall,
@@ -56,9 +57,9 @@ class Searched(FakeSource):
 
     queries: list[str] = field(factory=list, init=False)
 
-    async def gather(self, query: str) -> tuple[Item, ...]:
+    async def gather(self, query: str, run: RunContext) -> tuple[Item, ...]:
         self.queries.append(query)
-        return await FakeSource.gather(self, query)
+        return await FakeSource.gather(self, query, run)
 
 
 @pytest.fixture
@@ -183,8 +184,11 @@ async def test_bm25_adds_the_parts_up(size: int) -> None:
 
     ranker, ranking = Bm25(), Ranking(_texts(size))
     texts = ["its default", "conn max age", "the pool"]
-    columns = [[c.score for c in map((await ranker.rank(text, ranking)).candidate, range(size))] for text in texts]
-    found = await ranker.rank(FollowUp.after(texts[0], [texts[2], texts[1]]), ranking)
+    columns = [
+        [c.score for c in map((await ranker.rank(text, ranking, RunContext())).candidate, range(size))]
+        for text in texts
+    ]
+    found = await ranker.rank(FollowUp.after(texts[0], [texts[2], texts[1]]), ranking, RunContext())
     expected = [a + b * EARLIER_WEIGHT + c * EARLIER_WEIGHT**2 for a, b, c in zip(*columns, strict=True)]
     assert [found.candidate(place).score for place in range(size)] == pytest.approx(expected, rel=1e-5)
 
@@ -211,6 +215,7 @@ def _texts(size: int) -> tuple[Item, ...]:
     return tuple(Item(id=str(n), text=f"{words[n % len(words)]} number {n}") for n in range(size))
 
 
+@pytest.mark.slow
 def test_follow_ups_find_what_full_questions_find() -> None:
     """The benchmark holds its gates: 80 % of follow-ups, and no harm to a question on another topic."""
     done = subprocess.run([sys.executable, str(BENCH)], capture_output=True, text=True, check=False, timeout=300)

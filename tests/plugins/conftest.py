@@ -12,7 +12,7 @@ from nexus_rankers.recency import Recency
 from nexus_rankers.rerank import Rerank
 from nexus_rankers.semantic import Semantic
 
-from nexus_core import Item, Ranker, Ranking
+from nexus_core import Item, Ranker, Ranking, RunContext
 
 CLASSES: dict[str, type] = {
     "bm25": Bm25,
@@ -32,7 +32,7 @@ def texts(*found: str) -> tuple[Item, ...]:
 
 def ranked(ranker: Ranker, query: str, ranking: Ranking | tuple[Item, ...]) -> Ranking:
     """Return the ranking of the items, or one more column of a ranking."""
-    return asyncio.run(ranker.rank(query, ranking if isinstance(ranking, Ranking) else Ranking(ranking)))
+    return asyncio.run(ranker.rank(query, ranking if isinstance(ranking, Ranking) else Ranking(ranking), RunContext()))
 
 
 def ids(ranking: Ranking) -> list[str]:

@@ -15,7 +15,7 @@ from nexus_extractive.answer import answer
 from nexus_extractive.connector import Extractive
 from nexus_sources.files import Files
 
-from nexus_core import CallOptions, Chunk, Connector, Item, Message, PackedItem, Prompt
+from nexus_core import CallOptions, Chunk, Connector, Item, Message, PackedItem, Prompt, RunContext
 from nexus_core.contract.components import options_of
 from nexus_core.toolkit.text.bm25 import sentence_scores
 
@@ -220,7 +220,7 @@ async def test_most_questions_about_real_documents_are_answered() -> None:
     """
     source = Files(paths="*", exclude="*.jsonl")
     source.base_dir = str(DOCUMENTS)
-    items = await source.gather("")
+    items = await source.gather("", RunContext())
     first = anywhere = mistaken = 0
     for question in QUESTIONS:
         scores = sentence_scores(question["question"], [f"{item.title} {item.text}" for item in items])

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from nexus_sources.files import Files
 
-from nexus_core import Item, SourceError
+from nexus_core import Item, RunContext, SourceError
 from nexus_core.contract.components import options_of
 
 README = Path(__file__).parents[2] / "plugins" / "nexus_sources" / "README.md"
@@ -42,7 +42,7 @@ def settle(folder: Path) -> None:
 
 
 async def gathered(source: Files) -> tuple[Item, ...]:
-    items = await source.gather("")
+    items = await source.gather("", RunContext())
     assert isinstance(items, tuple)
     return items
 
@@ -247,17 +247,17 @@ async def test_many_files_are_read_beside_the_event_loop(tmp_path: Path) -> None
     for number in range(400):
         (tmp_path / f"{number:03}.txt").write_text(f"number {number}")
     source = files(tmp_path, "*.txt")
-    first, second = await asyncio.gather(source.gather(""), source.gather(""))
+    first, second = await asyncio.gather(source.gather("", RunContext()), source.gather("", RunContext()))
     assert first is second
     assert len(first) == 400
-    assert await source.gather("") is first
+    assert await source.gather("", RunContext()) is first
 
 
 async def test_a_cancelled_gather_leaves_the_source_usable(tmp_path: Path) -> None:
     """Who stops waiting does not stop the work for others."""
     (tmp_path / "a.txt").write_text("word " * 100_000)
     source = files(tmp_path, "*.txt")
-    waiting = asyncio.ensure_future(source.gather(""))
+    waiting = asyncio.ensure_future(source.gather("", RunContext()))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -307,7 +307,7 @@ async def test_a_problem_is_an_error_where_the_pipeline_says_so(tmp_path: Path) 
     source = files(tmp_path, "*.txt", on_problem="fail")
     for _ in range(2):
         with pytest.raises(SourceError, match=r"files: odd\.txt: is binary"):
-            await source.gather("")
+            await source.gather("", RunContext())
 
 
 async def test_a_solved_problem_is_forgotten(tmp_path: Path) -> None:
@@ -363,7 +363,7 @@ async def test_a_pattern_that_matches_nothing_says_what_is_there(pattern: str, r
     await gathered(source)
     assert source.problems[0].startswith(expected)
     with pytest.raises(SourceError, match=re.escape(expected)):
-        await files(tmp_path, pattern).gather("")
+        await files(tmp_path, pattern).gather("", RunContext())
 
 
 async def test_a_pattern_whose_files_another_has_found_matches_them_too(tmp_path: Path) -> None:
@@ -378,13 +378,13 @@ async def test_empty_files_alone_are_an_error(tmp_path: Path) -> None:
     """A source never yields nothing in silence."""
     write(tmp_path, a_dot_md="\n")
     with pytest.raises(SourceError, match="1 files, all of them empty"):
-        await files(tmp_path, "*.md").gather("")
+        await files(tmp_path, "*.md").gather("", RunContext())
 
 
 async def test_a_missing_root_is_an_error(tmp_path: Path) -> None:
     """The message names the folder and the option."""
     with pytest.raises(SourceError, match=r"there is no folder .*nowhere, which `root` names"):
-        await files(tmp_path, "*.md", root="nowhere").gather("")
+        await files(tmp_path, "*.md", root="nowhere").gather("", RunContext())
 
 
 def test_an_unknown_encoding_is_found_when_the_source_is_built() -> None:
@@ -419,7 +419,7 @@ async def test_what_a_list_names_is_left_out_when_asked(tmp_path: Path) -> None:
     (tmp_path / "repo/.gitignore").write_text("build/\n/docs/b.md\nc.md\n")
     (tmp_path / "repo/docs/in/.gitignore").write_text("!c.md\n")
     source = Files(paths=".", root=str(tmp_path / "repo/docs"), ignore=(".gitignore",), prefix="d/")
-    assert [item.id for item in await source.gather("")] == ["d/a.md", "d/in/c.md"]
+    assert [item.id for item in await source.gather("", RunContext())] == ["d/a.md", "d/in/c.md"]
     (tmp_path / "repo/docs/in/.gitignore").write_text("")
-    assert [item.id for item in await source.gather("")] == ["d/a.md"]
+    assert [item.id for item in await source.gather("", RunContext())] == ["d/a.md"]
     assert [mark.name for mark in source.documents()] == ["d/a.md"]

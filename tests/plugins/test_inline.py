@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from nexus_sources.inline import Inline, InlineItem
 
+from nexus_core import RunContext
 from nexus_core.contract.components import options_of
 
 README = Path(__file__).parents[2] / "plugins" / "nexus_sources" / "README.md"
@@ -17,7 +18,7 @@ README = Path(__file__).parents[2] / "plugins" / "nexus_sources" / "README.md"
 async def test_texts_and_entries_become_items() -> None:
     """What is not given is numbered or empty."""
     entry = InlineItem(text="b\n", id="two", title="T", kind="markdown", tags=("x",), source="s", metadata={"k": 1})
-    first, second = await Inline(items=("a", entry)).gather("")
+    first, second = await Inline(items=("a", entry)).gather("", RunContext())
     assert (first.id, first.text, first.title, first.kind) == ("inline-1", "a", "", "text")
     assert (second.id, second.text, second.title, second.kind) == ("two", "b", "T", "markdown")
     assert (second.tags, second.source, second.metadata) == (("x",), "s", {"k": 1})
@@ -26,14 +27,14 @@ async def test_texts_and_entries_become_items() -> None:
 async def test_mappings_from_python_are_taken_too() -> None:
     """A caller without YAML need not know the class of an entry."""
     items: Any = ({"text": "a", "tags": "x"},)
-    (item,) = await Inline(items=items).gather("")
+    (item,) = await Inline(items=items).gather("", RunContext())
     assert (item.text, item.tags) == ("a", ("x",))
 
 
 async def test_the_same_tuple_comes_back() -> None:
     """Indexes over the items are reused."""
     source = Inline(items=("a",))
-    assert await source.gather("x") is await source.gather("y")
+    assert await source.gather("x", RunContext()) is await source.gather("y", RunContext())
 
 
 WRONG: dict[str, tuple[tuple[Any, ...], str]] = {

@@ -17,7 +17,7 @@ from nexus_jsonl.records import Fields, read
 from nexus_jsonl.sink import JsonlSink
 from nexus_jsonl.source import JsonlSource
 
-from nexus_core import Item, SourceError
+from nexus_core import Item, RunContext, SourceError
 from nexus_core.contract.components import component_name, options_of
 
 README = Path(__file__).parents[2] / "plugins" / "nexus_jsonl" / "README.md"
@@ -33,7 +33,7 @@ def source(folder: Path, *lines: Any, **options: Any) -> JsonlSource:
 
 
 async def gathered(made: JsonlSource) -> tuple[Item, ...]:
-    items = await made.gather("")
+    items = await made.gather("", RunContext())
     assert isinstance(items, tuple)
     return items
 
@@ -79,7 +79,7 @@ async def test_a_line_that_is_no_item_is_an_error_with_its_place(line: str, reas
     with (tmp_path / "corpus.jsonl").open("ab") as file:
         file.write(line.encode("utf-8", "surrogateescape") + b"\n")
     with pytest.raises(SourceError, match=re.escape(f"jsonl: corpus.jsonl:2: {reason}")):
-        await made.gather("")
+        await made.gather("", RunContext())
 
 
 async def test_bad_lines_are_reported_where_the_pipeline_says_so(
@@ -95,13 +95,13 @@ async def test_bad_lines_are_reported_where_the_pipeline_says_so(
 async def test_an_array_is_told_from_lines(tmp_path: Path) -> None:
     """The commonest mistake gets its own advice."""
     with pytest.raises(SourceError, match="write one object a line, without brackets"):
-        await source(tmp_path, "[", '{"text": "a"},', "]").gather("")
+        await source(tmp_path, "[", '{"text": "a"},', "]").gather("", RunContext())
 
 
 async def test_many_bad_lines_make_a_short_message(tmp_path: Path) -> None:
     """The first few lines stand for all."""
     with pytest.raises(SourceError, match="lines that are no item: 500") as caught:
-        await source(tmp_path, *["x"] * 500).gather("")
+        await source(tmp_path, *["x"] * 500).gather("", RunContext())
     assert len(str(caught.value)) < 1000
 
 
@@ -138,7 +138,7 @@ async def test_a_change_is_seen(tmp_path: Path) -> None:
 async def test_a_large_file_is_read_beside_the_event_loop(tmp_path: Path) -> None:
     """Once for all who ask meanwhile."""
     made = source(tmp_path, *[{"text": "word " * 40}] * 4000)
-    first, second = await asyncio.gather(made.gather(""), made.gather(""))
+    first, second = await asyncio.gather(made.gather("", RunContext()), made.gather("", RunContext()))
     assert first is second
     assert len(first) == 4000
 
@@ -156,19 +156,20 @@ async def test_a_missing_file_is_named_with_what_is_close(path: str, reason: str
     made = source(tmp_path, {"text": "a"})
     made.path = path
     with pytest.raises(SourceError, match=re.escape(reason)) as caught:
-        await made.gather("")
+        await made.gather("", RunContext())
     assert str(tmp_path) in str(caught.value)
 
 
 async def test_a_file_without_any_object_is_an_error(tmp_path: Path) -> None:
     """A source never yields nothing in silence."""
     with pytest.raises(SourceError, match="holds no line with an object"):
-        await source(tmp_path, "").gather("")
+        await source(tmp_path, "").gather("", RunContext())
 
 
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["id", "_id", "text", "title", "tags", "metadata", "x"]), inner, max_size=4), max_leaves=6)  # fmt: skip # noqa: E501
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(JSON, max_size=5))
 def test_every_line_is_an_item_or_a_problem(values: list[Any]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from nexus_rankers.links import Links
 
-from nexus_core import Item, Ranking
+from nexus_core import Item, Ranking, RunContext
 
 
 def linked(**links: Any) -> tuple[Item, ...]:
@@ -18,7 +18,7 @@ def linked(**links: Any) -> tuple[Item, ...]:
 
 async def scores(items: tuple[Item, ...], *before: float, **options: Any) -> list[float]:
     """Return the scores by links after those of another ranker."""
-    ranking = await Links(**options).rank("", Ranking(items).scored("before", before))
+    ranking = await Links(**options).rank("", Ranking(items).scored("before", before), RunContext())
     assert [name for name, _ in ranking.columns] == ["before", "links"]
     return [ranking.candidate(place).score for place in range(len(items))]
 
@@ -59,7 +59,7 @@ async def test_links_twice_count_once() -> None:
 
 async def test_without_a_ranker_before_what_is_linked_stands_first() -> None:
     """All are worth the same but for that."""
-    ranking = await Links().rank("", Ranking(linked(a=[], b=["c"], c=[])))
+    ranking = await Links().rank("", Ranking(linked(a=[], b=["c"], c=[])), RunContext())
     assert [candidate.item.id for candidate in ranking] == ["c", "a", "b"]
 
 

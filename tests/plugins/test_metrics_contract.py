@@ -14,6 +14,8 @@ from opentelemetry import metrics, trace
 from nexus_core import Sink
 from nexus_core.testing import SinkContract
 
+pytestmark = pytest.mark.slow
+
 
 class TestPrometheus(SinkContract):
     absent: ClassVar[Mapping[str, str]] = {

@@ -13,7 +13,7 @@ from nexus_rankers.mmr import Mmr
 from nexus_rankers.per_items_cache import PerItemsCache
 from nexus_rankers.recency import Recency, seconds
 
-from nexus_core import Item, RankerError, Ranking
+from nexus_core import Item, RankerError, Ranking, RunContext
 
 
 def items(*texts: str, **metadata: Any) -> tuple[Item, ...]:
@@ -37,14 +37,14 @@ class Fixed:
     async def __aexit__(self, *failure: object) -> None:
         self.open = False
 
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         return ranking.scored(self.name, self.scores)
 
 
 async def test_bm25_puts_the_item_with_the_rarer_words_first() -> None:
     """Forms of a word are the same word, and what does not match has 0."""
     found = items("The river flows.", "Rivers and bridges.", "Nothing here.", "The river again, a river.")
-    ranking = await Bm25().rank("Which bridge crosses the river?", Ranking(found))
+    ranking = await Bm25().rank("Which bridge crosses the river?", Ranking(found), RunContext())
     assert ids(ranking)[0] == "1"
     assert ids(ranking)[-1] == "2"
     assert ranking[3].score == 0.0
@@ -53,31 +53,31 @@ async def test_bm25_puts_the_item_with_the_rarer_words_first() -> None:
 async def test_bm25_counts_the_title_twice() -> None:
     """A word in the title is worth more than in the text."""
     found = (Item(id="text", title="other", text="bridge"), Item(id="title", title="bridge", text="other"))
-    assert ids(await Bm25().rank("bridge", Ranking(found)))[0] == "title"
+    assert ids(await Bm25().rank("bridge", Ranking(found), RunContext()))[0] == "title"
 
 
 async def test_bm25_prefers_words_that_stand_together() -> None:
     """Pairs of the query count, and without them the order of the items decides."""
     found = items("house of white stone and a red door", "a white house of stone and red door")
     ranking = Ranking(found)
-    assert ids(await Bm25().rank("white house", ranking))[0] == "1"
-    apart = await Bm25(pairs=0).rank("white house", ranking)
+    assert ids(await Bm25().rank("white house", ranking, RunContext()))[0] == "1"
+    apart = await Bm25(pairs=0).rank("white house", ranking, RunContext())
     assert apart[0].score == apart[1].score
 
 
 async def test_bm25_finds_identifiers_by_their_parts() -> None:
     """And by the whole."""
     found = items("def getUserName(self): return 1", "def get_price(self): return 2", "nothing")
-    assert ids(await Bm25().rank("user name", Ranking(found)))[0] == "0"
-    assert ids(await Bm25().rank("get_price", Ranking(found)))[0] == "1"
+    assert ids(await Bm25().rank("user name", Ranking(found), RunContext()))[0] == "0"
+    assert ids(await Bm25().rank("get_price", Ranking(found), RunContext()))[0] == "1"
 
 
 async def test_bm25_stems_in_the_language_it_is_given() -> None:
     """German plurals with `german`, no forms at all with `none`."""
     found = items("Zeitungen", "Zeitung")
-    german = await Bm25(language="german").rank("Zeitung", Ranking(found))
+    german = await Bm25(language="german").rank("Zeitung", Ranking(found), RunContext())
     assert german[0].score == german[1].score > 0
-    assert ids(await Bm25(language="none").rank("Zeitung", Ranking(found))) == ["1", "0"]
+    assert ids(await Bm25(language="none").rank("Zeitung", Ranking(found), RunContext())) == ["1", "0"]
 
 
 @pytest.mark.parametrize(
@@ -85,12 +85,12 @@ async def test_bm25_stems_in_the_language_it_is_given() -> None:
 )
 async def test_bm25_without_a_match_keeps_the_order(query: str) -> None:
     """Nothing is known, so nothing is moved."""
-    assert ids(await Bm25().rank(query, Ranking(items("x y", "y z", "")))) == ["0", "1", "2"]
+    assert ids(await Bm25().rank(query, Ranking(items("x y", "y z", "")), RunContext())) == ["0", "1", "2"]
 
 
 async def test_bm25_ranks_no_items() -> None:
     """An empty context is no error."""
-    assert len(await Bm25().rank("anything", Ranking(()))) == 0
+    assert len(await Bm25().rank("anything", Ranking(()), RunContext())) == 0
 
 
 async def test_kept_makes_a_value_once_for_the_same_items() -> None:
@@ -115,20 +115,25 @@ async def test_mmr_moves_a_copy_behind_what_is_new() -> None:
     """The best item stays first; its copy adds little."""
     found = items("red bridge over the river", "red bridge over the river!", "a bridge of wood", "no match")
     ranked = Ranking(found).scored("before", [1.0, 0.99, 0.8, 0.0])
-    assert ids(await Mmr(weight=0.5, top=3).rank("bridge", ranked)) == ["0", "2", "1", "3"]
-    assert ids(await Mmr(weight=1.0).rank("bridge", ranked)) == ["0", "1", "2", "3"]
+    assert ids(await Mmr(weight=0.5, top=3).rank("bridge", ranked, RunContext())) == ["0", "2", "1", "3"]
+    assert ids(await Mmr(weight=1.0).rank("bridge", ranked, RunContext())) == ["0", "1", "2", "3"]
 
 
 async def test_mmr_leaves_what_is_below_the_top_below() -> None:
     """Only the best are reordered."""
     found = items(*["red bridge over the river"] * 4)
     ranked = Ranking(found).scored("before", [0.1, 0.2, 0.3, 0.4])
-    assert ids(await Mmr(top=2).rank("bridge", ranked)) == ["3", "2", "1", "0"]
+    assert ids(await Mmr(top=2).rank("bridge", ranked, RunContext())) == ["3", "2", "1", "0"]
 
 
 async def test_mmr_ranks_by_the_query_where_nothing_has_ranked() -> None:
     """By likeness to it."""
-    assert ids(await Mmr().rank("wooden bridge", Ranking(items("a river", "a bridge", "a wooden bridge"))))[0] == "2"
+    assert (
+        ids(await Mmr().rank("wooden bridge", Ranking(items("a river", "a bridge", "a wooden bridge")), RunContext()))[
+            0
+        ]
+        == "2"
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,7 +152,7 @@ async def test_recency_halves_with_every_half_life() -> None:
     """An item without a date is worth a half, one of the future no more than one of today."""
     dates = ["2026-01-31", "2026-01-21", "2026-01-11", None, "2027-01-01"]
     found = tuple(Item(id=str(n), text="", metadata={"day": date}) for n, date in enumerate(dates))
-    ranking = await Recency(half_life_days=10, field="day", now="2026-01-31").rank("", Ranking(found))
+    ranking = await Recency(half_life_days=10, field="day", now="2026-01-31").rank("", Ranking(found), RunContext())
     assert [ranking.candidate(n).score for n in range(5)] == pytest.approx([1.0, 0.5, 0.25, 0.5, 1.0])
 
 
@@ -157,8 +162,8 @@ async def test_recency_mixes_with_the_ranker_before() -> None:
         Item(id=str(n), text="", metadata={"date": date}) for n, date in enumerate(["2020-01-01", "2026-01-01"])
     )
     ranked = Ranking(found).scored("before", [8.0, 2.0])
-    assert ids(await Recency(weight=0.2, now="2026-01-01").rank("", ranked)) == ["0", "1"]
-    assert ids(await Recency(weight=0.8, now="2026-01-01").rank("", ranked)) == ["1", "0"]
+    assert ids(await Recency(weight=0.2, now="2026-01-01").rank("", ranked, RunContext())) == ["0", "1"]
+    assert ids(await Recency(weight=0.8, now="2026-01-01").rank("", ranked, RunContext())) == ["1", "0"]
 
 
 async def test_recency_counts_from_today() -> None:
@@ -166,7 +171,7 @@ async def test_recency_counts_from_today() -> None:
     found = tuple(
         Item(id=str(n), text="", metadata={"date": date}) for n, date in enumerate(["1999-01-01", "2999-01-01"])
     )
-    assert ids(await Recency().rank("", Ranking(found))) == ["1", "0"]
+    assert ids(await Recency().rank("", Ranking(found), RunContext())) == ["1", "0"]
 
 
 def test_recency_refuses_a_now_that_is_no_date() -> None:
@@ -182,7 +187,7 @@ def test_recency_refuses_a_now_that_is_no_date() -> None:
 async def test_fuse_brings_scales_together(method: Any, expected: list[str]) -> None:
     """A ranker of large numbers does not drown the other."""
     fuse = Fuse(rankers=(Fixed(900.0, 100.0, 800.0), Fixed(0.1, 0.2, 0.9, name="other")), method=method)
-    ranking = await fuse.rank("", Ranking(items("a", "b", "c")))
+    ranking = await fuse.rank("", Ranking(items("a", "b", "c")), RunContext())
     assert ids(ranking) == expected
     assert ranking[0].scores.keys() == {"fixed", "other", "fuse"}
 
@@ -190,14 +195,14 @@ async def test_fuse_brings_scales_together(method: Any, expected: list[str]) -> 
 async def test_fuse_weighs_its_rankers() -> None:
     """By place; two of one name stay apart."""
     rankers = (Fixed(1.0, 0.0), Fixed(0.0, 1.0))
-    ranking = await Fuse(rankers=rankers, weights=(0.4, 0.6)).rank("", Ranking(items("a", "b")))
+    ranking = await Fuse(rankers=rankers, weights=(0.4, 0.6)).rank("", Ranking(items("a", "b")), RunContext())
     assert ids(ranking) == ["1", "0"]
     assert ranking[0].scores.keys() == {"fixed", "fixed 2", "fuse"}
 
 
 async def test_fuse_takes_a_ranker_that_scores_all_alike_for_none() -> None:
     """It has nothing to say."""
-    ranking = await Fuse(rankers=(Fixed(3.0, 3.0), Fixed(1.0, 2.0))).rank("", Ranking(items("a", "b")))
+    ranking = await Fuse(rankers=(Fixed(3.0, 3.0), Fixed(1.0, 2.0))).rank("", Ranking(items("a", "b")), RunContext())
     assert ids(ranking) == ["1", "0"]
 
 
@@ -210,7 +215,7 @@ async def test_fuse_takes_a_ranker_that_scores_all_alike_for_none() -> None:
 async def test_fuse_takes_any_scores(method: Any, first: tuple[float, ...], expected: list[str] | None) -> None:
     """What says nothing changes nothing, and nothing overflows."""
     fuse = Fuse(rankers=(Fixed(*first), Fixed(1.0, 2.0, 3.0)), method=method)
-    ranking = await fuse.rank("", Ranking(items("a", "b", "c")))
+    ranking = await fuse.rank("", Ranking(items("a", "b", "c")), RunContext())
     assert all(abs(candidate.score) < 10 for candidate in ranking)
     if expected and method == "zscore":
         assert ids(ranking) == expected
@@ -220,18 +225,18 @@ async def test_fuse_ranks_the_candidates_of_a_search_as_it_ranks_all() -> None:
     """Its scales are those of the items at hand; the best of all stay the best of those found."""
     found = items(*(f"{'tide ' * (n % 7)}{'mill ' * (n % 5)}notice {n}" for n in range(900)))
     fuse = Fuse(rankers=(Bm25(), Bm25(pairs=0, b=0.2)))
-    whole = ids(await fuse.rank("tide mill", Ranking(found)))
+    whole = ids(await fuse.rank("tide mill", Ranking(found), RunContext()))
     some = {item.id for item in found if int(item.id) % 3 == 0} | set(whole[:5])
     candidates = tuple(item for item in found if item.id in some)
-    assert ids(await fuse.rank("tide mill", Ranking(candidates)))[:5] == whole[:5]
+    assert ids(await fuse.rank("tide mill", Ranking(candidates), RunContext()))[:5] == whole[:5]
 
 
 @pytest.mark.parametrize("method", ["zscore", "minmax", "rrf"])
 async def test_fuse_ranks_one_item_and_none(method: Any) -> None:
     """There is nothing to scale by."""
-    one = await Fuse(rankers=(Fixed(7.0),), method=method).rank("", Ranking(items("a")))
+    one = await Fuse(rankers=(Fixed(7.0),), method=method).rank("", Ranking(items("a")), RunContext())
     assert ids(one) == ["0"]
-    assert ids(await Fuse(rankers=(Fixed(),), method=method).rank("", Ranking(()))) == []
+    assert ids(await Fuse(rankers=(Fixed(),), method=method).rank("", Ranking(()), RunContext())) == []
 
 
 async def test_fuse_opens_and_closes_its_rankers() -> None:
@@ -253,11 +258,11 @@ async def test_fuse_refuses_a_ranker_that_returns_another_ranking() -> None:
     """Items that nobody gathered are none."""
 
     class Inventing:
-        async def rank(self, query: str, ranking: Ranking) -> Ranking:
+        async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
             return Ranking(items("mine")).scored("inventing", [1.0])
 
     with pytest.raises(RankerError, match="every ranker of `fuse` must return"):
-        await Fuse(rankers=(Inventing(),)).rank("", Ranking(items("a")))
+        await Fuse(rankers=(Inventing(),)).rank("", Ranking(items("a")), RunContext())
 
 
 words = st.sampled_from(["river", "bridge", "town", "getName", "3.5", "the", "été"])
@@ -272,7 +277,7 @@ def test_rankers_return_every_item_once(found: list[str], query: str) -> None:
     async def ranked() -> Ranking:
         ranking = Ranking(items(*found, date="2026-01-01"))
         for ranker in (Bm25(), Recency(), Fuse(rankers=(Bm25(), Mmr()), method="rrf"), Mmr(top=3)):
-            ranking = await ranker.rank(query, ranking)
+            ranking = await ranker.rank(query, ranking, RunContext())
         return ranking
 
     assert sorted(ids(asyncio.run(ranked()))) == sorted(str(n) for n in range(len(found)))

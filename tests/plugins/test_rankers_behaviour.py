@@ -18,13 +18,15 @@ from nexus_rankers.recency import Recency
 from nexus_rankers.rerank import Rerank
 from nexus_rankers.semantic import Semantic
 
-from nexus_core import ConfigError, Item, Pipeline, Ranker, RankerError, Ranking
+from nexus_core import ConfigError, Item, Pipeline, Ranker, RankerError, Ranking, RunContext
 from nexus_core.config.check import check
 from nexus_core.contract.components import component_name, component_summary, options_of
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.testing import FakeConnector
 from nexus_core.toolkit import LANGUAGES, Language
 from tests.plugins.conftest import CLASSES, column, ids, ranked, texts
+
+pytestmark = pytest.mark.slow
 
 RANKERS: dict[str, Ranker] = {
     "bm25": Bm25(),
@@ -220,7 +222,7 @@ async def test_bm25_runs_at_the_same_time_share_one_index() -> None:
     """Many first queries at once read the items once, and each gets its own scores."""
     text = Watched("tide and sand")
     ranking, ranker = Ranking((Item(id="a", text="moon"), Item(id="b", text=text))), Bm25()
-    found = await asyncio.gather(*(ranker.rank(query, ranking) for query in ("tide", "moon") * 10))
+    found = await asyncio.gather(*(ranker.rank(query, ranking, RunContext()) for query in ("tide", "moon") * 10))
     assert [ids(each)[0] for each in found] == ["b", "a"] * 10
     assert text.cuts == 1
 
@@ -326,7 +328,7 @@ class Fixed:
     async def __aexit__(self, *failure: object) -> None:
         self.opened -= 1
 
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         """Return the scores."""
         return ranking.scored(self.name, self.scores)
 
@@ -385,7 +387,7 @@ def test_fuse_refuses_a_ranker_that_swaps_the_items() -> None:
     """What is not a column for the items that were given is an error."""
 
     class Swapping:
-        async def rank(self, query: str, ranking: Ranking) -> Ranking:
+        async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
             return Ranking(texts("other")).scored("swapping", [1.0])
 
     with pytest.raises(RankerError, match=r"must return `ranking\.scored"):

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from nexus_rankers import small_index
-from nexus_rankers.bm25_index import Weights, build
+from nexus_rankers.bm25_index import build
 from nexus_rankers.top_k import BestFirst, best, unit_scale
 
 from nexus_core import Item
-from nexus_core.toolkit import terms
+from nexus_core.toolkit.text.bm25 import DEFAULTS, terms
 
 words = st.sampled_from(["river", "bridge", "town", "bridges", "getName", "the", "x"])
 texts = st.lists(words, max_size=12).map(" ".join)
@@ -46,7 +46,7 @@ def written_out(items: list[tuple[str, str]], query: str) -> list[float]:
 def test_scores_are_bm25_over_words_and_pairs(found: list[tuple[str, str]], query: str) -> None:
     """To the precision that is kept."""
     items = [Item(id=str(n), title=title, text=text) for n, (title, text) in enumerate(found)]
-    scores = build(items, "english", Weights()).scores(query)
+    scores = build(items, "english", DEFAULTS).scores(query)
     assert scores.tolist() == pytest.approx(written_out(found, query), rel=2e-3, abs=1e-5)
 
 
@@ -55,7 +55,7 @@ def test_scores_are_bm25_over_words_and_pairs(found: list[tuple[str, str]], quer
 def test_scores_of_few_items_are_the_same(found: list[tuple[str, str]], queries: list[str]) -> None:
     """The index without numpy scores as the books have it too, whatever it was asked before."""
     items = [Item(id=str(n), title=title, text=text) for n, (title, text) in enumerate(found)]
-    index = small_index.build(items, "english", k1=1.5, b=0.75, pairs=0.3)
+    index = small_index.build(items, "english", DEFAULTS)
     for query in (*queries, queries[0]):
         assert index.scores(query) == pytest.approx(written_out(found, query))
 

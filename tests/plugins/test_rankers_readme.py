@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
-from nexus_rankers import bm25
 from nexus_rankers.bm25 import Bm25
 from nexus_rankers.fuse import Fuse
 
@@ -19,7 +18,7 @@ from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.toolkit import Language
 from tests.plugins.conftest import CLASSES, column, ids, ranked, texts
 
-README = Path(bm25.__file__).with_name("README.md").read_text("utf-8")
+README = (Path(__file__).parents[2] / "docs/how-to/rankers.md").read_text("utf-8")
 WORDING: Mapping[Any, str] = {
     float: "number",
     int: "whole number",

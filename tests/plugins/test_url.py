@@ -8,9 +8,11 @@ from io import BytesIO
 import pytest
 from aiohttp import web
 
-from nexus_core import Documents, SourceError
+from nexus_core import Documents, RunContext, SourceError
 from nexus_core.contract.components import Kind
 from nexus_core.engine.plugins import PluginRegistry
+
+pytestmark = pytest.mark.slow
 
 URL = PluginRegistry.installed().component(Kind.SOURCE, "url")
 PAGE = "<title>Travel</title><h1>Travel</h1><p>See <a href='/b.html#x'>b</a> and <a href='https://x.org/'>x</a>.</p>"
@@ -85,14 +87,14 @@ def _app() -> web.Application:
 )
 async def test_a_page_becomes_items_under_its_address(site: str, path: str, title: str, text: str) -> None:
     """By what it says that it is, else by its name; redirects are followed."""
-    (item,) = await URL(url=site + path).gather("")
+    (item,) = await URL(url=site + path).gather("", RunContext())
     assert (item.id, item.source, item.title, item.text) == (site + path, site + path, title, text)
 
 
 async def test_a_page_that_is_the_same_gives_the_same_items(site: str) -> None:
     """So that indexes are reused."""
     source = URL(url=f"{site}/page")
-    assert (await source.gather(""))[0] is (await source.gather(""))[0]
+    assert (await source.gather("", RunContext()))[0] is (await source.gather("", RunContext()))[0]
 
 
 @pytest.mark.parametrize(
@@ -112,13 +114,13 @@ async def test_a_page_that_is_the_same_gives_the_same_items(site: str) -> None:
 async def test_what_cannot_be_had_is_an_error_with_the_reason(site: str, path: str, reason: str) -> None:
     """Bounded in size, and led nowhere it should not go (a server's metadata, a file)."""
     with pytest.raises(SourceError, match=reason):
-        await URL(url=site + path, max_bytes=1_000_000).gather("")
+        await URL(url=site + path, max_bytes=1_000_000).gather("", RunContext())
 
 
 async def test_a_page_is_read_in_another_process_under_a_limit(site: str) -> None:
     """Of a length that no process takes to begin: whoever wrote the page cannot hold up who asks."""
     with pytest.raises(SourceError, match="could not be read: did not end within 0.001 s"):
-        await URL(url=f"{site}/page", read_s=0.001).gather("")
+        await URL(url=f"{site}/page", read_s=0.001).gather("", RunContext())
 
 
 async def test_where_nobody_listens_is_told_in_words() -> None:
@@ -131,7 +133,7 @@ async def test_where_nobody_listens_is_told_in_words() -> None:
     with socket.socket() as bound:  # and never listening
         bound.bind(("127.0.0.1", 0))
         with pytest.raises(SourceError, match=r"cannot be fetched \(Connection refused\)"):
-            await URL(url=f"http://127.0.0.1:{bound.getsockname()[1]}/").gather("")
+            await URL(url=f"http://127.0.0.1:{bound.getsockname()[1]}/").gather("", RunContext())
     assert _said(ssl.SSLCertVerificationError(1, "certificate verify failed")) == "certificate verify failed"
 
 

@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from attrs import frozen
 
-from nexus_core import Item, Pipeline, Ranking, component, hookimpl, option
+from nexus_core import Item, Pipeline, Ranking, RunContext, component, hookimpl, option
 from nexus_core.engine.plugins import Origin, PluginRegistry
 from nexus_core.server.access.access import Verify
 from nexus_core.server.server import Server
@@ -195,10 +195,10 @@ def fake_plugin(fakes: Fakes) -> Any:
 
         takes_context: ClassVar[bool] = True
 
-        async def gather(self, query: str, *, context_id: str | None = None) -> Ranking:
+        async def gather(self, query: str, run: RunContext) -> Ranking:
             """Return what the search finds."""
             assert fakes.store is not None
-            return await fakes.store.search(context_id or "", query, limit=50)
+            return await fakes.store.search(run.context_id or "", query, limit=50)
 
     module: Any = ModuleType("fake")
     module.nexus_connectors = hookimpl(lambda: [Connector], specname="nexus_connectors")

@@ -14,6 +14,8 @@ from nexus_core.server.access.request_origin import came_by_proxy, is_secret
 from nexus_core.store.api_keys import ApiKeys
 from nexus_core.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 NEED_KEYS = [{"tls_elsewhere": True}, {"require_keys": True}]
 BY_PROXY = ["Forwarded", "X-Forwarded-For", "X-Forwarded-Anything", "x-real-ip", "Via", "CF-Connecting-IP"]
 CONTEXT = {"model": "nexus/talk/handbook", "messages": [{"role": "user", "content": "Leave?"}]}

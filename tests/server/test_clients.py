@@ -20,6 +20,8 @@ import pytest
 from nexus_core.server.settings import ServerLimits
 from nexus_core.testing.upstream import Gate, Repeat, ScriptedUpstream, Silence, chat_events, stream_answer
 
+pytestmark = pytest.mark.slow
+
 PIPELINE = """name: {name}
 content: false
 models:
@@ -28,7 +30,7 @@ models:
     model: m
     base_url: "{url}"
     api_key: sk-test
-    window: 8192
+    window: 100000000
     limits: {{concurrency: 100}}
 steps:
   - generate: main

@@ -13,6 +13,8 @@ from nexus_core.contract.components import Kind
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.server.settings import ServerLimits
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.server.conftest import Running, Start
 

@@ -29,7 +29,7 @@ from nexus_core.testing.upstream import (
     stream_answer,
 )
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="signals")]
 
 PIPELINE = """name: {name}
 models:

@@ -15,6 +15,8 @@ from aiohttp import http_parser, web_protocol
 from nexus_core import StoreBusyError, StoreDamagedError, StoreFullError
 from nexus_core.server.settings import ServerLimits
 
+pytestmark = pytest.mark.slow
+
 BODY = b'{"query": "How many days?", "contextId": "own", "pipeline": "own"}'
 GOOD = b"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n" % len(BODY)
 

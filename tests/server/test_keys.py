@@ -19,6 +19,8 @@ from nexus_core.server.settings import ServerLimits, ServerSettings
 from nexus_core.store.api_keys import ApiKey, ApiKeys, digest_of, parse
 from nexus_core.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 BODY = {"query": "How many days of leave?", "contextId": "own", "pipeline": "own"}
 
 

@@ -17,7 +17,7 @@ from nexus_core.server.settings import ServerLimits
 if TYPE_CHECKING:
     from tests.server.conftest import Running, Start
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="processes")]
 
 DOCUMENTS = "/api/contexts/handbook/documents"
 Begun = Callable[[int], Any]

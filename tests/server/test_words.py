@@ -15,6 +15,8 @@ from nexus_core.contract.errors import ConnectorError, NexusError, NoAnswerError
 from nexus_core.server.access.identity import Identity
 from nexus_core.server.errors import Failure, failure_of, shape
 
+pytestmark = pytest.mark.slow
+
 SERVER = Path(__file__).parent.parent.parent / "nexus_core" / "server"
 CANARY = "c4n4ry in /srv/secret/docs: sk-upstream"
 BROKEN = f'''"""Fails where it is told to, with words that nobody else may read."""
@@ -28,7 +30,7 @@ CANARY = "{CANARY}"
 class Source:
     """Fails."""
 
-    async def gather(self, query):
+    async def gather(self, query, run):
         raise OSError(2, CANARY, CANARY)
 
 
@@ -36,7 +38,7 @@ class Source:
 class Ranker:
     """Fails."""
 
-    async def rank(self, query, items):
+    async def rank(self, query, items, run):
         raise RuntimeError(CANARY)
 
 
@@ -136,8 +138,7 @@ async def test_words_of_plugins_are_for_operators(
     """Whatever part fails and whichever way is asked: the log has them under the id that the client was told."""
     caplog.set_level(logging.INFO)
     for request_id, text in await heard(broken, name, scopes):
-        is_told = sees and name != "prompt"  # nobody foresaw that one: its traceback is the log's alone
-        assert ("c4n4ry" in text, "/srv" in text) == (is_told, is_told), text
+        assert ("c4n4ry" in text, "/srv" in text) == (sees, sees), text
         assert f"request {request_id}" in caplog.text
     logged = [line for line in caplog.text.split("request ") if line.startswith(f"{scopes}-{name}-")]
     assert [line for line in logged if "c4n4ry" not in line and "nexus_core.access" not in line] == []

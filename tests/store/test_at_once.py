@@ -9,8 +9,12 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
+import pytest
+
 from nexus_core import Item, Store
 from nexus_core.store.records import Added
+
+pytestmark = pytest.mark.slow
 
 READER = """
 import asyncio, sys

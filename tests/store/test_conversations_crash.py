@@ -9,6 +9,10 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 ROUNDS = 10
 TURNS = "SELECT id, number, run_id FROM turns JOIN conversations ON conversations.key = conversation_key"
 WRITER = """

@@ -17,6 +17,8 @@ from nexus_core.store import contexts, export_import
 from nexus_core.store.items import rows
 from nexus_core.store.records import Added, StoredDocument
 
+pytestmark = pytest.mark.slow
+
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=30)
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zs", "Zl", "Zp"]), min_size=1, max_size=20)
 METADATA = st.dictionaries(

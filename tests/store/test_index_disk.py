@@ -13,6 +13,8 @@ from nexus_core import Item, Store, StoreError
 from nexus_core.store.items.prepare import ItemPreparer
 from nexus_core.store.search.index_updates import IndexUpdate, IndexUpdater
 
+pytestmark = pytest.mark.slow
+
 LIMITED = """
 import asyncio, logging, resource, signal, sys
 from nexus_core import Item, Store, StoreFullError

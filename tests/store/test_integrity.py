@@ -13,6 +13,8 @@ import pytest
 from nexus_core import Item, Store, StoreDamagedError, UsageError
 from nexus_core.store import integrity
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:

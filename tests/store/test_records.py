@@ -60,6 +60,7 @@ def store(loop: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Ite
     loop.run(store.__aexit__(None, None, None))
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(items=st.lists(ITEMS, min_size=1, max_size=4))
 def test_items_come_back_exactly_or_are_refused(loop: asyncio.Runner, store: Store, items: list[Item]) -> None:

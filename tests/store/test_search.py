@@ -14,9 +14,11 @@ from nexus_rankers.bm25 import Bm25
 from nexus_rankers.fuse import Fuse
 from nexus_rankers.recency import Recency
 
-from nexus_core import Item, Ranking, Store, UsageError
+from nexus_core import Item, Ranking, RunContext, Store, UsageError
 from nexus_core.store.search import search
 from nexus_core.store.search.index_updates import IndexUpdater
+
+pytestmark = pytest.mark.slow
 
 WORDS = "ferry baker lighthouse rope sail anchor tide harbour gull storm".split()
 
@@ -57,7 +59,7 @@ async def test_scores_are_those_of_the_ranker(store: Store) -> None:
     await store.add("harbour", items)
     query = "ferry lighthouse gull"
     found = await store.search("harbour", query, limit=80)
-    ranked = await Bm25().rank(query, Ranking(tuple(items)))
+    ranked = await Bm25().rank(query, Ranking(tuple(items)), RunContext())
     expected = {each.item.id: each.score for each in ranked if each.score > 0}
     assert {each.item.id: each.score for each in found} == pytest.approx(expected, rel=0.2)
     assert [each.item.id for each in found][:5] == [each.item.id for each in ranked][:5]
@@ -327,7 +329,7 @@ async def test_bm25_takes_the_scores_of_the_search(store: Store) -> None:
     """How rare a word is, is judged by the whole context and not by the items found."""
     await store.add("harbour", notes(*["ferry rope"] * 50, "gull ferry", "ferry gull rope"))
     found = await store.search("harbour", "gull ferry", limit=2)
-    ranked = await Bm25().rank("gull ferry", found)
+    ranked = await Bm25().rank("gull ferry", found, RunContext())
     assert ranked.columns[-1][0] == "bm25"
     assert ranked.columns[-1][1] is found.columns[0][1]
 
@@ -336,7 +338,7 @@ async def test_fuse_takes_the_scores_of_the_search(store: Store) -> None:
     """Where `bm25` is one of several rankers, its part is the search's, too."""
     await store.add("harbour", notes("gull gull gull", "gull ferry", "a gull, a rope, a sail", "rope"))
     found = await store.search("harbour", "gull ferry")
-    fused = await Fuse(rankers=(Bm25(), Recency())).rank("gull ferry", found)
+    fused = await Fuse(rankers=(Bm25(), Recency())).rank("gull ferry", found, RunContext())
     columns = dict(fused.columns)
     assert list(columns["bm25"]) == list(found.columns[0][1])
     assert fused.top(1)[0].item.id == "1"
@@ -347,5 +349,5 @@ async def test_bm25_with_other_weights_works_scores_out_itself(store: Store, ran
     """The search knows the default weights only."""
     await store.add("harbour", notes("gull", "gull ferry"))
     found = await store.search("harbour", "gull ferry")
-    ranked = await ranker.rank("gull ferry", found)
+    ranked = await ranker.rank("gull ferry", found, RunContext())
     assert ranked.columns[-1][1] is not found.columns[0][1]

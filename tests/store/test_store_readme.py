@@ -9,11 +9,12 @@ from pathlib import Path
 
 STORE = Path(__file__).parent.parent.parent / "nexus_core" / "store"
 README = (STORE / "README.md").read_text("utf-8")
+PAGE = (STORE.parents[1] / "docs" / "explanation" / "store.md").read_text("utf-8")
 
 
 def test_the_snippet_of_the_readme_runs(tmp_path: Path) -> None:
     """As it stands, in an empty folder."""
-    code = re.findall(r"```python\n(import asyncio.*?)```", README, re.DOTALL)[0]
+    code = re.findall(r"```python\n(import asyncio.*?)```", PAGE, re.DOTALL)[0]
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "1 leave\nall is well\n"

@@ -34,6 +34,8 @@ from nexus_core.testing import ConnectorContract, OpenAIDialect
 from nexus_core.testing.contracts import answering, watching
 from nexus_core.testing.contracts.calls import impatient
 
+pytestmark = pytest.mark.slow
+
 KEY = ConnectorContract.canary
 
 

@@ -15,6 +15,8 @@ from nexus_core.testing.contracts.calls import OPTIONS
 from nexus_core.testing.dialect import Stream
 from nexus_core.testing.upstream import event
 
+pytestmark = pytest.mark.slow
+
 
 class Ceremonious(OpenAIDialect):
     """Says much before its first text, and more between the last one and the end."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import nexus_core.testing as kit
-from nexus_core import Item, RunStarted
+from nexus_core import Item, RunContext, RunStarted
 from nexus_core.contract.protocols import Ranker, Sink, Template
 from nexus_core.contract.ranking import Ranking
 from nexus_core.testing import Dialect, FakeRanker, FakeTemplate, OpenAIDialect, RaisingSink, SlowSink
@@ -46,10 +46,10 @@ def test_names_import_no_more_than_they_need(statement: str, absent: set[str]) -
 async def test_fakes_do_what_they_are_told() -> None:
     """Scores, messages and errors are those that were given."""
     items = (Item(id="a", text="A"), Item(id="b", text="B"))
-    ranked = await FakeRanker(scores={"b": 2.0}).rank("q", Ranking(items))
+    ranked = await FakeRanker(scores={"b": 2.0}).rank("q", Ranking(items), RunContext())
     assert [candidate.item.id for candidate in ranked] == ["b", "a"]
     with pytest.raises(ValueError, match="broken"):
-        await FakeRanker(error=ValueError("broken")).rank("q", Ranking(items))
+        await FakeRanker(error=ValueError("broken")).rank("q", Ranking(items), RunContext())
     with pytest.raises(ValueError, match="broken"):
         FakeTemplate(error=ValueError("broken")).render({})
     assert isinstance(FakeRanker(), Ranker)

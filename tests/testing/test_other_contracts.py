@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import attrs
 import pytest
 
-from nexus_core import Event, Item, Message, Ranking, SourceError
+from nexus_core import Event, Item, Message, RankerError, Ranking, RunContext, SourceError
 from nexus_core.testing import (
     FakeRanker,
     FakeTemplate,
@@ -23,67 +23,69 @@ from nexus_core.testing import (
 )
 from nexus_core.testing.contracts import watching
 
+pytestmark = pytest.mark.slow
+
 
 def score(ranking: Ranking, scores: Sequence[float]) -> Ranking:
     return ranking.scored("wrong", scores)
 
 
 class Invents:
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         return Ranking((*ranking.items, Item(id="new", text="new")), (*ranking.columns,)).scored(
             "wrong", [0.0] * (len(ranking) + 1)
         )
 
 
 class Loses:
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         return Ranking(ranking.items[:1]).scored("wrong", [0.0] * len(ranking.items[:1]))
 
 
 class ForgetsBefore:
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         return Ranking(ranking.items).scored("wrong", [0.0] * len(ranking))
 
 
 class ReturnsItems:
-    async def rank(self, query: str, ranking: Ranking) -> Any:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Any:
         return list(ranking.items)
 
 
 class NotFinite:
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         return score(ranking, [float("inf")] * len(ranking))
 
 
 class Divides:
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         return score(ranking, [1 / len(query.split()) for _ in ranking.items])
 
 
 class NeedsItems:
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         return score(
             ranking, [float(len(item.text) / max(len(i.text) for i in ranking.items)) for item in ranking.items]
         )
 
 
 class NeedsTwo:
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         return score(ranking, [n / (len(ranking) - 1) for n in range(len(ranking))])
 
 
 class NeedsLatin:
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         return score(ranking, [float(len(item.text.encode())) for item in ranking.items])
 
 
 class Rolls:
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         return score(ranking, [random.random() for _ in ranking.items])
 
 
 class LastFirst:
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         return score(ranking, [float(n) for n in range(len(ranking))])
 
 
@@ -91,25 +93,25 @@ class Remembers:
     def __init__(self) -> None:
         self.asked = 0
 
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         self.asked += 1
         return score(ranking, [float(self.asked)] * len(ranking))
 
 
 class Changes:
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         for item in ranking.items:
             object.__setattr__(item, "metadata", {"ranked": True})
         return score(ranking, [0.0] * len(ranking))
 
 
 class WrongHead:
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         return ranking.scored("wrong", [float(n) for n in range(len(ranking))], head=range(len(ranking)))
 
 
 class Quadratic:
-    async def rank(self, query: str, ranking: Ranking) -> Ranking:
+    async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         # As much work as comparing every item with every other, at a thousandth of the price.
         end = time.process_time() + len(ranking) ** 2 * 5e-9
         while time.process_time() < end:
@@ -148,7 +150,7 @@ def ranker_suite(make_ranker: Callable[[], Any]) -> RankerContract:
 def test_wrong_ranker_fails_its_test(wrong: type, name: str) -> None:
     """A fault of a ranker is found, and a right ranker passes the same test."""
     getattr(ranker_suite(FakeRanker), name)()
-    with pytest.raises((AssertionError, ArithmeticError, ValueError)):
+    with pytest.raises((AssertionError, ArithmeticError, ValueError, RankerError)):
         getattr(ranker_suite(wrong), name)()
 
 
@@ -353,7 +355,7 @@ class Notes:
     def items(self, text: str) -> tuple[Item, ...]:
         return tuple(Item(id=f"note-{n}", text=note) for n, note in enumerate(json.loads(text)))
 
-    async def gather(self, query: str) -> Sequence[Item]:
+    async def gather(self, query: str, run: RunContext) -> Sequence[Item]:
         try:
             text = self.path.read_text("utf-8")
         except OSError as error:
@@ -364,13 +366,13 @@ class Notes:
 
 
 class AlwaysNew(Notes):
-    async def gather(self, query: str) -> Sequence[Item]:
-        return tuple(list(await super().gather(query)))  # noqa: C414 - a tuple of its own
+    async def gather(self, query: str, run: RunContext) -> Sequence[Item]:
+        return tuple(list(await super().gather(query, run)))  # noqa: C414 - a tuple of its own
 
 
 class Frozen(Notes):
-    async def gather(self, query: str) -> Sequence[Item]:
-        return self.kept[1] or await super().gather(query)
+    async def gather(self, query: str, run: RunContext) -> Sequence[Item]:
+        return self.kept[1] or await super().gather(query, run)
 
 
 class SameIds(Notes):
@@ -395,28 +397,28 @@ class Shuffles(Notes):
 
 
 class RaisesOs(Notes):
-    async def gather(self, query: str) -> Sequence[Item]:
+    async def gather(self, query: str, run: RunContext) -> Sequence[Item]:
         self.path.stat()
-        return await super().gather(query)
+        return await super().gather(query, run)
 
 
 class Mute(Notes):
-    async def gather(self, query: str) -> Sequence[Item]:
+    async def gather(self, query: str, run: RunContext) -> Sequence[Item]:
         try:
-            return await super().gather(query)
+            return await super().gather(query, run)
         except SourceError:
             raise SourceError("failed") from None
 
 
 class EndsQuietly(Notes):
-    async def gather(self, query: str) -> Sequence[Item]:
-        return await super().gather(query) if self.path.exists() else ()
+    async def gather(self, query: str, run: RunContext) -> Sequence[Item]:
+        return await super().gather(query, run) if self.path.exists() else ()
 
 
 class LeaksHandles(Notes):
-    async def gather(self, query: str) -> Sequence[Item]:
+    async def gather(self, query: str, run: RunContext) -> Sequence[Item]:
         self.open = [*getattr(self, "open", []), self.path.open("rb")]
-        return await super().gather(query)
+        return await super().gather(query, run)
 
 
 SOURCES: list[tuple[type[Notes], str]] = [

@@ -20,6 +20,8 @@ from nexus_core.testing import (
 )
 from nexus_core.testing.contracts.suite import Contract
 
+pytestmark = pytest.mark.slow
+
 SUITES = [ConnectorContract, RankerContract, SinkContract, SourceContract, TemplateContract]
 
 
@@ -139,9 +141,7 @@ def test_every_test_says_what_to_fix(suite: type[Contract]) -> None:
 @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.__name__)
 def test_every_suite_and_test_stands_in_the_readme(suite: type[Contract]) -> None:
     """The tables of the README are the suites."""
-    import nexus_core.testing
-
-    page = (Path(nexus_core.testing.__file__).parent / "README.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "test-a-plugin.md").read_text("utf-8")
     section = page.partition(f"### {suite.__name__}\n")[2].partition("\n##")[0]
     told = [line.split("`")[1] for line in section.splitlines() if line.startswith("| `test_")]
     shared = names_of(Contract)

@@ -10,6 +10,8 @@ from hypothesis import given, settings, strategies as st
 from nexus_core.toolkit.text.bm25 import codes, sentence_scores, terms
 from nexus_core.toolkit.text.segmentation import BYTES_PER_TOKEN, Span, byte_length, passages, sentences
 
+pytestmark = pytest.mark.slow
+
 PIECES = st.sampled_from(
     [
         "The Normans came.", "Prof. Smith", "e.g. this", "3.14", " ", "\n", "\n\n", "\t", "...", "?!", '."', "。",

@@ -22,6 +22,8 @@ from nexus_core.toolkit.tokens.encodings import FACTS
 from nexus_core.toolkit.tokens.exact import ExactCounter
 from nexus_core.toolkit.tokens.vocabulary import load_ranks, pack, unpack
 
+pytestmark = pytest.mark.slow
+
 ENCODINGS = sorted(FACTS)
 COMMON = [chr(code) for code in range(0x20000) if not re.match(UNCOMMON, chr(code))]
 

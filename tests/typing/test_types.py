@@ -12,17 +12,20 @@ from nexus_core import (
     Completion,
     Connector,
     Event,
+    FeatureKey,
     Item,
     Message,
     ModelInfo,
     Pipeline,
     Prompt,
     RankerError,
+    RunContext,
     RunFailed,
     RunFinished,
     component,
     option,
     ranker,
+    vector_key,
 )
 
 
@@ -85,3 +88,10 @@ def test_values_are_frozen_for_type_checkers_and_at_run_time() -> None:
 def test_a_typed_component_is_a_connector() -> None:
     """What type checkers accept is what runs."""
     assert as_connector(Echo()).model_info.id == "echo-1"
+
+
+def keep(item: Item) -> None:
+    """A feature has the type of its key."""
+    assert_type(item.features.get(FeatureKey[int]("acme.lines")), int | None)
+    assert_type(item.features.put(vector_key("m"), b""), bytes)
+    assert_type(RunContext().bind(item), Item)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from nexus_core.cli.option_types import seconds_above_0
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.tables import print_table
 from nexus_core.cli.store_option import store_option, with_store
-from nexus_core.config.yaml.scalars import seconds
 
 if TYPE_CHECKING:
     from nexus_core.store.conversations import Conversation, StoredConversations, Turn
@@ -28,6 +27,7 @@ Examples:
   nexus conversations expire --ttl 90d
 """
 
+_EXAMPLE = "30d, 12h or 90m"
 _PAGE = 1000
 _T = TypeVar("_T")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -114,8 +114,8 @@ def delete(ids: tuple[str, ...], owner: str) -> None:
 @store_option
 def expire(idle: str | None, ttl: str | None, as_json: bool) -> None:
     """Delete the conversations of every owner that have expired."""
-    idle_s = None if idle is None else _duration(idle, "--idle")
-    ttl_s = None if ttl in (None, "never") else _duration(ttl, "--ttl")
+    idle_s = None if idle is None else seconds_above_0(idle, "--idle", _EXAMPLE)
+    ttl_s = None if ttl in (None, "never") else seconds_above_0(ttl, "--ttl", _EXAMPLE)
 
     async def work(kept: StoredConversations) -> tuple[int, float | None]:
         if ttl is not None:
@@ -153,14 +153,6 @@ async def _read(
     while page := await kept.turns(id, owner=owner, after=after, limit=_PAGE):
         found, after = found + page, page[-1].number
     return conversation, found
-
-
-def _duration(text: str, option: str) -> float:
-    days = re.fullmatch(r"([0-9]{1,6}) ?d", text.strip())
-    found = float(days[1]) * 86_400 if days else seconds(text.strip())
-    if not found:
-        raise click.UsageError(f"{option} {text!r} is no duration above 0: write it as in 30d, 12h or 90m")
-    return found
 
 
 def _time(moment: float | None) -> str | None:

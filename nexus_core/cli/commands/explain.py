@@ -130,7 +130,7 @@ def _print_trace(explanation: Explanation, show_all: bool) -> None:
     print_table(("", "decision", "tokens", "scores", "item", "reason"), rows, right=frozenset({2}))
     passages, items = left_out_for_likeness(trace)
     if passages:
-        click.echo(f"left out for likeness: {_counted(passages, 'passage')} of {_counted(items, 'item')}")
+        echo(f"left out for likeness: {_counted(passages, 'passage')} of {_counted(items, 'item')}")
     if len(trace) > len(shown):
         echo(f"... and {len(trace) - len(shown)} more (--all shows them)")
 

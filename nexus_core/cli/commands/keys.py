@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from nexus_core.cli.option_types import seconds_above_0
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.tables import print_table
 from nexus_core.cli.store_option import store_option, with_store
-from nexus_core.config.yaml.scalars import seconds
 from nexus_core.store.api_keys import ApiKeys
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ Examples:
   nexus keys list
   nexus keys revoke 4fQx01Zb
 """
-_DAY_S = 86_400
 _T = TypeVar("_T")
 
 
@@ -59,7 +58,7 @@ def new(
     concurrency: int,
 ) -> None:
     """Make a key, and print it this once: only its hash is kept."""
-    lives_s = None if expires is None else _seconds(expires)
+    lives_s = None if expires is None else seconds_above_0(expires, "--expires", "90d, 12h or 30m")
     key, text = _with(
         lambda keys: keys.new(
             owner,
@@ -109,16 +108,6 @@ def revoke(ids: tuple[str, ...]) -> None:
 
 def _with(work: Callable[[ApiKeys], Awaitable[_T]]) -> _T:
     return with_store(lambda store: work(ApiKeys(store)))
-
-
-def _seconds(text: str) -> float:
-    days = text.removesuffix("d")
-    found = float(days) * _DAY_S if days != text and days.isdecimal() and len(days) < 7 else seconds(text)
-    if not found:
-        raise click.BadParameter(
-            f"{text!r} is no length of time: write it as in 90d, 12h or 30m", param_hint="--expires"
-        )
-    return found
 
 
 def _state(key: ApiKey, now: float) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 from attrs import asdict
 
+from nexus_core.cli.option_types import named_paths
 from nexus_core.cli.output.echo import echo
 from nexus_core.config.check import check
 from nexus_core.config.components import PluginCatalog
@@ -30,14 +31,14 @@ Examples:
   nexus lint --no-plugins from-a-stranger/
   generate-pipeline | nexus lint -
 
-The codes are listed in nexus_core/config/README.md.
+The codes are listed in docs/reference/pipelines.md.
 """
 
 _ENDINGS = (".yaml", ".yml")
 
 
 @click.command("lint", epilog=EPILOG)
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", callback=named_paths)
 @click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How problems are printed (text)."
 )

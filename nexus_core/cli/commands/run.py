@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nexus_core.cli.event_loop import run
+from nexus_core.cli.option_types import seconds_above_0
 from nexus_core.cli.output.attempt_table import AttemptLog
 from nexus_core.cli.output.echo import echo, one_line
 from nexus_core.cli.output.log_format import HeldWarnings
 from nexus_core.cli.output.progress_line import ProgressLine
 from nexus_core.cli.run_options import read_inputs, read_query, request_options, store_of
-from nexus_core.config.yaml.scalars import seconds as duration
 from nexus_core.contract.answers import Answer, Event
 from nexus_core.contract.errors import RunError, StoreError
 from nexus_core.contract.events import Delta, RunFailed, RunFinished, StreamRestarted
@@ -45,10 +45,7 @@ _CITATION = re.compile(r"\[(\d{1,4})\]")
 def _seconds(context: click.Context, option: click.Parameter, text: str | None) -> float | None:
     if text is None:
         return None
-    seconds = duration(text.strip()) or duration(f"{text.strip()}s")  # a number alone is seconds, as in a file
-    if not seconds:
-        raise click.BadParameter(f"{text!r} is no duration above 0: write it as in 500ms, 20s, 2m or 1h")
-    return seconds
+    return seconds_above_0(text, "--timeout", "500ms, 20s, 2m or 1h", bare=True)
 
 
 @click.command("run", epilog=EPILOG)
@@ -135,13 +132,15 @@ async def _answer(
 
             if not streaming:
                 return await pipeline.run(query, on_event=see, **asked)
+            shown = False
             async with aclosing(pipeline.stream(query, **asked)) as events:  # type: ignore[type-var]
                 async for event in events:
                     see(event)
                     match event:
                         case Delta(text=text):
+                            shown = shown or bool(text)
                             echo(text.replace("\r", ""), nl=False)  # half of an end of line, perhaps
-                        case StreamRestarted(model=model):
+                        case StreamRestarted(model=model) if shown:  # what was void else is reasoning
                             echo(f"\n\n{model} broke off: what stands above is void, the answer begins anew.\n")
                         case RunFinished(answer=Answer() as answer):
                             return answer

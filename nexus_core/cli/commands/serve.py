@@ -13,8 +13,8 @@ import click
 from attrs import astuple
 
 from nexus_core.cli.default_pipeline import KEY, PIPELINE, answering, has_key, ranking
-from nexus_core.cli.event_loop import end_within, without_joining
-from nexus_core.cli.option_types import SectionedCommand, SectionedOption, duration, size
+from nexus_core.cli.event_loop import without_joining
+from nexus_core.cli.option_types import SectionedCommand, SectionedOption, duration, named_paths, size
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.log_format import write_log
 from nexus_core.cli.store_option import store_option
@@ -27,6 +27,7 @@ from nexus_core.server.workers.supervisor import check_workers, run_workers
 from nexus_core.store.database.damage_sampling import refuse_damaged
 from nexus_core.store.store import Store
 from nexus_core.toolkit.processes.environment import module_command
+from nexus_core.toolkit.processes.forced_exit import end_within
 from nexus_core.toolkit.shared_resources import SharedResources
 
 EPILOG = """\b
@@ -60,7 +61,7 @@ def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
 
 
 @click.command("serve", cls=SectionedCommand, epilog=EPILOG)
-@click.argument("pipelines", nargs=-1)
+@click.argument("pipelines", nargs=-1, callback=named_paths)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; others need keys.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--prefix", default="/api", show_default=True, help="What the addresses of the query API begin with.")
@@ -116,7 +117,7 @@ def command(pipelines: Sequence[str], reloads: bool, workers: int, **given: Any)
     if workers > 1:
         check_workers(settings.port)
         load_all(pipeline_files(paths), Store(), SharedResources(), overrides=overrides)
-        sys.exit(run_workers(workers, _worker_command))
+        sys.exit(run_workers(workers, _worker_command, drain_s=settings.limits.drain_s))
     asyncio.run(without_joining(_serve(paths, overrides, settings, reloads=reloads)))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_SLICE = 2**16
+"""Characters whose tokens are counted at once."""
 _NO_USAGE = Usage()
 _NOT_TOLD = Transfer()
 _NO_PROMPT = Prompt(messages=())
@@ -262,7 +265,7 @@ class Attempt:
             known = self.prompt.prompt_tokens
             prompt = prompt_tokens(self.prompt, info) if known is None else known
         if completion is None:
-            completion = sum(map(count, self._spoken()))
+            completion = sum(map(count, chain.from_iterable(map(_slices, self._spoken()))))
         return evolve(usage, prompt_tokens=prompt, completion_tokens=completion, source=source)
 
     def _spoken(self) -> Sequence[str]:
@@ -271,5 +274,10 @@ class Attempt:
                 calls = [part for call in whole.tool_calls for part in (call.name, call.arguments)]
                 return [whole.text, whole.reasoning, *calls]
             case StreamAccumulator() as so_far:
-                return ["".join(so_far.said())]
+                return [so_far.said()]
         return []
+
+
+def _slices(text: str) -> Iterator[str]:
+    """Yield a text in parts: to count a very long one at once takes many times its memory."""
+    return (text[start : start + _SLICE] for start in range(0, len(text), _SLICE))

@@ -14,6 +14,7 @@ from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ModelInfo
 from nexus_core.engine.calls.deadline import Clock, DeadlineWatch
 from nexus_core.engine.calls.targets import Targets
+from nexus_core.engine.calls.text_buffer import StreamMemory
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.packing.draft import Draft
@@ -75,6 +76,7 @@ class CallEnvironment:
     random: Random
     targets: Targets
     watch: DeadlineWatch
+    memory: StreamMemory
 
 
 def prompt_tokens(prompt: Prompt, info: ModelInfo) -> int:

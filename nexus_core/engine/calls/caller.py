@@ -21,6 +21,7 @@ from nexus_core.engine.calls.failover import Failover
 from nexus_core.engine.calls.prompt_fitting import most_characters
 from nexus_core.engine.calls.stream_accumulator import StreamAccumulator, check_stream
 from nexus_core.engine.calls.targets import Targets
+from nexus_core.engine.calls.text_buffer import StreamMemory
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry
 
@@ -60,6 +61,7 @@ class Caller:
             random=random,
             targets=Targets(clock, random),
             watch=DeadlineWatch(),
+            memory=StreamMemory(),
         )
 
     def states(self) -> Mapping[str, str]:
@@ -116,7 +118,8 @@ class Caller:
                         yield ""
                     with deadline:
                         attempt = await failover.advance()
-                said = attempt.said = StreamAccumulator(most_characters(attempt.target.model.info, attempt.options))
+                most = most_characters(attempt.target.model.info, attempt.options)
+                said = attempt.said = StreamAccumulator(most, self._setting.memory)
                 chunks = None
                 try:
                     with attempt:
@@ -139,6 +142,7 @@ class Caller:
                     failover.broke_off(error, attempt.first_content_s is not None, said)
                     continue
                 finally:
+                    said.close()
                     if chunks is not None:
                         await chunks.aclose()
                 yield _answered(attempt, failover.ended(completion))

@@ -15,6 +15,17 @@ from attrs import frozen
 from nexus_core.contract.errors import DeadlineError, RunError
 
 
+@frozen(kw_only=True, eq=False, repr=False)
+class Clock:
+    """What tells the time and lets it pass."""
+
+    now: Callable[[], float] = time.monotonic
+    """Seconds since some moment; never goes back."""
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    wall: Callable[[], float] = time.time
+    """Seconds since 1970, for records that people read."""
+
+
 class Deadline:
     """The end of one call's time. As a context manager it stands around awaits.
 
@@ -154,14 +165,3 @@ class DeadlineShare:
             self._deadline.__exit__(kind, error, traceback)
         finally:
             self.drop()
-
-
-@frozen(kw_only=True, eq=False, repr=False)
-class Clock:
-    """What tells the time and lets it pass."""
-
-    now: Callable[[], float] = time.monotonic
-    """Seconds since some moment; never goes back."""
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    wall: Callable[[], float] = time.time
-    """Seconds since 1970, for records that people read."""

@@ -18,6 +18,7 @@ from nexus_core.contract.answers import AttemptFinished
 from nexus_core.contract.errors import (
     ConnectorError,
     DeadlineError,
+    EmptyAnswerError,
     NoAnswerError,
     PromptTooLongError,
     RunError,
@@ -323,11 +324,13 @@ class Failover:
 
     def broke_off(self, error: ConnectorError, shown: bool, said: StreamAccumulator) -> None:
         """Decide what becomes of a stream that failed: after its first content it raises the error where it ends."""
-        if not shown:
+        model = self.call.chain[self._place]
+        if not shown or isinstance(error, EmptyAnswerError):
+            # Of an empty answer nothing but reasoning was shown, and that is no part of what a reader waits for.
+            self._void = self._restart(model, error) if shown else self._void
             self.failed(error)
             return
         wanted, now = self.setting.policy.on_stream_failure, self.now()
-        model = self.call.chain[self._place]
         reacts = self._note(error, self.setting.targets.of(model), now, asked=True)
         if wanted == "continue":
             self._continues = True
@@ -336,13 +339,14 @@ class Failover:
         if other is None or now + SHORTEST_ATTEMPT_S > self._ends_at:
             raise error
         if wanted == "continue":
-            self.written += "".join(said.text)
+            self.written += said.text.text()
         else:
-            call, time = self.call, self.setting.clock.wall()
-            self._void = StreamRestarted(
-                run_id=call.run_id, time=time, call_id=call.id, model=model.name, kind=error.kind
-            )
+            self._void = self._restart(model, error)
         self._turn_to(other)
+
+    def _restart(self, model: Model, error: ConnectorError) -> StreamRestarted:
+        call, time = self.call, self.setting.clock.wall()
+        return StreamRestarted(run_id=call.run_id, time=time, call_id=call.id, model=model.name, kind=error.kind)
 
     def _note(self, error: RunError, target: Target, now: float, asked: bool) -> FailureReaction:
         self._errors[target.model.name] = error

@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import json
-from collections.abc import Sequence
 from typing import Any
 
 from nexus_core.contract.errors import ResponseTooLargeError, ToolCallIncompleteError, TruncatedError
 from nexus_core.contract.values import Chunk, Completion, FinishReason, ToolCall, ToolCallDelta, Usage
+from nexus_core.engine.calls.text_buffer import OWN_BYTES, StreamMemory, TextBuffer
 from nexus_core.engine.models import Model
-
-_LOOSE = 2048
-"""Pieces that are kept one by one: an object takes 50 bytes, so many short ones are joined."""
-
-
-class TextBuffer(list[str]):
-    """A text in pieces, few of them however many come."""
-
-    __slots__ = ("_blocks",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._blocks = 0
-
-    def clear(self) -> None:
-        """Forget all."""
-        super().clear()
-        self._blocks = 0
-
-    def append(self, piece: str) -> None:
-        """Add a piece."""
-        super().append(piece)
-        if len(self) - self._blocks > _LOOSE:
-            self[self._blocks :] = ["".join(self[self._blocks :])]
-            self._blocks += 1
-
+from nexus_core.toolkit.tool_calls import are_whole
 
 _CALL_COST = 512
 """Characters that count for a tool call beside its own, so that their number has a bound, too."""
+_LOOK_EVERY = 2**15
+"""Characters from one look at the memory that is held to the next."""
 
 
 class _CallParts:
@@ -58,21 +34,38 @@ class _CallParts:
 
 
 class StreamAccumulator:
-    """What a stream has said so far, up to a bound."""
+    """What a stream has said so far, up to a bound; close it where it ends."""
 
-    __slots__ = ("_calls", "finish_reason", "left", "model", "native_finish_reason", "reasoning", "text", "usage")
+    __slots__ = (
+        "_borrowed", "_calls", "_memory", "_most", "finish_reason", "left", "model", "native_finish_reason",
+        "reasoning", "text", "usage",
+    )  # fmt: skip
 
-    def __init__(self, most: int) -> None:
-        """Take the most characters that the answer may have."""
-        self.text: list[str] = TextBuffer()
-        self.reasoning: list[str] = TextBuffer()
-        self.left = most
-        """Characters that may come still; whoever reads the stream looks."""
+    def __init__(self, most: int, memory: StreamMemory | None = None) -> None:
+        """Take the most characters that the answer may have, and what the streams of the pipeline share."""
+        self.text = TextBuffer()
+        self.reasoning = TextBuffer()
+        self._most = most
+        self._memory = memory or StreamMemory()
+        self._borrowed = 0
+        self.left = min(_LOOK_EVERY, most)
+        """Characters that may come until `check_size` is asked for more; whoever reads the stream looks."""
         self.usage: Usage | None = None
         self.finish_reason: FinishReason | None = None
         self.native_finish_reason = ""
         self.model = ""
         self._calls: dict[int, _CallParts] = {}
+
+    def close(self) -> None:
+        """Forget what was said, and give back what was taken of the memory that streams share.
+
+        A traceback holds the frames of a call, and so what it held, as long as somebody holds the error.
+        """
+        self.text.clear()
+        self.reasoning.clear()
+        self._calls.clear()
+        self._memory.give_back(self._borrowed)
+        self._borrowed = 0
 
     @property
     def has_tool_calls(self) -> bool:
@@ -105,20 +98,33 @@ class StreamAccumulator:
             self.model = chunk.model
 
     def check_size(self, model: Model) -> None:
-        """Raise ResponseTooLargeError where more has come than the model can have been asked for."""
-        if self.left < 0:
-            raise ResponseTooLargeError(
+        """Let more come; raises ResponseTooLargeError where that is more than was asked for, or than memory is for."""
+        self._most -= min(_LOOK_EVERY, self._most) - self.left
+        if self._most < 0:
+            raise _too_large(
                 f"the stream of {model.name!r} goes on beyond all that max_output ({model.info.max_output}) allows: "
                 "raise max_output on the model if it is too low",
-                provider=model.info.provider,
-                model=model.info.id,
-                code="response_too_large",
+                model,
             )
+        self.left = min(_LOOK_EVERY, self._most)
+        beyond = self._size() - OWN_BYTES - self._borrowed
+        if beyond > 0:
+            if not self._memory.take(beyond):
+                raise _too_large(
+                    f"the stream of {model.name!r} is very long, and so are others that run: together they are more "
+                    "than is held at once; ask fewer at once",
+                    model,
+                )
+            self._borrowed += beyond
 
-    def said(self) -> Sequence[str]:
+    def _size(self) -> int:
+        calls = sum(call.arguments.size() + _CALL_COST for call in self._calls.values())
+        return self.text.size() + self.reasoning.size() + calls
+
+    def said(self) -> str:
         """Return all that the model wrote, tool calls included."""
-        calls = (part for call in self._calls.values() for part in (call.name, *call.arguments))
-        return [*self.reasoning, *self.text, *calls]
+        calls = (part for call in self._calls.values() for part in (call.name, call.arguments.text()))
+        return "".join([self.reasoning.text(), self.text.text(), *calls])
 
     def whole(self, model: Model) -> Completion:
         """Return the whole answer; raises TruncatedError where the stream did not say that it was."""
@@ -130,42 +136,34 @@ class StreamAccumulator:
                 code="truncated",
             )
         return Completion(
-            text="".join(self.text),
+            text=self.text.text(),
             finish_reason=self.finish_reason,
             usage=self.usage or Usage(),
             model=self.model,
-            reasoning="".join(self.reasoning),
+            reasoning=self.reasoning.text(),
             tool_calls=tuple(_joined(index, self._calls[index]) for index in sorted(self._calls)),
             native_finish_reason=self.native_finish_reason,
         )
 
 
+def _too_large(message: str, model: Model) -> ResponseTooLargeError:
+    return ResponseTooLargeError(message, provider=model.info.provider, model=model.info.id, code="response_too_large")
+
+
 def _joined(index: int, call: _CallParts) -> ToolCall:
-    return ToolCall(id=call.id or f"call_{index}", name=call.name, arguments="".join(call.arguments))
+    return ToolCall(id=call.id or f"call_{index}", name=call.name, arguments=call.arguments.text())
 
 
 def check_tool_calls(completion: Completion, model: Model) -> None:
-    """Raise ToolCallIncompleteError where a tool call ends in the middle of its arguments.
-
-    No arguments at all are those of a tool that takes none, unless the answer was cut at its maximum length.
-    """
+    """Raise ToolCallIncompleteError where a tool call ends in the middle of its arguments."""
     for call in completion.tool_calls:
-        arguments = call.arguments.strip()
-        if not (_is_json(arguments) if arguments else completion.finish_reason != "length"):
+        if not are_whole(call.arguments, completion.finish_reason):
             raise ToolCallIncompleteError(
                 f"a tool call of {model.name!r} ends in the middle of its arguments: raise max_tokens if it was cut",
                 provider=model.info.provider,
                 model=model.info.id,
                 code=completion.finish_reason,
             )
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
 
 
 class ContractError(Exception):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from nexus_core.contract.follow_up import parts_of
 from nexus_core.contract.ranking import Ranking
-from nexus_core.engine.packing.small_passage_scores import FEW_ITEMS, FEW_STEMS, FewStems, best_first as best_of_few
+from nexus_core.engine.packing.small_passage_scores import FEW_ITEMS, FEW_STEMS, SmallStems, best_first as best_of_few
 from nexus_core.toolkit.text.bm25 import codes
 from nexus_core.toolkit.text.passages import Key, Passages, passages_of
 
@@ -40,7 +41,7 @@ class CandidatePool:
     """For each passage the place of its item in `items`."""
     order: list[int]
     """The passages, best first."""
-    stems: Stems | FewStems
+    stems: Stems | SmallStems
     complete: bool
     """Whether these are all items there are."""
 
@@ -57,7 +58,7 @@ def pool_of(
     item_of = [place for place, count in enumerate(counts) for _ in range(count)]
     scores = None if ranking.scores is None else [ranking.scores[index] for index in chosen]
     few = len(ranking.items) <= FEW_ITEMS
-    order, stems = _ordered(cuts, codes(query), item_of, scores, few=few)
+    order, stems = _ordered(cuts, query, item_of, scores, few=few)
     return CandidatePool(
         items=chosen,
         cuts=cuts,
@@ -70,18 +71,25 @@ def pool_of(
 
 
 def _ordered(
-    cuts: list[Passages], query: bytes, item_of: list[int], scores: list[float] | None, *, few: bool
-) -> tuple[list[int], Stems | FewStems]:
-    """Return the passages, best first, and their stems."""
+    cuts: list[Passages], query: str, item_of: list[int], scores: list[float] | None, *, few: bool
+) -> tuple[list[int], Stems | SmallStems]:
+    """Return the passages, best first, and their stems; each part of a question that follows others has its weight."""
+    (question, _), *earlier = [(codes(text), weight) for text, weight in parts_of(query)]
     stems, lengths = [cut.codes for cut in cuts], [cut.lengths for cut in cuts]
     if few and sum(map(len, stems)) <= 4 * FEW_STEMS:
-        pool = FewStems.read(stems, lengths)
-        return best_of_few(pool.score(query), item_of, scores), pool
+        pool = SmallStems.read(stems, lengths)
+        own = pool.scores(question)
+        for before, weight in earlier:
+            own = [score + weight * other for score, other in zip(own, pool.scores(before), strict=True)]
+        return best_of_few(own, item_of, scores), pool
     # Here, since it imports numpy.
     from nexus_core.engine.packing.passage_scores import Stems, best_first
 
     many = Stems.read(stems, lengths)
-    return best_first(many.score(query), item_of, scores), many
+    column = many.scores(question)
+    for before, weight in earlier:
+        column = column + weight * many.scores(before)
+    return best_first(column, item_of, scores), many
 
 
 def _considered(
@@ -99,7 +107,7 @@ def _considered(
         if index not in without:
             item = items[index]
             chosen.append(index)
-            cuts.append(item.derived.get(key) or passages_of(item, key))
+            cuts.append(item.features.get(key) or passages_of(item, key))
             held += len(item.text)
     return chosen, cuts
 

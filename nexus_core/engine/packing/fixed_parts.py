@@ -76,6 +76,7 @@ class Limit:
     window: int
     reserved: int
     max_input: int | None
+    max_output: int | None = None
 
     @property
     def tokens(self) -> int:

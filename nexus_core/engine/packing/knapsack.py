@@ -232,19 +232,29 @@ class Selection:
         if slot.item.kind == "code" or not self.neighbours:  # what is left of a program, or an item, with holes in it
             return fresh
         repeated = 0
-        for k in set_bits(fresh):
-            original = said.original(slot.item, _text(slot, k, k + 1), whole=False)
-            if original is not None:
-                repeated |= 1 << k
-                slot.refuse("duplicate", original.id, 0)
+        for start, stop in runs(fresh):
+            sentences = [_text(slot, k, k + 1) for k in range(start, stop)]
+            for k, original in enumerate(said.originals(slot.item, sentences), start):
+                if original is not None:
+                    repeated |= 1 << k
+                    slot.refuse("duplicate", original.id, 0)
         for k in set_bits(fresh & ~repeated):
             beside = (fresh & ~repeated) >> k
             alone = not beside & 2 and not (k and (fresh & ~repeated) >> k - 1 & 1)
             # A heading, say, whose text stands elsewhere.
             if repeated and alone and len(codes(_text(slot, k, k + 1))) < _WORDS_ALONE:
                 repeated |= 1 << k
+        if repeated and all(self._stands(slot, k) for k in set_bits(fresh & ~repeated)):
+            repeated = fresh
         slot.alike |= repeated
         return fresh & ~repeated
+
+    def _stands(self, slot: ItemSelection, k: int) -> bool:
+        """Tell whether a sentence, a short one too, stands in the prompt: what is left of a passage may be all old."""
+        text = _text(slot, k, k + 1)
+        return (
+            len(codes(text)) < _WORDS_ALONE or self._said().original(slot.item, text, whole=False, least=1) is not None
+        )
 
     def _is_said(self, slot: ItemSelection, k: int) -> bool:
         """Tell whether a single sentence, or the passage that it is in, says nothing new; note it if so."""
@@ -255,7 +265,12 @@ class Selection:
         if not self._is_suspect(self.pool.starts[place] + number):
             return False
         fresh = (1 << firsts[number + 1]) - (1 << firsts[number]) & ~slot.chosen
-        return not self._new_in(slot, self.pool.starts[place] + number, fresh) >> k & 1
+        if not self._new_in(slot, self.pool.starts[place] + number, fresh) >> k & 1:
+            return True
+        if not slot.chosen and self._stands(slot, k):
+            slot.alike |= 1 << k
+            return True
+        return False
 
     # Single sentences
 

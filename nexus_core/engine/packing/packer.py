@@ -63,7 +63,7 @@ def pack(
     `counter` is called only where bytes do not decide, or for `exact` counts. Raises PromptTooLongError where what must
     be in does not fit, RunError where a pinned item is not there, and what the template raises.
     """
-    limit = Limit(window=info.window, reserved=reserved, max_input=info.max_input)
+    limit = Limit(window=info.window, reserved=reserved, max_input=info.max_input, max_output=info.max_output)
     pins = tuple(find_pinned(draft.ranking.items, draft.policy.pin)) if draft.policy.pin else ()
     bare = not draft.ranking.items and not exact
     if bare and (prompt := _without_items(draft, info, limit, call_id)) is not None:
@@ -91,6 +91,7 @@ def _without_items(draft: Draft, info: ModelInfo, limit: Limit, call_id: str) ->
         query=draft.query,
         window=limit.window,
         reserved=limit.reserved,
+        max_output=limit.max_output,
         tokens_at_most=at_most,
         history_kept=len(history),
         call_id=call_id,
@@ -284,6 +285,7 @@ class _Packing:
             items=items,
             window=self.limit.window,
             reserved=self.limit.reserved,
+            max_output=self.limit.max_output,
             prompt_tokens=tokens,
             tokens_at_most=at_most if tokens is None else tokens,
             context_tokens=None if context_tokens is None else max(0, context_tokens),

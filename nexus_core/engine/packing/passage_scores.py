@@ -13,7 +13,8 @@ import numpy.typing as npt
 from attrs import frozen
 
 from nexus_core.engine.packing.repetition import LEAST, SAME
-from nexus_core.engine.packing.small_passage_scores import K1, LONGEST_QUERY, PAIRS, B
+from nexus_core.engine.packing.small_passage_scores import LONGEST_QUERY
+from nexus_core.toolkit.text.bm25 import DEFAULTS, inverse_frequency, length_norm, saturation
 
 Codes = npt.NDArray[np.uint32]
 
@@ -42,7 +43,7 @@ class Stems:
         counted = np.frombuffer(b"".join(lengths), np.uint32)
         return cls(np.frombuffer(b"".join(codes), np.uint32), counted.cumsum(dtype=np.intp), counted.astype(np.float64))
 
-    def score(self, query: bytes) -> Column:
+    def scores(self, query: bytes) -> Column:
         """Return the BM25 score of each passage for the query's stems."""
         wanted = np.frombuffer(query, np.uint32)[:LONGEST_QUERY]
         asked = _distinct(wanted)
@@ -51,7 +52,7 @@ class Stems:
             return np.zeros(len(self.ends))
         word = asked.searchsorted(self.codes[hits])
         passage = self.ends.searchsorted(hits, side="right")
-        norm = self.lengths * (K1 * B * len(self.lengths) / len(self.codes)) + K1 * (1 - B)
+        norm = length_norm(self.lengths, len(self.codes) / len(self.lengths))
         return _bm25(passage, word, len(asked), norm) + self._pairs(
             hits, word, passage, asked.searchsorted(wanted), norm
         )
@@ -66,7 +67,7 @@ class Stems:
         pair = word[beside] * base + word[beside + 1]
         place = np.minimum(pairs.searchsorted(pair), len(pairs) - 1)
         known = pairs[place] == pair
-        return PAIRS * _bm25(passage[beside[known]], place[known], len(pairs), norm)
+        return DEFAULTS.pairs * _bm25(passage[beside[known]], place[known], len(pairs), norm)
 
     def suspects(self) -> list[bool]:
         """Tell of each passage whether enough of it stands in the pool twice that it may repeat another.
@@ -138,6 +139,5 @@ def _bm25(passage: Places, key: Places, keys: int, norm: Column) -> Column:
     """Return the scores of all passages, given which keys (of so many) were found in which passages."""
     counts = np.bincount(passage * keys + key, minlength=len(norm) * keys).reshape(len(norm), keys)
     holding = np.count_nonzero(counts, axis=0)
-    rarity = np.log1p((len(norm) - holding + 0.5) / (holding + 0.5))
-    scores: Column = (counts / (counts + norm[:, None])) @ rarity
+    scores: Column = saturation(counts, norm[:, None]) @ inverse_frequency(holding, len(norm), np.log1p)
     return scores

@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
+from nexus_core.contract.features import FeatureKey
 from nexus_core.contract.values import Item
 from nexus_core.toolkit.text.bm25 import codes
 from nexus_core.toolkit.text.passages import Passages
@@ -26,6 +27,8 @@ SAME_IN_ALL = 0.95
 """The same where it is found in several items together."""
 LEAST = 5
 """Word triples of a sentence that is left out alone: shorter ones are turns of phrase."""
+_GRAMS = FeatureKey[tuple[int, frozenset[int]]]("grams")
+"""Of a text: how many of its places come twice, and the places, four stems each."""
 _SUSPECTS = 3
 """So many of the texts that hold most of it are looked at for its numbers."""
 _FEW_SHARED = 3
@@ -57,14 +60,17 @@ class Repetition:
         """Remember what is taken of an item; its stems are worked out where they are not given."""
         self._waiting.append((item, text, stems))
 
-    def original(self, item: Item, text: str, stems: bytes | None = None, *, whole: bool = True) -> Item | None:
+    def original(
+        self, item: Item, text: str, stems: bytes | None = None, *, whole: bool = True, least: int = LEAST
+    ) -> Item | None:
         """Return the item that says what a text of `item` says, `None` if it is new; `whole` is that of a passage.
 
-        The lines of one program are not held against each other: there, what is alike is not the same.
+        A sentence of fewer than `least` word triples is new. The lines of one program are not held against each other:
+        there, what is alike is not the same.
         """
         self._look()
         triples = triples_of(codes(text) if stems is None else stems)
-        if not triples or (not whole and len(triples) < LEAST):
+        if not triples or (not whole and len(triples) < least):
             return None
         own = item.id if item.kind == "code" else None
         found = [self._said[triple] for triple in triples if triple in self._said]
@@ -82,6 +88,20 @@ class Repetition:
         if numbers:
             numbers.difference_update(*(self._numbers(number) for number, _ in holders.most_common(_SUSPECTS)))
         return None if numbers else self._texts[next(n for n in holders if self._texts[n][0].id == most)][0]
+
+    def originals(self, item: Item, sentences: Sequence[str]) -> list[Item | None]:
+        """Return for each of some sentences in a row the item that says it, `None` if it is new.
+
+        Short ones count where several of them stand in a row: alone they are turns of phrase.
+        """
+        found = [self.original(item, text, whole=False, least=1) for text in sentences]
+        start = 0
+        for end in range(len(found) + 1):
+            if end == len(found) or found[end] is None:
+                if start < end and len(triples_of(codes(" ".join(sentences[start:end])))) < LEAST:
+                    found[start:end] = [None] * (end - start)
+                start = end + 1
+        return found
 
     def _numbers(self, number: int) -> list[str]:
         return _NUMBER.findall(self._texts[number][1])
@@ -106,7 +126,7 @@ def may_repeat(items: Iterable[Item]) -> bool:
     known: set[int] = set()
     shared = 0
     for item in items:
-        count, grams = item.derived.get("grams") or _keep_grams(item)
+        count, grams = item.features.get(_GRAMS) or _keep_grams(item)
         shared += len(known.intersection(grams)) + (count if item.kind != "code" else 0)
         known |= grams
     return shared >= _FEW_SHARED
@@ -126,13 +146,13 @@ def repeats(
         cut = cut_of(item)
         for number in range(len(cut.firsts) - 1):
             first, last = cut.firsts[number], cut.firsts[number + 1]
-            spans = (
-                [(first, last)] if whole or item.kind == "code" else [(first, last), *pairwise(range(first, last + 1))]
-            )
-            texts = [item.text[cut.bounds[2 * begin] : cut.bounds[2 * end - 1]] for begin, end in spans]
-            if said.original(item, texts[0]) or any(said.original(item, text, whole=False) for text in texts[1:]):
+            spans = [] if whole or item.kind == "code" else pairwise(range(first, last + 1))
+            passage, *sentences = [
+                item.text[cut.bounds[2 * begin] : cut.bounds[2 * end - 1]] for begin, end in [(first, last), *spans]
+            ]
+            if said.original(item, passage) or any(said.originals(item, sentences)):
                 return True
-            said.add(item, texts[0])
+            said.add(item, passage)
     return False
 
 
@@ -143,5 +163,4 @@ def _keep_grams(item: Item) -> tuple[int, frozenset[int]]:
     if len(places) > _LONG:
         places = [place for place in places if not place % 8]
     grams = frozenset(places)
-    known = item.derived["grams"] = (len(places) - len(grams), grams)
-    return known
+    return item.features.put(_GRAMS, (len(places) - len(grams), grams))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from nexus_core.contract.optional_protocols import MetricsSink
 from nexus_core.server.access.access import AccessControl
 from nexus_core.server.errors import Failure
 from nexus_core.server.pipelines import ServedPipelines
@@ -143,11 +144,10 @@ class MetricsApi:
 
     def _collected(self, name: str, sink: Any) -> list[Metric]:
         """Return what a sink tells; its failure costs its own figures alone."""
-        collect = getattr(sink, "collect", None)
-        if collect is None:
+        if not isinstance(sink, MetricsSink):
             return []
         try:
-            return list(collect())
+            return list(sink.collect())
         except Exception:  # noqa: BLE001 - foreign code
             if name not in self._told:
                 self._told.add(name)

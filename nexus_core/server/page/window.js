@@ -58,6 +58,7 @@ function candidates(packing, passages, open) {
     "section",
     {},
     el("h2", {}, "Candidates"),
+    packing.searched ? el("p", { class: "hint" }, "Searched for: ", alone(packing.searched.replaceAll("\n", " · "))) : null,
     el("p", { class: "hint" }, packing.candidates ? `${counts}${more ? `, ${figure(more)} more not shown` : ""}` : "There were none."),
     el("ol", { class: "candidates" }, ...packed),
     dropped.length

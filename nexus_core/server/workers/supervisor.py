@@ -22,9 +22,10 @@ from types import FrameType
 from typing import Any
 
 from nexus_core.contract.errors import UsageError
-from nexus_core.server.settings import WorkerSettings
+from nexus_core.server.settings import END_S, WorkerSettings
 from nexus_core.server.workers.shared_counters import make_file
 from nexus_core.toolkit.processes.environment import environment
+from nexus_core.toolkit.processes.forced_exit import GRACE_S
 
 FIRST_S = 0.5
 LONGEST_S = 30.0
@@ -54,6 +55,8 @@ Command = Callable[[WorkerSettings], Sequence[str]]
 """Returns the command of a worker."""
 _LOOK_S = 1.0
 _WATCH_S = 0.2
+_MARGIN_S = 2 * GRACE_S
+"""After the time in which a worker ends itself: where a thread keeps the interpreter, it does not hear any signal."""
 _WRONG_USAGE = 2
 """The exit code of a worker whose options or pipelines are wrong: it would end so each time."""
 
@@ -75,11 +78,12 @@ async def outlived(parent: int, stop: Callable[[], None]) -> None:
     stop()
 
 
-def run_workers(count: int, command: Command) -> int:
+def run_workers(count: int, command: Command, *, drain_s: float = 0.0, end_s: float = END_S + _MARGIN_S) -> int:
     """Run a command for each of so many workers until a signal ends them, and return an exit code, 0 if all went well.
 
     Signals to stop are passed on. A worker that ends by itself is started again, after a pause that grows; where one
-    does not come to serve several times in a row, or says that its options are wrong, all are stopped.
+    does not come to serve several times in a row, or says that its options are wrong, all are stopped. One that has not
+    ended `end_s` after the time for what has begun (`drain_s`), or after a second signal, is killed.
     """
     file = make_file()
     try:
@@ -88,7 +92,7 @@ def run_workers(count: int, command: Command) -> int:
                 WorkerSettings(number=number, count=count, parent=os.getpid(), file=file, folder=folder)
                 for number in range(count)
             ]
-            return _Watch([_Place(worker, command) for worker in workers]).run()
+            return _Watch([_Place(worker, command) for worker in workers], drain_s, end_s).run()
     finally:
         os.close(file)
 
@@ -143,32 +147,45 @@ class _Place:
         if self.process.poll() is None:
             self.process.send_signal(number)
 
-    def end(self) -> int:
-        """Wait for the process, which is told to stop if it has not been, and return its exit code without a sign."""
+    def end(self, is_over: Callable[[], bool]) -> int:
+        """Wait for the process, which is told to stop if it has not been, and return its exit code without a sign.
+
+        It is killed as soon as the time is over.
+        """
         if self._told is not self.process:  # it was started just as the signal came
             self.tell(signal.SIGTERM)
+        while self.process.poll() is None and not is_over():
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(_WATCH_S)
+        if self.process.poll() is None:
+            _log.error("worker %d has not ended in time and is killed", self._worker.number)
+            self.process.kill()
         return abs(self.process.wait())
 
 
 class _Watch:
     """Looks after the workers until they are told to stop."""
 
-    def __init__(self, places: Sequence[_Place]) -> None:
+    def __init__(self, places: Sequence[_Place], drain_s: float, end_s: float) -> None:
         self._places = places
-        self._stops = False
+        self._drain_s = drain_s
+        self._end_s = end_s
+        self._killed_at: float | None = None
+        """When a worker that is still there is killed; unknown before all are told to stop."""
 
     def run(self) -> int:
         """Return the exit code of all."""
         before = {name: signal.signal(name, self._tell) for name in (signal.SIGTERM, signal.SIGINT)}
         try:
             failed = self._until_stopped()
-            return max([failed, *(place.end() for place in self._places if failed or not place.is_down)])
+            self._set_end()
+            return max([failed, *(place.end(self._is_over) for place in self._places if failed or not place.is_down)])
         finally:
             for name, handler in before.items():
                 signal.signal(name, handler)
 
     def _until_stopped(self) -> int:
-        while not self._stops:
+        while self._killed_at is None:
             for place in self._places:
                 if (failed := place.look()) is not None:
                     return failed
@@ -176,9 +193,20 @@ class _Watch:
         return 0
 
     def _tell(self, number: int, frame: FrameType | None) -> None:
-        self._stops = True
+        self._set_end(is_hurried=self._killed_at is not None)
         for place in self._places:
             place.tell(number)
+
+    def _set_end(self, *, is_hurried: bool = False) -> None:
+        """Give the workers their time, if they have none yet; those who hurry leave none for what has begun."""
+        least = monotonic() + self._end_s
+        if is_hurried and self._killed_at is not None:
+            self._killed_at = min(self._killed_at, least)
+        elif self._killed_at is None:
+            self._killed_at = least + self._drain_s
+
+    def _is_over(self) -> bool:
+        return self._killed_at is not None and monotonic() >= self._killed_at
 
 
 def _ending(code: int) -> str:

@@ -25,7 +25,7 @@ from nexus_core.store.ingest.read_document import DocumentEnd, DocumentPart, Doc
 from nexus_core.store.ingest.reader_processes import ReaderProcesses
 from nexus_core.store.items import rows
 from nexus_core.store.items.prepare import ItemPreparer, PreparedItem
-from nexus_core.store.records import LONGEST_REASON, Added, Context, StoredDocument, checked_name
+from nexus_core.store.records import LONGEST_NAME, LONGEST_REASON, Added, Context, StoredDocument, checked_name
 from nexus_core.store.worker_threads import WorkerThreads
 
 _P = ParamSpec("_P")
@@ -103,7 +103,7 @@ async def ingest(
         keeps_originals=asked.get("keep_originals", False),
     )
     known = {each.name: each for each in await threads.read(rows.documents_of, context)}
-    marks = {mark.name: mark for mark in await asyncio.to_thread(lambda: list(source.documents()))}
+    marks = {mark.name: mark for mark in map(_keepable, await asyncio.to_thread(lambda: list(source.documents())))}
     work = _Work(
         threads=threads,
         readers=readers,
@@ -123,6 +123,15 @@ async def ingest(
     # Of what was skipped there is nothing to lose.
     await work.run(pruned, [each.name for each in gone if each.skipped] if sure else ())
     return work.report([] if pruned else vanished)
+
+
+def _keepable(mark: DocumentMark) -> DocumentMark:
+    """Return the document, or one with its name spelt out that cannot be read, where the name cannot be kept."""
+    try:
+        checked_name(mark.name, "its name")
+    except UsageError as error:
+        return DocumentMark(name=ascii(mark.name)[1:-1][:LONGEST_NAME] or "''", problem=str(error))
+    return mark
 
 
 @define(kw_only=True, eq=False, repr=False)
@@ -207,11 +216,6 @@ class _Work:
         """Return the documents to be read, with the digest that is known of each."""
         due = []
         for mark in self.marks.values():
-            try:
-                checked_name(mark.name, "its name")
-            except UsageError as error:
-                self.failed.append((ascii(mark.name)[1:-1], str(error)))
-                continue
             if mark.problem:
                 self._fail(mark, mark.problem)
                 continue

@@ -11,6 +11,7 @@ from attrs import evolve, frozen
 
 from nexus_core.contract.documents import DocumentMark
 from nexus_core.contract.errors import NexusError, UsageError
+from nexus_core.contract.optional_protocols import VersionedDocuments
 from nexus_core.contract.protocols import Documents
 from nexus_core.contract.values import Item, Value
 from nexus_core.store.items.prepare import ItemPreparer, PreparedItem
@@ -62,7 +63,7 @@ class DocumentReading:
     def variant(self) -> str:
         """Tells whether the same document would give the same items as before."""
         kind = type(self.source)
-        own = getattr(self.source, "variant", "")
+        own = self.source.variant if isinstance(self.source, VersionedDocuments) else ""
         parts = (str(_VERSION), f"{kind.__module__}.{kind.__qualname__}", str(self.keeps_originals), *self.tags)
         parts += (f"\0{own}",) if own else ()
         return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:8]
@@ -103,7 +104,7 @@ class DocumentReading:
             except UsageError as error:
                 refused.append(str(error))
         for each in prepared:
-            each.item.derived.clear()  # what is kept of it is in the figures
+            each.item.features.clear()  # what is kept of it is in the figures
         return tuple(prepared)
 
     def _tagged(self, item: Item) -> Item:

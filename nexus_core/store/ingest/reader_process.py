@@ -14,26 +14,20 @@ import signal
 import struct
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib import import_module
 from time import monotonic
-from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from attrs import frozen
 
-if sys.platform != "win32":
-    import resource
+from nexus_core.toolkit.processes.child_limits import end_with, limit_memory
+
 if TYPE_CHECKING:
     from nexus_core.store.ingest.read_document import DocumentPart, DocumentReading, Due
 
 LENGTH = struct.Struct("<Q")
-MEMORY = 4 * 2**30
-"""Bytes of addresses that one reader may use, where the system can limit them."""
 HELD_S = 0.1
 """So long parts are held back, to be sent with those that come after them."""
-LOOK_S = 1.0
-"""Of its own time at work, after which it looks whether anybody still waits."""
 _ALLOCATIONS = 50_000
 """Between two looks for garbage: next to none arises here, and each looks at all words that are remembered."""
 
@@ -53,8 +47,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what plugins print is no answer
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other end decides when it is over
-    _limit_memory()
-    _end_with(os.getppid())
+    limit_memory()
+    end_with(os.getppid())
     told = receive(requests)
     if told is None:
         return
@@ -119,24 +113,6 @@ def _set_alarm(limit_s: float) -> None:
     # Whoever waits ends this process in time; this is for when that one was killed.
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, limit_s * 2)
-
-
-def _end_with(parent: int) -> None:
-    """End where the process that waits is killed, though a document never ends: seen at work, not while it sleeps."""
-
-    def look(number: int, frame: FrameType | None) -> None:
-        if os.getppid() != parent:
-            os._exit(1)
-
-    if hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGVTALRM, look)
-        signal.setitimer(signal.ITIMER_VIRTUAL, LOOK_S, LOOK_S)
-
-
-def _limit_memory() -> None:
-    if sys.platform != "win32":
-        with suppress(ValueError, OSError):  # less is allowed already
-            resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 if __name__ == "__main__":

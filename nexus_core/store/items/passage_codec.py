@@ -90,10 +90,10 @@ def give(item: Item, encoding: str, size: int, data: bytes) -> None:
     if cut is None:
         return
     if size != ANY_SIZE:
-        item.derived[key_of(size, encoding)] = cut
+        item.features.put(key_of(size, encoding), cut)
         return
     for each in SIZES:
-        item.derived[key_of(each, encoding)] = cut
+        item.features.put(key_of(each, encoding), cut)
 
 
 def _bytes(code: str, numbers: array[int] | list[int]) -> bytes:

@@ -5,15 +5,13 @@ The pieces of text between white space repeat: an item is prepared by a look-up 
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable
-from zlib import crc32
+from collections.abc import Callable, Sequence
 
-from nexus_core.toolkit.text.stemming import LONGEST_PIECE, pieces, stems
+from nexus_core.toolkit.text.bm25 import codes
+from nexus_core.toolkit.text.piece_table import PieceTable
+from nexus_core.toolkit.text.stemming import stems
 from nexus_core.toolkit.tokens.counter import token_counter
 
-PIECES_KEPT = 1 << 17
-"""About 60 MB at most, while items are added; as many as the stemmer and the packer keep."""
 _CODED = "english"
 """The language whose stems the packer compares, whatever the context's."""
 
@@ -21,11 +19,11 @@ Piece = tuple[str, bytes, int]
 """Its stems with a space after each, their codes, and the tokens it takes after a space."""
 
 
-class PieceCache(dict[str, Piece]):
-    """The pieces met so far, for one language and one encoding."""
+class PieceCache(PieceTable[Piece]):
+    """The pieces met so far, for one language and one encoding: about 60 MB at most, while items are added."""
 
     def __init__(self, language: str, encoding: str) -> None:
-        super().__init__()
+        super().__init__(self._piece, self._joined)
         self.language = language
         self.encoding = encoding
         counter = token_counter(encoding)
@@ -33,21 +31,12 @@ class PieceCache(dict[str, Piece]):
         self.adds_up = counter.exact
         """Whether the tokens of pieces with one space before each are those of the whole."""
 
-    def __missing__(self, piece: str) -> Piece:
-        if len(piece) > LONGEST_PIECE:
-            parts = [self[short] for short in pieces(piece)]
-            return "".join([part[0] for part in parts]), b"".join([part[1] for part in parts]), self.count(f" {piece}")
-        found = stems(piece, self.language)
-        coded = found if self.language == _CODED else stems(piece, _CODED)
-        made = (
-            "".join([f"{stem} " for stem in found]),
-            array("I", [crc32(stem.encode()) for stem in coded]).tobytes(),
-            self.count(f" {piece}"),
-        )
-        if len(self) >= PIECES_KEPT:
-            self.clear()
-        self[piece] = made
-        return made
+    def _piece(self, piece: str) -> Piece:
+        spaced = "".join([f"{stem} " for stem in stems(piece, self.language)])
+        return spaced, codes(piece, _CODED), self.count(f" {piece}")
+
+    def _joined(self, piece: str, parts: Sequence[Piece]) -> Piece:
+        return "".join([part[0] for part in parts]), b"".join([part[1] for part in parts]), self.count(f" {piece}")
 
     def tokens_of(self, text: str, found: list[str]) -> int:
         """Return the tokens of a text, its pieces given, that does not end with white space."""

@@ -13,12 +13,9 @@ from nexus_core.contract.values import Item
 from nexus_core.store.items.passage_codec import ANY_SIZE, SIZES, figures_of, packed
 from nexus_core.store.items.piece_cache import PieceCache
 from nexus_core.store.records import checked_item, digest_of
+from nexus_core.toolkit.text.bm25 import TITLE_COUNTS
 from nexus_core.toolkit.text.passages import Passages
 from nexus_core.toolkit.text.segmentation import Span, in_passages, sentences
-from nexus_core.toolkit.text.stemming import pieces, stems
-
-TITLE_COUNTS = 2
-"""How often the words of a title are counted, as in the ranker `bm25`."""
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -61,11 +58,6 @@ def index_terms(item: Item, language: str, encoding: str) -> str:
     """Return what an index holds of an item: its stems, a space after each."""
     known = _vocabulary(language, encoding)
     return _words(item.title, known) * TITLE_COUNTS + _words(item.text, known)
-
-
-def stems_of(text: str, language: str) -> list[str]:
-    """Return the stems of a text in order."""
-    return [stem for piece in pieces(text) for stem in stems(piece, language)]
 
 
 @lru_cache(maxsize=2)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from time import time
 
 from nexus_core.contract.errors import StoreDamagedError
+from nexus_core.contract.features import vector_key
 from nexus_core.contract.values import Item
 from nexus_core.store.items.passage_codec import give
 from nexus_core.store.items.prepare import PreparedItem
@@ -124,7 +125,7 @@ def read_items(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int,
     kept = "SELECT item_key, model, data FROM vectors WHERE item_key IN " + wanted
     for key, model, data in connection.execute(kept, (told,)):
         if key in found:
-            found[key].derived["vector", model] = data
+            found[key].features.put(vector_key(model), data)
     return found
 
 

@@ -13,14 +13,13 @@ from nexus_core.contract.values import Item
 from nexus_core.store.items.passage_codec import SIZES, codes_in
 from nexus_core.store.items.rows import read_items
 from nexus_core.store.records import Context
+from nexus_core.store.search.fresh_vectors import FreshVectors
 from nexus_core.store.search.rescoring import KEPT_LANGUAGE, stream_of
 from nexus_core.toolkit.text.passages import key_of
 
 ITEMS_KEPT, ITEM_BYTES_KEPT = 4096, 64 * 2**20
 """Items, and bytes of text and what is kept with it."""
 STREAMS_KEPT, STREAM_BYTES_KEPT = 1 << 16, 16 * 2**20
-_SELF = ("store", "row")
-"""What an item's key, and the models whose vectors the database has of it, are kept under with the item."""
 _FIGURES = 5
 """How much larger an item is than its text, with its passages and token counts."""
 _EACH = 4096
@@ -61,7 +60,9 @@ class LruCache(Generic[_T]):
 class ItemCache:
     """Items by key: what a key stands for never changes, so that only what is gone has to be known."""
 
-    def __init__(self) -> None:
+    def __init__(self, fresh: FreshVectors) -> None:
+        self.fresh = fresh
+        """Takes notice of vectors that are put with the items."""
         self.items: LruCache[Item] = LruCache(ITEMS_KEPT, ITEM_BYTES_KEPT)
         self.streams: LruCache[bytes] = LruCache(STREAMS_KEPT, STREAM_BYTES_KEPT)
 
@@ -70,7 +71,7 @@ class ItemCache:
         found = {key: item for key in keys if (item := self.items.get(key)) is not None}
         missing = [key for key in keys if key not in found]
         for key, item in read_items(connection, missing).items() if missing else ():
-            item.derived[_SELF] = (key, _models(item))
+            self.fresh.watch(key, item)
             self.items.put(key, item, getsizeof(item.text) * _FIGURES + _EACH)
             found[key] = item
         return found
@@ -84,7 +85,7 @@ class ItemCache:
         for key, item in self.items_of(connection, there).items():
             stream = self.streams.get(key)
             if stream is None:
-                cut = item.derived.get(key_of(SIZES[0], context.encoding))
+                cut = item.features.get(key_of(SIZES[0], context.encoding))
                 stream = stream_of(item.title, item.text, cut.codes if cut is not None else None, context.language)
                 self.streams.put(key, stream, getsizeof(stream))
             found[key] = stream
@@ -122,25 +123,6 @@ def still_there(
             )
         }
     return [key for key in keys if key in found]
-
-
-def fresh_vectors(items: Sequence[Item]) -> list[tuple[int, str, bytes]]:
-    """Return (key, model, vector) of what rankers have added to found items and no database has; once for each."""
-    fresh = []
-    for item in items:
-        row = item.derived.get(_SELF)
-        if row is None:
-            continue
-        key, known = row
-        models = _models(item)
-        if models != known:
-            item.derived[_SELF] = (key, models)
-            fresh += [(key, model, item.derived["vector", model]) for model in models if model not in known]
-    return fresh
-
-
-def _models(item: Item) -> tuple[str, ...]:
-    return tuple([name[1] for name in [*item.derived] if name[0] == "vector"])
 
 
 def _read_streams(connection: sqlite3.Connection, context: Context, keys: Sequence[int]) -> Iterable[tuple[int, bytes]]:

@@ -15,22 +15,23 @@ hold it of all items with the rarer of its words. nDCG@10 of that and of the ran
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from math import log1p
-from zlib import crc32
 
-from nexus_core.store.items.prepare import TITLE_COUNTS
-from nexus_core.toolkit.text.bm25 import codes as codes_of
+from nexus_core.toolkit.text.bm25 import (
+    CODE_SIZE,
+    DEFAULTS,
+    CodedTexts,
+    add_scores,
+    code_of,
+    codes as codes_of,
+    inverse_frequency,
+    item_codes,
+    length_norm,
+)
 
-K1, B, PAIR_WEIGHT = 1.5, 0.75, 0.3
-"""As in the ranker `bm25`."""
 KEPT_LANGUAGE = "english"
 """The language of the codes that are kept with every item."""
-_CODE_SIZE = 4
-_BREAK = bytes(_CODE_SIZE)
-"""Between two parts, so that no pair reaches from one to the other; hardly the code of any stem."""
 
 
 class Scorer:
@@ -38,50 +39,40 @@ class Scorer:
 
     def __init__(self, asked: Sequence[str], holding: Mapping[str, int], size: int, average: float) -> None:
         """Take the stems of a query in order, and how many of `size` items hold each that was looked for."""
-        self._size, self._average = size, max(average, 1e-9)
-        self._words = [(_code(stem), self._rarity(held)) for stem, held in holding.items()]
+        self._size, self._average = size, average
+        self._words = [(code_of(stem), self._rarity(held)) for stem, held in holding.items()]
         pairs = dict.fromkeys(pair for pair in pairwise(asked) if pair[0] in holding and pair[1] in holding)
-        self._pairs = [(_code(one) + _code(other), min(holding[one], holding[other])) for one, other in pairs]
+        self._pairs = [(code_of(one) + code_of(other), min(holding[one], holding[other])) for one, other in pairs]
 
-    def scores(self, read: Sequence[bytes]) -> list[float]:
-        """Return the score of each item, by its stream."""
-        norms = [K1 * (1 - B + B * len(codes) / _CODE_SIZE / self._average) for codes in read]
-        found = [0.0] * len(read)
+    def scores(self, texts: CodedTexts) -> list[float]:
+        """Return the score of each item."""
+        size = len(texts.texts)
+        norms = [length_norm(len(codes) / CODE_SIZE, self._average) for codes in texts.texts]
+        totals = [0.0] * size
         for code, rarity in self._words:
-            for place, codes in enumerate(read):
-                if count := codes.count(code):
-                    found[place] += rarity * count / (count + norms[place])
+            add_scores(totals, texts.counts(code), norms, rarity)
         for code, most in self._pairs:
-            counts = [codes.count(code) for codes in read]
-            held = len(counts) - counts.count(0)
-            if held:
-                weight = PAIR_WEIGHT * self._rarity(max(held, most * held / len(read)))
-                for place, count in enumerate(counts):
-                    if count:
-                        found[place] += weight * count / (count + norms[place])
-        return found
+            counts = texts.counts(code)
+            if counts:
+                held = len(counts)
+                add_scores(totals, counts, norms, DEFAULTS.pairs * self._rarity(max(held, most * held / size)))
+        return totals
 
     def _rarity(self, held: float) -> float:
-        held = min(held, self._size)
-        return log1p((self._size - held + 0.5) / (held + 0.5))
+        return inverse_frequency(min(held, self._size), self._size)
 
 
 def weighted(
     asked: Sequence[tuple[Sequence[str], float]], holding: Mapping[str, int], size: int, average: float,
     read: Sequence[bytes],
 ) -> list[float]:  # fmt: skip
-    """Return the score of each item, by its stream, for the stems of each part of a query and that part's weight."""
-    totals = [0.0] * len(read)
+    """Return the score of each item, by its codes, for the stems of each part of a query and that part's weight."""
+    texts, totals = CodedTexts(read), [0.0] * len(read)
     for stems, weight in asked:
         held = {stem: holding[stem] for stem in dict.fromkeys(stems) if stem in holding}
-        found = Scorer(stems, held, size, average).scores(read)
-        totals = [total + weight * score for total, score in zip(totals, found, strict=True)]
+        scores = Scorer(stems, held, size, average).scores(texts)
+        totals = [total + weight * score for total, score in zip(totals, scores, strict=True)]
     return totals
-
-
-def _code(stem: str) -> bytes:
-    """Return the code of a stem; that its bytes also occur across two codes of others happens once in billions."""
-    return crc32(stem.encode("utf-8", "surrogatepass")).to_bytes(_CODE_SIZE, sys.byteorder)
 
 
 def stream_of(title: str, text: str | None, codes: bytes | None, language: str) -> bytes:
@@ -91,4 +82,4 @@ def stream_of(title: str, text: str | None, codes: bytes | None, language: str) 
     """
     if codes is None or language != KEPT_LANGUAGE:
         codes = codes_of(text or "", language)
-    return (codes_of(title, language) + _BREAK) * TITLE_COUNTS + codes if title else codes
+    return item_codes(title, codes, language)

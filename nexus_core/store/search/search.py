@@ -15,13 +15,14 @@ from nexus_core.contract.ranking import Ranking
 from nexus_core.store import contexts
 from nexus_core.store.database.connection import snapshot
 from nexus_core.store.database.paths import StorePaths
-from nexus_core.store.items.prepare import stems_of
 from nexus_core.store.items.rows import page_of_keys
 from nexus_core.store.records import Context
 from nexus_core.store.search.cache import ItemCache, still_there
+from nexus_core.store.search.fresh_vectors import FreshVectors
 from nexus_core.store.search.index_updates import IndexState
 from nexus_core.store.search.rescoring import weighted
 from nexus_core.store.search.tantivy_index import ContextIndex, IndexDamagedError
+from nexus_core.toolkit.text.bm25 import terms
 
 SCORED = 30
 """So many of the best by words are scored again at least, however few are asked for."""
@@ -57,7 +58,9 @@ class ContextSearch:
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB:d}")
         self._folder = folder
         self._open: dict[int, _Open] = {}
-        self._found = ItemCache()
+        self.fresh = FreshVectors()
+        """What rankers have put with items that were found."""
+        self._found = ItemCache(self.fresh)
         self.suspect = ""
         """The generation of the index that the last search could not trust."""
 
@@ -120,7 +123,7 @@ class ContextSearch:
         self, index: ContextIndex, state: IndexState, context: Context, query: str, limit: int, tags: frozenset[str],
         tail: Sequence[int],
     ) -> Ranking:  # fmt: skip
-        asked = [(stems_of(text[:LONGEST_QUERY], context.language), weight) for text, weight in parts_of(query)]
+        asked = [(terms(text[:LONGEST_QUERY], context.language), weight) for text, weight in parts_of(query)]
         every = dict.fromkeys(stem for stems, _ in asked for stem in stems)
         holding = {stem: index.holding(stem) or bool(tail) for stem in every}
         holding = _rarest(holding)

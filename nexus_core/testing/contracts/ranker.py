@@ -17,6 +17,7 @@ import pytest
 
 from nexus_core.contract.protocols import Ranker
 from nexus_core.contract.ranking import Ranking
+from nexus_core.contract.run_context import RunContext
 from nexus_core.contract.values import Item
 from nexus_core.testing.contracts.suite import Contract, opened, run
 
@@ -65,18 +66,18 @@ class RankerContract(Contract):
     def _again(self, query: str, before: Ranking, ranker: Ranker | None = None) -> Ranking:
         async def rank() -> Ranking:
             async with opened(ranker or self.make()) as made:
-                return await made.rank(query, before)
+                return await made.rank(query, before, RunContext())
 
         after = run(rank())
         _check(after, before)
         return after
 
     def test_it_is_a_ranker(self) -> None:
-        """It has `async rank(query, ranking)`.
+        """It has `async rank(query, ranking, run)`.
 
         Fix: write that method, or make the ranker of a function with `@ranker`.
         """
-        assert isinstance(self.make(), Ranker), "a ranker has a method `rank(query, ranking)`"
+        assert isinstance(self.make(), Ranker), "a ranker has a method `rank(query, ranking, run)`"
 
     def test_every_item_gets_one_score(self) -> None:
         """The items stay the same objects, none is lost, doubled or invented, and every score is a finite number.

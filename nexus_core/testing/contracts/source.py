@@ -20,6 +20,7 @@ import pytest
 from nexus_core.contract.errors import SourceError
 from nexus_core.contract.protocols import Source
 from nexus_core.contract.ranking import Ranking
+from nexus_core.contract.run_context import RunContext
 from nexus_core.contract.values import Item
 from nexus_core.testing.contracts.suite import Contract, opened, run
 from nexus_core.testing.contracts.watching import Leftovers, resource_warnings
@@ -67,14 +68,14 @@ class SourceContract(Contract):
 
     async def _gathered(self, texts: Sequence[str] = TEXTS) -> Sequence[Item]:
         async with opened(self.make(self._folder, texts)) as source:
-            return _items(await source.gather(self.query))
+            return _items(await source.gather(self.query, RunContext()))
 
     def test_it_is_a_source(self) -> None:
-        """It has `async gather(query)`.
+        """It has `async gather(query, run)`.
 
         Fix: write that method.
         """
-        assert isinstance(self.make(self._folder, TEXTS), Source), "a source has `async gather(query)`"
+        assert isinstance(self.make(self._folder, TEXTS), Source), "a source has `async gather(query, run)`"
 
     def test_items_are_items(self) -> None:
         """What comes is a sequence of items with text, whose metadata is JSON.
@@ -125,9 +126,9 @@ class SourceContract(Contract):
 
     async def _twice(self) -> None:
         async with opened(self.make(self._folder, TEXTS)) as source:
-            first = await source.gather(self.query)
+            first = await source.gather(self.query, RunContext())
             kept = [*_items(first)]
-            second = await source.gather(self.query)
+            second = await source.gather(self.query, RunContext())
             searches = isinstance(first, Ranking) and isinstance(second, Ranking)
             assert second is first or searches, "a second gather made another tuple, and nothing had changed"
             assert [*map(id, _items(second))] == [*map(id, kept)], "the items that were given out were replaced"
@@ -141,7 +142,10 @@ class SourceContract(Contract):
 
     async def _together(self) -> None:
         async with opened(self.make(self._folder, TEXTS)) as source:
-            found = [_items(each) for each in await asyncio.gather(*(source.gather(self.query) for _ in range(8)))]
+            found = [
+                _items(each)
+                for each in await asyncio.gather(*(source.gather(self.query, RunContext()) for _ in range(8)))
+            ]
         assert all([*map(id, items)] == [*map(id, found[0])] for items in found), "they made items of their own each"
 
     def test_gather_is_deterministic(self) -> None:
@@ -163,9 +167,9 @@ class SourceContract(Contract):
     def _check_change(self) -> None:
         async def look() -> None:
             async with opened(self.make(self._folder, TEXTS)) as source:
-                before = list(_items(await source.gather(self.query)))
+                before = list(_items(await source.gather(self.query, RunContext())))
                 self.change(self._folder)
-                after = list(_items(await source.gather(self.query)))
+                after = list(_items(await source.gather(self.query, RunContext())))
             assert after != before, "it had changed, and the same items came"
 
         run(look())
@@ -181,7 +185,7 @@ class SourceContract(Contract):
     def _check_failure(self) -> None:
         async def fail() -> None:
             async with opened(self.make_broken(self._folder)) as source:
-                await source.gather(self.query)
+                await source.gather(self.query, RunContext())
 
         try:
             run(fail())
@@ -204,10 +208,11 @@ class SourceContract(Contract):
         async def look() -> list[str]:
             source = self.make(self._folder, TEXTS)
             async with opened(source):
-                await source.gather(self.query)  # what is started once in a process, such as threads, is no leftover
+                # What is started once in a process, such as threads, is no leftover.
+                await source.gather(self.query, RunContext())
             before = Leftovers()
             async with opened(source):
-                await source.gather(self.query)
+                await source.gather(self.query, RunContext())
             return await before.leftovers()
 
         with resource_warnings() as told:

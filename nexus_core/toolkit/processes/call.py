@@ -1,6 +1,7 @@
 """Calls a function in a process of its own: for what parses foreign input, and may crash or never end.
 
-`python -P -m nexus_core.toolkit.processes.call` reads a pickled call on standard input, and writes what comes of it.
+`python -P -m nexus_core.toolkit.processes.call` reads a pickled call on standard input, and writes what comes of it:
+values one by one, pickled behind their length.
 """
 
 from __future__ import annotations
@@ -8,20 +9,32 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
+import signal
+import struct
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Callable
-from contextlib import suppress
-from typing import ParamSpec, TypeVar, cast
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
 
+from nexus_core.toolkit.processes.child_limits import end_with, limit_memory
 from nexus_core.toolkit.processes.environment import environment, module_command, safe_path
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
+START_S = 60.0
+"""The time that a process may take to begin, on a machine that is busy, too."""
+_LENGTH = struct.Struct("<Q")
+_BEGUN, _VALUE, _RAISED, _END = "begun", "value", "raised", "end"
+
 
 class ApartError(Exception):
     """The process has ended without a result, or took too long."""
+
+
+class ApartStartError(ApartError):
+    """The process has not come to do anything: what it was asked is not to blame."""
 
 
 async def call_apart(limit_s: float, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -29,24 +42,74 @@ async def call_apart(limit_s: float, function: Callable[_P, _T], *args: _P.args,
 
     The process is killed when its time is over or the caller is cancelled. Raises ApartError where it gave no result.
     """
-    call = pickle.dumps(safe_path()) + pickle.dumps((function, args, kwargs))
-    process = await start_module("nexus_core.toolkit.processes.call")
+    async with aclosing(stream_apart(limit_s, _call, function, args, kwargs)) as results:
+        async for result in results:
+            return cast(_T, result)
+    raise ApartError("its process gave no result")
+
+
+async def stream_apart(
+    limit_s: float, function: Callable[_P, Iterator[_T]], *args: _P.args, **kwargs: _P.kwargs
+) -> AsyncGenerator[_T, None]:
+    """Yield what a generator function of a module yields; each value may take so long from the one before it.
+
+    An async generator: closing it early kills the process. Raises ApartError as `call_apart` does.
+    """
     try:
-        async with asyncio.timeout(limit_s):
-            answer, _ = await process.communicate(call)
-    except TimeoutError as error:
-        raise ApartError(f"did not end within {limit_s:g} s") from error
+        process = await start_module("nexus_core.toolkit.processes.call")
+    except OSError as error:
+        raise ApartStartError(f"its process cannot be started ({error.strerror or error})") from error
+    try:
+        try:
+            async with _limit(START_S, "did not begin"):
+                await _send_call(process, (function, args, kwargs))
+                await _receive(process)
+        except ApartError as error:
+            raise ApartStartError(str(error)) from error
+        while True:
+            async with _limit(limit_s, "did not end"):
+                kind, value = await _receive(process)
+            if kind == _RAISED:
+                raise value
+            if kind == _END:
+                return
+            yield value
     finally:
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 process.kill()
-            await asyncio.shield(process.communicate())
-    if process.returncode:
-        raise ApartError(f"its process ended with code {process.returncode}")
-    found, raised = pickle.loads(answer)
-    if raised is not None:
-        raise raised
-    return cast(_T, found)
+        await asyncio.shield(process.communicate())
+
+
+@asynccontextmanager
+async def _limit(limit_s: float, failure: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(limit_s):
+            yield
+    except TimeoutError as error:
+        raise ApartError(f"{failure} within {limit_s:g} s") from error
+
+
+async def _send_call(process: Process, call: tuple[Any, ...]) -> None:
+    assert process.stdin is not None
+    data = pickle.dumps(safe_path()) + pickle.dumps(call)
+    with suppress(OSError):  # how it has ended is told where its words are missing
+        process.stdin.write(data)
+        await process.stdin.drain()
+
+
+async def _receive(process: Process) -> tuple[str, Any]:
+    assert process.stdout is not None
+    try:
+        head = await process.stdout.readexactly(_LENGTH.size)
+        data = await process.stdout.readexactly(*_LENGTH.unpack(head))
+    except (OSError, asyncio.IncompleteReadError) as error:
+        raise ApartError(f"its process ended with code {await process.wait()}") from error
+    return cast("tuple[str, Any]", pickle.loads(data))
+
+
+def _call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[Any]:
+    yield function(*args, **kwargs)
 
 
 async def start_module(module: str) -> Process:
@@ -71,16 +134,37 @@ def main() -> None:
     """Do one call."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what is printed is no answer
-    told = pickle.load(sys.stdin.buffer)
-    sys.path[:] = [*told, *(entry for entry in sys.path if entry not in told)]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other end decides when it is over
+    limit_memory()
+    end_with(os.getppid())
+    path = pickle.load(sys.stdin.buffer)
+    sys.path[:] = [*path, *(entry for entry in sys.path if entry not in path)]
     function, args, kwargs = pickle.load(sys.stdin.buffer)
+    _send(answers, _BEGUN, None)
     try:
-        answer = pickle.dumps((function(*args, **kwargs), None))
+        for value in function(*args, **kwargs):
+            _send(answers, _VALUE, value)
+        _send(answers, _END, None)
     except Exception as error:  # noqa: BLE001 - it is raised where the function was called
-        answer = pickle.dumps((None, error))
-    answers.write(answer)
-    answers.flush()
+        _send(answers, _RAISED, _portable(error))
+
+
+def _send(stream: BinaryIO, kind: str, value: Any) -> None:
+    data = pickle.dumps((kind, value), protocol=pickle.HIGHEST_PROTOCOL)
+    stream.write(_LENGTH.pack(len(data)) + data)
+    stream.flush()
+
+
+def _portable(error: Exception) -> Exception:
+    """Return the error, or one with its words where it cannot be pickled and read back."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # noqa: BLE001 - whatever a class of others does with that
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 if __name__ == "__main__":
-    main()
+    from nexus_core.toolkit.processes.call import main as begin  # by its name, by which what it is sent knows it
+
+    begin()

@@ -9,10 +9,11 @@ from array import array
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import accumulate, chain
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from attrs import define
 
+from nexus_core.contract.features import FeatureKey
 from nexus_core.contract.values import Item
 from nexus_core.toolkit.text.bm25 import codes
 from nexus_core.toolkit.text.segmentation import Span, passages
@@ -31,16 +32,6 @@ class KnownPassages(NamedTuple):
     lines: list[str]
     stand_in: str
     """A word, and the end of the last line as far as it may share a word with what follows."""
-
-
-Key = tuple[str, int, str]
-"""What the figures of an item are kept under: their name, the passages' size in tokens, the encoding."""
-
-
-@lru_cache
-def key_of(size: int, encoding: str) -> Key:
-    """Return a key: always the same object, since every item holds on to it."""
-    return ("passages", size, encoding)
 
 
 @define(eq=False, repr=False)
@@ -67,11 +58,22 @@ class Passages:
     """Of the whole item, where it is one text without breaks between its sentences."""
 
 
+Key = FeatureKey[Passages]
+"""What the passages of an item are kept under: their size in tokens, and the encoding."""
+
+
+@lru_cache
+def key_of(size: int, encoding: str) -> Key:
+    """Return a key: always the same object, since every item holds on to it."""
+    return FeatureKey("passages", (size, encoding))
+
+
 def passages_of(item: Item, key: Key) -> Passages:
     """Return the passages of an item, of at most about so many tokens each."""
-    known: Passages | None = item.derived.get(key)
+    known = item.features.get(key)
     if known is None:
-        known = item.derived[key] = _cut(item, key[1])
+        size, _ = cast("tuple[int, str]", key.parameter)
+        known = item.features.put(key, _cut(item, size))
     return known
 
 

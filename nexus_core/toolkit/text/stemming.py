@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal, get_args
 
+from nexus_core.toolkit.text.piece_table import WORD, PieceTable
+
 Language = Literal[
     "arabic", "armenian", "basque", "catalan", "danish", "dutch", "english", "finnish", "french", "german", "greek",
     "hindi", "hungarian", "indonesian", "irish", "italian", "lithuanian", "nepali", "norwegian", "porter", "portuguese",
@@ -23,32 +25,24 @@ will with
 STOP_WORDS = frozenset(_ENGLISH_STOP_WORDS.split())
 """The 33 words that Lucene's English analysis leaves out. Texts in other languages keep all their words."""
 
-LONGEST_PIECE = 64
-"""In characters; what is longer is not remembered."""
-
-# A number keeps its points and commas; a possessive s belongs to no word; a run of over 64 letters is data and comes
-# in several words, so that no word can grow with the text.
-_WORD = re.compile(r"(\d{1,32}(?:[.,]\d{1,32}){1,8}|\w{1,64})(?:['’][sS]\b)?")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^A-Z_\d]+|\d+")
 _MIXED_CASE = re.compile(r"[^\W\d_A-Z][A-Z]|[A-Z]{2}[a-z]")
 
 
-def pieces(text: str) -> list[str]:
-    """Return `text` cut at white space, as `stems` wants it: a piece longer than 64 characters comes as its words."""
-    found = text.split()
-    if max(map(len, found), default=0) <= LONGEST_PIECE:
-        return found
-    return [short for piece in found for short in ([piece] if len(piece) <= LONGEST_PIECE else _WORD.findall(piece))]
-
-
-@lru_cache(maxsize=1 << 17)
 def stems(piece: str, language: str = "english") -> tuple[str, ...]:
     """Return what a piece of text is compared by, in order: stems without stop words, parts after their whole.
 
-    A piece has no white space in it and at most 64 characters. Few make up most of any text: these are remembered, in
-    about 50 MB at most.
+    A piece has no white space in it and at most 64 characters.
     """
-    return tuple(stem for word in _WORD.findall(piece) for stem in _stems_of_word(word, language))
+    return stem_table(language)[piece]
+
+
+@lru_cache(maxsize=len(LANGUAGES))
+def stem_table(language: str) -> PieceTable[tuple[str, ...]]:
+    """Return the stems of pieces in a language, as `stems` does: for those who look up many."""
+    return PieceTable(
+        lambda piece: tuple([stem for word in WORD.findall(piece) for stem in _stems_of_word(word, language)])
+    )
 
 
 def _stems_of_word(word: str, language: str) -> tuple[str, ...]:

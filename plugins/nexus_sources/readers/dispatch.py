@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from hashlib import blake2b
 from itertools import chain
 from posixpath import basename, splitext
+from typing import overload
 
 from attrs import evolve, frozen
 
@@ -34,6 +36,8 @@ PART = 4000
 MARKDOWN = frozenset({".md", ".markdown", ".mdown", ".mkd", ".mdx"})
 HTML = frozenset({".html", ".htm", ".xhtml"})
 PDF = frozenset({".pdf"})
+APART = HTML | PDF
+"""Formats of foreign programs: always read in another process, however small."""
 CODE = frozenset({
     ".bash", ".bat", ".c", ".cc", ".cfg", ".cjs", ".clj", ".cmake", ".conf", ".cpp", ".cs", ".css", ".csv", ".cxx",
     ".dart", ".erl", ".ex", ".exs", ".fish", ".fs", ".go", ".gradle", ".graphql", ".groovy", ".h", ".hh", ".hpp",
@@ -52,12 +56,16 @@ class Loaded:
     items: tuple[Item, ...] = ()
     problem: str = ""
     """Without the name of the file."""
-    fingerprint: int = 0
+    fingerprint: bytes = b""
     """Of its bytes."""
 
 
-def load(found: FoundFile, settings: ReadSettings, before: Loaded | None = None) -> Loaded:
-    """Return the items of a file, and what is wrong with it; `before` itself where its bytes are still the same."""
+@overload
+def load(found: FoundFile, settings: ReadSettings) -> Loaded: ...
+@overload
+def load(found: FoundFile, settings: ReadSettings, known: bytes) -> Loaded | None: ...
+def load(found: FoundFile, settings: ReadSettings, known: bytes = b"") -> Loaded | None:
+    """Return the items of a file, and what is wrong with it; `None` where its bytes have the known fingerprint."""
     size = found.stamp[2]
     if size > settings.max_bytes:
         return Loaded(problem=f"is {size:,} bytes long, more than max_bytes: {settings.max_bytes}; left out")
@@ -66,13 +74,15 @@ def load(found: FoundFile, settings: ReadSettings, before: Loaded | None = None)
             data = file.read(settings.max_bytes + 1)
     except OSError as error:
         return Loaded(problem=f"cannot be read ({error.strerror or error}); left out")
-    fingerprint = hash(data)
-    if before is not None and before.fingerprint == fingerprint:
-        return before
+    fingerprint = blake2b(data, digest_size=16).digest()
+    if fingerprint == known:
+        return None
     try:
         items, problem = parsed(data, found, settings)
     except SourceError as error:
         return Loaded(problem=str(error), fingerprint=fingerprint)
+    except Exception as error:  # noqa: BLE001 - one file that a reader chokes on does not stop the others
+        return Loaded(problem=f"cannot be read ({type(error).__name__}: {error}); left out", fingerprint=fingerprint)
     return Loaded(items=items, problem=problem, fingerprint=fingerprint)
 
 

@@ -73,8 +73,8 @@ class Walk:
     problems: list[str] = field(factory=list)
     unreadable: dict[str, str] = field(factory=dict)
     """Why, by the name of what can be no document; it is among the problems, too."""
-    leaving: dict[str, str] = field(factory=dict)
-    """The links that were left out since they lead out of the root, by their names; among the problems, too."""
+    left_out: dict[str, str] = field(factory=dict)
+    """Links that lead out of the root, pipes, sockets and devices: why, by their names; among the problems, too."""
     excluded: int = 0
     """How many files match and are excluded."""
     looked_at: int = 0
@@ -130,8 +130,8 @@ class Walk:
         if self.ignoring is not None:
             entries = self._wanted(path, entries, self.ignoring)
         folders = tuple(entry for entry in entries if _is(entry.is_dir))
-        # A link that leads nowhere is neither file nor folder, and is a problem once a pattern means it.
-        files = tuple(entry for entry in entries if entry not in folders and (entry.is_symlink() or _is(entry.is_file)))
+        # A link that leads nowhere, or a pipe, is neither file nor folder, and is told of once a pattern means it.
+        files = tuple(entry for entry in entries if entry not in folders)
         return ListedFolder(stamp, files, folders)
 
     def _wanted(self, path: str, entries: list[os.DirEntry[str]], ignoring: Ignoring) -> list[os.DirEntry[str]]:
@@ -176,7 +176,7 @@ class Walk:
                 self._note(name, f"is a link that leads nowhere ({error.strerror or error})")
             return []  # else gone since its folder was listed
         if not S_ISREG(status.st_mode):
-            self._note(name, "is neither a file nor a folder; left out")
+            self._leave_out(name, "is neither a file nor a folder; left out")
             return []
         return [FoundFile(path, name, stamp_of(status))]
 
@@ -189,10 +189,13 @@ class Walk:
             return False
         if not os.path.exists(target) or self._excludes(name):
             return False
-        if name not in self.leaving:
-            self.leaving[name] = LEAVING
-            self.problems.append(f"{name}: {LEAVING}")
+        self._leave_out(name, LEAVING)
         return True
+
+    def _leave_out(self, name: str, why: str) -> None:
+        if name not in self.left_out:
+            self.left_out[name] = why
+            self.problems.append(f"{name}: {why}")
 
     def _note(self, name: str, why: str) -> None:
         self.unreadable[name] = why

@@ -18,6 +18,8 @@ from nexus_core.cli.main import main
 from nexus_core.testing import answers
 from nexus_core.testing.upstream import ScriptedUpstream, http_answer
 
+pytestmark = pytest.mark.slow
+
 Nexus = Callable[..., tuple[int, str, str]]
 README = Path(__file__).parent.parent.parent.parent / "nexus_core" / "cli" / "README.md"
 QUESTION = "How many days of leave can be carried over?"

@@ -14,6 +14,8 @@ import pytest
 
 from nexus_core.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 Nexus = Callable[..., tuple[int, str, str]]
 
 CORPUS = """{"_id": "leave", "title": "Leave", "text": "Everybody has 28 days of leave."}

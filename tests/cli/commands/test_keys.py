@@ -13,6 +13,8 @@ import pytest
 
 from nexus_core.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 Nexus = Callable[..., tuple[int, str, str]]
 
 

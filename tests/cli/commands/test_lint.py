@@ -126,6 +126,7 @@ def test_lint_reads_the_environment(lint: Lint, tmp_path: Path, monkeypatch: pyt
     assert "not a name" not in result.stdout
 
 
+@pytest.mark.slow
 def test_lint_imports_only_what_the_file_names(tmp_path: Path) -> None:
     """No HTTP client, no tokenizer, no array library, and no plugin but those of the file."""
     path = tmp_path / "p.yaml"

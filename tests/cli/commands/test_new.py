@@ -19,6 +19,8 @@ from nexus_core.cli.scaffold.names import PluginNames, problem_of
 from nexus_core.cli.scaffold.package import KINDS, NewFile, new_package, write
 from nexus_core.testing.upstream import ScriptedUpstream, completion, json_answer
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent.parent
 INSTALLED = [EntryPoint(name="taken-name", value="taken.module", group="contextnexus")]
 LONGEST_NAME = "x23456789012345678901234567890"

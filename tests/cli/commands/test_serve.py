@@ -55,7 +55,7 @@ def nexus_connectors():
 '''
 BAD = "name: bad\nmodels: {main: {use: extractiv}}\nsteps:\n  - generate: mian\n"
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="signals")]
 
 
 @pytest.fixture

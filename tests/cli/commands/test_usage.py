@@ -17,6 +17,8 @@ from click.testing import CliRunner
 from nexus_core import DailyUsage, Store, UsageError
 from nexus_core.cli.main import cli
 
+pytestmark = pytest.mark.slow
+
 
 def row(**fields: Any) -> DailyUsage:
     """Return what one model has used on a day."""

@@ -32,7 +32,7 @@ steps:
   - prompt: chat
   - generate: main
 """
-PRINTS = {"output.py"}
+PRINTS = {"echo.py"}
 """The modules that print."""
 
 
@@ -104,6 +104,7 @@ COMMANDS = [
 """In this order: some show what others have made."""
 
 
+@pytest.mark.slow
 def test_no_command_prints_what_steers_a_terminal(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever it prints: answers, sources, titles, names, JSON, errors."""
     printed = {}
@@ -124,6 +125,7 @@ def test_json_says_the_same_as_before(folder: Path, capsys: pytest.CaptureFixtur
     assert EVIL.partition("\r")[0] in json.loads(capsys.readouterr().out)["response"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="terminals")
 @pytest.mark.parametrize("command", [COMMANDS[0], ("context", "export", "handbook")], ids=["streamed", "export"])
 def test_nothing_steers_a_real_terminal(folder: Path, command: tuple[str, ...]) -> None:

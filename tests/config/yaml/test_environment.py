@@ -87,6 +87,7 @@ def test_environment_brings_no_expression(step: str, found: Callable[..., list[s
     assert [problem.split()[1] for problem in found(text, {"X": "{{ inputs }}"})] == ["E004"]
 
 
+@pytest.mark.slow
 def test_environment_never_stands_in_a_message(checked: Callable[..., Checked], full: str) -> None:
     """Wherever a secret is put by mistake, no problem shows it."""
     canary = "canary-3f9a"

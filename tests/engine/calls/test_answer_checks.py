@@ -136,11 +136,22 @@ def test_unknown_reason_is_on_the_answer_and_in_the_log_once(
         silent.stream() if streamed else silent.complete()
 
 
-def test_empty_answer_after_reasoning_was_shown_ends_the_stream(bench: Any, fake: Any) -> None:
-    """Reasoning binds like text: what follows is for `on_stream_failure` to say."""
+@pytest.mark.parametrize("policy", ["raise", "restart", "continue"])
+def test_stream_of_nothing_but_reasoning_is_retried_once_and_then_falls_back(
+    bench: Any, fake: Any, policy: Any
+) -> None:
+    """No text was shown, so that nothing binds: the reader hears that the reasoning before is void."""
     thought = [Chunk(reasoning="hm"), STOP]
-    with pytest.raises(EmptyAnswerError):
-        bench(fake(thought), fake("Because.")).stream()
-    tried = bench(fake(thought), fake("Because."), calls=CallPolicy(on_stream_failure="restart"))
+    tried = bench(fake(thought), fake("Because."), calls=CallPolicy(on_stream_failure=policy))
     assert tried.stream()[0] == "Because."
-    assert any(isinstance(event, StreamRestarted) for event in tried.events)
+    assert tried.outcomes == [("m0", "empty_answer"), ("m0", "empty_answer"), ("m1", "ok")]
+    assert [event.model for event in tried.events if isinstance(event, StreamRestarted)] == ["m0", "m0"]
+    tried.assert_nothing_is_left()
+
+
+def test_stream_whose_tokens_all_went_into_thinking_falls_back(bench: Any, fake: Any) -> None:
+    """As for a whole answer it is not asked again, and the only target's error says why."""
+    tried = bench(fake(THOUGHT_ONLY), fake("Because."))
+    assert (tried.stream()[0], tried.requests) == ("Because.", [1, 1])
+    with pytest.raises(EmptyAnswerError, match="thinking"):
+        bench(fake(THOUGHT_ONLY)).stream()

@@ -9,10 +9,19 @@ from hypothesis import given, strategies as st
 
 from nexus_core import CallOptions, Chunk, ModelInfo, NoAnswerError, ResponseTooLargeError, ToolCallDelta
 from nexus_core.engine.calls.prompt_fitting import most_characters
-from nexus_core.engine.calls.stream_accumulator import StreamAccumulator, TextBuffer
+from nexus_core.engine.calls.stream_accumulator import StreamAccumulator
+from nexus_core.engine.calls.text_buffer import OWN_BYTES, SHARED_BYTES, StreamMemory, TextBuffer
+from nexus_core.engine.models import Model
+from nexus_core.testing import FakeConnector
 
 MOST = 2**18
 """Characters that the fake's window of 4,096 tokens allows."""
+
+
+@pytest.fixture(name="model")
+def _model() -> Model:
+    info = ModelInfo(id="m", provider="p", window=10**7)
+    return Model(name="main", connector=FakeConnector(), info=info)
 
 
 @pytest.mark.parametrize(
@@ -54,11 +63,45 @@ def test_the_bound_follows_from_what_a_model_may_give(figures: dict[str, Any], a
     assert most_characters(info, CallOptions(max_tokens=asked)) == most
 
 
-@given(st.lists(st.text(max_size=3), max_size=200), st.integers(1, 60))
-def test_pieces_are_few_and_hold_everything(some: list[str], times: int) -> None:
-    """Joined now and then, and never a second time."""
+@given(st.lists(st.text(st.characters(codec=None), max_size=3), max_size=200), st.integers(1, 60))
+def test_a_text_buffer_gives_back_every_character(some: list[str], times: int) -> None:
+    """Halves of a surrogate pair too, and the size is that of its bytes."""
     pieces = TextBuffer()
     for piece in some * times:
         pieces.append(piece)
-    assert "".join(pieces) == "".join(some * times)
-    assert len(pieces) <= 2048 + len(some) * times // 2048 + 1
+    whole = "".join(some * times)
+    assert pieces.text() == whole
+    assert bool(pieces) == bool(whole or some)
+    assert pieces.size() == len(whole.encode(errors="surrogatepass"))
+
+
+def test_long_streams_share_what_memory_there_is(model: Model) -> None:
+    """One may be very long; where several are, the one that asks for more is cut, and those of usual length are not."""
+    memory = StreamMemory()
+    said = [StreamAccumulator(10**8, memory) for _ in range(64)]
+    most = cut = 0
+    for _ in range(200):
+        for stream in said:
+            try:
+                stream.say("\u4e00" * 2**13)
+                stream.check_size(model)
+            except ResponseTooLargeError:
+                cut += 1
+                stream.close()
+        most = max(most, sum(stream.text.size() for stream in said))
+    assert cut >= 64
+    assert most <= 64 * (OWN_BYTES + 2**18) + SHARED_BYTES
+    for stream in said:
+        stream.close()
+    assert memory.left == SHARED_BYTES
+
+
+def test_streams_of_usual_length_take_nothing_that_is_shared(model: Model) -> None:
+    """However many there are: what each may hold for itself is more than a long answer has."""
+    memory = StreamMemory(shared=0)
+    for _ in range(1000):
+        said = StreamAccumulator(10**7, memory)
+        for _ in range(OWN_BYTES // 2**15):
+            said.say("x" * 2**15)
+            said.check_size(model)
+    assert memory.left == 0

@@ -355,6 +355,7 @@ def reply(error: type[ConnectorError] | None, after: bool, retry_after_s: float 
 REPLIES = st.builds(reply, OUTCOMES, st.booleans(), st.sampled_from([None, 0.5, 10.0, 1e6]))
 
 
+@pytest.mark.slow
 @given(
     scripts=st.lists(st.lists(REPLIES, min_size=1, max_size=6), min_size=1, max_size=5),
     calls=POLICIES,

@@ -21,9 +21,11 @@ from nexus_core import (
     Embedder,
     Event,
     Message,
+    PluginError,
     Prompt,
     Reranker,
     Results,
+    RunContext,
     ServerError,
     Usage,
 )
@@ -33,7 +35,7 @@ from nexus_core.engine.calls.caller import Caller
 from nexus_core.engine.component_models import component_model
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry
-from nexus_core.engine.state import Scope, within
+from nexus_core.engine.state import Scope
 from nexus_core.testing.fakes import FakeConnector
 
 PROMPT = Prompt(messages=(Message("user", "Which of them?"),))
@@ -100,8 +102,7 @@ class Within:
         return self.loop.run_until_complete(self.asking(purpose))
 
     async def asking(self, purpose: str) -> Any:
-        with within(self.scope):
-            return await ASK[purpose](self.connector)
+        return await ASK[purpose](self.scope.bind(self.connector))
 
 
 ASK: dict[str, Callable[[Any], Any]] = {
@@ -194,9 +195,9 @@ def test_tokens_are_reserved_where_they_are_limited(loop: Any) -> None:
 
 
 async def _embed_much(run: Within) -> None:
-    with within(run.scope):
-        for _ in range(3):
-            await run.connector.embed(["word " * 50])
+    connector = run.scope.bind(run.connector)
+    for _ in range(3):
+        await connector.embed(["word " * 50])
 
 
 @PURPOSES
@@ -226,14 +227,23 @@ def test_a_cancelled_request_leaves_its_row(loop: Any, purpose: str) -> None:
 
 
 @PURPOSES
-def test_outside_of_a_run_the_connector_is_used_as_it_is(loop: Any, purpose: str) -> None:
-    """Nothing is retried, and nobody hears of it."""
-    service = Service(plays=[ServerError("no")])
+def test_a_model_that_is_bound_to_no_run_makes_no_request(loop: Any, purpose: str) -> None:
+    """A ranker that forgets `run.bind` hears so, instead of leaving retries, limits and ledger out unseen."""
+    service = Service()
     run = Within(loop, service)
-    with pytest.raises(ServerError):
+    with pytest.raises(PluginError, match=r"write `run.bind\(self.model\)`"):
         loop.run_until_complete(ASK[purpose](run.connector))
+    assert service.asked == []
+
+
+@PURPOSES
+def test_a_connector_made_by_hand_is_itself_when_bound(loop: Any, purpose: str) -> None:
+    """In tests, and wherever a ranker is called without a pipeline."""
+    service = Service()
+    assert RunContext().bind(service) is service
+    assert Within(loop, service).scope.bind(service) is service
+    loop.run_until_complete(ASK[purpose](RunContext().bind(service)))
     assert service.asked == [purpose]
-    assert run.events == []
 
 
 def test_a_stream_is_asked_for_whole(loop: Any) -> None:
@@ -241,8 +251,8 @@ def test_a_stream_is_asked_for_whole(loop: Any) -> None:
     run = Within(loop, Service(replies=["Two words."], plays=[ServerError("no"), 0.0]))
 
     async def read() -> list[Any]:
-        with within(run.scope):
-            return [chunk async for chunk in run.connector.stream_response(PROMPT, NOTHING_ASKED)]
+        connector = run.scope.bind(run.connector)
+        return [chunk async for chunk in connector.stream_response(PROMPT, NOTHING_ASKED)]
 
     (chunk,) = loop.run_until_complete(read())
     assert (chunk.text, chunk.finish_reason) == ("Two words.", "stop")

@@ -30,6 +30,8 @@ from nexus_core.engine.calls.circuit_breaker import SLOTS, CircuitBreaker, Permi
 from nexus_core.engine.calls.rate_limiter import Admission, RateLimiter
 from nexus_core.engine.calls.retry_budget import RetryBudget
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TOKENS = st.sampled_from([0, 1, 10, 100, 1000]) | st.integers(0, 2000)
 WAITS = st.floats(0, 100) | st.sampled_from([0.0, 0.001, 1.0, 5.0, 6.0, 60.0])

@@ -1,4 +1,4 @@
-"""The README of the engine says what the table of reactions says."""
+"""The page about failure says what the table of reactions says."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nexus_core.engine.calls.failure_policy import AS_OFTEN_AS_ALLOWED, REACTIONS, FailureReaction
 
-README = Path(__file__).parents[3] / "nexus_core" / "engine" / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "explanation" / "failure.md"
 AGAIN = {0: "no", 1: "once", AS_OFTEN_AS_ALLOWED: "as allowed"}
 ONWARD = {
     "yes": "yes",
@@ -23,7 +23,7 @@ def cells(reacts: FailureReaction) -> str:
     return f"{again} | {ONWARD[reacts.onward]} | {breaker} |"
 
 
-def test_readme_tells_every_reaction() -> None:
+def test_page_about_failure_tells_every_reaction() -> None:
     """Class, kind, retries, next target, breaker: in the order of the table."""
-    rows = [line for line in README.read_text("utf-8").splitlines() if line.startswith("| `") and "Error` |" in line]
+    rows = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| `") and "Error` |" in line]
     assert rows == [f"| `{error.__name__}` | `{error.kind}` | {cells(reacts)}" for error, reacts in REACTIONS.items()]

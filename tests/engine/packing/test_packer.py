@@ -323,9 +323,9 @@ def test_pack_keeps_figures_with_the_items() -> None:
     fresh, ready = items(40), items(40)
     policy, info = PackingPolicy(budget=300), ModelInfo(id="m", provider="p", window=9000, encoding=ENCODING)
     prepare(ready, policy, info, counter())
-    before = [dict(item.derived) for item in ready]
+    before = [dict(item.features) for item in ready]
     assert packed(ready, window=9000, budget=300).messages == packed(fresh, window=9000, budget=300).messages
-    assert [item.derived for item in ready] == before
+    assert [item.features for item in ready] == before
 
 
 def test_pack_counts_the_same_whether_counts_are_remembered_or_read_off_the_items() -> None:

@@ -76,6 +76,33 @@ def test_no_sentence_is_packed_twice(files: list[list[int]], kind: str, window: 
     assert sentences_twice(prompt) == []
 
 
+def short_paragraph() -> str:
+    """Return a paragraph of a long sentence among short ones, which alone are no repetition."""
+    lengths = [CHOOSER.randint(3, 5), CHOOSER.randint(9, 14), CHOOSER.randint(3, 5), CHOOSER.randint(3, 5)]
+    return " ".join(" ".join(CHOOSER.choices(WORDS, k=length)).capitalize() + "." for length in lengths)
+
+
+SHORT = [short_paragraph() for _ in range(12)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 11), min_size=1, max_size=5, unique=True), min_size=2, max_size=8),
+    st.sampled_from([250, 600, 1500, 4500]),
+)
+def test_an_item_is_packed_only_with_something_of_its_own(files: list[list[int]], window: int) -> None:
+    """Also where all that is left of its passages are short sentences: those were said, too."""
+    items = [
+        Item(id=f"i{n}", title=f"T{n}", text="\n\n".join(SHORT[place] for place in places))
+        for n, places in enumerate(files)
+    ]
+    said: set[str] = set()
+    for packed_item in packed(items, window).items:
+        sentences = {sentence.strip() for sentence in re.findall(r"[^.…]+\.", packed_item.text)}
+        assert sentences - said, packed_item.text
+        said |= sentences
+
+
 @pytest.mark.parametrize("window", [900, 100_000], ids=["tight", "all fits"])
 def test_two_files_with_the_same_paragraphs_are_packed_once(window: int) -> None:
     """Of the second only what it has of its own; the trace counts the rest."""
@@ -92,6 +119,17 @@ def test_two_files_with_the_same_paragraphs_are_packed_once(window: int) -> None
     ]
     assert PARAGRAPHS[5] in prompt.items[1].text
     assert left_out_for_likeness(prompt.trace)[1] == 2
+
+
+@pytest.mark.parametrize("window", [250, 600, 100_000])
+@pytest.mark.parametrize("page", ["Page {n}. {text}", "{text}\n\nPrinted on day {n}."])
+def test_copies_that_differ_in_the_number_of_a_page_are_packed_once(page: str, window: int) -> None:
+    """A number of its own keeps its own sentence, and not the short ones around it that stand already."""
+    text = "The harbour is open from six. Ships pay a fee at the gate. Fishing boats pay nothing before noon."
+    items = [Item(id=str(n), text=page.format(n=n, text=text)) for n in range(8)]
+    prompt = packed([*items, Item(id="other", text=PARAGRAPHS[0])], window)
+    assert "\n".join(item.text for item in prompt.items).count("Ships pay a fee") == 1
+    assert prompt.items[-1].item.id == "other"
 
 
 def test_nothing_is_left_out_where_it_is_wanted() -> None:

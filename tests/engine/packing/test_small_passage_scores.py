@@ -7,7 +7,10 @@ from array import array
 import pytest
 from hypothesis import given, strategies as st
 
+from nexus_core import FollowUp, Item, Ranking
 from nexus_core.engine.packing import passage_scores, small_passage_scores
+from nexus_core.engine.packing.candidates import pool_of
+from nexus_core.toolkit.text.passages import key_of
 
 PASSAGES = st.lists(st.lists(st.integers(1, 12), max_size=20), min_size=1, max_size=12)
 QUERY = st.lists(st.integers(1, 14), min_size=1, max_size=8)
@@ -17,17 +20,17 @@ def coded(stems: list[int]) -> bytes:
     return array("I", stems).tobytes()
 
 
-def read(passages: list[list[int]]) -> tuple[small_passage_scores.FewStems, passage_scores.Stems]:
+def read(passages: list[list[int]]) -> tuple[small_passage_scores.SmallStems, passage_scores.Stems]:
     codes = [coded([stem for passage in passages for stem in passage])]
     lengths = [coded([len(passage) for passage in passages])]
-    return small_passage_scores.FewStems.read(codes, lengths), passage_scores.Stems.read(codes, lengths)
+    return small_passage_scores.SmallStems.read(codes, lengths), passage_scores.Stems.read(codes, lengths)
 
 
 @given(PASSAGES, QUERY)
 def test_few_and_many_passages_are_worth_the_same(passages: list[list[int]], query: list[int]) -> None:
     """Which way is taken is a matter of time alone."""
     small, large = read(passages)
-    assert small.score(coded(query)) == pytest.approx(list(large.score(coded(query))), abs=1e-9)
+    assert small.scores(coded(query)) == pytest.approx(list(large.scores(coded(query))), abs=1e-9)
 
 
 @given(PASSAGES, st.lists(st.integers(0, 3), min_size=12, max_size=12))
@@ -48,3 +51,13 @@ def test_whoever_repeats_another_is_a_suspect_either_way(passages: list[list[int
     small, large = read(passages)
     exact, quick = small.suspects(), large.suspects()
     assert [place for place, found in enumerate(exact) if found and not quick[place]] == []
+
+
+@pytest.mark.parametrize("fillers", [0, 600], ids=["few", "many"])
+def test_passages_go_by_the_weights_of_a_question_that_follows(fillers: int) -> None:
+    """The words of an earlier question count, and less than those of the question itself."""
+    texts = ["A connection here.", "A default here.", *["Nothing of it."] * max(fillers, 4)]
+    ranking = Ranking(tuple(Item(id=str(place), text=text) for place, text in enumerate(texts)))
+    key = key_of(64, "none")
+    assert pool_of(ranking, FollowUp.after("Which default?", ["Which connection?"]), key, 10**6).order[:2] == [1, 0]
+    assert pool_of(ranking, FollowUp.after("Which?", ["Which default?"]), key, 10**6).order[0] == 1

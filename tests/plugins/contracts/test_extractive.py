@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from nexus_extractive.connector import Extractive
 
 from nexus_core.testing import ConnectorContract
+
+pytestmark = pytest.mark.slow
 
 
 class TestExtractive(ConnectorContract):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from nexus_openai.connector import OpenAI
 
 from nexus_core import Secret
 from nexus_core.testing import ConnectorContract, OpenAIDialect
+
+pytestmark = pytest.mark.slow
 
 
 class TestOpenAI(ConnectorContract):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from nexus_rankers.bm25 import Bm25
 from nexus_rankers.fuse import Fuse
 from nexus_rankers.links import Links
@@ -12,6 +13,8 @@ from nexus_rankers.semantic import Semantic
 
 from nexus_core import Ranker
 from nexus_core.testing import FakeConnector, RankerContract
+
+pytestmark = pytest.mark.slow
 
 
 class TestBm25(RankerContract):

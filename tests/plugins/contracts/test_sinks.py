@@ -14,6 +14,8 @@ from nexus_sinks.log import Log
 from nexus_core import Sink
 from nexus_core.testing import SinkContract
 
+pytestmark = pytest.mark.slow
+
 
 class TestJsonl(SinkContract):
     def make(self, folder: Path) -> Sink:

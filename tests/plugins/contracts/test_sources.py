@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import pytest
 from nexus_jsonl.source import JsonlSource
 from nexus_sources.files import Files
 from nexus_sources.inline import Inline
 
 from nexus_core import Source
 from nexus_core.testing import SourceContract
+
+pytestmark = pytest.mark.slow
 
 
 class TestFiles(SourceContract):

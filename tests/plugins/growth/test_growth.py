@@ -20,6 +20,8 @@ from nexus_sources.walking.walk import FoundFile
 from tests.plugins.growth.readers import READERS, Reader
 from tests.plugins.growth.shapes import COUNT, Shape
 
+pytestmark = pytest.mark.slow
+
 CASES = [
     pytest.param(reader, shape, id=f"{name}-{number}")
     for name, (reader, shapes) in READERS.items()

@@ -30,6 +30,8 @@ from nexus_core.testing.upstream import (
     stream_answer,
 )
 
+pytestmark = pytest.mark.slow
+
 CANARY = "canary/9d1f4c77+ab20=e6&53"
 FORMS = {
     "plain": CANARY,

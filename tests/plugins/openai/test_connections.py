@@ -43,6 +43,8 @@ from nexus_core.testing.upstream import (
 )
 from nexus_core.toolkit import BodyReader, SharedResources
 
+pytestmark = pytest.mark.slow
+
 YES = json_answer(completion("Yes."))
 STREAM = stream_answer(chat_events("a", "b"))
 A = event(delta("a"))

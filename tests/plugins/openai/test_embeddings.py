@@ -231,6 +231,7 @@ async def test_wrong_relevance_is_a_protocol_error(score: Any) -> None:
     assert isinstance(await failure(reranking, json_answer({"results": results})), ProtocolError)
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=60) | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(repr).map(str.encode))
 def test_reading_raises_nothing_else(data: bytes) -> None:
     """Whatever the bytes."""

@@ -15,6 +15,8 @@ import pytest
 from nexus_core import CallOptions, ResponseTooLargeError
 from nexus_core.testing.upstream import Silence, delta, event, http_head, stream_answer
 
+pytestmark = pytest.mark.slow
+
 STREAM_MOST = 17 * 2**20
 """Bytes of a stream of a model with the declared defaults, 8,192 tokens."""
 
@@ -59,6 +61,22 @@ async def test_a_larger_answer_can_be_asked_for(connect: Any, prompt: Any, optio
         assert len((await openai.send_prompt(prompt, options)).text) == 2 * 2**20
 
 
+@pytest.mark.parametrize(("most", "cut"), [(8192, True), (100_000, False)])
+async def test_the_bound_of_the_wire_follows_from_the_pipeline(connect: Any, prompt: Any, most: int, cut: bool) -> None:
+    """The `max_output` of its YAML, which the prompt brings, and not only that of the table of models."""
+    from attrs import evolve
+
+    from nexus_core.testing.upstream import ScriptedUpstream, completion, json_answer
+
+    asked = evolve(prompt, max_output=most)
+    async with ScriptedUpstream(json_answer(completion("x" * 2 * 2**20))) as upstream, connect(upstream) as openai:
+        if cut:
+            with pytest.raises(ResponseTooLargeError):
+                await openai.send_prompt(asked, CallOptions())
+        else:
+            assert len((await openai.send_prompt(asked, CallOptions())).text) == 2 * 2**20
+
+
 PROGRAM = """
 import asyncio, sys
 from nexus_core import Pipeline
@@ -79,14 +97,15 @@ asyncio.run(main())
 PIPELINE = """name: asks
 models:
   main:
-    {{use: openai, model: m, base_url: "{url}", api_key: sk-test, connections: 64, window: 32768, max_output: 16384}}
+    {{use: openai, model: m, base_url: "{url}", api_key: k, connections: 64, window: {window}, max_output: {most}}}
 steps: [generate: main]
 """
-CALL = {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "abcdefghijklmnop" * 8}}]}
+CALL = {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "abcdefghijklmnop" * 40}}]}
 ENDLESS = {
-    "text": event(delta("some words of text, " * 6)),
+    "text": event(delta("some words of text, " * 30)),
     "calls": event({"choices": [{"index": 0, "delta": CALL}]}),
     "line": b"x" * 4096,
+    "wide": event(delta("some words of text, " * 30 + "\U0001f600")),
 }
 
 
@@ -112,12 +131,15 @@ async def endless(piece: bytes) -> AsyncIterator[str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read as on Linux")
-@pytest.mark.parametrize("kind", ENDLESS)
-async def test_64_endless_streams_at_once_take_little_memory(tmp_path: Path, kind: str) -> None:
-    """Under 300 MB for the whole process, and each of them is cut."""
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [*((kind, 16_384) for kind in ENDLESS), ("text", 128_000), ("line", 10**6), ("wide", 10**6)],
+)
+async def test_64_endless_streams_at_once_take_little_memory(tmp_path: Path, kind: str, most: int) -> None:
+    """Under 300 MB for the whole process, however much the model may give, and each of them is cut."""
     async with endless(ENDLESS[kind]) as url:
         file = tmp_path / "asks.yaml"
-        file.write_text(PIPELINE.format(url=url))
+        file.write_text(PIPELINE.format(url=url, most=most, window=2 * most))
         done = await asyncio.to_thread(
             subprocess.run, [sys.executable, "-c", PROGRAM, str(file)], capture_output=True, text=True, timeout=120
         )

@@ -193,6 +193,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(json_values, st.sampled_from([200, 400, 401, 404, 418, 422, 429, 500, 503, 599]))
 @settings(max_examples=300, deadline=None)
 def test_any_body_is_classified(payload: Any, status: int) -> None:

@@ -154,6 +154,7 @@ async def test_reason_counts_where_nothing_follows(pieces: list[Step], expected:
         assert found == expected
 
 
+@pytest.mark.slow
 async def test_wait_for_the_tail_counts_from_the_last_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that ends every event may go on for longer than that wait, and silence still ends it."""
     monkeypatch.setattr(client, "_TAIL_S", 1.0)
@@ -233,6 +234,7 @@ def as_whole(parts: list[Part]) -> Script:
     return json_answer(answer)
 
 
+@pytest.mark.slow
 async def test_no_sequence_of_reasons_passes_for_whole_that_is_not(tmp_path: Path) -> None:
     """200 of them, streamed and whole: none is whole that is not, and none is cut that is whole."""
     random = Random(7)

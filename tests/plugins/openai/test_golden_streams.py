@@ -23,6 +23,8 @@ from nexus_core import (
 from nexus_core.testing.upstream import HalfClose, Pause, close_answer, stream_answer
 from nexus_core.toolkit import EventDecoder
 
+pytestmark = pytest.mark.slow
+
 DONE = "data: [DONE]\n\n"
 STOP = '{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
 TOOLS = '{"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}'

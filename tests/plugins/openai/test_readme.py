@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import nexus_openai.connector
 from nexus_openai.connector import OpenAI
 from nexus_openai.model_table import load_table
 
@@ -14,7 +13,7 @@ from nexus_core.contract import errors
 from nexus_core.contract.components import OptionSpec, options_of
 from nexus_core.contract.errors import ConnectorError
 
-README = Path(str(nexus_openai.connector.__file__)).with_name("README.md").read_text("utf-8")
+README = (Path(__file__).parents[3] / "docs/how-to/openai.md").read_text("utf-8")
 
 
 def rows(heading: str) -> list[list[str]]:

@@ -6,13 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-import nexus_openai.connector
 import pytest
 
 from nexus_core import Delta, Pipeline, RunFinished
 from nexus_core.testing.upstream import ReceivedRequest, ScriptedUpstream, stream_answer
 
-README = Path(str(nexus_openai.connector.__file__)).with_name("README.md").read_text("utf-8")
+README = (Path(__file__).parents[3] / "docs/how-to/openai.md").read_text("utf-8")
 SERVICES = next(
     block for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL) if "\nname: services\n" in f"\n{block}"
 )

@@ -129,6 +129,7 @@ async def test_deltas_are_given_as_they_come(service: Any) -> None:
     ]
 
 
+@pytest.mark.slow
 @given(st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=9) | st.integers()), min_size=1, max_size=4),
        st.lists(st.integers(0, 200), max_size=6), st.sampled_from(["index", "id", "arrival"]))  # fmt: skip
 @settings(max_examples=200, deadline=None)

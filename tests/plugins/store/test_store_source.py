@@ -9,7 +9,7 @@ import pytest
 from nexus_store import source as source_module
 from nexus_store.source import StoreSource
 
-from nexus_core import Item, Pipeline, SourceError, Store
+from nexus_core import Item, Pipeline, RunContext, SourceError, Store, vector_key
 from nexus_core.testing.upstream import ScriptedUpstream, error_body, json_answer
 
 PIPELINE = """
@@ -60,9 +60,9 @@ async def test_a_pipeline_answers_from_a_context(folder: Path, tmp_path: Path) -
 async def test_tags_and_candidates_bound_what_comes(folder: Path) -> None:
     """The options are the search's."""
     async with StoreSource(context="notes", path=str(folder), tags=("sea",)) as source:
-        assert [item.id for item in (await source.gather("ferry")).items] == ["ferry"]
+        assert [item.id for item in (await source.gather("ferry", RunContext())).items] == ["ferry"]
     async with StoreSource(context="notes", path=str(folder), candidates=3) as source:
-        assert len((await source.gather("harbour")).items) == 3
+        assert len((await source.gather("harbour", RunContext())).items) == 3
 
 
 async def test_the_caller_of_a_run_names_the_context_where_the_pipeline_does_not(folder: Path, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ async def test_an_unknown_context_is_told(folder: Path) -> None:
     """With the closest name and what there is."""
     async with StoreSource(context="note", path=str(folder)) as source:
         with pytest.raises(SourceError, match="did you mean 'notes'"):
-            await source.gather("ferry")
+            await source.gather("ferry", RunContext())
 
 
 async def test_a_missing_store_is_told_and_not_made(tmp_path: Path) -> None:
@@ -102,22 +102,22 @@ async def test_a_damaged_store_is_told(tmp_path: Path) -> None:
 async def test_vectors_are_kept_for_each_run(folder: Path) -> None:
     """What rankers have worked out of the items of several runs at once is kept when the source is closed."""
     async with StoreSource(context="notes", path=str(folder)) as source:
-        found = await asyncio.gather(*(source.gather(query) for query in ("ferry", "baker", "note 7")))
+        found = await asyncio.gather(*(source.gather(query, RunContext()) for query in ("ferry", "baker", "note 7")))
         for ranking in found:
             for item in ranking.items:
-                item.derived["vector", "test"] = b"\0\0\0\0"
+                item.features.put(vector_key("test"), b"\0\0\0\0")
     kept = {item.id for ranking in found for item in ranking.items}
     assert await vectors(folder) == len(kept)
     async with StoreSource(context="notes", path=str(folder)) as source:
-        (item,) = [item for item in (await source.gather("nine")).items if item.id == "ferry"]
-        assert item.derived["vector", "test"] == b"\0\0\0\0"
+        (item,) = [item for item in (await source.gather("nine", RunContext())).items if item.id == "ferry"]
+        assert item.features.get(vector_key("test")) == b"\0\0\0\0"
 
 
 async def test_vectors_are_kept_while_the_source_is_open(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Soon after a run, and no run waits for it."""
-    monkeypatch.setattr(source_module, "LOOK_AFTER_S", 0.01)
+    monkeypatch.setattr(source_module, "TOGETHER_S", 0.01)
     async with StoreSource(context="notes", path=str(folder)) as source:
-        (await source.gather("ferry")).items[0].derived["vector", "test"] = b"\0\0\0\0"
+        (await source.gather("ferry", RunContext())).items[0].features.put(vector_key("test"), b"\0\0\0\0")
         for _ in range(1000):
             if await vectors(folder):
                 return
@@ -129,19 +129,10 @@ async def test_vectors_that_cannot_be_kept_harm_nothing(
     folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A store that may only be read is searched, and closed without an error."""
-    monkeypatch.setattr("nexus_core.store.database.paths.Folder.may_be_written", lambda self: False)
+    monkeypatch.setattr("nexus_core.store.database.paths.StorePaths.may_be_written", lambda self: False)
     async with StoreSource(context="notes", path=str(folder)) as source:
-        (await source.gather("ferry")).items[0].derived["vector", "test"] = b"\0\0\0\0"
+        (await source.gather("ferry", RunContext())).items[0].features.put(vector_key("test"), b"\0\0\0\0")
     assert "vectors are not kept" in caplog.text
-
-
-async def test_large_items_are_not_held_for_later(folder: Path) -> None:
-    """The items of searches that are over stay in memory within bounds."""
-    async with Store(folder) as store:
-        await store.add("notes", [Item(id=f"large {n}", text="anchor " * 700_000) for n in range(2)])
-    async with StoreSource(context="notes", path=str(folder)) as source:
-        await source.gather("anchor")
-        assert not source._found
 
 
 BY_A_SERVICE = """

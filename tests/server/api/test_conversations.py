@@ -8,6 +8,8 @@ import pytest
 
 from nexus_core.server.access.identity import Identity
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.server.conftest import Running, Start
 

@@ -12,6 +12,8 @@ import pytest
 from nexus_core import Chunk, Completion, TruncatedError
 from nexus_core.server.api.openai_schema import ChatChunks
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.server.conftest import Fakes, Running
 

@@ -10,6 +10,8 @@ import pytest
 from nexus_core import AuthError, Chunk, EmptyAnswerError, NoAnswerError, TruncatedError
 from nexus_core.server.errors import failure_of
 
+pytestmark = pytest.mark.slow
+
 
 def ask(**options: Any) -> dict[str, Any]:
     return {"json": {"query": "How many days of leave?", "contextId": "own", "pipeline": "own", "options": options}}

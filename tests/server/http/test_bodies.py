@@ -27,6 +27,7 @@ def nested(depth: int) -> bytes:
     return b'{"a":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
 
 
+@pytest.mark.slow
 @given(st.dictionaries(TEXTS, VALUES, max_size=20), st.booleans())
 @example({"messages": [":["] * 100}, True)
 @example({"text": '\\"[' * 100}, True)

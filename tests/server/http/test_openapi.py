@@ -11,6 +11,8 @@ import jsonschema
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.server.conftest import Running, Start
 
@@ -150,19 +152,19 @@ async def test_document_is_plain_json(running: Running) -> None:
     json.loads(text, object_pairs_hook=once)
 
 
-async def test_readme_names_every_address(running: Running) -> None:
+async def test_page_names_every_address(running: Running) -> None:
     """With its method, in the table."""
-    readme = (SERVER / "README.md").read_text("utf-8")
-    rows = [row for row in readme.splitlines() if row.startswith("| `")]
+    page = (SERVER.parents[1] / "docs" / "reference" / "server.md").read_text("utf-8")
+    rows = [row for row in page.splitlines() if row.startswith("| `")]
     for path, methods in (await told(running))["paths"].items():
         for method in () if path.startswith("/page/") else methods:
             assert any(f"{path}`" in row and f"`{method.upper()}" in row for row in rows), (method, path)
 
 
-def test_readme_names_every_code_of_a_failure() -> None:
+def test_page_names_every_code_of_a_failure() -> None:
     """Programs read them."""
-    readme = (SERVER / "README.md").read_text("utf-8")
+    page = (SERVER.parents[1] / "docs" / "reference" / "server.md").read_text("utf-8")
     sources = "".join(path.read_text("utf-8") for path in SERVER.rglob("*.py"))
     codes = set(re.findall(r'(?:Failure\(\s*|Error, )\d{3},\s*"(\w+)"', sources))
     assert len(codes) > 30
-    assert sorted(code for code in codes if f"`{code}`" not in readme) == []
+    assert sorted(code for code in codes if f"`{code}`" not in page) == []

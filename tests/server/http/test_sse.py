@@ -11,6 +11,7 @@ import struct
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from nexus_core import TruncatedError
 from nexus_core.contract.values import Chunk
@@ -99,6 +100,7 @@ async def test_a_client_that_goes_closes_the_upstream(start: Any, stream: bool) 
         assert await upstream.left_open(0.5) == []
 
 
+@pytest.mark.slow
 async def test_clients_that_reset_a_stream_leave_no_traceback(
     running: Any, fakes: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -130,8 +132,11 @@ async def test_a_half_closed_connection_is_one_that_is_gone(running: Any, fakes:
     writer.close()
 
 
+@pytest.mark.slow
 async def test_a_client_that_does_not_read_is_cut(start: Any, fakes: Any) -> None:
     """After a while; until then the upstream waits with it, and not in our memory (faults 81, 82)."""
+    own = fakes.connectors["own"]
+    own.model_info = evolve(own.model_info, window=10**8)  # so much may come of it
     running = await start(limits=ServerLimits(write_s=0.3))
     played = [0]
 

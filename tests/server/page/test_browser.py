@@ -12,6 +12,8 @@ import pytest
 from nexus_core import Chunk, InvalidRequestError, Item, TruncatedError
 from nexus_core.server.access.identity import Identity
 
+pytestmark = pytest.mark.slow
+
 OWN = """(() => {
   const select = document.querySelector('#pipeline');
   select.value = 'own';

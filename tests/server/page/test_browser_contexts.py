@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from nexus_core.contract.components import Kind
 from nexus_core.engine.plugins import PluginRegistry
+
+pytestmark = pytest.mark.slow
 
 OPEN = "document.querySelector('#sure').open"
 FILL = """

@@ -11,6 +11,8 @@ import pytest
 
 from nexus_core.server.page.files import POLICY
 
+pytestmark = pytest.mark.slow
+
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 FILES = sorted(path.name for path in files("nexus_core.server.page").iterdir() if path.name.rpartition(".")[2] in TYPES)
 

@@ -53,6 +53,20 @@ async def test_trace_is_bounded(start: Any) -> None:
     assert len(told["packing"]["trace"]) == TRACE_ENTRIES
 
 
+async def test_trace_tells_what_a_follow_up_was_searched_for(start: Any) -> None:
+    """Where it is not the question: the words of the one before it, too."""
+    items = [{"id": "a", "text": "Everybody has 28 days of leave."}]
+    gather = {"gather": {"use": "inline", "items": items}}
+    own = {"name": "own", "rewrite": True, "models": {"main": {"use": "extractive"}}, "steps": [gather, *REST]}
+    running = await start(pipelines={"own": json.dumps(own)})
+    asked = {"includeTrace": True, "conversationId": "monday"}
+    found = [
+        (await running.call("POST", "/api/queries", json={**ASKED, "query": query, "options": asked}))[1]
+        for query in ("How much leave?", "And for whom?")
+    ]
+    assert [told["packing"]["searched"] for told in found] == [None, "And for whom?\nHow much leave?"]
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 async def test_failure_tells_its_attempts(running: Any, fakes: Any, stream: bool) -> None:
     """A run that fails before its first word keeps its status, and tells which requests it made."""

@@ -18,7 +18,7 @@ from nexus_core.server.access.access import WRONG_KEYS_PER_MINUTE, AuthThrottle
 from nexus_core.server.access.key_limits import SharedLimiter
 from nexus_core.server.workers.shared_counters import CounterStore, LocalCounters, SharedCounters, State, make_file
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no several workers")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="there are no several workers")]
 
 COUNTS = """
 import sys

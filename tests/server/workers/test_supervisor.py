@@ -27,7 +27,7 @@ from nexus_core.store.api_keys import ApiKeys
 from nexus_core.store.store import Store
 from nexus_core.testing.upstream import Gate, ScriptedUpstream, completion, json_answer
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no several workers")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="there are no several workers")]
 
 PIPELINE = """name: asks
 models:
@@ -175,6 +175,25 @@ def test_a_worker_that_is_asked_for_something_wrong_is_not_started_again(tmp_pat
     script = f"import sys; open({str(log)!r}, 'a').write(sys.argv[1]); sys.exit(2)"
     assert run_workers(1, lambda worker: [sys.executable, "-c", script, str(worker.number)]) == 2
     assert log.read_text() == "0"
+
+
+DEAF = "import os, re; from signal import *; signal(SIGTERM, SIG_IGN); os.kill({parent}, SIGTERM); {stuck}"
+
+
+@pytest.mark.parametrize("stuck", ["re.match('(a+)+$', 'a' * 64 + 'b')", "pause()"], ids=["busy", "still"])
+def test_a_worker_that_hears_no_signal_is_killed(stuck: str) -> None:
+    """Whatever keeps it from ending, and though there is plenty of time for a second signal."""
+    script = DEAF.format(parent=os.getpid(), stuck=stuck)
+    assert run_workers(1, lambda worker: [sys.executable, "-c", script], end_s=0.5) == signal.SIGKILL
+
+
+def test_a_second_signal_leaves_a_worker_no_time_for_what_has_begun() -> None:
+    """Only that for its end, after which it is killed, however many more signals come."""
+    script = (
+        f"import os, signal; tell = lambda *_: os.kill({os.getpid()}, signal.SIGTERM)\n"
+        "signal.signal(signal.SIGTERM, tell); tell()\nwhile True: signal.pause()"
+    )
+    assert run_workers(1, lambda worker: [sys.executable, "-c", script], drain_s=9e9, end_s=0.5) == signal.SIGKILL
 
 
 @given(st.lists(st.tuples(st.floats(0, 1000), st.booleans()), max_size=80))

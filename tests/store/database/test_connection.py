@@ -207,6 +207,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="has no limits of this kind")
 def test_a_limit_of_the_size_of_files_is_told_as_a_full_disk(tmp_path: Path) -> None:
     """SQLite calls it an error of the disk; the writer is opened anew after it, and works (faults 158, 159)."""
@@ -272,6 +273,7 @@ def can_inject() -> bool:
     return tried.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not can_inject(), reason="needs strace, and the right to trace")
 @pytest.mark.parametrize(
     "fault",

@@ -16,6 +16,8 @@ import pytest
 from nexus_core import Item, Store, StoreBusyError
 from nexus_core.store.database import online_copy
 
+pytestmark = pytest.mark.slow
+
 WRITER = """
 import asyncio, sys
 from nexus_core import Item, Store

@@ -22,6 +22,8 @@ from nexus_core.store.ingest.read_document import DocumentReading
 from nexus_core.store.ingest.reader_processes import ReaderProcess, told_of
 from nexus_core.store.items.prepare import ItemPreparer
 
+pytestmark = pytest.mark.slow
+
 FILES: Any = PluginRegistry.installed().component(Kind.SOURCE, "files")
 
 
@@ -275,10 +277,10 @@ KILLED = """
 import asyncio, sys
 from nexus_core import Store
 from nexus_core.contract.components import Kind
-from nexus_core.engine.plugins import Catalogue
+from nexus_core.engine.plugins import PluginRegistry
 
 async def main():
-    files = Catalogue.installed().component(Kind.SOURCE, "files")(paths=".", root=sys.argv[2])
+    files = PluginRegistry.installed().component(Kind.SOURCE, "files")(paths=".", root=sys.argv[2])
     async with Store(sys.argv[1]) as store:
         if not await store.contexts():
             await store.create("notes")

@@ -16,7 +16,7 @@ import pytest
 from nexus_core import Documents, SourceError, Store
 from nexus_core.store.ingest.reader_processes import ReaderProcesses
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="signals")]
 
 SOURCE = """
 import os, re, time

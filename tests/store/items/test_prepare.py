@@ -8,7 +8,8 @@ from hypothesis import given, settings, strategies as st
 from nexus_core import Item
 from nexus_core.store.items.passage_codec import figures_of
 from nexus_core.store.items.piece_cache import PieceCache
-from nexus_core.store.items.prepare import ItemPreparer, index_terms, stems_of
+from nexus_core.store.items.prepare import ItemPreparer, index_terms
+from nexus_core.toolkit.text.bm25 import terms
 from nexus_core.toolkit.tokens.counter import token_counter
 
 WORDS = ["ferry", "The", "3.5", "e.g.", "HTTPServer", "snake_case", "ö", "字。", "x" * 70, "it's", "-", "U.S.", "<b>"]
@@ -31,7 +32,7 @@ def test_figures_are_those_of_the_packer(text: str, title: str, kind: str) -> No
     item = Item(id="1", text=text, title=title, kind=kind)
     prepared = ItemPreparer("english", "o200k_base")(item)
     assert prepared.figures == expected(item, "o200k_base")
-    assert prepared.words.split() == stems_of(title, "english") * 2 + stems_of(text, "english")
+    assert prepared.words.split() == terms(title, "english") * 2 + terms(text, "english")
     assert prepared.words == index_terms(item, "english", "o200k_base")
 
 
@@ -48,12 +49,12 @@ def test_an_item_is_left_as_it_was() -> None:
     """Nothing stays with the item of whoever adds it."""
     item = Item(id="1", text="The ferry leaves at nine.")
     ItemPreparer("english", "o200k_base")(item)
-    assert not item.derived
+    assert not item.features
 
 
 def test_a_vocabulary_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts full of numbers do not fill the memory."""
-    monkeypatch.setattr("nexus_core.store.items.piece_cache.PIECES_KEPT", 10)
+    monkeypatch.setattr("nexus_core.toolkit.text.piece_table.PIECES_KEPT", 10)
     known = PieceCache("english", "o200k_base")
     for number in range(100):
         assert known[f"number{number}"][0] == f"number{number} "

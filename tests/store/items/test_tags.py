@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nexus_core import Item, Store, UsageError
+from nexus_core import Item, Store, UsageError, vector_key
 
 
 @pytest.fixture
@@ -43,13 +43,13 @@ async def test_tags_are_added_and_removed(store: Store) -> None:
 async def test_figures_move_along(store: Store) -> None:
     """Nothing is worked out again: token counts, vectors and links are those of before."""
     ranking = await store.search("c", "number 3")
-    ranking.items[0].derived["vector", "m"] = b"\1\2"
-    await store.keep_figures(ranking)
+    ranking.items[0].features.put(vector_key("m"), b"\1\2")
+    await store.keep_vectors()
     before = await store.read(derived)
     await store.tag("c", ["i3", "i4"], add=["new"])
     assert await store.read(derived) == before
     (found,) = [item for item in (await store.search("c", "number 3")).items if item.id == "i3"]
-    assert found.derived["vector", "m"] == b"\1\2"
+    assert found.features.get(vector_key("m")) == b"\1\2"
     assert found.tags == ("new", "old")
 
 

@@ -16,6 +16,8 @@ from nexus_core.store.search import index_updates as indexing_module
 from nexus_core.store.search.index_checksums import NOTE
 from nexus_core.store.search.tantivy_index import ContextIndex, IndexDamagedError
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ("The ferry leaves at nine.", "The baker opens at six.", "No ferry on Sundays.", "A lighthouse, long dark.")
 
 

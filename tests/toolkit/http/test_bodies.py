@@ -400,6 +400,7 @@ def test_retry_after(headers: dict[str, str], expected: float | None) -> None:
     assert retry_after_s(headers, NOW) == expected
 
 
+@pytest.mark.slow
 @given(st.text(max_size=40) | st.from_regex(r"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ (GMT|[+-]\d{4})"))
 @settings(max_examples=200, deadline=None)
 def test_retry_after_never_raises(text: str) -> None:
@@ -441,6 +442,7 @@ def test_foreign_text_is_one_short_line() -> None:
     assert len(text) == 503
 
 
+@pytest.mark.slow
 @given(
     st.text(max_size=300), st.text("abcdefghij0123456789-_/+", min_size=8, max_size=40), st.lists(st.integers(0, 300))
 )

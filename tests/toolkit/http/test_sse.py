@@ -72,6 +72,7 @@ newlines = st.sampled_from([b"\n", b"\r\n", b"\r", b"\n\n", b"\r\n\r\n", b"\r\r"
 streams = st.lists(st.tuples(fields, newlines), max_size=30).map(lambda lines: b"".join(map(b"".join, lines)))
 
 
+@pytest.mark.slow
 @given(st.one_of(streams, st.binary(max_size=60)), st.lists(st.integers(0, 400), max_size=8))
 @settings(max_examples=400, deadline=None)
 def test_decoder_gives_the_same_events_for_every_split(stream: bytes, cuts: list[int]) -> None:
@@ -130,6 +131,7 @@ def test_decoder_takes_a_line_of_700_kilobytes() -> None:
     assert data_of(b"data: " + b"x" * 700_000 + b"\n\n") == [b"x" * 700_000]
 
 
+@pytest.mark.slow
 def test_decoder_is_linear_in_tiny_pieces() -> None:
     """Fault 56: four times the bytes in 1-byte pieces cost about four times the time, not sixteen."""
 

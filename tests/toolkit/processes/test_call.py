@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import operator
 import os
 import re
 import sys
 import time
+from contextlib import aclosing
 
 import pytest
 
-from nexus_core.toolkit.processes.call import ApartError, call_apart
+from nexus_core.toolkit.processes.call import ApartError, call_apart, stream_apart
 
 
 async def test_result_and_error_of_a_function_come_from_another_process() -> None:
@@ -42,3 +44,30 @@ async def test_process_is_killed_with_its_caller() -> None:
     calling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(asyncio.shield(calling), 60)
+
+
+async def test_values_of_a_generator_come_one_by_one() -> None:
+    """None waits for those after it; closing early kills what would not end."""
+    async with aclosing(stream_apart(60.0, itertools.count)) as numbers:
+        assert [await anext(numbers) for _ in range(3)] == [0, 1, 2]
+
+
+async def test_limit_counts_from_one_value_to_the_next() -> None:
+    """Values that have come before the time was over stay."""
+    numbers = stream_apart(0.5, map, re.match, [r"a", r"(a+)+$"], ["b", "a" * 64 + "b"])
+    assert await anext(numbers) is None
+    with pytest.raises(ApartError, match="did not end within 0.5 s"):
+        await anext(numbers)
+
+
+async def test_error_that_cannot_be_sent_back_keeps_its_words() -> None:
+    """An error of a class with a constructor of its own is told, and breaks nothing."""
+    with pytest.raises(RuntimeError, match="Odd: cannot be sent"):
+        await call_apart(60.0, exec, "class Odd(Exception):\n    pass\nraise Odd('cannot be sent')")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of addresses")
+async def test_function_that_takes_all_memory_is_an_error() -> None:
+    """A document that asks for more than a reader may have fails alone."""
+    with pytest.raises(MemoryError):
+        await call_apart(60.0, bytearray, 2**40)

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from array import array
+from pathlib import Path
+
 import pytest
 from hypothesis import given, strategies as st
 
-from nexus_core.toolkit.text.bm25 import codes, inverse_frequency, sentence_scores, terms
-from nexus_core.toolkit.text.stemming import STOP_WORDS, pieces, stems
+from nexus_core.toolkit.text.bm25 import (
+    CodedTexts,
+    codes,
+    inverse_frequency,
+    length_norm,
+    pairs_of,
+    saturation,
+    sentence_scores,
+    terms,
+    words_of,
+)
+from nexus_core.toolkit.text.piece_table import pieces
+from nexus_core.toolkit.text.stemming import STOP_WORDS, stems
 
 
 @pytest.mark.parametrize(
@@ -87,3 +102,39 @@ def test_inverse_frequency_is_positive_and_falls() -> None:
     weights = [inverse_frequency(holding, 10) for holding in range(11)]
     assert weights == sorted(weights, reverse=True)
     assert weights[-1] > 0
+
+
+# Of few bytes, so that many codes also stand across two others.
+CODES = st.lists(
+    st.integers(0, 1).map(lambda bit: bit * 0x01010000) | st.sampled_from([0x0100, 0x01000001]), max_size=9
+)
+
+
+@given(st.lists(CODES, min_size=1, max_size=5), CODES)
+def test_words_and_pairs_of_coded_texts_are_counted_exactly(texts: list[list[int]], query: list[int]) -> None:
+    """What stands across two codes is no word, and a word three times in a row is two pairs."""
+    coded = CodedTexts([array("I", text).tobytes() for text in texts])
+    asked = array("I", query).tobytes()
+    for key in (*words_of(asked), *pairs_of(asked)):
+        wanted = array("I", key).tolist()
+        counts = [
+            sum(text[start : start + len(wanted)] == wanted for start in range(len(text) - len(wanted) + 1))
+            for text in texts
+        ]
+        assert coded.counts(key) == {place: count for place, count in enumerate(counts) if count}
+
+
+def test_lengths_and_counts_weigh_less_the_larger_they_are() -> None:
+    """A text of mean length is discounted by k1; no count is worth more than 1; no lengths at all are no error."""
+    assert length_norm(10, 10) == pytest.approx(1.5)
+    assert length_norm(20, 10) > length_norm(10, 10)
+    assert saturation(1, 1.5) < saturation(2, 1.5) < 1
+    assert length_norm(0, 0) > 0
+
+
+def test_the_formula_is_written_once() -> None:
+    """Rankers, packer, store and answers take it from here."""
+    root = Path(__file__).parents[3]
+    sources = [path for folder in ("nexus_core", "plugins") for path in (root / folder).rglob("*.py")]
+    written = [path.name for path in sources if re.search(r"\+ 0\.5\) / \(|k1 \*", path.read_text("utf-8"))]
+    assert written == ["bm25.py"]

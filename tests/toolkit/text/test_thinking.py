@@ -100,6 +100,7 @@ def test_stray_closing_tag_is_noticed_in_every_cut(text: str, stray: bool) -> No
 PIECES = st.lists(st.sampled_from(["<", "think>", "</", "<think>", "</think>", " ", "\n", "a", "`", "</thinking>"]))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(PIECES, st.booleans(), st.booleans())
 def test_stream_comes_to_the_same_in_every_cut(pieces: list[str], thinks: bool, cut: bool) -> None:

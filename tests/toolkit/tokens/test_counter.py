@@ -20,6 +20,8 @@ from nexus_core.toolkit.tokens.encodings import FACTS
 from nexus_core.toolkit.tokens.splitting import PIECE_LIMIT, sentences, short_pieces
 from nexus_core.toolkit.tokens.vocabulary import load_ranks
 
+pytestmark = pytest.mark.slow
+
 EXACT = ["o200k_base", "cl100k_base"]
 
 

@@ -13,7 +13,7 @@ from attrs import evolve
 
 from nexus_core.cli.commands.context.inputs import ContextInput, InputOptions, places_of
 from nexus_core.cli.event_loop import run
-from nexus_core.cli.option_types import duration
+from nexus_core.cli.option_types import duration, named_paths
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.progress_bar import IngestProgressBar
 from nexus_core.cli.output.tables import json_option, plain, print_json
@@ -45,7 +45,7 @@ lead out of the folder, and what .gitignore and .nexusignore (same language) say
 
 @click.command("add", epilog=EPILOG)
 @click.argument("name")
-@click.argument("places", nargs=-1, required=True, metavar="PATH|URL|-...")
+@click.argument("places", nargs=-1, required=True, metavar="PATH|URL|-...", callback=named_paths)
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Give all items this tag, too (repeatable).")
 @click.option(
     "--exclude",

@@ -1,0 +1,340 @@
+"""The reference pages, generated from the code: what the code declares is what the site says.
+
+Each function returns the Markdown of one page, or of a table inside one. `mkdocs.yml` names this module as a hook: its
+pages exist only while the site is built.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+import nexus_core
+from nexus_core.cli.main import cli
+from nexus_core.config import keys, policy_keys
+from nexus_core.config.option_types import words
+from nexus_core.config.options import bounds
+from nexus_core.config.yaml.problems import CODES
+from nexus_core.contract import answers, errors, events
+from nexus_core.contract.components import Kind, OptionSpec, component_summary, options_of
+from nexus_core.engine.plugins import PluginRegistry
+from nexus_core.server.http.openapi import document
+from nexus_core.server.server import Server
+from nexus_core.server.settings import ServerSettings
+from nexus_core.store.store import Store
+
+ROOT = Path(__file__).parent.parent
+DOCS = Path(__file__).parent
+HOW_TO = {
+    "Serve a team": "serve",
+    "Keep a context fresh": "fresh-context",
+    "Change models": "change-models",
+    "Measure a ranking": "measure-a-ranking",
+    "Choose rankers": "rankers",
+    "Connect a model service": "openai",
+    "Test a plugin": "test-a-plugin",
+}
+EXPLANATION = {
+    "Layers": "layers",
+    "A run": "run",
+    "Packing": "packing",
+    "Failure": "failure",
+    "Follow-up questions": "follow-ups",
+    "Store and search": "store",
+}
+_MARKER = re.compile(r"^<!-- table: (\w+) -->$", re.MULTILINE)
+_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)")
+
+
+def escape(text: str) -> str:
+    """Return text for the cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").replace("${", "$&#123;")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table."""
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+
+
+def paragraphs(docstring: str | None) -> str:
+    """Return a docstring as Markdown: drawings, which are indented, as code."""
+    text = inspect.cleandoc(docstring or "")
+    blocks = (
+        f"```text\n{block}\n```" if re.search("^ {4}", block, re.MULTILINE) else block for block in text.split("\n\n")
+    )
+    return "\n\n".join(blocks)
+
+
+def option_row(spec: OptionSpec) -> str:
+    """Return the line of an option or key in a table: name, type with bounds, default, meaning."""
+    limits = bounds(spec)
+    kind = words(spec.annotation) + (f", {limits}" if limits else "")
+    cells = (f"`{spec.name}`", kind, default_of(spec), spec.help)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def default_of(spec: OptionSpec) -> str:
+    """Return a default as YAML has it; nothing where that is no value."""
+    if spec.required:
+        return "required"
+    value = attrs.asdict(spec.default) if attrs.has(type(spec.default)) else spec.default
+    if value in (None, "", (), {}):
+        return ""
+    return f"`{value}`" if isinstance(value, str) else f"`{json.dumps(value, default=str)}`"
+
+
+def option_table(specs: Sequence[OptionSpec]) -> str:
+    """Return the table of some options."""
+    if not specs:
+        return "It has no options.\n"
+    rows = "\n".join(map(option_row, specs))
+    return f"| key | value | default | meaning |\n|---|---|---|---|\n{rows}\n"
+
+
+def key_tables() -> Mapping[str, type]:
+    """Return the mappings of the pipeline language by the names of their classes."""
+    return {
+        name: cls
+        for module in (keys, policy_keys)
+        for name, cls in vars(module).items()
+        if isinstance(cls, type) and attrs.has(cls) and name.endswith("Keys") and cls.__module__ == module.__name__
+    }
+
+
+def fill(text: str) -> str:
+    """Return a page with its markers, such as `<!-- table: ModelKeys -->`, replaced by tables."""
+
+    def filled(found: re.Match[str]) -> str:
+        if found[1] == "codes":
+            return table(("code", "meaning"), [(f"`{code}`", meaning) for code, meaning in CODES.items()])
+        return option_table(keys.keys_of(key_tables()[found[1]]))
+
+    return _MARKER.sub(filled, text)
+
+
+def components(kind: Kind) -> str:
+    """Return all first-party components of a kind with their options."""
+    what = f"What the option `use` of a {kind.word} may be, of the plugins that come with ContextNexus."
+    parts = [f"# {kind.value.capitalize()}\n\n{what}\n"]
+    for use, cls in PluginRegistry.installed().all_components()[kind].items():
+        parts.append(f"## {use}\n\n{component_summary(cls)}\n\n{option_table(options_of(cls))}")
+    return "\n".join(parts)
+
+
+def commands() -> str:
+    """Return every command with its help and options."""
+    parts = ["# Commands\n\nExit codes: 0 done, 1 the run failed, 2 wrong usage or configuration, 130 interrupted.\n"]
+    parts += _commands(cli, click.Context(cli, info_name="nexus", terminal_width=80))
+    return "\n".join(parts)
+
+
+def _commands(group: click.Group, context: click.Context) -> Iterator[str]:
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if command is None:
+            continue
+        inner = click.Context(command, info_name=name, parent=context)
+        yield f"## {inner.command_path}\n\n```text\n{command.get_help(inner)}\n```\n"
+        if isinstance(command, click.Group):
+            yield from _commands(command, inner)
+
+
+def public_api(title: str, module: Any) -> str:
+    """Return every exported name with its signature and docstring."""
+    parts = [f"# {title}\n\nImported from `{module.__name__}`. Paths of modules below it are not public.\n"]
+    for name in sorted(module.__all__):
+        value = getattr(module, name)
+        doc = paragraphs(value.__doc__) if inspect.isclass(value) or inspect.isroutine(value) else ""
+        parts.append(f"## {name}\n\n```python\n{_signature(name, value)}\n```\n\n{doc}\n{_members(value)}")
+    return "\n".join(parts)
+
+
+def _signature(name: str, value: Any) -> str:
+    if not callable(value) or not hasattr(value, "__name__"):
+        return name
+    if getattr(value, "_is_protocol", False):
+        return f"class {name}(Protocol)"
+    prefix = "class " if inspect.isclass(value) else "async def " if inspect.iscoroutinefunction(value) else "def "
+    try:
+        signature = inspect.signature(value)
+    except ValueError:
+        return f"{prefix}{name}"
+    told = list(_parameters(signature))
+    returned = "" if inspect.isclass(value) else f" -> {_annotation(signature.return_annotation)}"
+    line = f"{prefix}{name}({', '.join(told)}){returned}"
+    return line if len(line) <= 100 else f"{prefix}{name}(\n    " + ",\n    ".join(told) + f",\n){returned}"
+
+
+def _parameters(signature: inspect.Signature) -> Iterator[str]:
+    """Yield each parameter as it is written in a definition."""
+    starred = False
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and not starred:
+            yield "*"
+        starred = starred or parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL)
+        marks: dict[Any, str] = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}
+        mark = marks.get(parameter.kind, "")
+        annotation = f": {_annotation(parameter.annotation)}" if parameter.annotation is not parameter.empty else ""
+        default = ""
+        if parameter.default is not parameter.empty:
+            default = f" = {'...' if parameter.default is attrs.NOTHING else repr(parameter.default)}"
+        yield f"{mark}{parameter.name}{annotation}{default}"
+
+
+def _annotation(annotation: Any) -> str:
+    """Return a type as it is written: without the paths of modules, which are not public."""
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    return re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Z])", "", text)
+
+
+def _members(value: Any) -> str:
+    if not inspect.isclass(value):
+        return ""
+    rows = []
+    for member, function in vars(value).items():
+        is_public = inspect.isfunction(function) or isinstance(function, property | classmethod)
+        if is_public and not member.startswith("_"):
+            rows.append((f"`{member}`", escape((inspect.getdoc(function) or "").split("\n\n")[0])))
+    return "\n" + table(("member", "what it does"), rows) if rows else ""
+
+
+def error_tree() -> str:
+    """Return the errors: the tree, and what each means."""
+    parts = [f"# Errors\n\n{paragraphs(errors.__doc__)}\n"]
+    for name, cls in vars(errors).items():
+        if inspect.isclass(cls) and issubclass(cls, Exception):
+            base = cls.__base__.__name__ if cls.__base__ else ""
+            parent = f"Is a [`{base}`](#{base.lower()}). " if hasattr(errors, base) else ""
+            parts.append(f"## {name}\n\n{parent}{paragraphs(cls.__doc__)}\n")
+    return "\n".join(parts)
+
+
+def event_list() -> str:
+    """Return the events with their fields."""
+    parts = ["# Events\n\nWhat `Pipeline.stream` yields and sinks receive.\n"]
+    for name, cls in {**vars(answers), **vars(events)}.items():
+        if inspect.isclass(cls) and issubclass(cls, answers.Event):
+            fields = ", ".join(f"`{field.name}`" for field in attrs.fields(cls))
+            parts.append(f"## {name}\n\n{paragraphs(cls.__doc__)}\n\nFields: {fields}.\n")
+    return "\n".join(parts)
+
+
+def http_api() -> str:
+    """Return the HTTP API: every address with its parameters, its body and the statuses of its answers."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = ServerSettings()
+        served = {"quickstart": nexus_core.Pipeline.load(ROOT / "pipelines" / "quickstart.yaml", environment={})}
+        routes = Server(served, Store(Path(folder) / "store"), settings).routes()
+        whole = document(routes, settings.prefix)
+    parts = [
+        "# HTTP API\n\nMade of the same table that the server routes by; a running server gives it as `/openapi.json`. "
+        "Keys, limits and errors are told in [the query service](server.md).\n\n## Statuses\n",
+        table(("status", "meaning"), sorted(_statuses(whole).items())),
+    ]
+    for path, methods in whole["paths"].items():
+        if not path.startswith("/page/"):
+            parts += [_operation(method.upper(), path, told) for method, told in methods.items()]
+    return "\n".join(parts)
+
+
+def _statuses(whole: Mapping[str, Any]) -> dict[str, str]:
+    operations = [told for methods in whole["paths"].values() for told in methods.values()]
+    return {code: said["description"] for told in operations for code, said in told["responses"].items()}
+
+
+def _operation(method: str, path: str, told: Mapping[str, Any]) -> str:
+    parts = [f"## {method} {path}\n\n{told['summary']} {told.get('description', '')}\n"]
+    rows = [
+        (f"`{each['name']}`", each["in"], _type(each["schema"]), escape(each["schema"].get("description", "")))
+        for each in told.get("parameters", ())
+    ]
+    for media, content in told.get("requestBody", {}).get("content", {}).items():
+        required = content["schema"].get("required", ())
+        rows += [
+            (f"`{name}`", f"body, {media}", _type(schema) + (", required" if name in required else ""),
+             escape(schema.get("description", "")))
+            for name, schema in content["schema"].get("properties", {}).items()
+        ]  # fmt: skip
+    if rows:
+        parts.append(table(("name", "in", "value", "meaning"), rows))
+    parts.append(f"Statuses: {', '.join(told['responses'])}.\n")
+    return "\n".join(parts)
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    kind = schema.get("type", "any value")
+    return " or ".join(kind) if isinstance(kind, list) else str(kind)
+
+
+def pages() -> Mapping[str, Callable[[], str]]:
+    """Return what makes each page, by its path in the site."""
+    toolkit = importlib.import_module("nexus_core.toolkit")
+    return {
+        "reference/api.md": partial(public_api, "Python API", nexus_core),
+        **(
+            {"reference/toolkit.md": partial(public_api, "Toolkit for plugin authors", toolkit)}
+            if hasattr(toolkit, "__all__")
+            else {}
+        ),
+        **{f"reference/{kind.value}.md": partial(components, kind) for kind in Kind},
+        "reference/commands.md": commands,
+        "reference/http.md": http_api,
+        "reference/errors.md": error_tree,
+        "reference/events.md": event_list,
+    }
+
+
+def on_config(config: Any) -> Any:
+    """Make the navigation: the pages in order, and after them whatever lies in docs/decisions (hook of mkdocs)."""
+    config.nav = [*navigation()]
+    return config
+
+
+def navigation() -> Iterator[Any]:
+    """Yield the pages of the site, in the order of reading."""
+    yield {"Start": "index.md"}
+    yield {"Tutorial": [f"tutorial/first-{name}.md" for name in ("answer", "pipeline", "ranker", "connector")]}
+    yield {"How to": [{title: f"how-to/{name}.md"} for title, name in HOW_TO.items()]}
+    generated = {"reference/pipelines.md": None, "reference/server.md": None, **pages()}
+    yield {"Reference": list(generated)}
+    yield {"Explanation": [{title: f"explanation/{name}.md"} for title, name in EXPLANATION.items()]}
+    decisions = sorted(path.relative_to(DOCS).as_posix() for path in (DOCS / "decisions").glob("*.md"))
+    if decisions:
+        yield {"Decisions": decisions}
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add the generated pages (hook of mkdocs)."""
+    from mkdocs.structure.files import File  # the tests read this module where mkdocs is not installed
+
+    for path, make in pages().items():
+        files.append(File.generated(config, path, content=make()))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Fill the tables, and turn links that leave the site into paths of the repository (hook of mkdocs)."""
+    folder = (DOCS / page.file.src_uri).parent
+
+    def named(found: re.Match[str]) -> str:
+        target = Path(os.path.normpath(folder / found[2]))
+        if target.is_relative_to(DOCS):
+            return found[0]
+        path = target.relative_to(ROOT).as_posix()
+        return found[1] if found[1].strip("`") == path else f"{found[1]} (`{path}`)"
+
+    return _LINK.sub(named, fill(markdown))

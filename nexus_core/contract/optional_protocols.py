@@ -1,0 +1,57 @@
+"""Optional protocols: members that a component may have besides those of its kind; each is declared here or ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class ContextSource(Protocol):
+    """A source whose context may be the caller's to choose; it finds the choice in `run.context_id`."""
+
+    @property
+    def takes_context(self) -> bool:
+        """Whether the caller chooses the context."""
+
+
+@runtime_checkable
+class WeightedRanker(Protocol):
+    """A ranker that says what it is worth beside others."""
+
+    @property
+    def usual_weight(self) -> float:
+        """The weight that `fuse` gives it where the pipeline names none; 1.0 for rankers without."""
+
+
+@runtime_checkable
+class FilteringSink(Protocol):
+    """A sink that wants only some events: what no sink wants is never made."""
+
+    @property
+    def hears(self) -> Collection[str] | None:
+        """The types of the events it wants, such as `attempt_finished`; `None` is all."""
+
+
+@runtime_checkable
+class MetricsSink(Protocol):
+    """A sink that keeps figures for the server's page of metrics."""
+
+    def collect(self) -> Iterable[Any]:
+        """Return Prometheus metric families; called in any thread."""
+
+
+@runtime_checkable
+class RequiringTemplate(Protocol):
+    """A template class that names the variables that a pipeline must give; lint reads it from the class."""
+
+    required_variables: Collection[str]
+
+
+@runtime_checkable
+class VersionedDocuments(Protocol):
+    """A source of documents whose options change what it makes of the same file."""
+
+    @property
+    def variant(self) -> str:
+        """Other than before where documents must be read again although they have not changed."""

