@@ -14,11 +14,9 @@ ROOT = Path(__file__).parent.parent
 TABLE = (ROOT / "nexus_core" / "README.md").read_text("utf-8").partition("\n## Words\n")[2]
 SOURCES = sorted(path for folder in ("nexus_core", "plugins") for path in (ROOT / folder).rglob("*.py"))
 MOST_SIBLINGS = 16
-MOST_SMALL_MODULES = 57
+MOST_SMALL_MODULES = 30
 SMALL = 50
-MOST_LAZY_FUNCTIONS = 136
-MOST_REFUSED = 46
-"""Of these three less is aimed at (30, 60, none): what is reached may only fall."""
+MOST_LAZY_FUNCTIONS = 60
 
 
 def refused() -> set[str]:
@@ -46,16 +44,16 @@ def test_no_module_has_a_refused_name() -> None:
     assert wrong == []
 
 
-def test_functions_and_classes_with_a_refused_name_grow_fewer() -> None:
-    """A function is a verb in the imperative, a class a noun. Those that are left are all private; none is added."""
+def test_no_function_or_class_has_a_refused_name() -> None:
+    """A function is a verb in the imperative, a class a noun; neither is a riddle."""
     wrong = [
-        (path, node.name)
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
         for path, tree in trees()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
         and node.name.strip("_").lower() in refused()
     ]
-    assert len(wrong) <= MOST_REFUSED, wrong
+    assert wrong == []
 
 
 def test_a_class_name_means_one_thing() -> None:
@@ -99,3 +97,23 @@ def test_imports_inside_functions_are_few() -> None:
         and any(isinstance(inner, ast.Import | ast.ImportFrom) for inner in ast.walk(node))
     ]
     assert len(lazy) <= MOST_LAZY_FUNCTIONS, lazy
+
+
+def test_prose_names_modules_that_are_there() -> None:
+    """What a docstring or a README calls a module of ours exists under that name: renames reach the words, too."""
+    there = {path.name for folder in ("nexus_core", "plugins", "tests") for path in (ROOT / folder).rglob("*.py")}
+    shown = {"nexus_echo.py", "concise.py"}  # files that users write
+    pages = [path for folder in ("nexus_core", "plugins") for path in (ROOT / folder).rglob("*.md")]
+    texts = {page: page.read_text("utf-8") for page in pages}
+    for path, tree in trees():
+        documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+        texts[path] = "\n".join(
+            ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, documented)
+        )
+    wrong = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path, text in texts.items()
+        for name in re.findall(r"\b[a-z]\w*\.py\b", text.replace("openai_public.py", ""))
+        if name not in there | shown
+    }
+    assert sorted(wrong) == []

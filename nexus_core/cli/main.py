@@ -7,17 +7,21 @@ import gc
 import sys
 from collections.abc import Mapping
 from importlib import import_module
+from io import StringIO
 from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from nexus_core.cli.output.echo import echo
 from nexus_core.cli.store_option import store_option
 from nexus_core.toolkit.processes.environment import protect_process
+from nexus_core.toolkit.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
-from nexus_core.cli.output.echo import echo
+
+    from nexus_core.contract.errors import ConnectorError
 
 COMMANDS = {
     "ask": "Ask a context a question.",
@@ -87,8 +91,6 @@ class LazyGroup(click.Group):
         """Find the command; a name that is nearly one is answered with the name."""
         known = self._table
         if args and args[0] not in known and not args[0].startswith("-") and not ctx.resilient_parsing:
-            from nexus_core.toolkit.suggest import did_you_mean, listed
-
             ctx.fail(f"no command is named {args[0]!r}{did_you_mean(args[0], known)}; commands: {listed(known)}")
         return super().resolve_command(ctx, args)
 
@@ -145,8 +147,6 @@ def _start_lightly() -> None:
 
 def _show(error: click.ClickException) -> None:
     """Write what is wrong with a command line, as `click` has it, to stderr."""
-    from io import StringIO  # for those who meet an error
-
     shown = StringIO()
     error.show(file=shown)
     echo(shown.getvalue(), err=True, nl=False)
@@ -156,7 +156,7 @@ def _reported(error: Exception) -> int:
     """Write an error of ours to stderr, of any other its traceback, and return the exit code."""
     from traceback import format_exception  # for those who meet an error
 
-    from nexus_core.contract.errors import ConfigError, NexusError, PluginError, UsageError
+    from nexus_core.contract.errors import ConfigError, ConnectorError, NexusError, PluginError, UsageError
 
     if not isinstance(error, NexusError):
         echo("".join(format_exception(error)), err=True, nl=False)
@@ -166,15 +166,14 @@ def _reported(error: Exception) -> int:
         shown = sum(problem.severity == "error" for problem in error.problems)
         echo(f"{shown} problem{'s' * (shown != 1)}: nothing was run", err=True)
         return 2
-    echo(f"Error: {_whose(error)}{error}", err=True)
+    whose = _whose(error) if isinstance(error, ConnectorError) else ""
+    echo(f"Error: {whose}{error}", err=True)
     return 2 if isinstance(error, PluginError | UsageError) else 1
 
 
-def _whose(error: Exception) -> str:
+def _whose(error: ConnectorError) -> str:
     """Return which model an error of a service is of, as its pipeline and its service call it."""
-    from nexus_core.contract.errors import ConnectorError
-
-    if not isinstance(error, ConnectorError) or not error.attempts:
+    if not error.attempts:
         return ""
     last = error.attempts[-1]
     return f"model {last.model!r}{f' ({last.model_id})' if last.model_id not in ('', last.model) else ''}: "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from nexus_core.cli.output.echo import echo
-from nexus_core.cli.output.json import plain
+from nexus_core.cli.output.tables import plain
 
 if TYPE_CHECKING:
     from nexus_core.store.store import Store

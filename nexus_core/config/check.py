@@ -16,6 +16,7 @@ from nexus_core.config.expressions import Expressions, report_stray
 from nexus_core.config.keys import PipelineKeys, keys_of
 from nexus_core.config.models import ModelSpecs, read_models
 from nexus_core.config.names import written_out
+from nexus_core.config.policy_keys import call_policy, report_useless
 from nexus_core.config.prompts import Prompts
 from nexus_core.config.sibling_files import STANDARD_INPUT, FileRefusedError, SiblingFiles
 from nexus_core.config.spec import PipelineSpec
@@ -145,14 +146,10 @@ class _Reading:
         node = self.tree.get("calls")
         if node is None and on_stream_failure is None:
             return None
-        from nexus_core.config.policy_keys import call_policy  # few files say any of it: start-up time
-
         return call_policy(node, on_stream_failure, components.options)
 
     def _report_useless(self, models: ModelSpecs, calls: CallPolicy | None) -> None:
         if calls is not None or any(spec.retry or spec.limits for spec in models.specs):
-            from nexus_core.config.policy_keys import report_useless  # as above
-
             report_useless(self.tree, models.specs, calls, self.problems)
 
     def _default_model(self, node: Node | None, models: ModelSpecs) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
+from types import ModuleType
 
 from attrs import frozen
 
@@ -12,9 +12,6 @@ from nexus_core.config.names import close, instead
 from nexus_core.config.yaml.problems import Problems, SourceLocation, quoted
 from nexus_core.config.yaml.tree import MappingNode, Node, ScalarNode, SequenceNode, shown
 from nexus_core.contract.errors import TemplateError
-
-if TYPE_CHECKING:
-    from nexus_core.toolkit.templates.template import Expression, TextTemplate
 
 _OPENINGS = ("{{", "{%", "{#")
 
@@ -39,14 +36,10 @@ class Expressions:
 
     def check(self, node: ScalarNode, names: KnownNames, *, alone: bool = False) -> bool:
         """Tell whether a text is a sound expression, on request with no text around it; what is wrong is noted."""
-        from nexus_core.toolkit.templates.template import (
-            Expression,  # Jinja is imported only where there is something to parse
-        )
-
         if not self._safe(node):
             return False
         try:
-            expression: Expression = Expression.parse(node.text)
+            expression = _jinja().Expression.parse(node.text)
         except TemplateError as error:
             self._unparsable(node, error, "the expression")
             return False
@@ -63,12 +56,10 @@ class Expressions:
 
     def template(self, node: ScalarNode, text: str, name: str, given: Collection[str], names: KnownNames) -> None:
         """Note what is wrong with a template: its syntax, what it reads that is not there, what is there unread."""
-        from nexus_core.toolkit.templates.template import TextTemplate
-
         if not self._safe(node):
             return
         try:
-            template: TextTemplate = TextTemplate.parse(text, name)
+            template = _jinja().TextTemplate.parse(text, name)
         except TemplateError as error:
             self._unparsable(node, error, "the template")
             return
@@ -117,6 +108,13 @@ class Expressions:
             self.problems.error("E004", node.place, message)
             return False
         return True
+
+
+def _jinja() -> ModuleType:
+    """Return the templates, which bring Jinja: only where there is something to parse."""
+    from nexus_core.toolkit.templates import template
+
+    return template
 
 
 def has_expression(node: Node) -> bool:

@@ -13,6 +13,7 @@ from nexus_core.config.components import Components
 from nexus_core.config.keys import MODEL_NAME, ModelKeys, keys_of
 from nexus_core.config.names import instead, written_out
 from nexus_core.config.options import place_of
+from nexus_core.config.policy_keys import model_policies
 from nexus_core.config.spec import ComponentSpec, ModelSpec, RecordSpec
 from nexus_core.config.yaml.problems import MOST_SHOWN, Problems, quoted
 from nexus_core.config.yaml.tree import MappingEntry, MappingNode, Node, ScalarNode, UnreadableNode, shown, texts
@@ -155,8 +156,6 @@ class _Reading:
     def _policies(self, node: MappingNode, name: str) -> dict[str, Any]:
         if not any(key in node for key in _POLICIES):
             return {}
-        from nexus_core.config.policy_keys import model_policies  # only for those who need it: start-up time
-
         return model_policies(node, name, self.components.options)
 
     def _values(self, node: MappingNode, name: str) -> tuple[dict[str, Any], Sequence[OptionSpec]]:

@@ -1,6 +1,6 @@
 """What a pipeline says about attempts: the keys of `retry`, `breaker`, `limits` and `calls`, and what they come to.
 
-Declared like the other keys (see language.py), and apart from them because few files say any of it: this module is only
+Declared like the other keys (see keys.py), and apart from them because few files say any of it: this module is only
 imported for those that do. A duration's key is the field of its policy without the `_s`.
 """
 

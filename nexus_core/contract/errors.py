@@ -161,7 +161,7 @@ class ConnectorError(RunError):
     """A model service did not give a whole answer.
 
     `kind` is a stable word for logs and metrics. The class alone says what is done about it (see the table in
-    engine/attempts/reactions.py): a connector that raises the right class is handled right, and a subclass like its
+    engine/calls/failure_policy.py): a connector that raises the right class is handled right, and a subclass like its
     parent.
     """
 

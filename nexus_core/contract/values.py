@@ -165,7 +165,7 @@ class Results(tuple[_Result, ...]):
     transfer: Transfer | None = None
 
     @classmethod
-    def told(cls, results: Iterable[_Result], usage: Usage | None, transfer: Transfer | None) -> Self:
+    def from_service(cls, results: Iterable[_Result], usage: Usage | None, transfer: Transfer | None) -> Self:
         """Return results with the account of the service."""
         found = cls(results)
         found.usage, found.transfer = usage or Usage(), transfer

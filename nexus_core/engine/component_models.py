@@ -84,7 +84,7 @@ class ComponentModel(BindableModel):
         """Return the whole answer."""
         scope = self._run()
         call = self._call(scope, EmbedOrRerankRequest(purpose="prompt", prompt=prompt), self._chain, options)
-        return (await _made(scope, self._attempts.complete(call, scope.emit))).completion
+        return (await _await_result(scope, self._attempts.complete(call, scope.emit))).completion
 
     async def stream_response(self, prompt: Prompt, options: CallOptions) -> AsyncIterator[Chunk]:
         """Yield the whole answer at once: nobody reads along, and what is whole can be asked for again."""
@@ -107,7 +107,7 @@ class ComponentModel(BindableModel):
         self, asked: EmbedOrRerankRequest, chain: tuple[Model, ...], ask: Callable[[Any], Awaitable[T]]
     ) -> T:
         scope = self._run()
-        return await _made(scope, self._attempts.serve(self._call(scope, asked, chain), scope.emit, ask))
+        return await _await_result(scope, self._attempts.serve(self._call(scope, asked, chain), scope.emit, ask))
 
     def _call(
         self, scope: Scope, asked: EmbedOrRerankRequest, chain: tuple[Model, ...], options: CallOptions = NOTHING_ASKED
@@ -164,7 +164,7 @@ class _Reranks(ComponentModel):
         return await self._serve(asked, chain, lambda connector: connector.rerank(query, texts))
 
 
-async def _made(scope: Scope, call: Awaitable[T]) -> T:
+async def _await_result(scope: Scope, call: Awaitable[T]) -> T:
     """Return what a call gives; raises what a connector raises, or DeadlineError where the run has no time left."""
     try:
         return await call

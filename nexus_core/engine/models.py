@@ -83,7 +83,7 @@ _COUNTS = ("requests", "failures", "prompt_tokens", "completion_tokens", "unrepo
 
 
 @define(eq=False, repr=False)
-class _Tally:
+class _UsageTotals:
     requests: int = 0
     failures: int = 0
     prompt_tokens: int = 0
@@ -116,7 +116,7 @@ class ModelRegistry:
         self._models = {model.name: model for model in models}
         self._names = {alias: model.name for model in self._models.values() for alias in (model.name, *model.aliases)}
         self._default = default if default is not None else next(iter(self._models), None)
-        self._tallies = {name: _Tally() for name in self._models}
+        self._tallies = {name: _UsageTotals() for name in self._models}
         self._chains: dict[str, tuple[Model, ...]] = {}
         self._given: list[Model] = []
 
@@ -140,7 +140,7 @@ class ModelRegistry:
     def add_given(self, model: Model) -> None:
         """Keep account of a connector that is an option of a component: no model that anybody could choose."""
         self._given.append(model)
-        self._tallies[model.name] = _Tally()
+        self._tallies[model.name] = _UsageTotals()
 
     def get(self, name: str | None = None) -> Model:
         """Return a model by name or alias, the default without one; raises UsageError where there is none."""
@@ -182,4 +182,4 @@ class ModelRegistry:
 
     def clear_usage(self) -> None:
         """Forget all figures."""
-        self._tallies = {name: _Tally() for name in self._tallies}
+        self._tallies = {name: _UsageTotals() for name in self._tallies}

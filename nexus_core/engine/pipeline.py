@@ -20,6 +20,8 @@ from nexus_core.contract.optional_protocols import ContextSource
 from nexus_core.contract.protocols import Conversations, Sink
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Item, Message
+from nexus_core.engine.conversation_memory import ConversationMemory
+from nexus_core.engine.explain import explain, prepare
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import ModelRegistry
 from nexus_core.engine.plan import Plan, load_plan
@@ -32,7 +34,6 @@ from nexus_core.toolkit.shared_resources import SharedResources
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
-    from nexus_core.engine.conversation_memory import ConversationMemory
     from nexus_core.engine.explain import Explanation, PreparedRun
 
 
@@ -223,8 +224,6 @@ class Pipeline:
     async def explain(self, query: str, **asked: Unpack[RunOptions]) -> Explanation:
         """Return what a run would send, and why, asking no model for an answer; asked for in the words of `run`."""
         request = self._request(query, **asked)
-        from nexus_core.engine.explain import explain  # only who explains pays for it
-
         return await explain(self._plan, request)
 
     async def prepare(self, query: str, **asked: Unpack[RunOptions]) -> PreparedRun:
@@ -233,8 +232,6 @@ class Pipeline:
         A step before it that asks a model does ask it.
         """
         request = self._request(query, **asked)
-        from nexus_core.engine.explain import prepare  # as above
-
         return await prepare(self._plan, request, call_models=True)
 
     async def _end_streams(self) -> None:
@@ -291,10 +288,10 @@ class Pipeline:
             context_id=context_id,
             conversation_id=conversation_id,
             owner=owner,
-            memory=None if conversation_id is None else self._memory(conversation_id, owner, history),
+            memory=None if conversation_id is None else self._open_conversation(conversation_id, owner, history),
         )
 
-    def _memory(self, id: str, owner: str, history: Sequence[Message]) -> ConversationMemory:
+    def _open_conversation(self, id: str, owner: str, history: Sequence[Message]) -> ConversationMemory:
         if self._conversations is None:
             raise UsageError(
                 "conversation_id needs a memory: use `Pipeline.load(..., conversations=store.conversations)` within "
@@ -302,8 +299,6 @@ class Pipeline:
             )
         if history:
             raise UsageError("history and conversation_id are given, and the conversation is the history: give one")
-        from nexus_core.engine.conversation_memory import ConversationMemory  # only who has a conversation pays for it
-
         window = max((model.info.window for model in self.models.list()), default=0)
         return ConversationMemory(conversations=self._conversations, id=id, owner=owner, window=window)
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import evolve, field, frozen
 
@@ -39,13 +39,11 @@ from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.packing.packer import PackingPolicy
 from nexus_core.engine.plugin_guard import PluginGuard, is_own
+from nexus_core.engine.query_rewriting import QueryRewriter
 from nexus_core.engine.runner import PlannedStep
 from nexus_core.engine.sinks import Fanout, SinkQueue
 from nexus_core.engine.steps import Gather, Generate, MakeDraft, Merger, Rank, Step
 from nexus_core.toolkit.templates.template import Expression, TextTemplate
-
-if TYPE_CHECKING:
-    from nexus_core.engine.query_rewriting import QueryRewriter
 
 _log = logging.getLogger(__name__)
 
@@ -156,8 +154,6 @@ class _Builder:
         )
 
     def _following(self, give: _Giver) -> QueryRewriter | None:
-        from nexus_core.engine.query_rewriting import QueryRewriter  # only who has it pays for it
-
         place = SourceLocation(self.spec.path or "")
         template = self._component(Kind.TEMPLATE, ComponentSpec(kind=Kind.TEMPLATE, use="rewrite", place=place))
         generating = [step for step in self.spec.steps if isinstance(step, GenerateSpec)]

@@ -20,7 +20,7 @@ from nexus_core.engine.calls.caller import Caller
 from nexus_core.engine.calls.prompt_fitting import reserve
 from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.packing.draft import Draft, PackingPolicy
-from nexus_core.engine.packing.history import turns
+from nexus_core.engine.packing.fixed_parts import turns
 from nexus_core.engine.state import NO_ITEMS, Scope, State
 
 GENERATE = "generate"

@@ -107,7 +107,7 @@ class Runner:
             for planned in self.steps:
                 began = perf_counter()
                 if not (skipped := planned.is_skipped(state)):
-                    state = await _taken(planned, state, scope)
+                    state = await _execute(planned, state, scope)
                 if tells_steps:
                     run.emit_step(planned, state, began, skipped)
             answer = run.answer(state)
@@ -146,7 +146,7 @@ class Runner:
                                 else:
                                     state = part
                     elif not skipped:
-                        state = await _taken(planned, state, scope)
+                        state = await _execute(planned, state, scope)
                     run.emit_step(planned, state, began, skipped)
                     while unread:
                         yield unread.pop(0)
@@ -267,7 +267,7 @@ class _Run:
 
     def failed(self, why: BaseException, partial: str | None, error: NexusError | None = None) -> RunFailed:
         """Return the last event of a failed run, for the sinks or (with `error`) for the reader."""
-        kind, message = _told(why)
+        kind, message = _describe_failure(why)
         return RunFailed(
             run_id=self.request.id,
             time=time(),
@@ -303,7 +303,7 @@ class _Run:
         )
 
 
-def _told(why: BaseException) -> tuple[str, str]:
+def _describe_failure(why: BaseException) -> tuple[str, str]:
     """Return the kind and message of a failure as events tell them."""
     match why:
         case ConnectorError():
@@ -315,7 +315,7 @@ def _told(why: BaseException) -> tuple[str, str]:
     return type(why).__name__, "an error inside ContextNexus"
 
 
-def _taken(planned: PlannedStep, state: State, scope: Scope) -> Awaitable[State]:
+def _execute(planned: PlannedStep, state: State, scope: Scope) -> Awaitable[State]:
     """Return what to await for the next state: the step, held to its timeout and to the caller's time."""
     if planned.timeout_s is None and scope.ends_at is None:
         return planned.step(state, scope)

@@ -73,7 +73,7 @@ class Gather:
             await self.resources.open(self.source)
             items = await self.source.gather(state.search, scope)
         ranking = self._gathered(state.ranking, items)
-        return _kept(evolve(state, ranking=ranking), self.keep_as, lambda: describe(ranking))
+        return _keep_variable(evolve(state, ranking=ranking), self.keep_as, lambda: describe(ranking))
 
     def _gathered(self, known: Ranking, found: Sequence[Item] | Ranking) -> Ranking:
         if not self.merger.has_seen(found):  # what was good is looked at once
@@ -100,7 +100,7 @@ class Rank:
             await self.resources.open(self.ranker)
             found = await self.ranker.rank(state.search, state.ranking, scope)
         ranking = check_ranked(self.name, found, state.ranking)
-        return _kept(evolve(state, ranking=ranking), self.keep_as, lambda: describe(ranking))
+        return _keep_variable(evolve(state, ranking=ranking), self.keep_as, lambda: describe(ranking))
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -205,8 +205,8 @@ class Generate:
             vars=state.vars,
             answered=answered,
         )
-        return _kept(after, self.keep_as, lambda: text)
+        return _keep_variable(after, self.keep_as, lambda: text)
 
 
-def _kept(state: State, name: str | None, value: Any) -> State:
+def _keep_variable(state: State, name: str | None, value: Any) -> State:
     return state if name is None else evolve(state, vars={**state.vars, name: value()})

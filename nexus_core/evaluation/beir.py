@@ -11,7 +11,7 @@ from attrs import frozen
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.values import Item
-from nexus_core.evaluation.collection import Alternatives, Judgements, Query, TestCollection, match_items
+from nexus_core.evaluation.collection import Alternatives, JudgedCollection, Judgements, Query, match_items
 
 HEADER = ("query-id", "corpus-id", "score")
 _SHAPES = {
@@ -46,7 +46,7 @@ class BeirFiles:
         )
 
 
-def read_collection(files: BeirFiles, *, kind: str = "text", with_items: bool = True) -> TestCollection:
+def read_collection(files: BeirFiles, *, kind: str = "text", with_items: bool = True) -> JudgedCollection:
     """Read a collection; raises UsageError with file and line of what is wrong.
 
     `kind` is that of the items that do not say theirs. Without `with_items` they are left to the pipelines' sources,
@@ -59,7 +59,7 @@ def read_collection(files: BeirFiles, *, kind: str = "text", with_items: bool = 
     corpus = {} if files.corpus is None else _by_id(files.corpus, "corpus", lambda row, at: _item(row, at, kind))
     if files.corpus is not None and not corpus:
         raise UsageError(f"{files.corpus} holds no items: give one JSON object per line, {_SHAPES['corpus']}")
-    collection = TestCollection(
+    collection = JudgedCollection(
         name=files.name or files.queries.resolve().parent.name,
         queries=tuple(queries.values()),
         relevant={},

@@ -72,7 +72,7 @@ def _bar(number: int, name: str, label: str, figure: Interval | None, top: int) 
     middle = top + _BAR / 2
     low, high = _along(figure.low), _along(figure.high)
     return (
-        f'<g class="{_class(number)}"><title>{_told(name, label, figure)}</title>'
+        f'<g class="{_class(number)}"><title>{_label_of(name, label, figure)}</title>'
         f'<rect class="fill" x="0" y="{top}" width="{_along(figure.mean)}" height="{_BAR}" rx="2"/>'
         f'<path class="whisker" d="M{low} {middle}H{high}M{low} {middle - 3}v6M{high} {middle - 3}v6"/></g>'
         f'<text class="value" x="{_WIDTH}" y="{top + 10.5}" text-anchor="end">{figure.mean:.3f}</text>'
@@ -130,7 +130,7 @@ def _curve(number: int, of: int, series: Series, field: _Field) -> str:
             continue
         x, y = round(field.across(budget) + aside, 1), field.up(figure.mean)
         points.append(f"{x},{y}")
-        told = _told(series.name, f"{budget:,} tokens", figure)
+        told = _label_of(series.name, f"{budget:,} tokens", figure)
         marks.append(
             f'<path class="whisker" d="M{x} {field.up(figure.low)}V{field.up(figure.high)}"/>'
             f'<circle class="fill" cx="{x}" cy="{y}" r="3.2"><title>{told}</title></circle>'
@@ -142,7 +142,7 @@ def _class(number: int) -> str:
     return f"s{number % COLOURS}" + (" again" if number >= COLOURS else "")
 
 
-def _told(name: str, label: str, figure: Interval) -> str:
+def _label_of(name: str, label: str, figure: Interval) -> str:
     return escape(f"{name}, {label}: {figure.mean:.3f} ({figure.low:.3f} to {figure.high:.3f})")
 
 

@@ -34,7 +34,7 @@ class Query:
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class TestCollection:
+class JudgedCollection:
     """Queries with their relevant items; the items themselves where they come from a file."""
 
     __test__: ClassVar[bool] = False
@@ -57,14 +57,14 @@ class TestCollection:
         """How many pairs of a query and a relevant item there are."""
         return sum(len(self.relevant[query.id]) for query in self.queries)
 
-    def first(self, count: int | None) -> TestCollection:
+    def first(self, count: int | None) -> JudgedCollection:
         """Return the collection with its first `count` queries only."""
         return self if count is None else evolve(self, queries=self.queries[:count])
 
 
 def match_items(
-    collection: TestCollection, judged: Judgements, known: Iterable[str] | None = None, warnings: Sequence[str] = ()
-) -> TestCollection:
+    collection: JudgedCollection, judged: Judgements, known: Iterable[str] | None = None, warnings: Sequence[str] = ()
+) -> JudgedCollection:
     """Return the collection with the queries that have relevant items, and a warning for what has no counterpart.
 
     `known` are the ids of all items, where they are known. Raises UsageError where nothing fits.
@@ -95,7 +95,7 @@ def _above_zero(grades: Mapping[str, int]) -> dict[str, int]:
     return {item: grade for item, grade in grades.items() if grade > 0}
 
 
-def _nothing_to_measure(collection: TestCollection, judged: Judgements) -> str:
+def _nothing_to_measure(collection: JudgedCollection, judged: Judgements) -> str:
     known = [query.id for query in collection.queries]
     if not any(query in judged for query in known):
         return (

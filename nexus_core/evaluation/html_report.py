@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: no script, no host, no font."""
+"""HTML report: one page that needs nothing else: no script, no host, no font."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ td small{{color:var(--quiet);font-size:.85em}}
 """ + "".join(f".s{number}{{--c:var(--s{number})}}" for number in range(COLOURS))
 
 
-def page(report: Report) -> str:
+def render_html(report: Report) -> str:
     """Return the page of a report."""
     collection = report.collection
     title = f"Rankings on {collection.name}"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from nexus_core.evaluation.collection import TestCollection
+from nexus_core.evaluation.collection import JudgedCollection
 from nexus_core.evaluation.measures import NAMES
 from nexus_core.evaluation.statistics import CONFIDENCE, Difference, Interval, Table, draws, holm, intervals, p_values
 from nexus_core.evaluation.trial import Trial, TrialSettings
@@ -45,7 +45,7 @@ class PipelineReport:
 class Report:
     """Everything that was measured, and what follows from it."""
 
-    collection: TestCollection
+    collection: JudgedCollection
     settings: TrialSettings
     trials: tuple[Trial, ...]
     lines: tuple[PipelineReport, ...]
@@ -81,7 +81,7 @@ class Report:
 
 
 def build_report(
-    collection: TestCollection, settings: TrialSettings, trials: Sequence[Trial], seed: int = SEED
+    collection: JudgedCollection, settings: TrialSettings, trials: Sequence[Trial], seed: int = SEED
 ) -> Report:
     """Return the report of trials on one collection."""
     times = draws(len(collection.queries))

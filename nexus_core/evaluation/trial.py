@@ -23,9 +23,8 @@ from nexus_core.engine.packing.draft import Draft
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.engine.plan import Plan
 from nexus_core.engine.steps import Gather, Generate
-from nexus_core.evaluation.collection import Query, TestCollection
-from nexus_core.evaluation.measures import NAMES, measure_rankings, retrieved
-from nexus_core.evaluation.recall import Needed, holds_answer
+from nexus_core.evaluation.collection import JudgedCollection, Query
+from nexus_core.evaluation.measures import NAMES, Needed, holds_answer, measure_rankings, retrieved
 from nexus_core.evaluation.statistics import Table
 from nexus_core.toolkit.tokens.counter import token_counter
 
@@ -60,7 +59,7 @@ class Trial:
     notes: tuple[str, ...]
 
 
-def measurable(plan: Plan, collection: TestCollection) -> Plan:
+def measurable(plan: Plan, collection: JudgedCollection) -> Plan:
     """Return a plan without sinks, whose gather steps add nothing where the collection brings the items."""
     if collection.items is None:
         if not any(isinstance(planned.step, Gather) for planned in plan.steps):
@@ -83,7 +82,9 @@ class _Nothing:
         return ()
 
 
-async def run_trial(plan: Plan, collection: TestCollection, settings: TrialSettings, seen: Callable[[], None]) -> Trial:
+async def run_trial(
+    plan: Plan, collection: JudgedCollection, settings: TrialSettings, seen: Callable[[], None]
+) -> Trial:
     """Run a pipeline, as `measurable` returns it, for every query, and call `seen` after each.
 
     Raises RunError that names the query which failed.
@@ -123,7 +124,7 @@ class _Row:
     notes: tuple[str, ...] = ()
 
 
-def _row(prepared: PreparedRun, query: Query, collection: TestCollection, settings: TrialSettings) -> _Row:
+def _row(prepared: PreparedRun, query: Query, collection: JudgedCollection, settings: TrialSettings) -> _Row:
     ranking = prepared.state.ranking
     relevant = collection.relevant[query.id]
     figures = measure_rankings({query.id: relevant}, {query.id: retrieved(ranking)})[query.id]
@@ -172,7 +173,7 @@ def _pack(model: Model, call: Call, draft: Draft) -> Prompt:
 
 
 def _recalled(
-    call: Call, model: Model, budget: int, query: Query, collection: TestCollection, settings: TrialSettings
+    call: Call, model: Model, budget: int, query: Query, collection: JudgedCollection, settings: TrialSettings
 ) -> float:
     if not query.is_answerable:
         return nan
@@ -187,7 +188,7 @@ def _recalled(
 # What a reader of the figures must know
 
 
-def _about(plan: Plan, collection: TestCollection, rows: Sequence[_Row]) -> Iterable[str]:
+def _about(plan: Plan, collection: JudgedCollection, rows: Sequence[_Row]) -> Iterable[str]:
     if not any(row.is_ranked for row in rows):
         order = "its source" if collection.items is None else "the corpus file"
         yield f"nothing ranks the items: they are measured in the order of {order}"
@@ -208,7 +209,7 @@ def _about_counts(model: Model, call: Call, settings: TrialSettings) -> tuple[st
     return notes
 
 
-def _nothing_gathered(plan: Plan, collection: TestCollection) -> str:
+def _nothing_gathered(plan: Plan, collection: JudgedCollection) -> str:
     wanted = next(iter(collection.relevant[collection.queries[0].id]))
     return (
         f"pipeline {plan.name!r} gathered no relevant item for any of {len(collection.queries):,} queries: "

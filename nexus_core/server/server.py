@@ -196,21 +196,21 @@ async def serve(
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     signals = 0
 
-    def told() -> None:
+    def request_stop() -> None:
         if stop.is_set():
             server.cut()
         stop.set()
 
-    def heard(number: int, frame: FrameType | None) -> None:
+    def on_signal(number: int, frame: FrameType | None) -> None:
         nonlocal signals
         signals += 1
-        loop.call_soon_threadsafe(told)
+        loop.call_soon_threadsafe(request_stop)
         if end_within is not None:
             end_within(END_S + (server.settings.limits.drain_s if signals == 1 else 0.0))
 
     # Not by the loop, which may be what is stuck.
     for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, heard)
+        signal.signal(name, on_signal)
     if short := make_room(server.settings.limits):
         say(short)
     async with server:
@@ -220,7 +220,7 @@ async def serve(
             say("there are no keys, so this machine alone is served, and whoever uses it: `nexus keys new` makes one")
         beside = [] if reload is None else [asyncio.create_task(reload())]
         if server.settings.worker is not None:
-            beside.append(asyncio.create_task(outlived(server.settings.worker.parent, partial(heard, 0, None))))
+            beside.append(asyncio.create_task(outlived(server.settings.worker.parent, partial(on_signal, 0, None))))
         await stop.wait()
         for task in beside:
             task.cancel()

@@ -53,7 +53,7 @@ class WorkerSettings:
     file: int
     """The descriptor of what they remember together (see `memory`)."""
     folder: str
-    """Where each has its socket, by its number (see `siblings`)."""
+    """Where each has its socket, by its number (see `worker_rpc`)."""
 
     def socket(self, number: int) -> str:
         """Return the path of the socket of one of them."""

@@ -24,7 +24,7 @@ def whole_file(path: Path, *, begins: bytes) -> Iterator[BinaryIO]:
     """Give a file that replaces `path` at the end; what others that died have left of it, by how it begins, goes."""
     prefix = f".{path.name[:100]}-"
     _sweep(path.parent, prefix, begins)
-    with _made(path.parent, prefix) as file:
+    with _create_locked(path.parent, prefix) as file:
         try:
             yield file
             file.flush()
@@ -36,7 +36,7 @@ def whole_file(path: Path, *, begins: bytes) -> Iterator[BinaryIO]:
             raise
 
 
-def _made(folder: Path, prefix: str) -> BinaryIO:
+def _create_locked(folder: Path, prefix: str) -> BinaryIO:
     """Return a new file that is locked; another process may take it for one that was left before it is."""
     while True:
         file = NamedTemporaryFile(dir=folder, prefix=prefix, delete=False)  # noqa: SIM115 - the caller closes it

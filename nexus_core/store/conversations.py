@@ -191,7 +191,7 @@ def _history(connection: sqlite3.Connection, owner: str, id: str, now: float, li
 
 def _add(connection: sqlite3.Connection, owner: str, id: str, now: float, turn: tuple[str, ...]) -> int:
     _forget(connection, owner, id, now)
-    row = _row(connection, owner, id, now) or _begun(connection, owner, id, now, _default_ttl(connection))
+    row = _row(connection, owner, id, now) or _begin(connection, owner, id, now, _default_ttl(connection))
     known = connection.execute(
         "SELECT number FROM turns WHERE conversation_key = ? AND run_id = ?", (row.key, turn[0])
     ).fetchone()
@@ -215,10 +215,10 @@ def _new(
     _forget(connection, owner, id, now)
     if _row(connection, owner, id, now) is not None:
         raise UsageError(f"there is a conversation {id!r} already: choose another id, or go on with it")
-    return _begun(connection, owner, id, now, _default_ttl(connection) if ttl_s == "default" else ttl_s)
+    return _begin(connection, owner, id, now, _default_ttl(connection) if ttl_s == "default" else ttl_s)
 
 
-def _begun(connection: sqlite3.Connection, owner: str, id: str, now: float, ttl_s: float | None) -> Conversation:
+def _begin(connection: sqlite3.Connection, owner: str, id: str, now: float, ttl_s: float | None) -> Conversation:
     connection.execute(
         "INSERT INTO conversations (owner, id, created, changed, ttl_s, expires) VALUES (?, ?, ?, ?, ?, ? + ?)",
         (owner, id, now, now, ttl_s, now, ttl_s),

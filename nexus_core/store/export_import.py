@@ -89,7 +89,7 @@ def _write(connection: sqlite3.Connection, folder: StorePaths, context: Context,
     }  # fmt: skip
     file.write(_line(head))
     last = ""
-    while some := _page(connection, folder, _DOCUMENT, (context.id, last)):
+    while some := _next_rows(connection, folder, _DOCUMENT, (context.id, last)):
         for name, origin, stamp, digest, size, skipped in some:
             told = {"name": name, "origin": origin, "stamp": stamp, "digest": digest, "size": size}
             if skipped:
@@ -97,13 +97,13 @@ def _write(connection: sqlite3.Connection, folder: StorePaths, context: Context,
             file.write(_line({"document": told}))
         last = some[-1][0]
     after = count = 0
-    while some := _page(connection, folder, _ITEM, (context.id, after)):
-        file.writelines(_line(_told(row)) for row in some)
+    while some := _next_rows(connection, folder, _ITEM, (context.id, after)):
+        file.writelines(_line(_item_json(row)) for row in some)
         after, count = some[-1][0], count + len(some)
     return count
 
 
-def _page(
+def _next_rows(
     connection: sqlite3.Connection, folder: StorePaths, statement: str, place: tuple[object, ...]
 ) -> list[tuple[Any, ...]]:
     """Return the next rows, as many as are to be in memory at a time; nobody waits for the file they go to."""
@@ -117,7 +117,7 @@ def _page(
     return found
 
 
-def _told(row: tuple[Any, ...]) -> dict[str, Any]:
+def _item_json(row: tuple[Any, ...]) -> dict[str, Any]:
     _, name, title, text, kind, source, metadata, tags, document = row
     told = {"id": name, "title": title, "text": text, "kind": kind, "tags": sorted(json.loads(tags)), "source": source}
     told["metadata"] = json.loads(metadata)

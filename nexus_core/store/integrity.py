@@ -92,7 +92,7 @@ def _database(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
             yield f"{path}: {said}; put back a backup, or export what can be read into a new store"
     for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check"):
         yield f"{path}: row {row} of {table} belongs to nothing in {parent}; export the contexts into a new store"
-    wanted, there = schema.expected(), schema.found(connection)
+    wanted, there = schema.expected(), schema.read_statements(connection)
     for name in sorted(wanted.keys() | there.keys()):
         if wanted.get(name) != there.get(name):
             state = "missing" if name not in there else "nothing of ours" if name not in wanted else "another"

@@ -139,7 +139,7 @@ class Store:
     ) -> list[tuple[int, Item]]:
         """Return the next items after a key, each with its key, in the order in which they were added."""
 
-        def page(connection: sqlite3.Connection) -> list[tuple[int, Item]]:
+        def read_page(connection: sqlite3.Connection) -> list[tuple[int, Item]]:
             context = contexts.find(connection, name)
             return [
                 *rows.read_items(
@@ -147,26 +147,26 @@ class Store:
                 ).items()
             ]
 
-        return await self.read(page)
+        return await self.read(read_page)
 
     async def get(self, name: str, ids: Sequence[str]) -> tuple[Item, ...]:
         """Return the items with these ids, as many as there are, in the order of the ids."""
 
-        def found(connection: sqlite3.Connection) -> tuple[Item, ...]:
+        def read_items(connection: sqlite3.Connection) -> tuple[Item, ...]:
             keys = rows.keys_of(connection, contexts.find(connection, name), ids)
             items = rows.read_items(connection, list(keys.values()))
             return tuple(items[keys[each]] for each in ids if each in keys)
 
-        return await self.read(found)
+        return await self.read(read_items)
 
     async def remove(self, name: str, ids: Sequence[str]) -> int:
         """Remove items by their ids; returns how many there were."""
 
-        def gone(connection: sqlite3.Connection) -> int:
+        def remove(connection: sqlite3.Connection) -> int:
             context = contexts.find(connection, name)
             return rows.remove_keys(connection, context, list(rows.keys_of(connection, context, ids).values()))
 
-        count = await self.write(gone)
+        count = await self.write(remove)
         await self._threads.writing(self._catch_up, name)
         return count
 
@@ -226,19 +226,19 @@ class Store:
         return tuple(each for each in await self._documents(name, origin) if each.skipped)
 
     async def _documents(self, name: str, origin: str | None) -> tuple[StoredDocument, ...]:
-        def found(connection: sqlite3.Connection) -> tuple[StoredDocument, ...]:
+        def read_documents(connection: sqlite3.Connection) -> tuple[StoredDocument, ...]:
             return rows.documents_of(connection, contexts.find(connection, name), origin)
 
-        return await self.read(found)
+        return await self.read(read_documents)
 
     async def remove_documents(self, name: str, documents: Sequence[str]) -> int:
         """Remove documents with their items; returns how many items that were."""
 
-        def gone(connection: sqlite3.Connection) -> int:
+        def remove(connection: sqlite3.Connection) -> int:
             context = contexts.find(connection, name)
             return sum(rows.remove_document(connection, context, document) for document in documents)
 
-        count = await self.write(gone)
+        count = await self.write(remove)
         await self._threads.writing(self._catch_up, name)
         return count
 

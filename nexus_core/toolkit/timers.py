@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 class TimeLimit:

@@ -8,9 +8,7 @@ from typing import Literal
 from nexus_core import CallOptions, Prompt
 from nexus_core.toolkit import token_counter
 from nexus_extractive.compose import pieces
-from nexus_extractive.question_terms import read_question
-from nexus_extractive.scoring import score_units
-from nexus_extractive.selection import choose
+from nexus_extractive.scoring import choose, read_question, score_units
 
 Reason = Literal["stop", "length"]
 
@@ -21,21 +19,21 @@ def answer(
     prompt: Prompt, options: CallOptions, sentences: int, min_score: float, language: str
 ) -> tuple[list[str], Reason]:
     """Return the answer in pieces, and why it ends; of the options only `max_tokens` and `stop` mean something here."""
-    found = _found(prompt, sentences, min_score, language)
+    found = _sentences(prompt, sentences, min_score, language)
     kept, reason = _within(found, options.max_tokens)
     return (_stopped(kept, options.stop), reason) if options.stop else (kept, reason)
 
 
-def _found(prompt: Prompt, sentences: int, min_score: float, language: str) -> list[str]:
+def _sentences(prompt: Prompt, sentences: int, min_score: float, language: str) -> list[str]:
     if not prompt.items:
         return [NO_ITEMS]
-    question = read_question(_asked(prompt), language)
+    question = read_question(_question(prompt), language)
     scored = score_units(question, prompt.items, language)
     chosen = choose(scored, frozenset(question.terms), sentences, min_score)
     return list(pieces(chosen, language)) or [_nothing(len(prompt.items))]
 
 
-def _asked(prompt: Prompt) -> str:
+def _question(prompt: Prompt) -> str:
     """Return what was searched for, the query, or what the user said last where a prompt comes without one."""
     said = [message.content for message in prompt.messages if message.role == "user"]
     return prompt.searched or prompt.query or (said[-1] if said else "")

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from nexus_core import Item, option
+from nexus_core.toolkit import did_you_mean
 
 _MISSING = object()
 _AT_ONCE = 500
@@ -138,9 +139,6 @@ def _text(value: Any, key: str) -> str | None:
 
 
 def _no_text(record: Mapping[str, Any], fields: Fields) -> str:
-    # Needed only where something is wrong.
-    from nexus_core.toolkit import did_you_mean
-
     keys = ", ".join(map(str, list(record)[:8])) or "nothing"
     close = did_you_mean(fields.text, record)
     return f"has no {fields.text!r}{close} (it has {keys}); name the key of the text with `fields: {{text: ...}}`"

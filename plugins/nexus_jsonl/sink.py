@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Self
 
 from nexus_core import Event, component, option, state
+
+if sys.platform != "win32":
+    import fcntl
 
 _HEARD = (
     "run_started", "prompt_packed", "waiting", "attempt_finished", "stream_restarted", "run_finished", "run_failed",
@@ -102,8 +106,6 @@ def _alone(file: FileIO) -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
-    import fcntl
-
     with suppress(OSError):  # there are file systems without locks
         fcntl.flock(file.fileno(), fcntl.LOCK_EX)
     try:
@@ -160,9 +162,7 @@ def _last_line(file: FileIO) -> int:
 
 
 def _is_record(line: bytes) -> bool:
-    import orjson
-
     try:
-        return isinstance(orjson.loads(line), dict)
-    except orjson.JSONDecodeError:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
         return False

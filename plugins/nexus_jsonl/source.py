@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from nexus_core import Item, RunContext, component, injected, option, state
+from nexus_jsonl import ingestible
 from nexus_jsonl.records import Fields
+from nexus_jsonl.watched_file import WatchedJsonl
 
 if TYPE_CHECKING:
     from nexus_core import DocumentMark, DocumentRead
@@ -39,15 +41,11 @@ class JsonlSource:
 
     def documents(self) -> Iterable[DocumentMark]:
         """Return the file, unread, as the only document."""
-        from nexus_jsonl.ingestible import mark
-
-        return [mark(self._path(), self.path)]
+        return [ingestible.mark(self._path(), self.path)]
 
     def read(self, mark: DocumentMark, known: str = "") -> DocumentRead:
         """Return the items of the file, read as they are taken."""
-        from nexus_jsonl.ingestible import read
-
-        return read(mark, self.fields, known)
+        return ingestible.read(mark, self.fields, known)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -55,9 +53,6 @@ class JsonlSource:
         return self._lines.problems if self._lines is not None else ()
 
     def _opened(self) -> Any:
-        # What reads the file is imported when it is read, not when the component is declared.
-        from nexus_jsonl.watched_file import WatchedJsonl
-
         return WatchedJsonl(self._path(), self.path, self.fields, self.on_problem == "fail", self.read_s)
 
     def _path(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from attrs import define
 
 from nexus_core import Item, SourceError
+from nexus_core.toolkit import did_you_mean
 from nexus_jsonl.records import Fields, FileRecords, read, read_batches
 
 LITTLE = 500_000
@@ -126,8 +127,6 @@ class WatchedJsonl:
 
     def _absent(self, error: OSError) -> str:
         # Needed only where something is wrong.
-        from nexus_core.toolkit import did_you_mean
-
         folder, name = os.path.split(self.path)
         if not os.path.isdir(folder):
             return f"jsonl: there is no folder {folder}, where {name} should be"

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+import nexus_core
 from nexus_core import (
     AttemptFinished,
     Event,
@@ -17,7 +20,7 @@ from nexus_core import (
     StreamRestarted,
     Waiting,
 )
-from nexus_metrics.metric_definitions import FAMILIES
+from nexus_metrics.metric_definitions import FAMILIES, Metric
 
 OTHER = "other"
 """Stands for an outcome that the project does not know, such as the kind of an error of a plugin."""
@@ -30,8 +33,6 @@ LONGEST_S = 3600.0
 @cache
 def known_outcomes() -> frozenset[str]:
     """Return the ways in which attempts and runs may end: the kinds and the classes of the project's errors."""
-    import nexus_core
-
     errors = [getattr(nexus_core, name) for name in nexus_core.__all__ if name.endswith("Error")]
     kinds = {error.kind for error in errors if hasattr(error, "kind")}
     return frozenset({"ok", "cancelled", "queued", *kinds, *(error.__name__ for error in errors)})
@@ -63,19 +64,24 @@ class _Children(dict[Any, Any]):
         return child
 
 
+def _family(metric: Metric, registry: CollectorRegistry) -> Any:
+    if metric.kind == "histogram":
+        return Histogram(metric.name, metric.help, metric.labels, registry=registry, buckets=metric.buckets)
+    kind = Counter if metric.kind == "counter" else Gauge
+    return kind(metric.name, metric.help, metric.labels, registry=registry)
+
+
 class RunCounters:
     """The figures of one pipeline, in a registry of their own."""
 
     def __init__(self) -> None:
-        from prometheus_client import CollectorRegistry
-
         self.registry = CollectorRegistry()
         self.pipeline = ""
         """Its name, as the last run told it."""
         self._runs: dict[str, _Run] = {}
-        built = {family.name: (family, family.build(self.registry)) for family in FAMILIES}
+        built = {metric.name: (metric, _family(metric, self.registry)) for metric in FAMILIES}
         self._of: dict[str, Any] = {
-            name: _Children(made) if family.labels else made for name, (family, made) in built.items()
+            name: _Children(family) if metric.labels else family for name, (metric, family) in built.items()
         }
         self._known = known_outcomes()
         self._takes: dict[type, Callable[[Any], None]] = {

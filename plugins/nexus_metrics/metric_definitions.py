@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
+from typing import NamedTuple
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -21,15 +18,6 @@ class Metric(NamedTuple):
     labels: tuple[str, ...]
     help: str
     buckets: tuple[float, ...] = ()
-
-    def build(self, registry: CollectorRegistry) -> Any:
-        """Make the family in a registry."""
-        import prometheus_client as library
-
-        if self.kind == "histogram":
-            return library.Histogram(self.name, self.help, self.labels, registry=registry, buckets=self.buckets)
-        made = library.Counter if self.kind == "counter" else library.Gauge
-        return made(self.name, self.help, self.labels, registry=registry)
 
 
 FAMILIES = (

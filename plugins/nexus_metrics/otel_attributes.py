@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Attributes of spans and metrics, by OpenTelemetry's conventions for generative models."""
 
 from __future__ import annotations
 

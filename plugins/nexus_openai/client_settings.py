@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from ipaddress import IPv4Network, ip_address
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -56,7 +57,7 @@ class ClientSettings:
 
 def resolve_url(base_url: str | None, environ: Mapping[str, str]) -> str:
     """Return the address: the option, else OPENAI_BASE_URL, else OpenAI; without a slash at its end."""
-    return (_given(base_url) or _given(environ.get("OPENAI_BASE_URL")) or OFFICIAL_URL).rstrip("/")
+    return (_stripped(base_url) or _stripped(environ.get("OPENAI_BASE_URL")) or OFFICIAL_URL).rstrip("/")
 
 
 def is_official(base_url: str) -> bool:
@@ -74,10 +75,10 @@ def resolve_key(api_key: Secret | None, base_url: str, environ: Mapping[str, str
     OPENAI_API_KEY is for the address it belongs to: OpenAI's, or that in OPENAI_BASE_URL. It is never sent to another
     one that a pipeline names.
     """
-    given = _given(api_key.reveal() if api_key else None)
+    given = _stripped(api_key.reveal() if api_key else None)
     if given or not (is_official(base_url) or base_url == resolve_url(None, environ)):
         return given
-    return _given(environ.get("OPENAI_API_KEY"))
+    return _stripped(environ.get("OPENAI_API_KEY"))
 
 
 def build_headers(
@@ -96,8 +97,8 @@ def build_headers(
     if key:
         headers[key_header or "Authorization"] = key if key_header else f"Bearer {key}"
     for name, value in (*named.items(), *extra.items()):
-        if _given(value):
-            headers[name] = _given(value)
+        if _stripped(value):
+            headers[name] = _stripped(value)
     for name, value in headers.items():
         if not _NAME.fullmatch(name) or not _SENDABLE.fullmatch(value):
             raise _not_configured(f"the header {name!r} (or the key in it) holds characters that no header may", model)
@@ -127,8 +128,6 @@ def check_url(model: str, base_url: str, *, allow_http: bool = False) -> None:
 
 def is_near(host: str) -> bool:
     """Tell by its name or address alone whether a host is this machine or in a private network."""
-    from ipaddress import IPv4Network, ip_address  # 2 ms
-
     try:
         address = ip_address(host)
     except ValueError:
@@ -141,7 +140,7 @@ def is_near(host: str) -> bool:
 _NEAR_ZONES = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".svc")
 
 
-def _given(text: str | None) -> str:
+def _stripped(text: str | None) -> str:
     return (text or "").strip()
 
 

@@ -141,9 +141,9 @@ class OpenAI:
     async def rerank(self, query: str, texts: Sequence[str]) -> Sequence[float]:
         """Return the relevance of each text for the query, by `POST {base_url}/rerank`."""
         client = self._client or self._open()
-        from nexus_openai import reranking  # orjson, as the client
+        from nexus_openai import embeddings  # as above
 
-        return await reranking.rerank(client, query, texts)
+        return await embeddings.rerank(client, query, texts)
 
     async def __aenter__(self) -> OpenAI:
         """Open the session; raises NotConfiguredError where a key is missing."""

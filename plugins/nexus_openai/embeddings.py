@@ -1,4 +1,4 @@
-"""Vectors of texts, as `POST {base_url}/embeddings` gives them: as numbers, or as base64 of little-endian floats."""
+"""Embeddings (`POST {base_url}/embeddings`, numbers or base64) and relevance of texts (`/rerank`, as Cohere has it)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_embeddings(data: bytes, transfer: Transfer | None = None, *, count: int
     vectors = [_vector(entry.get("embedding")) for entry in entries(answer, "data", count)]
     if len({len(vector) for vector in vectors}) > 1:
         raise ProtocolError("the vectors of the answer differ in length", code="shape")
-    return Results.told(vectors, tokens_read(answer), transfer)
+    return Results.from_service(vectors, tokens_read(answer), transfer)
 
 
 def _vector(value: Any) -> Vector:
@@ -49,3 +49,22 @@ def _decoded(text: str) -> array[float]:
     if sys.byteorder == "big":
         numbers.byteswap()
     return numbers
+
+
+async def rerank(client: Client, query: str, texts: Sequence[str]) -> Sequence[float]:
+    """Return the relevance of each text; raises only ConnectorErrors."""
+    fields = {"query": query, "documents": list(texts)}
+    return await client.ask("/rerank", fields, (query, *texts), partial(read_relevance, count=len(texts)))
+
+
+def read_relevance(data: bytes, transfer: Transfer | None = None, *, count: int) -> Results[float]:
+    """Return the relevance of each text, in their order; raises InBandError, or a ConnectorError where one has none."""
+    answer = answer_of(data)
+    found = [_relevance(entry.get("relevance_score")) for entry in entries(answer, "results", count)]
+    return Results.from_service(found, tokens_read(answer), transfer)
+
+
+def _relevance(value: Any) -> float:
+    if type(value) in (int, float) and abs(value) < 1e300 and isfinite(value):
+        return float(value)
+    raise ProtocolError("a relevance_score of the answer is no finite number", code="shape")

@@ -46,7 +46,7 @@ class Postings:
     items: npt.NDArray[np.int32]
     scores: npt.NDArray[np.floating]
 
-    def found(self, keys: Sequence[int]) -> tuple[Items, Scores]:
+    def postings(self, keys: Sequence[int]) -> tuple[Items, Scores]:
         """Return the items that hold any of the keys, one after the other, and what that is worth for each."""
         if not len(self.keys):
             return self.items, self.scores.astype(np.float32)
@@ -77,11 +77,11 @@ class LexicalIndex:
         """Return the score of each item; a word that the query repeats counts once."""
         unknown = len(self.number_of) + 1
         asked = [self.number_of.get(stem, unknown) for stem in terms(query, self.language)]
-        items, scores = self.words.found([*dict.fromkeys(asked)])
+        items, scores = self.words.postings([*dict.fromkeys(asked)])
         if self.pairs is not None and len(asked) > 1:
             numbers = np.array(asked, np.uint64)
-            pairs = _mixed(numbers[:-1], numbers[1:], self.size).tolist()
-            beside, worth = self.pairs.found([*dict.fromkeys(pairs)])
+            pairs = _pair_keys(numbers[:-1], numbers[1:], self.size).tolist()
+            beside, worth = self.pairs.postings([*dict.fromkeys(pairs)])
             items, scores = np.concatenate((items, beside)), np.concatenate((scores, worth * self.pair_weight))
         return np.bincount(items, scores, self.size).astype(np.float32)
 
@@ -96,7 +96,7 @@ def build(items: Sequence[Item], language: str, parameters: Bm25Parameters) -> L
     together = is_word[:-1] & is_word[1:]
     pairs = None
     if parameters.pairs > 0:
-        keys = _mixed(first[together].astype(np.uint64), second[together].astype(np.uint64), len(items))
+        keys = _pair_keys(first[together].astype(np.uint64), second[together].astype(np.uint64), len(items))
         pairs = _postings(keys, item_of[:-1][together], len(items), parameters, np.float16)
     return LexicalIndex(
         language=language,
@@ -132,7 +132,7 @@ def _read(
     return np.frombuffer(stream, np.int32), np.frombuffer(lengths, np.int64)
 
 
-def _mixed(first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64], size: int) -> npt.NDArray[np.uint64]:
+def _pair_keys(first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64], size: int) -> npt.NDArray[np.uint64]:
     """Return a key for each pair, in as many bits as the numbers of `size` items leave of 64.
 
     Two pairs may share a key; with 100,000 items that happens to one pair in millions.

@@ -61,6 +61,8 @@ class ConnectorEncoder:
         """Return the vectors of one request; its ConnectorErrors pass."""
         import numpy as np
 
+        from nexus_rankers.top_k import unit
+
         found = await self.connector.embed(texts)
         try:
             vectors = np.array(found, np.float32)
@@ -73,14 +75,6 @@ class ConnectorEncoder:
 
 def _wrong(what: str) -> RankerError:
     return RankerError(f"ranker 'semantic': the connector returned {what}: tell the author of its plugin")
-
-
-def unit(vectors: Vectors) -> Vectors:
-    """Return vectors at the length of one, those of nothing as they are."""
-    import numpy as np
-
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(lengths > 0, lengths, 1), np.float32)
 
 
 def require(module: str, extra: str, model: str) -> None:

@@ -5,17 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 from nexus_core import Ranker, RankerError, Ranking, RunContext, WeightedRanker, component, hookimpl, option, state
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Column = npt.NDArray[np.float64]
-
-_ROUNDING = 1e-9
 
 
 @component
@@ -60,7 +52,7 @@ class Fuse:
 
     async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         """Return the ranking by the weighted sum of the rankers' scaled scores."""
-        from nexus_rankers.top_k import scored
+        from nexus_rankers.top_k import scaled, scored  # numpy
 
         ranked = await asyncio.gather(*(ranker.rank(query, ranking, run) for ranker in self.rankers))
         together = ranking
@@ -71,28 +63,10 @@ class Fuse:
                 )
             for name, scores in result.columns[len(ranking.columns) :]:
                 together = together.scored(_unused(name, together), scores)
-        scaled = [weight * self._scaled(result) for weight, result in zip(self._weights, ranked, strict=True)]
-        return scored(together, "fuse", sum(scaled[1:], scaled[0]))
-
-    def _scaled(self, ranking: Ranking) -> Column:
-        import numpy as np
-
-        from nexus_rankers.top_k import column_of, unit_scale
-
-        scores = column_of(ranking)
-        if scores is None or not len(scores):
-            return np.zeros(len(ranking.items))
-        if self.method == "minmax":
-            return unit_scale(scores)
-        if self.method == "rrf":
-            ranks = np.empty(len(scores))
-            ranks[np.asarray(ranking.order())] = np.arange(1, len(scores) + 1)
-            return 1.0 / (self.k + ranks)
-        # Of their largest, so that none overflows; and scores that differ by their rounding alone are equal.
-        largest = np.abs(scores).max()
-        parts = scores / largest if largest > 0 else scores
-        spread = parts.std()
-        return (parts - parts.mean()) / spread if spread > _ROUNDING else np.zeros_like(scores)
+        parts = [
+            weight * scaled(result, self.method, self.k) for weight, result in zip(self._weights, ranked, strict=True)
+        ]
+        return scored(together, "fuse", sum(parts[1:], parts[0]))
 
 
 def _usual_weight(ranker: Ranker) -> float:

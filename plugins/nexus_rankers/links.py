@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from nexus_core import Item, Ranking, RunContext, component, hookimpl, option, state
 from nexus_rankers.per_items_cache import PerItemsCache
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Edges = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
-    """The places of items, and of items that they link to."""
+Edges = tuple["array[int]", "array[int]"]
+"""The places of items, and of items that they link to."""
 
 
 @component
@@ -39,7 +35,7 @@ class Links:
 
         from nexus_rankers.top_k import column_of, scored, unit_scale
 
-        sources, targets = await self._edges.get(ranking.items, _read)
+        sources, targets = map(np.asarray, await self._edges.get(ranking.items, _read))
         before = column_of(ranking)
         own = np.ones(len(ranking.items)) if before is None else unit_scale(before)
         scores = own
@@ -51,12 +47,10 @@ class Links:
 
 
 def _read(items: tuple[Item, ...]) -> Edges:
-    import numpy as np
-
     place_of = {item.id: place for place, item in enumerate(items)}
     pairs = {(place, place_of[name]) for place, item in enumerate(items) for name in linked(item) if name in place_of}
-    edges = np.array([pair for pair in sorted(pairs) if pair[0] != pair[1]], np.intp).reshape(-1, 2)
-    return edges[:, 0], edges[:, 1]
+    edges = [pair for pair in sorted(pairs) if pair[0] != pair[1]]
+    return array("q", (source for source, _ in edges)), array("q", (target for _, target in edges))
 
 
 def linked(item: Item) -> Iterable[str]:

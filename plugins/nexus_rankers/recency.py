@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from math import nan
+from typing import Any
 
 from nexus_core import Item, Ranking, RunContext, component, hookimpl, option, state
 from nexus_rankers.per_items_cache import PerItemsCache
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Column = npt.NDArray[np.float64]
 
 _DAY_S = 86_400.0
 _UNDATED = 0.5
@@ -41,7 +37,7 @@ class Recency:
     field: str = option("date", help="The metadata field that holds the date: ISO 8601, or seconds since 1970.")
     weight: float = option(0.5, help="The date's share of the score; the ranker before has the rest.", ge=0, le=1)
     now: str | None = option(None, help="The day to count from, ISO 8601; the time of the run by default.")
-    _dates: PerItemsCache[Column] = state(PerItemsCache)
+    _dates: PerItemsCache[array[float]] = state(PerItemsCache)
     _clock: Callable[[], float] = state(default=time.time)
 
     def __attrs_post_init__(self) -> None:
@@ -54,7 +50,7 @@ class Recency:
 
         from nexus_rankers.top_k import column_of, scored, unit_scale
 
-        dates = await self._dates.get(ranking.items, self._read)
+        dates = np.asarray(await self._dates.get(ranking.items, self._read))
         fixed = seconds(self.now)
         now = self._clock() if fixed is None else fixed
         age_days = np.maximum((now - dates) / _DAY_S, 0.0)
@@ -63,11 +59,9 @@ class Recency:
         scores = worth if before is None else self.weight * worth + (1 - self.weight) * unit_scale(before)
         return scored(ranking, "recency", scores)
 
-    def _read(self, items: tuple[Item, ...]) -> Column:
-        import numpy as np
-
-        found = (seconds(item.metadata.get(self.field)) for item in items)
-        return np.array([np.nan if date is None else date for date in found], np.float64)
+    def _read(self, items: tuple[Item, ...]) -> array[float]:
+        dates = (seconds(item.metadata.get(self.field)) for item in items)
+        return array("d", (nan if date is None else date for date in dates))
 
 
 def seconds(date: Any) -> float | None:

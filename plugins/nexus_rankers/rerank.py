@@ -85,7 +85,7 @@ class Rerank:
     async def _order(self, query: str, items: Sequence[Item], model: Connector) -> Sequence[int]:
         """Return the places of the items, best first."""
         if self.method == "ask":
-            return await self._asked(query, items, model)
+            return await self._ask_model(query, items, model)
         assert isinstance(model, Reranker)
         count = token_counter(model.model_info.encoding).count
         texts = [listwise.passage(item, self.passage_tokens, count) for item in items]
@@ -94,7 +94,7 @@ class Rerank:
             raise RankerError(f"ranker 'rerank': the service gave {len(relevance)} numbers for {len(items)} items")
         return sorted(range(len(items)), key=lambda place: -relevance[place])
 
-    async def _asked(self, query: str, items: Sequence[Item], model: Connector) -> Sequence[int]:
+    async def _ask_model(self, query: str, items: Sequence[Item], model: Connector) -> Sequence[int]:
         info = model.model_info
         count = token_counter(info.encoding).count
         asked = listwise.shortened(query, count)

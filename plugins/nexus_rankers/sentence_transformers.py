@@ -11,7 +11,8 @@ import numpy.typing as npt
 from attrs import frozen
 
 from nexus_core import RankerError
-from nexus_rankers.embedders import require, unit
+from nexus_rankers.embedders import require
+from nexus_rankers.top_k import unit
 
 Vectors = npt.NDArray[np.float32]
 

@@ -1,17 +1,20 @@
-"""The order of many scores, worked out only as far as it is read."""
+"""Arrays of scores: the best of them, worked out as far as it is read; scales to fuse them; diversity of the best."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import cast, overload
+from typing import Literal, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from nexus_core import Ranking
+from nexus_core import Item, Ranking
+from nexus_core.toolkit import terms
 
 Scores = npt.NDArray[np.floating]
 
+_ROUNDING = 1e-9
 _FIRST = 128
 _MORE = 8
 """How many of the best are found at first, and how many times as many whenever more is read."""
@@ -78,3 +81,74 @@ def unit_scale(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return scores
     low, high = scores.min(), scores.max()
     return (scores - low) / (high - low) if high > low else np.zeros_like(scores)
+
+
+def scaled(ranking: Ranking, method: Literal["zscore", "minmax", "rrf"], k: float) -> npt.NDArray[np.float64]:
+    """Return the scores of the last ranker on a scale that those of other rankers share; `k` is that of rrf."""
+    scores = column_of(ranking)
+    if scores is None or not len(scores):
+        return np.zeros(len(ranking.items))
+    if method == "minmax":
+        return unit_scale(scores)
+    if method == "rrf":
+        ranks = np.empty(len(scores))
+        ranks[np.asarray(ranking.order())] = np.arange(1, len(scores) + 1)
+        return 1.0 / (k + ranks)
+    # Of their largest, so that none overflows; and scores that differ by their rounding alone are equal.
+    largest = np.abs(scores).max()
+    parts = scores / largest if largest > 0 else scores
+    spread = parts.std()
+    return (parts - parts.mean()) / spread if spread > _ROUNDING else np.zeros_like(scores)
+
+
+def unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return vectors at the length of one, those of nothing as they are."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1), np.float32)
+
+
+Array = npt.NDArray[np.float64]
+
+_EQUAL = 0.8
+"""The cosine from which on an item is a copy of another, such as a page and its mirror with another footer; among 400
+abstracts of scifact, none a copy, the highest is 0.52."""
+
+
+def likeness_of(items: Sequence[Item], query: str) -> tuple[Array, Array]:
+    """Return the cosines among the items, and of each with the query."""
+    counted = [Counter(terms(f"{item.title} {item.text}", kind=item.kind)) for item in items]
+    counted.append(Counter(terms(query)))
+    number: dict[str, int] = {}
+    for counts in counted:
+        for stem in counts:
+            number.setdefault(stem, len(number))
+    vectors = np.zeros((len(counted), max(len(number), 1)))
+    for row, counts in enumerate(counted):
+        vectors[row, [number[stem] for stem in counts]] = np.log1p(list(counts.values()))
+    vectors *= np.log(len(counted) / np.maximum(np.count_nonzero(vectors, axis=0), 1)) + 1.0
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    cosines = np.minimum(vectors @ vectors.T, 1.0)
+    return cosines[:-1, :-1], cosines[-1, :-1]
+
+
+def reordered(
+    relevance: Array, likeness: Array, matches: npt.NDArray[np.bool_], weight: float
+) -> tuple[list[int], list[float]]:
+    """Return the places in their new order and the gain of each; the gains never rise."""
+    order: list[int] = []
+    gains: list[float] = []
+    nearest = np.zeros(len(relevance))
+    left = np.ones(len(relevance), bool)
+    for _ in range(len(relevance)):
+        gain = weight * relevance - (1 - weight) * nearest
+        copies = (nearest >= _EQUAL) & (weight < 1)
+        own = left & ~copies & matches
+        waiting = own if own.any() else left
+        place = int(np.where(waiting, gain, -np.inf).argmax())
+        order.append(place)
+        # A copy may gain more than what it was put behind.
+        behind = bool(gains) and gain[place] > gains[-1]
+        gains.append(float(np.nextafter(gains[-1], -np.inf) if behind else gain[place]))
+        left[place] = False
+        nearest = np.maximum(nearest, likeness[place])
+    return order, gains

@@ -93,7 +93,7 @@ async def _followed(url: str, max_bytes: int) -> FetchedPage:
         ):
             private = private or (hop == 0 and any(not ip_address(each).is_global for each in addresses))
             if response.status not in _REDIRECTS:
-                return await _page(response, url, max_bytes)
+                return await _read_page(response, url, max_bytes)
             url = _redirected(url, response.headers.get("Location", ""))
     raise SourceError(f"leads from one redirect to another, more than {MOST_REDIRECTS} times")
 
@@ -108,7 +108,7 @@ def _redirected(url: str, location: str) -> str:
     return target
 
 
-async def _page(response: aiohttp.ClientResponse, url: str, max_bytes: int) -> FetchedPage:
+async def _read_page(response: aiohttp.ClientResponse, url: str, max_bytes: int) -> FetchedPage:
     if response.status != 200:
         what = "is not there" if response.status in (404, 410) else "cannot be fetched"
         raise SourceError(f"{what}: the answer is {response.status} {response.reason or ''}".rstrip())

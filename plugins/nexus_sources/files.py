@@ -10,11 +10,11 @@ from attrs import evolve
 
 from nexus_core import Item, RunContext, component, hookimpl, injected, option, state
 from nexus_core.toolkit import did_you_mean
+from nexus_sources.readers.sections import ReadSettings
+from nexus_sources.walking.globs import Pattern, patterns
 
 if TYPE_CHECKING:
     from nexus_core import DocumentMark, DocumentRead
-    from nexus_sources.readers.dispatch import ReadSettings
-    from nexus_sources.walking.globs import Pattern
 
 _ENCODINGS = (
     "utf-8", "utf-16", "utf-32", "ascii", "latin-1", "iso-8859-15", "windows-1251", "windows-1252", "shift_jis",
@@ -105,13 +105,9 @@ class Files:
         return os.path.abspath(os.path.join(self.base_dir, os.path.expanduser(self.root)))
 
     def _patterns(self) -> tuple[Pattern, ...]:
-        from nexus_sources.walking.globs import patterns
-
         return tuple(pattern for path in _listed(self.paths) for pattern in patterns(path, self._root()))
 
     def _settings(self) -> ReadSettings:
-        from nexus_sources.readers.dispatch import ReadSettings
-
         return ReadSettings(encoding=self.encoding, max_bytes=self.max_bytes, sections=self.sections)
 
 

@@ -12,11 +12,12 @@ from attrs import evolve
 
 from nexus_core import DocumentMark, DocumentRead, SourceError
 from nexus_sources.readers.decoding import NoTextError
-from nexus_sources.readers.dispatch import PDF, ReadSettings, parsed
+from nexus_sources.readers.dispatch import PDF, parsed
+from nexus_sources.readers.sections import ReadSettings
 from nexus_sources.walking.globs import Pattern
 from nexus_sources.walking.ignore_files import Ignoring
 from nexus_sources.walking.no_match_hints import why_nothing
-from nexus_sources.walking.walk import FoundFile, Walk
+from nexus_sources.walking.walk import FoundFile, Walk, settled
 
 
 def find(
@@ -41,8 +42,6 @@ def find(
 
 
 def _mark(file: FoundFile, now: int) -> DocumentMark:
-    from nexus_sources.watched_files import settled  # which brings asyncio: not for the processes that only read
-
     modified, changed, size = file.stamp
     return DocumentMark(
         name=file.name,

@@ -9,7 +9,8 @@ from typing import TypeAlias
 
 from nexus_core import SourceError
 from nexus_core.toolkit import ApartError, ApartStartError, stream_apart
-from nexus_sources.readers.dispatch import Loaded, ReadSettings, load
+from nexus_sources.readers.dispatch import Loaded, load
+from nexus_sources.readers.sections import ReadSettings
 from nexus_sources.walking.walk import FoundFile
 
 ReadRequest: TypeAlias = "tuple[FoundFile, bytes]"

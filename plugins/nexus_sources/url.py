@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from nexus_core import DocumentMark, DocumentRead, Item, RunContext, SourceError, component, hookimpl, option, state
+from nexus_core.toolkit import ApartError, call_apart
+from nexus_sources.readers.sections import ReadSettings
+from nexus_sources.walking.walk import FoundFile
 
 if TYPE_CHECKING:
     from nexus_sources.fetch import FetchedPage
-    from nexus_sources.readers.dispatch import ReadSettings
-    from nexus_sources.walking.walk import FoundFile
 
 
 @component
@@ -35,7 +37,6 @@ class Url:
 
     async def gather(self, query: str, run: RunContext) -> Sequence[Item]:
         """Return the items of the page; the same objects while it is the same."""
-        from nexus_core.toolkit import ApartError, call_apart
         from nexus_sources.fetch import fetch
         from nexus_sources.ingestible import digest_of, read_bytes
 
@@ -44,7 +45,7 @@ class Url:
         left_out = ""
         if digest_of(page.data) != digest:  # whoever wrote the page may want that reading it never ends
             try:
-                read = await call_apart(self.read_s, read_bytes, *self._asked(page, ""))
+                read = await call_apart(self.read_s, read_bytes, *self._read_arguments(page, ""))
             except ApartError as error:
                 raise SourceError(f"url: {self._shown} could not be read: {error}") from error
             items, left_out = tuple(read.items), read.left_out
@@ -64,13 +65,11 @@ class Url:
 
     def read(self, mark: DocumentMark, known: str = "") -> DocumentRead:
         """Return the items of the page."""
-        import asyncio
-
         from nexus_sources.fetch import fetch
         from nexus_sources.ingestible import read_bytes
 
         page = asyncio.run(fetch(self.url, max_bytes=self.max_bytes, timeout_s=self.timeout_s))
-        return read_bytes(*self._asked(page, known))
+        return read_bytes(*self._read_arguments(page, known))
 
     @property
     def _shown(self) -> str:
@@ -78,16 +77,12 @@ class Url:
         parts = urlsplit(self.url)
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, ""))
 
-    def _asked(self, page: FetchedPage, known: str) -> tuple[bytes, FoundFile, ReadSettings, str, str]:
+    def _read_arguments(self, page: FetchedPage, known: str) -> tuple[bytes, FoundFile, ReadSettings, str, str]:
         """Return what `read_bytes` is asked of a page."""
-        from nexus_sources.walking.walk import FoundFile
-
         found = FoundFile(self._shown, self._shown, (page.modified_ns, 0, len(page.data)))
         return page.data, found, self._settings(), known, page.suffix
 
     def _settings(self) -> ReadSettings:
-        from nexus_sources.readers.dispatch import ReadSettings
-
         return ReadSettings(max_bytes=self.max_bytes, sections=self.sections)
 
 

@@ -14,11 +14,13 @@ from attrs import define, evolve, field, frozen
 
 from nexus_core import Item, SourceError
 from nexus_core.toolkit import in_thread
-from nexus_sources.readers.dispatch import APART, Loaded, ReadSettings, load
+from nexus_sources.readers.dispatch import APART, Loaded, load
 from nexus_sources.readers.pdf import MISSING
+from nexus_sources.readers.sections import ReadSettings
 from nexus_sources.walking.globs import Pattern
+from nexus_sources.walking.ignore_files import Ignoring
 from nexus_sources.walking.no_match_hints import why_nothing
-from nexus_sources.walking.walk import FoundFile, Stamp, Walk, stamp_of
+from nexus_sources.walking.walk import FoundFile, Stamp, Walk, settled, stamp_of
 
 FEW = 300
 """Folders and files that are looked at without leaving the event loop: about a millisecond."""
@@ -27,16 +29,13 @@ LITTLE = 200_000
 proportion to them. More, and all files of other formats, are read in another process."""
 READ_S = 120.0
 
-_TICK_NS = 100_000_000
-_TICK_COARSE_NS = 2_000_000_000
-"""Of a file system that counts in whole seconds."""
 _TOLD_AT_MOST = 10
 
 logger = logging.getLogger("nexus_sources.files")
 
 
 @frozen(eq=False, repr=False)
-class _Kept:
+class _ReadFile:
     found: FoundFile
     loaded: Loaded
     settled: bool
@@ -73,7 +72,7 @@ class WatchedFiles:
     """The time that one file may take in another process."""
     problems: tuple[str, ...] = ()
     """What the last look found wrong, one text each."""
-    _kept: dict[str, _Kept] = field(factory=dict)
+    _kept: dict[str, _ReadFile] = field(factory=dict)
     _items: tuple[Item, ...] = ()
     _stamps: list[tuple[str, Stamp]] = field(factory=list)
     """Of all files and folders that were looked at; empty as long as one of them may change unnoticed."""
@@ -96,8 +95,8 @@ class WatchedFiles:
                     return self._outcome()
                 look = _while_few(steps, walk)
                 if look is not None and not self._due_apart(look.files):
-                    return self._taken(look)
-            self._under_way = asyncio.ensure_future(self._taken_apart(steps, look))
+                    return self._take_changes(look)
+            self._under_way = asyncio.ensure_future(self._take_apart(steps, look))
             self._under_way.add_done_callback(_note_error)
         self._waiters += 1
         try:
@@ -111,11 +110,9 @@ class WatchedFiles:
     def _walk(self) -> Walk:
         if not self.ignore:
             return Walk(self.exclude, root=self.root, follows=self.follows)
-        from nexus_sources.walking.ignore_files import Ignoring  # for those who have lists
-
         return Walk(self.exclude, Ignoring(self.ignore), root=self.root, follows=self.follows)
 
-    async def _taken_apart(self, steps: Iterator[_Look | None], look: _Look | None) -> tuple[Item, ...]:
+    async def _take_apart(self, steps: Iterator[_Look | None], look: _Look | None) -> tuple[Item, ...]:
         look = look or await in_thread(self._look_further, steps)
         if look is None:
             return self._outcome()
@@ -129,7 +126,7 @@ class WatchedFiles:
             finally:
                 if self._reading is reading:
                     self._reading = None
-        return await in_thread(self._taken, look, frozenset(file.name for file in due))
+        return await in_thread(self._take_changes, look, frozenset(file.name for file in due))
 
     def _look_further(self, steps: Iterator[_Look | None]) -> _Look | None:
         return None if self._unmoved() else next(filter(None, steps))
@@ -178,7 +175,7 @@ class WatchedFiles:
         kept = self._kept.get(file.name)
         return kept is not None and kept.settled and kept.found.stamp == file.stamp
 
-    def _taken(self, look: _Look, fresh: frozenset[str] = frozenset()) -> tuple[Item, ...]:
+    def _take_changes(self, look: _Look, fresh: frozenset[str] = frozenset()) -> tuple[Item, ...]:
         """Read what has changed but for what is fresh, tell what is newly wrong, and return the items."""
         self._settle(look.files, fresh)
         unread = tuple(f"{name}: {kept.loaded.problem}" for name, kept in self._kept.items() if kept.loaded.problem)
@@ -216,12 +213,12 @@ class WatchedFiles:
         if [*map(id, items)] != [*map(id, self._items)]:
             self._items = items
 
-    def _read(self, file: FoundFile) -> _Kept:
+    def _read(self, file: FoundFile) -> _ReadFile:
         return self._keep(file, load(self._named(file), self.settings, self._fingerprint(file)), time.time_ns())
 
-    def _keep(self, file: FoundFile, loaded: Loaded | None, now: int) -> _Kept:
+    def _keep(self, file: FoundFile, loaded: Loaded | None, now: int) -> _ReadFile:
         """Return what is kept of a file; without anything new it is what was kept before."""
-        return _Kept(file, self._kept[file.name].loaded if loaded is None else loaded, settled(file.stamp, now))
+        return _ReadFile(file, self._kept[file.name].loaded if loaded is None else loaded, settled(file.stamp, now))
 
     def _named(self, file: FoundFile) -> FoundFile:
         return evolve(file, name=self.prefix + file.name) if self.prefix else file
@@ -231,13 +228,6 @@ class WatchedFiles:
         before = self._kept.get(file.name)
         same_time = before is not None and before.found.stamp[0] == file.stamp[0]
         return before.loaded.fingerprint if before is not None and same_time else b""
-
-
-def settled(stamp: Stamp, looked_at: int) -> bool:
-    """Tell whether what changes after `looked_at` is sure to get another stamp: clocks of file systems tick slowly."""
-    modified, changed, _ = stamp
-    coarse = modified % 1_000_000_000 == changed % 1_000_000_000 == 0
-    return abs(looked_at - changed) > (_TICK_COARSE_NS if coarse else _TICK_NS)
 
 
 def _while_few(steps: Iterator[_Look | None], walk: Walk) -> _Look | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from nexus_core import (
     AttemptFinished,
+    DailyUsage,
     Event,
     RunFailed,
     RunFinished,
@@ -21,7 +22,7 @@ from nexus_core import (
 )
 
 if TYPE_CHECKING:
-    from nexus_core import DailyUsage, Store
+    from nexus_core import Store
 
 _MOST_RUNS = 10_000
 """Of so many runs that have begun and not ended the pipeline is remembered."""
@@ -73,8 +74,6 @@ class StoreSink:
         """Add a row of the ledger to what waits to be written; of other events only the pipeline's name is of use."""
         match event:
             case AttemptFinished():
-                from nexus_core import DailyUsage  # declaring a sink costs nothing
-
                 self._add(DailyUsage.of(self._pipelines.get(event.run_id, "(unknown)"), event))
             case RunStarted():
                 if len(self._pipelines) >= _MOST_RUNS:

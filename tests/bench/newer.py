@@ -23,7 +23,7 @@ from nexus_rankers.recency import Recency
 
 from nexus_core import Item, Ranking, RunContext
 from nexus_core.evaluation.beir import BeirFiles, read_collection
-from nexus_core.evaluation.collection import TestCollection
+from nexus_core.evaluation.collection import JudgedCollection
 from nexus_core.evaluation.measures import measure_rankings, retrieved
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -31,7 +31,7 @@ WEIGHTS = (0.1, 0.3, 0.5)
 HALF_LIVES = (30.0, 180.0)
 
 
-def versions(collection: TestCollection) -> tuple[Item, ...]:
+def versions(collection: JudgedCollection) -> tuple[Item, ...]:
     """Return each item twice; the newer one has the id that the judgements name."""
     random, found = Random(1), list[Item]()
     for item in collection.items or ():
@@ -42,7 +42,7 @@ def versions(collection: TestCollection) -> tuple[Item, ...]:
     return tuple(found)
 
 
-async def measure(collection: TestCollection) -> dict[str, float]:
+async def measure(collection: JudgedCollection) -> dict[str, float]:
     """Return nDCG@10 by what ranks."""
     words, items = Bm25(), Ranking(versions(collection))
     dated = {

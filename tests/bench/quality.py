@@ -26,9 +26,8 @@ from nexus_rankers.bm25 import Bm25
 from nexus_core import Message, ModelInfo, Prompt, Ranking, RunContext
 from nexus_core.engine.packing.packer import Draft, PackingPolicy, pack
 from nexus_core.evaluation.beir import BeirFiles, read_collection
-from nexus_core.evaluation.collection import Query, TestCollection
-from nexus_core.evaluation.measures import measure_rankings, retrieved
-from nexus_core.evaluation.recall import Needed, holds_answer
+from nexus_core.evaluation.collection import JudgedCollection, Query
+from nexus_core.evaluation.measures import Needed, holds_answer, measure_rankings, retrieved
 from nexus_core.toolkit.tokens.counter import token_counter
 
 BUDGETS = (256, 512, 1024, 2048)
@@ -55,12 +54,12 @@ class Sources:
         return (Message("user", "\n\n".join(blocks)),)
 
 
-def load(folder: Path) -> TestCollection:
+def load(folder: Path) -> JudgedCollection:
     """Read a collection."""
     return read_collection(BeirFiles.of_folder(folder), kind="code" if folder.name == "cosqa" else "text")
 
 
-async def measure(collection: TestCollection, limit: int | None) -> Iterator[tuple[str, float, float | None]]:
+async def measure(collection: JudgedCollection, limit: int | None) -> Iterator[tuple[str, float, float | None]]:
     """Return (figure, value, gate) for a collection."""
     ranker, items = Bm25(), Ranking(collection.items or ())
     ranked = [(query, await ranker.rank(query.text, items, RunContext())) for query in collection.first(limit).queries]
@@ -69,7 +68,7 @@ async def measure(collection: TestCollection, limit: int | None) -> Iterator[tup
 
 
 def _figures(
-    collection: TestCollection, ranked: Sequence[tuple[Query, Ranking]], gain: float
+    collection: JudgedCollection, ranked: Sequence[tuple[Query, Ranking]], gain: float
 ) -> Iterator[tuple[str, float, float | None]]:
     yield "nDCG@10", gain, NDCG_GATES.get(collection.name)
     asked = [(query, ranking) for query, ranking in ranked if query.is_answerable]

@@ -35,7 +35,7 @@ from overhead import service
 from Stemmer import Stemmer
 
 from nexus_core import Item, Pipeline
-from nexus_core.engine.packing.token_costs import TokenCosts
+from nexus_core.engine.packing.line_counts import TokenCosts
 from nexus_core.toolkit.tokens.counter import KeptCounts, token_counter
 
 BUDGET = 8000

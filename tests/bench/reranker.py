@@ -26,7 +26,7 @@ from nexus_rankers.sentence_transformers import SentenceEncoder, load
 
 from nexus_core import Pipeline
 from nexus_core.evaluation.beir import BeirFiles, read_collection
-from nexus_core.evaluation.collection import TestCollection
+from nexus_core.evaluation.collection import JudgedCollection
 from nexus_core.evaluation.measures import measure_rankings, retrieved
 
 WORDS = "name: bm25\nmodels: {main: {use: extractive}}\nsteps: [{rank: bm25}, {prompt: qa}, {generate: main}]\n"
@@ -100,7 +100,7 @@ def loaded(text: str) -> Pipeline:
         return Pipeline.load(file)
 
 
-async def measure(collection: TestCollection, text: str, limit: int | None) -> float:
+async def measure(collection: JudgedCollection, text: str, limit: int | None) -> float:
     """Return the nDCG@10 of a pipeline: its ranking of every item, packed for nobody."""
     async with loaded(text) as pipeline:
         found = {}

@@ -12,8 +12,8 @@ from hypothesis import assume, given, settings, strategies as st
 
 from nexus_core import Item, Message, ModelInfo, Prompt, PromptTooLongError, Ranking
 from nexus_core.engine.packing.line_counts import _known, count_message
-from nexus_core.engine.packing.ordering import order_items
 from nexus_core.engine.packing.packer import Draft, PackingPolicy, pack
+from nexus_core.engine.packing.renderer import order_items
 from nexus_core.toolkit.tokens.counter import TokenCounter, token_counter
 
 pytestmark = pytest.mark.slow

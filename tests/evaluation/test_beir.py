@@ -9,10 +9,10 @@ import pytest
 
 from nexus_core import UsageError
 from nexus_core.evaluation.beir import BeirFiles, read_collection
-from nexus_core.evaluation.collection import TestCollection
+from nexus_core.evaluation.collection import JudgedCollection
 
 
-def read(folder: Path) -> TestCollection:
+def read(folder: Path) -> JudgedCollection:
     return read_collection(BeirFiles.of_folder(folder))
 
 

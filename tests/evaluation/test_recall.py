@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from nexus_core import Item, PackedItem
-from nexus_core.evaluation.collection import Query, TestCollection
-from nexus_core.evaluation.recall import Needed, holds_answer
+from nexus_core.evaluation.collection import JudgedCollection, Query
+from nexus_core.evaluation.measures import Needed, holds_answer
 
 TEXT = "One fact. Two facts. Three facts."
 ENDS = (9, 20, 33)
@@ -21,7 +21,7 @@ def packed(**texts: str) -> list[PackedItem]:
 
 
 def holds(query: Query, items: list[PackedItem], needed: Needed = "all") -> bool | None:
-    collection = TestCollection(
+    collection = JudgedCollection(
         name="c", queries=(query,), relevant={"q": {"a": 1, "b": 1}}, ends={"a": ENDS, "b": ENDS}
     )
     return holds_answer(items, query, collection, needed)

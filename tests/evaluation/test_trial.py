@@ -11,7 +11,7 @@ from nexus_core import RunError, UsageError
 from nexus_core.engine.plan import load_plan
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.evaluation.beir import BeirFiles, read_collection
-from nexus_core.evaluation.collection import TestCollection
+from nexus_core.evaluation.collection import JudgedCollection
 from nexus_core.evaluation.report import build_report, report_json
 from nexus_core.evaluation.trial import Trial, TrialSettings, measurable, run_trial
 
@@ -57,12 +57,12 @@ def nexus_rankers():
 
 
 @pytest.fixture
-def collection(folder: Path) -> TestCollection:
+def collection(folder: Path) -> JudgedCollection:
     """The collection, with its items."""
     return read_collection(BeirFiles.of_folder(folder))
 
 
-async def trial(folder: Path, collection: TestCollection, steps: str = STEPS, **settings: object) -> Trial:
+async def trial(folder: Path, collection: JudgedCollection, steps: str = STEPS, **settings: object) -> Trial:
     """Run a pipeline beside the collection."""
     (folder.parent / "parts.py").write_text(PARTS)
     (folder.parent / "mine.yaml").write_text(HEAD + steps)
@@ -70,7 +70,7 @@ async def trial(folder: Path, collection: TestCollection, steps: str = STEPS, **
     return await run_trial(measurable(plan, collection), collection, TrialSettings(**settings), lambda: None)  # type: ignore[arg-type]
 
 
-async def test_items_of_the_collection_are_ranked_and_packed(folder: Path, collection: TestCollection) -> None:
+async def test_items_of_the_collection_are_ranked_and_packed(folder: Path, collection: JudgedCollection) -> None:
     """The gather steps add nothing: that of this pipeline would find no such file."""
     found = await trial(folder, collection, STEPS.replace("corpus.jsonl", "none.jsonl"), budgets=(60, 500))
     assert found.figures[:, 0].tolist() == pytest.approx([1.0, 1.0, 1.0], abs=0.4)
@@ -101,14 +101,14 @@ async def test_a_pipeline_that_gathers_nothing_needs_a_corpus(folder: Path) -> N
         await trial(folder, own, "  - rank: bm25\n")
 
 
-async def test_a_small_budget_holds_less(folder: Path, collection: TestCollection) -> None:
+async def test_a_small_budget_holds_less(folder: Path, collection: JudgedCollection) -> None:
     """The pipeline's own template and policy, with another budget: here whole items, or nothing."""
     steps = STEPS.replace("prompt: qa", "prompt: {template: qa, unit: item, overflow: stop, budget: 3000}")
     found = await trial(folder, collection, steps, budgets=(5, 500))
     assert np.nansum(found.figures[:, 4:], axis=0).tolist() == [0.0, 3.0]
 
 
-async def test_an_earlier_generate_step_asks_its_model(folder: Path, collection: TestCollection) -> None:
+async def test_an_earlier_generate_step_asks_its_model(folder: Path, collection: JudgedCollection) -> None:
     """Query rewriting is part of the ranking: here every query is turned into the third."""
     steps = "  - generate: {model: fixed}\n    into: query\n" + STEPS
     found = await trial(folder, collection, steps)
@@ -117,13 +117,13 @@ async def test_an_earlier_generate_step_asks_its_model(folder: Path, collection:
     assert found.notes[0] == "steps[0] (generate) asks a model for every query"
 
 
-async def test_a_run_that_fails_says_for_which_query(folder: Path, collection: TestCollection) -> None:
+async def test_a_run_that_fails_says_for_which_query(folder: Path, collection: JudgedCollection) -> None:
     """With the ranker's own words."""
     with pytest.raises(RunError, match="pipeline 'mine', query 'q2': ranker 'parts' failed: ValueError: no luck"):
         await trial(folder, collection, STEPS.replace("bm25", "parts"))
 
 
-async def test_a_budget_too_small_for_what_is_pinned_is_named(folder: Path, collection: TestCollection) -> None:
+async def test_a_budget_too_small_for_what_is_pinned_is_named(folder: Path, collection: JudgedCollection) -> None:
     """So that it can be left out."""
     steps = STEPS.replace("prompt: qa", "prompt: {template: qa, pin: [leave]}")
     with pytest.raises(RunError, match="query 'q1': at a budget of 5 tokens: pinned"):
@@ -141,14 +141,14 @@ async def test_a_budget_too_small_for_what_is_pinned_is_named(folder: Path, coll
     ],
 )
 async def test_what_a_reader_of_the_figures_must_know_is_noted(
-    folder: Path, collection: TestCollection, steps: str, note: str
+    folder: Path, collection: JudgedCollection, steps: str, note: str
 ) -> None:
     """Once, however many queries there are."""
     found = await trial(folder, collection, steps, budgets=(100, 9000))
     assert sum(note in said for said in found.notes) == 1
 
 
-async def test_a_report_tells_means_intervals_and_differences(folder: Path, collection: TestCollection) -> None:
+async def test_a_report_tells_means_intervals_and_differences(folder: Path, collection: JudgedCollection) -> None:
     """A mean is that of the queries; the baseline has no difference; JSON has it all."""
     first = await trial(folder, collection, budgets=(500,))
     other = await trial(folder, collection, STEPS.replace("  - rank: bm25\n", ""), budgets=(500,))

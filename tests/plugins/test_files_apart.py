@@ -13,7 +13,7 @@ import pytest
 from nexus_jsonl.source import JsonlSource
 from nexus_sources.files import Files
 from nexus_sources.read_apart import load_apart
-from nexus_sources.readers.dispatch import ReadSettings
+from nexus_sources.readers.sections import ReadSettings
 from nexus_sources.walking.walk import FoundFile
 from nexus_sources.watched_files import LITTLE
 

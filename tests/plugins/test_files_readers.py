@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from nexus_sources.readers import code, html, markdown, pdf, plain
 from nexus_sources.readers.decoding import decode
-from nexus_sources.readers.dispatch import ReadSettings, load
-from nexus_sources.readers.sections import block_starts, cut, slug
+from nexus_sources.readers.dispatch import load
+from nexus_sources.readers.sections import ReadSettings, block_starts, cut, slug
 from nexus_sources.walking.walk import FoundFile
 
 from nexus_core import SourceError

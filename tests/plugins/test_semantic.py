@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from attrs import define, field
 from hypothesis import given, settings, strategies as st
-from nexus_rankers import embedders, sentence_transformers, static_embeddings
+from nexus_rankers import embedders, sentence_transformers, static_embeddings, top_k
 from nexus_rankers.bm25 import Bm25
 from nexus_rankers.fuse import Fuse
 from nexus_rankers.semantic import Semantic
@@ -136,7 +136,7 @@ async def test_semantic_scores_are_the_same_wherever_an_item_stands() -> None:
 @settings(max_examples=50, deadline=None)
 def test_cosines_are_exact(rows: list[list[float]]) -> None:
     """In every order of summation the same, since all numbers are multiples of 2^-11."""
-    vectors = embedders.unit(np.array(rows, np.float32))
+    vectors = top_k.unit(np.array(rows, np.float32))
     fine = np.asarray(np.rint(vectors * 2048) / 2048, np.float32)
     index = VectorIndex(fine, np.arange(len(fine)))
     exact = [sum(int(a * 2048) * int(b * 2048) for a, b in zip(row, fine[0], strict=True)) / 2**22 for row in fine]

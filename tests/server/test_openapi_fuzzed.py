@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from nexus_core.server.access import auth_throttle
+from nexus_core.server.access import access
 from nexus_core.server.access.identity import Identity
 
 pytestmark = pytest.mark.slow
@@ -49,7 +49,7 @@ async def served(
     start: Start, handbook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> Running:
     """A server that asks for keys, and never says 429 to whoever shows many wrong ones."""
-    monkeypatch.setattr(auth_throttle, "PER_MINUTE", sys.maxsize)
+    monkeypatch.setattr(access, "WRONG_KEYS_PER_MINUTE", sys.maxsize)
     caplog.set_level(logging.INFO, "nexus_core.access")
     shutil.copytree(handbook, tmp_path / "store")
     return await start(verify=verify)

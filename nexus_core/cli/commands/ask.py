@@ -13,7 +13,7 @@ import click
 from nexus_core.cli.commands.run import respond
 from nexus_core.cli.default_pipeline import KEY, PIPELINE, has_key, ranking
 from nexus_core.cli.output.echo import echo
-from nexus_core.cli.output.json import line, plain
+from nexus_core.cli.output.tables import line, plain
 from nexus_core.cli.run_options import read_query, store_of, words_argument
 from nexus_core.cli.store_option import store_option, with_store
 from nexus_core.contract.errors import UsageError

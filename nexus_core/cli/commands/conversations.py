@@ -11,6 +11,7 @@ import click
 
 from nexus_core.cli.option_types import seconds_above_0
 from nexus_core.cli.output.echo import echo
+from nexus_core.cli.output.tables import print_table
 from nexus_core.cli.store_option import store_option, with_store
 
 if TYPE_CHECKING:
@@ -62,8 +63,6 @@ def list_them(owner: str, everybody: bool, limit: int, as_json: bool) -> None:
     if not found:
         echo("There is no conversation yet: `nexus run PIPELINE QUERY --conversation ID` begins one.")
         return
-    from nexus_core.cli.output.tables import print_table
-
     rows = [
         (each.id, each.owner or "-", str(each.turns), _shown(each.created), _shown(each.changed), _shown(each.expires))
         for each in found
@@ -127,14 +126,14 @@ def expire(idle: str | None, ttl: str | None, as_json: bool) -> None:
     if as_json:
         echo(json.dumps({"deleted": count, "ttlSeconds": default}))
         return
-    lives = "for ever" if default is None else f"for {_told(default)} after their last turn"
+    lives = "for ever" if default is None else f"for {_largest_unit(default)} after their last turn"
     echo(f"{count} deleted; conversations that are begun from now on live {lives}")
 
 
 _UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
-def _told(seconds: float) -> str:
+def _largest_unit(seconds: float) -> str:
     """Return a time in the largest unit that it is one of."""
     size, name = next((unit for unit in _UNITS if seconds >= unit[0]), _UNITS[-1])
     count = seconds / size

@@ -13,18 +13,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from attrs import evolve
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nexus_core.cli.event_loop import run
 from nexus_core.cli.output.echo import echo, one_line
+from nexus_core.cli.output.eval_tables import print_report
 from nexus_core.cli.run_options import read_inputs
 from nexus_core.cli.store_option import store_option
+from nexus_core.engine.plan import load_plan
+from nexus_core.engine.plugins import PluginRegistry
+from nexus_core.evaluation.beir import BeirFiles, read_collection
+from nexus_core.evaluation.html_report import render_html
+from nexus_core.evaluation.measures import library
+from nexus_core.evaluation.report import build_report, report_json
+from nexus_core.evaluation.trial import TrialSettings, measurable, run_trial
 
 if TYPE_CHECKING:
     from nexus_core.engine.plan import Plan
-    from nexus_core.evaluation.beir import BeirFiles
-    from nexus_core.evaluation.collection import TestCollection
+    from nexus_core.evaluation.collection import JudgedCollection
     from nexus_core.evaluation.report import Report
-    from nexus_core.evaluation.trial import Trial, TrialSettings
+    from nexus_core.evaluation.trial import Trial
 
 EPILOG = """\b
 Examples:
@@ -53,9 +62,6 @@ class _Bar:
         if not sys.stderr.isatty():
             yield lambda name: None
             return
-        from rich.console import Console  # only a person who waits pays for it
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -125,10 +131,7 @@ def command(pipelines: tuple[str, ...], as_json: bool, per_query: bool, html: st
     """  # fmt: skip
     if per_query and not as_json:
         raise click.UsageError("--per-query is for --json: give both")
-    from nexus_core.evaluation.measures import check_installed  # and what it brings along, only where it is needed
-    from nexus_core.evaluation.report import build_report, report_json
-
-    check_installed()
+    library()  # or the error that says how to install it
     plans = _plans([Path(path) for path in pipelines], asked)
     collection = _collection(asked)
     settings = _settings(asked)
@@ -138,16 +141,11 @@ def command(pipelines: tuple[str, ...], as_json: bool, per_query: bool, html: st
     if as_json:
         echo(json.dumps(report_json(report, per_query=per_query), ensure_ascii=False, indent=2))
         return
-    from nexus_core.cli.output.eval_tables import print_report  # only for people
-
     print_report(report)
 
 
 def _plans(paths: Sequence[Path], asked: dict[str, Any]) -> list[Plan]:
     """Load the pipelines, all of them before any is run; each has a name of its own."""
-    from nexus_core.engine.plan import load_plan
-    from nexus_core.engine.plugins import PluginRegistry
-
     environment = dict(os.environ)
     if asked["context"] is not None:
         environment["NEXUS_CONTEXT"] = asked["context"]
@@ -164,9 +162,7 @@ def _names(plans: Sequence[Plan], paths: Sequence[Path]) -> list[str]:
     return [f"{plan.name} {number}" for number, plan in enumerate(plans, 1)]
 
 
-def _collection(asked: dict[str, Any]) -> TestCollection:
-    from nexus_core.evaluation.beir import read_collection
-
+def _collection(asked: dict[str, Any]) -> JudgedCollection:
     files = _files(asked)
     with_items = files.corpus is not None and asked["context"] is None
     collection = read_collection(files, kind=asked["kind"], with_items=with_items)
@@ -176,8 +172,6 @@ def _collection(asked: dict[str, Any]) -> TestCollection:
 
 
 def _files(asked: dict[str, Any]) -> BeirFiles:
-    from nexus_core.evaluation.beir import BeirFiles
-
     single = {name: asked[name] for name in ("queries", "qrels", "corpus") if asked[name] is not None}
     if asked["context"] is not None and asked["corpus"] is not None:
         raise click.UsageError("--corpus and --context both say where the items come from: give one of them")
@@ -192,8 +186,6 @@ def _files(asked: dict[str, Any]) -> BeirFiles:
 
 
 def _settings(asked: dict[str, Any]) -> TrialSettings:
-    from nexus_core.evaluation.trial import TrialSettings
-
     return TrialSettings(
         budgets=asked["budgets"],
         needed=asked["evidence"],
@@ -201,19 +193,15 @@ def _settings(asked: dict[str, Any]) -> TrialSettings:
     )
 
 
-def _trials(plans: Sequence[Plan], collection: TestCollection, settings: TrialSettings) -> list[Trial]:
-    from nexus_core.evaluation.trial import measurable, run_trial
-
+def _trials(plans: Sequence[Plan], collection: JudgedCollection, settings: TrialSettings) -> list[Trial]:
     plans = [measurable(plan, collection) for plan in plans]
     with _Bar(len(plans) * len(collection.queries)).shown() as step:
         return [run(run_trial(plan, collection, settings, partial(step, plan.name))) for plan in plans]
 
 
 def _write_page(file: Path, report: Report) -> None:
-    from nexus_core.evaluation.html_report import page
-
     try:
-        file.write_text(page(report), encoding="utf-8")
+        file.write_text(render_html(report), encoding="utf-8")
     except OSError as error:
         raise click.UsageError(f"cannot write {file}: {error.strerror or error}") from error
     echo(f"wrote {file}", err=True)

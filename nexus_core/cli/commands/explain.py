@@ -11,11 +11,13 @@ import click
 
 from nexus_core.cli.event_loop import run
 from nexus_core.cli.output.echo import echo
-from nexus_core.cli.output.held_warnings import HeldWarnings
+from nexus_core.cli.output.log_format import HeldWarnings
+from nexus_core.cli.output.tables import print_table
 from nexus_core.cli.run_options import read_inputs, read_query, request_options, store_of
 from nexus_core.contract.follow_up import parts_of
 from nexus_core.engine.explain import ExplainedTarget, Explanation
 from nexus_core.engine.json_shapes import explanation_json
+from nexus_core.engine.packing.trace import left_out_for_likeness
 from nexus_core.engine.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -108,9 +110,6 @@ def _widths(explanation: Explanation) -> list[tuple[str, int]]:
 
 
 def _print_trace(explanation: Explanation, show_all: bool) -> None:
-    from nexus_core.cli.output.tables import print_table
-    from nexus_core.engine.packing.trace import left_out_for_likeness
-
     trace = explanation.prompt.trace
     if not len(trace):
         return

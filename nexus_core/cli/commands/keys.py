@@ -12,10 +12,12 @@ import click
 
 from nexus_core.cli.option_types import seconds_above_0
 from nexus_core.cli.output.echo import echo
+from nexus_core.cli.output.tables import print_table
 from nexus_core.cli.store_option import store_option, with_store
+from nexus_core.store.api_keys import ApiKeys
 
 if TYPE_CHECKING:
-    from nexus_core.store.api_keys import ApiKey, ApiKeys
+    from nexus_core.store.api_keys import ApiKey
 
 EPILOG = """\b
 Examples:
@@ -84,8 +86,6 @@ def list_them(as_json: bool) -> None:
     if not found:
         echo("There is no key yet: `nexus keys new --owner NAME` makes one.")
         return
-    from nexus_core.cli.output.tables import print_table
-
     now = time()
     rows = [
         (key.id, key.owner, " ".join(key.scopes), _state(key, now), _shown(key.used), _limits(key)) for key in found
@@ -108,8 +108,6 @@ def revoke(ids: tuple[str, ...]) -> None:
 
 
 def _with(work: Callable[[ApiKeys], Awaitable[_T]], *, create: bool = False) -> _T:
-    from nexus_core.store.api_keys import ApiKeys  # `--help` needs none
-
     return with_store(lambda store: work(ApiKeys(store)), create=create)
 
 

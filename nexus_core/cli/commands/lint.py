@@ -21,6 +21,7 @@ from nexus_core.config.components import PluginCatalog
 from nexus_core.config.sibling_files import STANDARD_INPUT
 from nexus_core.config.yaml.reader import MOST_BYTES
 from nexus_core.contract.errors import Problem
+from nexus_core.engine import plugins
 
 EPILOG = """\b
 Examples:
@@ -59,8 +60,6 @@ def command(
     The Python files that a pipeline names under `plugins` are RUN, to learn what they offer: check what you do not
     trust with --no-plugins.
     """
-    from nexus_core.engine import plugins  # after the arguments are known to be right
-
     found, problems = _files(files)
     catalogue = plugins.PluginRegistry.installed()
     for file in found:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from nexus_core.cli.output.echo import echo
+from nexus_core.cli.output.tables import print_table
 from nexus_core.engine.models import Model
 from nexus_core.engine.pipeline import Pipeline
 
@@ -34,8 +35,6 @@ def command(pipeline: str, overrides: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         echo(json.dumps([_as_json(model, registry.default) for model in registry.list()], indent=2))
         return
-    from nexus_core.cli.output.tables import print_table
-
     rows = [_row(model, registry.default) for model in registry.list()]
     headers = ("name", "model", "provider", "window", "max input", "max output", "encoding", "fallback", "aliases")
     print_table(headers, rows, right=frozenset({3, 4, 5}))

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from importlib.metadata import entry_points
 from pathlib import Path
+from shlex import quote
 
 import click
 
 from nexus_core.cli.output.echo import echo
+from nexus_core.cli.scaffold.names import PluginNames, problem_of
+from nexus_core.cli.scaffold.package import KINDS, new_package, write
 from nexus_core.contract.hookspecs import ENTRY_POINT_GROUP
+from nexus_core.toolkit.suggest import did_you_mean, listed
 
 EPILOG = """\b
 Examples:
@@ -32,9 +36,6 @@ def command(kind: str, name: str, path: str, directory: str | None) -> None:
 
     The package works as it stands: its tests pass, its example runs. Nothing that exists is touched.
     """
-    from nexus_core.cli.scaffold.names import PluginNames
-    from nexus_core.cli.scaffold.package import new_package, write
-
     _check(kind, name)
     names = PluginNames(name)
     folder = Path(path, _folder(directory or names.distribution))
@@ -56,10 +57,6 @@ def command(kind: str, name: str, path: str, directory: str | None) -> None:
 
 def _check(kind: str, name: str) -> None:
     """Raise a UsageError where there is no such kind, or no plugin can have this name."""
-    from nexus_core.cli.scaffold.names import problem_of
-    from nexus_core.cli.scaffold.package import KINDS
-    from nexus_core.toolkit.suggest import did_you_mean, listed
-
     if kind not in KINDS:
         raise click.UsageError(f"there is no kind {kind!r}{did_you_mean(kind, KINDS)}; kinds: {listed(KINDS)}")
     if problem := problem_of(name, entry_points(group=ENTRY_POINT_GROUP)):
@@ -73,6 +70,4 @@ def _folder(name: str) -> str:
 
 
 def _quoted(folder: Path) -> str:
-    from shlex import quote
-
     return quote(str(folder))

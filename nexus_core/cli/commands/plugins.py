@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from nexus_core.cli.output.echo import echo
+from nexus_core.cli.output.tables import print_table
 from nexus_core.contract.components import component_summary, options_of
 from nexus_core.engine.plugins import PluginRegistry, PluginReport
 
@@ -43,8 +44,6 @@ def command(name: str | None, as_json: bool) -> None:
 
 
 def _print_all(reports: list[PluginReport]) -> None:
-    from nexus_core.cli.output.tables import print_table
-
     rows = []
     for report in reports:
         origin = report.origins[0]
@@ -71,8 +70,6 @@ def _slow(report: PluginReport) -> str:
 
 
 def _print_one(report: PluginReport) -> None:
-    from nexus_core.cli.output.tables import print_table
-
     for origin in report.origins:
         echo(f"{report.name}: {origin}{_slow(report)}")
     if report.problem:

@@ -14,8 +14,9 @@ import click
 
 from nexus_core.cli.event_loop import run
 from nexus_core.cli.option_types import seconds_above_0
+from nexus_core.cli.output.attempt_table import AttemptLog
 from nexus_core.cli.output.echo import echo, one_line
-from nexus_core.cli.output.held_warnings import HeldWarnings
+from nexus_core.cli.output.log_format import HeldWarnings
 from nexus_core.cli.output.progress_line import ProgressLine
 from nexus_core.cli.run_options import read_inputs, read_query, request_options, store_of
 from nexus_core.contract.answers import Answer, Event
@@ -108,8 +109,6 @@ def _log(verbose: bool) -> Iterator[Listen]:
     if not verbose:
         yield _nothing
         return
-    from nexus_core.cli.output.attempt_table import AttemptLog  # for those who ask for it
-
     log = AttemptLog()
     try:
         yield log.see

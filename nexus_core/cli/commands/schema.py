@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 
 from nexus_core.cli.output.echo import echo
+from nexus_core.config.schema import schema
+from nexus_core.engine.plugins import PluginRegistry
 
 EPILOG = """\b
 Examples:
@@ -27,9 +29,6 @@ def command(output: str | None) -> None:
 
     Broken plugins are left out and named on stderr.
     """
-    from nexus_core.config.schema import schema
-    from nexus_core.engine.plugins import PluginRegistry
-
     catalogue = PluginRegistry.installed()
     text = json.dumps(schema(catalogue.all_components()), indent=2, ensure_ascii=False)
     for name, reason in catalogue.broken().items():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nexus_core.cli.output.echo import echo
-from nexus_core.cli.output.json import json_option, plain, print_json
+from nexus_core.cli.output.tables import json_option, plain, print_json, print_table
 from nexus_core.cli.store_option import store_option, with_store
 
 if TYPE_CHECKING:
@@ -75,8 +75,6 @@ def _names(parts: Sequence[str]) -> tuple[str, ...]:
 
 
 def _print(groups: Sequence[tuple[tuple[str, ...], DailyUsage]], parts: Sequence[str], total: DailyUsage) -> None:
-    from nexus_core.cli.output.tables import print_table
-
     headers = _names(parts)
     rows = [(*map(plain, key), *_figures(sums)) for key, sums in groups]
     rows.append(("total", *("" for _ in headers[1:]), *_figures(total)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,6 +25,7 @@ class ProgressLine:
         self._text = "gathering items"
         self._lock = threading.Lock()
         self._status: Any = None
+        self._styled: Callable[[str], Any] = str
         self._done = False
         self._timer = threading.Timer(PATIENCE_S, self._show) if sys.stderr.isatty() else None
 
@@ -55,14 +57,21 @@ class ProgressLine:
     def _say(self, text: str) -> None:
         self._text = text
         if self._status is not None:
-            self._status.update(_shown(text))
+            self._status.update(self._shown())
+
+    def _shown(self) -> Any:
+        """Return the text as it may be shown: names of models are neither commands to a terminal nor markup."""
+        return self._styled(one_line(self._text))
 
     def _show(self) -> None:
-        from rich.console import Console  # only a run that takes long pays for it
+        # Only a run that takes long pays for it.
+        from rich.console import Console
+        from rich.text import Text
 
         with self._lock:
             if not self._done:
-                self._status = Console(stderr=True).status(_shown(self._text))
+                self._styled = Text
+                self._status = Console(stderr=True).status(self._shown())
                 self._status.start()
 
     def _stop(self) -> None:
@@ -73,10 +82,3 @@ class ProgressLine:
             if self._status is not None:
                 self._status.stop()
                 self._status = None
-
-
-def _shown(text: str) -> Any:
-    """Return a text as it may be shown: names of models are neither commands to a terminal nor markup."""
-    from rich.text import Text
-
-    return Text(one_line(text))

@@ -1,26 +1,27 @@
-"""Tables for people: aligned, wrapped to the terminal, plain when piped."""
+"""Output of commands: tables for people, JSON for programs, and text that stays on its line."""
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+import click
 
-from nexus_core.cli.output.echo import printable
+from nexus_core.cli.output.echo import echo, one_line, printable
 
 PIPED_WIDTH = 160
-
-
-def console() -> Console:
-    """Return a console on stdout; when piped it has a fixed width and no colour."""
-    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False, emoji=False)
+"""Columns of a table that goes to no terminal."""
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> None:
     """Print rows under headers; the columns in `right` are figures and are aligned to the right."""
+    # Here, since it takes longer to import than the JSON of a command to print.
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for place, header in enumerate(headers):
         figures = place in right
@@ -29,4 +30,29 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: fr
         )
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
-    console().print(table)
+    width = None if sys.stdout.isatty() else PIPED_WIDTH  # when piped it has no colour either
+    Console(width=width, highlight=False, emoji=False).print(table)
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def json_option(function: _Function) -> _Function:
+    """Add --json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")(function)
+
+
+def print_json(told: Any) -> None:
+    """Print a value as JSON for people and programs."""
+    echo(json.dumps(told, ensure_ascii=False, indent=2))
+
+
+def plain(text: str) -> str:
+    """Return a name or a title, or what else has one line, so that it is one line and steers no terminal."""
+    return one_line(text)
+
+
+def line(text: str, width: int = 80) -> str:
+    """Return the beginning of a text on one line."""
+    found = " ".join(printable(text[: width * 4]).split())
+    return found if len(found) <= width else found[: width - 1] + "…"

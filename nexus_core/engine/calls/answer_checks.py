@@ -1,4 +1,4 @@
-"""Whether an answer is one: it says something, its tool calls are whole, and it is known why it ended."""
+"""Answer checks: it says something, its tool calls are whole, and it is known why it ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger: exactly one row for every request that reached a service, however the attempt ended."""
+"""Attempts: exactly one row of the ledger for every request that reached a service, however it ended."""
 
 from __future__ import annotations
 
@@ -22,11 +22,9 @@ from nexus_core.contract.errors import (
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Completion, Results, Transfer, Usage
 from nexus_core.engine.calls.call import Call, CallEnvironment, prompt_tokens
-from nexus_core.engine.calls.deadline import Deadline
-from nexus_core.engine.calls.deadline_share import SHARE_CODE
+from nexus_core.engine.calls.deadline import SHARE_CODE, Deadline
 from nexus_core.engine.calls.failure_policy import reaction
-from nexus_core.engine.calls.return_checks import ContractError, check_answer
-from nexus_core.engine.calls.stream_accumulator import StreamAccumulator
+from nexus_core.engine.calls.stream_accumulator import ContractError, StreamAccumulator, check_returned
 from nexus_core.engine.calls.targets import Target
 from nexus_core.engine.plugin_guard import is_own
 from nexus_core.toolkit.tokens.counter import token_counter
@@ -106,7 +104,7 @@ class Attempt:
 
     def took(self, chunk: Chunk, said: StreamAccumulator) -> str | Chunk:
         """Note a chunk of the answer, and return what of it is for the reader; nothing is `""`."""
-        check_answer("stream_response", chunk, Chunk)
+        check_returned("stream_response", chunk, Chunk)
         shown: str | Chunk = chunk.text
         if shown:
             said.say(chunk.text)
@@ -142,7 +140,7 @@ class Attempt:
 
     def answered(self, completion: Completion) -> None:
         """Note a whole answer, before anything is found to be wrong with it."""
-        check_answer("send_prompt" if self.said is None else "stream_response", completion, Completion)
+        check_returned("send_prompt" if self.said is None else "stream_response", completion, Completion)
         self.said = completion
         self.usage = completion.usage
         if completion.transfer is not None:

@@ -19,8 +19,7 @@ from nexus_core.engine.calls.call import Call, CallEnvironment, Emit
 from nexus_core.engine.calls.deadline import Clock, DeadlineWatch
 from nexus_core.engine.calls.failover import Failover
 from nexus_core.engine.calls.prompt_fitting import most_characters
-from nexus_core.engine.calls.return_checks import check_stream
-from nexus_core.engine.calls.stream_accumulator import StreamAccumulator
+from nexus_core.engine.calls.stream_accumulator import StreamAccumulator, check_stream
 from nexus_core.engine.calls.targets import Targets
 from nexus_core.engine.calls.text_buffer import StreamMemory
 from nexus_core.engine.lifecycle import ComponentLifecycle
@@ -72,7 +71,7 @@ class Caller:
 
     async def complete(self, call: Call, emit: Emit) -> CallResult:
         """Return a whole answer; raises the error of the only target, NoAnswerError or DeadlineError."""
-        attempt, completion = await self._made(call, emit, _complete)
+        attempt, completion = await self._attempt_until_done(call, emit, _complete)
         return _answered(attempt, completion)
 
     async def serve(self, call: Call, emit: Emit, ask: Callable[[Any], Awaitable[T]]) -> T:
@@ -84,9 +83,9 @@ class Caller:
             attempt.served(results)
             return results
 
-        return await self._made(call, emit, served)
+        return await self._attempt_until_done(call, emit, served)
 
-    async def _made(self, call: Call, emit: Emit, make: Callable[[Attempt], Awaitable[T]]) -> T:
+    async def _attempt_until_done(self, call: Call, emit: Emit, make: Callable[[Attempt], Awaitable[T]]) -> T:
         failover = Failover(self._setting, call, emit, self._setting.policy.deadline_s)
         try:
             with failover.deadline:

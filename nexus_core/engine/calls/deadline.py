@@ -1,4 +1,4 @@
-"""Ends what is awaited when the time of its call is up: one lazy timer for all calls of a pipeline.
+"""Deadlines and the clock: ends what is awaited when the time of its call, or its share of it, is up.
 
 Most calls end long before their deadline, so that nothing is done for one but to enter it in a table.
 """
@@ -124,3 +124,44 @@ class DeadlineWatch:
             deadline.expire()
         if self._running:
             self._arm(min(deadline.due for deadline in self._running))
+
+
+SHARE_CODE = "deadline_share"
+"""The code of an attempt that its share ended."""
+
+
+class DeadlineShare:
+    """An attempt's part of its call's time. As a context manager it stands around awaits, within the call's deadline.
+
+    It lasts until the first content of a stream: then `drop` it, since what flows is not cut for a target that could
+    not go on with it.
+    """
+
+    __slots__ = ("_deadline", "_error", "_seconds", "_watch")
+
+    def __init__(self, watch: DeadlineWatch, seconds: float, error: Callable[[], RunError]) -> None:
+        self._watch = watch
+        self._seconds = seconds
+        self._error = error
+        self._deadline: Deadline | None = None
+
+    def __enter__(self) -> None:
+        self._deadline = self._watch.begin(self._seconds, self._error)
+        self._deadline.__enter__()
+
+    def drop(self) -> None:
+        """Hold no longer."""
+        if self._deadline is not None:
+            self._deadline.task = None
+            self._watch.end(self._deadline)
+            self._deadline = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._deadline is None:
+            return
+        try:
+            self._deadline.__exit__(kind, error, traceback)
+        finally:
+            self.drop()

@@ -29,7 +29,7 @@ from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import CallOptions, Completion
 from nexus_core.engine.calls.attempt import Attempt
 from nexus_core.engine.calls.call import Call, CallEnvironment, EmbedOrRerankRequest, Emit
-from nexus_core.engine.calls.deadline_share import SHARE_CODE, DeadlineShare
+from nexus_core.engine.calls.deadline import SHARE_CODE, DeadlineShare
 from nexus_core.engine.calls.failure_policy import FailureReaction, reaction
 from nexus_core.engine.calls.prompt_fitting import continued, merge_options, pack_for, reserve, with_required
 from nexus_core.engine.calls.retry_budget import retry_delay
@@ -151,7 +151,7 @@ class Failover:
         except (ConnectorError, PromptTooLongError) as error:
             self.failed(error, asked=False)
             return None
-        return self._begun(Attempt(self, target))
+        return self._admit(Attempt(self, target))
 
     async def begin(self) -> Attempt:
         """Wait as decided and return the next attempt; raises what the call ends with where there is none."""
@@ -187,9 +187,9 @@ class Failover:
             if attempt.admission is None:
                 return None
         attempt.waited_s, self._waited_s = self._waited_s, 0.0
-        return self._begun(attempt)
+        return self._admit(attempt)
 
-    def _begun(self, attempt: Attempt) -> Attempt:
+    def _admit(self, attempt: Attempt) -> Attempt:
         """Let an attempt through the breaker and count it."""
         assert self._packed is not None
         attempt.prompt, attempt.options = self._packed

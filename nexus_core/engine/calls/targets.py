@@ -99,14 +99,14 @@ class Targets:
         """Return the target of a model."""
         target = self._targets.get(model.name)
         if target is None:
-            target = self._targets[model.name] = self._made(model)
+            target = self._targets[model.name] = self._build(model)
         return target
 
     def state(self, model: Model) -> str:
         """Return `closed`, `open`, `half_open` or `parked`."""
         return self.of(model).breaker.state(self._clock.now())
 
-    def _made(self, model: Model) -> Target:
+    def _build(self, model: Model) -> Target:
         limits, limiter = model.limits, None
         if limits is not None and any((limits.concurrency, limits.requests_per_minute, limits.tokens_per_minute)):
             from nexus_core.engine.calls.rate_limiter import RateLimiter  # for those who set one

@@ -1,9 +1,9 @@
-"""What is in a prompt before any item is chosen: the template's own words, the query, pinned items, history."""
+"""Fixed parts of a prompt: the template's own words, the query, pinned items, the newest turns of the history."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import translate
 
 from attrs import frozen
@@ -12,10 +12,36 @@ from nexus_core.contract.errors import PromptTooLongError, RunError
 from nexus_core.contract.prompts import PackedItem
 from nexus_core.contract.values import Item, Message
 from nexus_core.engine.packing.draft import Draft
-from nexus_core.engine.packing.history import newest, without_oldest
 from nexus_core.engine.packing.renderer import Renderer
 from nexus_core.toolkit.suggest import did_you_mean, listed
 from nexus_core.toolkit.text.segmentation import byte_length
+
+
+def turns(history: Sequence[Message]) -> list[tuple[Message, ...]]:
+    """Return the history as turns: a user's message with all that follows up to the next one."""
+    found: list[list[Message]] = []
+    for message in history:
+        if message.role == "user" or not found:
+            found.append([])
+        found[-1].append(message)
+    return [tuple(turn) for turn in found]
+
+
+def newest(history: Sequence[Message], room: int, cost: Callable[[Message], int]) -> tuple[Message, ...]:
+    """Return the newest whole turns that cost at most `room` together."""
+    kept: list[Message] = []
+    for turn in reversed(turns(history)):
+        room -= sum(map(cost, turn))
+        if room < 0:
+            break
+        kept[:0] = turn
+    return tuple(kept)
+
+
+def without_oldest(history: Sequence[Message]) -> tuple[Message, ...]:
+    """Return the history without its oldest turn."""
+    return tuple(message for turn in turns(history)[1:] for message in turn)
+
 
 _WILDCARD = re.compile(r"[*?\[]")
 

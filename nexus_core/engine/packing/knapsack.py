@@ -12,8 +12,8 @@ from attrs import define, field
 from nexus_core.contract.values import Item
 from nexus_core.engine.packing.candidates import CandidatePool
 from nexus_core.engine.packing.item_selection import ItemSelection, runs, set_bits
+from nexus_core.engine.packing.line_counts import TokenCosts
 from nexus_core.engine.packing.repetition import Repetition, stems_of_passage
-from nexus_core.engine.packing.token_costs import TokenCosts
 from nexus_core.toolkit.text.bm25 import codes
 
 _CRUMB = 4
@@ -118,7 +118,7 @@ class Selection:
 
     def _offer(self, passage: int) -> bool:
         """Take a passage if it may be taken; tell whether it was, or needs not be."""
-        slot, first, last = self._found(passage)
+        slot, first, last = self._locate(passage)
         span = (1 << last) - (1 << first)
         if slot.chosen & span == span:
             return True
@@ -136,7 +136,7 @@ class Selection:
             self._take_neighbours(slot, first, last)
         return True
 
-    def _found(self, passage: int) -> tuple[ItemSelection, int, int]:
+    def _locate(self, passage: int) -> tuple[ItemSelection, int, int]:
         """Return the slot of a passage, its first sentence and the one after its last."""
         place = self.pool.item_of[passage]
         slot = self.slots.get(place) or self._slot(place)
@@ -326,7 +326,7 @@ class Selection:
         for passage in self._refused:
             if self.rest < _CRUMB:
                 return
-            slot, first, last = self._found(passage)
+            slot, first, last = self._locate(passage)
             self._take_in_order(slot, range(first, last))
         self._refused.clear()
 

@@ -1,15 +1,28 @@
-"""Counts a message whose lines were mostly counted before, without a tokenizer.
+"""Token counts of lines: a message whose lines were mostly counted before is counted without a tokenizer.
 
-Tokenizers cut a text into words before anything else, and where they always cut, counts add up: see toolkit/tokens.py
-and toolkit/pieces.py. Known lines may therefore be counted apart, but for what their end may share with the line break.
+Tokenizers cut a text into words before anything else, and where they always cut, counts add up: see
+toolkit/tokens/counter.py and splitting.py. Known lines may therefore be counted apart, but for what their end may share
+with the line break.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from attrs import frozen
+
+from nexus_core.contract.values import Item
 from nexus_core.engine.packing.item_selection import ItemSelection, set_bits
-from nexus_core.toolkit.text.passages import KEY_LENGTH, KnownPassages
+from nexus_core.toolkit.text.passages import (
+    KEY_LENGTH,
+    Key,
+    KnownPassages,
+    Passages,
+    count_title,
+    counted,
+    key_of,
+    passages_of,
+)
 
 Knowns = Mapping[str, KnownPassages]
 """Texts by the start of their first line. One that starts with a space is what stands in a line after its first space,
@@ -92,7 +105,7 @@ def _title(slot: ItemSelection, count: Count) -> KnownPassages | None:
 
 def _in_one(slot: ItemSelection, text: str, count: Count) -> KnownPassages | None:
     """Return what is chosen where nothing but spaces and gaps divides it; of an item that is whole it is kept."""
-    known = _begun(slot, slot.chosen, text, slot.tokens - slot.header, count)
+    known = _at_line_starts(slot, slot.chosen, text, slot.tokens - slot.header, count)
     if slot.whole:
         slot.cut.known_text = known
     return known
@@ -103,12 +116,12 @@ def _in_pieces(slot: ItemSelection, gap: int, count: Count) -> Iterator[KnownPas
     for together in _lines(slot):
         gaps = (together & ~(together << 1)).bit_count() - 1
         tokens = sum([slot.cut.tokens[k] for k in set_bits(together)]) + gaps * gap
-        known = _begun(slot, together, slot.text_of(together), tokens, count)
+        known = _at_line_starts(slot, together, slot.text_of(together), tokens, count)
         if known is not None:
             yield known
 
 
-def _begun(slot: ItemSelection, chosen: int, text: str, tokens: int, count: Count) -> KnownPassages | None:
+def _at_line_starts(slot: ItemSelection, chosen: int, text: str, tokens: int, count: Count) -> KnownPassages | None:
     """Return sentences that begin a line, though they were counted with the white space before them."""
     before = _before(slot, (chosen & -chosen).bit_length() - 1, count)
     return None if before is None else _known(text.split("\n"), tokens - before, count)
@@ -157,3 +170,39 @@ def _tail(line: str) -> str | None:
     last = line[start - 1 : start]
     sure = last.isalnum() and last.isascii() and line[start : start + 1] != "'"
     return line[start:] if sure else None
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class TokenCosts:
+    """The prices of one template with one encoding; what is counted is kept with the items."""
+
+    count: Callable[[str], int]
+    encoding: str
+    size: int
+    """Of the passages, in tokens."""
+    gap: int
+    """The mark of a gap."""
+    per_item: int = 0
+    """What the template puts around an item, its title aside."""
+
+    @property
+    def key(self) -> Key:
+        """What the counts are kept under."""
+        return key_of(self.size, self.encoding)
+
+    def counted(self, item: Item, cut: Passages, first: int, last: int) -> int:
+        """Return the tokens of the sentences from `first` up to `last`, each with the white space before it."""
+        return counted(item, cut, first, last, self.count)
+
+    def whole(self, item: Item) -> int:
+        """Return the tokens of an item's text."""
+        cut = passages_of(item, self.key)
+        return self.counted(item, cut, 0, len(cut.tokens))
+
+    def title(self, item: Item) -> int:
+        """Return the tokens of a title; something mostly stands before it, and a space costs nothing."""
+        return count_title(item, passages_of(item, self.key), self.count)
+
+    def header(self, item: Item, cut: Passages) -> int:
+        """Return what an item costs before any text."""
+        return self.per_item + (cut.title if cut.title >= 0 else self.title(item))

@@ -20,11 +20,9 @@ from nexus_core.engine.packing.draft import Draft, PackingPolicy
 from nexus_core.engine.packing.fixed_parts import FixedParts, Limit, bytes_of, find_pinned, fixed_parts_of
 from nexus_core.engine.packing.item_selection import ItemSelection
 from nexus_core.engine.packing.knapsack import Selection
-from nexus_core.engine.packing.line_counts import known_lines
-from nexus_core.engine.packing.ordering import order_items
-from nexus_core.engine.packing.renderer import Renderer, most_tokens, render_draft
+from nexus_core.engine.packing.line_counts import TokenCosts, known_lines
+from nexus_core.engine.packing.renderer import Renderer, most_tokens, order_items, render_draft
 from nexus_core.engine.packing.repetition import may_repeat, repeats
-from nexus_core.engine.packing.token_costs import TokenCosts
 from nexus_core.engine.packing.trace import BELOW, PINNED, UNUSED, WHOLE, ItemOutcome, Trace
 from nexus_core.toolkit.text.passages import key_of, passages_of
 from nexus_core.toolkit.text.segmentation import byte_length

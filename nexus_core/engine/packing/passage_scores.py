@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from nexus_core.engine.packing.near_duplicates import Codes
 from nexus_core.engine.packing.repetition import LEAST, SAME
 from nexus_core.engine.packing.small_passage_scores import LONGEST_QUERY
 from nexus_core.toolkit.text.bm25 import DEFAULTS, inverse_frequency, length_norm, saturation
+
+Codes = npt.NDArray[np.uint32]
+
 
 Column = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]

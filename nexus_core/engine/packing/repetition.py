@@ -126,7 +126,7 @@ def may_repeat(items: Iterable[Item]) -> bool:
     known: set[int] = set()
     shared = 0
     for item in items:
-        count, grams = item.features.get(_GRAMS) or _kept(item)
+        count, grams = item.features.get(_GRAMS) or _keep_grams(item)
         shared += len(known.intersection(grams)) + (count if item.kind != "code" else 0)
         known |= grams
     return shared >= _FEW_SHARED
@@ -156,7 +156,7 @@ def repeats(
     return False
 
 
-def _kept(item: Item) -> tuple[int, frozenset[int]]:
+def _keep_grams(item: Item) -> tuple[int, frozenset[int]]:
     """Keep with an item the places of its text, four stems each, and how many of them come twice."""
     stems = array("I", codes(item.text))
     places = [hash(four) for four in zip(stems, stems[1:], stems[2:], stems[3:], strict=False)]

@@ -1,4 +1,4 @@
-"""Who may come in: by which way, with which key, and how much of it at once."""
+"""Access control: by which way a request may come in, with which key, and how much of it at once."""
 
 from __future__ import annotations
 
@@ -10,17 +10,40 @@ from aiohttp import web
 
 from nexus_core.contract.errors import StoreError
 from nexus_core.engine.calls.deadline import Clock
-from nexus_core.server.access.auth_throttle import AuthThrottle
-from nexus_core.server.access.client_address import origin_of
 from nexus_core.server.access.identity import ANYBODY, Identity
 from nexus_core.server.access.key_limits import AdmittedRequest, KeyAdmissions
-from nexus_core.server.access.request_origin import came_by_proxy, check_address, check_host, check_origin
+from nexus_core.server.access.request_origin import came_by_proxy, check_address, check_host, check_origin, origin_of
 from nexus_core.server.access.run_slots import RunSlot, RunSlots
 from nexus_core.server.access.start_pacing import StartPacing
 from nexus_core.server.errors import Failure
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerLimits, WorkerSettings
-from nexus_core.server.workers.shared_counters import LocalCounters, SharedCounters
+from nexus_core.server.workers.shared_counters import CounterStore, LocalCounters, SharedCounters, State
+
+WRONG_KEYS_PER_MINUTE = 20
+"""Keys that are nobody's, from one address; more are told to wait."""
+_MINUTE_S = 60.0
+
+
+class AuthThrottle:
+    """Counts the wrong keys of each address, minute by minute."""
+
+    def __init__(self, memory: CounterStore, clock: Clock) -> None:
+        self._memory = memory
+        self._clock = clock
+
+    def note(self, origin: str) -> float:
+        """Count one, and return the seconds that its sender has to wait, 0 for none."""
+        now = self._clock.now()
+
+        def one_more(state: State | None) -> tuple[State, float]:
+            since, count = state[:2] if state is not None else (now, 0.0)
+            if now - since >= _MINUTE_S:
+                since, count = now, 0.0
+            return (since, count + 1), since + _MINUTE_S - now if count >= WRONG_KEYS_PER_MINUTE else 0.0
+
+        return self._memory.change(origin, one_more)
+
 
 Verify = Callable[[str], Awaitable[Identity | None]]
 """Tells whose key it is; `None` is nobody's."""

@@ -1,10 +1,11 @@
-"""The way by which a request came: the host it names, the page it is from, proxies it passed, keys in its address."""
+"""Origin of a request: the host it names, the page it is from, proxies it passed, the client's address."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 from collections.abc import Iterable
+from ipaddress import IPv6Address, ip_address, ip_network
 from unicodedata import normalize
 from urllib.parse import urlsplit
 
@@ -94,3 +95,22 @@ def _place(origin: str) -> tuple[str, str, str] | None:
     if found is None or scheme not in _PORTS or any(rest):
         return None
     return scheme, found["name"].lower(), (found["port"] or _PORTS[scheme]).lstrip("0")
+
+
+HERE = ""
+"""What this machine's own addresses count as: a proxy on it brings everybody from there."""
+
+
+def origin_of(address: str) -> str:
+    """Return what an address counts as: itself, `HERE`, or of IPv6 its network, all of which one client may have."""
+    if address.startswith("127."):  # nearly always, behind a proxy
+        return HERE
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, IPv6Address):
+        found = found.ipv4_mapped or found
+    if found.is_loopback:
+        return HERE
+    return str(found) if found.version == 4 else str(ip_network((int(found) >> 64 << 64, 64)))

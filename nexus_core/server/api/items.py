@@ -84,7 +84,7 @@ class ItemsApi:
         """Return the routes of this part."""
         return [
             Route(
-                method="GET", path=f"{PATH}/items", handler=self.page, scope="read",
+                method="GET", path=f"{PATH}/items", handler=self.list_items, scope="read",
                 summary="List items in the order in which they came, page by page.",
                 query=self._page.properties, answer=PAGE, errors=(400, 404),
             ),
@@ -112,7 +112,7 @@ class ItemsApi:
             ),
         ]  # fmt: skip
 
-    async def page(self, request: web.Request) -> web.Response:
+    async def list_items(self, request: web.Request) -> web.Response:
         """List the next items."""
         asked = self._page.read(request)
         context = await context_of(self._serving, request)

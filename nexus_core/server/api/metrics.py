@@ -118,7 +118,7 @@ class MetricsApi:
             if worker is not None:
                 told = await self._siblings.ask("metrics", needs_all=False)
                 found = of_workers({worker.number: found} | {at: families_of(each) for at, each in told.items()})
-            page, content_type = await asyncio.to_thread(_page, found, accept)
+            page, content_type = await asyncio.to_thread(_exposition, found, accept)
         except ImportError as error:
             raise Failure(501, "not_installed", MISSING) from error
         return web.Response(body=page, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
@@ -183,7 +183,7 @@ class MetricsApi:
         yield from ProcessCollector(registry=None).collect()
 
 
-def _page(families: Sequence[Metric], accept: str) -> tuple[bytes, str]:
+def _exposition(families: Sequence[Metric], accept: str) -> tuple[bytes, str]:
     from prometheus_client import exposition
     from prometheus_client.openmetrics import exposition as openmetrics
 

@@ -96,7 +96,7 @@ class OpenAIChatApi:
         """Answer the last message, whole or as a stream."""
         body = self._check(parameters(await read_json(request, self._settings.limits)))
         said = read_messages(body["messages"])
-        pipeline, context_id = await self._asked(request, body["model"])
+        pipeline, context_id = await self._resolve_model(request, body["model"])
         asked: StreamOptions = {
             "context_id": context_id,
             "options": call_options({**body, "stop": body.get("stop") or None}, OPTION_NAMES),
@@ -109,7 +109,7 @@ class OpenAIChatApi:
             return await self._stream(request, found, with_usage)
         return json_answer(completion_json(await answered(self._gate, found), int(time())))
 
-    async def _asked(self, request: web.Request, name: str) -> tuple[Pipeline, str]:
+    async def _resolve_model(self, request: web.Request, name: str) -> tuple[Pipeline, str]:
         """Return the pipeline and the context that the name of a model means."""
         pipeline, context_id = self._named(name)
         if pipeline is None:

@@ -100,7 +100,7 @@ class QueriesApi:
             answer = await answered(self._gate, asked)
         except RunError as error:
             raise _failure(error, include) from error
-        return json_answer(_told(answer, include))
+        return json_answer(_answer_json(answer, include))
 
     async def _question(self, body: dict[str, Any], options: dict[str, Any], owner: str) -> QueryRequest:
         pipeline = self._serving.pipeline(body.get("pipeline"))
@@ -136,7 +136,7 @@ class QueriesApi:
                         await out.send(event({"type": "restart"}))
                     case RunFinished(answer=Answer() as answer):
                         start = b"" if out.has_begun else event(_start(happened.run_id, asked))
-                        await out.end(start + event({"type": "end", **_told(answer, include, response=False)}))
+                        await out.end(start + event({"type": "end", **_answer_json(answer, include, response=False)}))
                     case RunFinished():
                         raise Failure(400, "invalid_request", "no step of the pipeline gave an answer")
                     case RunFailed():
@@ -157,7 +157,7 @@ def _failure(error: BaseException, include: Included) -> Failure:
     return failure
 
 
-def _told(answer: Answer, include: Included, *, response: bool = True) -> dict[str, Any]:
+def _answer_json(answer: Answer, include: Included, *, response: bool = True) -> dict[str, Any]:
     told = answer_json(answer)
     if include.trace:
         told["metadata"]["contextItems"] = passages_json(answer.prompt)

@@ -90,7 +90,7 @@ class UploadsApi:
         """Return the routes of this part."""
         return [
             Route(
-                method="GET", path=f"{PATH}/documents", handler=self.page, scope="read",
+                method="GET", path=f"{PATH}/documents", handler=self.list_documents, scope="read",
                 summary="List the documents, by name.", query=self._page.properties, answer=PAGE, errors=(400, 404),
             ),
             Route(
@@ -109,7 +109,7 @@ class UploadsApi:
             ),
         ]  # fmt: skip
 
-    async def page(self, request: web.Request) -> web.Response:
+    async def list_documents(self, request: web.Request) -> web.Response:
         """List the next documents."""
         asked = self._page.read(request)
         context = await context_of(self._serving, request)

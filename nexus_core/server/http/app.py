@@ -131,10 +131,10 @@ def _failed(request: web.Request, error: Exception, *, openai: bool) -> web.Stre
     if isinstance(error, web.HTTPException):
         headers = {name: value for name, value in error.headers.items() if name == "Allow"}
         error = Failure(error.status, _code(error), _words(error), headers)
-    return json_answer(told(request, error, openai=openai), status=error.status, headers=error.headers)
+    return json_answer(failure_body(request, error, openai=openai), status=error.status, headers=error.headers)
 
 
-def told(request: web.Request, failure: Failure, *, openai: bool) -> dict[str, object]:
+def failure_body(request: web.Request, failure: Failure, *, openai: bool) -> dict[str, object]:
     """Return what a client is told of a failure, as much as it may read of it."""
     return shape(failure, request[REQUEST_ID], openai=openai, to_operator=request[OPERATOR])
 

@@ -12,11 +12,10 @@ from typing import Any, Protocol, cast
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from nexus_core.server.access.client_address import HERE, origin_of
+from nexus_core.server.access.request_origin import HERE, origin_of
 from nexus_core.server.errors import Failure, shape
 from nexus_core.server.http.bodies import json_answer
-from nexus_core.server.http.listener import ConnectionSlot
-from nexus_core.server.http.throttled_log import ThrottledLog
+from nexus_core.server.http.listener import ConnectionSlot, ThrottledLog
 from nexus_core.server.settings import ServerLimits
 
 _TELL_S = 10.0

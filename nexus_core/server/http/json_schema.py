@@ -112,13 +112,13 @@ def _whole_numbers(schema: Mapping[str, Any]) -> Check | None:
     if not inner:
         return None
 
-    def made(value: Any) -> Any:
+    def convert(value: Any) -> Any:
         for name, make in inner.items():
             if name in value:
                 value[name] = make(value[name])
         return value
 
-    return made
+    return convert
 
 
 QUERY_TEXT = 256 * 1024

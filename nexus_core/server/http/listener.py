@@ -1,4 +1,4 @@
-"""Accepts connections, and never more of them than the process has files for.
+"""Listener: accepts connections, and never more of them than the process has files for.
 
 asyncio's own server accepts all that wait before the first of them is refused, and writes a traceback for each that the
 system has no file for. This one stops to accept while too many are open: who comes then waits in the system's queue.
@@ -14,8 +14,33 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from time import monotonic
 
-from nexus_core.server.http.throttled_log import ThrottledLog
+EVERY_S = 60.0
+
+
+class ThrottledLog:
+    """Counts what happens, and writes one line about it: at once for the first, then at most one a minute."""
+
+    def __init__(
+        self, log: logging.Logger, text: str, *, every_s: float = EVERY_S, clock: Callable[[], float] = monotonic
+    ) -> None:
+        """Take the text of the line: `%d` in it is how often it happened since the last line, `%s` the last detail."""
+        self._log = log
+        self._text = text
+        self._every_s = every_s
+        self._clock = clock
+        self._told_at: float | None = None
+        self._untold = 0
+
+    def note(self, detail: object) -> None:
+        """Count one."""
+        self._untold += 1
+        now = self._clock()
+        if self._told_at is None or now - self._told_at >= self._every_s:
+            self._log.warning(self._text, self._untold, detail)
+            self._told_at, self._untold = now, 0
+
 
 BACKLOG = 1024
 """Connections that the system keeps until they are accepted."""

@@ -162,7 +162,8 @@ class OpenAPI:
                 bare=True,
             ),
             Route(
-                method="GET", path="/docs", handler=self.page, scope="public", summary="Show this document to people.",
+                method="GET", path="/docs", handler=self.show_document, scope="public",
+                summary="Show this document to people.",
                 answers_as=("text/html",), bare=True,
             ),
         ]  # fmt: skip
@@ -171,7 +172,7 @@ class OpenAPI:
         """Give the document."""
         return web.Response(body=self._document, content_type="application/json")
 
-    async def page(self, request: web.Request) -> web.Response:
+    async def show_document(self, request: web.Request) -> web.Response:
         """Show the document."""
         headers = {"Content-Security-Policy": _CONTENT_SECURITY, "Referrer-Policy": "no-referrer"}
         return web.Response(body=self._page, content_type="text/html", charset="utf-8", headers=headers)

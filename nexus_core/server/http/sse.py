@@ -14,7 +14,7 @@ import orjson
 from aiohttp import web
 
 from nexus_core.server.errors import Failure, failure_of
-from nexus_core.server.http.app import BEGUN, REQUEST_ID, ROUTE, TOLD, log_failure, told
+from nexus_core.server.http.app import BEGUN, REQUEST_ID, ROUTE, TOLD, failure_body, log_failure
 from nexus_core.server.settings import ServerLimits
 from nexus_core.toolkit.timers import TimeLimit
 
@@ -40,8 +40,8 @@ def error_event(request: web.Request, failure: Failure) -> bytes:
     """Return the event that ends a stream that has failed, in the shape of the API that was asked."""
     route = request.get(ROUTE)
     if route is not None and route.openai:
-        return event(told(request, failure, openai=True))
-    return event({"type": "error", **told(request, failure, openai=False)})
+        return event(failure_body(request, failure, openai=True))
+    return event({"type": "error", **failure_body(request, failure, openai=False)})
 
 
 class SlowReaderError(ConnectionError):

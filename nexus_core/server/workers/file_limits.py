@@ -8,6 +8,9 @@ from contextlib import suppress
 
 from nexus_core.server.settings import ServerLimits
 
+if sys.platform != "win32":
+    import resource
+
 _OTHERS = 256
 """Files of the store, of sinks and of the interpreter."""
 _OTHERS_AT_LEAST = 16
@@ -23,8 +26,6 @@ def make_room(limits: ServerLimits) -> str:
     """
     if sys.platform == "win32":
         return ""
-    import resource
-
     needed = 2 * limits.connections + _OTHERS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
@@ -52,8 +53,6 @@ def _allowed() -> int | None:
     """Return how many files this process may open, `None` where there is no limit."""
     if sys.platform == "win32":
         return None
-    import resource
-
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return None if soft == resource.RLIM_INFINITY else soft
 

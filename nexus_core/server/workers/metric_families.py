@@ -25,11 +25,9 @@ def families_json(families: Iterable[Metric]) -> list[dict[str, Any]]:
 
 def families_of(told: Iterable[Mapping[str, Any]]) -> list[Metric]:
     """Return the families that JSON tells of."""
-    from prometheus_client import Metric
-
     found = []
     for each in told:
-        family = Metric(*each["about"])
+        family = _family(*each["about"])
         for name, labels, value in each["samples"]:
             family.add_sample(name, labels, value)
         found.append(family)
@@ -38,14 +36,18 @@ def families_of(told: Iterable[Mapping[str, Any]]) -> list[Metric]:
 
 def of_workers(told: Mapping[int, Sequence[Metric]]) -> list[Metric]:
     """Return the families of several workers as one set, each sample with the number of its worker."""
-    from prometheus_client import Metric
-
     found: dict[str, Metric] = {}
     for number, families in sorted(told.items()):
         for family in families:
             together = found.setdefault(
-                family.name, Metric(family.name, family.documentation, family.type, family.unit)
+                family.name, _family(family.name, family.documentation, family.type, family.unit)
             )
             for sample in family.samples:
                 together.add_sample(sample.name, {**sample.labels, WORKER: str(number)}, sample.value)
     return list(found.values())
+
+
+def _family(name: str, documentation: str, type: str, unit: str) -> Metric:
+    from prometheus_client import Metric  # only a server that has metrics needs the library
+
+    return Metric(name, documentation, type, unit)

@@ -1,7 +1,7 @@
-"""Several processes that listen on one port; the system gives each new connection to one of them.
+"""Supervisor of worker processes: they listen on one port, and one that dies is started again.
 
-They go by the limits of keys together, in a file that only they have (see `memory`), and tell each other what concerns
-all of them (see `siblings`). One that dies is started again while the others serve on (see `restarts`).
+They go by the limits of keys together, in a file that only they have (see `shared_counters`), and tell each other what
+concerns all of them (see `worker_rpc`). The system gives each new connection to one of them.
 """
 
 from __future__ import annotations
@@ -23,10 +23,33 @@ from typing import Any
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.server.settings import END_S, WorkerSettings
-from nexus_core.server.workers.restart_backoff import RestartBackoff
 from nexus_core.server.workers.shared_counters import make_file
 from nexus_core.toolkit.processes.environment import environment
 from nexus_core.toolkit.processes.forced_exit import GRACE_S
+
+FIRST_S = 0.5
+LONGEST_S = 30.0
+HEALTHY_S = 60.0
+"""A worker that has served for so long was well: what comes after it begins at the first pause again."""
+STARTS = 3
+"""Starts in a row after which a worker that never served is given up."""
+
+
+class RestartBackoff:
+    """Counts the ends of one worker."""
+
+    def __init__(self) -> None:
+        self._ends = 0
+        self._failed_starts = 0
+
+    def after(self, lived_s: float, *, served: bool) -> float | None:
+        """Return the pause after a process that lived so long; `None` where no other is to be started."""
+        self._failed_starts = 0 if served else self._failed_starts + 1
+        if self._failed_starts >= STARTS:
+            return None
+        self._ends = 1 if served and lived_s >= HEALTHY_S else self._ends + 1
+        return min(FIRST_S * 2.0 ** (self._ends - 1), LONGEST_S) if self._ends < 64 else LONGEST_S
+
 
 Command = Callable[[WorkerSettings], Sequence[str]]
 """Returns the command of a worker."""

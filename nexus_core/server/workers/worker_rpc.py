@@ -66,7 +66,7 @@ class WorkerRpc:
         others = [number for number in range(worker.count) if number != worker.number]
         try:
             found = await asyncio.gather(
-                *(_asked(worker.socket(number), name, told, needed=needs_all) for number in others)
+                *(_request(worker.socket(number), name, told, needed=needs_all) for number in others)
             )
         except (OSError, aiohttp.ClientError, TimeoutError) as error:
             _log.warning("a worker does not answer the others: %s", type(error).__name__)
@@ -80,7 +80,7 @@ class WorkerRpc:
         return web.json_response(await found if isinstance(found, Awaitable) else found)
 
 
-async def _asked(socket: str, name: str, told: Any, *, needed: bool) -> Any:
+async def _request(socket: str, name: str, told: Any, *, needed: bool) -> Any:
     timeout = aiohttp.ClientTimeout(total=_ANSWERS_WITHIN_S)
     try:
         async with (

@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 
+from filelock import FileLock, Timeout
+
 from nexus_core.contract.errors import StoreBusyError, StoreDamagedError
 
 _WAIT_S = 10.0
@@ -18,8 +20,6 @@ def begin(path: Path, make: Callable[[Path], None]) -> None:
     """Make a database where none is, under a passing name until it is whole; raises StoreDamagedError where one was."""
     if path.exists():
         return
-    from filelock import FileLock, Timeout  # for those who begin a store
-
     try:
         with FileLock(path.with_name(f"{path.name}.new.lock"), mode=0o600).acquire(timeout=_WAIT_S):
             if not path.exists():  # else another process was faster

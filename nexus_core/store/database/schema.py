@@ -206,11 +206,11 @@ def expected() -> dict[str, str]:
         for statements in MIGRATIONS:
             for statement in statements:
                 connection.execute(statement)
-        return found(connection)
+        return read_statements(connection)
     finally:
         connection.close()
 
 
-def found(connection: sqlite3.Connection) -> dict[str, str]:
+def read_statements(connection: sqlite3.Connection) -> dict[str, str]:
     """Return the statement that made each table, index, trigger and view of a database, by its name."""
     return dict(connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall())

@@ -122,7 +122,7 @@ async def ingest(
     pruned = vanished if prune and sure else []
     # Of what was skipped there is nothing to lose.
     await work.run(pruned, [each.name for each in gone if each.skipped] if sure else ())
-    return work.told([] if pruned else vanished)
+    return work.report([] if pruned else vanished)
 
 
 def _keepable(mark: DocumentMark) -> DocumentMark:
@@ -198,7 +198,7 @@ class _Work:
     async def _in_writer(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         return await self.threads.write_indexed(lambda _: work(*args, **kwargs))
 
-    def told(self, vanished: Iterable[str]) -> Ingested:
+    def report(self, vanished: Iterable[str]) -> Ingested:
         """Return what became of it all."""
         return Ingested(
             found=len(self.marks),

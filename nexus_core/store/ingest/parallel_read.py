@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from attrs import field, frozen
 
 from nexus_core.store.ingest.read_document import DocumentEnd, DocumentPart, DocumentReading, Due
-from nexus_core.store.ingest.reader_process import Told
+from nexus_core.store.ingest.reader_process import ReadRequest
 from nexus_core.store.ingest.reader_processes import ReaderProcess, ReaderProcesses, ReaderUnusable, told_of
 from nexus_core.toolkit.processes.daemon_threads import in_thread
 
@@ -65,7 +65,7 @@ class _Team:
     async def parts(self, count: int) -> AsyncGenerator[DocumentPart, None]:
         # Readers that are ahead of the one who writes wait.
         done: _Queue = asyncio.Queue(2 * count + 4)
-        told = self._told()
+        told = self._request_for_readers()
         work = [self._read_here(done)] if told is None else [self._read_apart(told, done) for _ in range(count)]
         tasks = {asyncio.create_task(_until_done(each, done)) for each in work}
         try:
@@ -82,7 +82,7 @@ class _Team:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _told(self) -> Told | None:
+    def _request_for_readers(self) -> ReadRequest | None:
         """Return what other processes are told, `None` where they cannot read this source."""
         try:
             return None if self._source in self.readers.refused else told_of(self.reading, self.limit_s)
@@ -113,7 +113,7 @@ class _Team:
                     (DocumentPart(mark, end=DocumentEnd(failure=f"was not read within {self.limit_s:g} s")),)
                 )
 
-    async def _read_apart(self, told: Told, done: _Queue) -> None:
+    async def _read_apart(self, told: ReadRequest, done: _Queue) -> None:
         reader: ReaderProcess | None = None
         try:
             while some := self._some():

@@ -33,7 +33,7 @@ _ALLOCATIONS = 50_000
 
 
 @frozen(eq=False, repr=False)
-class Told:
+class ReadRequest:
     """How the documents that follow are to be read."""
 
     reading: bytes
@@ -63,7 +63,7 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
     reading: DocumentReading | None = None
     limit_s = 0.0
     while (request := receive(requests)) is not None:
-        if not isinstance(request, Told):
+        if not isinstance(request, ReadRequest):
             assert reading is not None
             _answer(answers, reading, request, limit_s)
             continue

@@ -12,7 +12,7 @@ from typing import Any
 
 from nexus_core.contract.errors import SourceError
 from nexus_core.store.ingest.read_document import DocumentEnd, DocumentPart, DocumentReading, Due
-from nexus_core.store.ingest.reader_process import LENGTH, Told
+from nexus_core.store.ingest.reader_process import LENGTH, ReadRequest
 from nexus_core.toolkit.processes.call import start_module
 from nexus_core.toolkit.processes.environment import safe_path
 
@@ -31,10 +31,10 @@ class ReaderUnusable(Exception):
     """No other process can read for this one: the source cannot be sent there."""
 
 
-def told_of(reading: DocumentReading, limit_s: float) -> Told:
+def told_of(reading: DocumentReading, limit_s: float) -> ReadRequest:
     """Return what a process is told of how to read; raises ReaderUnusable."""
     try:
-        return Told(pickle.dumps(reading), limit_s)
+        return ReadRequest(pickle.dumps(reading), limit_s)
     except _UNPICKLABLE as error:
         raise ReaderUnusable(str(error)) from error
 
@@ -44,7 +44,7 @@ class ReaderProcess:
 
     def __init__(self) -> None:
         self._process: Process | None = None
-        self._told: Told | None = None
+        self._told: ReadRequest | None = None
         self._is_reading = False
         self.unread: deque[Due] = deque()
 
@@ -60,7 +60,7 @@ class ReaderProcess:
             await self._send(safe_path())
             await self._receive()
 
-    async def tell(self, told: Told) -> None:
+    async def tell(self, told: ReadRequest) -> None:
         """Tell it how to read; raises ReaderUnusable where it cannot do that."""
         if told is self._told:
             return
@@ -147,7 +147,7 @@ class ReaderProcesses:
         if self._starting is None and not self._idle:
             self._starting = asyncio.create_task(_started())
 
-    async def take(self, told: Told) -> ReaderProcess:
+    async def take(self, told: ReadRequest) -> ReaderProcess:
         """Return a process that is told how to read; raises ReaderUnusable, and SourceError where none can begin."""
         while True:
             reader = None

@@ -33,7 +33,7 @@ class AnswerTests(ServiceSuite):
     async def _shaped(self) -> None:
         async with ScriptedUpstream([]) as upstream, opened(self.make(upstream.url)) as connector:
             assert isinstance(connector, Connector), "model_info, send_prompt and stream_response are needed"
-            chunks = connector.stream_response(PROMPT, self._given())
+            chunks = connector.stream_response(PROMPT, self._options())
             assert isinstance(chunks, AsyncIterator), "stream_response returns the stream itself: it is not awaited"
             assert hasattr(chunks, "aclose"), "a stream needs `aclose`: make stream_response an async generator"
             await chunks.aclose()
@@ -107,7 +107,7 @@ class AnswerTests(ServiceSuite):
 
     async def _reasons(self) -> list[FinishReason | None]:
         async with ScriptedUpstream(self._script("streamed")) as upstream, opened(self.make(upstream.url)) as connector:
-            return [chunk.finish_reason async for chunk in connector.stream_response(PROMPT, self._given())]
+            return [chunk.finish_reason async for chunk in connector.stream_response(PROMPT, self._options())]
 
     def test_finish_reason_tells_of_a_cut_at_max_tokens(self) -> None:
         """An answer that the service cut at `max_tokens` has the finish reason `length`.
@@ -166,7 +166,7 @@ class AnswerTests(ServiceSuite):
         """
         dialect = self._wire()
         for how in self._ways():
-            given, (_, upstream) = self._given(), run(self._answered(how))
+            given, (_, upstream) = self._options(), run(self._answered(how))
             sent = dialect.read_request(upstream.requests[0]).options
             for name in self._given_names() - {"extra"}:
                 value = getattr(given, name)
@@ -200,7 +200,7 @@ class AnswerTests(ServiceSuite):
         async with ScriptedUpstream(script) as upstream, opened(self.make(upstream.url)) as connector:
             given_up = asyncio.get_running_loop().call_later(_LATE_S, gate.open)
             early = False
-            async for chunk in connector.stream_response(PROMPT, self._given()):
+            async for chunk in connector.stream_response(PROMPT, self._options()):
                 early = early or (bool(chunk.text) and not gate.opened.is_set())
                 if early:
                     gate.open()

@@ -122,7 +122,7 @@ class BehaviourTests(ServiceSuite):
     async def _cancelled(self, how: str, phase: str) -> None:
         script: list[Step] = [Silence()]
         if phase == "in the middle":
-            script = self._begun() if how == "streamed" else [*self._half(), Silence()]
+            script = self._first_pieces() if how == "streamed" else [*self._half(), Silence()]
         async with ScriptedUpstream(script) as upstream, opened(self.make(upstream.url)) as connector:
             call = asyncio.ensure_future(HOW[how](connector))
             await _until(lambda: upstream.requests)
@@ -134,7 +134,7 @@ class BehaviourTests(ServiceSuite):
             left = await upstream.left_open(LEAVE_S)
             assert not left, f"{how}: cancelled {phase}, and after {LEAVE_S:g} s {left[0]}"
 
-    def _begun(self) -> list[Step]:
+    def _first_pieces(self) -> list[Step]:
         dialect = self._wire()
         pieces: list[Step] = [*dialect.stream(TEXTS).pieces[: self._before_text() + 1], Silence()]
         return stream_answer(pieces, content_type=dialect.content_type, ends=False)
@@ -153,9 +153,9 @@ class BehaviourTests(ServiceSuite):
         run(self._left())
 
     async def _left(self) -> None:
-        script = self._begun() if self.dialect is not None else []
+        script = self._first_pieces() if self.dialect is not None else []
         async with ScriptedUpstream(script) as upstream, opened(self.make(upstream.url)) as connector:
-            chunks: Any = connector.stream_response(PROMPT, self._given())
+            chunks: Any = connector.stream_response(PROMPT, self._options())
             async for chunk in chunks:
                 if chunk.text:
                     break
@@ -187,10 +187,10 @@ class BehaviourTests(ServiceSuite):
         Fix: close responses on every path and the session in `__aexit__`; keep no task running.
         """
         with resource_warnings() as told:
-            run(self._mixed())
+            run(self._run_mixture())
         assert not told, "thrown away without being closed: " + "; ".join(told)
 
-    async def _mixed(self) -> None:
+    async def _run_mixture(self) -> None:
         scripts = [script for how in self._ways() for script in (self._script(how), *self._some_failures())]
         async with ScriptedUpstream(*scripts or [[]]) as upstream:
             before = Leftovers()
@@ -198,7 +198,7 @@ class BehaviourTests(ServiceSuite):
                 for how in self._ways():
                     for _ in range(1 + len(self._some_failures())):
                         await HOW[how](connector)
-            left = [*await before.found(), *await upstream.left_open(LEAVE_S)]
+            left = [*await before.leftovers(), *await upstream.left_open(LEAVE_S)]
             assert not left, "left behind after closing: " + "; ".join(left)
 
     def _some_failures(self) -> list[Script]:

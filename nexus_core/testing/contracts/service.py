@@ -77,7 +77,7 @@ class ServiceSuite(Contract):
     def _impatient(self, url: str) -> Connector:
         return self.make_impatient(url, PATIENCE_S)
 
-    def _given(self, options: CallOptions = NO_OPTIONS) -> CallOptions:
+    def _options(self, options: CallOptions = NO_OPTIONS) -> CallOptions:
         """Return options with what the model must be given besides (`ModelInfo.requires`)."""
         return with_required(self.make("http://127.0.0.1:9/v1").model_info, options)
 

@@ -213,7 +213,7 @@ class SourceContract(Contract):
             before = Leftovers()
             async with opened(source):
                 await source.gather(self.query, RunContext())
-            return await before.found()
+            return await before.leftovers()
 
         with resource_warnings() as told:
             left = run(look())

@@ -33,19 +33,19 @@ class Leftovers:
         self._descriptors = open_descriptors()
         self._tasks = asyncio.all_tasks()
 
-    def _found(self) -> list[str]:
+    def _new_leftovers(self) -> list[str]:
         found = [f"the task {task.get_name()} ({task.get_coro()!r})" for task in asyncio.all_tasks() - self._tasks]
         now = open_descriptors()
         if now is not None and self._descriptors is not None and now > self._descriptors:
             found.append(f"{now - self._descriptors} open files or sockets")
         return found
 
-    async def found(self) -> list[str]:
+    async def leftovers(self) -> list[str]:
         """Return what is there now and was not, after a moment in which it may still go."""
         loop = asyncio.get_running_loop()
         end = loop.time() + SETTLE_S
         # A socket closes in a later turn of the loop, and nothing tells when.
-        while (found := self._found()) and loop.time() < end:  # noqa: ASYNC110
+        while (found := self._new_leftovers()) and loop.time() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         return found
 

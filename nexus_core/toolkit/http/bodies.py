@@ -18,6 +18,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import inf, isfinite
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -65,16 +66,22 @@ def open_session(
     Redirects are followed by aiohttp unless each call says `allow_redirects=False`: always say so, since a redirect
     carries keys to another host.
     """
-    from nexus_core.toolkit.http import session  # aiohttp, 240 ms
-
-    return session.build(headers or {}, (timeouts or Timeouts()).connect_s, connections, trust_env=trust_env)
+    connect_s = (timeouts or Timeouts()).connect_s
+    session: aiohttp.ClientSession = _sessions().build(headers or {}, connect_s, connections, trust_env=trust_env)
+    return session
 
 
 def connect_timeout(timeouts: Timeouts) -> aiohttp.ClientTimeout:
     """Return the timer of one request over a session that others use too, `timeout=` of the request."""
+    timeout: aiohttp.ClientTimeout = _sessions().connect_timeout(timeouts.connect_s)
+    return timeout
+
+
+def _sessions() -> ModuleType:
+    """Return the module of sessions, which brings aiohttp: 240 ms, for those who open one."""
     from nexus_core.toolkit.http import session
 
-    return session.connect_timeout(timeouts.connect_s)
+    return session
 
 
 async def read_body(

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from contextlib import suppress
 from types import FrameType
+
+if sys.platform != "win32":
+    import resource
 
 MEMORY = 4 * 2**30
 """Bytes of addresses that one child may use, where the system can limit them."""
@@ -14,12 +19,9 @@ LOOK_S = 1.0
 
 def limit_memory() -> None:
     """Let this process have no more than `MEMORY`, where the system can do that."""
-    try:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    except (ImportError, ValueError, OSError):  # not on this system, or less is allowed already
-        return
+    if sys.platform != "win32":
+        with suppress(ValueError, OSError):  # less is allowed already
+            resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 def end_with(parent: int) -> None:

@@ -92,11 +92,11 @@ def token_counter(encoding: str) -> TokenCounter:
 
 def _exact_count(encoding: str) -> Callable[[str], int]:
     """Return a counting function that reads its file at the first call: many a counter is made and never asked."""
+    return lambda text: _load_exact(encoding)(text)
 
-    @lru_cache
-    def loaded() -> Callable[[str], int]:
-        from nexus_core.toolkit.tokens.exact import ExactCounter
 
-        return ExactCounter(encoding).count
+@lru_cache
+def _load_exact(encoding: str) -> Callable[[str], int]:
+    from nexus_core.toolkit.tokens.exact import ExactCounter
 
-    return lambda text: loaded()(text)
+    return ExactCounter(encoding).count

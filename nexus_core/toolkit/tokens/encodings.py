@@ -18,7 +18,7 @@ class EncodingFacts:
     pattern: str
     """How text is cut into words, in the dialect of tiktoken."""
     common_pattern: str
-    """The same for Python's `re`, right on texts of common characters only (see merges.py)."""
+    """The same for Python's `re`, right on texts of common characters only (see bpe.py)."""
     special_tokens: Mapping[str, int]
     """They are counted as the plain text they look like: what a user writes must not act as a control token."""
     rank_file_sha256: str

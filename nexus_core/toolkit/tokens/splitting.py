@@ -1,6 +1,6 @@
 """Cuts text where a tokenizer always cuts, so that the counts of the pieces add up to the count of the whole.
 
-Read off the patterns of o200k_base and cl100k_base (encodings/facts.py), a word always ends
+Read off the patterns of o200k_base and cl100k_base (encodings.py), a word always ends
 - between a character that is not white and white space that is no line break: white space stands at the start of a
   word, or makes one alone;
 - after the last line break of a run of white space, unless `/` follows, which o200k_base takes into the same word;

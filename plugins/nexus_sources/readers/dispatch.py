@@ -14,7 +14,17 @@ from attrs import evolve, frozen
 from nexus_core import Item, SourceError
 from nexus_sources.readers import code, html, markdown, pdf, plain
 from nexus_sources.readers.decoding import decode
-from nexus_sources.readers.sections import ReadResult, Section, anchored, block_starts, cut, shortened, slug
+from nexus_sources.readers.links import definitions, markdown_links, targets
+from nexus_sources.readers.sections import (
+    ReadResult,
+    ReadSettings,
+    Section,
+    anchored,
+    block_starts,
+    cut,
+    shortened,
+    slug,
+)
 from nexus_sources.walking.walk import FoundFile
 
 SHORT = 1200
@@ -37,17 +47,6 @@ CODE = frozenset({
     ".yml", ".zig", ".zsh",
 })  # fmt: skip
 CODE_NAMES = frozenset({"Makefile", "Dockerfile", "Jenkinsfile", "Rakefile", "Gemfile", "CMakeLists.txt"})
-
-
-@frozen(kw_only=True, repr=False)
-class ReadSettings:
-    """How files are read."""
-
-    encoding: str = "utf-8"
-    max_bytes: int = 20_000_000
-    sections: bool = True
-    links: bool = False
-    """Items tell in their metadata where they link to."""
 
 
 @frozen(kw_only=True, repr=False)
@@ -139,8 +138,6 @@ def _items(document: ReadResult, found: FoundFile, settings: ReadSettings) -> It
 
 def _links(document: ReadResult, name: str) -> Callable[[Section], tuple[str, ...]]:
     """Return what tells where a section leads to."""
-    from nexus_sources.readers.links import definitions, markdown_links, targets
-
     if any(section.links for section in document.sections):
         # The parts of a section share its links, which are looked at once.
         known: dict[int, tuple[str, ...]] = {}

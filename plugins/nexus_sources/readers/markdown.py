@@ -100,20 +100,14 @@ def _sections(lines: list[str], skipped: int, headings: tuple[_Heading, ...]) ->
 
 
 @lru_cache(maxsize=1)
-def _parser() -> Any:
+def _parsers() -> tuple[Any, Any]:
+    """Return the parser of a document's headings and that of the words of one."""
     # Imported with the first document that has a heading.
     from markdown_it import MarkdownIt
 
     # Headings alone are wanted: what stands inside the paragraphs need not be parsed. Tables and the addresses of links
     # take the parser a time that grows with the square of their size.
-    return MarkdownIt("commonmark").disable(["inline", "reference"])
-
-
-@lru_cache(maxsize=1)
-def _inline_parser() -> Any:
-    from markdown_it import MarkdownIt
-
-    return MarkdownIt("commonmark")
+    return MarkdownIt("commonmark").disable(["inline", "reference"]), MarkdownIt("commonmark")
 
 
 def _headings(text: str) -> tuple[_Heading, ...]:
@@ -146,7 +140,7 @@ def _scanned(lines: list[str]) -> tuple[_Heading, ...] | None:
 
 def _parsed(text: str) -> tuple[_Heading, ...]:
     found = []
-    for opening, inline in pairwise(_parser().parse(text)):
+    for opening, inline in pairwise(_parsers()[0].parse(text)):
         if opening.type == "heading_open" and opening.level == 0:
             if opening.markup[:1] in "=-" and _NO_HEADING.match(inline.content):
                 continue
@@ -176,7 +170,7 @@ def _plain(content: str) -> str:
     content = _CODE_SPAN.sub(r"\1", content)
     if not _MARKUP.search(content) or len(content) > _LONGEST_PARSED:
         return " ".join(content.split())
-    (inline,) = _inline_parser().parseInline(content)
+    (inline,) = _parsers()[1].parseInline(content)
     words = [
         token.content if token.type in _WORDS else " " if token.type.endswith("break") else ""
         for token in inline.children or ()

@@ -21,6 +21,17 @@ _NO_SLUG = re.compile(r"[^\w\- ]+")
 
 
 @frozen(kw_only=True, repr=False)
+class ReadSettings:
+    """How files are read."""
+
+    encoding: str = "utf-8"
+    max_bytes: int = 20_000_000
+    sections: bool = True
+    links: bool = False
+    """Items tell in their metadata where they link to."""
+
+
+@frozen(kw_only=True, repr=False)
 class Section:
     """A stretch of a document under one heading, without the heading itself."""
 

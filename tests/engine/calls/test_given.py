@@ -61,7 +61,7 @@ class Service(FakeConnector):
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         await self._played("embed")
-        return Results.told([(1.0, 0.0)] * len(texts), self.usage_told, None)
+        return Results.from_service([(1.0, 0.0)] * len(texts), self.usage_told, None)
 
     async def rerank(self, query: str, texts: Sequence[str]) -> Sequence[float]:
         await self._played("rerank")

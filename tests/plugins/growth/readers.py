@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from nexus_extractive.citable_units import units
 from nexus_jsonl.records import Fields, read as read_lines
 from nexus_sources.readers import pdf
-from nexus_sources.readers.dispatch import ReadSettings, parsed
+from nexus_sources.readers.dispatch import parsed
+from nexus_sources.readers.sections import ReadSettings
 from nexus_sources.walking.walk import FoundFile
 
 from nexus_core import Item, SourceError

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from nexus_sources.readers import html, markdown
-from nexus_sources.readers.dispatch import ReadSettings, parsed
-from nexus_sources.readers.sections import slug
+from nexus_sources.readers.dispatch import parsed
+from nexus_sources.readers.sections import ReadSettings, slug
 from nexus_sources.walking.walk import FoundFile
 
 from tests.plugins.growth.readers import READERS, Reader

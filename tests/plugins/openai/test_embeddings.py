@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 from nexus_openai.connector import OpenAI
-from nexus_openai.embeddings import read_embeddings
-from nexus_openai.reranking import read_relevance
+from nexus_openai.embeddings import read_embeddings, read_relevance
 from nexus_openai.response_parsing import InBandError
 
 from nexus_core import (

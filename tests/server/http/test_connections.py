@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from hypothesis import given, strategies as st
 
-from nexus_core.server.access.client_address import HERE, origin_of
+from nexus_core.server.access.request_origin import HERE, origin_of
 from nexus_core.server.http.connections import ConnectionCounter, acceptor
 from nexus_core.server.settings import ServerLimits
 

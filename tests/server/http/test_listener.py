@@ -17,8 +17,7 @@ import pytest
 from aiohttp import web
 
 from nexus_core.server.http.connections import ConnectionCounter, acceptor
-from nexus_core.server.http.listener import ConnectionSlots, Listener, bind
-from nexus_core.server.http.throttled_log import ThrottledLog
+from nexus_core.server.http.listener import ConnectionSlots, Listener, ThrottledLog, bind
 from nexus_core.server.settings import ServerLimits
 
 if sys.platform == "win32":

@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 from nexus_core.config.policies import RateLimitPolicy
 from nexus_core.engine.calls.deadline import Clock
 from nexus_core.engine.calls.rate_limiter import Admission, RateLimiter
-from nexus_core.server.access.auth_throttle import PER_MINUTE, AuthThrottle
+from nexus_core.server.access.access import WRONG_KEYS_PER_MINUTE, AuthThrottle
 from nexus_core.server.access.key_limits import SharedLimiter
 from nexus_core.server.workers.shared_counters import CounterStore, LocalCounters, SharedCounters, State, make_file
 
@@ -146,7 +146,7 @@ def test_wrong_keys_are_counted_by_the_minute(memory: CounterStore) -> None:
     """Of each address apart; who comes too often hears how long to wait (fault 203)."""
     now = [100.0]
     failures = AuthThrottle(memory, Clock(now=lambda: now[0]))
-    assert [failures.note("a") for _ in range(PER_MINUTE)] == [0.0] * PER_MINUTE
+    assert [failures.note("a") for _ in range(WRONG_KEYS_PER_MINUTE)] == [0.0] * WRONG_KEYS_PER_MINUTE
     now[0] += 20
     assert (failures.note("a"), failures.note("b")) == (40.0, 0.0)
     now[0] += 40

@@ -21,9 +21,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from nexus_core import UsageError
-from nexus_core.server.access.auth_throttle import PER_MINUTE
-from nexus_core.server.workers.restart_backoff import RestartBackoff
-from nexus_core.server.workers.supervisor import check_workers, run_workers
+from nexus_core.server.access.access import WRONG_KEYS_PER_MINUTE
+from nexus_core.server.workers.supervisor import RestartBackoff, check_workers, run_workers
 from nexus_core.store.api_keys import ApiKeys
 from nexus_core.store.store import Store
 from nexus_core.testing.upstream import Gate, ScriptedUpstream, completion, json_answer
@@ -127,10 +126,12 @@ async def test_wrong_keys_are_counted_by_all_workers(tmp_path: Path) -> None:
     """So many a minute, and no more because there are two (faults 104, 203)."""
     async with two_workers(tmp_path) as workers, aiohttp.ClientSession() as session:
         right, workers.key = workers.key, "wrong"
-        found = Counter([status for _ in range(PER_MINUTE * 2) for status, _ in [await workers.ask(session)]])
+        found = Counter(
+            [status for _ in range(WRONG_KEYS_PER_MINUTE * 2) for status, _ in [await workers.ask(session)]]
+        )
         workers.key = right
         assert (await workers.ask(session))[0] == 200
-    assert found == {401: PER_MINUTE, 429: PER_MINUTE}
+    assert found == {401: WRONG_KEYS_PER_MINUTE, 429: WRONG_KEYS_PER_MINUTE}
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the workers by /proc")

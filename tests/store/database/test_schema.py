@@ -14,7 +14,7 @@ import pytest
 from nexus_core import Store, StoreDamagedError
 from nexus_core.store.database import schema
 from nexus_core.store.database.connection import connect
-from nexus_core.store.database.schema import APPLICATION_ID, MIGRATIONS, expected, found
+from nexus_core.store.database.schema import APPLICATION_ID, MIGRATIONS, expected, read_statements
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def made(path: Path, *statements: str) -> None:
 def test_a_new_database_has_the_tables_of_this_version(path: Path) -> None:
     """And says whose it is."""
     with closing(connect(path, writes=True)) as connection:
-        assert found(connection) == expected()
+        assert read_statements(connection) == expected()
         assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
         assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
 
@@ -71,7 +71,7 @@ def test_a_failed_migration_leaves_the_older_version(path: Path, monkeypatch: py
         with pytest.raises(Exception, match="already exists"):
             connect(path, writes=True)
     with closing(connect(path, writes=True)) as connection:
-        assert found(connection) == expected()
+        assert read_statements(connection) == expected()
     monkeypatch.setattr(schema, "MIGRATIONS", (*MIGRATIONS, first))
     with closing(connect(path, writes=True)) as connection:
         assert connection.execute("SELECT a FROM more").fetchall() == [("kept",)]
@@ -108,7 +108,7 @@ def test_a_killed_migration_leaves_the_older_version(path: Path) -> None:
     assert done.returncode == -9, done.stderr
     assert path.with_name("store.db-journal").exists() or path.with_name("store.db-wal").exists()
     with closing(connect(path, writes=True)) as connection:
-        assert found(connection) == expected()
+        assert read_statements(connection) == expected()
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 

@@ -9,13 +9,14 @@ from contextlib import suppress
 from typing import Any
 
 import click
+from attrs import evolve
 
 from nexus_core.cli.commands.context.inputs import ContextInput, InputOptions, places_of
 from nexus_core.cli.event_loop import run
 from nexus_core.cli.option_types import duration, named_paths
 from nexus_core.cli.output.echo import echo
-from nexus_core.cli.output.json import json_option, plain, print_json
 from nexus_core.cli.output.progress_bar import IngestProgressBar
+from nexus_core.cli.output.tables import json_option, plain, print_json
 from nexus_core.cli.store_option import store_option
 from nexus_core.contract.errors import NexusError, UsageError
 from nexus_core.store.database.damage_sampling import refuse_damaged
@@ -151,8 +152,6 @@ async def _remove_empty(store: Store, name: str) -> None:
 
 def _judged(place: ContextInput, ingested: Ingested) -> Ingested:
     """Take a document that was meant by name and is left out for one that has failed."""
-    from attrs import evolve
-
     if place.one and ingested.left_out:
         return evolve(ingested, failed=(*ingested.failed, *ingested.left_out), left_out=())
     return ingested

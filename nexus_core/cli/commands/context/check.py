@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from nexus_core.cli.output.echo import echo
-from nexus_core.cli.output.json import json_option, plain, print_json
+from nexus_core.cli.output.tables import json_option, plain, print_json
 from nexus_core.cli.store_option import store_option, with_store
 
 EPILOG = """\b

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from io import RawIOBase
+from pathlib import Path
 from typing import Any
 
 import click
@@ -31,8 +32,6 @@ def command(name: str, file: str | None, force: bool) -> None:
         with_store(lambda opened: opened.export(name, target))
         sys.stdout.flush()
         return
-    from pathlib import Path
-
     if Path(file).exists() and not force:
         raise UsageError(f"{file} is there already: say --force to write over it")
     items = with_store(lambda opened: opened.export(name, file))

@@ -7,7 +7,7 @@ import sys
 import click
 
 from nexus_core.cli.output.echo import echo
-from nexus_core.cli.output.json import plain
+from nexus_core.cli.output.tables import plain
 from nexus_core.cli.store_option import store_option, with_store
 
 TOLD = 20

@@ -19,6 +19,7 @@ from nexus_core.contract.protocols import Documents
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.store.ingest.mixed_files import MixedFiles
 from nexus_core.store.records import StoredDocument, checked_name
+from nexus_core.toolkit.suggest import did_you_mean
 
 IGNORE_LISTS = (".gitignore", ".nexusignore")
 STDIN = "stdin"
@@ -69,7 +70,7 @@ class InputOptions:
             raise UsageError(f"--encoding: {error}") from error
         return found
 
-    def mixed(self, catalogue: PluginRegistry, files: Documents, name: str = "") -> MixedFiles:
+    def with_json_lines(self, catalogue: PluginRegistry, files: Documents, name: str = "") -> MixedFiles:
         """Return the same with files of JSON lines read line by line."""
         return MixedFiles(files, catalogue.component(Kind.SOURCE, "jsonl"), name, self.encoding)
 
@@ -104,7 +105,7 @@ def place_of(
             raise UsageError(f"--as {called!r} has a slash: it is one name, such as handbook")
     catalogue = PluginRegistry.installed()
     if argument.lower().startswith(("http://", "https://")):
-        return _page(argument, catalogue)
+        return _web_page(argument, catalogue)
     if _SCHEME.match(argument):
         raise UsageError(f"{argument} is no page that can be read: give an address with https:// or http://, or a path")
     if argument == "-":
@@ -131,15 +132,17 @@ def _folder(path: Path, name: str, manner: InputOptions, catalogue: PluginRegist
         catalogue, paths=".", root=str(path), prefix=f"{name}/", exclude=manner.exclude, ignore=IGNORE_LISTS,
         follow_links=manner.follow_links,
     )  # fmt: skip
-    return ContextInput(source=manner.mixed(catalogue, files), origin="", within=f"{name}/", shown="")
+    return ContextInput(source=manner.with_json_lines(catalogue, files), origin="", within=f"{name}/", shown="")
 
 
 def _file(path: Path, name: str, manner: InputOptions, catalogue: PluginRegistry) -> ContextInput:
     files = manner.files(catalogue, paths=glob.escape(path.name), root=str(path.parent))
-    return ContextInput(source=manner.mixed(catalogue, files, name), origin="", within=name, shown="", one=True)
+    return ContextInput(
+        source=manner.with_json_lines(catalogue, files, name), origin="", within=name, shown="", one=True
+    )
 
 
-def _page(url: str, catalogue: PluginRegistry) -> ContextInput:
+def _web_page(url: str, catalogue: PluginRegistry) -> ContextInput:
     try:
         source: Documents = catalogue.component(Kind.SOURCE, "url")(url=url)
     except ValueError as error:
@@ -205,8 +208,6 @@ def _check_alike(places: Sequence[ContextInput]) -> None:
 
 
 def _absent(path: Path) -> str:
-    from nexus_core.toolkit.suggest import did_you_mean
-
     parent = path.absolute().parent
     there = sorted(entry.name for entry in parent.iterdir()) if parent.is_dir() else []
     return f"there is no file or folder {path}{did_you_mean(path.name, there)}"

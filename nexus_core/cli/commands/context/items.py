@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from nexus_core.cli.output.echo import echo
-from nexus_core.cli.output.json import json_option, line, plain, print_json
+from nexus_core.cli.output.tables import json_option, line, plain, print_json, print_table
 from nexus_core.cli.store_option import store_option, with_store
 from nexus_core.engine.json_shapes import item_json
 
@@ -33,8 +33,6 @@ def command(name: str, tag: str | None, limit: int, after: int, as_json: bool) -
     if not found:
         echo("no items" + (" after that" if after else "") + (f" with the tag {tag!r}" if tag else ""))
         return
-    from nexus_core.cli.output.tables import print_table
-
     rows = [
         (str(key), plain(item.id), line(item.title or item.text), plain(", ".join(item.tags))) for key, item in found
     ]

@@ -7,7 +7,7 @@ from datetime import datetime
 import click
 
 from nexus_core.cli.output.echo import echo
-from nexus_core.cli.output.json import json_option, line, print_json
+from nexus_core.cli.output.tables import json_option, line, print_json, print_table
 from nexus_core.cli.store_option import store_option, with_store
 
 EPILOG = """\b
@@ -40,8 +40,6 @@ def command(as_json: bool) -> None:
     if not found:
         echo("There is no context yet: `nexus context add NAME PATH` makes one.")
         return
-    from nexus_core.cli.output.tables import print_table
-
     rows = [
         (
             each.name,

@@ -11,7 +11,7 @@ import click
 from attrs import frozen
 
 from nexus_core.cli.output.echo import echo
-from nexus_core.cli.output.json import json_option, line, plain, print_json
+from nexus_core.cli.output.tables import json_option, line, plain, print_json
 from nexus_core.cli.store_option import store_option, with_store
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.values import Item

@@ -10,8 +10,8 @@ import pytest
 
 from nexus_core import Item
 from nexus_core.evaluation.chart import Series, bars, curves
-from nexus_core.evaluation.collection import Query, TestCollection
-from nexus_core.evaluation.html_report import page
+from nexus_core.evaluation.collection import JudgedCollection, Query
+from nexus_core.evaluation.html_report import render_html
 from nexus_core.evaluation.report import Report, build_report
 from nexus_core.evaluation.statistics import Interval
 from nexus_core.evaluation.trial import Trial, TrialSettings
@@ -20,7 +20,7 @@ from nexus_core.evaluation.trial import Trial, TrialSettings
 def report(names: list[str], budgets: tuple[int, ...] = (256, 512)) -> Report:
     """Return a report of made-up figures."""
     queries = tuple(Query(id=f"q{number}", text="?", answers=("x",)) for number in range(20))
-    collection = TestCollection(
+    collection = JudgedCollection(
         name="<office>",
         queries=queries,
         relevant={query.id: {"a": 1} for query in queries},
@@ -48,7 +48,7 @@ def report(names: list[str], budgets: tuple[int, ...] = (256, 512)) -> Report:
 def test_a_page_has_every_pipeline_in_its_charts_and_tables(count: int) -> None:
     """Names are text, never markup, and nothing is fetched from anywhere."""
     names = [f"<b>{number}&" for number in range(count)]
-    made = page(report(names))
+    made = render_html(report(names))
     assert made.count("<svg") == 2
     assert all(f"&lt;b&gt;{number}&amp;" in made for number in range(count))
     assert "<b>" not in made
@@ -58,14 +58,14 @@ def test_a_page_has_every_pipeline_in_its_charts_and_tables(count: int) -> None:
 
 def test_the_parts_of_a_page_are_closed() -> None:
     """Everything between the doctype and the end is well-formed XML but for the metas."""
-    made = re.sub(r"<meta [^>]*>", "", page(report(["a", "b", "c"]))).removeprefix("<!doctype html>")
+    made = re.sub(r"<meta [^>]*>", "", render_html(report(["a", "b", "c"]))).removeprefix("<!doctype html>")
     root = ElementTree.fromstring(made)
     assert [element.tag for element in root] == ["head", "body"]
 
 
 def test_a_page_without_answer_recall_has_no_curves() -> None:
     """No budgets, no curves."""
-    made = page(report(["a"], budgets=()))
+    made = render_html(report(["a"], budgets=()))
     assert made.count("<svg") == 1
     assert "Answer recall" not in made
 
