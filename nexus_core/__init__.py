@@ -26,7 +26,6 @@ _HOME = {
         "Delta", "PromptPacked", "RunFailed", "RunFinished", "RunStarted", "StepFinished", "StreamRestarted", "Waiting",
     ),
     "contract.features": ("FeatureKey", "Features", "vector_key"),
-    "contract.follow_up": ("FollowUp", "parts_of"),
     "contract.hookspecs": ("hookimpl",),
     "contract.optional_protocols": (
         "ContextSource", "FilteringSink", "MetricsSink", "RequiringTemplate", "VersionedDocuments", "WeightedRanker",
@@ -38,8 +37,8 @@ _HOME = {
     "contract.ranking": ("Candidate", "Ranking"),
     "contract.run_context": ("RunContext",),
     "contract.values": (
-        "CallOptions", "Chunk", "Completion", "FinishReason", "Item", "Message", "ModelInfo", "Results", "ToolCall",
-        "ToolCallDelta", "Transfer", "Usage",
+        "CallOptions", "Chunk", "Completion", "FinishReason", "FollowUp", "Item", "Message", "ModelInfo", "Results",
+        "ToolCall", "ToolCallDelta", "Transfer", "Usage", "parts_of",
     ),
     "engine.pipeline": ("Pipeline",),
     "store.conversations": ("Conversation", "Turn"),

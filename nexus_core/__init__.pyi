@@ -63,7 +63,6 @@ from nexus_core.contract.events import (
     Waiting as Waiting,
 )
 from nexus_core.contract.features import FeatureKey as FeatureKey, Features as Features, vector_key as vector_key
-from nexus_core.contract.follow_up import FollowUp as FollowUp, parts_of as parts_of
 from nexus_core.contract.hookspecs import hookimpl as hookimpl
 from nexus_core.contract.optional_protocols import (
     ContextSource as ContextSource,
@@ -92,6 +91,7 @@ from nexus_core.contract.values import (
     Chunk as Chunk,
     Completion as Completion,
     FinishReason as FinishReason,
+    FollowUp as FollowUp,
     Item as Item,
     Message as Message,
     ModelInfo as ModelInfo,
@@ -100,6 +100,7 @@ from nexus_core.contract.values import (
     ToolCallDelta as ToolCallDelta,
     Transfer as Transfer,
     Usage as Usage,
+    parts_of as parts_of,
 )
 from nexus_core.engine.pipeline import Pipeline as Pipeline
 from nexus_core.store.conversations import Conversation as Conversation, Turn as Turn

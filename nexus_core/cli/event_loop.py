@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
 from nexus_core.toolkit.processes.daemon_threads import run_job
-from nexus_core.toolkit.processes.forced_exit import end_within
+from nexus_core.toolkit.processes.limits import end_within
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from attrs import evolve, frozen
 
 from nexus_core.contract.errors import RunError
-from nexus_core.contract.follow_up import FollowUp
 from nexus_core.contract.protocols import Template
-from nexus_core.contract.values import CallOptions, Completion, Message
+from nexus_core.contract.values import CallOptions, Completion, FollowUp, Message
 from nexus_core.engine.calls.call import Call
 from nexus_core.engine.calls.caller import Caller
 from nexus_core.engine.calls.prompt_fitting import reserve

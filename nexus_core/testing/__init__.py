@@ -10,7 +10,7 @@ from typing import Any
 
 _HOME = {
     "answers": ("chat_events", "completion", "json_answer", "stream_answer"),
-    "contracts.connector": ("ConnectorContract",),
+    "contracts.behaving": ("ConnectorContract",),
     "contracts.ranker": ("RankerContract",),
     "contracts.sink": ("SinkContract",),
     "contracts.source": ("SourceContract",),

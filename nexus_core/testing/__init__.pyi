@@ -6,7 +6,7 @@ from nexus_core.testing.answers import (
     json_answer as json_answer,
     stream_answer as stream_answer,
 )
-from nexus_core.testing.contracts.connector import ConnectorContract as ConnectorContract
+from nexus_core.testing.contracts.behaving import ConnectorContract as ConnectorContract
 from nexus_core.testing.contracts.ranker import RankerContract as RankerContract
 from nexus_core.testing.contracts.sink import SinkContract as SinkContract
 from nexus_core.testing.contracts.source import SourceContract as SourceContract

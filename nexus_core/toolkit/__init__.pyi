@@ -65,10 +65,6 @@ from nexus_core.toolkit.text.bm25 import (
     saturation as saturation,
     terms as terms,
 )
-from nexus_core.toolkit.text.piece_table import (
-    PieceTable as PieceTable,
-    pieces as pieces,
-)
 from nexus_core.toolkit.text.segmentation import (
     Span as Span,
     passages as passages,
@@ -77,6 +73,8 @@ from nexus_core.toolkit.text.segmentation import (
 from nexus_core.toolkit.text.stemming import (
     LANGUAGES as LANGUAGES,
     Language as Language,
+    PieceTable as PieceTable,
+    pieces as pieces,
     stem_table as stem_table,
     stems as stems,
 )

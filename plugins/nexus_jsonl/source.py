@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from nexus_core import Item, RunContext, component, injected, option, state
 from nexus_jsonl import ingestible
 from nexus_jsonl.records import Fields
-from nexus_jsonl.watched_file import WatchedJsonl
 
 if TYPE_CHECKING:
     from nexus_core import DocumentMark, DocumentRead
@@ -53,6 +52,9 @@ class JsonlSource:
         return self._lines.problems if self._lines is not None else ()
 
     def _opened(self) -> Any:
+        # asyncio, which reads the file, is imported with it, not when the component is declared.
+        from nexus_jsonl.watched_file import WatchedJsonl
+
         return WatchedJsonl(self._path(), self.path, self.fields, self.on_problem == "fail", self.read_s)
 
     def _path(self) -> str:

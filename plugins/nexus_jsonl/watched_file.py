@@ -13,7 +13,7 @@ from typing import Any
 from attrs import define
 
 from nexus_core import Item, SourceError
-from nexus_core.toolkit import did_you_mean
+from nexus_core.toolkit import ApartError, ApartStartError, did_you_mean, stream_apart
 from nexus_jsonl.records import Fields, FileRecords, read, read_batches
 
 LITTLE = 500_000
@@ -82,12 +82,10 @@ class WatchedJsonl:
                 reading = read(file, self.shown, self.fields)
         except OSError as error:
             raise self._unreadable(error) from error
-        return self._taken(reading, stamp, began)
+        return self._take_result(reading, stamp, began)
 
     async def _read_apart(self, stamp: tuple[int, ...]) -> tuple[Item, ...]:
         # For those who have much to read.
-        from nexus_core.toolkit import ApartError, ApartStartError, stream_apart
-
         began, items, last = time.time_ns(), list[Item](), FileRecords()
         try:
             async with aclosing(stream_apart(self.read_s, read_batches, self.path, self.shown, self.fields)) as batches:
@@ -99,12 +97,12 @@ class WatchedJsonl:
             raise SourceError(f"jsonl: no process that reads documents can be started: {error}") from error
         except ApartError as error:
             raise SourceError(f"jsonl: {self.path} cannot be read: {error}") from error
-        return self._taken(FileRecords(tuple(items), last.bad, last.left_out), stamp, began)
+        return self._take_result(FileRecords(tuple(items), last.bad, last.left_out), stamp, began)
 
     def _unreadable(self, error: OSError) -> SourceError:
         return SourceError(f"jsonl: {self.path} cannot be read ({error.strerror or error})")
 
-    def _taken(self, reading: FileRecords, stamp: tuple[int, ...], began: int) -> tuple[Item, ...]:
+    def _take_result(self, reading: FileRecords, stamp: tuple[int, ...], began: int) -> tuple[Item, ...]:
         known = self.problems
         if reading.items != self._reading.items:
             self._reading = reading

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from nexus_core import Event, component, hookimpl, injected, option, state
 from nexus_metrics.optional_imports import require
-from nexus_metrics.otel_attributes import ModelNames
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -94,7 +93,7 @@ class Otel:
         """Do nothing: OpenTelemetry sends in batches, by settings of its own."""
 
     def _begin(self, tracers: TracerProvider, meters: MeterProvider) -> None:
-        from nexus_metrics.otel_metrics import OtelMetrics
+        from nexus_metrics.otel_metrics import ModelNames, OtelMetrics
         from nexus_metrics.otel_traces import OtelTraces
 
         targets = ModelNames(self.pipeline)

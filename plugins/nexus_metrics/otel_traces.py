@@ -12,7 +12,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_
 from nexus_core import AttemptFinished, PromptPacked, RunFailed, RunFinished, RunStarted
 
 if TYPE_CHECKING:
-    from nexus_metrics.otel_attributes import ModelNames
+    from nexus_metrics.otel_metrics import ModelNames
 
 MOST_RUNS = 10_000
 """Runs in progress; of more the oldest is ended, since its own end was lost."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from nexus_core import (
@@ -134,16 +134,14 @@ class OpenAI:
     async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """Return one vector for each text, by `POST {base_url}/embeddings`."""
         client = self._client or self._open()
-        from nexus_openai import embeddings  # orjson, as the client
-
-        return await embeddings.embed(client, texts, self.dimensions)
+        vectors: Sequence[Sequence[float]] = await _other_requests().embed(client, texts, self.dimensions)
+        return vectors
 
     async def rerank(self, query: str, texts: Sequence[str]) -> Sequence[float]:
         """Return the relevance of each text for the query, by `POST {base_url}/rerank`."""
         client = self._client or self._open()
-        from nexus_openai import embeddings  # as above
-
-        return await embeddings.rerank(client, query, texts)
+        relevance: Sequence[float] = await _other_requests().rerank(client, query, texts)
+        return relevance
 
     async def __aenter__(self) -> OpenAI:
         """Open the session; raises NotConfiguredError where a key is missing."""
@@ -223,6 +221,13 @@ class OpenAI:
 async def _failing(error: ConnectorError) -> AsyncGenerator[Chunk, None]:
     raise error
     yield Chunk()
+
+
+def _other_requests() -> ModuleType:
+    """Return the module of the requests that are no prompts, which brings orjson, as the client does."""
+    from nexus_openai import embeddings
+
+    return embeddings
 
 
 @hookimpl

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from nexus_core import DocumentMark, DocumentRead, Item, RunContext, SourceError, component, hookimpl, option, state
-from nexus_core.toolkit import ApartError, call_apart
 from nexus_sources.readers.sections import ReadSettings
 from nexus_sources.walking.walk import FoundFile
 
@@ -37,6 +35,7 @@ class Url:
 
     async def gather(self, query: str, run: RunContext) -> Sequence[Item]:
         """Return the items of the page; the same objects while it is the same."""
+        from nexus_core.toolkit import ApartError, call_apart
         from nexus_sources.fetch import fetch
         from nexus_sources.ingestible import digest_of, read_bytes
 
@@ -65,6 +64,8 @@ class Url:
 
     def read(self, mark: DocumentMark, known: str = "") -> DocumentRead:
         """Return the items of the page."""
+        import asyncio
+
         from nexus_sources.fetch import fetch
         from nexus_sources.ingestible import read_bytes
 

@@ -14,6 +14,7 @@ from attrs import define, evolve, field, frozen
 
 from nexus_core import Item, SourceError
 from nexus_core.toolkit import in_thread
+from nexus_sources.read_apart import load_apart
 from nexus_sources.readers.dispatch import APART, Loaded, load
 from nexus_sources.readers.pdf import MISSING
 from nexus_sources.readers.sections import ReadSettings
@@ -132,8 +133,6 @@ class WatchedFiles:
         return None if self._unmoved() else next(filter(None, steps))
 
     async def _read_apart(self, due: list[FoundFile]) -> None:
-        from nexus_sources.read_apart import load_apart  # for those who have such files
-
         now = time.time_ns()
         requests = [(self._named(file), self._fingerprint(file)) for file in due]
         async with aclosing(load_apart(requests, self.settings, self.read_s)) as results:

@@ -25,7 +25,7 @@ from typing import Any
 from attrs import frozen
 
 from nexus_core import Item, Message, Pipeline, Store
-from nexus_core.contract import follow_up
+from nexus_core.contract import values
 
 DATA = Path(__file__).with_name("followups.json")
 ROOT = Path(__file__).parent.parent.parent
@@ -140,15 +140,15 @@ async def main(weights: Sequence[float]) -> bool:
         await prepare(folder)
         heads = " ".join(f"{f'@{k}':>6}" for k in K)
         print(f"{'':<21} {'follow-up':<20}  new topic\n{'':<21} {heads}  {heads}")
-        shipped = follow_up.EARLIER_WEIGHT
+        shipped = values.EARLIER_WEIGHT
         for kind in KINDS:
-            follow_up.EARLIER_WEIGHT = shipped
+            values.EARLIER_WEIGHT = shipped
             before = await shown(folder, kind, "as it stands", rewrite=False)
             after = await shown(folder, kind, f"weight {shipped:g}", rewrite=True)
             good &= after["follow-up"][GATE_K] >= GATE
             good &= before["new topic"][GATE_K] - after["new topic"][GATE_K] <= LOSS
             for weight in weights:
-                follow_up.EARLIER_WEIGHT = weight
+                values.EARLIER_WEIGHT = weight
                 await shown(folder, kind, f"  weight {weight:g}", rewrite=True)
     return good
 

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reas
 HEAD = """
 import asyncio, re, sys, threading, time
 from nexus_core.cli import event_loop
-from nexus_core.toolkit.processes.forced_exit import end_within
+from nexus_core.toolkit.processes.limits import end_within
 
 def stuck():
     print("begun", flush=True)

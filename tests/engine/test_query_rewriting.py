@@ -28,7 +28,7 @@ from nexus_core import (
     ToolCall,
     parts_of,
 )
-from nexus_core.contract.follow_up import EARLIER_QUESTIONS, EARLIER_WEIGHT
+from nexus_core.contract.values import EARLIER_QUESTIONS, EARLIER_WEIGHT
 from nexus_core.engine.query_rewriting import read_query
 from nexus_core.testing.fakes import FakeConnector, FakeSource
 

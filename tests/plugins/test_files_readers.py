@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from nexus_sources.readers import code, html, markdown, pdf, plain
+from nexus_sources.readers import code, html, markdown, pdf
 from nexus_sources.readers.decoding import decode
 from nexus_sources.readers.dispatch import load
 from nexus_sources.readers.sections import ReadSettings, block_starts, cut, slug
@@ -87,7 +87,7 @@ def test_markdown_sections_lose_no_text(lines: list[str]) -> None:
 )
 def test_plain_text_is_titled_by_a_line_that_stands_alone(text: str, title: str, rest: str) -> None:
     """The title is not repeated in the text."""
-    document = plain.read(text)
+    document = code.read_plain(text)
     assert (document.title, document.text) == (title, rest)
 
 

@@ -11,10 +11,9 @@ from typing import Any
 import click
 
 from nexus_core.cli.commands.run import respond
-from nexus_core.cli.default_pipeline import KEY, PIPELINE, has_key, ranking
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.tables import line, plain
-from nexus_core.cli.run_options import read_query, store_of, words_argument
+from nexus_core.cli.run_options import KEY, PIPELINE, has_key, ranking, read_query, store_of, words_argument
 from nexus_core.cli.store_option import store_option, with_store
 from nexus_core.contract.errors import UsageError
 from nexus_core.engine.pipeline import Pipeline

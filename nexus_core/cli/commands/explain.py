@@ -14,7 +14,7 @@ from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.log_format import HeldWarnings
 from nexus_core.cli.output.tables import print_table
 from nexus_core.cli.run_options import read_inputs, read_query, request_options, store_of
-from nexus_core.contract.follow_up import parts_of
+from nexus_core.contract.values import parts_of
 from nexus_core.engine.explain import ExplainedTarget, Explanation
 from nexus_core.engine.json_shapes import explanation_json
 from nexus_core.engine.packing.trace import left_out_for_likeness

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 import click
 from attrs import astuple
 
-from nexus_core.cli.default_pipeline import KEY, PIPELINE, answering, has_key, ranking
 from nexus_core.cli.event_loop import without_joining
 from nexus_core.cli.option_types import SectionedCommand, SectionedOption, duration, named_paths, size
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.log_format import write_log
+from nexus_core.cli.run_options import KEY, PIPELINE, answering, has_key, ranking
 from nexus_core.cli.store_option import store_option
 from nexus_core.contract.errors import UsageError
 from nexus_core.server.pipelines import load, load_all, pipeline_files
@@ -27,7 +27,7 @@ from nexus_core.server.workers.supervisor import check_workers, run_workers
 from nexus_core.store.database.damage_sampling import refuse_damaged
 from nexus_core.store.store import Store
 from nexus_core.toolkit.processes.environment import module_command
-from nexus_core.toolkit.processes.forced_exit import end_within
+from nexus_core.toolkit.processes.limits import end_within
 from nexus_core.toolkit.shared_resources import SharedResources
 
 EPILOG = """\b

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from nexus_core.contract.follow_up import parts_of
 from nexus_core.contract.ranking import Ranking
+from nexus_core.contract.values import parts_of
 from nexus_core.engine.packing.small_passage_scores import FEW_ITEMS, FEW_STEMS, SmallStems, best_first as best_of_few
 from nexus_core.toolkit.text.bm25 import codes
 from nexus_core.toolkit.text.passages import Key, Passages, passages_of

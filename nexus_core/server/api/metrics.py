@@ -156,17 +156,15 @@ class MetricsApi:
 
     def _own(self) -> Iterator[Metric]:
         """Yield what the server knows by itself."""
-        from prometheus_client import ProcessCollector
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-
+        library = _library()
         requests, places = self._requests, self._gate.places
-        ended = CounterMetricFamily(
+        ended = library.core.CounterMetricFamily(
             "nexus_http_requests_total", "Requests that have ended.", labels=("method", "route", "status")
         )
         for (method, route, status), count in sorted(requests.ended.copy().items()):
             ended.add_metric((method, route, str(status)), count)
         yield ended  # each copied at once, since this is another thread than the one that counts
-        times = HistogramMetricFamily(
+        times = library.core.HistogramMetricFamily(
             "nexus_http_request_duration_seconds", "From the head of a request to the end of its answer.",
             labels=("method", "route"),
         )  # fmt: skip
@@ -179,21 +177,31 @@ class MetricsApi:
             ("nexus_server_runs_waiting", "Runs that wait for a place.", places.waiting),
             ("nexus_server_draining", "1 once the server is told to stop.", int(self._gate.is_draining)),
         ):
-            yield GaugeMetricFamily(name, text, value=value)
-        yield from ProcessCollector(registry=None).collect()
+            yield library.core.GaugeMetricFamily(name, text, value=value)
+        yield from library.ProcessCollector(registry=None).collect()
 
 
 def _exposition(families: Sequence[Metric], accept: str) -> tuple[bytes, str]:
-    from prometheus_client import exposition
-    from prometheus_client.openmetrics import exposition as openmetrics
-
+    library = _library()
     found: Any = _Collected(families)
-    encode: Any = exposition.generate_latest
+    encode: Any = library.exposition.generate_latest
     content_type = "text/plain; version=0.0.4; charset=utf-8"
     # The library's own choice by `Accept` raises on versions that are no numbers.
     if any(part.split(";")[0].strip() == _OPENMETRICS for part in accept.lower().split(",")):
-        encode, content_type = openmetrics.generate_latest, f"{_OPENMETRICS}; version=1.0.0; charset=utf-8"
+        encode, content_type = (
+            library.openmetrics.exposition.generate_latest,
+            f"{_OPENMETRICS}; version=1.0.0; charset=utf-8",
+        )
     return encode(found), content_type
+
+
+def _library() -> Any:
+    """Return prometheus_client, which not every server has."""
+    import prometheus_client.core
+    import prometheus_client.exposition
+    import prometheus_client.openmetrics.exposition
+
+    return prometheus_client
 
 
 class _Collected:

@@ -29,7 +29,7 @@ from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
 from nexus_core.store.ingest.ingest import Ingested
-from nexus_core.store.ingest.mixed_files import MixedFiles
+from nexus_core.store.ingest.read_document import MixedFiles
 from nexus_core.store.records import StoredDocument, checked_name
 
 FILES_AT_ONCE = 100

@@ -25,7 +25,7 @@ from nexus_core.contract.errors import UsageError
 from nexus_core.server.settings import END_S, WorkerSettings
 from nexus_core.server.workers.shared_counters import make_file
 from nexus_core.toolkit.processes.environment import environment
-from nexus_core.toolkit.processes.forced_exit import GRACE_S
+from nexus_core.toolkit.processes.limits import GRACE_S
 
 FIRST_S = 0.5
 LONGEST_S = 30.0

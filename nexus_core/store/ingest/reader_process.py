@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from attrs import frozen
 
-from nexus_core.toolkit.processes.child_limits import end_with, limit_memory
+from nexus_core.toolkit.processes.limits import end_with, limit_memory
 
 if TYPE_CHECKING:
     from nexus_core.store.ingest.read_document import DocumentPart, DocumentReading, Due

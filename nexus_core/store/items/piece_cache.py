@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from nexus_core.toolkit.text.bm25 import codes
-from nexus_core.toolkit.text.piece_table import PieceTable
-from nexus_core.toolkit.text.stemming import stems
+from nexus_core.toolkit.text.stemming import PieceTable, stems
 from nexus_core.toolkit.tokens.counter import token_counter
 
 _CODED = "english"

@@ -10,8 +10,8 @@ from time import monotonic
 
 from attrs import define
 
-from nexus_core.contract.follow_up import parts_of
 from nexus_core.contract.ranking import Ranking
+from nexus_core.contract.values import parts_of
 from nexus_core.store import contexts
 from nexus_core.store.database.connection import snapshot
 from nexus_core.store.database.paths import StorePaths

@@ -1,4 +1,4 @@
-"""The connector suite, part three: one request a call, nothing left behind, nothing shown, and away when told so."""
+"""The connector suite as a whole, and its third part: one request a call, nothing left behind, nothing shown."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from nexus_core.contract.errors import ConnectorError
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import Message
+from nexus_core.testing.contracts.answering import AnswerTests
 from nexus_core.testing.contracts.calls import (
     NO_OPTIONS,
     PROMPT,
@@ -22,6 +23,7 @@ from nexus_core.testing.contracts.calls import (
     check_requests,
     refuse,
 )
+from nexus_core.testing.contracts.failing import FailureTests
 from nexus_core.testing.contracts.service import HOW, ServiceSuite
 from nexus_core.testing.contracts.suite import opened, run
 from nexus_core.testing.contracts.watching import Leftovers, LogRecorder, resource_warnings, shown_by
@@ -246,3 +248,16 @@ async def _until(reached: Callable[[], Any]) -> None:
     """Wait until something is so; the test's own limit ends it."""
     while not reached():  # noqa: ASYNC110 - what is waited for is a list that another task fills
         await asyncio.sleep(0.005)
+
+
+class ConnectorContract(AnswerTests, FailureTests, BehaviourTests):
+    """Proves that a connector keeps the contract, at a service that does everything wrong on purpose.
+
+    A subclass defines `make` and `dialect`, `None` where there is no service:
+
+    class TestAcme(ConnectorContract):
+        dialect = OpenAIDialect()
+
+        def make(self, url):
+            return Acme(model="m", base_url=url, api_key=Secret(self.canary))
+    """

@@ -17,8 +17,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, M
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
 
-from nexus_core.toolkit.processes.child_limits import end_with, limit_memory
 from nexus_core.toolkit.processes.environment import environment, module_command, safe_path
+from nexus_core.toolkit.processes.limits import end_with, limit_memory
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

@@ -20,8 +20,7 @@ from zlib import crc32
 
 from attrs import define, field, frozen
 
-from nexus_core.toolkit.text.piece_table import PieceTable, pieces
-from nexus_core.toolkit.text.stemming import stem_table
+from nexus_core.toolkit.text.stemming import PieceTable, pieces, stem_table
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,4 +1,4 @@
-"""Reads source code: a long file falls into stretches of whole definitions, named after what they define."""
+"""Readers of plain text and source code: a long file of code falls into stretches, named after what they define."""
 
 from __future__ import annotations
 
@@ -88,3 +88,15 @@ def _heading(defined: list[tuple[bool, str]], around: str) -> tuple[str, ...]:
 def _listed(names: list[str]) -> str:
     more = ", ..." if len(names) > _NAMED_AT_MOST else ""
     return ", ".join(names[:_NAMED_AT_MOST]) + more
+
+
+_TITLE = re.compile(r"\s*([^\W_][^\n]{2,78}[^\s.,;:!?])[ \t]*\n(?:[=~*-]+[ \t]*\n)?[ \t]*\n(?=\s*\S)")
+"""A short first line that no stop ends, alone or underlined, with more below."""
+
+
+def read_plain(text: str) -> ReadResult:
+    """Return the text as one section, titled by its first line where that stands alone."""
+    title = _TITLE.match(text)
+    begin = title.end() if title else 0
+    section = Section(text=text[begin:].strip("\n"), line=text.count("\n", 0, begin) + 1)
+    return ReadResult(text=section.text, sections=(section,), title=title[1] if title else "")

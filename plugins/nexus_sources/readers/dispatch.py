@@ -12,7 +12,7 @@ from typing import overload
 from attrs import evolve, frozen
 
 from nexus_core import Item, SourceError
-from nexus_sources.readers import code, html, markdown, pdf, plain
+from nexus_sources.readers import code, html, markdown, pdf
 from nexus_sources.readers.decoding import decode
 from nexus_sources.readers.links import definitions, markdown_links, targets
 from nexus_sources.readers.sections import (
@@ -106,7 +106,7 @@ def _document(data: bytes, name: str, settings: ReadSettings, suffix: str) -> tu
     elif suffix in CODE or basename(name) in CODE_NAMES:
         document = evolve(code.read(decoded.text, suffix), title=name)
     else:
-        document = plain.read(decoded.text)
+        document = code.read_plain(decoded.text)
     return document, decoded.problem
 
 

@@ -15,6 +15,7 @@ from attrs import frozen
 from nexus_sources.readers.sections import LONGEST_HEADING, Headed, ReadResult, Section, headed_sections
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.{0,20000}?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
+_MERGE = "tag:yaml.org,2002:merge"
 _MAY_HAVE_HEADINGS = re.compile(r"^ {0,3}(?:#{1,6}(?:\s|$)|=+[ \t]*$|-+[ \t]*$)", re.MULTILINE)
 _WORDS = ("text", "text_special", "code_inline", "image")
 _ATX = re.compile(r" {0,3}(#{1,6})(?=[ \t]|$)(.*)")
@@ -183,9 +184,7 @@ def _front_matter(text: str) -> tuple[str, tuple[str, ...], dict[str, Any], int]
     match = _FRONT_MATTER.match(text)
     if match is None or ":" not in (match[1] or ""):
         return "", (), {}, 0
-    from nexus_sources.readers.front_matter import values_of  # only documents with a front matter pay for it
-
-    values = values_of(match[1])
+    values = _values_of(match[1])
     if values is None:
         return "", (), {}, 0
     tags = values.get("tags") or ()
@@ -198,6 +197,24 @@ def _front_matter(text: str) -> tuple[str, tuple[str, ...], dict[str, Any], int]
         _metadata(values),
         match[0].count("\n") + (not match[0].endswith("\n")),
     )
+
+
+def _values_of(text: str) -> Mapping[Any, Any] | None:
+    """Return the mapping that the YAML of a front matter writes, `None` where it is no YAML or no mapping."""
+    import yaml  # only documents with a front matter pay for it
+
+    class Loader(yaml.SafeLoader):
+        """A list of aliases under `<<` doubles a mapping with each line, so a page could take hours: it is left out."""
+
+        def flatten_mapping(self, node: yaml.MappingNode) -> None:
+            """Leave merge keys out instead of copying what they name."""
+            node.value = [(key, value) for key, value in node.value if key.tag != _MERGE]
+
+    try:
+        values = yaml.load(text, Loader)  # a SafeLoader: it makes plain values only
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return None
+    return values if isinstance(values, Mapping) else None
 
 
 def _metadata(values: Mapping[Any, Any]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ import pytest
 
 from nexus_core import Item, Message, Pipeline, Store
 from nexus_core.cli.commands.ask import command
-from nexus_core.cli.default_pipeline import PIPELINE
 from nexus_core.cli.main import main
+from nexus_core.cli.run_options import PIPELINE
 from nexus_core.testing import answers
 from nexus_core.testing.upstream import ScriptedUpstream, http_answer
 

@@ -54,7 +54,7 @@ def test_an_item_is_left_as_it_was() -> None:
 
 def test_a_vocabulary_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts full of numbers do not fill the memory."""
-    monkeypatch.setattr("nexus_core.toolkit.text.piece_table.PIECES_KEPT", 10)
+    monkeypatch.setattr("nexus_core.toolkit.text.stemming.PIECES_KEPT", 10)
     known = PieceCache("english", "o200k_base")
     for number in range(100):
         assert known[f"number{number}"][0] == f"number{number} "

@@ -20,8 +20,7 @@ from nexus_core.toolkit.text.bm25 import (
     terms,
     words_of,
 )
-from nexus_core.toolkit.text.piece_table import pieces
-from nexus_core.toolkit.text.stemming import STOP_WORDS, stems
+from nexus_core.toolkit.text.stemming import STOP_WORDS, pieces, stems
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from nexus_core.contract.components import Kind
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.protocols import Documents
 from nexus_core.engine.plugins import PluginRegistry
-from nexus_core.store.ingest.mixed_files import MixedFiles
+from nexus_core.store.ingest.read_document import MixedFiles
 from nexus_core.store.records import StoredDocument, checked_name
 from nexus_core.toolkit.suggest import did_you_mean
 
