@@ -16,12 +16,12 @@ import asyncio, os, signal, sys
 from nexus_core import Store
 from nexus_core.store import export_import
 
-real = export_import._page
+real = export_import._next_rows
 def page(connection, folder, statement, place):
     if statement is export_import._ITEM and place[-1]:
         os.kill(os.getpid(), signal.SIGKILL)
     return real(connection, folder, statement, place)
-export_import._page = page
+export_import._next_rows = page
 
 async def main():
     async with Store(sys.argv[1]) as store:
