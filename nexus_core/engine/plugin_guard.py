@@ -105,16 +105,20 @@ def check_ranked(name: str, found: Any, given: Ranking) -> Ranking:
 
 def check_rendered(name: str, messages: Any) -> tuple[Message, ...]:
     """Return what a template has made of its variables, as a tuple; raises TemplateError."""
-    with PluginGuard(f"template {name!r}", TemplateError):
-        if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Iterable):
-            raise TemplateError(f"template {name!r} must return messages, not {_kind(messages)}")
-        found = messages if type(messages) is tuple else tuple(messages)
+    found = messages if type(messages) is tuple else _messages_in(name, messages)
     for message in found:
-        if not isinstance(message, Message):
+        if type(message) is not Message and not isinstance(message, Message):
             raise TemplateError(f"template {name!r} must return messages, not {_kind(message)}")
         if not isinstance(message.content, str) or message.role not in _ROLES:
             raise TemplateError(f"template {name!r} returned a message whose role or content is none")
     return found
+
+
+def _messages_in(name: str, messages: Any) -> tuple[Any, ...]:
+    with PluginGuard(f"template {name!r}", TemplateError):
+        if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Iterable):
+            raise TemplateError(f"template {name!r} must return messages, not {_kind(messages)}")
+        return tuple(messages)
 
 
 def _kind(value: Any) -> str:

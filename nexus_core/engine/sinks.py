@@ -84,7 +84,8 @@ class SinkQueue:
         emit, events = self._sink.emit, self._events
         while events:
             try:
-                _check_done(emit(events.popleft()))
+                if (promised := emit(events.popleft())) is not None:
+                    _check_done(promised)
             except BaseException as error:  # noqa: BLE001 - foreign code; its failure is counted and touches no run
                 self._failed(error)
         try:

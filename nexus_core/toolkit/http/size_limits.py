@@ -6,6 +6,8 @@ limit; what is over these bounds is no answer that was asked for, and would only
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from attrs import frozen
 
 from nexus_core.toolkit.http.sse import LINE_CAP
@@ -43,6 +45,7 @@ class SizeLimits:
     """Bytes of an answer that is no stream."""
 
 
+@lru_cache(maxsize=256)
 def sizes_for(max_output: int | None) -> SizeLimits:
     """Return the bounds for a model that answers with so many tokens at most; `None` where that is not known."""
     tokens = max_output or UNKNOWN
