@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from posixpath import normpath
 
 from attrs import frozen
+
+from nexus_sources.walking.expressions import FOLDERS, STAR, linear
 
 _UNMEANT = frozenset({"node_modules", "__pycache__"})
 _WILD = re.compile(r"[*?\[]")
@@ -55,14 +58,14 @@ def exclusion(pattern: str) -> re.Pattern[str]:
     Without a slash it means a name anywhere, with one a path from the root.
     """
     parts = [part for part in pattern.split("/") if part not in ("", ".")]
-    pieces = [] if "/" in pattern.rstrip("/") else ["(?:[^/]+/)*"]
+    tokens = [] if "/" in pattern.rstrip("/") else [FOLDERS]
     for number, part in enumerate(parts, 1):
         last = number == len(parts)
         if part == "**":
-            pieces.append(".+" if last else "(?:[^/]+/)*")
+            tokens.append(".+" if last else FOLDERS)
         else:
-            pieces.append(_translated(part) + ("" if last else "/"))
-    return re.compile("".join(pieces) + "(?:/.*)?", re.DOTALL)
+            tokens += [*_tokens(part), *([] if last else ["/"])]
+    return re.compile(linear(tokens) + "(?:/.*)?", re.DOTALL)
 
 
 def _alternatives(text: str) -> list[str]:
@@ -92,21 +95,17 @@ def _pattern(text: str, alternative: str, root: str) -> Pattern:
 
 @lru_cache(maxsize=1024)
 def _regex(part: str) -> re.Pattern[str]:
-    return re.compile(_translated(part), re.DOTALL)
+    return re.compile(linear(_tokens(part)), re.DOTALL)
 
 
-def _translated(part: str) -> str:
-    pieces = []
+def _tokens(part: str) -> Iterator[str]:
     for token in _TOKEN.findall(part):
         if token.startswith("*"):
-            pieces.append("[^/]*")
+            yield STAR
         elif token == "?":
-            pieces.append("[^/]")
-        elif token.startswith("[") and len(token) > 2:
-            pieces.append(_set(token[1:-1]))
+            yield "[^/]"
         else:
-            pieces.append(re.escape(token))
-    return "".join(pieces)
+            yield _set(token[1:-1]) if token.startswith("[") and len(token) > 2 else re.escape(token)
 
 
 def _set(inside: str) -> str:

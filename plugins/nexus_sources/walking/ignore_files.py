@@ -3,78 +3,64 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from functools import cached_property
-from typing import Any
 
 from attrs import define, field
+
+from nexus_sources.walking.ignore_rules import IgnoreRules, parse
 
 _LONGEST = 1_000_000
 """Bytes of a list."""
 
+_Lists = tuple[tuple[int, IgnoreRules], ...]
+"""Those that hold in a folder, the deepest first, each with where paths relative to its folder begin."""
 
-@define(eq=False, repr=False, slots=False)
+
+@define(eq=False, repr=False)
 class Ignoring:
     """The lists of the folders that were looked at: the deepest one that says something of a path decides."""
 
     names: tuple[str, ...]
     """How the files are called; what a later one says goes before what an earlier one does."""
-    _lists: dict[str, Any] = field(factory=dict)
-    """By the real path of their folder."""
-    _looked: set[str] = field(factory=set)
+    _lists: dict[str, _Lists | None] = field(factory=dict)
+    """By folder; None where the folder itself is left out, and all that is in it."""
 
     def look(self, folder: str) -> None:
-        """Take up the lists of a folder; of the first one also those above it, up to where its repository begins."""
-        above = [folder]
-        if not self._looked:
-            above += self._above(folder)
-        for each in above:
-            if each not in self._looked:
-                self._looked.add(each)
-                lines = [line for name in self.names for line in _lines(os.path.join(each, name))]
-                if lines:
-                    self._lists[each] = self._spec.from_lines(lines)
+        """Take up the lists of a folder, and of those above it up to where its repository begins."""
+        waiting = [folder, *self._above(folder)]
+        while waiting:
+            path = waiting.pop()
+            lists = self._lists.get(os.path.dirname(path), ())
+            if path not in self._lists:
+                left_out = lists is None or self.ignores(path, is_folder=True)
+                self._lists[path] = None if left_out else (*self._own(path), *(lists or ()))
 
     def ignores(self, path: str, *, is_folder: bool) -> bool:
-        """Tell whether a path is left out; those of its folders that are, are not looked into in the first place."""
-        if not self._lists:
-            return False
-        folder = os.path.dirname(path)
-        while True:
-            spec = self._lists.get(folder)
-            if spec is not None:
-                relative = os.path.relpath(path, folder).replace(os.sep, "/") + ("/" if is_folder else "")
-                said = spec.check_file(relative).include
-                if said is not None:
-                    return bool(said)
-            parent = os.path.dirname(folder)
-            if parent == folder:
-                return False
-            folder = parent
+        """Tell whether a path in a folder that was looked at is left out."""
+        lists = self._lists.get(os.path.dirname(path), ())
+        if not lists:
+            return lists is None
+        path = os.fsencode(path).decode("latin-1").replace(os.sep, "/")
+        decisions = (rules.decide(path[start:], is_folder=is_folder) for start, rules in lists)
+        return next((decision for decision in decisions if decision is not None), False)
 
-    @staticmethod
-    def _above(folder: str) -> list[str]:
+    def _above(self, folder: str) -> list[str]:
         found = []
-        at = folder
-        while not os.path.exists(os.path.join(at, ".git")):
-            parent = os.path.dirname(at)
-            if parent == at:
+        while folder not in self._lists and not os.path.exists(os.path.join(folder, ".git")):
+            folder, below = os.path.dirname(folder), folder
+            if folder == below:
                 return []  # no repository
-            found.append(parent)
-            at = parent
+            found.append(folder)
         return found
 
-    @cached_property
-    def _spec(self) -> Any:
-        # Imported where there is a list: pathspec follows git in negation, anchors and folders.
-        from pathspec import GitIgnoreSpec
-
-        return GitIgnoreSpec
+    def _own(self, folder: str) -> _Lists:
+        rules = parse("\n".join(_text(os.path.join(folder, name)) for name in self.names))
+        return ((len(os.fsencode(os.path.join(folder, ""))), rules),) if rules else ()
 
 
-def _lines(path: str) -> Iterable[str]:
+def _text(path: str) -> str:
+    """Return a list with a character for each byte: git compares bytes."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(_LONGEST).splitlines()
+        with open(path, encoding="latin-1", newline="") as file:
+            return file.read(_LONGEST).removeprefix("\xef\xbb\xbf")
     except OSError:
-        return ()
+        return ""
