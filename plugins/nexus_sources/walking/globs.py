@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import groupby
 from posixpath import normpath
 
 from attrs import frozen
 
-from nexus_sources.walking.expressions import FOLDERS, STAR, linear
+STAR = "*"
+"""The token for any characters of a name; the others are expressions for one character each."""
+FOLDERS = "**/"
+"""The token for any folders, or none; it is the first one or comes after a slash."""
 
 _UNMEANT = frozenset({"node_modules", "__pycache__"})
 _WILD = re.compile(r"[*?\[]")
@@ -68,6 +72,16 @@ def exclusion(pattern: str) -> re.Pattern[str]:
     return re.compile(linear(tokens) + "(?:/.*)?", re.DOTALL)
 
 
+def linear(tokens: Iterable[str]) -> str:
+    """Return the expression for tokens, to be followed by another one; it takes time in proportion to the text.
+
+    `a*a*a*b` as `a[^/]*a[^/]*a[^/]*b` would try all ways to divide a name. The first place of what stands between two
+    wildcards is enough, since the second takes whatever is left over: atomic groups (`(?>`) try no other.
+    """
+    blocks = (["".join(piece) for piece in _split(block, STAR)] for block in _split(tokens, FOLDERS))
+    return _joined([_joined(pieces, "[^/]*") for pieces in blocks], "(?:[^/]*/)*")
+
+
 def _alternatives(text: str) -> list[str]:
     waiting = [text]
     done: list[str] = []
@@ -116,3 +130,20 @@ def _set(inside: str) -> str:
     if not kept:
         return "[^/]" if inverted else "(?!)"
     return f"[{'^/' if inverted else ''}{''.join(kept)}]"
+
+
+def _joined(pieces: list[str], gap: str) -> str:
+    first, *others = pieces
+    middle = [f"(?>{gap}?{piece})" for piece in others[:-1]]
+    return "".join([first, *middle, *(gap + piece for piece in others[-1:])])
+
+
+def _split(tokens: Iterable[str], wildcard: str) -> list[list[str]]:
+    """Return what is between the wildcards; some in a row are one."""
+    pieces: list[list[str]] = [[]]
+    for is_wildcard, group in groupby(tokens, wildcard.__eq__):
+        if is_wildcard:
+            pieces.append([])
+        else:
+            pieces[-1] += group
+    return pieces

@@ -6,7 +6,7 @@ import re
 
 from attrs import frozen
 
-from nexus_sources.walking.expressions import FOLDERS, STAR, linear
+from nexus_sources.walking.globs import FOLDERS, STAR, linear
 
 _LONGEST = 4096
 """Of a pattern, as of a path; longer ones are left out."""
@@ -75,7 +75,7 @@ def _tokens(pattern: str, anchored: bool) -> list[str] | None:
             # git compares what comes before the first wildcard by itself: in `a**/b` the rest begins with `**`.
             begins = (wild and at == wild.start()) or pattern[at - 1] == "/"
             spans = stars[2] if anchored and begins and len(stars[1]) > 1 else None
-            tokens += _SPANNING.get(spans, (STAR,))
+            tokens += (STAR,) if spans is None else _SPANNING[spans]
             at = stars.end(1 if spans is None else 2)
         elif pattern[at] == "[":
             members, at = _members(pattern, at + 1)
