@@ -1,4 +1,4 @@
-"""What makes plugins short: HTTP, event streams, token counts, text, templates, child processes, suggestions.
+"""What makes plugins short: HTTP, event streams, tokens, text, templates, child processes, watched files, suggestions.
 
 The stable names for authors of plugins. They are imported at first use (PEP 562), so that a plugin pays only for what
 it needs; the paths of the modules below are not public.
@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "file_stamps": ("Stamp", "mark_stamp", "settled", "stamp_of"),
     "http.bodies": (
         "BodyReader",
         "ERROR_CAP",
@@ -49,6 +50,7 @@ _HOME = {
     "timers": ("TimeLimit",),
     "tokens.counter": ("TokenCounter", "encodings", "token_counter"),
     "tool_calls": ("are_whole", "is_json"),
+    "watched": ("SharedWork", "WatchedFile"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

@@ -1,5 +1,11 @@
 """The types of the lazily imported names; tests/test_public_api.py holds it against `__init__.py`."""
 
+from nexus_core.toolkit.file_stamps import (
+    Stamp as Stamp,
+    mark_stamp as mark_stamp,
+    settled as settled,
+    stamp_of as stamp_of,
+)
 from nexus_core.toolkit.http.bodies import (
     ERROR_CAP as ERROR_CAP,
     BodyReader as BodyReader,
@@ -93,4 +99,8 @@ from nexus_core.toolkit.tokens.counter import (
 from nexus_core.toolkit.tool_calls import (
     are_whole as are_whole,
     is_json as is_json,
+)
+from nexus_core.toolkit.watched import (
+    SharedWork as SharedWork,
+    WatchedFile as WatchedFile,
 )

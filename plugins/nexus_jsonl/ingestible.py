@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from hashlib import sha256
 
 from nexus_core import DocumentMark, DocumentRead, Item, SourceError
+from nexus_core.toolkit import mark_stamp, stamp_of
 from nexus_jsonl.records import Fields, each
 
-_TICK_NS = 2_000_000_000
-"""What has changed so shortly ago may change again without another time."""
 _BLOCK = 2**20
 
 
@@ -21,8 +20,7 @@ def mark(path: str, shown: str) -> DocumentMark:
         status = os.stat(path)
     except OSError as error:
         raise SourceError(f"jsonl: {path} cannot be read ({error.strerror or error})") from error
-    sure = abs(time.time_ns() - status.st_ctime_ns) > _TICK_NS
-    stamp = f"{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_size}" if sure else ""
+    stamp = mark_stamp(stamp_of(status), time.time_ns())
     return DocumentMark(name=shown, place=path, stamp=stamp, size=status.st_size)
 
 

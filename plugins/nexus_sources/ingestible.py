@@ -11,13 +11,14 @@ from posixpath import splitext
 from attrs import evolve
 
 from nexus_core import DocumentMark, DocumentRead, SourceError
+from nexus_core.toolkit import mark_stamp
 from nexus_sources.readers.decoding import NoTextError
 from nexus_sources.readers.dispatch import PDF, parsed
 from nexus_sources.readers.sections import ReadSettings
 from nexus_sources.walking.globs import Pattern
 from nexus_sources.walking.ignore_files import Ignoring
 from nexus_sources.walking.no_match_hints import why_nothing
-from nexus_sources.walking.walk import FoundFile, Walk, settled
+from nexus_sources.walking.walk import FoundFile, Walk
 
 
 def find(
@@ -42,13 +43,11 @@ def find(
 
 
 def _mark(file: FoundFile, now: int) -> DocumentMark:
-    modified, changed, size = file.stamp
     return DocumentMark(
         name=file.name,
         place=file.path,
-        # What has changed this very moment may change again without another stamp.
-        stamp=f"{modified}-{changed}-{size}" if settled(file.stamp, now) else "",
-        size=size,
+        stamp=mark_stamp(file.stamp, now),
+        size=file.stamp[2],
         apart=splitext(file.name)[1].lower() in PDF,
     )
 

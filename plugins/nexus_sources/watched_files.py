@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import time
@@ -13,7 +12,7 @@ from posixpath import splitext
 from attrs import define, evolve, field, frozen
 
 from nexus_core import Item, SourceError
-from nexus_core.toolkit import in_thread
+from nexus_core.toolkit import SharedWork, Stamp, in_thread, settled, stamp_of
 from nexus_sources.read_apart import load_apart
 from nexus_sources.readers.dispatch import APART, Loaded, load
 from nexus_sources.readers.pdf import MISSING
@@ -21,7 +20,7 @@ from nexus_sources.readers.sections import ReadSettings
 from nexus_sources.walking.globs import Pattern
 from nexus_sources.walking.ignore_files import Ignoring
 from nexus_sources.walking.no_match_hints import why_nothing
-from nexus_sources.walking.walk import FoundFile, Stamp, Walk, settled, stamp_of
+from nexus_sources.walking.walk import FoundFile, Walk
 
 FEW = 300
 """Folders and files that are looked at without leaving the event loop: about a millisecond."""
@@ -77,10 +76,7 @@ class WatchedFiles:
     _items: tuple[Item, ...] = ()
     _stamps: list[tuple[str, Stamp]] = field(factory=list)
     """Of all files and folders that were looked at; empty as long as one of them may change unnoticed."""
-    _under_way: asyncio.Future[tuple[Item, ...]] | None = None
-    _waiters: int = 0
-    _reading: asyncio.Future[None] | None = None
-    """What another process reads just now."""
+    _work: SharedWork[tuple[Item, ...]] = field(factory=SharedWork)
 
     async def items(self) -> tuple[Item, ...]:
         """Return the items of all files, in the order of their names: the same tuple while nothing has changed.
@@ -88,7 +84,7 @@ class WatchedFiles:
         Little work is done at once, much in a thread and in another process; callers that come meanwhile wait for the
         same result. When the last of them leaves, the process is killed; what it has read stays.
         """
-        if self._under_way is None or self._under_way.done():
+        if not self._work.running:
             walk = self._walk()
             steps, look = self._look(walk), None
             if len(self._stamps) <= FEW:
@@ -97,16 +93,8 @@ class WatchedFiles:
                 look = _while_few(steps, walk)
                 if look is not None and not self._due_apart(look.files):
                     return self._take_changes(look)
-            self._under_way = asyncio.ensure_future(self._take_apart(steps, look))
-            self._under_way.add_done_callback(_note_error)
-        self._waiters += 1
-        try:
-            return await asyncio.shield(self._under_way)
-        finally:
-            self._waiters -= 1
-            if not self._waiters and self._reading is not None:
-                self._reading.cancel()
-                self._reading = self._under_way = None  # whoever comes next begins anew
+            self._work.begin(self._take_apart(steps, look))
+        return await self._work.result()
 
     def _walk(self) -> Walk:
         if not self.ignore:
@@ -118,15 +106,8 @@ class WatchedFiles:
         if look is None:
             return self._outcome()
         due = self._due_apart(look.files)
-        if due and not self._waiters:
-            raise asyncio.CancelledError  # all have left while the folders were looked at
         if due:
-            self._reading = reading = asyncio.ensure_future(self._read_apart(due))
-            try:
-                await reading
-            finally:
-                if self._reading is reading:
-                    self._reading = None
+            await self._work.stoppable(self._read_apart(due))
         return await in_thread(self._take_changes, look, frozenset(file.name for file in due))
 
     def _look_further(self, steps: Iterator[_Look | None]) -> _Look | None:
@@ -253,9 +234,3 @@ def _tell(problems: Iterable[str]) -> None:
 def _joined(problems: tuple[str, ...]) -> str:
     more = f"; and {len(problems) - _TOLD_AT_MOST} more" if problems[_TOLD_AT_MOST:] else ""
     return "; ".join(problems[:_TOLD_AT_MOST]) + more
-
-
-def _note_error(work: asyncio.Future[tuple[Item, ...]]) -> None:
-    """Look at the error of work whose waiters may all have been cancelled."""
-    if not work.cancelled():
-        work.exception()

@@ -13,30 +13,13 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
+from nexus_core.toolkit import Stamp, stamp_of
 from nexus_sources.walking.globs import Pattern, exclusion, means
 
 if TYPE_CHECKING:
     from nexus_sources.walking.ignore_files import Ignoring
 
 LEAVING = "is a link that leads out of the folder; left out (follow_links, or --follow-links, includes it)"
-
-Stamp = tuple[int, int, int]
-"""Last change of the content, last change of any kind, both in nanoseconds, and the size in bytes."""
-_TICK_NS = 100_000_000
-_TICK_COARSE_NS = 2_000_000_000
-"""Of a file system that counts in whole seconds."""
-
-
-def stamp_of(status: os.stat_result) -> Stamp:
-    """Return what changes whenever a file or folder does."""
-    return status.st_mtime_ns, status.st_ctime_ns, status.st_size
-
-
-def settled(stamp: Stamp, looked_at: int) -> bool:
-    """Tell whether what changes after `looked_at` is sure to get another stamp: clocks of file systems tick slowly."""
-    modified, changed, _ = stamp
-    coarse = modified % 1_000_000_000 == changed % 1_000_000_000 == 0
-    return abs(looked_at - changed) > (_TICK_COARSE_NS if coarse else _TICK_NS)
 
 
 @frozen(eq=False, repr=False)
