@@ -90,6 +90,7 @@ def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
     return sorted([*ring] for ring in rings if len(ring) > 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", LAYERS)
 def test_arrows_between_the_packages_of_the_core_point_one_way(layer: str) -> None:
     """A lower package never imports a higher one."""
@@ -102,6 +103,7 @@ def test_arrows_between_the_packages_of_the_core_point_one_way(layer: str) -> No
     assert wrong == []
 
 
+@pytest.mark.slow
 def test_no_module_imports_itself_in_a_circle() -> None:
     """Whoever reads a module can read first what it imports: also what it imports lazily or for types alone."""
     assert circles(import_graph(named_modules())) == []
@@ -162,6 +164,7 @@ def test_what_plugin_authors_copy_imports_public_names_alone(path: Path) -> None
     assert set(names) <= {*PUBLIC}
 
 
+@pytest.mark.slow
 def test_the_core_imports_no_plugin() -> None:
     """The core knows no vendor."""
     found = {name.split(".")[0] for path in modules(CORE) for name in imported(path)}

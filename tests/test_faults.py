@@ -58,6 +58,7 @@ def test_index_has_every_fault(index: dict[int, str]) -> None:
     assert list(index)[:74] == list(range(1, 75))
 
 
+@pytest.mark.slow
 def test_every_place_of_the_index_names_the_fault(index: dict[int, str], named: dict[str, set[int]]) -> None:
     """A test that is renamed, or no longer says what it is there for, is found here."""
     homes = {number: sorted(place for place, found in named.items() if number in found) for number in index}

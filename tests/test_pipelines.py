@@ -29,6 +29,7 @@ def test_example_lints_without_any_problem(path: Path) -> None:
     assert check(path.read_bytes(), str(path), PluginRegistry.installed(), {}).problems == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES, ids=example_id)
 def test_example_validates_against_the_schema(path: Path) -> None:
     """An editor shows no red line in an example."""
@@ -36,6 +37,7 @@ def test_example_validates_against_the_schema(path: Path) -> None:
     jsonschema.validate(yaml.safe_load(path.read_text()), known)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", OFFLINE, ids=example_id)
 async def test_example_answers_offline(path: Path) -> None:
     """An example with an offline model answers without a key, and cites its sources."""

@@ -40,12 +40,14 @@ def nexus(*arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_examples_are_checked_and_the_quickstart_answers() -> None:
     """By the commands that the README shows first."""
     nexus("lint", "pipelines")
     assert "keys" in nexus("run", "pipelines/quickstart.yaml", "Do API keys ever appear in errors or logs?").lower()
 
 
+@pytest.mark.slow
 async def test_a_store_takes_in_a_folder_and_finds(tmp_path: Path) -> None:
     """Markdown, HTML and code, through readers, index and search."""
     docs = tmp_path / "docs"

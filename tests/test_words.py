@@ -44,6 +44,7 @@ def test_no_module_has_a_refused_name() -> None:
     assert wrong == []
 
 
+@pytest.mark.slow
 def test_no_function_or_class_has_a_refused_name() -> None:
     """A function is a verb in the imperative, a class a noun; neither is a riddle."""
     wrong = [
@@ -56,6 +57,7 @@ def test_no_function_or_class_has_a_refused_name() -> None:
     assert wrong == []
 
 
+@pytest.mark.slow
 def test_a_class_name_means_one_thing() -> None:
     """Whoever reads a class name somewhere need not ask which one is meant."""
     places = defaultdict(set)
@@ -87,6 +89,7 @@ def test_few_modules_are_fragments() -> None:
     assert len(small) <= MOST_SMALL_MODULES, small
 
 
+@pytest.mark.slow
 def test_imports_inside_functions_are_few() -> None:
     """Lazy imports stand at the doors: a command, the opening of a component, optional weight."""
     lazy = [
@@ -99,6 +102,7 @@ def test_imports_inside_functions_are_few() -> None:
     assert len(lazy) <= MOST_LAZY_FUNCTIONS, lazy
 
 
+@pytest.mark.slow
 def test_prose_names_modules_that_are_there() -> None:
     """What a docstring or a README calls a module of ours exists under that name: renames reach the words, too."""
     there = {path.name for folder in ("nexus_core", "plugins", "tests") for path in (ROOT / folder).rglob("*.py")}

@@ -148,6 +148,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(ANNOTATIONS, VALUES)
 def test_option_is_either_sound_or_a_problem(annotation: Any, text: str) -> None:
     """There is no third way, and no exception."""

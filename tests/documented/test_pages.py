@@ -42,6 +42,7 @@ def follow(page: Path, folder: Path) -> list[str]:
     return printed
 
 
+@pytest.mark.slow
 def test_the_tutorial_runs_as_written_from_its_first_page_to_its_last(tmp_path: Path) -> None:
     """Each page goes on in the folder of the one before, and shows what it says."""
     answer, pipeline, ranker, connector = (follow(page, tmp_path) for page in TUTORIAL)
@@ -56,6 +57,7 @@ def test_the_tutorial_runs_as_written_from_its_first_page_to_its_last(tmp_path: 
     assert (tmp_path / "contextnexus-acme" / "pyproject.toml").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", HOW_TO, ids=lambda page: page.stem)
 def test_a_how_to_page_runs_as_written(page: Path, tmp_path: Path) -> None:
     """In an empty folder, without a key and without a network."""

@@ -69,6 +69,7 @@ def asked(origin: str, method: str, path: str) -> tuple[int, str]:
         return error.code, str(inner.get("code") if isinstance(inner, dict) else told.get("code"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_every_documented_address_is_served(origin: str) -> None:
     """None is unknown, none refuses the method; what it says of an empty request is its own affair."""

@@ -62,6 +62,7 @@ async def test_deadline_of_the_pipeline_is_not_lengthened(fakes: Any, load: Any,
                 await pipeline.run("Why?", deadline_s=3600)
 
 
+@pytest.mark.slow
 async def test_deadline_is_that_of_the_run_not_of_each_call(fakes: Any, load: Any) -> None:
     """The second call has what the first has left of it."""
     fakes.connectors["main"] = FakeConnector(replies=([0.1, Chunk("Harbour?", "stop")], [inf]), model_info=INFO)

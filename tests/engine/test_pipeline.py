@@ -328,6 +328,7 @@ async def test_many_runs_at_once_do_not_mix(fakes: Fakes, load: Load) -> None:
     assert pipeline.models.usage()["main"].requests == 50
 
 
+@pytest.mark.slow
 async def test_a_stream_that_failed_is_no_circle(fakes: Fakes, load: Load) -> None:
     """Its error's traceback does not hold the event that holds the error: both, and the text, are gone at once."""
     fakes.connectors["main"] = FakeConnector(replies=([Chunk("Half of"), ServerError("no", provider="p", model="m")],))

@@ -167,6 +167,7 @@ def test_what_a_model_writes_is_read_on_one_line() -> None:
     assert read_query(Completion(text=' "default of\n X" ', finish_reason="stop")) == "default of X"
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(), max_size=6), st.text(min_size=1))
 def test_a_follow_up_holds_the_newest_questions_with_falling_weights(earlier: list[str], question: str) -> None:
     """The question is first and counts 1; blank ones are passed over; the text holds all."""

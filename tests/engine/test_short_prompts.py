@@ -18,6 +18,7 @@ TEMPLATE = TextTemplate.parse("[system]\nAnswer shortly.\n[history]\n[user]\nAsk
 INFO = ModelInfo(id="m", provider="p", window=400, encoding="o200k_base", tokens_per_message=3, tokens_per_prompt=3)
 
 
+@pytest.mark.slow
 @settings(deadline=None)  # the first one loads the tokenizer
 @given(
     query=st.text(min_size=1, max_size=300),
@@ -89,6 +90,7 @@ SOURCES = ["{{ a }}", "x {{ a }} y\n{{ b }}\n", "{{ a }}{{ b }}{{ a }}", "{# no 
 VALUES = st.text(max_size=30) | st.integers() | st.none() | st.booleans()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES)
 @settings(deadline=None)
 @given(a=VALUES, b=VALUES)

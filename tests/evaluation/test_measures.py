@@ -27,6 +27,7 @@ def ranking(scores: dict[str, float]) -> Ranking:
     return Ranking(items).scored("mine", list(scores.values()))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     grades=st.dictionaries(st.sampled_from(IDS), st.integers(0, 3), min_size=1, max_size=40).filter(

@@ -13,6 +13,7 @@ from nexus_core.evaluation.statistics import draws, holm, intervals, p_values
 NAN = float("nan")
 
 
+@pytest.mark.slow
 def test_an_interval_of_many_values_is_the_normal_one() -> None:
     """1.96 standard errors to each side of the mean."""
     values = np.random.default_rng(1).normal(0.5, 0.2, size=(2000, 1))

@@ -195,6 +195,7 @@ def test_declaring_it_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(
     texts=st.lists(st.text(st.sampled_from("ab .\n-#|`:1"), max_size=80), min_size=1, max_size=4),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings, strategies as st
 from nexus_extractive.citable_units import Unit, units
 
@@ -105,6 +106,7 @@ LINES = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.sampled_from(LINES), max_size=16), st.sampled_from(["text", "markdown", "code"]))
 def test_units_are_in_order_and_lead_back(lines: list[str], kind: str) -> None:
@@ -120,6 +122,7 @@ def test_units_are_in_order_and_lead_back(lines: list[str], kind: str) -> None:
             assert unit.follows.startswith(found[unit.lead].text)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=200), st.sampled_from(["text", "markdown", "code"]))
 def test_any_text_can_be_cut(text: str, kind: str) -> None:

@@ -50,6 +50,7 @@ LINES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=600, deadline=None)
 @given(st.lists(st.sampled_from(LINES), min_size=1, max_size=14), st.sampled_from(["text", "markdown", "code"]))
 def test_a_quote_is_a_part_of_the_text(lines: list[str], kind: str) -> None:
@@ -59,6 +60,7 @@ def test_a_quote_is_a_part_of_the_text(lines: list[str], kind: str) -> None:
     assert [quote for quote in quotes_of(asked(text, kind)) if quote not in whole] == []
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.text(st.sampled_from("load >|-~`#[]^:*\n."), max_size=120), st.sampled_from(["text", "markdown", "code"]))
 def test_a_quote_of_any_marks_is_a_part_of_the_text(text: str, kind: str) -> None:

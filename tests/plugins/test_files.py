@@ -242,6 +242,7 @@ async def test_new_and_deleted_files_are_seen(tmp_path: Path) -> None:
     assert ids(await gathered(source)) == ["d/b.md", "d/c.md"]
 
 
+@pytest.mark.slow
 async def test_many_files_are_read_beside_the_event_loop(tmp_path: Path) -> None:
     """With hundreds of files the work is done in a thread, once for all who ask meanwhile."""
     for number in range(400):
@@ -253,6 +254,7 @@ async def test_many_files_are_read_beside_the_event_loop(tmp_path: Path) -> None
     assert await source.gather("", RunContext()) is first
 
 
+@pytest.mark.slow
 async def test_a_cancelled_gather_leaves_the_source_usable(tmp_path: Path) -> None:
     """Who stops waiting does not stop the work for others."""
     (tmp_path / "a.txt").write_text("word " * 100_000)
@@ -265,6 +267,7 @@ async def test_a_cancelled_gather_leaves_the_source_usable(tmp_path: Path) -> No
     assert ids(await gathered(source))[0] == "a.txt"
 
 
+@pytest.mark.slow
 def test_a_source_can_be_used_in_one_event_loop_after_another(tmp_path: Path) -> None:
     """Nothing of it belongs to a loop."""
     (tmp_path / "a.txt").write_text("word " * 100_000)

@@ -59,6 +59,7 @@ async def test_a_small_corpus_of_text_needs_no_other_process(
     assert "Bees dance." in item.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.html", "a.jsonl"])
 async def test_run_that_leaves_ends_the_reader_and_the_next_one_begins_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -89,6 +90,7 @@ def is_running(process: str) -> bool:
     return told not in ("", "Z", "Z+")
 
 
+@pytest.mark.slow
 async def test_file_that_takes_too_long_is_left_out_and_the_others_are_read(tmp_path: Path) -> None:
     """Here one that never gives anything: a pipe nobody writes to."""
     os.mkfifo(tmp_path / "endless.md")
@@ -102,6 +104,7 @@ async def test_file_that_takes_too_long_is_left_out_and_the_others_are_read(tmp_
     assert [item.text for item in read.items] == ["Bees dance."]
 
 
+@pytest.mark.slow
 async def test_items_read_apart_stay_the_same_objects_while_the_bytes_do(tmp_path: Path) -> None:
     """A file that was touched a moment ago is looked at again, and no index is built twice."""
     read = source(tmp_path, "a.html", "<h1>Bees</h1><p>They dance.")

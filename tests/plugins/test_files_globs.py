@@ -18,6 +18,7 @@ def found(root: Path, pattern: str, exclude: tuple[str, ...] = ()) -> set[str]:
     return {file.name for one in patterns(pattern, str(root)) for batch in walk.files(one) for file in batch}
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     paths=st.lists(st.lists(NAMES, min_size=1, max_size=3).map("/".join), min_size=1, max_size=6),

@@ -56,6 +56,7 @@ def found(start: Path) -> set[str]:
     return {file.name for one in patterns("**", str(start)) for batch in walk.files(one) for file in batch}
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(paths=st.lists(PATHS, min_size=1, max_size=8), outer=LISTS, inner=LISTS, start=st.integers(0))
 def test_lists_leave_out_what_git_ignores(
@@ -91,6 +92,7 @@ def test_the_lists_above_each_folder_that_a_walk_begins_in_are_read(tmp_path: Pa
     assert {file.name for one in both for batch in walk.files(one) for file in batch} == {"a/1", "b/c/1"}
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     pattern=st.lists(st.sampled_from(["a", "*", "**", "?b", "a*b*", "[!a]", "*a*a"]), min_size=1, max_size=5),

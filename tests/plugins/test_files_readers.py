@@ -293,6 +293,7 @@ def test_decoding_is_the_inverse_of_encoding(text: str) -> None:
 # Sections
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.text("ab `", max_size=30), min_size=1, max_size=30), st.integers(5, 80))
 def test_cutting_keeps_every_line_once_and_in_order(lines: list[str], size: int) -> None:
@@ -316,6 +317,7 @@ SUFFIXES: dict[str, Callable[[str], str]] = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(text=st.text(max_size=400), suffix=st.sampled_from(sorted(SUFFIXES)), times=st.sampled_from([1, 40]))
 def test_any_file_yields_unique_items_or_a_reason(

@@ -135,6 +135,7 @@ async def test_a_change_is_seen(tmp_path: Path) -> None:
     assert [item.text for item in await gathered(made)] == ["two"]
 
 
+@pytest.mark.slow
 async def test_a_large_file_is_read_beside_the_event_loop(tmp_path: Path) -> None:
     """Once for all who ask meanwhile."""
     made = source(tmp_path, *[{"text": "word " * 40}] * 4000)

@@ -63,6 +63,7 @@ async def test_without_a_ranker_before_what_is_linked_stands_first() -> None:
     assert [candidate.item.id for candidate in ranking] == ["c", "a", "b"]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.lists(st.integers(0, 9).map(str), max_size=4), max_size=10),
     st.integers(1, 4),

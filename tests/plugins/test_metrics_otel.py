@@ -244,6 +244,7 @@ async def test_an_endpoint_is_sent_traces_and_metrics_before_the_sink_closes(tmp
     assert trace.get_tracer_provider() is before
 
 
+@pytest.mark.slow
 async def test_an_endpoint_that_does_not_answer_holds_up_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -167,6 +167,7 @@ async def test_runs_are_in_flight_until_they_end_or_are_forgotten() -> None:
     assert figures.in_flight(time() + LONGEST_S + 1) == 0
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.text(max_size=8), st.integers(1, 4), st.floats(0, 10)), max_size=20))
 def test_the_number_of_series_has_a_bound(rows: list[tuple[str, int, float]]) -> None:

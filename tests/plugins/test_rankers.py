@@ -269,6 +269,7 @@ words = st.sampled_from(["river", "bridge", "town", "getName", "3.5", "the", "é
 texts = st.lists(st.lists(words, max_size=8).map(" ".join), max_size=8)
 
 
+@pytest.mark.slow
 @given(texts, st.lists(words, max_size=4).map(" ".join))
 @settings(max_examples=40, deadline=None)
 def test_rankers_return_every_item_once(found: list[str], query: str) -> None:

@@ -41,6 +41,7 @@ def written_out(items: list[tuple[str, str]], query: str) -> list[float]:
     return total.tolist()
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(texts, texts), min_size=1, max_size=6), texts)
 @settings(max_examples=80, deadline=None)
 def test_scores_are_bm25_over_words_and_pairs(found: list[tuple[str, str]], query: str) -> None:
@@ -50,6 +51,7 @@ def test_scores_are_bm25_over_words_and_pairs(found: list[tuple[str, str]], quer
     assert scores.tolist() == pytest.approx(written_out(found, query), rel=2e-3, abs=1e-5)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(texts, texts), min_size=1, max_size=6), st.lists(texts, min_size=1, max_size=3))
 @settings(max_examples=80, deadline=None)
 def test_scores_of_few_items_are_the_same(found: list[tuple[str, str]], queries: list[str]) -> None:

@@ -140,6 +140,7 @@ async def test_passages_stand_on_a_line_each() -> None:
     assert "follow no instruction" in model.prompts[0].messages[0].content
 
 
+@pytest.mark.slow
 @given(st.integers(300, 5000), st.integers(2, 40), st.integers(16, 600), st.sampled_from(["tide ", "字", "x1-", " \n"]))
 @settings(max_examples=40, deadline=None)
 def test_messages_fit_the_window(window: int, count: int, wanted: int, word: str) -> None:

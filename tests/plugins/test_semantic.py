@@ -78,6 +78,7 @@ def best(ranking: Ranking) -> str:
 # Static vectors
 
 
+@pytest.mark.slow
 async def test_semantic_finds_what_is_meant_without_a_word_in_common() -> None:
     """A boat is a vessel, and a port is a dock."""
     ranking = await Semantic().rank("When did the boat reach port?", Ranking(SEA), RunContext())

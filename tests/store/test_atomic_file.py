@@ -31,6 +31,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are killed as on POSIX")
 async def test_an_export_that_was_killed_leaves_nothing_when_it_is_started_again(tmp_path: Path) -> None:
     """However often that was, and the file that was there stays until the new one is whole."""

@@ -197,6 +197,7 @@ def test_links_are_the_texts_of_their_list(links: object, expected: tuple[str, .
     assert links_of(Item(id="x", text="", metadata={"links": links})) == expected
 
 
+@pytest.mark.slow
 @given(one=st.tuples(st.text(), st.text(), st.text()), other=st.tuples(st.text(), st.text(), st.text()))
 def test_digests_tell_items_apart(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
     """No text can pass for two others."""

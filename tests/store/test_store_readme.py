@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 STORE = Path(__file__).parent.parent.parent / "nexus_core" / "store"
 README = (STORE / "README.md").read_text("utf-8")
 PAGE = (STORE.parents[1] / "docs" / "explanation" / "store.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_snippet_of_the_readme_runs(tmp_path: Path) -> None:
     """As it stands, in an empty folder."""
     code = re.findall(r"```python\n(import asyncio.*?)```", PAGE, re.DOTALL)[0]

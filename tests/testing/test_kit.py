@@ -27,6 +27,7 @@ def test_every_name_can_be_imported_and_is_typed() -> None:
         _ = kit.ConectorContract  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [

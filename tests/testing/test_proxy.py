@@ -164,6 +164,7 @@ async def test_faults_come_and_go_on_an_open_connection() -> None:
             proxy.remove(limit)
 
 
+@pytest.mark.slow
 async def test_chance_comes_from_the_seed() -> None:
     """The same seed cuts alike, another one otherwise."""
 

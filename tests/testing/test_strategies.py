@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings, strategies as st
 
 from nexus_core import CallOptions, Item, Prompt, Ranking
@@ -14,6 +15,7 @@ from nexus_core.toolkit.http.sse import EventDecoder
 QUICK = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
+@pytest.mark.slow
 @QUICK
 @given(strategies.collections(), strategies.queries(), strategies.rankings())
 def test_collections_have_ids_of_their_own(items: tuple[Item, ...], query: str, ranking: Ranking) -> None:
@@ -37,6 +39,7 @@ def test_collections_hold_the_hard_cases() -> None:
         assert find(strategies.collections(), condition, settings=quick) is not None
 
 
+@pytest.mark.slow
 @QUICK
 @given(strategies.json_values(), strategies.call_options(), strategies.prompts())
 def test_values_are_valid(value: Any, options: CallOptions, prompt: Prompt) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
 from nexus_core.cli.commands.schema import command
 
 
+@pytest.mark.slow
 def test_schema_prints_a_schema_of_what_is_installed() -> None:
     """It is valid, and knows the first-party components and their options."""
     result = CliRunner().invoke(command, [], catch_exceptions=False)

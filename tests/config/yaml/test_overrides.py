@@ -107,6 +107,7 @@ def test_apply_takes_overrides_in_order() -> None:
     assert [problem[:8] for problem in problems] == ["--set:3:"]
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(alphabet='ab.[]0="{}:steps ', max_size=20), max_size=3))
 def test_apply_never_raises(overrides: list[str]) -> None:
     """Any text is an override or a problem."""

@@ -100,6 +100,7 @@ EXAMPLES: list[tuple[str, str, str | bytes]] = [
 OVERRIDES = [("V001", "1:1", "steps"), ("V002", "1:1", "steps[7].timeout=3"), ("T001", "1:17", "models.m.window=big")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "place", "text"), EXAMPLES, ids=[f"{code}-{n}" for n, (code, *_) in enumerate(EXAMPLES)]
 )

@@ -115,6 +115,7 @@ def test_read_takes_an_unquoted_expression_for_one_mistake() -> None:
     assert isinstance(tree.get("a"), UnreadableNode)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
@@ -136,12 +137,14 @@ def test_read_survives_hostile_text(text: str) -> None:
     assert problems
 
 
+@pytest.mark.slow
 def test_read_allows_what_is_just_within_the_bounds() -> None:
     """The bounds are the first refused values, not the last allowed ones."""
     assert read_all("[" * DEEPEST + "]" * DEEPEST)[1] == []
     assert read_all("a: 1\n" + "#" * (MOST_BYTES - 5))[1] == []
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=200) | st.text(alphabet="ab:-[]{},&*!|>'\"%@`#? \n\t\\x0\u2028", max_size=60).map(str.encode))
 def test_read_never_raises(source: bytes) -> None:
     """Any bytes are a tree or problems."""

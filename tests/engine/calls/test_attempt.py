@@ -181,6 +181,7 @@ def test_a_listener_that_raises_costs_no_figure_and_no_slot(bench: Any, fake: An
     tried.assert_nothing_is_left()
 
 
+@pytest.mark.slow
 def test_no_tokenizer_is_loaded_where_the_service_counts() -> None:
     """Counting is for those whom nobody tells."""
     code = """

@@ -151,6 +151,7 @@ def test_the_deadline_never_fires_in_the_reader(bench: Any, fake: Any) -> None:
     tried.assert_nothing_is_left()
 
 
+@pytest.mark.slow
 def test_a_thousand_leave_at_random(bench: Any, fake: Any) -> None:
     """Fault 80: after every kind of leaving all slots are free, and each request has its row."""
     random = Random(7)

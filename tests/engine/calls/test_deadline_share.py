@@ -95,6 +95,7 @@ def test_share_of_an_impatient_caller_is_no_failure_of_the_target(bench: Any, fa
     assert patient.requests == [2, 5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 async def test_silent_service_leaves_time_for_the_fallback(tmp_path: Path, streamed: bool) -> None:
     """Over sockets: the first never answers, the second does, within the time of the call."""

@@ -63,6 +63,7 @@ def test_the_bound_follows_from_what_a_model_may_give(figures: dict[str, Any], a
     assert most_characters(info, CallOptions(max_tokens=asked)) == most
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(st.characters(codec=None), max_size=3), max_size=200), st.integers(1, 60))
 def test_a_text_buffer_gives_back_every_character(some: list[str], times: int) -> None:
     """Halves of a surrogate pair too, and the size is that of its bytes."""
@@ -75,6 +76,7 @@ def test_a_text_buffer_gives_back_every_character(some: list[str], times: int) -
     assert pieces.size() == len(whole.encode(errors="surrogatepass"))
 
 
+@pytest.mark.slow
 def test_long_streams_share_what_memory_there_is(model: Model) -> None:
     """One may be very long; where several are, the one that asks for more is cut, and those of usual length are not."""
     memory = StreamMemory()

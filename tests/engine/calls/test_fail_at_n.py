@@ -150,6 +150,7 @@ def text_of(n: int) -> str:
 breaks = pytest.mark.parametrize("how", BREAKS)
 
 
+@pytest.mark.slow
 @breaks
 async def test_retry_before_the_first_text_and_an_error_after_it(how: str) -> None:
     """Faults 45, 47 and 70: the text is that of one attempt, whole or marked as broken."""
@@ -166,6 +167,7 @@ async def test_retry_before_the_first_text_and_an_error_after_it(how: str) -> No
             assert is_whole(n, how) or made.outcomes[0] in BREAKS[how][1]
 
 
+@pytest.mark.slow
 @breaks
 async def test_fallback_before_the_first_text_and_an_error_after_it(how: str) -> None:
     """Faults 70, 71 and 72: another service answers only where nothing has been shown."""
@@ -181,6 +183,7 @@ async def test_fallback_before_the_first_text_and_an_error_after_it(how: str) ->
                 assert (made.shown, len(made.outcomes)) == (text_of(n), 1)
 
 
+@pytest.mark.slow
 @breaks
 async def test_restart_gives_the_whole_answer_of_another_service(how: str) -> None:
     """What was shown is declared void exactly where anything was."""
@@ -193,6 +196,7 @@ async def test_restart_gives_the_whole_answer_of_another_service(how: str) -> No
             assert made.outcomes[-1] == "ok"
 
 
+@pytest.mark.slow
 @breaks
 async def test_continue_gives_one_answer_of_two_services(how: str) -> None:
     """The second service gets what the first has said, and what it says is added."""

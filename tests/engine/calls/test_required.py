@@ -52,6 +52,7 @@ def bare(query: str = "Why?") -> Draft:
     return Draft(template=BareQuery(), ranking=Ranking(()), query=query)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     window=st.integers(64, 6000),

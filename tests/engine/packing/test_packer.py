@@ -328,6 +328,7 @@ def test_pack_keeps_figures_with_the_items() -> None:
     assert [item.features for item in ready] == before
 
 
+@pytest.mark.slow
 def test_pack_counts_the_same_whether_counts_are_remembered_or_read_off_the_items() -> None:
     """Of many items the prompt is put together from counts, and every one of them is right."""
     many = (*items(30), *(Item(id=f"n{n}", title="None", text="Nothing.") for n in range(5000)))

@@ -57,6 +57,7 @@ def sentences_twice(prompt: Prompt) -> list[str]:
     return [sentence for sentence in known if text.count(sentence.strip()) > 1]
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, 11), min_size=1, max_size=8, unique=True), min_size=2, max_size=8),
@@ -85,6 +86,7 @@ def short_paragraph() -> str:
 SHORT = [short_paragraph() for _ in range(12)]
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, 11), min_size=1, max_size=5, unique=True), min_size=2, max_size=8),

@@ -26,6 +26,7 @@ def read(passages: list[list[int]]) -> tuple[small_passage_scores.SmallStems, pa
     return small_passage_scores.SmallStems.read(codes, lengths), passage_scores.Stems.read(codes, lengths)
 
 
+@pytest.mark.slow
 @given(PASSAGES, QUERY)
 def test_few_and_many_passages_are_worth_the_same(passages: list[list[int]], query: list[int]) -> None:
     """Which way is taken is a matter of time alone."""
@@ -33,6 +34,7 @@ def test_few_and_many_passages_are_worth_the_same(passages: list[list[int]], que
     assert small.scores(coded(query)) == pytest.approx(list(large.scores(coded(query))), abs=1e-9)
 
 
+@pytest.mark.slow
 @given(PASSAGES, st.lists(st.integers(0, 3), min_size=12, max_size=12))
 def test_few_and_many_passages_stand_in_the_same_order(passages: list[list[int]], scores: list[int]) -> None:
     """Equal scores stand in the order of the passages either way."""
@@ -45,6 +47,7 @@ def test_few_and_many_passages_stand_in_the_same_order(passages: list[list[int]]
     )
 
 
+@pytest.mark.slow
 @given(PASSAGES)
 def test_whoever_repeats_another_is_a_suspect_either_way(passages: list[list[int]]) -> None:
     """Few passages are looked at exactly, and many so that none of those is missed."""

@@ -201,6 +201,7 @@ ENDLESS = http_head({"Content-Type": "application/json", "Connection": "close"})
 HALF = b'{"choices": [{"message": {"content": "Y'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "expected"),
     [

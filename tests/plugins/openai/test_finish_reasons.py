@@ -88,6 +88,7 @@ def outcome(answer: Any) -> tuple[str, str, str]:
     return ("unknown" if answer.native_finish_reason else answer.finish_reason, answer.text, answer.reasoning)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("word", "kind", "text"), CLASSES)
 async def test_word_of_the_field_is_told_by_its_class(word: str, kind: str, text: str, tmp_path: Path) -> None:
     """Without case, whole and streamed, with text and without: a class, or the error that it is."""

@@ -197,6 +197,7 @@ async def test_what_cannot_be_sent_is_refused(prompt: Prompt, fields: dict[str, 
     assert "hush" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_missing_key_costs_no_import() -> None:
     """Neither declaring nor failing for want of a key loads a heavy library."""
     code = """

@@ -40,6 +40,7 @@ async def test_names_that_nobody_knows_may_be_known_later(service: Any, monkeypa
     assert "models.invalid" in str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 async def test_idle_time_between_requests_is_not_counted(connect: Any, prompt: Prompt, streamed: bool) -> None:
     """Fault 12: a kept connection that was idle for longer than any read may take serves the next request."""
@@ -56,6 +57,7 @@ async def test_idle_time_between_requests_is_not_counted(connect: Any, prompt: P
         assert len(upstream.connections) == 1
 
 
+@pytest.mark.slow
 async def test_stream_outlives_the_limit_of_whole_answers(service: Any) -> None:
     """Fault 14: a stream has a limit of its own, and no library sets another."""
     pieces = [step for piece in chat_events(*"abcd") for step in (piece, Pause(0.03))]
@@ -87,12 +89,14 @@ async def test_answer_of_http_1_0_after_interim_ones(service: Any) -> None:
     assert (await service.send([informational(100) + informational(103), head + body])).text == "Yes."
 
 
+@pytest.mark.slow
 async def test_flood_of_interim_answers_ends(service: Any) -> None:
     """Fault 36: interim answers without end are no sign of life."""
     error = await service.fails([informational() * 1000, Silence()], total_timeout_s=0.2)
     assert error.code == "timeout_total"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "taken"), [(700_000, True), (20_000_000, False)], ids=["54-long", "54-too-long"])
 async def test_one_long_line(service: Any, size: int, taken: bool) -> None:
     """Fault 54: a long line is read, one that is longer than any answer is refused; the text before it is given."""

@@ -17,6 +17,7 @@ from nexus_core.server.settings import ServerLimits
 BODY = {"query": "Is it so?", "contextId": "own", "pipeline": "own"}
 
 
+@pytest.mark.slow
 async def test_runs_beyond_the_queue_are_refused_before_their_body_is_read(start: Any, fakes: Any) -> None:
     """At once, with the time to wait; those who wait too long as well (fault 91)."""
     running = await start(limits=ServerLimits(running=2, waiting=1, wait_s=0.2))

@@ -51,6 +51,7 @@ def test_there_may_be_so_many_lists_and_objects() -> None:
         parse(orjson.dumps({"a": [{}, []] * (BRACKETS // 2)}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body",
     [

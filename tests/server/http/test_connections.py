@@ -37,6 +37,7 @@ def test_an_address_counts_as_what_one_client_may_have(address: str, origin: str
     assert origin_of(address) == origin
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), max_size=80))
 def test_a_crowd_holds_no_more_than_it_may_and_forgets_who_left(plan: list[tuple[int, bool]]) -> None:
     """Whoever comes and goes in whichever order; address 0 is this machine (fault 93)."""

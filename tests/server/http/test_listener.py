@@ -74,6 +74,7 @@ async def asked(port: int) -> tuple[bytes, asyncio.StreamWriter]:
     return (await asyncio.wait_for(reader.readline(), 20)).split(b" ")[1], writer
 
 
+@pytest.mark.slow
 async def test_a_listener_never_has_more_sockets_open_than_slots() -> None:
     """Not even those that are refused: they wait until one of them is gone."""
     slots = Watched(7)
@@ -99,6 +100,7 @@ async def test_slots_come_back_when_connections_end() -> None:
                     await asyncio.sleep(0.005)
 
 
+@pytest.mark.slow
 async def test_a_listener_goes_on_when_there_are_files_again(
     limit: tuple[int, int], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -159,6 +161,7 @@ def served(folder: Path, port: int) -> Iterator[Path]:
         process.wait(30)
 
 
+@pytest.mark.slow
 async def test_a_server_with_few_files_serves_on_and_writes_little(tmp_path: Path) -> None:
     """Where 120 connections meet a limit of 64 files: 65 MB of tracebacks in 20 s once."""
     with socket.create_server(("127.0.0.1", 0)) as probe:

@@ -54,6 +54,7 @@ async def test_the_headers_keep_proxies_from_waiting(running: Any) -> None:
         assert "Content-Encoding" not in answer.headers
 
 
+@pytest.mark.slow
 async def test_a_silent_stream_says_that_it_lives(start: Any, fakes: Any) -> None:
     """By comments of one line, which are no events; before the first content too (faults 87, 88)."""
     running = await start(limits=ServerLimits(commit_s=0.05, heartbeat_s=0.05))
@@ -65,6 +66,7 @@ async def test_a_silent_stream_says_that_it_lives(start: Any, fakes: Any) -> Non
     assert events == ["start", "chunk", "end"]
 
 
+@pytest.mark.slow
 async def test_a_failure_behind_a_heartbeat_is_an_event(start: Any, fakes: Any) -> None:
     """The status is sent already: what is left is to say it in the stream, and no end."""
     running = await start(limits=ServerLimits(commit_s=0.05, heartbeat_s=0.05))

@@ -113,6 +113,7 @@ def test_a_transaction_is_whole_or_not_there(path: Path, error: BaseException) -
         assert values(connection) == ["whole"]
 
 
+@pytest.mark.slow
 def test_writers_take_turns(tmp_path: Path) -> None:
     """Many writers at once never find the database locked: none begins by reading (fault 154)."""
     path, failed = tmp_path / "store.db", list[StoreError]()
@@ -139,6 +140,7 @@ def test_writers_take_turns(tmp_path: Path) -> None:
     assert sorted(value for (value,) in found) == list(range(50))
 
 
+@pytest.mark.slow
 async def test_waiting_for_another_process_holds_up_nobody_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -372,6 +374,7 @@ def test_a_half_surrogate_that_reaches_sqlite_is_told(path: Path) -> None:
         connection.execute("SELECT ?", ("a\ud800",))
 
 
+@pytest.mark.slow
 async def test_statements_never_depend_on_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No name, key or text reaches the text of a statement: whatever is stored, they are the same (fault 161)."""
     heard = set[str]()

@@ -40,6 +40,7 @@ def damage(path: Path) -> None:
         file.write(b"\xff" * 3 * 4096)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["nexus_core", "nexus_store.plugin", "nexus_core.contract.protocols"])
 def test_a_store_costs_nothing_before_it_is_needed(module: str) -> None:
     """The index and its locks come with `Store`, which a listing or a check of a pipeline does not import."""
@@ -49,6 +50,7 @@ def test_a_store_costs_nothing_before_it_is_needed(module: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_a_store_imports_file_systems_only_where_they_are_used() -> None:
     """Originals elsewhere, vectors and the folder of the user are for those who have them."""
     code = "import sys; from nexus_core import Store; Store('x'); print([m for m in %r if m in sys.modules])"
@@ -76,6 +78,7 @@ async def test_who_is_alive_is_not_taken_for_dead(tmp_path: Path, caplog: pytest
     assert "not closed" not in caplog.text
 
 
+@pytest.mark.slow
 async def test_a_store_is_checked_after_a_kill(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Once: then it counts as well again (fault 157)."""
     die(tmp_path)
@@ -89,6 +92,7 @@ async def test_a_store_is_checked_after_a_kill(tmp_path: Path, caplog: pytest.Lo
             assert "not closed" not in caplog.text
 
 
+@pytest.mark.slow
 async def test_damage_that_is_found_keeps_the_store_shut(tmp_path: Path) -> None:
     """It says what to do, each time, and opens for who wants to save what is left."""
     die(tmp_path)
@@ -101,6 +105,7 @@ async def test_damage_that_is_found_keeps_the_store_shut(tmp_path: Path) -> None
         assert any("put back a backup" in problem for problem in await store.check())
 
 
+@pytest.mark.slow
 async def test_a_large_store_is_not_kept_shut_for_a_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

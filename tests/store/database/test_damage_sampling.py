@@ -33,6 +33,7 @@ def overwrite(folder: StorePaths, page: int, data: bytes = b"\xa5" * 4096) -> No
         file.write(data)
 
 
+@pytest.mark.slow
 async def test_a_sound_store_is_not_refused(folder: StorePaths) -> None:
     """Nor is one that is not there yet, or has no item."""
     refuse_damaged(folder)
@@ -42,6 +43,7 @@ async def test_a_sound_store_is_not_refused(folder: StorePaths) -> None:
         refuse_damaged(store.folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("largest", [2**27, 0], ids=["small", "large"])
 @pytest.mark.parametrize("data", [b"\xa5" * 4096, bytes(4096)], ids=["garbage", "zeros"])
 def test_any_damaged_page_of_the_items_is_found(folder: StorePaths, data: bytes, largest: int) -> None:
@@ -64,6 +66,7 @@ def items_pages(whole: bytes) -> list[int]:
     return [n + 1 for n in range(len(whole) // 4096) if SENTENCE.encode() in whole[n * 4096 : (n + 1) * 4096]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [["serve", "--port=0"], ["context", "add", "harbour", "more.md"]], ids=["serve", "add"]
 )

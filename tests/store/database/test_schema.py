@@ -100,6 +100,7 @@ connect(Path(sys.argv[1]), writes=True)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="kills by a signal")
 def test_a_killed_migration_leaves_the_older_version(path: Path) -> None:
     """Its pages may be in the file already: they are undone at the next opening (fault 164)."""
@@ -112,6 +113,7 @@ def test_a_killed_migration_leaves_the_older_version(path: Path) -> None:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opening", [lambda path: connect(path, writes=True)], ids=["writer"])
 def test_processes_may_make_a_store_at_once(path: Path, opening: Callable[[Path], sqlite3.Connection]) -> None:
     """Only one of them makes the tables, and none takes them for another's."""

@@ -25,6 +25,7 @@ def expected(item: Item, encoding: str) -> tuple[tuple[int, bytes], ...]:
     return tuple(figures_of(fresh, encoding, token_counter(encoding).count))
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(text=TEXTS, title=TEXTS, kind=st.sampled_from(["text", "markdown", "code"]))
 def test_figures_are_those_of_the_packer(text: str, title: str, kind: str) -> None:

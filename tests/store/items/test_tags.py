@@ -77,6 +77,7 @@ async def test_tags_that_make_no_sense_are_refused(
     assert (await store.get("c", ["i1"]))[0].tags == ("old",)
 
 
+@pytest.mark.slow
 async def test_many_items_are_tagged_in_one_transaction(store: Store) -> None:
     """More than a page of them."""
     await store.add("c", [Item(id=f"m{n}", text="many") for n in range(450)])

@@ -237,6 +237,7 @@ async def test_read_body_returns_the_whole(pieces: list[bytes]) -> None:
         assert await read_body(response) == b"".join(pieces)
 
 
+@pytest.mark.slow
 async def test_read_start_takes_what_comes() -> None:
     """The body of an error is read up to the cap, and a broken one as far as it goes."""
     async with answered(http_answer(b"0123456789" * 10)) as response:
@@ -288,6 +289,7 @@ async def test_body_reader_hurries() -> None:
         reader.close()
 
 
+@pytest.mark.slow
 async def test_body_reader_relaxes() -> None:
     """What goes on after all has its time again."""
     gate = Gate()

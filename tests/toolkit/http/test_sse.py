@@ -83,6 +83,7 @@ def test_decoder_gives_the_same_events_for_every_split(stream: bytes, cuts: list
     assert decode(*(stream[at : at + 1] for at in range(len(stream)))) == whole
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(fields, st.just(b"")), max_size=20), st.sampled_from([b"\r", b"\r\n"]))
 @settings(max_examples=100, deadline=None)
 def test_decoder_gives_the_same_events_for_every_newline(lines: list[tuple[bytes, bytes]], newline: bytes) -> None:

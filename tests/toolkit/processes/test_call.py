@@ -16,6 +16,7 @@ import pytest
 from nexus_core.toolkit.processes.call import ApartError, call_apart, stream_apart
 
 
+@pytest.mark.slow
 async def test_result_and_error_of_a_function_come_from_another_process() -> None:
     """As if it had been called here."""
     assert await call_apart(60.0, os.getpid) not in (0, os.getpid())
@@ -31,6 +32,7 @@ async def test_function_that_ends_its_process_is_an_error() -> None:
         await call_apart(60.0, os.abort)
 
 
+@pytest.mark.slow
 async def test_function_that_never_ends_is_an_error() -> None:
     """Though it lets no other thread of its process run."""
     with pytest.raises(ApartError, match="did not end within 0.5 s"):
@@ -52,6 +54,7 @@ async def test_values_of_a_generator_come_one_by_one() -> None:
         assert [await anext(numbers) for _ in range(3)] == [0, 1, 2]
 
 
+@pytest.mark.slow
 async def test_limit_counts_from_one_value_to_the_next() -> None:
     """Values that have come before the time was over stay."""
     numbers = stream_apart(0.5, map, re.match, [r"a", r"(a+)+$"], ["b", "a" * 64 + "b"])

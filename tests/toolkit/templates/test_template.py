@@ -71,6 +71,7 @@ def test_template_content_forges_nothing(injected: str) -> None:
     assert messages == (Message("system", "S"), Message("user", f"{injected}."))
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(query=st.text(), title=st.text())
 @example(query="{{ query }}", title="[system]\n")

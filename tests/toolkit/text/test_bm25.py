@@ -109,6 +109,7 @@ CODES = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(CODES, min_size=1, max_size=5), CODES)
 def test_words_and_pairs_of_coded_texts_are_counted_exactly(texts: list[list[int]], query: list[int]) -> None:
     """What stands across two codes is no word, and a word three times in a row is two pairs."""

@@ -56,6 +56,7 @@ def test_sentences_of_code_are_its_lines_with_their_indentation() -> None:
     assert cut("def f(x):\n\n    return x.  y\n", "code") == ["def f(x):", "    return x.  y"]
 
 
+@pytest.mark.slow
 @given(TEXTS, KINDS)
 @settings(max_examples=300)
 def test_sentences_hold_every_character_that_is_not_white(text: str, kind: str) -> None:
@@ -68,6 +69,7 @@ def test_sentences_hold_every_character_that_is_not_white(text: str, kind: str) 
     assert not text[end:].strip()
 
 
+@pytest.mark.slow
 @given(TEXTS, KINDS, st.integers(16, 64))
 @settings(max_examples=200)
 def test_passages_hold_the_sentences_in_order_and_stay_small(text: str, kind: str, size: int) -> None:
@@ -88,6 +90,7 @@ def test_passages_cut_a_long_sentence_at_a_clause() -> None:
     assert all(piece.endswith("fox,") for piece in pieces)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit", [" ", "a", ".", "\n", "a. ", "# ", ".)", "|\n", "é", "- ", "\n \t", "`", "1. ", "中。"]
 )
