@@ -12,22 +12,25 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 import click
+from nexus_metrics.metric_definitions import FAMILIES, LIVE
+from python_reference import escape, field_table, fields_of, paragraphs, public_api, table
 
 import nexus_core
 from nexus_core.cli.main import cli
 from nexus_core.config import keys, policy_keys
-from nexus_core.config.option_types import words
+from nexus_core.config.option_types import alternatives, element, is_record, words
 from nexus_core.config.options import bounds
 from nexus_core.config.yaml.problems import CODES
 from nexus_core.contract import answers, errors, events
 from nexus_core.contract.components import Kind, OptionSpec, component_summary, options_of
+from nexus_core.engine.calls.failure_policy import AS_OFTEN_AS_ALLOWED, reaction
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.server.http.openapi import document
 from nexus_core.server.server import Server
@@ -37,13 +40,22 @@ from nexus_core.store.store import Store
 ROOT = Path(__file__).parent.parent
 DOCS = Path(__file__).parent
 HOW_TO = {
-    "Serve a team": "serve",
+    "Add documents to a context": "contexts",
+    "Ask a context": "ask",
     "Keep a context fresh": "fresh-context",
-    "Change models": "change-models",
-    "Measure a ranking": "measure-a-ranking",
+    "Serve a team": "serve",
+    "Choose sources": "sources",
     "Choose rankers": "rankers",
+    "Write a template": "templates",
     "Connect a model service": "openai",
+    "Change models": "change-models",
+    "Answer without a model": "extractive",
+    "Record runs": "sinks",
+    "Watch a service": "metrics",
+    "Measure a ranking": "measure-a-ranking",
+    "Write a plugin": "write-a-plugin",
     "Test a plugin": "test-a-plugin",
+    "Set up shell and editor": "shell-and-editor",
 }
 EXPLANATION = {
     "Layers": "layers",
@@ -52,29 +64,26 @@ EXPLANATION = {
     "Failure": "failure",
     "Follow-up questions": "follow-ups",
     "Store and search": "store",
+    "Reading of documents": "reading",
+    "Quoted answers": "extractive",
+    "Evaluation figures": "evaluation",
+}
+ABOUT_REACTIONS = (
+    "For each error of a connector this page says whether the engine asks the same model again, and whether it asks "
+    "the next model of the chain. It holds until the first text of a stream. After it the option `on_stream_failure` "
+    "decides, whatever the error: `fail` (the default) asks no other model, and the stream ends with `RunFailed`; "
+    "`restart` and `continue` ask the next one. "
+    "Waits, limits and the breaker: [what happens when a request fails](../explanation/failure.md)."
+)
+ONWARD = {
+    "yes": "yes",
+    "no": "no",
+    "larger": "one with a larger window",
+    "if_auth": "if `fallback_on_auth`",
+    "if_filtered": "if `fallback_on_content_filter`",
 }
 _MARKER = re.compile(r"^<!-- table: (\w+) -->$", re.MULTILINE)
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)")
-
-
-def escape(text: str) -> str:
-    """Return text for the cell of a table."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").replace("${", "$&#123;")
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table."""
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
-
-
-def paragraphs(docstring: str | None) -> str:
-    """Return a docstring as Markdown: drawings, which are indented, as code."""
-    text = inspect.cleandoc(docstring or "")
-    blocks = (
-        f"```text\n{block}\n```" if re.search("^ {4}", block, re.MULTILINE) else block for block in text.split("\n\n")
-    )
-    return "\n\n".join(blocks)
 
 
 def option_row(spec: OptionSpec) -> str:
@@ -119,9 +128,20 @@ def fill(text: str) -> str:
     def filled(found: re.Match[str]) -> str:
         if found[1] == "codes":
             return table(("code", "meaning"), [(f"`{code}`", meaning) for code, meaning in CODES.items()])
+        if found[1] == "metrics":
+            return metric_table()
         return option_table(keys.keys_of(key_tables()[found[1]]))
 
     return _MARKER.sub(filled, text)
+
+
+def metric_table() -> str:
+    """Return the families of the sink `prometheus`."""
+    rows = [
+        (f"`{metric.name}`", metric.kind, ", ".join(f"`{label}`" for label in metric.labels), metric.help)
+        for metric in (*FAMILIES, *LIVE)
+    ]
+    return table(("family", "type", "labels", "meaning"), rows)
 
 
 def components(kind: Kind) -> str:
@@ -130,7 +150,22 @@ def components(kind: Kind) -> str:
     parts = [f"# {kind.value.capitalize()}\n\n{what}\n"]
     for use, cls in PluginRegistry.installed().all_components()[kind].items():
         parts.append(f"## {use}\n\n{component_summary(cls)}\n\n{option_table(options_of(cls))}")
+        parts += [record_table(spec.name, part) for spec in options_of(cls) for part in records(spec.annotation)]
     return "\n".join(parts)
+
+
+def records(annotation: Any) -> Iterator[type]:
+    """Yield the classes of mappings, with keys of their own, that the value of an option may be or hold."""
+    for part in alternatives(annotation):
+        if inner := element(part):
+            yield from records(inner)
+        elif is_record(part):
+            yield part
+
+
+def record_table(option: str, cls: type) -> str:
+    """Return the table of the keys of a mapping inside an option."""
+    return f"A mapping in `{option}` takes:\n\n{option_table(options_of(cls))}"
 
 
 def commands() -> str:
@@ -151,83 +186,35 @@ def _commands(group: click.Group, context: click.Context) -> Iterator[str]:
             yield from _commands(command, inner)
 
 
-def public_api(title: str, module: Any) -> str:
-    """Return every exported name with its signature and docstring."""
-    parts = [f"# {title}\n\nImported from `{module.__name__}`. Paths of modules below it are not public.\n"]
-    for name in sorted(module.__all__):
-        value = getattr(module, name)
-        doc = paragraphs(value.__doc__) if inspect.isclass(value) or inspect.isroutine(value) else ""
-        parts.append(f"## {name}\n\n```python\n{_signature(name, value)}\n```\n\n{doc}\n{_members(value)}")
-    return "\n".join(parts)
-
-
-def _signature(name: str, value: Any) -> str:
-    if not callable(value) or not hasattr(value, "__name__"):
-        return name
-    if getattr(value, "_is_protocol", False):
-        return f"class {name}(Protocol)"
-    prefix = "class " if inspect.isclass(value) else "async def " if inspect.iscoroutinefunction(value) else "def "
-    try:
-        signature = inspect.signature(value)
-    except ValueError:
-        return f"{prefix}{name}"
-    told = list(_parameters(signature))
-    returned = "" if inspect.isclass(value) else f" -> {_annotation(signature.return_annotation)}"
-    line = f"{prefix}{name}({', '.join(told)}){returned}"
-    return line if len(line) <= 100 else f"{prefix}{name}(\n    " + ",\n    ".join(told) + f",\n){returned}"
-
-
-def _parameters(signature: inspect.Signature) -> Iterator[str]:
-    """Yield each parameter as it is written in a definition."""
-    starred = False
-    for parameter in signature.parameters.values():
-        if parameter.kind is parameter.KEYWORD_ONLY and not starred:
-            yield "*"
-        starred = starred or parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL)
-        marks: dict[Any, str] = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}
-        mark = marks.get(parameter.kind, "")
-        annotation = f": {_annotation(parameter.annotation)}" if parameter.annotation is not parameter.empty else ""
-        default = ""
-        if parameter.default is not parameter.empty:
-            default = f" = {'...' if parameter.default is attrs.NOTHING else repr(parameter.default)}"
-        yield f"{mark}{parameter.name}{annotation}{default}"
-
-
-def _annotation(annotation: Any) -> str:
-    """Return a type as it is written: without the paths of modules, which are not public."""
-    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-    return re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Z])", "", text)
-
-
-def _members(value: Any) -> str:
-    if not inspect.isclass(value):
-        return ""
-    rows = []
-    for member, function in vars(value).items():
-        is_public = inspect.isfunction(function) or isinstance(function, property | classmethod)
-        if is_public and not member.startswith("_"):
-            rows.append((f"`{member}`", escape((inspect.getdoc(function) or "").split("\n\n")[0])))
-    return "\n" + table(("member", "what it does"), rows) if rows else ""
-
-
 def error_tree() -> str:
-    """Return the errors: the tree, and what each means."""
-    parts = [f"# Errors\n\n{paragraphs(errors.__doc__)}\n"]
+    """Return the errors: the tree, what each means, and what the engine does about those of connectors."""
+    parts = [f"# Errors\n\n{paragraphs(errors.__doc__)}\n\n{ABOUT_REACTIONS}\n"]
     for name, cls in vars(errors).items():
         if inspect.isclass(cls) and issubclass(cls, Exception):
             base = cls.__base__.__name__ if cls.__base__ else ""
             parent = f"Is a [`{base}`](#{base.lower()}). " if hasattr(errors, base) else ""
-            parts.append(f"## {name}\n\n{parent}{paragraphs(cls.__doc__)}\n")
+            fields = field_table(cls) if fields_of(cls) != fields_of(cls.__mro__[1]) else ""
+            parts.append(f"## {name}\n\n{parent}{paragraphs(cls.__doc__)}\n\n{what_follows(cls)}{fields}")
     return "\n".join(parts)
+
+
+def what_follows(error: type[Exception]) -> str:
+    """Return what the engine does about an attempt that fails with an error."""
+    if not issubclass(error, errors.ConnectorError):
+        return ""
+    does = reaction(error)
+    again = {0: "no", 1: "once", AS_OFTEN_AS_ALLOWED: "yes"}[does.retries] + (", at once" if does.at_once else "")
+    return f"Same model again: {again}. Next model: {ONWARD[does.onward]}.\n"
 
 
 def event_list() -> str:
     """Return the events with their fields."""
-    parts = ["# Events\n\nWhat `Pipeline.stream` yields and sinks receive.\n"]
+    parts = [f"# Events\n\n{paragraphs(events.__doc__)}\n"]
     for name, cls in {**vars(answers), **vars(events)}.items():
         if inspect.isclass(cls) and issubclass(cls, answers.Event):
-            fields = ", ".join(f"`{field.name}`" for field in attrs.fields(cls))
-            parts.append(f"## {name}\n\n{paragraphs(cls.__doc__)}\n\nFields: {fields}.\n")
+            rows = [(f"`{field}`", escape(text)) for field, text in fields_of(cls).items()]
+            fields = table(("field", "meaning"), rows)
+            parts.append(f"## {name}\n\n{paragraphs(cls.__doc__)}\n\nIts `type` is `{cls.type}`.\n\n{fields}")
     return "\n".join(parts)
 
 
@@ -309,7 +296,7 @@ def navigation() -> Iterator[Any]:
     yield {"Start": "index.md"}
     yield {"Tutorial": [f"tutorial/first-{name}.md" for name in ("answer", "pipeline", "ranker", "connector")]}
     yield {"How to": [{title: f"how-to/{name}.md"} for title, name in HOW_TO.items()]}
-    generated = {"reference/pipelines.md": None, "reference/server.md": None, **pages()}
+    generated = {"reference/pipelines.md": None, "reference/server.md": None, "reference/metrics.md": None, **pages()}
     yield {"Reference": list(generated)}
     yield {"Explanation": [{title: f"explanation/{name}.md"} for title, name in EXPLANATION.items()]}
     decisions = sorted(path.relative_to(DOCS).as_posix() for path in (DOCS / "decisions").glob("*.md"))

@@ -71,7 +71,8 @@ class AttemptFinished(Event):
     bytes_received: int | None = None
     events: int | None = None
     purpose: str = "answer"
-    """`answer` for a generate step; what a component asks its connector for is `prompt`, `embed` or `rerank`."""
+    """`answer` for a generate step; `rewrite` for the rewriting of a question; what a component asks its
+    connector for is `prompt`, `embed` or `rerank`."""
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)

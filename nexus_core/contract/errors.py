@@ -160,9 +160,8 @@ class DeadlineError(RunError):
 class ConnectorError(RunError):
     """A model service did not give a whole answer.
 
-    `kind` is a stable word for logs and metrics. The class alone says what is done about it (see the table in
-    engine/calls/failure_policy.py): a connector that raises the right class is handled right, and a subclass like its
-    parent.
+    `kind` is a stable word for logs and metrics. The class alone decides what the engine does about it: raise the class
+    that fits. A subclass of your own is handled like its parent.
     """
 
     kind: ClassVar[str] = "connector"
@@ -183,7 +182,9 @@ class ConnectorError(RunError):
         self.provider = provider
         self.model = model
         self.status = status
+        """The status of HTTP."""
         self.code = code
+        """The service's own word for the error, or the timer that ran out."""
         self.retry_after_s = retry_after_s
         """The wait that the service asks for, as it says it: perhaps days."""
         self.should_retry = should_retry

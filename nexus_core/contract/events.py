@@ -26,7 +26,7 @@ class RunStarted(Event):
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
 class StepFinished(Event):
-    """A step is done."""
+    """A step is done, or was skipped by its `when`."""
 
     type = "step_finished"
 
@@ -63,7 +63,7 @@ class PromptPacked(Event):
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Waiting(Event):
-    """A call waits before its next attempt."""
+    """A call waits before its next attempt; sent before the wait begins."""
 
     type = "waiting"
 

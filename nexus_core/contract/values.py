@@ -214,12 +214,14 @@ class ModelInfo(Value):
     tokens_per_prompt: int = 3
     """What the chat format adds once, in tokens."""
     capabilities: frozenset[str] = field(default=frozenset(), validator=_is_set)
-    """Out of `streaming`, `json`, `tools`, `vision`, `offline`, `generate`: it writes text of its own, so that it can
-    rewrite a question, and `continue`: it goes on where a last message of the assistant ends."""
+    """Out of `streaming`, `json`, `tools`, `vision`, `offline`, `generate` (it writes text of its own, so that it can
+    rewrite a question) and `continue` (it goes on where a last message of the assistant ends)."""
     requires: frozenset[str] = field(default=frozenset(), validator=_is_set)
     """The call options that each request must have, by their names in `CallOptions` or as keys of `extra`.
 
-    The engine gives `max_tokens` by itself, as many as it keeps free for the answer.
+    The engine gives `max_tokens` by itself, as many as it keeps free for the answer, so that prompt and answer never
+    exceed the window. Any other must stand in the `options` of the model, else the call raises `NotConfiguredError`
+    before anything is sent.
     """
     version: str = ""
     description: str = ""

@@ -1,4 +1,4 @@
-"""The families of figures that the sink `prometheus` keeps: one declaration makes them and stands in the README."""
+"""The families of figures that the sink `prometheus` keeps: one declaration makes them and the reference."""
 
 from __future__ import annotations
 

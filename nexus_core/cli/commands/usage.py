@@ -23,8 +23,8 @@ Examples:
   nexus usage --by day --by pipeline --json
 
 \b
-The sink `store` keeps it: put it under `sinks:` of a pipeline. Tokens are told, not prices: what a
-service charges for them is not known here.
+The sink `store` keeps it, 400 days of it: put it under `sinks:` of a pipeline. ~ marks tokens that were
+estimated; "unknown" counts requests of whose tokens nobody knows all. Prices are not known here.
 """
 PARTS = ("day", "pipeline", "model", "outcome")
 _SUMS = (

@@ -54,7 +54,11 @@ lead out of the folder, and what .gitignore and .nexusignore (same language) say
     help="Leave files out; without a slash a name anywhere (repeatable).",
 )
 @click.option("--follow-links", is_flag=True, help="Read also what links lead to outside of the folder.")
-@click.option("--encoding", metavar="NAME", help="Of files that do not tell theirs.  [default: utf-8]")
+@click.option(
+    "--encoding",
+    metavar="NAME",
+    help="Of files that do not tell theirs; another one than the last time reads all anew.  [default: utf-8]",
+)
 @click.option("--prune", is_flag=True, help="Remove what was added from there before and is no longer there.")
 @click.option("--as", "called", metavar="WORD", help="The name it goes by, in the place of the folder's or file's own.")
 @click.option(
@@ -63,9 +67,9 @@ lead out of the folder, and what .gitignore and .nexusignore (same language) say
 @click.option("--description", metavar="TEXT", help="Of a new context: what it is.")
 @click.option(
     "--document-timeout", "limit_s", default="2m", show_default=True, callback=duration("1s", "24h"),
-    metavar="DURATION", help="The most that one document may take to be read.",
+    metavar="DURATION", help="The most that a document may take until its first or next items come.",
 )  # fmt: skip
-@click.option("--keep-originals", is_flag=True, help="Keep the files themselves in the store, too.")
+@click.option("--keep-originals", is_flag=True, help="Keep files of more than 64 KiB themselves in the store, too.")
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress and no remarks, only what has failed.")
 @json_option
 @store_option
