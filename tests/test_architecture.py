@@ -155,11 +155,17 @@ def test_a_plugin_reaches_the_core_by_its_public_names_alone(plugin: str) -> Non
 
 @pytest.mark.parametrize(
     "path",
-    [*(CORE / "cli" / "scaffold").rglob("*.txt"), *ROOT.glob("*.md"), *(ROOT / "plugins").rglob("*.md")],
+    [
+        *(CORE / "cli" / "scaffold").rglob("*.txt"),
+        *ROOT.glob("*.md"),
+        *(ROOT / "plugins").rglob("*.md"),
+        *(ROOT / "docs" / "tutorial").glob("*.md"),
+        ROOT / "docs" / "how-to" / "write-a-plugin.md",
+    ],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_what_plugin_authors_copy_imports_public_names_alone(path: Path) -> None:
-    """The scaffold and the READMEs show no path of a module that may move."""
+    """The scaffold and the pages for authors show no path of a module that may move."""
     names = re.findall(r"^\s*(?:from|import) (nexus_core[\w.]*)", path.read_text("utf-8"), re.MULTILINE)
     assert set(names) <= {*PUBLIC}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
+from generated_pages import commands as commands_page
 
 from nexus_core.cli.main import COMMANDS, cli
 
@@ -78,24 +79,27 @@ def all_commands(group: click.Group = cli) -> Iterator[click.Command]:
             yield from all_commands(found)
 
 
-def tables() -> Iterator[tuple[str, str, set[str]]]:
-    """Yield (README, command, options) of each table of options under a heading that is a command."""
-    for page in PAGES:
-        for text in re.split(r"^## ", page.read_text("utf-8"), flags=re.MULTILINE):
-            heading = re.match(r"`nexus ([a-z ]+?)(?: [A-Z|`].*)?`?$", text.partition("\n")[0])
-            rows = re.findall(r"^\| (`--.*?) \|", text, re.MULTILINE)
-            if heading and rows:
-                yield page.parent.name, heading[1], set(_OPTION.findall(" ".join(rows)))
+def sections() -> Iterator[tuple[str, set[str]]]:
+    """Yield (command, options) of each section of the page that is made of the commands."""
+    for text in re.split(r"^## nexus ", commands_page(), flags=re.MULTILINE)[1:]:
+        yield text.partition("\n")[0], set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", text, re.MULTILINE))
 
 
-@pytest.mark.parametrize(
-    ("page", "name", "options"), tuple(tables()), ids=lambda value: "" if isinstance(value, set) else value
-)
-def test_every_table_of_options_is_the_commands_own(page: str, name: str, options: set[str]) -> None:
+SECTIONS = dict(sections())
+
+
+@pytest.mark.parametrize(("name", "options"), SECTIONS.items(), ids=SECTIONS)
+def test_every_section_of_the_reference_has_the_options_of_its_command(name: str, options: set[str]) -> None:
     """All that it names are there, and all that are there are named."""
     command, _, rest = command_of(name.split())
     assert rest == []
-    assert options == options_of(command) - {"--help"}
+    hidden = {name for each in command.params if getattr(each, "hidden", False) for name in each.opts}
+    assert options == options_of(command) - hidden
+
+
+def test_the_reference_has_a_section_for_each_command() -> None:
+    """Those of groups included."""
+    assert len(SECTIONS) == len(list(all_commands()))
 
 
 def test_every_command_has_a_help_with_options_that_are_there() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from attrs import asdict, frozen, has
+from generated_pages import components, records
 
 from nexus_core import Pipeline
 from nexus_core.config.check import check
@@ -47,7 +48,7 @@ _OPTION = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)
 
 @frozen
 class Section:
-    """The table of options of one component in a README."""
+    """The table of options of one component."""
 
     page: str
     kind: str
@@ -56,9 +57,25 @@ class Section:
 
 
 def sections() -> Iterator[Section]:
-    """Yield the tables of options in the pages of plugins, by the component that heading or title names."""
-    for page in PAGES:
-        plugin = f"nexus_{page.stem}" if page.parent.name == "how-to" else page.parent.name
+    """Yield the tables of options: of the reference that is made of the code, and of pages that people wrote."""
+    yield from generated_sections()
+    yield from written_sections()
+
+
+def generated_sections() -> Iterator[Section]:
+    """Yield the tables of options in the reference, each the first one below the name of its component."""
+    offered = PluginRegistry.installed().all_components()
+    for kind in Kind:
+        for text in re.split(r"^## ", components(kind), flags=re.MULTILINE)[1:]:
+            name = text.partition("\n")[0]
+            table = text.partition("\n| key |")[2].partition("\n\n")[0]
+            yield Section(offered[kind][name].__module__.split(".")[0], kind.word, name, tuple(_OPTION.findall(table)))
+
+
+def written_sections() -> Iterator[Section]:
+    """Yield the tables of options in how-to pages of plugins, by the component that heading or title names."""
+    for page in (ROOT / "docs" / "how-to").glob("*.md"):
+        plugin = f"nexus_{page.stem}"
         if not (ROOT / "plugins" / plugin).is_dir():
             continue
         title, *parts = re.split(r"^##? ", page.read_text("utf-8"), flags=re.MULTILINE)[1:]
@@ -67,14 +84,22 @@ def sections() -> Iterator[Section]:
             if table is None:
                 continue
             heading = text.partition("\n")[0]
-            name = re.search(r"`(\w+)`", heading) or re.fullmatch(r"([a-z_]+)", heading)
-            name = name or re.search(r"`(\w+)`", title.partition("\n")[0])
+            name = re.search(r"`(\w+)`", heading) or re.search(r"`(\w+)`", title.partition("\n")[0])
             kind = next(word for line in (heading, title) for word in KINDS if word in line.partition("\n")[0].lower())
             assert name is not None, (page, heading)
             yield Section(plugin, kind, name[1], tuple(_OPTION.findall(table[0])))
 
 
 SECTIONS = tuple(sections())
+NAMES = frozenset(
+    point.name for point in entry_points(group=ENTRY_POINT_GROUP) if point.dist and point.dist.name == "contextnexus"
+)
+OURS = frozenset(
+    (kind.word, name)
+    for kind, offered in PluginRegistry.installed().all_components().items()
+    for name in offered
+    if name in NAMES
+)
 
 
 def pipeline(kind: str, use: str, options: Mapping[str, Any]) -> str:
@@ -120,12 +145,26 @@ def test_an_option_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_every_component_is_documented_and_every_documented_one_is_there() -> None:
-    """In its kind: what an entry point lost, or a README never told of, is found here."""
-    there = {
-        (kind.word, name) for kind, offered in PluginRegistry.installed().all_components().items() for name in offered
-    }
-    mine = {point.name for point in entry_points(group=ENTRY_POINT_GROUP) if point.dist and _is_ours(point.dist.name)}
-    assert {(section.kind, section.name) for section in SECTIONS} == {pair for pair in there if pair[1] in mine}
+    """In its kind: what an entry point lost, or a page never told of, is found here."""
+    assert {(section.kind, section.name) for section in SECTIONS if section.name in NAMES} == OURS
+    assert {section.page for section in written_sections()} == {"nexus_openai", "nexus_rankers"}
+
+
+@pytest.mark.parametrize("kind", list(Kind), ids=str)
+def test_the_reference_has_a_line_for_each_option_and_key(kind: Kind) -> None:
+    """With its meaning, also of the mappings that an option may hold, below the component that has it."""
+    sections = {text.partition("\n")[0]: text for text in re.split(r"^## ", components(kind), flags=re.MULTILINE)}
+    for name, cls in PluginRegistry.installed().all_components()[kind].items():
+        rows = re.findall(r"^\| `(\w+)` \|[^|]*\|[^|]*\| (.*) \|$", sections[name], re.MULTILINE)
+        inner = [part for spec in options_of(cls) for part in records(spec.annotation)]
+        assert rows == [(spec.name, spec.help) for part in (cls, *inner) for spec in options_of(part)], name
+
+
+@pytest.mark.parametrize(("kind", "name"), sorted(OURS))
+def test_every_component_is_told_of_on_a_how_to_page(kind: str, name: str) -> None:
+    """A table of options does not say when to use it, and a page of a plugin links there."""
+    told = re.compile(rf"`{name}`|\buse: {name}\b")
+    assert [page for page in (ROOT / "docs" / "how-to").glob("*.md") if told.search(page.read_text("utf-8"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -173,7 +212,3 @@ def test_every_part_of_a_pipeline_in_a_readme_is_a_part_of_one(
         (tmp_path / name).write_text(next(body for body in bodies if f"def {Path(name).stem}(" in body))
     found = check(json.dumps(whole), str(tmp_path / "part.yaml"), PluginRegistry.installed(), {}).problems
     assert [str(problem) for problem in found if problem.code[0] in "STPY" and problem.severity == "error"] == []
-
-
-def _is_ours(distribution: str) -> bool:
-    return distribution == "contextnexus"

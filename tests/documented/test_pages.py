@@ -16,9 +16,8 @@ from tests.test_readme import blocks, run
 
 DOCS = Path(__file__).parents[2] / "docs"
 TUTORIAL = tuple(DOCS / "tutorial" / f"first-{name}.md" for name in ("answer", "pipeline", "ranker", "connector"))
-HOW_TO = tuple(
-    DOCS / "how-to" / f"{name}.md" for name in ("serve", "fresh-context", "change-models", "measure-a-ranking")
-)
+HOW_TO = tuple(page for page in sorted((DOCS / "how-to").glob("*.md")) if any(blocks(page)))
+"""All that have a file, a command or a snippet; `openai` and `rankers` have tests of their own besides."""
 
 
 def command_of(line: str) -> list[str]:
@@ -61,7 +60,7 @@ def test_the_tutorial_runs_as_written_from_its_first_page_to_its_last(tmp_path: 
 @pytest.mark.parametrize("page", HOW_TO, ids=lambda page: page.stem)
 def test_a_how_to_page_runs_as_written(page: Path, tmp_path: Path) -> None:
     """In an empty folder, without a key and without a network."""
-    assert all(text.strip() for text in follow(page, tmp_path))
+    assert any(follow(page, tmp_path))
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: str(page.relative_to(DOCS)))

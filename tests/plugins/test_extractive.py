@@ -16,12 +16,10 @@ from nexus_extractive.connector import Extractive
 from nexus_sources.files import Files
 
 from nexus_core import CallOptions, Chunk, Connector, Item, Message, PackedItem, Prompt, RunContext
-from nexus_core.contract.components import options_of
 from nexus_core.toolkit.text.bm25 import sentence_scores
 
 HERE = Path(__file__).parent
 DOCUMENTS = HERE / "test_extractive_documents"
-README = HERE.parents[1] / "plugins" / "nexus_extractive" / "README.md"
 QUESTIONS = [json.loads(line) for line in (DOCUMENTS / "questions.jsonl").read_text("utf-8").splitlines()]
 
 BEES = "Bees dance in the dark hive. The dance tells where flowers are. Wasps do not dance."
@@ -236,9 +234,3 @@ async def test_most_questions_about_real_documents_are_answered() -> None:
             first += question["answer"].lower() in chunks[0].text.lower()
     assert len(QUESTIONS) == 62
     assert (first >= 45, anywhere >= 51, mistaken) == (True, True, 0), (first, anywhere, mistaken)
-
-
-def test_the_readme_has_a_line_for_each_option() -> None:
-    """The table says what the class declares, in order."""
-    rows = re.findall(r"^\| `(\w+)` \|[^|]*\|[^|]*\| (.*?) \|$", README.read_text("utf-8"), re.MULTILINE)
-    assert rows == [(option.name, option.help) for option in options_of(Extractive)]

@@ -14,9 +14,7 @@ import pytest
 from nexus_sources.files import Files
 
 from nexus_core import Item, RunContext, SourceError
-from nexus_core.contract.components import options_of
 
-README = Path(__file__).parents[2] / "plugins" / "nexus_sources" / "README.md"
 LONG = "Words that fill a section until it is worth an item of its own. " * 12
 
 
@@ -405,13 +403,6 @@ def test_declaring_the_sources_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_the_readme_has_a_line_for_each_option() -> None:
-    """The table of options says what the component declares: name and help, in order."""
-    rows = re.findall(r"^\| `(\w+)` \|[^|]*\|[^|]*\| (.*?) \|$", README.read_text("utf-8"), re.MULTILINE)
-    declared = [(option.name, option.help) for option in options_of(Files)]
-    assert [row for row in rows if row in declared] == declared
 
 
 async def test_what_a_list_names_is_left_out_when_asked(tmp_path: Path) -> None:

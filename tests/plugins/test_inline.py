@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 from nexus_sources.inline import Inline, InlineItem
 
 from nexus_core import RunContext
-from nexus_core.contract.components import options_of
-
-README = Path(__file__).parents[2] / "plugins" / "nexus_sources" / "README.md"
 
 
 async def test_texts_and_entries_become_items() -> None:
@@ -52,11 +48,3 @@ def test_wrong_entries_are_found_when_the_source_is_built(items: tuple[Any, ...]
     """All of them at once, by number."""
     with pytest.raises(ValueError, match=re.escape(reason)):
         Inline(items=items)
-
-
-@pytest.mark.parametrize("declared", [Inline, InlineItem], ids=["options", "keys"])
-def test_the_readme_has_a_line_for_each_option(declared: type) -> None:
-    """The tables say what the classes declare, in order."""
-    rows = re.findall(r"^\| `(\w+)` \|[^|]*\|[^|]*\| (.*?) \|$", README.read_text("utf-8"), re.MULTILINE)
-    expected = [(option.name, option.help) for option in options_of(declared)]
-    assert [row for row in rows if row in expected] == expected

@@ -14,13 +14,10 @@ import orjson
 import pytest
 from hypothesis import given, settings, strategies as st
 from nexus_jsonl.records import Fields, read
-from nexus_jsonl.sink import JsonlSink
 from nexus_jsonl.source import JsonlSource
 
 from nexus_core import Item, RunContext, SourceError
-from nexus_core.contract.components import component_name, options_of
-
-README = Path(__file__).parents[2] / "plugins" / "nexus_jsonl" / "README.md"
+from nexus_core.contract.components import component_name
 
 
 def source(folder: Path, *lines: Any, **options: Any) -> JsonlSource:
@@ -184,11 +181,3 @@ def test_every_line_is_an_item_or_a_problem(values: list[Any]) -> None:
 def test_the_source_and_the_sink_share_the_name() -> None:
     """`use: jsonl` means either, by its place."""
     assert component_name(JsonlSource) == "jsonl"
-
-
-@pytest.mark.parametrize("declared", [JsonlSource, Fields, JsonlSink], ids=["source", "fields", "sink"])
-def test_the_readme_has_a_line_for_each_option(declared: type) -> None:
-    """The tables say what the classes declare, in order."""
-    rows = re.findall(r"^\| `(\w+)` \|[^|]*\|[^|]*\| (.*?) \|$", README.read_text("utf-8"), re.MULTILINE)
-    expected = [(option.name, option.help) for option in options_of(declared)]
-    assert [row for row in rows if row in expected] == expected

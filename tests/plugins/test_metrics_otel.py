@@ -38,11 +38,10 @@ from nexus_core import (
     RunFinished,
     RunStarted,
 )
-from nexus_core.contract.components import options_of
 from nexus_core.testing import ScriptedUpstream
 from nexus_core.testing.answers import json_answer
 
-README = Path(__file__).parents[2] / "plugins" / "nexus_metrics" / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 PIPELINE = """name: handbook
 content: {content}
 models: {{main: {{use: extractive}}}}
@@ -278,19 +277,19 @@ def test_a_missing_library_is_named_with_its_extra(tmp_path: Path, monkeypatch: 
 
 
 def test_names_are_those_of_the_conventions() -> None:
-    """What the README lists of `gen_ai` is known to the library of conventions."""
+    """What the page lists of `gen_ai` is known to the library of conventions."""
     known = {
         value
         for module in (gen_ai_attributes, gen_ai_metrics)
         for name, value in vars(module).items()
         if name.isupper() and isinstance(value, str)
     }
-    listed = set(re.findall(r"`(gen_ai[\w.]+)`", README.read_text("utf-8")))
+    listed = set(re.findall(r"`(gen_ai[\w.]+)`", PAGE.read_text("utf-8")))
     assert listed - known == set()
     assert len(listed) > 12
 
 
-async def test_the_readme_has_every_attribute(seen: Seen) -> None:
+async def test_the_reference_has_every_attribute(seen: Seen) -> None:
     """Whatever stands on a span is in the table."""
     full = AttemptFinished(
         run_id="r", time=1.0, call_id="c", number=1, model="main", model_id="m", outcome="timeout", status=504,
@@ -298,11 +297,5 @@ async def test_the_readme_has_every_attribute(seen: Seen) -> None:
         cached_tokens=1, first_content_s=0.1, answered_by="m",
     )  # fmt: skip
     await tell(STARTED, PACKED, full, FINISHED)
-    text = README.read_text("utf-8")
+    text = PAGE.read_text("utf-8")
     assert [name for span in seen.all_spans for name in attributes(span) if f"`{name}`" not in text] == []
-
-
-def test_the_readme_has_a_line_for_each_option() -> None:
-    """The table says what the class declares."""
-    rows = re.findall(r"^\| `(\w+)` \|[^|]*\|[^|]*\| (.*?) \|$", README.read_text("utf-8"), re.MULTILINE)
-    assert {(option.name, option.help) for option in options_of(Otel)} <= set(rows)

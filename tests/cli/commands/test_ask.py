@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+from generated_pages import commands as commands_page
 
 from nexus_core import Item, Message, Pipeline, Store
 from nexus_core.cli.commands.ask import command
@@ -21,7 +22,6 @@ from nexus_core.testing.upstream import ScriptedUpstream, http_answer
 pytestmark = pytest.mark.slow
 
 Nexus = Callable[..., tuple[int, str, str]]
-README = Path(__file__).parent.parent.parent.parent / "nexus_core" / "cli" / "README.md"
 QUESTION = "How many days of leave can be carried over?"
 
 
@@ -110,10 +110,10 @@ def test_a_mistake_is_told_with_what_to_do(nexus: Nexus, arguments: list[str], m
 
 
 def test_every_option_is_documented() -> None:
-    """The table of the README names each."""
-    page = README.read_text("utf-8").partition("## `nexus ask")[2]
+    """The page that is made of the commands names each."""
+    section = commands_page().partition("\n## nexus ask\n")[2].partition("\n## ")[0]
     options = [parameter.opts[0] for parameter in command.params if isinstance(parameter, click.Option)]
-    assert [option for option in options if f"`{option}" not in page] == []
+    assert [option for option in options if option not in section] == []
 
 
 def test_a_store_and_a_context_can_be_named_for_any_pipeline(nexus: Nexus, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from nexus_core import Chunk, ServerError
 from nexus_core.server.access.identity import Identity
 from nexus_core.server.api.metrics import BUCKETS, MISSING
 
-README = Path(__file__).parents[3] / "plugins" / "nexus_metrics" / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
 WATCHED = """name: {name}
 models: {{main: {{use: fake, to: own}}}}
 steps: [{{generate: main}}]
@@ -232,9 +232,9 @@ async def test_without_the_library_the_page_says_what_to_install(running: Any, m
     assert (status, body["code"], body["error"]) == (501, "not_installed", MISSING)
 
 
-async def test_every_family_of_the_server_has_its_line_in_the_readme(running: Any) -> None:
-    """The table of the README is what is exported, and nothing else."""
+async def test_every_family_of_the_server_has_its_line_in_the_reference(running: Any) -> None:
+    """The table of the page is what is exported, and nothing else."""
     _, _, text = await page(running)
     told = set(re.findall(r"^# TYPE (nexus_(?:http|server)_\w+) ", text, re.MULTILINE))
-    section = README.read_text("utf-8").split("\n## The page of the server\n")[1].split("\n## ")[0]
+    section = PAGE.read_text("utf-8").split("\n## Metrics of the server\n")[1].split("\n## ")[0]
     assert told == set(re.findall(r"^\| `(nexus_\w+)` \|", section, re.MULTILINE))
