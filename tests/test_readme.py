@@ -72,9 +72,11 @@ def test_every_link_of_every_readme_leads_somewhere() -> None:
     assert missing == []
 
 
-def test_a_connector_of_the_readme_is_found_in_an_environment_of_its_own(tmp_path: Path) -> None:
+def test_the_connector_of_the_how_to_is_found_in_an_environment_of_its_own(tmp_path: Path) -> None:
     """A pyproject of 15 lines and one module, installed, is found and used like the first-party plugins."""
-    files = {name: body for what, name, body in blocks(ROOT / "README.md") if what == "file"}
+    files = {
+        name: body for what, name, body in blocks(ROOT / "docs" / "how-to" / "write-a-plugin.md") if what == "file"
+    }
     package, site = tmp_path / "package", tmp_path / "site"
     package.mkdir()
     for name in ("nexus_echo.py", "pyproject.toml"):

@@ -235,7 +235,7 @@ def test_the_bar_shows_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_shells_complete_commands_and_options(words: str, found: set[str]) -> None:
-    """As the README says to set them up, without a word on stderr."""
+    """As the how-to page says to set them up, without a word on stderr."""
     code = "from nexus_core.cli.main import main; main()"
     environment = {**os.environ, "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
     done = subprocess.run(
@@ -246,9 +246,10 @@ def test_shells_complete_commands_and_options(words: str, found: set[str]) -> No
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_line_for_each_shell_in_the_readme_prints_its_script(shell: str) -> None:
+def test_the_documented_line_for_each_shell_prints_its_script(shell: str) -> None:
     """The variable that it sets is the one that the command reads."""
-    (variable,) = re.findall(rf"(_NEXUS_COMPLETE={shell}_source) nexus", (ROOT / "README.md").read_text("utf-8"))
+    page = (ROOT / "docs" / "how-to" / "shell-and-editor.md").read_text("utf-8")
+    (variable,) = re.findall(rf"(_NEXUS_COMPLETE={shell}_source) nexus", page)
     name, _, value = variable.partition("=")
     code = "from nexus_core.cli.main import main; main()"
     done = subprocess.run(
