@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; break; fi; done)
 
-.PHONY: demo test fast lint types tests docs changelog release clean
+.PHONY: demo test fast coverage lint types tests docs changelog release clean
 
 # A file's tests stay in one process, in their order: fixtures of a module (a browser, a server) are made once.
 TOGETHER := -n 2 --dist loadfile
@@ -31,6 +31,9 @@ tests: $(VENV)/ready
 
 fast: lint
 	$(BIN)/pytest $(TOGETHER) -m 'not slow' $(TESTS)
+
+coverage: $(VENV)/ready
+	$(BIN)/pytest $(TOGETHER) -m 'not slow' --cov --cov-report= $(TESTS)
 
 changelog: $(VENV)/ready
 	@$(BIN)/towncrier build --draft --version next
