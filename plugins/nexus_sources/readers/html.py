@@ -118,12 +118,13 @@ def _sections(stretches: list[_Stretch]) -> Iterator[Section]:
 
 
 def _whole(stretches: list[_Stretch]) -> str:
-    parts = [stretches[0].text]
+    parts = [stretches[0].text] if stretches[0].text else []
     for stretch in stretches[1:]:
-        if stretch.level > 1 or any(parts):  # the title of the page is not repeated in its text
+        if stretch.level > 1 or parts:  # the title of the page is not repeated in its text
             parts.append("#" * stretch.level + " " + stretch.heading)
-        parts.append(stretch.text)
-    return "\n\n".join(filter(None, parts))
+        if stretch.text:
+            parts.append(stretch.text)
+    return "\n\n".join(parts)
 
 
 class _Writer:
@@ -166,7 +167,7 @@ class _Writer:
         if node.name == "a" and opening and node.attributes.get("href"):
             here.links.append(node.attributes["href"])
         if node.name in ("ul", "ol"):
-            here.pieces.append("" if self._lists[1:] or (opening and self._lists) else "\n\n")
+            here.pieces.append("" if len(self._lists) > 1 or (opening and self._lists) else "\n\n")
             if opening:
                 self._lists.append(_List(numbered=node.name == "ol"))
             elif self._lists:

@@ -105,10 +105,36 @@ def _parsers() -> tuple[Any, Any]:
     """Return the parser of a document's headings and that of the words of one."""
     # Imported with the first document that has a heading.
     from markdown_it import MarkdownIt
+    from markdown_it.rules_block import StateBlock, blockquote
+
+    def quotation(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+        if not silent and state.src.startswith(">", state.bMarks[start] + state.tShift[start]):
+            end = _end_of_quotation(state, start, end)
+        return blockquote(state, start, end, silent)
 
     # Headings alone are wanted: what stands inside the paragraphs need not be parsed. Tables and the addresses of links
     # take the parser a time that grows with the square of their size.
-    return MarkdownIt("commonmark").disable(["inline", "reference"]), MarkdownIt("commonmark")
+    parser = MarkdownIt("commonmark").disable(["inline", "reference"])
+    parser.block.ruler.at("blockquote", quotation, {"alt": ["paragraph", "reference", "blockquote", "list"]})
+    return parser, MarkdownIt("commonmark")
+
+
+def _end_of_quotation(state: Any, start: int, end: int) -> int:
+    """Return the line before which a quotation is over, at the latest: a `>` after lines without one begins the next.
+
+    markdown-it looks through all that could belong to a quotation before it reads its first line, and does so again at
+    each `>` of what did not.
+    """
+    lazy = False
+    for line in range(start + 1, end):
+        place = state.bMarks[line] + state.tShift[line]
+        if place >= state.eMarks[line]:
+            return line
+        is_marked = state.src[place] == ">"
+        if is_marked and lazy:
+            return line
+        lazy = lazy or not is_marked
+    return end
 
 
 def _headings(text: str) -> tuple[_Heading, ...]:

@@ -97,12 +97,15 @@ HTML = [
     Shape("<tr><td>", "<table><tr>" + "<th>wide" * 500),
     Shape("<h2>s</h2>a", "<h1>" + "long " * 300 + "</h1>"),
     Shape("<h@>t", numbered=True),
+    Shape("<ol start=@><li>", numbered=True),
+    Shape("<h1>x</h1 <template>"),
 ]
 MARKDOWN = [
     *(
         Shape(again)
         for again in ("# same\n\na\n", "# same\n", "[a]: b\n", "> ", "- ", "`", "``` ", "[[", "[a](", "{#a", "*a ")
     ),
+    *(Shape(again) for again in ("# a\n\\\n> > ", "# a\n\\\n> ", "###### a #\n|a|b|\n|-|-|\n\\\n> > ", "> # a\nb\n")),
     Shape(" ", "# a", "b\n"),
     Shape("{#a", "# x ", "\n"),
     Shape("[a]: b@\n", "x\n===\n", numbered=True),
