@@ -42,9 +42,12 @@ def _make(path: Path, make: Callable[[Path], None]) -> None:
 
 
 def refuse_emptied(path: Path) -> None:
-    """Raise StoreDamagedError for a file of no bytes: every store writes its first pages before it is there."""
-    if path.stat().st_size == 0:
-        raise StoreDamagedError(f"{path} is damaged: it is empty, and a store never is; {_WHAT_TO_DO}")
+    """Raise StoreDamagedError for a file that SQLite takes for a new one: it does so up to one byte.
+
+    Every store has its first pages before it is there under its name.
+    """
+    if (size := path.stat().st_size) <= 1:
+        raise StoreDamagedError(f"{path} is damaged: it has {size} bytes, and a store never so few; {_WHAT_TO_DO}")
 
 
 def _refuse_remains(path: Path) -> None:

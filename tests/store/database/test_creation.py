@@ -15,13 +15,14 @@ from nexus_core.store.store import Store
 
 
 @pytest.mark.parametrize("writes", [True, False], ids=["writer", "reader"])
-def test_an_empty_database_is_damage(tmp_path: Path, writes: bool) -> None:
-    """It is left as it is, and no store is made of it."""
+@pytest.mark.parametrize("size", [0, 1, 2, 99, 512])
+def test_a_database_cut_to_nothing_is_damage(tmp_path: Path, writes: bool, size: int) -> None:
+    """It is left as it is, and no store is made of it; SQLite takes one byte for none."""
     path = tmp_path / "store.db"
-    path.touch()
-    with pytest.raises(StoreDamagedError, match="it is empty"):
+    path.write_bytes(bytes(size))
+    with pytest.raises(StoreDamagedError):
         connect(path, writes=writes)
-    assert path.stat().st_size == 0
+    assert path.stat().st_size == size
 
 
 def _emptied(folder: Path) -> None:
