@@ -15,7 +15,7 @@ import click
 
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # what steers, C1 included: some terminals take U+009B for an escape and a bracket
-    "\u202a-\u202e\u2066-\u2069"  # the direction of writing
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # the direction of writing
     "\u2028\u2029"  # ends of lines that other programs see
     "\ud800-\udfff]"  # bytes of names of files that are no text, which cannot be written either
 )

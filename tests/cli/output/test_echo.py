@@ -22,7 +22,7 @@ from nexus_core.cli.output.progress_bar import IngestProgressBar
 from nexus_core.cli.output.progress_line import ProgressLine
 
 CLI = Path(__file__).parent.parent.parent.parent / "nexus_core" / "cli"
-EVIL = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202egnp.exe\u2066\x08\r\x00"
+EVIL = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202egnp.exe\u2066\u200e\u200f\u061c\x08\r\x00"
 """Clears the screen, names the window, colours, turns the direction, deletes."""
 PIPELINE = """name: evil
 description: {evil}
@@ -39,7 +39,7 @@ PRINTS = {"echo.py"}
 def steers(text: str) -> set[str]:
     """Return the characters of a text that steer a terminal."""
     bad = {each for each in text if unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp")} - {"\n", "\t"}
-    return bad | {each for each in text if unicodedata.bidirectional(each) in OVERRIDES}
+    return bad | {each for each in text if unicodedata.bidirectional(each) in OVERRIDES or each in "\u061c\u200e\u200f"}
 
 
 OVERRIDES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
