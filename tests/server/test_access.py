@@ -18,6 +18,16 @@ pytestmark = pytest.mark.slow
 
 NEED_KEYS = [{"tls_elsewhere": True}, {"require_keys": True}]
 BY_PROXY = ["Forwarded", "X-Forwarded-For", "X-Forwarded-Anything", "x-real-ip", "Via", "CF-Connecting-IP"]
+BY_PROXY += [
+    "X-Forwarded",
+    "Forwarded-For",
+    "X_Forwarded_For",
+    "Client-IP",
+    "X-ProxyUser-Ip",
+    "X-Original-Host",
+    "CDN-Loop",
+]
+BY_PROXY += ["X-Envoy-External-Address", "X-Azure-ClientIP", "WL-Proxy-Client-IP", "CF-Ray", "Tailscale-User-Login"]
 CONTEXT = {"model": "nexus/talk/handbook", "messages": [{"role": "user", "content": "Leave?"}]}
 
 
@@ -103,6 +113,7 @@ async def test_a_page_on_another_port_is_another_page(running: Any, port: str) -
     [
         "token", "key", "auth", "api_key", "access_token", "apikey", "API-Key", "x-api-key", "bearer", "authToken",
         "Authorization", "id_token", "keys", "secret", "client.secret", "password", "api%5Fkey", "credentials", "jwt",
+        "pass", "pw", "passcode", "cred", "authn", "authz", "access_key_id", "sig", "X-Amz-Signature", "sessionid",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/api/pipelines", "/", "/nowhere"])

@@ -199,5 +199,6 @@ async def test_skipped_files_are_listed_apart_with_their_reasons(running: Runnin
     assert [(each["name"], "is binary" in each["reason"]) for each in first["skipped"] + last["skipped"]] == [
         (name, True) for name in ("a.png", "b.png", "c.png")
     ]
+    assert {each["origin"] for each in first["skipped"]} == {str(folder)}  # this machine's own client is its operator
     await send(running, "own.png", b"\x89PNG\r\n\x1a\n\0\0\0")
     assert len((await running.call("GET", skipped))[1]["skipped"]) == 3  # what a client sends is answered, not kept

@@ -244,8 +244,13 @@ async def test_paths_of_documents_are_for_operators(running: Any) -> None:
     running.server.gate._verify = _by_scope
     body = {"data": b"Leave.", "headers": {"Authorization": "Bearer admin"}}
     assert (await running.call("POST", "/api/contexts/handbook/documents?name=a.md", **body))[0] == 200
-    await running.store.write(lambda connection: connection.execute("UPDATE documents SET origin = '/srv/docs'"))
-    for scopes, origin in (("read", ""), ("admin", "/srv/docs")):
+    where = "SET origin = '/srv/docs'"
+    words = "is a PDF that cannot be read (PdfStreamError: at /srv/docs); left out"
+    for scopes, origin, reason in (("read", "", "is a PDF that cannot be read"), ("admin", "/srv/docs", words)):
         headers = {"Authorization": f"Bearer {scopes}"}
-        _, told = await running.call("GET", "/api/contexts/handbook/documents", headers=headers)
-        assert [each["origin"] for each in told["documents"]] == [origin]
+        for kind, skipped in (("documents", ""), ("skipped", words)):
+            change = f"UPDATE documents {where}, skipped = ?"
+            await running.store.write(lambda connection, c=change, s=skipped: connection.execute(c, (s,)))
+            _, told = await running.call("GET", f"/api/contexts/handbook/{kind}", headers=headers)
+            assert [each["origin"] for each in told[kind]] == [origin]
+            assert not skipped or [each["reason"] for each in told[kind]] == [reason]

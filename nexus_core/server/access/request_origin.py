@@ -17,18 +17,17 @@ _HOST = re.compile(r"(?P<name>[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::(
 _PORTS = {"http": "80", "https": "443"}
 _SECRETS = (
     "key", "token", "auth", "authorization", "authentication", "secret", "password", "passwd", "passphrase", "pwd",
-    "bearer", "credential", "jwt",
+    "bearer", "credential", "jwt", "pass", "passcode", "pw", "cred", "authn", "authz", "authorisation", "keyid", "sig",
+    "signature", "session", "sessionid",
 )  # fmt: skip
 """How names of parameters end that hold what nobody else may know."""
 _OWN_KEY = re.compile("cnx_[0-9A-Za-z]{8}_")
 """How our keys begin, whatever the parameter is named."""
-_OF_PROXIES = frozenset(
-    {
-        "forwarded", "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "cf-connecting-ip",
-        "fastly-client-ip", "x-original-forwarded-for",
-    }
-)  # fmt: skip
-_FORWARDED = "x-forwarded-"
+_OF_PROXIES = re.compile(
+    r"(?:x[-_])?(?:original[-_])?forwarded(?:[-_].*)?|via|cdn-loop|cf-.*|tailscale-.*|x-original-(?:host|url)"
+    r"|(?:[a-z]+[-_])*(?:client|real|remote|originating|proxyuser|connecting|external|cluster)[-_]?(?:ip|address)"
+)
+"""The names of headers by which proxies say for whom they ask."""
 
 
 def check_host(request: web.Request) -> None:
@@ -58,7 +57,7 @@ def check_address(request: web.Request) -> None:
 
 def came_by_proxy(names: Iterable[str]) -> bool:
     """Tell by the names of a request's headers whether a proxy has handed it on."""
-    return any(name in _OF_PROXIES or name.startswith(_FORWARDED) for name in map(str.lower, names))
+    return any(map(_OF_PROXIES.fullmatch, map(str.lower, names)))
 
 
 def is_secret(name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import glob
 import mimetypes
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -126,7 +127,16 @@ class UploadsApi:
         after, limit = asked.get("after", ""), asked.get("limit", 100)
         known = [each for each in await self._serving.store.skipped(context.name) if each.name > after]
         page = known[:limit]
-        told = [{"name": each.name, "origin": each.origin, "reason": each.skipped} for each in page]
+        to_operator = request[OPERATOR]
+        told = [
+            {
+                "name": each.name,
+                "origin": _shown_origin(each, paths=to_operator),
+                # The words of a library, in brackets at the end of a reason, are for operators, too.
+                "reason": each.skipped if to_operator else _WORDS.sub("", each.skipped or ""),
+            }
+            for each in page
+        ]
         return web.json_response({"skipped": told, "next": page[-1].name if len(known) > limit else None})
 
     async def delete(self, request: web.Request) -> web.Response:
@@ -289,13 +299,18 @@ def _origin(name: str) -> str:
 
 _NO_PATHS = ("upload ", "http://", "https://")
 """How origins begin that tell nothing of this machine."""
+_WORDS = re.compile(r" ?\([A-Za-z_]\w*(?:Error|Exception)\b.*", re.DOTALL)
+
+
+def _shown_origin(document: StoredDocument, *, paths: bool) -> str:
+    return document.origin if paths or document.origin.startswith(_NO_PATHS) else ""
 
 
 def _document_json(document: StoredDocument, *, paths: bool) -> dict[str, Any]:
     """Return what is told of a document; paths of this machine are for operators."""
     return {
         "name": document.name,
-        "origin": document.origin if paths or document.origin.startswith(_NO_PATHS) else "",
+        "origin": _shown_origin(document, paths=paths),
         "size": document.size,
         "sha256": document.digest,
     }

@@ -14,7 +14,7 @@ from aiohttp import web
 from nexus_core.server.access.access import AccessControl, check_scope
 from nexus_core.server.access.identity import Identity
 from nexus_core.server.errors import INTERNAL, Failure, failure_of, shape
-from nexus_core.server.http.bodies import json_answer
+from nexus_core.server.http.bodies import json_answer, refuse_unknown
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
 
@@ -107,6 +107,7 @@ async def _answered(request: web.Request, handler: Any, route: Route | None, gat
     who = request[IDENTITY] = await gate.identify(request)
     request[OPERATOR] = request[OPERATOR] or who.may("admin")
     check_scope(who, route)
+    refuse_unknown(request, route.query)
     with gate.admit(who, request, route) as entry:
         if entry is not None and entry.told:
             request[TOLD] = entry.told

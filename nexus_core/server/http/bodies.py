@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
@@ -17,6 +17,14 @@ from nexus_core.server.settings import ServerLimits
 from nexus_core.toolkit.suggest import did_you_mean
 
 
+def refuse_unknown(request: web.Request, known: Collection[str]) -> None:
+    """Raise Failure for a parameter in the query string that the route does not read."""
+    for name in request.query:
+        if name not in known:
+            suggestion = did_you_mean(name, known)
+            raise Failure(400, "invalid_request", f"there is no parameter {name[:80]!r} here{suggestion}")
+
+
 class Parameters:
     """What the query string of a route may hold."""
 
@@ -25,13 +33,10 @@ class Parameters:
         self._checks = {name: checker(schema) for name, schema in properties.items()}
 
     def read(self, request: web.Request) -> dict[str, Any]:
-        """Return what a query string says, by name; raises Failure for what it must not say."""
+        """Return what a query string says, by name; raises Failure for what it must not say. Its names are known."""
         found: dict[str, Any] = {}
         for name in request.query:
-            schema = self.properties.get(name)
-            if schema is None:
-                known = did_you_mean(name, self.properties)
-                raise Failure(400, "invalid_request", f"there is no parameter {name[:80]!r} here{known}")
+            schema = self.properties[name]
             values = request.query.getall(name)
             if schema["type"] != "array" and len(values) > 1:
                 raise Failure(400, "invalid_request", f"the parameter {name!r} stands twice in the address")

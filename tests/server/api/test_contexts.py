@@ -123,6 +123,12 @@ async def test_pages_hold_every_item_once(running: Running) -> None:
     assert ([item["id"] for item in tagged["items"]], tagged["next"]) == (["trains", "flights"], None)
 
 
+@pytest.mark.parametrize("path", ["/api/contexts", "/api/pipelines", "/api/queries/models", "/v1/models"])
+async def test_a_route_without_parameters_refuses_them(running: Running, path: str) -> None:
+    """As those do that have some: what nobody reads is never ignored."""
+    assert (await running.call("GET", f"{path}?foo=1"))[0] == 400
+
+
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=1001", "limit=x", "limit=-1", "limit=²", "limit=1&limit=2", "after=1e3", "lmit=3"]
 )
