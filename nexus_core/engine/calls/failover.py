@@ -93,6 +93,8 @@ class Failover:
     def end(self) -> None:
         """Note that the call is over."""
         self.setting.watch.end(self.deadline)
+        # Each holds, by its traceback, a frame that holds this: they would stay until a collection.
+        self._errors = {}
 
     @property
     def waits(self) -> bool:
@@ -316,7 +318,10 @@ class Failover:
         elif pause is not None and isinstance(error, ConnectorError) and error.retry_after_s is not None:
             target.gate(error, now, error.retry_after_s)
         if other is None:
-            self._give_up(error, reacts)
+            try:
+                self._give_up(error, reacts)
+            finally:
+                del error  # its traceback holds this frame, and both would stay until a collection
         elif now + SHORTEST_ATTEMPT_S > self._ends_at and not _is_share(error):
             raise self._out_of_time()
         else:  # what a share has left is meant for the next, however little it is
@@ -328,7 +333,10 @@ class Failover:
         if not shown or isinstance(error, EmptyAnswerError):
             # Of an empty answer nothing but reasoning was shown, and that is no part of what a reader waits for.
             self._void = self._restart(model, error) if shown else self._void
-            self.failed(error)
+            try:
+                self.failed(error)
+            finally:
+                del error
             return
         wanted, now = self.setting.policy.on_stream_failure, self.now()
         reacts = self._note(error, self.setting.targets.of(model), now, asked=True)
@@ -337,7 +345,10 @@ class Failover:
         can = wanted == "restart" or (wanted == "continue" and bool(said.text) and not said.has_tool_calls)
         other = self._other(now) if can and self._may_move_on(reacts) else None
         if other is None or now + SHORTEST_ATTEMPT_S > self._ends_at:
-            raise error
+            try:
+                raise error
+            finally:
+                del error
         if wanted == "continue":
             self.written += said.text.text()
         else:
@@ -441,7 +452,10 @@ class Failover:
 
     def _give_up(self, error: RunError, reacts: FailureReaction) -> None:
         if len(self._errors) == 1 or reacts.onward in ("no", "if_filtered"):
-            raise error
+            try:
+                raise error
+            finally:
+                del error
         said = "; ".join(f"{name}: {failure}" for name, failure in self._errors.items())
         raise NoAnswerError(f"no model answered: {said}", list(self._errors.values())) from error
 

@@ -102,9 +102,10 @@ async def read_body(
     try:
         while piece := await reader.read():
             pieces.append(piece)
+        return b"".join(pieces)
     finally:
         reader.close()
-    return b"".join(pieces)
+        pieces.clear()  # an error's traceback keeps this frame
 
 
 async def read_start(

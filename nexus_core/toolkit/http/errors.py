@@ -232,6 +232,7 @@ class UpstreamErrors:
         finally:
             # `from None` would only hide it: whoever walks the chain still finds what may hold the key.
             failure.__context__ = failure.__cause__
+            del failure  # its traceback holds this frame
 
     def _failure(self, error: Exception) -> ConnectorError:
         if type(error) is TimeoutError and self.limit_s:

@@ -23,8 +23,8 @@ PER_TOKEN = 16
 FURTHER_AFTER = 16_384
 PER_FURTHER_TOKEN = 8
 """Of the tokens after so many: the longer an answer is, the nearer to the usual."""
-WHOLE_PER_TOKEN = 32
-"""Bytes of a whole answer: as JSON writes them, where a character may take six."""
+WHOLE_FACTOR = 2
+"""Bytes of a whole answer for a character of it: as JSON writes them, where one may take six."""
 STREAM_PER_TOKEN = 2048
 """Bytes of a stream, where each token may be an event of its own; usual are 200 to 400."""
 _LEAST = 2**18
@@ -55,7 +55,7 @@ def sizes_for(max_output: int | None) -> SizeLimits:
         text=max(_LEAST, text),
         line=min(2 * _FRAME, max(_FRAME, text)),
         stream=min(STREAM_CAP, _FRAME + STREAM_PER_TOKEN * tokens),
-        whole=min(JSON_CAP, _FRAME + WHOLE_PER_TOKEN * tokens),
+        whole=min(JSON_CAP, _FRAME + WHOLE_FACTOR * text),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -12,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from nexus_core import CallOptions, ResponseTooLargeError
-from nexus_core.testing.upstream import Silence, delta, event, http_head, stream_answer
+from nexus_core import CallOptions, NexusError, Pipeline, ResponseTooLargeError
+from nexus_core.testing.upstream import ScriptedUpstream, Silence, delta, event, http_head, stream_answer
 
 pytestmark = pytest.mark.slow
 
@@ -147,3 +148,39 @@ async def test_64_endless_streams_at_once_take_little_memory(tmp_path: Path, kin
     cut, peak_kib = map(int, done.stdout.split())
     assert cut == 64
     assert peak_kib < 300_000_000 // 1024
+
+
+_HEAD = http_head({"Content-Type": "application/json"})
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param(
+            [_HEAD, b'{"choices": [{"message": {"content": "', *[b"x" * 2**20] * 4, Silence()], id="too-large"
+        ),
+        pytest.param([http_head({"Content-Length": "7"}), b"no JSON"], id="no-json"),
+        pytest.param([http_head({"Content-Length": "2"}, status=500), b"{}"], id="status"),
+    ],
+)
+async def test_a_failed_call_is_freed_at_once(tmp_path: Path, reply: list[Any], streamed: bool) -> None:
+    """No frame of a traceback holds its error: what was read of an answer would stay until the collector comes."""
+    file = tmp_path / "own.yaml"
+    async with ScriptedUpstream(reply) as upstream:
+        model = f"{{use: openai, model: m, base_url: '{upstream.url}/v1', api_key: k, max_output: 500}}"
+        steps = "calls: {attempts: 1}\nsteps: [{prompt: chat}, {generate: main}]"
+        file.write_text(f"name: own\nmodels: {{main: {model}}}\n{steps}\n")
+        async with Pipeline.load(file) as pipeline:
+            gc.collect()
+            gc.disable()
+            try:
+                if streamed:
+                    assert [event.type async for event in pipeline.stream("Why?")][-1] == "run_failed"
+                else:
+                    with pytest.raises(NexusError):
+                        await pipeline.run("Why?")
+                kept = {type(one).__name__ for one in gc.get_objects()} & {"BodyReader", "Failover", "Attempt"}
+                assert not kept
+            finally:
+                gc.enable()
