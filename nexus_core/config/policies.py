@@ -65,8 +65,12 @@ class CallPolicy(Value):
     """What holds for a whole call, however many targets it has (`calls` of a pipeline)."""
 
     deadline_s: float = 120.0
-    """Of a call that is answered at once: queueing, attempts, waits and fallbacks included."""
+    """Of a call that is answered at once: queueing, attempts, waits and fallbacks included.
+
+    The shares of its targets are parts of it, also those of a stream, which last until the first content.
+    """
     stream_deadline_s: float = 600.0
+    """Of a stream to its end, and of its last target."""
     attempts: int = 6
     """Upstream requests of one call at most, over all targets."""
     targets: int = 3

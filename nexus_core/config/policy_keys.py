@@ -77,9 +77,12 @@ class CallsKeys:
     """What holds for a whole call, however many models it tries."""
 
     deadline: Duration = option(
-        120.0, help="Longest for a whole answer, waits and fallbacks included.", gt=0, le=_DAY_S
+        120.0,
+        help="Longest for a whole answer, waits and fallbacks included; also what the shares of streams are of.",
+        gt=0,
+        le=_DAY_S,
     )
-    stream_deadline: Duration = option(600.0, help="The same for an answer that is streamed.", gt=0, le=_DAY_S)
+    stream_deadline: Duration = option(600.0, help="Longest for a streamed answer, to its end.", gt=0, le=_DAY_S)
     attempts: int = option(6, help="Most requests of one call, over all models.", ge=1, le=30)
     targets: int = option(3, help="Most models that one call tries.", ge=1, le=30)
     patience: Duration = option(

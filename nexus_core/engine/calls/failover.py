@@ -80,12 +80,14 @@ class Failover:
         self.alone = len(call.chain) == 1
         """The call has no other target."""
         self._emit = emit
-        self.is_hurried = call.deadline_s is not None and call.deadline_s < seconds
-        """The caller gives less time than the pipeline."""
+        self.is_hurried = call.deadline_s is not None and call.deadline_s < min(seconds, setting.policy.deadline_s)
+        """The caller gives less time than the pipeline, so that the shares are shorter, too."""
         if call.deadline_s is not None and call.deadline_s < seconds:
             seconds = call.deadline_s
         self._seconds = seconds
-        self._ends_at = self.now() + seconds
+        self._silent_since = now = self.now()
+        """No content has come since: what shares are counted from."""
+        self._ends_at = now + seconds
         self.deadline = setting.watch.begin(seconds, self._out_of_time)
         self._errors: dict[str, RunError] = {}
         """The last of each model, in the order in which they were tried."""
@@ -119,7 +121,10 @@ class Failover:
         return evolve(completion, text=self.written + completion.text) if self.written else completion
 
     def share(self) -> DeadlineShare | None:
-        """Return how long the attempt that begins may take while another target is left, `None` where none is."""
+        """Return how long the attempt that begins may be silent while another target is left, `None` where none is.
+
+        Also a stream's is of `deadline`: `stream_deadline` is for what flows, and would keep the next target waiting.
+        """
         if self.alone:
             return None
         now, policy = self.now(), self.setting.policy
@@ -127,11 +132,15 @@ class Failover:
         others = len([None for _ in islice(self._others(now), max(left, 0))])
         if not others:
             return None
-        seconds, model = (self._ends_at - now) / (1 + others), self.call.chain[self._place]
+        # Waits and the opening of a connector may use up `deadline` where a stream has more time than that.
+        silent_s = self._silent_since + policy.deadline_s - now
+        left_s = min(self._ends_at - now, silent_s if silent_s > 0 else SHORTEST_ATTEMPT_S)
+        seconds, model = left_s / (1 + others), self.call.chain[self._place]
+        shared_s = min(self._seconds, policy.deadline_s)
 
         def over() -> UpstreamTimeoutError:
             return UpstreamTimeoutError(
-                f"{model.name!r} gave no answer within {seconds:.3g} s, its share of the call's {self._seconds:.3g} s",
+                f"{model.name!r} gave no answer within {seconds:.3g} s, its share of the call's {shared_s:.3g} s",
                 provider=model.info.provider,
                 model=model.info.id,
                 code=SHARE_CODE,
@@ -329,7 +338,9 @@ class Failover:
 
     def broke_off(self, error: ConnectorError, shown: bool, said: StreamAccumulator) -> None:
         """Decide what becomes of a stream that failed: after its first content it raises the error where it ends."""
-        model = self.call.chain[self._place]
+        model, now = self.call.chain[self._place], self.now()
+        if shown:
+            self._silent_since = now
         if not shown or isinstance(error, EmptyAnswerError):
             # Of an empty answer nothing but reasoning was shown, and that is no part of what a reader waits for.
             self._void = self._restart(model, error) if shown else self._void
@@ -338,7 +349,7 @@ class Failover:
             finally:
                 del error
             return
-        wanted, now = self.setting.policy.on_stream_failure, self.now()
+        wanted = self.setting.policy.on_stream_failure
         reacts = self._note(error, self.setting.targets.of(model), now, asked=True)
         if wanted == "continue":
             self._continues = True

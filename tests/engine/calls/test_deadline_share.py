@@ -62,6 +62,35 @@ def test_timeout_goes_to_the_next_target_before_the_same_again(bench: Any, fake:
     assert alone.requests == [3]
 
 
+@pytest.mark.parametrize("stream_deadline_s", [600.0, 6.0, 3.0], ids=["longer", "same", "shorter"])
+def test_share_of_a_stream_is_of_the_shorter_deadline(bench: Any, fake: Any, stream_deadline_s: float) -> None:
+    """`stream_deadline` is for what flows: a silent target is left as soon as for a whole answer."""
+    calls = CallPolicy(deadline_s=6.0, stream_deadline_s=stream_deadline_s)
+    tried = bench(fake(NEVER), fake(NEVER), fake("Because."), calls=calls)
+    share_s = min(6.0, stream_deadline_s) / 3
+    assert tried.stream()[0] == "Because."
+    assert [row.duration_s for row in tried.rows[:-1]] == pytest.approx([share_s] * 2)
+    assert f"its share of the call's {share_s * 3:.3g} s" in (tried.rows[0].error or "")
+    tried.assert_nothing_is_left()
+
+
+def test_last_target_of_a_stream_has_the_stream_deadline(bench: Any, fake: Any) -> None:
+    """It may be silent for longer than `deadline`, which is for whole answers and for shares."""
+    calls = CallPolicy(deadline_s=6.0, stream_deadline_s=600.0)
+    late = [590.0, Chunk("Because."), STOP]
+    for chain in ([fake(late)], [fake(NEVER), fake(late)]):
+        assert bench(*chain, calls=calls).stream()[0] == "Because."
+
+
+def test_time_in_which_a_stream_flowed_is_no_part_of_later_shares(bench: Any, fake: Any) -> None:
+    """After a restart, a target before the last has its whole share to begin."""
+    broken = [1.0, Chunk("a"), 100.0, ServerError("gone")]
+    calls = CallPolicy(deadline_s=6.0, on_stream_failure="restart")
+    tried = bench(fake(broken), fake([2.5, Chunk("Because."), STOP]), fake("no"), calls=calls)
+    assert tried.stream()[0] == "Because."
+    assert tried.requests == [1, 1, 0]
+
+
 def test_stream_that_flows_is_not_cut_at_its_share(bench: Any, fake: Any) -> None:
     """Its first content ends the share: nobody else could go on with it."""
     flowing = [10.0, Chunk("a"), *[50.0, Chunk("b")] * 8, STOP]
@@ -89,10 +118,12 @@ def test_share_of_an_impatient_caller_is_no_failure_of_the_target(bench: Any, fa
     for _ in range(5):
         assert tried.complete().completion.text == "Because."
     assert tried.requests == [5, 5]
-    patient = bench(fake(NEVER), fake("Because."), breaker=BreakerPolicy(failures=2))
-    for _ in range(5):
-        assert patient.complete().completion.text == "Because."
-    assert patient.requests == [2, 5]
+    for streamed in (False, True):
+        patient = bench(fake(NEVER), fake("Because."), breaker=BreakerPolicy(failures=2))
+        patient.call = evolve(patient.call, deadline_s=300.0)  # makes no share shorter, not of a stream either
+        for _ in range(5):
+            assert ask(patient, streamed=streamed) == "Because."
+        assert patient.requests == [2, 5]
 
 
 @pytest.mark.slow
