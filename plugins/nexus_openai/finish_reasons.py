@@ -48,6 +48,7 @@ _FAILED: Mapping[str, type[ConnectorError]] = {
     "unexpected_tool_call": ProtocolError,
 }
 """Words that say that the answer was not finished."""
+_GRAVITY: Mapping[FinishReason, int] = {"stop": 0, "tool_calls": 2, "length": 3, "content_filter": 4}
 
 
 def told_reason(said: Any) -> str:
@@ -74,3 +75,12 @@ def finish_class(word: str) -> tuple[FinishReason, str]:
         if known in _FAILED:
             raise _FAILED[known](f"the service gave up: finish reason {known!r}", code=known)
     return "stop", word.strip()
+
+
+def gravity(word: str) -> int:
+    """Return how much a word takes from the answer: none for `stop`, most where it says that the service gave up."""
+    try:
+        reason, unknown = finish_class(word)
+    except ConnectorError:
+        return max(_GRAVITY.values()) + 1
+    return 1 if unknown else _GRAVITY[reason]

@@ -24,7 +24,7 @@ from nexus_core import (
     Usage,
 )
 from nexus_core.toolkit import ThinkingStream, split_thinking
-from nexus_openai.finish_reasons import finish_class, told_reason
+from nexus_openai.finish_reasons import finish_class, gravity, told_reason
 from nexus_openai.request_body import valid_unicode
 from nexus_openai.tool_calls import ToolCallParts
 
@@ -130,7 +130,7 @@ class StreamReading:
         self.done = False
         """`[DONE]` has come: nothing after it counts."""
         self.finish_reason: str | None = None
-        """The service's word for the end; it counts as long as nothing more of the answer follows."""
+        """The service's word for the end, the worst since the last of the answer: what follows takes it back."""
         self.retracted = False
         """Some of the answer came after a finish reason."""
         self.doubtful = False
@@ -200,18 +200,20 @@ class StreamReading:
             self.finish_reason, self.retracted = None, True
         if reason and (word := told_reason(reason)):  # some services say "" or "null" until the end
             self.fresh = self.fresh or not self.finish_reason
-            self.finish_reason, self.doubtful = word, self.retracted and more
+            self.doubtful = self.retracted and more
+            # What has been cut does not become whole by a `stop` after it: with nothing between, the worst word counts.
+            if not self.finish_reason or gravity(word) >= gravity(self.finish_reason):
+                self.finish_reason = word
         return chunk
 
     def _read_part(self, choice: Any, delta: Any, event: Any) -> Chunk | None:
         """Return what a choice adds, and set `fresh` where it holds some of the answer."""
-        if delta is None:
-            delta = choice.get("message")  # some services send it in place of a delta
-            if delta is None:
-                return self._said(choice.get("text"))
-            if self._spoke and event.get("object") == "chat.completion":
-                return None  # all of the answer again, after its parts
-        return self._read_delta(delta)
+        message = choice.get("message")  # some services send it in place of a delta, or beside an empty one
+        if message is not None and self._spoke and event.get("object") == "chat.completion":
+            message = None if delta is not None else {}  # all of the answer again, after its parts
+        if message is not None:
+            delta = {**message, **{name: value for name, value in delta.items() if value}} if delta else message
+        return self._said(choice.get("text")) if delta is None else self._read_delta(delta)
 
     def _read_delta(self, delta: dict[str, Any]) -> Chunk | None:
         text = delta.get("content")

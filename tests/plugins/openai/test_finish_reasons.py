@@ -118,6 +118,12 @@ def message(text: str, reason: str | None = None, kind: str = "chat.completion.c
     return event(delta(choices=[choice], object=kind))
 
 
+def beside(inner: dict[str, Any], text: str, reason: str | None = None) -> bytes:
+    """Return an event with a delta and a message."""
+    spoken = {"role": "assistant", "content": text}
+    return event(delta(choices=[{"index": 0, "delta": inner, "message": spoken, "finish_reason": reason}]))
+
+
 def part(text: str | None = None, reason: str | None = None, thought: str | None = None) -> bytes:
     """Return an event of a stream, with all that services put into one."""
     inner = {"content": text, "reasoning_content": thought}
@@ -137,6 +143,21 @@ STREAMS: dict[str, tuple[list[Step], Any]] = {
     "on the reasoning, cut": ([part(thought="hm", reason="stop"), part("Yes.")], "truncated"),
     "error taken back": ([part("Yes", "error"), part("."), STOP], ("stop", "Yes.", "")),
     "empty after it": ([part("Yes."), STOP, part(""), part(), DONE], ("stop", "Yes.", "")),
+    "cut and then stop": ([part("Yes.", "length"), STOP, DONE], ("length", "Yes.", "")),
+    "stop and then cut": ([part("Yes.", "stop"), part(reason="length"), DONE], ("length", "Yes.", "")),
+    "filtered and then cut": (
+        [part("Yes."), part(reason="safety"), part("", "length")],
+        ("content_filter", "Yes.", ""),
+    ),
+    "given up and then stop": ([part("Yes."), part(reason="error"), STOP, DONE], "server_error"),
+    "unknown and then stop": ([part("Yes."), part(reason="pause_turn"), STOP], ("unknown", "Yes.", "")),
+    "cut, and text after it": ([part("Yes", "length"), part("."), STOP], ("stop", "Yes.", "")),
+    "message beside a delta": ([beside({}, "Yes"), beside({"role": "assistant"}, "."), STOP], ("stop", "Yes.", "")),
+    "message beside null": (
+        [beside({"content": None}, "Yes"), beside({"content": ""}, ".", "stop")],
+        ("stop", "Yes.", ""),
+    ),
+    "delta before message": ([beside({"content": "Yes."}, "Yes.", "stop"), DONE], ("stop", "Yes.", "")),
     "message for delta": ([message("Yes"), message(".", "stop"), DONE], ("stop", "Yes.", "")),
     "one whole message": ([message("Yes.", "stop", "chat.completion"), DONE], ("stop", "Yes.", "")),
     "whole message again": ([part("Yes."), message("Yes.", "stop", "chat.completion")], ("stop", "Yes.", "")),
@@ -173,6 +194,7 @@ CLASS_OF = {
     "SAFETY": "content_filter", "tool_use": "tool_calls", "pause_turn": "unknown", "whatever": "unknown",
     "cancelled": "truncated", "Error": "server_error",
 }  # fmt: skip
+FROM_BEST = [["stop"], ["unknown"], ["tool_calls"], ["length"], ["content_filter"], ["truncated", "server_error"]]
 CALL = [{"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}]
 Part = tuple[str, str, bool, str | None]
 """Text, reasoning, whether a tool is called, and the reason beside them."""
@@ -192,12 +214,18 @@ def sequence(random: Random) -> list[Part]:
     return parts
 
 
+def badness(found: str) -> int:
+    """Return the place of a class among all, errors last."""
+    return next(at for at, kinds in enumerate(FROM_BEST) if found in kinds)
+
+
 def verdict(parts: list[Part], *, streamed: bool) -> Any:
     """Say what a sequence comes to, by looking back from its end: independent of the way in which it is read."""
     text, thought = "".join(part[0] for part in parts), "".join(part[1] for part in parts)
     called, found = any(part[2] for part in parts), None
     for said, reasoned, calls, reason in reversed(parts):
-        if reason in CLASS_OF and found is None:
+        # A whole answer has one reason; of those at the end of a stream the worst counts, and the later of two as bad.
+        if reason in CLASS_OF and (found is None or (streamed and badness(CLASS_OF[reason or ""]) > badness(found))):
             found = CLASS_OF[reason or ""]
         if streamed and (said or reasoned or calls):
             break
@@ -221,7 +249,9 @@ def as_stream(parts: list[Part], random: Random) -> Script:
     for text, thought, called, reason in parts:
         inner = {"content": text, "reasoning": thought, **({"tool_calls": CALL} if called else {})}
         shown = {name: value for name, value in inner.items() if value or random.random() < 0.3}
-        pieces.append(event(delta(choices=[{"index": 0, "delta": shown, "finish_reason": reason}])))
+        place = random.choice(["delta", "delta", "message", "beside"])
+        held = {"delta": {}, "message": shown} if place == "beside" else {place: shown}
+        pieces.append(event(delta(choices=[{"index": 0, **held, "finish_reason": reason}])))
     return stream_answer([b"".join([*pieces, DONE if random.random() < 0.5 else b""])])
 
 
