@@ -21,6 +21,7 @@ from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.packing.draft import Draft, PackingPolicy
 from nexus_core.engine.packing.fixed_parts import turns
 from nexus_core.engine.state import NO_ITEMS, Scope, State
+from nexus_core.toolkit.text.segmentation import is_blank
 
 GENERATE = "generate"
 """The capability of a model that can rewrite a question."""
@@ -109,7 +110,7 @@ def read_query(completion: Completion) -> str:
     text = " ".join(completion.text.split())
     if text[:1] in _QUOTES and text[-1:] in _QUOTES:
         text = text.strip(_QUOTES).strip()
-    return text if len(text) <= _LONGEST else ""
+    return text if len(text) <= _LONGEST and not is_blank(text) else ""
 
 
 def _recent(history: Sequence[Message]) -> tuple[Message, ...]:

@@ -21,6 +21,7 @@ from nexus_core.engine.packing.packer import Draft, PackingPolicy
 from nexus_core.engine.plugin_guard import PluginGuard, check_gathered, check_ranked
 from nexus_core.engine.state import NO_ITEMS, Scope, State, describe
 from nexus_core.toolkit.templates.template import Expression
+from nexus_core.toolkit.text.segmentation import is_blank
 
 
 class Step(Protocol):
@@ -195,7 +196,7 @@ class Generate:
 
     def _after(self, state: State, answered: CallResult) -> State:
         text = answered.completion.text
-        rewritten = text.strip() if self.into_query else ""
+        rewritten = text.strip() if self.into_query and not is_blank(text) else ""
         after = State(
             query=rewritten or state.query,
             searched="" if rewritten else state.searched,

@@ -165,6 +165,7 @@ async def test_a_rewriting_holds_little_of_a_long_conversation(fakes: Fakes, loa
 def test_what_a_model_writes_is_read_on_one_line() -> None:
     """Quotation marks and line breaks are no part of a query."""
     assert read_query(Completion(text=' "default of\n X" ', finish_reason="stop")) == "default of X"
+    assert read_query(Completion(text="\u200b\ufeff", finish_reason="stop")) == ""
 
 
 @pytest.mark.slow

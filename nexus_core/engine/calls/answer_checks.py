@@ -9,6 +9,7 @@ from nexus_core.contract.values import CallOptions, Completion
 from nexus_core.engine.calls.attempt import Attempt
 from nexus_core.engine.calls.stream_accumulator import check_tool_calls
 from nexus_core.engine.models import Model
+from nexus_core.toolkit.text.segmentation import is_blank
 
 _log = logging.getLogger(__name__)
 
@@ -24,9 +25,9 @@ def check_answer(completion: Completion, attempt: Attempt) -> None:
             target.model.name,
             completion.native_finish_reason,
         )
-    text, parent = completion.text, attempt.parent
+    parent = attempt.parent
     # What another target has begun needs no more text.
-    if (not text or text.isspace()) and not completion.tool_calls and not parent.written:
+    if is_blank(completion.text) and not completion.tool_calls and not parent.written:
         why = _emptiness(completion, attempt.options)
         allowed = target.model.allow_empty or parent.call.allow_empty
         if why and (completion.native_finish_reason or not allowed):

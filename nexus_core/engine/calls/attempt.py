@@ -27,6 +27,7 @@ from nexus_core.engine.calls.failure_policy import reaction
 from nexus_core.engine.calls.stream_accumulator import ContractError, StreamAccumulator, check_returned
 from nexus_core.engine.calls.targets import Target
 from nexus_core.engine.plugin_guard import is_own
+from nexus_core.toolkit.text.segmentation import is_blank
 from nexus_core.toolkit.tokens.counter import token_counter
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Attempt:
     transfer: Transfer | None = None
     usage: Usage = _NO_USAGE
     blank = ""
-    """White space at the start of a stream that is held back: alone it would be no answer."""
+    """Blank text at the start of a stream that is held back: alone it would be no answer."""
     said: StreamAccumulator | Completion | None = None
     """What has come of the answer."""
 
@@ -113,7 +114,7 @@ class Attempt:
         if said.left < 0:
             said.check_size(self.target.model)
         if self.first_content_s is None and shown:
-            if type(shown) is str and shown.isspace():
+            if type(shown) is str and is_blank(shown):
                 self.blank += shown
                 return ""
             if self.blank:
@@ -134,7 +135,7 @@ class Attempt:
         return evolve(shown, text=blank + shown.text) if isinstance(shown, Chunk) else blank + shown
 
     def rest(self) -> str:
-        """Return the white space that was held back, for the reader of an answer that is nothing else."""
+        """Return the blank text that was held back, for the reader of an answer that is nothing else."""
         blank, self.blank = self.blank, ""
         return blank
 

@@ -2,6 +2,7 @@
 
 A sentence of prose ends at a full stop that is none of an abbreviation, of initials or of a number; headings, list
 items and table rows of Markdown stand alone, and code is cut at its lines. Everything takes linear time on any text.
+`is_blank` says whether there is anything to cut.
 """
 
 from __future__ import annotations
@@ -16,6 +17,14 @@ BYTES_PER_TOKEN = 3.6
 """What passages are measured by, whatever the model's encoding: code in o200k_base has 3 to 4, English prose 4.9.
 
 So a passage of 64 tokens is no longer than that in code, and 47 tokens of prose."""
+
+INVISIBLE = (
+    r"\s\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    r"\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+"""For a class of a regular expression: white space, control characters, and those that Unicode shows as nothing
+(Default_Ignorable_Code_Point), such as a byte order mark or a zero-width space."""
+_find_visible = re.compile(f"[^{INVISIBLE}]").search
 
 _SCRAP = 0.4
 """A last passage of less than this share of the size is joined to the one before."""
@@ -51,6 +60,12 @@ _SHORT_FORMS = """
 _ABBREVIATIONS = frozenset(_SHORT_FORMS.split())
 _MAY_END = frozenset(("etc", "al", "inc", "ltd", "co", "corp", "bros", "usw"))
 """Abbreviations that often stand at the end of a sentence: a capital after them starts a new one."""
+
+
+def is_blank(text: str) -> bool:
+    """Tell whether a text shows nothing: it is empty, or all white space and invisible characters."""
+    # Nearly every text begins with a letter, which is seen faster without an expression.
+    return not "!" <= text[:1] <= "~" and _find_visible(text) is None
 
 
 def sentences(text: str, kind: str = "text") -> list[Span]:

@@ -24,11 +24,12 @@ from nexus_core.config.policies import CallPolicy
 STOP = Chunk(finish_reason="stop", usage=Usage(prompt_tokens=7, completion_tokens=0))
 EMPTY = [STOP]
 BLANK = [Chunk("\n"), Chunk(" \n"), STOP]
+INVISIBLE = [Chunk("\ufeff"), Chunk("\u200b\n\u2060\x00"), STOP]
 THOUGHT_ONLY = [Chunk(reasoning="hm"), Chunk(finish_reason="length")]
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("reply", [EMPTY, BLANK], ids=["empty", "blank"])
+@pytest.mark.parametrize("reply", [EMPTY, BLANK, INVISIBLE], ids=["empty", "blank", "invisible"])
 def test_answer_without_text_is_retried_once_and_then_falls_back(
     bench: Any, fake: Any, reply: Any, streamed: bool
 ) -> None:
@@ -58,7 +59,7 @@ def test_only_empty_answers_end_in_an_error(bench: Any, fake: Any, streamed: boo
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 def test_model_may_allow_empty_answers(bench: Any, fake: Any, streamed: bool) -> None:
     """Declared, an empty answer is one, and a blank one arrives letter for letter."""
-    for reply, expected in ((EMPTY, ""), (BLANK, "\n \n")):
+    for reply, expected in ((EMPTY, ""), (BLANK, "\n \n"), (INVISIBLE, "\ufeff\u200b\n\u2060\x00")):
         tried = bench(fake(reply), allow_empty=True)
         text = tried.stream()[0] if streamed else tried.complete().completion.text
         assert (text, tried.outcomes) == (expected, [("m0", "ok")])
@@ -72,10 +73,11 @@ def test_stop_text_of_the_caller_may_end_an_answer_at_once(bench: Any, fake: Any
 
 
 def test_blank_start_of_an_answer_is_kept(bench: Any, fake: Any) -> None:
-    """White space is held back only until there is text, a tool call or reasoning."""
-    for reply in ([Chunk("\n"), Chunk(" a"), STOP], [Chunk("\n"), Chunk(" a", reasoning="hm"), STOP]):
-        text, answered = bench(fake(reply)).stream()
-        assert text == answered.completion.text == "\n a"
+    """What shows nothing is held back only until there is text, a tool call or reasoning."""
+    for blank in ("\n", "\u200f"):
+        for reply in ([Chunk(blank), Chunk(" a"), STOP], [Chunk(blank), Chunk(" a", reasoning="hm"), STOP]):
+            text, answered = bench(fake(reply)).stream()
+            assert text == answered.completion.text == f"{blank} a"
 
 
 def test_continued_answer_needs_no_more_text(bench: Any, fake: Any) -> None:

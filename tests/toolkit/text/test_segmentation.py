@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from nexus_core.toolkit.text.segmentation import BYTES_PER_TOKEN, byte_length, passages, sentences
+from nexus_core.toolkit.text.segmentation import BYTES_PER_TOKEN, byte_length, is_blank, passages, sentences
 
 TEXTS = st.text(alphabet=st.sampled_from("aB1 .!?\n\t-#`|>*,;(\"'”。é中…_:"), max_size=300)
 KINDS = st.sampled_from(["text", "markdown", "code"])
@@ -106,3 +108,18 @@ def test_passages_of_hostile_text_lose_nothing(unit: str, kind: str) -> None:
 def test_byte_length_is_that_of_utf_8(text: str, size: int) -> None:
     """A lone surrogate counts as it would be written."""
     assert byte_length(text) == size
+
+
+@pytest.mark.parametrize(
+    "text", ["", " \n\t\u3000", "\ufeff", "\u200b\u2060", "\u00ad", "\x00\x1b", "\u3164\u2800", "\U000e0041"]
+)
+def test_text_that_shows_nothing_is_blank(text: str) -> None:
+    """White space, control characters and invisible ones, alone and together; one letter is seen."""
+    assert is_blank(text)
+    assert not is_blank(text + "a" + text)
+
+
+def test_every_letter_digit_and_sign_is_seen() -> None:
+    """Of all scripts, the fillers of Hangul, two vowels of Khmer and the blank of Braille excepted."""
+    seen = (chr(code) for code in range(0x30000) if unicodedata.category(chr(code))[0] in "LNPS")
+    assert "".join(filter(is_blank, seen)) == "\u115f\u1160\u2800\u3164\uffa0"

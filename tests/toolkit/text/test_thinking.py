@@ -17,6 +17,30 @@ BLOCKS = {
     "cut in the tag": ("<think>Check</thi", "Check</thi", ""),
     "nothing after it": ("<think>a</think>\n", "a", ""),
     "text again with a tag": ("<think>a</think>Write `</think>` last.</think>", "a", "Write `</think>` last.</think>"),
+    "another at once": ("<think>s1</think><think>s2</think>answer", "s1\n\ns2", "answer"),
+    "others after blanks": ("<think>a</think>\n\u200b<think></think> <Thought>b</thought>\nYes.", "a\n\nb", "Yes."),
+    "another not closed": ("<think>a</think><think>b", "a\n\nb", ""),
+    "nested": ("<think>a<think>b</think>c</think>answer", "a<think>b</think>c", "answer"),
+    "nested twice": (
+        "<think><think>a <think>b</think> </think>\n</think>Yes.",
+        "<think>a <think>b</think> </think>",
+        "Yes.",
+    ),
+    "nested, then another": ("<think>a<think>b</think> </think><think>c</think>Yes.", "a<think>b</think>\n\nc", "Yes."),
+    "tag spoken of": ("<think>a <think> b </think>\nYes.", "a <think> b", "Yes."),
+    "tag spoken of, and another": (
+        "<think>a <think> b</think><think>c</think>Yes.",
+        "a <think> b</think><think>c",
+        "Yes.",
+    ),
+    "tag spoken of, and one open": ("<think>a <think> b</think><think>c", "a <think> b\n\nc", ""),
+    "tag quoted": ("<think>a `<think>` b</think>Use `</think>`.", "a `<think>` b", "Use `</think>`."),
+    "byte order mark": ("\ufeff<think>a</think>Yes.", "a", "Yes."),
+    "zero width": ("\u200b \u2060\n<think>a</think>Yes.", "a", "Yes."),
+    "invisible alone": ("\ufeff\u200b", "", "\ufeff\u200b"),
+    "attributes": ("<think type=\"x\"\nid='1'>a<think\tb>c</think></think>Yes.", "a<think\tb>c</think>", "Yes."),
+    "too many attributes": (f"<think {'x' * 201}>a", "", f"<think {'x' * 201}>a"),
+    "closes itself": ("<think/>Yes.<think />", "", "<think/>Yes.<think />"),
     "none": ("\n Yes, 1 < 2 and <thin air>.", "", "\n Yes, 1 < 2 and <thin air>."),
     "later": ("Yes. <think>a</think> No.", "", "Yes. <think>a</think> No."),
     "only begun": ("<thin", "", "<thin"),
@@ -58,6 +82,44 @@ def test_closing_tag_alone_ends_reasoning_in_whole_answers(text: str, thought: s
     assert read(*text) == ("", text), "a stream has shown the text by then"
 
 
+@pytest.mark.parametrize(
+    ("text", "thought"),
+    [
+        ("s1</think><think>s2</think>Yes.", "s1\n\ns2"),
+        ("<think>s1</think> <think>s2</think>Yes.", "s1\n\ns2"),
+        ("a<think>b</think>c</think>Yes.", "a<think>b</think>c"),
+        ("a <think> b</think>Yes.", "a <think> b"),
+        ("\ufeffa</think>Yes.", "\ufeffa"),
+    ],
+)
+def test_model_that_thinks_in_blocks_shows_the_answer_alone(text: str, thought: str) -> None:
+    """Also where the template writes the first opening tag."""
+    assert split_thinking(text, thinks=True) == (thought, "Yes.")
+    assert {read(text[:at], text[at:], thinks=True) for at in range(len(text) + 1)} == {(thought, "Yes.")}
+
+
+def test_cut_nest_is_all_reasoning() -> None:
+    """Its end never came, so that what stands after the inner block is none of the answer."""
+    text = "<think>a<think>b</think>c"
+    assert split_thinking(text, cut=True) == read(*text, cut=True) == ("a<think>b</think>c", "")
+
+
+def test_stream_holds_back_no_more_than_may_be_a_tag() -> None:
+    """What cannot become a tag any more goes out at once, before a block, in it and after it."""
+    stream = ThinkingStream()
+    said = [stream.take(piece) for piece in ("<think>a <b", " c <think ", "x<", "/think>", "\n<", "i", ">")]
+    assert said == [("a <b", ""), (" c", ""), (" <think x", ""), ("", ""), ("", ""), ("", "<i"), ("", ">")]
+    assert ThinkingStream().take("\ufeff\n<i") == ("", "\ufeff\n<i")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", ["<think>", "<think></think>", "<think>a<think>b</think>", "<think ", "\u200b", "`"])
+def test_very_long_text_is_read_in_linear_time(unit: str) -> None:
+    """100,000 of anything, at once and in small pieces: in squared time this test would not end."""
+    text = "<think>" + unit * 100_000
+    assert read(*(text[at : at + 50] for at in range(0, len(text), 50))) == split_thinking(text)
+
+
 @pytest.mark.parametrize("text", ["Check `it`.\n</think>\n\nYes.", "Check.</thought>Yes.", "<think>a</think>Yes."])
 def test_model_that_thinks_is_held_back_until_the_tag(text: str) -> None:
     """Declared of a model, a stream comes to what the whole answer comes to, wherever it is cut."""
@@ -97,7 +159,25 @@ def test_stray_closing_tag_is_noticed_in_every_cut(text: str, stray: bool) -> No
         assert stream.stray is stray, at
 
 
-PIECES = st.lists(st.sampled_from(["<", "think>", "</", "<think>", "</think>", " ", "\n", "a", "`", "</thinking>"]))
+PIECES = st.lists(
+    st.sampled_from(
+        [
+            "<",
+            "think>",
+            "</",
+            "<think>",
+            "</think>",
+            " ",
+            "\n",
+            "a",
+            "`",
+            "</thinking>",
+            "think ",
+            '<think a="b">',
+            "\u200b",
+        ]
+    )
+)
 
 
 @pytest.mark.slow
@@ -109,5 +189,28 @@ def test_stream_comes_to_the_same_in_every_cut(pieces: list[str], thinks: bool, 
     whole = read(text, thinks=thinks, cut=cut)
     assert read(*pieces, thinks=thinks, cut=cut) == whole
     assert read(*text, thinks=thinks, cut=cut) == whole
-    if thinks:
-        assert whole == split_thinking(text, thinks=True, cut=cut)
+    if thinks or text.lstrip().startswith("<think>"):
+        assert whole == split_thinking(text, thinks=thinks, cut=cut)
+
+
+BLANKS = st.sampled_from(["", " ", "\n\n", "\u200b", "\ufeff\n"])
+OPENINGS = st.sampled_from(["<think>", "<Think>", '<think type="x">', "<think >"])
+NESTS = st.recursive(
+    st.sampled_from(["", "a", " b ", "<i>", "1 < 2", "`<think>`", "</thought>"]),
+    lambda inner: st.builds("{}{}{}</think>{}".format, st.sampled_from(["", "a "]), OPENINGS, inner, inner),
+)
+BLOCKS_BEFORE = st.lists(st.builds("{}{}{}</think>".format, BLANKS, OPENINGS, NESTS), min_size=1, max_size=3)
+
+
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None)
+@given(BLOCKS_BEFORE, st.sampled_from([" ", "\n"]), st.booleans(), st.data())
+def test_answer_after_blocks_is_all_that_is_shown(
+    blocks: list[str], gap: str, thinks: bool, data: st.DataObject
+) -> None:
+    """However many blocks come, one in the other or one after the other, and wherever they are cut."""
+    text = "".join([*blocks, gap, "Yes, </think> and `<think>`."])
+    at = data.draw(st.integers(0, len(text)))
+    for thought, answer in (read(text[:at], text[at:], thinks=thinks), read(*text, thinks=thinks)):
+        assert answer == "Yes, </think> and `<think>`."
+        assert (thought, answer) == split_thinking(text, thinks=thinks)
