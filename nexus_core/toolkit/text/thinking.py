@@ -120,6 +120,8 @@ class ThinkingStream:
         if self._state == "text":
             return "", self._watch(text)
         text, self._held = self._held + text, ""
+        if self._begun and self._kept is None and "<" not in text and text[-1:].isalnum() and self._state == "inside":
+            return text, ""  # nearly every piece of reasoning
         thoughts: list[str] = []
         place: int | None = 0
         while place is not None and self._state != "text":
