@@ -13,7 +13,7 @@ from nexus_core.contract.values import Item
 from nexus_core.engine.packing.candidates import CandidatePool
 from nexus_core.engine.packing.item_selection import ItemSelection, runs, set_bits
 from nexus_core.engine.packing.line_counts import TokenCosts
-from nexus_core.engine.packing.repetition import Repetition, stems_of_passage
+from nexus_core.engine.packing.repetition import SAME_SENTENCE, Repetition, stems_of_passage
 from nexus_core.toolkit.text.bm25 import codes
 
 _CRUMB = 4
@@ -225,19 +225,19 @@ class Selection:
         first, last = slot.cut.firsts[number], slot.cut.firsts[number + 1]
         stems = stems_of_passage(slot.cut, number) if fresh == (1 << last) - (1 << first) else None
         original = said.original(slot.item, slot.text_of(fresh), stems)
-        if original is not None:
+        if slot.item.kind == "code" or not self.neighbours:  # what is left of a program, or an item, with holes in it
+            if original is None:
+                return fresh
             slot.alike |= fresh
             slot.refuse("duplicate", original.id, 0)
             return 0
-        if slot.item.kind == "code" or not self.neighbours:  # what is left of a program, or an item, with holes in it
-            return fresh
         repeated = 0
         for start, stop in runs(fresh):
             sentences = [_text(slot, k, k + 1) for k in range(start, stop)]
-            for k, original in enumerate(said.originals(slot.item, sentences), start):
-                if original is not None:
+            for k, other in enumerate(said.originals(slot.item, sentences, original), start):
+                if other is not None:
                     repeated |= 1 << k
-                    slot.refuse("duplicate", original.id, 0)
+                    slot.refuse("duplicate", other.id, 0)
         for k in set_bits(fresh & ~repeated):
             beside = (fresh & ~repeated) >> k
             alone = not beside & 2 and not (k and (fresh & ~repeated) >> k - 1 & 1)
@@ -252,9 +252,8 @@ class Selection:
     def _stands(self, slot: ItemSelection, k: int) -> bool:
         """Tell whether a sentence, a short one too, stands in the prompt: what is left of a passage may be all old."""
         text = _text(slot, k, k + 1)
-        return (
-            len(codes(text)) < _WORDS_ALONE or self._said().original(slot.item, text, whole=False, least=1) is not None
-        )
+        said = self._said()
+        return len(codes(text)) < _WORDS_ALONE or said.original(slot.item, text, share=SAME_SENTENCE) is not None
 
     def _is_said(self, slot: ItemSelection, k: int) -> bool:
         """Tell whether a single sentence, or the passage that it is in, says nothing new; note it if so."""

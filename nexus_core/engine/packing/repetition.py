@@ -1,9 +1,10 @@
 """What has been packed, and what of other passages says the same: no passage is sent twice, whichever item it is from.
 
 A passage says what was said already if over 60 % of its word triples stand in what was taken of one item and it has no
-new number. Two near-copies of every item added to HotpotQA cost a third of the answers without this, and next to none
-with it. Of a passage that is new as a whole, the sentences that were said word for word are left out: two files with
-the same paragraphs are rarely cut into the same passages.
+new number: of it only sentences are left that are new and differ in more than a word. Two near-copies of every item
+added to HotpotQA cost a third of the answers without this, and next to none with it. Of a passage that is new as a
+whole, the sentences that were said word for word are left out: two files with the same paragraphs are rarely cut into
+the same passages.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ SAME_SENTENCE = 0.85
 """The same for a single sentence: of fewer words, one that differs may be what it is about."""
 SAME_IN_ALL = 0.95
 """The same where it is found in several items together."""
+OWN_WORDS = 2
+"""Words that a sentence of a near duplicate has besides the original's: one may be a typo, or exchanged."""
 LEAST = 5
 """Word triples of a sentence that is left out alone: shorter ones are turns of phrase."""
 _GRAMS = FeatureKey[tuple[int, frozenset[int]]]("grams")
@@ -60,22 +63,18 @@ class Repetition:
         """Remember what is taken of an item; its stems are worked out where they are not given."""
         self._waiting.append((item, text, stems))
 
-    def original(
-        self, item: Item, text: str, stems: bytes | None = None, *, whole: bool = True, least: int = LEAST
-    ) -> Item | None:
-        """Return the item that says what a text of `item` says, `None` if it is new; `whole` is that of a passage.
+    def original(self, item: Item, text: str, stems: bytes | None = None, *, share: float = SAME) -> Item | None:
+        """Return the item that says more than a `share` of what a text of `item` says, `None` if it is new.
 
-        A sentence of fewer than `least` word triples is new. The lines of one program are not held against each other:
-        there, what is alike is not the same.
+        The lines of one program are not held against each other: there, what is alike is not the same.
         """
         self._look()
         triples = triples_of(codes(text) if stems is None else stems)
-        if not triples or (not whole and len(triples) < least):
+        if not triples:
             return None
         own = item.id if item.kind == "code" else None
         found = [self._said[triple] for triple in triples if triple in self._said]
         holders = Counter(number for number in found if self._texts[number][0].id != own)
-        share = SAME if whole else SAME_SENTENCE
         if holders.total() <= share * len(triples):
             return None
         by_item = Counter[str]()
@@ -89,12 +88,17 @@ class Repetition:
             numbers.difference_update(*(self._numbers(number) for number, _ in holders.most_common(_SUSPECTS)))
         return None if numbers else self._texts[next(n for n in holders if self._texts[n][0].id == most)][0]
 
-    def originals(self, item: Item, sentences: Sequence[str]) -> list[Item | None]:
+    def originals(self, item: Item, sentences: Sequence[str], of: Item | None = None) -> list[Item | None]:
         """Return for each of some sentences in a row the item that says it, `None` if it is new.
 
-        Short ones count where several of them stand in a row: alone they are turns of phrase.
+        Short ones count where several of them stand in a row: alone they are turns of phrase. In a near duplicate `of`
+        an item those are new that say something else in words of their own.
         """
-        found = [self.original(item, text, whole=False, least=1) for text in sentences]
+        if of is not None:
+            known = {stem for taken, text in self._texts if taken.id == of.id for stem in array("I", codes(text))}
+            own = [len(set(array("I", codes(text))) - known) >= OWN_WORDS for text in sentences]
+            return [self.original(item, text) if new else of for text, new in zip(sentences, own, strict=True)]
+        found = [self.original(item, text, share=SAME_SENTENCE) for text in sentences]
         start = 0
         for end in range(len(found) + 1):
             if end == len(found) or found[end] is None:

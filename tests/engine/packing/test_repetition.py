@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -132,6 +133,34 @@ def test_copies_that_differ_in_the_number_of_a_page_are_packed_once(page: str, w
     prompt = packed([*items, Item(id="other", text=PARAGRAPHS[0])], window)
     assert "\n".join(item.text for item in prompt.items).count("Ships pay a fee") == 1
     assert prompt.items[-1].item.id == "other"
+
+
+RULE = "Everybody has 28 days of leave a year, carried over until March by those who ask in time and with a reason."
+RULES = {
+    "bare": RULE,
+    "summer": f"{RULE} Only in A: leave in summer is asked for by April.",
+    "winter": f"{RULE} Only in B: leave in winter is asked for by October.",
+    "dogs": f"Dogs are not allowed in the office. {RULE}",
+}
+
+
+@pytest.mark.parametrize("window", [200, 100_000], ids=["tight", "all fits"])
+@pytest.mark.parametrize("order", list(permutations(RULES)), ids="-".join)
+def test_a_near_duplicate_keeps_the_sentences_of_its_own(order: tuple[str, ...], window: int) -> None:
+    """Whichever comes first, each has its own sentence in the prompt, what they share is there once, and is counted."""
+    prompt = packed([Item(id=name, text=RULES[name]) for name in order], window)
+    text = " ".join(item.text for item in prompt.items)
+    assert [text.count(words) for words in (RULE, "in summer", "in winter", "Dogs are")] == [1, 1, 1, 1]
+    assert ("bare" in [item.item.id for item in prompt.items]) == (order[0] == "bare")
+    assert left_out_for_likeness(prompt.trace) == (3, 3)
+
+
+@pytest.mark.parametrize("copy", ["leaf in summer is asked for by April", "leave in summer is wanted by April"])
+def test_a_near_duplicate_with_a_word_exchanged_is_dropped(copy: str) -> None:
+    """A sentence is new in several words, not by a typo."""
+    changed = RULES["summer"].replace("leave in summer is asked for by April", copy)
+    prompt = packed([Item(id="a", text=RULES["summer"]), Item(id="b", text=changed)], 100_000)
+    assert [entry.decision for entry in prompt.trace] == ["kept", "dropped"]
 
 
 def test_nothing_is_left_out_where_it_is_wanted() -> None:
