@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from nexus_core.config.components import Components, PluginCatalog
 from nexus_core.config.expressions import Expressions, report_stray
@@ -66,10 +66,25 @@ def check(
     spec = None
     if tree is not None:
         reading = _Reading(tree, SiblingFiles(file), problems, catalogue, run_plugins)
-        fields, catalogue = reading.fields(), reading.catalogue
+        files = reading.plugin_files()
+        before, fields, catalogue = problems.copy(), reading.fields(files), reading.catalogue
         if not problems.errors:
             spec = PipelineSpec(**fields, path=None if file == STANDARD_INPUT else file)
+        else:
+            problems = _settled(reading, files, before)
     return Checked(spec, problems.listed(), catalogue)
+
+
+def _settled(reading: _Reading, files: dict[Path, ScalarNode], before: Problems) -> Problems:
+    """Return the problems of a file, read with keys that slipped out of their mapping where they belong."""
+    from nexus_core.config.yaml.misplaced_keys import MisplacedKeys  # only mistakes pay for it
+
+    known = before.errors
+    tree = MisplacedKeys(reading.catalogue, before).settle(reading.tree)
+    if before.errors == known or not isinstance(tree, MappingNode):
+        return reading.problems
+    evolve(reading, tree=tree, problems=before).fields(files)
+    return before
 
 
 def _tree(
@@ -106,11 +121,15 @@ class _Reading:
     catalogue: PluginCatalog
     run_plugins: bool
 
-    def fields(self) -> dict[str, Any]:
-        """Return the fields of a PipelineSpec; some are missing or partial where there are errors."""
+    def plugin_files(self) -> dict[Path, ScalarNode]:
+        """Return the plugin files, which are in the catalogue from now on."""
         files = self._plugin_files(self.tree.get("plugins"))
         if files and self.run_plugins:
             self.catalogue = self.catalogue.with_files(list(files))
+        return files
+
+    def fields(self, files: Mapping[Path, ScalarNode]) -> dict[str, Any]:
+        """Return the fields of a PipelineSpec; some are missing or partial where there are errors."""
         not_run = frozenset[str]() if self.run_plugins else frozenset(path.stem for path in files)
         components = Components(self.problems, self.catalogue, not_run=not_run)
         given = components.options.mapping(self.tree, keys_of(PipelineKeys), "a pipeline", skip=_READ_APART)

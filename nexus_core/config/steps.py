@@ -17,7 +17,6 @@ from nexus_core.config.spec import GatherSpec, GenerateSpec, InputSpec, PromptSp
 from nexus_core.config.step_order import StepOrder
 from nexus_core.config.yaml.problems import Problems, quoted
 from nexus_core.config.yaml.scalars import seconds
-from nexus_core.config.yaml.syntax_hints import belongs_under, where_it_goes
 from nexus_core.config.yaml.tree import MappingEntry, MappingNode, Node, ScalarNode, SequenceNode, UnreadableNode, shown
 from nexus_core.contract.components import Kind, OptionSpec
 from nexus_core.toolkit.suggest import listed
@@ -134,7 +133,7 @@ class Steps:
         """Return the verb of a step, the first one where there are several; unknown keys are noted."""
         for entry in node.entries:
             if entry.key.text not in _SPECS:
-                self._unknown(entry.key, node, index)
+                self.components.options.unknown(entry.key, f"steps[{index}]", list(_SPECS))
         found = [key for key in node.names() if key in VERBS]
         if len(found) > 1:
             message = f"a step has one verb, this one has {listed(found)}: begin each with a '- ' of its own"
@@ -143,15 +142,6 @@ class Steps:
             self._problems.error("S004", node.place, f"a step needs a verb: {', '.join(VERBS[:-1])} or {VERBS[-1]}")
         self.complete = self.complete and len(found) == 1
         return found[0] if found else None
-
-    def _unknown(self, key: ScalarNode, node: MappingNode, index: int) -> None:
-        """Note a key that no step has; where the step's verb takes it, that is where it belongs."""
-        verb = belongs_under(key.text, node, self.components.catalogue)
-        if verb:
-            what = where_it_goes(key.text, verb, node)
-            self._problems.error("S002", key.place, f"`{key.text}` belongs to `{verb}`, not to the step: {what}")
-        else:
-            self.components.options.unknown(key, f"steps[{index}]", list(_SPECS))
 
     def _modifiers(self, node: MappingNode, verb: str, names: KnownNames) -> dict[str, Any]:
         return {

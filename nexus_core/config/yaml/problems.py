@@ -98,6 +98,12 @@ class Problems:
         self._found: dict[Problem, None] = {}
         self._errors = 0
 
+    def copy(self) -> Problems:
+        """Return what has been noted so far, to go on from there another way."""
+        other = Problems(self.file)
+        other._found, other._errors = dict(self._found), self._errors
+        return other
+
     def error(self, code: str, place: SourceLocation, message: str) -> None:
         """Note a mistake that keeps the pipeline from loading."""
         self._add(code, place, message, "error")

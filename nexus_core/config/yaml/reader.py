@@ -16,7 +16,6 @@ from attrs import define, field
 
 from nexus_core.config.yaml.problems import Problems, SourceLocation, quoted
 from nexus_core.config.yaml.scalars import Value, resolve
-from nexus_core.config.yaml.syntax_hints import begins_at_context, hint
 from nexus_core.config.yaml.tree import MappingEntry, MappingNode, Node, ScalarNode, SequenceNode, UnreadableNode
 
 MOST_BYTES = 256 * 1024
@@ -58,10 +57,10 @@ def parse(text: str, locate: Locate, problems: Problems) -> Node | None:
         problems.error("Y010", place, f"the character U+{error.character:04X} is not allowed in YAML: remove it")
         return None
     except yaml.MarkedYAMLError as error:
-        early = begins_at_context(error.context, error.problem) and error.context_mark is not None
+        early = _begins_at_context(error.context, error.problem) and error.context_mark is not None
         mark = error.context_mark if early else error.problem_mark
         place = locate(mark.index) if mark is not None else locate(0)
-        problems.error("Y003", place, f"not YAML: {hint(error.context, error.problem)}")
+        problems.error("Y003", place, f"not YAML: {_hint(error.context, error.problem)}")
         return None
     except Exception as error:  # noqa: BLE001 - PyYAML raises ValueError, OverflowError and more on hostile escapes
         problems.error("Y003", builder.last, f"not YAML: an impossible escape near here ({type(error).__name__})")
@@ -234,3 +233,49 @@ def _tag(tag: str) -> str:
 
 def _cut(text: str | None) -> str:
     return quoted(text or "")[1:-1]
+
+
+# What PyYAML's syntax errors mean, in the words of somebody who writes a pipeline:
+# (part of PyYAML's context, part of its problem, hint); the first that fits is taken.
+_HINTS = (
+    ("", "found character '\\t'", "a tab stands here: indent with spaces"),
+    ("next token", "that cannot start any token", "a value cannot begin with this character: put the value in quotes"),
+    ("scanning an alias", "", "a value that begins with * must be in quotes, as in '*.md'"),
+    ("scanning an anchor", "", "a value that begins with & must be in quotes"),
+    ("tag", "", "a value that begins with ! must be in quotes"),
+    ("directive", "", "a line that begins with % must be in quotes or indented"),
+    ("quoted scalar", "unexpected end of stream", "the quote that opens here is never closed"),
+    ("quoted scalar", "document separator", "the quote that opens here is never closed"),
+    ("double-quoted", "escape", "inside double quotes \\ begins an escape: write \\\\, or use single quotes"),
+    ("simple key", "could not find expected ':'", "a key needs ': ' after it, with the space, as in `rank: bm25`"),
+    ("", "mapping values are not allowed", "this ':' is not expected: put a value that holds ': ' in quotes, begin the "
+     "keys of one mapping in the same column, and see that the key above has a space after its ':'"),
+    ("", "mapping keys are not allowed", "'? ' cannot stand here: put the value in quotes"),
+    ("", "sequence entries are not allowed", "'- ' cannot begin a list here: begin it on a line of its own"),
+    ("flow mapping", "", "a { is not closed, or a comma is missing: inside { } put values that hold { } [ ] , or "
+     "${NAME} in quotes"),
+    ("flow sequence", "", "a [ is not closed, or a comma is missing: inside [ ] put values that hold { } [ ] , or "
+     "${NAME} in quotes"),
+    ("block mapping", "", "the indentation does not fit: begin the keys of one mapping in the same column"),
+    ("block collection", "", "the indentation does not fit: begin the '- ' of one list in the same column"),
+    ("block scalar", "", "after | or > only +, - or a digit may follow, and the text begins on the next line"),
+    ("", "expected the node content", "a value is missing here, or one that begins with this character needs quotes"),
+    ("", "document start", "the document has ended before this: is the line indented like its neighbours?"),
+)  # fmt: skip
+
+# Where the error is better shown where the thing begins than where the parser gave up.
+_SHOWN_AT_START = ("quoted scalar", "simple key", "scanning an alias", "scanning an anchor")
+_UNCLOSED = "<stream end>"
+
+
+def _hint(context: str | None, problem: str | None) -> str:
+    """Return what is likely wrong, in plain words, or PyYAML's own where none are known."""
+    for where, what, words in _HINTS:
+        if where in (context or "") and what in (problem or ""):
+            return words
+    return ", ".join(part for part in (context, problem) if part) or "the text cannot be read"
+
+
+def _begins_at_context(context: str | None, problem: str | None) -> bool:
+    """Tell whether the beginning of the construct is the place to show."""
+    return _UNCLOSED in (problem or "") or any(part in (context or "") for part in _SHOWN_AT_START)
