@@ -22,12 +22,22 @@ class Service:
         type(self).deleted = True
 
 
+class Text(str):
+    """A text with methods of its own."""
+
+    __slots__ = ()
+
+    def upper(self) -> str:
+        """Give away what it should not."""
+        return Service.api_key
+
+
 BIG = "q" * 2_000_000
 DATA: dict[str, Any] = {
     "query": "q",
     "items": [{"number": 1}],
     "inputs": {"a": 1},
-    "deep": {"list": [{"service": Service()}]},
+    "deep": {"list": [{"service": Service(), "text": Text("x"), "numbers": (number for number in [1])}]},
     "big": BIG,
     "other": BIG[1:] + "x",
 }
@@ -94,7 +104,28 @@ ESCAPES = [
     "{% for part in deep.list[0].service %}{% endfor %}",
     "{% for k, v in deep.list[0].items() %}{{ v.api_key }}{% endfor %}",
     "{% set ns = namespace() %}{% set ns.s = deep.list[0].service %}{{ ns.s.api_key }}",
+    "{% set f = '{0.__class__}'.format %}{{ f('') }}",
+    "{{ items|join(attribute='number.__class__') }}",
+    "{{ query.__class__.__init_subclass__() }}",
+    "{{ namespace(a=1)._Namespace__attrs }}",
+    "{% set ns = namespace() %}{% set ns.__class__ = 1 %}{{ ns }}",
+    "{% set inputs.a = 2 %}",
+    "{{ joiner()() }}",
+    "{% for i in [1] %}{{ loop.cycle.__self__ }}{% endfor %}",
+    "{% macro a() %}{{ b() }}{% endmacro %}{% macro b() %}{{ a() }}{% endmacro %}{{ a() }}",
+    "{{ items|' weighed' }}",
+    "{{ inputs.nope.__class__ }}",
+    "{{ await query }}",
+    "{% filter attr('x') %}{% endfilter %}",
+    "{{ deep.list[0].text }}",
+    "{{ deep.list[0].text.upper() }}",
+    "{{ deep.list[0].text|upper }}",
+    "{{ deep.list[0].numbers|list }}",
+    "{{ deep.list[0].numbers.gi_frame }}",
 ]
+
+WIDE = "{{% set t = ((1, 2)[:1] * 9000,) * 9000 %}}{{% set u = ((1, 2)[:1] * 9000,) * 9000 %}}{}"
+MANY = "{{% set many = [big] * 900 %}}{}"
 
 GROW = "{{% set ns = namespace(x={}) %}}{{% for a in range(60) %}}{{% set ns.x = {} %}}{{% endfor %}}{}"
 
@@ -135,6 +166,27 @@ BOMBS = {
     "nested tuples": GROW.format("[1]", "(ns.x, ns.x)", "{{ ns.x|tojson }}"),
     "nested mappings": GROW.format("{}", "{'a': ns.x, 'b': ns.x}", "{{ ns.x|tojson }}"),
     "large number": GROW.format("3", "ns.x * ns.x", "{{ ns.x }}"),
+    "strip": "{% set x = big.strip('x' * 100000 + 'q') %}",
+    "ljust": "{{ 'a'.ljust(100000000) }}",
+    "format width": "{{ '{:>100000000}'.format(1) }}",
+    "truncate end": "{{ big|truncate(9, end=big * 9) }}",
+    "lipsum": "{{ lipsum(n=100000) }}",
+    "long text often as JSON": MANY.format("{% set x = many|tojson %}"),
+    "long key often as JSON": "{% set x = ([{big: 1}] * 900)|tojson %}",
+    "long text often joined": MANY.format("{% set x = many|join %}"),
+    "long text often counted": MANY.format("{% set x = many.count(other) %}"),
+    "long text often looked for": MANY.format("{% set x = (many + [other]).index(other) %}"),
+    "long text often in": MANY.format("{% if other in many %}{% endif %}"),
+    "long text often sorted": "{% set x = ([big, other] * 900)|sort %}",
+    "long text often made unique": "{% set x = ([big, big[1:] + 'q'] * 900)|unique %}",
+    "long text often a start": "{% set x = big.startswith((other,) * 900) %}",
+    "text in ranges": "{% for a in range(9999) %}{% if 'a' in range(9999) %}{% endif %}{% endfor %}",
+    "wide key looked up": WIDE.format("{% set x = inputs[t] %}"),
+    "wide key got": WIDE.format("{% set x = inputs.get(t) %}"),
+    "wide key written": WIDE.format("{% set x = {t: 1} %}"),
+    "wide lists compared": WIDE.format("{% if t == u %}{% endif %}"),
+    "wide list changed": WIDE.format("{% for i in [1, 2] %}{% set x = loop.changed(t) %}{% endfor %}"),
+    "deep tuple hashed": GROW.replace("60", "9999").format("()", "(ns.x,)", "{{ inputs.get(ns.x) }}"),
     "deep parentheses": "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
     "deep lists": "{{ " + "[" * 3000 + "]" * 3000 + " }}",
     "many minus signs": "{{ " + "-" * 3000 + "1 }}",
@@ -163,26 +215,36 @@ def test_sandbox_refuses_a_bomb(source: str) -> None:
         TextTemplate.parse(source, "t").render(DATA)
 
 
-@pytest.mark.parametrize(
-    "expression",
-    ["('a' * 99999)|upper|lower", "99999 * 'x'", "range(10000)|join('y' * 1000)"],
-    ids=["filter", "repeat", "join"],
-)
+CONSTANT = ["('a' * 99999)|upper|lower", "99999 * 'x'", "range(10000)|join('y' * 1000)", "'a'|upper", "[1]|first|abs"]
+CONSTANT += ["'a'.upper()", "'a' is string", "{[]: 1}"]
+
+
+@pytest.mark.parametrize("expression", CONSTANT)
 @pytest.mark.parametrize(
     "frame", ["{{{{ {} }}}}", "{{% if {} %}}{{% endif %}}", "{{% set x = {} %}}"], ids=["out", "if", "set"]
 )
 def test_sandbox_runs_nothing_while_parsing(expression: str, frame: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parsing folds no constants: a filter or operator that would run fails the test."""
-
-    def run(*_: object, **__: object) -> None:
-        raise AssertionError("it ran")
-
+    """Parsing folds no constants: no filter, test, call or operator runs; Jinja would hide that one fails."""
+    ran: list[object] = []
     environment = sandbox()
-    monkeypatch.setattr(type(environment), "call_binop", run)
-    monkeypatch.setattr("nexus_core.toolkit.templates.sandbox.Budget.charge", run)
-    monkeypatch.setattr("nexus_core.toolkit.templates.sandbox.bounded_range", run)
+    for name in ("call", "call_binop", "getattr"):
+        monkeypatch.setattr(type(environment), name, lambda *_: ran.append(1))
+    monkeypatch.setattr(environment, "filters", dict.fromkeys(environment.filters, ran.append))
+    monkeypatch.setattr(environment, "tests", dict.fromkeys(environment.tests, ran.append))
     TextTemplate.parse(frame.format(expression), "t")
     Expression.parse(frame.format(expression))
+    assert ran == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["{{ [query.upper] }}", "{{ [inputs.keys()] }}", "{{ [range(3)] }}", "{{ [deep.list[0].service] }}",
+     "{{ deep.list[0:1] }}", "{{ [inputs.nope] }}", "{{ inputs.pop }}", "{{ [[0] * 9000] * 90000 }}"],
+)  # fmt: skip
+def test_expression_gives_plain_data_to_the_last_value(source: str) -> None:
+    """No object leaves the sandbox in a list, nothing unfinished, and nothing that would fill memory as JSON."""
+    with pytest.raises(TemplateError, match="no plain data|there is no|is unsafe|values in it"):
+        Expression.parse(source).evaluate(DATA)
 
 
 @pytest.mark.parametrize(

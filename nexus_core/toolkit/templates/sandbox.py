@@ -7,25 +7,17 @@ a value. tests/toolkit/test_templating_hostile.py tries to get through.
 from __future__ import annotations
 
 import json
-from collections.abc import (
-    Callable,
-    Collection,
-    ItemsView,
-    Iterable,
-    Iterator,
-    KeysView,
-    Mapping,
-    Sequence,
-    Sized,
-    ValuesView,
-)
-from functools import lru_cache, wraps
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import lru_cache
+from operator import itemgetter
 from types import BuiltinMethodType, MethodType
 from typing import Any, cast
 
 import jinja2
 from jinja2 import StrictUndefined, Undefined, pass_context
 from jinja2.exceptions import SecurityError, UndefinedError
+from jinja2.filters import FILTERS as _JINJA_FILTERS
 from jinja2.nodes import EvalContext
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -43,11 +35,18 @@ RANGE_LIMIT = 10_000
 REPEAT_LIMIT = 100_000
 _INTEGER_BITS = 4096
 _POINTER = 8
-_NESTED_LIMIT = 10_000
+_COMPARED = 16
+NESTED_LIMIT = 10_000
+"""Values in a list or mapping that a template writes or prints as JSON, each as often as it stands there."""
+MOST_VALUES = WORK_LIMIT // _POINTER
 
 PLAIN = frozenset({str, int, float, bool, type(None), list, tuple, dict})
 _SCALAR = frozenset({str, int, float, bool, type(None)})
-_LOOPED_OVER = (range, KeysView, ValuesView, ItemsView, Undefined)
+_CONTAINERS = PLAIN - _SCALAR
+_SEARCHED = frozenset({str, list, tuple})
+_VIEWS: tuple[type, ...] = (range, type({}.keys()), type({}.values()), type({}.items()))
+_NESTED = frozenset([list, tuple, dict, *_VIEWS])
+_LOOPED_OVER = (*_VIEWS, Undefined)
 _OLDEST_JINJA = (3, 1, 6)
 
 _METHODS: Mapping[type, frozenset[str]] = {
@@ -101,8 +100,6 @@ class MissingValue(StrictUndefined):
     """A name that is not there; using it is an error that names what is there."""
 
     __slots__ = ()
-    # Assigning to a name makes Python drop the inherited hash; an undefined value has none, and says so as Jinja does.
-    __hash__ = StrictUndefined.__hash__  # type: ignore[assignment]
 
     @property
     def _undefined_message(self) -> str:
@@ -139,44 +136,47 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """Return whether a template may call something: a method that it may read, `range` or `namespace`."""
         if isinstance(obj, BuiltinMethodType | MethodType):
             return obj.__name__ in _METHODS.get(type(obj.__self__), ())
-        return obj is bounded_range or obj is Namespace
+        return obj is bounded_range or obj is Namespace or isinstance(obj, Undefined)
 
-    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
-        """Call what may be called, at the cost of the text it works on."""
-        if isinstance(__obj, Undefined):
-            __obj._fail_with_undefined_error()
+    def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call what may be called, at the cost of what it works on; Jinja's own refusal would quote a value."""
         if not __self.is_safe_callable(__obj):
             raise SecurityError(f"{getattr(__obj, '__name__', type(__obj).__name__)}() is not available here")
         owner = getattr(__obj, "__self__", None)
-        if type(owner) is str and isinstance(__context, BudgetContext):
-            __context.budget.charge(len(owner))
+        if type(owner) in _SEARCHED:
+            # strip() looks for each character of one text in the other.
+            sought = args[0] if __obj.__name__.endswith("strip") and args and type(args[0]) is str else ""
+            __context.budget.charge(weigh(owner, MOST_VALUES) * (1 + len(sought) // _COMPARED))
+        for arg in args:
+            __context.budget.charge(weigh(arg, MOST_VALUES))
         return __context.call(__obj, *args, **kwargs)
 
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Calculate, unless the result would be large."""
         if operator == "**" or (operator == "%" and type(left) is str):
             raise SecurityError(f"the operator {operator} is not available here")
-        if operator in "+*" and isinstance(context, BudgetContext):
-            context.budget.charge(_result_size(operator, left, right))
+        context.budget.charge(_result_size(operator, left, right))
         return super().call_binop(context, operator, left, right)
 
 
 def _result_size(operator: str, left: Any, right: Any) -> int:
     """Return the length of what `+` or `*` gives, refusing what would be out of proportion."""
-    if operator == "+":
-        both = isinstance(left, Sequence) and isinstance(right, Sequence)
-        return (len(left) + len(right)) * (1 if type(left) is str else _POINTER) if both else 1
-    if isinstance(left, int) and isinstance(right, int):
-        if left.bit_length() + right.bit_length() > _INTEGER_BITS:
-            raise SecurityError("the product is too large a number")
-        return 1
-    for repeated, times in ((left, right), (right, left)):
-        if isinstance(repeated, Sequence) and isinstance(times, int):
-            size = len(repeated) * max(times, 0)
-            if size > REPEAT_LIMIT:
-                raise SecurityError(f"repeating gives {size:,} elements, more than {REPEAT_LIMIT:,}")
-            return size
-    return 1
+    size = 1
+    match operator, left, right:
+        case _, int(), int():
+            if operator == "*" and left.bit_length() + right.bit_length() > _INTEGER_BITS:
+                raise SecurityError("the product is too large a number")
+        case "+", str(), str():
+            size = len(left) + len(right)
+        case "+", list() | tuple(), list() | tuple():
+            size = (len(left) + len(right)) * _POINTER
+        case "*", (str() | list() | tuple()), int():
+            size = len(left) * max(right, 0)
+        case "*", int(), (str() | list() | tuple()):
+            size = len(right) * max(left, 0)
+    if operator == "*" and size > REPEAT_LIMIT:
+        raise SecurityError(f"repeating gives {size:,} elements, more than {REPEAT_LIMIT:,}")
+    return size
 
 
 def bounded_range(*bounds: int) -> range:
@@ -229,7 +229,7 @@ def _steps(budget: Budget, elements: Iterable[Any], step: int) -> Iterator[Any]:
 
 
 @pass_context
-def joined(context: BudgetContext, parts: Sequence[Any]) -> str:
+def joined(context: BudgetContext, parts: Iterable[Any]) -> str:
     """Return what `~` makes of its operands."""
     texts = [text_of(part) for part in parts]
     context.budget.charge(sum(map(len, texts)))
@@ -237,33 +237,42 @@ def joined(context: BudgetContext, parts: Sequence[Any]) -> str:
 
 
 @pass_context
-def weighed(context: BudgetContext, value: Any) -> Any:
-    """Return what is compared, searched or cut out, charged by its length."""
-    if isinstance(value, Sized):
+def weighed(context: BudgetContext, value: Any, most: int = 0) -> Any:
+    """Return a value, charged by its length or, with `most`, by all that is in it; wrapped around what can grow."""
+    kind = type(value)
+    if kind is str:
         context.budget.charge(len(value))
+    elif kind not in _SCALAR:
+        if isinstance(value, Undefined):
+            value._fail_with_undefined_error()
+        context.budget.charge(weigh(value, most) if most else len(value) if kind in _CONTAINERS else 1)
     return value
 
 
-@pass_context
-def literal(context: BudgetContext, value: Any) -> Any:
-    """Return a list or mapping written in the template, unless it holds itself often enough to grow without bound."""
-    context.budget.charge(weigh(value))
-    return value
-
-
-def weigh(value: Any) -> int:
-    """Return how many values a value is made of; too many are an error."""
-    waiting, weight = [value], 0
+def weigh(value: Any, most: int = NESTED_LIMIT, plain: bool = False) -> int:
+    """Return the work that a value is, to its last text; too many values, or with `plain` objects, are an error."""
+    if type(value) in _SCALAR:
+        return len(value) if type(value) is str else _POINTER
+    waiting: list[Any] = [value if type(value) in _CONTAINERS else (value,)]
+    values, characters = 1, 0
     while waiting:
-        weight += 1
-        if weight + len(waiting) > _NESTED_LIMIT:
-            raise SecurityError(f"a list or mapping has more than {_NESTED_LIMIT:,} values in it")
-        inner = waiting.pop()
-        if type(inner) is dict:
-            waiting.extend(inner.values())
-        elif type(inner) in (list, tuple):
-            waiting.extend(inner)
-    return weight
+        elements = waiting.pop()
+        values += len(elements)
+        if values > most:
+            raise SecurityError(f"a list or mapping has more than {most:,} values in it")
+        if type(elements) is dict:
+            elements = (*elements, *elements.values())
+        for element in elements:
+            kind = type(element)
+            if kind is str:
+                characters += len(element)
+            elif plain and isinstance(element, Undefined):
+                element._fail_with_undefined_error()
+            elif plain and kind not in PLAIN:
+                raise SecurityError(f"it gives a {kind.__name__}, which is no plain data")
+            elif kind in _NESTED:
+                waiting.append(element)
+    return values * _POINTER + characters
 
 
 def check_jinja(version: str | None) -> None:
@@ -276,20 +285,17 @@ def check_jinja(version: str | None) -> None:
 @lru_cache
 def sandbox() -> Sandbox:
     """Return the one environment of this process; it holds no state of any rendering."""
-
     check_jinja(vars(jinja2).get("__version__"))
     environment = Sandbox(
         undefined=MissingValue,
         autoescape=False,
         optimized=False,
         finalize=finalize,
-        loader=None,
-        extensions=[],
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters = {**FILTERS, COUNTED: counted, JOINED: joined, WEIGHED: weighed, LITERAL: literal}
+    environment.filters = {**FILTERS, COUNTED: counted, JOINED: joined, WEIGHED: weighed}
     environment.tests = dict(TESTS)
     environment.globals = dict(_GLOBALS)
     return environment
@@ -304,38 +310,11 @@ _GLOBALS: Mapping[str, Any] = {"range": bounded_range, "namespace": Namespace}
 
 
 # With a blank in front no template can name them.
-COUNTED, JOINED, WEIGHED, LITERAL = " counted", " joined", " weighed", " literal"
+COUNTED, JOINED, WEIGHED = " counted", " joined", " weighed"
 
 
 _WIDEST = 100
 _DIGITS = 15
-
-
-def _charged(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a filter that is charged for the size of its value and of its result."""
-
-    @pass_context
-    @wraps(function)
-    def charged(context: BudgetContext, value: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(value, Undefined):
-            value._fail_with_undefined_error()
-        context.budget.charge(_size(value))
-        result = function(value, *args, **kwargs)
-        context.budget.charge(_size(result))
-        return result
-
-    return charged
-
-
-def _size(value: Any) -> int:
-    return len(value) if isinstance(value, str | list | tuple | dict) else 1
-
-
-@pass_context
-def _default(context: BudgetContext, value: Any, default: Any = "", boolean: bool = False) -> Any:
-    if isinstance(value, Undefined) or (boolean and not value):
-        return default
-    return value
 
 
 def _join(value: Any, separator: str = "", attribute: str | None = None) -> str:
@@ -370,8 +349,9 @@ def _truncate(value: Any, length: int = 255, killwords: bool = False, end: str =
     return (kept if killwords else kept.rsplit(" ", 1)[0]) + end
 
 
-def _tojson(value: Any, indent: int | None = None) -> str:
-    weigh(value)
+@pass_context
+def _tojson(context: BudgetContext, value: Any, indent: int | None = None) -> str:
+    context.budget.charge(weigh(value))
     if indent is not None and not 0 <= indent <= 8:
         raise SecurityError("tojson takes an indent from 0 to 8")
     return json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
@@ -383,18 +363,27 @@ def _round(value: Any, precision: int = 0) -> float:
     return round(float(value), precision)
 
 
-def _sort(value: Any, reverse: bool = False, attribute: str | None = None) -> list[Any]:
-    keys = _elements(value, attribute)
-    elements = _elements(value)
-    order = sorted(range(len(keys)), key=keys.__getitem__, reverse=reverse)
-    return [elements[index] for index in order]
+@pass_context
+def _sort(context: BudgetContext, value: Any, reverse: bool = False, attribute: str | None = None) -> list[Any]:
+    keys = _keys(context, value, attribute)
+    pairs = sorted(zip(keys, value, strict=True), key=itemgetter(0), reverse=reverse)
+    return [element for _, element in pairs]
 
 
-def _unique(value: Any, attribute: str | None = None) -> list[Any]:
+@pass_context
+def _unique(context: BudgetContext, value: Any, attribute: str | None = None) -> list[Any]:
     seen: dict[Any, Any] = {}
-    for key, element in zip(_elements(value, attribute), _elements(value), strict=True):
+    for key, element in zip(_keys(context, value, attribute), value, strict=True):
         seen.setdefault(key, element)
     return list(seen.values())
+
+
+def _keys(context: BudgetContext, value: Any, attribute: str | None) -> list[Any]:
+    """Return what is compared, charged down to the last text."""
+    keys = _elements(value, attribute)
+    texts_only = set(map(type, keys)) == {str}  # the usual case, four times as fast
+    context.budget.charge(sum(map(len, keys)) if texts_only else weigh(keys, MOST_VALUES))
+    return keys
 
 
 def _elements(value: Any, attribute: str | None = None) -> list[Any]:
@@ -402,35 +391,28 @@ def _elements(value: Any, attribute: str | None = None) -> list[Any]:
     elements = list(value)
     if attribute is None:
         return elements
-    absent = next((element for element in elements if type(element) is not dict or attribute not in element), None)
-    if absent is not None:
-        raise UndefinedError(f"not every element has {attribute!r}")
-    return [element[attribute] for element in elements]
-
-
-def _end(value: Collection[Any], place: int) -> Any:
-    if not len(value):
-        raise UndefinedError("an empty list has no first or last element")
-    return list(value)[place]
+    if set(map(type, elements)) <= {dict}:
+        with suppress(KeyError):
+            return [element[attribute] for element in elements]
+    raise UndefinedError(f"not every element has {attribute!r}")
 
 
 def _at_most(size: int) -> None:
-
     if size > WORK_LIMIT:
         raise SecurityError(f"the text would have {size:,} characters")
 
 
-_PLAIN_FILTERS: Mapping[str, Callable[..., Any]] = {
+# Jinja's own where they print the same texts; the others hide mistakes, escape, copy without bound or print objects.
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    **{name: _JINJA_FILTERS[name] for name in ("d", "default", "first", "last")},
     "abs": abs,
     "capitalize": lambda value: text_of(value).capitalize(),
     "count": len,
-    "first": lambda value: _end(value, 0),
     "float": lambda value: float(value),
     "indent": _indent,
     "int": lambda value: int(value),
     "items": lambda value: list(value.items()),
     "join": _join,
-    "last": lambda value: _end(value, -1),
     "length": len,
     "list": list,
     "lower": lambda value: text_of(value).lower(),
@@ -446,12 +428,6 @@ _PLAIN_FILTERS: Mapping[str, Callable[..., Any]] = {
     "unique": _unique,
     "upper": lambda value: text_of(value).upper(),
     "wordcount": lambda value: len(text_of(value).split()),
-}
-
-FILTERS: Mapping[str, Callable[..., Any]] = {
-    **{name: _charged(function) for name, function in _PLAIN_FILTERS.items()},
-    "d": _default,
-    "default": _default,
 }
 
 # Those that only look at their value; `is eq(...)`, `is in(...)` and the like are operators too, which are charged.

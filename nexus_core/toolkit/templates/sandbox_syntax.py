@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import cast
+from typing import Any
 
 from attrs import frozen
-from jinja2 import meta, nodes
+from jinja2 import nodes
+from jinja2.meta import TrackingCodeGenerator
 from jinja2.visitor import NodeTransformer
 
 from nexus_core.toolkit.suggest import did_you_mean, listed
-from nexus_core.toolkit.templates.sandbox import COUNTED, JOINED, LITERAL, STEP_WORK, WEIGHED, sandbox
+from nexus_core.toolkit.templates.sandbox import COUNTED, JOINED, MOST_VALUES, NESTED_LIMIT, STEP_WORK, WEIGHED, sandbox
 
 SOURCE_LIMIT = 64 << 10
 """Characters of a template."""
@@ -70,7 +71,10 @@ def examine(tree: nodes.Template) -> Reads:
                 methods.add(_path(called))
     for method in methods:
         paths.pop(method, None)
-    undeclared = meta.find_undeclared_variables(tree) - sandbox().globals.keys()
+    generator = TrackingCodeGenerator(sandbox())
+    generator.optimizer = None  # as in `meta.find_undeclared_variables`, which would run what is made of constants
+    generator.visit(tree)
+    undeclared = generator.undeclared_identifiers - sandbox().globals.keys()
     read = {path: line for path, line in paths.items() if path.split(".")[0] in undeclared and path not in optional}
     # The walk also meets the inner parts of a dotted path; only the whole path is what is read.
     whole = frozenset(path for path in read if not any(other.startswith(path + ".") for other in paths))
@@ -81,7 +85,7 @@ def examine(tree: nodes.Template) -> Reads:
 
 
 def bound(tree: nodes.Template) -> nodes.Template:
-    """Return the template with every loop counted and every `~`, list and mapping weighed."""
+    """Return the template with every loop counted, and weighed what is made, searched, compared or looked up."""
     bounded = _Bounds().visit(tree)
     bounded.set_environment(sandbox())
     return bounded  # type: ignore[no-any-return]
@@ -90,56 +94,52 @@ def bound(tree: nodes.Template) -> nodes.Template:
 class _Bounds(NodeTransformer):
     """Wraps the parts of a template that can grow in filters that charge for it."""
 
-    def visit_For(self, node: nodes.For) -> nodes.For:
-        """Count the steps, dearer the more a step does."""
-        body = [inner for part in node.body for inner, _ in _walk(part, 0)]
-        written = sum(len(part.data) for part in body if isinstance(part, nodes.TemplateData))
-        step = STEP_WORK + _NODE_WORK * len(body) + written
-        self.generic_visit(node)
-        node.iter = _filtered(cast(nodes.Expr, node.iter), COUNTED, nodes.Const(step, lineno=node.lineno))
+    def generic_visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> nodes.Node:
+        """Wrap the inner parts, and then the node itself."""
+        step = _step_work(node) if isinstance(node, nodes.For) else 0
+        super().generic_visit(node, *args, **kwargs)
+        match node:
+            case nodes.For():
+                node.iter = _filtered(node.iter, COUNTED, step)
+            case nodes.Compare() | nodes.Operand():
+                node.expr = _weighed(node.expr)
+            case nodes.Pair():
+                node.key = _weighed(node.key)
+            case nodes.Getitem(arg=nodes.Slice()):
+                return _filtered(node, WEIGHED)
+            case nodes.Getitem():
+                node.arg = _weighed(node.arg)
+            case nodes.Concat():
+                return _filtered(nodes.Tuple(node.nodes, "load", lineno=node.lineno), JOINED)
+            case nodes.Filter() if node.name not in ("d", "default"):
+                node.node = node.node and _filtered(node.node, WEIGHED)
+                # What is picked out of a list was there before, and may be a name that is missing and gets a default.
+                return node if node.name in ("first", "last") else _filtered(node, WEIGHED)
+            case nodes.List() | nodes.Tuple() | nodes.Dict() if not _is_constant(node):
+                return _filtered(node, WEIGHED, NESTED_LIMIT)
         return node
 
-    def visit_Compare(self, node: nodes.Compare) -> nodes.Compare:
-        """Weigh what is compared or searched."""
-        self.generic_visit(node)
-        sides: tuple[nodes.Compare | nodes.Operand, ...] = (node, *node.ops)
-        for side in sides:
-            if not isinstance(side.expr, nodes.Const):
-                side.expr = _filtered(side.expr, WEIGHED)
-        return node
 
-    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Expr:
-        """Weigh a slice."""
-        self.generic_visit(node)
-        return _filtered(node, WEIGHED) if isinstance(node.arg, nodes.Slice) else node
-
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Expr:
-        """Weigh the result."""
-        self.generic_visit(node)
-        return _filtered(nodes.Tuple(node.nodes, "load", lineno=node.lineno), JOINED)
-
-    def visit_List(self, node: nodes.List) -> nodes.Expr:
-        """Weigh a list that is not made of constants."""
-        self.generic_visit(node)
-        return node if _constant(node.items) else _filtered(node, LITERAL)
-
-    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Expr:
-        """Weigh a tuple that is read, not one that is assigned to."""
-        self.generic_visit(node)
-        return node if node.ctx != "load" or _constant(node.items) else _filtered(node, LITERAL)
-
-    def visit_Dict(self, node: nodes.Dict) -> nodes.Expr:
-        """Weigh a mapping that is not made of constants."""
-        self.generic_visit(node)
-        return node if _constant([pair.value for pair in node.items]) else _filtered(node, LITERAL)
+def _step_work(loop: nodes.For) -> int:
+    """Return what a step of a loop is charged: the more, the more it does."""
+    body = [inner for part in loop.body for inner, _ in _walk(part, 0)]
+    written = sum(len(part.data) for part in body if isinstance(part, nodes.TemplateData))
+    return STEP_WORK + _NODE_WORK * len(body) + written
 
 
-def _filtered(node: nodes.Expr, name: str, *args: nodes.Expr) -> nodes.Filter:
-    return nodes.Filter(node, name, list(args), [], None, None, lineno=node.lineno)
+def _filtered(node: nodes.Node, name: str, *args: int) -> nodes.Filter:
+    constants = [nodes.Const(arg, lineno=node.lineno) for arg in args]
+    return nodes.Filter(node, name, constants, [], None, None, lineno=node.lineno)
 
 
-def _constant(parts: list[nodes.Expr]) -> bool:
-    return all(isinstance(part, nodes.Const) for part in parts)
+def _weighed(node: nodes.Expr) -> nodes.Expr:
+    return node if isinstance(node, nodes.Const) else _filtered(node, WEIGHED, MOST_VALUES)
+
+
+def _is_constant(node: nodes.List | nodes.Tuple | nodes.Dict) -> bool:
+    """Return whether it holds nothing but constants, or is a tuple that is assigned to."""
+    parts = [pair.value for pair in node.items] if isinstance(node, nodes.Dict) else node.items
+    return getattr(node, "ctx", "load") != "load" or all(isinstance(part, nodes.Const) for part in parts)
 
 
 def _walk(node: nodes.Node, depth: int) -> Iterator[tuple[nodes.Node, int]]:

@@ -20,13 +20,13 @@ from itertools import chain
 from typing import Any, Self, cast
 
 from attrs import field, frozen
-from jinja2 import Template, TemplateSyntaxError, Undefined, UndefinedError, nodes
+from jinja2 import Template, TemplateSyntaxError, UndefinedError, nodes
 from jinja2.exceptions import SecurityError
 
 from nexus_core.contract.errors import TemplateError
 from nexus_core.contract.values import Message, Role
 from nexus_core.toolkit.suggest import did_you_mean, listed
-from nexus_core.toolkit.templates.sandbox import OUTPUT_LIMIT, PLAIN, Budget, BudgetContext, sandbox
+from nexus_core.toolkit.templates.sandbox import MOST_VALUES, OUTPUT_LIMIT, PLAIN, Budget, BudgetContext, sandbox, weigh
 from nexus_core.toolkit.templates.sandbox_syntax import SOURCE_LIMIT, Reads, SyntaxRefusedError, bound, examine
 
 _MARKER = re.compile(r"^\[(system|user|assistant|history)\][ \t]*\r?$\n?", re.MULTILINE)
@@ -42,13 +42,11 @@ class MessageSection:
     """One message of a template: a role and what it says, or the place of the history."""
 
     role: str
-    text: str = ""
-    """What it says, where nothing has to be filled in."""
     template: Template | None = field(default=None, eq=False, repr=False)
     joined: tuple[tuple[bool, str], ...] = ()
     """Texts and names, `True` for a name, where the template does nothing but put the values of names between texts."""
     message: Message | None = field(default=None, eq=False, repr=False)
-    """The message itself, where nothing has to be filled in."""
+    """The message itself, where nothing has to be filled in and it is not empty."""
 
 
 @frozen
@@ -95,18 +93,14 @@ class TextTemplate:
         for section in self.sections:
             if section.role == _HISTORY:
                 messages.extend(_history(variables[_HISTORY], self.name))
-                continue
-            if section.message is not None:
+            elif section.message is not None:
                 messages.append(section.message)
-                continue
-            text = section.text
-            if section.template is not None:
+            elif section.template is not None:
                 filled = _filled(section.joined, variables, budget) if section.joined else None
                 if filled is None:
                     filled = _run(section.template, BudgetContext(variables, budget), self.name)
-                text = _trimmed(filled)
-            if text:
-                messages.append(Message(cast(Role, section.role), text))
+                if text := _trimmed(filled):
+                    messages.append(Message(cast(Role, section.role), text))
         size = sum([len(message.content) for message in messages])
         if size > OUTPUT_LIMIT:
             raise TemplateError(f"{self.name}: the prompt would have {size:,} characters, more than {OUTPUT_LIMIT:,}")
@@ -125,6 +119,8 @@ class Expression:
     template: Template = field(repr=False, eq=False)
     native: bool = field(repr=False)
     """Whether it stands alone."""
+    made: bool = field(repr=False)
+    """Whether it makes its value, and does not only look one up."""
 
     @classmethod
     def parse(cls, source: str) -> Self:
@@ -138,9 +134,10 @@ class Expression:
         _check_size(source, name)
         tree, reads = _examined(source.strip(), name)
         alone = _alone(tree)
+        made = not isinstance(alone, nodes.Name | nodes.Getattr)
         if alone is not None:
             tree.body = [nodes.Assign(nodes.Name(_RESULT, "store", lineno=1), alone, lineno=1)]
-        return cls(source, reads.variables, reads.names, _compiled(tree, name), alone is not None)
+        return cls(source, reads.variables, reads.names, _compiled(tree, name), alone is not None, made)
 
     def evaluate(self, variables: Mapping[str, Any]) -> Any:
         """Return the value: plain JSON data."""
@@ -152,12 +149,12 @@ class Expression:
         if not self.native:
             return text
         value = context.vars[_RESULT]
-        if isinstance(value, range):
-            return list(value)
-        if isinstance(value, Undefined):
-            raise TemplateError(f"{name}: {_reason_undefined(value)}")
-        if type(value) not in PLAIN:
-            raise TemplateError(f"{name}: it gives a {type(value).__name__}, which is no plain data")
+        try:
+            value = list(value) if isinstance(value, range) else value
+            if self.made or type(value) not in _CONTAINERS:
+                weigh(value, MOST_VALUES, plain=True)
+        except (UndefinedError, SecurityError) as error:
+            raise TemplateError(f"{name}: {error}") from error
         return value
 
 
@@ -187,7 +184,9 @@ def _divide(source: str, name: str) -> Iterator[tuple[str, str, int]]:
 def _section(role: str, text: str, line: int, name: str) -> tuple[MessageSection, Reads]:
     # The line breaks in front keep Jinja's line numbers right; they are trimmed off the message.
     tree, reads = _examined("\n" * (line - 1) + text, name)
-    constant, joined = _constant(tree), _joined(tree)
+    joined = _joined(tree)
+    constant = None if joined is None or any(is_name for is_name, _ in joined) else "".join(part for _, part in joined)
+    constant = constant and _trimmed(constant)
     if role in ("", _HISTORY):
         if constant is None or constant:
             where = "under [history]" if role else "before the first [system], [user], [assistant] or [history] line"
@@ -195,8 +194,8 @@ def _section(role: str, text: str, line: int, name: str) -> tuple[MessageSection
         needed = frozenset([_HISTORY] if role else [])
         return MessageSection(role), Reads(needed, needed, dict.fromkeys(needed, line))
     if constant is not None:
-        return MessageSection(role, constant, message=Message(cast(Role, role), constant) if constant else None), reads
-    return MessageSection(role, template=_compiled(tree, name), joined=joined), reads
+        return MessageSection(role, message=Message(cast(Role, role), constant) if constant else None), reads
+    return MessageSection(role, template=_compiled(tree, name), joined=joined or ()), reads
 
 
 def _examined(source: str, name: str) -> tuple[nodes.Template, Reads]:
@@ -224,26 +223,18 @@ def _compiled(tree: nodes.Template, name: str) -> Template:
     return environment.template_class.from_code(environment, code, environment.make_globals(None))
 
 
-def _constant(tree: nodes.Template) -> str | None:
-    """Return the text of a template that has nothing to fill in."""
-    outputs = [part for node in tree.body for part in (node.nodes if isinstance(node, nodes.Output) else [node])]
-    if not all(isinstance(part, nodes.TemplateData) for part in outputs):
-        return None
-    return _trimmed("".join(cast(nodes.TemplateData, part).data for part in outputs))
-
-
-def _joined(tree: nodes.Template) -> tuple[tuple[bool, str], ...]:
-    """Return the texts and names of a template that is nothing else, in their order; of any other one nothing."""
-    outputs = [part for node in tree.body for part in (node.nodes if isinstance(node, nodes.Output) else [node])]
-    found = []
-    for part in outputs:
-        if isinstance(part, nodes.TemplateData):
-            found.append((False, part.data))
-        elif isinstance(part, nodes.Name):
-            found.append((True, part.name))
-        else:
-            return ()
-    return tuple(found)
+def _joined(tree: nodes.Template) -> tuple[tuple[bool, str], ...] | None:
+    """Return the texts and names of a template that is nothing else, in their order."""
+    joined = []
+    for part in [part for node in tree.body for part in (node.nodes if isinstance(node, nodes.Output) else [node])]:
+        match part:
+            case nodes.TemplateData(data=text):
+                joined.append((False, text))
+            case nodes.Name(name=variable):
+                joined.append((True, variable))
+            case _:
+                return None
+    return tuple(joined)
 
 
 def _filled(parts: Sequence[tuple[bool, str]], variables: Mapping[str, Any], budget: Budget) -> str | None:
@@ -310,10 +301,9 @@ def _history(messages: Sequence[Any], name: str) -> Iterator[Message]:
 def _run(template: Template, context: BudgetContext, name: str) -> str:
     try:
         return "".join(template.root_render_func(context))
-    except (UndefinedError, SecurityError, TypeError, ZeroDivisionError) as error:
-        raise TemplateError(f"{_place(name, error)}: {error}") from error
-    except RecursionError as error:
-        raise TemplateError(f"{_place(name, error)}: it is nested too deep") from error
+    except (UndefinedError, SecurityError, TypeError, ZeroDivisionError, RecursionError) as error:
+        reason = "it is nested too deep" if isinstance(error, RecursionError) else error
+        raise TemplateError(f"{_place(name, error)}: {reason}") from error
     except Exception as error:  # noqa: BLE001 - whatever an expression raises on the data of the day
         # The message may quote a value, and a value may be private; so may the cause.
         raise TemplateError(f"{_place(name, error)}: a value does not fit here ({type(error).__name__})") from None
@@ -328,10 +318,3 @@ def _place(name: str, error: BaseException) -> str:
             line = template.get_corresponding_lineno(trace.tb_lineno)
         trace = trace.tb_next
     return name if line is None else f"{name}:{line}"
-
-
-def _reason_undefined(value: Undefined) -> str:
-    try:
-        return str(value)
-    except UndefinedError as error:
-        return str(error)
