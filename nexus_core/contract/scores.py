@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from math import isfinite, isnan
 from typing import Any
 
@@ -54,12 +54,14 @@ def _array(ranker: str, scores: Any) -> Any:
 
 
 def _numbers(ranker: str, scores: Any) -> Sequence[float]:
-    if isinstance(scores, str | bytes | Mapping) or not isinstance(scores, Iterable):
+    if isinstance(scores, str | bytes | Mapping | Set) or not isinstance(scores, Iterable):
         kind = "nothing" if scores is None else f"a {type(scores).__name__}"
         raise RankerError(f"ranker {ranker!r} must return one number per item, not {kind}")
     column = scores if isinstance(scores, list | tuple) else list(scores)
     if not _NUMBERS.issuperset(map(type, column)):
         try:
+            if any(isinstance(score, str | bytes) for score in column):
+                raise TypeError("a text is no number")
             column = [float(score) for score in column]
         except (TypeError, ValueError, OverflowError) as error:
             raise RankerError(f"ranker {ranker!r} must return one number per item: {error}") from error

@@ -1,13 +1,16 @@
 """What plugins return and raise: checked where it comes in, so that a plugin's mistake is told as the plugin's.
 
-An error of the project passes as it is. `KeyboardInterrupt`, and a cancellation that somebody asked for, pass too; all
-else, `SystemExit` and a `CancelledError` of the plugin's own making included, becomes the error of its kind.
+An error of the project passes as it is, but for a bare `NexusError`, which says of nothing what it is. An interrupt by
+Ctrl-C, and a cancellation that somebody asked for, pass too; all else, `SystemExit`, a `CancelledError` and, where
+Ctrl-C raises none, a `KeyboardInterrupt` of the plugin's own making included, becomes the error of its kind.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import signal
+import threading
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
@@ -36,7 +39,7 @@ class PluginGuard:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if error is not None and is_own(error):
-            raise self._error(f"{self._what} failed: {kind.__name__ if kind else ''}: {error}") from error
+            raise self._error(f"{self._what} failed: {words_of(error)}") from error
 
 
 def is_own(error: BaseException) -> bool:
@@ -44,7 +47,25 @@ def is_own(error: BaseException) -> bool:
     if isinstance(error, asyncio.CancelledError):
         task = _task()
         return task is not None and not task.cancelling()
-    return not isinstance(error, NexusError | KeyboardInterrupt | GeneratorExit)
+    if isinstance(error, KeyboardInterrupt):
+        return not _interrupts()
+    return type(error) is NexusError or not isinstance(error, NexusError | GeneratorExit)
+
+
+def _interrupts() -> bool:
+    """Tell whether Ctrl-C raises a KeyboardInterrupt here: not in threads, nor where an event loop takes the signal."""
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    handler = signal.getsignal(signal.SIGINT)
+    return callable(handler) and getattr(handler, "__name__", "") != "_sighandler_noop"  # asyncio's for its own
+
+
+def words_of(error: BaseException) -> str:
+    """Return the kind of a foreign error and what it says, which may fail, too."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - foreign code that words its error
+        return f"{type(error).__name__}: (what it says cannot be shown)"
 
 
 def _task() -> asyncio.Task[Any] | None:

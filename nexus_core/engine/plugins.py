@@ -22,6 +22,7 @@ import pluggy
 from nexus_core.contract import hookspecs
 from nexus_core.contract.components import INJECTED, Kind, component_name, injected_fields
 from nexus_core.contract.errors import PluginError
+from nexus_core.engine.plugin_guard import words_of
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
 _METHODS = {
@@ -215,7 +216,7 @@ def _import_quietly(origin: Origin) -> ModuleType:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise PluginError(f"{origin} failed at import: {type(error).__name__}: {error}") from error
+        raise PluginError(f"{origin} failed at import: {words_of(error)}") from error
 
 
 def _yielded(plugin: str, kind: Kind, hook: Callable[[], Iterable[type]]) -> list[type]:
@@ -227,9 +228,7 @@ def _yielded(plugin: str, kind: Kind, hook: Callable[[], Iterable[type]]) -> lis
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
-        raise PluginError(
-            f"hook nexus_{kind.value} of plugin {plugin!r} failed: {type(error).__name__}: {error}"
-        ) from error
+        raise PluginError(f"hook nexus_{kind.value} of plugin {plugin!r} failed: {words_of(error)}") from error
 
 
 def _checked(plugin: str, kind: Kind, classes: Sequence[type]) -> Mapping[str, type]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +51,8 @@ RAISED = {
     "exit": "raise SystemExit(3)",
     "cancelled": "raise asyncio.CancelledError()",
     "own base": "raise type('Odd', (BaseException,), {})()",
+    "bare": "raise NexusError('mine')",
+    "unspeakable": "raise type('Mute', (Exception,), {'__str__': lambda self: 1 / 0})()",
 }
 RANKERS = {
     **RAISED,
@@ -61,6 +66,8 @@ RANKERS = {
     "too many": "return np.ones(3)",
     "a column": "return np.ones((2, 1))",
     "words": "return ['much', 'little']",
+    "numbers in words": "return ['1.0', '2.0']",
+    "a set": "return {1.0, 2.0}",
     "none inside": "return ranking.scored('bad', [1.0, None])",
     "coroutine": "return self.rank(query, ranking)",
     "generator that raises": "return (1 / (1 - n) for n in range(2))",
@@ -179,6 +186,26 @@ async def test_a_template_answers_for_what_it_does(tmp_path: Path, body: str) ->
     code = f"    variables = frozenset({{'query'}})\n    def render(self, variables):\n        {body}\n"
     with pytest.raises(TemplateError, match="template 'bad'"):
         await ran(tmp_path, "TEMPLATE", code)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize(("taken", "told"), [(True, RankerError), (False, KeyboardInterrupt)])
+async def test_an_interrupt_is_the_plugins_where_ctrl_c_raises_none(tmp_path: Path, taken: bool, told: Any) -> None:
+    """As in a server, whose loop takes the signal; elsewhere it may be the user's, and passes."""
+    loop = asyncio.get_running_loop()
+    if taken:
+        loop.add_signal_handler(signal.SIGINT, lambda: None)
+    try:
+        found = None
+        code = "    async def rank(self, query, ranking, run):\n        raise KeyboardInterrupt\n"
+        try:
+            await ran(tmp_path, "RANKER", code)
+        except BaseException as error:  # noqa: BLE001 - pytest takes an interrupt for its own
+            found = type(error)
+        assert found is told
+    finally:
+        if taken:
+            loop.remove_signal_handler(signal.SIGINT)
 
 
 CONNECTOR = """

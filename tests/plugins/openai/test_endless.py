@@ -153,6 +153,11 @@ async def test_64_endless_streams_at_once_take_little_memory(tmp_path: Path, kin
 _HEAD = http_head({"Content-Type": "application/json"})
 
 
+def held() -> set[int]:
+    """Return what is there of calls."""
+    return {id(one) for one in gc.get_objects() if type(one).__name__ in ("BodyReader", "Failover", "Attempt")}
+
+
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize(
     "reply",
@@ -173,6 +178,7 @@ async def test_a_failed_call_is_freed_at_once(tmp_path: Path, reply: list[Any], 
         file.write_text(f"name: own\nmodels: {{main: {model}}}\n{steps}\n")
         async with Pipeline.load(file) as pipeline:
             gc.collect()
+            before = held()
             gc.disable()
             try:
                 if streamed:
@@ -180,7 +186,6 @@ async def test_a_failed_call_is_freed_at_once(tmp_path: Path, reply: list[Any], 
                 else:
                     with pytest.raises(NexusError):
                         await pipeline.run("Why?")
-                kept = {type(one).__name__ for one in gc.get_objects()} & {"BodyReader", "Failover", "Attempt"}
-                assert not kept
+                assert held() <= before
             finally:
                 gc.enable()
