@@ -47,6 +47,8 @@ def check_head(ranker: str, head: Any, size: int) -> bool:
 
 
 def _array(ranker: str, scores: Any) -> Any:
+    if hasattr(scores, "filled"):
+        raise RankerError(f"ranker {ranker!r} must return one number per item, not a masked array: fill it")
     if scores.ndim != 1 or scores.dtype.kind not in _KINDS:
         message = f"an array of {scores.dtype} with the shape {scores.shape}"
         raise RankerError(f"ranker {ranker!r} must return one number per item, not {message}")
@@ -60,8 +62,8 @@ def _numbers(ranker: str, scores: Any) -> Sequence[float]:
     column = scores if isinstance(scores, list | tuple) else list(scores)
     if not _NUMBERS.issuperset(map(type, column)):
         try:
-            if any(isinstance(score, str | bytes) for score in column):
-                raise TypeError("a text is no number")
+            if any(isinstance(score, str | bytes) or hasattr(score, "filled") for score in column):
+                raise TypeError("a text or a masked value is no number")
             column = [float(score) for score in column]
         except (TypeError, ValueError, OverflowError) as error:
             raise RankerError(f"ranker {ranker!r} must return one number per item: {error}") from error

@@ -175,5 +175,8 @@ async def _await_result(scope: Scope, call: Awaitable[T]) -> T:
             raise
         last = error.__cause__
         failure = last if isinstance(last, ConnectorError) else UpstreamTimeoutError(str(error), code="deadline")
-    # Out here, so that the error does not hold itself as its context.
-    raise failure
+    # Out here, so that the error does not hold itself as its context; nor by the frame of its traceback.
+    try:
+        raise failure
+    finally:
+        del failure

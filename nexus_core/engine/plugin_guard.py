@@ -33,12 +33,13 @@ class PluginGuard:
         self._error = error
 
     def __enter__(self) -> None:
-        pass
+        """Nothing is needed before the plugin acts: all is decided by what it raises."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is not None and is_own(error):
+        # No `yield` stands in a guard: within a task nobody closes the run here.
+        if error is not None and (is_own(error) or (isinstance(error, GeneratorExit) and _task() is not None)):
             raise self._error(f"{self._what} failed: {words_of(error)}") from error
 
 
@@ -64,7 +65,7 @@ def words_of(error: BaseException) -> str:
     """Return the kind of a foreign error and what it says, which may fail, too."""
     try:
         return f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 - foreign code that words its error
+    except BaseException:  # noqa: BLE001 - foreign code that words its error
         return f"{type(error).__name__}: (what it says cannot be shown)"
 
 

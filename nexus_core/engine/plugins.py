@@ -22,7 +22,7 @@ import pluggy
 from nexus_core.contract import hookspecs
 from nexus_core.contract.components import INJECTED, Kind, component_name, injected_fields
 from nexus_core.contract.errors import PluginError
-from nexus_core.engine.plugin_guard import words_of
+from nexus_core.engine.plugin_guard import is_own, words_of
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
 _METHODS = {
@@ -213,9 +213,9 @@ def _import_quietly(origin: Origin) -> ModuleType:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             return origin.load()
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and not is_own(error):
+            raise
         raise PluginError(f"{origin} failed at import: {words_of(error)}") from error
 
 
@@ -226,7 +226,7 @@ def _yielded(plugin: str, kind: Kind, hook: Callable[[], Iterable[type]]) -> lis
             found.close()
         return list(found)
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt) and not is_own(error):
             raise
         raise PluginError(f"hook nexus_{kind.value} of plugin {plugin!r} failed: {words_of(error)}") from error
 

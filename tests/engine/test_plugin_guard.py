@@ -52,6 +52,7 @@ RAISED = {
     "cancelled": "raise asyncio.CancelledError()",
     "own base": "raise type('Odd', (BaseException,), {})()",
     "bare": "raise NexusError('mine')",
+    "unspeakable, and out": "raise type('Mute', (Exception,), {'__str__': lambda self: exit(3)})()",
     "unspeakable": "raise type('Mute', (Exception,), {'__str__': lambda self: 1 / 0})()",
 }
 RANKERS = {
@@ -68,6 +69,9 @@ RANKERS = {
     "words": "return ['much', 'little']",
     "numbers in words": "return ['1.0', '2.0']",
     "a set": "return {1.0, 2.0}",
+    "a masked array": "return np.ma.masked_array([1.0, 2.0], [0, 1])",
+    "a masked value": "return [np.ma.masked, 2.0]",
+    "closing": "raise GeneratorExit",
     "none inside": "return ranking.scored('bad', [1.0, None])",
     "coroutine": "return self.rank(query, ranking)",
     "generator that raises": "return (1 / (1 - n) for n in range(2))",

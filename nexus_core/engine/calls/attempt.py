@@ -173,7 +173,10 @@ class Attempt:
         elif is_own(error):
             broken = self._broken(error)
             self._end(broken.kind, broken, ok=False)
-            raise broken from error
+            try:
+                raise broken from error
+            finally:
+                del broken  # its traceback holds this frame
         else:
             self._end("cancelled", None, ok=None)
 
