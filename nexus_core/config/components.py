@@ -13,7 +13,7 @@ from nexus_core.config.spec import ComponentSpec, ModelReference
 from nexus_core.config.yaml.problems import Problems, quoted
 from nexus_core.config.yaml.tree import MappingNode, Node, ScalarNode, UnreadableNode, shown
 from nexus_core.contract.components import Kind, OptionSpec, options_of
-from nexus_core.contract.errors import PluginError
+from nexus_core.contract.errors import PluginError, describe_error
 
 
 class PluginCatalog(Protocol):
@@ -112,7 +112,7 @@ class Components:
         try:
             return options_of(cls)
         except Exception as error:  # noqa: BLE001 - annotations and defaults are the plugin's code
-            reason = f"{type(error).__name__}: {error}"
+            reason = describe_error(error)
             self.problems.error("P004", at.place, f"the options of {quoted(name)} cannot be read: {reason}")
             return None
 

@@ -334,3 +334,11 @@ class ResponseTooLargeError(ConnectorError):
     """The answer is larger than the connector's cap."""
 
     kind = "response_too_large"
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the kind of a foreign error and what it says, which is foreign code and may fail, too."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except BaseException:  # noqa: BLE001 - as above
+        return f"{type(error).__name__}: (what it says cannot be shown)"

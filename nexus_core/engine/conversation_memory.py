@@ -7,7 +7,7 @@ import asyncio
 from attrs import evolve, frozen
 
 from nexus_core.contract.answers import Answer
-from nexus_core.contract.errors import DeadlineError, NexusError, StoreError
+from nexus_core.contract.errors import DeadlineError, NexusError, StoreError, describe_error
 from nexus_core.contract.protocols import Conversations
 from nexus_core.contract.values import Message
 from nexus_core.engine.state import State
@@ -60,4 +60,4 @@ class ConversationMemory:
             raise failed from error
 
     def _failed(self, done: str, error: Exception) -> StoreError:
-        return StoreError(f"conversation {self.id!r} could not be {done}: {type(error).__name__}: {error}")
+        return StoreError(f"conversation {self.id!r} could not be {done}: {describe_error(error)}")

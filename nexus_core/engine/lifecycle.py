@@ -7,7 +7,8 @@ import logging
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
-from nexus_core.engine.plugin_guard import is_own, words_of
+from nexus_core.contract.errors import describe_error
+from nexus_core.engine.plugin_guard import is_own
 from nexus_core.toolkit.shared_resources import SharedResources
 
 _log = logging.getLogger(__name__)
@@ -53,4 +54,4 @@ async def _close(component: Any) -> None:
     except BaseException as error:
         if not is_own(error):
             raise
-        _log.warning("%s failed as it was closed: %s", type(component).__name__, words_of(error))
+        _log.warning("%s failed as it was closed: %s", type(component).__name__, describe_error(error))

@@ -30,7 +30,7 @@ from nexus_core.config.spec import (
 )
 from nexus_core.config.yaml.problems import SourceLocation
 from nexus_core.contract.components import Kind, injected_fields
-from nexus_core.contract.errors import ConfigError, PluginError, Problem, TemplateError, UsageError
+from nexus_core.contract.errors import ConfigError, PluginError, Problem, TemplateError, UsageError, describe_error
 from nexus_core.contract.protocols import Connector, Template
 from nexus_core.contract.values import ModelInfo
 from nexus_core.engine.calls.caller import Caller
@@ -38,7 +38,7 @@ from nexus_core.engine.component_models import component_model
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.packing.packer import PackingPolicy
-from nexus_core.engine.plugin_guard import PluginGuard, is_own, words_of
+from nexus_core.engine.plugin_guard import PluginGuard, is_own
 from nexus_core.engine.query_rewriting import QueryRewriter
 from nexus_core.engine.runner import PlannedStep
 from nexus_core.engine.sinks import Fanout, SinkQueue
@@ -217,7 +217,7 @@ class _Builder:
         except BaseException as error:  # foreign code, as above
             if not is_own(error):
                 raise
-            told = f"failed at its model_info: {words_of(error)}"
+            told = f"failed at its model_info: {describe_error(error)}"
         else:
             if isinstance(info, ModelInfo):
                 return evolve(info, **figures)
@@ -284,7 +284,7 @@ class _Builder:
         except BaseException as error:  # foreign code; its failure is a problem of this file
             if not is_own(error):
                 raise
-            return self._failed(spec.place, f"{kind.word} {spec.use!r} failed: {words_of(error)}")
+            return self._failed(spec.place, f"{kind.word} {spec.use!r} failed: {describe_error(error)}")
         return built
 
     def _inject(self, cls: type, built: Any) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
-from nexus_core.contract.errors import NexusError, RankerError, SourceError, TemplateError
+from nexus_core.contract.errors import NexusError, RankerError, SourceError, TemplateError, describe_error
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import Item, Message
 
@@ -40,7 +40,7 @@ class PluginGuard:
     ) -> None:
         # No `yield` stands in a guard: within a task nobody closes the run here.
         if error is not None and (is_own(error) or (isinstance(error, GeneratorExit) and _task() is not None)):
-            raise self._error(f"{self._what} failed: {words_of(error)}") from error
+            raise self._error(f"{self._what} failed: {describe_error(error)}") from error
 
 
 def is_own(error: BaseException) -> bool:
@@ -59,14 +59,6 @@ def _interrupts() -> bool:
         return False
     handler = signal.getsignal(signal.SIGINT)
     return callable(handler) and getattr(handler, "__name__", "") != "_sighandler_noop"  # asyncio's for its own
-
-
-def words_of(error: BaseException) -> str:
-    """Return the kind of a foreign error and what it says, which may fail, too."""
-    try:
-        return f"{type(error).__name__}: {error}"
-    except BaseException:  # noqa: BLE001 - foreign code that words its error
-        return f"{type(error).__name__}: (what it says cannot be shown)"
 
 
 def _task() -> asyncio.Task[Any] | None:

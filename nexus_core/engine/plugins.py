@@ -21,8 +21,8 @@ import pluggy
 
 from nexus_core.contract import hookspecs
 from nexus_core.contract.components import INJECTED, Kind, component_name, injected_fields
-from nexus_core.contract.errors import PluginError
-from nexus_core.engine.plugin_guard import is_own, words_of
+from nexus_core.contract.errors import PluginError, describe_error
+from nexus_core.engine.plugin_guard import is_own
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
 _METHODS = {
@@ -216,7 +216,7 @@ def _import_quietly(origin: Origin) -> ModuleType:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and not is_own(error):
             raise
-        raise PluginError(f"{origin} failed at import: {words_of(error)}") from error
+        raise PluginError(f"{origin} failed at import: {describe_error(error)}") from error
 
 
 def _yielded(plugin: str, kind: Kind, hook: Callable[[], Iterable[type]]) -> list[type]:
@@ -228,7 +228,7 @@ def _yielded(plugin: str, kind: Kind, hook: Callable[[], Iterable[type]]) -> lis
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and not is_own(error):
             raise
-        raise PluginError(f"hook nexus_{kind.value} of plugin {plugin!r} failed: {words_of(error)}") from error
+        raise PluginError(f"hook nexus_{kind.value} of plugin {plugin!r} failed: {describe_error(error)}") from error
 
 
 def _checked(plugin: str, kind: Kind, classes: Sequence[type]) -> Mapping[str, type]:

@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Sequence
 
 from nexus_core.contract.answers import Event
+from nexus_core.contract.errors import describe_error
 from nexus_core.contract.optional_protocols import FilteringSink
 from nexus_core.contract.protocols import Sink
-from nexus_core.engine.plugin_guard import words_of
 
 QUEUE_SIZE = 10_000
 """Events a sink may lag behind before new ones are dropped."""
@@ -97,7 +97,7 @@ class SinkQueue:
     def _failed(self, error: BaseException) -> None:
         self.failed += 1
         if self.failed == 1:
-            _log.warning("sink %s failed: %s (further failures are only counted)", self.name, words_of(error))
+            _log.warning("sink %s failed: %s (further failures are only counted)", self.name, describe_error(error))
 
 
 def _heard_by(sink: Sink) -> frozenset[str] | None:

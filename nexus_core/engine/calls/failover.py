@@ -96,7 +96,7 @@ class Failover:
         """Note that the call is over."""
         self.setting.watch.end(self.deadline)
         # Each holds, by its traceback, a frame that holds this: they would stay until a collection.
-        self._errors = {}
+        self._errors.clear()
 
     @property
     def waits(self) -> bool:

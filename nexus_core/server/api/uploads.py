@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import glob
 import mimetypes
-import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -132,8 +131,8 @@ class UploadsApi:
             {
                 "name": each.name,
                 "origin": _shown_origin(each, paths=to_operator),
-                # The words of a library, in brackets at the end of a reason, are for operators, too.
-                "reason": each.skipped if to_operator else _WORDS.sub("", each.skipped or ""),
+                # What stands in brackets may be the words of a library: they are for operators, too.
+                "reason": each.skipped if to_operator else (each.skipped or "").partition(" (")[0],
             }
             for each in page
         ]
@@ -299,7 +298,6 @@ def _origin(name: str) -> str:
 
 _NO_PATHS = ("upload ", "http://", "https://")
 """How origins begin that tell nothing of this machine."""
-_WORDS = re.compile(r" ?\([A-Za-z_]\w*(?:Error|Exception)\b.*", re.DOTALL)
 
 
 def _shown_origin(document: StoredDocument, *, paths: bool) -> str:

@@ -11,7 +11,7 @@ from posixpath import splitext
 from attrs import evolve, frozen
 
 from nexus_core.contract.documents import DocumentMark, DocumentRead
-from nexus_core.contract.errors import NexusError, UsageError
+from nexus_core.contract.errors import NexusError, UsageError, describe_error
 from nexus_core.contract.optional_protocols import VersionedDocuments
 from nexus_core.contract.protocols import Documents
 from nexus_core.contract.values import Item, Value
@@ -76,7 +76,7 @@ class DocumentReading:
         except NexusError as error:
             yield DocumentPart(mark, end=DocumentEnd(failure=str(error)))
         except Exception as error:  # noqa: BLE001 - one document that a source chokes on does not stop the others
-            yield DocumentPart(mark, end=DocumentEnd(failure=f"cannot be read ({type(error).__name__}: {error})"))
+            yield DocumentPart(mark, end=DocumentEnd(failure=f"cannot be read ({describe_error(error)})"))
 
     def _parts(self, mark: DocumentMark, known: str) -> Iterator[DocumentPart]:
         read = self.source.read(mark, known)

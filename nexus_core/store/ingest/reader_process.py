@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from attrs import frozen
 
+from nexus_core.contract.errors import describe_error
 from nexus_core.toolkit.processes.limits import end_with, limit_memory
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
         try:
             reading = pickle.loads(request.reading)
         except Exception as error:  # noqa: BLE001 - of a module that cannot be imported here, whatever it raises
-            send(answers, f"{type(error).__name__}: {error}")
+            send(answers, describe_error(error))
         else:
             send(answers, "")
 

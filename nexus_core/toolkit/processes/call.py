@@ -17,6 +17,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, M
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
 
+from nexus_core.contract.errors import describe_error
 from nexus_core.toolkit.processes.environment import environment, module_command, safe_path
 from nexus_core.toolkit.processes.limits import end_with, limit_memory
 
@@ -160,7 +161,7 @@ def _portable(error: Exception) -> Exception:
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # noqa: BLE001 - whatever a class of others does with that
-        return RuntimeError(f"{type(error).__name__}: {error}")
+        return RuntimeError(describe_error(error))
     return error
 
 
