@@ -1,8 +1,9 @@
 """What plugins return and raise: checked where it comes in, so that a plugin's mistake is told as the plugin's.
 
-An error of the project passes as it is, but for a bare `NexusError`, which says of nothing what it is. An interrupt by
-Ctrl-C, and a cancellation that somebody asked for, pass too; all else, `SystemExit`, a `CancelledError` and, where
-Ctrl-C raises none, a `KeyboardInterrupt` of the plugin's own making included, becomes the error of its kind.
+An error of the project passes as it is, but for a bare `NexusError`, which says of nothing what it is, and a
+`UsageError`, which would put the plugin's mistake down to the caller. An interrupt by Ctrl-C, and a cancellation that
+somebody asked for, pass too; all else, `SystemExit`, a `CancelledError` and, where Ctrl-C raises none, a
+`KeyboardInterrupt` of the plugin's own making included, becomes the error of its kind.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
-from nexus_core.contract.errors import NexusError, RankerError, SourceError, TemplateError, describe_error
+from nexus_core.contract.errors import NexusError, RankerError, SourceError, TemplateError, UsageError, describe_error
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import Item, Message
 
@@ -50,7 +51,7 @@ def is_own(error: BaseException) -> bool:
         return task is not None and not task.cancelling()
     if isinstance(error, KeyboardInterrupt):
         return not _interrupts()
-    return type(error) is NexusError or not isinstance(error, NexusError | GeneratorExit)
+    return type(error) in (NexusError, UsageError) or not isinstance(error, NexusError | GeneratorExit)
 
 
 def _interrupts() -> bool:

@@ -52,6 +52,7 @@ RAISED = {
     "cancelled": "raise asyncio.CancelledError()",
     "own base": "raise type('Odd', (BaseException,), {})()",
     "bare": "raise NexusError('mine')",
+    "usage": "raise UsageError('mine')",
     "unspeakable, and out": "raise type('Mute', (Exception,), {'__str__': lambda self: exit(3)})()",
     "unspeakable": "raise type('Mute', (Exception,), {'__str__': lambda self: 1 / 0})()",
 }

@@ -180,7 +180,8 @@ class _Watch:
         try:
             failed = self._until_stopped()
             self._set_end()
-            return max([failed, *(place.end(self._is_over) for place in self._places if failed or not place.is_down)])
+            ended = [place.end(self._is_over) for place in self._places if failed or not place.is_down]
+            return failed or max(ended, default=0)  # those that were only stopped say nothing of why
         finally:
             for name, handler in before.items():
                 signal.signal(name, handler)

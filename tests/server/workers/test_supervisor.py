@@ -177,6 +177,12 @@ def test_a_worker_that_is_asked_for_something_wrong_is_not_started_again(tmp_pat
     assert log.read_text() == "0"
 
 
+def test_the_server_ends_with_the_code_of_the_worker_that_was_wrong() -> None:
+    """Not with the signal by which the others were stopped."""
+    script = "import sys, time; sys.exit(2) if sys.argv[1] == '1' else time.sleep(60)"
+    assert run_workers(2, lambda worker: [sys.executable, "-c", script, str(worker.number)]) == 2
+
+
 DEAF = "import os, re; from signal import *; signal(SIGTERM, SIG_IGN); os.kill({parent}, SIGTERM); {stuck}"
 
 
