@@ -25,6 +25,8 @@ def test_collections_have_ids_of_their_own(items: tuple[Item, ...], query: str, 
     assert sorted(ranking.order()) == list(range(len(ranking)))
 
 
+# Some of what is found is large, as it should be, and Hypothesis warns that it is shown in full.
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 def test_collections_hold_the_hard_cases() -> None:
     """Empty ones, items that are alike, huge items and shared titles are all found."""
     wanted: list[Any] = [
