@@ -22,6 +22,7 @@ from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Item, Message
 from nexus_core.engine.conversation_memory import ConversationMemory
 from nexus_core.engine.explain import explain, prepare
+from nexus_core.engine.interceptors import Interceptor
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import ModelRegistry
 from nexus_core.engine.plan import Plan, load_plan
@@ -94,16 +95,19 @@ class Pipeline:
         catalogue: PluginRegistry | None = None,
         shared: SharedResources | None = None,
         conversations: Conversations | None = None,
+        interceptor: Interceptor | None = None,
     ) -> Pipeline:
         """Read and check a pipeline file; raises ConfigError with every problem found.
 
         `overrides` are texts such as `steps[2].prompt.budget=500`. Pipelines that are given one `shared` share the
         connections of the process. `conversations` remembers, such as `store.conversations` of an open store; it is
-        needed by those who ask with a `conversation_id`. Touches no network and opens no component.
+        needed by those who ask with a `conversation_id`. Every request of a connector goes through `interceptor`.
+        Touches no network and opens no component.
         """
         known = catalogue if catalogue is not None else PluginRegistry.installed()
         variables = os.environ if environment is None else environment
-        return cls(load_plan(Path(path), known, variables, overrides, ComponentLifecycle(shared)), conversations)
+        plan = load_plan(Path(path), known, variables, overrides, ComponentLifecycle(shared), interceptor)
+        return cls(plan, conversations)
 
     @property
     def name(self) -> str:

@@ -35,6 +35,7 @@ from nexus_core.contract.protocols import Connector, Template
 from nexus_core.contract.values import ModelInfo
 from nexus_core.engine.calls.caller import Caller
 from nexus_core.engine.component_models import component_model
+from nexus_core.engine.interceptors import Interceptor, intercepted
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.packing.packer import PackingPolicy
@@ -96,8 +97,12 @@ def load_plan(
     environment: Mapping[str, str],
     overrides: Sequence[str] = (),
     resources: ComponentLifecycle | None = None,
+    interceptor: Interceptor | None = None,
 ) -> Plan:
-    """Read, check and build a pipeline file; raises ConfigError with every problem found."""
+    """Read, check and build a pipeline file; raises ConfigError with every problem found.
+
+    With `interceptor`, the requests of every connector go through it.
+    """
     try:
         source = path.read_bytes()
     except OSError as error:
@@ -111,6 +116,7 @@ def load_plan(
         folder=path.parent,
         catalogue=checked.catalogue,
         resources=ComponentLifecycle() if resources is None else resources,
+        interceptor=interceptor,
     ).plan()
 
 
@@ -122,6 +128,7 @@ class _Builder:
     folder: Path
     catalogue: PluginCatalog
     resources: ComponentLifecycle
+    interceptor: Interceptor | None
     problems: list[Problem] = field(factory=list)
 
     def plan(self) -> Plan:
@@ -201,7 +208,7 @@ class _Builder:
             return None
         return Model(
             name=spec.name,
-            connector=connector,
+            connector=self._attend(spec.name, connector),
             info=info,
             options=spec.options,
             fallback=spec.fallback,
@@ -209,6 +216,9 @@ class _Builder:
             allow_empty=spec.allow_empty,
             **_policies(spec),
         )
+
+    def _attend(self, name: str, connector: Connector) -> Connector:
+        return connector if self.interceptor is None else intercepted(name, connector, self.interceptor)
 
     def _info(self, spec: ComponentSpec, connector: Connector, figures: Mapping[str, Any]) -> ModelInfo | None:
         """Return what a connector tells of its model, with the pipeline's figures over it."""
@@ -300,7 +310,7 @@ class _Builder:
         built = self._component(Kind.CONNECTOR, spec)
         if give is None or built is None:
             return built
-        return None if self._info(spec, built, {}) is None else give.connector(place, built)
+        return None if self._info(spec, built, {}) is None else give.connector(place, self._attend(place, built))
 
     def _failed(self, place: SourceLocation, message: str) -> None:
         self.problems.append(Problem(_BUILD_FAILED, message, place.file, place.line, place.column))
