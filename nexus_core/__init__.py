@@ -38,7 +38,7 @@ _HOME = {
     "contract.run_context": ("RunContext",),
     "contract.values": (
         "CallOptions", "Chunk", "Completion", "FinishReason", "FollowUp", "Item", "Message", "ModelInfo", "Results",
-        "ToolCall", "ToolCallDelta", "Transfer", "Usage", "parts_of",
+        "Quota", "QuotaLimit", "ToolCall", "ToolCallDelta", "Transfer", "Usage", "parts_of",
     ),
     "engine.pipeline": ("Pipeline",),
     "store.conversations": ("Conversation", "Turn"),

@@ -95,6 +95,8 @@ from nexus_core.contract.values import (
     Item as Item,
     Message as Message,
     ModelInfo as ModelInfo,
+    Quota as Quota,
+    QuotaLimit as QuotaLimit,
     Results as Results,
     ToolCall as ToolCall,
     ToolCallDelta as ToolCallDelta,

@@ -18,9 +18,10 @@ LAYERS = {
     "engine": {"contract", "toolkit", "config"},
     "store": {"contract", "toolkit"},
     "evaluation": {"contract", "toolkit", "config", "engine"},
+    "batch": {"contract", "toolkit", "config", "engine", "store"},
     "testing": {"contract", "toolkit", "config", "engine", "store"},
     "server": {"contract", "toolkit", "config", "engine", "store"},
-    "cli": {"contract", "toolkit", "config", "engine", "store", "evaluation", "server"},
+    "cli": {"contract", "toolkit", "config", "engine", "store", "batch", "evaluation", "server"},
 }
 """For each package of the core, the others that it may import."""
 PUBLIC = ("nexus_core", "nexus_core.toolkit", "nexus_core.testing")

@@ -27,6 +27,7 @@ COMMANDS = {
     "ask": "Ask a context a question.",
     "context": "Keep contexts: add, search, list, tag, remove, export, import, check.",
     "run": "Run a pipeline for one query.",
+    "batch": "Run a pipeline over a file of questions, through failures and restarts.",
     "explain": "Show what would be sent, and why, without any call.",
     "conversations": "List, show, delete and expire conversations.",
     "eval": "Measure how well pipelines rank and pack.",

@@ -128,6 +128,24 @@ class ToolCallDelta(Value):
     arguments: str = ""
 
 
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class QuotaLimit(Value):
+    """One limit of a service, as it stood when a request was counted."""
+
+    limit: int
+    remaining: int
+    reset_s: float
+    """Until all of it is there again."""
+
+
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class Quota(Value):
+    """What a service tells of its rate limits; `None` is not told."""
+
+    requests: QuotaLimit | None = None
+    tokens: QuotaLimit | None = None
+
+
 @define(kw_only=True, eq=False, repr=False, slots=False)
 class Transfer(Value):
     """What came over the wire in one attempt. A connector fills it as it goes, so it is right however the end comes."""
@@ -139,6 +157,8 @@ class Transfer(Value):
     """Of the body, decoded."""
     events: int = 0
     """Of a stream."""
+    quota: Quota | None = None
+    """What the head of the answer tells of rate limits."""
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)

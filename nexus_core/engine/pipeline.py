@@ -225,6 +225,10 @@ class Pipeline:
         finally:
             self._streams.discard(events)
 
+    def check(self, query: str, **asked: Unpack[RunOptions]) -> None:
+        """Raise the UsageError that a run would be refused with, asked for in the words of `run`; nothing runs."""
+        self._request(query, **asked)
+
     async def explain(self, query: str, **asked: Unpack[RunOptions]) -> Explanation:
         """Return what a run would send, and why, asking no model for an answer; asked for in the words of `run`."""
         request = self._request(query, **asked)

@@ -23,6 +23,7 @@ _HOME = {
         "should_retry",
     ),
     "http.errors": ("UpstreamErrors", "connector_error", "error_of_status", "foreign_text"),
+    "http.quota_headers": ("read_quota",),
     "http.session": ("ForbiddenAddress", "is_forbidden"),
     "http.size_limits": ("JSON_CAP", "LARGEST_SIZES", "STREAM_CAP", "SizeLimits", "sizes_for"),
     "http.sse": ("EventDecoder", "ServerSentEvent"),

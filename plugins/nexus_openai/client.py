@@ -44,6 +44,7 @@ from nexus_core.toolkit import (
     foreign_text,
     open_session,
     read_body,
+    read_quota,
     read_start,
     retry_after_s,
     should_retry,
@@ -276,7 +277,9 @@ class Client:
             url, data=data, headers=headers, timeout=self._connecting, allow_redirects=False
         )
         errors.status = status = response.status
-        errors.transfer = Transfer(status=status, first_byte_s=perf_counter() - began)
+        errors.transfer = Transfer(
+            status=status, first_byte_s=perf_counter() - began, quota=read_quota(response.headers)
+        )
         if status // 100 == 2:
             return response
         try:

@@ -1,0 +1,124 @@
+"""Adaptive concurrency: how many records run at once. It grows while answers stay fast and halves on a rate limit.
+
+Additive increase, multiplicative decrease, as TCP does it: twice as many each round until the first sign of too much,
+one more each round after it (Chiu and Jain 1989). Where answers take more than twice as long as the fastest have, it
+grows no more. What a service tells of its quota is obeyed before it refuses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+
+from nexus_core.batch.quota_pacing import QuotaPacer
+from nexus_core.contract.values import Quota
+
+START = 4.0
+SLOW = 2.0
+"""Times the fastest round: from here on more at once only wait for each other."""
+_ROUND = 32
+"""Answers whose median is compared."""
+_AVERAGE = 0.1
+"""What the newest request counts in the mean of the tokens."""
+
+
+class AdaptiveConcurrency:
+    """Lets records begin: `enter` waits for a place, `leave` gives it back; requests tell how they went."""
+
+    def __init__(self, most: int, now: Callable[[], float] = monotonic) -> None:
+        self.most = most
+        self.in_flight = 0
+        self._now = now
+        self._limit = min(START, float(most))
+        self._doubling = True
+        self._times: deque[float] = deque(maxlen=_ROUND)
+        self._fastest: float | None = None
+        self._halved_at = -1.0
+        self._numbers = 0
+        self._begun: dict[int, tuple[float, float]] = {}
+        self._requests, self._tokens = QuotaPacer(), QuotaPacer()
+        self._tokens_each = 0.0
+        self._taken_tokens = 0.0
+        self._changed = asyncio.Event()
+        self._is_closed = False
+
+    @property
+    def limit(self) -> int:
+        """How many records may run at once, now."""
+        return int(self._limit)
+
+    async def enter(self) -> bool:
+        """Take a place as soon as there is one; false where none is given any more."""
+        while not self._is_closed and (wait_s := self._wait_s()) != 0:
+            await self.change(wait_s)
+        if self._is_closed:
+            return False
+        self.in_flight += 1
+        return True
+
+    def leave(self) -> None:
+        """Give a place back."""
+        self.in_flight -= 1
+        self._changed.set()
+
+    async def change(self, longest_s: float | None = None) -> None:
+        """Wait until something has changed, so that it is worth to look again."""
+        self._changed.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), longest_s)
+
+    def close(self) -> None:
+        """Give no place any more."""
+        self._is_closed = True
+        self._changed.set()
+
+    def begin_request(self) -> int:
+        """Note that a request goes out now, and return its number."""
+        self._numbers += 1
+        self._begun[self._numbers] = self._now(), self._taken_tokens
+        self._taken_tokens += self._tokens_each
+        self._requests.begin(1.0)
+        self._tokens.begin(self._tokens_each)
+        return self._numbers
+
+    def end_request(self, number: int, *, ok: bool, refused: bool, tokens: int | None, quota: Quota | None) -> None:
+        """Note how a request went: well, or refused since there were too many."""
+        now = self._now()
+        began, taken = self._begun.pop(number)
+        if tokens is not None:
+            self._tokens_each += (tokens - self._tokens_each) * (_AVERAGE if self._tokens_each else 1.0)
+        if quota is not None and quota.requests is not None:
+            self._requests.hear(number, quota.requests, float(self._numbers - number), now)
+        if quota is not None and quota.tokens is not None:
+            since = max(0.0, self._taken_tokens - taken - self._tokens_each)
+            self._tokens.hear(number, quota.tokens, since, now)
+        if refused:
+            self._halve(began, now)
+        elif ok:
+            self._grow(now - began)
+        self._changed.set()
+
+    def _halve(self, began: float, now: float) -> None:
+        if began < self._halved_at:  # it left before the last halving could help
+            return
+        self._limit = max(1.0, self._limit / 2)
+        self._doubling, self._halved_at = False, now
+
+    def _grow(self, seconds: float) -> None:
+        self._times.append(seconds)
+        median = sorted(self._times)[len(self._times) // 2]
+        self._fastest = median if self._fastest is None else min(self._fastest, median)
+        if median > SLOW * self._fastest:
+            self._doubling = False
+            return
+        if self.in_flight >= self.limit - 1:  # what is not used says nothing of what could be
+            self._limit = min(float(self.most), self._limit + (1.0 if self._doubling else 1.0 / self._limit))
+
+    def _wait_s(self) -> float | None:
+        if self.in_flight >= self.limit:
+            return None
+        now = self._now()
+        return max(self._requests.wait_s(1.0, now), self._tokens.wait_s(self._tokens_each, now))

@@ -1,0 +1,252 @@
+"""Batch control: what may begin, what was used, and when to stop. One object, on the machine that has the journal.
+
+Engines ask it for records, tell it of each request before it leaves and after it ended, and hand it the results.
+Limits, budget and journal are here alone, so that they hold however many machines do the work.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable
+
+from attrs import evolve, frozen
+
+from nexus_core.batch.concurrency import AdaptiveConcurrency
+from nexus_core.batch.journal import BatchTotals, Journal, RequestUsage
+from nexus_core.batch.records import BatchRecord
+from nexus_core.batch.results import RecordResult, failure
+from nexus_core.contract.values import Message, Quota, Value
+
+STREAK = 20
+"""So many failures of one kind in a row are no matter of the records."""
+HOPELESS = frozenset({"auth", "quota", "config", "not_configured"})
+"""Kinds of failures that every record would meet, where no other model can be asked."""
+_MOST_HELD = 10_000
+"""Records that wait for an earlier one of their conversation, before no more are read ahead."""
+
+
+@frozen(kw_only=True, eq=False)
+class BatchTask(Value):
+    """A record that may begin now."""
+
+    position: int
+    record: BatchRecord
+    history: tuple[Message, ...] = ()
+    """The turns of its conversation before it."""
+
+
+@frozen(kw_only=True, eq=False)
+class BatchBudget(Value):
+    """The most that a batch may use, whatever was told or not; `None` is without limit."""
+
+    tokens: int | None = None
+    cost: float | None = None
+    """In US dollars."""
+
+    def told(self) -> str:
+        """Return it in words."""
+        tokens = [] if self.tokens is None else [f"{self.tokens:,} tokens"]
+        return " and ".join(tokens + ([] if self.cost is None else [f"${self.cost:,.2f}"]))
+
+
+@frozen(kw_only=True, eq=False)
+class BatchStop(Value):
+    """Why a batch ends before its last record."""
+
+    why: str
+    """`interrupted`, `budget` or `failure`."""
+    message: str
+
+
+@frozen(kw_only=True, eq=False)
+class RequestEnd(Value):
+    """How one upstream request ended."""
+
+    usage: RequestUsage
+    ok: bool = False
+    refused: bool = False
+    """Since there were too many."""
+    quota: Quota | None = None
+
+
+class BatchControl:
+    """The control of one batch while it runs."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        concurrency: AdaptiveConcurrency,
+        budget: BatchBudget | None = None,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._journal = journal
+        self.concurrency = concurrency
+        self._budget = budget or BatchBudget()
+        self._changed = changed
+        self.stopped: BatchStop | None = None
+        self.totals: BatchTotals = journal.totals()
+        """As of now."""
+        self._position = -1
+        self._is_read = False
+        """No record is left but those that are ready, held or under way."""
+        self._ready: deque[BatchTask] = deque()
+        self._held: dict[str, deque[tuple[int, BatchRecord]]] = {}
+        self._streak: list[int] = []
+        self._streak_kind = ""
+        self._open: dict[int, tuple[int, int, float | None]] = {}
+        """Requests under way: their number for the concurrency, and the most that they use."""
+        self._largest: tuple[int, float] = (0, 0.0)
+        """What one request has used at most, by its bounds."""
+
+    def stop(self, why: str, message: str) -> None:
+        """Let no further record begin."""
+        if self.stopped is None:
+            self.stopped = BatchStop(why=why, message=message)
+            self.concurrency.close()
+
+    # Records
+
+    async def next(self) -> BatchTask | None:
+        """Return the next record as soon as it may begin; `None` where no more will. For one caller at a time."""
+        while self.stopped is None:
+            task = self._next_ready()
+            if task is None:
+                if not self.concurrency.in_flight:
+                    return None
+                await self.concurrency.change()
+            elif await self.concurrency.enter():
+                while self._is_nearly_spent() and self.concurrency.in_flight > 1 and self.stopped is None:
+                    await self.concurrency.change()
+                if self.stopped is None:
+                    return task
+                self.concurrency.leave()
+        return None
+
+    def _next_ready(self) -> BatchTask | None:
+        while not self._ready and not self._is_read and sum(map(len, self._held.values())) < _MOST_HELD:
+            page = self._journal.pending(self._position)
+            self._is_read = not page
+            for position, record in page:
+                self._position = position
+                self._take(position, record)
+        return self._ready.popleft() if self._ready else None
+
+    def _take(self, position: int, record: BatchRecord) -> None:
+        if record.conversation is None:
+            self._ready.append(BatchTask(position=position, record=record))
+        elif record.conversation in self._held:
+            self._held[record.conversation].append((position, record))
+        else:
+            self._held[record.conversation] = deque()
+            self._begin_turn(record.conversation, position, record)
+
+    def _begin_turn(self, conversation: str, position: int, record: BatchRecord) -> None:
+        """Make a record of a conversation ready, with the turns before it."""
+        history: list[Message] = []
+        is_whole = True
+        for state, payload, result in self._journal.turns(conversation, position):
+            is_whole = is_whole and state == "done"
+            if is_whole:
+                answer = json.loads(result)["answer"]
+                history += [Message("user", json.loads(payload)["query"]), Message("assistant", answer)]
+        task = BatchTask(position=position, record=record, history=tuple(history))
+        if is_whole:
+            self._ready.append(task)
+        else:
+            self._note(task, failure("conversation", "an earlier record of its conversation has no answer"))
+
+    def finish(self, task: BatchTask, result: RecordResult) -> None:
+        """Take the result of a record that has begun."""
+        self.concurrency.leave()
+        if result.state == "failed" and self._is_systemic(task, result):
+            return
+        if result.state == "done":
+            self._streak_kind = ""
+        self._note(task, result)
+
+    def put_back(self, task: BatchTask) -> None:
+        """Leave a record that has begun for the next time: its run was stopped, and has no result."""
+        self.concurrency.leave()
+
+    def _note(self, task: BatchTask, result: RecordResult) -> None:
+        self._journal.finish(task.position, result.state, result.result, result.timings, result.kind)
+        if result.state == "done":
+            self.totals = evolve(self.totals, done=self.totals.done + 1)
+        else:
+            self.totals = evolve(self.totals, failed=self.totals.failed + 1)
+        self._changed()
+        conversation = task.record.conversation
+        if conversation is not None and self._held.get(conversation):
+            self._begin_turn(conversation, *self._held[conversation].popleft())
+        elif conversation is not None:
+            self._held.pop(conversation, None)
+
+    def _is_systemic(self, task: BatchTask, result: RecordResult) -> bool:
+        """Stop where a failure is no matter of its record; then it and those like it are done again later."""
+        kind, message = result.kind or "", json.loads(result.result)["error"]["message"]
+        if kind in HOPELESS and result.is_sole:
+            self.stop("failure", message)
+            return True
+        if kind != self._streak_kind:
+            self._streak, self._streak_kind = [], kind
+        self._streak.append(task.position)
+        if len(self._streak) < STREAK or self.stopped is not None:
+            return False
+        again = self._journal.reopen(self._streak[:-1])
+        self.totals = evolve(self.totals, failed=self.totals.failed - again)
+        self.stop("failure", f"{STREAK} records in a row failed in the same way, the last one with: {message}")
+        return True
+
+    # Requests
+
+    async def begin_request(
+        self, position: int, model: str, method: str, most_tokens: int, most_cost: float | None
+    ) -> int | None:
+        """Note a request in the journal, and return its number: it may go; `None` where the budget has no room.
+
+        Raises StoreError where the journal cannot be written.
+        """
+        if not self._has_room(most_tokens, most_cost):
+            self.stop("budget", f"the next request could exceed the budget of {self._budget.told()}")
+            return None
+        number = await self._journal.begin_request(position, model, method, most_tokens, most_cost)
+        self._open[number] = self.concurrency.begin_request(), most_tokens, most_cost
+        self._largest = max(self._largest[0], most_tokens), max(self._largest[1], most_cost or 0.0)
+        self.totals = evolve(self.totals, requests=self.totals.requests + 1)
+        return number
+
+    def end_request(self, number: int, end: RequestEnd) -> None:
+        """Note how a request ended."""
+        usage, totals = end.usage, self.totals
+        self._journal.end_request(number, usage)
+        pace, most_tokens, most_cost = self._open.pop(number)
+        tokens = (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
+        self.concurrency.end_request(
+            pace, ok=end.ok, refused=end.refused, tokens=tokens if end.ok else None, quota=end.quota
+        )
+        if usage.state == "ok":
+            totals = evolve(totals, tokens=totals.tokens + tokens, cost=_sum(totals.cost, usage.cost))
+        elif usage.state == "unknown":
+            unknown = totals.unknown_tokens + most_tokens, _sum(totals.unknown_cost, most_cost)
+            totals = evolve(totals, unknown_tokens=unknown[0], unknown_cost=unknown[1])
+        self.totals = totals
+
+    def _has_room(self, tokens: int, cost: float | None) -> bool:
+        budget, totals = self._budget, self.totals
+        if budget.tokens is not None:
+            used = totals.tokens + totals.unknown_tokens + sum(each for _, each, _ in self._open.values())
+            if used + tokens > budget.tokens:
+                return False
+        if budget.cost is not None:
+            paid = (totals.cost or 0.0) + (totals.unknown_cost or 0.0)
+            return paid + sum(each or 0.0 for *_, each in self._open.values()) + (cost or 0.0) <= budget.cost
+        return True
+
+    def _is_nearly_spent(self) -> bool:
+        """Tell whether one more request, as large as any was, needs what those under way may not use."""
+        return not self._has_room(*self._largest)
+
+
+def _sum(total: float | None, more: float | None) -> float | None:
+    return None if total is None or more is None else total + more

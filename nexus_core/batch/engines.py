@@ -1,0 +1,120 @@
+"""Batch engines: what runs the records of a batch. This machine's is built in; others are found by entry points.
+
+A distribution names its engines in the group `contextnexus.engines`, as `ray = "nexus_ray.engine:RayEngine"`. The names
+are read without importing anything; what is asked for is imported, and the class made without arguments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from attrs import field, frozen
+
+from nexus_core.batch.control import BatchControl, BatchTask
+from nexus_core.batch.record_runner import BatchInterceptor, RecordRunner
+from nexus_core.contract.errors import PluginError, UsageError
+from nexus_core.contract.values import Value
+from nexus_core.engine.pipeline import Pipeline
+from nexus_core.engine.plugin_guard import PluginGuard
+from nexus_core.toolkit.suggest import did_you_mean, listed
+
+GROUP = "contextnexus.engines"
+LOCAL = "local"
+
+
+@frozen(kw_only=True, eq=False)
+class BatchJob(Value):
+    """What every machine of an engine needs to know of a batch: values alone, no secret among them."""
+
+    pipeline: Path
+    overrides: tuple[str, ...] = ()
+    model: str | None = None
+    inputs: Mapping[str, Any] = field(factory=dict)
+    """For each record that does not give them itself."""
+    options: Mapping[str, str] = field(factory=dict)
+    """Of the engine, by name."""
+
+
+@runtime_checkable
+class BatchEngine(Protocol):
+    """Runs the records that a control gives out, and hands it what became of each."""
+
+    async def check(self, job: BatchJob) -> None:
+        """Raise what stands against the job, before any request; nothing is begun."""
+
+    async def run(self, job: BatchJob, control: BatchControl, hurry: asyncio.Event) -> None:
+        """Run records until `control.next()` gives none, and end what is under way; at once where `hurry` is set."""
+
+
+def engine_of(name: str) -> BatchEngine:
+    """Return an engine by its name; raises UsageError for an unknown one, PluginError for one that is broken."""
+    if name == LOCAL:
+        return LocalEngine()
+    found: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=GROUP):
+        found.setdefault(point.name, []).append(point)
+    if name not in found:
+        known = [LOCAL, *sorted(found)]
+        raise UsageError(f"no batch engine is named {name!r}{did_you_mean(name, known)}; installed: {listed(known)}")
+    if len(found[name]) > 1:
+        owners = [point.dist.name if point.dist else point.value for point in found[name]]
+        raise PluginError(f"the batch engine {name!r} is offered by {listed(owners)}: remove all but one")
+    with PluginGuard(f"batch engine {name!r}", PluginError):
+        made = found[name][0].load()()
+    if not isinstance(made, BatchEngine):
+        raise PluginError(f"the batch engine {name!r} lacks `check` or `run`: it is {describe_type(made)}")
+    return made
+
+
+def describe_type(value: object) -> str:
+    """Return the full name of a value's class."""
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+class LocalEngine:
+    """Runs the records in this process."""
+
+    async def check(self, job: BatchJob) -> None:
+        """Find nothing against a job: whoever makes one has loaded its pipeline."""
+
+    async def run(self, job: BatchJob, control: BatchControl, hurry: asyncio.Event) -> None:
+        """Run records until there are no more."""
+        pipeline = Pipeline.load(job.pipeline, overrides=job.overrides, interceptor=BatchInterceptor(control))
+        async with pipeline:
+            runner = RecordRunner(pipeline, job.model, job.inputs)
+            running: set[asyncio.Task[None]] = set()
+            try:
+                while (task := await control.next()) is not None:
+                    one = asyncio.create_task(_run_one(runner, control, task))
+                    running.add(one)
+                    one.add_done_callback(running.discard)
+                await finish_or_hurry(running, hurry)
+            finally:
+                for one in running:
+                    one.cancel()
+                await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _run_one(runner: RecordRunner, control: BatchControl, task: BatchTask) -> None:
+    result = None
+    try:
+        result = await runner.run(task)
+    finally:
+        if result is None:
+            control.put_back(task)
+    if result is not None:
+        control.finish(task, result)
+
+
+async def finish_or_hurry(running: Sequence[asyncio.Task[Any]] | set[asyncio.Task[Any]], hurry: asyncio.Event) -> None:
+    """Wait until all is done, or until there is no more time."""
+    waiting = asyncio.ensure_future(hurry.wait())
+    try:
+        while running and not hurry.is_set():
+            await asyncio.wait({*running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()

@@ -1,0 +1,215 @@
+"""Record runner: runs a pipeline for one record, and tells the batch of each upstream request before it leaves.
+
+Engines on any machine use it; what it tells goes to the `RequestLedger` that they give it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from contextvars import ContextVar
+from math import inf
+from typing import Any, Protocol, TypeVar
+
+from attrs import define
+
+from nexus_core.batch.control import BatchTask, RequestEnd
+from nexus_core.batch.journal import RequestUsage
+from nexus_core.batch.results import RecordResult, failure_of, result_of
+from nexus_core.contract.errors import (
+    ConnectorError,
+    NexusError,
+    OverloadedError,
+    RateLimitError,
+)
+from nexus_core.contract.values import CallOptions, Chunk, Completion, Results, Transfer, Usage
+from nexus_core.engine.interceptors import ConnectorRequest, Interceptor
+from nexus_core.engine.pipeline import Pipeline
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+_REFUSED_FROM, _REFUSED_TO = 400, 500
+"""Answers with such a status have cost nothing; whoever fails otherwise may have worked on the prompt."""
+
+
+class RequestLedger(Protocol):
+    """Takes down the requests of a batch."""
+
+    async def begin_request(
+        self, position: int, model: str, method: str, most_tokens: int, most_cost: float | None
+    ) -> int | None:
+        """Return the number of a request that may go now; `None` where it may not."""
+
+    def end_request(self, number: int, end: RequestEnd) -> None:
+        """Take down how it ended."""
+
+    def stop(self, why: str, message: str) -> None:
+        """Let no further record begin."""
+
+
+@define(eq=False)
+class _Current:
+    position: int
+    run: asyncio.Task[Any] | None
+    is_withdrawn: bool = False
+
+
+_CURRENT: ContextVar[_Current] = ContextVar("batch_record")
+"""The record that a request belongs to: connectors hear of prompts alone."""
+
+
+class RecordRunner:
+    """Runs records through one open pipeline."""
+
+    def __init__(self, pipeline: Pipeline, model: str | None, inputs: Mapping[str, Any]) -> None:
+        self._pipeline = pipeline
+        self._model = model
+        self._inputs = inputs
+
+    async def run(self, task: BatchTask) -> RecordResult | None:
+        """Return the result of a record; `None` where its run was withdrawn, so that it stays to be done."""
+        current, record = _Current(task.position, asyncio.current_task()), task.record
+        token = _CURRENT.set(current)
+        try:
+            answer = await self._pipeline.run(
+                record.query,
+                inputs={**self._inputs, **record.inputs},
+                context_id=record.context,
+                history=task.history,
+                model=self._model,
+            )
+        except asyncio.CancelledError:
+            if not current.is_withdrawn:
+                raise
+            return None
+        except NexusError as error:
+            return failure_of(error)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one record costs the others nothing
+            _log.exception("record %r failed", record.id)
+            return failure_of(error)
+        finally:
+            _CURRENT.reset(token)
+        return result_of(answer)
+
+
+class BatchInterceptor(Interceptor):
+    """Takes down each request of a pipeline before it leaves, and what it has used."""
+
+    def __init__(self, ledger: RequestLedger) -> None:
+        self._ledger = ledger
+
+    async def call(self, request: ConnectorRequest, send: Callable[[], Awaitable[T]]) -> T:
+        """Send a request and return its answer as a whole."""
+        number = await self._begin(request)
+        end = _lost()
+        try:
+            result = await send()
+            end = _ended(request, _usage(result), getattr(result, "transfer", None))
+        except ConnectorError as error:
+            end = _failed(error)
+            raise
+        finally:
+            self._ledger.end_request(number, end)
+        return result
+
+    async def stream(
+        self, request: ConnectorRequest, send: Callable[[], AsyncIterator[Chunk]]
+    ) -> AsyncGenerator[Chunk, None]:
+        """Send a request and yield its answer."""
+        number = await self._begin(request)
+        end, transfer, usage = _lost(), None, None
+        try:
+            async with aclosing(super().stream(request, send)) as chunks:
+                async for chunk in chunks:
+                    transfer, usage = chunk.transfer or transfer, chunk.usage or usage
+                    yield chunk
+            end = _ended(request, usage, transfer)
+        except ConnectorError as error:
+            end = _failed(error)
+            raise
+        finally:
+            self._ledger.end_request(number, end)
+
+    async def _begin(self, request: ConnectorRequest) -> int:
+        current = _CURRENT.get()
+        most = most_tokens(request)
+        try:
+            number = await self._ledger.begin_request(current.position, request.model, request.method, most, None)
+        except NexusError as error:  # the journal cannot be written: nothing may be sent
+            self._ledger.stop("failure", str(error))
+            number = None
+        if number is not None:
+            return number
+        current.is_withdrawn = True
+        if current.run is not None:
+            current.run.cancel()
+        await asyncio.sleep(inf)
+        raise AssertionError("a withdrawn run goes on")
+
+
+def most_tokens(request: ConnectorRequest) -> int:
+    """Return the most tokens that a request can use: of its prompt and of the longest answer that is allowed."""
+    prompt, info = request.prompt, request.info
+    if prompt is None:  # a token has a byte at least
+        return sum(len(text.encode()) for text in (request.query, *request.texts))
+    asked = prompt.tokens_at_most if prompt.prompt_tokens is None else prompt.prompt_tokens
+    asked = asked or sum(len(message.content.encode()) for message in prompt.messages)
+    return asked + longest_answer(
+        request.options, prompt.max_output, info.max_output, (prompt.window or info.window) - asked
+    )
+
+
+def longest_answer(options: CallOptions, *limits: int | None) -> int:
+    """Return the tokens that an answer can have at most."""
+    return options.max_tokens or min((limit for limit in limits if limit is not None and limit > 0), default=0)
+
+
+def _usage(result: object) -> Usage | None:
+    if isinstance(result, Completion):
+        return result.usage
+    if isinstance(result, Results):
+        return result.usage
+    return None
+
+
+def _ended(request: ConnectorRequest, usage: Usage | None, transfer: Transfer | None) -> RequestEnd:
+    quota = None if transfer is None else transfer.quota
+    if "offline" in request.info.capabilities:  # nobody counts, and nobody is paid
+        free = RequestUsage(state="ok", prompt_tokens=0, completion_tokens=0, cost=0.0)
+        return RequestEnd(usage=free, ok=True, quota=quota)
+    known = usage is not None and usage.source == "provider" and usage.prompt_tokens is not None
+    completion = None if usage is None else usage.completion_tokens
+    if request.prompt is None and completion is None:
+        completion = 0  # vectors and relevances are no tokens
+    if usage is None or not known or completion is None:
+        return RequestEnd(usage=RequestUsage(state="unknown"), ok=True, quota=quota)
+    return RequestEnd(
+        usage=RequestUsage(
+            state="ok",
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=completion,
+            cached_tokens=usage.cached_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+        ),
+        ok=True,
+        quota=quota,
+    )
+
+
+def _failed(error: ConnectorError) -> RequestEnd:
+    status = error.status
+    is_free = not error.request_sent or (status is not None and _REFUSED_FROM <= status < _REFUSED_TO)
+    return RequestEnd(
+        usage=RequestUsage(state="refused" if is_free else "unknown"),
+        refused=isinstance(error, RateLimitError | OverloadedError),
+        quota=None if error.transfer is None else error.transfer.quota,
+    )
+
+
+def _lost() -> RequestEnd:
+    """Return the end of a request whose answer nobody has waited for."""
+    return RequestEnd(usage=RequestUsage(state="unknown"))

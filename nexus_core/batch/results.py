@@ -1,0 +1,116 @@
+"""Results of batches: one JSON object for each record, the same to the byte whoever computed it, and when.
+
+Ids of runs and all times are left out; where they are asked for they stand under `timings`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Literal
+
+from attrs import frozen
+
+from nexus_core.contract.answers import Answer, AttemptFinished
+from nexus_core.contract.errors import ConnectorError, NoAnswerError
+from nexus_core.contract.values import Value
+from nexus_core.engine.json_shapes import attempt_json
+
+RecordState = Literal["pending", "done", "failed"]
+
+_CITATION = re.compile(r"\[(\d{1,4})\]")
+_OF_TIME = ("queuedMs", "waitedMs", "durationMs", "firstByteMs", "firstContentMs")
+_OF_A_RUN = ("callId", "bytesReceived", "events", *_OF_TIME)
+
+
+@frozen(kw_only=True, eq=False)
+class RecordResult(Value):
+    """What became of one record, as its journal keeps it."""
+
+    state: RecordState
+    result: str
+    """JSON, without the id."""
+    timings: str
+    kind: str | None = None
+    """Of a failure: the kind of the error."""
+    is_sole: bool = True
+    """Of a failure: no other model was left to ask."""
+
+
+def result_of(answer: Answer) -> RecordResult:
+    """Return the result of a record that was answered."""
+    cited = {int(number) for number in _CITATION.findall(answer.text)}
+    usage = answer.usage
+    result = {
+        "outcome": "ok",
+        "answer": answer.text,
+        "finishReason": answer.finish_reason,
+        "model": answer.model,
+        "modelId": answer.model_id,
+        "sources": [
+            {
+                "number": packed.number,
+                "id": packed.item.id,
+                "title": packed.item.title,
+                "source": packed.item.source,
+                "cited": packed.number in cited,
+            }
+            for packed in answer.prompt.items
+        ],
+        "usage": {
+            "promptTokens": usage.prompt_tokens,
+            "completionTokens": usage.completion_tokens,
+            "totalTokens": usage.total_tokens,
+            "usageSource": usage.source,
+        },
+        "attempts": [_attempt(row) for row in answer.attempts],
+        "error": None,
+    }
+    timings = {"runId": answer.id, "durationMs": round(answer.duration_s * 1000), **_times(answer.attempts)}
+    return RecordResult(state="done", result=_written(result), timings=_written(timings))
+
+
+def failure_of(error: BaseException) -> RecordResult:
+    """Return the result of a record whose run failed."""
+    attempts: tuple[AttemptFinished, ...] = getattr(error, "attempts", ())
+    last = error.errors[-1] if isinstance(error, NoAnswerError) else error
+    kind = last.kind if isinstance(last, ConnectorError) else _kind(error)
+    return failure(kind, str(error), attempts, is_sole=not isinstance(error, NoAnswerError))
+
+
+def failure(
+    kind: str, message: str, attempts: tuple[AttemptFinished, ...] = (), *, is_sole: bool = True
+) -> RecordResult:
+    """Return the result of a record that has no answer."""
+    result = {
+        "outcome": "failed",
+        "answer": None,
+        "finishReason": None,
+        "model": None,
+        "modelId": None,
+        "sources": [],
+        "usage": None,
+        "attempts": [_attempt(row) for row in attempts],
+        "error": {"kind": kind, "message": message},
+    }
+    written, times = _written(result), _written(_times(attempts))
+    return RecordResult(state="failed", result=written, timings=times, kind=kind, is_sole=is_sole)
+
+
+def _attempt(row: AttemptFinished) -> dict[str, Any]:
+    return {name: value for name, value in attempt_json(row).items() if name not in _OF_A_RUN}
+
+
+def _times(attempts: tuple[AttemptFinished, ...]) -> dict[str, Any]:
+    rows = [attempt_json(row) for row in attempts]
+    return {"attempts": [{name: row[name] for name in _OF_TIME} for row in rows]}
+
+
+def _kind(error: BaseException) -> str:
+    """Return a word for an error that is none of a service, as `SourceError` is `source`."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).lower()
+    return words.removesuffix("_error")
+
+
+def _written(data: dict[str, Any]) -> str:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,60 @@
+"""The group `nexus batch`: what is no subcommand of it begins a batch."""
+
+from __future__ import annotations
+
+import click
+
+from nexus_core.cli.main import LazyGroup
+
+COMMANDS = {
+    "start": "Begin a batch; the word may be left out: `nexus batch PIPELINE INPUT -o OUTPUT`.",
+    "resume": "Go on with a batch that was stopped or killed.",
+    "retry": "Do again what has failed.",
+    "status": "Show how far a batch is, and what it has used.",
+    "export": "Write the results that there are.",
+}
+
+EPILOG = """\b
+Examples:
+  nexus batch pipelines/quickstart.yaml questions.jsonl -o answers.jsonl
+  nexus batch pipelines/openai.yaml questions.csv -o answers.jsonl --budget-tokens 2000000
+  nexus batch pipelines/openai.yaml questions.jsonl -o answers.jsonl --dry-run --limit 20
+  nexus batch status answers.jsonl.run
+  nexus batch resume answers.jsonl.run
+
+\b
+Input, one question a record; what is not given is left out:
+  {"id": "q1", "query": "...", "inputs": {"tone": "short"}, "context": "handbook", "conversation": "c1"}
+  In CSV and Parquet, columns that are no key of a record are inputs of the pipeline.
+
+\b
+Exit codes: 0 all answered, 1 stopped early (resumable), 2 wrong usage or configuration,
+  3 some records failed, 4 another process runs it or it was begun with something else, 130 interrupted.
+"""
+
+
+class BatchGroup(LazyGroup):
+    """A group whose first argument may be the pipeline of a new batch."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put in the subcommand where it is left out."""
+        if args and args[0] not in (*COMMANDS, "--help", "-h"):
+            args = ["start", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(
+    "batch",
+    cls=BatchGroup,
+    table=COMMANDS,
+    package="nexus_core.cli.commands.batch",
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    subcommand_metavar="PIPELINE INPUT -o OUTPUT | COMMAND [ARGS]...",
+)
+def command() -> None:
+    """Run a pipeline over a file of questions: overnight, through rate limits, restarts and failures.
+
+    Everything stands in a folder beside the output (OUTPUT.run): each request before it is sent, each result as it
+    comes. So nothing is lost when it is stopped, and nothing is asked twice but what was under way.
+    """

@@ -1,0 +1,121 @@
+"""Runs a batch on the terminal: progress, Ctrl-C, what to say at the end and the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import click
+
+from nexus_core.batch.batch import CONCURRENCY, Batch
+from nexus_core.batch.control import BatchBudget, BatchControl, BatchStop
+from nexus_core.batch.journal import BatchTotals
+from nexus_core.batch.run_folder import BatchRefusedError
+from nexus_core.cli.event_loop import FIRST_S, INTERRUPTED, run
+from nexus_core.cli.output.batch_progress import BatchProgress, told
+from nexus_core.cli.output.echo import echo
+
+STOPPED = 1
+SOME_FAILED = 3
+REFUSED = 4
+
+
+def run_options(function: click.decorators.FC) -> click.decorators.FC:
+    """Add the options of whatever runs records."""
+    for decorate in reversed(
+        (
+            click.option(
+                "--max-concurrency", type=click.IntRange(1, 10_000), metavar="N", default=CONCURRENCY,
+                show_default=True, help="The most records at once; how many there are adapts to the service.",
+            ),
+            click.option(
+                "--budget-tokens", type=click.IntRange(1), metavar="N", help="Stop before more tokens are used.",
+            ),
+            click.option("--force", is_flag=True, hidden=True),
+        )
+    ):  # fmt: skip
+        function = decorate(function)
+    return function
+
+
+def budget_of(tokens: int | None) -> BatchBudget:
+    """Return the budget that the options name."""
+    return BatchBudget(tokens=tokens)
+
+
+def run_to_end(batch: Batch, concurrency: int, budget: BatchBudget) -> int:
+    """Run a batch, export what there is, tell about it and return the exit code."""
+    engine = batch.engine()
+    control = batch.control(concurrency=concurrency, budget=budget)
+    totals, stop = run(_run(batch, control, engine))
+    return _conclude(batch, totals, stop)
+
+
+async def _run(batch: Batch, control: BatchControl, engine: object) -> tuple[BatchTotals, BatchStop | None]:
+    hurry = asyncio.Event()
+    with _heeding_signals(control, hurry), BatchProgress(control):
+        return await batch.run(control, hurry, engine)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _heeding_signals(control: BatchControl, hurry: asyncio.Event) -> Iterator[None]:
+    """Let the first Ctrl-C finish what is under way, for half a minute, and the second one end at once."""
+    loop = asyncio.get_running_loop()
+
+    def hear() -> None:
+        if control.stopped is not None and control.stopped.why == "interrupted":
+            hurry.set()
+            return
+        control.stop("interrupted", "interrupted")
+        echo("\nfinishing what is under way; again to stop at once", err=True)
+        loop.call_later(FIRST_S, hurry.set)
+
+    heard = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError, ValueError, RuntimeError):  # where signals cannot be heard in a loop
+            before = signal.getsignal(number)
+            loop.add_signal_handler(number, hear)
+            heard.append((number, before))
+    try:
+        yield
+    finally:
+        for number, before in heard:
+            loop.remove_signal_handler(number)
+            signal.signal(number, before)
+
+
+def _conclude(batch: Batch, totals: BatchTotals, stop: BatchStop | None) -> int:
+    folder = batch.folder.path
+    echo(told(totals), err=True)
+    if totals.pending:
+        why = stop.message if stop is not None else "records are left"
+        echo(f"Stopped: {why}.", err=True)
+        echo(f"{totals.pending:,} records are left: go on with `nexus batch resume {folder}`", err=True)
+        echo(f"What there is: `nexus batch export {folder}`", err=True)
+        return INTERRUPTED if stop is not None and stop.why == "interrupted" else STOPPED
+    batch.export()
+    echo(f"{totals.records:,} results are in {batch.settings.output}", err=True)
+    if totals.failed:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in totals.kinds)
+        echo(f"{totals.failed:,} failed ({kinds}): do them again with `nexus batch retry {folder}`", err=True)
+        return SOME_FAILED
+    return 0
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """End the command with exit code 4 where a batch cannot go on as it is."""
+    try:
+        yield
+    except BatchRefusedError as error:
+        echo(f"Error: {error}", err=True)
+        sys.exit(REFUSED)
+
+
+def folder_argument(function: click.decorators.FC) -> click.decorators.FC:
+    """Add RUN_DIR."""
+    return click.argument("run_dir", type=click.Path(path_type=Path))(function)
