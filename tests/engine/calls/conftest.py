@@ -44,6 +44,9 @@ class FakeClock:
         return Clock(now=self.now, sleep=self.sleep, wall=self.now)
 
 
+_OF_A_THREAD_S = 20.0
+
+
 class _Selector(selectors.DefaultSelector):
     """Jumps over the time that the loop would wait."""
 
@@ -51,6 +54,8 @@ class _Selector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> Any:
         ready = super().select(0)
+        if not ready and timeout is None:
+            ready = super().select(_OF_A_THREAD_S)  # what works in a thread sets no timer, and ends by itself
         if not ready and timeout is None:
             raise RuntimeError("everybody waits and no timer is set: this would hang for ever")
         if not ready and timeout:
