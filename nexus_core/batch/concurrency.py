@@ -44,6 +44,7 @@ class AdaptiveConcurrency:
         self._taken_tokens = 0.0
         self._changed = asyncio.Event()
         self._is_closed = False
+        self._paused_until = 0.0
 
     @property
     def limit(self) -> int:
@@ -63,6 +64,10 @@ class AdaptiveConcurrency:
         """Give a place back."""
         self.in_flight -= 1
         self._changed.set()
+
+    def pause(self, seconds: float) -> None:
+        """Give no place for a while."""
+        self._paused_until = max(self._paused_until, self._now() + seconds)
 
     async def change(self, longest_s: float | None = None) -> None:
         """Wait until something has changed, so that it is worth to look again."""
@@ -121,4 +126,5 @@ class AdaptiveConcurrency:
         if self.in_flight >= self.limit:
             return None
         now = self._now()
-        return max(self._requests.wait_s(1.0, now), self._tokens.wait_s(self._tokens_each, now))
+        quota_s = max(self._requests.wait_s(1.0, now), self._tokens.wait_s(self._tokens_each, now))
+        return max(quota_s, self._paused_until - now, 0.0)

@@ -22,6 +22,13 @@ STREAK = 20
 """So many failures of one kind in a row are no matter of the records."""
 HOPELESS = frozenset({"auth", "quota", "config", "not_configured"})
 """Kinds of failures that every record would meet, where no other model can be asked."""
+UNAVAILABLE = frozenset(
+    {"connect", "disconnected", "overloaded", "rate_limit", "server_error", "stalled", "timeout", "truncated"}
+)
+"""Kinds of failures that count as one: the service is not there."""
+REFUSED_HERE = "overloaded"
+"""The kind of failure where a breaker is open; nothing was sent, so the record waits until it is closed."""
+PAUSE_S = 1.0
 _MOST_HELD = 10_000
 """Records that wait for an earlier one of their conversation, before no more are read ahead."""
 
@@ -96,6 +103,8 @@ class BatchControl:
         self._streak_kind = ""
         self._open: dict[int, tuple[int, int, float | None]] = {}
         """Requests under way: their number for the concurrency, and the most that they use."""
+        self._reserved: tuple[int, float] = (0, 0.0)
+        """The most that requests under way will use together."""
         self._largest: tuple[int, float] = (0, 0.0)
         """What one request has used at most, by its bounds."""
 
@@ -159,6 +168,10 @@ class BatchControl:
     def finish(self, task: BatchTask, result: RecordResult) -> None:
         """Take the result of a record that has begun."""
         self.concurrency.leave()
+        if result.kind == REFUSED_HERE and not result.was_sent:
+            self._ready.appendleft(task)
+            self.concurrency.pause(PAUSE_S)
+            return
         if result.state == "failed" and self._is_systemic(task, result):
             return
         if result.state == "done":
@@ -184,10 +197,13 @@ class BatchControl:
 
     def _is_systemic(self, task: BatchTask, result: RecordResult) -> bool:
         """Stop where a failure is no matter of its record; then it and those like it are done again later."""
-        kind, message = result.kind or "", json.loads(result.result)["error"]["message"]
+        kind = "unavailable" if result.kind in UNAVAILABLE else result.kind or ""
+        message = json.loads(result.result)["error"]["message"]
         if kind in HOPELESS and result.is_sole:
             self.stop("failure", message)
             return True
+        if self.stopped is not None and self.stopped.why == "failure" and kind == self._streak_kind:
+            return True  # it was under way when the others had failed in the same way
         if kind != self._streak_kind:
             self._streak, self._streak_kind = [], kind
         self._streak.append(task.position)
@@ -207,10 +223,17 @@ class BatchControl:
 
         Raises StoreError where the journal cannot be written.
         """
+        while not self._has_room(most_tokens, most_cost) and self._open:
+            await self.concurrency.change()  # those under way use less than they could, mostly
         if not self._has_room(most_tokens, most_cost):
             self.stop("budget", f"the next request could exceed the budget of {self._budget.told()}")
             return None
-        number = await self._journal.begin_request(position, model, method, most_tokens, most_cost)
+        self._reserve(most_tokens, most_cost)  # before anybody else looks
+        try:
+            number = await self._journal.begin_request(position, model, method, most_tokens, most_cost)
+        except BaseException:
+            self._reserve(-most_tokens, None if most_cost is None else -most_cost)
+            raise
         self._open[number] = self.concurrency.begin_request(), most_tokens, most_cost
         self._largest = max(self._largest[0], most_tokens), max(self._largest[1], most_cost or 0.0)
         self.totals = evolve(self.totals, requests=self.totals.requests + 1)
@@ -221,6 +244,7 @@ class BatchControl:
         usage, totals = end.usage, self.totals
         self._journal.end_request(number, usage)
         pace, most_tokens, most_cost = self._open.pop(number)
+        self._reserve(-most_tokens, None if most_cost is None else -most_cost)
         tokens = (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
         self.concurrency.end_request(
             pace, ok=end.ok, refused=end.refused, tokens=tokens if end.ok else None, quota=end.quota
@@ -234,18 +258,17 @@ class BatchControl:
 
     def _has_room(self, tokens: int, cost: float | None) -> bool:
         budget, totals = self._budget, self.totals
-        if budget.tokens is not None:
-            used = totals.tokens + totals.unknown_tokens + sum(each for _, each, _ in self._open.values())
-            if used + tokens > budget.tokens:
-                return False
-        if budget.cost is not None:
-            paid = (totals.cost or 0.0) + (totals.unknown_cost or 0.0)
-            return paid + sum(each or 0.0 for *_, each in self._open.values()) + (cost or 0.0) <= budget.cost
-        return True
+        used = totals.tokens + totals.unknown_tokens + self._reserved[0] + tokens
+        paid = (totals.cost or 0.0) + (totals.unknown_cost or 0.0) + self._reserved[1] + (cost or 0.0)
+        return (budget.tokens is None or used <= budget.tokens) and (budget.cost is None or paid <= budget.cost)
+
+    def _reserve(self, tokens: int, cost: float | None) -> None:
+        self._reserved = self._reserved[0] + tokens, self._reserved[1] + (cost or 0.0)
 
     def _is_nearly_spent(self) -> bool:
-        """Tell whether one more request, as large as any was, needs what those under way may not use."""
-        return not self._has_room(*self._largest)
+        """Tell whether what has begun and not asked yet, as large as any was, needs what others may not use."""
+        silent = max(1, self.concurrency.in_flight - len(self._open))
+        return not self._has_room(silent * self._largest[0], silent * self._largest[1])
 
 
 def _sum(total: float | None, more: float | None) -> float | None:

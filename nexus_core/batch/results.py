@@ -35,6 +35,8 @@ class RecordResult(Value):
     """Of a failure: the kind of the error."""
     is_sole: bool = True
     """Of a failure: no other model was left to ask."""
+    was_sent: bool = True
+    """Some request has left."""
 
 
 def result_of(answer: Answer) -> RecordResult:
@@ -94,7 +96,8 @@ def failure(
         "error": {"kind": kind, "message": message},
     }
     written, times = _written(result), _written(_times(attempts))
-    return RecordResult(state="failed", result=written, timings=times, kind=kind, is_sole=is_sole)
+    was_sent = any(row.request_sent for row in attempts)
+    return RecordResult(state="failed", result=written, timings=times, kind=kind, is_sole=is_sole, was_sent=was_sent)
 
 
 def _attempt(row: AttemptFinished) -> dict[str, Any]:
