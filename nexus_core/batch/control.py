@@ -92,8 +92,10 @@ class BatchControl:
         self._budget = budget or BatchBudget()
         self._changed = changed
         self.stopped: BatchStop | None = None
-        self.totals: BatchTotals = journal.totals()
-        """As of now."""
+        self._before = before = journal.totals()
+        self._done, self._failed, self._requests = before.done, before.failed, before.requests
+        self._tokens, self._unknown_tokens = before.tokens, before.unknown_tokens
+        self._cost, self._unknown_cost = before.cost, before.unknown_cost
         self._position = -1
         self._is_read = False
         """No record is left but those that are ready, held or under way."""
@@ -107,6 +109,20 @@ class BatchControl:
         """The most that requests under way will use together."""
         self._largest: tuple[int, float] = (0, 0.0)
         """What one request has used at most, by its bounds."""
+
+    @property
+    def totals(self) -> BatchTotals:
+        """How far it is, and what it has used, as of now."""
+        return evolve(
+            self._before,
+            done=self._done,
+            failed=self._failed,
+            requests=self._requests,
+            tokens=self._tokens,
+            unknown_tokens=self._unknown_tokens,
+            cost=self._cost,
+            unknown_cost=self._unknown_cost,
+        )
 
     def stop(self, why: str, message: str) -> None:
         """Let no further record begin."""
@@ -185,9 +201,9 @@ class BatchControl:
     def _note(self, task: BatchTask, result: RecordResult) -> None:
         self._journal.finish(task.position, result.state, result.result, result.timings, result.kind)
         if result.state == "done":
-            self.totals = evolve(self.totals, done=self.totals.done + 1)
+            self._done += 1
         else:
-            self.totals = evolve(self.totals, failed=self.totals.failed + 1)
+            self._failed += 1
         self._changed()
         conversation = task.record.conversation
         if conversation is not None and self._held.get(conversation):
@@ -209,8 +225,7 @@ class BatchControl:
         self._streak.append(task.position)
         if len(self._streak) < STREAK or self.stopped is not None:
             return False
-        again = self._journal.reopen(self._streak[:-1])
-        self.totals = evolve(self.totals, failed=self.totals.failed - again)
+        self._failed -= self._journal.reopen(self._streak[:-1])
         self.stop("failure", f"{STREAK} records in a row failed in the same way, the last one with: {message}")
         return True
 
@@ -236,12 +251,12 @@ class BatchControl:
             raise
         self._open[number] = self.concurrency.begin_request(), most_tokens, most_cost
         self._largest = max(self._largest[0], most_tokens), max(self._largest[1], most_cost or 0.0)
-        self.totals = evolve(self.totals, requests=self.totals.requests + 1)
+        self._requests += 1
         return number
 
     def end_request(self, number: int, end: RequestEnd) -> None:
         """Note how a request ended."""
-        usage, totals = end.usage, self.totals
+        usage = end.usage
         self._journal.end_request(number, usage)
         pace, most_tokens, most_cost = self._open.pop(number)
         self._reserve(-most_tokens, None if most_cost is None else -most_cost)
@@ -250,16 +265,16 @@ class BatchControl:
             pace, ok=end.ok, refused=end.refused, tokens=tokens if end.ok else None, quota=end.quota
         )
         if usage.state == "ok":
-            totals = evolve(totals, tokens=totals.tokens + tokens, cost=_sum(totals.cost, usage.cost))
+            self._tokens += tokens
+            self._cost = _sum(self._cost, usage.cost)
         elif usage.state == "unknown":
-            unknown = totals.unknown_tokens + most_tokens, _sum(totals.unknown_cost, most_cost)
-            totals = evolve(totals, unknown_tokens=unknown[0], unknown_cost=unknown[1])
-        self.totals = totals
+            self._unknown_tokens += most_tokens
+            self._unknown_cost = _sum(self._unknown_cost, most_cost)
 
     def _has_room(self, tokens: int, cost: float | None) -> bool:
-        budget, totals = self._budget, self.totals
-        used = totals.tokens + totals.unknown_tokens + self._reserved[0] + tokens
-        paid = (totals.cost or 0.0) + (totals.unknown_cost or 0.0) + self._reserved[1] + (cost or 0.0)
+        budget = self._budget
+        used = self._tokens + self._unknown_tokens + self._reserved[0] + tokens
+        paid = (self._cost or 0.0) + (self._unknown_cost or 0.0) + self._reserved[1] + (cost or 0.0)
         return (budget.tokens is None or used <= budget.tokens) and (budget.cost is None or paid <= budget.cost)
 
     def _reserve(self, tokens: int, cost: float | None) -> None:

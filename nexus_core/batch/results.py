@@ -9,6 +9,7 @@ import json
 import re
 from typing import Any, Literal
 
+import orjson
 from attrs import frozen
 
 from nexus_core.contract.answers import Answer, AttemptFinished
@@ -19,8 +20,8 @@ from nexus_core.engine.json_shapes import attempt_json
 RecordState = Literal["pending", "done", "failed"]
 
 _CITATION = re.compile(r"\[(\d{1,4})\]")
-_OF_TIME = ("queuedMs", "waitedMs", "durationMs", "firstByteMs", "firstContentMs")
-_OF_A_RUN = ("callId", "bytesReceived", "events", *_OF_TIME)
+_OF_TIME = frozenset({"queuedMs", "waitedMs", "durationMs", "firstByteMs", "firstContentMs"})
+_OF_A_RUN = frozenset({"callId", "bytesReceived", "events"}) | _OF_TIME
 
 
 @frozen(kw_only=True, eq=False)
@@ -65,10 +66,11 @@ def result_of(answer: Answer) -> RecordResult:
             "totalTokens": usage.total_tokens,
             "usageSource": usage.source,
         },
-        "attempts": [_attempt(row) for row in answer.attempts],
+        "attempts": _without(attempts := [attempt_json(row) for row in answer.attempts], _OF_A_RUN),
         "error": None,
     }
-    timings = {"runId": answer.id, "durationMs": round(answer.duration_s * 1000), **_times(answer.attempts)}
+    times = _only(attempts, _OF_TIME)
+    timings = {"runId": answer.id, "durationMs": round(answer.duration_s * 1000), "attempts": times}
     return RecordResult(state="done", result=_written(result), timings=_written(timings))
 
 
@@ -92,21 +94,20 @@ def failure(
         "modelId": None,
         "sources": [],
         "usage": None,
-        "attempts": [_attempt(row) for row in attempts],
+        "attempts": _without(rows := [attempt_json(row) for row in attempts], _OF_A_RUN),
         "error": {"kind": kind, "message": message},
     }
-    written, times = _written(result), _written(_times(attempts))
+    written, times = _written(result), _written({"attempts": _only(rows, _OF_TIME)})
     was_sent = any(row.request_sent for row in attempts)
     return RecordResult(state="failed", result=written, timings=times, kind=kind, is_sole=is_sole, was_sent=was_sent)
 
 
-def _attempt(row: AttemptFinished) -> dict[str, Any]:
-    return {name: value for name, value in attempt_json(row).items() if name not in _OF_A_RUN}
+def _without(rows: list[dict[str, Any]], names: frozenset[str]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if name not in names} for row in rows]
 
 
-def _times(attempts: tuple[AttemptFinished, ...]) -> dict[str, Any]:
-    rows = [attempt_json(row) for row in attempts]
-    return {"attempts": [{name: row[name] for name in _OF_TIME} for row in rows]}
+def _only(rows: list[dict[str, Any]], names: frozenset[str]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if name in names} for row in rows]
 
 
 def _kind(error: BaseException) -> str:
@@ -116,4 +117,7 @@ def _kind(error: BaseException) -> str:
 
 
 def _written(data: dict[str, Any]) -> str:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return orjson.dumps(data).decode()
+    except TypeError:  # half of a surrogate pair, which is no text of any encoding
+        return json.dumps(data, ensure_ascii=True, separators=(",", ":"))
