@@ -67,6 +67,10 @@ EXPLANATION = {
     "Reading of documents": "reading",
     "Quoted answers": "extractive",
     "Evaluation figures": "evaluation",
+    "Token counts": "tokens",
+    "The page of the server": "page",
+    "Faults": "faults",
+    "Benchmarks": "benchmarks",
 }
 ABOUT_REACTIONS = (
     "For each error of a connector this page says whether the engine asks the same model again, and whether it asks "

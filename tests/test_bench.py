@@ -15,6 +15,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 FOLDER = Path(__file__).with_name("bench")
+PAGE = FOLDER.parents[1] / "docs" / "explanation" / "benchmarks.md"
 SCRIPTS = sorted(file for file in FOLDER.glob("*.py") if "\ndef main(" in file.read_text())
 
 
@@ -30,9 +31,9 @@ def script(name: str) -> ModuleType:
 
 @pytest.mark.parametrize("file", SCRIPTS, ids=lambda file: file.stem)
 def test_each_benchmark_states_what_it_leaves_out(file: Path) -> None:
-    """In its docstring, and in the last column of the table of the README."""
+    """In its docstring, and in the last column of the table of the page."""
     assert "\n\nLeft out: " in (ast.get_docstring(ast.parse(file.read_text())) or "")
-    rows = (FOLDER / "README.md").read_text().splitlines()
+    rows = PAGE.read_text("utf-8").splitlines()
     row = next(row for row in rows if row.startswith(f"| `{file.name}"))
     assert len([cell for cell in row.strip("|").split(" | ") if cell.strip()]) == 4
 

@@ -1,4 +1,4 @@
-"""The index of faults in the README beside this file is complete: each number has tests that name it, or a reason."""
+"""The index of faults in docs/explanation/faults.md is complete: each number has tests that name it, or a reason."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
+PAGE = TESTS.parent / "docs" / "explanation" / "faults.md"
 ROW = re.compile(r"^\| (\d+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 NAMED = re.compile(r"\bfaults? (\d+(?:(?:, | and | to )\d+)*)", re.IGNORECASE)
 CASE = re.compile(r"([1-9]\d?)-[a-z]")
@@ -48,7 +49,7 @@ def named() -> dict[str, set[int]]:
 @pytest.fixture(scope="module")
 def index() -> dict[int, str]:
     """Where each fault is held, or why not."""
-    rows = ROW.findall((TESTS / "README.md").read_text("utf-8"))
+    rows = ROW.findall(PAGE.read_text("utf-8"))
     assert len(rows) == len({row[0] for row in rows}), "a number stands twice in the index"
     return {int(number): where for number, _, where in rows}
 

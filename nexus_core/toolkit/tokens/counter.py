@@ -1,7 +1,7 @@
 """Counts tokens: exactly where the encoding is known, by an upper estimate where it is not.
 
 Counts of sentences are kept, so a prompt made of text that was counted before costs a look-up a sentence.
-Loading costs nothing until the first count, and milliseconds then: see encodings/README.md.
+Loading costs nothing until the first count, and milliseconds then: see docs/explanation/tokens.md.
 """
 
 from __future__ import annotations
