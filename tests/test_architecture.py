@@ -188,3 +188,9 @@ def test_every_package_is_in_the_wheel() -> None:
         ".".join(path.parent.relative_to(ROOT / "plugins").parts) for path in (ROOT / "plugins").rglob("__init__.py")
     }
     assert listed == core | plugins
+
+
+def test_nothing_is_handed_on_by_context_variables() -> None:
+    """What serves a run or a request gets what it needs as an argument: `RunContext`, `QueryRequest`."""
+    texts = {name: path.read_text("utf-8") for name, path in named_modules().items()}
+    assert [name for name, text in texts.items() if "ContextVar" in text] == []

@@ -128,9 +128,9 @@ class AccessControl:
         size = min(request.content_length or 0, self._most)  # more is refused, whatever it says
         return self._admissions.enter(who, size, runs=runs) or _NOTHING
 
-    def slot(self) -> RunSlot:
+    def slot(self, key_id: str = "") -> RunSlot:
         """Return an async context manager for one of the places for runs; entering raises Failure where none is."""
-        return self.places.slot()
+        return self.places.slot(key_id)
 
     async def drained(self, seconds: float) -> bool:
         """Let requests come to their end, for so long at most, then cut them; returns whether none had to be cut."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from math import ceil, inf
 from types import TracebackType
 from typing import Protocol, TypeVar
@@ -93,13 +92,11 @@ class AdmittedRequest:
     has_run: bool = False
 
     def __enter__(self) -> AdmittedRequest:
-        ENTRY.set(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        ENTRY.set(None)
         was_refused = not self.has_run and isinstance(error, Failure) and error.status in (429, 503)
         # Without an await before it: whoever is cancelled gives the place back all the same.
         self.limiter.leave(self.admission, self.used, was_refused=was_refused)
@@ -120,10 +117,6 @@ class AdmittedRequest:
         """Count the tokens of an attempt, also of one whose reader has left."""
         if isinstance(event, AttemptFinished):
             self.used += (event.prompt_tokens or 0) + (event.completion_tokens or 0)
-
-
-ENTRY: ContextVar[AdmittedRequest | None] = ContextVar("nexus_entry", default=None)
-"""The entry that the code that runs belongs to; `None` where there are no limits."""
 
 
 class KeyAdmissions:

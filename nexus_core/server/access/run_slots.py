@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 
-from nexus_core.server.access.key_limits import ENTRY
 from nexus_core.server.errors import Failure
 from nexus_core.server.settings import ServerLimits
 
@@ -75,16 +74,19 @@ class RunSlots:
             self._others.discard(task)
             self._note_idle()
 
-    def slot(self) -> RunSlot:
-        """Return an async context manager that holds a place; entering raises Failure where there is none."""
-        return RunSlot(self)
+    def slot(self, key_id: str = "") -> RunSlot:
+        """Return an async context manager that holds a place; entering raises Failure where there is none.
 
-    async def take(self) -> None:
+        `key_id` is the key that asks; those without one take turns as one key does.
+        """
+        return RunSlot(self, key_id)
+
+    async def take(self, key_id: str) -> None:
         """Take a place, after a short wait if need be."""
         self.check_room()
         self._others.discard(asyncio.current_task())
         if self._taken >= self._limits.running or self._waiting:
-            await self._turn()
+            await self._turn(key_id)
         else:
             self._taken += 1
         self._running.add(asyncio.current_task())
@@ -121,12 +123,10 @@ class RunSlots:
         await asyncio.wait(left, timeout=_CUT_S)
         return False
 
-    async def _turn(self) -> None:
+    async def _turn(self, key_id: str) -> None:
         """Wait for a place; FIFO among those of one key, in turn among the keys."""
-        entry = ENTRY.get()
-        key = entry.key_id if entry is not None else ""
         turn: Turn = asyncio.get_running_loop().create_future()
-        queue = self._queues.setdefault(key, deque())
+        queue = self._queues.setdefault(key_id, deque())
         queue.append(turn)
         self._waiting += 1
         try:
@@ -143,8 +143,8 @@ class RunSlots:
             self._waiting -= 1
             if turn in queue:
                 queue.remove(turn)
-            if not queue and self._queues.get(key) is queue:
-                del self._queues[key]
+            if not queue and self._queues.get(key_id) is queue:
+                del self._queues[key_id]
 
     def _pass_on(self) -> None:
         for key in tuple(self._queues):
@@ -166,13 +166,14 @@ class RunSlots:
 class RunSlot:
     """A place that is held."""
 
-    __slots__ = ("_places",)
+    __slots__ = ("_key_id", "_places")
 
-    def __init__(self, places: RunSlots) -> None:
+    def __init__(self, places: RunSlots, key_id: str) -> None:
         self._places = places
+        self._key_id = key_id
 
     async def __aenter__(self) -> None:
-        await self._places.take()
+        await self._places.take(self._key_id)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

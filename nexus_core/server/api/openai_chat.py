@@ -30,7 +30,7 @@ from nexus_core.server.api.openai_schema import (
 from nexus_core.server.api.queries import SYSTEM_PROMPT
 from nexus_core.server.api.run_query import QueryRequest, answered, call_options, events, question
 from nexus_core.server.errors import Failure, failure_of
-from nexus_core.server.http.app import identity
+from nexus_core.server.http.app import ADMITTED_REQUEST, identity
 from nexus_core.server.http.bodies import json_answer, read_json
 from nexus_core.server.http.json_schema import checker
 from nexus_core.server.http.sse import EventStream
@@ -103,7 +103,7 @@ class OpenAIChatApi:
             "deadline_s": self._settings.deadline_s,
             **_conversation(pipeline, said),
         }
-        found = question(pipeline, said.query, asked)
+        found = question(pipeline, said.query, asked, request.get(ADMITTED_REQUEST))
         if body.get("stream"):
             with_usage = bool(body.get("stream_options", {}).get("include_usage"))
             return await self._stream(request, found, with_usage)

@@ -17,7 +17,7 @@ from nexus_core.server.access.access import AccessControl
 from nexus_core.server.api.response_schemas import ANSWER
 from nexus_core.server.api.run_query import QueryRequest, answered, call_options, events, question
 from nexus_core.server.errors import Failure, failure_of
-from nexus_core.server.http.app import OPERATOR, identity
+from nexus_core.server.http.app import ADMITTED_REQUEST, OPERATOR, identity
 from nexus_core.server.http.bodies import json_answer, read_json
 from nexus_core.server.http.json_schema import QUERY, checker
 from nexus_core.server.http.sse import EventStream, event
@@ -92,7 +92,7 @@ class QueriesApi:
         """Answer a question, whole or as a stream."""
         body = self._check(await read_json(request, self._settings.limits))
         options = body.get("options", {})
-        asked = await self._question(body, options, identity(request).owner)
+        asked = await self._question(request, body, options)
         include = Included.by(options, errors=request[OPERATOR])
         if options.get("stream"):
             return await self._stream(request, asked, include)
@@ -102,7 +102,7 @@ class QueriesApi:
             raise _failure(error, include) from error
         return json_answer(_answer_json(answer, include))
 
-    async def _question(self, body: dict[str, Any], options: dict[str, Any], owner: str) -> QueryRequest:
+    async def _question(self, request: web.Request, body: dict[str, Any], options: dict[str, Any]) -> QueryRequest:
         pipeline = self._serving.pipeline(body.get("pipeline"))
         await self._serving.check_context(pipeline, body["contextId"])
         given = {**options, **options.get("llmOptions", {})}
@@ -114,7 +114,7 @@ class QueriesApi:
         }
         if "conversationId" in options:
             asked["conversation_id"] = options["conversationId"]
-            asked["owner"] = owner
+            asked["owner"] = identity(request).owner
         if "systemPrompt" in options:
             if SYSTEM_PROMPT not in pipeline.inputs:
                 raise Failure(
@@ -123,7 +123,7 @@ class QueriesApi:
                     f"pipeline {pipeline.name!r} takes no system prompt: it has no input {SYSTEM_PROMPT!r}",
                 )
             asked["inputs"] = {SYSTEM_PROMPT: options["systemPrompt"]}
-        return question(pipeline, body["query"], asked)
+        return question(pipeline, body["query"], asked, request.get(ADMITTED_REQUEST))
 
     async def _stream(self, request: web.Request, asked: QueryRequest, include: Included) -> web.StreamResponse:
         async with EventStream(request, self._settings.limits, self._slow) as out, events(self._gate, asked) as found:

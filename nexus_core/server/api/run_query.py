@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -14,7 +14,8 @@ from nexus_core.contract.values import CallOptions
 from nexus_core.engine.models import Model
 from nexus_core.engine.pipeline import Pipeline, StreamOptions
 from nexus_core.server.access.access import AccessControl
-from nexus_core.server.access.key_limits import ENTRY, AdmittedRequest
+from nexus_core.server.access.key_limits import AdmittedRequest
+from nexus_core.server.access.run_slots import RunSlot
 from nexus_core.server.errors import Failure
 
 
@@ -29,9 +30,13 @@ class QueryRequest:
     """The model that is asked first, as its service calls it."""
     answer_tokens: int | None = None
     """The most that the answer may have, where the caller says so."""
+    admitted_request: AdmittedRequest | None
+    """The request that asks, inside the limits of its key; `None` where the key has none."""
 
 
-def question(pipeline: Pipeline, query: str, asked: StreamOptions) -> QueryRequest:
+def question(
+    pipeline: Pipeline, query: str, asked: StreamOptions, admitted_request: AdmittedRequest | None
+) -> QueryRequest:
     """Return a question; raises Failure where the pipeline lacks what is asked for."""
     if not query.strip():
         raise Failure(400, "invalid_request", "the query is empty")
@@ -42,7 +47,14 @@ def question(pipeline: Pipeline, query: str, asked: StreamOptions) -> QueryReque
     most = None if options is None else options.max_tokens
     if most is not None and model.info.max_output is not None:
         most = min(most, model.info.max_output)
-    return QueryRequest(pipeline=pipeline, query=query, asked=asked, begins_with=model.info.id, answer_tokens=most)
+    return QueryRequest(
+        pipeline=pipeline,
+        query=query,
+        asked=asked,
+        begins_with=model.info.id,
+        answer_tokens=most,
+        admitted_request=admitted_request,
+    )
 
 
 def model_of(pipeline: Pipeline, called: str | None) -> Model:
@@ -59,29 +71,32 @@ def model_of(pipeline: Pipeline, called: str | None) -> Model:
 
 async def answered(gate: AccessControl, question: QueryRequest) -> Answer:
     """Return the whole answer."""
-    entry = _entry_of(question)
-    async with gate.slot():
-        on_event = entry.begin() if entry is not None else None
-        return await question.pipeline.run(question.query, on_event=on_event, **question.asked)
+    async with _slot(gate, question):
+        return await question.pipeline.run(question.query, on_event=_begin(question), **question.asked)
 
 
 @asynccontextmanager
 async def events(gate: AccessControl, question: QueryRequest) -> AsyncGenerator[AsyncIterator[Event], None]:
     """Give the events of a run; leaving early ends the run and its upstream."""
-    entry = _entry_of(question)
-    async with gate.slot():
-        on_event = entry.begin() if entry is not None else None
-        stream = question.pipeline.stream(question.query, on_event=on_event, **question.asked)
+    async with _slot(gate, question):
+        stream = question.pipeline.stream(question.query, on_event=_begin(question), **question.asked)
         async with aclosing(stream) as found:  # type: ignore[type-var]
             yield found
 
 
-def _entry_of(question: QueryRequest) -> AdmittedRequest | None:
-    """Return the entry of the request, with room for the answer it asks for; raises Failure where there is none."""
-    entry = ENTRY.get()
-    if entry is not None and question.answer_tokens is not None:
-        entry.expect(question.answer_tokens)
-    return entry
+def _slot(gate: AccessControl, question: QueryRequest) -> RunSlot:
+    """Return a slot for the run of a key with room for the answer it asks for; raises Failure where there is none."""
+    admitted_request = question.admitted_request
+    if admitted_request is None:
+        return gate.slot()
+    if question.answer_tokens is not None:
+        admitted_request.expect(question.answer_tokens)
+    return gate.slot(admitted_request.key_id)
+
+
+def _begin(question: QueryRequest) -> Callable[[Event], None] | None:
+    """Note that the run begins, once its slot is held, and return what counts its tokens for the key."""
+    return question.admitted_request.begin() if question.admitted_request is not None else None
 
 
 def call_options(given: Mapping[str, Any], names: Mapping[str, str]) -> CallOptions | None:

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from nexus_core.server.access.access import AccessControl, check_scope
 from nexus_core.server.access.identity import Identity
+from nexus_core.server.access.key_limits import AdmittedRequest
 from nexus_core.server.errors import INTERNAL, Failure, failure_of, shape
 from nexus_core.server.http.bodies import json_answer, refuse_unknown
 from nexus_core.server.routes import Route
@@ -21,8 +22,8 @@ from nexus_core.server.settings import ServerSettings
 REQUEST_ID = web.RequestKey("request_id", str)
 IDENTITY = web.RequestKey("identity", Identity)
 ROUTE = web.RequestKey("route", Route)
-TOLD = web.RequestKey("told", Mapping[str, str])
-"""Headers that tell what is left of the limits of a key."""
+ADMITTED_REQUEST = web.RequestKey("admitted_request", AdmittedRequest)
+"""What the limits of its key hold for a request; not there where the key has none."""
 OPERATOR = web.RequestKey("operator", bool)
 """Whether whoever asks reads the words of errors, as the operator does."""
 BEGUN = web.RequestKey("begun", web.StreamResponse)
@@ -90,8 +91,7 @@ def _entrance(table: Mapping[Any, Route], gate: AccessControl, settings: ServerS
             response.headers.update(_HEADERS)
             response.headers.setdefault("Cache-Control", _KEPT_NOWHERE)
             response.headers["X-Request-Id"] = request_id
-            if TOLD in request:
-                response.headers.update(request[TOLD])
+            response.headers.update(limit_headers(request))
             if gate.is_draining or (response.status >= 400 and not request.content.is_eof()):
                 response.force_close()  # what is left of the body is nobody's
         return response
@@ -108,9 +108,9 @@ async def _answered(request: web.Request, handler: Any, route: Route | None, gat
     request[OPERATOR] = request[OPERATOR] or who.may("admin")
     check_scope(who, route)
     refuse_unknown(request, route.query)
-    with gate.admit(who, request, route) as entry:
-        if entry is not None and entry.told:
-            request[TOLD] = entry.told
+    with gate.admit(who, request, route) as admitted_request:
+        if admitted_request is not None:
+            request[ADMITTED_REQUEST] = admitted_request
         return await handler(request)  # type: ignore[no-any-return]
 
 
@@ -156,6 +156,12 @@ def identity(request: web.Request) -> Identity:
     """Return who asks."""
     found: Identity = request[IDENTITY]
     return found
+
+
+def limit_headers(request: web.Request) -> Mapping[str, str]:
+    """Return the headers that tell what is left of the limits of a key."""
+    admitted_request = request.get(ADMITTED_REQUEST)
+    return {} if admitted_request is None else admitted_request.told
 
 
 def _code(error: web.HTTPException) -> str:

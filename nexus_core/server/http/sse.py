@@ -14,7 +14,7 @@ import orjson
 from aiohttp import web
 
 from nexus_core.server.errors import Failure, failure_of
-from nexus_core.server.http.app import BEGUN, REQUEST_ID, ROUTE, TOLD, failure_body, log_failure
+from nexus_core.server.http.app import BEGUN, REQUEST_ID, ROUTE, failure_body, limit_headers, log_failure
 from nexus_core.server.settings import ServerLimits
 from nexus_core.toolkit.timers import TimeLimit
 
@@ -66,7 +66,7 @@ class EventStream:
         self._limits = limits
         self._slow = slow
         """For the time that one event may take, shared by all streams."""
-        headers = {**_HEADERS, "X-Request-Id": request[REQUEST_ID], **request.get(TOLD, {})}
+        headers = {**_HEADERS, "X-Request-Id": request[REQUEST_ID], **limit_headers(request)}
         self.response = _Response(headers=headers)
         self._timer: asyncio.TimerHandle | None = None
         self._beating: asyncio.Task[None] | None = None

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from nexus_core.server.access.key_limits import ENTRY, AdmittedRequest
 from nexus_core.server.access.request_origin import is_local
 from nexus_core.server.access.run_slots import RunSlots
 from nexus_core.server.errors import Failure
@@ -42,8 +41,7 @@ async def test_places_are_given_in_turn_to_keys() -> None:
     places, order = RunSlots(ServerLimits(running=1)), list[str]()
 
     async def run(key: str, name: str) -> None:
-        ENTRY.set(AdmittedRequest(key, None, None, False, {}) if key else None)  # type: ignore[arg-type]
-        async with places.slot():
+        async with places.slot(key):
             order.append(name)
             await asyncio.sleep(0)
 
