@@ -70,7 +70,7 @@ def slots(pipeline: Pipeline) -> int:
     setting = next(step.attempts._setting for step in steps if hasattr(step, "attempts"))
     targets = [setting.targets.of(model) for model in pipeline.models.list()]
     inside = sum(target.limiter.inside + target.limiter.waiting for target in targets)
-    return int(inside) + len(setting.watch._running) + sum(target.breaker._probe is not None for target in targets)
+    return int(inside) + len(setting.timer._running) + sum(target.breaker._probe is not None for target in targets)
 
 
 def resident_mb() -> float:

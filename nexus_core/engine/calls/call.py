@@ -12,12 +12,13 @@ from nexus_core.config.policies import CallPolicy
 from nexus_core.contract.answers import Event
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ModelInfo
-from nexus_core.engine.calls.deadline import Clock, DeadlineWatch
+from nexus_core.engine.calls.deadline import Clock
 from nexus_core.engine.calls.targets import Targets
 from nexus_core.engine.calls.text_buffer import StreamMemory
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.packing.draft import Draft
+from nexus_core.toolkit.timers import Timer
 from nexus_core.toolkit.tokens.counter import token_counter
 
 Emit = Callable[[Event], None]
@@ -75,7 +76,7 @@ class CallEnvironment:
     clock: Clock
     random: Random
     targets: Targets
-    watch: DeadlineWatch
+    timer: Timer
     memory: StreamMemory
 
 

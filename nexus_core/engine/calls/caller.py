@@ -16,7 +16,7 @@ from nexus_core.contract.values import Chunk, Completion
 from nexus_core.engine.calls.answer_checks import check_answer
 from nexus_core.engine.calls.attempt import Attempt
 from nexus_core.engine.calls.call import Call, CallEnvironment, Emit
-from nexus_core.engine.calls.deadline import Clock, DeadlineWatch
+from nexus_core.engine.calls.deadline import Clock
 from nexus_core.engine.calls.failover import Failover
 from nexus_core.engine.calls.prompt_fitting import most_characters
 from nexus_core.engine.calls.stream_accumulator import StreamAccumulator, check_stream
@@ -24,6 +24,7 @@ from nexus_core.engine.calls.targets import Targets
 from nexus_core.engine.calls.text_buffer import StreamMemory
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry
+from nexus_core.toolkit.timers import Timer
 
 T = TypeVar("T")
 
@@ -60,7 +61,7 @@ class Caller:
             clock=clock,
             random=random,
             targets=Targets(clock, random),
-            watch=DeadlineWatch(),
+            timer=Timer(),
             memory=StreamMemory(),
         )
 

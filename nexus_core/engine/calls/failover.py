@@ -29,7 +29,7 @@ from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import CallOptions, Completion
 from nexus_core.engine.calls.attempt import Attempt
 from nexus_core.engine.calls.call import Call, CallEnvironment, EmbedOrRerankRequest, Emit
-from nexus_core.engine.calls.deadline import SHARE_CODE, DeadlineShare
+from nexus_core.engine.calls.deadline import SHARE_CODE, Deadline, DeadlineShare
 from nexus_core.engine.calls.failure_policy import FailureReaction, reaction
 from nexus_core.engine.calls.prompt_fitting import continued, merge_options, pack_for, reserve, with_required
 from nexus_core.engine.calls.retry_budget import retry_delay
@@ -88,13 +88,13 @@ class Failover:
         self._silent_since = now = self.now()
         """No content has come since: what shares are counted from."""
         self._ends_at = now + seconds
-        self.deadline = setting.watch.begin(seconds, self._out_of_time)
+        self.deadline = Deadline(setting.timer, seconds, self._out_of_time)
         self._errors: dict[str, RunError] = {}
         """The last of each model, in the order in which they were tried."""
 
     def end(self) -> None:
         """Note that the call is over."""
-        self.setting.watch.end(self.deadline)
+        self.deadline.end()
         # Each holds, by its traceback, a frame that holds this: they would stay until a collection.
         self._errors.clear()
 
@@ -146,7 +146,7 @@ class Failover:
                 code=SHARE_CODE,
             )
 
-        return DeadlineShare(self.setting.watch, seconds, over)
+        return DeadlineShare(self.setting.timer, seconds, over)
 
     # The next attempt
 

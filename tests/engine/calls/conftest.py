@@ -184,7 +184,7 @@ class Bench:
         """No request runs, no slot is taken, no deadline is watched, no task is left."""
         assert [connector.running for connector in self.connectors] == [0] * len(self.connectors)
         setting = self.attempts._setting
-        assert not setting.watch._running
+        assert not setting.timer._running
         assert not asyncio.all_tasks(self.loop)
         for model in self.models:
             target = setting.targets.of(model)

@@ -116,7 +116,7 @@ class Scene:
         """One row for each request that the services saw; no slot, no connection in use, no deadline, no task."""
         assert len(self.outcomes) == sum(len(upstream.requests) for upstream in self.upstreams)
         setting = self.attempts._setting
-        assert not setting.watch._running
+        assert not setting.timer._running
         for model in self.call.chain:
             limiter = setting.targets.of(model).limiter
             assert limiter is not None

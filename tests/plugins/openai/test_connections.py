@@ -255,7 +255,7 @@ def timers() -> list[str]:
     """Return our timers that are still to come."""
     loop: Any = asyncio.get_running_loop()
     left = [repr(timer) for timer in loop._scheduled if not timer.cancelled()]
-    return [timer for timer in left if "TimeLimit" in timer or "BodyReader" in timer]
+    return [timer for timer in left if "Timer._check" in timer or "BodyReader" in timer]
 
 
 async def test_closing_leaves_no_timer(connect: Any, prompt: Prompt) -> None:
