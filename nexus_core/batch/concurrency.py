@@ -19,6 +19,8 @@ from nexus_core.contract.values import Quota
 START = 4.0
 SLOW = 2.0
 """Times the fastest round: from here on more at once only wait for each other."""
+_NEARLY_S, _SHORTEST_S = 1e-6, 0.001
+"""Below the first it is time, and no wait is shorter than the second: clocks and sums are not exact."""
 _ROUND = 32
 """Answers whose median is compared."""
 _AVERAGE = 0.1
@@ -37,6 +39,8 @@ class AdaptiveConcurrency:
         self._times: deque[float] = deque(maxlen=_ROUND)
         self._fastest: float | None = None
         self._halved_at = -1.0
+        self._silent = 0
+        """Records that have begun and not asked yet."""
         self._numbers = 0
         self._begun: dict[int, tuple[float, float]] = {}
         self._requests, self._tokens = QuotaPacer(), QuotaPacer()
@@ -58,11 +62,13 @@ class AdaptiveConcurrency:
         if self._is_closed:
             return False
         self.in_flight += 1
+        self._silent += 1
         return True
 
     def leave(self) -> None:
         """Give a place back."""
         self.in_flight -= 1
+        self._silent = min(self._silent, self.in_flight)  # it may have ended without any request
         self._changed.set()
 
     def pause(self, seconds: float) -> None:
@@ -82,6 +88,7 @@ class AdaptiveConcurrency:
 
     def begin_request(self) -> int:
         """Note that a request goes out now, and return its number."""
+        self._silent = max(0, self._silent - 1)
         self._numbers += 1
         self._begun[self._numbers] = self._now(), self._taken_tokens
         self._taken_tokens += self._tokens_each
@@ -119,12 +126,14 @@ class AdaptiveConcurrency:
         if median > SLOW * self._fastest:
             self._doubling = False
             return
-        if self.in_flight >= self.limit - 1:  # what is not used says nothing of what could be
+        if 2 * self.in_flight >= self.limit:  # what is not used says nothing of what could be
             self._limit = min(float(self.most), self._limit + (1.0 if self._doubling else 1.0 / self._limit))
 
     def _wait_s(self) -> float | None:
         if self.in_flight >= self.limit:
             return None
         now = self._now()
-        quota_s = max(self._requests.wait_s(1.0, now), self._tokens.wait_s(self._tokens_each, now))
-        return max(quota_s, self._paused_until - now, 0.0)
+        asking = 1 + self._silent
+        quota_s = max(self._requests.wait_s(asking, now), self._tokens.wait_s(asking * self._tokens_each, now))
+        wait_s = max(quota_s, self._paused_until - now)
+        return max(wait_s, _SHORTEST_S) if wait_s > _NEARLY_S else 0.0

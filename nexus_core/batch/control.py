@@ -51,7 +51,7 @@ class BatchBudget(Value):
     cost: float | None = None
     """In US dollars."""
 
-    def told(self) -> str:
+    def in_words(self) -> str:
         """Return it in words."""
         tokens = [] if self.tokens is None else [f"{self.tokens:,} tokens"]
         return " and ".join(tokens + ([] if self.cost is None else [f"${self.cost:,.2f}"]))
@@ -241,7 +241,7 @@ class BatchControl:
         while not self._has_room(most_tokens, most_cost) and self._open:
             await self.concurrency.change()  # those under way use less than they could, mostly
         if not self._has_room(most_tokens, most_cost):
-            self.stop("budget", f"the next request could exceed the budget of {self._budget.told()}")
+            self.stop("budget", f"the next request could exceed the budget of {self._budget.in_words()}")
             return None
         self._reserve(most_tokens, most_cost)  # before anybody else looks
         try:

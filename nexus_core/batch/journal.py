@@ -109,7 +109,7 @@ class Journal:
         self._connection = connection
         self._statements: list[tuple[str, Sequence[Any]]] = []
         self._committed: asyncio.Future[None] | None = None
-        with self._told():
+        with self._translating_errors():
             (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM requests").fetchone()
         self._number = int(last)
 
@@ -154,7 +154,7 @@ class Journal:
             "INSERT INTO records (position, id, line, conversation, payload, state, kind, result, timings)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
         )
-        with self._told(), self._transaction():
+        with self._translating_errors(), self._transaction():
             for line, record, problem in rows:
                 values: tuple[Any, ...] = (line, record.conversation, record.payload(), "pending", None, None, None)
                 if problem is not None:
@@ -181,7 +181,7 @@ class Journal:
 
     def pending(self, after: int) -> list[tuple[int, BatchRecord]]:
         """Return the next records without a result, by their position, in the order of the input."""
-        with self._told():
+        with self._translating_errors():
             rows = self._connection.execute(
                 "SELECT position, id, payload, conversation FROM records"
                 " WHERE state = 'pending' AND position > ? ORDER BY position LIMIT ?",
@@ -192,7 +192,7 @@ class Journal:
     def turns(self, conversation: str, before: int) -> list[tuple[str, str, str]]:
         """Return the earlier records of a conversation: state, payload, and result or empty."""
         self.commit()
-        with self._told():
+        with self._translating_errors():
             return self._connection.execute(
                 "SELECT state, payload, coalesce(result, '') FROM records"
                 " WHERE conversation = ? AND position < ? ORDER BY position",
@@ -204,7 +204,7 @@ class Journal:
         self.commit()
         after = -1
         while True:
-            with self._told():
+            with self._translating_errors():
                 rows = self._connection.execute(
                     "SELECT position, id, line, state, result, timings FROM records"
                     " WHERE position > ? ORDER BY position LIMIT ?",
@@ -230,7 +230,7 @@ class Journal:
             "UPDATE records SET state = 'pending', kind = NULL, result = NULL, timings = NULL"
             f" WHERE state = 'failed' AND kind <> '{BAD_LINE}'"
         )
-        with self._told(), self._transaction():
+        with self._translating_errors(), self._transaction():
             if positions is None:
                 return self._connection.execute(update).rowcount
             return sum(self._connection.execute(f"{update} AND position = ?", (each,)).rowcount for each in positions)
@@ -264,14 +264,14 @@ class Journal:
 
     def settle(self) -> None:
         """Note that nobody will hear any more of the requests that a process before this one has left under way."""
-        with self._told(), self._transaction():
+        with self._translating_errors(), self._transaction():
             self._connection.execute("UPDATE requests SET state = 'unknown' WHERE state = 'sent'")
 
     def totals(self) -> BatchTotals:
         """Return how far it is."""
         self.commit()
         ask = self._connection.execute
-        with self._told():
+        with self._translating_errors():
             states = dict(ask("SELECT state, count(*) FROM records GROUP BY state").fetchall())
             kinds = ask(
                 "SELECT kind, count(*) FROM records WHERE state = 'failed' GROUP BY kind ORDER BY 2 DESC, 1"
@@ -317,7 +317,7 @@ class Journal:
         if not statements:
             return
         try:
-            with self._told(), self._transaction():
+            with self._translating_errors(), self._transaction():
                 for statement, values in statements:
                     self._connection.execute(statement, values)
         except StoreError as error:
@@ -340,7 +340,7 @@ class Journal:
         self._connection.execute("COMMIT")
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _translating_errors(self) -> Iterator[None]:
         """Raise errors of the database as ours."""
         try:
             yield

@@ -53,11 +53,18 @@ class LazyGroup(click.Group):
     """A group that knows its commands by name and summary and imports one only to run it or to show its help."""
 
     def __init__(
-        self, *args: Any, table: Mapping[str, str] = COMMANDS, package: str = "nexus_core.cli.commands", **options: Any
+        self,
+        *args: Any,
+        table: Mapping[str, str] = COMMANDS,
+        package: str = "nexus_core.cli.commands",
+        shared: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> None:
+        """Take the summaries of the commands, and for those that share a module the module's name."""
         super().__init__(*args, **options)
         self._table = table
         self._package = package
+        self._shared = shared or {}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order of the table."""
@@ -67,11 +74,11 @@ class LazyGroup(click.Group):
         """Import and return one command."""
         if cmd_name not in self._table:
             return None
-        module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        module = self._shared.get(cmd_name) or (f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name)
         package = import_module(f"{self._package}.{module}")
         # What has subcommands is a package, and its group a module of it.
         home = import_module(f"{package.__name__}.group") if hasattr(package, "__path__") else package
-        command = home.command
+        command = getattr(home, cmd_name if cmd_name in self._shared else "command")
         return command if isinstance(command, click.Command) else None
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

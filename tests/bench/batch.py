@@ -4,10 +4,10 @@
 
 Speed: a service on loopback answers 50 ms after it was asked; bare aiohttp with 256 tasks, and `nexus batch` with
 `--max-concurrency 256`, each for the same 10,000 requests, in turns. Memory: the most that `nexus batch` takes for
-1,000 and for 1,000,000 records, of a pipeline whose model is a plugin that answers at once. Quota: a service that allows
-200 requests a minute and says so in its headers, for three minutes, as a token bucket and as a fixed window. Kills: rounds
-of kill -9 at random moments, resumed until done, with what the service has seen and charged beside the journal. Exits 1
-when a gate is missed.
+1,000 and for 1,000,000 records, of a pipeline whose model is a plugin that answers at once. Quota: a service that
+allows 200 requests a minute and says so in its headers, for three minutes, as a token bucket and as a fixed window.
+Kills: rounds of kill -9 at random moments, resumed until done, with what the service has seen and charged beside the
+journal. Exits 1 when a gate is missed.
 
 Left out: prompts of more than a few tokens, streams, services over TLS, other engines than this machine's.
 """
@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import Any
+from typing import Any, ClassVar
 
 import aiohttp
 from stub import json_answer
@@ -110,7 +110,7 @@ class Limit:
 class Service(asyncio.Protocol):
     """Answers each request after a while; the process of it is told by its standard input to report and end."""
 
-    seen: Counter[str] = Counter()
+    seen: ClassVar[Counter[str]] = Counter()
     bill = 0
     limit: Limit | None = None
     delay_s = LATENCY_S
@@ -375,7 +375,8 @@ def main() -> int:
         return 0
     parts = {"speed": speed, "memory": memory, "quota": quota, "kills": kills}
     wanted = sys.argv[1:] or list(parts)
-    return 0 if all([parts[name]() for name in wanted]) else 1
+    results = [parts[name]() for name in wanted]
+    return 0 if all(results) else 1
 
 
 if __name__ == "__main__":

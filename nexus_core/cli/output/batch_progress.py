@@ -16,7 +16,7 @@ _BAR_S = 0.25
 _LINE_S = 60.0
 
 
-def told(totals: BatchTotals) -> str:
+def figures_in_words(totals: BatchTotals) -> str:
     """Return the figures of a batch in words."""
     parts = [f"{totals.done:,} of {totals.records:,} answered"]
     if totals.failed:
@@ -59,18 +59,18 @@ class BatchProgress:
     def _show(self) -> None:
         if not sys.stderr.isatty():
             while not self._ended.wait(_LINE_S):
-                echo(f"{told(self._control.totals)}, {self._figures()}", err=True)
+                echo(f"{figures_in_words(self._control.totals)}, {self._figures()}", err=True)
             return
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-        columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))
+        columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"))
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            shown = bar.add_task("", total=self._first.records, told="")
+            shown = bar.add_task("", total=self._first.records, figures="")
             while True:
                 ended = self._ended.wait(_BAR_S)
                 totals: Any = self._control.totals
-                bar.update(shown, completed=totals.done + totals.failed, told=self._figures())
+                bar.update(shown, completed=totals.done + totals.failed, figures=self._figures())
                 if ended:
                     return
 

@@ -19,7 +19,8 @@ _DURATION = re.compile(r"(?:\d{1,12}(?:\.\d{1,12})?(?:ms|s|m|h|d))+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SINCE_EPOCH_S = 10**9
 """A reset above is a point in time."""
-_LARGEST = 10**12
+_LONGEST = 12
+"""Digits of a count."""
 
 
 def read_quota(headers: Mapping[str, str]) -> Quota | None:
@@ -45,7 +46,7 @@ def _limit(headers: Mapping[str, str], form: str) -> QuotaLimit | None:
 def _count(text: str | None) -> int | None:
     """Return a whole number; what follows a comma or semicolon are further policies."""
     number = re.split("[,;]", text or "")[0].strip()
-    return int(number) if number.isascii() and number.isdigit() and int(number) <= _LARGEST else None
+    return int(number) if number.isascii() and number.isdigit() and len(number) <= _LONGEST else None
 
 
 def _seconds(text: str | None) -> float | None:
@@ -64,7 +65,7 @@ def _seconds(text: str | None) -> float | None:
 def _until(text: str) -> float | None:
     """Return the seconds until a point in time by RFC 3339."""
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text.upper())
     except ValueError:
         return None
     return None if moment.tzinfo is None else max(0.0, (moment - datetime.now(UTC)).total_seconds())

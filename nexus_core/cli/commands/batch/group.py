@@ -48,6 +48,7 @@ class BatchGroup(LazyGroup):
     cls=BatchGroup,
     table=COMMANDS,
     package="nexus_core.cli.commands.batch",
+    shared={"resume": "resume", "retry": "resume", "status": "status", "export": "status"},
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     subcommand_metavar="PIPELINE INPUT -o OUTPUT | COMMAND [ARGS]...",

@@ -16,7 +16,7 @@ from nexus_core.batch.control import BatchBudget, BatchControl, BatchStop
 from nexus_core.batch.journal import BatchTotals
 from nexus_core.batch.run_folder import BatchRefusedError
 from nexus_core.cli.event_loop import FIRST_S, INTERRUPTED, run
-from nexus_core.cli.output.batch_progress import BatchProgress, told
+from nexus_core.cli.output.batch_progress import BatchProgress, figures_in_words
 from nexus_core.cli.output.echo import echo
 
 STOPPED = 1
@@ -35,7 +35,6 @@ def run_options(function: click.decorators.FC) -> click.decorators.FC:
             click.option(
                 "--budget-tokens", type=click.IntRange(1), metavar="N", help="Stop before more tokens are used.",
             ),
-            click.option("--force", is_flag=True, hidden=True),
         )
     ):  # fmt: skip
         function = decorate(function)
@@ -90,7 +89,7 @@ def _heeding_signals(control: BatchControl, hurry: asyncio.Event) -> Iterator[No
 
 def _conclude(batch: Batch, totals: BatchTotals, stop: BatchStop | None) -> int:
     folder = batch.folder.path
-    echo(told(totals), err=True)
+    echo(figures_in_words(totals), err=True)
     if totals.pending:
         why = stop.message if stop is not None else "records are left"
         echo(f"Stopped: {why}.", err=True)

@@ -58,11 +58,10 @@ from nexus_core.cli.run_options import read_inputs
 @run_options
 def command(
     pipeline: Path, input: Path, output: Path, run_dir: Path | None, inputs: tuple[str, ...],
-    engine_options: tuple[str, ...], is_dry: bool, max_concurrency: int, budget_tokens: int | None, force: bool,
+    engine_options: tuple[str, ...], is_dry: bool, max_concurrency: int, budget_tokens: int | None,
     **settings: Any,
 ) -> None:  # fmt: skip
     """Run PIPELINE for each question of INPUT, a JSONL, CSV or Parquet file, or - for JSONL on standard input."""
-    del force
     begun = BatchSettings(
         pipeline=pipeline,
         input=input,
