@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -127,7 +127,9 @@ def _object(line: str, at: _At, what: str) -> dict[str, Any]:
 def _query(row: Mapping[str, Any], at: _At) -> Query:
     if not row["text"].strip():
         raise at.wrong(f"the query {row['_id']!r} is empty: give it a text or leave the line out")
-    return Query(id=row["_id"], text=row["text"], answers=_answers(row, at), evidence=_evidence(row, at))
+    answers, evidence = _answers(row, at), _evidence(row, at)
+    answerable = _answerable(row, answers, evidence, at)
+    return Query(id=row["_id"], text=row["text"], answers=answers, evidence=evidence, answerable=answerable)
 
 
 def _answers(row: Mapping[str, Any], at: _At) -> tuple[str, ...]:
@@ -135,6 +137,22 @@ def _answers(row: Mapping[str, Any], at: _At) -> tuple[str, ...]:
     if not isinstance(answers, list) or not all(isinstance(answer, str) and answer for answer in answers):
         raise at.wrong("'answers' must be a list of texts, none of them empty")
     return tuple(answers)
+
+
+def _answerable(
+    row: Mapping[str, Any], answers: Sequence[str], evidence: Mapping[str, Alternatives], at: _At
+) -> bool | None:
+    """Return what a line says of it: `answerable`, else its answers; an empty list of them says that there is none."""
+    said = row.get("answerable")
+    if said is not None:
+        if not isinstance(said, bool):
+            raise at.wrong("'answerable' must be true or false")
+        if not said and answers:
+            raise at.wrong("'answerable' is false, and there are 'answers': leave one of them out")
+        return said
+    if answers:
+        return True
+    return False if row.get("answers") == [] and not evidence else None
 
 
 def _evidence(row: Mapping[str, Any], at: _At) -> Mapping[str, Alternatives]:

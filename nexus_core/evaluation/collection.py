@@ -26,6 +26,13 @@ class Query:
     """Texts, any of which answers it."""
     evidence: Mapping[str, Alternatives] = field(factory=dict)
     """By item."""
+    answerable: bool | None = None
+    """Whether the items hold an answer, where the queries file says it; `None` where it does not."""
+
+    @property
+    def has_known_answer(self) -> bool:
+        """Whether it is known what a generated answer must say: one of the answers, or that there is none."""
+        return bool(self.answers) or self.answerable is False
 
     @property
     def is_answerable(self) -> bool:
@@ -42,7 +49,9 @@ class JudgedCollection:
 
     name: str
     queries: tuple[Query, ...]
-    """Those that are measured: each has a relevant item."""
+    """Those whose ranking is measured: each has a relevant item."""
+    to_answer: tuple[Query, ...] = ()
+    """Those whose generated answer can be measured: these, and others with a known answer; in the order of the file."""
     relevant: Judgements
     """Grades above 0 only."""
     items: tuple[Item, ...] | None = None
@@ -59,7 +68,9 @@ class JudgedCollection:
 
     def first(self, count: int | None) -> JudgedCollection:
         """Return the collection with its first `count` queries only."""
-        return self if count is None else evolve(self, queries=self.queries[:count])
+        if count is None:
+            return self
+        return evolve(self, queries=self.queries[:count], to_answer=self.to_answer[:count])
 
 
 def match_items(
@@ -83,7 +94,8 @@ def match_items(
             f"the `evidence` of {unclear:,} queries names sentences whose place no `ends` of a corpus file tells: "
             "answer recall goes by their `answers`, where they have any"
         )
-    return evolve(collection, queries=queries, relevant=relevant, warnings=tuple(found))
+    to_answer = tuple(query for query in collection.queries if query.id in relevant or query.has_known_answer)
+    return evolve(collection, queries=queries, to_answer=to_answer, relevant=relevant, warnings=tuple(found))
 
 
 def _is_clear(query: Query, ends: Mapping[str, Sequence[int]]) -> bool:
@@ -112,7 +124,8 @@ def _about_queries(queries: Sequence[Query], judged: Judgements, measured: int) 
     if unknown:
         said.append(f"judged but not in the queries file, so not measured: {_counted(unknown, 'query', 'queries')}")
     if measured < len(queries):
-        said.append(f"{len(queries) - measured:,} of {len(queries):,} queries have no relevant item: not measured")
+        lacking = f"{len(queries) - measured:,} of {len(queries):,} queries"
+        said.append(f"{lacking} have no relevant item: their ranking is not measured")
     return said
 
 
