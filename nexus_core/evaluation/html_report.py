@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from nexus_core.evaluation.answers.answer_tables import answer_tables
 from nexus_core.evaluation.chart import COLOURS, Series, bars, curves
 from nexus_core.evaluation.measures import NAMES
 from nexus_core.evaluation.report import Report, figure, is_sure, probability, signed
@@ -88,6 +89,7 @@ def _sections(report: Report) -> Iterable[str]:
         )  # fmt: skip
     yield _differences(report)
     yield _times(report)
+    yield from _answers(report)
     yield _notes(report)
 
 
@@ -146,8 +148,15 @@ def _times(report: Report) -> str:
     return _section("Milliseconds per query, median", _table(headers, rows))
 
 
+def _answers(report: Report) -> Iterable[str]:
+    for table in () if report.answers is None else answer_tables(report.answers):
+        shown = _table(table.headers, table.rows)
+        yield _section(table.title, f'<div class="pairs">{shown}</div>' if "figure" in table.headers else shown)
+
+
 def _notes(report: Report) -> str:
     told = [*report.collection.warnings, *(f"{line.pipeline}: {note}" for line in report.lines for note in line.notes)]
+    told += () if report.answers is None else report.answers.notes
     if not told:
         return ""
     return _section("Notes", "".join(f"<p>{escape(note)}.</p>" for note in told))

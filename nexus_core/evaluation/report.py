@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
+from nexus_core.evaluation.answers.answer_json import line_json, settings_json
+from nexus_core.evaluation.answers.answer_report import AnswersReport
 from nexus_core.evaluation.collection import JudgedCollection
 from nexus_core.evaluation.measures import NAMES
 from nexus_core.evaluation.statistics import CONFIDENCE, Difference, Interval, Table, draws, holm, intervals, p_values
@@ -51,6 +53,8 @@ class Report:
     lines: tuple[PipelineReport, ...]
     """One for each trial; the first is the baseline."""
     times_drawn: int
+    answers: AnswersReport | None = None
+    """Where the pipelines were run to their answers, too."""
 
     @property
     def answerable(self) -> int:
@@ -150,7 +154,13 @@ def _short(value: float, sign: str = "") -> str:
 
 def report_json(report: Report, *, per_query: bool = False) -> dict[str, Any]:
     """Return a report as JSON data, with the figures of each query if `per_query` is set."""
-    collection, settings = report.collection, report.settings
+    collection, settings, answers = report.collection, report.settings, report.answers
+    lines = [
+        _line_json(line, trial, report, per_query) for line, trial in zip(report.lines, report.trials, strict=True)
+    ]
+    if answers is not None:
+        for told, answered in zip(lines, answers.lines, strict=True):
+            told["answers"] = line_json(answered, answers, per_query=per_query)
     return {
         "collection": {
             "name": collection.name,
@@ -165,9 +175,8 @@ def report_json(report: Report, *, per_query: bool = False) -> dict[str, Any]:
         "confidence": CONFIDENCE,
         "draws": report.times_drawn,
         "baseline": report.lines[0].pipeline,
-        "pipelines": [
-            _line_json(line, trial, report, per_query) for line, trial in zip(report.lines, report.trials, strict=True)
-        ],
+        **({} if answers is None else {"answers": settings_json(answers)}),
+        "pipelines": lines,
     }
 
 
