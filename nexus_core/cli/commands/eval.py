@@ -1,4 +1,4 @@
-"""`nexus eval`: how well pipelines rank and pack, measured on queries whose relevant items are known."""
+"""`nexus eval`: how well pipelines rank, pack and answer, measured on queries whose relevant items are known."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from attrs import evolve
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from nexus_core.cli.answer_options import answer_options, read_answer_settings
 from nexus_core.cli.event_loop import run
 from nexus_core.cli.output.echo import echo, one_line
 from nexus_core.cli.output.eval_tables import print_report
@@ -23,14 +24,18 @@ from nexus_core.cli.run_options import read_inputs
 from nexus_core.cli.store_option import store_option
 from nexus_core.engine.plan import load_plan
 from nexus_core.engine.plugins import PluginRegistry
+from nexus_core.evaluation.answers.answer_report import build_answers_report
+from nexus_core.evaluation.answers.answer_trial import measure_answers
 from nexus_core.evaluation.beir import BeirFiles, read_collection
 from nexus_core.evaluation.html_report import render_html
 from nexus_core.evaluation.measures import library
-from nexus_core.evaluation.report import build_report, report_json
+from nexus_core.evaluation.report import SEED, build_report, report_json
 from nexus_core.evaluation.trial import TrialSettings, measurable, run_trial
 
 if TYPE_CHECKING:
     from nexus_core.engine.plan import Plan
+    from nexus_core.evaluation.answers.answer_report import AnswersReport
+    from nexus_core.evaluation.answers.measured_answer import AnswerSettings
     from nexus_core.evaluation.collection import JudgedCollection
     from nexus_core.evaluation.report import Report
     from nexus_core.evaluation.trial import Trial
@@ -41,6 +46,7 @@ Examples:
   nexus eval baseline.yaml mine.yaml --collection scifact/ --html report.html
   nexus eval handbook.yaml --queries q.jsonl --qrels qrels.tsv --context handbook
   nexus eval mine.yaml --queries q.jsonl --qrels qrels.tsv --corpus corpus.jsonl --json --per-query
+  nexus eval baseline.yaml mine.yaml --collection scifact/ --answers --judge main
 
 \b
 Files, in BEIR layout:
@@ -111,7 +117,7 @@ def _budgets(context: click.Context, option: click.Parameter, text: str) -> tupl
     help="Whether a prompt needs the evidence of all items of a query, or of any.",
 )
 @click.option("--kind", default="text", show_default=True, metavar="KIND", help="Of items that do not say theirs.")
-@click.option("--model", metavar="NAME", help="Pack for this model of the pipelines.")
+@click.option("--model", metavar="NAME", help="Pack for this model of the pipelines, and ask it.")
 @click.option("--input", "inputs", multiple=True, metavar="NAME=VALUE", help="Give an input (repeatable).")
 @click.option(
     "--set",
@@ -120,22 +126,31 @@ def _budgets(context: click.Context, option: click.Parameter, text: str) -> tupl
     metavar="PATH=VALUE",
     help="Override a value in every pipeline, as in steps[1].rank.k1=1.2 (repeatable).",
 )
+@answer_options
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 @click.option("--per-query", is_flag=True, help="With --json: also the figures of each query.")
 @click.option("--html", metavar="FILE", type=click.Path(dir_okay=False), help="Write a page with tables and curves.")
 def command(pipelines: tuple[str, ...], as_json: bool, per_query: bool, html: str | None, **asked: Any) -> None:
-    """Measure how well each PIPELINE ranks, and how often its prompt holds the answer. No answer is asked of a model.
+    """Measure how well each PIPELINE ranks, and how often its prompt holds the answer.
 
-    The first pipeline is the baseline of the others. Each is run for each query up to and including its packing.
+    The first pipeline is the baseline of the others. Each is run for each query up to and including its packing: no
+    answer is asked of a model, unless --answers says so.
     """  # fmt: skip
     if per_query and not as_json:
         raise click.UsageError("--per-query is for --json: give both")
     library()  # or the error that says how to install it
-    plans = _plans([Path(path) for path in pipelines], asked)
-    collection = _collection(asked)
+    catalogue = PluginRegistry.installed()
     settings = _settings(asked)
+    answers = read_answer_settings(asked, catalogue, settings.asked)
+    plans = _plans([Path(path) for path in pipelines], catalogue, asked)
+    if answers is not None and answers.judge is not None:
+        plans[0].registry.get(answers.judge)  # or the error that says which there are
+    collection = _collection(asked)
+    plans = [measurable(plan, collection) for plan in plans]
     report = build_report(collection, settings, _trials(plans, collection, settings))
+    if answers is not None:
+        report = evolve(report, answers=_answers(plans, collection, answers))
     if html is not None:
         _write_page(Path(html), report)
     if as_json:
@@ -144,12 +159,11 @@ def command(pipelines: tuple[str, ...], as_json: bool, per_query: bool, html: st
     print_report(report)
 
 
-def _plans(paths: Sequence[Path], asked: dict[str, Any]) -> list[Plan]:
+def _plans(paths: Sequence[Path], catalogue: PluginRegistry, asked: dict[str, Any]) -> list[Plan]:
     """Load the pipelines, all of them before any is run; each has a name of its own."""
     environment = dict(os.environ)
     if asked["context"] is not None:
         environment["NEXUS_CONTEXT"] = asked["context"]
-    catalogue = PluginRegistry.installed()
     plans = [load_plan(path, catalogue, environment, asked["overrides"]) for path in paths]
     return [evolve(plan, name=name) for plan, name in zip(plans, _names(plans, paths), strict=True)]
 
@@ -194,9 +208,14 @@ def _settings(asked: dict[str, Any]) -> TrialSettings:
 
 
 def _trials(plans: Sequence[Plan], collection: JudgedCollection, settings: TrialSettings) -> list[Trial]:
-    plans = [measurable(plan, collection) for plan in plans]
     with _Bar(len(plans) * len(collection.queries)).shown() as step:
         return [run(run_trial(plan, collection, settings, partial(step, plan.name))) for plan in plans]
+
+
+def _answers(plans: Sequence[Plan], collection: JudgedCollection, settings: AnswerSettings) -> AnswersReport:
+    with _Bar(len(plans) * len(collection.to_answer)).shown() as step:
+        judgement = run(measure_answers(plans, collection, settings, step))
+    return build_answers_report(collection, settings, judgement, SEED)
 
 
 def _write_page(file: Path, report: Report) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.tables import print_table
+from nexus_core.evaluation.answers.answer_tables import answer_tables
 from nexus_core.evaluation.measures import NAMES
 from nexus_core.evaluation.report import Report, figure, is_sure, probability, signed
 from nexus_core.evaluation.statistics import Difference
@@ -24,6 +25,7 @@ def print_report(report: Report) -> None:
     _print_recall(report)
     _print_times(report)
     _print_differences(report)
+    _print_answers(report)
     _print_notes(report)
 
 
@@ -86,10 +88,18 @@ def _verdict(difference: Difference) -> str:
     return "better" if difference.interval.mean > 0 else "worse"
 
 
+def _print_answers(report: Report) -> None:
+    for table in () if report.answers is None else answer_tables(report.answers):
+        _heading(table.title)
+        print_table(table.headers, table.rows)
+
+
 def _print_notes(report: Report) -> None:
     for line in report.lines:
         for note in line.notes:
             echo(f"\nNote on {line.pipeline}: {note}.")
+    for note in () if report.answers is None else report.answers.notes:
+        echo(f"\nNote on {note}.")
 
 
 def _heading(text: str) -> None:
