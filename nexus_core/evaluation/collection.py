@@ -30,11 +30,6 @@ class Query:
     """Whether the items hold an answer, where the queries file says it; `None` where it does not."""
 
     @property
-    def has_known_answer(self) -> bool:
-        """Whether it is known what a generated answer must say: one of the answers, or that there is none."""
-        return bool(self.answers) or self.answerable is False
-
-    @property
     def is_answerable(self) -> bool:
         """Whether it can be told if a prompt holds what answers it."""
         return bool(self.answers) or bool(self.evidence)
@@ -51,7 +46,7 @@ class JudgedCollection:
     queries: tuple[Query, ...]
     """Those whose ranking is measured: each has a relevant item."""
     to_answer: tuple[Query, ...] = ()
-    """Those whose generated answer can be measured: these, and others with a known answer; in the order of the file."""
+    """Those whose answer can be measured: these, and others that say whether there is one; in the order of the file."""
     relevant: Judgements
     """Grades above 0 only."""
     items: tuple[Item, ...] | None = None
@@ -94,7 +89,7 @@ def match_items(
             f"the `evidence` of {unclear:,} queries names sentences whose place no `ends` of a corpus file tells: "
             "answer recall goes by their `answers`, where they have any"
         )
-    to_answer = tuple(query for query in collection.queries if query.id in relevant or query.has_known_answer)
+    to_answer = tuple(query for query in collection.queries if query.id in relevant or query.answerable is not None)
     return evolve(collection, queries=queries, to_answer=to_answer, relevant=relevant, warnings=tuple(found))
 
 

@@ -55,6 +55,27 @@ def test_a_byte_order_mark_windows_lines_and_line_separators_in_a_text_do_no_har
     assert [query.text for query in read(folder).queries] == ["a\u2028b", "c"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        pytest.param('"answers": ["b"]', True, id="answers"),
+        pytest.param('"answers": []', False, id="no-answers"),
+        pytest.param('"answers": [], "evidence": {"badge": [[0]]}', None, id="evidence"),
+        pytest.param('"answers": [], "answerable": true', True, id="said"),
+        pytest.param('"answerable": false', False, id="said-no"),
+        pytest.param('"answers": null', None, id="null"),
+        pytest.param('"evidence": {}', None, id="nothing"),
+    ],
+)
+def test_a_query_says_whether_there_is_an_answer(folder: Path, fields: str, expected: bool | None) -> None:
+    """One that does needs no relevant item: its ranking is not measured, and its answer is."""
+    appended("queries.jsonl", f'{{"_id": "q9", "text": "a", {fields}}}')(folder)
+    found = read(folder)
+    answerable = {query.id: query.answerable for query in found.to_answer}
+    assert ("q9" in answerable, answerable.get("q9")) == (expected is not None, expected)
+    assert [query.id for query in found.queries] == ["q1", "q2", "q3"]
+
+
 def appended(name: str, line: str) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         with (folder / name).open("a") as opened:
@@ -97,6 +118,16 @@ def replaced(name: str, text: str) -> Callable[[Path], None]:
         ),
         pytest.param(
             appended("queries.jsonl", '{"_id": "q9", "text": "a", "answers": "b"}'), "'answers' must be", id="answers"
+        ),
+        pytest.param(
+            appended("queries.jsonl", '{"_id": "q9", "text": "a", "answerable": 1}'),
+            "queries.jsonl:4: 'answerable' must be true or false",
+            id="answerable",
+        ),
+        pytest.param(
+            appended("queries.jsonl", '{"_id": "q9", "text": "a", "answers": ["b"], "answerable": false}'),
+            "there are 'answers': leave one of them out",
+            id="answers-of-what-has-none",
         ),
         pytest.param(
             appended("queries.jsonl", '{"_id": "q9", "text": "a", "evidence": {"x": []}}'),
