@@ -53,6 +53,7 @@ HOW_TO = {
     "Record runs": "sinks",
     "Watch a service": "metrics",
     "Measure a ranking": "measure-a-ranking",
+    "Measure answers": "measure-answers",
     "Write a plugin": "write-a-plugin",
     "Test a plugin": "test-a-plugin",
     "Set up shell and editor": "shell-and-editor",
