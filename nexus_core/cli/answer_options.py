@@ -27,7 +27,8 @@ def answer_options(function: _Function) -> _Function:
     """Add the options; all but --answers need it."""
     options = (
         click.option("--answers", is_flag=True, help="Run each pipeline to its end, too, and measure what it answers."),
-        click.option("--language", type=click.Choice(LANGUAGES), help="Of the answers.  [default: english]"),
+        click.option("--language", type=click.Choice(LANGUAGES), metavar="LANGUAGE",
+                     help="Of the answers: whose articles and endings do not count.  [default: english]"),
         click.option("--abstain-pattern", "abstain_patterns", multiple=True, metavar="REGEX", callback=_patterns,
                      help="A sentence with this says that there is no answer, beside the usual phrases (repeatable)."),
         click.option("--embedder", metavar="RANKER",
@@ -77,6 +78,10 @@ def _embedder(name: str | None, threshold: float | None, catalogue: PluginRegist
     if name == "none":
         return None
     wanted = name or _EMBEDDER
+    if wanted != _EMBEDDER and threshold is None:
+        raise click.UsageError(
+            f"--embedder {wanted} needs an --embedder-threshold: {LIKENESS_AT} was measured with {_EMBEDDER} alone"
+        )
     at = LIKENESS_AT if threshold is None else threshold
     try:
         return SentenceLikeness(name=wanted, ranker=catalogue.component(Kind.RANKER, wanted)(), threshold=at)

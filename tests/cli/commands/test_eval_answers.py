@@ -76,6 +76,7 @@ BAD = {
     CALCULUS: "Leibniz did [1].",
     DESKS: "fail",
 }
+OTHER = ("--answers", "--embedder-threshold", "0.5", "--embedder")
 COLLECTION = ("--collection", "office", "--answers")
 
 
@@ -241,8 +242,9 @@ def test_queries_at_most_are_the_first_of_the_file(nexus: Nexus) -> None:
         pytest.param(["--abstain-pattern", "x"], "--abstain-pattern is for answers", id="pattern-alone"),
         pytest.param(["--answers", "--abstain-pattern", "("], "'(' is no regular expression", id="pattern"),
         pytest.param(["--answers", "--judge", "maim"], "no model is named 'maim', did you mean 'main'", id="judge"),
-        pytest.param(["--answers", "--embedder", "fuse"], "--embedder fuse", id="embedder-options"),
-        pytest.param(["--answers", "--embedder", "nosuch"], "nosuch", id="no-embedder"),
+        pytest.param(["--answers", "--embedder", "bm25"], "needs an --embedder-threshold", id="no-threshold"),
+        pytest.param([*OTHER, "fuse"], "the ranker cannot be made without options", id="embedder-options"),
+        pytest.param([*OTHER, "nosuch"], "nosuch", id="no-embedder"),
     ],
 )
 def test_a_mistake_is_answered_with_what_to_do(nexus: Nexus, arguments: list[str], message: str) -> None:
