@@ -36,11 +36,11 @@ Exit codes: 0 all answered, 1 stopped early (resumable), 2 wrong usage or config
 class BatchGroup(LazyGroup):
     """A group whose first argument may be the pipeline of a new batch."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put in the subcommand where it is left out."""
-        if args and args[0] not in (*COMMANDS, "--help", "-h"):
-            args = ["start", *args]
-        return super().parse_args(ctx, args)
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; what is none begins a batch."""
+        return super().resolve_command(ctx, args if args[0] in COMMANDS else ["start", *args])
 
 
 @click.group(
