@@ -28,7 +28,8 @@ _HOME = {
     "contract.features": ("FeatureKey", "Features", "vector_key"),
     "contract.hookspecs": ("hookimpl",),
     "contract.optional_protocols": (
-        "ContextSource", "FilteringSink", "MetricsSink", "RequiringTemplate", "VersionedDocuments", "WeightedRanker",
+        "ContextSource", "FilteringSink", "MetricsSink", "PricedConnector", "RequiringTemplate", "VersionedDocuments",
+        "WeightedRanker",
     ),
     "contract.prompts": ("PackedItem", "Prompt", "TraceEntry"),
     "contract.protocols": (
@@ -37,8 +38,8 @@ _HOME = {
     "contract.ranking": ("Candidate", "Ranking"),
     "contract.run_context": ("RunContext",),
     "contract.values": (
-        "CallOptions", "Chunk", "Completion", "FinishReason", "FollowUp", "Item", "Message", "ModelInfo", "Results",
-        "Quota", "QuotaLimit", "ToolCall", "ToolCallDelta", "Transfer", "Usage", "parts_of",
+        "CallOptions", "Chunk", "Completion", "FinishReason", "FollowUp", "Item", "Message", "ModelInfo",
+        "ModelPrices", "Quota", "QuotaLimit", "Results", "ToolCall", "ToolCallDelta", "Transfer", "Usage", "parts_of",
     ),
     "engine.pipeline": ("Pipeline",),
     "store.conversations": ("Conversation", "Turn"),

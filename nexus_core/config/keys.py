@@ -19,6 +19,9 @@ PIPELINE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,127}"
 IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
 
+DEAREST = 1_000_000
+"""US dollars for a million tokens: more is a mistake, and so is infinity."""
+
 VERBS = ("gather", "rank", "prompt", "generate")
 ALWAYS_THERE = ("query", "items", "history", "inputs", "vars")
 """What every template may read."""
@@ -73,6 +76,7 @@ class ModelKeys:
         None, help="When it is left alone because it only fails; `false` is never."
     )
     limits: Mapping[str, Any] | None = option(None, help="What it is asked at most.")
+    prices: PriceKeys | None = option(None, help="What it costs; stands over what its connector knows.")
     allow_empty: bool = option(False, help="Take an answer without text for one; else it is an error.")
 
 
@@ -89,6 +93,20 @@ class CallKeys:
     frequency_penalty: float | None = option(None, help="Against words, the more often they stood.", ge=-2, le=2)
     presence_penalty: float | None = option(None, help="Against words that stood before.", ge=-2, le=2)
     extra: Mapping[str, Any] = option(factory=dict, help="Whatever else this one service takes, passed on as it is.")
+
+
+@_declaration
+class PriceKeys:
+    """What a model costs, in US dollars per million tokens."""
+
+    input: float = option(help="Tokens of the prompt.", ge=0, le=DEAREST)
+    output: float = option(help="Tokens of the completion; 0 for a model that only makes vectors.", ge=0, le=DEAREST)
+    cached: float | None = option(
+        None, help="Those of the prompt that the service had at hand; else as `input`.", ge=0, le=DEAREST
+    )
+    reasoning: float | None = option(
+        None, help="Those of the completion that were thought and not said; else as `output`.", ge=0, le=DEAREST
+    )
 
 
 @_declaration

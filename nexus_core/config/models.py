@@ -18,7 +18,7 @@ from nexus_core.config.spec import ComponentSpec, ModelSpec, RecordSpec
 from nexus_core.config.yaml.problems import MOST_SHOWN, Problems, quoted
 from nexus_core.config.yaml.tree import MappingEntry, MappingNode, Node, ScalarNode, UnreadableNode, shown, texts
 from nexus_core.contract.components import Kind, OptionSpec
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ModelPrices
 
 _FIGURES = ("window", "max_input", "max_output", "encoding")
 _POLICIES = ("retry", "breaker", "limits")
@@ -77,6 +77,12 @@ def call_options(record: RecordSpec | None) -> CallOptions:
     if isinstance(fields.get("stop"), str):
         fields["stop"] = (fields["stop"],)
     return CallOptions(**fields) if fields else NOTHING_ASKED
+
+
+def _prices(record: RecordSpec | None) -> ModelPrices | None:
+    found = {} if record is None else {name: price for name, price in record.fields.items() if price is not None}
+    # One that is required is missing only where its value cannot be read, which has been noted.
+    return ModelPrices(**found) if found.keys() >= {"input", "output"} else None
 
 
 @define(eq=False, repr=False)
@@ -149,6 +155,7 @@ class _Reading:
             options=call_options(given.get("options")),
             aliases=tuple(alias.text for alias in texts(value.get("aliases"))),
             allow_empty=bool(given.get("allow_empty")),
+            prices=_prices(given.get("prices")),
             place=key.place,
             **policies,
         )

@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from nexus_core.config.yaml.problems import SourceLocation
 from nexus_core.contract.components import Kind
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Value
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ModelPrices, Value
 
 if TYPE_CHECKING:  # few files name a policy, and their classes cost start-up time
     from nexus_core.config.policies import BreakerPolicy, CallPolicy, RateLimitPolicy, RetryPolicy
@@ -65,6 +65,7 @@ class ModelSpec(Value):
     breaker: BreakerPolicy | Literal[False] | None = None
     """False is none at all."""
     limits: RateLimitPolicy | None = None
+    prices: ModelPrices | None = None
     allow_empty: bool = False
     place: SourceLocation
 

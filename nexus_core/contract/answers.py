@@ -5,7 +5,7 @@ Errors carry these, too; so they stand below the errors, and the other events ab
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from attrs import field, frozen
@@ -66,6 +66,8 @@ class AttemptFinished(Event):
     cached_tokens: int | None = None
     usage_source: str = "provider"
     """`provider`, `estimated` or `mixed`."""
+    cost: float | None = None
+    """In US dollars, from the tokens above; `None` where the price or the tokens are unknown, and never 0 for that."""
     answered_by: str | None = None
     """The model that answered, by the service's own account."""
     bytes_received: int | None = None
@@ -73,6 +75,16 @@ class AttemptFinished(Event):
     purpose: str = "answer"
     """`answer` for a generate step; `rewrite` for the rewriting of a question; what a component asks its
     connector for is `prompt`, `embed` or `rerank`."""
+
+
+def sum_costs(attempts: Iterable[AttemptFinished]) -> tuple[float | None, int]:
+    """Return what attempts cost in US dollars, as far as that is known, and how many requests have an unknown cost.
+
+    The sum is `None` where the cost of every request is unknown.
+    """
+    costs = [row.cost for row in attempts if row.request_sent]
+    known = [cost for cost in costs if cost is not None]
+    return (sum(known) if known or not costs else None), len(costs) - len(known)
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)

@@ -109,6 +109,8 @@ class RunFinished(Event):
     model: str | None
     prompt_tokens: int | None
     completion_tokens: int | None
+    cost: float | None = None
+    """Of all attempts of the run, in US dollars, as far as it is known."""
     content: str | None = None
     """The answer's text, if content is switched on."""
     answer: Answer | None = None

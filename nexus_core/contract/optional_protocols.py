@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any, Protocol, runtime_checkable
 
+from nexus_core.contract.values import ModelPrices
+
 
 @runtime_checkable
 class ContextSource(Protocol):
@@ -13,6 +15,17 @@ class ContextSource(Protocol):
     @property
     def takes_context(self) -> bool:
         """Whether the caller chooses the context."""
+
+
+@runtime_checkable
+class PricedConnector(Protocol):
+    """A connector that looks up what its model costs, where that takes longer than `model_info` may."""
+
+    def find_prices(self) -> ModelPrices | None:
+        """Return the prices of the model, or `None` where they are not known.
+
+        Called once, in a thread, while the first request is under way, unless the pipeline or `model_info` has prices.
+        """
 
 
 @runtime_checkable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from typing import Any, Literal, Self, TypeVar, cast
 
 import attrs
@@ -96,6 +97,8 @@ class Usage(Value):
     """Of the prompt, those that the service had at hand."""
     source: Literal["provider", "estimated", "mixed"] = "provider"
     """Who counted: the service, or the engine where the service tells nothing, or each of them a part."""
+    tier: str = ""
+    """The service's word for how it served the request, where its usual prices do not hold for that: `flex`."""
 
     @property
     def total_tokens(self) -> int | None:
@@ -103,6 +106,62 @@ class Usage(Value):
         if self.prompt_tokens is None or self.completion_tokens is None:
             return None
         return self.prompt_tokens + self.completion_tokens
+
+
+def _is_price(prices: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value < 0:
+        raise ValueError(f"`{attribute.name}` of ModelPrices must be a finite number of at least 0, not {value!r}")
+
+
+def _price_of(name: str) -> Any:
+    """Declare a price that is another one where nothing is said."""
+    same = attrs.Factory(lambda prices: getattr(prices, name), takes_self=True)
+    return field(default=same, validator=_is_price)
+
+
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class ModelPrices(Value):
+    """What a model costs, in US dollars per million tokens."""
+
+    input: float = field(validator=_is_price)
+    output: float = field(validator=_is_price)
+    cached: float = _price_of("input")
+    """Of those tokens of the prompt that the service had at hand; by default as any other of the prompt."""
+    reasoning: float = _price_of("output")
+    """Of those tokens of the completion that were thought and not said; by default as any other of the completion."""
+    long_from: int | None = None
+    """A prompt of more tokens than this costs `long`, with all its tokens and those of its completion."""
+    long: ModelPrices | None = None
+
+    def cost(self, usage: Usage) -> float | None:
+        """Return what one attempt costs, in US dollars; `None` where its tokens are not known.
+
+        Cached tokens are a part of the prompt's and reasoning tokens a part of the completion's, as OpenAI counts them
+        and the connector `openai` reads them. Those that are not told are charged as the others.
+        """
+        prompt, completion = usage.prompt_tokens, usage.completion_tokens
+        if prompt is None or completion is None:
+            return None
+        prices = self._for(prompt)
+        cached = min(max(usage.cached_tokens or 0, 0), prompt)
+        reasoning = min(max(usage.reasoning_tokens or 0, 0), completion)
+        spent = (prompt - cached) * prices.input + cached * prices.cached
+        return (spent + (completion - reasoning) * prices.output + reasoning * prices.reasoning) / 1_000_000
+
+    def bound_cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Return the most that a prompt can cost, in US dollars, before it is sent.
+
+        Nothing of it is cached, and the completion, as long as what is reserved for it, costs the dearer of output and
+        reasoning.
+        """
+        prices = self._for(prompt_tokens)
+        spent = prompt_tokens * max(prices.input, prices.cached)
+        return (spent + completion_tokens * max(prices.output, prices.reasoning)) / 1_000_000
+
+    def _for(self, prompt_tokens: int) -> ModelPrices:
+        if self.long is None or self.long_from is None or prompt_tokens <= self.long_from:
+            return self
+        return self.long._for(prompt_tokens)
 
 
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
@@ -245,6 +304,8 @@ class ModelInfo(Value):
     """
     version: str = ""
     description: str = ""
+    prices: ModelPrices | None = None
+    """Where they are known at once; a connector that has to look them up is a `PricedConnector`."""
 
 
 EARLIER_WEIGHT = 0.5

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nexus_core.contract.answers import Answer, AttemptFinished
+from nexus_core.contract.answers import Answer, AttemptFinished, sum_costs
 from nexus_core.contract.prompts import Prompt, TraceEntry
-from nexus_core.contract.values import Item
+from nexus_core.contract.values import Item, ModelPrices
 
 if TYPE_CHECKING:
     from nexus_core.engine.explain import ExplainedTarget, Explanation
@@ -26,7 +26,8 @@ def item_json(item: Item) -> dict[str, Any]:
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:
-    """Return an answer as JSON data; counts that are unknown are null."""
+    """Return an answer as JSON data; counts that are unknown are null, and so is a cost: that of all its attempts."""
+    cost, unpriced = sum_costs(answer.attempts)
     return {
         "id": answer.id,
         "query": answer.query,
@@ -39,6 +40,8 @@ def answer_json(answer: Answer) -> dict[str, Any]:
             "completionTokens": answer.usage.completion_tokens,
             "totalTokens": answer.usage.total_tokens,
             "usageSource": answer.usage.source,
+            "cost": cost,
+            "unpricedAttempts": unpriced,
             **({"nativeFinishReason": answer.native_finish_reason} if answer.native_finish_reason else {}),
             "responseTimeMs": round(answer.duration_s * 1000),
             "contextItems": [
@@ -108,9 +111,18 @@ def attempt_json(row: AttemptFinished) -> dict[str, Any]:
         "reasoningTokens": row.reasoning_tokens,
         "cachedTokens": row.cached_tokens,
         "usageSource": row.usage_source,
+        "cost": row.cost,
         "bytesReceived": row.bytes_received,
         "events": row.events,
     }
+
+
+def prices_json(prices: ModelPrices | None) -> dict[str, Any] | None:
+    """Return prices as JSON data, in US dollars per million tokens; unknown ones are null."""
+    if prices is None:
+        return None
+    found = {name: getattr(prices, name) for name in ("input", "cached", "output", "reasoning")}
+    return {**found, "longFrom": prices.long_from, "long": prices_json(prices.long)}
 
 
 def _ms(seconds: float | None) -> int | None:

@@ -2,20 +2,64 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import ceil
+from threading import Lock, Thread
 
 from attrs import define, field, frozen
 
 from nexus_core.config.policies import BreakerPolicy, RateLimitPolicy, RetryPolicy
 from nexus_core.contract.answers import AttemptFinished
-from nexus_core.contract.errors import UsageError
+from nexus_core.contract.errors import UsageError, describe_error
+from nexus_core.contract.optional_protocols import PricedConnector
 from nexus_core.contract.protocols import Connector
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ModelInfo
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ModelInfo, ModelPrices
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
+_log = logging.getLogger(__name__)
+
 RESPONSE_TIMES_KEPT = 100
+
+
+class PriceLookup:
+    """Prices that a connector has to look up: found once, in a thread, while its first request is under way."""
+
+    def __init__(self, find: Callable[[], ModelPrices | None]) -> None:
+        self._find = find
+        self._thread: Thread | None = None
+        self._lock = Lock()
+        self._prices: ModelPrices | None = None
+        self._done = False
+
+    def begin(self) -> None:
+        """Begin to look, unless that has been done."""
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None:
+                    thread = Thread(target=self._look_up, name="nexus-prices", daemon=True)
+                    thread.start()
+                    self._thread = thread
+
+    def wait(self) -> ModelPrices | None:
+        """Return the prices, as soon as they are found."""
+        if not self._done:
+            self.begin()
+            if self._thread is not None:
+                self._thread.join()
+        return self._prices
+
+    def _look_up(self) -> None:
+        try:
+            prices = self._find()
+            if prices is not None and not isinstance(prices, ModelPrices):
+                raise TypeError(f"it returned a {type(prices).__name__}, and no ModelPrices")
+            self._prices = prices
+        except Exception as error:  # noqa: BLE001 - foreign code; an answer is not lost for its price
+            _log.warning("the prices of a model are unknown, find_prices failed: %s", describe_error(error))
+        finally:
+            self._done = True
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -36,6 +80,20 @@ class Model:
     limits: RateLimitPolicy | None = None
     allow_empty: bool = False
     """An answer without text is one."""
+    lookup: PriceLookup | None = None
+    """Where neither the pipeline nor the connector's `model_info` has prices, and the connector can look them up."""
+
+    @property
+    def prices(self) -> ModelPrices | None:
+        """What it costs, `None` where that is unknown; the first time it may take as long as an import."""
+        return self.info.prices if self.lookup is None else self.lookup.wait()
+
+
+def price_lookup(connector: Connector, info: ModelInfo) -> PriceLookup | None:
+    """Return how to look up what a model costs, or `None` where it is known at once or not at all."""
+    # By name: what an interceptor or a component is given in place of a connector hands on what it does not have.
+    find = getattr(connector, PricedConnector.find_prices.__name__, None)
+    return PriceLookup(find) if info.prices is None and callable(find) else None
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -54,6 +112,10 @@ class UsageFigures:
     """Requests whose token counts are unknown and therefore not in the sums."""
     estimated: int = 0
     """Requests whose token counts are in the sums, and are in part or in whole no figures of the service."""
+    cost: float = 0.0
+    """In US dollars, of the requests whose cost is known."""
+    unpriced: int = 0
+    """Requests whose cost is unknown and therefore not in the sum."""
     times_s: tuple[float, ...] = ()
     """The last 100 response times."""
 
@@ -61,6 +123,11 @@ class UsageFigures:
     def success_rate(self) -> float | None:
         """Share of requests that did not fail, or `None` before the first."""
         return None if not self.requests else 1 - self.failures / self.requests
+
+    @property
+    def known_cost(self) -> float | None:
+        """The cost, or `None` where that of every request is unknown."""
+        return None if self.requests and self.unpriced >= self.requests else self.cost
 
     @property
     def mean_s(self) -> float | None:
@@ -79,7 +146,9 @@ class UsageFigures:
         return UsageFigures(**counts, outcomes=dict(outcomes), times_s=self.times_s + other.times_s)
 
 
-_COUNTS = ("requests", "failures", "prompt_tokens", "completion_tokens", "unreported", "estimated")
+_COUNTS = (
+    "requests", "failures", "prompt_tokens", "completion_tokens", "unreported", "estimated", "cost", "unpriced",
+)  # fmt: skip
 
 
 @define(eq=False, repr=False)
@@ -90,6 +159,8 @@ class _UsageTotals:
     completion_tokens: int = 0
     unreported: int = 0
     estimated: int = 0
+    cost: float = 0.0
+    unpriced: int = 0
     outcomes: dict[str, int] = field(factory=dict)
     times: deque[float] = field(factory=lambda: deque(maxlen=RESPONSE_TIMES_KEPT))
 
@@ -101,6 +172,8 @@ class _UsageTotals:
         self.completion_tokens += attempt.completion_tokens or 0
         self.unreported += attempt.prompt_tokens is None or attempt.completion_tokens is None
         self.estimated += attempt.usage_source != "provider"
+        self.cost += attempt.cost or 0.0
+        self.unpriced += attempt.cost is None
         if attempt.outcome == "ok":
             self.times.append(attempt.duration_s)
 

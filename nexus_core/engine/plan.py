@@ -37,7 +37,7 @@ from nexus_core.engine.calls.caller import Caller
 from nexus_core.engine.component_models import component_model
 from nexus_core.engine.interceptors import Interceptor, intercepted
 from nexus_core.engine.lifecycle import ComponentLifecycle
-from nexus_core.engine.models import Model, ModelRegistry
+from nexus_core.engine.models import Model, ModelRegistry, price_lookup
 from nexus_core.engine.packing.packer import PackingPolicy
 from nexus_core.engine.plugin_guard import PluginGuard, is_own
 from nexus_core.engine.query_rewriting import QueryRewriter
@@ -200,7 +200,7 @@ class _Builder:
             return None
         figures = {
             name: value
-            for name in ("window", "max_input", "max_output", "encoding")
+            for name in ("window", "max_input", "max_output", "encoding", "prices")
             if (value := getattr(spec, name)) is not None
         }
         info = self._info(spec.component, connector, figures)
@@ -214,6 +214,7 @@ class _Builder:
             fallback=spec.fallback,
             aliases=spec.aliases,
             allow_empty=spec.allow_empty,
+            lookup=price_lookup(connector, info),
             **_policies(spec),
         )
 
@@ -342,7 +343,8 @@ class _Giver:
 
     def connector(self, place: str, connector: Connector) -> Connector:
         """Return what is given in place of a connector; it has the policies that a model has by default."""
-        model = Model(name=place, connector=connector, info=connector.model_info)
+        info = connector.model_info
+        model = Model(name=place, connector=connector, info=info, lookup=price_lookup(connector, info))
         self.registry.add_given(model)
         return component_model((model,), self.attempts, self.resources)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from attrs import field, frozen
 
-from nexus_core.contract.answers import Answer, AttemptFinished, Event
+from nexus_core.contract.answers import Answer, AttemptFinished, Event, sum_costs
 from nexus_core.contract.errors import ConnectorError, DeadlineError, NexusError, RunError, StepTimeoutError
 from nexus_core.contract.events import Delta, RunFailed, RunFinished, RunStarted, StepFinished, StreamRestarted
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Usage
@@ -261,6 +261,7 @@ class _Run:
             model=told.model if told else None,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
+            cost=sum_costs(told.attempts)[0] if told else None,
             content=content,
             answer=answer,
         )

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 
-from nexus_core import CallOptions, Chunk, Completion, ModelInfo, Prompt, Usage, component, hookimpl, option
+from nexus_core import (
+    CallOptions,
+    Chunk,
+    Completion,
+    ModelInfo,
+    ModelPrices,
+    Prompt,
+    Usage,
+    component,
+    hookimpl,
+    option,
+)
 from nexus_core.toolkit import Language
 from nexus_extractive.answer import ENCODING
 
@@ -34,6 +45,7 @@ class Extractive:
             tokens_per_message=0,
             tokens_per_prompt=0,
             capabilities=frozenset({"streaming", "offline"}),
+            prices=ModelPrices(input=0, output=0),
             description="Quotes the packed items; no model, no network.",
         )
 

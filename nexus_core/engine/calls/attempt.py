@@ -100,6 +100,8 @@ class Attempt:
     def send(self) -> tuple[Prompt, CallOptions]:
         """Note that the request goes out now, and return what is sent."""
         self.sent = True
+        if self.target.model.lookup is not None:
+            self.target.model.lookup.begin()
         self.started = self.parent.now()
         return self.prompt, self.options
 
@@ -222,11 +224,19 @@ class Attempt:
             reasoning_tokens=usage.reasoning_tokens,
             cached_tokens=usage.cached_tokens,
             usage_source=usage.source,
+            cost=self._cost(usage),
             answered_by=(self.said.model or None) if self.said is not None else None,
             bytes_received=transfer.bytes_received if self.transfer else None,
             events=transfer.events if self.transfer else None,
             purpose=call.purpose if call.asked is None else call.asked.purpose,
         )
+
+    def _cost(self, usage: Usage) -> float | None:
+        model = self.target.model
+        prices = model.prices if self.sent else None
+        if prices is None or (usage.tier and model.lookup is not None):  # what is looked up are the usual prices
+            return None
+        return prices.cost(usage)
 
     def give_back(self, ok: bool | None, now: float) -> None:
         """Give back what the attempt holds; `ok` is the verdict for the breaker."""
