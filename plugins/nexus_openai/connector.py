@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.util import find_spec
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from nexus_core import (
     CallOptions,
@@ -13,6 +16,7 @@ from nexus_core import (
     Completion,
     ConnectorError,
     ModelInfo,
+    ModelPrices,
     Prompt,
     Secret,
     component,
@@ -111,6 +115,15 @@ class OpenAI:
         if self._info is None:
             self._info = self._describe(find_model(self.model))
         return self._info
+
+    def find_prices(self) -> ModelPrices | None:
+        """Return what the package genai-prices, where it is installed, says of this model at this service."""
+        base_url = client_settings.resolve_url(self.base_url, os.environ)
+        if client_settings.is_near(urlsplit(base_url).hostname or "") or find_spec("genai_prices") is None:
+            return None
+        from nexus_openai import service_prices  # the extra `prices`, 300 ms
+
+        return service_prices.find_prices(self.model, base_url, datetime.now(UTC))
 
     async def send_prompt(self, prompt: Prompt, options: CallOptions) -> Completion:
         """Return the whole answer."""

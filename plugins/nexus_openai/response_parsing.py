@@ -68,7 +68,7 @@ def read_completion(data: bytes, transfer: Transfer | None = None, *, thinks: bo
             text=text,
             finish_reason=reason,
             native_finish_reason=unknown,
-            usage=read_usage(payload.get("usage")) or Usage(),
+            usage=read_usage(payload.get("usage"), payload.get("service_tier")) or Usage(),
             model=_name(payload.get("model")),
             reasoning=told + thought,
             tool_calls=calls,
@@ -170,7 +170,7 @@ class StreamReading:
                 raise InBandError(event)
             usage = event.get("usage")
             if usage is not None:
-                self.usage = read_usage(usage)
+                self.usage = read_usage(usage, event.get("service_tier"))
             choices = event.get("choices")
             if choices:
                 return self._read_choice(choices[0] if len(choices) == 1 else _first(choices), event)
@@ -289,7 +289,11 @@ def _first(choices: list[Any]) -> Any:
     return next((choice for choice in choices if not choice.get("index")), choices[0])
 
 
-def read_usage(usage: Any) -> Usage | None:
+_USUAL_TIERS = frozenset({"", "auto", "default", "standard", "on_demand"})
+"""Words of `service_tier` for what a service does by itself, at its usual prices."""
+
+
+def read_usage(usage: Any, tier: Any = None) -> Usage | None:
     """Return the counts, `None` where the service tells none; raises ProtocolError for what is no count."""
     if usage is None:
         return None
@@ -299,13 +303,15 @@ def read_usage(usage: Any) -> Usage | None:
     for count in (prompt, completion):
         if count is not None and (type(count) is not int or count < 0):
             raise ProtocolError("the usage of the answer holds what is no count", code="usage")
+    unusual = tier if isinstance(tier, str) and tier not in _USUAL_TIERS else ""
     if len(usage) <= 3:
-        return Usage(prompt_tokens=prompt, completion_tokens=completion)
+        return Usage(prompt_tokens=prompt, completion_tokens=completion, tier=unusual)
     return Usage(
         prompt_tokens=prompt,
         completion_tokens=completion,
         reasoning_tokens=_detail(usage, "completion_tokens_details", "reasoning_tokens"),
         cached_tokens=_detail(usage, "prompt_tokens_details", "cached_tokens"),
+        tier=unusual,
     )
 
 
