@@ -20,10 +20,11 @@ OTHERS = "(others)"
 """Stands for the names that came after so many."""
 _LONGEST_NAME = 200
 _MOST_TOKENS = 1 << 40
+_MOST_COST = 1e9
 _KEY = ("day", "pipeline", "model", "model_id", "outcome")
 _SUMS = (
     "attempts", "requests", "prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens", "unreported",
-    "estimated", "duration_s",
+    "estimated", "cost", "unpriced", "duration_s",
 )  # fmt: skip
 _COLUMNS = ", ".join(_KEY + _SUMS)
 _ADD = (
@@ -58,6 +59,10 @@ class DailyUsage(Value):
     """Requests of whose prompt or completion nobody knows the tokens."""
     estimated: int
     """Requests whose tokens were estimated, as a whole or in part."""
+    cost: float
+    """In US dollars, of the requests whose cost is known."""
+    unpriced: int
+    """Requests whose cost is unknown: their price, or their tokens."""
     duration_s: float
     """All of them together."""
 
@@ -80,8 +85,15 @@ class DailyUsage(Value):
             cached_tokens=_count(row.cached_tokens),
             unreported=int(sent and unknown),
             estimated=int(sent and row.usage_source != "provider"),
+            cost=min(row.cost or 0.0, _MOST_COST),
+            unpriced=int(sent and row.cost is None),
             duration_s=row.duration_s,
         )
+
+    @property
+    def known_cost(self) -> float | None:
+        """The cost, or `None` where that of every request is unknown."""
+        return None if self.requests and self.unpriced >= self.requests else self.cost
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -81,7 +81,9 @@ def test_run_json_has_the_documented_shape(nexus: Nexus) -> None:
     assert list(answer) == ["id", "query", "response", "contextId", "modelId", "conversationId", "metadata", "attempts"]
     metadata = answer["metadata"]
     counts = ["promptTokens", "completionTokens", "totalTokens"]
-    assert list(metadata) == [*counts, "usageSource", "responseTimeMs", "contextItems"]
+    assert list(metadata) == [
+        *counts, "usageSource", "cost", "unpricedAttempts", "responseTimeMs", "contextItems",
+    ]  # fmt: skip
     assert metadata["usageSource"] == "estimated"
     assert metadata["promptTokens"] + metadata["completionTokens"] == metadata["totalTokens"]
     rows = answer["attempts"]
@@ -185,6 +187,17 @@ def test_models_lists_three_figures_and_marks_the_default(nexus: Nexus) -> None:
     )  # fmt: skip
     assert (main_model["fallback"], main_model["aliases"], offline["default"]) == (["offline"], ["best"], False)
     assert "main *" in nexus("models", "handbook.yaml")[1]
+
+
+def test_models_shows_prices(nexus: Nexus) -> None:
+    """Of a connector that knows them, the pipeline's over these; what nobody knows is said to be unknown."""
+    command = ("models", "handbook.yaml", "--set", "models.main.base_url=http://127.0.0.1:9/v1")
+    _, out, _ = nexus(*command, "--set", "models.main.prices={input: 2.5, output: 10}", "--json")
+    main, offline = (model["prices"] for model in json.loads(out))
+    assert (main["input"], main["cached"], main["reasoning"]) == (2.5, 2.5, 10)
+    assert set(offline.values()) == {0, None}
+    unknown = nexus(*command)[1].splitlines()
+    assert unknown[1].split()[-4:-2] == ["unknown", "unknown"]
 
 
 def test_plugins_lists_every_first_party_plugin(nexus: Nexus) -> None:

@@ -68,6 +68,23 @@ async def test_verbose_prints_waits_and_a_table(tmp_path: Path) -> None:
     assert "7+3" in lines[1]
 
 
+@pytest.mark.parametrize(
+    ("prices", "cost", "shown"),
+    [("{input: 100, output: 1000}", 0.0037, "$0.003700"), ("null", None, "unknown")],
+    ids=["known", "unknown"],
+)
+async def test_run_tells_what_it_cost(tmp_path: Path, prices: str, cost: float | None, shown: str) -> None:
+    """As JSON, in the table and in the file of the sink alike; unknown is null and the word, never 0."""
+    arguments = ("--json", "--verbose", "--set", f"models.main.prices={prices}")
+    async with ScriptedUpstream(json_answer(completion("Because."))) as upstream:
+        _, out, err = await nexus(tmp_path, upstream.url, *arguments)
+    answer = json.loads(out)
+    expected = cost and pytest.approx(cost)
+    assert (answer["metadata"]["cost"], answer["metadata"]["unpricedAttempts"]) == (expected, int(cost is None))
+    assert [row["cost"] for row in answer["attempts"]] == [row["cost"] for row in rows(tmp_path)] == [expected]
+    assert err.splitlines()[-1].split()[-2] == shown
+
+
 async def test_verbose_prints_the_table_of_a_failed_run(tmp_path: Path) -> None:
     """That is when it is needed most."""
     async with ScriptedUpstream(json_answer(error_body("no"), status=400)) as upstream:
@@ -154,8 +171,9 @@ def test_the_table_is_aligned_and_marks_what_is_unknown_or_estimated() -> None:
     )  # fmt: skip
     head, first, second = attempt_table([known, unknown]).splitlines()
     assert first.split() == [
-        "1", "main", "truncated", "200", "-", "1.50", "s", "-", "-", "12.25", "s", "~1200+31", "-",
+        "1", "main", "truncated", "200", "-", "1.50", "s", "-", "-", "12.25", "s", "~1200+31", "unknown", "-",
     ]  # fmt: skip
     assert "limit (not sent)" in second
+    assert "unknown" not in second  # what was not sent costs nothing
     assert head.index("model") == first.index("main") == second.index("a-longer-name")
     assert head.index("status") + len("status") == first.index("200") + 3

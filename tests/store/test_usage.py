@@ -88,6 +88,14 @@ async def test_old_days_are_dropped(store: Store) -> None:
     assert (len(days), days[0]) == (31, "2027-12-07")
 
 
+async def test_costs_are_summed_up_apart_from_requests_of_unknown_cost(store: Store) -> None:
+    """Where none is known there is no cost, and never one of 0; what was not sent is neither."""
+    rows = [row(cost=0.25), row(cost=None), row(cost=0.5, outcome="truncated"), row(cost=None, request_sent=False)]
+    found = {each.outcome: each for each in await added(store, *rows, row(outcome="timeout"))}
+    assert (found["ok"].known_cost, found["ok"].requests, found["ok"].unpriced) == (0.25, 2, 1)
+    assert (found["truncated"].known_cost, found["timeout"].known_cost) == (0.5, None)
+
+
 async def test_a_day_has_so_many_rows_and_no_more(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that calls itself by another name in every answer fills no disk; nothing is lost of the sums."""
     monkeypatch.setattr(usage, "MOST_ROWS_OF_A_DAY", 5)
@@ -104,6 +112,7 @@ async def test_a_day_has_so_many_rows_and_no_more(store: Store, monkeypatch: pyt
         pytest.param({"model_id": "m" * 10_000}, id="long"),
         pytest.param({"model_id": "a\ud83d\0'; --"}, id="no-text"),
         pytest.param({"prompt_tokens": 10**30, "completion_tokens": -5}, id="absurd-counts"),
+        pytest.param({"cost": 1e300}, id="absurd-cost"),
     ],
 )
 async def test_whatever_a_service_says_can_be_summed_up(store: Store, fields: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nexus_core.cli.output.echo import echo
-from nexus_core.cli.output.tables import json_option, plain, print_json, print_table
+from nexus_core.cli.output.tables import dollars, json_option, plain, print_json, print_table
 from nexus_core.cli.store_option import store_option, with_store
 
 if TYPE_CHECKING:
@@ -24,14 +24,15 @@ Examples:
 
 \b
 The sink `store` keeps it, 400 days of it: put it under `sinks:` of a pipeline. ~ marks tokens that were
-estimated; "unknown" counts requests of whose tokens nobody knows all. Prices are not known here.
+estimated; "unknown" counts requests of whose tokens nobody knows all, "unpriced" those whose cost is unknown.
+What a model costs its pipeline says (`prices:`), or the package genai-prices: pip install 'contextnexus[prices]'.
 """
 PARTS = ("day", "pipeline", "model", "outcome")
 _SUMS = (
     "attempts", "requests", "prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens", "unreported",
-    "estimated", "duration_s",
+    "estimated", "cost", "unpriced", "duration_s",
 )  # fmt: skip
-_HEADERS = ("attempts", "requests", "prompt", "completion", "cached", "unknown", "seconds")
+_HEADERS = ("attempts", "requests", "prompt", "completion", "cached", "unknown", "cost", "unpriced", "seconds")
 
 
 @click.command("usage", epilog=EPILOG)
@@ -42,7 +43,7 @@ _HEADERS = ("attempts", "requests", "prompt", "completion", "cached", "unknown",
 @json_option
 @store_option
 def command(since: str, parts: tuple[str, ...], as_json: bool) -> None:
-    """Show what models have used: attempts, requests that reached a service, and tokens.
+    """Show what models have used: attempts, requests that reached a service, tokens, and the cost in US dollars.
 
     Reasoning tokens are part of the completion, cached ones of the prompt.
     """
@@ -84,6 +85,8 @@ def _print(groups: Sequence[tuple[tuple[str, ...], DailyUsage]], parts: Sequence
         echo("~ estimated, as a whole or in part, where the service did not tell")
     if total.unreported:
         echo("unknown: requests of whose tokens nobody knows all; the sums lack these")
+    if total.unpriced:
+        echo("unpriced: requests whose price or tokens are unknown; the cost lacks these")
 
 
 def _figures(sums: DailyUsage) -> tuple[str, ...]:
@@ -95,12 +98,14 @@ def _figures(sums: DailyUsage) -> tuple[str, ...]:
         f"{mark}{sums.completion_tokens:,}",
         f"{sums.cached_tokens:,}",
         f"{sums.unreported:,}" if sums.unreported else "",
+        f"{mark if sums.cost else ''}{dollars(sums.known_cost)}",
+        f"{sums.unpriced:,}" if sums.unpriced else "",
         f"{sums.duration_s:,.1f}",
     )
 
 
 def _sums(sums: DailyUsage) -> dict[str, Any]:
-    return {_camel(name): getattr(sums, name) for name in _SUMS}
+    return {**{_camel(name): getattr(sums, name) for name in _SUMS}, "cost": sums.known_cost}
 
 
 def _camel(name: str) -> str:

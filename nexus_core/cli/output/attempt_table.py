@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from nexus_core.cli.output.echo import echo
+from nexus_core.cli.output.tables import dollars
 from nexus_core.contract.answers import AttemptFinished, Event
 from nexus_core.contract.events import Waiting
 
@@ -19,6 +20,7 @@ HEADERS = (
     "content",
     "total",
     "tokens",
+    "cost",
     "bytes",
 )
 _WORDS = 3
@@ -46,7 +48,10 @@ class AttemptLog:
 
 
 def attempt_table(rows: Iterable[AttemptFinished]) -> str:
-    """Return rows of the ledger as lines of aligned columns; what is unknown is `-`, what is estimated has a `~`."""
+    """Return rows of the ledger as lines of aligned columns; what is estimated has a `~`.
+
+    What is unknown is `-`, the cost of a request `unknown`.
+    """
     table = [HEADERS, *map(_cells, rows)]
     widths = [max(len(row[place]) for row in table) for place in range(len(HEADERS))]
     return "\n".join(_line(row, widths) for row in table)
@@ -72,6 +77,7 @@ def _cells(row: AttemptFinished) -> tuple[str, ...]:
         _seconds(row.first_content_s),
         _seconds(row.duration_s),
         _tokens(row),
+        _cost(row),
         _shown(row.bytes_received),
     )
 
@@ -82,6 +88,12 @@ def _shown(figure: int | None) -> str:
 
 def _seconds(seconds: float | None) -> str:
     return f"{seconds:.2f} s" if seconds else "-"
+
+
+def _cost(row: AttemptFinished) -> str:
+    if row.cost is None:
+        return "unknown" if row.request_sent else "-"
+    return f"{'' if row.usage_source == 'provider' else '~'}{dollars(row.cost)}"
 
 
 def _tokens(row: AttemptFinished) -> str:

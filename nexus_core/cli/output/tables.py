@@ -52,6 +52,15 @@ def plain(text: str) -> str:
     return one_line(text)
 
 
+def dollars(cost: float | None) -> str:
+    """Return a cost in US dollars, to the cent from a dollar on and to six places below; `None` is `unknown`."""
+    if cost is None:
+        return "unknown"
+    if cost >= 1 or cost == 0:
+        return f"${cost:,.2f}" if cost else "$0"
+    return f"${cost:.6f}" if cost >= 1e-6 else "<$0.000001"
+
+
 def line(text: str, width: int = 80) -> str:
     """Return the beginning of a text on one line."""
     found = " ".join(printable(text[: width * 4]).split())

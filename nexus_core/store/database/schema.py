@@ -129,6 +129,8 @@ _FIRST = (
         cached_tokens INTEGER NOT NULL,
         unreported INTEGER NOT NULL,
         estimated INTEGER NOT NULL,
+        cost REAL NOT NULL,
+        unpriced INTEGER NOT NULL,
         duration_s REAL NOT NULL,
         PRIMARY KEY (day, pipeline, model, model_id, outcome)
     ) WITHOUT ROWID, STRICT""",

@@ -25,7 +25,8 @@ def row(**fields: Any) -> DailyUsage:
     told: dict[str, Any] = {
         "day": "2026-11-23", "pipeline": "handbook", "model": "main", "model_id": "gpt-4o-mini", "outcome": "ok",
         "attempts": 3, "requests": 2, "prompt_tokens": 1500, "completion_tokens": 40, "reasoning_tokens": 10,
-        "cached_tokens": 500, "unreported": 0, "estimated": 0, "duration_s": 1.25,
+        "cached_tokens": 500, "unreported": 0, "estimated": 0, "cost": 0.0125, "unpriced": 0,
+        "duration_s": 1.25,
     }  # fmt: skip
     return DailyUsage(**{**told, **fields})
 
@@ -41,7 +42,15 @@ def store(tmp_path: Path) -> str:
                     row(),
                     row(day="2026-11-24"),
                     row(day="2026-11-24", model="spare", model_id="llama3.1", estimated=2, prompt_tokens=7),
-                    row(day="2026-11-24", outcome="rate_limit", requests=1, prompt_tokens=0, unreported=1),
+                    row(
+                        day="2026-11-24",
+                        outcome="rate_limit",
+                        requests=1,
+                        prompt_tokens=0,
+                        unreported=1,
+                        cost=0.0,
+                        unpriced=1,
+                    ),
                 ],
                 keep_days=36_500,
             )
@@ -61,7 +70,20 @@ def test_usage_is_a_table_with_a_total(store: str) -> None:
     """A line for each day, pipeline, model and outcome; what is estimated or unknown is marked and explained."""
     lines = [line.split() for line in usage(store).splitlines()]
     assert lines[0][:6] == ["day", "pipeline", "model", "model", "id", "outcome"]
-    assert ["2026-11-24", "handbook", "spare", "llama3.1", "ok", "3", "2", "~7", "~40", "500", "1.2"] in lines
+    assert [
+        "2026-11-24",
+        "handbook",
+        "spare",
+        "llama3.1",
+        "ok",
+        "3",
+        "2",
+        "~7",
+        "~40",
+        "500",
+        "~$0.012500",
+        "1.2",
+    ] in lines
     assert [
         "2026-11-24",
         "handbook",
@@ -74,11 +96,21 @@ def test_usage_is_a_table_with_a_total(store: str) -> None:
         "40",
         "500",
         "1",
+        "unknown",
+        "1",
         "1.2",
     ] in lines
-    assert ["total", "12", "7", "~3,007", "~160", "2,000", "1", "5.0"] in lines
-    assert lines[-2][0] == "~"
-    assert lines[-1][0] == "unknown:"
+    assert ["total", "12", "7", "~3,007", "~160", "2,000", "1", "~$0.037500", "1", "5.0"] in lines
+    assert [line[0] for line in lines[-3:]] == ["~", "unknown:", "unpriced:"]
+
+
+def test_usage_tells_no_cost_where_none_is_known(store: str) -> None:
+    """As JSON it is null and never 0; the total is what is known, beside how many requests are not in it."""
+    told = json.loads(usage(store, "--json", "--by", "outcome"))
+    assert [(line["outcome"], line["cost"], line["unpriced"]) for line in told["rows"]] == [
+        ("ok", pytest.approx(0.0375), 0), ("rate_limit", None, 1),
+    ]  # fmt: skip
+    assert (told["total"]["cost"], told["total"]["unpriced"]) == (pytest.approx(0.0375), 1)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +133,7 @@ def test_usage_is_summed_up_as_asked(store: str, arguments: list[str], expected:
     parts = ("day", "pipeline", "model", "modelId", "outcome", "attempts")
     assert [tuple(line[part] for part in parts if part in line) for line in told["rows"]] == expected
     for name, total in told["total"].items():
-        assert total == pytest.approx(sum(line[name] for line in told["rows"]))
+        assert total == pytest.approx(sum(line[name] or 0 for line in told["rows"]))
 
 
 def test_no_usage_is_told_with_what_would_keep_it(tmp_path: Path) -> None:
