@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ import attrs
 from aiohttp import web
 
 from nexus_core.contract.errors import NexusError
+from nexus_core.engine.json_shapes import prices_json
 from nexus_core.engine.models import Model, UsageFigures
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.server.api import response_schemas
@@ -71,7 +73,9 @@ class ModelsApi:
 
     async def show(self, request: web.Request) -> web.Response:
         """List the models of every pipeline."""
-        return web.json_response({"models": [_model_json(pipeline, model) for pipeline, model in self._all()]})
+        # In a thread: prices that are looked up the first time take as long as an import.
+        found = await asyncio.to_thread(lambda: [_model_json(pipeline, model) for pipeline, model in self._all()])
+        return web.json_response({"models": found})
 
     async def usage(self, request: web.Request) -> web.Response:
         """Tell the figures of every model."""
@@ -164,6 +168,7 @@ def _model_json(pipeline: Pipeline, model: Model) -> dict[str, Any]:
         "capabilities": sorted(info.capabilities),
         "version": info.version,
         "description": info.description,
+        "prices": prices_json(model.prices),
         "default": model.name == pipeline.models.default,
     }
 
@@ -182,6 +187,8 @@ def _figures_json(figures: UsageFigures) -> dict[str, Any]:
         "completionTokens": figures.completion_tokens,
         "unreported": figures.unreported,
         "estimated": figures.estimated,
+        "cost": figures.known_cost,
+        "unpriced": figures.unpriced,
         "meanS": figures.mean_s,
         "p50S": figures.percentile_s(0.50),
         "p95S": figures.percentile_s(0.95),

@@ -27,6 +27,7 @@ _PASSAGE = _whole(
 _METADATA = _whole(
     {
         "promptTokens": _MAYBE, "completionTokens": _MAYBE, "totalTokens": _MAYBE, "usageSource": TEXT,
+        "cost": or_null(_NUMBER), "unpricedAttempts": COUNT,
         "nativeFinishReason": TEXT, "responseTimeMs": COUNT, "contextItems": array(_PASSAGE),
     },
     "nativeFinishReason",
@@ -40,10 +41,12 @@ ANSWER = _whole(
     "metadata", "packing", "attempts",
 )  # fmt: skip
 """What `POST {prefix}/queries` answers; metadata, packing and attempts where they are asked for."""
+_PRICE_FIELDS = {"input": _NUMBER, "cached": _NUMBER, "output": _NUMBER, "reasoning": _NUMBER, "longFrom": _MAYBE}
+_PRICES = or_null(_whole({**_PRICE_FIELDS, "long": or_null({"type": "object"})}))
 _MODEL = _whole(
     {
         "id": TEXT, "name": TEXT, "pipeline": TEXT, "provider": TEXT, "window": COUNT, "maxInput": _MAYBE,
-        "maxOutput": _MAYBE, "capabilities": array(TEXT), "version": TEXT, "description": TEXT,
+        "maxOutput": _MAYBE, "capabilities": array(TEXT), "version": TEXT, "description": TEXT, "prices": _PRICES,
         "default": {"type": "boolean"},
     }
 )  # fmt: skip
@@ -53,7 +56,8 @@ _FIGURES = _whole(
     {
         "pipeline": TEXT, "name": TEXT, "requests": COUNT, "failures": COUNT,
         "outcomes": {"type": "object", "additionalProperties": COUNT}, "promptTokens": COUNT,
-        "completionTokens": COUNT, "unreported": COUNT, "estimated": COUNT, "meanS": _SECONDS, "p50S": _SECONDS,
+        "completionTokens": COUNT, "unreported": COUNT, "estimated": COUNT, "cost": or_null(_NUMBER),
+        "unpriced": COUNT, "meanS": _SECONDS, "p50S": _SECONDS,
         "p95S": _SECONDS, "successRate": _SECONDS,
     }
 )  # fmt: skip

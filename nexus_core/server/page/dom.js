@@ -24,6 +24,13 @@ export const route = (...parts) => `#${parts.map(encodeURIComponent).join("/")}`
 
 export const figure = (value) => (value === null || value === undefined ? "–" : value.toLocaleString("en"));
 
+// US dollars: to the cent from a dollar on, to six places below; no value is an unknown cost and never nothing.
+export function money(dollars) {
+  if (dollars === null || dollars === undefined) return "unknown";
+  if (dollars > 0 && dollars < 1e-6) return "<$0.000001";
+  return `$${dollars.toLocaleString("en", { maximumFractionDigits: dollars < 1 ? 6 : 2, minimumFractionDigits: dollars < 1 ? 0 : 2 })}`;
+}
+
 export const counted = (count, one, many = `${one}s`) => `${figure(count)} ${count === 1 ? one : many}`;
 
 export function size(bytes) {

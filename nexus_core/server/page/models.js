@@ -2,7 +2,7 @@
 
 import { call } from "./api.js";
 import { sure } from "./dialogs.js";
-import { $, alone, el, figure, joined, problem, time, trying } from "./dom.js";
+import { $, alone, el, figure, joined, money, problem, time, trying } from "./dom.js";
 
 const EVERY_MS = 5000;
 const COLUMNS = [
@@ -14,10 +14,12 @@ const COLUMNS = [
   ["Succeeded", (_, used) => [used.successRate === null ? "–" : `${(used.successRate * 100).toFixed(1)} %`], true],
   ["Tokens in", (_, used) => [figure(used.promptTokens)], true],
   ["Tokens out", (_, used) => [figure(used.completionTokens)], true],
+  ["Cost", (_, used) => [money(used.cost), unpriced(used)], true],
   ["Mean time", (_, used) => [seconds(used.meanS)], true],
   ["p95", (_, used) => [seconds(used.p95S)], true],
   ["Window", (model) => [figure(model.window)], true],
   ["Max output", (model) => [figure(model.maxOutput)], true],
+  ["$ in / out per million", (model) => [model.prices ? `${model.prices.input} / ${model.prices.output}` : "unknown"], true],
   ["Can", (model) => [model.capabilities.join(", ") || "–"]],
 ];
 
@@ -71,6 +73,10 @@ function row(model, used) {
 function failures({ outcomes }) {
   const found = Object.entries(outcomes).filter(([name, count]) => count && name !== "ok");
   return found.length ? el("div", { class: "hint" }, found.map(([name, count]) => `${name.replaceAll("_", " ")} ${count}`).join(", ")) : null;
+}
+
+function unpriced({ cost, unpriced: count }) {
+  return cost !== null && count ? el("div", { class: "hint" }, `and ${figure(count)} of unknown cost`) : null;
 }
 
 function making(model) {

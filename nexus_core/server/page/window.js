@@ -1,6 +1,6 @@
 // The picture of a window: what fills it, what became of every candidate, and the attempts it took.
 
-import { alone, el, figure, joined, time } from "./dom.js";
+import { alone, el, figure, joined, money, time } from "./dom.js";
 
 export function picture(end, open) {
   const { packing, attempts, metadata } = end;
@@ -39,9 +39,14 @@ function bar(packing, metadata) {
       packing.history.kept + packing.history.dropped
         ? `; of the conversation ${figure(packing.history.kept)} messages are in it and ${figure(packing.history.dropped)} are not`
         : "",
-      `; answered in ${time(metadata.responseTimeMs)} with ${figure(metadata.completionTokens)} tokens.`,
+      `; answered in ${time(metadata.responseTimeMs)} with ${figure(metadata.completionTokens)} tokens; cost ${cost(metadata)}.`,
     ].join("")),
   );
+}
+
+function cost({ cost: known, unpricedAttempts, usageSource }) {
+  const more = known !== null && unpricedAttempts ? " and attempts of unknown cost" : "";
+  return `${known !== null && usageSource !== "provider" ? "about " : ""}${money(known)}${more}`;
 }
 
 function candidates(packing, passages, open) {
@@ -91,6 +96,7 @@ export function tries(attempts) {
       time(row.durationMs),
       row.firstContentMs !== null && `first content after ${time(row.firstContentMs)}`,
       row.promptTokens !== null && `${figure(row.promptTokens)} tokens in, ${figure(row.completionTokens)} out`,
+      row.requestSent && `cost ${money(row.cost)}`,
       row.status !== null && `status ${row.status}`,
       row.error,
     )),

@@ -53,6 +53,29 @@ async def test_a_stream_says_the_same_as_the_whole_answer(running: Any) -> None:
     assert {event["type"] for event in events[1:-1]} == {"chunk"}
 
 
+PRICED = """name: own
+models: {main: {use: fake, to: own, prices: {input: 100, output: 1000}}}
+steps: [{generate: main}]
+"""
+UNPRICED = PRICED.replace(", prices: {input: 100, output: 1000}", "")
+
+
+@pytest.mark.parametrize(("text", "cost"), [(PRICED, 0.0037), (UNPRICED, None)], ids=["known", "unknown"])
+async def test_cost_is_told_of_answers_and_models(text: str, cost: float | None, start: Any) -> None:
+    """Of the answer, its attempts, and the sums of the model; where nobody knows it, it is null."""
+    running = await start(pipelines={"own": text})
+    _, answer = await running.call("POST", "/api/queries", **ask(includeTrace=True))
+    _, told = await running.call("GET", "/api/queries/usage")
+    [figures], expected = told["usage"], cost and pytest.approx(cost)
+    assert [answer["metadata"]["cost"], answer["attempts"][0]["cost"], figures["cost"]] == [expected] * 3
+    assert (answer["metadata"]["unpricedAttempts"], figures["unpriced"]) == (int(cost is None), int(cost is None))
+    _, told = await running.call("GET", "/api/queries/models")
+    prices = told["models"][0]["prices"]
+    assert prices == (None if cost is None else {
+        "input": 100, "cached": 100, "output": 1000, "reasoning": 1000, "longFrom": None, "long": None,
+    })  # fmt: skip
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 @pytest.mark.parametrize(
     ("change", "status", "code"),

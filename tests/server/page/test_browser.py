@@ -210,9 +210,10 @@ async def test_models_are_shown_with_their_figures(tab: Any, running: Any) -> No
     await ask(tab, "How much leave?")
     await tab.until(ANSWERED)
     await tab.click("nav a[href='#models']")
-    row = "[...document.querySelectorAll('#models tr')].find((row) => row.textContent.includes('own'))"
+    row = "[...document.querySelectorAll('#models tr')].find((row) => row.children[1]?.textContent === 'own')"
     assert await tab.until(f"{row}?.textContent.includes('100.0 %')")
     assert await tab.run("document.querySelector('nav a[aria-current]').textContent") == "Models"
+    assert await tab.run(f"{row}.querySelector('[data-name=Cost]').textContent") == "unknown"
 
 
 async def test_page_is_used_by_keyboard_alone(tab: Any, running: Any) -> None:
