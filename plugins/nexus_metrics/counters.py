@@ -154,6 +154,10 @@ class RunCounters:
             of["nexus_completion_tokens_total"][key].inc(row.completion_tokens)
         if row.request_sent and (row.prompt_tokens is None or row.completion_tokens is None):
             of["nexus_attempts_without_usage_total"][row.model].inc()
+        if row.cost is not None:
+            of["nexus_cost_usd_total"][key].inc(row.cost)
+        elif row.request_sent:
+            of["nexus_attempts_without_cost_total"][row.model].inc()
 
     def _follow(self, row: AttemptFinished) -> None:
         """Note what an attempt means for its run, and whether the call has changed its model before it."""

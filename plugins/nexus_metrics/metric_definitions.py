@@ -50,6 +50,11 @@ FAMILIES = (
         "counter", "nexus_attempts_without_usage_total", ("model",),
         "Requests whose tokens are unknown, and therefore not in the sums.",
     ),
+    Metric("counter", "nexus_cost_usd_total", ("model", "source"), "US dollars, by who counted the tokens."),
+    Metric(
+        "counter", "nexus_attempts_without_cost_total", ("model",),
+        "Requests whose price or tokens are unknown, and therefore not in the cost.",
+    ),
     Metric(
         "histogram", "nexus_packing_utilization_ratio", ("model",),
         "Tokens of a prompt, at most, as a share of its model's window minus the reserve.", _SHARES,

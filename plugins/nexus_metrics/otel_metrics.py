@@ -71,6 +71,11 @@ class OtelMetrics:
             description="From the request of a stream to its first content.",
             explicit_bucket_boundaries_advisory=_SECONDS,
         )
+        self._cost = meter.create_counter(
+            "nexus.client.cost",
+            unit="{USD}",
+            description="US dollars that requests cost, where the price and the tokens are known.",
+        )
 
     def attempted(self, row: AttemptFinished) -> None:
         """Record what an attempt took."""
@@ -82,3 +87,5 @@ class OtelMetrics:
             for kind, count in (("input", row.prompt_tokens), ("output", row.completion_tokens)):
                 if count is not None:
                     self._tokens.record(count, {**attributes, "gen_ai.token.type": kind})
+        if row.cost is not None:  # the conventions name no cost: it is the ledger's, estimates marked
+            self._cost.add(row.cost, {**attributes, "nexus.usage_source": row.usage_source})

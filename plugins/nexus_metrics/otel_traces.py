@@ -92,6 +92,8 @@ class OtelTraces:
         for name, count in (("input", event.prompt_tokens), ("output", event.completion_tokens)):
             if count is not None:
                 run.span.set_attribute(f"gen_ai.usage.{name}_tokens", count)
+        if event.cost is not None:
+            run.span.set_attribute("nexus.cost_usd", event.cost)
         if self._content and event.content is not None:
             run.span.set_attribute("gen_ai.output.messages", _messages("assistant", event.content))
         run.span.end(_ns(event.time))
@@ -128,6 +130,7 @@ class OtelTraces:
             "nexus.attempt": row.number,
             "nexus.model": row.model,
             "nexus.usage_source": row.usage_source if row.prompt_tokens is not None else None,
+            "nexus.cost_usd": row.cost,
             "nexus.error_code": row.code,
             "nexus.queued_s": row.queued_s or None,
             "nexus.waited_s": row.waited_s or None,

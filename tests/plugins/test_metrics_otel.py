@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from attrs import evolve
 from nexus_metrics import optional_imports
 from nexus_metrics.otel import Otel
 from opentelemetry import metrics, trace
@@ -114,6 +115,15 @@ async def tell(*events: Event, **options: Any) -> None:
 
 def attributes(span: ReadableSpan) -> dict[str, Any]:
     return dict(span.attributes or {})
+
+
+async def test_costs_are_told_where_they_are_known(seen: Seen) -> None:
+    """As a counter that says who counted the tokens, and on the spans of attempts and run; unknown is left out."""
+    await tell(STARTED, FIRST, evolve(SECOND, cost=0.25), evolve(FINISHED, cost=0.25))
+    [point] = seen.points("nexus.client.cost")
+    assert (point.value, point.attributes["nexus.usage_source"]) == (0.25, "provider")
+    costs = [dict(span.attributes or {}).get("nexus.cost_usd") for span in seen.all_spans]
+    assert costs == [None, 0.25, 0.25]
 
 
 async def test_a_run_is_one_trace_with_a_span_for_each_attempt(seen: Seen) -> None:

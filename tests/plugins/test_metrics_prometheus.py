@@ -101,6 +101,15 @@ async def test_a_good_run_is_counted_once_with_its_times_and_tokens() -> None:
     assert "nexus_runs_in_flight{}" not in found
 
 
+async def test_costs_are_counted_where_they_are_known() -> None:
+    """By who counted the tokens; a request of unknown cost is counted as that, one that was not sent not at all."""
+    priced = [attempt(cost=0.25), attempt(cost=0.5, usage_source="estimated")]
+    found = await told(*priced, attempt(request_sent=False), attempt(prompt_tokens=7, completion_tokens=3))
+    assert found["nexus_cost_usd_total{model=main,source=provider}"] == 0.25
+    assert found["nexus_cost_usd_total{model=main,source=estimated}"] == 0.5
+    assert found["nexus_attempts_without_cost_total{model=main}"] == 1
+
+
 async def test_time_to_first_token_is_from_the_start_of_the_run() -> None:
     """Failed attempts and waits before the one that spoke are in it."""
     late = attempt(2, time=103.0, duration_s=1.0, first_content_s=0.25)
