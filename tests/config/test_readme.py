@@ -71,7 +71,7 @@ def test_pipelines_of_the_reference_are_sound() -> None:
     catalogue = PluginRegistry.installed()
     found = [check(text, "-", catalogue, {"OPENAI_API_KEY": "x"}).problems for text in snippets]
     assert found == [()] * len(snippets)
-    assert len(snippets) == 2
+    assert len(snippets) == 3
 
 
 def test_every_name_of_an_expression_is_in_the_reference() -> None:
