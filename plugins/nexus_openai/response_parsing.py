@@ -306,10 +306,13 @@ def read_usage(usage: Any, tier: Any = None) -> Usage | None:
     unusual = tier if isinstance(tier, str) and tier not in _USUAL_TIERS else ""
     if len(usage) <= 3:
         return Usage(prompt_tokens=prompt, completion_tokens=completion, tier=unusual)
+    reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
+    if reasoning and None not in (prompt, completion) and usage.get("total_tokens") == prompt + completion + reasoning:
+        completion += reasoning  # xAI counts it beside the completion, and the total says so
     return Usage(
         prompt_tokens=prompt,
         completion_tokens=completion,
-        reasoning_tokens=_detail(usage, "completion_tokens_details", "reasoning_tokens"),
+        reasoning_tokens=reasoning,
         cached_tokens=_detail(usage, "prompt_tokens_details", "cached_tokens"),
         tier=unusual,
     )

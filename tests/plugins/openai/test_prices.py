@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from genai_prices.types import ModelPrice, Tier, TieredPrices
 from nexus_openai.connector import OpenAI
 from nexus_openai.service_prices import find_prices, read_prices
 
 from nexus_core import ModelPrices
+from nexus_core.cli.main import cli
 from nexus_core.testing.answers import DONE, completion, delta, event, json_answer, stream_answer, usage_chunk
 
 OFFICIAL = "https://api.openai.com/v1"
@@ -113,6 +116,21 @@ def test_without_the_extra_prices_are_unknown(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [("", {"input": 2.5, "cached": 1.25}), (", prices: {input: 9, output: 9}", {"input": 9, "cached": 9})],
+    ids=["looked up", "the pipeline's"],
+)
+def test_the_command_models_shows_what_is_looked_up(more: str, expected: dict[str, float], tmp_path: Path) -> None:
+    """Of a model at OpenAI; what the pipeline says stands over it."""
+    file = tmp_path / "x.yaml"
+    file.write_text(f"name: x\nmodels: {{main: {{use: openai, model: gpt-4o{more}}}}}\nsteps: [{{generate: main}}]\n")
+    result = CliRunner().invoke(cli, ["models", str(file), "--json"], catch_exceptions=False)
+    [model] = json.loads(result.stdout)
+    assert {name: model["prices"][name] for name in expected} == expected
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["lint", "explain", "run"])
 def test_the_package_is_not_imported_where_no_price_is_needed(command: str, tmp_path: Path) -> None:
     """Its import takes a third of a second: no command pays for it that asks no service which it knows."""
@@ -144,3 +162,12 @@ async def test_an_unusual_tier_is_told_with_the_usage(service: Any, told: Any, t
     events = [delta("a"), delta(finish_reason="stop"), {**usage_chunk(), "service_tier": told}]
     streamed = await service.stream(stream_answer([*map(event, events), DONE]))
     assert [whole.usage.tier, streamed[-1].usage.tier] == [tier, tier]
+
+
+@pytest.mark.parametrize(("total", "completion_tokens"), [(9, 2), (12, 5), (10, 2)], ids=["within", "beside", "odd"])
+async def test_reasoning_is_a_part_of_the_completion(service: Any, total: int, completion_tokens: int) -> None:
+    """Also at a service that counts it beside, as its total says: it is charged, and the sum must not lack it."""
+    counts = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": total}
+    usage = {**counts, "completion_tokens_details": {"reasoning_tokens": 3}}
+    answer = await service.send(json_answer(completion("a", usage=usage)))
+    assert (answer.usage.completion_tokens, answer.usage.reasoning_tokens) == (completion_tokens, 3)
