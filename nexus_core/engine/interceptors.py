@@ -1,7 +1,7 @@
 """Interceptors: what stands between the engine and the connectors of a pipeline, and sees each upstream request.
 
 A batch notes a request in its journal before it is sent, a recording keeps it with its response, a replay answers it
-without the connector. All of them are an `Interceptor` with two methods, and `Pipeline.load(..., interceptor=...)` puts
+without the connector. All of them are an `Interceptor` with three methods; `Pipeline.load(..., interceptor=...)` puts
 it around every connector of the pipeline, those among the options of components included. It works below failover: each
 attempt is a request of its own.
 """
@@ -42,6 +42,10 @@ class ConnectorRequest:
 class Interceptor:
     """Sees each request of a pipeline; this one changes nothing. Raises only what a connector may raise."""
 
+    async def open(self, model: str, info: ModelInfo, enter: Callable[[], Awaitable[object]]) -> None:
+        """Open a connector with `enter`, before its first request; unopened it needs no key, and cannot be asked."""
+        await enter()
+
     async def call(self, request: ConnectorRequest, send: Callable[[], Awaitable[T]]) -> T:
         """Return what `send` returns: a Completion, or the results of `embed` and `rerank`."""
         return await send()
@@ -74,6 +78,7 @@ class InterceptedConnector:
         self._name = name
         self._connector = connector
         self._interceptor = interceptor
+        self._entered = False
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -82,14 +87,19 @@ class InterceptedConnector:
 
     async def __aenter__(self) -> InterceptedConnector:
         """Open the connector where it needs that."""
-        if isinstance(self._connector, AbstractAsyncContextManager):
-            await self._connector.__aenter__()
+        await self._interceptor.open(self._name, self.model_info, self._enter)
         return self
 
     async def __aexit__(self, *failure: Any) -> None:
-        """Close it."""
-        if isinstance(self._connector, AbstractAsyncContextManager):
+        """Close it, if it was opened."""
+        if self._entered:
+            self._entered = False
             await self._connector.__aexit__(*failure)
+
+    async def _enter(self) -> None:
+        if isinstance(self._connector, AbstractAsyncContextManager):
+            await self._connector.__aenter__()
+            self._entered = True
 
     @property
     def model_info(self) -> ModelInfo:

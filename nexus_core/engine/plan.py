@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from attrs import evolve, field, frozen
 
-from nexus_core.config.check import check
+from nexus_core.config.check import Checked, check
 from nexus_core.config.components import PluginCatalog
 from nexus_core.config.policies import CallPolicy
 from nexus_core.config.spec import (
@@ -34,6 +35,7 @@ from nexus_core.contract.errors import ConfigError, PluginError, Problem, Templa
 from nexus_core.contract.protocols import Connector, Template
 from nexus_core.contract.values import ModelInfo
 from nexus_core.engine.calls.caller import Caller
+from nexus_core.engine.calls.deadline import Clock
 from nexus_core.engine.component_models import component_model
 from nexus_core.engine.interceptors import Interceptor, intercepted
 from nexus_core.engine.lifecycle import ComponentLifecycle
@@ -108,15 +110,30 @@ def load_plan(
     except OSError as error:
         reason = "there is no such file" if isinstance(error, FileNotFoundError) else (error.strerror or str(error))
         raise UsageError(f"cannot read the pipeline {path}: {reason}") from error
-    checked = check(source, str(path), catalogue, environment, overrides)
+    return build_plan(check(source, str(path), catalogue, environment, overrides), resources, interceptor)
+
+
+def build_plan(
+    checked: Checked,
+    resources: ComponentLifecycle | None = None,
+    interceptor: Interceptor | None = None,
+    clock: Clock | None = None,
+    random: Random | None = None,
+) -> Plan:
+    """Build what was checked, as often as it is wanted; raises ConfigError with every problem found.
+
+    With `clock`, calls tell the time by it and wait with it; with `random`, how long they wait is drawn from it.
+    """
     if checked.spec is None:
         raise ConfigError(checked.problems)
     return _Builder(
         spec=checked.spec,
-        folder=path.parent,
+        folder=Path(checked.spec.path or "").parent,
         catalogue=checked.catalogue,
         resources=ComponentLifecycle() if resources is None else resources,
         interceptor=interceptor,
+        clock=clock,
+        random=random,
     ).plan()
 
 
@@ -129,6 +146,8 @@ class _Builder:
     catalogue: PluginCatalog
     resources: ComponentLifecycle
     interceptor: Interceptor | None
+    clock: Clock | None = None
+    random: Random | None = None
     problems: list[Problem] = field(factory=list)
 
     def plan(self) -> Plan:
@@ -137,7 +156,7 @@ class _Builder:
         if self.problems:  # a registry with gaps would only report them again
             raise ConfigError(self.problems)
         registry = ModelRegistry(models, self.spec.default_model)
-        attempts = Caller(registry, self.resources, calls=self.spec.calls)
+        attempts = Caller(registry, self.resources, calls=self.spec.calls, clock=self.clock, random=self.random)
         give = _Giver(registry, attempts, self.resources)
         self._warn_of_continue(registry)
         last = max((s.index for s in self.spec.steps if isinstance(s, GenerateSpec)), default=-1)
