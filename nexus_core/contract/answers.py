@@ -5,13 +5,16 @@ Errors carry these, too; so they stand below the errors, and the other events ab
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from attrs import field, frozen
 
-from nexus_core.contract.prompts import Prompt
+from nexus_core.contract.prompts import PackedItem, Prompt
 from nexus_core.contract.values import FinishReason, ToolCall, Usage, Value
+
+_CITATION = re.compile(r"\[(\d{1,4})\]")
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
@@ -114,3 +117,9 @@ class Answer(Value):
     conversation_id: str | None = None
     native_finish_reason: str = ""
     """The service's own word for the end, where nobody knows it: the answer may not be whole."""
+
+    @property
+    def cited_items(self) -> tuple[PackedItem, ...]:
+        """The items of the prompt that the text cites as `[1]`, in the order of the prompt."""
+        cited = {int(number) for number in _CITATION.findall(self.text)}
+        return tuple(packed for packed in self.prompt.items if packed.number in cited)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager, nullcontext
@@ -38,8 +37,6 @@ Examples:
 """
 
 Listen = Callable[[Event], None]
-
-_CITATION = re.compile(r"\[(\d{1,4})\]")
 
 
 def _seconds(context: click.Context, option: click.Parameter, text: str | None) -> float | None:
@@ -158,8 +155,7 @@ def _failure(event: RunFailed) -> Exception:
 
 def _print_sources(answer: Answer) -> None:
     """Print the items that the answer cites, under the numbers it cites them by."""
-    cited = {int(number) for number in _CITATION.findall(answer.text)}
-    sources = [packed for packed in answer.prompt.items if packed.number in cited]
+    sources = answer.cited_items
     if not sources:
         return
     echo("\nSources:")
