@@ -5,7 +5,7 @@ Opens nothing, builds nothing, touches no network, and never raises because of w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +30,16 @@ from nexus_core.config.yaml.tree import MappingNode, Node, ScalarNode, SequenceN
 from nexus_core.contract.errors import Problem
 
 if TYPE_CHECKING:
+    from nexus_core.config.cases.reader import PlacedCase
+    from nexus_core.config.options import Options
     from nexus_core.config.policies import CallPolicy, OnStreamFailure
+    from nexus_core.config.spec import InputSpec
 
-_READ_APART = ("models", "default", "steps", "inputs", "plugins", "calls")
+_READ_APART = ("models", "default", "steps", "inputs", "plugins", "calls", "tests")
+
+ReadTests = Callable[["Node | None", "Options", ModelSpecs, "tuple[InputSpec, ...] | None"], "tuple[PlacedCase, ...]"]
+"""Reads the tests of a pipeline, as `cases.reader.read_cases` does; given to `check`, so that only those who want the
+tests pay for them."""
 
 
 @frozen(eq=False, repr=False)
@@ -45,6 +52,8 @@ class Checked:
     """In the order of the file, warnings among them."""
     catalogue: PluginCatalog
     """With the plugin files of the pipeline, so that they are not imported twice."""
+    tests: tuple[PlacedCase, ...] = ()
+    """Those of the pipeline, where they were to be read."""
 
 
 def check(
@@ -55,24 +64,27 @@ def check(
     overrides: Sequence[str] = (),
     *,
     run_plugins: bool = True,
+    read_tests: ReadTests | None = None,
 ) -> Checked:
     """Check the text of a pipeline file; `file` is its path, or `-` for standard input.
 
     Without `run_plugins` its plugin files are not run: what they offer is taken for right, with any options. The
-    specification is then no one to build from.
+    specification is then no one to build from. Without `read_tests` the tests of the pipeline are not looked at: what
+    is wrong with one keeps no pipeline from running.
     """
     problems = Problems(file)
-    tree = _tree(source, file, environment, overrides, problems)
-    spec = None
+    tree = _tree(source, file, environment, overrides, problems, with_tests=read_tests is not None)
+    spec, tests = None, ()
     if tree is not None:
-        reading = _Reading(tree, SiblingFiles(file), problems, catalogue, run_plugins)
+        reading = _Reading(tree, SiblingFiles(file), problems, catalogue, run_plugins, read_tests)
         files = reading.plugin_files()
         before, fields, catalogue = problems.copy(), reading.fields(files), reading.catalogue
+        tests = fields.pop("tests")
         if not problems.errors:
             spec = PipelineSpec(**fields, path=None if file == STANDARD_INPUT else file)
         else:
             problems = _settled(reading, files, before)
-    return Checked(spec, problems.listed(), catalogue)
+    return Checked(spec, problems.listed(), catalogue, tests)
 
 
 def _settled(reading: _Reading, files: dict[Path, ScalarNode], before: Problems) -> Problems:
@@ -88,7 +100,13 @@ def _settled(reading: _Reading, files: dict[Path, ScalarNode], before: Problems)
 
 
 def _tree(
-    source: str | bytes, file: str, environment: Mapping[str, str], overrides: Sequence[str], problems: Problems
+    source: str | bytes,
+    file: str,
+    environment: Mapping[str, str],
+    overrides: Sequence[str],
+    problems: Problems,
+    *,
+    with_tests: bool,
 ) -> MappingNode | None:
     """Return the tree with overrides and environment applied, or `None` after noting why there is none."""
     tree = read(source, file, problems)
@@ -98,6 +116,8 @@ def _tree(
         if not isinstance(tree, UnreadableNode):
             problems.error("S001", *_no_pipeline(tree, file))
         return None
+    if not with_tests and "tests" in tree:
+        tree = evolve(tree, entries=tuple(entry for entry in tree.entries if entry.key.text != "tests"))
     tree = apply(tree, overrides, problems)
     report_stray(tree, problems)
     final = interpolate(tree, environment, problems)
@@ -120,6 +140,7 @@ class _Reading:
     problems: Problems
     catalogue: PluginCatalog
     run_plugins: bool
+    read_tests: ReadTests | None = None
 
     def plugin_files(self) -> dict[Path, ScalarNode]:
         """Return the plugin files, which are in the catalogue from now on."""
@@ -158,6 +179,9 @@ class _Reading:
                 models.report_unused(steps.used_models | components.used_models, self.problems)
             self._report_unused_files(files, components.used)
             self._report_useless(models, calls)
+        given["tests"] = ()
+        if self.read_tests is not None:
+            given["tests"] = self.read_tests(self.tree.get("tests"), components.options, models, inputs)
         paths = tuple(str(path) for path in files)
         return {**given, "inputs": inputs, "models": models.specs, "default_model": default, "plugin_files": paths}
 

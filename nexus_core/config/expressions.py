@@ -125,7 +125,7 @@ def has_expression(node: Node) -> bool:
 def report_stray(tree: Node, problems: Problems) -> None:
     """Note each `{{` that would stay as it is. In texts for a plugin it is a warning: there it may be meant."""
     for path, node in _texts(tree, ()):
-        if "{{" not in node.source or _is_evaluated(path):
+        if "{{" not in node.source or path[:1] == ("tests",) or _is_evaluated(path):
             continue
         message = "{{ }} is not evaluated here, only in `when`, in `variables` of a prompt and in templates"
         if _is_for_plugin(path):

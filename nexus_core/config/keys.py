@@ -55,6 +55,7 @@ class PipelineKeys:
     on_stream_failure: Literal["fail", "restart", "continue"] = option(
         "fail", help="After the first text of a stream: end with an error, begin again, or let another model go on."
     )
+    tests: tuple[Any, ...] = option((), help="What `nexus test` tries; a run does not read it.")
 
 
 @_declaration

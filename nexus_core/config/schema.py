@@ -13,6 +13,7 @@ from typing import Any
 from attrs import define, field
 
 from nexus_core.config import option_types
+from nexus_core.config.cases.language import Case
 from nexus_core.config.keys import (
     IDENTIFIER,
     MODEL_NAME,
@@ -36,6 +37,7 @@ Fragment = dict[str, Any]
 
 _ENVIRONMENT: Fragment = {"$ref": "#/$defs/environment"}
 _NULL: Fragment = {"type": "null"}
+_TESTS: Fragment = {"type": "array", "items": {"$ref": "#/$defs/test"}}
 _DURATION: Fragment = {"type": "string", "pattern": f"^(?:{scalars.PATTERN})$"}
 _OPEN_SUFFIX = "-or-from-file"
 _TYPES: Mapping[type, str] = {int: "integer", float: "number", bool: "boolean"}
@@ -55,7 +57,19 @@ def schema(components: Mapping[Kind, Mapping[str, type]]) -> dict[str, Any]:
         "if": {"required": ["plugins"]},
         "then": opened.pipeline(),
         "else": closed.pipeline(),
-        "$defs": {"environment": environment, **closed.definitions, **opened.definitions},
+        "$defs": {
+            "environment": environment,
+            **closed.definitions,
+            **opened.definitions,
+            "test": closed.test(),
+            "tests-file": {
+                "description": "What stands in NAME.tests.yaml beside a pipeline NAME.yaml.",
+                "type": "object",
+                "properties": {"tests": _TESTS},
+                "additionalProperties": False,
+                "required": ["tests"],
+            },
+        },
     }
 
 
@@ -86,8 +100,13 @@ class _Schema:
             },
             "plugins": {"type": "array", "items": {"type": "string", "pattern": r"\.py$"}},
             "calls": {"anyOf": [self._timed(CallsKeys), _NULL]},
+            "tests": _TESTS,
         }
         return self._object(keys_of(PipelineKeys), special)
+
+    def test(self) -> Fragment:
+        """Return a test, the same in every file."""
+        return self._object(keys_of(Case))
 
     def _step(self) -> Fragment:
         expression = {"type": "string", "pattern": r"^\s*\{\{[\s\S]*\}\}\s*$"}

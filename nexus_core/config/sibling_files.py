@@ -11,6 +11,8 @@ from nexus_core.config.spec import TemplateFile
 from nexus_core.config.yaml.problems import quoted
 
 STANDARD_INPUT = "-"
+PIPELINE_ENDINGS = (".yaml", ".yml")
+_TESTS = ".tests"
 MOST_TEMPLATE_BYTES = 64 * 1024
 _PLUGIN_STEM = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _TEMPLATE_ENDINGS = (".jinja", ".j2")
@@ -23,6 +25,25 @@ class FileRefusedError(Exception):
 def is_template_path(text: str) -> bool:
     """Tell whether a text names a template file and not a plugin."""
     return text.startswith(("./", "../")) or text.endswith(_TEMPLATE_ENDINGS)
+
+
+def is_pipeline_file(path: Path) -> bool:
+    """Tell whether a file in a folder is a pipeline by its name: `qa.yaml`, and not its tests in `qa.tests.yaml`."""
+    return path.suffix in PIPELINE_ENDINGS and not path.stem.endswith(_TESTS)
+
+
+def tests_beside(pipeline: Path) -> Path | None:
+    """Return the file with the tests of a pipeline: `qa.tests.yaml` beside `qa.yaml`, if it is there."""
+    named = (pipeline.with_name(f"{pipeline.stem}{_TESTS}{ending}") for ending in PIPELINE_ENDINGS)
+    return next((path for path in named if path.is_file()), None)
+
+
+def tested_pipeline(path: Path) -> Path | None:
+    """Return the pipeline that a file of tests is for, if it is one; there may be no such pipeline."""
+    if path.suffix not in PIPELINE_ENDINGS or not path.stem.endswith(_TESTS):
+        return None
+    named = [path.with_name(path.stem.removesuffix(_TESTS) + ending) for ending in PIPELINE_ENDINGS]
+    return next((pipeline for pipeline in named if pipeline.is_file()), named[0])
 
 
 @frozen(eq=False, repr=False)

@@ -10,6 +10,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
+from nexus_core.config.sibling_files import is_pipeline_file
 from nexus_core.contract.errors import ConfigError, Problem, UsageError
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.engine.plugins import PluginRegistry
@@ -25,7 +26,7 @@ def pipeline_files(paths: Sequence[str]) -> list[Path]:
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            found += sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml"))
+            found += sorted(file for file in path.iterdir() if is_pipeline_file(file))
         elif path.is_file():
             found.append(path)
         else:

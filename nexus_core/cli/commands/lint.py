@@ -16,9 +16,10 @@ from attrs import asdict
 
 from nexus_core.cli.option_types import named_paths
 from nexus_core.cli.output.echo import echo
+from nexus_core.config.cases.reader import read_cases
 from nexus_core.config.check import check
 from nexus_core.config.components import PluginCatalog
-from nexus_core.config.sibling_files import STANDARD_INPUT
+from nexus_core.config.sibling_files import PIPELINE_ENDINGS, STANDARD_INPUT, tested_pipeline
 from nexus_core.config.yaml.reader import MOST_BYTES
 from nexus_core.contract.errors import Problem
 from nexus_core.engine import plugins
@@ -33,8 +34,6 @@ Examples:
 
 The codes are listed in docs/reference/pipelines.md.
 """
-
-_ENDINGS = (".yaml", ".yml")
 
 
 @click.command("lint", epilog=EPILOG)
@@ -54,8 +53,9 @@ def command(
 ) -> None:
     """Report every problem of pipeline FILEs as file:line:column code message.
 
-    A folder stands for all *.yaml and *.yml files below it, - for standard input. Exit code 2 when there is any error,
-    0 when there are none or only warnings.
+    A folder stands for all *.yaml and *.yml files below it, - for standard input. The tests of a pipeline are checked
+    with it, those in NAME.tests.yaml beside it too. Exit code 2 when there is any error, 0 when there are none or only
+    warnings.
 
     The Python files that a pipeline names under `plugins` are RUN, to learn what they offer: check what you do not
     trust with --no-plugins.
@@ -77,16 +77,26 @@ def command(
 def _files(names: Iterable[str]) -> tuple[list[str], list[Problem]]:
     """Return the files that names stand for, each once, and a problem for each folder without any."""
     found: dict[str, None] = {}
-    problems = []
+    problems = list[Problem]()
     for name in names:
         if name == STANDARD_INPUT or not Path(name).is_dir():
-            found[name] = None
+            _add(Path(name), name, found, problems)
             continue
-        below = [str(path) for path in sorted(Path(name).rglob("*")) if path.suffix in _ENDINGS and path.is_file()]
-        found.update(dict.fromkeys(below))
+        below = [path for path in sorted(Path(name).rglob("*")) if path.suffix in PIPELINE_ENDINGS and path.is_file()]
+        for path in below:
+            _add(path, str(path), found, problems)
         if not below:
             problems.append(Problem("Y001", "there is no *.yaml or *.yml file in this folder", name))
     return list(found), problems
+
+
+def _add(path: Path, name: str, found: dict[str, None], problems: list[Problem]) -> None:
+    """Add a file, a file of tests as the pipeline that they are for."""
+    pipeline = tested_pipeline(path)
+    if pipeline is not None and not pipeline.is_file():
+        problems.append(Problem("Y001", f"these are tests of {pipeline}, and there is no such file", name))
+    else:
+        found[name if pipeline is None else str(pipeline)] = None
 
 
 def _lint(file: str, catalogue: PluginCatalog, overrides: Sequence[str], *, run_plugins: bool) -> tuple[Problem, ...]:
@@ -96,7 +106,8 @@ def _lint(file: str, catalogue: PluginCatalog, overrides: Sequence[str], *, run_
         missing = isinstance(error, FileNotFoundError)
         reason = "there is no such file" if missing else getattr(error, "strerror", None) or str(error)
         return (Problem("Y001", f"the file cannot be read: {reason}", file),)
-    return check(source, file, catalogue, os.environ, overrides, run_plugins=run_plugins).problems
+    checked = check(source, file, catalogue, os.environ, overrides, run_plugins=run_plugins, read_tests=read_cases)
+    return checked.problems
 
 
 def _source(file: str) -> bytes:

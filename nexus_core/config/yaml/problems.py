@@ -53,6 +53,8 @@ CODES: Mapping[str, str] = MappingProxyType(
         "N004": "A declared model that no step uses (warning).",
         "N005": "A name that cannot be used as a name.",
         "N006": "A generate step in a pipeline without models.",
+        "N007": "Two tests of one name, or two items of one id in a test.",
+        "N008": "An item that a test expects and does not give.",
         "P001": "A plugin or component that cannot be used.",
         "P002": "A plugin file that is missing or not allowed.",
         "P003": "A declared plugin file that nothing uses (warning).",
