@@ -32,6 +32,7 @@ COMMANDS = {
     "conversations": "List, show, delete and expire conversations.",
     "eval": "Measure how well pipelines rank and pack.",
     "lint": "Report every problem of pipeline files.",
+    "test": "Run the tests that pipelines carry, offline.",
     "plugins": "List the installed plugins and what is wrong with any.",
     "models": "List the models of a pipeline.",
     "serve": "Serve pipelines over HTTP.",

@@ -1,0 +1,1 @@
+"""Runs the tests of pipelines: scripted models, no network, no waits."""
