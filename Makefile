@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; break; fi; done)
 
-.PHONY: demo test fast coverage lint types tests docs changelog release clean
+.PHONY: demo test fast coverage lint types pipelines tests docs changelog release clean
 
 # A file's tests stay in one process, in their order: fixtures of a module (a browser, a server) are made once.
 TOGETHER := -n 2 --dist loadfile
@@ -17,7 +17,7 @@ demo: $(VENV)/ready
 	@echo '$$ nexus run pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?"'
 	@$(BIN)/nexus run pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?"
 
-test: lint types tests
+test: lint types pipelines tests
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -25,6 +25,9 @@ lint: $(VENV)/ready
 
 types: $(VENV)/ready
 	$(BIN)/mypy
+
+pipelines: $(VENV)/ready
+	$(BIN)/nexus test pipelines
 
 tests: $(VENV)/ready
 	$(BIN)/pytest $(TOGETHER) $(TESTS)
