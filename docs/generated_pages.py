@@ -25,6 +25,7 @@ from python_reference import escape, field_table, fields_of, paragraphs, public_
 import nexus_core
 from nexus_core.cli.main import cli
 from nexus_core.config import keys, policy_keys
+from nexus_core.config.cases import language
 from nexus_core.config.option_types import alternatives, element, is_record, words
 from nexus_core.config.options import bounds
 from nexus_core.config.yaml.problems import CODES
@@ -53,7 +54,9 @@ HOW_TO = {
     "Record runs": "sinks",
     "Watch a service": "metrics",
     "Measure a ranking": "measure-a-ranking",
+    "Run a batch": "batch",
     "Measure answers": "measure-answers",
+    "Test a pipeline": "test-a-pipeline",
     "Write a plugin": "write-a-plugin",
     "Test a plugin": "test-a-plugin",
     "Set up shell and editor": "shell-and-editor",
@@ -118,12 +121,12 @@ def option_table(specs: Sequence[OptionSpec]) -> str:
 
 
 def key_tables() -> Mapping[str, type]:
-    """Return the mappings of the pipeline language by the names of their classes."""
+    """Return the mappings of the pipeline language, and of its tests, by the names of their classes."""
     return {
         name: cls
-        for module in (keys, policy_keys)
+        for module in (keys, policy_keys, language)
         for name, cls in vars(module).items()
-        if isinstance(cls, type) and attrs.has(cls) and name.endswith("Keys") and cls.__module__ == module.__name__
+        if isinstance(cls, type) and attrs.has(cls) and cls.__module__ == module.__name__ and name[0] != "_"
     }
 
 
