@@ -18,6 +18,7 @@ from nexus_core.config.cases.reader import PlacedCase, item_id, read_cases
 from nexus_core.config.check import Checked, check
 from nexus_core.config.components import PluginCatalog
 from nexus_core.config.sibling_files import is_pipeline_file, tested_pipeline, tests_beside
+from nexus_core.config.yaml.reader import MOST_BYTES
 from nexus_core.contract.answers import Answer, AttemptFinished, Event
 from nexus_core.contract.errors import ConfigError, NexusError, Problem, RunError, UsageError
 from nexus_core.contract.events import RunFailed, RunFinished, Waiting
@@ -86,7 +87,15 @@ def tested_files(names: Sequence[str]) -> list[Path]:
 
 
 def _names_tests(file: Path) -> bool:
-    return _HAS_TESTS.search(file.read_bytes()) is not None
+    return _HAS_TESTS.search(_read(file)) is not None
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(MOST_BYTES + 1)  # of one that is too large as many as it takes to say so
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror or error}") from error
 
 
 def check_files(
@@ -95,8 +104,11 @@ def check_files(
     """Check pipelines with their tests; raises ConfigError with the errors of all of them."""
     found, problems = list[TestedPipeline](), list[Problem]()
     for file in files:
-        checked = check(file.read_bytes(), str(file), catalogue, environment, overrides, read_tests=read_cases)
-        problems += [problem for problem in checked.problems if problem.severity == "error"]
+        checked = check(_read(file), str(file), catalogue, environment, overrides, read_tests=read_cases)
+        try:
+            build_plan(checked)  # so that what only building can find is found before any test runs
+        except ConfigError as error:
+            problems += [problem for problem in error.problems if problem.severity == "error"]
         found.append(TestedPipeline(path=file, checked=checked))
     if problems:
         raise ConfigError(problems)
@@ -155,7 +167,7 @@ async def _outcome(tested: TestedPipeline, case: Case, recorded: Interceptor | N
         run = _CaseRun(pipeline, case, loop)
         outcome = await (run.explain() if _is_about_prompt(case) else run.run())
     refusal = models.refusal
-    if loop.refused and outcome.error is not None:
+    if loop.refused:
         refusal = refusal or f"it makes no connections, and one to {loop.refused[0]} was wanted: give it `items`"
     last = models.last
     if outcome.prompt is None and last is not None:

@@ -101,6 +101,12 @@ def test_a_mistake_in_a_test_has_a_place_and_a_hint(more: str, expected: str) ->
     assert found.startswith(expected)
 
 
+def test_a_test_gives_the_inputs_that_a_caller_must_give() -> None:
+    """What has no default is missing in a run, too."""
+    [found] = problems(PIPELINE.replace("tone: plain", "tone: , age: 3"))
+    assert found == "6:3 S003 test 'a' needs the input 'tone', which has no default"
+
+
 def test_braces_in_a_test_are_text() -> None:
     """A test may script or expect a template's braces: nothing of a test is evaluated."""
     assert problems(PIPELINE + "  expect: {messages: {user: {contains: '{{ x }}'}}}\n") == []

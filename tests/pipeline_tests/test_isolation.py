@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -44,7 +45,7 @@ PIPELINE = """
 name: x
 plugins: [./mine.py]
 models:
-  main: {use: openai, model: gpt-4o-mini, fallback: spare, limits: {requests_per_minute: 1}}
+  main: {use: openai, model: gpt-4o-mini, fallback: spare, limits: {requests_per_minute: 18}}
   spare: extractive
 steps:
   - gather: {use: files, paths: ["*.md"]}
@@ -96,10 +97,24 @@ def run(path: Path) -> list[CaseResult]:
 def test_a_file_is_checked_once_and_its_tests_meet_nothing_of_each_other(hundred: Path) -> None:
     """Its plugin is imported once; breakers, parked models, budgets and limits of one test are none of the next's.
 
-    Every fifth test parks the model for minutes, and its limit lets one request a minute out.
+    Every fifth test parks the model for minutes, and its limit lets out three requests at once, as many as one makes.
     """
     assert all(result.passed for result in run(hundred))
     assert (hundred.parent / "imports.txt").read_text() == "imported\n"
+
+
+def test_a_wait_for_a_limit_passes_at_once(tmp_path: Path) -> None:
+    """Where there is no other model, the minute that the limit asks for is only a minute of the test's own time."""
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        "name: x\nmodels: {main: {use: openai, model: gpt-4o, limits: {requests_per_minute: 1, queue_wait: 70}}}\n"
+        "steps:\n- generate: main\n"
+        "tests:\n- {name: a, query: q, models: {main: [{status: 503}, yes]}, expect: {attempts: 2}}\n"
+    )
+    began = monotonic()
+    [result] = run(path)
+    assert result.differences == ()
+    assert monotonic() - began < 30
 
 
 def test_sinks_get_nothing(hundred: Path) -> None:

@@ -56,7 +56,7 @@ def read_cases(
     node: Node | None, options: Options, models: ModelSpecs, inputs: tuple[InputSpec, ...] | None
 ) -> tuple[PlacedCase, ...]:
     """Return the sound tests of a pipeline, those in the file beside it last; every problem is noted."""
-    reading = _Reading(options, models, None if inputs is None else [spec.name for spec in inputs])
+    reading = _Reading(options, models, inputs)
     found = [*reading.cases(node)]
     beside = None if options.problems.file == STANDARD_INPUT else tests_beside(Path(options.problems.file))
     if beside is not None:
@@ -89,7 +89,7 @@ def _file(path: Path, problems: Problems) -> Node | None:
 class _Reading:
     options: Options
     models: ModelSpecs
-    inputs: list[str] | None
+    inputs: tuple[InputSpec, ...] | None
     names: dict[str, SourceLocation] = field(factory=dict)
 
     @property
@@ -134,7 +134,7 @@ class _Reading:
 
     def _check(self, node: MappingNode, case: Case) -> None:
         """Note what is wrong with a test whose values have the right types."""
-        self._check_inputs(node.get("inputs"))
+        self._check_inputs(node, case)
         self._check_model(node.get("model"))
         self._check_models(node.get("models"), case)
         known = [item_id(item, number) for number, item in enumerate(case.items or (), 1)]
@@ -152,13 +152,18 @@ class _Reading:
         if case.items is not None:
             self._check_ids(expected, known)
 
-    def _check_inputs(self, node: Node | None) -> None:
-        if self.inputs is None or not isinstance(node, MappingNode):
+    def _check_inputs(self, node: MappingNode, case: Case) -> None:
+        if self.inputs is None:
             return
-        for key in (entry.key for entry in node.entries):
-            if key.text not in self.inputs:
-                rest = instead(key.text, self.inputs, "declared under `inputs`")
+        given, declared = node.get("inputs"), [spec.name for spec in self.inputs]
+        for key in (entry.key for entry in given.entries) if isinstance(given, MappingNode) else ():
+            if key.text not in declared:
+                rest = instead(key.text, declared, "declared under `inputs`")
                 self.problems.error("X003", key.place, f"no input is named {quoted(key.text)}{rest}")
+        for spec in self.inputs:
+            if spec.required and spec.name not in case.inputs:
+                message = f"test {quoted(case.name)} needs the input {quoted(spec.name)}, which has no default"
+                self.problems.error("S003", node.place, message)
 
     def _check_model(self, node: Node | None) -> None:
         if isinstance(node, ScalarNode) and isinstance(node.value, str):
