@@ -1,4 +1,4 @@
-"""Holds what came of a run against what its test expects: no difference, or some that can be read."""
+"""Holds what came of a run against what its test expects: no mismatch, or some that can be read."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Outcome:
 
 
 @frozen(kw_only=True)
-class Difference:
+class Mismatch:
     """Something that is not as expected."""
 
     what: str
@@ -57,54 +57,54 @@ class Difference:
     """A diff, or the text that was looked at."""
 
 
-def differences(expect: Expectations | None, outcome: Outcome, aliases: Mapping[str, str]) -> Iterator[Difference]:
+def find_mismatches(expect: Expectations | None, outcome: Outcome, aliases: Mapping[str, str]) -> Iterator[Mismatch]:
     """Yield what is not as expected; `aliases` has the names of models by their other names."""
     expect = expect or Expectations()
     if outcome.refusal:
-        yield Difference(what="test", message=outcome.refusal)
+        yield Mismatch(what="test", message=outcome.refusal)
         return
     yield from _error(expect.error, outcome)
     if outcome.error is not None and expect.error is None:
         return
     if expect.model is not None and outcome.model != aliases.get(expect.model, expect.model):
-        yield Difference(what="model", message=f"expected {expect.model}, found {outcome.model or 'none'}")
+        yield Mismatch(what="model", message=f"expected {expect.model}, found {outcome.model or 'none'}")
     yield from _attempts(expect, outcome, aliases)
     if outcome.prompt is not None:
         yield from _messages(expect, outcome.prompt)
         yield from _packed(expect, outcome.prompt)
     elif expect.messages is not None or expect.packed is not None or expect.not_packed:
-        yield Difference(what="messages", message="there is no prompt: the run ended before one was packed")
+        yield Mismatch(what="messages", message="there is no prompt: the run ended before one was packed")
     yield from _tokens(expect.tokens or TokenBounds(), outcome)
     if outcome.answer is not None:
         yield from _answer(expect, outcome.answer)
 
 
-def _error(expected: str | ErrorExpectation | None, outcome: Outcome) -> Iterator[Difference]:
+def _error(expected: str | ErrorExpectation | None, outcome: Outcome) -> Iterator[Mismatch]:
     error = outcome.error
     if expected is None:
         if error is not None:
             message = f"the run failed with {error_kind(type(error))} after {_listed(_ledger(outcome))}"
-            yield Difference(what="error", message=message, lines=_shown(error))
+            yield Mismatch(what="error", message=message, lines=_shown(error))
         return
     if isinstance(expected, str):
         expected = ErrorExpectation(kind=expected)
     if error is None:
         said = () if outcome.answer is None else _shown(outcome.answer.text)
-        yield Difference(what="error", message=f"expected {expected.kind or 'an error'}, found an answer", lines=said)
+        yield Mismatch(what="error", message=f"expected {expected.kind or 'an error'}, found an answer", lines=said)
         return
     if expected.kind is not None and error_kind(type(error)) != expected.kind:
         message = f"expected {expected.kind}, found {error_kind(type(error))}"
-        yield Difference(what="error", message=message, lines=_shown(error))
+        yield Mismatch(what="error", message=message, lines=_shown(error))
     for text in _texts(expected.contains):
         if text not in str(error):
-            yield Difference(what="error", message=f"its message does not contain {text!r}", lines=_shown(error))
+            yield Mismatch(what="error", message=f"its message does not contain {text!r}", lines=_shown(error))
 
 
-def _attempts(expect: Expectations, outcome: Outcome, aliases: Mapping[str, str]) -> Iterator[Difference]:
+def _attempts(expect: Expectations, outcome: Outcome, aliases: Mapping[str, str]) -> Iterator[Mismatch]:
     found = _ledger(outcome)
     if isinstance(expect.attempts, int) and expect.attempts != len(found):
         listed = f": {_listed(found)}" if found else ""
-        yield Difference(what="attempts", message=f"expected {expect.attempts}, found {len(found)}{listed}")
+        yield Mismatch(what="attempts", message=f"expected {expect.attempts}, found {len(found)}{listed}")
     if isinstance(expect.attempts, tuple):
         yield from _same("attempts", [_resolved(text, aliases) for text in expect.attempts], found)
     if expect.fallback is not None:
@@ -123,20 +123,20 @@ def _resolved(text: str, aliases: Mapping[str, str]) -> str:
     return f"{aliases.get(model, model)}:{ended}"
 
 
-def _messages(expect: Expectations, prompt: Prompt) -> Iterator[Difference]:
+def _messages(expect: Expectations, prompt: Prompt) -> Iterator[Mismatch]:
     if isinstance(expect.messages, RolesExpectation):
         for role in ("system", "user", "assistant"):
             wanted: str | TextExpectation | None = getattr(expect.messages, role)
             said = [message.content for message in prompt.messages if message.role == role]
             if wanted is not None and not said:
                 roles = _listed([message.role for message in prompt.messages])
-                yield Difference(what=f"messages.{role}", message=f"there is no such message; there are: {roles}")
+                yield Mismatch(what=f"messages.{role}", message=f"there is no such message; there are: {roles}")
             elif wanted is not None:
                 yield from _text(f"messages.{role}", wanted, said[-1])
     elif expect.messages is not None:
         wanted_text, found = map(_conversation, (expect.messages, prompt.messages))
         if wanted_text != found:
-            yield Difference(what="messages", message="differ", lines=_diff(wanted_text, found))
+            yield Mismatch(what="messages", message="differ", lines=_diff(wanted_text, found))
 
 
 def _conversation(messages: Sequence[object]) -> str:
@@ -145,7 +145,7 @@ def _conversation(messages: Sequence[object]) -> str:
     return "\n\n".join(parts)
 
 
-def _packed(expect: Expectations, prompt: Prompt) -> Iterator[Difference]:
+def _packed(expect: Expectations, prompt: Prompt) -> Iterator[Mismatch]:
     found = [packed.item.id for packed in prompt.items]
     wanted = expect.packed
     if isinstance(wanted, tuple):
@@ -156,12 +156,12 @@ def _packed(expect: Expectations, prompt: Prompt) -> Iterator[Difference]:
         if wanted.any_order is not None:
             yield from _same("packed", sorted(wanted.any_order), sorted(found))
         if missing := [id for id in wanted.contains if id not in found]:
-            yield Difference(what="packed", message=f"{_listed(missing)} missing; found {_listed(found)}")
+            yield Mismatch(what="packed", message=f"{_listed(missing)} missing; found {_listed(found)}")
     if there := [id for id in expect.not_packed if id in found]:
-        yield Difference(what="not_packed", message=f"{_listed(there)} is in the prompt; found {_listed(found)}")
+        yield Mismatch(what="not_packed", message=f"{_listed(there)} is in the prompt; found {_listed(found)}")
 
 
-def _tokens(bounds: TokenBounds, outcome: Outcome) -> Iterator[Difference]:
+def _tokens(bounds: TokenBounds, outcome: Outcome) -> Iterator[Mismatch]:
     answer, attempts = outcome.answer, outcome.attempts
     found = {
         "prompt_tokens": outcome.prompt_tokens,
@@ -172,10 +172,10 @@ def _tokens(bounds: TokenBounds, outcome: Outcome) -> Iterator[Difference]:
         most: int | None = getattr(bounds, name)
         if most is not None and (count is None or count > most):
             shown = "an unknown number" if count is None else count
-            yield Difference(what=f"tokens.{name}", message=f"expected at most {most}, found {shown}")
+            yield Mismatch(what=f"tokens.{name}", message=f"expected at most {most}, found {shown}")
 
 
-def _answer(expect: Expectations, answer: Answer) -> Iterator[Difference]:
+def _answer(expect: Expectations, answer: Answer) -> Iterator[Mismatch]:
     if expect.answer is not None:
         yield from _text("answer", expect.answer, answer.text)
     if isinstance(expect.answer, AnswerExpectation) and expect.answer.json_schema is not None:
@@ -185,32 +185,32 @@ def _answer(expect: Expectations, answer: Answer) -> Iterator[Difference]:
         yield from _same("citations", sorted(set(expect.citations)), sorted(cited))
 
 
-def _schema(schema: Mapping[str, object], text: str) -> Iterator[Difference]:
+def _schema(schema: Mapping[str, object], text: str) -> Iterator[Mismatch]:
     try:
         fastjsonschema.validate(json.loads(json.dumps(schema)), json.loads(text))
     except fastjsonschema.JsonSchemaValueException as error:
         message = f"is not what its `json_schema` allows: {error.message.replace('data', 'it', 1)}"
-        yield Difference(what="answer", message=message, lines=_shown(text))
+        yield Mismatch(what="answer", message=message, lines=_shown(text))
     except ValueError as error:
-        yield Difference(what="answer", message=f"is no JSON: {error}", lines=_shown(text))
+        yield Mismatch(what="answer", message=f"is no JSON: {error}", lines=_shown(text))
 
 
-def _text(what: str, expected: str | TextExpectation, found: str) -> Iterator[Difference]:
+def _text(what: str, expected: str | TextExpectation, found: str) -> Iterator[Mismatch]:
     if isinstance(expected, str):
         expected = TextExpectation(equals=expected)
     if expected.equals is not None and expected.equals.rstrip() != found.rstrip():
-        yield Difference(what=what, message="differs", lines=_diff(expected.equals.rstrip(), found.rstrip()))
+        yield Mismatch(what=what, message="differs", lines=_diff(expected.equals.rstrip(), found.rstrip()))
     wrong = [f"does not contain {text!r}" for text in _texts(expected.contains) if text not in found]
     wrong += [f"contains {text!r}" for text in _texts(expected.not_contains) if text in found]
     if expected.matches is not None and not re.search(expected.matches, found):
         wrong.append(f"does not match {expected.matches!r}")
     if wrong:
-        yield Difference(what=what, message="; ".join(wrong), lines=_shown(found))
+        yield Mismatch(what=what, message="; ".join(wrong), lines=_shown(found))
 
 
-def _same(what: str, expected: Sequence[str], found: Sequence[str]) -> Iterator[Difference]:
+def _same(what: str, expected: Sequence[str], found: Sequence[str]) -> Iterator[Mismatch]:
     if list(expected) != list(found):
-        yield Difference(what=what, message=f"expected {_listed(expected)}, found {_listed(found)}")
+        yield Mismatch(what=what, message=f"expected {_listed(expected)}, found {_listed(found)}")
 
 
 def _texts(texts: str | Sequence[str]) -> Sequence[str]:

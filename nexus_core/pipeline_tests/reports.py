@@ -16,11 +16,11 @@ _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def failure_lines(result: CaseResult) -> Iterator[str]:
-    """Yield the lines about a test that failed: its place and name, and below it each difference."""
+    """Yield the lines about a test that failed: its place and name, and below it each mismatch."""
     yield f"FAILED {result.file}:{result.line} {result.name}"
-    for difference in result.differences:
-        yield f"  {difference.what}: {difference.message}"
-        yield from (f"    {line}".rstrip() for line in difference.lines)
+    for mismatch in result.mismatches:
+        yield f"  {mismatch.what}: {mismatch.message}"
+        yield from (f"    {line}".rstrip() for line in mismatch.lines)
 
 
 def passed_line(result: CaseResult) -> str:
@@ -49,9 +49,9 @@ def as_json(results: Sequence[CaseResult]) -> dict[str, Any]:
                 "line": result.line,
                 "name": result.name,
                 "passed": result.passed,
-                "differences": [
+                "mismatches": [
                     {"what": each.what, "message": each.message, "lines": list(each.lines)}
-                    for each in result.differences
+                    for each in result.mismatches
                 ],
             }
             for result in results
@@ -76,7 +76,7 @@ def write_junit(results: Sequence[CaseResult], path: Path) -> None:
                 time=f"{result.seconds:.3f}",
             )
             if not result.passed:
-                message = "; ".join(f"{each.what}: {each.message}" for each in result.differences)
+                message = "; ".join(f"{each.what}: {each.message}" for each in result.mismatches)
                 failure = ElementTree.SubElement(case, "failure", message=_clean(message))
                 failure.text = _clean("\n".join(failure_lines(result)))
     ElementTree.indent(root)

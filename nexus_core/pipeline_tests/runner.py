@@ -29,7 +29,7 @@ from nexus_core.engine.interceptors import Interceptor
 from nexus_core.engine.pipeline import Pipeline, RunOptions
 from nexus_core.engine.plan import Plan, build_plan
 from nexus_core.engine.steps import Gather
-from nexus_core.pipeline_tests.expectations import Difference, Outcome, differences
+from nexus_core.pipeline_tests.expectations import Mismatch, Outcome, find_mismatches
 from nexus_core.pipeline_tests.scripted_models import Script, ScriptedModels
 from nexus_core.pipeline_tests.virtual_time import VirtualTimeLoop
 
@@ -60,14 +60,14 @@ class CaseResult:
     name: str
     file: str
     line: int
-    differences: tuple[Difference, ...]
+    mismatches: tuple[Mismatch, ...]
     """None where it passed."""
     seconds: float
 
     @property
     def passed(self) -> bool:
         """Whether all was as expected."""
-        return not self.differences
+        return not self.mismatches
 
 
 def tested_files(names: Sequence[str]) -> list[Path]:
@@ -151,7 +151,7 @@ async def _run_case(pipeline: TestedPipeline, placed: PlacedCase, recorded: Inte
         name=case.name,
         file=placed.place.file,
         line=placed.place.line,
-        differences=tuple(differences(case.expect, outcome, pipeline.aliases)),
+        mismatches=tuple(find_mismatches(case.expect, outcome, pipeline.aliases)),
         seconds=perf_counter() - began,
     )
 

@@ -10,6 +10,7 @@ import pytest
 from attrs import frozen
 
 from nexus_core import component, option, state
+from nexus_core.config.cases.reader import read_cases
 from nexus_core.config.check import Checked, check
 from nexus_core.contract.components import Kind
 from nexus_core.contract.errors import PluginError
@@ -203,7 +204,7 @@ def checked(catalogue: FakeCatalogue, tmp_path: Path) -> Check:
     """Return the check of a text, as if it stood in a file in the test's folder."""
 
     def run(text: str | bytes, environment: Mapping[str, str] | None = None, overrides: Sequence[str] = ()) -> Checked:
-        return check(text, str(tmp_path / "p.yaml"), catalogue, environment or {}, overrides)
+        return check(text, str(tmp_path / "p.yaml"), catalogue, environment or {}, overrides, read_tests=read_cases)
 
     return run
 

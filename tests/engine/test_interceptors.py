@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nexus_core import Chunk, Completion, Delta, Embedder, Pipeline, Reranker, ServerError
+from nexus_core import Chunk, Completion, Delta, Embedder, ModelInfo, Pipeline, Reranker, ServerError
 from nexus_core.engine.interceptors import ConnectorRequest, Interceptor, intercepted
 
 PLUGIN = '''
@@ -125,6 +125,22 @@ async def test_an_interceptor_answers_in_the_connectors_place(written: Path) -> 
     async with Pipeline.load(written, environment={}, interceptor=Instead()) as pipeline:
         answer = await pipeline.run("What?")
     assert (answer.text, [row.outcome for row in answer.attempts]) == ("for main", ["ok", "ok"])
+
+
+async def test_an_interceptor_may_keep_connectors_closed(written: Path) -> None:
+    """Whoever answers in their place needs no key of theirs; what was not opened is not closed either."""
+
+    class Closed(Interceptor):
+        async def open(self, model: str, info: ModelInfo, enter: Callable[[], Awaitable[object]]) -> None:
+            if model == "spare":
+                await enter()
+
+    pipeline = Pipeline.load(written, environment={}, interceptor=Closed())
+    opened: Any = pipeline.models.get("spare").connector.send_prompt
+    log = opened.__self__._connector.send_prompt.__func__.__globals__["opened"]
+    async with pipeline:
+        assert (await pipeline.run("What?")).model == "spare"
+    assert log == ["in", "out"]
 
 
 async def test_a_stream_that_is_left_is_closed_at_its_connector(written: Path) -> None:

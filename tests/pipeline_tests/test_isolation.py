@@ -113,7 +113,7 @@ def test_a_wait_for_a_limit_passes_at_once(tmp_path: Path) -> None:
     )
     began = monotonic()
     [result] = run(path)
-    assert result.differences == ()
+    assert result.mismatches == ()
     assert monotonic() - began < 30
 
 
@@ -129,7 +129,7 @@ def test_sources_are_asked_where_a_test_gives_no_items(hundred: Path) -> None:
     (hundred.parent / "leave.md").write_text("You have thirty days of leave.")
     hundred.write_text(PIPELINE + "  - {name: a, query: q, expect: {packed: [leave.md]}}\n")
     [result] = run(hundred)
-    assert result.differences == ()
+    assert result.mismatches == ()
 
 
 def test_a_model_that_asks_before_the_answer_takes_a_reply_too(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_model_that_asks_before_the_answer_takes_a_reply_too(tmp_path: Path) -
         "expect: {messages: {user: 'Answer: better q'}, answer: 'yes', attempts: 2}}\n"
     )
     [result] = run(path)
-    assert result.differences == ()
+    assert result.mismatches == ()
 
 
 def test_a_script_by_the_place_of_a_component_is_for_its_connector(tmp_path: Path) -> None:
@@ -157,4 +157,17 @@ def test_a_script_by_the_place_of_a_component_is_for_its_connector(tmp_path: Pat
         "  expect: {packed: [b, a], attempts: ['steps[1].rank.model:ok', 'main:ok']}\n"
     )
     [result] = run(path)
-    assert result.differences == ()
+    assert result.mismatches == ()
+
+
+@pytest.mark.slow
+def test_a_run_does_not_load_the_language_of_tests(tmp_path: Path) -> None:
+    """Tests in a file cost those nothing who run it."""
+    path = tmp_path / "x.yaml"
+    path.write_text("name: x\nmodels: {m: extractive}\nsteps:\n- generate: m\ntests:\n- {name: a, query: q}\n")
+    code = "import sys\nfrom nexus_core.cli.main import cli\n"
+    code += f"try: cli.main(['run', {str(path)!r}, 'What?'])\nfinally: print(*sys.modules, sep='\\n', file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    loaded = done.stderr.splitlines()
+    assert "nexus_core.config.check" in loaded
+    assert [name for name in loaded if "cases" in name or "pipeline_tests" in name or name == "fastjsonschema"] == []

@@ -305,7 +305,7 @@ def test_json_has_every_test(run_tests: RunTests) -> None:
     assert {key: test[key] for key in ("file", "line", "name", "passed")} == {
         "file": "qa.yaml", "line": 14, "name": "leave", "passed": False,
     }  # fmt: skip
-    assert test["differences"][0]["lines"][-2:] == ["-no", "+Thirty days [1]."]
+    assert test["mismatches"][0]["lines"][-2:] == ["-no", "+Thirty days [1]."]
 
 
 def test_overrides_hold_for_every_test(run_tests: RunTests) -> None:

@@ -67,6 +67,8 @@ EXAMPLES: list[tuple[str, str, str | bytes]] = [
     ("N005", "2:10", "name: x\nmodels: {m 1: chat}\nsteps:\n- generate:\n"),
     ("N005", "5:7", HEAD + STEPS + "  as: a-b\n"),
     ("N006", "3:13", "name: x\nsteps:\n- generate: m\n"),
+    ("N007", "7:9", HEAD + STEPS + "tests:\n- {name: a, query: q}\n- name: a\n  query: q\n"),
+    ("N008", "6:57", HEAD + STEPS + "tests:\n- {name: a, query: q, items: [x], expect: {not_packed: [y]}}\n"),
     ("P001", "4:9", HEAD + "steps:\n- rank: word\n- generate: m\n"),
     ("P002", "3:11", HEAD + "plugins: [./gone.py]\n" + STEPS),
     ("P002", "3:11", HEAD + "plugins: [../mine.py]\n" + STEPS),
