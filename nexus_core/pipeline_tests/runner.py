@@ -164,7 +164,8 @@ async def _outcome(tested: TestedPipeline, case: Case, recorded: Interceptor | N
     # Built for this test alone: what breakers, budgets and limits know of one test must not reach the next.
     plan = build_plan(tested.checked, None, models, loop.clock(), Random(0))
     async with Pipeline(_arranged(plan, case)) as pipeline:
-        run = _CaseRun(pipeline, case, loop)
+        gathers = any(isinstance(planned.step, Gather) for planned in plan.steps)
+        run = _CaseRun(pipeline, case, () if gathers else _items(case), loop)
         outcome = await (run.explain() if _is_about_prompt(case) else run.run())
     refusal = models.refusal
     if loop.refused:
@@ -244,12 +245,14 @@ class _CaseRun:
 
     pipeline: Pipeline
     case: Case
+    items: tuple[Item, ...]
+    """There before the first step; none where sources yield them."""
     loop: VirtualTimeLoop
 
     def _options(self) -> RunOptions:
         case = self.case
         return {
-            "items": _items(case),
+            "items": self.items,
             "history": [Message(message.role, message.content) for message in case.history],
             "inputs": case.inputs,
             "model": case.model,

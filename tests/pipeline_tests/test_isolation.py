@@ -132,6 +132,18 @@ def test_sources_are_asked_where_a_test_gives_no_items(hundred: Path) -> None:
     assert result.mismatches == ()
 
 
+@pytest.mark.parametrize("gather", ["- gather: {use: files, paths: ['*.md']}\n  when: '{{ not items }}'\n", ""])
+def test_the_items_of_a_test_come_where_the_sources_would(gather: str, tmp_path: Path) -> None:
+    """Not before: a step may look at what is there already. Without a source they are what the caller brings."""
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        f"name: x\nmodels: {{m: extractive}}\nsteps:\n{gather}- prompt: qa\n- generate: m\n"
+        "tests:\n- {name: a, query: q, items: [One., Two.], expect: {packed: ['1', '2']}}\n"
+    )
+    [result] = run(path)
+    assert result.mismatches == ()
+
+
 def test_a_model_that_asks_before_the_answer_takes_a_reply_too(tmp_path: Path) -> None:
     """Replies are taken in the order of the requests, whichever step makes them."""
     path = tmp_path / "x.yaml"
