@@ -100,6 +100,17 @@ class BatchSettings(Value):
         )
 
 
+def check_prices(settings: BatchSettings) -> None:
+    """Raise UsageError for the first model whose price is unknown: a budget in money needs all of them."""
+    for model in Pipeline.load(settings.pipeline, overrides=settings.overrides).models.targets():
+        if model.prices is None and "offline" not in model.info.capabilities:
+            raise UsageError(
+                f"the price of the model {model.name!r} ({model.info.id}) is unknown, so that no budget in money can "
+                "be kept: say `prices: {input: ..., output: ...}` on it, in US dollars per million tokens, or install "
+                "contextnexus[prices]"
+            )
+
+
 class Batch:
     """One batch in its folder, locked for this process."""
 

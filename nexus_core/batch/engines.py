@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 from attrs import field, frozen
 
 from nexus_core.batch.control import BatchControl, BatchTask
-from nexus_core.batch.record_runner import BatchInterceptor, RecordRunner
+from nexus_core.batch.record_runner import BatchInterceptor, RecordRunner, prices_of
 from nexus_core.contract.errors import PluginError, UsageError
 from nexus_core.contract.values import Value
 from nexus_core.engine.pipeline import Pipeline
@@ -83,7 +83,9 @@ class LocalEngine:
 
     async def run(self, job: BatchJob, control: BatchControl, hurry: asyncio.Event) -> None:
         """Run records until there are no more."""
-        pipeline = Pipeline.load(job.pipeline, overrides=job.overrides, interceptor=BatchInterceptor(control))
+        interceptor = BatchInterceptor(control)
+        pipeline = Pipeline.load(job.pipeline, overrides=job.overrides, interceptor=interceptor)
+        interceptor.prices = await asyncio.to_thread(prices_of, pipeline)
         async with pipeline:
             runner = RecordRunner(pipeline, job.model, job.inputs)
             running: set[asyncio.Task[None]] = set()

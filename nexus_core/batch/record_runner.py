@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from math import inf
 from typing import Any, Protocol, TypeVar
 
-from attrs import define
+from attrs import define, evolve
 
 from nexus_core.batch.control import BatchTask, RequestEnd
 from nexus_core.batch.journal import RequestUsage
@@ -24,7 +24,7 @@ from nexus_core.contract.errors import (
     OverloadedError,
     RateLimitError,
 )
-from nexus_core.contract.values import CallOptions, Chunk, Completion, Results, Transfer, Usage
+from nexus_core.contract.values import CallOptions, Chunk, Completion, ModelPrices, Results, Transfer, Usage
 from nexus_core.engine.interceptors import ConnectorRequest, Interceptor
 from nexus_core.engine.pipeline import Pipeline
 
@@ -101,6 +101,8 @@ class BatchInterceptor(Interceptor):
 
     def __init__(self, ledger: RequestLedger) -> None:
         self._ledger = ledger
+        self.prices: Mapping[str, ModelPrices | None] = {}
+        """By the name of the model, as `prices_of` finds them."""
 
     async def call(self, request: ConnectorRequest, send: Callable[[], Awaitable[T]]) -> T:
         """Send a request and return its answer as a whole."""
@@ -108,7 +110,7 @@ class BatchInterceptor(Interceptor):
         end = _lost()
         try:
             result = await send()
-            end = _ended(request, _usage(result), getattr(result, "transfer", None))
+            end = _ended(request, _usage(result), getattr(result, "transfer", None), self.prices.get(request.model))
         except ConnectorError as error:
             end = _failed(error)
             raise
@@ -127,7 +129,7 @@ class BatchInterceptor(Interceptor):
                 async for chunk in chunks:
                     transfer, usage = chunk.transfer or transfer, chunk.usage or usage
                     yield chunk
-            end = _ended(request, usage, transfer)
+            end = _ended(request, usage, transfer, self.prices.get(request.model))
         except ConnectorError as error:
             end = _failed(error)
             raise
@@ -136,9 +138,13 @@ class BatchInterceptor(Interceptor):
 
     async def _begin(self, request: ConnectorRequest) -> int:
         current = _CURRENT.get()
-        most = most_tokens(request)
+        prompt, answer = most_tokens(request)
+        prices = self.prices.get(request.model)
+        cost = None if prices is None else prices.bound_cost(prompt, answer)
         try:
-            number = await self._ledger.begin_request(current.position, request.model, request.method, most, None)
+            number = await self._ledger.begin_request(
+                current.position, request.model, request.method, prompt + answer, cost
+            )
         except NexusError as error:  # the journal cannot be written: nothing may be sent
             self._ledger.stop("failure", str(error))
             number = None
@@ -151,16 +157,20 @@ class BatchInterceptor(Interceptor):
         raise AssertionError("a withdrawn run goes on")
 
 
-def most_tokens(request: ConnectorRequest) -> int:
-    """Return the most tokens that a request can use: of its prompt and of the longest answer that is allowed."""
+def prices_of(pipeline: Pipeline) -> dict[str, ModelPrices | None]:
+    """Return what each model of a pipeline costs; where that is looked up, it takes as long as an import."""
+    return {model.name: model.prices for model in pipeline.models.targets()}
+
+
+def most_tokens(request: ConnectorRequest) -> tuple[int, int]:
+    """Return the most tokens that a request can use: of its prompt, and of the longest answer that is allowed."""
     prompt, info = request.prompt, request.info
     if prompt is None:  # a token has a byte at least
-        return sum(len(text.encode()) for text in (request.query, *request.texts))
+        return sum(len(text.encode()) for text in (request.query, *request.texts)), 0
     asked = prompt.tokens_at_most if prompt.prompt_tokens is None else prompt.prompt_tokens
     asked = asked or sum(len(message.content.encode()) for message in prompt.messages)
-    return asked + longest_answer(
-        request.options, prompt.max_output, info.max_output, (prompt.window or info.window) - asked
-    )
+    left = (prompt.window or info.window) - asked
+    return asked, longest_answer(request.options, prompt.max_output, info.max_output, left)
 
 
 def longest_answer(options: CallOptions, *limits: int | None) -> int:
@@ -176,7 +186,9 @@ def _usage(result: object) -> Usage | None:
     return None
 
 
-def _ended(request: ConnectorRequest, usage: Usage | None, transfer: Transfer | None) -> RequestEnd:
+def _ended(
+    request: ConnectorRequest, usage: Usage | None, transfer: Transfer | None, prices: ModelPrices | None
+) -> RequestEnd:
     quota = None if transfer is None else transfer.quota
     if "offline" in request.info.capabilities:  # nobody counts, and nobody is paid
         free = RequestUsage(state="ok", prompt_tokens=0, completion_tokens=0, cost=0.0)
@@ -194,6 +206,7 @@ def _ended(request: ConnectorRequest, usage: Usage | None, transfer: Transfer | 
             completion_tokens=completion,
             cached_tokens=usage.cached_tokens,
             reasoning_tokens=usage.reasoning_tokens,
+            cost=None if prices is None or usage.tier else prices.cost(evolve(usage, completion_tokens=completion)),
         ),
         ok=True,
         quota=quota,

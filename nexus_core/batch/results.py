@@ -12,14 +12,13 @@ from typing import Any, Literal
 import orjson
 from attrs import frozen
 
-from nexus_core.contract.answers import Answer, AttemptFinished
+from nexus_core.contract.answers import Answer, AttemptFinished, sum_costs
 from nexus_core.contract.errors import ConnectorError, NoAnswerError
 from nexus_core.contract.values import Value
 from nexus_core.engine.json_shapes import attempt_json
 
 RecordState = Literal["pending", "done", "failed"]
 
-_CITATION = re.compile(r"\[(\d{1,4})\]")
 _OF_TIME = frozenset({"queuedMs", "waitedMs", "durationMs", "firstByteMs", "firstContentMs"})
 _OF_A_RUN = frozenset({"callId", "bytesReceived", "events"}) | _OF_TIME
 
@@ -42,8 +41,9 @@ class RecordResult(Value):
 
 def result_of(answer: Answer) -> RecordResult:
     """Return the result of a record that was answered."""
-    cited = {int(number) for number in _CITATION.findall(answer.text)}
+    cited = {item.number for item in answer.cited_items}
     usage = answer.usage
+    cost, unpriced = sum_costs(answer.attempts)
     result = {
         "outcome": "ok",
         "answer": answer.text,
@@ -65,6 +65,8 @@ def result_of(answer: Answer) -> RecordResult:
             "completionTokens": usage.completion_tokens,
             "totalTokens": usage.total_tokens,
             "usageSource": usage.source,
+            "cost": cost,
+            "unpricedAttempts": unpriced,
         },
         "attempts": _without(attempts := [attempt_json(row) for row in answer.attempts], _OF_A_RUN),
         "error": None,

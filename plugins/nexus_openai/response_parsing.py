@@ -307,7 +307,8 @@ def read_usage(usage: Any, tier: Any = None) -> Usage | None:
     if len(usage) <= 3:
         return Usage(prompt_tokens=prompt, completion_tokens=completion, tier=unusual)
     reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
-    if reasoning and None not in (prompt, completion) and usage.get("total_tokens") == prompt + completion + reasoning:
+    total = usage.get("total_tokens")
+    if reasoning and prompt is not None and completion is not None and total == prompt + completion + reasoning:
         completion += reasoning  # xAI counts it beside the completion, and the total says so
     return Usage(
         prompt_tokens=prompt,

@@ -105,7 +105,7 @@ async def test_a_failure_that_is_no_matter_of_records_stops_early(
     tmp_path: Path, service: Service, status: int, most: int
 ) -> None:
     """A bad key at once, a service that is down after 20 in a row; `resume` asks for all of them again."""
-    write_pipeline(tmp_path, service.url)
+    write_pipeline(tmp_path, service.url, retry="false, breaker: false")
     service.behave = lambda query, time: (status, {})
     code, _, err = await batch(tmp_path, "batch.yaml", questions(tmp_path, 60), "-o", "a.jsonl")
     assert (code, "Stopped: " in err, "nexus batch resume a.jsonl.run" in err) == (1, True, True)
@@ -114,6 +114,16 @@ async def test_a_failure_that_is_no_matter_of_records_stops_early(
     service.behave = lambda query, time: (200, {})
     assert (await batch(tmp_path, "resume", "a.jsonl.run"))[0] == 0
     assert [each["outcome"] for each in results(tmp_path / "a.jsonl")] == ["ok"] * 60
+
+
+async def test_records_wait_while_a_breaker_is_open(tmp_path: Path, service: Service) -> None:
+    """A service that comes back costs those records their answer that it was asked for, and no others."""
+    write_pipeline(tmp_path, service.url)
+    service.behave = lambda query, time: (500 if len(service.seen) <= 8 else 200, {})
+    code, _, _ = await batch(tmp_path, "batch.yaml", questions(tmp_path, 40), "-o", "a.jsonl", "--max-concurrency", 4)
+    outcomes = [each["outcome"] for each in results(tmp_path / "a.jsonl")]
+    assert (code, outcomes.count("failed"), outcomes.count("ok")) == (3, 8, 32)
+    assert len(service.seen) == 40
 
 
 async def test_nothing_is_lost_or_paid_twice_when_it_is_killed(tmp_path: Path, service: Service) -> None:
@@ -210,6 +220,26 @@ async def test_a_budget_stops_before_it_is_exceeded(tmp_path: Path, service: Ser
     assert service.bill == before
     assert (await batch(tmp_path, "resume", "a.jsonl.run", "--budget-tokens", 100_000))[0] == 0
     assert len(results(tmp_path / "a.jsonl")) == len(service.seen) == 60
+
+
+async def test_a_budget_in_money_needs_prices_and_is_kept(tmp_path: Path, service: Service) -> None:
+    """Without a price it is exit code 2 before any call, and no folder; results, status and the end tell the cost."""
+    pipeline = write_pipeline(tmp_path, service.url)
+    asked, spend = questions(tmp_path, 60), ("--budget-cost", 0.01)
+    code, _, err = await batch(tmp_path, "batch.yaml", asked, "-o", "a.jsonl", *spend)
+    assert (code, "the price of the model 'main'" in err, service.seen) == (2, True, [])
+    assert not (tmp_path / "a.jsonl.run").exists()
+    text = pipeline.read_text().replace("retry:", "prices: {input: 100, output: 100}, retry:")
+    pipeline.write_text(text)
+    code, _, err = await batch(tmp_path, "batch.yaml", asked, "-o", "a.jsonl", *spend)
+    assert (code, "the budget of $0.01" in err) == (1, True)
+    assert 0 < service.bill * 100 / 1e6 <= 0.01
+    assert f"${service.bill * 100 / 1e6:,.4f}" in err
+    assert (await batch(tmp_path, "resume", "a.jsonl.run"))[0] == 0
+    found = results(tmp_path / "a.jsonl")
+    assert sum(each["usage"]["cost"] for each in found) == pytest.approx(service.bill * 100 / 1e6)
+    _, out, _ = await batch(tmp_path, "status", "a.jsonl.run", "--json")
+    assert json.loads(out)["cost"] == pytest.approx(service.bill * 100 / 1e6)
 
 
 async def test_a_dry_run_sends_nothing(tmp_path: Path, service: Service) -> None:

@@ -12,9 +12,10 @@ from typing import Any
 from attrs import define
 
 from nexus_core.batch.batch import BatchSettings, read_records
-from nexus_core.batch.record_runner import longest_answer
+from nexus_core.batch.record_runner import longest_answer, prices_of
 from nexus_core.batch.records import BatchRecord
 from nexus_core.cli.event_loop import run
+from nexus_core.cli.output.batch_progress import money
 from nexus_core.cli.output.echo import echo
 from nexus_core.contract.errors import NexusError
 from nexus_core.engine.pipeline import Pipeline
@@ -26,6 +27,7 @@ class _Sums:
     failed: int = 0
     prompt_tokens: int = 0
     most_tokens: int = 0
+    most_cost: float | None = 0.0
 
 
 def dry_run(settings: BatchSettings) -> None:
@@ -55,7 +57,7 @@ async def _dry_run(settings: BatchSettings, source: Path) -> None:
             echo(json.dumps({"id": record.id, "line": line, **shown}, ensure_ascii=False))
     echo(
         f"{sums.records:,} records, {sums.failed:,} of them could not be prepared; {sums.prompt_tokens:,} tokens of "
-        f"prompts, at most {sums.most_tokens:,} with the answers; nothing was sent",
+        f"prompts, at most {sums.most_tokens:,} with the answers, {money(sums.most_cost)}; nothing was sent",
         err=True,
     )
 
@@ -73,5 +75,9 @@ async def _explained(settings: BatchSettings, pipeline: Pipeline, record: BatchR
     longest = longest_answer(model.options, prompt.max_output, model.info.max_output, prompt.window - tokens)
     sums.prompt_tokens += tokens
     sums.most_tokens += tokens + longest
+    prices = prices_of(pipeline).get(model.name)
+    cost = None if prices is None else prices.bound_cost(tokens, longest)
+    sums.most_cost = None if cost is None or sums.most_cost is None else sums.most_cost + cost
     messages = [{"role": message.role, "content": message.content} for message in prompt.messages]
-    return {"model": model.name, "promptTokens": tokens, "longestAnswer": longest, "messages": messages}
+    figures = {"promptTokens": tokens, "longestAnswer": longest, "mostCost": cost}
+    return {"model": model.name, **figures, "messages": messages}

@@ -7,7 +7,9 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import wraps
 from pathlib import Path
+from typing import Any, cast
 
 import click
 
@@ -25,25 +27,30 @@ REFUSED = 4
 
 
 def run_options(function: click.decorators.FC) -> click.decorators.FC:
-    """Add the options of whatever runs records."""
+    """Add the options of whatever runs records: `concurrency` and `budget`."""
+
+    @wraps(function)
+    def with_budget(*, budget_tokens: int | None, budget_cost: float | None, **rest: Any) -> Any:
+        return function(budget=BatchBudget(tokens=budget_tokens, cost=budget_cost), **rest)
+
+    decorated: Any = with_budget
     for decorate in reversed(
         (
             click.option(
-                "--max-concurrency", type=click.IntRange(1, 10_000), metavar="N", default=CONCURRENCY,
+                "--max-concurrency", "concurrency", type=click.IntRange(1, 10_000), metavar="N", default=CONCURRENCY,
                 show_default=True, help="The most records at once; how many there are adapts to the service.",
             ),
             click.option(
                 "--budget-tokens", type=click.IntRange(1), metavar="N", help="Stop before more tokens are used.",
             ),
+            click.option(
+                "--budget-cost", type=click.FloatRange(0, min_open=True), metavar="USD",
+                help="Stop before more money is spent; every model needs a price.",
+            ),
         )
     ):  # fmt: skip
-        function = decorate(function)
-    return function
-
-
-def budget_of(tokens: int | None) -> BatchBudget:
-    """Return the budget that the options name."""
-    return BatchBudget(tokens=tokens)
+        decorated = decorate(decorated)
+    return cast("click.decorators.FC", decorated)
 
 
 def run_to_end(batch: Batch, concurrency: int, budget: BatchBudget) -> int:

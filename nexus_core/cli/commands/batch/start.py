@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from nexus_core.batch.batch import Batch, BatchSettings
+from nexus_core.batch.batch import Batch, BatchSettings, check_prices
+from nexus_core.batch.control import BatchBudget
 from nexus_core.batch.engines import LOCAL
 from nexus_core.batch.run_folder import RunFolder
 from nexus_core.cli.commands.batch.dry_run import dry_run
-from nexus_core.cli.commands.batch.running import budget_of, refusals, run_options, run_to_end
+from nexus_core.cli.commands.batch.running import refusals, run_options, run_to_end
 from nexus_core.cli.run_options import read_inputs
 
 
@@ -58,7 +59,7 @@ from nexus_core.cli.run_options import read_inputs
 @run_options
 def command(
     pipeline: Path, input: Path, output: Path, run_dir: Path | None, inputs: tuple[str, ...],
-    engine_options: tuple[str, ...], is_dry: bool, max_concurrency: int, budget_tokens: int | None,
+    engine_options: tuple[str, ...], is_dry: bool, concurrency: int, budget: BatchBudget,
     **settings: Any,
 ) -> None:  # fmt: skip
     """Run PIPELINE for each question of INPUT, a JSONL, CSV or Parquet file, or - for JSONL on standard input."""
@@ -70,10 +71,12 @@ def command(
         engine_options=read_inputs(engine_options),
         **settings,
     )
+    if budget.cost is not None:
+        check_prices(begun)
     if is_dry:
         dry_run(begun)
         return
     folder = RunFolder(run_dir or output.with_name(f"{output.name}.run"))
     with refusals(), Batch.begin(folder, begun) as batch:
-        code = run_to_end(batch, max_concurrency, budget_of(budget_tokens))
+        code = run_to_end(batch, concurrency, budget)
     sys.exit(code)
