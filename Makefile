@@ -16,6 +16,11 @@ TESTS :=
 demo: $(VENV)/ready
 	@echo '$$ nexus run pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?"'
 	@$(BIN)/nexus run pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?"
+	@echo
+	@echo '$$ nexus batch pipelines/quickstart.yaml pipelines/questions.jsonl -o build/demo/answers.jsonl'
+	@rm -rf build/demo && mkdir -p build/demo
+	@$(BIN)/nexus batch pipelines/quickstart.yaml pipelines/questions.jsonl -o build/demo/answers.jsonl
+	@head -n 3 build/demo/answers.jsonl | cut -c 1-150
 
 test: lint types pipelines tests
 
