@@ -21,7 +21,6 @@ from attrs import frozen
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.values import Item
 from nexus_core.store import contexts
-from nexus_core.store.atomic_file import whole_file
 from nexus_core.store.blobs import BlobStore, LocalBlobs
 from nexus_core.store.database import online_copy
 from nexus_core.store.database.connection import connect, snapshot, translated
@@ -40,6 +39,7 @@ from nexus_core.store.records import (
 )
 from nexus_core.store.search.index_updates import IndexUpdater
 from nexus_core.store.worker_threads import WorkerThreads
+from nexus_core.toolkit.atomic_file import whole_file
 
 FORMAT = 1
 _HEAD = b'{"contextnexus":'

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nexus_core import Item, Store
-from nexus_core.store.atomic_file import whole_file
+from nexus_core.toolkit.atomic_file import whole_file
 
 DIES = """
 import asyncio, os, signal, sys

@@ -20,10 +20,14 @@ if sys.platform != "win32":
 
 
 @contextmanager
-def whole_file(path: Path, *, begins: bytes) -> Iterator[BinaryIO]:
-    """Give a file that replaces `path` at the end; what others that died have left of it, by how it begins, goes."""
+def whole_file(path: Path, *, begins: bytes, sweeps: bool = True) -> Iterator[BinaryIO]:
+    """Give a file that replaces `path` at the end; what others that died have left of it, by how it begins, goes.
+
+    Only its owner may read it. Without `sweeps` what is left stays: for who writes many files and sweeps once.
+    """
     prefix = f".{path.name[:100]}-"
-    _sweep(path.parent, prefix, begins)
+    if sweeps:
+        sweep(path.parent, re.escape(prefix), begins)
     with _create_locked(path.parent, prefix) as file:
         try:
             yield file
@@ -47,9 +51,12 @@ def _create_locked(folder: Path, prefix: str) -> BinaryIO:
         file.close()
 
 
-def _sweep(folder: Path, prefix: str, begins: bytes) -> None:
-    """Delete files of ours that nobody writes any more; where the system cannot tell, they stay."""
-    named = re.compile(re.escape(prefix) + r"[a-z0-9_]{8}")
+def sweep(folder: Path, prefix: str, begins: bytes) -> None:
+    """Delete files of ours that nobody writes any more; where the system cannot tell, they stay.
+
+    `prefix` is a pattern: a dot, the name of what was to be written, and a hyphen.
+    """
+    named = re.compile(prefix + r"[a-z0-9_]{8}")
     with suppress(OSError):  # a folder that cannot be listed may be written all the same
         for name in os.listdir(folder):
             if named.fullmatch(name):
