@@ -20,6 +20,14 @@ _PIECES = re.compile(rf"\$\$\{{|{_VARIABLE}|\$\{{")
 _WHOLE = re.compile(_VARIABLE)
 
 
+class CompletedEnvironment(dict[str, str]):
+    """An environment with a value for each variable that must be set and is not: for who sends nothing anywhere."""
+
+    def __init__(self, variables: Mapping[str, str], substitute: str) -> None:
+        super().__init__(variables)
+        self.substitute = substitute
+
+
 def interpolate(node: Node, environment: Mapping[str, str], problems: Problems) -> Node:
     """Return a tree with every `${NAME}` replaced; a value that cannot be is unreadable and its problem is noted."""
     return _Interpolation(environment, problems).node(node)
@@ -78,6 +86,8 @@ class _Interpolation:
         value = self.environment.get(name)
         if value or (value is not None and default is None):
             return self._usable(value, name, node)
+        if default is None and isinstance(self.environment, CompletedEnvironment):
+            return self.environment.substitute
         if default is None:
             hint = close(name, self.environment)
             message = f"the environment variable {name} is not set{hint}; set it, or give a default: ${{{name}:-...}}"
