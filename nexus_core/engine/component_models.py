@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 from nexus_core.contract.errors import ConnectorError, DeadlineError, NoAnswerError, PluginError, UpstreamTimeoutError
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.protocols import Connector, Embedder, Reranker
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Completion, ModelInfo, ToolCallDelta
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Completion, ModelInfo
 from nexus_core.engine.calls.call import Call, EmbedOrRerankRequest
 from nexus_core.engine.calls.caller import Caller
+from nexus_core.engine.calls.stream_accumulator import chunk_of
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model
 from nexus_core.engine.packing.draft import Draft
@@ -88,20 +89,7 @@ class ComponentModel(BindableModel):
 
     async def stream_response(self, prompt: Prompt, options: CallOptions) -> AsyncIterator[Chunk]:
         """Yield the whole answer at once: nobody reads along, and what is whole can be asked for again."""
-        completion = await self.send_prompt(prompt, options)
-        yield Chunk(
-            text=completion.text,
-            finish_reason=completion.finish_reason,
-            usage=completion.usage,
-            model=completion.model,
-            reasoning=completion.reasoning,
-            tool_calls=tuple(
-                ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments)
-                for index, call in enumerate(completion.tool_calls)
-            ),
-            transfer=completion.transfer,
-            native_finish_reason=completion.native_finish_reason,
-        )
+        yield chunk_of(await self.send_prompt(prompt, options))
 
     async def _serve(
         self, asked: EmbedOrRerankRequest, chain: tuple[Model, ...], ask: Callable[[Any], Awaitable[T]]

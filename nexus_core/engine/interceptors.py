@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 from attrs import frozen
@@ -42,9 +43,13 @@ class ConnectorRequest:
 class Interceptor:
     """Sees each request of a pipeline; this one changes nothing. Raises only what a connector may raise."""
 
+    sends: bool = True
+    """Whether it ever calls `send`; where it does not, no connector is opened, and retries come without a pause."""
+
     async def open(self, model: str, info: ModelInfo, enter: Callable[[], Awaitable[object]]) -> None:
         """Open a connector with `enter`, before its first request; unopened it needs no key, and cannot be asked."""
-        await enter()
+        if self.sends:
+            await enter()
 
     async def call(self, request: ConnectorRequest, send: Callable[[], Awaitable[T]]) -> T:
         """Return what `send` returns: a Completion, or the results of `embed` and `rerank`."""
@@ -56,6 +61,36 @@ class Interceptor:
         """Yield the chunks that `send` yields; closed early, it closes them."""
         chunks: Any = send()
         async with aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk
+
+
+class InterceptorChain(Interceptor):
+    """Several interceptors as one: the first sees each request first, and the last asks the connector."""
+
+    def __init__(self, *interceptors: Interceptor) -> None:
+        self._interceptors = interceptors
+        self.sends = all(interceptor.sends for interceptor in interceptors)
+
+    async def open(self, model: str, info: ModelInfo, enter: Callable[[], Awaitable[object]]) -> None:
+        """Open a connector if each of them does."""
+        for interceptor in reversed(self._interceptors):
+            enter = partial(interceptor.open, model, info, enter)
+        await enter()
+
+    async def call(self, request: ConnectorRequest, send: Callable[[], Awaitable[T]]) -> T:
+        """Return what the first one returns."""
+        for interceptor in reversed(self._interceptors):
+            send = partial(interceptor.call, request, send)
+        return await send()
+
+    async def stream(
+        self, request: ConnectorRequest, send: Callable[[], AsyncIterator[Chunk]]
+    ) -> AsyncGenerator[Chunk, None]:
+        """Yield the chunks that the first one yields."""
+        for interceptor in reversed(self._interceptors):
+            send = partial(interceptor.stream, request, send)
+        async with aclosing(super().stream(request, send)) as chunks:
             async for chunk in chunks:
                 yield chunk
 

@@ -137,6 +137,11 @@ def build_plan(
     ).plan()
 
 
+async def _skip(seconds: float) -> None:
+    """Let others go on, in place of a pause."""
+    await asyncio.sleep(0)
+
+
 @frozen(kw_only=True, eq=False, repr=False)
 class _Builder:
     """Builds the components of one pipeline and collects what goes wrong."""
@@ -156,7 +161,7 @@ class _Builder:
         if self.problems:  # a registry with gaps would only report them again
             raise ConfigError(self.problems)
         registry = ModelRegistry(models, self.spec.default_model)
-        attempts = Caller(registry, self.resources, calls=self.spec.calls, clock=self.clock, random=self.random)
+        attempts = Caller(registry, self.resources, calls=self.spec.calls, clock=self._clock(), random=self.random)
         give = _Giver(registry, attempts, self.resources)
         self._warn_of_continue(registry)
         last = max((s.index for s in self.spec.steps if isinstance(s, GenerateSpec)), default=-1)
@@ -239,6 +244,12 @@ class _Builder:
 
     def _attend(self, name: str, connector: Connector) -> Connector:
         return connector if self.interceptor is None else intercepted(name, connector, self.interceptor)
+
+    def _clock(self) -> Clock | None:
+        """Return the clock that is given; where nothing is sent one that does not wait, as no service needs the time."""
+        if self.clock is not None or self.interceptor is None or self.interceptor.sends:
+            return self.clock
+        return Clock(sleep=_skip)
 
     def _info(self, spec: ComponentSpec, connector: Connector, figures: Mapping[str, Any]) -> ModelInfo | None:
         """Return what a connector tells of its model, with the pipeline's figures over it."""

@@ -135,15 +135,36 @@ class StreamAccumulator:
                 model=model.info.id,
                 code="truncated",
             )
+        return self.completion(self.finish_reason)
+
+    def completion(self, finish_reason: FinishReason) -> Completion:
+        """Return what was said as an answer that ended so."""
         return Completion(
             text=self.text.text(),
-            finish_reason=self.finish_reason,
+            finish_reason=finish_reason,
             usage=self.usage or Usage(),
             model=self.model,
             reasoning=self.reasoning.text(),
             tool_calls=tuple(_joined(index, self._calls[index]) for index in sorted(self._calls)),
             native_finish_reason=self.native_finish_reason,
         )
+
+
+def chunk_of(completion: Completion) -> Chunk:
+    """Return a whole answer as the only chunk of a stream."""
+    return Chunk(
+        text=completion.text,
+        finish_reason=completion.finish_reason,
+        usage=completion.usage,
+        model=completion.model,
+        reasoning=completion.reasoning,
+        tool_calls=tuple(
+            ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments)
+            for index, call in enumerate(completion.tool_calls)
+        ),
+        transfer=completion.transfer,
+        native_finish_reason=completion.native_finish_reason,
+    )
 
 
 def _too_large(message: str, model: Model) -> ResponseTooLargeError:
