@@ -13,6 +13,7 @@ import click
 from nexus_core.cli.commands.run import respond
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.tables import line, plain
+from nexus_core.cli.recording_options import recording_arguments, recording_options
 from nexus_core.cli.run_options import KEY, PIPELINE, has_key, ranking, read_query, store_of, words_argument
 from nexus_core.cli.store_option import store_option, with_store
 from nexus_core.contract.errors import UsageError
@@ -51,6 +52,7 @@ searches the context that is asked; ${NEXUS_CONTEXT} is its name.
 @click.option("--json", "as_json", is_flag=True, help="Print the answer with its figures as one JSON object.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole, even on a terminal.")
 @click.option("--verbose", "-v", is_flag=True, help="Tell on stderr of waits, and of every request that was made.")
+@recording_options
 @store_option
 def command(name: str, question: str | None, pipeline: str | None, model: str | None, **request: Any) -> None:
     """Ask the context CONTEXT a QUESTION and print the answer with its sources.
@@ -62,15 +64,17 @@ def command(name: str, question: str | None, pipeline: str | None, model: str | 
     if not context.items:
         raise UsageError(f"the context {name!r} is empty: fill it with `nexus context add {name} PATH`")
     environment = {**os.environ, "NEXUS_CONTEXT": name}
+    replay = request.pop("replay")
     if pipeline is None:
-        model, environment = _who(model, environment)
+        model, environment = _who(model, environment) if replay is None else _who_was(model, environment, replay)
+    recording = recording_arguments(request.pop("record"), replay, environment)
     conversation = request.pop("conversation")
     kept = store_of(conversation)
     loaded = Pipeline.load(
         Path(pipeline) if pipeline else PIPELINE,
         overrides=() if pipeline else ranking(),
-        environment=environment,
         conversations=kept.conversations if kept is not None else None,
+        **recording,
     )
     respond(loaded, kept, query, {"model": model, "conversation_id": conversation, "context_id": name}, **request)
 
@@ -96,15 +100,26 @@ def _short(text: str) -> str:
     return repr(line(text, 60))
 
 
+def _chosen(model: str | None, environment: dict[str, str], *, answers: bool) -> tuple[str, dict[str, str]]:
+    """Return the model of the default pipeline that is meant; `answers` says whether one of OpenAI can."""
+    if model is None:
+        return "openai" if answers else "offline", environment
+    if model in _MODELS:
+        return model, environment
+    return "openai", {**environment, "NEXUS_MODEL": model}
+
+
+def _who_was(model: str | None, environment: dict[str, str], replay: Path) -> tuple[str, dict[str, str]]:
+    """Return the model of the default pipeline whose answers were recorded, and say that nothing is sent."""
+    chosen, environment = _chosen(model, environment, answers=any(replay.glob("openai-*.json")))
+    echo(f"replaying what was recorded of {chosen} in {replay}; nothing is sent", err=True)
+    return chosen, environment
+
+
 def _who(model: str | None, environment: dict[str, str]) -> tuple[str, dict[str, str]]:
     """Return the model of the default pipeline that answers, and say which one that is."""
     answers = has_key(environment)
-    if model is None:
-        chosen = "openai" if answers else "offline"
-    else:
-        chosen = model if model in _MODELS else "openai"
-        if chosen == "openai" and model != "openai":
-            environment = {**environment, "NEXUS_MODEL": model}
+    chosen, environment = _chosen(model, environment, answers=answers)
     meant = get_close_matches(model or "", _MODELS, n=1, cutoff=0.8)
     if meant and model not in _MODELS:  # else a service were sent what was to stay here
         raise UsageError(f"no model is named {model!r}, did you mean {meant[0]!r}? {_KNOWN}")

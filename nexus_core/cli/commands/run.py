@@ -17,6 +17,7 @@ from nexus_core.cli.output.attempt_table import AttemptLog
 from nexus_core.cli.output.echo import echo, one_line
 from nexus_core.cli.output.log_format import HeldWarnings
 from nexus_core.cli.output.progress_line import ProgressLine
+from nexus_core.cli.recording_options import recording_arguments, recording_options
 from nexus_core.cli.run_options import read_inputs, read_query, request_options, store_of
 from nexus_core.contract.answers import Answer, Event
 from nexus_core.contract.errors import RunError, StoreError
@@ -34,6 +35,8 @@ Examples:
   nexus run pipelines/openai.yaml "What is a sink?" --model spare --set steps[2].prompt.budget=500
   nexus run pipelines/openai.yaml "What is a sink?" --verbose --timeout 20s
   nexus run pipelines/rewriting.yaml "And what does it get?" --conversation monday
+  nexus run pipelines/openai.yaml "What is a sink?" --record recordings
+  nexus run pipelines/openai.yaml "What is a sink?" --replay recordings
 """
 
 Listen = Callable[[Event], None]
@@ -47,6 +50,7 @@ def _seconds(context: click.Context, option: click.Parameter, text: str | None) 
 
 @click.command("run", epilog=EPILOG)
 @request_options
+@recording_options
 @click.option("--timeout", metavar="DURATION", callback=_seconds, help="Give up after a time, such as 20s or 2m.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer with its figures as one JSON object.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole, even on a terminal.")
@@ -58,7 +62,8 @@ def command(pipeline: str, query: str | None, as_json: bool, no_stream: bool, ve
     """
     store = store_of(request["conversation"])
     memory = None if store is None else store.conversations
-    loaded = Pipeline.load(Path(pipeline), overrides=request["overrides"], conversations=memory)
+    recording = recording_arguments(request["record"], request["replay"])
+    loaded = Pipeline.load(Path(pipeline), overrides=request["overrides"], conversations=memory, **recording)
     asked = {
         "inputs": read_inputs(request["inputs"]),
         "model": request["model"],
