@@ -30,7 +30,7 @@ _SECRET_NAME = re.compile(
 _USER = re.compile(r"(?<=://)[^\s/@?#\"']+@")
 _PARAMETER = re.compile(r"([?&])([^=&\s#\"']{1,100})=([^&\s#\"']+)")
 _SECRET_PARAMETER = re.compile(r"key|token|secret|password|sig|auth|code", re.IGNORECASE)
-_CREDENTIALS = re.compile(r"\b(Bearer|Basic) +[^\s\"']+", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"\b((?:Authorization\W{1,4}(?:Basic|Token)|Bearer) +)[^\s\"']{4,}", re.IGNORECASE)
 
 
 def canonical_request(request: ConnectorRequest) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def lines_of(text: str) -> str | list[str]:
 
 def mask_secrets(text: str) -> str:
     """Return a text without the users and keys of addresses in it, and without the values of such headers."""
-    return _PARAMETER.sub(_masked, _USER.sub("", _CREDENTIALS.sub(rf"\1 {MASK}", text)))
+    return _PARAMETER.sub(_masked, _USER.sub("", _CREDENTIALS.sub(rf"\1{MASK}", text)))
 
 
 def _masked(parameter: re.Match[str]) -> str:

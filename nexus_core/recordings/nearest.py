@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher, unified_diff
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ _WORDS = 400
 """Of the lines that two requests do not share, those that are compared."""
 _SHOWN = 40
 """Lines of a difference."""
-_PIECE = re.compile(r".{1,100}?(?:[.!?,;:] |$)|.{1,100}")
+_LONG_LINE = 120
+_PIECE = re.compile(r".{1,120}?(?:[.!?,;] |$)|.{1,120}")
 """Long lines are compared by their clauses, else a difference would show as two walls of text."""
 
 
@@ -86,7 +87,8 @@ def _read_candidates(folder: Path) -> Iterator[_Candidate]:
 
 
 def _candidate(name: str, request: Mapping[str, Any]) -> _Candidate:
-    lines = [piece for line in pretty(request).split("\n") for piece in _PIECE.findall(line)]
+    pieces = ([line] if len(line) <= _LONG_LINE else _PIECE.findall(line) for line in pretty(request).split("\n"))
+    lines = [*chain.from_iterable(pieces)]
     kind = (str(request.get("model")), str(request.get("operation")))
     return _Candidate(name, kind, lines, Counter(lines))
 
