@@ -28,7 +28,7 @@ def load_played(
     folder: Path, scripts: Scripts, interceptor: Interceptor | None = None, text: str = PIPELINE
 ) -> Pipeline:
     """Load a pipeline whose connectors play the scripts; a connector that is no list of replies stands for itself."""
-    playing = {
+    playing: dict[str, Any] = {
         name: FakeConnector(replies=script) if isinstance(script, list) else script for name, script in scripts.items()
     }
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -67,7 +67,8 @@ def streams(draw: st.DrawFn) -> Sequence[Any]:
     if draw(st.booleans()):
         parts += [Chunk(tool_calls=(ToolCallDelta(index=0, id="c", name="f", arguments="{}"),))]
     end = Chunk(finish_reason="stop", native_finish_reason=draw(st.sampled_from(["", "eos"])), usage=Usage())
-    return [*parts, *draw(st.sampled_from([[end], [], [ERRORS[0]], [TruncatedError("cut")]]))]
+    ends: list[list[Any]] = [[end], [], [ERRORS[0]], [TruncatedError("cut")]]
+    return [*parts, *draw(st.sampled_from(ends))]
 
 
 REPLIES = st.lists(TEXTS | st.sampled_from(ERRORS) | streams(), min_size=1, max_size=3)
@@ -79,8 +80,9 @@ async def outcomes(pipeline: Pipeline, asked: Sequence[tuple[str, bool]]) -> lis
     found = []
     async with pipeline:
         for query, streamed in asked:
+            deltas: list[Any] = []
+            end: Any = None
             try:
-                deltas, end = [], None
                 if streamed:
                     async with aclosing(pipeline.stream(query)) as events:  # type: ignore[type-var]
                         async for event in events:
@@ -181,7 +183,7 @@ async def test_a_long_difference_is_cut(tmp_path: Path) -> None:
             await pipeline.run("\n".join(f"other {number}" for number in range(500)))
 
 
-DAMAGE = {
+DAMAGE: Mapping[str, tuple[Callable[[str], str], str]] = {
     "cut": (lambda text: text[: len(text) // 2], "damaged or cut"),
     "empty": (lambda text: "", "damaged or cut"),
     "newer": (lambda text: text.replace('"format": 1', '"format": 2'), "newer version .format 2"),
