@@ -35,7 +35,7 @@ from nexus_core.contract.errors import ConfigError, PluginError, Problem, Templa
 from nexus_core.contract.protocols import Connector, Template
 from nexus_core.contract.values import ModelInfo
 from nexus_core.engine.calls.caller import Caller
-from nexus_core.engine.calls.deadline import Clock
+from nexus_core.engine.calls.deadline import UNPAUSED, Clock
 from nexus_core.engine.component_models import component_model
 from nexus_core.engine.interceptors import Interceptor, intercepted
 from nexus_core.engine.lifecycle import ComponentLifecycle
@@ -126,6 +126,8 @@ def build_plan(
     """
     if checked.spec is None:
         raise ConfigError(checked.problems)
+    if clock is None and interceptor is not None and not interceptor.sends:
+        clock = UNPAUSED
     return _Builder(
         spec=checked.spec,
         folder=Path(checked.spec.path or "").parent,
@@ -135,11 +137,6 @@ def build_plan(
         clock=clock,
         random=random,
     ).plan()
-
-
-async def _skip(seconds: float) -> None:
-    """Let others go on, in place of a pause."""
-    await asyncio.sleep(0)
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -161,7 +158,7 @@ class _Builder:
         if self.problems:  # a registry with gaps would only report them again
             raise ConfigError(self.problems)
         registry = ModelRegistry(models, self.spec.default_model)
-        attempts = Caller(registry, self.resources, calls=self.spec.calls, clock=self._clock(), random=self.random)
+        attempts = Caller(registry, self.resources, calls=self.spec.calls, clock=self.clock, random=self.random)
         give = _Giver(registry, attempts, self.resources)
         self._warn_of_continue(registry)
         last = max((s.index for s in self.spec.steps if isinstance(s, GenerateSpec)), default=-1)
@@ -244,12 +241,6 @@ class _Builder:
 
     def _attend(self, name: str, connector: Connector) -> Connector:
         return connector if self.interceptor is None else intercepted(name, connector, self.interceptor)
-
-    def _clock(self) -> Clock | None:
-        """Return the clock that is given; where nothing is sent one that does not wait, as no service needs the time."""
-        if self.clock is not None or self.interceptor is None or self.interceptor.sends:
-            return self.clock
-        return Clock(sleep=_skip)
 
     def _info(self, spec: ComponentSpec, connector: Connector, figures: Mapping[str, Any]) -> ModelInfo | None:
         """Return what a connector tells of its model, with the pipeline's figures over it."""
