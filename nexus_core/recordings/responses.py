@@ -158,8 +158,8 @@ def _set_fields(call: ToolCall | ToolCallDelta) -> dict[str, Any]:
 
 
 def _usage_json(usage: Usage) -> dict[str, Any]:
-    values = {part.name: getattr(usage, part.name) for part in attrs.fields(Usage)}
-    return {name: value for name, value in values.items() if value is not None and value != "provider"}
+    parts = attrs.fields(Usage)
+    return {part.name: value for part in parts if (value := getattr(usage, part.name)) != part.default}
 
 
 def _status_json(transfer: Transfer | None) -> dict[str, Any]:
