@@ -18,12 +18,23 @@ LAYERS = {
     "engine": {"contract", "toolkit", "config"},
     "store": {"contract", "toolkit"},
     "evaluation": {"contract", "toolkit", "config", "engine"},
-    "batch": {"contract", "toolkit", "config", "engine", "store"},
+    "batch": {"contract", "toolkit", "config", "engine", "recordings"},
     "pipeline_tests": {"contract", "toolkit", "config", "engine"},
     "recordings": {"contract", "toolkit", "config", "engine"},
     "testing": {"contract", "toolkit", "config", "engine", "store"},
     "server": {"contract", "toolkit", "config", "engine", "store"},
-    "cli": {"contract", "toolkit", "config", "engine", "store", "batch", "evaluation", "pipeline_tests", "recordings", "server"},
+    "cli": {
+        "contract",
+        "toolkit",
+        "config",
+        "engine",
+        "store",
+        "batch",
+        "evaluation",
+        "pipeline_tests",
+        "recordings",
+        "server",
+    },
 }
 """For each package of the core, the others that it may import."""
 PUBLIC = ("nexus_core", "nexus_core.toolkit", "nexus_core.testing")

@@ -7,6 +7,7 @@ way is done again; every request stands in the journal before it is sent, so tha
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ from nexus_core.batch.run_folder import BatchManifest, BatchRefusedError, RunFol
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.values import Value
 from nexus_core.engine.pipeline import Pipeline
+from nexus_core.recordings.replayer import replay_environment
 
 CONCURRENCY = 64
 """Records at once, if the service takes so many."""
@@ -58,6 +60,9 @@ class BatchSettings(Value):
     bad_lines: Literal["refuse", "fail"] = "refuse"
     """Whether a line that is no record refuses the batch, or is a failed record of it."""
     timings: bool = False
+    record: Path | None = None
+    replay: Path | None = None
+    """The folder of recordings to write, or to answer from."""
 
     @property
     def output_format(self) -> Format:
@@ -84,6 +89,8 @@ class BatchSettings(Value):
             "bad_lines": self.bad_lines,
             "timings": self.timings,
             "engine_options": dict(self.engine_options),
+            "record": None if self.record is None else str(self.record.absolute()),
+            "replay": None if self.replay is None else str(self.replay.absolute()),
         }
 
     @classmethod
@@ -96,13 +103,21 @@ class BatchSettings(Value):
             output=Path(manifest.output),
             format=manifest.input_format,
             engine=manifest.engine,
-            **kept | {"overrides": tuple(kept["overrides"])},
+            **kept
+            | {"overrides": tuple(kept["overrides"])}
+            | {name: Path(kept[name]) for name in ("record", "replay") if kept[name] is not None},
         )
+
+
+def load_pipeline(settings: BatchSettings) -> Pipeline:
+    """Return the pipeline of a batch, which asks nobody: to check an input, and to show prompts."""
+    environment = os.environ if settings.replay is None else replay_environment(os.environ)
+    return Pipeline.load(settings.pipeline, overrides=settings.overrides, environment=environment)
 
 
 def check_prices(settings: BatchSettings) -> None:
     """Raise UsageError for the first model whose price is unknown: a budget in money needs all of them."""
-    for model in Pipeline.load(settings.pipeline, overrides=settings.overrides).models.targets():
+    for model in load_pipeline(settings).models.targets():
         if model.prices is None and "offline" not in model.info.capabilities:
             raise UsageError(
                 f"the price of the model {model.name!r} ({model.info.id}) is unknown, so that no budget in money can "
@@ -124,7 +139,7 @@ class Batch:
     def begin(cls, folder: RunFolder, settings: BatchSettings) -> Iterator[Batch]:
         """Make a batch of an input that is right as a whole; raises UsageError, with nothing left behind."""
         _ = settings.output_format  # a name that tells none is refused before anything is made
-        pipeline = Pipeline.load(settings.pipeline, overrides=settings.overrides)
+        pipeline = load_pipeline(settings)
         format = settings.input_format
         if not settings.output.absolute().parent.is_dir():
             raise UsageError(f"cannot write {settings.output}: there is no folder {settings.output.absolute().parent}")
@@ -165,7 +180,7 @@ class Batch:
         manifest = folder.read_manifest()
         settings = BatchSettings.of(manifest)
         with folder.locked():
-            pipeline = Pipeline.load(settings.pipeline, overrides=settings.overrides)
+            pipeline = load_pipeline(settings)
             source = folder.spool if manifest.input == "-" else settings.input
             now = _manifest(settings, pipeline, source, manifest.input_format, manifest.records)
             changes = now.changes_since(manifest)
@@ -198,6 +213,8 @@ class Batch:
             model=settings.model,
             inputs=settings.inputs,
             options=settings.engine_options,
+            record=settings.record,
+            replay=settings.replay,
         )
 
     def engine(self) -> BatchEngine:

@@ -7,6 +7,7 @@ are read without importing anything; what is asked for is imported, and the clas
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -18,8 +19,10 @@ from nexus_core.batch.control import BatchControl, BatchTask
 from nexus_core.batch.record_runner import BatchInterceptor, RecordRunner, prices_of
 from nexus_core.contract.errors import PluginError, UsageError
 from nexus_core.contract.values import Value
+from nexus_core.engine.interceptors import InterceptorChain
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.engine.plugin_guard import PluginGuard
+from nexus_core.recordings.replayer import recording_interceptor, replay_environment
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
 GROUP = "contextnexus.engines"
@@ -37,6 +40,9 @@ class BatchJob(Value):
     """For each record that does not give them itself."""
     options: Mapping[str, str] = field(factory=dict)
     """Of the engine, by name."""
+    record: Path | None = None
+    replay: Path | None = None
+    """The folder of recordings to write, or to answer from."""
 
 
 @runtime_checkable
@@ -84,7 +90,13 @@ class LocalEngine:
     async def run(self, job: BatchJob, control: BatchControl, hurry: asyncio.Event) -> None:
         """Run records until there are no more."""
         interceptor = BatchInterceptor(control)
-        pipeline = Pipeline.load(job.pipeline, overrides=job.overrides, interceptor=interceptor)
+        recording = recording_interceptor(job.record, job.replay)
+        pipeline = Pipeline.load(
+            job.pipeline,
+            overrides=job.overrides,
+            environment=os.environ if job.replay is None else replay_environment(os.environ),
+            interceptor=interceptor if recording is None else InterceptorChain(interceptor, recording),
+        )
         interceptor.prices = await asyncio.to_thread(prices_of, pipeline)
         async with pipeline:
             runner = RecordRunner(pipeline, job.model, job.inputs)

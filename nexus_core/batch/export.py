@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from nexus_core.batch.input_files import Format, parquet
 from nexus_core.batch.journal import Journal
 from nexus_core.contract.errors import StoreError, StoreFullError
-from nexus_core.store.atomic_file import whole_file
+from nexus_core.toolkit.atomic_file import whole_file
 
 _PENDING = (
     '{"outcome":"pending","answer":null,"finishReason":null,"model":null,"modelId":null,"sources":[],"usage":null,'

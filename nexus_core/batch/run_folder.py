@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from nexus_core.contract.errors import NexusError, UsageError
 from nexus_core.contract.values import Value
-from nexus_core.store.atomic_file import whole_file
+from nexus_core.toolkit.atomic_file import whole_file
 
 FORMAT = 1
 _MANIFEST = "manifest.json"

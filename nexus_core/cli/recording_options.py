@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
 
+from nexus_core import recordings
+
 if TYPE_CHECKING:
     from nexus_core.engine.interceptors import Interceptor
 
@@ -49,9 +51,7 @@ def recording_arguments(
     """
     if record is None and replay is None:
         return {"environment": environment, "interceptor": None}
-    from nexus_core.recordings.replayer import recording_interceptor, replay_environment  # only who records pays for it
-
     return {
-        "environment": environment if replay is None else replay_environment(environment),
-        "interceptor": recording_interceptor(record, replay),
+        "environment": environment if replay is None else recordings.replay_environment(environment),
+        "interceptor": recordings.recording_interceptor(record, replay),
     }

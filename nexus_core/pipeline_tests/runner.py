@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 from time import perf_counter
@@ -122,9 +123,10 @@ def run_cases(
 ) -> Iterator[CaseResult]:
     """Yield the result of each test whose name is wanted, in the order of the files.
 
-    `recorded` answers for the models that a test gives no script. It must open no connection.
+    `recorded` answers for the models that a test gives no script. Where it asks services itself, connections are made.
     """
-    with _quiet_calls(), asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+    connects = recorded is not None and recorded.sends
+    with _quiet_calls(), asyncio.Runner(loop_factory=partial(VirtualTimeLoop, connects=connects)) as runner:
         for pipeline in tested:
             for placed in pipeline.checked.tests:
                 if wanted(placed.case.name):

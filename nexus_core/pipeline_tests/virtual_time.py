@@ -22,7 +22,9 @@ _Ts = TypeVarTuple("_Ts")
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An event loop whose time is ahead of the machine's by what has been skipped."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, connects: bool = False) -> None:
+        """Make one; one that `connects` makes connections, and waits before a retry."""
+        self._connects = connects
         self._skipped_s = 0.0
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._numbers = count()
@@ -52,6 +54,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     async def sleep(self, seconds: float) -> None:
         """Let so much time have passed at once."""
+        if self._connects:
+            await asyncio.sleep(seconds)
+            return
         self.skip(seconds)
         await asyncio.sleep(0)
 
@@ -69,13 +74,17 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Return the clock of calls that goes by this loop."""
         return Clock(now=self.time, sleep=self.sleep)
 
-    async def getaddrinfo(self, host: Any, port: Any, **_: Any) -> Never:
-        """Refuse to look up a host."""
-        self._refuse(f"{_text(host)}:{_text(port)}")
+    async def getaddrinfo(self, host: Any, port: Any, **more: Any) -> Any:
+        """Refuse to look up a host, unless it connects."""
+        if not self._connects:
+            self._refuse(f"{_text(host)}:{_text(port)}")
+        return await super().getaddrinfo(host, port, **more)
 
-    async def sock_connect(self, sock: Any, address: Any) -> Never:
-        """Refuse to connect."""
-        self._refuse(":".join(map(str, address[:2])) if isinstance(address, tuple) else str(address))
+    async def sock_connect(self, sock: Any, address: Any) -> None:
+        """Refuse to connect, unless it does."""
+        if not self._connects:
+            self._refuse(":".join(map(str, address[:2])) if isinstance(address, tuple) else str(address))
+        await super().sock_connect(sock, address)
 
     def _refuse(self, address: str) -> Never:
         self.refused.append(address)

@@ -274,3 +274,17 @@ async def test_every_format_gives_the_same_answers(tmp_path: Path, service: Serv
     assert (await batch(tmp_path, "batch.yaml", asked, "-o", "e.parquet"))[0] == 0
     answers = [row["answer"] for row in parquet.read_table(tmp_path / "e.parquet").to_pylist()]
     assert answers == [each["answer"] for each in results(tmp_path / "a.jsonl")]
+
+
+async def test_a_batch_is_recorded_and_replayed_without_the_service(tmp_path: Path, service: Service) -> None:
+    """The same bytes, failures too, nothing sent, and no key needed; also when it goes on later."""
+    write_pipeline(tmp_path, service.url)
+    service.behave = lambda query, time: (400 if query == "question 2" else 200, {})
+    asked = questions(tmp_path, 6)
+    assert (await batch(tmp_path, "batch.yaml", asked, "-o", "a.jsonl", "--record", "kept"))[0] == 3
+    seen = len(service.seen)
+    assert (await batch(tmp_path, "batch.yaml", asked, "-o", "b.jsonl", "--replay", "kept"))[0] == 3
+    assert (await batch(tmp_path, "retry", "b.jsonl.run"))[0] == 3
+    assert len(service.seen) == seen
+    assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
+    assert not any(KEY.encode() in path.read_bytes() for path in (tmp_path / "kept").iterdir())

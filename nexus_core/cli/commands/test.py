@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import click
 
 from nexus_core.cli.option_types import named_paths
 from nexus_core.cli.output.echo import echo
+from nexus_core.cli.recording_options import recording_arguments, recording_options
 from nexus_core.contract.errors import UsageError
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.pipeline_tests.reports import as_json, failure_lines, passed_line, summary, write_junit
@@ -34,6 +34,7 @@ How tests are written: docs/how-to/test-a-pipeline.md.
 @click.option(
     "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a value of each file (repeatable)."
 )
+@recording_options
 @click.pass_context
 def command(
     context: click.Context,
@@ -43,22 +44,28 @@ def command(
     junit: Path | None,
     is_json: bool,
     overrides: tuple[str, ...],
+    record: Path | None,
+    replay: Path | None,
 ) -> None:
     """Run the tests of PIPELINEs: those under `tests` and those in NAME.tests.yaml beside NAME.yaml.
 
     Models answer as a test scripts them; nothing is asked over the network, nothing is waited for, sinks get nothing. A
-    FOLDER stands for all pipelines below it that have tests.
+    FOLDER stands for all pipelines below it that have tests. With --record, models without a script are asked, and what
+    they answer is kept; with --replay they answer from that.
 
     Exit codes: 0 all passed, 1 some failed, 2 wrong usage or configuration, or no tests.
     """
-    tested = check_files(tested_files(files), PluginRegistry.installed(), os.environ, overrides)
+    arguments = recording_arguments(record, replay)
+    tested = check_files(tested_files(files), PluginRegistry.installed(), arguments["environment"], overrides)
     if not any(pipeline.checked.tests for pipeline in tested):
         raise UsageError(
             f"there are no tests in {', '.join(files)}: write some under `tests` of a pipeline, or in NAME.tests.yaml "
             "beside NAME.yaml"
         )
     results = list[CaseResult]()
-    for result in run_cases(tested, lambda name: part is None or part.casefold() in name.casefold()):
+    for result in run_cases(
+        tested, lambda name: part is None or part.casefold() in name.casefold(), arguments["interceptor"]
+    ):
         results.append(result)
         if not is_json:
             _print(result, verbose)

@@ -8,6 +8,9 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
 from nexus_core.batch.control import BatchControl
 from nexus_core.batch.journal import BatchTotals
 from nexus_core.cli.output.echo import echo
@@ -61,9 +64,6 @@ class BatchProgress:
             while not self._ended.wait(_LINE_S):
                 echo(f"{figures_in_words(self._control.totals)}, {self._figures()}", err=True)
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
         columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"))
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             shown = bar.add_task("", total=self._first.records, figures="")

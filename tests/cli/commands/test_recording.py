@@ -123,3 +123,26 @@ def test_the_help_says_what_is_in_the_files(command: str, nexus: Nexus) -> None:
     told = " ".join(nexus(command, "--help")[1].split())
     assert "The files hold prompts and answers in full, and no keys" in told
     assert "nothing is sent" in told
+
+
+TESTS = """
+tests:
+  - name: the ferry
+    query: When does the ferry leave?
+    expect: {answer: {contains: ten}}
+"""
+
+
+async def test_tests_are_recorded_and_replayed(nexus: Nexus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test without a script asks the model while it is recorded, and its recording from then on; no key is needed."""
+    file = tmp_path / "one" / "asks.yaml"
+    file.write_text(file.read_text() + TESTS)
+    async with ScriptedUpstream(answers.json_answer(answers.completion("At ten."))) as upstream:
+        monkeypatch.setenv("LLM_URL", upstream.url)
+        monkeypatch.setenv("LLM_KEY", "sk-test")
+        code, out, _ = await asyncio.to_thread(nexus, "test", "asks.yaml", "--record", "kept")
+    assert (code, len(upstream.requests)) == (0, 1), out
+    monkeypatch.delenv("LLM_URL")
+    monkeypatch.delenv("LLM_KEY")
+    code, out, _ = await asyncio.to_thread(nexus, "test", "asks.yaml", "--replay", "kept")
+    assert code == 0, out

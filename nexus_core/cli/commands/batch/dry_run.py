@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import define
 
-from nexus_core.batch.batch import BatchSettings, read_records
+from nexus_core.batch.batch import BatchSettings, load_pipeline, read_records
 from nexus_core.batch.record_runner import longest_answer, prices_of
 from nexus_core.batch.records import BatchRecord
 from nexus_core.cli.event_loop import run
@@ -44,7 +44,7 @@ def dry_run(settings: BatchSettings) -> None:
 
 async def _dry_run(settings: BatchSettings, source: Path) -> None:
     sums = _Sums()
-    async with Pipeline.load(settings.pipeline, overrides=settings.overrides) as pipeline:
+    async with load_pipeline(settings) as pipeline:
         for line, record, problem in read_records(settings, pipeline, source, settings.input_format):
             sums.records += 1
             try:

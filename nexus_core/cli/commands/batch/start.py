@@ -14,6 +14,7 @@ from nexus_core.batch.engines import LOCAL
 from nexus_core.batch.run_folder import RunFolder
 from nexus_core.cli.commands.batch.dry_run import dry_run
 from nexus_core.cli.commands.batch.running import refusals, run_options, run_to_end
+from nexus_core.cli.recording_options import recording_options
 from nexus_core.cli.run_options import read_inputs
 
 
@@ -56,6 +57,7 @@ from nexus_core.cli.run_options import read_inputs
     help="An option of the engine (repeatable).",
 )
 @click.option("--dry-run", "is_dry", is_flag=True, help="Show prompts and tokens of each record; no model is asked.")
+@recording_options
 @run_options
 def command(
     pipeline: Path, input: Path, output: Path, run_dir: Path | None, inputs: tuple[str, ...],
