@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 import click
 
+from nexus_core.config.yaml import scalars
 from nexus_core.config.yaml.scalars import seconds
-
-_SIZE = re.compile(r"([0-9]{1,12}) ?(?:([KMG])(?:iB)?|B)?", re.IGNORECASE)
-_BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 _Read = Callable[[str], float | None]
 _Callback = Callable[[click.Context, click.Parameter, str], float]
@@ -32,7 +29,7 @@ def seconds_above_0(text: str, option: str, example: str, *, bare: bool = False)
 
 def size(least: str, most: str) -> _Callback:
     """Return the callback of an option that is a number of bytes; units are powers of 1,024."""
-    return _between(least, most, _bytes, "no size: write it as in 512KiB, 32MiB or 1GiB")
+    return _between(least, most, scalars.size, "no size: write it as in 512KiB, 32MiB or 1GiB")
 
 
 def named_paths(context: click.Context, argument: click.Parameter, paths: tuple[str, ...]) -> tuple[str, ...]:
@@ -78,14 +75,6 @@ def _between(least: str, most: str, read: _Read, otherwise: str) -> _Callback:
 
 
 def _seconds(text: str, *, bare: bool = True) -> float | None:
-    """Return a duration in seconds; unlike that of a file it may be in days, and `bare` numbers are seconds."""
-    if text[-1:] == "d":
-        hours = seconds(f"{text[:-1]}h")
-        return None if hours is None else hours * 24
+    """Return a duration in seconds; `bare` numbers are seconds."""
     found = seconds(text)
     return seconds(f"{text}s") if found is None and bare else found
-
-
-def _bytes(text: str) -> int | None:
-    match = _SIZE.fullmatch(text)
-    return int(match[1]) * _BYTES[(match[2] or "").upper()] if match else None

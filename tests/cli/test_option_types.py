@@ -16,7 +16,7 @@ CONTEXT = click.Context(click.Command("any"))
     ("text", "seconds"), [("90d", 7_776_000), ("1.5 d", 129_600), ("12h", 43_200), ("90m", 5_400), ("500ms", 0.5)]
 )
 def test_durations_are_read_alike_by_every_option(text: str, seconds: float) -> None:
-    """Days included, which a pipeline file has no use for."""
+    """Days included."""
     assert seconds_above_0(text, "--idle", "30d") == seconds
     assert option_types.duration("1ms", "100d")(CONTEXT, OPTION, text) == seconds
 

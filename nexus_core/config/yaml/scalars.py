@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import re
 
-PATTERN = r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|h)"
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+PATTERN = r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|h|d)"
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+SIZE_PATTERN = r"([0-9]{1,12}) ?(?:([KMGkmg])(?:[iI][bB])?|[bB])?"
+_BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 
 def seconds(text: str) -> float | None:
     """Return a duration in seconds, or `None` where the text is none."""
     match = re.fullmatch(PATTERN, text)
     return float(match[1]) * _SECONDS[match[2]] if match else None
+
+
+def size(text: str) -> int | None:
+    """Return a number of bytes, or `None` where the text is none; units are powers of 1,024."""
+    match = re.fullmatch(SIZE_PATTERN, text)
+    return int(match[1]) * _BYTES[(match[2] or "").upper()] if match else None
 
 
 _WORDS = {
