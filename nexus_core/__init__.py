@@ -28,12 +28,13 @@ _HOME = {
     "contract.features": ("FeatureKey", "Features", "vector_key"),
     "contract.hookspecs": ("hookimpl",),
     "contract.optional_protocols": (
-        "ContextSource", "FilteringSink", "MetricsSink", "PricedConnector", "RequiringTemplate", "VersionedDocuments",
-        "WeightedRanker",
+        "ContextSource", "FilteringSink", "IdentifiedConnector", "MetricsSink", "PricedConnector", "RequiringTemplate",
+        "VersionedDocuments", "WeightedRanker",
     ),
     "contract.prompts": ("PackedItem", "Prompt", "TraceEntry"),
     "contract.protocols": (
-        "Connector", "Conversations", "Documents", "Embedder", "Ranker", "Reranker", "Sink", "Source", "Template",
+        "AnswerCache", "Connector", "Conversations", "Documents", "Embedder", "Ranker", "Reranker", "Sink", "Source",
+        "Template",
     ),
     "contract.ranking": ("Candidate", "Ranking"),
     "contract.run_context": ("RunContext",),

@@ -67,6 +67,7 @@ from nexus_core.contract.hookspecs import hookimpl as hookimpl
 from nexus_core.contract.optional_protocols import (
     ContextSource as ContextSource,
     FilteringSink as FilteringSink,
+    IdentifiedConnector as IdentifiedConnector,
     MetricsSink as MetricsSink,
     PricedConnector as PricedConnector,
     RequiringTemplate as RequiringTemplate,
@@ -75,6 +76,7 @@ from nexus_core.contract.optional_protocols import (
 )
 from nexus_core.contract.prompts import PackedItem as PackedItem, Prompt as Prompt, TraceEntry as TraceEntry
 from nexus_core.contract.protocols import (
+    AnswerCache as AnswerCache,
     Connector as Connector,
     Conversations as Conversations,
     Documents as Documents,

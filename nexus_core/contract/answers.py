@@ -78,6 +78,8 @@ class AttemptFinished(Event):
     purpose: str = "answer"
     """`answer` for a generate step; `rewrite` for the rewriting of a question; what a component asks its
     connector for is `prompt`, `embed` or `rerank`."""
+    from_cache: bool = False
+    """The answer was taken from the answer cache: nothing was sent, and no tokens were used."""
 
 
 def sum_costs(attempts: Iterable[AttemptFinished]) -> tuple[float | None, int]:

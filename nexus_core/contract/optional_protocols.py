@@ -29,6 +29,15 @@ class PricedConnector(Protocol):
 
 
 @runtime_checkable
+class IdentifiedConnector(Protocol):
+    """A connector whose answers depend on more than its options, such as an address from the environment."""
+
+    @property
+    def answer_id(self) -> str:
+        """Names that, without secrets: answers that were kept under one id are not given under another. No I/O."""
+
+
+@runtime_checkable
 class WeightedRanker(Protocol):
     """A ranker that says what it is worth beside others."""
 

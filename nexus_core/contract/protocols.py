@@ -166,5 +166,25 @@ class Conversations(Protocol):
         """Keep a turn, durably and once for each run id, and return its number; begins the conversation."""
 
 
+@runtime_checkable
+class AnswerCache(Protocol):
+    """Keeps answers of models with `cache:`; given to a pipeline by whoever loads it, such as `store.answers`.
+
+    A key stands for everything that decides an answer. What is kept for one `owner` no other one is given. Whatever a
+    method raises costs no run: it is told in the log, and the model is asked.
+    """
+
+    async def get(self, key: str, *, owner: str, expires_s: float) -> Completion | None:
+        """Return the answer that was kept, unless that is longer ago than `expires_s`."""
+
+    async def put(
+        self, key: str, completion: Completion, *, owner: str, model: str, expires_s: float, items: int, size: int
+    ) -> None:
+        """Keep an answer for so long, and of this `model` (a digest) at most so many that come to so many bytes.
+
+        The run waits for it: what takes long is done later.
+        """
+
+
 Scores = Sequence[float] | Awaitable[Sequence[float]]
 """What a plain ranking function returns."""

@@ -29,7 +29,7 @@ class RunContext(Value):
     conversation_id: str | None = None
     """Of the conversation that the run belongs to."""
     owner: str = ""
-    """Whose conversation it is, where there are several users."""
+    """Who asks, where there are several users."""
     groups: frozenset[str] = frozenset()
     """What the caller may see. Empty: there are no grants yet."""
     ends_at: float | None = None

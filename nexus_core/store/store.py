@@ -17,6 +17,7 @@ from nexus_core.contract.protocols import Documents
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import Item
 from nexus_core.store import contexts, export_import, integrity, usage
+from nexus_core.store.answer_cache import StoredAnswers
 from nexus_core.store.blobs import BlobStore
 from nexus_core.store.conversations import StoredConversations
 from nexus_core.store.database.connection import transaction, translated
@@ -71,6 +72,7 @@ class Store:
         """
         self.folder = StorePaths(Path(path) if path is not None else default_folder())
         self._threads = WorkerThreads(self.folder, objects, salvage)
+        self._answers = StoredAnswers(self._threads)
         self._readers: ReaderProcesses | None = None
         self._written = 0
         self._bulk = 0
@@ -86,6 +88,7 @@ class Store:
         """Close it; what has begun to be written is written."""
         if self._readers is not None:
             await self._readers.close()
+        await self._answers.settle()
         await self._threads.close()
 
     # Contexts
@@ -297,12 +300,17 @@ class Store:
         """Copy the whole store into a folder that is empty or not there; the copy can be opened as a store."""
         await asyncio.to_thread(export_import.backup, self.folder, Path(target), self.originals)
 
-    # Conversations and usage
+    # Conversations, answers and usage
 
     @property
     def conversations(self) -> StoredConversations:
         """The conversations of this store, for `Pipeline.load(..., conversations=store.conversations)`."""
         return StoredConversations(self._threads)
+
+    @property
+    def answers(self) -> StoredAnswers:
+        """The answer cache of this store, for `Pipeline.load(..., answers=store.answers)`."""
+        return self._answers
 
     async def usage(self, since: str = "") -> tuple[DailyUsage, ...]:
         """Return what models have used by day, pipeline, model and outcome, from a day on such as `2026-11-23`."""

@@ -24,7 +24,7 @@ _MOST_COST = 1e9
 _KEY = ("day", "pipeline", "model", "model_id", "outcome")
 _SUMS = (
     "attempts", "requests", "prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens", "unreported",
-    "estimated", "cost", "unpriced", "duration_s",
+    "estimated", "cost", "unpriced", "duration_s", "from_cache",
 )  # fmt: skip
 _COLUMNS = ", ".join(_KEY + _SUMS)
 _ADD = (
@@ -65,6 +65,8 @@ class DailyUsage(Value):
     """Requests whose cost is unknown: their price, or their tokens."""
     duration_s: float
     """All of them together."""
+    from_cache: int = 0
+    """Attempts that the answer cache has answered: nothing was sent for them."""
 
     @classmethod
     def of(cls, pipeline: str, row: AttemptFinished) -> DailyUsage:
@@ -88,6 +90,7 @@ class DailyUsage(Value):
             cost=min(row.cost or 0.0, _MOST_COST),
             unpriced=int(sent and row.cost is None),
             duration_s=row.duration_s,
+            from_cache=int(row.from_cache),
         )
 
     @property

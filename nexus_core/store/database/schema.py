@@ -159,7 +159,26 @@ _SKIPPED = (
         WHERE NOT EXISTS (SELECT 1 FROM items WHERE items.document_id = documents.id)""",
 )
 
-MIGRATIONS = (_FIRST, _KEYS, _SKIPPED)
+_ANSWERS = (
+    """CREATE TABLE answers (
+        key INTEGER PRIMARY KEY,
+        owner TEXT NOT NULL,
+        request TEXT NOT NULL,
+        model TEXT NOT NULL,
+        answer TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        size INTEGER NOT NULL,
+        made REAL NOT NULL,
+        used REAL NOT NULL,
+        expires REAL NOT NULL,
+        UNIQUE (owner, request)
+    ) STRICT""",
+    """CREATE INDEX answers_by_use ON answers (model, used, key, size)""",
+    """CREATE INDEX answers_by_end ON answers (expires)""",
+    """ALTER TABLE usage ADD COLUMN from_cache INTEGER NOT NULL DEFAULT 0""",
+)
+
+MIGRATIONS = (_FIRST, _KEYS, _SKIPPED, _ANSWERS)
 """What leads from each version to the next; the version of a file is the number of those it has seen."""
 
 _STATE = (

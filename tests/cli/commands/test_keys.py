@@ -93,6 +93,8 @@ def test_a_store_of_the_version_before_gets_its_table(nexus: Nexus, tmp_path: Pa
     with sqlite3.connect(database, isolation_level=None) as connection:
         connection.execute("DROP TABLE keys")
         connection.execute("ALTER TABLE documents DROP COLUMN skipped")
+        connection.execute("DROP TABLE answers")
+        connection.execute("ALTER TABLE usage DROP COLUMN from_cache")
         connection.execute("PRAGMA user_version = 1")
     connection.close()
     assert nexus("keys", "new", "--owner", "ann")[0] == 0
