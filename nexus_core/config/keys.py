@@ -78,6 +78,9 @@ class ModelKeys:
     )
     limits: Mapping[str, Any] | None = option(None, help="What it is asked at most.")
     prices: PriceKeys | None = option(None, help="What it costs; stands over what its connector knows.")
+    cache: Mapping[str, Any] | bool | None = option(
+        None, help="Keep its answers in the store and give them again to the same request; `true` is by the defaults."
+    )
     allow_empty: bool = option(False, help="Take an answer without text for one; else it is an error.")
 
 

@@ -21,7 +21,7 @@ from nexus_core.contract.components import Kind, OptionSpec
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ModelPrices
 
 _FIGURES = ("window", "max_input", "max_output", "encoding")
-_POLICIES = ("retry", "breaker", "limits")
+_POLICIES = ("retry", "breaker", "limits", "cache")
 
 
 @frozen(kw_only=True, eq=False, repr=False)

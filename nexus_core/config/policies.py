@@ -61,6 +61,17 @@ class RateLimitPolicy(Value):
 
 
 @frozen(kw_only=True, eq=False, repr=False)
+class CachePolicy(Value):
+    """How long and how many answers of a model are kept (`cache` of a model)."""
+
+    expires_s: float = 604_800.0
+    """After it was kept an answer is given out for so long."""
+    max_items: int = 10_000
+    """Of this model, all owners together; beyond, those go first that were used least recently."""
+    max_bytes: int = 268_435_456
+
+
+@frozen(kw_only=True, eq=False, repr=False)
 class CallPolicy(Value):
     """What holds for a whole call, however many targets it has (`calls` of a pipeline)."""
 

@@ -1,4 +1,4 @@
-"""What a pipeline says about attempts: the keys of `retry`, `breaker`, `limits` and `calls`, and what they come to.
+"""What a pipeline says about attempts: the keys of `retry`, `breaker`, `limits`, `cache` and `calls`, as policies.
 
 Declared like the other keys (see keys.py), and apart from them because few files say any of it: this module is only
 imported for those that do. A duration's key is the field of its policy without the `_s`.
@@ -13,10 +13,17 @@ from attrs import define, frozen
 
 from nexus_core.config.keys import keys_of
 from nexus_core.config.options import BAD, Options, place_of
-from nexus_core.config.policies import BreakerPolicy, CallPolicy, OnStreamFailure, RateLimitPolicy, RetryPolicy
+from nexus_core.config.policies import (
+    BreakerPolicy,
+    CachePolicy,
+    CallPolicy,
+    OnStreamFailure,
+    RateLimitPolicy,
+    RetryPolicy,
+)
 from nexus_core.config.spec import ModelSpec
 from nexus_core.config.yaml.problems import Problems, SourceLocation, quoted
-from nexus_core.config.yaml.scalars import seconds
+from nexus_core.config.yaml.scalars import seconds, size
 from nexus_core.config.yaml.tree import MappingNode, Node, ScalarNode, UnreadableNode, shown
 from nexus_core.contract.components import OptionSpec, option
 
@@ -24,6 +31,8 @@ _declaration = define(init=False, repr=False, eq=False, slots=False)
 
 Duration = float | str
 """Seconds, or a text like `500ms`, `30s`, `2m`."""
+Size = int | str
+"""Bytes, or a text like `512KiB`, `32MiB` or `1GiB`."""
 _DAY_S = 86_400
 
 
@@ -73,6 +82,15 @@ class LimitKeys:
 
 
 @_declaration
+class CacheKeys:
+    """How long and how many answers of a model are kept, to be given again to the same request."""
+
+    expires: Duration = option(604_800.0, help="How long an answer is given again.", gt=0, le=3650 * _DAY_S)
+    max_items: int = option(10_000, help="Answers kept; the one used least recently goes first.", ge=1, le=1_000_000)
+    max_bytes: Size = option(268_435_456, help="Bytes that they take, or a text like 32MiB or 1GiB.", ge=1024, le=2**40)
+
+
+@_declaration
 class CallsKeys:
     """What holds for a whole call, however many models it tries."""
 
@@ -105,8 +123,11 @@ class _Mapping:
 RETRY = _Mapping(RetryKeys, RetryPolicy, (("first_wait", "longest_wait"),))
 BREAKER = _Mapping(BreakerKeys, BreakerPolicy, (("open", "longest_open"),))
 LIMITS = _Mapping(LimitKeys, RateLimitPolicy)
+CACHE = _Mapping(CacheKeys, CachePolicy)
 CALLS = _Mapping(CallsKeys, CallPolicy)
-OF_A_MODEL = ("retry", "breaker", "limits")
+OF_A_MODEL = ("retry", "breaker", "limits", "cache")
+_SWITCHES = (RETRY, BREAKER, CACHE)
+"""Those that may be true or false."""
 
 
 def is_duration(spec: OptionSpec) -> bool:
@@ -114,10 +135,15 @@ def is_duration(spec: OptionSpec) -> bool:
     return bool(spec.annotation == Duration)
 
 
+def is_size(spec: OptionSpec) -> bool:
+    """Tell whether a key is a number of bytes."""
+    return bool(spec.annotation == Size)
+
+
 def model_policies(node: MappingNode, name: str, options: Options) -> dict[str, Any]:
     """Return the policies that a model declares, by the field of its spec; every problem is noted."""
     owner = f"of model {quoted(name)}"
-    retry, breaker, limits = (node.get(key) for key in OF_A_MODEL)
+    retry, breaker, limits, cache = (node.get(key) for key in OF_A_MODEL)
     found: dict[str, Any] = {}
     if retry is not None:
         found["retry"] = (
@@ -127,6 +153,8 @@ def model_policies(node: MappingNode, name: str, options: Options) -> dict[str, 
         found["breaker"] = False if _is_off(breaker) else _policy(breaker, BREAKER, f"`breaker` {owner}", options)
     if limits is not None:
         found["limits"] = _policy(limits, LIMITS, f"`limits` {owner}", options)
+    if cache is not None and not (isinstance(cache, ScalarNode) and cache.value in (None, False)):
+        found["cache"] = CachePolicy(**_fields(cache, CACHE, f"`cache` {owner}", options))
     return found
 
 
@@ -180,11 +208,11 @@ def _policy(node: Node, mapping: _Mapping, label: str, options: Options) -> Any:
 
 
 def _fields(node: Node, mapping: _Mapping, label: str, options: Options) -> dict[str, Any]:
-    if isinstance(node, ScalarNode) and (node.value is None or (node.value is True and mapping in (RETRY, BREAKER))):
+    if isinstance(node, ScalarNode) and (node.value is None or (node.value is True and mapping in _SWITCHES)):
         return {}
     if not isinstance(node, MappingNode):
         if not isinstance(node, UnreadableNode):
-            off = ", or false" if mapping in (RETRY, BREAKER) else ""
+            off = ", or false" if mapping in _SWITCHES else ""
             options.problems.error("T001", node.place, f"{label} must be a mapping{off}, found {shown(node)}")
         return {}
     specs = {spec.name: spec for spec in keys_of(mapping.keys)}
@@ -192,6 +220,8 @@ def _fields(node: Node, mapping: _Mapping, label: str, options: Options) -> dict
     for name, value in given.items():
         if isinstance(value, str) and is_duration(specs[name]):
             given[name] = _seconds(value, node, specs[name], options)
+        elif isinstance(value, str) and is_size(specs[name]):
+            given[name] = _bytes(value, node, specs[name], options)
     if any(value is BAD for value in given.values()):
         return {}
     _report_out_of_order(given, node, mapping, options)
@@ -205,6 +235,15 @@ def _seconds(text: str, owner: MappingNode, spec: OptionSpec, options: Options) 
         options.problems.error("T004", node.place, message)
         return BAD
     return duration if options.in_bounds(duration, spec, node, spec.name) else BAD
+
+
+def _bytes(text: str, owner: MappingNode, spec: OptionSpec, options: Options) -> Any:
+    node, count = owner.get(spec.name) or owner, size(text)
+    if count is None:
+        message = f"`{spec.name}` must be bytes, or a text like 512KiB, 32MiB or 1GiB, found {shown(node)}"
+        options.problems.error("T004", node.place, message)
+        return BAD
+    return count if options.in_bounds(count, spec, node, spec.name) else BAD
 
 
 def _report_out_of_order(given: Mapping[str, Any], node: MappingNode, mapping: _Mapping, options: Options) -> None:

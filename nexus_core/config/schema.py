@@ -27,7 +27,7 @@ from nexus_core.config.keys import (
     keys_of,
 )
 from nexus_core.config.option_types import allows_none, alternatives, choices, element, kind_of, mapped
-from nexus_core.config.policy_keys import BreakerKeys, CallsKeys, LimitKeys, RetryKeys, is_duration
+from nexus_core.config.policy_keys import BreakerKeys, CacheKeys, CallsKeys, LimitKeys, RetryKeys, is_duration, is_size
 from nexus_core.config.yaml import scalars
 from nexus_core.contract.components import Kind, OptionSpec, component_summary, options_of
 from nexus_core.toolkit.secrets import Secret
@@ -39,6 +39,7 @@ _ENVIRONMENT: Fragment = {"$ref": "#/$defs/environment"}
 _NULL: Fragment = {"type": "null"}
 _TESTS: Fragment = {"type": "array", "items": {"$ref": "#/$defs/test"}}
 _DURATION: Fragment = {"type": "string", "pattern": f"^(?:{scalars.PATTERN})$"}
+_SIZE: Fragment = {"type": "string", "pattern": f"^(?:{scalars.SIZE_PATTERN})$"}
 _OPEN_SUFFIX = "-or-from-file"
 _TYPES: Mapping[type, str] = {int: "integer", float: "number", bool: "boolean"}
 
@@ -150,6 +151,7 @@ class _Schema:
             "retry": {"anyOf": [{"type": ["boolean", "null"]}, self._timed(RetryKeys)]},
             "breaker": {"anyOf": [{"type": ["boolean", "null"]}, self._timed(BreakerKeys)]},
             "limits": {"anyOf": [_NULL, self._timed(LimitKeys)]},
+            "cache": {"anyOf": [{"type": ["boolean", "null"]}, self._timed(CacheKeys)]},
         }
         found: list[Fragment] = []
         for use, cls in self.components.get(Kind.CONNECTOR, {}).items():
@@ -166,12 +168,15 @@ class _Schema:
         return {"anyOf": [*found, *self._unknown(kind)]}
 
     def _timed(self, keys: type) -> Fragment:
-        """Return a mapping some of whose values are durations."""
+        """Return a mapping some of whose values are durations or sizes."""
         timed: dict[str, Fragment] = {
             spec.name: {"anyOf": [{"type": "number", **_bounds(float, spec)}, _DURATION, _ENVIRONMENT]}
             for spec in keys_of(keys)
             if is_duration(spec)
         }
+        for spec in keys_of(keys):
+            if is_size(spec):
+                timed[spec.name] = {"anyOf": [{"type": "integer", **_bounds(int, spec)}, _SIZE, _ENVIRONMENT]}
         return self._object(keys_of(keys), timed)
 
     def _used(

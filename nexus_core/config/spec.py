@@ -12,7 +12,7 @@ from nexus_core.contract.components import Kind
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ModelPrices, Value
 
 if TYPE_CHECKING:  # few files name a policy, and their classes cost start-up time
-    from nexus_core.config.policies import BreakerPolicy, CallPolicy, RateLimitPolicy, RetryPolicy
+    from nexus_core.config.policies import BreakerPolicy, CachePolicy, CallPolicy, RateLimitPolicy, RetryPolicy
 
 Scalar = str | int | float | bool | None
 
@@ -66,6 +66,8 @@ class ModelSpec(Value):
     """False is none at all."""
     limits: RateLimitPolicy | None = None
     prices: ModelPrices | None = None
+    cache: CachePolicy | None = None
+    """`None` keeps no answers."""
     allow_empty: bool = False
     place: SourceLocation
 

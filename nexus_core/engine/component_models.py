@@ -109,6 +109,8 @@ class ComponentModel(BindableModel):
             options=options,
             deadline_s=scope.left_s(),
             is_heard=scope.is_heard,
+            owner=scope.owner,
+            fresh=scope.fresh,
         )
 
     def _run(self) -> Scope:

@@ -101,6 +101,7 @@ def attempt_json(row: AttemptFinished) -> dict[str, Any]:
         "code": row.code,
         "error": row.error,
         "requestSent": row.request_sent,
+        "fromCache": row.from_cache,
         "queuedMs": _ms(row.queued_s),
         "waitedMs": _ms(row.waited_s),
         "durationMs": _ms(row.duration_s),

@@ -10,7 +10,7 @@ from threading import Lock, Thread
 
 from attrs import define, field, frozen
 
-from nexus_core.config.policies import BreakerPolicy, RateLimitPolicy, RetryPolicy
+from nexus_core.config.policies import BreakerPolicy, CachePolicy, RateLimitPolicy, RetryPolicy
 from nexus_core.contract.answers import AttemptFinished
 from nexus_core.contract.errors import UsageError, describe_error
 from nexus_core.contract.optional_protocols import PricedConnector
@@ -80,6 +80,10 @@ class Model:
     limits: RateLimitPolicy | None = None
     allow_empty: bool = False
     """An answer without text is one."""
+    cache: CachePolicy | None = None
+    """`None` keeps no answers."""
+    declaration: str = ""
+    """What the pipeline says of the connector, as JSON; only where answers are kept."""
     lookup: PriceLookup | None = None
     """Where neither the pipeline nor the connector's `model_info` has prices, and the connector can look them up."""
 

@@ -17,7 +17,7 @@ from nexus_core.contract.answers import Answer, Event
 from nexus_core.contract.components import injected_fields
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.optional_protocols import ContextSource
-from nexus_core.contract.protocols import Conversations, Sink
+from nexus_core.contract.protocols import AnswerCache, Conversations, Sink
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Item, Message
 from nexus_core.engine.conversation_memory import ConversationMemory
@@ -56,7 +56,9 @@ class RunOptions(TypedDict, total=False):
     conversation_id: str | None
     """Of the conversation that goes on: its turns are the history, and a run's own turn is added to them."""
     owner: str
-    """Whose conversation it is, where there are several users."""
+    """Who asks, where there are several users: conversations and kept answers of others are not for them."""
+    fresh: bool
+    """Take no answer from a cache: models are asked, and what they answer is kept."""
 
 
 class StreamOptions(RunOptions, total=False):
@@ -96,17 +98,19 @@ class Pipeline:
         shared: SharedResources | None = None,
         conversations: Conversations | None = None,
         interceptor: Interceptor | None = None,
+        answers: AnswerCache | None = None,
     ) -> Pipeline:
         """Read and check a pipeline file; raises ConfigError with every problem found.
 
         `overrides` are texts such as `steps[2].prompt.budget=500`. Pipelines that are given one `shared` share the
         connections of the process. `conversations` remembers, such as `store.conversations` of an open store; it is
         needed by those who ask with a `conversation_id`. Every request of a connector goes through `interceptor`.
-        Touches no network and opens no component.
+        `answers` keeps the answers of models with a `cache`, such as `store.answers`; without it they are asked each
+        time, and a warning says so. Touches no network and opens no component.
         """
         known = catalogue if catalogue is not None else PluginRegistry.installed()
         variables = os.environ if environment is None else environment
-        plan = load_plan(Path(path), known, variables, overrides, ComponentLifecycle(shared), interceptor)
+        plan = load_plan(Path(path), known, variables, overrides, ComponentLifecycle(shared), interceptor, answers)
         return cls(plan, conversations)
 
     @property
@@ -272,6 +276,7 @@ class Pipeline:
         context_id: str | None = None,
         conversation_id: str | None = None,
         owner: str = "",
+        fresh: bool = False,
     ) -> Request:
         if not query.strip():
             raise UsageError("the query is empty")
@@ -296,6 +301,7 @@ class Pipeline:
             context_id=context_id,
             conversation_id=conversation_id,
             owner=owner,
+            fresh=fresh,
             memory=None if conversation_id is None else self._open_conversation(conversation_id, owner, history),
         )
 

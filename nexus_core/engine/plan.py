@@ -32,8 +32,9 @@ from nexus_core.config.spec import (
 from nexus_core.config.yaml.problems import SourceLocation
 from nexus_core.contract.components import Kind, injected_fields
 from nexus_core.contract.errors import ConfigError, PluginError, Problem, TemplateError, UsageError, describe_error
-from nexus_core.contract.protocols import Connector, Template
+from nexus_core.contract.protocols import AnswerCache, Connector, Template
 from nexus_core.contract.values import ModelInfo
+from nexus_core.engine.calls.answer_reuse import declaration
 from nexus_core.engine.calls.caller import Caller
 from nexus_core.engine.calls.deadline import UNPAUSED, Clock
 from nexus_core.engine.component_models import component_model
@@ -100,17 +101,16 @@ def load_plan(
     overrides: Sequence[str] = (),
     resources: ComponentLifecycle | None = None,
     interceptor: Interceptor | None = None,
+    answers: AnswerCache | None = None,
 ) -> Plan:
-    """Read, check and build a pipeline file; raises ConfigError with every problem found.
-
-    With `interceptor`, the requests of every connector go through it.
-    """
+    """Read, check and build a pipeline file; raises ConfigError with every problem found."""
     try:
         source = path.read_bytes()
     except OSError as error:
         reason = "there is no such file" if isinstance(error, FileNotFoundError) else (error.strerror or str(error))
         raise UsageError(f"cannot read the pipeline {path}: {reason}") from error
-    return build_plan(check(source, str(path), catalogue, environment, overrides), resources, interceptor)
+    checked = check(source, str(path), catalogue, environment, overrides)
+    return build_plan(checked, resources, interceptor, answers=answers)
 
 
 def build_plan(
@@ -119,9 +119,11 @@ def build_plan(
     interceptor: Interceptor | None = None,
     clock: Clock | None = None,
     random: Random | None = None,
+    answers: AnswerCache | None = None,
 ) -> Plan:
     """Build what was checked, as often as it is wanted; raises ConfigError with every problem found.
 
+    With `interceptor`, the requests of every connector go through it; `answers` keeps those of models with a `cache`.
     With `clock`, calls tell the time by it and wait with it; with `random`, how long they wait is drawn from it.
     """
     if checked.spec is None:
@@ -136,6 +138,7 @@ def build_plan(
         interceptor=interceptor,
         clock=clock,
         random=random,
+        answers=answers,
     ).plan()
 
 
@@ -148,6 +151,7 @@ class _Builder:
     catalogue: PluginCatalog
     resources: ComponentLifecycle
     interceptor: Interceptor | None
+    answers: AnswerCache | None = None
     clock: Clock | None = None
     random: Random | None = None
     problems: list[Problem] = field(factory=list)
@@ -158,7 +162,14 @@ class _Builder:
         if self.problems:  # a registry with gaps would only report them again
             raise ConfigError(self.problems)
         registry = ModelRegistry(models, self.spec.default_model)
-        attempts = Caller(registry, self.resources, calls=self.spec.calls, clock=self.clock, random=self.random)
+        attempts = Caller(
+            registry,
+            self.resources,
+            calls=self.spec.calls,
+            clock=self.clock,
+            random=self.random,
+            answers=self.answers,
+        )
         give = _Giver(registry, attempts, self.resources)
         self._warn_of_continue(registry)
         last = max((s.index for s in self.spec.steps if isinstance(s, GenerateSpec)), default=-1)
@@ -236,6 +247,8 @@ class _Builder:
             aliases=spec.aliases,
             allow_empty=spec.allow_empty,
             lookup=price_lookup(connector, info),
+            cache=spec.cache,
+            declaration="" if spec.cache is None else declaration(spec.component),
             **_policies(spec),
         )
 

@@ -100,6 +100,8 @@ class QueryRewriter:
             attempts=1,
             deadline_s=seconds / SHARE,
             is_heard=scope.is_heard,
+            owner=scope.owner,
+            fresh=scope.fresh,
         )
 
 

@@ -62,7 +62,9 @@ class Request:
     context_id: str | None = None
     conversation_id: str | None = None
     owner: str = ""
-    """Of that conversation."""
+    """Of that conversation, and of the answers that are kept."""
+    fresh: bool = False
+    """No answer is taken from a cache."""
     memory: ConversationMemory | None = None
     """What was said in that conversation."""
 
@@ -74,6 +76,7 @@ class Request:
             context_id=self.context_id,
             conversation_id=self.conversation_id,
             owner=self.owner,
+            fresh=self.fresh,
             ends_at=ends_at,
             emit=emit,
             model=self.model,

@@ -75,6 +75,8 @@ class Scope(RunContext):
     """Over the options of the last generate step."""
     is_heard: bool = True
     """Whether somebody listens to the events of the run."""
+    fresh: bool = False
+    """No answer is taken from a cache."""
     calls: Iterator[int] = field(factory=count)
 
     def call_id(self) -> str:

@@ -192,6 +192,8 @@ class Generate:
             deadline_s=None if scope.ends_at is None else scope.left_s(),
             allow_empty=self.into_query,  # the query stays as it is then
             is_heard=scope.is_heard,
+            owner=scope.owner,
+            fresh=scope.fresh,
         )
 
     def _after(self, state: State, answered: CallResult) -> State:

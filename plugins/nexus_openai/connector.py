@@ -116,6 +116,11 @@ class OpenAI:
             self._info = self._describe(find_model(self.model))
         return self._info
 
+    @property
+    def answer_id(self) -> str:
+        """The address, which may come from the environment."""
+        return client_settings.resolve_url(self.base_url, os.environ)
+
     def find_prices(self) -> ModelPrices | None:
         """Return what the package genai-prices, where it is installed, says of this model at this service."""
         base_url = client_settings.resolve_url(self.base_url, os.environ)

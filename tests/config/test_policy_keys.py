@@ -15,13 +15,15 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from nexus_core.config.check import Checked
 from nexus_core.config.keys import keys_of
-from nexus_core.config.policies import BreakerPolicy, CallPolicy, RateLimitPolicy, RetryPolicy
+from nexus_core.config.policies import BreakerPolicy, CachePolicy, CallPolicy, RateLimitPolicy, RetryPolicy
 from nexus_core.config.policy_keys import (
     BREAKER,
+    CACHE,
     CALLS,
     LIMITS,
     RETRY,
     BreakerKeys,
+    CacheKeys,
     CallsKeys,
     LimitKeys,
     RetryKeys,
@@ -47,7 +49,7 @@ def sound(checked: Check, *parts: str, **more: Any) -> PipelineSpec:
     return result.spec
 
 
-@pytest.mark.parametrize("mapping", [RETRY, BREAKER, LIMITS, CALLS], ids=lambda mapping: mapping.policy.__name__)
+@pytest.mark.parametrize("mapping", [RETRY, BREAKER, LIMITS, CACHE, CALLS], ids=lambda mapping: mapping.policy.__name__)
 def test_keys_and_defaults_are_those_of_the_policy(mapping: Any) -> None:
     """A duration's key is the field without the `_s`; `on_stream_failure` stands at the top level."""
     keys = {f"{spec.name}_s" if is_duration(spec) else spec.name: spec.default for spec in keys_of(mapping.keys)}
@@ -59,7 +61,24 @@ def test_a_file_that_says_nothing_has_no_policies(checked: Check) -> None:
     """The defaults are the engine's, and their classes are not imported for it."""
     spec = sound(checked)
     model = spec.models[0]
-    assert (model.retry, model.breaker, model.limits, spec.calls) == (None, None, None, None)
+    assert (model.retry, model.breaker, model.limits, model.cache, spec.calls) == (None, None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("said", "policy"),
+    [
+        ("cache: true", CachePolicy()),
+        ("cache: {}", CachePolicy()),
+        ("cache: false", None),
+        ("cache: ", None),
+        ("cache: {expires: 7d, max_items: 10000, max_bytes: 256MiB}", CachePolicy()),
+        ("cache: {expires: 90, max_bytes: 4096}", CachePolicy(expires_s=90.0, max_bytes=4096)),
+        ("cache: {max_bytes: 1 gib}", CachePolicy(max_bytes=2**30)),
+    ],
+)
+def test_a_cache_is_off_by_default(said: str, policy: CachePolicy | None, checked: Check) -> None:
+    """`true` is by the defaults; a mapping says for how long and how much."""
+    assert sound(checked, said).models[0].cache == policy
 
 
 def test_policies_are_read(checked: Check) -> None:
@@ -111,7 +130,9 @@ def test_an_override_widens_a_short_form(checked: Check) -> None:
     assert spec.calls == CallPolicy(attempts=5)
 
 
-@pytest.mark.parametrize("keys", [RetryKeys, BreakerKeys, LimitKeys, CallsKeys], ids=lambda keys: keys.__name__)
+@pytest.mark.parametrize(
+    "keys", [RetryKeys, BreakerKeys, LimitKeys, CacheKeys, CallsKeys], ids=lambda keys: keys.__name__
+)
 def test_every_number_has_bounds(keys: type) -> None:
     """None is negative, none is without end."""
     numbers = [spec for spec in keys_of(keys) if spec.annotation is not bool]
@@ -139,6 +160,12 @@ def test_every_number_has_bounds(keys: type) -> None:
         ("breaker: [5]", "", "T001", "must be a mapping, or false, found a list"),
         ("limits: {concurency: 5, queue: 3}", "", "S002", "did you mean 'concurrency'?"),
         ("limits: {requests_per_minute: 0}", "", "T002", "from 1 to 1000000"),
+        ("cache: 3", "", "T001", "`cache` of model 'm' must be a mapping, or false, found 3"),
+        ("cache: {expires: 0}", "", "T002", "`expires` must be more than 0"),
+        ("cache: {expires: soon}", "", "T004", "`expires` must be seconds, or a text like 500ms"),
+        ("cache: {max_bytes: 10}", "", "T002", "`max_bytes` must be from 1024 to"),
+        ("cache: {max_bytes: 1XB}", "", "T004", "`max_bytes` must be bytes, or a text like 512KiB, 32MiB or 1GiB"),
+        ("cache: {max_item: 10}", "", "S002", "did you mean 'max_items'?"),
         ("limits: false", "", "T001", "`limits` of model 'm' must be a mapping, found false"),
         ("", "calls: {deadline: 0}", "T002", "`deadline` must be more than 0 and at most 86400"),
         ("", "calls: {deadline: 25h}", "T002", "`deadline` must be more than 0 and at most 86400"),
@@ -205,7 +232,13 @@ VALUES = st.recursive(
 )
 MAPPINGS = {
     name: VALUES | st.dictionaries(st.sampled_from([spec.name for spec in keys_of(keys)]), VALUES, max_size=3)
-    for name, keys in {"retry": RetryKeys, "breaker": BreakerKeys, "limits": LimitKeys, "calls": CallsKeys}.items()
+    for name, keys in {
+        "retry": RetryKeys,
+        "breaker": BreakerKeys,
+        "limits": LimitKeys,
+        "cache": CacheKeys,
+        "calls": CallsKeys,
+    }.items()
 }
 
 
@@ -218,7 +251,7 @@ def test_whatever_stands_there_is_a_problem_or_a_sound_policy(said: dict[str, An
     spec = checked(json.dumps(pipeline).replace("NaN", ".nan").replace("Infinity", ".inf")).spec
     if spec is not None:
         model = spec.models[0]
-        policies = [policy for policy in (model.retry, model.breaker, model.limits, spec.calls) if policy]
+        policies = [policy for policy in (model.retry, model.breaker, model.limits, model.cache, spec.calls) if policy]
         numbers = [value for policy in policies for value in asdict(policy).values() if isinstance(value, int | float)]
         assert all(0 <= number < inf for number in numbers)
 

@@ -23,7 +23,7 @@ from nexus_core.config.keys import (
 )
 from nexus_core.config.option_types import words
 from nexus_core.config.options import bounds
-from nexus_core.config.policy_keys import BreakerKeys, CallsKeys, LimitKeys, RetryKeys
+from nexus_core.config.policy_keys import BreakerKeys, CacheKeys, CallsKeys, LimitKeys, RetryKeys
 from nexus_core.config.yaml.problems import CODES
 from nexus_core.contract.components import OptionSpec
 from nexus_core.engine.plugins import PluginRegistry
@@ -31,7 +31,7 @@ from nexus_core.engine.plugins import PluginRegistry
 PAGE = fill((Path(__file__).parents[2] / "docs/reference/pipelines.md").read_text("utf-8"))
 MAPPINGS = (
     *(PipelineKeys, ModelKeys, CallKeys, StepKeys, PromptKeys, TemplateTextKeys, GenerateKeys, InputKeys),
-    *(RetryKeys, BreakerKeys, LimitKeys, CallsKeys),
+    *(RetryKeys, BreakerKeys, LimitKeys, CacheKeys, CallsKeys),
 )
 
 

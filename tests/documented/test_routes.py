@@ -88,6 +88,7 @@ SECTIONS = {
     "`retry`": "{models: {main: {use: extractive, retry: {KEY}}}}",
     "`breaker`": "{models: {main: {use: extractive, breaker: {KEY}}}}",
     "`limits`": "{models: {main: {use: extractive, limits: {KEY}}}}",
+    "`cache`": "{models: {main: {use: extractive, cache: {KEY}}}}",
     "`calls`": "{calls: {KEY}}",
     "Steps": "{steps: [{KEY}]}",
     "prompt": "{steps: [{prompt: {KEY}}]}",

@@ -24,7 +24,7 @@ from nexus_core.config.keys import (
 )
 from nexus_core.config.names import close
 from nexus_core.config.option_types import alternatives, element, is_mapping, is_record, kind_of, mapped
-from nexus_core.config.policy_keys import BreakerKeys, CallsKeys, LimitKeys, RetryKeys
+from nexus_core.config.policy_keys import BreakerKeys, CacheKeys, CallsKeys, LimitKeys, RetryKeys
 from nexus_core.config.yaml.problems import MOST_SHOWN, Problems, SourceLocation
 from nexus_core.config.yaml.tree import MappingEntry, MappingNode, Node, ScalarNode, SequenceNode, is_text
 from nexus_core.contract.components import Kind, options_of
@@ -43,10 +43,11 @@ _INNER: Mapping[tuple[type, str], Any] = {
     (ModelKeys, "retry"): RetryKeys,
     (ModelKeys, "breaker"): BreakerKeys,
     (ModelKeys, "limits"): LimitKeys,
+    (ModelKeys, "cache"): CacheKeys,
     (PromptKeys, "template"): Template | TemplateTextKeys,
 }
 """The types of what the declarations leave open."""
-_ADDED = (CallKeys, CallsKeys, RetryKeys, BreakerKeys, LimitKeys)
+_ADDED = (CallKeys, CallsKeys, RetryKeys, BreakerKeys, LimitKeys, CacheKeys)
 """Mappings that a key may belong to though they are not there yet."""
 
 _Found = tuple[Node, tuple[str, ...], str]

@@ -92,6 +92,10 @@ class Attempt:
     """Blank text at the start of a stream that is held back: alone it would be no answer."""
     said: StreamAccumulator | Completion | None = None
     """What has come of the answer."""
+    reused: Completion | None = None
+    """The answer, where it was taken from the cache: then nothing is sent."""
+    key: str | None = None
+    """Under which the answer is kept."""
 
     def __init__(self, parent: ParentCall, target: Target) -> None:
         self.parent = parent
@@ -104,6 +108,12 @@ class Attempt:
             self.target.model.lookup.begin()
         self.started = self.parent.now()
         return self.prompt, self.options
+
+    def reuse(self, prompt: Prompt, options: CallOptions, completion: Completion) -> None:
+        """Take an answer of the cache for that of the service; nothing is used for it."""
+        self.prompt, self.options, self.reused = prompt, options, completion
+        self.usage = completion.usage
+        self.started = self.parent.now()
 
     def took(self, chunk: Chunk, said: StreamAccumulator) -> str | Chunk:
         """Note a chunk of the answer, and return what of it is for the reader; nothing is `""`."""
@@ -195,7 +205,7 @@ class Attempt:
         if self.usage.prompt_tokens is None or self.usage.completion_tokens is None:
             self._estimate(error)
         self.give_back(ok, now)
-        if not self.sent and error is None:
+        if not self.sent and error is None and self.reused is None:
             return
         self.parent.record(self._row(outcome, error, code, now))
 
@@ -216,7 +226,7 @@ class Attempt:
             request_sent=self.sent and (error is None or error.request_sent),
             queued_s=self.queued_s,
             waited_s=self.waited_s,
-            duration_s=now - self.started if self.sent else 0.0,
+            duration_s=now - self.started if self.sent or self.reused else 0.0,
             first_byte_s=self.first_byte_s if transfer.first_byte_s is None else transfer.first_byte_s,
             first_content_s=self.first_content_s,
             prompt_tokens=usage.prompt_tokens,
@@ -229,6 +239,7 @@ class Attempt:
             bytes_received=transfer.bytes_received if self.transfer else None,
             events=transfer.events if self.transfer else None,
             purpose=call.purpose if call.asked is None else call.asked.purpose,
+            from_cache=self.reused is not None,
         )
 
     def _cost(self, usage: Usage) -> float | None:

@@ -12,6 +12,7 @@ from nexus_core.config.policies import CallPolicy
 from nexus_core.contract.answers import Event
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ModelInfo
+from nexus_core.engine.calls.answer_reuse import AnswerReuse
 from nexus_core.engine.calls.deadline import Clock
 from nexus_core.engine.calls.targets import Targets
 from nexus_core.engine.calls.text_buffer import StreamMemory
@@ -64,6 +65,10 @@ class Call:
     """An answer without text is one, whatever the model says of it."""
     is_heard: bool = True
     """Whether somebody hears of more than the rows of the ledger."""
+    owner: str = ""
+    """Who asks: answers that were kept for others are not for them."""
+    fresh: bool = False
+    """No answer is taken from a cache; the new one is kept."""
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -78,6 +83,7 @@ class CallEnvironment:
     targets: Targets
     timer: Timer
     memory: StreamMemory
+    reuse: AnswerReuse
 
 
 def prompt_tokens(prompt: Prompt, info: ModelInfo) -> int:

@@ -12,8 +12,10 @@ from attrs import evolve, frozen
 from nexus_core.config.policies import CallPolicy
 from nexus_core.contract.errors import ConnectorError
 from nexus_core.contract.prompts import Prompt
+from nexus_core.contract.protocols import AnswerCache
 from nexus_core.contract.values import Chunk, Completion
 from nexus_core.engine.calls.answer_checks import check_answer
+from nexus_core.engine.calls.answer_reuse import AnswerReuse, chunks_of
 from nexus_core.engine.calls.attempt import Attempt
 from nexus_core.engine.calls.call import Call, CallEnvironment, Emit
 from nexus_core.engine.calls.deadline import Clock
@@ -52,6 +54,7 @@ class Caller:
         calls: CallPolicy | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
+        answers: AnswerCache | None = None,
     ) -> None:
         clock, random = clock or Clock(), random or Random()
         self._setting = CallEnvironment(
@@ -63,6 +66,7 @@ class Caller:
             targets=Targets(clock, random),
             timer=Timer(),
             memory=StreamMemory(),
+            reuse=AnswerReuse(answers, clock),
         )
 
     def states(self) -> Mapping[str, str]:
@@ -73,6 +77,8 @@ class Caller:
     async def complete(self, call: Call, emit: Emit) -> CallResult:
         """Return a whole answer; raises the error of the only target, NoAnswerError or DeadlineError."""
         attempt, completion = await self._attempt_until_done(call, emit, _complete)
+        if attempt.key is not None:  # out here, where no deadline can take the answer back
+            await self._setting.reuse.keep(attempt.target.model, attempt.key, call.owner, completion)
         return _answered(attempt, completion)
 
     async def serve(self, call: Call, emit: Emit, ask: Callable[[Any], Awaitable[T]]) -> T:
@@ -146,6 +152,8 @@ class Caller:
                     said.close()
                     if chunks is not None:
                         await chunks.aclose()
+                if attempt.key is not None:
+                    await self._setting.reuse.keep(attempt.target.model, attempt.key, call.owner, completion)
                 yield _answered(attempt, failover.ended(completion))
                 return
         finally:
@@ -153,14 +161,18 @@ class Caller:
 
 
 async def _complete(attempt: Attempt) -> tuple[Attempt, Completion]:
-    model, (prompt, options) = attempt.target.model, attempt.send()
-    completion = await model.connector.send_prompt(prompt, options)
+    completion = attempt.reused
+    if completion is None:
+        prompt, options = attempt.send()
+        completion = await attempt.target.model.connector.send_prompt(prompt, options)
     attempt.answered(completion)
     check_answer(completion, attempt)
     return attempt, completion
 
 
 def _streamed(attempt: Attempt) -> AsyncGenerator[Chunk, None]:
+    if attempt.reused is not None:
+        return chunks_of(attempt.reused)
     prompt, options = attempt.send()
     # Only generators can be closed early, and the contract asks for one.
     found: AsyncGenerator[Chunk, None] = check_stream(attempt.target.model.connector.stream_response(prompt, options))

@@ -64,6 +64,8 @@ class Failover:
     """Attempts on it."""
     _packed: tuple[Prompt, CallOptions] | None = None
     """For it: once, however often it is asked."""
+    _key: str | None = None
+    """Under which its answer is kept, where answers of it are."""
     _wait_s = 0.0
     _queueing = False
     """It has been told that the next attempt waits for the limits of its target."""
@@ -153,6 +155,8 @@ class Failover:
     def at_once(self) -> Attempt | None:
         """Return the first attempt where nothing has to be waited for, which is the usual case; `None` elsewhere."""
         setting, model = self.setting, self.call.chain[0]
+        if model.cache is not None:
+            return None
         target = setting.targets.of(model)
         if target.limiter is not None or not target.breaker.closed or not setting.resources.is_open(model.connector):
             return None
@@ -176,7 +180,11 @@ class Failover:
         So the reader of a stream hears of a wait before it is made.
         """
         if self._place < 0:
+            if (attempt := await self._reused_first()) is not None:
+                return attempt
             self._choose_first()
+            if self._place:
+                self._packed = self._key = None
             if self.waits:
                 return None
         try:
@@ -190,15 +198,47 @@ class Failover:
             await self._pause()
         target = self.setting.targets.of(self.call.chain[self._place])
         attempt = Attempt(self, target)
-        if self._packed is None:
+        if self._packed is None and await self._is_reused(attempt):
+            return attempt
+        if not self._on_target:
             await self._open(attempt)
+        if self._packed is None:
             self._packed = self._pack(target.model)
+        attempt.key = self._key
         if target.limiter is not None:
             attempt.admission = await self._admitted(attempt, target.limiter, self._packed[0])
             if attempt.admission is None:
                 return None
         attempt.waited_s, self._waited_s = self._waited_s, 0.0
         return self._admit(attempt)
+
+    async def _reused_first(self) -> Attempt | None:
+        """Return an attempt of the first target that its cache answers: its breaker has no say, as nothing is sent."""
+        if self.call.chain[0].cache is None:
+            return None
+        attempt = Attempt(self, self.setting.targets.of(self.call.chain[0]))
+        try:
+            if not await self._is_reused(attempt):
+                return None
+        except (ConnectorError, PromptTooLongError):
+            return None  # raised again when it is that target's turn
+        self._place = 0
+        return attempt
+
+    async def _is_reused(self, attempt: Attempt) -> bool:
+        """Take the answer of an attempt from the cache, if it is there."""
+        model, call, reuse = attempt.target.model, self.call, self.setting.reuse
+        if model.cache is None or self.written or (call.asked is not None and call.asked.purpose != "prompt"):
+            return False
+        prompt, options = self._packed = self._pack(model)
+        self._key = reuse.key(model, prompt, options)
+        if self._key is None or call.fresh:
+            return False
+        completion = await reuse.recall(model, self._key, call.owner)
+        if completion is None:
+            return False
+        attempt.reuse(prompt, options, completion)
+        return True
 
     def _admit(self, attempt: Attempt) -> Attempt:
         """Let an attempt through the breaker and count it."""
@@ -421,7 +461,7 @@ class Failover:
     def _turn_to(self, place: int) -> None:
         self._place = place
         self._on_target = 0
-        self._packed = None
+        self._packed = self._key = None
         self._wait_s = 0.0
         self._queueing = False
 
