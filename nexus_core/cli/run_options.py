@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
+from asyncio import Lock
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import click
 
 from nexus_core.cli.store_option import store_option
 
 if TYPE_CHECKING:
+    from nexus_core.contract.values import Completion
+    from nexus_core.store.answer_cache import StoredAnswers
+    from nexus_core.store.conversations import StoredConversations
     from nexus_core.store.store import Store
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -54,13 +60,72 @@ def request_options(function: _Function) -> _Function:
     return function
 
 
+def fresh_option(function: _Function) -> _Function:
+    """Add --no-cache."""
+    return click.option(
+        "--no-cache", "fresh", is_flag=True,
+        help="Ask models that have a `cache` though the answer is there; the new one is kept.",
+    )(function)  # fmt: skip
+
+
 def store_of(conversation: str | None) -> Store | None:
     """Return the store that keeps a conversation, not open yet; `None` where there is no conversation."""
-    if conversation is None:
-        return None
-    from nexus_core.store.store import Store  # only who has a conversation pays for it
+    return None if conversation is None else _new_store()
+
+
+def _new_store() -> Store:
+    from nexus_core.store.store import Store  # only who has a conversation or a model with a cache pays for it
 
     return Store()
+
+
+class StoreOnDemand:
+    """The store of a run: open where a conversation needs it, else from the first model on that has a `cache`.
+
+    An async context manager, and the answer cache of the pipeline. A store that cannot be opened for the cache alone
+    raises what the pipeline warns of, and the run goes on without it.
+    """
+
+    def __init__(self, conversation: str | None) -> None:
+        """Take the id of the conversation that the run belongs to, if it does."""
+        self._store = store_of(conversation)
+        self._answers: StoredAnswers | None = None
+        self._opened = AsyncExitStack()
+        self._opening = Lock()
+
+    @property
+    def conversations(self) -> StoredConversations | None:
+        """Those of the store, where a conversation needs it."""
+        return None if self._store is None else self._store.conversations
+
+    async def __aenter__(self) -> Self:
+        """Open the store for a conversation; raises StoreError."""
+        if self._store is not None:
+            self._answers = (await self._opened.enter_async_context(self._store)).answers
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close what was opened, once everything is written."""
+        await self._opened.aclose()
+
+    async def get(self, key: str, *, owner: str, expires_s: float) -> Completion | None:
+        """Return the answer that was kept, unless that is longer ago than `expires_s`."""
+        return await (await self._cache()).get(key, owner=owner, expires_s=expires_s)
+
+    async def put(
+        self, key: str, completion: Completion, *, owner: str, model: str, expires_s: float, items: int, size: int
+    ) -> None:
+        """Keep an answer."""
+        answers = await self._cache()
+        await answers.put(key, completion, owner=owner, model=model, expires_s=expires_s, items=items, size=size)
+
+    async def _cache(self) -> StoredAnswers:
+        async with self._opening:
+            if self._answers is None:
+                self._answers = (await self._opened.enter_async_context(_new_store())).answers
+        return self._answers
 
 
 def read_query(query: str | None) -> str:

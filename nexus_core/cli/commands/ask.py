@@ -14,7 +14,16 @@ from nexus_core.cli.commands.run import respond
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.tables import line, plain
 from nexus_core.cli.recording_options import recording_arguments, recording_options
-from nexus_core.cli.run_options import KEY, PIPELINE, has_key, ranking, read_query, store_of, words_argument
+from nexus_core.cli.run_options import (
+    KEY,
+    PIPELINE,
+    StoreOnDemand,
+    fresh_option,
+    has_key,
+    ranking,
+    read_query,
+    words_argument,
+)
 from nexus_core.cli.store_option import store_option, with_store
 from nexus_core.contract.errors import UsageError
 from nexus_core.engine.pipeline import Pipeline
@@ -49,6 +58,7 @@ searches the context that is asked; ${NEXUS_CONTEXT} is its name.
     "--model", metavar="NAME", help="offline, openai, a model of OpenAI such as gpt-4o, or one of --pipeline."
 )
 @click.option("--conversation", metavar="ID", help="Go on with this conversation, or begin it.")
+@fresh_option
 @click.option("--json", "as_json", is_flag=True, help="Print the answer with its figures as one JSON object.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole, even on a terminal.")
 @click.option("--verbose", "-v", is_flag=True, help="Tell on stderr of waits, and of every request that was made.")
@@ -69,14 +79,16 @@ def command(name: str, question: str | None, pipeline: str | None, model: str | 
         model, environment = _who(model, environment) if replay is None else _who_was(model, environment, replay)
     recording = recording_arguments(request.pop("record"), replay, environment)
     conversation = request.pop("conversation")
-    kept = store_of(conversation)
+    kept = StoreOnDemand(conversation)
     loaded = Pipeline.load(
         Path(pipeline) if pipeline else PIPELINE,
         overrides=() if pipeline else ranking(),
-        conversations=kept.conversations if kept is not None else None,
+        conversations=kept.conversations,
+        answers=kept if recording["interceptor"] is None else None,
         **recording,
     )
-    respond(loaded, kept, query, {"model": model, "conversation_id": conversation, "context_id": name}, **request)
+    asked = {"model": model, "conversation_id": conversation, "context_id": name, "fresh": request.pop("fresh")}
+    respond(loaded, kept, query, asked, **request)
 
 
 def _context(name: str, question: str | None) -> Context:

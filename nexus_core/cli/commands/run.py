@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import aclosing, contextmanager, nullcontext
+from contextlib import aclosing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -18,15 +18,12 @@ from nexus_core.cli.output.echo import echo, one_line
 from nexus_core.cli.output.log_format import HeldWarnings
 from nexus_core.cli.output.progress_line import ProgressLine
 from nexus_core.cli.recording_options import recording_arguments, recording_options
-from nexus_core.cli.run_options import read_inputs, read_query, request_options, store_of
+from nexus_core.cli.run_options import StoreOnDemand, fresh_option, read_inputs, read_query, request_options
 from nexus_core.contract.answers import Answer, Event
 from nexus_core.contract.errors import RunError, StoreError
 from nexus_core.contract.events import Delta, RunFailed, RunFinished, StreamRestarted
 from nexus_core.engine.json_shapes import answer_json
 from nexus_core.engine.pipeline import Pipeline
-
-if TYPE_CHECKING:
-    from nexus_core.store.store import Store
 
 EPILOG = """\b
 Examples:
@@ -51,6 +48,7 @@ def _seconds(context: click.Context, option: click.Parameter, text: str | None) 
 @click.command("run", epilog=EPILOG)
 @request_options
 @recording_options
+@fresh_option
 @click.option("--timeout", metavar="DURATION", callback=_seconds, help="Give up after a time, such as 20s or 2m.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer with its figures as one JSON object.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole, even on a terminal.")
@@ -60,23 +58,29 @@ def command(pipeline: str, query: str | None, as_json: bool, no_stream: bool, ve
 
     On a terminal the answer is printed as it comes. QUERY may be several words, or - to read it from standard input.
     """
-    store = store_of(request["conversation"])
-    memory = None if store is None else store.conversations
+    store = StoreOnDemand(request["conversation"])
     recording = recording_arguments(request["record"], request["replay"])
-    loaded = Pipeline.load(Path(pipeline), overrides=request["overrides"], conversations=memory, **recording)
+    loaded = Pipeline.load(
+        Path(pipeline),
+        overrides=request["overrides"],
+        conversations=store.conversations,
+        answers=store if recording["interceptor"] is None else None,  # a recording holds every request
+        **recording,
+    )
     asked = {
         "inputs": read_inputs(request["inputs"]),
         "model": request["model"],
         "deadline_s": request["timeout"],
         "conversation_id": request["conversation"],
         "context_id": request["context_id"],
+        "fresh": request["fresh"],
     }
     respond(loaded, store, read_query(query), asked, as_json=as_json, no_stream=no_stream, verbose=verbose)
 
 
 def respond(
     pipeline: Pipeline,
-    store: Store | None,
+    store: StoreOnDemand,
     query: str,
     asked: dict[str, Any],
     *,
@@ -123,9 +127,9 @@ def _nothing(event: Event) -> None:
 
 
 async def _answer(
-    pipeline: Pipeline, store: Store | None, query: str, streaming: bool, listen: Listen, asked: dict[str, Any]
+    pipeline: Pipeline, store: StoreOnDemand, query: str, streaming: bool, listen: Listen, asked: dict[str, Any]
 ) -> Answer:
-    async with store or nullcontext(), pipeline:
+    async with store, pipeline:
         with ProgressLine() as progress:
 
             def see(event: Event) -> None:

@@ -24,15 +24,18 @@ Examples:
 
 \b
 The sink `store` keeps it, 400 days of it: put it under `sinks:` of a pipeline. ~ marks tokens that were
-estimated; "unknown" counts requests of whose tokens nobody knows all, "unpriced" those whose cost is unknown.
+estimated; "unknown" counts requests of whose tokens nobody knows all, "unpriced" those whose cost is unknown,
+"from cache" answers of the answer cache, for which nothing was sent.
 What a model costs its pipeline says (`prices:`), or the package genai-prices: pip install 'contextnexus[prices]'.
 """
 PARTS = ("day", "pipeline", "model", "outcome")
 _SUMS = (
     "attempts", "requests", "prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens", "unreported",
-    "estimated", "cost", "unpriced", "duration_s",
+    "estimated", "cost", "unpriced", "duration_s", "from_cache",
 )  # fmt: skip
-_HEADERS = ("attempts", "requests", "prompt", "completion", "cached", "unknown", "cost", "unpriced", "seconds")
+_HEADERS = (
+    "attempts", "requests", "prompt", "completion", "cached", "unknown", "cost", "unpriced", "seconds", "from cache",
+)  # fmt: skip
 
 
 @click.command("usage", epilog=EPILOG)
@@ -101,6 +104,7 @@ def _figures(sums: DailyUsage) -> tuple[str, ...]:
         f"{mark if sums.cost else ''}{dollars(sums.known_cost)}",
         f"{sums.unpriced:,}" if sums.unpriced else "",
         f"{sums.duration_s:,.1f}",
+        f"{sums.from_cache:,}" if sums.from_cache else "",
     )
 
 

@@ -69,7 +69,7 @@ def _cells(row: AttemptFinished) -> tuple[str, ...]:
     return (
         str(row.number),
         row.model if row.purpose == "answer" else f"{row.model} ({row.purpose})",
-        row.outcome if row.request_sent else f"{row.outcome} (not sent)",
+        _outcome(row),
         _shown(row.status),
         _seconds(row.queued_s),
         _seconds(row.waited_s),
@@ -80,6 +80,12 @@ def _cells(row: AttemptFinished) -> tuple[str, ...]:
         _cost(row),
         _shown(row.bytes_received),
     )
+
+
+def _outcome(row: AttemptFinished) -> str:
+    if row.from_cache:
+        return f"{row.outcome} (from cache)"
+    return row.outcome if row.request_sent else f"{row.outcome} (not sent)"
 
 
 def _shown(figure: int | None) -> str:
