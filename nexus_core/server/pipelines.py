@@ -51,6 +51,7 @@ def load(
         catalogue=catalogue or PluginRegistry.installed(),
         shared=shared,
         conversations=store.conversations,
+        answers=store.answers,
         environment=os.environ if environment is None else environment,
     )
 

@@ -161,7 +161,11 @@ def load_pipelines(folder: Path, texts: Mapping[str, str], fakes: Fakes, store: 
         file = folder / f"{name}.yaml"
         file.write_text(text)
         pipeline = Pipeline.load(
-            file, catalogue=PluginRegistry([*origins, fake]), environment={}, conversations=store.conversations
+            file,
+            catalogue=PluginRegistry([*origins, fake]),
+            environment={},
+            conversations=store.conversations,
+            answers=store.answers,
         )
         loaded[pipeline.name] = pipeline
     return loaded

@@ -28,7 +28,7 @@ from nexus_core.server.api.openai_schema import (
     read_messages,
 )
 from nexus_core.server.api.queries import SYSTEM_PROMPT
-from nexus_core.server.api.run_query import QueryRequest, answered, call_options, events, question
+from nexus_core.server.api.run_query import QueryRequest, answered, call_options, events, question, wants_fresh
 from nexus_core.server.errors import Failure, failure_of
 from nexus_core.server.http.app import ADMITTED_REQUEST, identity
 from nexus_core.server.http.bodies import json_answer, read_json
@@ -101,6 +101,8 @@ class OpenAIChatApi:
             "context_id": context_id,
             "options": call_options({**body, "stop": body.get("stop") or None}, OPTION_NAMES),
             "deadline_s": self._settings.deadline_s,
+            "owner": identity(request).owner,
+            "fresh": wants_fresh(request),
             **_conversation(pipeline, said),
         }
         found = question(pipeline, said.query, asked, request.get(ADMITTED_REQUEST))

@@ -15,7 +15,7 @@ from nexus_core.engine.json_shapes import answer_json, attempt_json, packing_jso
 from nexus_core.engine.pipeline import StreamOptions
 from nexus_core.server.access.access import AccessControl
 from nexus_core.server.api.response_schemas import ANSWER
-from nexus_core.server.api.run_query import QueryRequest, answered, call_options, events, question
+from nexus_core.server.api.run_query import QueryRequest, answered, call_options, events, question, wants_fresh
 from nexus_core.server.errors import Failure, failure_of
 from nexus_core.server.http.app import ADMITTED_REQUEST, OPERATOR, identity
 from nexus_core.server.http.bodies import json_answer, read_json
@@ -111,10 +111,11 @@ class QueriesApi:
             "model": options.get("modelId"),
             "options": call_options(given, _OPTION_NAMES | _LLM_OPTION_NAMES),
             "deadline_s": self._settings.deadline_s,
+            "owner": identity(request).owner,
+            "fresh": wants_fresh(request),
         }
         if "conversationId" in options:
             asked["conversation_id"] = options["conversationId"]
-            asked["owner"] = identity(request).owner
         if "systemPrompt" in options:
             if SYSTEM_PROMPT not in pipeline.inputs:
                 raise Failure(

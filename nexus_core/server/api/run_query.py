@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
+from aiohttp import web
 from attrs import frozen
 
 from nexus_core.contract.answers import Answer, Event
@@ -55,6 +56,12 @@ def question(
         answer_tokens=most,
         admitted_request=admitted_request,
     )
+
+
+def wants_fresh(request: web.Request) -> bool:
+    """Tell whether a client refuses answers of the answer cache, as it says to any cache on the way."""
+    said = ",".join(request.headers.getall("Cache-Control", ())).lower()
+    return "no-cache" in [part.strip() for part in said.split(",")]
 
 
 def model_of(pipeline: Pipeline, called: str | None) -> Model:
