@@ -136,6 +136,10 @@ class RunCounters:
     def _attempted(self, row: AttemptFinished) -> None:
         of, model = self._of, row.model
         of["nexus_attempts_total"][model, self._outcome(row.outcome)].inc()
+        if row.from_cache:  # the model has no part in how long that took
+            of["nexus_cached_answers_total"][model].inc()
+            self._follow(row)
+            return
         of["nexus_attempt_duration_seconds"][model].observe(row.duration_s)
         if row.first_content_s is not None:
             of["nexus_attempt_time_to_first_token_seconds"][model].observe(row.first_content_s)

@@ -33,6 +33,7 @@ FAMILIES = (
     ),
     Metric("histogram", "nexus_step_duration_seconds", ("verb",), "Of each step, with `steps: true`.", _SECONDS),
     Metric("counter", "nexus_attempts_total", ("model", "outcome"), "Rows of the ledger."),
+    Metric("counter", "nexus_cached_answers_total", ("model",), "Of those, answers of the cache: nothing was sent."),
     Metric("histogram", "nexus_attempt_duration_seconds", ("model",), "From a request to its end.", _SECONDS),
     Metric(
         "histogram", "nexus_attempt_time_to_first_token_seconds", ("model",),

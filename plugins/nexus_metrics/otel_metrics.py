@@ -78,7 +78,9 @@ class OtelMetrics:
         )
 
     def attempted(self, row: AttemptFinished) -> None:
-        """Record what an attempt took."""
+        """Record what an attempt took, if it was a request."""
+        if row.from_cache:
+            return
         attributes = self._targets.attributes(row)
         self._duration.record(row.duration_s, attributes)
         if row.first_content_s is not None:

@@ -132,6 +132,7 @@ class OtelTraces:
             "nexus.usage_source": row.usage_source if row.prompt_tokens is not None else None,
             "nexus.cost_usd": row.cost,
             "nexus.error_code": row.code,
+            "nexus.from_cache": row.from_cache or None,
             "nexus.queued_s": row.queued_s or None,
             "nexus.waited_s": row.waited_s or None,
             "nexus.window": packed and packed.window,

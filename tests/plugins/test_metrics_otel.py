@@ -162,6 +162,13 @@ async def test_an_attempt_has_the_attributes_of_the_conventions(seen: Seen) -> N
     assert "error.type" not in good
 
 
+async def test_an_answer_of_the_cache_is_marked_and_measured_by_nothing(seen: Seen) -> None:
+    """It is a span of the run, and no operation of the model."""
+    await tell(STARTED, evolve(SECOND, from_cache=True, request_sent=False), FINISHED)
+    assert attributes(seen.spans["chat m-1"])["nexus.from_cache"] is True
+    assert seen.points("gen_ai.client.operation.duration") == []
+
+
 async def test_a_failed_run_is_an_error(seen: Seen) -> None:
     """Its span says the kind, as the outcome does elsewhere."""
     await tell(STARTED, FIRST, FAILED)

@@ -128,6 +128,15 @@ async def test_retries_and_fallbacks_are_told_apart() -> None:
     assert "nexus_fallbacks_total{model=main}" not in found
 
 
+async def test_an_answer_of_the_cache_is_no_request() -> None:
+    """It is a row, counted apart, and in no time and no tokens of the model."""
+    row = attempt(from_cache=True, request_sent=False, duration_s=0.5, first_content_s=0.5, prompt_tokens=0)
+    found = await told(started(), row, finished(3.0))
+    assert found["nexus_cached_answers_total{model=main}"] == 1
+    assert found["nexus_attempts_total{model=main,outcome=ok}"] == 1
+    assert not [name for name in found if "nexus_attempt_" in name or "tokens_total" in name]
+
+
 async def test_what_is_unknown_is_no_zero() -> None:
     """A request without counts is counted as such, one that never left is not."""
     found = await told(attempt(prompt_tokens=None), attempt(outcome="connect", request_sent=False))
