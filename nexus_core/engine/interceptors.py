@@ -3,7 +3,7 @@
 A batch notes a request in its journal before it is sent, a recording keeps it with its response, a replay answers it
 without the connector. All of them are an `Interceptor` with three methods; `Pipeline.load(..., interceptor=...)` puts
 it around every connector of the pipeline, those among the options of components included. It works below failover: each
-attempt is a request of its own.
+attempt is a request of its own. What a model's `cache` answers is no request.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ async def test_a_hit_is_marked_and_costs_nothing(load: Load, store: Store, main:
         answer = await pipeline.run("Why?")
         (row,) = answer.attempts
         assert (row.outcome, row.from_cache, row.request_sent) == ("ok", True, False)
-        assert (row.prompt_tokens, row.completion_tokens, row.answered_by) == (0, 0, "fake-1")
+        assert (row.prompt_tokens, row.completion_tokens, row.cost, row.answered_by) == (0, 0, 0.0, "fake-1")
         assert (answer.model, answer.usage.total_tokens, answer.finish_reason) == ("m", 0, "stop")
         figures = pipeline.models.usage()["m"]
         assert (figures.requests, figures.prompt_tokens) == (1, 7)
@@ -289,7 +289,7 @@ async def test_a_reader_who_leaves_early_leaves_one_row_without_tokens(
     rows: list[Any] = []
     async with load(text(), answers=store.answers) as pipeline:
         await pipeline.run("Why?")
-        events = pipeline.stream("Why?", on_event=rows.append)
+        events: Any = pipeline.stream("Why?", on_event=rows.append)
         async for event in events:
             if event.type == "delta":
                 break

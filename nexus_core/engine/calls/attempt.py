@@ -243,6 +243,8 @@ class Attempt:
         )
 
     def _cost(self, usage: Usage) -> float | None:
+        if self.reused is not None:
+            return 0.0
         model = self.target.model
         prices = model.prices if self.sent else None
         if prices is None or (usage.tier and model.lookup is not None):  # what is looked up are the usual prices
