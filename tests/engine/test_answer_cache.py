@@ -28,6 +28,7 @@ from nexus_core import (
     Usage,
     UsageError,
 )
+from nexus_core.engine.interceptors import Interceptor
 from nexus_core.testing.fakes import FakeConnector
 
 if TYPE_CHECKING:
@@ -255,6 +256,15 @@ async def test_without_a_place_for_answers_models_are_asked(
         assert [(await pipeline.run("Why?")).text for _ in range(2)] == ["Answer 0.", "Answer 1."]
     (record,) = caplog.records
     assert "the `cache` of model 'm' has no effect" in record.getMessage()
+
+
+async def test_who_stands_between_sees_each_request(
+    load: Load, main: FakeConnector, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With an interceptor and no place for answers there is no cache, and nothing to warn of."""
+    async with load(text(), interceptor=Interceptor()) as pipeline:
+        assert [(await pipeline.run("Why?")).text for _ in range(2)] == ["Answer 0.", "Answer 1."]
+    assert caplog.records == []
 
 
 class Failing:
