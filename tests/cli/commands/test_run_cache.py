@@ -103,3 +103,11 @@ def test_a_pipeline_without_a_cache_makes_no_store(nexus: Nexus) -> None:
     Path("talk.yaml").write_text(PIPELINE.replace(", cache: {expires: 7d}", "").replace("sinks: [store]\n", ""))
     assert nexus("run", "talk.yaml", QUESTION)[0] == 0
     assert not Path("store").exists()
+
+
+def test_a_recording_holds_every_request(nexus: Nexus) -> None:
+    """Neither is an answer of the cache recorded, nor is a replay answered by it."""
+    asked = ("run", "talk.yaml", QUESTION)
+    attempt(nexus, *asked)
+    rows = [attempt(nexus, *asked, how, "recorded") for how in ("--record", "--replay")]
+    assert [row["fromCache"] for row in rows] == [False, False]
