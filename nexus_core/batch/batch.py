@@ -27,6 +27,7 @@ from nexus_core.batch.journal import BatchTotals, Journal
 from nexus_core.batch.records import BatchRecord, parse_record
 from nexus_core.batch.run_folder import BatchManifest, BatchRefusedError, RunFolder, digests, installed_versions
 from nexus_core.contract.errors import UsageError
+from nexus_core.contract.protocols import AnswerCache
 from nexus_core.contract.values import Value
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.recordings.replayer import replay_environment
@@ -217,9 +218,9 @@ class Batch:
             replay=settings.replay,
         )
 
-    def engine(self) -> BatchEngine:
-        """Return the engine that it was begun with."""
-        return engine_of(self.settings.engine)
+    def engine(self, answers: AnswerCache | None = None) -> BatchEngine:
+        """Return the engine that it was begun with; `answers` is for models with a `cache`."""
+        return engine_of(self.settings.engine, answers)
 
     async def run(
         self, control: BatchControl, hurry: asyncio.Event, engine: BatchEngine | None = None

@@ -18,6 +18,7 @@ from attrs import field, frozen
 from nexus_core.batch.control import BatchControl, BatchTask
 from nexus_core.batch.record_runner import BatchInterceptor, RecordRunner, prices_of
 from nexus_core.contract.errors import PluginError, UsageError
+from nexus_core.contract.protocols import AnswerCache
 from nexus_core.contract.values import Value
 from nexus_core.engine.interceptors import InterceptorChain
 from nexus_core.engine.pipeline import Pipeline
@@ -56,10 +57,13 @@ class BatchEngine(Protocol):
         """Run records until `control.next()` gives none, and end what is under way; at once where `hurry` is set."""
 
 
-def engine_of(name: str) -> BatchEngine:
-    """Return an engine by its name; raises UsageError for an unknown one, PluginError for one that is broken."""
+def engine_of(name: str, answers: AnswerCache | None = None) -> BatchEngine:
+    """Return an engine by its name; raises UsageError for an unknown one, PluginError for one that is broken.
+
+    `answers` keeps answers for models with a `cache`, for the engine of this machine.
+    """
     if name == LOCAL:
-        return LocalEngine()
+        return LocalEngine(answers)
     found: dict[str, list[EntryPoint]] = {}
     for point in entry_points(group=GROUP):
         found.setdefault(point.name, []).append(point)
@@ -84,6 +88,9 @@ def describe_type(value: object) -> str:
 class LocalEngine:
     """Runs the records in this process."""
 
+    def __init__(self, answers: AnswerCache | None = None) -> None:
+        self._answers = answers
+
     async def check(self, job: BatchJob) -> None:
         """Find nothing against a job: whoever makes one has loaded its pipeline."""
 
@@ -96,6 +103,7 @@ class LocalEngine:
             overrides=job.overrides,
             environment=os.environ if job.replay is None else replay_environment(os.environ),
             interceptor=interceptor if recording is None else InterceptorChain(interceptor, recording),
+            answers=self._answers if recording is None else None,  # a recording holds every request
         )
         interceptor.prices = await asyncio.to_thread(prices_of, pipeline)
         async with pipeline:

@@ -288,3 +288,16 @@ async def test_a_batch_is_recorded_and_replayed_without_the_service(tmp_path: Pa
     assert len(service.seen) == seen
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
     assert not any(KEY.encode() in path.read_bytes() for path in (tmp_path / "kept").iterdir())
+
+
+async def test_answers_that_are_cached_are_not_asked_for_again(tmp_path: Path, service: Service) -> None:
+    """A second batch over a model with a `cache` sends nothing, has no request in its journal and costs nothing."""
+    pipeline = write_pipeline(tmp_path, service.url)
+    pipeline.write_text(pipeline.read_text().replace("retry:", "cache: true, retry:"))
+    asked = questions(tmp_path, 6)
+    assert (await batch(tmp_path, "batch.yaml", asked, "-o", "a.jsonl"))[0] == 0
+    code, _, err = await batch(tmp_path, "batch.yaml", asked, "-o", "b.jsonl")
+    assert (code, len(service.seen), "6 of 6 answered, 0 requests, 0 tokens" in err) == (0, 6, True)
+    first, second = results(tmp_path / "a.jsonl"), results(tmp_path / "b.jsonl")
+    assert [each["answer"] for each in first] == [each["answer"] for each in second]
+    assert all(each["attempts"][0]["fromCache"] for each in second)

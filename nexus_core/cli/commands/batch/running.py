@@ -15,11 +15,13 @@ import click
 
 from nexus_core.batch.batch import CONCURRENCY, Batch
 from nexus_core.batch.control import BatchBudget, BatchControl, BatchStop
+from nexus_core.batch.engines import BatchEngine
 from nexus_core.batch.journal import BatchTotals
 from nexus_core.batch.run_folder import BatchRefusedError
 from nexus_core.cli.event_loop import FIRST_S, INTERRUPTED, run
 from nexus_core.cli.output.batch_progress import BatchProgress, figures_in_words
 from nexus_core.cli.output.echo import echo
+from nexus_core.cli.run_options import StoreOnDemand
 
 STOPPED = 1
 SOME_FAILED = 3
@@ -55,16 +57,20 @@ def run_options(function: click.decorators.FC) -> click.decorators.FC:
 
 def run_to_end(batch: Batch, concurrency: int, budget: BatchBudget) -> int:
     """Run a batch, export what there is, tell about it and return the exit code."""
-    engine = batch.engine()
+    answers = StoreOnDemand(None)
+    engine = batch.engine(answers)
     control = batch.control(concurrency=concurrency, budget=budget)
-    totals, stop = run(_run(batch, control, engine))
+    totals, stop = run(_run(batch, control, engine, answers))
     return _conclude(batch, totals, stop)
 
 
-async def _run(batch: Batch, control: BatchControl, engine: object) -> tuple[BatchTotals, BatchStop | None]:
+async def _run(
+    batch: Batch, control: BatchControl, engine: BatchEngine, answers: StoreOnDemand
+) -> tuple[BatchTotals, BatchStop | None]:
     hurry = asyncio.Event()
     with _heeding_signals(control, hurry), BatchProgress(control):
-        return await batch.run(control, hurry, engine)  # type: ignore[arg-type]
+        async with answers:
+            return await batch.run(control, hurry, engine)
 
 
 @contextmanager
