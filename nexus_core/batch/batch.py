@@ -144,8 +144,13 @@ class Batch:
         format = settings.input_format
         if not settings.output.absolute().parent.is_dir():
             raise UsageError(f"cannot write {settings.output}: there is no folder {settings.output.absolute().parent}")
+        if settings.output.exists() and settings.input.exists() and settings.output.samefile(settings.input):
+            raise UsageError(f"{settings.output} is the input: name another output")
+        if settings.output.is_dir():
+            raise UsageError(f"cannot write {settings.output}: it is a folder")
         folder.create()
         with folder.locked():
+            folder.clear()
             spooled = str(settings.input) == "-"
             if spooled:
                 _spool(sys.stdin.buffer, folder.spool)

@@ -17,7 +17,7 @@ from attrs import field, frozen
 
 from nexus_core.batch.control import BatchControl, BatchTask
 from nexus_core.batch.record_runner import BatchInterceptor, RecordRunner, prices_of
-from nexus_core.contract.errors import PluginError, UsageError
+from nexus_core.contract.errors import PluginError, UsageError, describe_error
 from nexus_core.contract.protocols import AnswerCache
 from nexus_core.contract.values import Value
 from nexus_core.engine.interceptors import InterceptorChain
@@ -113,7 +113,7 @@ class LocalEngine:
                 while (task := await control.next()) is not None:
                     one = asyncio.create_task(_run_one(runner, control, task))
                     running.add(one)
-                    one.add_done_callback(running.discard)
+                    one.add_done_callback(lambda done: _note_end(done, running, control))
                 await finish_or_hurry(running, hurry)
             finally:
                 for one in running:
@@ -130,6 +130,13 @@ async def _run_one(runner: RecordRunner, control: BatchControl, task: BatchTask)
             control.put_back(task)
     if result is not None:
         control.finish(task, result)
+
+
+def _note_end(one: asyncio.Task[None], running: set[asyncio.Task[None]], control: BatchControl) -> None:
+    """Stop the batch where something is wrong with the engine itself: no record would fare better."""
+    running.discard(one)
+    if not one.cancelled() and (error := one.exception()) is not None:
+        control.stop("failure", describe_error(error))
 
 
 async def finish_or_hurry(running: Sequence[asyncio.Task[Any]] | set[asyncio.Task[Any]], hurry: asyncio.Event) -> None:

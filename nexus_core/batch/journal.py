@@ -321,6 +321,7 @@ class Journal:
                 for statement, values in statements:
                     self._connection.execute(statement, values)
         except StoreError as error:
+            self._statements[:0] = statements  # results among them are paid for: they are tried again
             if committed is None or committed.done():
                 raise
             committed.set_exception(error)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import date, time
+from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 
@@ -35,8 +37,7 @@ class BatchRecord(Value):
 
     def payload(self) -> str:
         """Return it as the JSON text that a journal keeps."""
-        kept = {"query": self.query, "inputs": dict(self.inputs), "context": self.context}
-        return json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
+        return _written({"query": self.query, "inputs": dict(self.inputs), "context": self.context})
 
     @classmethod
     def from_payload(cls, id: str, payload: str, conversation: str | None) -> BatchRecord:
@@ -61,6 +62,12 @@ def parse_record(data: Mapping[str, Any]) -> BatchRecord:
         context=_text(data, "context"),
         conversation=_text(data, "conversation"),
     )
+    try:
+        _written([record.query, record.inputs, record.context, record.conversation, data.get("id")]).encode()
+    except UnicodeEncodeError:
+        raise UsageError("it holds half of a surrogate pair (\\ud800 to \\udfff alone), which is no text") from None
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"its `inputs` are no JSON: {error}") from None
     id = data.get("id")
     if id is None or id == "":
         return _with_id(record, _content_id(record), own=False)
@@ -85,8 +92,20 @@ def _with_id(record: BatchRecord, id: str, *, own: bool) -> BatchRecord:
 def _content_id(record: BatchRecord) -> str:
     """Return an id that equal records share, whatever the order of their keys."""
     told = [record.query, record.inputs, record.context, record.conversation]
-    canonical = json.dumps(told, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return sha256(canonical.encode()).hexdigest()[:_HASH_DIGITS]
+    return sha256(_written(told, in_order=True).encode()).hexdigest()[:_HASH_DIGITS]
+
+
+def _written(data: Any, *, in_order: bool = False) -> str:
+    return json.dumps(
+        data, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=in_order, default=_plain
+    )
+
+
+def _plain(value: Any) -> str:
+    """Return a value that Parquet has and JSON has not as text."""
+    if isinstance(value, date | time | Decimal):  # a datetime is a date
+        return value.isoformat() if not isinstance(value, Decimal) else str(value)
+    raise TypeError(f"a value of type {type(value).__name__} cannot be handed to a pipeline")
 
 
 def _text(data: Mapping[str, Any], key: str) -> str | None:

@@ -102,12 +102,20 @@ class RunFolder:
                     f"{self.path} has a batch already: go on with `nexus batch resume {self.path}`, or name another "
                     "folder with --run-dir"
                 ) from None
-            if not self.path.is_dir() or any(entry.name != _LOCK for entry in self.path.iterdir()):
+            if self.spool.exists():
                 raise UsageError(
-                    f"{self.path} is there and holds something else: name another folder with --run-dir"
+                    f"{self.path} has what came on standard input for a batch that never began: take {self.spool} as "
+                    "the input and another folder with --run-dir, or delete it"
                 ) from None
+            if not self.path.is_dir() or any(not _is_left(entry.name) for entry in self.path.iterdir()):
+                raise UsageError(f"{self.path} holds something else: name another folder with --run-dir") from None
         except OSError as error:
             raise UsageError(f"cannot make {self.path}: {error.strerror or error}") from error
+
+    def clear(self) -> None:
+        """Delete what a process has left that was killed while it read its input."""
+        for path in self.path.glob("journal.sqlite*"):
+            path.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Delete it, of a batch that has never begun; what came on standard input stays."""
@@ -158,6 +166,11 @@ class RunFolder:
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             why = f"its {_MANIFEST} cannot be read ({error})"
         raise UsageError(f"{self.path} is no folder of a batch: {why}")
+
+
+def _is_left(name: str) -> bool:
+    """Tell whether a file may be of a batch that never began."""
+    return name == _LOCK or name.startswith(("journal.sqlite", f".{_MANIFEST}-"))
 
 
 _LOCK = "lock"
