@@ -109,7 +109,11 @@ def test_values_that_differ_are_written_differently(first: Any, second: Any) -> 
     assert (written[0] == written[1]) == (repr(first) == repr(second))
 
 
-@pytest.mark.parametrize("value", [object(), b"x", {1: "x"}, {"x": {2}}, CallOptions(extra={"x": object()})], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [object(), b"x", {1: "x"}, {"x": {2}}, CallOptions(extra={"x": object()})],
+    ids=["object", "bytes", "number", "set", "option"],
+)
 def test_what_is_no_json_has_no_key(value: Any) -> None:
     """To guess would be to mix up answers."""
     with pytest.raises(TypeError, match="no JSON|not all texts"):
