@@ -12,6 +12,7 @@ import pytest
 from generated_pages import error_tree, event_list
 
 import nexus_core
+import nexus_core.batch
 import nexus_core.toolkit
 from nexus_core.cli.main import COMMANDS
 from nexus_core.contract import answers, errors, events, hookspecs
@@ -21,7 +22,9 @@ from nexus_core.engine.calls.failure_policy import reaction
 ROOT = Path(__file__).parent.parent
 
 
-LAZY = pytest.mark.parametrize("package", [nexus_core, nexus_core.toolkit], ids=lambda package: package.__name__)
+LAZY = pytest.mark.parametrize(
+    "package", [nexus_core, nexus_core.batch, nexus_core.toolkit], ids=lambda package: package.__name__
+)
 
 
 @LAZY

@@ -140,6 +140,7 @@ class Batch:
     def begin(cls, folder: RunFolder, settings: BatchSettings) -> Iterator[Batch]:
         """Make a batch of an input that is right as a whole; raises UsageError, with nothing left behind."""
         _ = settings.output_format  # a name that tells none is refused before anything is made
+        engine_of(settings.engine)  # and so is an engine that is not there
         pipeline = load_pipeline(settings)
         format = settings.input_format
         if not settings.output.absolute().parent.is_dir():

@@ -194,8 +194,10 @@ class BatchControl:
             self._streak_kind = ""
         self._note(task, result)
 
-    def put_back(self, task: BatchTask) -> None:
-        """Leave a record that has begun for the next time: its run was stopped, and has no result."""
+    def put_back(self, task: BatchTask, *, again: bool = False) -> None:
+        """Take back a record that has begun and has no result: for the next time, or `again` for another machine."""
+        if again:
+            self._ready.appendleft(task)
         self.concurrency.leave()
 
     def _note(self, task: BatchTask, result: RecordResult) -> None:

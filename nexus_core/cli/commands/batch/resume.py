@@ -10,7 +10,7 @@ import click
 from nexus_core.batch.batch import Batch, check_prices
 from nexus_core.batch.control import BatchBudget
 from nexus_core.batch.run_folder import RunFolder
-from nexus_core.cli.commands.batch.running import folder_argument, refusals, run_options, run_to_end
+from nexus_core.cli.commands.batch.running import folder_argument, refusals, run_options, run_to_end, with_ray_address
 from nexus_core.cli.output.echo import echo
 
 
@@ -19,29 +19,34 @@ from nexus_core.cli.output.echo import echo
 @click.option("--retry-failed", is_flag=True, help="Do again what has failed, too.")
 @click.option("--force", is_flag=True, help="Go on although the input or the pipeline has changed.")
 @run_options
-def resume(run_dir: Path, retry_failed: bool, force: bool, concurrency: int, budget: BatchBudget) -> None:
+def resume(
+    run_dir: Path, retry_failed: bool, force: bool, concurrency: int, budget: BatchBudget, ray_address: str | None
+) -> None:
     """Go on with the batch in RUN_DIR: records that have a result are not asked again.
 
     It refuses where the input, the pipeline, its templates or plugins are not what the batch was begun with. A budget
     counts what the batch has used before, too.
     """
-    _go_on(run_dir, retry_failed, force, concurrency, budget)
+    _go_on(run_dir, retry_failed, force, concurrency, budget, ray_address)
 
 
 @click.command("retry")
 @folder_argument
 @click.option("--force", is_flag=True, help="Go on although the input or the pipeline has changed.")
 @run_options
-def retry(run_dir: Path, force: bool, concurrency: int, budget: BatchBudget) -> None:
+def retry(run_dir: Path, force: bool, concurrency: int, budget: BatchBudget, ray_address: str | None) -> None:
     """Do the failed records of the batch in RUN_DIR again, and those that are left; answers that are there stay.
 
     Lines that were no records stay failed: they would be none again.
     """
-    _go_on(run_dir, True, force, concurrency, budget)
+    _go_on(run_dir, True, force, concurrency, budget, ray_address)
 
 
-def _go_on(run_dir: Path, again: bool, force: bool, concurrency: int, budget: BatchBudget) -> None:
+def _go_on(
+    run_dir: Path, again: bool, force: bool, concurrency: int, budget: BatchBudget, ray_address: str | None
+) -> None:
     with refusals(), Batch.open(RunFolder(run_dir), force=force) as batch:
+        batch.settings = with_ray_address(batch.settings, ray_address)
         if budget.cost is not None:
             check_prices(batch.settings)
         if again:

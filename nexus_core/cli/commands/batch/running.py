@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import click
+from attrs import evolve
 
-from nexus_core.batch.batch import CONCURRENCY, Batch
+from nexus_core.batch.batch import CONCURRENCY, Batch, BatchSettings
 from nexus_core.batch.control import BatchBudget, BatchControl, BatchStop
 from nexus_core.batch.engines import BatchEngine
 from nexus_core.batch.journal import BatchTotals
@@ -29,7 +30,7 @@ REFUSED = 4
 
 
 def run_options(function: click.decorators.FC) -> click.decorators.FC:
-    """Add the options of whatever runs records: `concurrency` and `budget`."""
+    """Add the options of whatever runs records: `concurrency`, `budget` and `ray_address`."""
 
     @wraps(function)
     def with_budget(*, budget_tokens: int | None, budget_cost: float | None, **rest: Any) -> Any:
@@ -49,10 +50,23 @@ def run_options(function: click.decorators.FC) -> click.decorators.FC:
                 "--budget-cost", type=click.FloatRange(0, min_open=True), metavar="USD",
                 help="Stop before more money is spent; every model needs a price.",
             ),
+            click.option(
+                "--ray-address", metavar="HOST:PORT",
+                help="Run on this Ray cluster, with `--engine ray`.  [default: one started on this machine]",
+            ),
         )
     ):  # fmt: skip
         decorated = decorate(decorated)
     return cast("click.decorators.FC", decorated)
+
+
+def with_ray_address(settings: BatchSettings, address: str | None) -> BatchSettings:
+    """Return settings whose engine runs on the Ray cluster at an address, where one is given."""
+    if address is None:
+        return settings
+    if settings.engine != "ray":
+        raise click.UsageError(f"--ray-address is for `--engine ray`, and the engine is {settings.engine}")
+    return evolve(settings, engine_options={**settings.engine_options, "address": address})
 
 
 def run_to_end(batch: Batch, concurrency: int, budget: BatchBudget) -> int:

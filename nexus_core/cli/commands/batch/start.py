@@ -13,7 +13,7 @@ from nexus_core.batch.control import BatchBudget
 from nexus_core.batch.engines import LOCAL
 from nexus_core.batch.run_folder import RunFolder
 from nexus_core.cli.commands.batch.dry_run import dry_run
-from nexus_core.cli.commands.batch.running import refusals, run_options, run_to_end
+from nexus_core.cli.commands.batch.running import refusals, run_options, run_to_end, with_ray_address
 from nexus_core.cli.recording_options import recording_options
 from nexus_core.cli.run_options import read_inputs
 
@@ -61,7 +61,7 @@ from nexus_core.cli.run_options import read_inputs
 @run_options
 def command(
     pipeline: Path, input: Path, output: Path, run_dir: Path | None, inputs: tuple[str, ...],
-    engine_options: tuple[str, ...], is_dry: bool, concurrency: int, budget: BatchBudget,
+    engine_options: tuple[str, ...], is_dry: bool, concurrency: int, budget: BatchBudget, ray_address: str | None,
     **settings: Any,
 ) -> None:  # fmt: skip
     """Run PIPELINE for each question of INPUT, a JSONL, CSV or Parquet file, or - for JSONL on standard input."""
@@ -73,6 +73,7 @@ def command(
         engine_options=read_inputs(engine_options),
         **settings,
     )
+    begun = with_ray_address(begun, ray_address)
     if budget.cost is not None:
         check_prices(begun)
     if is_dry:
