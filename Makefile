@@ -6,7 +6,10 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; break; fi; done)
 
-.PHONY: demo test fast coverage lint types pipelines tests docs changelog release clean
+# Inside the other one, where no tool looks for sources.
+RAY := $(VENV)/ray
+
+.PHONY: demo test test-ray fast coverage lint types pipelines tests docs changelog release clean
 
 # A file's tests stay in one process, in their order: fixtures of a module (a browser, a server) are made once.
 TOGETHER := -n 2 --dist loadfile
@@ -36,6 +39,16 @@ pipelines: $(VENV)/ready
 
 tests: $(VENV)/ready
 	$(BIN)/pytest $(TOGETHER) $(TESTS)
+
+# Ray is large, and not among the packages of `make test`: its tests have an environment of their own.
+test-ray: $(RAY)/ready
+	$(RAY)/bin/pytest tests/ray $(TESTS)
+
+$(RAY)/ready: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or say make PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/python -m pip install --quiet --editable '.[ray,testing]' 'pytest-timeout>=2.3.1'
+	@touch $@
 
 fast: lint
 	$(BIN)/pytest $(TOGETHER) -m 'not slow' $(TESTS)

@@ -27,6 +27,7 @@ _OBJECT_STORE = 100 * 2**20
 _LONGEST_FOLDER = 30
 """Characters: the paths of sockets below it may have about 100."""
 _PROBE_S = 60.0
+_LOOPBACK = ("127.0.0.1", "localhost")
 
 
 def require_ray() -> None:
@@ -73,8 +74,9 @@ class RayCluster:
 
     def _initialize(self, address: str | None, cpus: int) -> None:
         settings: dict[str, Any] = {"address": address}
+        if address is None or address.partition(":")[0] in _LOOPBACK:
+            import_module("ray._private.ray_constants").ENABLE_RAY_CLUSTER = False  # or it uses all interfaces
         if self.folder is not None:
-            import_module("ray._private.ray_constants").ENABLE_RAY_CLUSTER = False  # or it listens on all interfaces
             settings = {
                 "address": "local",
                 "num_cpus": cpus,
