@@ -104,7 +104,7 @@ class RayCluster:
             affinity = import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy
             nodes = [node for node in self.ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
             answers = {
-                _node_name(node): probe.options(
+                versions.describe_node(node): probe.options(
                     num_cpus=0, scheduling_strategy=affinity(node_id=node["NodeID"], soft=False)
                 ).remote(list(wanted))
                 for node in nodes
@@ -144,8 +144,3 @@ class RayCluster:
 def _make_folder() -> str:
     place = gettempdir()
     return mkdtemp(prefix="nexus-ray-", dir=place if len(place) <= _LONGEST_FOLDER else "/tmp")
-
-
-def _node_name(node: Mapping[str, Any]) -> str:
-    address, name = node.get("NodeManagerAddress", ""), node.get("NodeManagerHostname", "")
-    return f"{address} ({name})" if name and name != address else str(address)

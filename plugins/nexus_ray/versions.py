@@ -1,7 +1,8 @@
 """Versions of distributions on the machines of a cluster, compared with the driver's before the first request.
 
 `installed_versions` is sent to the machines by value: it must say what is missing where nothing of this project is
-installed. So this module imports the standard library alone.
+installed. So this module imports the standard library alone. An editable installation has the version of its last
+installation: two checkouts of one version count as the same.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 PYTHON = "Python"
+"""Pickled code runs on the same minor version alone."""
 
 
 def installed_versions(names: Sequence[str]) -> dict[str, str]:
@@ -22,6 +25,12 @@ def installed_versions(names: Sequence[str]) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def describe_node(node: Mapping[str, Any]) -> str:
+    """Return how people call a machine that Ray lists: its address, and its name if that is another."""
+    address, name = str(node.get("NodeManagerAddress", "")), node.get("NodeManagerHostname", "")
+    return f"{address} ({name})" if name and name != address else address
 
 
 def compare_versions(

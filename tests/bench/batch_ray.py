@@ -35,7 +35,7 @@ name: bench
 models:
   main: {use: openai, model: gpt-4o-mini, base_url: "http://127.0.0.1:PORT/v1", api_key: k}
 steps:
-  - prompt: {template: "Answer in one word. {{ query }}"}
+  - prompt: {template: ask.jinja}
   - generate: main
 """
 
@@ -110,12 +110,14 @@ def run_batch(port: int, concurrency: int, records: int) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     (folder / "bench.yaml").write_text(PIPELINE.replace("PORT", str(port)))
+    (folder / "ask.jinja").write_text("Answer in one word. {{ query }}")
     lines = [json.dumps({"id": f"q{number}", "query": f"Question {number}?"}) for number in range(records)]
     (folder / "questions.jsonl").write_text("\n".join(lines))
     nexus = Path(sys.executable).with_name("nexus")
     command = [nexus, "batch", "bench.yaml", "questions.jsonl", "-o", "answers.jsonl", "--engine", "ray"]
     options = ["--max-concurrency", str(concurrency), "--engine-option", "workers=2"]
-    subprocess.run([*command, *options], cwd=folder, check=True, capture_output=True)
+    done = subprocess.run([*command, *options], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def rate(times: list[float]) -> float:
@@ -131,6 +133,7 @@ def main() -> None:
     rates: dict[str, list[float]] = {"map": [], "batch": []}
     with (
         TemporaryDirectory() as folder,
+        Path(folder, "log").open("w") as log,
         subprocess.Popen(
             [sys.executable, __file__, "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as service,
@@ -141,7 +144,7 @@ def main() -> None:
         for _ in range(ROUNDS):
             for what, speeds in rates.items():
                 arguments = [what, port, str(concurrency), str(records)]
-                subprocess.run([sys.executable, __file__, *arguments], cwd=folder, check=True)
+                subprocess.run([sys.executable, __file__, *arguments], cwd=folder, check=True, stderr=log)
                 service.stdin.write("\n")
                 service.stdin.flush()
                 speeds.append(rate(json.loads(service.stdout.readline())))
