@@ -61,11 +61,12 @@ class WorkerLink:
         return tasks
 
     def _take(self, messages: Sequence[ToDriver]) -> None:
-        begins = []
         for message in messages:
             match message:
                 case BeginRequest():
-                    begins.append(message)
+                    answer = asyncio.create_task(self._answer(message))
+                    self._answers.add(answer)
+                    answer.add_done_callback(self._answers.discard)
                 case EndRequest(number, end):
                     self._numbers.discard(number)
                     self._control.end_request(number, end)
@@ -79,16 +80,10 @@ class WorkerLink:
                     self._changed()
                 case StopBatch(why, text):
                     self._control.stop(why, text)
-        if begins:
-            answer = asyncio.create_task(self._answer(begins))
-            self._answers.add(answer)
-            answer.add_done_callback(self._answers.discard)
 
-    async def _answer(self, begins: Sequence[BeginRequest]) -> None:
-        """Write requests into the journal, all in one transaction, and let them go."""
-        numbers = await asyncio.gather(*(self._begin(message) for message in begins))
-        for message, number in zip(begins, numbers, strict=True):
-            self._send(AllowRequest(message.ticket, number))
+    async def _answer(self, message: BeginRequest) -> None:
+        """Let a request go when it is in the journal; each on its own, since one may wait for the end of others."""
+        self._send(AllowRequest(message.ticket, await self._begin(message)))
 
     async def _begin(self, message: BeginRequest) -> int | None:
         try:
