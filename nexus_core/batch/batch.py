@@ -26,7 +26,7 @@ from nexus_core.batch.input_files import Format, Row, format_of, read_rows
 from nexus_core.batch.journal import BatchTotals, Journal
 from nexus_core.batch.records import BatchRecord, parse_record
 from nexus_core.batch.run_folder import BatchManifest, BatchRefusedError, RunFolder, digests, installed_versions
-from nexus_core.contract.errors import UsageError
+from nexus_core.contract.errors import NexusError, UsageError
 from nexus_core.contract.protocols import AnswerCache
 from nexus_core.contract.values import Value
 from nexus_core.engine.pipeline import Pipeline
@@ -173,6 +173,10 @@ class Batch:
                 raise
             try:
                 yield cls(folder, evolve(settings, format=format), journal)
+            except NexusError:
+                if not journal.totals().requests:  # what its engine has refused was never begun
+                    folder.discard()
+                raise
             finally:
                 journal.close()
 

@@ -45,7 +45,6 @@ class WorkerPool:
         self._fruitless = 0
         self._error: Exception | None = None
         self._hurry = False
-        self._is_closing = False
 
     async def __aenter__(self) -> Self:
         """Start the workers; raises NexusError where one cannot run the pipeline, or none starts."""
@@ -54,11 +53,11 @@ class WorkerPool:
             for seconds, least in ((_TOGETHER_S, self._size), (START_S, 1)):
                 with suppress(TimeoutError):
                     async with asyncio.timeout(seconds):
-                        while len(self._links) < least and self._error is None:
+                        while len(self._links) < least and self._is_going():
                             await self._change()
             if self._error is not None:
                 raise self._error
-            if not self._links:
+            if not self._links and self._is_going():
                 raise NexusError(
                     f"no worker has started in {START_S + _TOGETHER_S:.0f} s: the cluster has no free CPU for one"
                 )
@@ -82,7 +81,7 @@ class WorkerPool:
     async def give(self, task: BatchTask) -> None:
         """Let a worker run a record, as soon as there is one for it."""
         alone = self._deaths[task.position] >= SUSPECT
-        while self._error is None and self._control.stopped is None:
+        while self._is_going():
             free = [link for link in self._links if not link.is_reserved and not (alone and link.tasks)]
             if free:
                 min(free, key=lambda link: len(link.tasks)).give(task, alone=alone)
@@ -91,11 +90,14 @@ class WorkerPool:
         self._control.put_back(task)
 
     async def finish(self) -> None:
-        """Wait until no record is under way, or until there is no more time; raises what went wrong."""
-        while self._error is None and not self._hurry and any(link.tasks for link in self._links):
+        """Wait until no record is under way, or until there is no more time; raises what nobody has foreseen."""
+        while not self._hurry and any(link.tasks for link in self._links):
             await self._change()
-        if self._error is not None:
+        if self._error is not None and not isinstance(self._error, NexusError):
             raise self._error
+
+    def _is_going(self) -> bool:
+        return self._error is None and self._control.stopped is None
 
     async def _change(self) -> None:
         self._changed.clear()
@@ -108,18 +110,17 @@ class WorkerPool:
     async def _supervise(self) -> None:
         """Keep one worker alive."""
         try:
-            while self._error is None and self._control.stopped is None:
+            while self._is_going():
                 link = await self._start()
                 if link is not None:
                     self._links.append(link)
                     self._changed.set()
                     await self._serve(link)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whoever waits for the workers raises it
             self._error = self._error or error
             self._control.stop("failure", str(error))
+        finally:
             self._changed.set()
-            if not isinstance(error, NexusError):
-                raise
 
     async def _start(self) -> WorkerLink | None:
         actor = self._actors.remote()
@@ -135,12 +136,14 @@ class WorkerPool:
     async def _serve(self, link: WorkerLink) -> None:
         try:
             await link.serve()
-        except self._ray.exceptions.RayError as error:
+        except Exception as error:
             self._links.remove(link)
             self._ray.kill(link.actor)  # one that cannot be reached must not go on
             was_alone = link.is_reserved
             for task in link.settle():
                 self._redo(task, was_alone)
+            if not isinstance(error, self._ray.exceptions.RayError):
+                raise
             self._note_death(f"workers die: {str(error).strip().splitlines()[0]}")
 
     def _redo(self, task: BatchTask, was_alone: bool) -> None:
