@@ -1,8 +1,8 @@
 """Records a second of `nexus batch --engine ray` on two local workers, against a bare Ray Data map of the same request.
 
-    python tests/bench/batch_ray.py [CONCURRENCY [RECORDS]]
+    python tests/bench/batch_ray.py [CONCURRENCY [RECORDS [DELAY_MS]]]
 
-The model service answers after 50 ms, in a process of its own, and takes down when requests come. The speed is that
+The model service answers after DELAY_MS (50 by default), in a process of its own, and takes down when requests come. The speed is that
 between the first and the last tenth of them, so that start and end of the processes do not count. The two take turns,
 each with a Ray cluster of its own. It needs the extra `ray`, and `ray[data]` for the map.
 
@@ -25,7 +25,7 @@ from typing import Any
 
 from stub import StubProtocol, json_answer
 
-DELAY_S = 0.05
+DELAY_MS = 50
 ROUNDS = 3
 GATE = 0.85
 CONCURRENCY = 64
@@ -44,20 +44,21 @@ class LateProtocol(StubProtocol):
     """Answers each request after a while, and takes down when it came."""
 
     times: list[float]
+    delay_s: float
 
     def _answer(self, streamed: bool, at_length: bool) -> None:
         self.times.append(perf_counter())
-        asyncio.get_running_loop().call_later(DELAY_S, self._transport.write, self._whole)
+        asyncio.get_running_loop().call_later(self.delay_s, self._transport.write, self._whole)
 
 
-async def serve() -> None:
+async def serve(delay_ms: int) -> None:
     """Serve on a free port; each line of standard input is answered with the times of the requests since the last."""
     times: list[float] = []
 
     def protocol() -> LateProtocol:
-        made = LateProtocol(json_answer(20), [], 0.0, [])
-        made.times = times
-        return made
+        late = LateProtocol(json_answer(20), [], 0.0, [])
+        late.times, late.delay_s = times, delay_ms / 1000
+        return late
 
     server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
@@ -129,13 +130,14 @@ def rate(times: list[float]) -> float:
 
 def main() -> None:
     """Measure in turn and print a table."""
-    concurrency, records = [*map(int, sys.argv[1:]), *(CONCURRENCY, RECORDS)[len(sys.argv) - 1 :]]
+    defaults = (CONCURRENCY, RECORDS, DELAY_MS)
+    concurrency, records, delay_ms = [*map(int, sys.argv[1:]), *defaults[len(sys.argv) - 1 :]]
     rates: dict[str, list[float]] = {"map": [], "batch": []}
     with (
         TemporaryDirectory() as folder,
         Path(folder, "log").open("w") as log,
         subprocess.Popen(
-            [sys.executable, __file__, "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__, "serve", str(delay_ms)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as service,
     ):
         assert service.stdin is not None
@@ -159,8 +161,8 @@ def main() -> None:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["serve"]:
-            asyncio.run(serve())
+        case ["serve", delay_ms]:
+            asyncio.run(serve(int(delay_ms)))
         case ["map", *rest]:
             run_map(*map(int, rest))
         case ["batch", *rest]:
