@@ -2,9 +2,9 @@
 
     python tests/bench/batch_ray.py [CONCURRENCY [RECORDS [DELAY_MS]]]
 
-The model service answers after DELAY_MS (50 by default), in a process of its own, and takes down when requests come. The speed is that
-between the first and the last tenth of them, so that start and end of the processes do not count. The two take turns,
-each with a Ray cluster of its own. It needs the extra `ray`, and `ray[data]` for the map.
+The model service answers after DELAY_MS (50 by default), in a process of its own, and takes down when requests come.
+The speed is that between the first and the last tenth of them, so that start and end of the processes do not count. The
+two take turns, each with a Ray cluster of its own. It needs the extra `ray`, and `ray[data]` for the map.
 
 Left out: several machines, networks, the growth of the concurrency at the start, gathering and ranking, TLS, failures.
 """
