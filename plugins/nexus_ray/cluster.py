@@ -75,7 +75,8 @@ class RayCluster:
     def _initialize(self, address: str | None, cpus: int) -> None:
         settings: dict[str, Any] = {"address": address}
         if address is None or address.partition(":")[0] in _LOOPBACK:
-            import_module("ray._private.ray_constants").ENABLE_RAY_CLUSTER = False  # or it uses all interfaces
+            constants: Any = import_module("ray._private.ray_constants")
+            constants.ENABLE_RAY_CLUSTER = False  # or it uses all interfaces
         if self.folder is not None:
             settings = {
                 "address": "local",

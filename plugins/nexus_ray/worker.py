@@ -66,7 +66,8 @@ class DriverLedger:
     ) -> int | None:
         """Return the number of a request that stands in the journal now; `None` where it may not be sent."""
         ticket = next(self._tickets)
-        answer = self._waiting[ticket] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        self._waiting[ticket] = answer
         self._outbox.put(BeginRequest(ticket, position, model, method, most_tokens, most_cost))
         return await answer
 

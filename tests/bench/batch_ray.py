@@ -40,7 +40,7 @@ steps:
 """
 
 
-class LateProtocol(StubProtocol):
+class LateProtocol(StubProtocol):  # type: ignore[misc]  # mypy does not find the script beside this one
     """Answers each request after a while, and takes down when it came."""
 
     times: list[float]
@@ -115,7 +115,7 @@ def run_batch(port: int, concurrency: int, records: int) -> None:
     lines = [json.dumps({"id": f"q{number}", "query": f"Question {number}?"}) for number in range(records)]
     (folder / "questions.jsonl").write_text("\n".join(lines))
     nexus = Path(sys.executable).with_name("nexus")
-    command = [nexus, "batch", "bench.yaml", "questions.jsonl", "-o", "answers.jsonl", "--engine", "ray"]
+    command = [str(nexus), "batch", "bench.yaml", "questions.jsonl", "-o", "answers.jsonl", "--engine", "ray"]
     options = ["--max-concurrency", str(concurrency), "--engine-option", "workers=2"]
     done = subprocess.run([*command, *options], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
