@@ -133,3 +133,37 @@ def test_a_batch_whose_driver_was_killed_goes_on(
     assert set(upstream.seen()) == {f"Question {id}?" for id in ids}
     assert sum(upstream.seen().values()) - len(ids) <= CONCURRENCY
     assert sum(upstream.seen().values()) <= sum(states(folder).values())
+
+
+def test_a_record_that_kills_its_workers_fails_alone(
+    folder: Path, service: Callable[[float], Service], cluster: Cluster
+) -> None:
+    """Those that were under way beside it are answered."""
+    upstream = service(0.05)
+    (folder / "trains.yaml").write_text((folder / "trains.yaml").read_text().replace("${SERVICE}", upstream.address))
+    deadly = "        if query == 'Question q7?':\n            import os; os.kill(os.getpid(), 9)\n"
+    plugin = (folder / "shout.py").read_text()
+    (folder / "shout.py").write_text(plugin.replace("        return ranking", f"{deadly}        return ranking"))
+    ids = write_questions(folder, 30)
+    code, printed = run_batch(folder, upstream, *RUN, "answers.jsonl", "--engine", "ray", cluster=cluster)
+    assert code == 3, printed
+    results = [json.loads(line) for line in (folder / "answers.jsonl").read_text().splitlines()]
+    assert [result["id"] for result in results] == ids
+    failed = [(result["id"], result["error"]["kind"]) for result in results if result["outcome"] != "ok"]
+    assert failed == [("q7", "worker_died")]
+
+
+def test_an_interrupted_batch_ends_what_is_under_way(
+    folder: Path, service: Callable[[float], Service], cluster: Cluster
+) -> None:
+    """Ctrl-C reaches all processes of the terminal; the batch is resumable, and each request has its answer."""
+    upstream = service(0.5)
+    (folder / "trains.yaml").write_text((folder / "trains.yaml").read_text().replace("${SERVICE}", upstream.address))
+    write_questions(folder, 60)
+    batch = start_batch(folder, upstream, *RUN, "answers.jsonl", "--engine", "ray", cluster=cluster)
+    upstream.wait_for(8, batch)
+    batch.send_signal(signal.SIGINT)
+    _, printed = batch.communicate(timeout=60)
+    assert batch.returncode == 130, printed
+    assert "nexus batch resume" in printed
+    assert states(folder) == {"ok": sum(upstream.seen().values())}
