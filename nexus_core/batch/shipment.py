@@ -120,7 +120,7 @@ def pack_pipeline(job: BatchJob) -> PipelineShipment:
         plugins=plugins,
         limits=dict(_limits(plan)),
     )
-    _try(shipment, data)
+    _rehearse(shipment, data)
     return shipment
 
 
@@ -226,7 +226,7 @@ def _limits(plan: Plan) -> Iterator[tuple[str, Mapping[str, int]]]:
             yield model.name, limits
 
 
-def _try(shipment: PipelineShipment, data: _Data) -> None:
+def _rehearse(shipment: PipelineShipment, data: _Data) -> None:
     """Unpack a shipment, and raise UsageError where its sources find other files than here, as by an absolute path."""
     if not data.paths:
         return
