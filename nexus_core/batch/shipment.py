@@ -24,7 +24,7 @@ from nexus_core.contract.errors import NexusError, UsageError
 from nexus_core.contract.hookspecs import ENTRY_POINT_GROUP
 from nexus_core.contract.optional_protocols import ContextSource
 from nexus_core.contract.protocols import Documents
-from nexus_core.contract.values import Value
+from nexus_core.contract.values import ModelPrices, Value
 from nexus_core.engine.plan import Plan, load_plan
 from nexus_core.engine.plugins import Origin, PluginRegistry
 from nexus_core.engine.steps import Gather, MakeDraft, Rank
@@ -59,6 +59,8 @@ class PipelineShipment(Value):
     """The plugins that each of them provides to the pipeline."""
     limits: Mapping[str, Mapping[str, int]]
     """The `limits` of its models, by the name of the model."""
+    prices: Mapping[str, ModelPrices | None]
+    """Of its models, as this machine knows them, so that all machines count the same money."""
 
     @property
     def digest(self) -> str:
@@ -99,6 +101,8 @@ class PipelineShipment(Value):
 
 def pack_pipeline(job: BatchJob) -> PipelineShipment:
     """Return the shipment of a pipeline; raises UsageError that names the step where a machine alone has its data."""
+    if job.record is not None or job.replay is not None:
+        raise UsageError("recordings are files of this machine: use --record and --replay with `--engine local`")
     pipeline = job.pipeline.parent.resolve() / job.pipeline.name
     used: dict[str, EntryPoint] = {}
     plan = _load(pipeline, job, used)
@@ -119,6 +123,7 @@ def pack_pipeline(job: BatchJob) -> PipelineShipment:
         distributions={name: version(name) for name in plugins},
         plugins=plugins,
         limits=dict(_limits(plan)),
+        prices={model.name: model.prices for model in plan.registry.targets()},
     )
     _rehearse(shipment, data)
     return shipment

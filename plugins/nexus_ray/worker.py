@@ -109,10 +109,10 @@ class BatchWorker:
                 raise NexusError("the pipeline did not arrive as it was sent")
             prefix = f"nexus-{digest[:_HASH_DIGITS]}-"
             folder = self._parts.enter_context(TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True))
+            interceptor = BatchInterceptor(self._ledger)
+            interceptor.prices = shipment.prices
             pipeline = Pipeline.load(
-                shipment.unpack(Path(folder)),
-                overrides=shipment.overrides(shares),
-                interceptor=BatchInterceptor(self._ledger),
+                shipment.unpack(Path(folder)), overrides=shipment.overrides(shares), interceptor=interceptor
             )
             await self._parts.enter_async_context(pipeline)
         except (NexusError, OSError) as error:

@@ -53,6 +53,13 @@ def test_a_shipment_has_the_variables_of_the_environment_as_they_are_written(
     assert shipment.plugins == {"contextnexus": ("openai", "qa")}
 
 
+def test_recordings_are_refused(tmp_path: Path) -> None:
+    """They are files of one machine."""
+    (tmp_path / "p.yaml").write_text(f"{MODEL}steps:\n{STEPS}")
+    with pytest.raises(UsageError, match="recordings are files of this machine: .*--engine local"):
+        pack_pipeline(BatchJob(pipeline=tmp_path / "p.yaml", record=tmp_path / "recordings"))
+
+
 def test_a_shipment_changes_its_digest_with_its_content(tmp_path: Path) -> None:
     """By which a worker knows that it has got what was sent."""
     first, second = (pack(tmp_path, f"{MODEL}steps:\n{STEPS}# {number}\n") for number in range(2))

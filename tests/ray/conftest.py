@@ -27,7 +27,12 @@ PIPELINE = """\
 name: trains
 plugins: [shout.py]
 models:
-  main: {use: openai, model: gpt-4o-mini, base_url: "${SERVICE}/v1", api_key: "${SERVICE_KEY}"}
+  main:
+    use: openai
+    model: gpt-4o-mini
+    base_url: "${SERVICE}/v1"
+    api_key: "${SERVICE_KEY}"
+    prices: {input: 1, output: 2}
 steps:
   - gather: {use: files, paths: "docs/*.md"}
   - rank: shout

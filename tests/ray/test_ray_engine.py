@@ -50,7 +50,7 @@ def test_answers_equal_those_of_one_machine_to_the_byte(folder: Path, service: C
     assert code == 0, printed
     assert (folder / "ray.jsonl").read_bytes() == (folder / "local.jsonl").read_bytes()
     assert set(upstream.seen().values()) == {2}
-    assert "60 of 60 answered, 60 requests, 900 tokens" in printed
+    assert "60 of 60 answered, 60 requests, 900 tokens, $0.0012" in printed
 
 
 def test_a_secret_is_known_to_the_worker_alone(
