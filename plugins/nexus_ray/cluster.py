@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import secrets
+import socket
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
@@ -27,6 +28,7 @@ _OBJECT_STORE = 100 * 2**20
 _LONGEST_FOLDER = 30
 """Characters: the paths of sockets below it may have about 100."""
 _PROBE_S = 60.0
+_REACH_S = 10.0
 _LOOPBACK = ("127.0.0.1", "localhost")
 
 
@@ -74,6 +76,8 @@ class RayCluster:
 
     def _initialize(self, address: str | None, cpus: int) -> None:
         settings: dict[str, Any] = {"address": address}
+        if address is not None and ":" in address:
+            _reach(address)
         if address is None or address.partition(":")[0] in _LOOPBACK:
             constants: Any = import_module("ray._private.ray_constants")
             constants.ENABLE_RAY_CLUSTER = False  # or it uses all interfaces
@@ -140,6 +144,15 @@ class RayCluster:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _reach(address: str) -> None:
+    """Raise NexusError where nothing listens: Ray itself would wait for minutes, and say nothing."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _REACH_S).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise NexusError(f"cannot reach a Ray cluster at {address}: {error}") from error
 
 
 def _make_folder() -> str:

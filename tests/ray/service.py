@@ -15,7 +15,7 @@ from aiohttp import web
 
 SEEN = web.AppKey("seen", Counter[str])
 """Requests by the last line of their prompt."""
-KEYS = web.AppKey("keys", set[str])
+KEYS = web.AppKey("keys", Counter[str])
 """The headers `Authorization` that came."""
 
 
@@ -26,7 +26,7 @@ def build_app(delay_s: float) -> web.Application:
         body = await request.json()
         query = body["messages"][-1]["content"].strip().splitlines()[-1]
         request.app[SEEN][query] += 1
-        request.app[KEYS].add(request.headers.get("Authorization", ""))
+        request.app[KEYS][request.headers.get("Authorization", "")] += 1
         await asyncio.sleep(delay_s)
         message = {"role": "assistant", "content": f"Answer to {query} [1]"}
         return web.json_response(
@@ -43,7 +43,7 @@ def build_app(delay_s: float) -> web.Application:
         return web.json_response({"seen": request.app[SEEN], "keys": sorted(request.app[KEYS])})
 
     app = web.Application()
-    app[SEEN], app[KEYS] = Counter(), set()
+    app[SEEN], app[KEYS] = Counter(), Counter()
     app.add_routes([web.post("/v1/chat/completions", answer), web.get("/seen", show)])
     return app
 
