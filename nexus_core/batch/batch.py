@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,20 +23,23 @@ from nexus_core.batch.concurrency import AdaptiveConcurrency
 from nexus_core.batch.control import BatchBudget, BatchControl, BatchStop
 from nexus_core.batch.engines import LOCAL, BatchEngine, BatchJob, engine_of
 from nexus_core.batch.export import export
-from nexus_core.batch.input_files import Format, Row, format_of, read_rows
+from nexus_core.batch.input_files import SUFFIXES, Format, Row, format_of, read_rows
 from nexus_core.batch.journal import BatchTotals, Journal
 from nexus_core.batch.records import BatchRecord, parse_record
 from nexus_core.batch.run_folder import BatchManifest, BatchRefusedError, RunFolder, digests, installed_versions
-from nexus_core.contract.errors import NexusError, UsageError
+from nexus_core.contract.errors import NexusError, UsageError, describe_error
 from nexus_core.contract.protocols import AnswerCache
 from nexus_core.contract.values import Value
 from nexus_core.engine.pipeline import Pipeline
-from nexus_core.recordings.replayer import replay_environment
+from nexus_core.recordings.replayer import recording_interceptor, replay_environment
+from nexus_core.toolkit.suggest import did_you_mean, listed
 
 CONCURRENCY = 64
 """Records at once, if the service takes so many."""
 _SHOWN = 20
-"""Bad lines that are told of at once."""
+"""Problems of lines that are told of at once, and"""
+_LINES_SHOWN = 5
+"""the lines of each."""
 
 
 @frozen(kw_only=True, eq=False)
@@ -61,6 +65,14 @@ class BatchSettings(Value):
     bad_lines: Literal["refuse", "fail"] = "refuse"
     """Whether a line that is no record refuses the batch, or is a failed record of it."""
     timings: bool = False
+    fresh: bool = False
+    """Models are asked though an answer is in their cache."""
+    concurrency: int = CONCURRENCY
+    budget: BatchBudget = BatchBudget()
+    keeps_going: bool = False
+    """No number of failures in a row stops it."""
+    overwrite: bool = False
+    """The output may be a file that is there and is not of this batch."""
     record: Path | None = None
     replay: Path | None = None
     """The folder of recordings to write, or to answer from."""
@@ -68,10 +80,7 @@ class BatchSettings(Value):
     @property
     def output_format(self) -> Format:
         """The format of the output; raises UsageError for a name that tells none."""
-        found = format_of(self.output)
-        if found == "csv":
-            raise UsageError(f"{self.output}: results are written as .jsonl or .parquet")
-        return found
+        return output_format(self.output)
 
     @property
     def input_format(self) -> Format:
@@ -89,21 +98,41 @@ class BatchSettings(Value):
             "sample": self.sample,
             "bad_lines": self.bad_lines,
             "timings": self.timings,
+            "fresh": self.fresh,
             "engine_options": dict(self.engine_options),
             "record": None if self.record is None else str(self.record.absolute()),
             "replay": None if self.replay is None else str(self.replay.absolute()),
         }
 
+    def limits(self) -> dict[str, Any]:
+        """Return what may differ from one run of a batch to the next, as a manifest keeps it."""
+        return {
+            "concurrency": self.concurrency,
+            "tokens": self.budget.tokens,
+            "cost": self.budget.cost,
+            "keeps_going": self.keeps_going,
+        }
+
     @classmethod
     def of(cls, manifest: BatchManifest) -> BatchSettings:
         """Return the settings that a batch was begun with."""
-        kept = dict(manifest.settings)
+        try:
+            return cls._of(manifest, dict(manifest.settings))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UsageError(f"the manifest of the batch cannot be read: {describe_error(error)}") from error
+
+    @classmethod
+    def _of(cls, manifest: BatchManifest, kept: dict[str, Any]) -> BatchSettings:
+        kept.pop("models")
         return cls(
             pipeline=Path(manifest.pipeline),
             input=Path(manifest.input),
             output=Path(manifest.output),
             format=manifest.input_format,
             engine=manifest.engine,
+            concurrency=manifest.limits["concurrency"],
+            budget=BatchBudget(tokens=manifest.limits["tokens"], cost=manifest.limits["cost"]),
+            keeps_going=manifest.limits["keeps_going"],
             **kept
             | {"overrides": tuple(kept["overrides"])}
             | {name: Path(kept[name]) for name in ("record", "replay") if kept[name] is not None},
@@ -127,6 +156,27 @@ def check_prices(settings: BatchSettings) -> None:
             )
 
 
+def output_format(path: Path) -> Format:
+    """Return the format of results by the name of their file; raises UsageError for another one."""
+    found = SUFFIXES.get(path.suffix.lower())
+    if found not in ("jsonl", "parquet"):
+        raise UsageError(f"{path}: results are written as .jsonl or .parquet, name the file so")
+    return format_of(path)
+
+
+def check_output(path: Path, *, overwrite: bool = False) -> None:
+    """Raise UsageError where results cannot be written to a file, or would replace one that is somebody's."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"cannot write {path}: there is no folder {folder}")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"cannot write {path}: no right to write in {folder}")
+    if path.is_dir():
+        raise UsageError(f"cannot write {path}: it is a folder")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} is there already: name another output, or say --overwrite to replace it")
+
+
 class Batch:
     """One batch in its folder, locked for this process."""
 
@@ -143,20 +193,21 @@ class Batch:
         engine_of(settings.engine)  # and so is an engine that is not there
         pipeline = load_pipeline(settings)
         format = settings.input_format
-        if not settings.output.absolute().parent.is_dir():
-            raise UsageError(f"cannot write {settings.output}: there is no folder {settings.output.absolute().parent}")
-        if settings.output.exists() and settings.input.exists() and settings.output.samefile(settings.input):
-            raise UsageError(f"{settings.output} is the input: name another output")
-        if settings.output.is_dir():
-            raise UsageError(f"cannot write {settings.output}: it is a folder")
+        for known in (settings.input, *pipeline.files):
+            if settings.output.exists() and known.exists() and settings.output.samefile(known):
+                raise UsageError(f"{settings.output} is what the batch is begun with ({known}): name another output")
+        check_output(settings.output, overwrite=settings.overwrite)
+        _check_options(settings, pipeline)
         folder.create()
         with folder.locked():
             folder.clear()
             spooled = str(settings.input) == "-"
-            if spooled:
-                _spool(sys.stdin.buffer, folder.spool)
             source = folder.spool if spooled else settings.input
             try:
+                if spooled and sys.stdin is None:
+                    raise UsageError("standard input is closed")
+                if spooled:
+                    _spool(sys.stdin.buffer, folder.spool)
                 journal = Journal.create(folder.journal)
                 try:
                     records = journal.add(read_records(settings, pipeline, source, format))
@@ -168,7 +219,7 @@ class Batch:
                     raise
             except BaseException as error:
                 folder.discard()
-                if spooled and isinstance(error, UsageError):
+                if folder.spool.exists() and isinstance(error, UsageError):
                     raise UsageError(f"{error}\nWhat came on standard input is in {folder.spool}") from error
                 raise
             try:
@@ -224,6 +275,7 @@ class Batch:
             model=settings.model,
             inputs=settings.inputs,
             options=settings.engine_options,
+            fresh=settings.fresh,
             record=settings.record,
             replay=settings.replay,
         )
@@ -241,17 +293,55 @@ class Batch:
         await engine.check(job)
         await engine.run(job, control, hurry)
         self.journal.commit()
+        if control.stopped is not None:
+            self.journal.note_stop(control.stopped.why, control.stopped.message)
         return self.journal.totals(), control.stopped
 
-    def control(self, *, concurrency: int = CONCURRENCY, budget: BatchBudget | None = None) -> BatchControl:
+    def limit(self, concurrency: int | None, budget: BatchBudget, *, keeps_going: bool) -> None:
+        """Let it go on with other limits, where they are given; the others stay."""
+        kept = self.settings
+        tokens, cost = budget.tokens or kept.budget.tokens, budget.cost or kept.budget.cost
+        self.settings = evolve(
+            kept,
+            concurrency=concurrency or kept.concurrency,
+            budget=BatchBudget(tokens=tokens, cost=cost),
+            keeps_going=keeps_going or kept.keeps_going,
+        )
+        self.folder.write_manifest(evolve(self.folder.read_manifest(), limits=self.settings.limits()))
+
+    def control(self) -> BatchControl:
         """Return the control for one run of it."""
-        return BatchControl(self.journal, AdaptiveConcurrency(concurrency), budget)
+        settings = self.settings
+        concurrency = AdaptiveConcurrency(settings.concurrency)
+        return BatchControl(self.journal, concurrency, settings.budget, keeps_going=settings.keeps_going)
 
     def export(self, output: Path | None = None, *, timings: bool | None = None) -> int:
         """Write what there is of results, to its own output if no other is named; returns how many there are."""
         target = evolve(self.settings, output=output) if output else self.settings
         wanted = self.settings.timings if timings is None else timings
         return export(self.journal, target.output, target.output_format, timings=wanted)
+
+
+_SECRET = re.compile(r"key|secret|token(?!s)|password|passwd|authorization|headers|cookie", re.IGNORECASE)
+"""What may be a secret among the options of a component, by the name of its place."""
+
+
+def _check_options(settings: BatchSettings, pipeline: Pipeline) -> None:
+    """Raise UsageError for what is wrong with every record: a model or an input that the pipeline does not have."""
+    for override in settings.overrides:
+        path, _, value = override.partition("=")
+        if _SECRET.search(path) and "${" not in value:
+            raise UsageError(
+                f"--set {path}=... would write a secret into the folder of the batch: set a variable and write "
+                "${NAME} in its place"
+            )
+    recording_interceptor(settings.record, settings.replay)  # a folder that cannot be used is refused now
+    if settings.model is not None:
+        pipeline.models.get(settings.model)
+    for name in settings.inputs:
+        if name not in pipeline.inputs:
+            known, hint = listed(sorted(pipeline.inputs)) or "none", did_you_mean(name, pipeline.inputs)
+            raise UsageError(f"pipeline {pipeline.name!r} has no input {name!r}{hint}; declared: {known}")
 
 
 def _manifest(settings: BatchSettings, pipeline: Pipeline, source: Path, format: str, records: int) -> BatchManifest:
@@ -261,17 +351,25 @@ def _manifest(settings: BatchSettings, pipeline: Pipeline, source: Path, format:
         output=str(settings.output.absolute()),
         input_format=format,
         engine=settings.engine,
-        settings=settings.deciding(),
-        files=digests([source.absolute(), *(path.absolute() for path in pipeline.files)]),
+        settings=settings.deciding() | {"models": {each.name: each.info.id for each in pipeline.models.targets()}},
+        limits=settings.limits(),
+        files=digests(
+            {"-" if str(settings.input) == "-" else str(source.absolute()): source}
+            | {str(path.absolute()): path for path in pipeline.files}
+        ),
         records=records,
         versions=installed_versions(),
     )
 
 
 def _spool(stream: BinaryIO, path: Path) -> None:
-    path.touch(mode=0o600)
-    with path.open("wb") as file:
-        shutil.copyfileobj(stream, file)
+    try:
+        path.touch(mode=0o600)
+        with path.open("wb") as file:
+            shutil.copyfileobj(stream, file)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise UsageError(f"standard input cannot be kept in {path}: {error.strerror or error}") from error
 
 
 def read_records(
@@ -282,7 +380,7 @@ def read_records(
     Raises UsageError that tells of the bad lines, where these refuse the batch.
     """
     chosen = _sample(source, format, settings.sample) if settings.sample is not None else None
-    bad: list[str] = []
+    bad: dict[str, list[int]] = {}
     count = 0
     for number, row in enumerate(read_rows(source, format)):
         if settings.limit is not None and count >= settings.limit:
@@ -291,20 +389,26 @@ def read_records(
             continue
         line, record, problem = _checked(settings, pipeline, row)
         if problem is not None and settings.bad_lines == "refuse":
-            bad.append(f"line {line}: {problem}")
+            bad.setdefault(problem, []).append(line)
             if len(bad) > _SHOWN:
                 break
             continue
         count += 1
         yield line, record, problem
     if bad:
-        more = "\n  and more" if len(bad) > _SHOWN else ""
+        told = [f"{_lines(lines)}: {problem}" for problem, lines in bad.items()]
         raise UsageError(
             f"{settings.input} has lines that are no records, so that nothing was run:\n  "
-            + "\n  ".join(bad[:_SHOWN])
-            + more
+            + "\n  ".join(told[:_SHOWN])
+            + ("\n  and more" if len(told) > _SHOWN else "")
             + "\nCorrect them, or say `--bad-lines fail` to have them as failed records in the output"
         )
+
+
+def _lines(lines: list[int]) -> str:
+    shown = listed([str(line) for line in lines[:_LINES_SHOWN]])
+    more = len(lines) - _LINES_SHOWN
+    return f"line{'s' * (len(lines) > 1)} {shown}" + (f" and {more:,} more" if more > 0 else "")
 
 
 def _checked(settings: BatchSettings, pipeline: Pipeline, row: Row) -> tuple[int, BatchRecord, str | None]:
@@ -321,8 +425,21 @@ def _checked(settings: BatchSettings, pipeline: Pipeline, row: Row) -> tuple[int
             )
         pipeline.check(record.query, inputs={**settings.inputs, **record.inputs}, model=settings.model)
     except UsageError as error:
-        return line, BatchRecord(id=f"line-{line}", query="", has_own_id=False), str(error)
+        return line, _bad_record(line, data), str(error)
     return line, record, None
+
+
+def _bad_record(line: int, data: Mapping[str, Any] | UsageError) -> BatchRecord:
+    """Return the record of a line that is none, with what of it can be told: its id and its conversation."""
+    told = data if isinstance(data, Mapping) else {}
+    id, conversation = told.get("id"), told.get("conversation")
+    try:
+        kept = parse_record({"query": "-", "id": id, "conversation": conversation})
+    except UsageError:
+        return BatchRecord(id=f"line-{line}", query="", has_own_id=False)
+    if not kept.has_own_id:
+        kept = evolve(kept, id=f"line-{line}")
+    return evolve(kept, query="")
 
 
 def _sample(source: Path, format: Format, size: int) -> frozenset[int]:

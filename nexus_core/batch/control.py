@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 
 from attrs import evolve, frozen
 
@@ -26,9 +27,10 @@ UNAVAILABLE = frozenset(
     {"connect", "disconnected", "overloaded", "rate_limit", "server_error", "stalled", "timeout", "truncated"}
 )
 """Kinds of failures that count as one: the service is not there."""
-REFUSED_HERE = "overloaded"
-"""The kind of failure where a breaker is open; nothing was sent, so the record waits until it is closed."""
-PAUSE_S = 1.0
+PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
+"""How long no record begins after one that has to wait: doubled from one time to the next, up to the second."""
+PATIENCE_S = 3600.0
+"""Without an answer for so long, records wait no more."""
 _MOST_HELD = 10_000
 """Records that wait for an earlier one of their conversation, before no more are read ahead."""
 
@@ -51,10 +53,16 @@ class BatchBudget(Value):
     cost: float | None = None
     """In US dollars."""
 
-    def in_words(self) -> str:
-        """Return it in words."""
-        tokens = [] if self.tokens is None else [f"{self.tokens:,} tokens"]
-        return " and ".join(tokens + ([] if self.cost is None else [f"${self.cost:,.2f}"]))
+    def refusal(self, tokens: int, cost: float | None) -> str:
+        """Return in words that a request is refused which could use so much."""
+        parts = [] if self.tokens is None else [(f"{tokens:,} tokens", f"{self.tokens:,} tokens")]
+        if self.cost is not None:
+            parts.append(("an unknown sum" if cost is None else f"${cost:,.6f}", f"${self.cost:,.6g}"))
+        most, budget = " and ".join(each for each, _ in parts), " and ".join(each for _, each in parts)
+        return (
+            f"the next request could take {most} and exceed the budget of {budget}: a larger budget, or a smaller "
+            "`max_tokens` among the `options` of the model, lets it go on"
+        )
 
 
 @frozen(kw_only=True, eq=False)
@@ -85,17 +93,20 @@ class BatchControl:
         journal: Journal,
         concurrency: AdaptiveConcurrency,
         budget: BatchBudget | None = None,
-        changed: Callable[[], None] = lambda: None,
+        *,
+        keeps_going: bool = False,
+        now: Callable[[], float] = monotonic,
     ) -> None:
+        """Take what it goes by; one that `keeps_going` stops for no number of failures in a row."""
         self._journal = journal
         self.concurrency = concurrency
         self._budget = budget or BatchBudget()
-        self._changed = changed
         self.stopped: BatchStop | None = None
         self._before = before = journal.totals()
         self._done, self._failed, self._requests = before.done, before.failed, before.requests
         self._tokens, self._unknown_tokens = before.tokens, before.unknown_tokens
-        self._cost, self._unknown_cost = before.cost, before.unknown_cost
+        self._cost, self._unknown_cost = before.cost or 0.0, before.unknown_cost
+        self._priced, self._is_priced = before.priced, before.cost is not None or not before.priced
         self._position = -1
         self._is_read = False
         """No record is left but those that are ready, held or under way."""
@@ -105,6 +116,10 @@ class BatchControl:
         self._streak_kind = ""
         self._open: dict[int, tuple[int, int, float | None]] = {}
         """Requests under way: their number for the concurrency, and the most that they use."""
+        self._keeps_going = keeps_going
+        self._now = now
+        self._answered_at = now()
+        self._pauses = 0
         self._reserved: tuple[int, float] = (0, 0.0)
         """The most that requests under way will use together."""
         self._largest: tuple[int, float] = (0, 0.0)
@@ -120,13 +135,14 @@ class BatchControl:
             requests=self._requests,
             tokens=self._tokens,
             unknown_tokens=self._unknown_tokens,
-            cost=self._cost,
+            cost=self._cost if self._is_priced and (self._priced or not self._requests) else None,
+            priced=self._priced,
             unknown_cost=self._unknown_cost,
         )
 
     def stop(self, why: str, message: str) -> None:
         """Let no further record begin."""
-        if self.stopped is None:
+        if self.stopped is None or (why == "interrupted" and self.stopped.why != why):
             self.stopped = BatchStop(why=why, message=message)
             self.concurrency.close()
 
@@ -163,11 +179,19 @@ class BatchControl:
         elif record.conversation in self._held:
             self._held[record.conversation].append((position, record))
         else:
-            self._held[record.conversation] = deque()
-            self._begin_turn(record.conversation, position, record)
+            self._held[record.conversation] = deque([(position, record)])
+            self._begin_turns(record.conversation)
 
-    def _begin_turn(self, conversation: str, position: int, record: BatchRecord) -> None:
-        """Make a record of a conversation ready, with the turns before it."""
+    def _begin_turns(self, conversation: str) -> None:
+        """Make the next record of a conversation ready, or fail all that are left of one that has a gap."""
+        held = self._held[conversation]
+        while held:
+            if self._begin_turn(conversation, *held.popleft()):
+                return
+        del self._held[conversation]
+
+    def _begin_turn(self, conversation: str, position: int, record: BatchRecord) -> bool:
+        """Make a record of a conversation ready, with the turns before it; false where one has no answer."""
         history: list[Message] = []
         is_whole = True
         for state, payload, result in self._journal.turns(conversation, position):
@@ -180,19 +204,33 @@ class BatchControl:
             self._ready.append(task)
         else:
             self._note(task, failure("conversation", "an earlier record of its conversation has no answer"))
+        return is_whole
 
     def finish(self, task: BatchTask, result: RecordResult) -> None:
         """Take the result of a record that has begun."""
         self.concurrency.leave()
-        if result.kind == REFUSED_HERE and not result.was_sent:
+        if self._is_to_wait(result):
             self._ready.appendleft(task)
-            self.concurrency.pause(PAUSE_S)
             return
         if result.state == "failed" and self._is_systemic(task, result):
             return
         if result.state == "done":
-            self._streak_kind = ""
+            self._streak_kind, self._pauses, self._answered_at = "", 0, self._now()
         self._note(task, result)
+        if task.record.conversation in self._held:
+            self._begin_turns(task.record.conversation)
+
+    def _is_to_wait(self, result: RecordResult) -> bool:
+        """Tell whether a record is done again after a pause: a breaker is open, or a limit of the service."""
+        is_refused = result.kind in ("overloaded", "rate_limit") and not result.was_sent
+        if self.stopped is not None or not (is_refused or result.kind == "rate_limit"):
+            return False
+        if self._now() - self._answered_at > PATIENCE_S:
+            return False
+        pause_s = PAUSE_S if is_refused else min(LONGEST_PAUSE_S, PAUSE_S * 2.0 ** min(self._pauses, 10))
+        self._pauses += not is_refused
+        self.concurrency.pause(pause_s)
+        return True
 
     def put_back(self, task: BatchTask, *, again: bool = False) -> None:
         """Take back a record that has begun and has no result: for the next time, or `again` for another machine."""
@@ -206,12 +244,6 @@ class BatchControl:
             self._done += 1
         else:
             self._failed += 1
-        self._changed()
-        conversation = task.record.conversation
-        if conversation is not None and self._held.get(conversation):
-            self._begin_turn(conversation, *self._held[conversation].popleft())
-        elif conversation is not None:
-            self._held.pop(conversation, None)
 
     def _is_systemic(self, task: BatchTask, result: RecordResult) -> bool:
         """Stop where a failure is no matter of its record; then it and those like it are done again later."""
@@ -225,10 +257,11 @@ class BatchControl:
         if kind != self._streak_kind:
             self._streak, self._streak_kind = [], kind
         self._streak.append(task.position)
-        if len(self._streak) < STREAK or self.stopped is not None:
+        if self._keeps_going or len(self._streak) < STREAK or self.stopped is not None:
             return False
-        self._failed -= self._journal.reopen(self._streak[:-1])
-        self.stop("failure", f"{STREAK} records in a row failed in the same way, the last one with: {message}")
+        self._failed -= self._journal.reopen(self._streak[:-1]) + self._journal.reopen(kind="conversation")
+        told = f"{STREAK} records in a row failed in the same way, the last one with: {message}"
+        self.stop("failure", f"{told}; `--keep-going` goes on all the same")
         return True
 
     # Requests
@@ -240,10 +273,10 @@ class BatchControl:
 
         Raises StoreError where the journal cannot be written.
         """
-        while not self._has_room(most_tokens, most_cost) and self._open:
+        while not self._has_room(most_tokens, most_cost) and self._reserved[0] > 0:
             await self.concurrency.change()  # those under way use less than they could, mostly
         if not self._has_room(most_tokens, most_cost):
-            self.stop("budget", f"the next request could exceed the budget of {self._budget.in_words()}")
+            self.stop("budget", self._budget.refusal(most_tokens, most_cost))
             return None
         self._reserve(most_tokens, most_cost)  # before anybody else looks
         try:
@@ -268,7 +301,9 @@ class BatchControl:
         )
         if usage.state == "ok":
             self._tokens += tokens
-            self._cost = _sum(self._cost, usage.cost)
+            self._priced += usage.cost is not None
+            self._is_priced = self._is_priced and usage.cost is not None
+            self._cost += usage.cost or 0.0
         elif usage.state == "unknown":
             self._unknown_tokens += most_tokens
             self._unknown_cost = _sum(self._unknown_cost, most_cost)
@@ -276,7 +311,7 @@ class BatchControl:
     def _has_room(self, tokens: int, cost: float | None) -> bool:
         budget = self._budget
         used = self._tokens + self._unknown_tokens + self._reserved[0] + tokens
-        paid = (self._cost or 0.0) + (self._unknown_cost or 0.0) + self._reserved[1] + (cost or 0.0)
+        paid = self._cost + (self._unknown_cost or 0.0) + self._reserved[1] + (cost or 0.0)
         return (budget.tokens is None or used <= budget.tokens) and (budget.cost is None or paid <= budget.cost)
 
     def _reserve(self, tokens: int, cost: float | None) -> None:

@@ -41,6 +41,8 @@ class BatchJob(Value):
     """For each record that does not give them itself."""
     options: Mapping[str, str] = field(factory=dict)
     """Of the engine, by name."""
+    fresh: bool = False
+    """Models are asked though an answer is in their cache."""
     record: Path | None = None
     replay: Path | None = None
     """The folder of recordings to write, or to answer from."""
@@ -92,7 +94,9 @@ class LocalEngine:
         self._answers = answers
 
     async def check(self, job: BatchJob) -> None:
-        """Find nothing against a job: whoever makes one has loaded its pipeline."""
+        """Raise UsageError for an option: there is none; whoever makes a job has loaded its pipeline."""
+        for name in job.options:
+            raise UsageError(f"the engine {LOCAL!r} has no option {name!r}, and no other one")
 
     async def run(self, job: BatchJob, control: BatchControl, hurry: asyncio.Event) -> None:
         """Run records until there are no more."""
@@ -105,9 +109,9 @@ class LocalEngine:
             interceptor=interceptor if recording is None else InterceptorChain(interceptor, recording),
             answers=self._answers if recording is None else None,  # a recording holds every request
         )
-        interceptor.prices = await asyncio.to_thread(prices_of, pipeline)
+        interceptor.prices = await asyncio.to_thread(prices_of, pipeline.models)
         async with pipeline:
-            runner = RecordRunner(pipeline, job.model, job.inputs)
+            runner = RecordRunner(pipeline, job.model, job.inputs, fresh=job.fresh)
             running: set[asyncio.Task[None]] = set()
             try:
                 while (task := await control.next()) is not None:

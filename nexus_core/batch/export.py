@@ -20,6 +20,8 @@ _PENDING = (
     '{"outcome":"pending","answer":null,"finishReason":null,"model":null,"modelId":null,"sources":[],"usage":null,'
     '"attempts":[],"error":null}'
 )
+_LINE_ENDS = str.maketrans({mark: f"\\u{ord(mark):04x}" for mark in "\x85\u2028\u2029"})
+"""Ends of lines for some readers of text, and none in JSON Lines."""
 _ROWS = 512
 _NESTED = ("sources", "usage", "attempts", "error", "timings")
 """Columns of Parquet that are JSON texts: their shape is open."""
@@ -42,7 +44,8 @@ def result_lines(journal: Journal, *, timings: bool) -> Iterator[tuple[bool, str
     """Yield each record's line of JSON, and whether it has a result."""
     for id, _, _, result, times in journal.results():
         more = f',"timings":{times}' if timings and times else ""
-        yield result is not None, f'{{"id":{json.dumps(id, ensure_ascii=False)},{(result or _PENDING)[1:-1]}{more}}}'
+        line = f'{{"id":{json.dumps(id, ensure_ascii=False)},{(result or _PENDING)[1:-1]}{more}}}'
+        yield result is not None, line.translate(_LINE_ENDS)
 
 
 def _write_lines(journal: Journal, file: BinaryIO, timings: bool) -> int:

@@ -51,6 +51,8 @@ def parquet() -> Any:
 def read_rows(path: Path, format: Format) -> Iterator[Row]:
     """Yield every record of a file that is not blank, in order; raises UsageError where the file cannot be read."""
     try:
+        if not path.is_file() and path.exists():
+            raise UsageError(f"{path} is no regular file: hand it in on standard input, as `-`")
         with path.open("rb") as file:
             yield from _READERS[format](file)
     except OSError as error:
@@ -98,38 +100,59 @@ def _refuse_constant(name: str) -> None:
 
 def _read_csv(file: BinaryIO) -> Iterator[Row]:
     csv.field_size_limit(min(LONGEST_LINE, sys.maxsize))
-    reader = csv.reader(_lines(file), strict=True)
-    head = next(reader, None)
+    broken: list[int] = []
+    reader = csv.reader(_lines(file, broken), strict=True)
+    try:
+        head = next(reader, None)
+    except csv.Error as error:
+        raise UsageError(f"the first line names no columns: {error}") from error
     if head is None:
         return
+    if broken:
+        raise UsageError("the first line is not UTF-8: save the file as UTF-8")
     if "query" not in head:
-        raise UsageError("the first line of a CSV file names its columns, and one of them is `query`")
+        shown = ", ".join(map(repr, head[:8]))
+        hint = ": is it separated by semicolons?" if len(head) == 1 and ";" in head[0] else ""
+        raise UsageError(f"the first line of a CSV file names its columns, one of them `query`; found {shown}{hint}")
+    if len(set(head)) < len(head):
+        raise UsageError("the first line of a CSV file names a column twice")
     while True:
         line = reader.line_num + 1
         try:
             row = next(reader, None)
-        except UnicodeDecodeError as error:
-            yield line, UsageError(f"it is not UTF-8: {error.reason}")
-            return
         except csv.Error as error:
             yield line, UsageError(f"it is not CSV: {error}")
             continue
         if row is None:
             return
-        if row:
+        if broken:
+            broken.clear()
+            yield line, UsageError("it is not UTF-8")
+        elif row:
             yield line, _from_columns(head, row)
 
 
-def _lines(file: BinaryIO) -> Iterator[str]:
+def _lines(file: BinaryIO, broken: list[int]) -> Iterator[str]:
+    """Yield the lines of a text; the numbers of those that are no UTF-8 are noted."""
     for number, line in enumerate(file):
-        yield line.decode("utf-8-sig" if number == 0 else "utf-8")
+        try:
+            yield line.decode("utf-8-sig" if number == 0 else "utf-8")
+        except UnicodeDecodeError:
+            broken.append(number)
+            yield line.decode("utf-8", "replace")
 
 
 def _from_columns(head: list[str], row: list[str]) -> Mapping[str, Any] | UsageError:
     """Return a record: columns that are no key of one are inputs of the pipeline, by their names."""
     if len(row) != len(head):
         return UsageError(f"it has {len(row)} columns, the first line {len(head)}")
-    return _from_cells({name: cell for name, cell in zip(head, row, strict=True) if cell})
+    cells: dict[str, Any] = {name: cell for name, cell in zip(head, row, strict=True) if cell}
+    if "inputs" in cells:
+        try:
+            cells["inputs"] = json.loads(cells["inputs"])
+        except (ValueError, RecursionError):
+            return UsageError('its `inputs` are no JSON object, such as {"tone": "short"}')
+    return _from_cells(cells)
 
 
 def _from_cells(cells: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -137,6 +160,8 @@ def _from_cells(cells: Mapping[str, Any]) -> Mapping[str, Any]:
     if not inputs:
         return cells
     given = cells.get("inputs")
+    if given is not None and not isinstance(given, Mapping):
+        return cells
     return {name: cell for name, cell in cells.items() if name in KEYS} | {"inputs": {**(given or {}), **inputs}}
 
 

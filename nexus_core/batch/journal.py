@@ -12,13 +12,14 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import time
 from typing import Any, Literal, Self
 
 from attrs import field, frozen
 
 from nexus_core.batch.records import BatchRecord
 from nexus_core.batch.results import RecordState, failure
-from nexus_core.contract.errors import StoreDamagedError, StoreError, StoreFullError, UsageError
+from nexus_core.contract.errors import StoreBusyError, StoreDamagedError, StoreError, StoreFullError, UsageError
 from nexus_core.contract.values import Value
 
 RequestState = Literal["sent", "ok", "refused", "unknown"]
@@ -51,6 +52,12 @@ CREATE TABLE requests (
     cost REAL,
     most_tokens INTEGER NOT NULL,
     most_cost REAL
+) STRICT;
+CREATE TABLE stops (
+    number INTEGER PRIMARY KEY,
+    time REAL NOT NULL,
+    why TEXT NOT NULL,
+    message TEXT NOT NULL
 ) STRICT;
 CREATE INDEX unsettled ON requests (number) WHERE state = 'sent';
 PRAGMA user_version = 1;
@@ -92,6 +99,9 @@ class BatchTotals(Value):
     cost: float | None = 0.0
     """In US dollars, of what services have told; `None` where a price is unknown."""
     unknown_cost: float | None = 0.0
+    """The most, in addition; `None` where a price is unknown."""
+    priced: int = 0
+    """Requests whose cost is known."""
     kinds: tuple[tuple[str, int], ...] = field(default=())
     """Failures by the kind of their error, the most frequent first."""
 
@@ -173,11 +183,23 @@ class Journal:
             raise UsageError(
                 f"lines {first} and {line} have the same id {record.id!r}: each record needs one of its own"
             )
-        number = 2
-        taken = "SELECT 1 FROM records WHERE id = ?"
-        while self._connection.execute(taken, (f"{record.id}-{number}",)).fetchone():
-            number += 1
-        return f"{record.id}-{number}"
+        return f"{record.id}-{self._first_free(record.id)}"
+
+    def _first_free(self, id: str) -> int:
+        """Return the next number of an id, of those that were given one after the other from 2."""
+
+        def is_taken(number: int) -> bool:
+            asked = "SELECT 1 FROM records WHERE id = ?"
+            return self._connection.execute(asked, (f"{id}-{number}",)).fetchone() is not None
+
+        above = 2
+        while is_taken(above):
+            above *= 2
+        below = above // 2
+        while above - below > 1:
+            middle = (above + below) // 2
+            below, above = (middle, above) if is_taken(middle) else (below, middle)
+        return above
 
     def pending(self, after: int) -> list[tuple[int, BatchRecord]]:
         """Return the next records without a result, by their position, in the order of the input."""
@@ -223,17 +245,18 @@ class Journal:
             (state, kind, result, timings, position),
         )
 
-    def reopen(self, positions: Iterable[int] | None = None) -> int:
-        """Make failed records pending again, all or some, and return how many."""
+    def reopen(self, positions: Iterable[int] | None = None, *, kind: str = "") -> int:
+        """Make failed records pending again, all, some, or those of a kind, and return how many."""
         self.commit()
         update = (
             "UPDATE records SET state = 'pending', kind = NULL, result = NULL, timings = NULL"
             f" WHERE state = 'failed' AND kind <> '{BAD_LINE}'"
         )
         with self._translating_errors(), self._transaction():
-            if positions is None:
-                return self._connection.execute(update).rowcount
-            return sum(self._connection.execute(f"{update} AND position = ?", (each,)).rowcount for each in positions)
+            if positions is not None:
+                ask = self._connection.execute
+                return sum(ask(f"{update} AND position = ?", (each,)).rowcount for each in positions)
+            return self._connection.execute(f"{update} AND kind LIKE ?", (kind or "%",)).rowcount
 
     # Requests
 
@@ -267,6 +290,19 @@ class Journal:
         with self._translating_errors(), self._transaction():
             self._connection.execute("UPDATE requests SET state = 'unknown' WHERE state = 'sent'")
 
+    def note_stop(self, why: str, message: str) -> None:
+        """Note why a run of it has ended before its last record."""
+        with self._translating_errors(), self._transaction():
+            self._connection.execute("INSERT INTO stops (time, why, message) VALUES (?, ?, ?)", (time(), why, message))
+
+    def last_stop(self) -> tuple[float, str, str] | None:
+        """Return when and why the last run ended that did so early."""
+        with self._translating_errors():
+            row: tuple[float, str, str] | None = self._connection.execute(
+                "SELECT time, why, message FROM stops ORDER BY number DESC LIMIT 1"
+            ).fetchone()
+        return row
+
     def totals(self) -> BatchTotals:
         """Return how far it is."""
         self.commit()
@@ -280,13 +316,13 @@ class Journal:
                 "SELECT count(*), coalesce(sum(state = 'unknown' AND position IN"
                 " (SELECT position FROM requests GROUP BY position HAVING count(*) > 1)), 0) FROM requests"
             ).fetchone()
-            tokens, cost, priceless = ask(
-                "SELECT coalesce(sum(prompt_tokens + completion_tokens), 0), coalesce(sum(cost), 0),"
-                " coalesce(sum(cost IS NULL), 0) FROM requests WHERE state = 'ok'"
+            tokens, cost, priceless, priced = ask(
+                "SELECT coalesce(sum(prompt_tokens + completion_tokens), 0), coalesce(sum(cost), 0.0),"
+                " coalesce(sum(cost IS NULL), 0), count(cost) FROM requests WHERE state = 'ok'"
             ).fetchone()
             more, more_cost, more_priceless = ask(
-                "SELECT coalesce(sum(most_tokens), 0), coalesce(sum(most_cost), 0), coalesce(sum(most_cost IS NULL), 0)"
-                " FROM requests WHERE state IN ('unknown', 'sent')"
+                "SELECT coalesce(sum(most_tokens), 0), coalesce(sum(most_cost), 0.0),"
+                " coalesce(sum(most_cost IS NULL), 0) FROM requests WHERE state IN ('unknown', 'sent')"
             ).fetchone()
         return BatchTotals(
             records=sum(states.values()),
@@ -296,7 +332,8 @@ class Journal:
             repeated=repeated,
             tokens=tokens,
             unknown_tokens=more,
-            cost=None if priceless else cost,
+            cost=None if priceless or (requests and not priced) else cost,
+            priced=priced,
             unknown_cost=None if more_priceless else more_cost,
             kinds=tuple(kinds),
         )
@@ -349,7 +386,11 @@ class Journal:
             raise
         except sqlite3.DatabaseError as error:
             if any(word in str(error) for word in _FULL):
-                raise StoreFullError(f"the journal {self.path} cannot be written: {error}; nothing is lost") from error
+                raise StoreFullError(
+                    f"the journal {self.path} cannot be written: {error}; what is not in it yet will be asked again"
+                ) from error
+            if "locked" in str(error):
+                raise StoreBusyError(f"the journal {self.path} is locked by another program: {error}") from error
             raise StoreDamagedError(_damaged(self.path, error)) from error
 
 

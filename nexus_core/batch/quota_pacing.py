@@ -11,6 +11,8 @@ from attrs import define
 from nexus_core.contract.values import QuotaLimit
 
 MINUTE_S = 60.0
+LONGEST_S = 600.0
+"""After so long it is tried once, whatever a service has told."""
 _SLACK_S = 1.0
 """Services round what they tell to seconds."""
 _SHARE = 0.2
@@ -49,7 +51,7 @@ class QuotaPacer:
         self._newest, self._told_at = number, now
         self._left, self._taken, self._most = limit.remaining, taken_since, limit.limit
         self._refill = 0.0 if self._is_window else limit.limit / MINUTE_S
-        self._ends_at = now + limit.reset_s + _AFTER_END_S
+        self._ends_at = now + min(limit.reset_s, LONGEST_S) + _AFTER_END_S
 
     def wait_s(self, amount: float, now: float) -> float:
         """Return the seconds until so much may be asked for; 0 is at once, also where nothing is known."""

@@ -10,22 +10,23 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from contextvars import ContextVar
-from math import inf
 from typing import Any, Protocol, TypeVar
 
-from attrs import define, evolve
+from attrs import define, evolve, frozen
 
 from nexus_core.batch.control import BatchTask, RequestEnd
 from nexus_core.batch.journal import RequestUsage
 from nexus_core.batch.results import RecordResult, failure_of, result_of
 from nexus_core.contract.errors import (
     ConnectorError,
+    LimitError,
     NexusError,
     OverloadedError,
     RateLimitError,
 )
-from nexus_core.contract.values import CallOptions, Chunk, Completion, ModelPrices, Results, Transfer, Usage
+from nexus_core.contract.values import CallOptions, Chunk, Completion, ModelPrices, Results, Transfer, Usage, Value
 from nexus_core.engine.interceptors import ConnectorRequest, Interceptor
+from nexus_core.engine.models import ModelRegistry
 from nexus_core.engine.pipeline import Pipeline
 
 T = TypeVar("T")
@@ -62,10 +63,34 @@ _CURRENT: ContextVar[_Current] = ContextVar("batch_record")
 """The record that a request belongs to: connectors hear of prompts alone."""
 
 
+@frozen(kw_only=True, eq=False)
+class KnownPrices(Value):
+    """What a model costs, as far as it is known."""
+
+    prices: ModelPrices | None = None
+    are_usual: bool = False
+    """They were looked up, so that they do not hold for an unusual tier of the service."""
+
+    def cost(self, usage: Usage) -> float | None:
+        """Return what a request has cost, in US dollars; `None` where that is unknown."""
+        return None if self.prices is None or (usage.tier and self.are_usual) else self.prices.cost(usage)
+
+    def most(self, prompt_tokens: int, answer_tokens: int) -> float | None:
+        """Return the most that a request can cost, in US dollars; `None` where that is unknown."""
+        return None if self.prices is None else self.prices.bound_cost(prompt_tokens, answer_tokens)
+
+
+_UNPRICED = KnownPrices()
+
+
 class RecordRunner:
     """Runs records through one open pipeline."""
 
-    def __init__(self, pipeline: Pipeline, model: str | None, inputs: Mapping[str, Any]) -> None:
+    def __init__(
+        self, pipeline: Pipeline, model: str | None, inputs: Mapping[str, Any], *, fresh: bool = False
+    ) -> None:
+        """Take how to run them; `fresh` asks models though an answer is in their cache."""
+        self._fresh = fresh
         self._pipeline = pipeline
         self._model = model
         self._inputs = inputs
@@ -81,13 +106,14 @@ class RecordRunner:
                 context_id=record.context,
                 history=task.history,
                 model=self._model,
+                fresh=self._fresh,
             )
         except asyncio.CancelledError:
             if not current.is_withdrawn:
                 raise
             return None
         except NexusError as error:
-            return failure_of(error)
+            return None if current.is_withdrawn else failure_of(error)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one record costs the others nothing
             _log.exception("record %r failed", record.id)
             return failure_of(error)
@@ -101,7 +127,7 @@ class BatchInterceptor(Interceptor):
 
     def __init__(self, ledger: RequestLedger) -> None:
         self._ledger = ledger
-        self.prices: Mapping[str, ModelPrices | None] = {}
+        self.prices: Mapping[str, KnownPrices] = {}
         """By the name of the model, as `prices_of` finds them."""
 
     async def call(self, request: ConnectorRequest, send: Callable[[], Awaitable[T]]) -> T:
@@ -110,7 +136,9 @@ class BatchInterceptor(Interceptor):
         end = _lost()
         try:
             result = await send()
-            end = _ended(request, _usage(result), getattr(result, "transfer", None), self.prices.get(request.model))
+            end = _ended(
+                request, _usage(result), getattr(result, "transfer", None), self.prices.get(request.model, _UNPRICED)
+            )
         except ConnectorError as error:
             end = _failed(error)
             raise
@@ -129,7 +157,7 @@ class BatchInterceptor(Interceptor):
                 async for chunk in chunks:
                     transfer, usage = chunk.transfer or transfer, chunk.usage or usage
                     yield chunk
-            end = _ended(request, usage, transfer, self.prices.get(request.model))
+            end = _ended(request, usage, transfer, self.prices.get(request.model, _UNPRICED))
         except ConnectorError as error:
             end = _failed(error)
             raise
@@ -139,8 +167,7 @@ class BatchInterceptor(Interceptor):
     async def _begin(self, request: ConnectorRequest) -> int:
         current = _CURRENT.get()
         prompt, answer = most_tokens(request)
-        prices = self.prices.get(request.model)
-        cost = None if prices is None else prices.bound_cost(prompt, answer)
+        cost = self.prices.get(request.model, _UNPRICED).most(prompt, answer)
         try:
             number = await self._ledger.begin_request(
                 current.position, request.model, request.method, prompt + answer, cost
@@ -153,13 +180,15 @@ class BatchInterceptor(Interceptor):
         current.is_withdrawn = True
         if current.run is not None:
             current.run.cancel()
-        await asyncio.sleep(inf)
-        raise AssertionError("a withdrawn run goes on")
+        info = request.info
+        raise LimitError("the batch ends", provider=info.provider, model=info.id, request_sent=False)
 
 
-def prices_of(pipeline: Pipeline) -> dict[str, ModelPrices | None]:
+def prices_of(models: ModelRegistry) -> dict[str, KnownPrices]:
     """Return what each model of a pipeline costs; where that is looked up, it takes as long as an import."""
-    return {model.name: model.prices for model in pipeline.models.targets()}
+    return {
+        model.name: KnownPrices(prices=model.prices, are_usual=model.lookup is not None) for model in models.targets()
+    }
 
 
 def most_tokens(request: ConnectorRequest) -> tuple[int, int]:
@@ -174,8 +203,13 @@ def most_tokens(request: ConnectorRequest) -> tuple[int, int]:
 
 
 def longest_answer(options: CallOptions, *limits: int | None) -> int:
-    """Return the tokens that an answer can have at most."""
-    return options.max_tokens or min((limit for limit in limits if limit is not None and limit > 0), default=0)
+    """Return the tokens that an answer can have at most, of all the choices that are asked for."""
+    extra = options.extra
+    asked = [options.max_tokens, extra.get("max_completion_tokens"), extra.get("max_output_tokens")]
+    told = [most for most in asked if isinstance(most, int) and most > 0]
+    longest = max(told) if told else min((limit for limit in limits if limit is not None and limit > 0), default=0)
+    choices = extra.get("n")
+    return longest * (choices if isinstance(choices, int) and choices > 0 else 1)
 
 
 def _usage(result: object) -> Usage | None:
@@ -187,7 +221,7 @@ def _usage(result: object) -> Usage | None:
 
 
 def _ended(
-    request: ConnectorRequest, usage: Usage | None, transfer: Transfer | None, prices: ModelPrices | None
+    request: ConnectorRequest, usage: Usage | None, transfer: Transfer | None, prices: KnownPrices
 ) -> RequestEnd:
     quota = None if transfer is None else transfer.quota
     if "offline" in request.info.capabilities:  # nobody counts, and nobody is paid
@@ -206,7 +240,7 @@ def _ended(
             completion_tokens=completion,
             cached_tokens=usage.cached_tokens,
             reasoning_tokens=usage.reasoning_tokens,
-            cost=None if prices is None or usage.tier else prices.cost(evolve(usage, completion_tokens=completion)),
+            cost=prices.cost(evolve(usage, completion_tokens=completion)),
         ),
         ok=True,
         quota=quota,

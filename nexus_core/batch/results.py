@@ -34,7 +34,7 @@ class RecordResult(Value):
     kind: str | None = None
     """Of a failure: the kind of the error."""
     is_sole: bool = True
-    """Of a failure: no other model was left to ask."""
+    """Of a failure: whoever was asked failed in the same way."""
     was_sent: bool = True
     """Some request has left."""
 
@@ -81,7 +81,8 @@ def failure_of(error: BaseException) -> RecordResult:
     attempts: tuple[AttemptFinished, ...] = getattr(error, "attempts", ())
     last = error.errors[-1] if isinstance(error, NoAnswerError) else error
     kind = last.kind if isinstance(last, ConnectorError) else _kind(error)
-    return failure(kind, str(error), attempts, is_sole=not isinstance(error, NoAnswerError))
+    kinds = {getattr(each, "kind", "") for each in error.errors} if isinstance(error, NoAnswerError) else {kind}
+    return failure(kind, str(error), attempts, is_sole=kinds == {kind})
 
 
 def failure(

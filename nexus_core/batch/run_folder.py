@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import file_digest
 from importlib.metadata import version
@@ -42,6 +42,8 @@ class BatchManifest(Value):
     engine: str
     settings: Mapping[str, Any] = field(factory=dict)
     """What decides the answers besides the files: model, inputs, overrides, limit, sample."""
+    limits: Mapping[str, Any] = field(factory=dict)
+    """Concurrency and budgets: each run of it may have others."""
     files: Mapping[str, str] = field(factory=dict)
     """SHA-256 of the input, the pipeline, its templates and plugin files, by path."""
     records: int = 0
@@ -66,13 +68,13 @@ class BatchManifest(Value):
         return told
 
 
-def digests(paths: Iterable[Path]) -> dict[str, str]:
-    """Return the SHA-256 of files, by their path; raises UsageError for one that cannot be read."""
+def digests(files: Mapping[str, Path]) -> dict[str, str]:
+    """Return the SHA-256 of files, by their names; raises UsageError for one that cannot be read."""
     found = {}
-    for path in paths:
+    for name, path in files.items():
         try:
             with path.open("rb") as file:
-                found[str(path)] = file_digest(file, "sha256").hexdigest()
+                found[name] = file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
     return found
@@ -113,7 +115,9 @@ class RunFolder:
             raise UsageError(f"cannot make {self.path}: {error.strerror or error}") from error
 
     def clear(self) -> None:
-        """Delete what a process has left that was killed while it read its input."""
+        """Delete what a process has left that was killed while it read its input; raises UsageError for a batch."""
+        if self._manifest.exists():  # made by another process since `create`
+            raise UsageError(f"{self.path} has a batch already: name another folder with --run-dir")
         for path in self.path.glob("journal.sqlite*"):
             path.unlink(missing_ok=True)
 
@@ -127,7 +131,7 @@ class RunFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep every other process from running this batch; raises BatchRefusedError where one does."""
-        lock = FileLock(self.path / _LOCK, timeout=0, mode=0o600)
+        lock = FileLock(self.path / _LOCK, timeout=_PROBE_S, mode=0o600)
         try:
             lock.acquire()
         except Timeout:
@@ -141,11 +145,13 @@ class RunFolder:
 
     def is_locked(self) -> bool:
         """Tell whether a process runs it."""
+        lock = FileLock(self.path / _LOCK, timeout=0, mode=0o600)
         try:
-            with self.locked():
-                return False
-        except BatchRefusedError:
+            lock.acquire()
+        except (Timeout, OSError):
             return True
+        lock.release()
+        return False
 
     def write_manifest(self, manifest: BatchManifest) -> None:
         """Write the manifest: from here on the batch is there."""
@@ -162,7 +168,10 @@ class RunFolder:
                 return BatchManifest(**data)
             why = "another version of contextnexus wrote it"
         except FileNotFoundError:
-            why = f"it has no {_MANIFEST}"
+            why = f"it has no {_MANIFEST}" if self.path.exists() else "there is no such folder"
+        except NotADirectoryError:
+            beside = self.path.with_name(f"{self.path.name}.run")
+            why = "it is a file" + (f", did you mean {beside}?" if beside.is_dir() else "")
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             why = f"its {_MANIFEST} cannot be read ({error})"
         raise UsageError(f"{self.path} is no folder of a batch: {why}")
@@ -174,4 +183,17 @@ def _is_left(name: str) -> bool:
 
 
 _LOCK = "lock"
-_FIELDS = ("pipeline", "input", "output", "input_format", "engine", "settings", "files", "records", "versions")
+_PROBE_S = 0.5
+"""Whoever only looks whether a batch runs has the lock for less than this."""
+_FIELDS = (
+    "pipeline",
+    "input",
+    "output",
+    "input_format",
+    "engine",
+    "settings",
+    "limits",
+    "files",
+    "records",
+    "versions",
+)

@@ -19,12 +19,13 @@ import attrs
 from attrs import field, frozen
 
 from nexus_core.batch.engines import BatchJob
+from nexus_core.batch.record_runner import KnownPrices, prices_of
 from nexus_core.contract.components import injected_fields
 from nexus_core.contract.errors import NexusError, UsageError
 from nexus_core.contract.hookspecs import ENTRY_POINT_GROUP
 from nexus_core.contract.optional_protocols import ContextSource
 from nexus_core.contract.protocols import Documents
-from nexus_core.contract.values import ModelPrices, Value
+from nexus_core.contract.values import Value
 from nexus_core.engine.plan import Plan, load_plan
 from nexus_core.engine.plugins import Origin, PluginRegistry
 from nexus_core.engine.steps import Gather, MakeDraft, Rank
@@ -59,7 +60,7 @@ class PipelineShipment(Value):
     """The plugins that each of them provides to the pipeline."""
     limits: Mapping[str, Mapping[str, int]]
     """The `limits` of its models, by the name of the model."""
-    prices: Mapping[str, ModelPrices | None]
+    prices: Mapping[str, KnownPrices]
     """Of its models, as this machine knows them, so that all machines count the same money."""
 
     @property
@@ -123,7 +124,7 @@ def pack_pipeline(job: BatchJob) -> PipelineShipment:
         distributions={name: version(name) for name in plugins},
         plugins=plugins,
         limits=dict(_limits(plan)),
-        prices={model.name: model.prices for model in plan.registry.targets()},
+        prices=prices_of(plan.registry),
     )
     _rehearse(shipment, data)
     return shipment

@@ -235,7 +235,8 @@ async def test_a_budget_in_money_needs_prices_and_is_kept(tmp_path: Path, servic
     assert (code, "the budget of $0.01" in err) == (1, True)
     assert 0 < service.bill * 100 / 1e6 <= 0.01
     assert f"${service.bill * 100 / 1e6:,.4f}" in err
-    assert (await batch(tmp_path, "resume", "a.jsonl.run"))[0] == 0
+    assert (await batch(tmp_path, "resume", "a.jsonl.run"))[0] == 1
+    assert (await batch(tmp_path, "resume", "a.jsonl.run", "--budget-cost", 10))[0] == 0
     found = results(tmp_path / "a.jsonl")
     assert sum(each["usage"]["cost"] for each in found) == pytest.approx(service.bill * 100 / 1e6)
     _, out, _ = await batch(tmp_path, "status", "a.jsonl.run", "--json")

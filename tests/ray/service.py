@@ -43,7 +43,8 @@ def build_app(delay_s: float) -> web.Application:
         return web.json_response({"seen": request.app[SEEN], "keys": sorted(request.app[KEYS])})
 
     app = web.Application()
-    app[SEEN], app[KEYS] = Counter(), Counter()
+    app[SEEN] = Counter[str]()
+    app[KEYS] = Counter[str]()
     app.add_routes([web.post("/v1/chat/completions", answer), web.get("/seen", show)])
     return app
 

@@ -30,7 +30,8 @@ def figures_in_words(totals: BatchTotals) -> str:
     parts.append(f"{totals.tokens:,} tokens")
     if totals.unknown_tokens:
         parts.append(f"and at most {totals.unknown_tokens:,} more that nobody told")
-    parts.append(money(totals.cost))
+    more = "" if not totals.unknown_cost else f" and at most ${totals.unknown_cost:,.4f} more"
+    parts.append(money(totals.cost) + more)
     return ", ".join(parts)
 
 

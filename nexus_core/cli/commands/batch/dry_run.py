@@ -57,7 +57,8 @@ async def _dry_run(settings: BatchSettings, source: Path) -> None:
             echo(json.dumps({"id": record.id, "line": line, **shown}, ensure_ascii=False))
     echo(
         f"{sums.records:,} records, {sums.failed:,} of them could not be prepared; {sums.prompt_tokens:,} tokens of "
-        f"prompts, at most {sums.most_tokens:,} with the answers, {money(sums.most_cost)}; nothing was sent",
+        f"prompts, at most {sums.most_tokens:,} with the answers, {money(sums.most_cost)} if each is asked "
+        "once; nothing was sent",
         err=True,
     )
 
@@ -75,8 +76,9 @@ async def _explained(settings: BatchSettings, pipeline: Pipeline, record: BatchR
     longest = longest_answer(model.options, prompt.max_output, model.info.max_output, prompt.window - tokens)
     sums.prompt_tokens += tokens
     sums.most_tokens += tokens + longest
-    prices = prices_of(pipeline).get(model.name)
-    cost = None if prices is None else prices.bound_cost(tokens, longest)
+    prices = prices_of(pipeline.models)
+    costs = [prices[each.name].most(tokens, longest) for each in pipeline.models.chain(model.name)]
+    cost = None if None in costs else max(cost for cost in costs if cost is not None)  # one of them answers
     sums.most_cost = None if cost is None or sums.most_cost is None else sums.most_cost + cost
     messages = [{"role": message.role, "content": message.content} for message in prompt.messages]
     figures = {"promptTokens": tokens, "longestAnswer": longest, "mostCost": cost}

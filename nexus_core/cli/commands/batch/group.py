@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from nexus_core.cli.main import LazyGroup
+from nexus_core.cli.store_option import store_option
+from nexus_core.toolkit.suggest import did_you_mean, listed
 
 COMMANDS = {
     "start": "Begin a batch; the word may be left out: `nexus batch PIPELINE INPUT -o OUTPUT`.",
@@ -39,7 +43,10 @@ class BatchGroup(LazyGroup):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; what is none begins a batch."""
+        """Find the command; what is none begins a batch, unless it is nearly one and no file."""
+        hint = did_you_mean(args[0], COMMANDS)
+        if args[0] not in COMMANDS and hint and not Path(args[0]).exists():
+            ctx.fail(f"no command is named {args[0]!r}{hint}, and no file; commands: {listed(COMMANDS)}")
         return super().resolve_command(ctx, args if args[0] in COMMANDS else ["start", *args])
 
 
@@ -50,9 +57,10 @@ class BatchGroup(LazyGroup):
     package="nexus_core.cli.commands.batch",
     shared={"resume": "resume", "retry": "resume", "status": "status", "export": "status"},
     epilog=EPILOG,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "ignore_unknown_options": True},
     subcommand_metavar="PIPELINE INPUT -o OUTPUT | COMMAND [ARGS]...",
 )
+@store_option
 def command() -> None:
     """Run a pipeline over a file of questions: overnight, through rate limits, restarts and failures.
 

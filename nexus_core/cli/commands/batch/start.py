@@ -8,14 +8,16 @@ from typing import Any
 
 import click
 
-from nexus_core.batch.batch import Batch, BatchSettings, check_prices
+from nexus_core.batch.batch import CONCURRENCY, Batch, BatchSettings, check_prices
 from nexus_core.batch.control import BatchBudget
 from nexus_core.batch.engines import LOCAL
+from nexus_core.batch.input_files import SUFFIXES
 from nexus_core.batch.run_folder import RunFolder
 from nexus_core.cli.commands.batch.dry_run import dry_run
 from nexus_core.cli.commands.batch.running import refusals, run_options, run_to_end, with_ray_address
 from nexus_core.cli.recording_options import recording_options
-from nexus_core.cli.run_options import read_inputs
+from nexus_core.cli.run_options import fresh_option, read_inputs
+from nexus_core.cli.store_option import store_option
 
 
 @click.command("start")
@@ -57,20 +59,27 @@ from nexus_core.cli.run_options import read_inputs
     help="An option of the engine (repeatable).",
 )
 @click.option("--dry-run", "is_dry", is_flag=True, help="Show prompts and tokens of each record; no model is asked.")
+@click.option("--overwrite", is_flag=True, help="Replace an output that is there already.")
+@fresh_option
 @recording_options
+@store_option
 @run_options
 def command(
     pipeline: Path, input: Path, output: Path, run_dir: Path | None, inputs: tuple[str, ...],
-    engine_options: tuple[str, ...], is_dry: bool, concurrency: int, budget: BatchBudget, ray_address: str | None,
-    **settings: Any,
+    engine_options: tuple[str, ...], is_dry: bool, concurrency: int | None, budget: BatchBudget,
+    ray_address: str | None, **settings: Any,
 ) -> None:  # fmt: skip
     """Run PIPELINE for each question of INPUT, a JSONL, CSV or Parquet file, or - for JSONL on standard input."""
+    if pipeline.suffix.lower() in SUFFIXES and input.suffix.lower() in (".yaml", ".yml"):
+        raise click.UsageError(f"{pipeline} looks like the questions: the pipeline stands first, then the input")
     begun = BatchSettings(
         pipeline=pipeline,
         input=input,
         output=output,
         inputs=read_inputs(inputs),
         engine_options=read_inputs(engine_options),
+        concurrency=concurrency or CONCURRENCY,
+        budget=budget,
         **settings,
     )
     begun = with_ray_address(begun, ray_address)
@@ -81,5 +90,5 @@ def command(
         return
     folder = RunFolder(run_dir or output.with_name(f"{output.name}.run"))
     with refusals(), Batch.begin(folder, begun) as batch:
-        code = run_to_end(batch, concurrency, budget)
+        code = run_to_end(batch)
     sys.exit(code)
