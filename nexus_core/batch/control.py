@@ -119,7 +119,7 @@ class BatchControl:
         self._keeps_going = keeps_going
         self._now = now
         self._answered_at = now()
-        self._pauses = 0
+        self._pauses, self._paused_until = 0, 0.0
         self._reserved: tuple[int, float] = (0, 0.0)
         """The most that requests under way will use together."""
         self._largest: tuple[int, float] = (0, 0.0)
@@ -227,9 +227,13 @@ class BatchControl:
             return False
         if self._now() - self._answered_at > PATIENCE_S:
             return False
-        pause_s = PAUSE_S if is_refused else min(LONGEST_PAUSE_S, PAUSE_S * 2.0 ** min(self._pauses, 10))
-        self._pauses += not is_refused
-        self.concurrency.pause(pause_s)
+        now = self._now()
+        if is_refused:
+            self.concurrency.pause(PAUSE_S)
+        elif now >= self._paused_until:  # those that were under way together count once
+            pause_s = min(LONGEST_PAUSE_S, PAUSE_S * 2.0 ** min(self._pauses, 10))
+            self._pauses, self._paused_until = self._pauses + 1, now + pause_s
+            self.concurrency.pause(pause_s)
         return True
 
     def put_back(self, task: BatchTask, *, again: bool = False) -> None:

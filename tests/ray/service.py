@@ -13,9 +13,9 @@ from collections import Counter
 
 from aiohttp import web
 
-SEEN = web.AppKey("seen", Counter[str])
+SEEN: web.AppKey[Counter[str]] = web.AppKey("seen", Counter)
 """Requests by the last line of their prompt."""
-KEYS = web.AppKey("keys", Counter[str])
+KEYS: web.AppKey[Counter[str]] = web.AppKey("keys", Counter)
 """The headers `Authorization` that came."""
 
 
