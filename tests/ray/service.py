@@ -40,7 +40,8 @@ def build_app(delay_s: float) -> web.Application:
         )
 
     async def show(request: web.Request) -> web.Response:
-        return web.json_response({"seen": request.app[SEEN], "keys": sorted(request.app[KEYS])})
+        keys = request.app[KEYS]
+        return web.json_response({"seen": request.app[SEEN], "keys": sorted(keys)})
 
     app = web.Application()
     app[SEEN] = Counter[str]()
