@@ -13,7 +13,16 @@ from nexus_core.config.names import close, instead
 from nexus_core.config.option_types import allows_none, alternatives, any_of, choices, element, kind_of, mapped, words
 from nexus_core.config.spec import RecordSpec
 from nexus_core.config.yaml.problems import Problems, SourceLocation, quoted
-from nexus_core.config.yaml.tree import MappingNode, Node, ScalarNode, SequenceNode, UnreadableNode, plain, shown
+from nexus_core.config.yaml.tree import (
+    MappingNode,
+    Node,
+    ScalarNode,
+    SequenceNode,
+    UnreadableNode,
+    is_readable,
+    plain,
+    shown,
+)
 from nexus_core.contract.components import Kind, OptionSpec
 from nexus_core.toolkit.secrets import Secret
 
@@ -99,7 +108,7 @@ class Options:
             return self._choice(node, annotation, label)
         if annotation in option_types.LEAVES:
             return self._leaf(node, spec, annotation, label)
-        return plain(node) if _sound(node) else BAD
+        return plain(node) if is_readable(node) else BAD
 
     def _list(self, node: Node, spec: OptionSpec, annotation: Any, label: str) -> Any:
         if not isinstance(node, SequenceNode):
@@ -231,14 +240,6 @@ def _fits(node: Node, annotation: Any) -> bool:
     if annotation in (int, float):
         return isinstance(node.value, numbers) and not isinstance(node.value, bool)
     return kind_of(annotation) is not None and isinstance(node.value, str)
-
-
-def _sound(node: Node) -> bool:
-    if isinstance(node, MappingNode):
-        return all(_sound(value) for _, value in node.items())
-    if isinstance(node, SequenceNode):
-        return all(_sound(item) for item in node.items)
-    return not isinstance(node, UnreadableNode)
 
 
 def _leaf_hint(node: Node, annotation: Any) -> str:

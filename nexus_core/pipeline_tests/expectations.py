@@ -11,6 +11,7 @@ from itertools import groupby
 import fastjsonschema
 from attrs import frozen
 
+from nexus_core.config.cases.json_schemas import compile_schema
 from nexus_core.config.cases.language import (
     AnswerExpectation,
     ErrorExpectation,
@@ -187,7 +188,7 @@ def _answer(expect: Expectations, answer: Answer) -> Iterator[Mismatch]:
 
 def _schema(schema: Mapping[str, object], text: str) -> Iterator[Mismatch]:
     try:
-        fastjsonschema.validate(json.loads(json.dumps(schema)), json.loads(text))
+        compile_schema(schema)(json.loads(text))
     except fastjsonschema.JsonSchemaValueException as error:
         message = f"is not what its `json_schema` allows: {error.message.replace('data', 'it', 1)}"
         yield Mismatch(what="answer", message=message, lines=_shown(text))

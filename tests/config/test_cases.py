@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
+from hypothesis import given, strategies as st
 from jsonschema import Draft202012Validator
 
 from nexus_core.cli.commands.lint import command as lint
@@ -71,6 +73,19 @@ WRONG = {
         "expect: {answer: {json_schema: {type: txt}}}",
         "8:34 T004 `json_schema` is no JSON Schema up to draft 7: Unknown type",
     ),
+    "impossible pattern": ("expect: {answer: {matches: 'a{99999999999}'}}", "8:30 T004 `matches` is no regular expr"),
+    "schema over http": (
+        "expect: {answer: {json_schema: {items: [{$ref: 'http://127.0.0.1:9/x#/a'}]}}}",
+        "8:50 T004 in `json_schema`, `$ref` refers to another document, http://127.0.0.1:9/x, and none is fetched",
+    ),
+    "schema in a file": (
+        "expect: {answer: {json_schema: {$ref: 'file:///etc/hostname'}}}",
+        "8:41 T004 in `json_schema`, `$ref` refers to another document, file:///etc/hostname, and none is fetched",
+    ),
+    "schema beside its id": (
+        "expect: {answer: {json_schema: {$id: 'ftp://127.0.0.1:9/', not: {$ref: x.json}}}}",
+        "8:74 T004 in `json_schema`, `$ref` refers to another document, ftp://127.0.0.1:9/x.json, and none is",
+    ),
     "unknown item": (
         "items: [{id: leave, text: x}]\n  expect: {packed: [leaf]}",
         "9:21 N008 the test gives no item 'leaf', did you mean 'leave'?",
@@ -99,6 +114,41 @@ def test_a_mistake_in_a_test_has_a_place_and_a_hint(more: str, expected: str) ->
     """As everywhere in the language."""
     [found] = problems(f"{PIPELINE}  {more}\n")
     assert found.startswith(expected)
+
+
+def test_a_schema_may_refer_to_its_own_definitions() -> None:
+    """Only other documents are refused."""
+    schema = "{$ref: '#/definitions/days', definitions: {days: {type: number}}}"
+    assert problems(f"{PIPELINE}  expect: {{answer: {{json_schema: {schema}}}}}\n") == []
+
+
+ODD = ["${NOT_SET}", '"${NOT_SET}"', ".nan", ".inf", r'"a\uD800b"', "", "null", "*x", "!!str x", "&a b", "1e999"]
+PLACES = [
+    "inputs: {tone: ODD}", "items: [ODD]", "items: [{id: ODD, text: x}]", "items: [{id: x, text: ODD}]",
+    "items: [{text: x, title: ODD}]", "items: [{text: x, tags: [ODD]}]", "items: [{text: x, metadata: {a: ODD}}]",
+    "history: [{role: ODD, content: x}]", "history: [{role: user, content: ODD}]", "model: ODD", "stream: ODD",
+    "models: {main: ODD}", "models: {main: [x, ODD]}", "models: {main: {text: ODD}}", "models: {main: {cut: ODD}}",
+    "models: {main: {usage: {prompt_tokens: ODD}}}", "models: {main: {tool_calls: [{name: ODD}]}}", "models: ODD",
+    "expect: {messages: {user: {matches: ODD}}}", "expect: {packed: [ODD]}", "expect: {packed: {contains: [ODD]}}",
+    "expect: {attempts: [ODD]}", "expect: {answer: {json_schema: ODD}}",
+    "expect: {answer: {json_schema: {const: ODD}}}",
+    "expect: {tokens: {total_tokens: ODD}}", "expect: {error: {kind: ODD}}", "expect: {error: ODD}", "expect: ODD",
+]  # fmt: skip
+
+
+@given(
+    name=st.sampled_from(["a", *ODD]),
+    query=st.sampled_from(["q", *ODD]),
+    odd=st.sampled_from(ODD),
+    places=st.lists(st.sampled_from(PLACES), max_size=3, unique_by=lambda place: place.partition(":")[0]),
+)
+def test_no_scalar_of_a_test_crashes_lint(name: str, query: str, odd: str, places: list[str]) -> None:
+    """What cannot be read is a problem with its place, whichever key has it."""
+    head = PIPELINE.replace("name: a", f"name: {name}").replace("query: q", f"query: {query}")
+    more = "".join(f"  {place.replace('ODD', odd)}\n" for place in places)
+    found = problems(head + more)
+    assert all(re.match(r"[1-9]\d*:[1-9]\d* [A-Z]\d{3} ", problem) for problem in found)
+    assert found or odd in ("", "null") or not places
 
 
 def test_a_test_gives_the_inputs_that_a_caller_must_give() -> None:

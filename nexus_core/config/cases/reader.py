@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import fastjsonschema
 from attrs import define, field, frozen
 
+from nexus_core.config.cases.json_schemas import RemoteReferenceError, compile_schema, reference_node
 from nexus_core.config.cases.language import AnswerExpectation, Case, Expectations, Reply, RolesExpectation
 from nexus_core.config.keys import keys_of
 from nexus_core.config.models import ModelSpecs
@@ -20,7 +19,15 @@ from nexus_core.config.sibling_files import STANDARD_INPUT, tests_beside
 from nexus_core.config.spec import InputSpec, RecordSpec
 from nexus_core.config.yaml.problems import Problems, SourceLocation, quoted
 from nexus_core.config.yaml.reader import MOST_BYTES, read
-from nexus_core.config.yaml.tree import MappingNode, Node, ScalarNode, SequenceNode, UnreadableNode, shown
+from nexus_core.config.yaml.tree import (
+    MappingNode,
+    Node,
+    ScalarNode,
+    SequenceNode,
+    UnreadableNode,
+    is_readable,
+    shown,
+)
 from nexus_core.contract import errors
 from nexus_core.contract.errors import ConnectorError, NexusError
 
@@ -114,13 +121,14 @@ class _Reading:
         before = self.problems.errors
         name = node.get("name")
         label = f"test {quoted(name.text)}" if isinstance(name, ScalarNode) else f"tests[{index}]"
-        given = {key: _built(value) for key, value in self.options.mapping(node, keys_of(Case), label).items()}
+        values = self.options.mapping(node, keys_of(Case), label)
         if isinstance(name, ScalarNode):
             self._check_name(name)
-        if not str(given.get("query", "x")).strip():
+        if not str(values.get("query", "x")).strip():
             self.problems.error("T004", place_of(node, "query"), f"the query of {label} is empty")
-        if self.problems.errors == before:
-            case = Case(**given)
+        # What is unreadable was noted before this test was looked at, and its value is missing.
+        if self.problems.errors == before and is_readable(node):
+            case = Case(**{key: _built(value) for key, value in values.items()})
             self._check(node, case)
             if self.problems.errors == before:
                 yield PlacedCase(case, node.place)
@@ -232,7 +240,7 @@ class _Reading:
         if isinstance(pattern, ScalarNode):
             try:
                 re.compile(pattern.text)
-            except re.error as error:
+            except (re.error, OverflowError, RecursionError) as error:
                 message = f"`matches` is no regular expression: {error}"
                 self.problems.error("T004", pattern.place, message)
 
@@ -240,7 +248,11 @@ class _Reading:
         if answer.json_schema is None:
             return
         try:
-            fastjsonschema.compile(json.loads(json.dumps(answer.json_schema)))
+            compile_schema(answer.json_schema)
+        except RemoteReferenceError as error:
+            schema = node.get("json_schema")
+            reference = reference_node(schema, error.uri) or schema or node
+            self.problems.error("T004", reference.place, f"in `json_schema`, {error}")
         except Exception as error:  # noqa: BLE001 - it compiles code of what stands in the file
             message = f"`json_schema` is no JSON Schema up to draft 7: {error}"
             self.problems.error("T004", place_of(node, "json_schema"), message)

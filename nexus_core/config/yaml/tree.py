@@ -86,6 +86,15 @@ def plain(node: Node) -> Any:
     return node.value if isinstance(node, ScalarNode) else None
 
 
+def is_readable(node: Node) -> bool:
+    """Tell whether nothing of a node is unreadable."""
+    if isinstance(node, MappingNode):
+        return all(is_readable(value) for _, value in node.items())
+    if isinstance(node, SequenceNode):
+        return all(is_readable(item) for item in node.items)
+    return not isinstance(node, UnreadableNode)
+
+
 def is_text(node: Node | None) -> bool:
     """Tell whether a node is a text."""
     return isinstance(node, ScalarNode) and isinstance(node.value, str)
