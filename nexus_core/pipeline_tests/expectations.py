@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import unified_diff
 from itertools import groupby
@@ -23,8 +22,9 @@ from nexus_core.config.cases.language import (
 )
 from nexus_core.config.cases.reader import error_kind
 from nexus_core.contract.answers import Answer, AttemptFinished
-from nexus_core.contract.errors import NexusError
+from nexus_core.contract.errors import NexusError, describe_error
 from nexus_core.contract.prompts import Prompt
+from nexus_core.pipeline_tests.time_limits import TimeLimitError, is_found, limit_cpu
 
 _LONGEST_SHOWN = 40
 """Lines of a text that is shown since it has not what was expected."""
@@ -188,12 +188,20 @@ def _answer(expect: Expectations, answer: Answer) -> Iterator[Mismatch]:
 
 def _schema(schema: Mapping[str, object], text: str) -> Iterator[Mismatch]:
     try:
-        compile_schema(schema)(json.loads(text))
+        value = json.loads(text)
+        with limit_cpu():
+            compile_schema(schema)(value)
     except fastjsonschema.JsonSchemaValueException as error:
         message = f"is not what its `json_schema` allows: {error.message.replace('data', 'it', 1)}"
         yield Mismatch(what="answer", message=message, lines=_shown(text))
     except ValueError as error:
         yield Mismatch(what="answer", message=f"is no JSON: {error}", lines=_shown(text))
+    except RecursionError:
+        message = "is nested too deeply, or its `json_schema` refers to itself without end"
+        yield Mismatch(what="answer", message=message, lines=_shown(text))
+    except Exception as error:  # noqa: BLE001 - the code that fastjsonschema makes of a schema raises what it likes
+        message = f"cannot be checked by its `json_schema`: {describe_error(error)}"
+        yield Mismatch(what="answer", message=message, lines=_shown(text))
 
 
 def _text(what: str, expected: str | TextExpectation, found: str) -> Iterator[Mismatch]:
@@ -203,10 +211,17 @@ def _text(what: str, expected: str | TextExpectation, found: str) -> Iterator[Mi
         yield Mismatch(what=what, message="differs", lines=_diff(expected.equals.rstrip(), found.rstrip()))
     wrong = [f"does not contain {text!r}" for text in _texts(expected.contains) if text not in found]
     wrong += [f"contains {text!r}" for text in _texts(expected.not_contains) if text in found]
-    if expected.matches is not None and not re.search(expected.matches, found):
-        wrong.append(f"does not match {expected.matches!r}")
+    wrong += _no_match(expected.matches, found)
     if wrong:
         yield Mismatch(what=what, message="; ".join(wrong), lines=_shown(found))
+
+
+def _no_match(pattern: str | None, text: str) -> list[str]:
+    """Return why a text has no match of a pattern, if there is one and it has none."""
+    try:
+        return [] if pattern is None or is_found(pattern, text) else [f"does not match {pattern!r}"]
+    except TimeLimitError as error:
+        return [f"cannot be searched for {pattern!r}, which backtracks too much: {error}"]
 
 
 def _same(what: str, expected: Sequence[str], found: Sequence[str]) -> Iterator[Mismatch]:

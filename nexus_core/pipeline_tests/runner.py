@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -21,7 +21,7 @@ from nexus_core.config.components import PluginCatalog
 from nexus_core.config.sibling_files import is_pipeline_file, tested_pipeline, tests_beside
 from nexus_core.config.yaml.reader import MOST_BYTES
 from nexus_core.contract.answers import Answer, AttemptFinished, Event
-from nexus_core.contract.errors import ConfigError, NexusError, Problem, RunError, UsageError
+from nexus_core.contract.errors import ConfigError, NexusError, Problem, RunError, UsageError, describe_error
 from nexus_core.contract.events import RunFailed, RunFinished, Waiting
 from nexus_core.contract.run_context import RunContext
 from nexus_core.contract.values import Item, Message
@@ -30,11 +30,14 @@ from nexus_core.engine.interceptors import Interceptor
 from nexus_core.engine.pipeline import Pipeline, RunOptions
 from nexus_core.engine.plan import Plan, build_plan
 from nexus_core.engine.steps import Gather
+from nexus_core.pipeline_tests.connection_guard import refuse_connections
 from nexus_core.pipeline_tests.expectations import Mismatch, Outcome, find_mismatches
 from nexus_core.pipeline_tests.scripted_models import Script, ScriptedModels
 from nexus_core.pipeline_tests.virtual_time import VirtualTimeLoop
 
 _HAS_TESTS = re.compile(rb"^[\"']?tests[\"']?\s*:", re.MULTILINE)
+_ENDING_S = 5.0
+"""For the tasks of a test that was ended."""
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -130,7 +133,7 @@ def run_cases(
         for pipeline in tested:
             for placed in pipeline.checked.tests:
                 if wanted(placed.case.name):
-                    yield runner.run(_run_case(pipeline, placed, recorded))
+                    yield _run_guarded(runner, pipeline, placed, recorded)
 
 
 @contextmanager
@@ -145,23 +148,48 @@ def _quiet_calls() -> Iterator[None]:
         log.setLevel(level)
 
 
-async def _run_case(pipeline: TestedPipeline, placed: PlacedCase, recorded: Interceptor | None) -> CaseResult:
-    began, case = perf_counter(), placed.case
-    outcome = await _outcome(pipeline, case, recorded)
+def _run_guarded(
+    runner: asyncio.Runner, pipeline: TestedPipeline, placed: PlacedCase, recorded: Interceptor | None
+) -> CaseResult:
+    """Return the result of a test; whatever else comes of it, the others are run and reported, too."""
+    began, loop = perf_counter(), runner.get_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    loop.refused.clear()
+    try:
+        with nullcontext() if loop.connects else refuse_connections(loop.refused):
+            mismatches = runner.run(_mismatches(pipeline, placed.case, recorded))
+    except KeyboardInterrupt:
+        raise  # Ctrl-C
+    except BaseException as error:  # noqa: BLE001 - a plugin may raise SystemExit, or stop the loop
+        mismatches = (Mismatch(what="test", message=f"it was ended by {describe_error(error)}"),)
+        with suppress(Exception, SystemExit):
+            runner.run(_end_tasks())
     return CaseResult(
         pipeline=pipeline.path,
-        name=case.name,
+        name=placed.case.name,
         file=placed.place.file,
         line=placed.place.line,
-        mismatches=tuple(find_mismatches(case.expect, outcome, pipeline.aliases)),
+        mismatches=mismatches,
         seconds=perf_counter() - began,
     )
+
+
+async def _end_tasks() -> None:
+    """Cancel what a test has left behind, and let it end."""
+    if tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=_ENDING_S)
+
+
+async def _mismatches(pipeline: TestedPipeline, case: Case, recorded: Interceptor | None) -> tuple[Mismatch, ...]:
+    outcome = await _outcome(pipeline, case, recorded)
+    return tuple(find_mismatches(case.expect, outcome, pipeline.aliases))
 
 
 async def _outcome(tested: TestedPipeline, case: Case, recorded: Interceptor | None) -> Outcome:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualTimeLoop)
-    loop.refused.clear()
     models = ScriptedModels(_scripts(case, tested.aliases), loop.stall, recorded)
     # Built for this test alone: what breakers, budgets and limits know of one test must not reach the next.
     plan = build_plan(tested.checked, None, models, loop.clock(), Random(0))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 
 import pytest
 
-from nexus_core.pipeline_tests.virtual_time import VirtualTimeLoop
+from nexus_core.pipeline_tests.virtual_time import DeadlockError, VirtualTimeLoop
+from nexus_core.toolkit.processes.daemon_threads import in_thread
 
 
 @pytest.fixture
 def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+    there = threading.enumerate()  # other tests leave some that do nothing here
+    with asyncio.Runner(loop_factory=partial(VirtualTimeLoop, besides=there)) as runner:
         yield runner
 
 
@@ -62,6 +67,61 @@ def test_what_stalls_without_a_timer_waits_for_others(runner: asyncio.Runner) ->
         return done
 
     assert runner.run(stall()) == "done"
+
+
+def test_any_sleep_passes_at_once(runner: asyncio.Runner) -> None:
+    """In the order of the timers, whoever sleeps."""
+    woken: list[int] = []
+
+    async def sleep(hours: int) -> None:
+        await asyncio.sleep(3600 * hours)
+        woken.append(hours)
+
+    async def sleep_all() -> None:
+        await asyncio.gather(*map(sleep, (8, 2, 5)))
+
+    runner.run(sleep_all())
+    assert woken == [2, 5, 8]
+
+
+@pytest.mark.parametrize("begin", [asyncio.to_thread, in_thread], ids=["pool", "thread of its own"])
+def test_a_thread_that_works_is_waited_for(begin: Callable[..., Awaitable[bool]], runner: asyncio.Runner) -> None:
+    """Its hour of patience is not over before it has come to its end."""
+    loop, gone_on = loop_of(runner), threading.Event()
+
+    def work() -> bool:
+        loop.call_soon_threadsafe(gone_on.set)
+        return gone_on.wait(60)
+
+    async def wait() -> bool:
+        async with asyncio.timeout(3600):
+            return await begin(work)
+
+    assert runner.run(wait())
+
+
+def test_a_program_that_works_is_waited_for(runner: asyncio.Runner) -> None:
+    """Time passes as it does while a pipe is open."""
+
+    async def wait() -> bytes:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", "print('done')", stdout=asyncio.subprocess.PIPE
+        )
+        async with asyncio.timeout(3600):
+            return (await process.communicate())[0].strip()
+
+    assert runner.run(wait()) == b"done"
+
+
+def test_what_nothing_will_bring_about_is_an_error(runner: asyncio.Runner) -> None:
+    """Without a timer, a thread or a pipe, it would be waited for without end; afterwards the loop still runs."""
+
+    async def wait() -> None:
+        await loop_of(runner).create_future()
+
+    with pytest.raises(DeadlockError, match="nothing will bring about"):
+        runner.run(wait())
+    runner.run(asyncio.sleep(3600))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "service.example"])
