@@ -43,6 +43,8 @@ class Outcome:
     model: str | None = None
     """By its name in the pipeline: who answered, or would be asked first."""
     attempts: Sequence[AttemptFinished] = ()
+    leftovers: Sequence[str] = ()
+    """Which scripts have replies that nobody has asked for, in words; it fails then, too."""
     refusal: str = ""
     """Why something was refused that a test must not do; it fails then."""
 
@@ -78,6 +80,7 @@ def find_mismatches(expect: Expectations | None, outcome: Outcome, aliases: Mapp
     yield from _tokens(expect.tokens or TokenBounds(), outcome)
     if outcome.answer is not None:
         yield from _answer(expect, outcome.answer)
+    yield from (Mismatch(what="models", message=leftover) for leftover in outcome.leftovers)
 
 
 def _error(expected: str | ErrorExpectation | None, outcome: Outcome) -> Iterator[Mismatch]:

@@ -64,14 +64,14 @@ def write_junit(results: Sequence[CaseResult], path: Path) -> None:
     root = ElementTree.Element("testsuites", {"name": "nexus test", **_counts(results)})
     for pipeline, group in groupby(results, key=lambda result: result.pipeline):
         own = list(group)
-        suite = ElementTree.SubElement(root, "testsuite", {"name": str(pipeline), **_counts(own)})
+        suite = ElementTree.SubElement(root, "testsuite", {"name": _clean(str(pipeline)), **_counts(own)})
         for result in own:
             case = ElementTree.SubElement(
                 suite,
                 "testcase",
-                classname=str(pipeline),
+                classname=_clean(str(pipeline)),
                 name=_clean(result.name),
-                file=result.file,
+                file=_clean(result.file),
                 line=str(result.line),
                 time=f"{result.seconds:.3f}",
             )

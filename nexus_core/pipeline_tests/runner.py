@@ -206,7 +206,7 @@ async def _outcome(tested: TestedPipeline, case: Case, recorded: Interceptor | N
     if outcome.prompt is not None and case.expect is not None and case.expect.tokens is not None:
         info = plan.registry.get(outcome.model).info if outcome.model is not None or last is None else last.info
         outcome = evolve(outcome, prompt_tokens=prompt_tokens(outcome.prompt, info))
-    return evolve(outcome, refusal=refusal)
+    return evolve(outcome, refusal=refusal, leftovers=tuple(models.leftovers()))
 
 
 def _scripts(case: Case, aliases: Mapping[str, str]) -> dict[str, Script]:

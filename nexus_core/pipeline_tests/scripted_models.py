@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any, Never, TypeVar
 
@@ -81,6 +81,14 @@ class ScriptedModels(Interceptor):
         """Why a request was refused that the test does not provide for; empty where none was."""
         return self._offline.refusal
 
+    def leftovers(self) -> Iterator[str]:
+        """Yield in words which scripts have replies that no request has asked for."""
+        for model, script in self._scripts.items():
+            number = self._requests.get(model, 0)
+            if not isinstance(script, Reply) and number < len(script):
+                asked = f"{number or 'none'} {'was' if number < 2 else 'were'} asked for"
+                yield f"the script of {model!r} has {_replies(script)}, and {asked}"
+
     async def open(self, model: str, info: ModelInfo, enter: Callable[[], Awaitable[object]]) -> None:
         """Leave the connector of a scripted model closed: it needs no key."""
         if model not in self._scripts:
@@ -138,8 +146,7 @@ class ScriptedModels(Interceptor):
         elif number < len(script):
             reply = script[number]
         else:
-            replies = f"{len(script)} repl{'y' if len(script) == 1 else 'ies'}"
-            reason = f"the model {request.model!r} is asked {number + 1} times, and its script has {replies}"
+            reason = f"the model {request.model!r} is asked {number + 1} times, and its script has {_replies(script)}"
             self._offline.refuse(request.model, request.info, reason)
         if reply.is_failure:
             raise _failure(reply, request)
@@ -150,6 +157,10 @@ class ScriptedModels(Interceptor):
             await self._stall()
         message = f"the answer of {request.model!r} ended before it was whole"
         raise TruncatedError(message, provider=request.info.provider, model=request.info.id)
+
+
+def _replies(script: tuple[Reply, ...]) -> str:
+    return f"{len(script)} repl{'y' if len(script) == 1 else 'ies'}"
 
 
 def _completion(reply: Reply) -> Completion:

@@ -49,12 +49,15 @@ def command(
 ) -> None:
     """Run the tests of PIPELINEs: those under `tests` and those in NAME.tests.yaml beside NAME.yaml.
 
-    Models answer as a test scripts them; nothing is asked over the network, nothing is waited for, sinks get nothing. A
-    FOLDER stands for all pipelines below it that have tests. With --record, models without a script are asked, and what
-    they answer is kept; with --replay they answer from that.
+    Models answer as a test scripts them; connections are refused, pauses pass at once, sinks get nothing. Programs that
+    a plugin starts are not looked at, and threads are waited for. A FOLDER stands for all pipelines below it that have
+    tests. With --record, models without a script are asked, and what they answer is kept; with --replay they answer
+    from that.
 
     Exit codes: 0 all passed, 1 some failed, 2 wrong usage or configuration, or no tests.
     """
+    if junit is not None and not junit.parent.is_dir():
+        raise UsageError(f"cannot write {junit}: there is no folder {junit.parent}, make it first")
     arguments = recording_arguments(record, replay)
     tested = check_files(tested_files(files), PluginRegistry.installed(), arguments["environment"], overrides)
     if not any(pipeline.checked.tests for pipeline in tested):

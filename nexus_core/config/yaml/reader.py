@@ -252,6 +252,7 @@ _HINTS = (
      "keys of one mapping in the same column, and see that the key above has a space after its ':'"),
     ("", "mapping keys are not allowed", "'? ' cannot stand here: put the value in quotes"),
     ("", "sequence entries are not allowed", "'- ' cannot begin a list here: begin it on a line of its own"),
+    ("flow", "but got '?'", "inside { } and [ ] put values that hold ? in quotes, as in {query: \"How many?\"}"),
     ("flow mapping", "", "a { is not closed, or a comma is missing: inside { } put values that hold { } [ ] , or "
      "${NAME} in quotes"),
     ("flow sequence", "", "a [ is not closed, or a comma is missing: inside [ ] put values that hold { } [ ] , or "

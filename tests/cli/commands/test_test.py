@@ -208,6 +208,14 @@ FAILING = {
         "models: {main: [{status: 503}]}",
         "test: the model 'main' is asked 2 times, and its script has 1 reply",
     ),
+    "script too long": (
+        "models: {main: [x, y, z]}",
+        "models: the script of 'main' has 3 replies, and 1 was asked for",
+    ),
+    "script of nobody": (
+        "model: spare\nmodels: {main: [x]}",
+        "models: the script of 'main' has 1 reply, and none was asked for",
+    ),
 }
 
 
@@ -295,6 +303,21 @@ def test_junit_has_a_suite_for_each_pipeline(run_tests: RunTests, tmp_path: Path
     assert case[0].get("message") == "answer: does not contain 'ring'"
     assert "bell\ufffd" in str(case[0].text)
     assert result.exit_code == 1
+
+
+def test_junit_is_xml_whatever_the_path(run_tests: RunTests, tmp_path: Path) -> None:
+    """A folder may be called by characters that XML has no place for."""
+    Path("bell\a").mkdir()
+    Path("bell\a/qa.yaml").write_text(PIPELINE + CASE + "    models: {main: x}\n")
+    run_tests("", "--junit", "out.xml", files=("bell\a/qa.yaml",))
+    [case] = ElementTree.parse(tmp_path / "out.xml").getroot().iter("testcase")
+    assert (case.get("classname"), case.get("file")) == ("bell\ufffd/qa.yaml", "bell\ufffd/qa.yaml")
+
+
+def test_a_missing_folder_for_junit_is_found_before_any_test_runs(run_tests: RunTests) -> None:
+    """Not after all of them."""
+    with pytest.raises(UsageError, match=r"cannot write out/x\.xml: there is no folder out, make it first"):
+        run_tests("", "--junit", "out/x.xml", files=("other.yaml",))
 
 
 def test_json_has_every_test(run_tests: RunTests) -> None:

@@ -53,6 +53,8 @@ def test_read_accepts_a_byte_order_mark() -> None:
 
 HINTS = {
     "a: [*.md]": "1:5 Y003 not YAML: a value that begins with * must be in quotes",
+    "a: {q: How many?}": "1:16 Y003 not YAML: inside { } and [ ] put values that hold ? in quotes",
+    "a: [How many?]": "1:13 Y003 not YAML: inside { } and [ ] put values that hold ? in quotes",
     "a: &": "1:4 Y003 not YAML: a value that begins with & must be in quotes",
     "a: @x": "1:4 Y003 not YAML: a value cannot begin with this character: put the value in quotes",
     "a:\n\t- x": "2:1 Y003 not YAML: a tab stands here: indent with spaces",
