@@ -137,14 +137,16 @@ class ModelPrices(Value):
         """Return what one attempt costs, in US dollars; `None` where its tokens are not known.
 
         Cached tokens are a part of the prompt's and reasoning tokens a part of the completion's, as OpenAI counts them
-        and the connector `openai` reads them. Those that are not told are charged as the others.
+        and the connector `openai` reads them. Those that are not told are charged as the others. Where a part is more
+        than its whole the service counts differently, and what it charges is not known.
         """
         prompt, completion = usage.prompt_tokens, usage.completion_tokens
         if prompt is None or completion is None:
             return None
+        cached, reasoning = max(usage.cached_tokens or 0, 0), max(usage.reasoning_tokens or 0, 0)
+        if cached > prompt or reasoning > completion:
+            return None
         prices = self._for(prompt)
-        cached = min(max(usage.cached_tokens or 0, 0), prompt)
-        reasoning = min(max(usage.reasoning_tokens or 0, 0), completion)
         spent = (prompt - cached) * prices.input + cached * prices.cached
         return (spent + (completion - reasoning) * prices.output + reasoning * prices.reasoning) / 1_000_000
 
