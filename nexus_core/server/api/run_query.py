@@ -58,10 +58,13 @@ def question(
     )
 
 
+_REFUSALS = frozenset(("no-cache", "no-store", "max-age=0"))
+
+
 def wants_fresh(request: web.Request) -> bool:
     """Tell whether a client refuses answers of the answer cache, as it says to any cache on the way."""
     said = ",".join(request.headers.getall("Cache-Control", ())).lower()
-    return "no-cache" in [part.strip() for part in said.split(",")]
+    return not _REFUSALS.isdisjoint("".join(part.split()).replace('"', "") for part in said.split(","))
 
 
 def model_of(pipeline: Pipeline, called: str | None) -> Model:

@@ -77,7 +77,13 @@ async def test_both_apis_share_the_answers_of_an_owner(guarded: Running) -> None
 
 @pytest.mark.parametrize(
     ("header", "text"),
-    [("no-cache", "Answer 1."), ("max-age=0, No-Cache", "Answer 1."), ("no-transform", "Answer 0.")],
+    [
+        ("no-cache", "Answer 1."),
+        ("private, No-Cache", "Answer 1."),
+        ("max-age=0", "Answer 1."),
+        ("no-store", "Answer 1."),
+        ("max-age=60, no-transform", "Answer 0."),
+    ],
 )
 async def test_a_client_may_refuse_what_was_kept(guarded: Running, header: str, text: str) -> None:
     """By the header that says so to every cache; by either API."""
