@@ -72,13 +72,17 @@ class StoredAnswers:
         self._has_warned = False
 
     async def get(self, key: str, *, owner: str, expires_s: float) -> Completion | None:
-        """Return the answer that was kept for an owner, unless that is longer ago than `expires_s`."""
-        now = self._clock()
+        """Return the answer that was kept for an owner, unless that is longer ago than `expires_s`.
+
+        What was kept in the future, before the clock was set back, is none: nobody knows how old it is.
+        """
         waiting = self._waiting.get((owner, key))
         if waiting is not None:
-            return waiting.completion if waiting.made + min(expires_s, waiting.expires_s) > now else None
-        row = await self._threads.read(_find, owner, key, now)
-        if row is None or row[2] + expires_s <= now:
+            age = self._clock() - waiting.made
+            return waiting.completion if 0 <= age < min(expires_s, waiting.expires_s) else None
+        row = await self._threads.read(_find, owner, key)
+        now = self._clock()  # after it: another process may just have written it
+        if row is None or not row[2] <= now < min(row[2] + expires_s, row[4]):
             return None
         completion = _read(row[0], row[1])
         if completion is None:
@@ -133,7 +137,7 @@ class StoredAnswers:
         while self._waiting or self._used:
             batch, (used, self._used) = dict(islice(self._waiting.items(), _BATCH)), (self._used, {})
             try:
-                await self._threads.write(_keep, batch, used, self._clock())
+                await self._threads.write(_keep, batch, used, self._clock)
             except Exception as error:  # noqa: BLE001 - whatever it is, no run has a part in it
                 self._warn("answers could not be kept in the cache: %s", describe_error(error))
             finally:
@@ -154,18 +158,25 @@ class StoredAnswers:
 # On a connection
 
 
-def _find(connection: sqlite3.Connection, owner: str, key: str, now: float) -> tuple[str, bytes, float, float] | None:
-    row: tuple[str, bytes, float, float] | None = connection.execute(
-        "SELECT answer, digest, made, used FROM answers WHERE owner = ? AND request = ? AND expires > ?",
-        (owner, key, now),
+_Row = tuple[str, bytes, float, float, float]
+"""Answer, digest, and when it was made, was used and expires."""
+
+
+def _find(connection: sqlite3.Connection, owner: str, key: str) -> _Row | None:
+    row: _Row | None = connection.execute(
+        "SELECT answer, digest, made, used, expires FROM answers WHERE owner = ? AND request = ?", (owner, key)
     ).fetchone()
     return row
 
 
 def _keep(
-    connection: sqlite3.Connection, batch: Mapping[_Name, WaitingAnswer], used: Mapping[_Name, float], now: float
+    connection: sqlite3.Connection,
+    batch: Mapping[_Name, WaitingAnswer],
+    used: Mapping[_Name, float],
+    clock: Callable[[], float],
 ) -> None:
-    """Write answers and uses, and delete what has expired or is beyond the bounds of its model."""
+    """Write answers and uses, and delete what has expired, is of the future, or beyond the bounds of its model."""
+    now = clock()  # in the transaction: whatever another process has written is older
     connection.executemany(
         "UPDATE answers SET used = ? WHERE owner = ? AND request = ?", [(when, *name) for name, when in used.items()]
     )
@@ -178,7 +189,7 @@ def _keep(
             for name, entry in batch.items()
         ],
     )  # fmt: skip
-    connection.execute("DELETE FROM answers WHERE expires <= ?", (now,))
+    connection.execute("DELETE FROM answers WHERE expires <= ? OR made > ?", (now, now))
     for model, (items, size) in {entry.model: (entry.items, entry.size) for entry in batch.values()}.items():
         _bound(connection, model, items, size)
 
@@ -211,13 +222,16 @@ def _written(completion: Completion) -> str:
 
 
 def _read(text: str, digest: bytes) -> Completion | None:
-    """Return an answer, `None` of a row that is not what was written."""
+    """Return an answer, `None` of a row that is not what was written: also where its digest says that it is."""
     if _digest(text) != digest:
         return None
     try:
         said, finish_reason, model, reasoning, calls = json.loads(text)
         tool_calls = tuple(ToolCall(id=id, name=name, arguments=arguments) for id, name, arguments in calls)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
+        return None
+    parts = [part for call in tool_calls for part in (call.id, call.name, call.arguments)]
+    if not all(isinstance(part, str) for part in (said, finish_reason, model, reasoning, *parts)):
         return None
     finished: Any = finish_reason
     return Completion(text=said, finish_reason=finished, model=model, reasoning=reasoning, tool_calls=tool_calls)

@@ -96,6 +96,20 @@ async def test_an_answer_expires(answers: Answers) -> None:
     assert await answers.there("k", "other") == ["other"]
 
 
+@pytest.mark.parametrize("is_written", [False, True], ids=["waiting", "written"])
+async def test_an_answer_of_the_future_is_none(answers: Answers, is_written: bool) -> None:
+    """Its clock was set back since: else it would live longer than it may. The next write deletes it."""
+    await answers.cache.put("k", ANSWER, owner="", model="m", expires_s=100.0, items=9, size=10_000)
+    if is_written:
+        await answers.cache.settle()
+    answers.now -= 50
+    assert await answers.cache.get("k", owner="", expires_s=100.0) is None
+    await answers.put("other")
+    answers.now += 60
+    assert await answers.get("k") is None
+    assert await answers.there("k", "other") == ["other"]
+
+
 async def test_beyond_so_many_the_least_recently_used_goes_first(answers: Answers) -> None:
     """A use counts, and is written down once a minute at most; those of other models are not counted."""
     await answers.put("other", model="n", items=3)
@@ -125,9 +139,16 @@ async def test_beyond_so_many_bytes_the_least_recently_used_goes_first(answers: 
         "answer = replace(answer, 'An', 'No')",
         "answer = '{'",
         "digest = x'00'",
-        f"answer = '[1]', digest = x'{sha256(b'[1]').hexdigest()}'",
+        *(
+            f"answer = '{text}', digest = x'{sha256(text.encode()).hexdigest()}'"
+            for text in (
+                "[1]", '["x", "stop", "", "", [["c", "f", 1]]]', '[1, "stop", "", "", []]', '["x", "stop", "", null, []]',
+                '["x", ["stop"], "", "", []]', '["x", "stop", "", "", 1]', "[" * 100_000,
+            )
+        ),
     ],
-)
+    ids=range(10),
+)  # fmt: skip
 async def test_a_damaged_row_is_none(answers: Answers, change: str, caplog: pytest.LogCaptureFixture) -> None:
     """It is told once, and the next answer takes its place."""
     await answers.put("k")

@@ -74,13 +74,13 @@ class AnswerReuse:
         try:
             async with asyncio.timeout(LOOKUP_S):
                 found = await self._answers.get(key, owner=owner, expires_s=model.cache.expires_s)
+            if found is None or not is_reusable(found):
+                return None
+            return evolve(found, usage=NO_TOKENS, transfer=None)
         except Exception as error:  # noqa: BLE001 - whatever it is, the model can be asked
             self._warn("the answers that were kept cannot be read, so models are asked: %s", describe_error(error))
             self._rests_until = self._clock.now() + REST_S
             return None
-        if found is None or not is_reusable(found):
-            return None
-        return evolve(found, usage=NO_TOKENS, transfer=None)
 
     async def keep(self, model: Model, key: str, owner: str, completion: Completion) -> None:
         """Keep an answer, if it is a whole and good one."""

@@ -158,6 +158,22 @@ def test_only_whole_good_answers_are_reusable(completion: Completion, is_good: b
     assert is_reusable(completion) is is_good
 
 
+class Odd:
+    """A cache of somebody else, which gives what it does not promise."""
+
+    async def get(self, key: str, *, owner: str, expires_s: float) -> Any:
+        return Completion(text=1, finish_reason="stop")  # type: ignore[arg-type]
+
+    async def put(self, key: str, completion: Completion, **about: Any) -> None:
+        raise NotImplementedError
+
+
+async def test_what_is_no_answer_costs_no_run_more_than_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """The model is asked, whatever a cache has given."""
+    assert await AnswerReuse(Odd(), Clock()).recall(MODEL, "k", "") is None
+    assert "the answers that were kept cannot be read, so models are asked" in caplog.text
+
+
 @given(text=st.text(max_size=3_000), reasoning=st.text(max_size=1_500))
 async def test_the_chunks_of_an_answer_are_the_answer(text: str, reasoning: str) -> None:
     """In parts of a bounded size, however long it is; the end comes last."""
