@@ -65,7 +65,13 @@ def is_abstention(sentences: Sequence[CitedSentence], pattern: re.Pattern[str]) 
 
     So "Trains are second class [1]. The context does not say more." is an answer: it gives the part that there is.
     """
-    if not sentences:
-        return False
     looked_at = sentences[:1] if any(sentence.cited for sentence in sentences) else sentences
-    return any(pattern.search(sentence.text) for sentence in looked_at)
+    return any(abstains(sentence, pattern) for sentence in looked_at)
+
+
+def abstains(sentence: CitedSentence, pattern: re.Pattern[str]) -> bool:
+    """Tell whether a sentence says that there is no answer, and nothing that a passage is cited for.
+
+    So "The context does not say who; everybody has 28 days [1]." states something.
+    """
+    return not sentence.cited and pattern.search(sentence.text) is not None

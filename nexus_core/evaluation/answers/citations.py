@@ -14,14 +14,19 @@ from attrs import define, frozen
 
 from nexus_core.toolkit.text.segmentation import sentences
 
-_NUMBERS = r"\[\s*\d{1,4}(?:\s*[,;–-]\s*\d{1,4})*\s*\]"
-_CITATION = re.compile(rf"[^\S\n]*{_NUMBERS}(?!\()")
+_NUMBERS = r"\[\s*\d+(?:\s*[,;–-]\s*\d+)*\s*\]"
+_CITATION = re.compile(rf"(?<![^\S\n])[^\S\n]*{_NUMBERS}(?!\()")  # from the first blank on: each is looked at once
 _LEADING = re.compile(rf"(?:\s*{_NUMBERS}(?!\())+[.!?。！？]?\s*")
 _STOP_BEFORE = re.compile(rf"([.!?…。！？])(?={_NUMBERS}(?!\())")
 """Sentences end at white space, which is not always there: `It is so.[1] Next`."""
 _PART = re.compile(r"(\d+)(?:\s*[–-]\s*(\d+))?")
 _LIST_MARK = re.compile(r"\s*(?:[-*+•>|]\s*|\d{1,3}[.)]\s+|#{1,6}\s+)+")
 _WORD = re.compile(r"\w")
+_DIGITS = 4
+"""A number with more of them is one of no passage, as for `Answer.cited_items`; it is read as `_BEYOND` at least."""
+_BEYOND = 10_000
+_LONGEST_NUMBER = 9
+"""So many digits of one are read."""
 _LONGEST_RANGE = 50
 """`[1-3]` is a range, and what is longer than this is not: perhaps years."""
 
@@ -86,7 +91,12 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def _of_citation(citation: str) -> Iterator[int]:
     for first, last in _PART.findall(citation):
-        if last and int(first) < int(last) <= int(first) + _LONGEST_RANGE:
-            yield from range(int(first), int(last) + 1)
+        begin, end = _number(first), _number(last or first)
+        if begin < end <= begin + _LONGEST_RANGE:
+            yield from range(begin, end + 1)
         else:
-            yield from map(int, filter(None, (first, last)))
+            yield from (begin, end) if last else (begin,)
+
+
+def _number(digits: str) -> int:
+    return int(digits) if len(digits) <= _DIGITS else max(_BEYOND, int(digits[:_LONGEST_NUMBER]))

@@ -11,7 +11,7 @@ from attrs import evolve, field, frozen
 
 from nexus_core.contract.answers import Answer, AttemptFinished
 from nexus_core.contract.prompts import PackedItem
-from nexus_core.evaluation.answers.abstention import abstention_pattern, is_abstention
+from nexus_core.evaluation.answers.abstention import abstains, abstention_pattern, is_abstention
 from nexus_core.evaluation.answers.citations import CitedSentence, cited_sentences, without_citations
 from nexus_core.evaluation.answers.groundedness import SentenceLikeness, cited_text, is_supported_by_words
 from nexus_core.evaluation.answers.judge import Verdict
@@ -87,7 +87,7 @@ async def measure_answer(query: Query, answer: Answer, settings: AnswerSettings)
     """Return an answer with its sentences held against what they cite, by words and embeddings."""
     found = cited_sentences(answer.text)
     packed = {entry.number: entry for entry in answer.prompt.items}
-    stating = [sentence for sentence in found if not settings.pattern.search(sentence.text)]
+    stating = [sentence for sentence in found if not abstains(sentence, settings.pattern)]
     return MeasuredAnswer(
         query=query,
         text=answer.text,

@@ -35,6 +35,7 @@ def test_phrases_tell_most_abstentions_that_they_were_not_written_for() -> None:
     [
         pytest.param("Five days [1]. The context does not say more.", False, id="part-first"),
         pytest.param("The context does not say it. It says five days [1].", True, id="abstains-first"),
+        pytest.param("The passages do not say who; everybody has 28 days [1].", False, id="part-in-one-sentence"),
         pytest.param("Sorry. I do not know.", True, id="later-without-citation"),
         pytest.param("", False, id="empty"),
     ],

@@ -21,7 +21,8 @@ from nexus_core.evaluation.answers.citations import cited_sentences, without_cit
         pytest.param("1. One [1]\n2. Two", [("One", (1,)), ("Two", ())], id="list"),
         pytest.param("Run:\n\n```\na\nb\n```\n[2]", [("Run:", ()), ("a", (2,)), ("b", (2,))], id="code"),
         pytest.param("So [1].\n[2]", [("So.", (1, 2))], id="alone-after-cited"),
-        pytest.param("See [1](http://a.example/) [x] a[12345].", None, id="none"),
+        pytest.param("So [12345] [00001].", [("So.", (12_345, 10_000))], id="of-no-passage"),
+        pytest.param("See [1](http://a.example/) [x] a[1.5].", None, id="none"),
         pytest.param("", [], id="empty"),
     ],
 )
@@ -29,6 +30,14 @@ def test_citations_belong_to_sentences(answer: str, expected: list[tuple[str, tu
     """In them, behind them, or on a line below a block."""
     found = [(sentence.text, sentence.cited) for sentence in cited_sentences(answer)]
     assert found == expected if expected is not None else all(not cited for _, cited in found)
+
+
+@pytest.mark.parametrize("piece", ["[", "[1,", "[1", "1", " ", "[ ", " [1]", "[1]("])
+def test_long_texts_are_read_in_linear_time(piece: str) -> None:
+    """A number of 100,000 digits, or as many brackets, is nothing to wait for."""
+    answer = f"So [{piece * 100_000}"
+    assert without_citations(f"{answer} [1].").endswith(".")
+    assert len(cited_sentences("[" + "9" * 100_000 + "] it is.")) == 1
 
 
 @given(st.text(alphabet="ab.!?[]()123,-–;\n \t|`#。", max_size=80))
