@@ -1,7 +1,8 @@
 """Answer cache: whole answers of models, each given again to the owner it was kept for until it expires.
 
-No run waits for a write: what is to be kept waits in memory, where it is found already, and is written in batches. A
-row that is damaged is none; a store that is busy, full or damaged loses answers and nothing else.
+No run waits for a write: what is to be kept waits in memory, where it is found already, and is written in batches; who
+closes the store does, when the answer was given. A row that is damaged is none; a store that is busy, full or damaged
+loses answers and nothing else.
 """
 
 from __future__ import annotations

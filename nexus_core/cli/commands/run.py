@@ -91,13 +91,16 @@ def respond(
     """Run a pipeline for a query and print the answer, as it comes where that is a terminal; opens and closes both."""
     streaming = not (as_json or no_stream) and sys.stdout.isatty()
     with _log(verbose) as listen, HeldWarnings() as remarks:
+
+        def show(answer: Answer) -> None:
+            _print_answer(answer, as_json, streaming, remarks)
+
         try:
-            answer = run(_answer(pipeline, store, query, streaming, listen, asked))
+            run(_show_answer(pipeline, store, query, streaming, listen, asked, show))
         except StoreError as error:  # the answer is not lost with its turn
             if error.answer is not None:
-                _print_answer(error.answer, as_json, streaming, remarks)
+                show(error.answer)
             raise
-        _print_answer(answer, as_json, streaming, remarks)
 
 
 def _print_answer(answer: Answer, as_json: bool, streamed: bool, remarks: HeldWarnings) -> None:
@@ -126,9 +129,16 @@ def _nothing(event: Event) -> None:
     """Tell nobody."""
 
 
-async def _answer(
-    pipeline: Pipeline, store: StoreOnDemand, query: str, streaming: bool, listen: Listen, asked: dict[str, Any]
-) -> Answer:
+async def _show_answer(
+    pipeline: Pipeline,
+    store: StoreOnDemand,
+    query: str,
+    streaming: bool,
+    listen: Listen,
+    asked: dict[str, Any],
+    show: Callable[[Answer], None],
+) -> None:
+    """Show the answer before sinks and store are closed, which may wait for others that write."""
     async with store, pipeline:
         with ProgressLine() as progress:
 
@@ -136,22 +146,29 @@ async def _answer(
                 progress.see(event)
                 listen(event)
 
-            if not streaming:
-                return await pipeline.run(query, on_event=see, **asked)
-            shown = False
-            async with aclosing(pipeline.stream(query, **asked)) as events:  # type: ignore[type-var]
-                async for event in events:
-                    see(event)
-                    match event:
-                        case Delta(text=text):
-                            shown = shown or bool(text)
-                            echo(text.replace("\r", ""), nl=False)  # half of an end of line, perhaps
-                        case StreamRestarted(model=model) if shown:  # what was void else is reasoning
-                            echo(f"\n\n{model} broke off: what stands above is void, the answer begins anew.\n")
-                        case RunFinished(answer=Answer() as answer):
-                            return answer
-                        case RunFailed():
-                            raise _failure(event)
+            if streaming:
+                answer = await _streamed(pipeline, query, see, asked)
+            else:
+                answer = await pipeline.run(query, on_event=see, **asked)
+        show(answer)
+
+
+async def _streamed(pipeline: Pipeline, query: str, see: Listen, asked: dict[str, Any]) -> Answer:
+    """Print an answer as it comes, and return it."""
+    shown = False
+    async with aclosing(pipeline.stream(query, **asked)) as events:  # type: ignore[type-var]
+        async for event in events:
+            see(event)
+            match event:
+                case Delta(text=text):
+                    shown = shown or bool(text)
+                    echo(text.replace("\r", ""), nl=False)  # half of an end of line, perhaps
+                case StreamRestarted(model=model) if shown:  # what was void else is reasoning
+                    echo(f"\n\n{model} broke off: what stands above is void, the answer begins anew.\n")
+                case RunFinished(answer=Answer() as answer):
+                    return answer
+                case RunFailed():
+                    raise _failure(event)
     raise RunError(f"pipeline {pipeline.name!r} has no generate step that ran, so it has no answer")
 
 

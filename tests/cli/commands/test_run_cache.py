@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +98,31 @@ def test_a_store_that_cannot_be_opened_costs_no_answer(nexus: Nexus) -> None:
     code, out, err = nexus("run", "talk.yaml", QUESTION)
     assert (code, "28 days" in out) == (0, True)
     assert "the answers that were kept cannot be read, so models are asked" in err
+
+
+class Unlocking(io.StringIO):
+    """An output that lets a busy store go as soon as an answer is printed."""
+
+    def __init__(self, busy: sqlite3.Connection) -> None:
+        super().__init__()
+        self._busy = busy
+
+    def write(self, text: str) -> int:
+        if "28 days" in text and self._busy.in_transaction:
+            self._busy.rollback()
+        return super().write(text)
+
+
+def test_an_answer_is_printed_before_it_is_kept(nexus: Nexus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else writes to the store until it is: who asks does not wait for that."""
+    Path("talk.yaml").write_text(PIPELINE.replace("sinks: [store]\n", ""))
+    nexus("run", "talk.yaml", "What else?")
+    monkeypatch.setattr("nexus_core.store.database.connection.BUSY_TIMEOUT_S", 30.0)
+    with closing(sqlite3.connect(Path("store", "store.db"), isolation_level=None)) as busy, monkeypatch.context() as at:
+        busy.execute("BEGIN IMMEDIATE")
+        at.setattr(sys, "stdout", Unlocking(busy))
+        assert nexus("run", "talk.yaml", QUESTION)[0] == 0
+    assert attempt(nexus, "run", "talk.yaml", QUESTION)["fromCache"] is True
 
 
 def test_a_pipeline_without_a_cache_makes_no_store(nexus: Nexus) -> None:
