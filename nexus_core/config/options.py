@@ -13,6 +13,7 @@ from nexus_core.config.names import close, instead
 from nexus_core.config.option_types import allows_none, alternatives, any_of, choices, element, kind_of, mapped, words
 from nexus_core.config.spec import RecordSpec
 from nexus_core.config.yaml.problems import Problems, SourceLocation, quoted
+from nexus_core.config.yaml.scalars import is_number
 from nexus_core.config.yaml.tree import (
     MappingNode,
     Node,
@@ -255,8 +256,8 @@ def _leaf_hint(node: Node, annotation: Any) -> str:
         return ""
     if node.interpolated:
         return ": without quotes it is read as a number" if not node.plain else ""
-    if not node.plain and node.text.strip().isdecimal():
-        return ": remove the quotes"
+    if not node.plain and is_number(node.text.strip(), whole=annotation is int):
+        return ": write it without quotes"
     looks_like = node.text.replace("_", "").replace(",", "").isdecimal()
     return ": write it in digits only, without leading zeros" if looks_like else ""
 

@@ -23,7 +23,7 @@ from nexus_core.config.policies import (
 )
 from nexus_core.config.spec import ModelSpec
 from nexus_core.config.yaml.problems import Problems, SourceLocation, quoted
-from nexus_core.config.yaml.scalars import seconds, size
+from nexus_core.config.yaml.scalars import DURATIONS, SIZES, seconds, size
 from nexus_core.config.yaml.tree import MappingNode, Node, ScalarNode, UnreadableNode, shown
 from nexus_core.contract.components import OptionSpec, option
 
@@ -85,9 +85,9 @@ class LimitKeys:
 class CacheKeys:
     """How long and how many answers of a model are kept, to be given again to the same request."""
 
-    expires: Duration = option(604_800.0, help="How long an answer is given again.", gt=0, le=3650 * _DAY_S)
+    expires: Duration = option("7d", help="How long an answer is given again.", gt=0, le=3650 * _DAY_S)
     max_items: int = option(10_000, help="Answers kept; the one used least recently goes first.", ge=1, le=1_000_000)
-    max_bytes: Size = option(268_435_456, help="Bytes that they take, or a text like 32MiB or 1GiB.", ge=1024, le=2**40)
+    max_bytes: Size = option("256MiB", help="Bytes that they take, or a text like 32MiB or 1GiB.", ge=1024, le=2**40)
 
 
 @_declaration
@@ -212,8 +212,8 @@ def _fields(node: Node, mapping: _Mapping, label: str, options: Options) -> dict
         return {}
     if not isinstance(node, MappingNode):
         if not isinstance(node, UnreadableNode):
-            off = ", or false" if mapping in _SWITCHES else ""
-            options.problems.error("T001", node.place, f"{label} must be a mapping{off}, found {shown(node)}")
+            switched = ", true or false" if mapping in _SWITCHES else ""
+            options.problems.error("T001", node.place, f"{label} must be a mapping{switched}, found {shown(node)}")
         return {}
     specs = {spec.name: spec for spec in keys_of(mapping.keys)}
     given = options.mapping(node, tuple(specs.values()), label)
@@ -231,7 +231,7 @@ def _fields(node: Node, mapping: _Mapping, label: str, options: Options) -> dict
 def _seconds(text: str, owner: MappingNode, spec: OptionSpec, options: Options) -> Any:
     node, duration = owner.get(spec.name) or owner, seconds(text)
     if duration is None:
-        message = f"`{spec.name}` must be seconds, or a text like 500ms, 30s or 2m, found {shown(node)}"
+        message = f"`{spec.name}` must be seconds, or {DURATIONS}, found {shown(node)}"
         options.problems.error("T004", node.place, message)
         return BAD
     return duration if options.in_bounds(duration, spec, node, spec.name) else BAD
@@ -240,7 +240,7 @@ def _seconds(text: str, owner: MappingNode, spec: OptionSpec, options: Options) 
 def _bytes(text: str, owner: MappingNode, spec: OptionSpec, options: Options) -> Any:
     node, count = owner.get(spec.name) or owner, size(text)
     if count is None:
-        message = f"`{spec.name}` must be bytes, or a text like 512KiB, 32MiB or 1GiB, found {shown(node)}"
+        message = f"`{spec.name}` must be bytes, or {SIZES}, found {shown(node)}"
         options.problems.error("T004", node.place, message)
         return BAD
     return count if options.in_bounds(count, spec, node, spec.name) else BAD

@@ -16,7 +16,7 @@ from nexus_core.config.prompts import Prompts
 from nexus_core.config.spec import GatherSpec, GenerateSpec, InputSpec, PromptSpec, RankSpec, StepSpec
 from nexus_core.config.step_order import StepOrder
 from nexus_core.config.yaml.problems import Problems, quoted
-from nexus_core.config.yaml.scalars import seconds
+from nexus_core.config.yaml.scalars import DURATIONS, seconds
 from nexus_core.config.yaml.tree import MappingEntry, MappingNode, Node, ScalarNode, SequenceNode, UnreadableNode, shown
 from nexus_core.contract.components import Kind, OptionSpec
 from nexus_core.toolkit.suggest import listed
@@ -181,7 +181,7 @@ class Steps:
             return None if value is BAD else value
         duration = seconds(value)
         if not duration:
-            message = f"`timeout` must be seconds, or a text like 500ms, 30s or 2m, found {shown(node)}"
+            message = f"`timeout` must be seconds, or {DURATIONS}, found {shown(node)}"
             self._problems.error("T004", node.place, message)
         return duration
 

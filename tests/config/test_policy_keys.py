@@ -30,6 +30,8 @@ from nexus_core.config.policy_keys import (
     is_duration,
 )
 from nexus_core.config.spec import PipelineSpec
+from nexus_core.config.yaml.scalars import seconds, size
+from nexus_core.contract.components import OptionSpec
 
 pytestmark = pytest.mark.slow
 
@@ -49,10 +51,17 @@ def sound(checked: Check, *parts: str, **more: Any) -> PipelineSpec:
     return result.spec
 
 
+def value_of(spec: OptionSpec) -> Any:
+    """Return the value of a default, which may be a text as people write it."""
+    if not isinstance(spec.default, str):
+        return spec.default
+    return seconds(spec.default) if is_duration(spec) else size(spec.default)
+
+
 @pytest.mark.parametrize("mapping", [RETRY, BREAKER, LIMITS, CACHE, CALLS], ids=lambda mapping: mapping.policy.__name__)
 def test_keys_and_defaults_are_those_of_the_policy(mapping: Any) -> None:
     """A duration's key is the field without the `_s`; `on_stream_failure` stands at the top level."""
-    keys = {f"{spec.name}_s" if is_duration(spec) else spec.name: spec.default for spec in keys_of(mapping.keys)}
+    keys = {f"{spec.name}_s" if is_duration(spec) else spec.name: value_of(spec) for spec in keys_of(mapping.keys)}
     values = {field.name: field.default for field in fields(mapping.policy) if field.name != "on_stream_failure"}
     assert keys == values
 
@@ -152,19 +161,20 @@ def test_every_number_has_bounds(keys: type) -> None:
         ("retry: {longest_wait: nan}", "", "T004", "`longest_wait` must be seconds, or a text like 500ms"),
         ("retry: {attemps: 2}", "", "S002", "`retry` of model 'm' takes no 'attemps', did you mean 'attempts'?"),
         ("retry: {first_wait_s: 2}", "", "S002", "did you mean 'first_wait'?"),
-        ("retry: 3", "", "T001", "`retry` of model 'm' must be a mapping, or false, found 3"),
+        ("retry: 3", "", "T001", "`retry` of model 'm' must be a mapping, true or false, found 3"),
         ("retry: {first_wait: 2, longest_wait: 500ms}", "", "S006", "`first_wait` is more than `longest_wait`"),
         ("breaker: {share: 0}", "", "T002", "more than 0 and at most 1"),
         ("breaker: {open: 0s}", "", "T002", "`open` must be more than 0"),
         ("breaker: {open: 2m, longest_open: 60}", "", "S006", "`open` is more than `longest_open`"),
-        ("breaker: [5]", "", "T001", "must be a mapping, or false, found a list"),
+        ("breaker: [5]", "", "T001", "must be a mapping, true or false, found a list"),
         ("limits: {concurency: 5, queue: 3}", "", "S002", "did you mean 'concurrency'?"),
         ("limits: {requests_per_minute: 0}", "", "T002", "from 1 to 1000000"),
-        ("cache: 3", "", "T001", "`cache` of model 'm' must be a mapping, or false, found 3"),
+        ("cache: 3", "", "T001", "`cache` of model 'm' must be a mapping, true or false, found 3"),
+        ("cache: 7d", "", "T001", "`cache` of model 'm' must be a mapping, true or false, found '7d'"),
         ("cache: {expires: 0}", "", "T002", "`expires` must be more than 0"),
-        ("cache: {expires: soon}", "", "T004", "`expires` must be seconds, or a text like 500ms"),
+        ("cache: {expires: soon}", "", "T004", "a text like 500ms, 30s or 7d (units: ms, s, m, h, d), found 'soon'"),
         ("cache: {max_bytes: 10}", "", "T002", "`max_bytes` must be from 1024 to"),
-        ("cache: {max_bytes: 1XB}", "", "T004", "`max_bytes` must be bytes, or a text like 512KiB, 32MiB or 1GiB"),
+        ("cache: {max_bytes: 256MB}", "", "T004", "`max_bytes` must be bytes, or a text like 32MiB (units: KiB, MiB, GiB"),
         ("cache: {max_item: 10}", "", "S002", "did you mean 'max_items'?"),
         ("limits: false", "", "T001", "`limits` of model 'm' must be a mapping, found false"),
         ("", "calls: {deadline: 0}", "T002", "`deadline` must be more than 0 and at most 86400"),

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 
 PATTERN = r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|h|d)"
+DURATIONS = "a text like 500ms, 30s or 7d (units: ms, s, m, h, d)"
+"""For messages."""
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 SIZE_PATTERN = r"([0-9]{1,12}) ?(?:([KMGkmg])(?:[iI][bB])?|[bB])?"
+SIZES = "a text like 32MiB (units: KiB, MiB, GiB; or K, M, G)"
 _BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 
@@ -47,6 +50,11 @@ def resolve(text: str) -> Value:
     if len(text) > _LONGEST_NUMBER:
         return text if _FLOAT.fullmatch(text) is None else _refuse()
     return _number(text)
+
+
+def is_number(text: str, *, whole: bool) -> bool:
+    """Tell whether a text, unquoted, is a number: a whole one, if that is asked for."""
+    return len(text) <= _LONGEST_NUMBER and (_INTEGER if whole else _FLOAT).fullmatch(text) is not None
 
 
 def _number(text: str) -> Value:
