@@ -197,7 +197,30 @@ def test_models_shows_prices(nexus: Nexus) -> None:
     assert (main["input"], main["cached"], main["reasoning"]) == (2.5, 2.5, 10)
     assert set(offline.values()) == {0, None}
     unknown = nexus(*command)[1].splitlines()
-    assert unknown[1].split()[-4:-2] == ["unknown", "unknown"]
+    assert unknown[1].split()[-5:-3] == ["unknown", "unknown"]
+
+
+def test_models_shows_what_differs_for_cached_and_reasoning_tokens(nexus: Nexus) -> None:
+    """In columns of their own, which are not there else."""
+    prices = "models.main.prices={input: 2.5, output: 10, cached: 1.25, reasoning: 20}"
+    table = nexus("models", "handbook.yaml", "--set", prices)[1]
+    assert [word in table for word in ("$ cached", "1.25", "$ reasoning", "20")] == [True] * 4
+    table = nexus("models", "handbook.yaml", "--set", "models.main.prices={input: 2.5, output: 10}")[1]
+    assert ("$ cached" in table, "$ reasoning" in table) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("said", "cell", "seconds"),
+    [("true", "7d", 604_800), ("{expires: 36h}", "36h", 129_600), ("{expires: 1.5}", "1.5s", 1.5)],
+)
+def test_models_shows_how_long_answers_are_kept(nexus: Nexus, said: str, cell: str, seconds: float) -> None:
+    """As a pipeline says it, and with its bounds in JSON; `-` and null where nothing is."""
+    command = ("models", "handbook.yaml", "--set", f"models.offline.cache={said}")
+    first, second = (line.split() for line in nexus(*command)[1].splitlines()[1:])
+    assert ("-" in first, second[-3]) == (True, cell)
+    main, offline = json.loads(nexus(*command, "--json")[1])
+    assert (main["cache"], offline["cache"]["expiresSeconds"]) == (None, seconds)
+    assert offline["cache"]["maxBytes"] == 2**28
 
 
 def test_plugins_lists_every_first_party_plugin(nexus: Nexus) -> None:
