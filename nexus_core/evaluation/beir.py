@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,12 +13,15 @@ from attrs import frozen
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.values import Item
 from nexus_core.evaluation.collection import Alternatives, JudgedCollection, Judgements, Query, match_items
+from nexus_core.toolkit.suggest import counted, did_you_mean
 
 HEADER = ("query-id", "corpus-id", "score")
 _SHAPES = {
     "corpus": '{"_id": "...", "title": "...", "text": "..."}',
     "queries": '{"_id": "...", "text": "..."}',
 }
+_OF_QUERIES = ("answers", "answerable", "evidence")
+_KNOWN = frozenset(("_id", "text", *_OF_QUERIES))
 _Read = TypeVar("_Read")
 
 
@@ -52,7 +56,8 @@ def read_collection(files: BeirFiles, *, kind: str = "text", with_items: bool = 
     `kind` is that of the items that do not say theirs. Without `with_items` they are left to the pipelines' sources,
     and of the corpus, if there is one, only the places where sentences end are used.
     """
-    queries = _by_id(files.queries, "queries", _query)
+    slips: dict[str, _At] = {}
+    queries = _by_id(files.queries, "queries", lambda row, at: _query(row, at, slips))
     if not queries:
         raise UsageError(f"{files.queries} holds no queries: give one JSON object per line, {_SHAPES['queries']}")
     judged, warnings = _judgements(files.qrels)
@@ -66,6 +71,9 @@ def read_collection(files: BeirFiles, *, kind: str = "text", with_items: bool = 
         items=tuple(item for item, _ in corpus.values()) if with_items else None,
         ends={item.id: ends for item, ends in corpus.values() if ends},
     )
+    warnings += [
+        f"{at.file}:{at.line}: nothing reads {key!r}{did_you_mean(key, _OF_QUERIES)}" for key, at in slips.items()
+    ]
     return match_items(collection, judged, corpus or None, warnings)
 
 
@@ -124,7 +132,12 @@ def _object(line: str, at: _At, what: str) -> dict[str, Any]:
     return row
 
 
-def _query(row: Mapping[str, Any], at: _At) -> Query:
+def _query(row: Mapping[str, Any], at: _At, slips: dict[str, _At]) -> Query:
+    """Return a query, and note where a key that looks misspelt is first; other keys are somebody else's."""
+    for key in sorted(row.keys() - _KNOWN):
+        close = get_close_matches(key.lower(), _OF_QUERIES, n=1, cutoff=0.8)
+        if close and close[0] not in row:
+            slips.setdefault(key, at)
     if not row["text"].strip():
         raise at.wrong(f"the query {row['_id']!r} is empty: give it a text or leave the line out")
     answers, evidence = _answers(row, at), _evidence(row, at)
@@ -217,7 +230,7 @@ def _judgements(file: Path) -> tuple[Judgements, list[str]]:
         grades[item] = grade
     if not judged:
         raise UsageError(f"{file} holds no judgements below its header: give lines of query-id, corpus-id and score")
-    return judged, [f"{repeated:,} judgements stand twice in {file}"] if repeated else []
+    return judged, [f"twice in {file}: {counted(repeated, 'judgement')}"] if repeated else []
 
 
 def _judgement(line: str, at: _At) -> tuple[str, str, int]:

@@ -9,6 +9,7 @@ from nexus_core.evaluation.answers.answer_tables import answer_tables
 from nexus_core.evaluation.chart import COLOURS, Series, bars, curves
 from nexus_core.evaluation.measures import NAMES
 from nexus_core.evaluation.report import Report, figure, is_sure, probability, signed
+from nexus_core.toolkit.suggest import counted
 
 _LIGHT = ("#0067a5", "#c2500a", "#00795a", "#9b4a86", "#8a6a00", "#4a4fb5")
 _DARK = ("#5fb4ec", "#f08a4b", "#3fc79a", "#df92c5", "#dcb43c", "#9a9ef5")
@@ -73,9 +74,10 @@ def render_html(report: Report) -> str:
 
 def _sections(report: Report) -> Iterable[str]:
     collection = report.collection
-    items = "items of their own" if collection.items is None else f"{len(collection.items):,} items"
+    items = "items of their own" if collection.items is None else counted(len(collection.items), "item")
+    queries = counted(len(collection.queries), "query", "queries")
     yield (
-        f'<p class="quiet">{len(collection.queries):,} queries, {items}, {collection.judgements:,} relevant pairs. '
+        f'<p class="quiet">{queries}, {items}, {counted(collection.judgements, "relevant pair")}. '
         f"Intervals hold 95 % (bootstrap over queries, {report.times_drawn:,} draws).</p>"
     )
     yield _legend(report)
@@ -84,7 +86,7 @@ def _sections(report: Report) -> Iterable[str]:
     recall = report.settings.figures[len(NAMES) :]
     if report.has_recall:
         yield _figures(
-            f"Answer recall by tokens of context, on {report.answerable:,} queries",
+            f"Answer recall by tokens of context, on {counted(report.answerable, 'query', 'queries')}",
             report, recall, [f"{budget:,}" for budget in report.settings.budgets],
         )  # fmt: skip
     yield _differences(report)

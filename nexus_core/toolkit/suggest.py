@@ -13,6 +13,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f", did you mean {close[0]!r}?" if close else ""
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return a number with what it counts: `1 query`, `2 queries`; by default the plural has an `s`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def listed(names: Iterable[str]) -> str:
     """Return names as people list them: `a, b and c`."""
     words = list(names)

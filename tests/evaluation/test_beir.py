@@ -180,7 +180,7 @@ def test_a_file_that_is_not_utf8_is_refused(folder: Path) -> None:
     [
         pytest.param(appended("qrels.tsv", "z\tleave\t1"), "not measured: 1 query (such as 'z')", id="unknown-query"),
         pytest.param(appended("qrels.tsv", "q1\tz\t1"), "not in the corpus: 1 item (such as 'z')", id="unknown-item"),
-        pytest.param(appended("qrels.tsv", "q1\tleave\t2"), "1 judgements stand twice", id="repeated"),
+        pytest.param(appended("qrels.tsv", "q1\tleave\t2"), ": 1 judgement", id="repeated"),
         pytest.param(
             appended("queries.jsonl", '{"_id": "q9", "text": "a"}'), "1 of 4 queries have no relevant", id="unjudged"
         ),
@@ -207,3 +207,15 @@ def test_evidence_whose_sentences_nobody_knows_is_left_out_and_said(folder: Path
     found = read(folder)
     assert not found.queries[2].is_answerable
     assert "the `evidence` of 1 queries" in found.warnings[0]
+
+
+def test_a_misspelt_key_of_a_query_is_told_once(folder: Path) -> None:
+    """With what was meant; keys of somebody else's, and those beside the right one, are nobody's mistake."""
+    with (folder / "queries.jsonl").open("a") as opened:
+        for more in ('"answer": ["b"]', '"answer": ["c"]', '"Answreable": true', '"url": "u", "metadata": {}'):
+            opened.write(f'{{"_id": "{more.encode().hex()}", "text": "x", {more}}}\n')
+        opened.write('{"_id": "both", "text": "x", "answers": ["b"], "answer": "b"}\n')
+    told = [warning for warning in read(folder).warnings if "nothing reads" in warning]
+    assert len(told) == 2
+    assert "nothing reads 'answer', did you mean 'answers'?" in told[0]
+    assert "nothing reads 'Answreable', did you mean 'answerable'?" in told[1]

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from nexus_core.batch.control import BatchControl
 from nexus_core.batch.journal import BatchTotals
 from nexus_core.cli.output.echo import echo
+from nexus_core.toolkit.suggest import counted
 
 _BAR_S = 0.25
 _LINE_S = 60.0
@@ -24,7 +25,7 @@ def figures_in_words(totals: BatchTotals) -> str:
     parts = [f"{totals.done:,} of {totals.records:,} answered"]
     if totals.failed:
         parts.append(f"{totals.failed:,} failed")
-    parts.append(f"{totals.requests:,} requests")
+    parts.append(counted(totals.requests, "request"))
     if totals.repeated:
         parts.append(f"{totals.repeated:,} of them again")
     parts.append(f"{totals.tokens:,} tokens")

@@ -10,15 +10,16 @@ from nexus_core.evaluation.answers.answer_tables import answer_tables
 from nexus_core.evaluation.measures import NAMES
 from nexus_core.evaluation.report import Report, figure, is_sure, probability, signed
 from nexus_core.evaluation.statistics import Difference
+from nexus_core.toolkit.suggest import counted
 
 
 def print_report(report: Report) -> None:
     """Print what was measured, a table for each subject."""
     collection = report.collection
-    items = "items of their own" if collection.items is None else f"{len(collection.items):,} items"
+    items = "items of their own" if collection.items is None else counted(len(collection.items), "item")
     echo(
-        f"{collection.name}: {len(collection.queries):,} queries, {items}, {collection.judgements:,} relevant pairs; "
-        "in brackets the 95 % interval"
+        f"{collection.name}: {counted(len(collection.queries), 'query', 'queries')}, {items}, "
+        f"{counted(collection.judgements, 'relevant pair')}; in brackets the 95 % interval"
     )
     echo()
     _print_figures(report, NAMES, NAMES)
@@ -41,7 +42,8 @@ def _print_recall(report: Report) -> None:
     if not report.has_recall:
         return
     names = report.settings.figures[len(NAMES) :]
-    _heading(f"Answer recall by tokens of context, on the {report.answerable:,} queries with answers or evidence")
+    queries = counted(report.answerable, "query", "queries")
+    _heading(f"Answer recall by tokens of context, on the {queries} with answers or evidence")
     _print_figures(report, names, [f"{budget:,}" for budget in report.settings.budgets])
 
 

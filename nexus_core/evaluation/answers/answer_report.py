@@ -13,6 +13,7 @@ from nexus_core.evaluation.answers.answer_trial import AnswerTrial, Judgement
 from nexus_core.evaluation.answers.measured_answer import AnswerSettings
 from nexus_core.evaluation.collection import JudgedCollection
 from nexus_core.evaluation.statistics import Difference, Interval, Table, draws, holm, intervals, p_values
+from nexus_core.toolkit.suggest import counted
 
 
 @frozen(kw_only=True)
@@ -151,14 +152,12 @@ def _notes(settings: AnswerSettings, judgement: Judgement) -> Sequence[str]:
         failed = [answer for answer in trial.answers if answer.failure]
         if failed:
             notes.append(
-                f"{trial.pipeline}: {len(failed):,} of {len(trial.answers):,} runs failed and are in no figure but "
+                f"{trial.pipeline}: {len(failed):,} of {counted(len(trial.answers), 'run')} failed, in no figure but "
                 f"`failed`; query {failed[0].query.id!r}: {failed[0].failure}"
             )
         cut = sum(answer.is_cut for answer in trial.answers)
         if cut:
-            notes.append(
-                f"{trial.pipeline}: {cut:,} answers ended at their limit of tokens, and are measured as they are"
-            )
+            notes.append(f"{trial.pipeline}: {counted(cut, 'answer')} ended at the limit of tokens; measured as cut")
     if judgement.failures:
         told = "; ".join(judgement.failures[:3])
         notes.append(f"judge {settings.judge}: no verdict on some sentences: {told}")

@@ -10,6 +10,7 @@ from nexus_core.evaluation.answers.answer_report import AnswersLine, AnswersRepo
 from nexus_core.evaluation.answers.measured_answer import ABSTENTIONS, LOWER_IS_BETTER, MATCHES
 from nexus_core.evaluation.report import figure, is_sure, probability, signed
 from nexus_core.evaluation.statistics import Difference
+from nexus_core.toolkit.suggest import counted
 
 
 @frozen(kw_only=True)
@@ -26,16 +27,20 @@ def answer_tables(report: AnswersReport) -> Iterator[AnswersTable]:
     known = any(name in line.figures for line in report.lines for name in MATCHES)
     if known:
         with_answers = max(line.measured[MATCHES[0]] for line in report.lines)
-        yield _figures(f"Answers against the known ones, on {with_answers:,} queries", report, MATCHES)
+        yield _figures(f"Answers against the known ones, on {_queries(with_answers)}", report, MATCHES)
     yield _figures(
         "Sentences that cite a passage, and of these the ones that it supports", report, report.settings.grounded
     )
     if report.answerable or report.unanswerable:
-        title = f"Abstention, on {report.unanswerable:,} queries without an answer and {report.answerable:,} with one"
+        title = f"Abstention, on {_queries(report.unanswerable)} without an answer and {report.answerable:,} with one"
         yield _figures(title, report, ABSTENTIONS)
     yield _counts(report)
     if len(report.lines) > 1:
         yield _differences(report)
+
+
+def _queries(count: int) -> str:
+    return counted(count, "query", "queries")
 
 
 def _figures(title: str, report: AnswersReport, names: Sequence[str]) -> AnswersTable:
@@ -56,7 +61,7 @@ def _counts(report: AnswersReport) -> AnswersTable:
     if report.judging is not None:
         rows.append((f"judge {report.settings.judge}", *("" for _ in names), *_tokens(report.judging)))
     return AnswersTable(
-        title=f"Counts of {report.queries:,} runs each, and what they took",
+        title=f"Counts of {counted(report.queries, 'run')} each, and what they took",
         headers=("pipeline", *names, *tokens),
         rows=tuple(rows),
     )

@@ -119,7 +119,7 @@ def test_eval_of_a_corpus_needs_no_source(nexus: Nexus) -> None:
         "1",
     )
     code, out, _ = nexus("good.yaml", *SINGLE, *arguments)
-    assert (code, "1 queries, 3 items" in out) == (0, True)
+    assert (code, "1 query, 3 items" in out) == (0, True)
 
 
 def test_eval_of_pipelines_with_one_name_tells_them_by_their_files(nexus: Nexus, tmp_path: Path) -> None:
