@@ -174,7 +174,7 @@ def test_every_number_has_bounds(keys: type) -> None:
         ("cache: {expires: 0}", "", "T002", "`expires` must be more than 0"),
         ("cache: {expires: soon}", "", "T004", "a text like 500ms, 30s or 7d (units: ms, s, m, h, d), found 'soon'"),
         ("cache: {max_bytes: 10}", "", "T002", "`max_bytes` must be from 1024 to"),
-        ("cache: {max_bytes: 256MB}", "", "T004", "`max_bytes` must be bytes, or a text like 32MiB (units: KiB, MiB, GiB"),
+        ("cache: {max_bytes: 256MB}", "", "T004", "bytes, or a text like 32MiB (units: KiB, MiB, GiB; or K, M, G)"),
         ("cache: {max_item: 10}", "", "S002", "did you mean 'max_items'?"),
         ("limits: false", "", "T001", "`limits` of model 'm' must be a mapping, found false"),
         ("", "calls: {deadline: 0}", "T002", "`deadline` must be more than 0 and at most 86400"),

@@ -142,8 +142,8 @@ async def test_beyond_so_many_bytes_the_least_recently_used_goes_first(answers: 
         *(
             f"answer = '{text}', digest = x'{sha256(text.encode()).hexdigest()}'"
             for text in (
-                "[1]", '["x", "stop", "", "", [["c", "f", 1]]]', '[1, "stop", "", "", []]', '["x", "stop", "", null, []]',
-                '["x", ["stop"], "", "", []]', '["x", "stop", "", "", 1]', "[" * 100_000,
+                "[1]", '["x", "stop", "", "", [["c", "f", 1]]]', '[1, "stop", "", "", []]',
+                '["x", "stop", "", null, []]', '["x", ["stop"], "", "", []]', '["x", "stop", "", "", 1]', "[" * 100_000,
             )
         ),
     ],

@@ -22,10 +22,11 @@ from nexus_core.cli.output.echo import echo, one_line
 from nexus_core.cli.output.eval_tables import print_report
 from nexus_core.cli.run_options import read_inputs
 from nexus_core.cli.store_option import store_option
+from nexus_core.contract.errors import NexusError
 from nexus_core.engine.plan import load_plan
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.evaluation.answers.answer_report import build_answers_report
-from nexus_core.evaluation.answers.answer_trial import measure_answers
+from nexus_core.evaluation.answers.answer_trial import check_answerable, measure_answers
 from nexus_core.evaluation.beir import BeirFiles, read_collection
 from nexus_core.evaluation.html_report import render_html
 from nexus_core.evaluation.measures import library
@@ -144,19 +145,44 @@ def command(pipelines: tuple[str, ...], as_json: bool, per_query: bool, html: st
     settings = _settings(asked)
     answers = read_answer_settings(asked, catalogue, settings.asked)
     plans = _plans([Path(path) for path in pipelines], catalogue, asked)
-    if answers is not None and answers.judge is not None:
-        plans[0].registry.get(answers.judge)  # or the error that says which there are
+    _check(plans, answers, None if html is None else Path(html))
     collection = _collection(asked)
     plans = [measurable(plan, collection) for plan in plans]
-    report = build_report(collection, settings, _trials(plans, collection, settings))
-    if answers is not None:
-        report = evolve(report, answers=_answers(plans, collection, answers))
-    if html is not None:
-        _write_page(Path(html), report)
+    report, error = _measured(plans, collection, settings, answers)
     if as_json:
         echo(json.dumps(report_json(report, per_query=per_query), ensure_ascii=False, indent=2))
+    else:
+        print_report(report)
+    if html is not None:
+        _write_page(Path(html), report)
+    if error is not None:
+        raise error
+
+
+def _check(plans: Sequence[Plan], answers: AnswerSettings | None, html: Path | None) -> None:
+    """Raise for what cannot come to a good end: before the first run, which may cost money."""
+    if html is not None:
+        _check_target(html)
+    if answers is None:
         return
-    print_report(report)
+    check_answerable(plans)
+    if answers.judge is not None:
+        plans[0].registry.get(answers.judge)  # or the error that says which there are
+
+
+def _measured(
+    plans: Sequence[Plan], collection: JudgedCollection, settings: TrialSettings, answers: AnswerSettings | None
+) -> tuple[Report, NexusError | None]:
+    """Return the report, and the error that is raised when it was told: what was measured before is not lost."""
+    report = build_report(collection, settings, _trials(plans, collection, settings))
+    if answers is None:
+        return report, None
+    try:
+        found = _answers(plans, collection, answers)
+    except NexusError as error:
+        return report, error
+    errors = [line.trial.error for line in found.lines if line.trial.error is not None]
+    return evolve(report, answers=found), errors[0] if errors else None
 
 
 def _plans(paths: Sequence[Path], catalogue: PluginRegistry, asked: dict[str, Any]) -> list[Plan]:
@@ -216,6 +242,14 @@ def _answers(plans: Sequence[Plan], collection: JudgedCollection, settings: Answ
     with _Bar(len(plans) * len(collection.to_answer)).shown() as step:
         judgement = run(measure_answers(plans, collection, settings, step))
     return build_answers_report(collection, settings, judgement, SEED)
+
+
+def _check_target(file: Path) -> None:
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise click.UsageError(f"cannot write {file}: there is no folder {file.parent}, make it first")
+    if not os.access(file if file.exists() else folder, os.W_OK):
+        raise click.UsageError(f"cannot write {file}: permission denied")
 
 
 def _write_page(file: Path, report: Report) -> None:

@@ -36,6 +36,8 @@ class AnswerTrial:
     pipeline: str
     answers: tuple[MeasuredAnswer, ...]
     """One for each of the collection's `to_answer`."""
+    error: NexusError | None = None
+    """Why none of them is one, where all runs failed."""
 
     def figures(self, settings: AnswerSettings) -> Table:
         """Return a row for each answer and a column for each of the settings' figures; NaN where there is none."""
@@ -53,12 +55,20 @@ class Judgement:
     """Why requests got no verdict, each reason once."""
 
 
+def check_answerable(plans: Sequence[Plan]) -> None:
+    """Raise UsageError for a pipeline that has no answers."""
+    for plan in plans:
+        if not any(isinstance(planned.step, Generate) for planned in plan.steps):
+            raise UsageError(f"pipeline {plan.name!r} has no generate step, so it has no answers to measure")
+
+
 async def measure_answers(
     plans: Sequence[Plan], collection: JudgedCollection, settings: AnswerSettings, seen: Callable[[str], None]
 ) -> Judgement:
     """Run pipelines, as `measurable` returns them, one after the other; call `seen` with a name after each query.
 
-    All of it belongs in one event loop, since what compares sentences is used for all of them.
+    All of it belongs in one event loop, since what compares sentences is used for all of them. Where all runs of a
+    pipeline fail, its trial has the error: what came of the others is not lost with it.
     """
     ranker: Any = None if settings.embedder is None else settings.embedder.ranker
     async with ranker if isinstance(ranker, AbstractAsyncContextManager) else nullcontext():
@@ -73,10 +83,9 @@ async def run_answers(
 ) -> AnswerTrial:
     """Run a pipeline, as `measurable` returns it, for every query, and call `seen` with its name after each.
 
-    A run that fails is an answer with its failure. Raises RunError where all of them fail.
+    A run that fails is an answer with its failure; where all of them fail, or one for how the pipeline is configured,
+    the trial has an error.
     """
-    if not any(isinstance(planned.step, Generate) for planned in plan.steps):
-        raise UsageError(f"pipeline {plan.name!r} has no generate step, so it has no answers to measure")
     asked = dict(settings.asked)
     if collection.items is not None:
         asked["items"] = collection.items
@@ -95,13 +104,19 @@ async def run_answers(
             seen(plan.name)
             return measured
 
-    async with Pipeline(plan) as pipeline:
-        answers = await _all(run_query(query) for query in collection.to_answer)
-    if all(answer.failure for answer in answers):
-        raise RunError(
-            f"pipeline {plan.name!r}: all {len(answers):,} runs failed, the first with: {answers[0].failure}"
-        )
-    return AnswerTrial(pipeline=plan.name, answers=tuple(answers))
+    try:
+        async with Pipeline(plan) as pipeline:
+            answers = await _all(run_query(query) for query in collection.to_answer)
+    except (ConfigError, UsageError) as wrong:
+        failed = [MeasuredAnswer(query=query, failure=str(wrong)) for query in collection.to_answer]
+        return AnswerTrial(pipeline=plan.name, answers=tuple(failed), error=wrong)
+    error = _error_of(plan.name, answers) if all(answer.failure for answer in answers) else None
+    return AnswerTrial(pipeline=plan.name, answers=tuple(answers), error=error)
+
+
+def _error_of(name: str, answers: Sequence[MeasuredAnswer]) -> RunError:
+    runs = "the only run failed, with" if len(answers) == 1 else f"all {len(answers):,} runs failed, the first with"
+    return RunError(f"pipeline {name!r}: {runs}: {answers[0].failure}")
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, _Value]]) -> list[_Value]:

@@ -181,7 +181,46 @@ def test_a_failed_run_is_a_failure_and_no_zero(nexus: Nexus) -> None:
     assert (row["figures"], row["answer"], "refused" in row["failure"]) == ({"failed": 1}, None, True)
     Path("bad.json").write_text(json.dumps({"*": "fail"}))
     code, out, err = nexus("bad.yaml", *COLLECTION)
-    assert (code, out, "all 4 runs failed, the first with: refused on purpose" in err) == (1, "", True)
+    assert (code, "all 4 runs failed, the first with: refused on purpose" in err) == (1, True)
+    assert "bad: 4 of 4 runs failed" in out
+
+
+@pytest.mark.parametrize("pipelines", [("good.yaml", "bad.yaml"), ("bad.yaml", "good.yaml")])
+def test_what_came_of_the_others_is_told_before_an_error(nexus: Nexus, pipelines: tuple[str, str]) -> None:
+    """In the tables, in JSON and on the page: it was paid for."""
+    Path("bad.json").write_text(json.dumps({"*": "fail"}))
+    code, out, err = nexus(*pipelines, *COLLECTION, "--json", "--html", "page.html")
+    (good,) = (line for line in json.loads(out)["pipelines"] if line["pipeline"] == "good")
+    assert (code, means(good)["right abstention"], "pipeline 'bad': all 4 runs failed" in err) == (1, 1, True)
+    assert "right abstention" in Path("page.html").read_text()
+    code, out, err = nexus(*pipelines, *COLLECTION)
+    assert (code, "Answers against the known ones" in out, "all 4 runs failed" in err) == (1, True, True)
+
+
+def test_a_page_that_cannot_be_written_is_told_before_the_first_run(nexus: Nexus) -> None:
+    """A run may cost money."""
+    for name, reason in (
+        ("nodir/page.html", "there is no folder nodir"),
+        ("good.yaml/page.html", "there is no folder"),
+    ):
+        code, out, err = nexus("good.yaml", *COLLECTION, "--html", name)
+        assert (code, out, f"cannot write {name}: {reason}" in err) == (2, "", True)
+
+
+def test_a_pipeline_that_has_no_answers_is_told_before_the_first_run(nexus: Nexus) -> None:
+    """Whichever of them it is."""
+    Path("dry.yaml").write_text("name: dry\nsteps:\n  - rank: bm25\n")
+    code, out, err = nexus("good.yaml", "dry.yaml", *COLLECTION)
+    assert (code, out, "pipeline 'dry' has no generate step" in err) == (2, "", True)
+
+
+def test_one_is_counted_as_one(nexus: Nexus) -> None:
+    """In tables and on the page."""
+    out = nexus("good.yaml", *COLLECTION, "--queries-at-most", "1", "--html", "page.html")[1]
+    for text in (out, Path("page.html").read_text()):
+        assert not any(wrong in text for wrong in ("1 queries", "1 runs", "1 relevant pairs"))
+    assert "1 query, 3 items, 1 relevant pair; " in out
+    assert "Counts of 1 run each" in out
 
 
 def test_a_judge_gives_verdicts_and_what_is_none_is_counted_apart(nexus: Nexus, tmp_path: Path) -> None:
