@@ -63,6 +63,16 @@ def test_a_how_to_page_runs_as_written(page: Path, tmp_path: Path) -> None:
     assert any(follow(page, tmp_path))
 
 
+@pytest.mark.slow
+def test_the_answers_that_are_compared_differ_as_their_page_says(tmp_path: Path) -> None:
+    """Else it showed nothing of what it is about."""
+    page = DOCS / "how-to" / "measure-answers.md"
+    table = follow(page, tmp_path)[-1].split("Answers against the known ones")[1].splitlines()
+    for row, figures in zip(table[2:4], ((".261", "1.000"), (".347", ".500")), strict=True):
+        assert re.findall(r"(\S+) \[", row)[1:] == list(figures)
+        assert all(text in page.read_text("utf-8") for text in figures)
+
+
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: str(page.relative_to(DOCS)))
 def test_every_pipeline_of_a_page_lints(page: Path, tmp_path: Path) -> None:
     """A whole pipeline shown on any page is a valid one."""
