@@ -9,6 +9,7 @@ from attrs import evolve, field, frozen
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.values import Item
+from nexus_core.toolkit.suggest import counted
 
 Judgements = Mapping[str, Mapping[str, int]]
 """Grades, by query and item; above 0 is relevant."""
@@ -86,8 +87,8 @@ def match_items(
     if unclear:
         queries = tuple(q if _is_clear(q, collection.ends) else evolve(q, evidence={}) for q in queries)
         found.append(
-            f"the `evidence` of {unclear:,} queries names sentences whose place no `ends` of a corpus file tells: "
-            "answer recall goes by their `answers`, where they have any"
+            f"the `evidence` of {counted(unclear, 'query', 'queries')} names sentences whose place no `ends` of a "
+            "corpus file tells: answer recall goes by their `answers`, where they have any"
         )
     to_answer = tuple(query for query in collection.queries if query.id in relevant or query.answerable is not None)
     return evolve(collection, queries=queries, to_answer=to_answer, relevant=relevant, warnings=tuple(found))

@@ -209,9 +209,13 @@ def _about_counts(model: Model, call: Call, settings: TrialSettings) -> tuple[st
     return notes
 
 
+def _any_of(count: int) -> str:
+    return "the only query" if count == 1 else f"any of {count:,} queries"
+
+
 def _nothing_gathered(plan: Plan, collection: JudgedCollection) -> str:
     wanted = next(iter(collection.relevant[collection.queries[0].id]))
     return (
-        f"pipeline {plan.name!r} gathered no relevant item for any of {len(collection.queries):,} queries: "
+        f"pipeline {plan.name!r} gathered no relevant item for {_any_of(len(collection.queries))}: "
         f"check that the items it gathers have the ids of the qrels, such as {wanted!r}"
     )

@@ -61,7 +61,7 @@ class StoreSink:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._write_all)
         except Exception as error:  # noqa: BLE001 - whatever it is, no run has a part in it
             lost = sum(row.attempts for row in self._waiting.values())
-            _log.warning("the usage of %d requests is lost: %s", lost, error)
+            _log.warning("the usage of %d %s is lost: %s", lost, "request" if lost == 1 else "requests", error)
         finally:
             if self._store is not None:
                 await self._store.__aexit__(None, None, None)

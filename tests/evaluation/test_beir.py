@@ -206,7 +206,7 @@ def test_evidence_whose_sentences_nobody_knows_is_left_out_and_said(folder: Path
     (folder / "corpus.jsonl").unlink()
     found = read(folder)
     assert not found.queries[2].is_answerable
-    assert "the `evidence` of 1 queries" in found.warnings[0]
+    assert "the `evidence` of 1 query names" in found.warnings[0]
 
 
 def test_a_misspelt_key_of_a_query_is_told_once(folder: Path) -> None:

@@ -195,13 +195,16 @@ async def test_a_store_that_refuses_is_tried_again_and_nothing_is_lost(tmp_path:
         assert [each.attempts for each in await store.usage()] == [2]
 
 
-async def test_a_store_that_refuses_to_the_end_harms_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("count", "lost"), [(1, "1 request is"), (2, "2 requests is")])
+async def test_a_store_that_refuses_to_the_end_harms_nobody(
+    count: int, lost: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Closing the pipeline raises nothing; the log tells how much is lost."""
     async with StoreSink(path=str(tmp_path)) as sink:
         refused(tmp_path, "CREATE TRIGGER refuse BEFORE INSERT ON usage BEGIN SELECT RAISE(ABORT, 'refused'); END")
-        for event in events(1):
+        for event in events(1, attempts=count):
             sink.emit(event)
-    assert "the usage of 2 requests is lost" in caplog.text
+    assert f"the usage of {lost} lost" in caplog.text
 
 
 async def test_what_waits_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
