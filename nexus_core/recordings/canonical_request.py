@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any
+from urllib.parse import quote
 
 import attrs
 
@@ -25,8 +26,18 @@ _MODEL_CHARACTERS = 60
 _HASH_CHARACTERS = 16
 _WHOLE_NUMBERS = 2**53
 _SECRET_NAME = re.compile(
-    r"authorization|cookie|credential|api-?key|secret|password|(^|-)((access|auth|bearer|id|refresh|session)-?)?token$"
+    r"authorization|cookie|credential|api-?key|secret|password|passwd|passphrase|subscription.*key"
+    r"|(^|-)(access|account|encryption|master|private|shared|signing)-?key$|^key$"
+    r"|(^|-)(o?auth|pass|pw|pwd|jwt|signature)$|(^|-)o?auth-(code|data|header|key|value)$"
+    r"|(^|-)((access|auth|bearer|id|refresh|session)-?)?token$"
 )
+"""Of options; `author`, `passage` and `max-tokens` are none."""
+_HEADERS = re.compile(r"headers$|(^|-)headers?(-|$)")
+_DECLARATIONS = frozenset({"tools", "functions", "response-format", "json-schema"})
+"""In them the name of a secret is that of a parameter, and what stands under it describes that."""
+_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_SHORT = 8
+"""A secret of fewer characters is found in a text as a word alone."""
 _USER = re.compile(r"(?<=://)[^\s/@?#\"']+@")
 _PARAMETER = re.compile(r"([?&])([^=&\s#\"']{1,100})=([^&\s#\"']+)")
 _SECRET_PARAMETER = re.compile(r"key|token|secret|password|sig|auth|code", re.IGNORECASE)
@@ -44,7 +55,7 @@ def canonical_request(request: ConnectorRequest) -> dict[str, Any]:
     if request.prompt is not None:
         messages = request.prompt.messages
         found["messages"] = [{"role": message.role, "content": lines_of(message.content)} for message in messages]
-        found["options"] = _options(request.options)
+        found["options"] = _options(request.options, set())
     else:
         found["texts"] = [lines_of(text) for text in request.texts]
     if request.method == "rerank":
@@ -74,36 +85,94 @@ def mask_secrets(text: str) -> str:
     return _PARAMETER.sub(_masked, _USER.sub("", _CREDENTIALS.sub(rf"\1{MASK}", text)))
 
 
+def secrets_of(request: ConnectorRequest) -> tuple[str, ...]:
+    """Return what is masked in a request, the longest first, so that what repeats it can be masked, too."""
+    found: set[str] = set()
+    _options(request.options, found)
+    return tuple(sorted(found, key=lambda secret: (-len(secret), secret)))
+
+
+def mask_all(text: str, secrets: Iterable[str]) -> str:
+    """Return a text without these secrets, however they are written in JSON or an address, and as `mask_secrets`."""
+    for secret in secrets:
+        for form in {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], _quoted(secret)}:
+            if len(form) >= _SHORT:
+                text = text.replace(form, MASK)
+            else:
+                text = re.sub(rf"(?<!\w){re.escape(form)}(?!\w)", MASK, text)
+    return mask_secrets(text)
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="", errors="replace")
+
+
 def _masked(parameter: re.Match[str]) -> str:
     return f"{parameter[1]}{parameter[2]}={MASK}" if _SECRET_PARAMETER.search(parameter[2]) else parameter[0]
 
 
-def _options(options: CallOptions) -> dict[str, Any]:
+def _options(options: CallOptions, secrets: set[str]) -> dict[str, Any]:
     """Return the options that are set; tools stand in `extra`."""
     found = {
-        part.name: _plain(value)
+        part.name: _part(part.name, value, secrets, False, False)
         for part in attrs.fields(CallOptions)
         if part.name != "extra" and (value := getattr(options, part.name)) is not None
     }
-    return found | ({"extra": _plain(options.extra)} if options.extra else {})
+    return found | ({"extra": _plain(options.extra, secrets)} if options.extra else {})
 
 
-def _plain(value: Any, name: str = "") -> Any:
-    """Return JSON data of a value; numbers that are equal look alike, and secrets are masked."""
+def _plain(value: Any, secrets: set[str], *, hides: bool = False, declares: bool = False) -> Any:
+    """Return JSON data of a value; numbers that are equal look alike, and secrets are masked and added to `secrets`.
+
+    With `hides` all that it holds is secret. With `declares` it describes parameters, whose names may be those of
+    secrets.
+    """
     match value:
+        case None | bool():
+            return value
+        case str() | int() | float() if hides:
+            secrets.update(_words(str(value)))
+            return MASK
         case str():
-            return MASK if _SECRET_NAME.search(name) else mask_secrets(value)
+            _note_secrets(value, secrets)
+            return mask_secrets(value)
         case float() if value.is_integer() and abs(value) < _WHOLE_NUMBERS:
             return int(value)
-        case None | bool() | int() | float():
+        case int() | float():
             return value
         case Mapping():
-            headers = name.endswith("headers")
-            return {str(key): MASK if headers else _plain(part, _normal(key)) for key, part in value.items()}
+            return {str(key): _part(key, part, secrets, hides, declares) for key, part in value.items()}
         case list() | tuple():
-            return [_plain(part, name) for part in value]
+            return [_plain(part, secrets, hides=hides, declares=declares) for part in value]
     return f"<{type(value).__name__}>"
 
 
-def _normal(key: object) -> str:
-    return str(key).lower().replace("_", "-")
+def _part(key: object, value: Any, secrets: set[str], hides: bool, declares: bool) -> Any:
+    name = _CAPITAL.sub("-", str(key)).lower().replace("_", "-")
+    declares = declares or name in _DECLARATIONS
+    is_described = declares and isinstance(value, Mapping)
+    hides = hides or (not is_described and bool(_SECRET_NAME.search(name) or _HEADERS.search(name)))
+    return _plain(value, secrets, hides=hides, declares=declares)
+
+
+def _note_secrets(text: str, secrets: set[str]) -> None:
+    """Add what `mask_secrets` masks in a text."""
+    for found in _USER.findall(text):
+        secrets.update(part for part in (found[:-1], found[:-1].partition(":")[2]) if part)
+    secrets.update(value for _, name, value in _PARAMETER.findall(text) if _SECRET_PARAMETER.search(name))
+    for found in _CREDENTIALS.finditer(text):
+        secrets.add(found[0].removeprefix(found[1]))
+
+
+def _words(secret: str) -> Iterator[str]:
+    """Yield a secret, and the key that a header holds after a word such as `Bearer`."""
+    if secret.strip():
+        yield secret.strip()
+        yield from (word for word in re.split(r"[\s;,]+", secret) for word in _values(word))
+
+
+def _values(word: str) -> Iterator[str]:
+    if len(word) >= _SHORT:
+        yield word
+        if len(value := word.partition("=")[2]) >= _SHORT:  # of a cookie
+            yield value

@@ -19,7 +19,7 @@ from nexus_core.contract.errors import ConnectorError, UsageError
 from nexus_core.contract.values import Chunk, Completion
 from nexus_core.engine.interceptors import ConnectorRequest, Interceptor
 from nexus_core.engine.plugin_guard import is_own
-from nexus_core.recordings.canonical_request import canonical_request, file_name
+from nexus_core.recordings.canonical_request import canonical_request, file_name, secrets_of
 from nexus_core.recordings.recording_file import (
     Recording,
     RecordingError,
@@ -56,7 +56,7 @@ class _Exchange:
 
     log: _RequestLog
     place: int
-    method: str
+    request: ConnectorRequest
     started: float = field(factory=perf_counter)
     chunks: list[Any] = field(factory=list)
     seconds: list[float] = field(factory=list)
@@ -119,7 +119,7 @@ class Recorder(Interceptor):
         log.under_way += 1
         log.responses.append(None)
         log.timing.append(None)
-        return _Exchange(log, len(log.responses) - 1, request.method)
+        return _Exchange(log, len(log.responses) - 1, request)
 
     def _log_of(self, name: str, canonical: dict[str, Any]) -> _RequestLog:
         path = self._folder / name
@@ -134,13 +134,13 @@ class Recorder(Interceptor):
     def _end_failed(self, exchange: _Exchange, said: dict[str, Any], error: BaseException) -> None:
         """Note a failure, which goes before one of writing it."""
         try:
-            self._end(exchange, said | _failure_json(error))
+            self._end(exchange, said | _failure_json(error, exchange.request))
         except RecordingError as unwritten:
             _log.warning("%s", unwritten)
 
     def _end(self, exchange: _Exchange, response: dict[str, Any]) -> None:
         log = exchange.log
-        log.responses[exchange.place] = {"method": exchange.method, **response}
+        log.responses[exchange.place] = {"method": exchange.request.method, **response}
         log.timing[exchange.place] = {"seconds": exchange.elapsed()}
         if "chunks" in response:
             log.timing[exchange.place]["chunks"] = exchange.seconds
@@ -177,9 +177,9 @@ def _chunks_json(chunks: list[Any]) -> dict[str, Any]:
         return {"chunks": []} | _foreign_json("it yielded something that cannot be recorded")
 
 
-def _failure_json(error: BaseException) -> dict[str, Any]:
+def _failure_json(error: BaseException, request: ConnectorRequest) -> dict[str, Any]:
     if isinstance(error, ConnectorError):
-        return {"error": error_json(error)}
+        return {"error": error_json(error, secrets_of(request))}
     if is_own(error):  # its words may hold anything
         return _foreign_json(f"it raised {type(error).__name__}")
     return {"abandoned": True}

@@ -23,7 +23,7 @@ from nexus_core.contract.values import (
     Usage,
 )
 from nexus_core.engine.calls.stream_accumulator import StreamAccumulator
-from nexus_core.recordings.canonical_request import lines_of, mask_secrets
+from nexus_core.recordings.canonical_request import lines_of, mask_all
 
 CLASSES: Mapping[str, type[ConnectorError]] = {
     name: found for name, found in vars(errors).items() if isinstance(found, type) and issubclass(found, ConnectorError)
@@ -65,15 +65,16 @@ def results_json(method: str, results: Iterable[Any]) -> dict[str, Any]:
     return found
 
 
-def error_json(error: ConnectorError) -> dict[str, Any]:
-    """Return an error as JSON data, by the class of the contract that it is handled as."""
+def error_json(error: ConnectorError, secrets: Sequence[str] = ()) -> dict[str, Any]:
+    """Return an error as JSON data, by the class of the contract that it is handled as; no text has the secrets."""
     known = next(cls for cls in type(error).__mro__ if CLASSES.get(cls.__name__) is cls)
     found = {name: value for name in _ERROR_FIELDS if (value := getattr(error, name)) not in (None, "")}
     if error.status is None and error.transfer is not None and error.transfer.status is not None:
         found["status"] = error.transfer.status
     if not error.request_sent:
         found["request_sent"] = False
-    return {"class": known.__name__, "kind": error.kind, "message": lines_of(mask_secrets(str(error))), **found}
+    found = {name: mask_all(value, secrets) if isinstance(value, str) else value for name, value in found.items()}
+    return {"class": known.__name__, "kind": error.kind, "message": lines_of(mask_all(str(error), secrets)), **found}
 
 
 def read_completion(response: Mapping[str, Any]) -> Completion:

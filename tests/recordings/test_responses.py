@@ -6,17 +6,29 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from nexus_core import CallOptions, Completion, ConnectorError, Message, ModelInfo, Results, ToolCall, Transfer, Usage
+from nexus_core import (
+    CallOptions,
+    Completion,
+    ConnectorError,
+    Message,
+    ModelInfo,
+    Results,
+    ServerError,
+    ToolCall,
+    Transfer,
+    Usage,
+)
 from nexus_core.contract.prompts import Prompt
 from nexus_core.engine.interceptors import ConnectorRequest
 from nexus_core.recordings.canonical_request import canonical_request, file_name, mask_secrets
 from nexus_core.recordings.recorder import Recorder
-from nexus_core.recordings.recording_file import pretty
+from nexus_core.recordings.recording_file import pretty, recordings_in
 from nexus_core.recordings.replayer import Replayer
 from nexus_core.recordings.responses import CLASSES, completion_json, error_json, read_completion, read_error
 
@@ -114,16 +126,56 @@ SECRET = "canary-4711"
         {"nested": [{"Authorization": SECRET, "set-cookie": [SECRET]}]},
         {"auth_token": SECRET, "client_secret": SECRET, "x-api-key": SECRET},
         {"url": f"https://me:{SECRET}@host/a?page=1&sig={SECRET}#x"},
+        {"auth": SECRET, "pass": SECRET, "passwd": SECRET, "pw": SECRET, "db_pwd": SECRET, "basic_auth": [SECRET]},
+        {"Ocp-Apim-Subscription-Key": SECRET, "subscriptionKey": SECRET, "userPw": SECRET},
+        {"auth": {"user": "me", "value": SECRET}, "credentials": [{"a": {"b": SECRET}}]},
+        {"proxy": {"headers": {"X-Any": {"deep": [SECRET]}}}, "headers": [["X-Any", SECRET]], "headers_extra": SECRET},
     ],
-    ids=["key", "headers", "nested", "tokens", "url"],
+    ids=["key", "headers", "nested", "tokens", "url", "short names", "subscription", "mappings", "nested headers"],
 )
 def test_what_looks_like_a_secret_is_masked(extra: dict[str, Any]) -> None:
     """In the options of a call; what counts tokens or describes a tool is none."""
     kept = {"max_completion_tokens": 7, "tools": [{"parameters": {"password": {"type": "string"}}}]}
-    text = pretty(canonical_request(request(extra=extra | kept)))
+    named = {"author": "Ada", "passage": "of time", "passthrough": "on", "authority": "none", "store_auth": True}
+    canonical = canonical_request(request(extra=extra | kept | named))
+    assert canonical["options"]["extra"].items() >= named.items()
+    text = pretty(canonical)
     assert SECRET not in text
     assert '"max_completion_tokens": 7' in text
     assert '"type": "string"' in text
+
+
+def test_numbers_under_the_name_of_a_secret_are_masked() -> None:
+    """A password of digits is one, too."""
+    canonical = canonical_request(request(extra={"password": 47114711, "pw": 4711.5, "seed": 47}))
+    assert canonical["options"]["extra"] == {"password": "***", "pw": "***", "seed": 47}
+
+
+REPEATED = {
+    "user": "you",
+    "api_key": f'{SECRET}"with\\quotes',
+    "extra_headers": {"Authorization": f"Bearer {SECRET}-2", "Cookie": f"session={SECRET}-3; page=1"},
+    "pin": {"password": 4711},
+    "callback": f"https://me:{SECRET}-4@host/?token={SECRET}-5",
+}
+
+
+@pytest.mark.parametrize(
+    "written", [json.dumps, str, lambda extra: quote(json.dumps(extra))], ids=["JSON", "Python", "URL"]
+)
+async def test_an_error_that_repeats_its_request_has_no_secret_of_it(written: Any, tmp_path: Path) -> None:
+    """What is masked in the request is masked in the words of the error, and of its code; the rest stays."""
+
+    async def send() -> Any:
+        parts = [SECRET + end for end in ("-2", "-3", "-4", "-5")]
+        raise ServerError(f"cannot read {written(REPEATED)}, {parts}, 4711 of 14711", code=f"bad-{SECRET}-2")
+
+    with pytest.raises(ServerError):
+        await Recorder(tmp_path / "r").call(request(extra=REPEATED), send)
+    (text,) = (path.read_text() for path in recordings_in(tmp_path / "r"))
+    assert SECRET not in text
+    assert "cannot read" in text
+    assert "*** of 14711" in text
 
 
 def test_errors_keep_their_words_and_lose_their_keys() -> None:
