@@ -198,7 +198,7 @@ class OpenAI:
             base_url=base_url,
             headers=client_settings.build_headers(self.model, key, base_url, named, extra, self.api_key_header),
             query=self.query,
-            secrets=tuple(filter(None, (key, *map(str.strip, extra.values())))),
+            secrets=tuple(filter(None, (key, *map(str.strip, (*extra.values(), *self.query.values()))))),
             timeouts=Timeouts(
                 connect_s=self.connect_timeout_s,
                 first_byte_s=self.first_byte_timeout_s,

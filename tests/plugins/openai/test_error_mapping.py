@@ -251,3 +251,15 @@ def test_refusal_of_a_gateway_that_wraps_it() -> None:
     assert read_refusal({"detail": inner}).message == inner
     assert classify(read_refusal({"detail": inner}), 400) is InvalidRequestError
     assert classify(read_refusal({}), 302) is ProtocolError
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_the_parameters_of_the_url_are_in_no_error(service: Any, streamed: bool) -> None:
+    """A service may repeat the address, with a key in it."""
+    secret = "canary-4711-in-the-url"
+    refused = json_answer(error_body(f"bad address /v1?token={secret}", code=secret), status=400)
+    query = {"token": f" {secret} "}
+    error = (await service.streamed(refused, query=query))[1] if streamed else await service.fails(refused, query=query)
+    assert isinstance(error, ConnectorError)
+    assert secret in service.upstream.requests[0].target
+    assert secret not in f"{error!r} {vars(error)}"
