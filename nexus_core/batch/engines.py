@@ -20,7 +20,7 @@ from nexus_core.batch.record_runner import BatchInterceptor, RecordRunner, price
 from nexus_core.contract.errors import PluginError, UsageError, describe_error
 from nexus_core.contract.protocols import AnswerCache
 from nexus_core.contract.values import Value
-from nexus_core.engine.interceptors import InterceptorChain
+from nexus_core.engine.interceptors import Interceptor, InterceptorChain
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.engine.plugin_guard import PluginGuard
 from nexus_core.recordings.replayer import recording_interceptor, replay_environment
@@ -106,10 +106,11 @@ class LocalEngine:
             job.pipeline,
             overrides=job.overrides,
             environment=os.environ if job.replay is None else replay_environment(os.environ),
-            interceptor=interceptor if recording is None else InterceptorChain(interceptor, recording),
+            interceptor=_chained(interceptor, recording),
             answers=self._answers if recording is None else None,  # a recording holds every request
         )
-        interceptor.prices = await asyncio.to_thread(prices_of, pipeline.models)
+        if recording is None or recording.sends:
+            interceptor.prices = await asyncio.to_thread(prices_of, pipeline.models)
         async with pipeline:
             runner = RecordRunner(pipeline, job.model, job.inputs, fresh=job.fresh)
             running: set[asyncio.Task[None]] = set()
@@ -123,6 +124,13 @@ class LocalEngine:
                 for one in running:
                     one.cancel()
                 await asyncio.gather(*running, return_exceptions=True)
+
+
+def _chained(batch: Interceptor, recording: Interceptor | None) -> Interceptor:
+    """Return what requests go through; those that a recording answers are none, and are not taken down."""
+    if recording is None:
+        return batch
+    return InterceptorChain(batch, recording) if recording.sends else recording
 
 
 async def _run_one(runner: RecordRunner, control: BatchControl, task: BatchTask) -> None:

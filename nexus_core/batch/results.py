@@ -10,7 +10,7 @@ import re
 from typing import Any, Literal
 
 import orjson
-from attrs import frozen
+from attrs import evolve, frozen
 
 from nexus_core.contract.answers import Answer, AttemptFinished, sum_costs
 from nexus_core.contract.errors import ConnectorError, NoAnswerError
@@ -81,8 +81,12 @@ def failure_of(error: BaseException) -> RecordResult:
     attempts: tuple[AttemptFinished, ...] = getattr(error, "attempts", ())
     last = error.errors[-1] if isinstance(error, NoAnswerError) else error
     kind = last.kind if isinstance(last, ConnectorError) else _kind(error)
-    kinds = {getattr(each, "kind", "") for each in error.errors} if isinstance(error, NoAnswerError) else {kind}
-    return failure(kind, str(error), attempts, is_sole=kinds == {kind})
+    errors = error.errors if isinstance(error, NoAnswerError) else (error,)
+    kinds = {getattr(each, "kind", "") for each in errors} if isinstance(error, NoAnswerError) else {kind}
+    result = failure(kind, str(error), attempts, is_sole=kinds == {kind})
+    # In a replay no row was sent, and yet the service had its say.
+    was_sent = any(isinstance(each, ConnectorError) and each.request_sent for each in errors)
+    return evolve(result, was_sent=result.was_sent or was_sent)
 
 
 def failure(

@@ -53,7 +53,7 @@ class AttemptFinished(Event):
     error: str | None = None
     """A message without any content."""
     request_sent: bool = True
-    """False where the attempt failed before anything left this machine."""
+    """False where the attempt failed before anything left this machine, and in a replay of recordings."""
     queued_s: float = 0.0
     """Spent before this attempt waiting for a limit of the pipeline."""
     waited_s: float = 0.0

@@ -44,7 +44,10 @@ class Interceptor:
     """Sees each request of a pipeline; this one changes nothing. Raises only what a connector may raise."""
 
     sends: bool = True
-    """Whether it ever calls `send`; where it does not, no connector is opened, and retries come without a pause."""
+    """Whether it ever calls `send`.
+
+    Where it does not, no connector is opened, retries come without a pause, and attempts are not sent and cost 0.
+    """
 
     async def open(self, model: str, info: ModelInfo, enter: Callable[[], Awaitable[object]]) -> None:
         """Open a connector with `enter`, before its first request; unopened it needs no key, and cannot be asked."""
@@ -119,6 +122,11 @@ class InterceptedConnector:
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self._connector, name)
+
+    @property
+    def sends(self) -> bool:
+        """Whether a request can reach the connector."""
+        return self._interceptor.sends
 
     async def __aenter__(self) -> InterceptedConnector:
         """Open the connector where it needs that."""

@@ -16,6 +16,7 @@ from nexus_core.contract.errors import UsageError, describe_error
 from nexus_core.contract.optional_protocols import PricedConnector
 from nexus_core.contract.protocols import Connector
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ModelInfo, ModelPrices
+from nexus_core.engine.interceptors import InterceptedConnector
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
 _log = logging.getLogger(__name__)
@@ -86,6 +87,11 @@ class Model:
     """What the pipeline says of the connector, as JSON; only where answers are kept."""
     lookup: PriceLookup | None = None
     """Where neither the pipeline nor the connector's `model_info` has prices, and the connector can look them up."""
+
+    @property
+    def sends(self) -> bool:
+        """Whether its requests reach a service: in a replay of recordings they do not, and cost nothing."""
+        return not isinstance(self.connector, InterceptedConnector) or self.connector.sends
 
     @property
     def prices(self) -> ModelPrices | None:

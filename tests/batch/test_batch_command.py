@@ -8,6 +8,7 @@ import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -277,17 +278,35 @@ async def test_every_format_gives_the_same_answers(tmp_path: Path, service: Serv
     assert answers == [each["answer"] for each in results(tmp_path / "a.jsonl")]
 
 
+def without_cost(result: dict[str, Any]) -> dict[str, Any]:
+    """Return a result without what a replay has otherwise: what its requests cost."""
+    counted = ("requestSent", "promptTokens", "completionTokens", "totalTokens", "usageSource", "cost")
+    attempts = [
+        {name: value for name, value in attempt.items() if name not in counted} for attempt in result["attempts"]
+    ]
+    usage = result["usage"] and {
+        name: value for name, value in result["usage"].items() if name not in ("cost", "unpricedAttempts")
+    }
+    return {**result, "attempts": attempts, "usage": usage}
+
+
 async def test_a_batch_is_recorded_and_replayed_without_the_service(tmp_path: Path, service: Service) -> None:
-    """The same bytes, failures too, nothing sent, and no key needed; also when it goes on later."""
+    """The same but for what it costs, failures too; nothing sent, and no key needed; also when it goes on later."""
     write_pipeline(tmp_path, service.url)
-    service.behave = lambda query, time: (400 if query == "question 2" else 200, {})
+    refused = {"question 2": 400, "question 3": 503}
+    service.behave = lambda query, time: (refused.get(query, 200), {})
     asked = questions(tmp_path, 6)
     assert (await batch(tmp_path, "batch.yaml", asked, "-o", "a.jsonl", "--record", "kept"))[0] == 3
     seen = len(service.seen)
-    assert (await batch(tmp_path, "batch.yaml", asked, "-o", "b.jsonl", "--replay", "kept"))[0] == 3
+    code, _, err = await batch(tmp_path, "batch.yaml", asked, "-o", "b.jsonl", "--replay", "kept")
+    assert (code, "4 of 6 answered, 2 failed, 0 requests, 0 tokens" in err) == (3, True), err
+    replayed = (tmp_path / "b.jsonl").read_bytes()
     assert (await batch(tmp_path, "retry", "b.jsonl.run"))[0] == 3
     assert len(service.seen) == seen
-    assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
+    assert replayed == (tmp_path / "b.jsonl").read_bytes()
+    recorded, again = results(tmp_path / "a.jsonl"), results(tmp_path / "b.jsonl")
+    assert [attempt["requestSent"] for each in again for attempt in each["attempts"]] == [False] * seen
+    assert [without_cost(each) for each in again] == [without_cost(each) for each in recorded]
     assert not any(KEY.encode() in path.read_bytes() for path in (tmp_path / "kept").iterdir())
 
 

@@ -21,6 +21,7 @@ from nexus_core.contract.errors import (
 )
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Completion, Results, Transfer, Usage
+from nexus_core.engine.calls.answer_reuse import NO_TOKENS
 from nexus_core.engine.calls.call import Call, CallEnvironment, prompt_tokens
 from nexus_core.engine.calls.deadline import SHARE_CODE, Deadline
 from nexus_core.engine.calls.failure_policy import reaction
@@ -104,8 +105,9 @@ class Attempt:
     def send(self) -> tuple[Prompt, CallOptions]:
         """Note that the request goes out now, and return what is sent."""
         self.sent = True
-        if self.target.model.lookup is not None:
-            self.target.model.lookup.begin()
+        model = self.target.model
+        if model.lookup is not None and model.sends:
+            model.lookup.begin()
         self.started = self.parent.now()
         return self.prompt, self.options
 
@@ -211,7 +213,9 @@ class Attempt:
 
     def _row(self, outcome: str, error: ConnectorError | None, code: str | None, now: float) -> AttemptFinished:
         parent, model, call = self.parent, self.target.model, self.parent.call
-        transfer, usage = self.transfer or _NOT_TOLD, self.usage
+        transfer, replays = self.transfer or _NOT_TOLD, self.sent and not model.sends
+        # The answer of a replay has the tokens that were recorded; its row tells that none were used.
+        usage = NO_TOKENS if replays else self.usage
         return AttemptFinished(
             run_id=call.run_id,
             time=parent.setting.clock.wall(),
@@ -223,7 +227,7 @@ class Attempt:
             status=error.status if error and error.status is not None else transfer.status,
             code=error.code if error else code,
             error=str(error) if error else (code and "the time of the whole call was up"),
-            request_sent=self.sent and (error is None or error.request_sent),
+            request_sent=self.sent and not replays and (error is None or error.request_sent),
             queued_s=self.queued_s,
             waited_s=self.waited_s,
             duration_s=now - self.started if self.sent or self.reused else 0.0,
@@ -243,9 +247,9 @@ class Attempt:
         )
 
     def _cost(self, usage: Usage) -> float | None:
-        if self.reused is not None:
-            return 0.0
         model = self.target.model
+        if self.reused is not None or (self.sent and not model.sends):
+            return 0.0
         prices = model.prices if self.sent else None
         if prices is None or (usage.tier and model.lookup is not None):  # what is looked up are the usual prices
             return None
