@@ -26,8 +26,10 @@ _WORDS = 400
 _SHOWN = 40
 """Lines of a difference."""
 _LONG_LINE = 120
+_MOST_SHOWN = 4_000
+"""Characters of a line that is shown whole."""
 _PIECE = re.compile(r".{1,120}?(?:[.!?,;] |$)|.{1,120}")
-"""Long lines are compared by their clauses, else a difference would show as two walls of text."""
+"""Long lines are compared by their clauses: two of them may have most in common."""
 
 
 @frozen(eq=False)
@@ -35,7 +37,9 @@ class _Candidate:
     name: str
     kind: tuple[str, str]
     """Model and operation."""
+    request: Mapping[str, Any]
     lines: Sequence[str]
+    """What is compared."""
     counts: Counter[str]
 
 
@@ -54,7 +58,8 @@ class RecordingIndex:
         found = nearest(asked, self._candidates)
         if found is None:
             return f"none of its recordings is one of {request['operation']!r}; record the run again with --record"
-        lines = unified_diff(found.lines, asked.lines, found.name, asked.name, lineterm="", n=2)
+        before, after = _lines(found.request, _MOST_SHOWN), _lines(request, _MOST_SHOWN)
+        lines = unified_diff(before, after, found.name, asked.name, lineterm="", n=2)
         shown = [*islice(lines, _SHOWN)]
         more = sum(1 for _ in lines)
         rest = [f"... and {more} more lines"] if more else []
@@ -87,10 +92,15 @@ def _read_candidates(folder: Path) -> Iterator[_Candidate]:
 
 
 def _candidate(name: str, request: Mapping[str, Any]) -> _Candidate:
-    pieces = ([line] if len(line) <= _LONG_LINE else _PIECE.findall(line) for line in pretty(request).split("\n"))
-    lines = [*chain.from_iterable(pieces)]
+    lines = _lines(request, _LONG_LINE)
     kind = (str(request.get("model")), str(request.get("operation")))
-    return _Candidate(name, kind, lines, Counter(lines))
+    return _Candidate(name, kind, request, lines, Counter(lines))
+
+
+def _lines(request: Mapping[str, Any], longest: int) -> list[str]:
+    """Return the lines of a request, those that are longer than `longest` in parts."""
+    pieces = ([line] if len(line) <= longest else _PIECE.findall(line) for line in pretty(request).split("\n"))
+    return [*chain.from_iterable(pieces)]
 
 
 def _shared(one: _Candidate, other: _Candidate) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, ClassVar
 
 from attrs import frozen
@@ -120,6 +121,8 @@ def _scalar(value: Any) -> str:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
+        if not S_ISREG(path.stat().st_mode):  # to open a pipe would wait for a writer
+            raise RecordingError(f"cannot read the recording {path}: it is no regular file; delete it")
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None

@@ -20,7 +20,8 @@ from nexus_core.recordings.canonical_request import canonical_request, digest, f
 from nexus_core.recordings.nearest import RecordingIndex
 from nexus_core.recordings.recorder import Recorder
 from nexus_core.recordings.recording_file import NoRecordingError, read_recording, recordings_in, unusable
-from nexus_core.recordings.responses import read_chunks, read_completion, read_error, read_results
+from nexus_core.recordings.response_fields import ResponseFieldError, check_response
+from nexus_core.recordings.responses import CLASSES, read_chunks, read_completion, read_error, read_results
 
 T = TypeVar("T")
 
@@ -48,6 +49,7 @@ class Replayer(Interceptor):
         response, path = self._next(request)
         found: Any
         with _readable(path):
+            check_response(response, CLASSES)
             found = read_completion(response) if request.prompt is not None else read_results(response)
         return found  # type: ignore[no-any-return]  # what the method returns
 
@@ -57,6 +59,7 @@ class Replayer(Interceptor):
         """Yield the recorded chunks, and raise the recorded error where the stream ended with one."""
         response, path = self._next(request)
         with _readable(path):
+            check_response(response, CLASSES)
             error = read_error(response)
             if "chunks" in response or error is not None:
                 chunks = read_chunks(response)
@@ -108,5 +111,9 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except ConnectorError:
         raise
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except ResponseFieldError as error:
+        raise unusable(path, f"in a response {error}") from error
+    except KeyError as error:
+        raise unusable(path, f"in a response the key `{error.args[0]}` is missing") from error
+    except (AttributeError, TypeError, ValueError) as error:
         raise unusable(path, f"a response cannot be read ({type(error).__name__}: {error})") from error

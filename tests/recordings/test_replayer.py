@@ -173,8 +173,20 @@ async def test_a_request_without_a_recording_shows_how_it_differs_and_is_not_tri
     ]
 
 
+async def test_a_difference_shows_lines_whole(tmp_path: Path) -> None:
+    """Also those with many clauses, which may be copied as they are."""
+    line = ", ".join(f"clause {number}" for number in range(40))
+    await record(tmp_path, {"main": ["x"], "spare": []}, f"{line}, when?")
+    async with load_played(tmp_path, {"main": [], "spare": []}, Replayer(tmp_path / "recorded")) as pipeline:
+        with pytest.raises(NoRecordingError) as failed:
+            await pipeline.run(f"{line}, where?")
+    told = str(failed.value).split("\n")
+    assert f'-      "content": "{line}, when?",' in told
+    assert f'+      "content": "{line}, where?",' in told
+
+
 async def test_a_long_difference_is_cut(tmp_path: Path) -> None:
-    """What a person reads has an end, and a long line is compared by its clauses."""
+    """What a person reads has an end."""
     await record(tmp_path, {"main": ["x"], "spare": []}, "\n".join(f"line {number}" for number in range(500)))
     told = (await replay(tmp_path, "\n".join(f"other {number}" for number in range(500))))[1]
     assert told[-1] == "no_recording"
@@ -189,8 +201,11 @@ DAMAGE: Mapping[str, tuple[Callable[[str], str], str]] = {
     "newer": (lambda text: text.replace('"format": 1', '"format": 2'), "newer version .format 2"),
     "foreign": (lambda text: '{"a": 1}', "it is no recording"),
     "no responses": (lambda text: '{"format": 1, "request": {}, "responses": []}', "no list of responses"),
-    "odd reason": (lambda text: text.replace('"stop"', '"tired"'), "'tired' is not known"),
-    "odd text": (lambda text: text.replace('"text": "x"', '"text": 5'), "a response cannot be read"),
+    "odd reason": (lambda text: text.replace('"stop"', '"tired"'), "`finish_reason` is 'tired', and must be one of"),
+    "odd text": (lambda text: text.replace('"text": "x"', '"text": 5'), "`text` is 5, and must be a text or a list"),
+    "odd count": (lambda text: text.replace('_tokens": 3', '_tokens": "x"'), "`usage.completion_tokens` is 'x'"),
+    "unknown key": (lambda text: text.replace('"text"', '"txt"'), "the key `txt` is not known, did you mean 'text'"),
+    "no reason": (lambda text: text.replace('"finish_reason": "stop",', ""), "the key `finish_reason` is missing"),
 }
 
 
@@ -205,6 +220,72 @@ async def test_a_recording_that_cannot_be_used_is_named(what: str, tmp_path: Pat
             await pipeline.run("When?")
     assert file.name in str(failed.value)
     assert "--record" in str(failed.value)
+
+
+WRONG = {
+    "retry_after_s": ("x", "`error.retry_after_s` is 'x', and must be a number"),
+    "status": ("abc", "`error.status` is 'abc', and must be a whole number"),
+    "kind": (5, "`error.kind` is 5, and must be a text"),
+    "class": ("OddError", "`error.class` is 'OddError', and must be one of AuthError"),
+    "request_sent": ("no", "`error.request_sent` is 'no', and must be true or false"),
+    "message": (None, "`error.message` is None, and must be a text"),
+    "statuss": (5, "the key `error.statuss` is not known, did you mean 'status'"),
+}
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("name", WRONG)
+async def test_an_error_that_is_edited_wrongly_is_named_with_its_field(
+    name: str, streamed: bool, tmp_path: Path
+) -> None:
+    """A recording may be edited by hand; what is wrong in it is told by its file and field."""
+    file = recordings_in(await record(tmp_path, {"main": ["x"], "spare": []}, "When?"))[0]
+    value, told = WRONG[name]
+    recorded = json.loads(file.read_text())
+    recorded["responses"] = [{"error": {"class": "ServerError", "message": "down", name: value}}]
+    file.write_text(json.dumps(recorded))
+    async with load_played(tmp_path, {"main": [], "spare": []}, Replayer(tmp_path / "recorded")) as pipeline:
+        if streamed:
+            end: Any = [event async for event in pipeline.stream("When?")][-1]
+            failure = end.error
+        else:
+            with pytest.raises(RecordingError) as failed:
+                await pipeline.run("When?")
+            failure = failed.value
+    assert isinstance(failure, RecordingError)
+    assert told in str(failure)
+    assert str(file) in str(failure)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+async def test_a_pipe_among_the_recordings_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    """In place of what is needed, and of others, which are passed over."""
+    file = recordings_in(await record(tmp_path, {"main": ["x", "y"], "spare": []}, "When?", "Who?"))[0]
+    query = json.loads(file.read_text())["request"]["messages"][0]["content"]
+    file.unlink()
+    os.mkfifo(file)
+    async with load_played(tmp_path, {"main": [], "spare": []}, Replayer(tmp_path / "recorded")) as pipeline:
+        with pytest.raises(RecordingError, match="it is no regular file"):
+            await pipeline.run(query)
+        with pytest.raises(NoRecordingError, match="the nearest is main-"):
+            await pipeline.run("Where?")
+
+
+async def test_a_replay_sends_nothing_and_costs_nothing(tmp_path: Path) -> None:
+    """The rows say so, also of a failure, with which nothing changes but that; the answer keeps its tokens."""
+    text = PIPELINE.replace("retry: {attempts: 2", "prices: {input: 10, output: 20}, retry: {attempts: 2")
+    scripts: Scripts = {"main": [ServerError("down", status=503), "ten"], "spare": []}
+    async with load_played(tmp_path, scripts, Recorder(tmp_path / "recorded"), text) as pipeline:
+        first = await pipeline.run("When?")
+    async with load_played(tmp_path, scripts, Replayer(tmp_path / "recorded"), text) as pipeline:
+        again = await pipeline.run("When?")
+        assert [figures.requests for figures in pipeline.models.usage().values()] == [0, 0]
+    assert [(row.outcome, row.request_sent, row.cost) for row in again.attempts] == [
+        ("server_error", False, 0.0), ("ok", False, 0.0),
+    ]  # fmt: skip
+    assert [row.prompt_tokens for row in again.attempts] == [0, 0]
+    assert [row.request_sent for row in first.attempts] == [True, True]
+    assert (again.text, again.usage) == (first.text, first.usage)
 
 
 async def test_a_replay_opens_no_connector_and_no_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
