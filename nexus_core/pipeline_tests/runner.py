@@ -122,18 +122,19 @@ def check_files(
 def run_cases(
     tested: Iterable[TestedPipeline],
     wanted: Callable[[str], bool] = lambda name: True,
-    recorded: Interceptor | None = None,
+    recorded: Callable[[], Interceptor] | None = None,
 ) -> Iterator[CaseResult]:
     """Yield the result of each test whose name is wanted, in the order of the files.
 
-    `recorded` answers for the models that a test gives no script. Where it asks services itself, connections are made.
+    What `recorded` returns, once for each test, answers for the models that the test gives no script. Where that asks
+    services itself, connections are made.
     """
-    connects = recorded is not None and recorded.sends
+    connects = recorded is not None and recorded().sends
     with _quiet_calls(), asyncio.Runner(loop_factory=partial(VirtualTimeLoop, connects=connects)) as runner:
         for pipeline in tested:
             for placed in pipeline.checked.tests:
                 if wanted(placed.case.name):
-                    yield _run_guarded(runner, pipeline, placed, recorded)
+                    yield _run_guarded(runner, pipeline, placed, None if recorded is None else recorded())
 
 
 @contextmanager

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
+from nexus_core import recordings
 from nexus_core.cli.option_types import named_paths
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.recording_options import recording_arguments, recording_options
 from nexus_core.contract.errors import UsageError
+from nexus_core.engine.interceptors import Interceptor
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.pipeline_tests.reports import as_json, failure_lines, passed_line, summary, write_junit
 from nexus_core.pipeline_tests.runner import CaseResult, check_files, run_cases, tested_files
@@ -67,7 +70,9 @@ def command(
         )
     results = list[CaseResult]()
     for result in run_cases(
-        tested, lambda name: part is None or part.casefold() in name.casefold(), arguments["interceptor"]
+        tested,
+        lambda name: part is None or part.casefold() in name.casefold(),
+        _interceptors(arguments["interceptor"], replay),
     ):
         results.append(result)
         if not is_json:
@@ -78,6 +83,17 @@ def command(
         _write(results, junit)
     echo(json.dumps(as_json(results), indent=2, ensure_ascii=False) if is_json else summary(results))
     context.exit(0 if all(result.passed for result in results) else 1)
+
+
+def _interceptors(made: Interceptor | None, replay: Path | None) -> Callable[[], Interceptor] | None:
+    """Return what gives each test its interceptor.
+
+    A replay begins anew for each test, so that none depends on those before it. One recorder serves all of them: what
+    several tests ask alike is one file, with the responses that all of them had.
+    """
+    if made is None:
+        return None
+    return lambda: made if replay is None else recordings.recording_interceptor(replay=replay)
 
 
 def _print(result: CaseResult, verbose: bool) -> None:

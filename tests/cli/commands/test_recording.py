@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from nexus_core.cli.main import main
+from nexus_core.recordings.recording_file import recordings_in
 from nexus_core.testing import answers
 from nexus_core.testing.upstream import ScriptedUpstream
 
@@ -146,3 +147,50 @@ async def test_tests_are_recorded_and_replayed(nexus: Nexus, tmp_path: Path, mon
     monkeypatch.delenv("LLM_KEY")
     code, out, _ = await asyncio.to_thread(nexus, "test", "asks.yaml", "--replay", "kept")
     assert code == 0, out
+
+
+async def test_tests_that_ask_alike_do_not_depend_on_each_other(
+    nexus: Nexus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All their answers are kept in one file, and each test begins with the first, alone and after others."""
+    file = tmp_path / "one" / "asks.yaml"
+    second = TESTS.replace("\ntests:\n", "").replace("name: the ferry", "name: again")
+    file.write_text(file.read_text() + TESTS + second)
+    said = [answers.json_answer(answers.completion(text)) for text in ("At ten.", "Ten o'clock.")]
+    async with ScriptedUpstream(*said) as upstream:
+        monkeypatch.setenv("LLM_URL", upstream.url)
+        monkeypatch.setenv("LLM_KEY", "sk-test")
+        assert (await asyncio.to_thread(nexus, "test", "asks.yaml", "--record", "kept"))[0] == 1
+    (kept,) = recordings_in(tmp_path / "one" / "kept")
+    recorded = json.loads(kept.read_text())
+    assert [response["text"] for response in recorded["responses"]] == ["At ten.", "Ten o'clock."]
+    code, out, _ = await asyncio.to_thread(nexus, "test", "asks.yaml", "--replay", "kept")
+    assert code == 0, out
+    assert (await asyncio.to_thread(nexus, "test", "asks.yaml", "--replay", "kept", "-k", "again"))[0] == 0
+
+
+async def test_a_replay_is_not_billed(nexus: Nexus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`nexus usage` counts one request, with its tokens and cost, however often that is replayed."""
+    file = tmp_path / "one" / "asks.yaml"
+    text = file.read_text().replace("retry: {attempts: 1}", "prices: {input: 10, output: 20}")
+    file.write_text(text + "sinks: [store]\n")
+    async with ScriptedUpstream(answers.json_answer(answers.completion("At ten [1]."))) as upstream:
+        monkeypatch.setenv("LLM_URL", upstream.url)
+        monkeypatch.setenv("LLM_KEY", "sk-test")
+        assert (await asyncio.to_thread(nexus, "run", "asks.yaml", QUESTION, "--record", "recorded"))[0] == 0
+    before = json.loads((await asyncio.to_thread(nexus, "usage", "--json"))[1])["total"]
+    for _ in range(3):
+        assert (await asyncio.to_thread(nexus, "run", "asks.yaml", QUESTION, "--replay", "recorded"))[0] == 0
+    after = json.loads((await asyncio.to_thread(nexus, "usage", "--json"))[1])["total"]
+    billed = ("requests", "promptTokens", "completionTokens", "cost")
+    assert [after[name] for name in billed] == [before[name] for name in billed]
+    assert (before["requests"], before["cost"] > 0, after["attempts"]) == (1, True, 4)
+
+
+def test_the_page_shows_the_error_that_is_printed(nexus: Nexus) -> None:
+    """Its pipeline, asked as it says, gives its text."""
+    page = (Path(__file__).parents[3] / "docs/how-to/test-without-a-service.md").read_text()
+    Path("leave.yaml").write_text(page.split("```yaml\n")[1].split("```")[0])
+    assert nexus("run", "leave.yaml", "How many days of leave are there?", "--record", "recordings")[0] == 0
+    code, _, err = nexus("run", "leave.yaml", "How many days of leave are left?", "--replay", "recordings")
+    assert (code, err) == (1, page.split("```text\n")[1].split("```")[0])
