@@ -114,7 +114,7 @@ _COUNT = _ScalarShape(lambda value: value is None or _is_number(value), "a numbe
 _STATUS = _ScalarShape(lambda value: value is None or _is_whole(value), "a whole number or null")
 
 _CALL = {"id": _TEXT, "name": _TEXT, "arguments": _TEXT}
-_ANSWER = {
+_ANSWER: Mapping[str, Any] = {
     "text": _TEXT,
     "reasoning": _TEXT,
     "model": _TEXT,

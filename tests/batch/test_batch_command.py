@@ -305,6 +305,7 @@ async def test_a_batch_is_recorded_and_replayed_without_the_service(tmp_path: Pa
     assert len(service.seen) == seen
     assert replayed == (tmp_path / "b.jsonl").read_bytes()
     recorded, again = results(tmp_path / "a.jsonl"), results(tmp_path / "b.jsonl")
+    assert [each["error"]["kind"] for each in again if each["error"]] == ["invalid_request", "overloaded"]
     assert [attempt["requestSent"] for each in again for attempt in each["attempts"]] == [False] * seen
     assert [without_cost(each) for each in again] == [without_cost(each) for each in recorded]
     assert not any(KEY.encode() in path.read_bytes() for path in (tmp_path / "kept").iterdir())

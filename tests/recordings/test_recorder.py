@@ -257,6 +257,7 @@ async def test_no_secret_is_in_any_file(tmp_path: Path) -> None:
     assert [(row.outcome, row.status) for row in again.attempts] == [
         (row.outcome, row.status) for row in answer.attempts
     ]
+    assert {row.request_sent for row in again.attempts} == {False}, "those of the ranker are replayed, too"
 
 
 def test_a_variable_that_is_not_set_is_an_error_but_in_a_replay(tmp_path: Path) -> None:
