@@ -313,7 +313,13 @@ class Batch:
         """Return the control for one run of it."""
         settings = self.settings
         concurrency = AdaptiveConcurrency(settings.concurrency)
-        return BatchControl(self.journal, concurrency, settings.budget, keeps_going=settings.keeps_going)
+        return BatchControl(
+            self.journal,
+            concurrency,
+            settings.budget,
+            keeps_going=settings.keeps_going,
+            waits=settings.replay is None,
+        )
 
     def export(self, output: Path | None = None, *, timings: bool | None = None) -> int:
         """Write what there is of results, to its own output if no other is named; returns how many there are."""

@@ -95,9 +95,14 @@ class BatchControl:
         budget: BatchBudget | None = None,
         *,
         keeps_going: bool = False,
+        waits: bool = True,
         now: Callable[[], float] = monotonic,
     ) -> None:
-        """Take what it goes by; one that `keeps_going` stops for no number of failures in a row."""
+        """Take what it goes by.
+
+        One that `keeps_going` stops for no number of failures in a row; one that does not wait, as in a replay, takes a
+        rate limit for a failure.
+        """
         self._journal = journal
         self.concurrency = concurrency
         self._budget = budget or BatchBudget()
@@ -116,7 +121,7 @@ class BatchControl:
         self._streak_kind = ""
         self._open: dict[int, tuple[int, int, float | None]] = {}
         """Requests under way: their number for the concurrency, and the most that they use."""
-        self._keeps_going = keeps_going
+        self._keeps_going, self._waits = keeps_going, waits
         self._now = now
         self._answered_at = now()
         self._pauses, self._paused_until = 0, 0.0
@@ -223,7 +228,7 @@ class BatchControl:
     def _is_to_wait(self, result: RecordResult) -> bool:
         """Tell whether a record is done again after a pause: a breaker is open, or a limit of the service."""
         is_refused = result.kind in ("overloaded", "rate_limit") and not result.was_sent
-        if self.stopped is not None or not (is_refused or result.kind == "rate_limit"):
+        if self.stopped is not None or not self._waits or not (is_refused or result.kind == "rate_limit"):
             return False
         if self._now() - self._answered_at > PATIENCE_S:
             return False
