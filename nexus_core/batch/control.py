@@ -228,8 +228,10 @@ class BatchControl:
     def _is_to_wait(self, result: RecordResult) -> bool:
         """Tell whether a record is done again after a pause: a breaker is open, or a limit of the service."""
         is_refused = result.kind in ("overloaded", "rate_limit") and not result.was_sent
-        if self.stopped is not None or not self._waits or not (is_refused or result.kind == "rate_limit"):
+        if not self._waits or not (is_refused or result.kind == "rate_limit"):
             return False
+        if self.stopped is not None:  # it is done when the batch goes on
+            return True
         if self._now() - self._answered_at > PATIENCE_S:
             return False
         now = self._now()
