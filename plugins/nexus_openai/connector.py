@@ -63,7 +63,10 @@ class OpenAI:
     headers: Mapping[str, Secret] = option(
         factory=dict, help="More headers of every request; an empty one is left out."
     )
-    query: Mapping[str, str] = option(factory=dict, help="Parameters of the URL, such as the api-version of Azure.")
+    query: Mapping[str, str] = option(
+        factory=dict,
+        help="Parameters of the URL, such as the api-version of Azure. Errors show none of their values.",
+    )
     include_usage: bool = option(
         True, help="Ask for the token counts of streams; switch it off for a service that refuses stream_options."
     )
