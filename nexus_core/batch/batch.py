@@ -321,11 +321,10 @@ class Batch:
             waits=settings.replay is None,
         )
 
-    def export(self, output: Path | None = None, *, timings: bool | None = None) -> int:
-        """Write what there is of results, to its own output if no other is named; returns how many there are."""
-        target = evolve(self.settings, output=output) if output else self.settings
-        wanted = self.settings.timings if timings is None else timings
-        return export(self.journal, target.output, target.output_format, timings=wanted)
+    def export(self) -> int:
+        """Write what there is of results to its output, and return how many there are."""
+        settings = self.settings
+        return export(self.journal, settings.output, settings.output_format, timings=settings.timings)
 
 
 _SECRET = re.compile(r"key|secret|token(?!s)|password|passwd|authorization|headers|cookie", re.IGNORECASE)

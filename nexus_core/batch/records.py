@@ -49,7 +49,10 @@ def parse_record(data: Mapping[str, Any]) -> BatchRecord:
     """Return the record that a line or row describes; raises UsageError that says what is wrong with it."""
     for key in data:
         if key not in KEYS:
-            raise UsageError(f"unknown key {key!r}{did_you_mean(str(key), KEYS)}; a record has {listed(KEYS)}")
+            hint = did_you_mean(str(key), KEYS)
+            if "query" not in data and "'query'" not in hint:
+                hint = ", is it the `query`?"
+            raise UsageError(f"unknown key {key!r}{hint}; a record has {listed(KEYS)}")
     query, inputs = data.get("query"), data.get("inputs")
     if not isinstance(query, str) or not query.strip():
         raise UsageError("`query` is missing: each record needs one, a text that is not blank")

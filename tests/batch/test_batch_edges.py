@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from nexus_core.batch.journal import Journal
-from nexus_core.batch.records import BatchRecord
+from nexus_core.batch.records import BatchRecord, parse_record
+from nexus_core.contract.errors import UsageError
 from tests.batch.conftest import Service, batch, results, start, write_pipeline, write_questions
 
 pytestmark = pytest.mark.slow
@@ -173,6 +174,16 @@ async def test_a_bad_line_keeps_its_id_and_its_conversation(tmp_path: Path, serv
     assert (await batch(tmp_path, "batch.yaml", "q.jsonl", "-o", "a.jsonl", "--bad-lines", "fail"))[0] == 3
     found = [(each["id"], each["outcome"]) for each in results(tmp_path / "a.jsonl")]
     assert found == [("a", "ok"), ("b", "failed"), ("c", "failed")]
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [("qery", "did you mean 'query'"), ("question", "is it the `query`"), ("prompt", "is it the `query`")],
+)
+def test_another_word_for_the_query_is_told_as_such(key: str, hint: str) -> None:
+    """Where a record has none, an unknown key is likely to be it."""
+    with pytest.raises(UsageError, match=hint):
+        parse_record({key: "How many?"})
 
 
 def test_equal_records_are_numbered_in_little_time(tmp_path: Path) -> None:
