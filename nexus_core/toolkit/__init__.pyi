@@ -48,6 +48,25 @@ from nexus_core.toolkit.processes.call import (
 from nexus_core.toolkit.processes.daemon_threads import (
     in_thread as in_thread,
 )
+from nexus_core.toolkit.services.error_bodies import (
+    ERRORS_BY_KIND as ERRORS_BY_KIND,
+    HINTS as HINTS,
+    ErrorBody as ErrorBody,
+    classify_error as classify_error,
+    describe_refusal as describe_refusal,
+    read_error_body as read_error_body,
+)
+from nexus_core.toolkit.services.finish_reasons import (
+    classify_finish_reason as classify_finish_reason,
+    finish_gravity as finish_gravity,
+    read_finish_reason as read_finish_reason,
+)
+from nexus_core.toolkit.services.json_bodies import (
+    read_json as read_json,
+    valid_unicode as valid_unicode,
+)
+from nexus_core.toolkit.services.tool_call_parts import ToolCallParts as ToolCallParts
+from nexus_core.toolkit.services.usage import read_usage as read_usage
 from nexus_core.toolkit.shared_resources import (
     Closable as Closable,
     SharedResources as SharedResources,

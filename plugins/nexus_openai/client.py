@@ -17,11 +17,13 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from nexus_core import (
+    AuthError,
     CallOptions,
     Chunk,
     Completion,
     ConnectorError,
     Message,
+    ModelNotFoundError,
     Prompt,
     ProtocolError,
     ResponseTooLargeError,
@@ -31,6 +33,7 @@ from nexus_core import (
     Usage,
 )
 from nexus_core.toolkit import (
+    HINTS,
     JSON_CAP,
     LARGEST_SIZES,
     BodyReader,
@@ -40,10 +43,13 @@ from nexus_core.toolkit import (
     SizeLimits,
     TimeLimit,
     UpstreamErrors,
+    classify_error,
     connect_timeout,
+    describe_refusal,
     foreign_text,
     open_session,
     read_body,
+    read_error_body,
     read_quota,
     read_start,
     retry_after_s,
@@ -51,7 +57,6 @@ from nexus_core.toolkit import (
     sizes_for,
 )
 from nexus_openai.client_settings import CALL_ID_HEADER, ClientSettings
-from nexus_openai.error_mapping import UNREACHED, classify, describe, read_refusal
 from nexus_openai.model_table import ModelEntry
 from nexus_openai.request_body import header_value, option_names, write_json, write_request
 from nexus_openai.response_parsing import InBandError, StreamReading, read_completion
@@ -61,6 +66,13 @@ PROVIDER = "openai"
 _Read = TypeVar("_Read")
 
 _log = logging.getLogger("nexus_openai")
+
+_UNREACHED = "does the service run there? check base_url (or OPENAI_BASE_URL)"
+_HINTS = {
+    **HINTS,
+    AuthError: "check api_key (or OPENAI_API_KEY) and what it may do",
+    ModelNotFoundError: "check model and base_url (or OPENAI_BASE_URL)",
+}
 
 _TAIL_S = 5.0
 """How long a stream may take from its last content and its finish reason to its usage and its end."""
@@ -255,7 +267,7 @@ class Client:
         settings = self._settings
         return UpstreamErrors(
             PROVIDER, settings.model, secrets=settings.secrets, timer=timer, limit_s=limit_s, session=self._session,
-            unreached=UNREACHED,
+            unreached=_UNREACHED,
         )  # fmt: skip
 
     def _body(self, start: dict[str, Any], prompt: Prompt, options: CallOptions) -> bytes:
@@ -298,12 +310,12 @@ class Client:
 
     def _failure(self, payload: Any, response: aiohttp.ClientResponse, prompt: Prompt) -> ConnectorError:
         secrets = self._settings.secrets
-        refusal = read_refusal(payload)
+        refusal = read_error_body(payload)
         codes = [code for code in refusal.codes if foreign_text(code, secrets=secrets) == code]
-        kind = classify(refusal, response.status, self._settings.error_classes)
+        kind = classify_error(refusal, response.status, self._settings.error_classes)
         said = foreign_text(refusal.message, secrets=secrets, content=[message.content for message in prompt.messages])
         return kind(
-            describe(kind, response.status, codes[0] if codes else "", said),
+            describe_refusal(kind, response.status, codes[0] if codes else "", said, _HINTS),
             code=codes[0] if codes else None,
             retry_after_s=retry_after_s(response.headers),
             should_retry=should_retry(response.headers),

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from nexus_core import CallOptions, InvalidRequestError, Message
+from nexus_core.toolkit import valid_unicode
 from nexus_openai.client_settings import Continues
 
 _OPTIONS = ("temperature", "max_tokens", "stop", "top_p", "frequency_penalty", "presence_penalty")
@@ -100,8 +101,3 @@ def as_text(messages: Sequence[Message]) -> str:
         return messages[0].content
     said = [f"{_ROLES[message.role]}: {message.content}" for message in messages]
     return "\n\n".join(said if messages[-1].role == "assistant" else [*said, "Assistant:"])
-
-
-def valid_unicode(text: str) -> str:
-    """Return `text` with pairs of surrogates joined and lone ones replaced."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

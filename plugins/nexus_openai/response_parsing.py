@@ -6,9 +6,8 @@ Of a key that stands twice in an object the last value counts, as in every usual
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 import orjson
 
@@ -23,10 +22,16 @@ from nexus_core import (
     TruncatedError,
     Usage,
 )
-from nexus_core.toolkit import ThinkingStream, split_thinking
-from nexus_openai.finish_reasons import finish_class, gravity, told_reason
-from nexus_openai.request_body import valid_unicode
-from nexus_openai.tool_calls import ToolCallParts
+from nexus_core.toolkit import (
+    ThinkingStream,
+    ToolCallParts,
+    classify_finish_reason,
+    finish_gravity,
+    read_finish_reason,
+    read_json,
+    read_usage,
+    split_thinking,
+)
 
 _THOUGHTS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
 """Where services put what a model thinks; those that give it two names give the same text twice."""
@@ -56,7 +61,7 @@ def read_completion(data: bytes, transfer: Transfer | None = None, *, thinks: bo
         choice = choices[0]
         message = choice.get("message")
         content = choice["text"] if message is None else message.get("content")
-        reason, unknown = finish_class(told_reason(choice.get("finish_reason")) or "stop")
+        reason, unknown = classify_finish_reason(read_finish_reason(choice.get("finish_reason")) or "stop")
         more = message is not None and (len(message) > 2 or "role" not in message)  # than role and content
         calls = _calls(message, reason) if more else ()
         refused = more and bool(message.get("refusal"))
@@ -198,11 +203,11 @@ class StreamReading:
         self.fresh = more or before
         if more and self.finish_reason:  # what came before more of the answer was no reason
             self.finish_reason, self.retracted = None, True
-        if reason and (word := told_reason(reason)):  # some services say "" or "null" until the end
+        if reason and (word := read_finish_reason(reason)):  # some services say "" or "null" until the end
             self.fresh = self.fresh or not self.finish_reason
             self.doubtful = self.retracted and more
             # What has been cut does not become whole by a `stop` after it: with nothing between, the worst word counts.
-            if not self.finish_reason or gravity(word) >= gravity(self.finish_reason):
+            if not self.finish_reason or finish_gravity(word) >= finish_gravity(self.finish_reason):
                 self.finish_reason = word
         return chunk
 
@@ -266,7 +271,7 @@ class StreamReading:
             word = "tool_calls" if self._calls else "stop"
         if not word:
             raise self._truncated()
-        reason, unknown = finish_class(word)
+        reason, unknown = classify_finish_reason(word)
         if thinking is not None:
             thought, text = thinking.finish(cut=reason == "length")
             self._spoke = self._spoke or bool(text)
@@ -287,73 +292,6 @@ class StreamReading:
 def _first(choices: list[Any]) -> Any:
     """Return the choice with index 0, wherever it stands."""
     return next((choice for choice in choices if not choice.get("index")), choices[0])
-
-
-_USUAL_TIERS = frozenset({"", "auto", "default", "standard", "on_demand"})
-"""Words of `service_tier` for what a service does by itself, at its usual prices."""
-
-
-def read_usage(usage: Any, tier: Any = None) -> Usage | None:
-    """Return the counts, `None` where the service tells none; raises ProtocolError for what is no count."""
-    if usage is None:
-        return None
-    if not isinstance(usage, dict):
-        raise ProtocolError("the usage of the answer is no object", code="usage")
-    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    for count in (prompt, completion):
-        if count is not None and (type(count) is not int or count < 0):
-            raise ProtocolError("the usage of the answer holds what is no count", code="usage")
-    unusual = tier if isinstance(tier, str) and tier not in _USUAL_TIERS else ""
-    if len(usage) <= 3:
-        return Usage(prompt_tokens=prompt, completion_tokens=completion, tier=unusual)
-    reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
-    total = usage.get("total_tokens")
-    if reasoning and prompt is not None and completion is not None and total == prompt + completion + reasoning:
-        completion += reasoning  # xAI counts it beside the completion, and the total says so
-    return Usage(
-        prompt_tokens=prompt,
-        completion_tokens=completion,
-        reasoning_tokens=reasoning,
-        cached_tokens=_detail(usage, "prompt_tokens_details", "cached_tokens"),
-        tier=unusual,
-    )
-
-
-def _detail(usage: dict[str, Any], group: str, name: str) -> int | None:
-    # Details are worth no error: what is odd about them is unknown.
-    details = usage.get(group)
-    count = details.get(name) if isinstance(details, dict) else None
-    return count if type(count) is int and count >= 0 else None
-
-
-def read_json(data: bytes) -> Any:
-    """Return the value; invalid UTF-8 and lone surrogates become U+FFFD. Raises TruncatedError or ProtocolError."""
-    try:
-        return orjson.loads(data)
-    except ValueError:
-        text = data.decode(errors="replace")
-    try:
-        # The tolerant way, for the few bytes that the strict one refuses: what passes is made strict and read again.
-        return orjson.loads(
-            valid_unicode(json.dumps(json.loads(text, parse_constant=_refuse_constant), ensure_ascii=False))
-        )
-    except (ValueError, RecursionError):
-        cut = _is_cut(text)
-    if cut:
-        raise TruncatedError("the answer ends in the middle", code="truncated")
-    raise ProtocolError("the answer is no valid JSON", code="json")
-
-
-def _is_cut(text: str) -> bool:
-    try:
-        orjson.loads(text)
-    except ValueError as error:
-        return not text.strip() or str(error).startswith("unexpected end of data")
-    return False
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)
 
 
 def is_error(payload: dict[str, Any]) -> bool:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 from nexus_openai.response_parsing import read_completion
-from nexus_openai.tool_calls import ToolCallParts
 
 from nexus_core import CallOptions, ProtocolError, ToolCall, ToolCallDelta, ToolCallIncompleteError, Usage
 from nexus_core.testing.upstream import completion, delta, event, json_answer, stream_answer, usage_chunk
+from nexus_core.toolkit import ToolCallParts
 
 TOOL = {
     "type": "function",

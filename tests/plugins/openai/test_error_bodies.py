@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from nexus_openai.error_mapping import classify, read_refusal
 
 from nexus_core import (
     AuthError,
@@ -32,6 +31,7 @@ from nexus_core.testing.upstream import (
     http_head,
     json_answer,
 )
+from nexus_core.toolkit import classify_error, read_error_body
 
 
 def openai_error(code: str | None, message: str = "no", kind: str = "invalid_request_error") -> dict[str, Any]:
@@ -95,7 +95,7 @@ REFUSALS: dict[str, tuple[int, Any, type[ConnectorError]]] = {
 @pytest.mark.parametrize(("status", "payload", "expected"), REFUSALS.values(), ids=REFUSALS)
 def test_refusals_are_classified(status: int, payload: Any, expected: type[ConnectorError]) -> None:
     """By code, then type, then status: as the services write them."""
-    found = classify(read_refusal(payload), status)
+    found = classify_error(read_error_body(payload), status)
     assert issubclass(found, expected)
     assert found is not ConnectorError
 
@@ -144,7 +144,8 @@ TOO_LONG = {
 @pytest.mark.parametrize("status", [200, 400, 500])
 def test_context_length_is_known_by_its_wording(message: str, status: int) -> None:
     """Fault 27: the wordings of the servers that give it no code of its own."""
-    assert classify(read_refusal(error_body(message, code=400, type="BadRequestError")), status) is ContextLengthError
+    body = read_error_body(error_body(message, code=400, type="BadRequestError"))
+    assert classify_error(body, status) is ContextLengthError
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_context_length_is_known_by_its_wording(message: str, status: int) -> No
 )
 def test_context_length_is_not_guessed(status: int, message: str) -> None:
     """Wordings count only with the statuses they come with."""
-    assert classify(read_refusal(error_body(message)), status) is not ContextLengthError
+    assert classify_error(read_error_body(error_body(message)), status) is not ContextLengthError
 
 
 @pytest.mark.parametrize(
@@ -163,7 +164,7 @@ def test_context_length_is_not_guessed(status: int, message: str) -> None:
 )
 def test_context_length_by_code(kind: str | None, code: str | None) -> None:
     """Where there is a code it is enough, in any case."""
-    assert classify(read_refusal(error_body("too long", code=code, type=kind)), 400) is ContextLengthError
+    assert classify_error(read_error_body(error_body("too long", code=code, type=kind)), 400) is ContextLengthError
 
 
 json_values = st.recursive(
@@ -198,7 +199,7 @@ json_values = st.recursive(
 @settings(max_examples=300, deadline=None)
 def test_any_body_is_classified(payload: Any, status: int) -> None:
     """Fault 26: no body makes the reader of bodies fail."""
-    assert issubclass(classify(read_refusal(payload), status), ConnectorError)
+    assert issubclass(classify_error(read_error_body(payload), status), ConnectorError)
 
 
 async def test_failure_tells_all_it_knows(service: Any) -> None:
@@ -248,9 +249,9 @@ async def test_messages_do_not_repeat_the_prompt(service: Any, prompt: Any) -> N
 def test_refusal_of_a_gateway_that_wraps_it() -> None:
     """A body within a body is shown as text."""
     inner = json.dumps(error_body("x"))
-    assert read_refusal({"detail": inner}).message == inner
-    assert classify(read_refusal({"detail": inner}), 400) is InvalidRequestError
-    assert classify(read_refusal({}), 302) is ProtocolError
+    assert read_error_body({"detail": inner}).message == inner
+    assert classify_error(read_error_body({"detail": inner}), 400) is InvalidRequestError
+    assert classify_error(read_error_body({}), 302) is ProtocolError
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])

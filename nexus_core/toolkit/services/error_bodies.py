@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import frozen
 
-from nexus_core import (
+from nexus_core.contract.errors import (
     AuthError,
     ConflictError,
     ConnectorError,
@@ -27,7 +27,7 @@ from nexus_core import (
     RateLimitError,
     ServerError,
 )
-from nexus_core.toolkit import error_of_status
+from nexus_core.toolkit.http.errors import error_of_status
 
 
 @frozen(kw_only=True)
@@ -43,14 +43,14 @@ class ErrorBody:
     """All that may be a code, also what has blanks or is a number, in lower case."""
 
 
-OF_WORD: Mapping[str, type[ConnectorError]] = {
+ERRORS_BY_KIND: Mapping[str, type[ConnectorError]] = {
     error.kind: error
     for error in (
         RateLimitError, QuotaError, AuthError, ModelNotFoundError, InvalidRequestError, ContextLengthError,
         ContentFilterError, ConflictError, NotReadyError, OverloadedError, ServerError,
     )
 }  # fmt: skip
-"""What a pipeline may say that a code means (`settings.ErrorWord`)."""
+"""What a pipeline may say that a code means (`error_classes`)."""
 
 _CODES: Mapping[type[ConnectorError], tuple[str, ...]] = {
     QuotaError: (
@@ -109,18 +109,15 @@ _TOO_LONG = re.compile(
 )
 _WORDED = frozenset({200, 400, 413, 422, 500})
 
-_HINTS: Mapping[type[ConnectorError], str] = {
-    AuthError: "check api_key (or OPENAI_API_KEY) and what it may do",
+HINTS: Mapping[type[ConnectorError], str] = {
+    AuthError: "check api_key and what it may do",
     QuotaError: "the account's credit or limit is used up",
-    ModelNotFoundError: "check model and base_url (or OPENAI_BASE_URL)",
+    ModelNotFoundError: "check model and base_url",
     ContextLengthError: "lower the budget of the prompt step, or correct the window of the model",
 }
 
 
-UNREACHED = "does the service run there? check base_url (or OPENAI_BASE_URL)"
-
-
-def read_refusal(payload: Any) -> ErrorBody:
+def read_error_body(payload: Any) -> ErrorBody:
     """Return what an error body says, whatever its shape; never raises."""
     if isinstance(payload, list) and payload:
         payload = payload[0]
@@ -141,33 +138,38 @@ def read_refusal(payload: Any) -> ErrorBody:
     return ErrorBody(codes=_codes(error), message=message, status=status, words=_words(*_said(error)))
 
 
-def classify(refusal: ErrorBody, status: int, own: Mapping[str, str] | None = None) -> type[ConnectorError]:
+def classify_error(body: ErrorBody, status: int, own: Mapping[str, str] | None = None) -> type[ConnectorError]:
     """Return the class of a failure; `status` is 200 for an error inside a stream or a good answer.
 
     `own` has the kinds that a pipeline gives to codes of its service, in lower case; it goes before all else.
     """
     if own:
-        for word in refusal.words:
+        for word in body.words:
             if word in own:
-                return OF_WORD[own[word]]
-    codes = [code.lower() for code in refusal.codes]
+                return ERRORS_BY_KIND[own[word]]
+    codes = [code.lower() for code in body.codes]
     for code in codes:
         if code in _CLASS_OF:
             return _CLASS_OF[code]
-    if status in _WORDED and _TOO_LONG.search(refusal.message):
+    if status in _WORDED and _TOO_LONG.search(body.message):
         return ContextLengthError
-    said = status if status >= 300 else refusal.status
+    said = status if status >= 300 else body.status
     if said is not None:
         return error_of_status(said)
     return next((_VAGUE[code] for code in codes if code in _VAGUE), ServerError)
 
 
-def describe(error: type[ConnectorError], status: int, code: str, message: str) -> str:
-    """Return the message of a failure; `code` and `message` are what the service said, made safe."""
+def describe_refusal(
+    error: type[ConnectorError], status: int, code: str, message: str, hints: Mapping[type[ConnectorError], str] = HINTS
+) -> str:
+    """Return the message of a failure; `code` and `message` are what the service said, made safe.
+
+    `hints` says what to do about it, by class.
+    """
     where = "in its answer" if status < 300 else f"with status {status}"
     named = f" ({code})" if code else ""
     said = f": {message}" if message else ""
-    hint = f"; {_HINTS[error]}" if error in _HINTS else ""
+    hint = f"; {hints[error]}" if error in hints else ""
     return f"the service refused {where}{named}{said}{hint}"
 
 

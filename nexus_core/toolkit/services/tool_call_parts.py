@@ -13,8 +13,9 @@ from typing import Any
 import orjson
 from attrs import define, field
 
-from nexus_core import FinishReason, ToolCall, ToolCallDelta, ToolCallIncompleteError
-from nexus_core.toolkit import are_whole, is_json
+from nexus_core.contract.errors import ToolCallIncompleteError
+from nexus_core.contract.values import FinishReason, ToolCall, ToolCallDelta
+from nexus_core.toolkit.tool_calls import are_whole, is_json
 
 _MOST_PIECES = 4096
 """Of the arguments of a call: an object takes 50 bytes, so more of them are joined."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nexus_core import ConnectorError, FinishReason, OverloadedError, ProtocolError, ServerError, TruncatedError
+from nexus_core.contract.errors import ConnectorError, OverloadedError, ProtocolError, ServerError, TruncatedError
+from nexus_core.contract.values import FinishReason
 
 _NOT_YET = frozenset({"", "null", "none"})
 """What says that there is no reason yet."""
@@ -51,7 +52,7 @@ _FAILED: Mapping[str, type[ConnectorError]] = {
 _GRAVITY: Mapping[FinishReason, int] = {"stop": 0, "tool_calls": 2, "length": 3, "content_filter": 4}
 
 
-def told_reason(said: Any) -> str:
+def read_finish_reason(said: Any) -> str:
     """Return the word in a `finish_reason`, empty where it tells none; raises ProtocolError for what is no text."""
     if said is None:
         return ""
@@ -60,7 +61,7 @@ def told_reason(said: Any) -> str:
     return "" if said.strip().lower() in _NOT_YET else said
 
 
-def finish_class(word: str) -> tuple[FinishReason, str]:
+def classify_finish_reason(word: str) -> tuple[FinishReason, str]:
     """Return the class of a word, and the word itself where nobody knows it: then the class is `stop`.
 
     Raises the ConnectorError that the word means.
@@ -77,10 +78,10 @@ def finish_class(word: str) -> tuple[FinishReason, str]:
     return "stop", word.strip()
 
 
-def gravity(word: str) -> int:
+def finish_gravity(word: str) -> int:
     """Return how much a word takes from the answer: none for `stop`, most where it says that the service gave up."""
     try:
-        reason, unknown = finish_class(word)
+        reason, unknown = classify_finish_reason(word)
     except ConnectorError:
         return max(_GRAVITY.values()) + 1
     return 1 if unknown else _GRAVITY[reason]
