@@ -27,6 +27,7 @@ _HOME = {
     ),
     "contract.features": ("FeatureKey", "Features", "vector_key"),
     "contract.hookspecs": ("hookimpl",),
+    "contract.models": ("ImageTokens", "ModelInfo", "ModelPrices"),
     "contract.optional_protocols": (
         "ContextSource", "FilteringSink", "IdentifiedConnector", "MetricsSink", "PricedConnector", "RequiringTemplate",
         "VersionedDocuments", "WeightedRanker",
@@ -39,8 +40,9 @@ _HOME = {
     "contract.ranking": ("Candidate", "Ranking"),
     "contract.run_context": ("RunContext",),
     "contract.values": (
-        "CallOptions", "Chunk", "Completion", "FinishReason", "FollowUp", "Item", "Message", "ModelInfo",
-        "ModelPrices", "Quota", "QuotaLimit", "Results", "ToolCall", "ToolCallDelta", "Transfer", "Usage", "parts_of",
+        "CallOptions", "Chunk", "Completion", "FilePart", "FinishReason", "FollowUp", "ImagePart", "Item", "Message",
+        "Quota", "QuotaLimit", "Results", "TextPart", "ToolCall", "ToolCallDelta", "ToolDefinition", "Transfer",
+        "Usage", "parts_of",
     ),
     "engine.pipeline": ("Pipeline",),
     "store.conversations": ("Conversation", "Turn"),

@@ -64,6 +64,11 @@ from nexus_core.contract.events import (
 )
 from nexus_core.contract.features import FeatureKey as FeatureKey, Features as Features, vector_key as vector_key
 from nexus_core.contract.hookspecs import hookimpl as hookimpl
+from nexus_core.contract.models import (
+    ImageTokens as ImageTokens,
+    ModelInfo as ModelInfo,
+    ModelPrices as ModelPrices,
+)
 from nexus_core.contract.optional_protocols import (
     ContextSource as ContextSource,
     FilteringSink as FilteringSink,
@@ -93,17 +98,19 @@ from nexus_core.contract.values import (
     CallOptions as CallOptions,
     Chunk as Chunk,
     Completion as Completion,
+    FilePart as FilePart,
     FinishReason as FinishReason,
     FollowUp as FollowUp,
+    ImagePart as ImagePart,
     Item as Item,
     Message as Message,
-    ModelInfo as ModelInfo,
-    ModelPrices as ModelPrices,
     Quota as Quota,
     QuotaLimit as QuotaLimit,
     Results as Results,
+    TextPart as TextPart,
     ToolCall as ToolCall,
     ToolCallDelta as ToolCallDelta,
+    ToolDefinition as ToolDefinition,
     Transfer as Transfer,
     Usage as Usage,
     parts_of as parts_of,

@@ -18,7 +18,8 @@ from nexus_core.config.spec import ComponentSpec, ModelSpec, RecordSpec
 from nexus_core.config.yaml.problems import MOST_SHOWN, Problems, quoted
 from nexus_core.config.yaml.tree import MappingEntry, MappingNode, Node, ScalarNode, UnreadableNode, shown, texts
 from nexus_core.contract.components import Kind, OptionSpec
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ModelPrices
+from nexus_core.contract.models import ModelPrices
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions
 
 _FIGURES = ("window", "max_input", "max_output", "encoding")
 _POLICIES = ("retry", "breaker", "limits", "cache")

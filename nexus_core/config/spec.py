@@ -9,7 +9,8 @@ from attrs import field, frozen
 
 from nexus_core.config.yaml.problems import SourceLocation
 from nexus_core.contract.components import Kind
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ModelPrices, Value
+from nexus_core.contract.models import ModelPrices
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Value
 
 if TYPE_CHECKING:  # few files name a policy, and their classes cost start-up time
     from nexus_core.config.policies import BreakerPolicy, CachePolicy, CallPolicy, RateLimitPolicy, RetryPolicy

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any, Protocol, runtime_checkable
 
-from nexus_core.contract.values import ModelPrices
+from nexus_core.contract.models import ModelPrices
 
 
 @runtime_checkable

@@ -10,10 +10,11 @@ from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequenc
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from nexus_core.contract.answers import Event
+from nexus_core.contract.models import ModelInfo
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.run_context import RunContext
-from nexus_core.contract.values import CallOptions, Chunk, Completion, Item, Message, ModelInfo
+from nexus_core.contract.values import CallOptions, Chunk, Completion, Item, Message
 
 if TYPE_CHECKING:
     from nexus_core.contract.documents import DocumentMark, DocumentRead

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import isfinite
 from typing import Any, Literal, Self, TypeVar, cast
 
 import attrs
@@ -35,7 +34,7 @@ def _fields(value: Value) -> tuple[attrs.Attribute[object], ...]:
     return declared
 
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 _Result = TypeVar("_Result")
 
 
@@ -59,11 +58,83 @@ class Item(Value):
 
 
 @frozen(eq=False, repr=False, slots=False)
+class TextPart(Value):
+    """A text among the parts of a message."""
+
+    text: str
+
+
+def _has_one_origin(part: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if bool(part.data) == bool(part.url):
+        raise ValueError(f"{type(part).__name__} takes either `data`, the bytes, or `url`")
+
+
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class ImagePart(Value):
+    """An image among the parts of a message, by its bytes or by its address."""
+
+    data: bytes = b""
+    url: str = field(default="", validator=_has_one_origin)
+    """http or https; the service fetches it, so that nobody here knows its size."""
+    media_type: str = ""
+    """As `image/png`; needed with `data`."""
+    detail: Literal["auto", "low", "high"] = "auto"
+    """How closely the model looks, where it takes that option."""
+
+
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class FilePart(Value):
+    """A file among the parts of a message, such as a PDF, by its bytes or by its address."""
+
+    data: bytes = b""
+    url: str = field(default="", validator=_has_one_origin)
+    media_type: str = ""
+    """As `application/pdf`; needed with `data`."""
+    filename: str = ""
+
+
+Part = TextPart | ImagePart | FilePart
+
+
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class ToolCall(Value):
+    """A call of a tool that the model asks for; nothing here runs it."""
+
+    id: str
+    name: str
+    arguments: str
+    """JSON, as the model wrote it."""
+    signature: str = ""
+    """What some services (Gemini) want back with the call, as they gave it."""
+
+
+@frozen(eq=False, repr=False, slots=False)
 class Message(Value):
     """One message of a chat."""
 
     role: Role
-    content: str
+    content: str | tuple[Part, ...]
+    tool_calls: tuple[ToolCall, ...] = ()
+    """Of an assistant: the calls that it asked for; the text may be empty then."""
+    tool_call_id: str = ""
+    """With the role `tool`: the call whose result the content is."""
+
+    @property
+    def text(self) -> str:
+        """The content, of several parts the texts, each in a line of its own."""
+        if isinstance(self.content, str):
+            return self.content
+        return "\n".join([part.text for part in self.content if isinstance(part, TextPart)])
+
+
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class ToolDefinition(Value):
+    """A tool that a model may ask to be called."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = field(factory=dict)
+    """JSON Schema of its arguments, an object; empty for a tool that takes none."""
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
@@ -77,6 +148,14 @@ class CallOptions(Value):
     top_p: float | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
+    tools: tuple[ToolDefinition, ...] | None = None
+    """What the model may ask to be called; `()` is none."""
+    tool_choice: str | None = None
+    """`auto`, `none`, `required`, or the name of the one tool that must be called."""
+    response_schema: Mapping[str, Any] | None = None
+    """JSON Schema that the answer has to match; sent to services that can hold to one, and validated by the engine."""
+    reasoning_effort: str | None = None
+    """How long a reasoning model may think: `none`, `minimal`, `low`, `medium`, `high`, `xhigh`; others pass as is."""
     extra: Mapping[str, Any] = field(factory=dict)
     """Options of one model only, passed through as they are."""
 
@@ -108,75 +187,7 @@ class Usage(Value):
         return self.prompt_tokens + self.completion_tokens
 
 
-def _is_price(prices: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value < 0:
-        raise ValueError(f"`{attribute.name}` of ModelPrices must be a finite number of at least 0, not {value!r}")
-
-
-def _price_of(name: str) -> Any:
-    """Declare a price that is another one where nothing is said."""
-    same = attrs.Factory(lambda prices: getattr(prices, name), takes_self=True)
-    return field(default=same, validator=_is_price)
-
-
-@frozen(kw_only=True, eq=False, repr=False, slots=False)
-class ModelPrices(Value):
-    """What a model costs, in US dollars per million tokens."""
-
-    input: float = field(validator=_is_price)
-    output: float = field(validator=_is_price)
-    cached: float = _price_of("input")
-    """Of those tokens of the prompt that the service had at hand; by default as any other of the prompt."""
-    reasoning: float = _price_of("output")
-    """Of those tokens of the completion that were thought and not said; by default as any other of the completion."""
-    long_from: int | None = None
-    """A prompt of more tokens than this costs `long`, with all its tokens and those of its completion."""
-    long: ModelPrices | None = None
-
-    def cost(self, usage: Usage) -> float | None:
-        """Return what one attempt costs, in US dollars; `None` where its tokens are not known.
-
-        Cached tokens are a part of the prompt's and reasoning tokens a part of the completion's, as OpenAI counts them
-        and the connector `openai` reads them. Those that are not told are charged as the others. Where a part is more
-        than its whole the service counts differently, and what it charges is not known.
-        """
-        prompt, completion = usage.prompt_tokens, usage.completion_tokens
-        if prompt is None or completion is None:
-            return None
-        cached, reasoning = max(usage.cached_tokens or 0, 0), max(usage.reasoning_tokens or 0, 0)
-        if cached > prompt or reasoning > completion:
-            return None
-        prices = self._for(prompt)
-        spent = (prompt - cached) * prices.input + cached * prices.cached
-        return (spent + (completion - reasoning) * prices.output + reasoning * prices.reasoning) / 1_000_000
-
-    def bound_cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Return the most that a prompt can cost, in US dollars, before it is sent.
-
-        Nothing of it is cached, and the completion, as long as what is reserved for it, costs the dearer of output and
-        reasoning.
-        """
-        prices = self._for(prompt_tokens)
-        spent = prompt_tokens * max(prices.input, prices.cached)
-        return (spent + completion_tokens * max(prices.output, prices.reasoning)) / 1_000_000
-
-    def _for(self, prompt_tokens: int) -> ModelPrices:
-        if self.long is None or self.long_from is None or prompt_tokens <= self.long_from:
-            return self
-        return self.long._for(prompt_tokens)
-
-
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
-
-
-@frozen(kw_only=True, eq=False, repr=False, slots=False)
-class ToolCall(Value):
-    """A call of a tool that the model asks for; nothing here runs it."""
-
-    id: str
-    name: str
-    arguments: str
-    """JSON, as the model wrote it."""
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
@@ -269,45 +280,6 @@ class Chunk(Value):
     transfer: Transfer | None = None
     native_finish_reason: str = ""
     """With the finish reason: as in `Completion`."""
-
-
-def _is_set(info: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if isinstance(value, str):  # it would be taken for a set of its letters
-        raise TypeError(f"`{attribute.name}` of a ModelInfo is a set of names, not the text {value!r}")
-
-
-@frozen(kw_only=True, eq=False, repr=False, slots=False)
-class ModelInfo(Value):
-    """What is known of a model. Window, max input and max output are three figures, in tokens."""
-
-    id: str
-    provider: str
-    window: int
-    """Prompt and answer together."""
-    max_input: int | None = None
-    """The longest prompt, where the service limits it apart from the window."""
-    max_output: int | None = None
-    """The longest answer, where the service limits it apart from the window."""
-    encoding: str = "approximate"
-    """The tokenizer by name (`o200k_base`, `cl100k_base`), or `approximate`."""
-    tokens_per_message: int = 3
-    """What the chat format adds to each message, in tokens."""
-    tokens_per_prompt: int = 3
-    """What the chat format adds once, in tokens."""
-    capabilities: frozenset[str] = field(default=frozenset(), validator=_is_set)
-    """Out of `streaming`, `json`, `tools`, `vision`, `offline`, `generate` (it writes text of its own, so that it can
-    rewrite a question) and `continue` (it goes on where a last message of the assistant ends)."""
-    requires: frozenset[str] = field(default=frozenset(), validator=_is_set)
-    """The call options that each request must have, by their names in `CallOptions` or as keys of `extra`.
-
-    The engine gives `max_tokens` by itself, as many as it keeps free for the answer, so that prompt and answer never
-    exceed the window. Any other must stand in the `options` of the model, else the call raises `NotConfiguredError`
-    before anything is sent.
-    """
-    version: str = ""
-    description: str = ""
-    prices: ModelPrices | None = None
-    """Where they are known at once; a connector that has to look them up is a `PricedConnector`."""
 
 
 EARLIER_WEIGHT = 0.5

@@ -12,9 +12,10 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from nexus_core.contract.errors import ConnectorError, DeadlineError, NoAnswerError, PluginError, UpstreamTimeoutError
+from nexus_core.contract.models import ModelInfo
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.protocols import Connector, Embedder, Reranker
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Completion, ModelInfo
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Completion
 from nexus_core.engine.calls.call import Call, EmbedOrRerankRequest
 from nexus_core.engine.calls.caller import Caller
 from nexus_core.engine.calls.stream_accumulator import chunk_of

@@ -161,7 +161,7 @@ def _target(model: Model, call: Call) -> ExplainedTarget:
 def _parts(prompt: Prompt, model: Model, state: State) -> tuple[WindowPart, ...]:
     count = token_counter(model.info.encoding).count
     kept = state.history[len(state.history) - prompt.history_kept :]
-    history = sum(count(message.content) + model.info.tokens_per_message + 1 for message in kept)
+    history = sum(count(message.text) + model.info.tokens_per_message + 1 for message in kept)
     context = prompt.context_tokens or 0
     total = prompt.prompt_tokens or prompt.tokens_at_most
     question = min(count(prompt.query), total - context - history)

@@ -15,9 +15,10 @@ from typing import Any, Literal, TypeVar
 
 from attrs import frozen
 
+from nexus_core.contract.models import ModelInfo
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.protocols import Connector, Embedder, Reranker
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Completion, ModelInfo
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Completion
 
 T = TypeVar("T")
 

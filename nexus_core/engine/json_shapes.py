@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nexus_core.contract.answers import Answer, AttemptFinished, sum_costs
+from nexus_core.contract.models import ModelPrices
 from nexus_core.contract.prompts import Prompt, TraceEntry
-from nexus_core.contract.values import Item, ModelPrices
+from nexus_core.contract.values import Item
 
 if TYPE_CHECKING:
     from nexus_core.engine.explain import ExplainedTarget, Explanation
@@ -145,7 +146,7 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
         "reservedTokens": prompt.reserved,
         "countsAreExact": explanation.exact,
         "parts": {part.name: part.tokens for part in explanation.parts},
-        "messages": [{"role": message.role, "content": message.content} for message in prompt.messages],
+        "messages": [{"role": message.role, "content": message.text} for message in prompt.messages],
         "items": [
             {"number": packed.number, "id": packed.item.id, "title": packed.item.title, "whole": packed.whole}
             for packed in prompt.items

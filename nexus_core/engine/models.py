@@ -13,9 +13,10 @@ from attrs import define, field, frozen
 from nexus_core.config.policies import BreakerPolicy, CachePolicy, RateLimitPolicy, RetryPolicy
 from nexus_core.contract.answers import AttemptFinished
 from nexus_core.contract.errors import UsageError, describe_error
+from nexus_core.contract.models import ModelInfo, ModelPrices
 from nexus_core.contract.optional_protocols import PricedConnector
 from nexus_core.contract.protocols import Connector
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ModelInfo, ModelPrices
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions
 from nexus_core.engine.interceptors import InterceptedConnector
 from nexus_core.toolkit.suggest import did_you_mean, listed
 

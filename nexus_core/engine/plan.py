@@ -32,8 +32,8 @@ from nexus_core.config.spec import (
 from nexus_core.config.yaml.problems import SourceLocation
 from nexus_core.contract.components import Kind, injected_fields
 from nexus_core.contract.errors import ConfigError, PluginError, Problem, TemplateError, UsageError, describe_error
+from nexus_core.contract.models import ModelInfo
 from nexus_core.contract.protocols import AnswerCache, Connector, Template
-from nexus_core.contract.values import ModelInfo
 from nexus_core.engine.calls.answer_reuse import declaration
 from nexus_core.engine.calls.caller import Caller
 from nexus_core.engine.calls.deadline import UNPAUSED, Clock

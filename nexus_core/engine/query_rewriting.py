@@ -68,7 +68,7 @@ class QueryRewriter:
 
     def by_words(self, state: State) -> State:
         """Return the state with the words of earlier questions beside those of the question."""
-        earlier = [message.content for message in state.history if message.role == "user" and message.content.strip()]
+        earlier = [message.text for message in state.history if message.role == "user" and message.text.strip()]
         return evolve(state, searched=FollowUp.after(state.query, earlier)) if earlier else state
 
     def rewriter(self, scope: Scope) -> Model | None:

@@ -50,7 +50,7 @@ class State:
             "inputs": lambda: self.inputs,
             "vars": lambda: self.vars,
             "items": lambda: describe(self.ranking),
-            "history": lambda: [{"role": message.role, "content": message.content} for message in self.history],
+            "history": lambda: [{"role": message.role, "content": message.text} for message in self.history],
             "answer": lambda: self.answered.completion.text if self.answered else None,
         }
         return {name: offered[name]() for name in names & offered.keys()}

@@ -131,7 +131,7 @@ def _messages(expect: Expectations, prompt: Prompt) -> Iterator[Mismatch]:
     if isinstance(expect.messages, RolesExpectation):
         for role in ("system", "user", "assistant"):
             wanted: str | TextExpectation | None = getattr(expect.messages, role)
-            said = [message.content for message in prompt.messages if message.role == role]
+            said = [message.text for message in prompt.messages if message.role == role]
             if wanted is not None and not said:
                 roles = _listed([message.role for message in prompt.messages])
                 yield Mismatch(what=f"messages.{role}", message=f"there is no such message; there are: {roles}")

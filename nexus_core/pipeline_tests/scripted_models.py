@@ -9,7 +9,8 @@ from typing import Any, Never, TypeVar
 from nexus_core.config.cases.language import Reply
 from nexus_core.config.cases.reader import connector_errors
 from nexus_core.contract.errors import ConnectorError, LimitError, NotConfiguredError, PoolBusyError, TruncatedError
-from nexus_core.contract.values import Chunk, Completion, ModelInfo, ToolCall, ToolCallDelta, Usage
+from nexus_core.contract.models import ModelInfo
+from nexus_core.contract.values import Chunk, Completion, ToolCall, ToolCallDelta, Usage
 from nexus_core.engine.interceptors import ConnectorRequest, Interceptor
 from nexus_core.toolkit.http.errors import error_of_status
 

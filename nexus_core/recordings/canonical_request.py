@@ -54,7 +54,7 @@ def canonical_request(request: ConnectorRequest) -> dict[str, Any]:
     }
     if request.prompt is not None:
         messages = request.prompt.messages
-        found["messages"] = [{"role": message.role, "content": lines_of(message.content)} for message in messages]
+        found["messages"] = [{"role": message.role, "content": lines_of(message.text)} for message in messages]
         found["options"] = _options(request.options, set())
     else:
         found["texts"] = [lines_of(text) for text in request.texts]

@@ -14,10 +14,11 @@ from attrs import define, field
 
 from nexus_core.contract.answers import Event
 from nexus_core.contract.errors import ConnectorError
+from nexus_core.contract.models import ModelInfo
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.run_context import RunContext
-from nexus_core.contract.values import CallOptions, Chunk, Completion, Item, Message, ModelInfo, Usage
+from nexus_core.contract.values import CallOptions, Chunk, Completion, Item, Message, Usage
 
 Played = Chunk | ConnectorError | float
 """A part of a reply: a chunk is yielded, an error raised; for a number of seconds nothing comes (`inf`: for ever)."""

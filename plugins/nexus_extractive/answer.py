@@ -35,7 +35,7 @@ def _sentences(prompt: Prompt, sentences: int, min_score: float, language: str) 
 
 def _question(prompt: Prompt) -> str:
     """Return what was searched for, the query, or what the user said last where a prompt comes without one."""
-    said = [message.content for message in prompt.messages if message.role == "user"]
+    said = [message.text for message in prompt.messages if message.role == "user"]
     return prompt.searched or prompt.query or (said[-1] if said else "")
 
 

@@ -147,7 +147,7 @@ class Client:
 
     def _shown(self, word: str, prompt: Prompt) -> str:
         """Return a word of the service as it may be shown."""
-        content = [message.content for message in prompt.messages]
+        content = [message.text for message in prompt.messages]
         return foreign_text(word, secrets=self._settings.secrets, content=content, longest=_LONGEST_WORD)
 
     async def ask(
@@ -313,7 +313,7 @@ class Client:
         refusal = read_error_body(payload)
         codes = [code for code in refusal.codes if foreign_text(code, secrets=secrets) == code]
         kind = classify_error(refusal, response.status, self._settings.error_classes)
-        said = foreign_text(refusal.message, secrets=secrets, content=[message.content for message in prompt.messages])
+        said = foreign_text(refusal.message, secrets=secrets, content=[message.text for message in prompt.messages])
         return kind(
             describe_refusal(kind, response.status, codes[0] if codes else "", said, _HINTS),
             code=codes[0] if codes else None,

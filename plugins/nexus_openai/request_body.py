@@ -98,6 +98,6 @@ def as_text(messages: Sequence[Message]) -> str:
     comes between them, and `Assistant:` at the end asks for the answer, unless the last message is its beginning.
     """
     if len(messages) == 1:
-        return messages[0].content
+        return messages[0].text
     said = [f"{_ROLES[message.role]}: {message.content}" for message in messages]
     return "\n\n".join(said if messages[-1].role == "assistant" else [*said, "Assistant:"])

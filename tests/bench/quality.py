@@ -85,7 +85,7 @@ def _figures(
 
 
 def _check_size(prompt: Prompt, budget: int) -> None:
-    tokens = token_counter(ENCODING).count(prompt.messages[0].content)
+    tokens = token_counter(ENCODING).count(prompt.messages[0].text)
     if tokens > budget:
         raise AssertionError(f"{tokens} tokens packed into a budget of {budget}")
 

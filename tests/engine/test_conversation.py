@@ -84,7 +84,7 @@ def one_model(fakes: Fakes) -> FakeConnector:
 
 
 def contents(connector: FakeConnector, prompt: int = -1) -> list[str]:
-    return [message.content for message in connector.prompts[prompt].messages]
+    return [message.text for message in connector.prompts[prompt].messages]
 
 
 async def test_a_run_goes_on_where_the_last_one_ended(load: Load, store: Store, one_model: FakeConnector) -> None:

@@ -90,7 +90,7 @@ def counter() -> TokenCounter:
 
 
 def tokens(messages: Sequence[Message]) -> int:
-    return 3 + sum(counter().count(message.content) + counter().count(message.role) + 3 for message in messages)
+    return 3 + sum(counter().count(message.text) + counter().count(message.role) + 3 for message in messages)
 
 
 def draft_of(

@@ -62,7 +62,7 @@ async def test_run_returns_the_answer_with_its_prompt(fakes: Fakes, load: Load) 
         answer = await pipeline.run("Why?")
     assert (answer.text, answer.model, answer.usage.total_tokens) == ("An answer.", "main", 10)
     assert [packed.item.id for packed in answer.prompt.items] == ["i2", "i1", "i0"]
-    assert fakes.connectors["main"].prompts[0].messages[-1].content.endswith("Why?")
+    assert fakes.connectors["main"].prompts[0].messages[-1].text.endswith("Why?")
 
 
 async def test_sinks_get_every_event_once_and_no_content(fakes: Fakes, load: Load) -> None:
@@ -177,7 +177,7 @@ async def test_items_and_history_of_the_caller_are_used(fakes: Fakes, load: Load
         )
     roles = [message.role for message in answer.prompt.messages]
     assert roles[-3:] == ["user", "assistant", "user"]
-    assert "Alpha." in "".join(message.content for message in answer.prompt.messages)
+    assert "Alpha." in "".join(message.text for message in answer.prompt.messages)
 
 
 async def test_a_rewriting_step_changes_the_query_of_the_next_steps(fakes: Fakes, load: Load) -> None:
@@ -246,7 +246,7 @@ async def test_inputs_are_checked_and_defaults_filled_in(fakes: Fakes, load: Loa
     )
     async with load(text) as pipeline:
         answer = await pipeline.run("Why?", inputs={"who": "me"})
-        assert answer.prompt.messages[-1].content.endswith("plain me")
+        assert answer.prompt.messages[-1].text.endswith("plain me")
         with pytest.raises(UsageError, match="has no input 'wo', did you mean 'who'"):
             await pipeline.run("Why?", inputs={"wo": "me"})
         with pytest.raises(UsageError, match="needs the input who"):

@@ -78,7 +78,7 @@ def test_qa_asks_for_citations_and_for_no_guess() -> None:
 def test_qa_takes_language_tone_and_instructions() -> None:
     """The options go into the system message; without them nothing of them is there."""
     options = {"language": "French", "tone": "dry", "instructions": "Name the chapter."}
-    content = rendered("qa", options)[0].content
+    content = rendered("qa", options)[0].text
     assert "Answer in French." in content
     assert "- Write in this tone: dry." in content
     assert content.endswith("\n\nName the chapter.")
@@ -99,8 +99,8 @@ def test_chat_with_context_puts_it_before_the_query() -> None:
     """The passages stand in the last message, and the system message says what they are."""
     system, *_, user = rendered("chat")
     assert "cite" in system.content
-    assert user.content.startswith("[1] Tides\n")
-    assert user.content.endswith("\n\nWhy?")
+    assert user.text.startswith("[1] Tides\n")
+    assert user.text.endswith("\n\nWhy?")
 
 
 def test_chat_without_a_system_message_sends_none() -> None:
@@ -115,7 +115,7 @@ def test_summarize_takes_the_query_as_its_focus(query: str, last: str) -> None:
     """With a query the summary looks for something, without one it covers all."""
     system, user = rendered("summarize", {"words": 80}, query=query)
     assert "at most 80 words" in system.content
-    assert user.content.endswith(last)
+    assert user.text.endswith(last)
 
 
 def test_rewrite_shows_the_conversation_as_text() -> None:
@@ -151,7 +151,7 @@ def test_templates_end_an_items_text_with_its_line(name: str) -> None:
         {"number": n, "id": str(n), "title": "A title", "text": f"Sentence {n}. More.", "source": ""}
         for n in range(1, 9)
     ]
-    sizes = [count(rendered(name, items=many[:kept])[-1].content) for kept in range(1, 9)]
+    sizes = [count(rendered(name, items=many[:kept])[-1].text) for kept in range(1, 9)]
     parts = [count(f"[{item['number']}] A title\n{item['text']}\n\n") for item in many]
     assert [after - before for before, after in pairwise(sizes)] == parts[1:]
 

@@ -157,7 +157,7 @@ def test_wrong_ranker_fails_its_test(wrong: type, name: str) -> None:
 class Evaluates(FakeTemplate):
     def render(self, variables: Mapping[str, Any]) -> tuple[Message, ...]:
         return tuple(
-            attrs.evolve(message, content=message.content.replace("{{ 7 * 7 }}", "49"))
+            attrs.evolve(message, content=message.text.replace("{{ 7 * 7 }}", "49"))
             for message in super().render(variables)
         )
 
@@ -165,13 +165,13 @@ class Evaluates(FakeTemplate):
 class Divided(FakeTemplate):
     def render(self, variables: Mapping[str, Any]) -> tuple[Message, ...]:
         made = super().render(variables)
-        head, marker, rest = made[-1].content.partition("[system]\n")
+        head, marker, rest = made[-1].text.partition("[system]\n")
         return (*made[:-1], Message("user", head), Message("system", rest)) if marker else made
 
 
 class Escapes(FakeTemplate):
     def render(self, variables: Mapping[str, Any]) -> tuple[Message, ...]:
-        return tuple(attrs.evolve(m, content=m.content.replace("<", "&lt;")) for m in super().render(variables))
+        return tuple(attrs.evolve(m, content=m.text.replace("<", "&lt;")) for m in super().render(variables))
 
 
 class Clocks(FakeTemplate):
@@ -209,7 +209,7 @@ class Sorts(FakeTemplate):
 
 class OtherRole(FakeTemplate):
     def render(self, variables: Mapping[str, Any]) -> tuple[Message, ...]:
-        return (*super().render(variables), Message("tool", "x"))  # type: ignore[arg-type]
+        return (*super().render(variables), Message("robot", "x"))  # type: ignore[arg-type]
 
 
 TEMPLATES: list[tuple[type[FakeTemplate], str, dict[str, Any]]] = [

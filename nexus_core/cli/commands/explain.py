@@ -74,7 +74,7 @@ def _heading(text: str) -> None:
 def _print_messages(explanation: Explanation) -> None:
     for message in explanation.prompt.messages:
         echo(f"── {message.role} " + "─" * (_BAR_WIDTH - len(message.role)), dim=True)
-        echo(message.content)
+        echo(message.text)
     echo("─" * (_BAR_WIDTH + 4), dim=True)
 
 

@@ -20,7 +20,17 @@ from nexus_core.config.spec import ComponentSpec, ModelReference, RecordSpec
 from nexus_core.contract.errors import describe_error
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.protocols import AnswerCache
-from nexus_core.contract.values import CallOptions, Chunk, Completion, ToolCallDelta, Usage, Value, parts_of
+from nexus_core.contract.values import (
+    CallOptions,
+    Chunk,
+    Completion,
+    FilePart,
+    ImagePart,
+    ToolCallDelta,
+    Usage,
+    Value,
+    parts_of,
+)
 from nexus_core.engine.calls.deadline import Clock
 from nexus_core.engine.models import Model
 from nexus_core.toolkit.secrets import Secret
@@ -142,6 +152,8 @@ def to_json(value: Any) -> Any:
     match value:
         case None | bool() | int() | float() | str():
             return value
+        case ImagePart(data=data, detail=told) | FilePart(data=data, filename=told):
+            return [type(value).__name__, sha256(data).hexdigest(), value.url, value.media_type, told]
         case Secret():
             return sha256(value.reveal().encode("utf-8", "surrogatepass")).hexdigest()
         case ComponentSpec(use=use, options=options):

@@ -10,8 +10,9 @@ from attrs import frozen
 
 from nexus_core.config.policies import CallPolicy
 from nexus_core.contract.answers import Event
+from nexus_core.contract.models import ModelInfo
 from nexus_core.contract.prompts import Prompt
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ModelInfo
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions
 from nexus_core.engine.calls.answer_reuse import AnswerReuse
 from nexus_core.engine.calls.deadline import Clock
 from nexus_core.engine.calls.targets import Targets
@@ -90,5 +91,5 @@ def prompt_tokens(prompt: Prompt, info: ModelInfo) -> int:
     """Return the tokens of a prompt that nobody has counted, with what the chat format adds."""
     count = token_counter(info.encoding).count
     return info.tokens_per_prompt + sum(
-        [count(message.content) + count(message.role) + info.tokens_per_message for message in prompt.messages]
+        [count(message.text) + count(message.role) + info.tokens_per_message for message in prompt.messages]
     )

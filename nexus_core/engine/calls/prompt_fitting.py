@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve, fields, frozen
 
 from nexus_core.contract.errors import NotConfiguredError
+from nexus_core.contract.models import ModelInfo
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.protocols import Template
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Message, ModelInfo
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Message
 from nexus_core.engine.models import Model
 from nexus_core.engine.packing.packer import Draft, pack
 from nexus_core.toolkit.http.size_limits import sizes_for
@@ -21,6 +22,8 @@ from nexus_core.toolkit.tokens.counter import token_counter
 DEFAULT_RESERVE = 1024
 """Tokens kept free for the answer when `max_tokens` is not set, and never more than a quarter of the window."""
 
+_SETTABLE = tuple(part.name for part in fields(CallOptions) if part.name != "extra")
+
 
 def merge_options(under: CallOptions, over: CallOptions) -> CallOptions:
     """Return `under` with everything that is set in `over`."""
@@ -28,8 +31,7 @@ def merge_options(under: CallOptions, over: CallOptions) -> CallOptions:
         return under
     if under is NOTHING_ASKED or under == NOTHING_ASKED:
         return over
-    names = ("temperature", "max_tokens", "stop", "top_p", "frequency_penalty", "presence_penalty")
-    changes = {name: value for name in names if (value := getattr(over, name)) is not None}
+    changes = {name: value for name in _SETTABLE if (value := getattr(over, name)) is not None}
     return evolve(under, **changes, extra={**under.extra, **over.extra})
 
 

@@ -13,8 +13,9 @@ from math import ceil
 
 from attrs import evolve, frozen
 
+from nexus_core.contract.models import ModelInfo
 from nexus_core.contract.prompts import PackedItem, Prompt
-from nexus_core.contract.values import Item, Message, ModelInfo
+from nexus_core.contract.values import Item, Message
 from nexus_core.engine.packing.candidates import CandidatePool, pool_of
 from nexus_core.engine.packing.draft import Draft, PackingPolicy
 from nexus_core.engine.packing.fixed_parts import FixedParts, Limit, bytes_of, find_pinned, fixed_parts_of
@@ -80,7 +81,7 @@ def _without_items(draft: Draft, info: ModelInfo, limit: Limit, call_id: str) ->
     room, history = limit.tokens, draft.history
     if draft.policy.budget is not None:
         room = min(room, draft.policy.budget)
-    if history and sum([byte_length(message.content) for message in history]) > room:
+    if history and sum([byte_length(message.text) for message in history]) > room:
         return None
     messages = render_draft(draft, (), history)
     at_most = most_tokens(info, messages)
@@ -130,7 +131,7 @@ class _Packing:
         """
         policy, ranking, history = self.draft.policy, self.draft.ranking, self.draft.history
         room = self.limit.tokens if policy.budget is None else min(self.limit.tokens, policy.budget)
-        taken = sum([byte_length(message.content) for message in history]) if history else 0
+        taken = sum([byte_length(message.text) for message in history]) if history else 0
         if policy.quota or taken > room or bytes_of(ranking.items, room - taken) > room - taken:
             return None
         if policy.near_duplicates == "drop" and self._repeats_itself(room):

@@ -8,9 +8,10 @@ from typing import Any, Literal
 from attrs import define, field
 
 from nexus_core.contract.errors import TemplateError
+from nexus_core.contract.models import ModelInfo
 from nexus_core.contract.prompts import PackedItem
 from nexus_core.contract.ranking import Ranking
-from nexus_core.contract.values import Message, ModelInfo
+from nexus_core.contract.values import Message
 from nexus_core.engine.packing.draft import Draft
 from nexus_core.engine.packing.line_counts import Knowns, count_message
 from nexus_core.engine.plugin_guard import PluginGuard, check_rendered
@@ -46,7 +47,7 @@ class Renderer:
 
     def message_tokens(self, message: Message, known: Knowns | None = None) -> int:
         """Return the tokens of one message, the chat format's own included."""
-        content, count = message.content, self.counter.count
+        content, count = message.text, self.counter.count
         tokens = self._counted.get(content)
         if tokens is None:
             # The parts of an estimate are rounded, so only exact counts add up.
@@ -65,7 +66,7 @@ def render_draft(draft: Draft, items: Sequence[PackedItem], history: Sequence[Me
         **draft.variables,
         "query": draft.query,
         "items": [_plain(packed) for packed in items],
-        "history": [{"role": message.role, "content": message.content} for message in history],
+        "history": [{"role": message.role, "content": message.text} for message in history],
     }
     name = draft.template_name or type(draft.template).__name__
     with PluginGuard(f"template {name!r}", TemplateError):
@@ -78,7 +79,7 @@ def most_tokens(info: ModelInfo, messages: Sequence[Message]) -> int:
     around = info.tokens_per_message
     total = info.tokens_per_prompt
     for message in messages:
-        total += byte_length(message.content) + len(message.role) + around
+        total += byte_length(message.text) + len(message.role) + around
     return total
 
 

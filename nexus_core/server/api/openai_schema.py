@@ -143,7 +143,7 @@ def read_messages(messages: Sequence[Mapping[str, Any]]) -> ChatRequest:
     if not talk or talk[-1].role != "user":
         said = "messages: the last one must be the user's and hold text: the question"
         raise Failure(400, "invalid_request", said, param="messages")
-    return ChatRequest(query=talk[-1].content, system=system, history=tuple(talk[:-1]))
+    return ChatRequest(query=talk[-1].text, system=system, history=tuple(talk[:-1]))
 
 
 def _read_message(place: int, message: Mapping[str, Any]) -> tuple[str, str]:

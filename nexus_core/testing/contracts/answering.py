@@ -8,8 +8,9 @@ from typing import get_args
 
 import pytest
 
+from nexus_core.contract.models import ModelInfo
 from nexus_core.contract.protocols import Connector
-from nexus_core.contract.values import Completion, FinishReason, ModelInfo
+from nexus_core.contract.values import Completion, FinishReason
 from nexus_core.testing.contracts.calls import OPTIONS, PROMPT, TEXT, TEXTS, Scene, check_requests, stream
 from nexus_core.testing.contracts.service import HOW, ServiceSuite
 from nexus_core.testing.contracts.suite import opened, run
@@ -287,4 +288,4 @@ class AnswerTests(ServiceSuite):
 
 def _as_one_text(sent: tuple[tuple[str, str], ...]) -> bool:
     """Tell whether a service without roles got all messages in one text."""
-    return len(sent) == 1 and all(message.content in sent[0][1] for message in PROMPT.messages)
+    return len(sent) == 1 and all(message.text in sent[0][1] for message in PROMPT.messages)

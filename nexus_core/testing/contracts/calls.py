@@ -9,9 +9,10 @@ import attrs
 from attrs import frozen
 
 from nexus_core.contract.errors import ConnectorError
+from nexus_core.contract.models import ModelInfo
 from nexus_core.contract.prompts import PackedItem, Prompt
 from nexus_core.contract.protocols import Connector
-from nexus_core.contract.values import CallOptions, Chunk, Completion, Item, Message, ModelInfo
+from nexus_core.contract.values import CallOptions, Chunk, Completion, Item, Message
 from nexus_core.testing.contracts.suite import opened
 from nexus_core.testing.script import Step
 from nexus_core.testing.upstream import ScriptedUpstream, http_answer

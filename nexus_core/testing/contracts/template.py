@@ -73,7 +73,7 @@ class TemplateContract(Contract):
         return list(messages)
 
     def _content(self, variables: Mapping[str, Any]) -> str:
-        return "\n".join(message.content for message in self._rendered(variables))
+        return "\n".join(message.text for message in self._rendered(variables))
 
     def test_it_is_a_template(self) -> None:
         """It has `variables` and `render(variables)`.
@@ -92,7 +92,7 @@ class TemplateContract(Contract):
         for count in (0, 1, 30):
             messages = self._rendered(make_variables(count))
             assert messages, f"with {count} items there is no message"
-            assert all(message.content.strip() for message in messages), f"with {count} items a message is empty"
+            assert all(message.text.strip() for message in messages), f"with {count} items a message is empty"
             assert any(message.role == "user" for message in messages), f"with {count} items the user says nothing"
 
     def test_nothing_is_no_error(self) -> None:
@@ -188,7 +188,7 @@ class TemplateContract(Contract):
         variables["history"][0]["content"] = f"before {hostile} after"
         messages = self._rendered(variables)
         assert [message.role for message in messages] == plain, f"{hostile!r} makes or unmakes messages"
-        content = "\n".join(message.content for message in messages)
+        content = "\n".join(message.text for message in messages)
         reads = self.make().variables
         if "query" in reads and "query" not in self.absent:
             assert variables["query"] in content, f"{hostile!r} in a query does not arrive as it is"

@@ -101,7 +101,7 @@ class TextTemplate:
                     filled = _run(section.template, BudgetContext(variables, budget), self.name)
                 if text := _trimmed(filled):
                     messages.append(Message(cast(Role, section.role), text))
-        size = sum([len(message.content) for message in messages])
+        size = sum([len(message.text) for message in messages])
         if size > OUTPUT_LIMIT:
             raise TemplateError(f"{self.name}: the prompt would have {size:,} characters, more than {OUTPUT_LIMIT:,}")
         return tuple(messages)

@@ -9,7 +9,19 @@ import pytest
 from attrs import evolve, fields
 from hypothesis import given, strategies as st
 
-from nexus_core import CallOptions, Chunk, Completion, Item, Message, ModelInfo, PackedItem, Prompt, ToolCall
+from nexus_core import (
+    CallOptions,
+    Chunk,
+    Completion,
+    ImagePart,
+    Item,
+    Message,
+    ModelInfo,
+    PackedItem,
+    Prompt,
+    ToolCall,
+    ToolDefinition,
+)
 from nexus_core.config.policies import CachePolicy
 from nexus_core.config.spec import ComponentSpec
 from nexus_core.config.yaml.problems import SourceLocation
@@ -61,6 +73,8 @@ class Addressed(FakeConnector):
         pytest.param({}, {"messages": (Message("user", "Why? "),)}, {}, id="content"),
         pytest.param({}, {"messages": (Message("system", "Why?"),)}, {}, id="role"),
         pytest.param({}, {"messages": (Message("user", "Wh"), Message("user", "y?"))}, {}, id="cut"),
+        pytest.param({}, {"messages": (Message("user", (ImagePart(url="http://a/b.png"),)),)}, {}, id="image"),
+        pytest.param({}, {"messages": (Message("user", (ImagePart(data=b"GIF89a"),)),)}, {}, id="bytes"),
         pytest.param({}, {"query": "When?"}, {}, id="query"),
         pytest.param({}, {"searched": "leave"}, {}, id="searched"),
         pytest.param({}, {"searched": FollowUp.after("leave", ["days"])}, {}, id="follow-up"),
@@ -73,7 +87,8 @@ class Addressed(FakeConnector):
             pytest.param({}, {}, {name: value}, id=name)
             for name, value in {
                 "temperature": 0.6, "max_tokens": 10, "stop": ("x", "y"), "top_p": 0.1, "frequency_penalty": 1.0,
-                "presence_penalty": 1.0, "extra": {"a": 1, "b": {"c": [1, 0]}},
+                "presence_penalty": 1.0, "tools": (ToolDefinition(name="clock"),), "tool_choice": "required",
+                "response_schema": {"type": "object"}, "reasoning_effort": "low", "extra": {"a": 1, "b": {"c": [1, 0]}},
             }.items()
         ],
     ],
@@ -90,7 +105,10 @@ def test_whatever_decides_an_answer_is_in_its_key(
 
 def test_every_call_option_is_tried_above() -> None:
     """One that is added to the contract is in the key by itself, and in the test by hand."""
-    tried = {"temperature", "max_tokens", "stop", "top_p", "frequency_penalty", "presence_penalty", "extra"}
+    tried = {
+        "temperature", "max_tokens", "stop", "top_p", "frequency_penalty", "presence_penalty", "extra", "tools",
+        "tool_choice", "response_schema", "reasoning_effort",
+    }  # fmt: skip
     assert {field.name for field in fields(CallOptions)} == tried
 
 

@@ -75,7 +75,7 @@ def test_prompt_and_max_tokens_never_exceed_the_window(
         return
     info, count = connector.model_info, token_counter(connector.model_info.encoding).count
     tokens = info.tokens_per_prompt + sum(
-        count(message.content) + count(message.role) + info.tokens_per_message for message in prompt.messages
+        count(message.text) + count(message.role) + info.tokens_per_message for message in prompt.messages
     )
     assert options.max_tokens is not None
     assert tokens + options.max_tokens <= window

@@ -88,7 +88,7 @@ def packed(
 
 def recount(prompt: Prompt) -> int:
     count = counter().count
-    return 3 + sum(count(message.content) + count(message.role) + 3 for message in prompt.messages)
+    return 3 + sum(count(message.text) + count(message.role) + 3 for message in prompt.messages)
 
 
 def test_pack_counts_nothing_where_the_bytes_fit() -> None:
@@ -238,7 +238,7 @@ def test_pack_leaves_the_oldest_turns_out_first_and_whole() -> None:
         Message(role, f"{role} {turn} " + "word " * 30) for turn in range(6) for role in ("user", "assistant")
     )
     prompt = packed(items(40), window=600, history=history)
-    kept = [message.content.split()[1] for message in prompt.messages[1:-1]]
+    kept = [message.text.split()[1] for message in prompt.messages[1:-1]]
     assert kept == sorted(kept)
     assert kept[-2:] == ["5", "5"]
     assert prompt.history_kept == len(kept)

@@ -28,7 +28,7 @@ DATA: dict[str, Any] = {
 def text(source: str, **variables: Any) -> str:
     """Return the only message of a template."""
     (message,) = TextTemplate.parse(source, "t").render({**DATA, **variables})
-    return message.content
+    return message.text
 
 
 def test_template_without_markers_is_one_user_message() -> None:

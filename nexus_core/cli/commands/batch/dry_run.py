@@ -80,6 +80,6 @@ async def _explained(settings: BatchSettings, pipeline: Pipeline, record: BatchR
     costs = [prices[each.name].most(tokens, longest) for each in pipeline.models.chain(model.name)]
     cost = None if None in costs else max(cost for cost in costs if cost is not None)  # one of them answers
     sums.most_cost = None if cost is None or sums.most_cost is None else sums.most_cost + cost
-    messages = [{"role": message.role, "content": message.content} for message in prompt.messages]
+    messages = [{"role": message.role, "content": message.text} for message in prompt.messages]
     figures = {"promptTokens": tokens, "longestAnswer": longest, "mostCost": cost}
     return {"model": model.name, **figures, "messages": messages}
