@@ -24,6 +24,20 @@ from nexus_core.toolkit.http.errors import (
     foreign_text as foreign_text,
 )
 from nexus_core.toolkit.http.quota_headers import read_quota as read_quota
+from nexus_core.toolkit.http.service_client import (
+    RequestAuthorizer as RequestAuthorizer,
+    ServiceClient as ServiceClient,
+    StreamDecoder as StreamDecoder,
+    WireFormat as WireFormat,
+)
+from nexus_core.toolkit.http.service_connector import ServiceConnector as ServiceConnector
+from nexus_core.toolkit.http.service_settings import (
+    URL_PATTERN as URL_PATTERN,
+    ErrorWord as ErrorWord,
+    ServiceAddress as ServiceAddress,
+    ServiceSettings as ServiceSettings,
+    is_near as is_near,
+)
 from nexus_core.toolkit.http.session import (
     ForbiddenAddress as ForbiddenAddress,
     is_forbidden as is_forbidden,
@@ -64,6 +78,12 @@ from nexus_core.toolkit.services.finish_reasons import (
 from nexus_core.toolkit.services.json_bodies import (
     read_json as read_json,
     valid_unicode as valid_unicode,
+)
+from nexus_core.toolkit.services.stream_parts import (
+    InBandError as InBandError,
+    StreamParts as StreamParts,
+    StreamReader as StreamReader,
+    completion_of as completion_of,
 )
 from nexus_core.toolkit.services.tool_call_parts import ToolCallParts as ToolCallParts
 from nexus_core.toolkit.services.usage import read_usage as read_usage

@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.util import find_spec
-from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, ClassVar, Literal
+from types import ModuleType
+from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
+from attrs import evolve
+
 from nexus_core import (
-    CallOptions,
-    Chunk,
-    Completion,
-    ConnectorError,
     ModelInfo,
     ModelPrices,
-    Prompt,
-    Secret,
     component,
     hookimpl,
-    injected,
     option,
     state,
 )
-from nexus_core.toolkit import SharedResources, Timeouts
-from nexus_openai import client_settings
+from nexus_core.toolkit import ServiceAddress, ServiceConnector, ServiceSettings, is_near
 from nexus_openai.model_table import ModelEntry, find_model, snapshot
 
-if TYPE_CHECKING:
-    from nexus_openai.client import Client
+Continues = Literal["plain", "prefix", "final_message"]
+"""How a service is told to go on where a last message of the assistant ends."""
+CALL_ID_HEADER = "X-Client-Request-Id"
 
 
 @component
-class OpenAI:
+class OpenAI(ServiceConnector):
     """Sends prompts to OpenAI, and to every service that speaks its chat completions protocol.
 
     Exactly one request per call. A call option that the model does not take is left out of the request, since the
@@ -43,15 +37,14 @@ class OpenAI:
 
     name: ClassVar[str] = "openai"
 
-    model: str = option(help="The model as the service calls it.", pattern=r"\S(.*\S)?")
-    api_key: Secret | None = option(
-        None, help="The key; by default the variable OPENAI_API_KEY, for the address that it belongs to."
+    ADDRESS: ClassVar[ServiceAddress] = ServiceAddress(
+        provider="openai",
+        url="https://api.openai.com/v1",
+        url_variable="OPENAI_BASE_URL",
+        key_variables=("OPENAI_API_KEY",),
     )
-    base_url: str | None = option(
-        None,
-        help="The address of the service, up to /v1; by default the variable OPENAI_BASE_URL, else OpenAI.",
-        pattern=client_settings.URL_PATTERN,
-    )
+    WIRE: ClassVar[str] = "nexus_openai.wire"
+
     api_key_header: str | None = option(
         None, help="The header that takes the key as it is, such as api-key; by default Authorization, as a bearer."
     )
@@ -60,9 +53,6 @@ class OpenAI:
     )
     organization: str | None = option(None, help="The OpenAI organization that is billed.")
     project: str | None = option(None, help="The OpenAI project that is billed.")
-    headers: Mapping[str, Secret] = option(
-        factory=dict, help="More headers of every request; an empty one is left out."
-    )
     query: Mapping[str, str] = option(
         factory=dict,
         help="Parameters of the URL, such as the api-version of Azure. Errors show none of their values.",
@@ -70,16 +60,13 @@ class OpenAI:
     include_usage: bool = option(
         True, help="Ask for the token counts of streams; switch it off for a service that refuses stream_options."
     )
-    error_classes: Mapping[str, client_settings.ErrorWord] = option(
-        factory=dict, help="What a code or type of the service's errors means, where it means something unusual."
-    )
     flush_at_eof: bool = option(
         False, help="Streams: take the last event also without the blank line that ends it, if it is whole."
     )
     complete_unconfirmed: bool = option(
         False, help="Streams: take [DONE] for the end of a whole answer also where no finish reason came."
     )
-    continues: client_settings.Continues | None = option(
+    continues: Continues | None = option(
         None, help="The service goes on where a last message of the assistant ends; this is how it is told to."
     )
     thinks: bool | None = option(
@@ -89,28 +76,8 @@ class OpenAI:
     )
     embedding_batch: int = option(32, help="Embeddings: how many texts one request holds at most.", ge=1, le=2048)
     dimensions: int | None = option(None, help="Embeddings: how long a vector the service is asked for.", ge=1)
-    connect_timeout_s: float = option(10.0, help="Limit for a free connection, name lookup, TCP and TLS.", gt=0)
-    first_byte_timeout_s: float = option(60.0, help="Streams: limit from the request to the head of the answer.", gt=0)
-    idle_timeout_s: float = option(60.0, help="Streams: limit without any byte.", gt=0)
-    progress_timeout_s: float = option(120.0, help="Streams: limit without content, keep-alives or not.", gt=0)
-    total_timeout_s: float = option(90.0, help="Limit for a whole answer that is not streamed.", gt=0)
-    stream_timeout_s: float = option(600.0, help="Limit for a stream in all.", gt=0)
-    connections: int = option(100, help="How many connections may be open at once.", ge=1)
-    allow_http: bool = option(False, help="Allow plain http to hosts beyond this machine and private networks.")
-    trust_env: bool = option(False, help="Use the proxy and the netrc file that the environment names.")
 
-    shared: SharedResources | None = injected()
-    """What the components of a process use together; set by the engine."""
-    _client: Client | None = state()
     _info: ModelInfo | None = state()
-
-    def __attrs_post_init__(self) -> None:
-        """Hide what came as a plain string from Python."""
-        if isinstance(self.api_key, str):
-            self.api_key = Secret(self.api_key)
-        self.headers = {
-            name: Secret(value) if isinstance(value, str) else value for name, value in self.headers.items()
-        }
 
     @property
     def model_info(self) -> ModelInfo:
@@ -119,110 +86,60 @@ class OpenAI:
             self._info = self._describe(find_model(self.model))
         return self._info
 
-    @property
-    def answer_id(self) -> str:
-        """The address, which may come from the environment."""
-        return client_settings.resolve_url(self.base_url, os.environ)
-
     def find_prices(self) -> ModelPrices | None:
         """Return what the package genai-prices, where it is installed, says of this model at this service."""
-        base_url = client_settings.resolve_url(self.base_url, os.environ)
-        if client_settings.is_near(urlsplit(base_url).hostname or "") or find_spec("genai_prices") is None:
+        base_url = self.answer_id
+        if is_near(urlsplit(base_url).hostname or "") or find_spec("genai_prices") is None:
             return None
         from nexus_openai import service_prices  # the extra `prices`, 300 ms
 
         return service_prices.find_prices(self.model, base_url, datetime.now(UTC))
 
-    async def send_prompt(self, prompt: Prompt, options: CallOptions) -> Completion:
-        """Return the whole answer."""
-        client = self._client or self._open()
-        return await client.send(prompt, options)
-
-    def stream_response(self, prompt: Prompt, options: CallOptions) -> AsyncGenerator[Chunk, None]:
-        """Yield the answer in parts; closing the generator early closes the connection."""
-        try:
-            client = self._client or self._open()
-        except ConnectorError as error:
-            return _failing(error)
-        return client.stream(prompt, options)
-
     @property
     def embedding_id(self) -> str:
         """The service, the model and the dimensions: another of these gives other vectors."""
-        address = client_settings.resolve_url(self.base_url, os.environ).partition("://")[2]
+        address = self.answer_id.partition("://")[2]
         return f"openai:{address}:{self.model}" + (f":{self.dimensions}" if self.dimensions else "")
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """Return one vector for each text, by `POST {base_url}/embeddings`."""
-        client = self._client or self._open()
+        client = self.open_client()
         vectors: Sequence[Sequence[float]] = await _other_requests().embed(client, texts, self.dimensions)
         return vectors
 
     async def rerank(self, query: str, texts: Sequence[str]) -> Sequence[float]:
         """Return the relevance of each text for the query, by `POST {base_url}/rerank`."""
-        client = self._client or self._open()
+        client = self.open_client()
         relevance: Sequence[float] = await _other_requests().rerank(client, query, texts)
         return relevance
 
-    async def __aenter__(self) -> OpenAI:
-        """Open the session; raises NotConfiguredError where a key is missing."""
-        if self._client is None:
-            self._open()
-        return self
+    def key_headers(self, key: str) -> Mapping[str, str]:
+        """Return the header with the key: a bearer token, or as it is in `api_key_header`."""
+        return {self.api_key_header: key} if self.api_key_header else {"Authorization": f"Bearer {key}"}
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Leave the session; whoever leaves it last closes all its connections."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+    def fixed_headers(self) -> Mapping[str, str | None]:
+        """Return who is billed."""
+        return {"OpenAI-Organization": self.organization, "OpenAI-Project": self.project}
 
-    def _open(self) -> Client:
-        resolved = self._resolve(os.environ)
-        # aiohttp and orjson, 250 ms: nobody pays for them who only lints, or who lacks the key.
-        from nexus_openai.client import Client
-
-        entry = find_model(self.model)
-        chat = (entry.endpoint if self.endpoint == "auto" else self.endpoint) == "chat"
-        if self.shared is None:
-            self.shared = SharedResources()
-        self._client = Client(resolved, entry, self.shared, chat=chat, include_usage=self.include_usage)
-        return self._client
-
-    def _resolve(self, environ: Mapping[str, str]) -> client_settings.ClientSettings:
-        base_url = client_settings.resolve_url(self.base_url, environ)
-        client_settings.check_url(self.model, base_url, allow_http=self.allow_http)
-        key = client_settings.resolve_key(self.api_key, base_url, environ)
-        extra = {name: value.reveal() for name, value in self.headers.items()}
-        named = {"OpenAI-Organization": self.organization, "OpenAI-Project": self.project}
-        return client_settings.ClientSettings(
-            model=self.model,
-            base_url=base_url,
-            headers=client_settings.build_headers(self.model, key, base_url, named, extra, self.api_key_header),
+    def resolve(self, environ: Mapping[str, str]) -> ServiceSettings:
+        """Return everything about the service; raises NotConfiguredError."""
+        settings = ServiceConnector.resolve(self, environ)
+        own_id = CALL_ID_HEADER.lower() in map(str.lower, self.headers)
+        return evolve(
+            settings,
             query=self.query,
-            secrets=tuple(filter(None, (key, *map(str.strip, (*extra.values(), *self.query.values()))))),
-            timeouts=Timeouts(
-                connect_s=self.connect_timeout_s,
-                first_byte_s=self.first_byte_timeout_s,
-                idle_s=self.idle_timeout_s,
-                progress_s=self.progress_timeout_s,
-                total_s=self.total_timeout_s,
-                stream_s=self.stream_timeout_s,
-            ),
-            connections=self.connections,
-            trust_env=self.trust_env,
-            error_classes={code.strip().lower(): word for code, word in self.error_classes.items()},
+            secrets=(*settings.secrets, *filter(None, map(str.strip, self.query.values()))),
             flush_at_eof=self.flush_at_eof,
-            complete_unconfirmed=self.complete_unconfirmed,
-            continues=self.continues,
-            thinks=find_model(self.model).thinks if self.thinks is None else self.thinks,
-            sends_call_id=client_settings.CALL_ID_HEADER.lower() not in map(str.lower, extra),
+            call_id_header="" if own_id else CALL_ID_HEADER,
         )
 
+    def chats(self, entry: ModelEntry) -> bool:
+        """Tell whether the model is asked by chat completions, not by the legacy completions."""
+        return (entry.endpoint if self.endpoint == "auto" else self.endpoint) == "chat"
+
     def _describe(self, entry: ModelEntry) -> ModelInfo:
-        official = client_settings.is_official(client_settings.resolve_url(self.base_url, os.environ))
-        chat = (entry.endpoint if self.endpoint == "auto" else self.endpoint) == "chat"
+        official = self.ADDRESS.is_official(self.answer_id)
+        chat = self.chats(entry)
         return ModelInfo(
             id=self.model,
             provider="openai",
@@ -237,11 +154,6 @@ class OpenAI:
             version=snapshot(self.model),
             description=entry.description,
         )
-
-
-async def _failing(error: ConnectorError) -> AsyncGenerator[Chunk, None]:
-    raise error
-    yield Chunk()
 
 
 def _other_requests() -> ModuleType:

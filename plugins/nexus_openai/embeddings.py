@@ -5,24 +5,27 @@ from __future__ import annotations
 import sys
 from array import array
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from nexus_core import ProtocolError, Results, Transfer
+from nexus_core import Message, Prompt, ProtocolError, Results, Transfer
+from nexus_openai.request_body import write_json
 from nexus_openai.response_parsing import answer_of, entries, tokens_read
 
 if TYPE_CHECKING:
-    from nexus_openai.client import Client
+    from nexus_core.toolkit import ServiceClient
+
+_Read = TypeVar("_Read")
 
 Vector = Sequence[float]
 
 
-async def embed(client: Client, texts: Sequence[str], dimensions: int | None) -> Sequence[Vector]:
+async def embed(client: ServiceClient, texts: Sequence[str], dimensions: int | None) -> Sequence[Vector]:
     """Return one vector for each text; raises only ConnectorErrors."""
     fields = {"input": list(texts)} | ({"dimensions": dimensions} if dimensions else {})
-    return await client.ask("/embeddings", fields, texts, partial(read_embeddings, count=len(texts)))
+    return await _ask(client, "/embeddings", fields, texts, partial(read_embeddings, count=len(texts)))
 
 
 def read_embeddings(data: bytes, transfer: Transfer | None = None, *, count: int) -> Results[Vector]:
@@ -51,10 +54,10 @@ def _decoded(text: str) -> array[float]:
     return numbers
 
 
-async def rerank(client: Client, query: str, texts: Sequence[str]) -> Sequence[float]:
+async def rerank(client: ServiceClient, query: str, texts: Sequence[str]) -> Sequence[float]:
     """Return the relevance of each text; raises only ConnectorErrors."""
     fields = {"query": query, "documents": list(texts)}
-    return await client.ask("/rerank", fields, (query, *texts), partial(read_relevance, count=len(texts)))
+    return await _ask(client, "/rerank", fields, (query, *texts), partial(read_relevance, count=len(texts)))
 
 
 def read_relevance(data: bytes, transfer: Transfer | None = None, *, count: int) -> Results[float]:
@@ -68,3 +71,16 @@ def _relevance(value: Any) -> float:
     if type(value) in (int, float) and abs(value) < 1e300 and isfinite(value):
         return float(value)
     raise ProtocolError("a relevance_score of the answer is no finite number", code="shape")
+
+
+async def _ask(
+    client: ServiceClient,
+    path: str,
+    fields: Mapping[str, Any],
+    texts: Sequence[str],
+    read: Callable[[bytes, Transfer], _Read],
+) -> _Read:
+    # Texts that are sent are a prompt for whoever looks after what errors may show.
+    prompt = Prompt(messages=tuple(Message("user", text) for text in texts))
+    body = {"model": client.settings.model, **fields}
+    return await client.ask(client.url(path), prompt, lambda: write_json(body), read)

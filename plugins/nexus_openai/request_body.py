@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from typing import Any
 
 import orjson
 
 from nexus_core import CallOptions, InvalidRequestError, Message
 from nexus_core.toolkit import valid_unicode
-from nexus_openai.client_settings import Continues
+from nexus_openai.connector import Continues
 
 _OPTIONS = ("temperature", "max_tokens", "stop", "top_p", "frequency_penalty", "presence_penalty")
 _RESERVED = frozenset({"model", "messages", "prompt", "stream"})
 _CONTINUE = {"add_generation_prompt": False, "continue_final_message": True}
-_SENDABLE_ID = re.compile(r"[\x21-\x7e]{1,512}")
 _ROLES = {"system": "System", "user": "User", "assistant": "Assistant"}
 
 
@@ -72,11 +69,6 @@ def _ask_to_continue(body: dict[str, Any], continues: Continues) -> None:
         body["messages"][-1]["prefix"] = True
     elif continues == "final_message":
         body.update(_CONTINUE)
-
-
-def header_value(call_id: str) -> str:
-    """Return what a header may carry of a call's id, at most 512 visible ASCII characters: the id, else its SHA-256."""
-    return call_id if _SENDABLE_ID.fullmatch(call_id) else sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _write_carefully(body: dict[str, Any]) -> bytes:

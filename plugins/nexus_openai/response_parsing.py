@@ -6,7 +6,7 @@ Of a key that stands twice in an object the last value counts, as in every usual
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -23,6 +23,7 @@ from nexus_core import (
     Usage,
 )
 from nexus_core.toolkit import (
+    InBandError,
     ThinkingStream,
     ToolCallParts,
     classify_finish_reason,
@@ -36,14 +37,6 @@ from nexus_core.toolkit import (
 _THOUGHTS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
 """Where services put what a model thinks; those that give it two names give the same text twice."""
 _UNREAD: Any = object()
-
-
-class InBandError(Exception):
-    """A body that is an error although its status is 200; `payload` is what it says."""
-
-    def __init__(self, payload: Any) -> None:
-        self.payload = payload
-        super().__init__("the answer is an error")
 
 
 def read_completion(data: bytes, transfer: Transfer | None = None, *, thinks: bool = False) -> Completion:
@@ -127,11 +120,15 @@ class StreamReading:
     """What a stream has said so far."""
 
     __slots__ = (
-        "_calls", "_plain", "_refused", "_spoke", "_thinking", "done", "doubtful", "events", "finish_reason", "fresh",
-        "model", "retracted", "stray_tag", "usage",
+        "_calls", "_plain", "_refused", "_spoke", "_tell_of_tag", "_thinking", "_unconfirmed", "done", "doubtful",
+        "events", "finish_reason", "fresh", "model", "retracted", "stray_tag", "usage",
     )  # fmt: skip
 
-    def __init__(self, *, thinks: bool = False) -> None:
+    def __init__(
+        self, *, thinks: bool = False, unconfirmed: bool = False, tell_of_tag: Callable[[], None] | None = None
+    ) -> None:
+        self._unconfirmed = unconfirmed
+        self._tell_of_tag = tell_of_tag
         self.done = False
         """`[DONE]` has come: nothing after it counts."""
         self.finish_reason: str | None = None
@@ -261,13 +258,13 @@ class StreamReading:
         self._spoke = self._spoke or bool(text)
         return Chunk(text, reasoning=thought) if text or thought else None
 
-    def finish(self, *, unconfirmed: bool = False) -> Chunk:
+    def finish(self) -> Chunk:
         """Return the last chunk; raises TruncatedError if the stream did not say why it ended.
 
         With `unconfirmed`, `[DONE]` after some answer is enough.
         """
         word, thinking, thought, text = self.finish_reason, self._thinking, "", ""
-        if not word and unconfirmed and self.done:
+        if not word and self._unconfirmed and self.done:
             word = "tool_calls" if self._calls else "stop"
         if not word:
             raise self._truncated()
@@ -280,6 +277,8 @@ class StreamReading:
         calls = self._calls.finish(reason) if self._calls else ()
         if not self._spoke and (self._refused or reason == "content_filter"):
             raise _filtered(self._refused)
+        if self.stray_tag and self._tell_of_tag is not None:
+            self._tell_of_tag()
         return Chunk(text, reason, self.usage, self.model, thought, calls, native_finish_reason=unknown)
 
     def _truncated(self) -> TruncatedError:

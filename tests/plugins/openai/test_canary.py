@@ -150,7 +150,7 @@ async def test_key_is_never_shown(connect: Any, prompt: Any, log: io.StringIO, f
             except ConnectorError as error:
                 shown += everything_about(error)
         client = openai._client
-        shown += [repr(openai), str(openai), f"{openai}", repr(client), repr(client._settings), str(client._settings)]
+        shown += [repr(openai), str(openai), f"{openai}", repr(client), repr(client.settings), str(client.settings)]
         assert upstream.requests[-1].headers["api-key"] == CANARY
     assert sum(text.startswith("Traceback") for text in shown) + len(shown) > 300
     assert leaks([*shown, log.getvalue()]) == []

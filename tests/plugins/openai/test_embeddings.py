@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, strategies as st
 from nexus_openai.connector import OpenAI
 from nexus_openai.embeddings import read_embeddings, read_relevance
-from nexus_openai.response_parsing import InBandError
 
 from nexus_core import (
     AuthError,
@@ -41,6 +40,7 @@ from nexus_core.testing.upstream import (
     http_head,
     json_answer,
 )
+from nexus_core.toolkit import InBandError
 
 KEY = "canary-9d1f4c77ab20e6"
 TEXTS = ("the harbour is closed on every second Sunday", "lamp")

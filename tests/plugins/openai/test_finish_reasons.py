@@ -12,7 +12,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from nexus_openai import client
 from nexus_openai.response_parsing import StreamReading
 
 from nexus_core import ConnectorError, Pipeline, RunFailed, RunFinished
@@ -30,6 +29,7 @@ from nexus_core.testing.upstream import (
     json_answer,
     stream_answer,
 )
+from nexus_core.toolkit.http import service_client
 
 FILE = """name: once
 models:
@@ -179,7 +179,7 @@ async def test_reason_counts_where_nothing_follows(pieces: list[Step], expected:
 @pytest.mark.slow
 async def test_wait_for_the_tail_counts_from_the_last_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that ends every event may go on for longer than that wait, and silence still ends it."""
-    monkeypatch.setattr(client, "_TAIL_S", 1.0)
+    monkeypatch.setattr(service_client, "_TAIL_S", 1.0)
     slow: list[Step] = []
     for number in range(5):
         slow += [part(f"{number}", "stop"), Pause(0.4)]

@@ -9,7 +9,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from nexus_openai.response_parsing import InBandError, StreamReading
+from nexus_openai.response_parsing import StreamReading
 
 from nexus_core import (
     Chunk,
@@ -21,7 +21,7 @@ from nexus_core import (
     Usage,
 )
 from nexus_core.testing.upstream import HalfClose, Pause, close_answer, stream_answer
-from nexus_core.toolkit import EventDecoder
+from nexus_core.toolkit import EventDecoder, InBandError
 
 pytestmark = pytest.mark.slow
 

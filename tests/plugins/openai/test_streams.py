@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
-from nexus_openai.response_parsing import InBandError, StreamReading
+from nexus_openai.response_parsing import StreamReading
 
 from nexus_core import (
     CallOptions,
@@ -46,7 +46,7 @@ from nexus_core.testing.upstream import (
     stream_answer,
     usage_chunk,
 )
-from nexus_core.toolkit import EventDecoder
+from nexus_core.toolkit import EventDecoder, InBandError
 
 USAGE = Usage(prompt_tokens=7, completion_tokens=3)
 A = event(delta("a"))

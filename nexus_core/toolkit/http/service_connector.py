@@ -1,0 +1,208 @@
+"""Connector over HTTP: the options that all have, and when the client behind them is opened; a base class for plugins.
+
+    @component
+    class Acme(ServiceConnector):
+        \"\"\"Sends prompts to Acme.\"\"\"
+
+        name: ClassVar[str] = "acme"
+        ADDRESS: ClassVar[ServiceAddress] = ServiceAddress(
+            provider="acme", url="https://api.acme.example/v1", key_variables=("ACME_API_KEY",)
+        )
+
+        WIRE: ClassVar[str] = "acme.wire"
+
+        @property
+        def model_info(self) -> ModelInfo: ...
+
+Imports nothing heavy until a connector is opened.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Mapping
+from importlib import import_module
+from types import TracebackType
+from typing import TYPE_CHECKING, ClassVar, Self, cast
+
+from nexus_core.contract.components import component, injected, option, state
+from nexus_core.contract.errors import AuthError, ConnectorError, ModelNotFoundError, NotConfiguredError
+from nexus_core.contract.models import ModelInfo
+from nexus_core.contract.prompts import Prompt
+from nexus_core.contract.values import CallOptions, Chunk, Completion
+from nexus_core.toolkit.http import service_settings
+from nexus_core.toolkit.http.bodies import Timeouts
+from nexus_core.toolkit.http.service_settings import ErrorWord, ServiceAddress, ServiceSettings
+from nexus_core.toolkit.secrets import Secret
+from nexus_core.toolkit.shared_resources import SharedResources
+
+if TYPE_CHECKING:
+    from nexus_core.toolkit.http.service_client import RequestAuthorizer, ServiceClient
+
+
+@component
+class ServiceConnector:
+    """Sends prompts to a model service over HTTP, exactly one request per call."""
+
+    ADDRESS: ClassVar[ServiceAddress]
+    """Where the service is by default, and its variables of the environment."""
+    WIRE: ClassVar[str]
+    """The module whose `make_wire(connector)` returns the `WireFormat` of the service; imported when it is opened."""
+    NEEDS_KEY: ClassVar[bool] = True
+    """Whether the service itself refuses requests without a key."""
+
+    model: str = option(help="The model as the service calls it.", pattern=r"\S(.*\S)?")
+    api_key: Secret | None = option(
+        None, help="The key; by default that of the environment, for the address that it belongs to."
+    )
+    base_url: str | None = option(
+        None,
+        help="The address of the service; by default that of the environment, else the official one.",
+        pattern=service_settings.URL_PATTERN,
+    )
+    headers: Mapping[str, Secret] = option(
+        factory=dict, help="More headers of every request; an empty one is left out."
+    )
+    error_classes: Mapping[str, ErrorWord] = option(
+        factory=dict, help="What a code or type of the service's errors means, where it means something unusual."
+    )
+    connect_timeout_s: float = option(10.0, help="Limit for a free connection, name lookup, TCP and TLS.", gt=0)
+    first_byte_timeout_s: float = option(60.0, help="Streams: limit from the request to the head of the answer.", gt=0)
+    idle_timeout_s: float = option(60.0, help="Streams: limit without any byte.", gt=0)
+    progress_timeout_s: float = option(120.0, help="Streams: limit without content, keep-alives or not.", gt=0)
+    total_timeout_s: float = option(90.0, help="Limit for a whole answer that is not streamed.", gt=0)
+    stream_timeout_s: float = option(600.0, help="Limit for a stream in all.", gt=0)
+    connections: int = option(100, help="How many connections may be open at once.", ge=1)
+    allow_http: bool = option(False, help="Allow plain http to hosts beyond this machine and private networks.")
+    trust_env: bool = option(False, help="Use the proxy and the netrc file that the environment names.")
+
+    shared: SharedResources | None = injected()
+    """What the components of a process use together; set by the engine."""
+    _client: ServiceClient | None = state()
+
+    def __attrs_post_init__(self) -> None:
+        """Hide what came as a plain string from Python."""
+        if isinstance(self.api_key, str):
+            self.api_key = Secret(self.api_key)
+        self.headers = {
+            name: Secret(value) if isinstance(value, str) else value for name, value in self.headers.items()
+        }
+
+    @property
+    def model_info(self) -> ModelInfo:
+        """What is known of the model, without any I/O."""
+        raise NotImplementedError
+
+    def key_headers(self, key: str) -> Mapping[str, str]:
+        """Return the headers that carry the key, by default as a bearer token."""
+        return {"Authorization": f"Bearer {key}"}
+
+    def fixed_headers(self) -> Mapping[str, str | None]:
+        """Return what every request carries besides, such as the version of the API; an empty one is left out."""
+        return {}
+
+    def make_authorizer(self) -> RequestAuthorizer | None:
+        """Return what gives each request its credentials, where they expire or sign it."""
+        return None
+
+    @property
+    def answer_id(self) -> str:
+        """The address, which may come from the environment."""
+        return self.ADDRESS.resolve_url(self.base_url, os.environ)
+
+    async def send_prompt(self, prompt: Prompt, options: CallOptions) -> Completion:
+        """Return the whole answer."""
+        client = self._client or self.open_client()
+        return await client.send(prompt, options)
+
+    def stream_response(self, prompt: Prompt, options: CallOptions) -> AsyncGenerator[Chunk, None]:
+        """Yield the answer in parts; closing the generator early closes the connection."""
+        try:
+            client = self._client or self.open_client()
+        except ConnectorError as error:
+            return _failing(error)
+        return client.stream(prompt, options)
+
+    async def __aenter__(self) -> Self:
+        """Open the session; raises NotConfiguredError where a key is missing."""
+        if self._client is None:
+            self.open_client()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Leave the session; whoever leaves it last closes all its connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    def open_client(self) -> ServiceClient:
+        """Return the client, opened at first use; raises NotConfiguredError."""
+        if self._client is None:
+            settings, authorizer = self.resolve(os.environ), self.make_authorizer()
+            if self.shared is None:
+                self.shared = SharedResources()
+            # These bring aiohttp and orjson, 250 ms: nobody pays for them who only lints, or who lacks the key.
+            opened = import_module("nexus_core.toolkit.http.service_client").ServiceClient
+            self._client = opened(settings, import_module(self.WIRE).make_wire(self), self.shared, authorizer)
+        return cast("ServiceClient", self._client)
+
+    def resolve(self, environ: Mapping[str, str]) -> ServiceSettings:
+        """Return everything about the service; raises NotConfiguredError."""
+        address, info = self.ADDRESS, self.model_info
+        base_url = address.resolve_url(self.base_url, environ)
+        service_settings.check_url(base_url, address, self.model, allow_http=self.allow_http)
+        key = address.resolve_key(self.api_key, base_url, environ)
+        extra = {name: value.reveal() for name, value in self.headers.items()}
+        return ServiceSettings(
+            provider=address.provider,
+            model=self.model,
+            base_url=base_url,
+            headers=self._headers(key, base_url, extra),
+            secrets=tuple(filter(None, (key, *map(str.strip, extra.values())))),
+            timeouts=Timeouts(
+                connect_s=self.connect_timeout_s,
+                first_byte_s=self.first_byte_timeout_s,
+                idle_s=self.idle_timeout_s,
+                progress_s=self.progress_timeout_s,
+                total_s=self.total_timeout_s,
+                stream_s=self.stream_timeout_s,
+            ),
+            connections=self.connections,
+            trust_env=self.trust_env,
+            error_classes={code.strip().lower(): word for code, word in self.error_classes.items()},
+            hints={
+                AuthError: f"check api_key{_or(address.key_variables[:1])} and what it may do",
+                ModelNotFoundError: f"check model and base_url{_or((address.url_variable,))}",
+            },
+            unreached=f"does the service run there? check base_url{_or((address.url_variable,))}",
+            window=info.window,
+            max_output=info.max_output,
+        )
+
+    def _headers(self, key: str, base_url: str, extra: Mapping[str, str]) -> Mapping[str, str]:
+        headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+        carried = self.key_headers(key) if key else {}
+        for name, value in (*carried.items(), *self.fixed_headers().items(), *extra.items()):
+            if service_settings.stripped(value):
+                headers[name] = service_settings.stripped(value)
+        service_settings.check_headers(headers, provider=self.ADDRESS.provider, model=self.model)
+        needed = {name.lower() for name in self.key_headers("key")}
+        if self.NEEDS_KEY and self.ADDRESS.is_official(base_url) and needed.isdisjoint(map(str.lower, headers)):
+            raise NotConfiguredError(
+                f"no API key for {self.ADDRESS.provider}: set the variable {self.ADDRESS.key_variables[0]}, or the "
+                "option api_key of the model; for another service set base_url",
+                provider=self.ADDRESS.provider,
+                model=self.model,
+            )
+        return headers
+
+
+def _or(variables: tuple[str, ...]) -> str:
+    return f" (or {variables[0]})" if variables and variables[0] else ""
+
+
+async def _failing(error: ConnectorError) -> AsyncGenerator[Chunk, None]:
+    raise error
+    yield Chunk()
