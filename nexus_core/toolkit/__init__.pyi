@@ -76,8 +76,15 @@ from nexus_core.toolkit.services.finish_reasons import (
     read_finish_reason as read_finish_reason,
 )
 from nexus_core.toolkit.services.json_bodies import (
+    merge_extra as merge_extra,
     read_json as read_json,
     valid_unicode as valid_unicode,
+    write_json as write_json,
+)
+from nexus_core.toolkit.services.model_table import (
+    ModelRow as ModelRow,
+    ModelTable as ModelTable,
+    load_models as load_models,
 )
 from nexus_core.toolkit.services.stream_parts import (
     InBandError as InBandError,

@@ -11,7 +11,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nexus_core import Message, Prompt, ProtocolError, Results, Transfer
-from nexus_openai.request_body import write_json
+from nexus_core.toolkit import write_json
 from nexus_openai.response_parsing import answer_of, entries, tokens_read
 
 if TYPE_CHECKING:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
-from nexus_core import CallOptions, InvalidRequestError, Message
-from nexus_core.toolkit import valid_unicode
+from nexus_core import CallOptions, Message
+from nexus_core.toolkit import merge_extra, write_json
 from nexus_openai.connector import Continues
 
 _OPTIONS = ("temperature", "max_tokens", "stop", "top_p", "frequency_penalty", "presence_penalty")
@@ -48,19 +45,7 @@ def write_request(
         value = getattr(options, name)
         if value is not None:
             body[parameter] = value
-    if options.extra:
-        for name in _RESERVED.intersection(options.extra):
-            raise _unsendable(f"the option {name!r} in extra is the connector's own: remove it")
-        body.update(options.extra)
-    return write_json(body)
-
-
-def write_json(body: dict[str, Any]) -> bytes:
-    """Return a body as JSON; raises InvalidRequestError where it holds what is none."""
-    try:
-        return orjson.dumps(body)
-    except TypeError:
-        return _write_carefully(body)
+    return write_json(merge_extra(body, options.extra, _RESERVED))
 
 
 def _ask_to_continue(body: dict[str, Any], continues: Continues) -> None:
@@ -69,18 +54,6 @@ def _ask_to_continue(body: dict[str, Any], continues: Continues) -> None:
         body["messages"][-1]["prefix"] = True
     elif continues == "final_message":
         body.update(_CONTINUE)
-
-
-def _write_carefully(body: dict[str, Any]) -> bytes:
-    # Lone surrogates come from files read with `surrogateescape`; no service takes them.
-    try:
-        return valid_unicode(json.dumps(body, ensure_ascii=False, allow_nan=False)).encode()
-    except (TypeError, ValueError, RecursionError):
-        raise _unsendable("an option in extra holds what is no JSON value: use texts, numbers, lists, maps") from None
-
-
-def _unsendable(message: str) -> InvalidRequestError:
-    return InvalidRequestError(message, code="unsendable", request_sent=False)
 
 
 def as_text(messages: Sequence[Message]) -> str:

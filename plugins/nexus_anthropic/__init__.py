@@ -1,0 +1,1 @@
+"""Connector for Anthropic's Messages API."""
