@@ -198,6 +198,8 @@ class ToolCallDelta(Value):
     id: str = ""
     name: str = ""
     arguments: str = ""
+    signature: str = ""
+    """With the beginning of the call: as in `ToolCall`."""
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)

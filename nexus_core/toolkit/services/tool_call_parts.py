@@ -27,6 +27,7 @@ class _Call:
     said_id: str
     id: str
     name: str
+    signature: str = ""
     pieces: list[str] = field(factory=list)
 
     @property
@@ -65,7 +66,10 @@ class ToolCallParts:
 
     def calls(self) -> tuple[ToolCall, ...]:
         """Return the calls as they stand."""
-        return tuple(ToolCall(id=call.id, name=call.name, arguments=call.arguments) for call in self._calls)
+        return tuple(
+            ToolCall(id=call.id, name=call.name, arguments=call.arguments, signature=call.signature)
+            for call in self._calls
+        )
 
     def _take(self, entry: Any) -> ToolCallDelta:
         function = entry.get("function") or {}
@@ -83,11 +87,15 @@ class ToolCallParts:
             call.name = name
         else:
             name = ""
+        signature = _text(entry.get("signature"))
+        call.signature = call.signature or signature
         if arguments:
             call.pieces.append(arguments)
             if len(call.pieces) > _MOST_PIECES:
                 call.pieces = [call.arguments]
-        return ToolCallDelta(index=call.number, id=call.id if begins else "", name=name, arguments=arguments)
+        return ToolCallDelta(
+            index=call.number, id=call.id if begins else "", name=name, arguments=arguments, signature=signature
+        )
 
     def _call_of(self, index: Any, said_id: str, name: str, arguments: str) -> _Call | None:
         if type(index) is int:

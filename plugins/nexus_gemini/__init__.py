@@ -1,0 +1,1 @@
+"""Connector for Google's Gemini API."""

@@ -1,0 +1,82 @@
+"""The component `gemini`: its options and what is known of its models. Imports nothing heavy until it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import ClassVar
+
+from attrs import evolve
+
+from nexus_core import ImageTokens, ModelInfo, component, hookimpl, option, state
+from nexus_core.toolkit import ModelRow, ServiceAddress, ServiceConnector, load_models
+
+_IMAGES = ImageTokens(formula="fixed", base=258, at_most=2580)
+"""258 for a tile of 768 pixels (Google, "Understand and count tokens"); the most is that of high detail."""
+_FILE_AT_MOST = 560_000
+"""Of a PDF: 1,000 pages of at most 560 tokens (Google, "Document understanding" and "Media resolution")."""
+
+
+@component
+class Gemini(ServiceConnector):
+    """Sends prompts to Gemini by `generateContent`, the API of Google AI Studio.
+
+    Exactly one request per call. A call option that the model does not take is left out of the request.
+    """
+
+    name: ClassVar[str] = "gemini"
+
+    ADDRESS: ClassVar[ServiceAddress] = ServiceAddress(
+        provider="gemini",
+        url="https://generativelanguage.googleapis.com",
+        url_variable="GEMINI_BASE_URL",
+        key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    )
+    WIRE: ClassVar[str] = "nexus_gemini.wire"
+
+    api_version: str = option("v1beta", help="The version of the API, as it stands in the path.", pattern=r"v[\w.]+")
+    thoughts: bool = option(False, help="Ask for summaries of what the model thinks, as the answer's `reasoning`.")
+    embedding_batch: int = option(100, help="Embeddings: how many texts one request holds at most.", ge=1, le=100)
+    dimensions: int | None = option(None, help="Embeddings: how long a vector the service is asked for.", ge=1)
+
+    _info: ModelInfo | None = state()
+
+    @property
+    def row(self) -> ModelRow:
+        """What the table of models says."""
+        return load_models(Path(__file__).with_name("models.json")).find(self.model)
+
+    @property
+    def model_info(self) -> ModelInfo:
+        """What the table of models says, or the declared defaults."""
+        if self._info is None:
+            info = self.row.info(self.model, "gemini", joins_roles=True)
+            takes = info.capabilities
+            self._info = evolve(
+                info,
+                capabilities=takes | {"generate"},
+                image_tokens=_IMAGES if "vision" in takes else None,
+                file_tokens_at_most=_FILE_AT_MOST if "files" in takes else None,
+            )
+        return self._info
+
+    def key_headers(self, key: str) -> Mapping[str, str]:
+        """Return the header with the key."""
+        return {"x-goog-api-key": key}
+
+    @property
+    def embedding_id(self) -> str:
+        """The service, the model and the dimensions: another of these gives other vectors."""
+        return f"gemini:{self.answer_id.partition('://')[2]}:{self.model}:{self.dimensions or ''}"
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """Return one vector for each text, by `batchEmbedContents`."""
+        vectors: Sequence[Sequence[float]] = await import_module(self.WIRE).embed(self, texts)
+        return vectors
+
+
+@hookimpl
+def nexus_connectors() -> list[type]:
+    """Declare the connector."""
+    return [Gemini]

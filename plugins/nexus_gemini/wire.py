@@ -1,0 +1,251 @@
+"""The Gemini API, as bytes: requests, whole answers and the events of streams. Pure."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from functools import partial
+from math import isfinite
+from typing import Any
+from urllib.parse import quote
+
+from nexus_core import (
+    CallOptions,
+    Chunk,
+    Completion,
+    ConnectorError,
+    ContentFilterError,
+    FilePart,
+    ImagePart,
+    Message,
+    Prompt,
+    ProtocolError,
+    Results,
+    TextPart,
+    Transfer,
+    Usage,
+)
+from nexus_core.toolkit import (
+    InBandError,
+    StreamParts,
+    StreamReader,
+    WireFormat,
+    merge_extra,
+    read_json,
+    read_usage,
+    write_json,
+)
+from nexus_gemini.connector import Gemini
+
+_OPTIONS = {
+    "temperature": "temperature", "top_p": "topP", "max_tokens": "maxOutputTokens", "stop": "stopSequences",
+    "presence_penalty": "presencePenalty", "frequency_penalty": "frequencyPenalty",
+}  # fmt: skip
+_OWN = frozenset({"contents", "systemInstruction"})
+_MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
+_BUDGETS = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 24576}
+"""Tokens for thinking of models that are given a number of them (Google, "Thinking", as its OpenAI endpoint maps)."""
+_LEVELS = {"none": "minimal", "xhigh": "high"}
+_ROLES = {"assistant": "model"}
+
+
+class GenerateWire(WireFormat):
+    """Requests to `models/...:generateContent`, and their answers."""
+
+    def __init__(self, connector: Gemini) -> None:
+        self._model = model_path(connector)
+        self._thoughts = connector.thoughts
+        self._thinking = connector.row.own["thinking"]
+        self._holds_schema = "schema" in connector.model_info.capabilities
+
+    def path(self, *, streamed: bool) -> str:
+        """Return the path of the endpoint."""
+        return f"{self._model}:streamGenerateContent?alt=sse" if streamed else f"{self._model}:generateContent"
+
+    def write(self, prompt: Prompt, options: CallOptions, *, streamed: bool) -> bytes:
+        """Return the body of a request."""
+        system = [message.text for message in prompt.messages if message.role == "system"]
+        names = {call.id: call.name for message in prompt.messages for call in message.tool_calls}
+        body: dict[str, Any] = {
+            "contents": [_content(message, names) for message in prompt.messages if message.role != "system"]
+        }
+        if system:
+            body["systemInstruction"] = {"parts": [{"text": "\n\n".join(system)}]}
+        if config := self._config(options):
+            body["generationConfig"] = config
+        if options.tools:
+            declared = [
+                {"name": tool.name, "description": tool.description}
+                | ({"parametersJsonSchema": tool.parameters} if tool.parameters else {})
+                for tool in options.tools
+            ]
+            body["tools"] = [{"functionDeclarations": declared}]
+            if options.tool_choice is not None:
+                mode = _MODES.get(options.tool_choice)
+                chosen = {"mode": mode} if mode else {"mode": "ANY", "allowedFunctionNames": [options.tool_choice]}
+                body["toolConfig"] = {"functionCallingConfig": chosen}
+        return write_json(merge_extra(body, options.extra, _OWN))
+
+    def _config(self, options: CallOptions) -> dict[str, Any]:
+        config = {
+            parameter: value for name, parameter in _OPTIONS.items() if (value := getattr(options, name)) is not None
+        }
+        if options.response_schema is not None and self._holds_schema:
+            config |= {"responseMimeType": "application/json", "responseJsonSchema": options.response_schema}
+        effort = options.reasoning_effort
+        thinking: dict[str, Any] = {}
+        if self._thinking == "level" and effort:
+            thinking["thinkingLevel"] = _LEVELS.get(effort, effort)
+        elif self._thinking == "budget" and effort in _BUDGETS:
+            thinking["thinkingBudget"] = _BUDGETS[effort]
+        if self._thinking != "none" and self._thoughts:
+            thinking["includeThoughts"] = True
+        return config | ({"thinkingConfig": thinking} if thinking else {})
+
+    def read(self, data: bytes, transfer: Transfer | None) -> Completion:
+        """Return a whole answer."""
+        events = ContentEvents()
+        said = events.take(b"", data) or Chunk()
+        last = events.finish()
+        return Completion(
+            text=said.text,
+            finish_reason=last.finish_reason or "stop",
+            usage=events.usage or Usage(),
+            model=events.model,
+            reasoning=said.reasoning,
+            tool_calls=events.calls.calls(),
+            transfer=transfer,
+            native_finish_reason=last.native_finish_reason,
+        )
+
+    def reading(self) -> StreamReader:
+        """Return a reader of one stream."""
+        return ContentEvents()
+
+
+class ContentEvents(StreamParts):
+    """Reads the events of one stream, each a part of an answer; a whole answer is one event."""
+
+    def take(self, name: bytes, data: bytes) -> Chunk | None:
+        """Return what an event adds to the answer."""
+        event = read_json(data)
+        if not isinstance(event, dict):
+            raise InBandError(event) if isinstance(event, list) else _odd("is no JSON object")
+        if event.get("error"):
+            raise InBandError(event)
+        self.model = _text(event.get("modelVersion")) or self.model
+        self.usage = read_usage(event.get("usageMetadata")) or self.usage
+        candidates = event.get("candidates")
+        if not candidates:
+            blocked = event.get("promptFeedback")
+            if isinstance(blocked, dict) and blocked.get("blockReason"):
+                raise ContentFilterError(f"the prompt was blocked ({blocked['blockReason']})", code="prompt_blocked")
+            return None
+        if not (isinstance(candidates, list) and isinstance(candidates[0], dict)):
+            raise _odd("holds candidates that are none")
+        chunk = self._say(candidates[0].get("content"))
+        word = _text(candidates[0].get("finishReason"))
+        if word and word != "FINISH_REASON_UNSPECIFIED":
+            self.end(word)
+        return chunk
+
+    def _say(self, content: Any) -> Chunk | None:
+        parts = content.get("parts") if isinstance(content, dict) else None
+        text, thoughts, calls = "", "", []
+        for part in parts if isinstance(parts, list) else ():
+            if not isinstance(part, dict):
+                raise _odd("holds a part that is none")
+            if part.get("thought"):
+                thoughts += _text(part.get("text"))
+            elif isinstance(call := part.get("functionCall"), dict):
+                self._called_before += 1
+                calls.append(
+                    {
+                        "index": self._called_before,  # every call comes whole, in a part of its own
+                        "id": call.get("id"),
+                        "function": {"name": call.get("name"), "arguments": call.get("args") or {}},
+                        "signature": part.get("thoughtSignature"),
+                    }
+                )
+            else:
+                text += _text(part.get("text"))
+        return self.say(text, reasoning=thoughts, calls=calls)
+
+    _called_before = 0
+
+
+def _content(message: Message, names: dict[str, str]) -> dict[str, Any]:
+    """Return a message; `names` are those of the calls, by id, since a result names its tool."""
+    if message.role == "tool":
+        try:
+            said = read_json(message.text.encode())
+        except ConnectorError:
+            said = message.text
+        result = said if isinstance(said, dict) else {"result": said}
+        name = names.get(message.tool_call_id, message.tool_call_id)
+        return {"role": "user", "parts": [{"functionResponse": {"name": name, "response": result}}]}
+    content = message.content
+    parts: list[dict[str, Any]] = [{"text": content}] if isinstance(content, str) else [_part(part) for part in content]
+    if message.tool_calls:
+        parts = [part for part in parts if part.get("text") != ""]
+    for call in message.tool_calls:
+        asked = {"functionCall": {"name": call.name, "args": read_json(call.arguments.encode())}}
+        parts.append(asked | ({"thoughtSignature": call.signature} if call.signature else {}))
+    return {"role": _ROLES.get(message.role, message.role), "parts": parts}
+
+
+def _part(part: TextPart | ImagePart | FilePart) -> dict[str, Any]:
+    if isinstance(part, TextPart):
+        return {"text": part.text}
+    if part.data:
+        return {"inlineData": {"mimeType": part.media_type, "data": b64encode(part.data).decode()}}
+    return {"fileData": {"fileUri": part.url} | ({"mimeType": part.media_type} if part.media_type else {})}
+
+
+async def embed(connector: Gemini, texts: Sequence[str]) -> Results[Sequence[float]]:
+    """Return one vector for each text; raises only ConnectorErrors."""
+    client, path = connector.open_client(), model_path(connector)
+    size = {"outputDimensionality": connector.dimensions} if connector.dimensions else {}
+    requests = [
+        {"model": path.rpartition(f"{connector.api_version}/")[2], "content": {"parts": [{"text": text}]}, **size}
+        for text in texts
+    ]
+    prompt = Prompt(messages=tuple(Message("user", text) for text in texts))
+    url = client.url(f"{path}:batchEmbedContents")
+    return await client.ask(
+        url, prompt, lambda: write_json({"requests": requests}), partial(_vectors, count=len(texts))
+    )
+
+
+def _vectors(data: bytes, transfer: Transfer, *, count: int) -> Results[Sequence[float]]:
+    answer = read_json(data)
+    entries = answer.get("embeddings") if isinstance(answer, dict) else None
+    if not isinstance(entries, list) or len(entries) != count:
+        raise InBandError(answer) if isinstance(answer, dict) and "error" in answer else _odd(f"has no {count} vectors")
+    vectors: list[Any] = [entry.get("values") if isinstance(entry, dict) else None for entry in entries]
+    if not all(isinstance(vector, list) and vector and all(map(_is_number, vector)) for vector in vectors):
+        raise _odd("holds a vector that is no list of finite numbers")
+    return Results.from_service(vectors, None, transfer)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and isfinite(value)
+
+
+def model_path(connector: Gemini) -> str:
+    """Return the path of the model: one without a collection is of `models`."""
+    name = connector.model if "/" in connector.model else f"models/{connector.model}"
+    return f"/{connector.api_version}/{quote(name)}"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _odd(what: str) -> ProtocolError:
+    return ProtocolError(f"the answer {what}", code="shape")
+
+
+def make_wire(connector: Gemini) -> GenerateWire:
+    """Return how the service of a connector speaks."""
+    return GenerateWire(connector)
