@@ -23,7 +23,7 @@ from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Completion, Results, Transfer, Usage
 from nexus_core.engine.calls.answer_reuse import NO_TOKENS
 from nexus_core.engine.calls.call import Call, CallEnvironment, prompt_tokens
-from nexus_core.engine.calls.deadline import SHARE_CODE, Deadline
+from nexus_core.engine.calls.deadline import Deadline, is_share
 from nexus_core.engine.calls.failure_policy import reaction
 from nexus_core.engine.calls.stream_accumulator import ContractError, StreamAccumulator, check_returned
 from nexus_core.engine.calls.targets import Target
@@ -102,6 +102,14 @@ class Attempt:
         self.parent = parent
         self.target = target
 
+    async def open(self) -> None:
+        """Open the connector, before packing for it: for one that is not configured no token need be counted."""
+        try:
+            await self.parent.setting.resources.open(self.target.model.connector)
+        except BaseException:
+            with self:
+                raise
+
     def send(self) -> tuple[Prompt, CallOptions]:
         """Note that the request goes out now, and return what is sent."""
         self.sent = True
@@ -178,7 +186,7 @@ class Attempt:
             self._end("ok", None, ok=True)
         elif isinstance(error, ConnectorError):
             # What its caller had no time for is no failure of the target.
-            counts = reaction(type(error)).breaker and not (error.code == SHARE_CODE and self.parent.is_hurried)
+            counts = reaction(type(error)).breaker and not (is_share(error) and self.parent.is_hurried)
             self._end(error.kind, error, ok=False if counts else None)
         elif isinstance(error, DeadlineError) or (
             self.parent.deadline.expired and isinstance(error, asyncio.CancelledError)

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 
 from attrs import frozen
 
-from nexus_core.contract.errors import DeadlineError, RunError
+from nexus_core.contract.errors import ConnectorError, DeadlineError, RunError, UpstreamTimeoutError
+from nexus_core.contract.values import ModelInfo
 from nexus_core.toolkit.timers import LimitedBlock, TimedBlock, Timer
 
 
@@ -74,3 +75,22 @@ class DeadlineShare(LimitedBlock):
     """
 
     __slots__ = ()
+
+
+def share_of(timer: Timer, seconds: float, whole_s: float, name: str, info: ModelInfo) -> DeadlineShare:
+    """Return the share of an attempt at the model of that name, of the `whole_s` that its call may take."""
+
+    def over() -> UpstreamTimeoutError:
+        return UpstreamTimeoutError(
+            f"{name!r} gave no answer within {seconds:.3g} s, its share of the call's {whole_s:.3g} s",
+            provider=info.provider,
+            model=info.id,
+            code=SHARE_CODE,
+        )
+
+    return DeadlineShare(timer, seconds, over)
+
+
+def is_share(error: RunError) -> bool:
+    """Tell whether an attempt failed since its share was over."""
+    return isinstance(error, ConnectorError) and error.code == SHARE_CODE

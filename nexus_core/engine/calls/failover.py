@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 from math import isfinite
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -22,18 +21,17 @@ from nexus_core.contract.errors import (
     NoAnswerError,
     PromptTooLongError,
     RunError,
-    UpstreamTimeoutError,
 )
-from nexus_core.contract.events import PromptPacked, StreamRestarted, Waiting
+from nexus_core.contract.events import StreamRestarted, Waiting
 from nexus_core.contract.prompts import Prompt
-from nexus_core.contract.values import CallOptions, Completion
+from nexus_core.contract.values import Completion
 from nexus_core.engine.calls.attempt import Attempt
-from nexus_core.engine.calls.call import Call, CallEnvironment, EmbedOrRerankRequest, Emit
-from nexus_core.engine.calls.deadline import SHARE_CODE, Deadline, DeadlineShare
+from nexus_core.engine.calls.call import Call, CallEnvironment, Emit
+from nexus_core.engine.calls.deadline import Deadline, DeadlineShare, is_share, share_of
 from nexus_core.engine.calls.failure_policy import FailureReaction, reaction
-from nexus_core.engine.calls.prompt_fitting import continued, merge_options, pack_for, reserve, with_required
 from nexus_core.engine.calls.retry_budget import retry_delay
 from nexus_core.engine.calls.stream_accumulator import StreamAccumulator
+from nexus_core.engine.calls.target_request import TargetRequest
 from nexus_core.engine.calls.targets import Target
 from nexus_core.engine.models import Model
 
@@ -62,10 +60,6 @@ class Failover:
     """Of the target in the chain."""
     _on_target = 0
     """Attempts on it."""
-    _packed: tuple[Prompt, CallOptions] | None = None
-    """For it: once, however often it is asked."""
-    _key: str | None = None
-    """Under which its answer is kept, where answers of it are."""
     _wait_s = 0.0
     _queueing = False
     """It has been told that the next attempt waits for the limits of its target."""
@@ -82,6 +76,7 @@ class Failover:
         self.alone = len(call.chain) == 1
         """The call has no other target."""
         self._emit = emit
+        self._request = TargetRequest(setting, call, emit)
         self.is_hurried = call.deadline_s is not None and call.deadline_s < min(seconds, setting.policy.deadline_s)
         """The caller gives less time than the pipeline, so that the shares are shorter, too."""
         if call.deadline_s is not None and call.deadline_s < seconds:
@@ -138,17 +133,8 @@ class Failover:
         silent_s = self._silent_since + policy.deadline_s - now
         left_s = min(self._ends_at - now, silent_s if silent_s > 0 else SHORTEST_ATTEMPT_S)
         seconds, model = left_s / (1 + others), self.call.chain[self._place]
-        shared_s = min(self._seconds, policy.deadline_s)
-
-        def over() -> UpstreamTimeoutError:
-            return UpstreamTimeoutError(
-                f"{model.name!r} gave no answer within {seconds:.3g} s, its share of the call's {shared_s:.3g} s",
-                provider=model.info.provider,
-                model=model.info.id,
-                code=SHARE_CODE,
-            )
-
-        return DeadlineShare(self.setting.timer, seconds, over)
+        whole_s = min(self._seconds, policy.deadline_s)
+        return share_of(self.setting.timer, seconds, whole_s, model.name, model.info)
 
     # The next attempt
 
@@ -162,7 +148,7 @@ class Failover:
             return None
         self._place = 0
         try:
-            self._packed = self._pack(model)
+            self._request.pack(model, "")
         except (ConnectorError, PromptTooLongError) as error:
             self.failed(error, asked=False)
             return None
@@ -184,7 +170,7 @@ class Failover:
                 return attempt
             self._choose_first()
             if self._place:
-                self._packed = self._key = None
+                self._request.clear()
             if self.waits:
                 return None
         try:
@@ -198,15 +184,14 @@ class Failover:
             await self._pause()
         target = self.setting.targets.of(self.call.chain[self._place])
         attempt = Attempt(self, target)
-        if self._packed is None and await self._is_reused(attempt):
+        if self._request.packed is None and await self._request.reuse(attempt):
             return attempt
         if not self._on_target:
-            await self._open(attempt)
-        if self._packed is None:
-            self._packed = self._pack(target.model)
-        attempt.key = self._key
+            await attempt.open()
+        prompt, _ = self._request.pack(target.model, self.written)
+        attempt.key = self._request.key
         if target.limiter is not None:
-            attempt.admission = await self._admitted(attempt, target.limiter, self._packed[0])
+            attempt.admission = await self._admitted(attempt, target.limiter, prompt)
             if attempt.admission is None:
                 return None
         attempt.waited_s, self._waited_s = self._waited_s, 0.0
@@ -218,32 +203,17 @@ class Failover:
             return None
         attempt = Attempt(self, self.setting.targets.of(self.call.chain[0]))
         try:
-            if not await self._is_reused(attempt):
+            if not await self._request.reuse(attempt):
                 return None
         except (ConnectorError, PromptTooLongError):
             return None  # raised again when it is that target's turn
         self._place = 0
         return attempt
 
-    async def _is_reused(self, attempt: Attempt) -> bool:
-        """Take the answer of an attempt from the cache, if it is there."""
-        model, call, reuse = attempt.target.model, self.call, self.setting.reuse
-        if model.cache is None or self.written or (call.asked is not None and call.asked.purpose != "prompt"):
-            return False
-        prompt, options = self._packed = self._pack(model)
-        self._key = reuse.key(model, prompt, options)
-        if self._key is None or call.fresh:
-            return False
-        completion = await reuse.recall(model, self._key, call.owner)
-        if completion is None:
-            return False
-        attempt.reuse(prompt, options, completion)
-        return True
-
     def _admit(self, attempt: Attempt) -> Attempt:
         """Let an attempt through the breaker and count it."""
-        assert self._packed is not None
-        attempt.prompt, attempt.options = self._packed
+        assert self._request.packed is not None
+        attempt.prompt, attempt.options = self._request.packed
         target = attempt.target
         attempt.permit = target.breaker.enter(now := self.now(), alone=self.alone)
         if attempt.permit is None:
@@ -260,58 +230,6 @@ class Failover:
         began, wait_s, self._wait_s = self.now(), self._wait_s, 0.0
         await self.setting.clock.sleep(wait_s)
         self._waited_s += self.now() - began
-
-    async def _open(self, attempt: Attempt) -> None:
-        """Open the connector before packing for it: for one that is not configured no token need be counted."""
-        try:
-            await self.setting.resources.open(attempt.target.model.connector)
-        except BaseException:
-            with attempt:
-                raise
-
-    def _pack(self, model: Model) -> tuple[Prompt, CallOptions]:
-        started, call = perf_counter(), self.call
-        options = merge_options(model.options, call.options)
-        if call.asked is not None:
-            ready = self._ready_made(call.asked, model, options)
-            if model.info.requires and call.asked.purpose == "prompt":
-                room = min(reserve(model.info, options), model.info.window - call.asked.tokens(model.info))
-                options = with_required(model, options, room)
-            return ready, options
-        draft = continued(call.draft, self.written) if self.written else call.draft
-        prompt = pack_for(model, draft, options, call_id=call.id)
-        if call.is_heard:
-            self._tell_of_prompt(model, prompt, perf_counter() - started)
-        if model.info.requires:
-            options = with_required(model, options, prompt.reserved)
-        return prompt, options
-
-    def _ready_made(self, asked: EmbedOrRerankRequest, model: Model, options: CallOptions) -> Prompt:
-        """Return what a component has made; it is counted before it is sent only where a limit wants to know."""
-        prompt = evolve(asked.prompt, call_id=self.call.id)
-        if model.limits is None or model.limits.tokens_per_minute is None:
-            return prompt
-        answer = reserve(model.info, options) if asked.purpose == "prompt" else 0
-        return evolve(prompt, tokens_at_most=asked.tokens(model.info), reserved=answer)
-
-    def _tell_of_prompt(self, model: Model, prompt: Prompt, seconds: float) -> None:
-        call = self.call
-        self._emit(
-            PromptPacked(
-                run_id=call.run_id,
-                time=self.setting.clock.wall(),
-                call_id=call.id,
-                model=model.name,
-                window=prompt.window,
-                reserved=prompt.reserved,
-                tokens_at_most=prompt.tokens_at_most,
-                prompt_tokens=prompt.prompt_tokens,
-                context_tokens=prompt.context_tokens,
-                kept=len(prompt.items),
-                candidates=len(prompt.trace),
-                duration_s=seconds,
-            )
-        )
 
     async def _admitted(self, attempt: Attempt, limiter: RateLimiter, prompt: Prompt) -> Admission | None:
         """Enter the limits of the target, after a wait if need be, but not a long one if there is another target.
@@ -371,7 +289,7 @@ class Failover:
                 self._give_up(error, reacts)
             finally:
                 del error  # its traceback holds this frame, and both would stay until a collection
-        elif now + SHORTEST_ATTEMPT_S > self._ends_at and not _is_share(error):
+        elif now + SHORTEST_ATTEMPT_S > self._ends_at and not is_share(error):
             raise self._out_of_time()
         else:  # what a share has left is meant for the next, however little it is
             self._turn_to(other)
@@ -461,7 +379,7 @@ class Failover:
     def _turn_to(self, place: int) -> None:
         self._place = place
         self._on_target = 0
-        self._packed = self._key = None
+        self._request.clear()
         self._wait_s = 0.0
         self._queueing = False
 
@@ -516,7 +434,3 @@ class Failover:
         error = DeadlineError(f"no answer within the {self._seconds:.3g} s that the call may take{after}")
         error.__cause__ = last
         return error
-
-
-def _is_share(error: RunError) -> bool:
-    return isinstance(error, ConnectorError) and error.code == SHARE_CODE
