@@ -180,10 +180,11 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
 class Batch:
     """One batch in its folder, locked for this process."""
 
-    def __init__(self, folder: RunFolder, settings: BatchSettings, journal: Journal) -> None:
+    def __init__(self, folder: RunFolder, settings: BatchSettings, journal: Journal, pipeline: Pipeline) -> None:
         self.folder = folder
         self.settings = settings
         self.journal = journal
+        self._history_characters = pipeline.history_characters
 
     @classmethod
     @contextmanager
@@ -223,7 +224,7 @@ class Batch:
                     raise UsageError(f"{error}\nWhat came on standard input is in {folder.spool}") from error
                 raise
             try:
-                yield cls(folder, evolve(settings, format=format), journal)
+                yield cls(folder, evolve(settings, format=format), journal, pipeline)
             except NexusError:
                 if not journal.totals().requests:  # what its engine has refused was never begun
                     folder.discard()
@@ -262,7 +263,7 @@ class Batch:
                 journal.settle()
                 if changes:
                     folder.write_manifest(now)
-                yield cls(folder, settings, journal)
+                yield cls(folder, settings, journal, pipeline)
             finally:
                 journal.close()
 
@@ -317,6 +318,7 @@ class Batch:
             self.journal,
             concurrency,
             settings.budget,
+            history_characters=self._history_characters,
             keeps_going=settings.keeps_going,
             waits=settings.replay is None,
         )

@@ -14,6 +14,7 @@ from time import monotonic
 from attrs import evolve, frozen
 
 from nexus_core.batch.concurrency import AdaptiveConcurrency
+from nexus_core.batch.conversation_turns import ConversationTurns
 from nexus_core.batch.journal import BatchTotals, Journal, RequestUsage
 from nexus_core.batch.records import BatchRecord
 from nexus_core.batch.results import RecordResult, failure
@@ -94,14 +95,16 @@ class BatchControl:
         concurrency: AdaptiveConcurrency,
         budget: BatchBudget | None = None,
         *,
+        history_characters: int,
         keeps_going: bool = False,
         waits: bool = True,
         now: Callable[[], float] = monotonic,
     ) -> None:
         """Take what it goes by.
 
-        One that `keeps_going` stops for no number of failures in a row; one that does not wait, as in a replay, takes a
-        rate limit for a failure.
+        Of their conversation, records get the newest turns that come to `history_characters`. One that `keeps_going`
+        stops for no number of failures in a row; one that does not wait, as in a replay, takes a rate limit for a
+        failure.
         """
         self._journal = journal
         self.concurrency = concurrency
@@ -116,7 +119,9 @@ class BatchControl:
         self._is_read = False
         """No record is left but those that are ready, held or under way."""
         self._ready: deque[BatchTask] = deque()
-        self._held: dict[str, deque[tuple[int, BatchRecord]]] = {}
+        self._held: dict[str, deque[BatchTask]] = {}
+        """By its conversation, what waits for the record of it that is ready or under way."""
+        self._turns = ConversationTurns(journal, history_characters)
         self._streak: list[int] = []
         self._streak_kind = ""
         self._open: dict[int, tuple[int, int, float | None]] = {}
@@ -170,46 +175,43 @@ class BatchControl:
         return None
 
     def _next_ready(self) -> BatchTask | None:
+        """Return the next record with its history; one whose conversation has a gap fails."""
+        while (task := self._next_in_turn()) is not None:
+            conversation = task.record.conversation
+            if conversation is None:
+                return task
+            history = self._turns.history(conversation, task.position)
+            if history is not None:
+                return evolve(task, history=history)
+            self._note(task, failure("conversation", "an earlier record of its conversation has no answer"))
+            self._begin_turn(conversation)
+        return None
+
+    def _next_in_turn(self) -> BatchTask | None:
         while not self._ready and not self._is_read and sum(map(len, self._held.values())) < _MOST_HELD:
             page = self._journal.pending(self._position)
             self._is_read = not page
             for position, record in page:
                 self._position = position
-                self._take(position, record)
+                self._take(BatchTask(position=position, record=record))
         return self._ready.popleft() if self._ready else None
 
-    def _take(self, position: int, record: BatchRecord) -> None:
-        if record.conversation is None:
-            self._ready.append(BatchTask(position=position, record=record))
-        elif record.conversation in self._held:
-            self._held[record.conversation].append((position, record))
-        else:
-            self._held[record.conversation] = deque([(position, record)])
-            self._begin_turns(record.conversation)
+    def _take(self, task: BatchTask) -> None:
+        conversation = task.record.conversation
+        if conversation is not None and conversation in self._held:
+            self._held[conversation].append(task)
+            return
+        if conversation is not None:
+            self._held[conversation] = deque()
+        self._ready.append(task)
 
-    def _begin_turns(self, conversation: str) -> None:
-        """Make the next record of a conversation ready, or fail all that are left of one that has a gap."""
+    def _begin_turn(self, conversation: str) -> None:
+        """Make the next record of a conversation ready, now that the one before it has its result."""
         held = self._held[conversation]
-        while held:
-            if self._begin_turn(conversation, *held.popleft()):
-                return
-        del self._held[conversation]
-
-    def _begin_turn(self, conversation: str, position: int, record: BatchRecord) -> bool:
-        """Make a record of a conversation ready, with the turns before it; false where one has no answer."""
-        history: list[Message] = []
-        is_whole = True
-        for state, payload, result in self._journal.turns(conversation, position):
-            is_whole = is_whole and state == "done"
-            if is_whole:
-                answer = json.loads(result)["answer"]
-                history += [Message("user", json.loads(payload)["query"]), Message("assistant", answer)]
-        task = BatchTask(position=position, record=record, history=tuple(history))
-        if is_whole:
-            self._ready.append(task)
+        if held:
+            self._ready.append(held.popleft())
         else:
-            self._note(task, failure("conversation", "an earlier record of its conversation has no answer"))
-        return is_whole
+            del self._held[conversation]
 
     def finish(self, task: BatchTask, result: RecordResult) -> None:
         """Take the result of a record that has begun."""
@@ -223,7 +225,7 @@ class BatchControl:
             self._streak_kind, self._pauses, self._answered_at = "", 0, self._now()
         self._note(task, result)
         if task.record.conversation in self._held:
-            self._begin_turns(task.record.conversation)
+            self._begin_turn(task.record.conversation)
 
     def _is_to_wait(self, result: RecordResult) -> bool:
         """Tell whether a record is done again after a pause: a breaker is open, or a limit of the service."""
@@ -251,6 +253,8 @@ class BatchControl:
 
     def _note(self, task: BatchTask, result: RecordResult) -> None:
         self._journal.finish(task.position, result.state, result.result, result.timings, result.kind)
+        if task.record.conversation is not None:
+            self._turns.add(task.record.conversation, task.position, task.record.query, result)
         if result.state == "done":
             self._done += 1
         else:

@@ -211,15 +211,23 @@ class Journal:
             ).fetchall()
         return [(position, BatchRecord.from_payload(id, payload, talk)) for position, id, payload, talk in rows]
 
-    def turns(self, conversation: str, before: int) -> list[tuple[str, str, str]]:
-        """Return the earlier records of a conversation: state, payload, and result or empty."""
+    def position_before(self, conversation: str, position: int) -> int | None:
+        """Return where the last record of a conversation stands before a position; `None` where there is none."""
+        with self._translating_errors():
+            (found,) = self._connection.execute(
+                "SELECT max(position) FROM records WHERE conversation = ? AND position < ?", (conversation, position)
+            ).fetchone()
+        return None if found is None else int(found)
+
+    def turns(self, conversation: str, before: int) -> Iterator[tuple[RecordState, str, str]]:
+        """Yield the earlier records of a conversation, the last one first: state, payload, and result or empty."""
         self.commit()
         with self._translating_errors():
-            return self._connection.execute(
+            yield from self._connection.execute(
                 "SELECT state, payload, coalesce(result, '') FROM records"
-                " WHERE conversation = ? AND position < ? ORDER BY position",
+                " WHERE conversation = ? AND position < ? ORDER BY position DESC",
                 (conversation, before),
-            ).fetchall()
+            )
 
     def results(self) -> Iterator[tuple[str, int, RecordState, str | None, str | None]]:
         """Yield id, line, state, result and timings of each record, in the order of the input."""

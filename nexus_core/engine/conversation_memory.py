@@ -23,15 +23,14 @@ class ConversationMemory:
     conversations: Conversations
     id: str
     owner: str
-    window: int
-    """Of the largest model that may be asked, in tokens: no more of the conversation is loaded than it could hold."""
+    characters: int
+    """No more of the conversation is loaded than comes to so many: the largest window could not hold it."""
 
     async def recall(self, state: State, left_s: float | None = None) -> State:
         """Return the state with what was said so far; raises StoreError, DeadlineError after `left_s`."""
-        characters = self.window * CHARACTERS_PER_TOKEN
         try:
             async with asyncio.timeout(left_s):
-                found = tuple(await self.conversations.history(self.id, owner=self.owner, characters=characters))
+                found = tuple(await self.conversations.history(self.id, owner=self.owner, characters=self.characters))
         except NexusError:
             raise
         except Exception as error:

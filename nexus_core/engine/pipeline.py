@@ -20,7 +20,7 @@ from nexus_core.contract.optional_protocols import ContextSource
 from nexus_core.contract.protocols import AnswerCache, Conversations, Sink
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Item, Message
-from nexus_core.engine.conversation_memory import ConversationMemory
+from nexus_core.engine.conversation_memory import CHARACTERS_PER_TOKEN, ConversationMemory
 from nexus_core.engine.explain import explain, prepare
 from nexus_core.engine.interceptors import Interceptor
 from nexus_core.engine.lifecycle import ComponentLifecycle
@@ -137,6 +137,11 @@ class Pipeline:
     def inputs(self) -> tuple[str, ...]:
         """The names of the inputs that it declares."""
         return tuple(spec.name for spec in self._plan.inputs)
+
+    @property
+    def history_characters(self) -> int:
+        """More of a conversation than its newest turns that come to so many characters fits into no prompt."""
+        return max((model.info.window for model in self.models.list()), default=0) * CHARACTERS_PER_TOKEN
 
     @property
     def takes_context(self) -> bool:
@@ -313,8 +318,9 @@ class Pipeline:
             )
         if history:
             raise UsageError("history and conversation_id are given, and the conversation is the history: give one")
-        window = max((model.info.window for model in self.models.list()), default=0)
-        return ConversationMemory(conversations=self._conversations, id=id, owner=owner, window=window)
+        return ConversationMemory(
+            conversations=self._conversations, id=id, owner=owner, characters=self.history_characters
+        )
 
     def _inputs(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         if not self._plan.inputs and not given:
