@@ -122,7 +122,8 @@ class BatchControl:
         self._held: dict[str, deque[BatchTask]] = {}
         """By its conversation, what waits for the record of it that is ready or under way."""
         self._turns = ConversationTurns(journal, history_characters)
-        self._streak: list[int] = []
+        self._streak: deque[int] = deque(maxlen=STREAK)
+        """The positions of the last records that failed in a row; `--keep-going` may see a million."""
         self._streak_kind = ""
         self._open: dict[int, tuple[int, int, float | None]] = {}
         """Requests under way: their number for the concurrency, and the most that they use."""
@@ -270,11 +271,12 @@ class BatchControl:
         if self.stopped is not None and self.stopped.why == "failure" and kind == self._streak_kind:
             return True  # it was under way when the others had failed in the same way
         if kind != self._streak_kind:
-            self._streak, self._streak_kind = [], kind
+            self._streak.clear()
+            self._streak_kind = kind
         self._streak.append(task.position)
         if self._keeps_going or len(self._streak) < STREAK or self.stopped is not None:
             return False
-        self._failed -= self._journal.reopen(self._streak[:-1]) + self._journal.reopen(kind="conversation")
+        self._failed -= self._journal.reopen([*self._streak][:-1]) + self._journal.reopen(kind="conversation")
         told = f"{STREAK} records in a row failed in the same way, the last one with: {message}"
         self.stop("failure", f"{told}; `--keep-going` goes on all the same")
         return True
