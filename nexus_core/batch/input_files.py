@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -24,6 +26,8 @@ SUFFIXES: Mapping[str, Format] = {
 LONGEST_LINE = 16 * 2**20
 """Bytes of one record."""
 _ROWS = 256
+_FIELD = re.compile(rb'(?:"[^"]*+(?:""[^"]*+)*+"(?![^,\r\n])|[^",\r\n][^,\r\n]*+)?+(?:,|\r?\n)')
+"""A field of CSV that is right, with what ends it."""
 
 Row = tuple[int, Mapping[str, Any] | UsageError]
 """A line from 1, of Parquet a row, and what it says, or what is wrong with it."""
@@ -105,6 +109,7 @@ def _read_csv(file: BinaryIO) -> Iterator[Row]:
     try:
         head = next(reader, None)
     except csv.Error as error:
+        _refuse_open_quote(file, 1, reader.line_num)
         raise UsageError(f"the first line names no columns: {error}") from error
     if head is None:
         return
@@ -121,6 +126,7 @@ def _read_csv(file: BinaryIO) -> Iterator[Row]:
         try:
             row = next(reader, None)
         except csv.Error as error:
+            _refuse_open_quote(file, line, reader.line_num)
             yield line, UsageError(f"it is not CSV: {error}")
             continue
         if row is None:
@@ -130,6 +136,26 @@ def _read_csv(file: BinaryIO) -> Iterator[Row]:
             yield line, UsageError("it is not UTF-8")
         elif row:
             yield line, _from_columns(head, row)
+
+
+def _refuse_open_quote(file: BinaryIO, first: int, last: int) -> None:
+    """Raise UsageError where a row that is no CSV goes over several lines: a quote in it takes in the rows after it.
+
+    What these rows were cannot be told, so that they could not even fail as records.
+    """
+    if last == first:
+        return
+    file.seek(0)
+    text = b"".join(islice(file, first - 1, last)).removeprefix(b"\xef\xbb\xbf")
+    place = 0
+    while (field := _FIELD.match(text, place)) is not None:
+        place = field.end()
+    if text[place : place + 1] == b'"':
+        opened = first + text.count(b"\n", 0, place)
+        raise UsageError(
+            f"line {opened}: the quote that begins a field there is not closed by line {last}, so that the lines "
+            "between belong to the field: close it; a quote within a field is written twice"
+        )
 
 
 def _lines(file: BinaryIO, broken: list[int]) -> Iterator[str]:

@@ -61,6 +61,36 @@ async def test_a_line_that_is_no_utf8_costs_itself_alone(tmp_path: Path, service
         assert (code, "Traceback" in err, "the first line" in err) == (2, False, True), err
 
 
+@pytest.mark.parametrize(
+    ("rows", "opened", "last"),
+    [
+        ('1,a,\n2,"b,\n3,c,\n4,d,\n', 3, 5),
+        ('1,a,\n2,"b,\n3,"c ""and"" d",\n4,e,\n', 3, 4),
+        ('1,"a\nand ""b""","c\n2,d,\n3,e,', 3, 5),
+        ('1,a,\r\n2,é,"b\r\n3,c,\r\n', 3, 4),
+    ],
+    ids=["to the end", "to the next quote", "in a row of several lines", "in a file of Windows"],
+)
+async def test_a_quote_that_is_not_closed_refuses_a_csv_file(
+    tmp_path: Path, service: Service, rows: str, opened: int, last: int
+) -> None:
+    """Else the rows that it takes in would be lost: nothing is run, its line is named, also with `--bad-lines fail`."""
+    write_pipeline(tmp_path, service.url)
+    (tmp_path / "q.csv").write_bytes(b"\xef\xbb\xbfid,query,context\n" + rows.encode())
+    for more in ((), ("--bad-lines", "fail"), ("--bad-lines", "fail", "--sample", 1)):
+        code, _, err = await batch(tmp_path, "batch.yaml", "q.csv", "-o", "a.jsonl", *more)
+        assert (code, f"line {opened}: the quote" in err, f"by line {last}," in err) == (2, True, True), err
+    assert (service.seen, (tmp_path / "a.jsonl.run").exists()) == ([], False)
+
+
+async def test_a_quote_that_is_wrong_within_a_line_costs_that_line_alone(tmp_path: Path, service: Service) -> None:
+    """Also in the last line, which no other follows."""
+    write_pipeline(tmp_path, service.url)
+    (tmp_path / "q.csv").write_text('id,query\n1,"a"b\n2,"c\nd"\n3,"e')
+    assert (await batch(tmp_path, "batch.yaml", "q.csv", "-o", "a.jsonl", "--bad-lines", "fail"))[0] == 3
+    assert [each["outcome"] for each in results(tmp_path / "a.jsonl")] == ["failed", "ok", "failed"]
+
+
 async def test_a_rate_limit_makes_records_wait(tmp_path: Path, service: Service) -> None:
     """However many are refused, each is asked again after a pause, and none fails for it."""
     write_pipeline(tmp_path, service.url)
