@@ -47,7 +47,7 @@ async def run(journal: Journal, most: int = -1, characters: int = 10**6) -> tupl
     control = BatchControl(journal, AdaptiveConcurrency(8), history_characters=characters)
     histories: list[tuple[str, ...]] = []
     while len(histories) != most and (task := await control.next()) is not None:
-        histories.append(tuple(message.content for message in task.history))
+        histories.append(tuple(message.text for message in task.history))
         control.finish(task, answered(task.record.query))
     journal.commit()
     return histories, max(map(len, histories))

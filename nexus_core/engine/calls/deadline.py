@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from attrs import frozen
 
 from nexus_core.contract.errors import ConnectorError, DeadlineError, RunError, UpstreamTimeoutError
-from nexus_core.contract.values import ModelInfo
+from nexus_core.contract.models import ModelInfo
 from nexus_core.toolkit.timers import LimitedBlock, TimedBlock, Timer
 
 
