@@ -23,6 +23,7 @@ _HOME = {
         "should_retry",
     ),
     "http.errors": ("UpstreamErrors", "connector_error", "error_of_status", "foreign_text"),
+    "http.event_stream": ("EventStreamDecoder",),
     "http.quota_headers": ("read_quota",),
     "http.service_client": ("RequestAuthorizer", "ServiceClient", "StreamDecoder", "WireFormat"),
     "http.service_connector": ("ServiceConnector",),

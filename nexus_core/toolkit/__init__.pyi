@@ -23,6 +23,7 @@ from nexus_core.toolkit.http.errors import (
     error_of_status as error_of_status,
     foreign_text as foreign_text,
 )
+from nexus_core.toolkit.http.event_stream import EventStreamDecoder as EventStreamDecoder
 from nexus_core.toolkit.http.quota_headers import read_quota as read_quota
 from nexus_core.toolkit.http.service_client import (
     RequestAuthorizer as RequestAuthorizer,

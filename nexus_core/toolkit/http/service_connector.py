@@ -106,9 +106,14 @@ class ServiceConnector:
         return None
 
     @property
+    def address(self) -> ServiceAddress:
+        """Where the service is by default; another one where options decide it."""
+        return self.ADDRESS
+
+    @property
     def answer_id(self) -> str:
         """The address, which may come from the environment."""
-        return self.ADDRESS.resolve_url(self.base_url, os.environ)
+        return self.address.resolve_url(self.base_url, os.environ)
 
     async def send_prompt(self, prompt: Prompt, options: CallOptions) -> Completion:
         """Return the whole answer."""
@@ -150,7 +155,7 @@ class ServiceConnector:
 
     def resolve(self, environ: Mapping[str, str]) -> ServiceSettings:
         """Return everything about the service; raises NotConfiguredError."""
-        address, info = self.ADDRESS, self.model_info
+        address, info = self.address, self.model_info
         base_url = address.resolve_url(self.base_url, environ)
         service_settings.check_url(base_url, address, self.model, allow_http=self.allow_http)
         key = address.resolve_key(self.api_key, base_url, environ)
@@ -187,13 +192,13 @@ class ServiceConnector:
         for name, value in (*carried.items(), *self.fixed_headers().items(), *extra.items()):
             if service_settings.stripped(value):
                 headers[name] = service_settings.stripped(value)
-        service_settings.check_headers(headers, provider=self.ADDRESS.provider, model=self.model)
+        service_settings.check_headers(headers, provider=self.address.provider, model=self.model)
         needed = {name.lower() for name in self.key_headers("key")}
-        if self.NEEDS_KEY and self.ADDRESS.is_official(base_url) and needed.isdisjoint(map(str.lower, headers)):
+        if self.NEEDS_KEY and self.address.is_official(base_url) and needed.isdisjoint(map(str.lower, headers)):
             raise NotConfiguredError(
-                f"no API key for {self.ADDRESS.provider}: set the variable {self.ADDRESS.key_variables[0]}, or the "
+                f"no API key for {self.address.provider}: set the variable {self.address.key_variables[0]}, or the "
                 "option api_key of the model; for another service set base_url",
-                provider=self.ADDRESS.provider,
+                provider=self.address.provider,
                 model=self.model,
             )
         return headers

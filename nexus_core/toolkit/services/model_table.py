@@ -53,7 +53,7 @@ class ModelTable:
         self._rows: dict[str, ModelRow] = {}
         for entry in table["models"]:
             row = _row({**profiles.get(entry.get("profile", ""), {}), **entry}, known=True)
-            for prefix in (entry["id"], *entry.get("prefixes", (f"{entry['id']}-", f"{entry['id']}@"))):
+            for prefix in (entry["id"], *entry.get("prefixes", (f"{entry['id']}{mark}" for mark in "-@:"))):
                 self._rows[prefix] = row
             self._rows[f"={entry['id']}"] = row
 

@@ -1,0 +1,1 @@
+"""Connector for Amazon Bedrock's Converse API."""

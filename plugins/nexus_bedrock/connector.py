@@ -1,0 +1,108 @@
+"""The component `bedrock`: its options and what is known of its models. Imports nothing heavy until it is opened."""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from attrs import evolve
+
+from nexus_core import ImageTokens, ModelInfo, NotConfiguredError, component, hookimpl, option, state
+from nexus_core.toolkit import ModelRow, ServiceAddress, ServiceConnector, load_models
+
+if TYPE_CHECKING:
+    from nexus_core.toolkit import RequestAuthorizer
+
+_REGIONS = re.compile(r"^(us|us-gov|eu|apac|jp|au|ca|in|global)\.")
+"""What an inference profile puts before the id of a model."""
+_IMAGES = {"anthropic.": ImageTokens(formula="area", at_most=1600, longest=1568)}
+_ANY_IMAGE = ImageTokens(formula="fixed", base=4096, at_most=4096)
+"""An upper bound where the maker of the model publishes no formula: 4,096 tokens."""
+_FILE_AT_MOST = 300_000
+
+
+@component
+class Bedrock(ServiceConnector):
+    """Sends prompts to models on Amazon Bedrock by the Converse API.
+
+    Exactly one request per call. Signs with the credentials of AWS (the extra `bedrock`), or sends a Bedrock API key.
+    """
+
+    name: ClassVar[str] = "bedrock"
+
+    ADDRESS: ClassVar[ServiceAddress] = ServiceAddress(
+        provider="bedrock",
+        url="https://bedrock-runtime.us-east-1.amazonaws.com",
+        domain="amazonaws.com",
+        url_variable="AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
+        key_variables=("AWS_BEARER_TOKEN_BEDROCK",),
+    )
+    WIRE: ClassVar[str] = "nexus_bedrock.wire"
+    NEEDS_KEY: ClassVar[bool] = False
+
+    region: str | None = option(
+        None, help="The region of AWS; by default AWS_REGION, else AWS_DEFAULT_REGION, else us-east-1.",
+        pattern=r"[a-z0-9-]+",
+    )  # fmt: skip
+    profile: str | None = option(None, help="The profile whose credentials sign; by default as AWS's own tools choose.")
+    prompt_cache: bool = option(False, help="Put a cache point behind the system text, for models that keep prompts.")
+
+    _info: ModelInfo | None = state()
+
+    @property
+    def row(self) -> ModelRow:
+        """What the table of models says; what a profile says before the id does not count."""
+        table = load_models(Path(__file__).with_name("models.json"))
+        return table.find(_REGIONS.sub("", self.model.rpartition("/")[2]))
+
+    @property
+    def model_info(self) -> ModelInfo:
+        """What the table of models says, or the declared defaults."""
+        if self._info is None:
+            info = self.row.info(self.model, "bedrock", joins_roles=True)
+            takes, plain = info.capabilities, _REGIONS.sub("", self.model)
+            images = next((formula for maker, formula in _IMAGES.items() if plain.startswith(maker)), _ANY_IMAGE)
+            self._info = evolve(
+                info,
+                capabilities=takes | {"generate"},
+                image_tokens=images if "vision" in takes else None,
+                file_tokens_at_most=_FILE_AT_MOST if "files" in takes else None,
+            )
+        return self._info
+
+    @property
+    def region_name(self) -> str:
+        """The region that is asked."""
+        named = self.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        return named or "us-east-1"
+
+    @property
+    def address(self) -> ServiceAddress:
+        """The service in its region."""
+        return evolve(self.ADDRESS, url=f"https://bedrock-runtime.{self.region_name}.amazonaws.com")
+
+    def make_authorizer(self) -> RequestAuthorizer | None:
+        """Return what signs each request, `None` where a Bedrock API key goes with it."""
+        if self.address.resolve_key(self.api_key, self.answer_id, os.environ):
+            return None
+        if find_spec("botocore") is None:
+            raise NotConfiguredError(
+                "no API key for Bedrock (AWS_BEARER_TOKEN_BEDROCK, or the option api_key), and to sign with the "
+                "credentials of AWS botocore is needed: pip install 'contextnexus[bedrock]'",
+                provider="bedrock",
+                model=self.model,
+            )
+        signer: RequestAuthorizer = import_module("nexus_bedrock.signing").RequestSigner(
+            self.region_name, self.profile, self.model
+        )
+        return signer
+
+
+@hookimpl
+def nexus_connectors() -> list[type]:
+    """Declare the connector."""
+    return [Bedrock]
