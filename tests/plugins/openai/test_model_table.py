@@ -8,9 +8,9 @@ from pathlib import Path
 import nexus_openai.model_table
 import pytest
 import tiktoken.model
+from nexus_openai.chat_messages import as_text
 from nexus_openai.connector import OpenAI
 from nexus_openai.model_table import find_model, load_table, snapshot
-from nexus_openai.request_body import as_text
 
 from nexus_core import Message
 from nexus_core.toolkit import token_counter
