@@ -82,11 +82,13 @@ from nexus_core.toolkit.services.json_bodies import (
     valid_unicode as valid_unicode,
     write_json as write_json,
 )
+from nexus_core.toolkit.services.key_source import KeyAuthorizer as KeyAuthorizer, KeySource as KeySource
 from nexus_core.toolkit.services.model_table import (
     ModelRow as ModelRow,
     ModelTable as ModelTable,
     load_models as load_models,
 )
+from nexus_core.toolkit.services.printed_key import split_command as split_command
 from nexus_core.toolkit.services.stream_parts import (
     InBandError as InBandError,
     StreamParts as StreamParts,
