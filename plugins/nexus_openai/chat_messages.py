@@ -20,13 +20,10 @@ def unsendable(message: str) -> InvalidRequestError:
 
 def write_message(message: Message) -> dict[str, Any]:
     """Return a message; raises InvalidRequestError for a part that chat completions do not take."""
-    content = message.content
-    written: dict[str, Any] = {
-        "role": message.role,
-        "content": content if isinstance(content, str) else write_parts(message),
-    }
+    content = message.content if isinstance(message.content, str) else write_parts(message)
+    written: dict[str, Any] = {"role": message.role, "content": content}
     if message.tool_calls:
-        written["content"] = written["content"] or None  # an empty text beside calls is refused by some
+        written["content"] = content or None  # an empty text beside calls is refused by some
         written["tool_calls"] = [write_call(call) for call in message.tool_calls]
     if message.tool_call_id:
         written["tool_call_id"] = message.tool_call_id

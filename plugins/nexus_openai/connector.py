@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from attrs import evolve
 
 from nexus_core import (
+    ImageTokens,
     ModelInfo,
     ModelPrices,
     component,
@@ -20,7 +21,8 @@ from nexus_core import (
     state,
 )
 from nexus_core.toolkit import ServiceAddress, ServiceConnector, ServiceSettings, is_near
-from nexus_openai.model_table import ModelEntry, find_model, snapshot
+from nexus_openai.model_table import MaxTokensParameter, ModelEntry, checked_on, row_of, snapshot
+from nexus_openai.model_use import Capability, OptionName, resolve_entry
 
 Continues = Literal["plain", "prefix", "final_message"]
 """How a service is told to go on where a last message of the assistant ends."""
@@ -48,8 +50,32 @@ class OpenAI(ServiceConnector):
     api_key_header: str | None = option(
         None, help="The header that takes the key as it is, such as api-key; by default Authorization, as a bearer."
     )
-    endpoint: Literal["auto", "chat", "completions"] = option(
+    endpoint: Literal["auto", "chat", "completions", "responses"] = option(
         "auto", help="The endpoint: chat completions or the legacy completions; auto goes by the table of models."
+    )
+    like: str | None = option(
+        None, help="The model of the table whose figures and behaviour this one has, such as gpt-5-mini."
+    )
+    unsupported: tuple[OptionName, ...] = option(
+        (), help="Call options that the model refuses, beside those that the table names, such as temperature."
+    )
+    unsupported_options: Literal["drop", "error"] = option(
+        "drop", help="What is done with call options that the model refuses: left out, or an error before it is asked."
+    )
+    max_tokens_parameter: MaxTokensParameter | None = option(
+        None, help="What the request calls max_tokens; by default the table of models says so."
+    )
+    capabilities: tuple[Capability, ...] = option(
+        (), help="What the model can do beside what the table says, such as schema, where it holds to a JSON Schema."
+    )
+    image_tokens: int | None = option(
+        None, help="How many tokens any image in a message takes at most; by default the table of models says so.", ge=1
+    )
+    file_tokens: int | None = option(
+        None,
+        help="How many tokens any file in a message takes at most: nobody publishes how they are counted, so without "
+        "it the model takes none.",
+        ge=1,
     )
     organization: str | None = option(None, help="The OpenAI organization that is billed.")
     project: str | None = option(None, help="The OpenAI project that is billed.")
@@ -78,13 +104,36 @@ class OpenAI(ServiceConnector):
     dimensions: int | None = option(None, help="Embeddings: how long a vector the service is asked for.", ge=1)
 
     _info: ModelInfo | None = state()
+    _entry: ModelEntry | None = state()
+
+    def __attrs_post_init__(self) -> None:
+        """Raise ValueError for a wrong name of a model that this one is like."""
+        ServiceConnector.__attrs_post_init__(self)
+        if self.like:
+            row_of(self.like)
 
     @property
     def model_info(self) -> ModelInfo:
         """What the table of models says, or the declared defaults."""
         if self._info is None:
-            self._info = self._describe(find_model(self.model))
+            self._info = self._describe(self.entry)
         return self._info
+
+    @property
+    def entry(self) -> ModelEntry:
+        """What is known of the model, with what the options say over the table."""
+        if self._entry is None:
+            base_url = self.answer_id
+            self._entry = resolve_entry(
+                self.model,
+                official=self.ADDRESS.is_official(base_url),
+                near=is_near(urlsplit(base_url).hostname or ""),
+                like=self.like,
+                endpoint=self.endpoint,
+                unsupported=self.unsupported,
+                max_tokens_parameter=self.max_tokens_parameter,
+            )
+        return self._entry
 
     def find_prices(self) -> ModelPrices | None:
         """Return what the package genai-prices, where it is installed, says of this model at this service."""
@@ -133,13 +182,14 @@ class OpenAI(ServiceConnector):
             call_id_header="" if own_id else CALL_ID_HEADER,
         )
 
-    def chats(self, entry: ModelEntry) -> bool:
-        """Tell whether the model is asked by chat completions, not by the legacy completions."""
-        return (entry.endpoint if self.endpoint == "auto" else self.endpoint) == "chat"
-
     def _describe(self, entry: ModelEntry) -> ModelInfo:
+        capabilities = entry.capabilities.union(self.capabilities) - (set() if self.file_tokens else {"files"})
+        capabilities |= {"continue"} if self.continues else set()
+        capabilities |= set() if entry.endpoint == "embeddings" else {"generate"}
+        images = entry.images
+        if self.image_tokens:
+            images = ImageTokens(formula="fixed", base=self.image_tokens, at_most=self.image_tokens)
         official = self.ADDRESS.is_official(self.answer_id)
-        chat = self.chats(entry)
         return ModelInfo(
             id=self.model,
             provider="openai",
@@ -148,11 +198,16 @@ class OpenAI(ServiceConnector):
             max_output=entry.max_output,
             encoding=entry.encoding or ("o200k_base" if official else "approximate"),
             # Of a text made of messages: "System: " or "Assistant: " and a blank line, and "Assistant:" at its end.
-            tokens_per_message=3 if chat else 5,
+            tokens_per_message=5 if entry.endpoint == "completions" else 3,
             tokens_per_prompt=3,
-            capabilities=entry.capabilities | {"generate"} | ({"continue"} if self.continues else frozenset()),
+            capabilities=capabilities,
+            unsupported=entry.unsupported,
+            image_tokens=images,
+            file_tokens_at_most=self.file_tokens if "files" in capabilities else None,
+            tool_tokens=entry.tool_tokens,
+            endpoint=entry.endpoint,
             version=snapshot(self.model),
-            description=entry.description,
+            description=f"{entry.description} Checked on {checked_on()}." if entry.known else entry.description,
         )
 
 

@@ -15,8 +15,6 @@ _OPTIONS = (
     "temperature", "max_tokens", "stop", "top_p", "frequency_penalty", "presence_penalty", "tools", "tool_choice",
     "response_schema", "reasoning_effort",
 )  # fmt: skip
-CHAT_OPTIONS = frozenset({"tools", "tool_choice", "response_schema", "reasoning_effort"})
-"""The call options that the legacy completions do not take."""
 _RESERVED = frozenset({"model", "messages", "prompt", "stream"})
 _CONTINUE = {"add_generation_prompt": False, "continue_final_message": True}
 
@@ -49,7 +47,7 @@ def write_request(
         body["prompt"] = as_text(messages)
     for name, parameter in names:
         value = getattr(options, name)
-        if value is not None and (chat or name not in CHAT_OPTIONS):
+        if value is not None:
             body[parameter] = value
     if options.tools is not None or options.tool_choice is not None or options.response_schema is not None:
         _write_structure(body, options)

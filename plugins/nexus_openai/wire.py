@@ -11,7 +11,8 @@ from attrs import field, frozen
 from nexus_core import CallOptions, Completion, Prompt, Transfer
 from nexus_core.toolkit import WireFormat
 from nexus_openai.connector import Continues, OpenAI
-from nexus_openai.model_table import ModelEntry, find_model
+from nexus_openai.model_table import ModelEntry
+from nexus_openai.model_use import find_refusal
 from nexus_openai.request_body import option_names, write_request
 from nexus_openai.response_parsing import StreamReading, read_completion
 
@@ -27,6 +28,8 @@ class WireOptions:
     include_usage: bool = True
     complete_unconfirmed: bool = False
     continues: Continues | None = None
+    strictly: bool = False
+    """Call options that the model refuses are an error, not left out."""
     thinks: bool = False
     """Whether the text of the model begins with its reasoning, also where no opening tag comes."""
     entry: ModelEntry = field(repr=False)
@@ -47,6 +50,8 @@ class CompletionsWire(WireFormat):
             {**streamed, "stream_options": {"include_usage": True}} if speech.include_usage else streamed
         )
         self._told_of_tags = False
+        only_vectors_or_responses = entry.endpoint in ("embeddings", "responses")
+        self._may_refuse = speech.strictly or only_vectors_or_responses or entry.tools_endpoint is not None
 
     def path(self, *, streamed: bool) -> str:
         """Return the path of the endpoint."""
@@ -55,6 +60,10 @@ class CompletionsWire(WireFormat):
     def write(self, prompt: Prompt, options: CallOptions, *, streamed: bool) -> bytes:
         """Return the body of a request."""
         speech, unsupported = self._speech, self._speech.entry.unsupported
+        if self._may_refuse:
+            refusal = find_refusal(speech.model, speech.entry, options, strictly=speech.strictly)
+            if refusal is not None:
+                raise refusal
         if unsupported and _log.isEnabledFor(logging.DEBUG):
             left_out = [name for name in sorted(unsupported) if getattr(options, name) is not None]
             _log.debug("%s does not take %s: left out", speech.model, ", ".join(left_out) or "nothing set here")
@@ -86,14 +95,15 @@ class CompletionsWire(WireFormat):
 
 def make_wire(connector: OpenAI) -> CompletionsWire:
     """Return how the service of a connector speaks."""
-    entry = find_model(connector.model)
+    entry = connector.entry
     return CompletionsWire(
         WireOptions(
             model=connector.model,
-            chat=connector.chats(entry),
+            chat=entry.endpoint != "completions",
             include_usage=connector.include_usage,
             complete_unconfirmed=connector.complete_unconfirmed,
             continues=connector.continues,
+            strictly=connector.unsupported_options == "error",
             thinks=entry.thinks if connector.thinks is None else connector.thinks,
             entry=entry,
         )

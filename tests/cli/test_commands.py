@@ -186,7 +186,9 @@ def test_models_lists_three_figures_and_marks_the_default(nexus: Nexus) -> None:
         "main", True, 128_000, 16_384,
     )  # fmt: skip
     assert (main_model["fallback"], main_model["aliases"], offline["default"]) == (["offline"], ["best"], False)
-    assert "main *" in nexus("models", "handbook.yaml")[1]
+    table = nexus("models", "handbook.yaml")[1]
+    assert "main *" in table
+    assert re.search(r"^main: GPT-4o mini\. Checked on 20\d\d-\d\d-\d\d\.$", table, re.MULTILINE)
 
 
 def test_models_shows_prices(nexus: Nexus) -> None:

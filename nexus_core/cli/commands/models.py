@@ -38,7 +38,7 @@ def command(pipeline: str, overrides: tuple[str, ...], as_json: bool) -> None:
 
     Nothing is called: the figures are the connector's own, with the file's over them. $ are for a million tokens, those
     of cached and reasoning tokens where they differ; what long prompts cost --json shows. `cache` is how long answers
-    are kept.
+    are kept. The lines below the table describe the models, and say when their figures were last checked.
     """
     registry = Pipeline.load(Path(pipeline), overrides=overrides).models
     if as_json:
@@ -49,6 +49,9 @@ def command(pipeline: str, overrides: tuple[str, ...], as_json: bool) -> None:
     rows = [_row(model, registry.default, priced) for model in models]
     figures = {3, 4, 5, *range(len(_BEFORE), len(_BEFORE) + len(priced))}
     print_table((*_BEFORE, *(f"$ {header}" for header in priced), *_AFTER), rows, right=frozenset(figures))
+    for model in models:
+        if model.info.description:
+            echo(f"{model.name}: {model.info.description}")
 
 
 def _priced(models: Sequence[Model]) -> dict[str, str]:

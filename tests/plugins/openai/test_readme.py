@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from nexus_openai.connector import OpenAI
-from nexus_openai.model_table import load_table
+from nexus_openai.model_table import checked_on, load_table
 
 import nexus_core
 from nexus_core.contract import errors
@@ -26,7 +26,7 @@ def rows(heading: str) -> list[list[str]]:
 def shown(option: OptionSpec) -> str:
     if option.required:
         return "required"
-    if option.default in (None, {}):
+    if option.default in (None, {}, ()):
         return "none"
     return f"`{str(option.default).lower().removesuffix('.0')}`"
 
@@ -44,7 +44,7 @@ def test_readme_lists_every_model() -> None:
         return f"{number:,}" if number else ""
 
     figures = [
-        [f"`{row.id}`", *map(figure, (row.window, row.max_input, row.max_output)), row.encoding]
+        [f"`{row.id}`", *map(figure, (row.window, row.max_input, row.max_output)), row.encoding or ""]
         for row in load_table()
         if row.known
     ]
@@ -52,8 +52,11 @@ def test_readme_lists_every_model() -> None:
     assert [row[:5] for row in table] == figures
     notes = {row[0].strip("`"): row[5] for row in table}
     for row in load_table()[:-1]:
-        assert ("reasoning" in notes[row.id]) == ("temperature" in row.unsupported)
-        assert ("completions" in notes[row.id]) == (row.endpoint == "completions")
+        assert ("reasoning" in notes[row.id]) == ("reasoning" in row.capabilities)
+        assert ("open weights" in notes[row.id]) == row.open_weights
+        for endpoint in ("completions", "responses", "embeddings"):
+            assert (endpoint in notes[row.id]) == (endpoint in (row.endpoint, row.tools_endpoint))
+    assert f"last checked on {checked_on()}" in README
 
 
 def is_connector_error(kind: object) -> bool:
