@@ -87,6 +87,8 @@ class Bedrock(ServiceConnector):
 
     def make_authorizer(self) -> RequestAuthorizer | None:
         """Return what signs each request, `None` where a Bedrock API key goes with it."""
+        if self.api_key_command or self.api_key_file:
+            return ServiceConnector.make_authorizer(self)
         if self.address.resolve_key(self.api_key, self.answer_id, os.environ):
             return None
         if find_spec("botocore") is None:

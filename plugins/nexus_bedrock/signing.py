@@ -37,18 +37,7 @@ class RequestSigner:
 
     async def headers(self, url: str, body: bytes) -> Mapping[str, str]:
         """Return the headers that sign a request; raises NotConfiguredError, or AuthError that was not sent."""
-        async with self._lock:  # many requests at once look once
-            try:
-                async with asyncio.timeout(_FETCH_S):
-                    found = await asyncio.to_thread(self._fetch)
-            except (BotoCoreError, TimeoutError, OSError) as error:
-                raise AuthError(
-                    f"the credentials of AWS cannot be read ({type(error).__name__})",
-                    provider="bedrock",
-                    model=self._model,
-                    code="credentials",
-                    request_sent=False,
-                ) from None
+        found = await self._find()
         if found is None:
             raise NotConfiguredError(
                 "no credentials of AWS: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a Bedrock API "
@@ -61,9 +50,25 @@ class RequestSigner:
         SigV4Auth(found, _SERVICE, self._region).add_auth(request)
         return {name: value for name, value in request.headers.items() if name.lower() != "content-type"}
 
-    def refused(self) -> None:
-        """Look for credentials anew with the next request."""
-        self._credentials = None
+    async def renew(self, headers: Mapping[str, str]) -> bool:
+        """Look for credentials anew; tell whether they differ from those that were refused."""
+        refused, self._credentials = self._shown, None
+        found = await self._find()
+        return found is not None and found != refused
+
+    async def _find(self) -> ReadOnlyCredentials | None:
+        async with self._lock:  # many requests at once look once
+            try:
+                async with asyncio.timeout(_FETCH_S):
+                    return await asyncio.to_thread(self._fetch)
+            except (BotoCoreError, TimeoutError, OSError) as error:
+                raise AuthError(
+                    f"the credentials of AWS cannot be read ({type(error).__name__})",
+                    provider="bedrock",
+                    model=self._model,
+                    code="credentials",
+                    request_sent=False,
+                ) from None
 
     def _fetch(self) -> ReadOnlyCredentials | None:
         """Return the credentials as they are now; those that expire are fetched again here."""

@@ -22,10 +22,8 @@ from nexus_core import (
 )
 from nexus_core.toolkit import ServiceAddress, ServiceConnector, ServiceSettings, is_near
 from nexus_openai.model_table import MaxTokensParameter, ModelEntry, checked_on, row_of, snapshot
-from nexus_openai.model_use import Capability, OptionName, resolve_entry
+from nexus_openai.model_use import Capability, Continues, OptionName, resolve_entry
 
-Continues = Literal["plain", "prefix", "final_message"]
-"""How a service is told to go on where a last message of the assistant ends."""
 CALL_ID_HEADER = "X-Client-Request-Id"
 
 

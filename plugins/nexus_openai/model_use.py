@@ -11,6 +11,8 @@ from nexus_core import CallOptions, NotConfiguredError
 from nexus_core.toolkit import listed
 from nexus_openai.model_table import Endpoint, MaxTokensParameter, ModelEntry, find_model, row_of
 
+Continues = Literal["plain", "prefix", "final_message"]
+"""How a service is told to go on where a last message of the assistant ends."""
 OptionName = Literal[
     "temperature", "max_tokens", "stop", "top_p", "frequency_penalty", "presence_penalty", "tools", "tool_choice",
     "response_schema", "reasoning_effort",

@@ -8,7 +8,7 @@ from typing import Any
 from nexus_core import CallOptions, Message
 from nexus_core.toolkit import merge_extra, write_json
 from nexus_openai.chat_messages import as_text, write_choice, write_message, write_tools
-from nexus_openai.connector import Continues
+from nexus_openai.model_use import Continues
 from nexus_openai.strict_schema import write_format
 
 _OPTIONS = (

@@ -10,9 +10,9 @@ from attrs import field, frozen
 
 from nexus_core import CallOptions, Completion, Prompt, Transfer
 from nexus_core.toolkit import WireFormat
-from nexus_openai.connector import Continues, OpenAI
+from nexus_openai.connector import OpenAI
 from nexus_openai.model_table import ModelEntry
-from nexus_openai.model_use import find_refusal
+from nexus_openai.model_use import Continues, find_refusal
 from nexus_openai.request_body import option_names, write_request
 from nexus_openai.response_parsing import StreamReading, read_completion
 

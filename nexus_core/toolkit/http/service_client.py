@@ -21,7 +21,13 @@ from attrs import evolve
 from multidict import CIMultiDict
 from yarl import URL
 
-from nexus_core.contract.errors import ConnectorError, ProtocolError, ResponseTooLargeError, UpstreamTimeoutError
+from nexus_core.contract.errors import (
+    ConnectorError,
+    NotReadyError,
+    ProtocolError,
+    ResponseTooLargeError,
+    UpstreamTimeoutError,
+)
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import CallOptions, Chunk, Completion, ToolCallDelta, Transfer, Usage
 from nexus_core.toolkit.http.bodies import (
@@ -106,8 +112,11 @@ class RequestAuthorizer(Protocol):
     async def headers(self, url: str, body: bytes) -> Mapping[str, str]:
         """Return the headers of one request; raises a ConnectorError that was not sent."""
 
-    def refused(self) -> None:
-        """Note that the service has refused the credentials (401): the next request takes fresh ones."""
+    async def renew(self, headers: Mapping[str, str]) -> bool:
+        """Drop the credentials of a request that was refused (401), by its headers; tell whether there are others now.
+
+        The client never sends a request again; where this returns true, the error says that the same may be sent.
+        """
 
 
 class ServiceClient:
@@ -301,11 +310,12 @@ class ServiceClient:
         if status // 100 == 2:
             return response
         try:
-            if status == 401 and self._authorizer is not None:
-                self._authorizer.refused()
-            raise await self._refused(response, prompt, errors.transfer)
+            refusal = await self._refused(response, prompt, errors.transfer)
         finally:
             response.close()
+        if status == 401 and self._authorizer is not None and await self._authorizer.renew(headers):
+            raise NotReadyError(f"a key that has expired was renewed: {refusal}", code="key_renewed")
+        raise refusal
 
     async def _refused(self, response: aiohttp.ClientResponse, prompt: Prompt, transfer: Transfer) -> ConnectorError:
         data = await read_start(response, transfer=transfer)

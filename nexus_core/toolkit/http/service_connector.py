@@ -34,6 +34,7 @@ from nexus_core.toolkit.http import service_settings
 from nexus_core.toolkit.http.bodies import Timeouts
 from nexus_core.toolkit.http.service_settings import ErrorWord, ServiceAddress, ServiceSettings
 from nexus_core.toolkit.secrets import Secret
+from nexus_core.toolkit.services.printed_key import split_command
 from nexus_core.toolkit.shared_resources import SharedResources
 
 if TYPE_CHECKING:
@@ -54,6 +55,14 @@ class ServiceConnector:
     model: str = option(help="The model as the service calls it.", pattern=r"\S(.*\S)?")
     api_key: Secret | None = option(
         None, help="The key; by default that of the environment, for the address that it belongs to."
+    )
+    api_key_command: str | tuple[str, ...] | None = option(
+        None,
+        help="A command that prints the key, alone or as JSON with its end; run without a shell, again before that end "
+        "and when the key is refused.",
+    )
+    api_key_file: str | None = option(
+        None, help="A file that holds the key, alone or as JSON, relative to the pipeline; read again when it changes."
     )
     base_url: str | None = option(
         None,
@@ -78,10 +87,15 @@ class ServiceConnector:
 
     shared: SharedResources | None = injected()
     """What the components of a process use together; set by the engine."""
+    base_dir: str = injected(default=".")
     _client: ServiceClient | None = state()
 
     def __attrs_post_init__(self) -> None:
-        """Hide what came as a plain string from Python."""
+        """Hide what came as a plain string from Python; raise ValueError for options that do not go together."""
+        if self.api_key_command is not None:
+            split_command(self.api_key_command)
+        if sum(map(bool, (self.api_key, self.api_key_command, self.api_key_file))) > 1:
+            raise ValueError("give one of `api_key`, `api_key_command` and `api_key_file`")
         if isinstance(self.api_key, str):
             self.api_key = Secret(self.api_key)
         self.headers = {
@@ -102,8 +116,19 @@ class ServiceConnector:
         return {}
 
     def make_authorizer(self) -> RequestAuthorizer | None:
-        """Return what gives each request its credentials, where they expire or sign it."""
-        return None
+        """Return what gives each request its credentials, where they expire or sign it: here the key that expires."""
+        if not self._has_key_source:
+            return None
+        keys = import_module("nexus_core.toolkit.services.key_source")  # it brings aiohttp, as the client does
+        source = keys.KeySource(
+            command=split_command(self.api_key_command) if self.api_key_command else (),
+            file=os.path.join(self.base_dir, os.path.expanduser(self.api_key_file)) if self.api_key_file else "",
+        )
+        return cast("RequestAuthorizer", keys.KeyAuthorizer(source, self.key_headers))
+
+    @property
+    def _has_key_source(self) -> bool:
+        return bool(self.api_key_command or self.api_key_file)
 
     @property
     def address(self) -> ServiceAddress:
@@ -158,7 +183,7 @@ class ServiceConnector:
         address, info = self.address, self.model_info
         base_url = address.resolve_url(self.base_url, environ)
         service_settings.check_url(base_url, address, self.model, allow_http=self.allow_http)
-        key = address.resolve_key(self.api_key, base_url, environ)
+        key = "" if self._has_key_source else address.resolve_key(self.api_key, base_url, environ)
         extra = {name: value.reveal() for name, value in self.headers.items()}
         return ServiceSettings(
             provider=address.provider,
@@ -194,6 +219,8 @@ class ServiceConnector:
                 headers[name] = service_settings.stripped(value)
         service_settings.check_headers(headers, provider=self.address.provider, model=self.model)
         needed = {name.lower() for name in self.key_headers("key")}
+        if self._has_key_source:
+            return headers
         if self.NEEDS_KEY and self.address.is_official(base_url) and needed.isdisjoint(map(str.lower, headers)):
             raise NotConfiguredError(
                 f"no API key for {self.address.provider}: set the variable {self.address.key_variables[0]}, or the "

@@ -27,8 +27,8 @@ LIMIT_S = 30.0
 """How long a command may take."""
 _LEAD_S = 60.0
 """How long before its end a key is fetched again, at most a tenth of its life."""
-_YOUNG_S = 60.0
-"""A key that is refused when it is younger has not expired: another one would be refused as well."""
+_AGAIN_S = 60.0
+"""A key that is refused so soon after the one before it has not expired: another one would be refused as well."""
 _FAILURE_S = 5.0
 """How long an error stands for those who ask next, so that a broken command does not run for each request."""
 _LONGEST_OUTPUT = 64 * 2**10
@@ -50,7 +50,7 @@ class KeySource:
     now: Callable[[], float] = time.time
     """Seconds since 1970, by which keys expire."""
     _kept: ExpiringKey | None = None
-    _fetched_at: float = 0.0
+    _refused_at: float | None = None
     _lead_s: float = 0.0
     _failure: NotConfiguredError | None = None
     _failed_at: float = 0.0
@@ -80,9 +80,9 @@ class KeySource:
                 return await self.key() != refused
             return False
         if self._kept is not None and self._kept.key == refused:
-            young = self.clock() - self._fetched_at < _YOUNG_S
             self._kept = None
-            if young:
+            before, self._refused_at = self._refused_at, self.clock()
+            if before is not None and self._refused_at - before < _AGAIN_S:
                 return False
         with suppress(NotConfiguredError):
             return await self.key() != refused
@@ -106,7 +106,7 @@ class KeySource:
         except NotConfiguredError as error:
             self._failure, self._failed_at = error, self.clock()
             raise
-        self._kept, self._failure, self._fetched_at = key, None, self.clock()
+        self._kept, self._failure = key, None
         self._lead_s = 0.0 if key.expires_at is None else min(_LEAD_S, (key.expires_at - self.now()) / 10)
         return key
 

@@ -80,29 +80,29 @@ async def test_key_serves_until_its_end_where_there_is_no_other(
     assert "exit code 3" in await failure(keys)
 
 
-async def test_refused_key_is_fetched_again_once(tmp_path: Path) -> None:
-    """For all requests that were refused with it."""
-    clock = Clock()
-    keys = source(tmp_path, COUNTING, clock)
+async def test_refused_key_is_fetched_again(tmp_path: Path) -> None:
+    """Once for all requests that were refused with it."""
+    keys = source(tmp_path, COUNTING)
     assert await keys.key() == "key-1"
-    clock.time += 61
     assert await asyncio.gather(*(keys.renew("key-1") for _ in range(5))) == [True] * 5
     assert await keys.key() == "key-2"
 
 
-async def test_young_key_that_is_refused_is_wrong_and_not_expired(tmp_path: Path) -> None:
-    """Nothing is asked again at once; the next request has another one."""
-    keys = source(tmp_path, COUNTING)
+async def test_keys_that_are_refused_one_after_the_other_are_wrong_and_not_expired(tmp_path: Path) -> None:
+    """Within a minute nothing is asked again; the next request has another one."""
+    clock = Clock()
+    keys = source(tmp_path, COUNTING, clock)
+    assert await keys.renew(await keys.key()) is True
     assert await keys.renew(await keys.key()) is False
-    assert await keys.key() == "key-2"
+    assert await keys.key() == "key-3"
+    clock.time += 61
+    assert await keys.renew("key-3") is True
 
 
 async def test_same_key_again_is_no_other(tmp_path: Path) -> None:
     """A command that keeps what it prints cannot help."""
-    clock = Clock()
-    keys = source(tmp_path, "echo key", clock)
+    keys = source(tmp_path, "echo key")
     await keys.key()
-    clock.time += 61
     assert await keys.renew("key") is False
 
 
@@ -197,11 +197,9 @@ async def test_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 async def test_authorizer_puts_the_key_into_headers(tmp_path: Path) -> None:
     """As the connector carries it; what is refused is the key of that request, and no newer one."""
-    clock = Clock()
-    authorizer = KeyAuthorizer(source(tmp_path, COUNTING, clock), lambda key: {"api-key": key})
+    authorizer = KeyAuthorizer(source(tmp_path, COUNTING), lambda key: {"api-key": key})
     first = await authorizer.headers("https://llm.example.com/v1", b"")
     assert (first, authorizer.secrets) == ({"api-key": "key-1"}, ("key-1",))
-    clock.time += 61
     assert await authorizer.renew({**first, "Accept": "*/*"}) is True
     second = await authorizer.headers("https://llm.example.com/v1", b"")
     assert (second, authorizer.secrets) == ({"api-key": "key-2"}, ("key-2", "key-1"))
