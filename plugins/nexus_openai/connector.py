@@ -49,7 +49,8 @@ class OpenAI(ServiceConnector):
         None, help="The header that takes the key as it is, such as api-key; by default Authorization, as a bearer."
     )
     endpoint: Literal["auto", "chat", "completions", "responses"] = option(
-        "auto", help="The endpoint: chat completions or the legacy completions; auto goes by the table of models."
+        "auto",
+        help="Chat completions, the Responses API or the legacy completions; auto goes by the table of models.",
     )
     like: str | None = option(
         None, help="The model of the table whose figures and behaviour this one has, such as gpt-5-mini."

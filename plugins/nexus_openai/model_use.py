@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from attrs import evolve
@@ -21,7 +21,11 @@ OptionName = Literal[
 Capability = Literal["json", "schema", "tools", "vision", "files", "reasoning"]
 """What a pipeline may say that a model can do."""
 CHAT_OPTIONS = frozenset({"tools", "tool_choice", "response_schema", "reasoning_effort"})
-"""The call options that the legacy completions do not take."""
+_LACKING: Mapping[str, frozenset[str]] = {
+    "completions": CHAT_OPTIONS,
+    "responses": frozenset({"stop", "frequency_penalty", "presence_penalty"}),
+}
+"""The call options that an endpoint does not take."""
 _CHAT_CAPABILITIES = frozenset({"json", "schema", "tools", "vision", "files", "reasoning"})
 
 
@@ -45,15 +49,15 @@ def resolve_entry(
     if entry.open_weights and not like and near:
         entry = entry.defaults
     found: Endpoint = entry.endpoint if endpoint == "auto" else endpoint
-    if endpoint == "auto" and found == "responses" and not official:
-        found = "chat"
-    refused = entry.unsupported | frozenset(unsupported)
+    if endpoint == "auto" and found in ("chat", "responses"):
+        # Some chat models take tools by the Responses API alone: they are asked there for all.
+        found = "responses" if official and "responses" in (found, entry.tools_endpoint) else "chat"
+    refused = entry.unsupported | frozenset(unsupported) | _LACKING.get(found, frozenset())
     return evolve(
         entry,
         thinks=entry.thinks or find_model(model).thinks,
         endpoint=found,
-        tools_endpoint=entry.tools_endpoint if official and endpoint == "auto" else None,
-        unsupported=refused | CHAT_OPTIONS if found == "completions" else refused,
+        unsupported=refused,
         capabilities=entry.capabilities - _CHAT_CAPABILITIES if found == "completions" else entry.capabilities,
         images=None if found == "completions" else entry.images,
         max_tokens_parameter=max_tokens_parameter or entry.max_tokens_parameter,
@@ -67,19 +71,6 @@ def find_refusal(model: str, entry: ModelEntry, options: CallOptions, *, strictl
     """
     if entry.endpoint == "embeddings":
         return _not_configured(f"{model} makes vectors and answers no prompts: choose another model", model)
-    if entry.endpoint == "responses":
-        return _not_configured(
-            f"{model} needs the Responses API, which this connector does not speak yet: choose another model, or "
-            "`endpoint: chat` where the service serves it so",
-            model,
-        )
-    tools = bool(options.tools) and "tools" not in entry.unsupported
-    if tools and entry.tools_endpoint == "responses" and options.reasoning_effort != "none":
-        return _not_configured(
-            f"{model} needs the Responses API for tools, which this connector does not speak yet: set "
-            "`reasoning_effort: none` where the model takes it, or choose another model",
-            model,
-        )
     if strictly and entry.unsupported:
         given = [name for name in sorted(entry.unsupported) if getattr(options, name) is not None]
         if given:

@@ -15,6 +15,7 @@ from nexus_openai.model_table import ModelEntry
 from nexus_openai.model_use import Continues, find_refusal
 from nexus_openai.request_body import option_names, write_request
 from nexus_openai.response_parsing import StreamReading, read_completion
+from nexus_openai.responses import ResponsesWire
 
 _log = logging.getLogger("nexus_openai")
 
@@ -50,8 +51,7 @@ class CompletionsWire(WireFormat):
             {**streamed, "stream_options": {"include_usage": True}} if speech.include_usage else streamed
         )
         self._told_of_tags = False
-        only_vectors_or_responses = entry.endpoint in ("embeddings", "responses")
-        self._may_refuse = speech.strictly or only_vectors_or_responses or entry.tools_endpoint is not None
+        self._may_refuse = speech.strictly or entry.endpoint == "embeddings"
 
     def path(self, *, streamed: bool) -> str:
         """Return the path of the endpoint."""
@@ -93,9 +93,11 @@ class CompletionsWire(WireFormat):
             )
 
 
-def make_wire(connector: OpenAI) -> CompletionsWire:
+def make_wire(connector: OpenAI) -> WireFormat:
     """Return how the service of a connector speaks."""
     entry = connector.entry
+    if entry.endpoint == "responses":
+        return ResponsesWire(connector.model, entry, strictly=connector.unsupported_options == "error")
     return CompletionsWire(
         WireOptions(
             model=connector.model,

@@ -315,7 +315,10 @@ class ServiceClient:
             response.close()
         if status == 401 and self._authorizer is not None and await self._authorizer.renew(headers):
             raise NotReadyError(f"a key that has expired was renewed: {refusal}", code="key_renewed")
-        raise refusal
+        try:
+            raise refusal
+        finally:
+            del refusal  # its traceback holds this frame
 
     async def _refused(self, response: aiohttp.ClientResponse, prompt: Prompt, transfer: Transfer) -> ConnectorError:
         data = await read_start(response, transfer=transfer)

@@ -134,24 +134,26 @@ def test_window_of_open_weights_is_what_a_server_has_loaded(base_url: str, windo
     assert OpenAI(model="gpt-oss:20b", base_url=base_url, like="gpt-oss").model_info.window == 131_072
 
 
-@pytest.mark.parametrize(
-    ("model", "options", "match"),
-    [
-        ("o3-pro", CallOptions(), "needs the Responses API, which"),
-        ("text-embedding-3-small", CallOptions(), "makes vectors"),
-        ("gpt-6.2-sol", CallOptions(tools=TOOLS), "needs the Responses API for tools"),
-        ("gpt-5.4", CallOptions(tools=TOOLS, reasoning_effort="low"), "needs the Responses API for tools"),
-    ],
-    ids=["responses", "embeddings", "tools", "tools-with-effort"],
-)
-async def test_model_that_needs_another_endpoint_is_named(model: str, options: CallOptions, match: str) -> None:
+async def test_model_that_makes_vectors_is_named() -> None:
     """At OpenAI, whole or streamed, before anything is sent."""
+    model, match = "text-embedding-3-small", "makes vectors"
     async with OpenAI(model=model, api_key="k") as openai:  # type: ignore[arg-type]
         with pytest.raises(ConnectorError, match=match) as caught:
-            await openai.send_prompt(PROMPT, options)
+            await openai.send_prompt(PROMPT, CallOptions())
         assert (caught.value.kind, caught.value.model) == ("not_configured", model)
         with pytest.raises(ConnectorError, match=match):
-            await anext(openai.stream_response(PROMPT, options))
+            await anext(openai.stream_response(PROMPT, CallOptions()))
+
+
+@pytest.mark.parametrize(
+    ("model", "endpoint"),
+    [("o3-pro", "responses"), ("gpt-6.2-sol", "responses"), ("gpt-5.4", "responses"), ("gpt-4.1", "chat")],
+)
+def test_endpoint_is_what_the_model_needs(model: str, endpoint: str) -> None:
+    """At OpenAI: those that know the Responses API alone, or take tools by it alone; elsewhere chat completions."""
+    assert OpenAI(model=model).model_info.endpoint == endpoint
+    assert OpenAI(model=model, base_url="https://router.example/v1").model_info.endpoint == "chat"
+    assert OpenAI(model=model, endpoint="chat").model_info.endpoint == "chat"
 
 
 async def test_other_services_serve_all_models_by_chat() -> None:

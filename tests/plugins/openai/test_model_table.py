@@ -91,7 +91,7 @@ def test_tables_images_are_counted_where_they_are_taken() -> None:
     for row in load_table()[:-1]:
         assert (row.images is not None) == ("vision" in row.capabilities)
         if row.images is not None and row.images.formula == "patches":
-            assert row.images.at_most == ceil(row.images.patches * row.images.factor)
+            assert row.images.at_most == ceil(round(row.images.patches * row.images.factor, 6))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_encodings_are_those_of_tiktoken(model: str) -> None:
     try:
         assert ours == tiktoken.model.encoding_name_for_model(model).replace("harmony", "base")
     except KeyError:
-        later = model.startswith(("gpt-6", "gpt-audio", "codex", "computer"))
+        later = model.startswith(("gpt-6", "gpt-oss", "gpt-audio", "codex", "computer"))
         assert ours == ("o200k_base" if later else None)
 
 
