@@ -19,8 +19,8 @@ _HOME = {
         "OverloadedError", "PluginError", "PoolBusyError", "Problem", "PromptTooLongError", "ProtocolError",
         "QuotaError", "RankerError", "RateLimitError", "ResponseTooLargeError", "RunError", "ServerError",
         "SourceError", "StalledError", "StepTimeoutError", "StoreBusyError", "StoreDamagedError", "StoreError",
-        "StoreFullError", "TemplateError", "ToolCallIncompleteError", "TruncatedError", "UpstreamTimeoutError",
-        "UsageError",
+        "StoreFullError", "TemplateError", "ToolCallIncompleteError", "TruncatedError", "UnsupportedRequestError",
+        "UpstreamTimeoutError", "UsageError",
     ),
     "contract.events": (
         "Delta", "PromptPacked", "RunFailed", "RunFinished", "RunStarted", "StepFinished", "StreamRestarted", "Waiting",

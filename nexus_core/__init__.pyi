@@ -49,6 +49,7 @@ from nexus_core.contract.errors import (
     TemplateError as TemplateError,
     ToolCallIncompleteError as ToolCallIncompleteError,
     TruncatedError as TruncatedError,
+    UnsupportedRequestError as UnsupportedRequestError,
     UpstreamTimeoutError as UpstreamTimeoutError,
     UsageError as UsageError,
 )

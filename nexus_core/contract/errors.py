@@ -29,6 +29,7 @@ NexusError
         ├── AuthError               the key is wrong or may not do this
         ├── ModelNotFoundError      the service does not know the model or the address
         ├── InvalidRequestError     the service refuses the request as it is
+        │   └── UnsupportedRequestError this target does not take it; another one may
         ├── ContextLengthError      the prompt is longer than the service takes
         ├── ContentFilterError      the service refuses the content
         ├── ConflictError           the request collides with another one
@@ -268,6 +269,12 @@ class InvalidRequestError(ConnectorError):
     """The service refuses the request as it is; it would refuse it again."""
 
     kind = "invalid_request"
+
+
+class UnsupportedRequestError(InvalidRequestError):
+    """This target does not take the request: an option, its size, or a state of its own; another target may."""
+
+    kind = "unsupported"
 
 
 class ContextLengthError(ConnectorError):

@@ -22,6 +22,7 @@ from nexus_core.toolkit.http.errors import (
     connector_error as connector_error,
     error_of_status as error_of_status,
     foreign_text as foreign_text,
+    no_content as no_content,
 )
 from nexus_core.toolkit.http.event_stream import EventStreamDecoder as EventStreamDecoder
 from nexus_core.toolkit.http.quota_headers import read_quota as read_quota
@@ -64,13 +65,18 @@ from nexus_core.toolkit.processes.daemon_threads import (
     in_thread as in_thread,
 )
 from nexus_core.toolkit.services.error_bodies import (
-    ERRORS_BY_KIND as ERRORS_BY_KIND,
-    HINTS as HINTS,
     ErrorBody as ErrorBody,
-    classify_error as classify_error,
-    describe_refusal as describe_refusal,
+    holds_error as holds_error,
+    is_only_error as is_only_error,
     read_error_body as read_error_body,
 )
+from nexus_core.toolkit.services.error_classes import (
+    ERRORS_BY_KIND as ERRORS_BY_KIND,
+    HINTS as HINTS,
+    classify_error as classify_error,
+    describe_refusal as describe_refusal,
+)
+from nexus_core.toolkit.services.error_texts import parse_error_body as parse_error_body
 from nexus_core.toolkit.services.finish_reasons import (
     classify_finish_reason as classify_finish_reason,
     finish_gravity as finish_gravity,

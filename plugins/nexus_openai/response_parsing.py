@@ -28,6 +28,8 @@ from nexus_core.toolkit import (
     ToolCallParts,
     classify_finish_reason,
     finish_gravity,
+    holds_error,
+    is_only_error,
     read_finish_reason,
     read_json,
     read_usage,
@@ -48,7 +50,7 @@ def read_completion(data: bytes, transfer: Transfer | None = None, *, thinks: bo
     if not isinstance(payload, dict):
         raise ProtocolError("the answer is no JSON object", code="shape")
     choices: Any = payload.get("choices")
-    if is_error(payload) or (choices is None and "detail" in payload):
+    if holds_error(payload) or (not choices and is_only_error(payload)):
         raise InBandError(payload)
     try:
         choice = choices[0]
@@ -168,7 +170,7 @@ class StreamReading:
                 return None
             event = data.decode(errors="replace") if name == b"error" else read_json(data)
         try:
-            if name == b"error" or event.get("error"):
+            if name == b"error" or (event.get("error") and holds_error(event)):
                 raise InBandError(event)
             usage = event.get("usage")
             if usage is not None:
@@ -176,7 +178,7 @@ class StreamReading:
             choices = event.get("choices")
             if choices:
                 return self._read_choice(choices[0] if len(choices) == 1 else _first(choices), event)
-            if event.get("object") == "error":
+            if holds_error(event) or is_only_error(event):
                 raise InBandError(event)
         except (TypeError, AttributeError, LookupError):
             raise ProtocolError("an event of the stream is not as promised", code="shape") from None
@@ -194,6 +196,8 @@ class StreamReading:
             if type(text) is str and text and "<" not in text and text[-1] != "`":
                 self.fresh = True
                 return Chunk(text)
+        if "error" in choice and holds_error(event):
+            raise InBandError(event)
         before, self.fresh = self.fresh, False
         chunk = self._read_part(choice, delta, event)
         more = self.fresh
@@ -293,11 +297,6 @@ def _first(choices: list[Any]) -> Any:
     return next((choice for choice in choices if not choice.get("index")), choices[0])
 
 
-def is_error(payload: dict[str, Any]) -> bool:
-    """Tell whether a body is an error although its status is 200."""
-    return bool(payload.get("error")) or payload.get("object") == "error"
-
-
 def _filtered(refused: bool) -> ContentFilterError:
     if refused:
         return ContentFilterError("the model refused to answer", code="refusal")
@@ -330,7 +329,7 @@ def entries(payload: dict[str, Any], name: str, count: int) -> list[Mapping[str,
     Raises InBandError where the answer is an error, and a ConnectorError where an entry is missing or too many.
     """
     found = payload.get(name)
-    if is_error(payload) or (found is None and "detail" in payload):
+    if holds_error(payload) or (found is None and is_only_error(payload)):
         raise InBandError(payload)
     if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
         raise ProtocolError(f"the answer holds no list {name!r} of objects", code="shape")

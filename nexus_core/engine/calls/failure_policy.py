@@ -46,6 +46,7 @@ REACTIONS: Mapping[type[errors.ConnectorError], FailureReaction] = {
     errors.AuthError: FailureReaction(_NEVER, "if_auth", breaker=False, parks=True),
     errors.ModelNotFoundError: FailureReaction(_NEVER, "if_auth", breaker=False, parks=True),
     errors.InvalidRequestError: FailureReaction(_NEVER, "no", breaker=False),
+    errors.UnsupportedRequestError: FailureReaction(_NEVER, "yes", breaker=False),
     errors.ContextLengthError: FailureReaction(_NEVER, "larger", breaker=False),
     errors.ContentFilterError: FailureReaction(_NEVER, "if_filtered", breaker=False),
     errors.ConflictError: FailureReaction(_ONCE, "yes", breaker=False),

@@ -29,6 +29,7 @@ from nexus_core.contract.errors import (
     RateLimitError,
     ServerError,
     TruncatedError,
+    UnsupportedRequestError,
     UpstreamTimeoutError,
 )
 
@@ -57,6 +58,7 @@ _CLOSED = _Rule(ConnectError, "closed", "the session or its connection is closed
 _SLOW = _Rule(UpstreamTimeoutError, "timeout", "the service was too slow")
 _CUT = _Rule(TruncatedError, "truncated", "the answer ended before it was complete")
 _ENCODING = _Rule(ProtocolError, "encoding", "the content encoding of the answer is broken")
+_EMPTY = _Rule(ProtocolError, "no_content", "the service answered with status 204, which has no content")
 _NOT_HTTP = _Rule(ProtocolError, "http", "the answer is not valid HTTP")
 _REDIRECT = _Rule(ProtocolError, "redirect", "the service redirects elsewhere")
 _ADDRESS = _Rule(ModelNotFoundError, "address", "the address is no URL that can be called; check base_url", False)
@@ -127,6 +129,8 @@ def connector_error(
         rule = _CUT
     elif rule is _LOST and getattr(error, "stale", False):  # noted by the session of this toolkit
         rule = _STALE
+    elif rule is _NOT_HTTP and getattr(error, "no_content", False):  # so, too
+        rule = _EMPTY
     elif rule is _WAITED and pool_full:
         rule = _BUSY
     place = f"{error.host}:{error.port}" if hasattr(error, "host") and hasattr(error, "port") else ""
@@ -265,10 +269,11 @@ def error_of_status(status: int) -> type[ConnectorError]:
         return _STATUSES[status]
     if status >= 500:
         return ServerError
-    return InvalidRequestError if status >= 400 else ProtocolError
+    return UnsupportedRequestError if status >= 400 else ProtocolError
 
 
 _STATUSES: Mapping[int, type[ConnectorError]] = {
+    400: InvalidRequestError,
     401: AuthError,
     402: QuotaError,
     403: AuthError,
@@ -277,13 +282,27 @@ _STATUSES: Mapping[int, type[ConnectorError]] = {
     407: ConnectError,
     408: NotReadyError,
     409: ConflictError,
+    410: ModelNotFoundError,
+    420: RateLimitError,
+    422: InvalidRequestError,
+    424: ServerError,  # Bedrock: the model behind it failed
     425: NotReadyError,
     429: RateLimitError,
+    430: RateLimitError,
+    449: RateLimitError,
+    456: QuotaError,
+    498: OverloadedError,  # Groq: no capacity
     501: ModelNotFoundError,
     503: OverloadedError,
     505: ModelNotFoundError,
     529: OverloadedError,
 }
+"""Other statuses of the 400s are about the target: gateways make up their own, none for the words of a prompt."""
+
+
+def no_content(status: int) -> ProtocolError:
+    """Return the error of an answer that by its status has no body."""
+    return ProtocolError(f"the service answered with status {status}, which has no content", code="no_content")
 
 
 _HIDDEN = "[hidden]"

@@ -39,12 +39,14 @@ from nexus_core.toolkit.http.bodies import (
     retry_after_s,
     should_retry,
 )
-from nexus_core.toolkit.http.errors import UpstreamErrors, foreign_text
+from nexus_core.toolkit.http.errors import UpstreamErrors, foreign_text, no_content
 from nexus_core.toolkit.http.quota_headers import read_quota
 from nexus_core.toolkit.http.service_settings import ServiceSettings
 from nexus_core.toolkit.http.size_limits import JSON_CAP, LARGEST_SIZES, SizeLimits, sizes_for
 from nexus_core.toolkit.http.sse import EventDecoder, ServerSentEvent
-from nexus_core.toolkit.services.error_bodies import HINTS, classify_error, describe_refusal, read_error_body
+from nexus_core.toolkit.services.error_bodies import read_error_body
+from nexus_core.toolkit.services.error_classes import HINTS, classify_error, describe_refusal
+from nexus_core.toolkit.services.error_texts import parse_error_body
 from nexus_core.toolkit.services.stream_parts import InBandError, StreamReader
 from nexus_core.toolkit.shared_resources import SharedResources
 from nexus_core.toolkit.timers import TimeLimit
@@ -58,6 +60,9 @@ _LONGEST_WORD = 80
 _SETTLE_S = 0.25
 """How long after the last event the end of the body is waited for, so that the connection can serve again."""
 _SETTLE_CAP = 64 * 2**10
+_NO_CONTENT = frozenset({204, 205})
+_LONGEST_READ = 1000
+"""Characters of what a service said of an error that its class may follow from."""
 _BYTES_CAP = 2**20
 """A body above this goes out in pieces: aiohttp warns of larger ones as bytes."""
 _SENDABLE_ID = re.compile(r"[\x21-\x7e]{1,512}")
@@ -307,6 +312,9 @@ class ServiceClient:
         errors.transfer = Transfer(
             status=status, first_byte_s=perf_counter() - began, quota=read_quota(response.headers)
         )
+        if status in _NO_CONTENT:
+            response.close()
+            raise no_content(status)
         if status // 100 == 2:
             return response
         try:
@@ -327,18 +335,20 @@ class ServiceClient:
                 f"the service redirects (status {response.status}) and is not followed: correct base_url",
                 code="redirect",
             )
-        return self._failure(_parsed(data), response, prompt)
+        return self._failure(parse_error_body(data), response, prompt)
 
     def _failure(self, payload: Any, response: aiohttp.ClientResponse, prompt: Prompt) -> ConnectorError:
         secrets = self._secrets()
         body = read_error_body(payload)
         codes = [code for code in body.codes if foreign_text(code, secrets=secrets) == code]
-        kind = classify_error(body, response.status, self.settings.error_classes)
-        said = foreign_text(body.message, secrets=secrets, content=[message.text for message in prompt.messages])
+        content = [message.text for message in prompt.messages]
+        # Without the prompt, whose words say nothing of the error.
+        said = foreign_text(body.message, secrets=secrets, content=content, longest=_LONGEST_READ)
+        kind = classify_error(evolve(body, message=said), response.status, self.settings.error_classes)
         return kind(
-            describe_refusal(kind, response.status, codes[0] if codes else "", said, self._hints),
+            describe_refusal(kind, response.status, codes[0] if codes else "", foreign_text(said), self._hints),
             code=codes[0] if codes else None,
-            retry_after_s=retry_after_s(response.headers),
+            retry_after_s=retry_after_s(response.headers) or body.retry_after_s,
             should_retry=should_retry(response.headers),
         )
 
@@ -350,14 +360,6 @@ def header_value(call_id: str) -> str:
 
 def _sendable(body: bytes | None) -> bytes | BytesIO | None:
     return body if body is None or len(body) <= _BYTES_CAP else BytesIO(body)
-
-
-def _parsed(data: bytes) -> Any:
-    try:
-        return orjson.loads(data)
-    except ValueError:
-        text = data.decode(errors="replace").strip()
-    return None if text.startswith("<") else text
 
 
 def _is_whole(data: bytes) -> bool:

@@ -83,8 +83,27 @@ class _Response(aiohttp.ClientResponse):
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             error.__dict__["stale"] = "served" in memory and isinstance(getattr(error, "message", ""), str)
             raise
+        except aiohttp.ClientResponseError as error:
+            error.__dict__["no_content"] = _begins_with_204(error)
+            raise
         memory["served"] = True
         return self
+
+
+def _begins_with_204(error: BaseException | None) -> bool:
+    """Tell whether what was no HTTP began with a status 204: its body, against the rules, is read as a second answer.
+
+    aiohttp (3.14) drops the first with it, so that what came is left in the frames of the error alone.
+    """
+    while error is not None:
+        traceback = error.__traceback__
+        while traceback is not None:
+            data = traceback.tb_frame.f_locals.get("data")
+            if isinstance(data, bytes) and data.startswith((b"HTTP/1.1 204", b"HTTP/1.0 204")):
+                return True
+            traceback = traceback.tb_next
+        error = error.__cause__
+    return False
 
 
 def is_full(session: aiohttp.ClientSession) -> bool:

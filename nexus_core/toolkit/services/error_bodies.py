@@ -1,33 +1,21 @@
-"""From the body of an error to the class of the failure: `code`, then `type`, then wording, then HTTP status.
+"""Reads the body of an error, whatever its shape: its codes, its words, its status and the wait that it tells. Pure.
 
-Bodies differ: `error` is an object or a string, `code` a word or a number, FastAPI says `detail`, vLLM said
-`{"object": "error"}`. One tolerant reader takes them all. Wordings are used for one class only, context length, since
-several servers give it no code.
+Bodies differ: `error` is an object, a list or a text, stands at the top, in a choice, under `fault`, `detail` or
+`base_resp`, or as JSON within a message, since gateways wrap what a service said. So a body is taken for layers of
+objects, one within the other; what stands further in is more precise.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import define, field, frozen
 
-from nexus_core.contract.errors import (
-    AuthError,
-    ConflictError,
-    ConnectorError,
-    ContentFilterError,
-    ContextLengthError,
-    InvalidRequestError,
-    ModelNotFoundError,
-    NotReadyError,
-    OverloadedError,
-    QuotaError,
-    RateLimitError,
-    ServerError,
-)
-from nexus_core.toolkit.http.errors import error_of_status
+from nexus_core.toolkit.services.error_texts import embedded_json
+from nexus_core.toolkit.services.error_waits import told_wait_s
+from nexus_core.toolkit.services.json_bodies import valid_unicode
 
 
 @frozen(kw_only=True)
@@ -37,171 +25,200 @@ class ErrorBody:
     codes: tuple[str, ...] = ()
     """Its codes and types, the most specific first."""
     message: str = ""
+    """Its words, from the outermost to the innermost."""
     status: int | None = None
     """An HTTP status that stands in the body, as routers write it."""
     words: tuple[str, ...] = ()
     """All that may be a code, also what has blanks or is a number, in lower case."""
+    retry_after_s: float | None = None
+    """The wait that it tells."""
+    limits: tuple[str, ...] = ()
+    """Names of the limits that were reached, as Google's services list them."""
 
 
-ERRORS_BY_KIND: Mapping[str, type[ConnectorError]] = {
-    error.kind: error
-    for error in (
-        RateLimitError, QuotaError, AuthError, ModelNotFoundError, InvalidRequestError, ContextLengthError,
-        ContentFilterError, ConflictError, NotReadyError, OverloadedError, ServerError,
-    )
-}  # fmt: skip
-"""What a pipeline may say that a code means (`error_classes`)."""
-
-_CODES: Mapping[type[ConnectorError], tuple[str, ...]] = {
-    QuotaError: (
-        "insufficient_quota", "credit_balance_exhausted", "project_spend_limit_exceeded",
-        "organization_usage_limit_exceeded", "billing_hard_limit_reached", "billing_not_active", "insufficient_balance",
-        "insufficient_credits",
-    ),
-    RateLimitError: ("rate_limit_exceeded", "rate_limit_error", "ratelimitreached", "too_many_requests"),
-    AuthError: (
-        "invalid_api_key", "missing_api_key", "incorrect_api_key", "authentication_error", "authenticationerror",
-        "invalid_authentication", "permission_denied", "permissiondenied", "permission_error", "unauthorized",
-        "access_denied", "account_deactivated", "invalid_organization", "mismatched_organization",
-        "unsupported_country_region_territory",
-    ),
-    ModelNotFoundError: (
-        "model_not_found", "deploymentnotfound", "deployment_not_found", "unknown_model", "not_found_error",
-        "notfounderror", "not_found", "model_not_available",
-    ),
-    ContextLengthError: (
-        "context_length_exceeded", "exceed_context_size_error", "context_window_exceeded", "string_above_max_length",
-    ),
-    ContentFilterError: (
-        "content_filter", "content_policy_violation", "responsibleaipolicyviolation", "moderation_blocked",
-        "invalid_prompt", "data_inspection_failed",
-    ),
-    OverloadedError: (
-        "server_is_overloaded", "server_overloaded", "overloaded_error", "overloaded", "engine_overloaded",
-        "engine_overloaded_error", "slow_down", "unavailable_error", "service_unavailable",
-    ),
-}  # fmt: skip
-_CLASS_OF = {code: error for error, codes in _CODES.items() for code in codes}
-
-# Types that stand in errors of every class: they decide only where there is no status, inside a stream.
-_VAGUE: Mapping[str, type[ConnectorError]] = {
-    "invalid_request_error": InvalidRequestError,
-    "badrequesterror": InvalidRequestError,
-    "bad_request": InvalidRequestError,
-    "invalid_value": InvalidRequestError,
-    "unsupported_parameter": InvalidRequestError,
-}
-
-_TOO_LONG = re.compile(
-    # OpenAI, Azure, OpenRouter, vLLM: "maximum context length is N"; SGLang: "the model's maximum context length"
-    r"maximum context length"
-    # SGLang: "longer than the model's context length"; vLLM: "longer than the maximum model length"
-    r"|longer than the (?:model'?s context|maximum model) length"
-    # vLLM: "the model's context length is only N"; LM Studio: "loaded with context length of only N"
-    r"|context length (?:is|of) only"
-    # llama.cpp: "exceeds the available context size"; Ollama: "exceeds the context length"
-    r"|exceeds? (?:the )?(?:available |maximum |max )?context (?:size|length|window)"
-    # LM Studio: "greater than the context length"
-    r"|greater than the context length"
-    # OpenAI, GPT-5: "Input tokens exceed the configured limit"
-    r"|input tokens exceed the configured limit",
-    re.IGNORECASE,
-)
-_WORDED = frozenset({200, 400, 413, 422, 500})
-
-HINTS: Mapping[type[ConnectorError], str] = {
-    AuthError: "check api_key and what it may do",
-    QuotaError: "the account's credit or limit is used up",
-    ModelNotFoundError: "check model and base_url",
-    ContextLengthError: "lower the budget of the prompt step, or correct the window of the model",
-}
+_LAYERS = (
+    "error", "errors", "fault", "base_resp", "detail", "details", "response", "responsemetadata", "result", "data",
+    "output", "body", "cause", "innererror", "inner_error", "metadata", "header", "headers", "raw", "provider_error",
+    "violations", "choices", "delta", "message", "msg", "status", "exception",
+)  # fmt: skip
+"""Keys under which a further object may say more, in lower case."""
+_TEXTS = (
+    "title", "error", "errors", "message", "msg", "error_message", "errormessage", "error_msg", "errmsg",
+    "error_description", "faultstring", "status_msg", "statusmessage", "detail", "details", "raw", "provider_error",
+    "description", "exception",
+)  # fmt: skip
+_CODES = (
+    "code", "type", "reason", "error_code", "errorcode", "error_type", "errortype", "status", "status_code",
+    "statuscode", "http_status", "errcode", "err_code", "__type", "error", "exception",
+)  # fmt: skip
+_STATUSES = ("code", "status", "status_code", "statuscode", "http_status", "error_code", "errorcode")
+_LIMITS = ("quotaid", "quota_limit", "quotametric", "quota_metric")
+_SAYS_NOTHING = frozenset({"", "null", "none", "ok", "success", "0", "200", "error", "fail", "failed", "failure"})
+"""Codes that tell no class, in lower case."""
+_GOOD = frozenset({"", "null", "none", "ok", "success", "succeeded", "0", "200", "20000"})
+_ANSWERS = ("choices", "usage", "output", "content", "candidates", "results", "embeddings", "text")
+"""Keys of answers: what has one with a value is not only an error."""
+_DEEPEST = 8
+_MOST_LAYERS = 40
+_LONGEST = 8_000
+"""Characters that are kept of the words."""
 
 
 def read_error_body(payload: Any) -> ErrorBody:
     """Return what an error body says, whatever its shape; never raises."""
-    if isinstance(payload, list) and payload:
+    found = _Layers()
+    found.enter(payload, 0)
+    if not found.texts and _is_filtered(payload):
+        return ErrorBody(codes=("content_filter",), message="the content was filtered", words=("content_filter",))
+    message = ": ".join(found.texts)[:_LONGEST]
+    said = list(found.said())
+    return ErrorBody(
+        codes=tuple(dict.fromkeys(code for value in said if (code := _code(value)))),
+        message=message,
+        status=found.status(message),
+        words=tuple(dict.fromkeys(str(value).strip().lower() for value in said)),
+        retry_after_s=told_wait_s(found.layers, message),
+        limits=tuple(found.named_limits()),
+    )
+
+
+def holds_error(payload: Any) -> bool:
+    """Tell whether a body with a good status holds an error; an error without content is none."""
+    if isinstance(payload, list) and len(payload) == 1:
         payload = payload[0]
-    if isinstance(payload, str):
-        return ErrorBody(message=payload)
     if not isinstance(payload, dict):
-        return ErrorBody()
-    error = payload.get("error") or payload.get("detail") or payload
-    if _filtered(payload):
-        return ErrorBody(codes=("content_filter",), message="the content was filtered")
-    if isinstance(error, list):  # FastAPI: one entry per mistake, with the input, which is not to be shown
-        error = {"message": "; ".join(str(entry.get("msg", "")) for entry in error if isinstance(entry, dict))}
-    if not isinstance(error, dict):
-        message = _first_text(error, payload.get("message"))
-        return ErrorBody(message=message, codes=_codes(payload), words=_words(error, *_said(payload)))
-    message = _first_text(error.get("message"), error.get("msg"), payload.get("message"))
-    status = _status(error.get("code"), error.get("status"))
-    return ErrorBody(codes=_codes(error), message=message, status=status, words=_words(*_said(error)))
-
-
-def classify_error(body: ErrorBody, status: int, own: Mapping[str, str] | None = None) -> type[ConnectorError]:
-    """Return the class of a failure; `status` is 200 for an error inside a stream or a good answer.
-
-    `own` has the kinds that a pipeline gives to codes of its service, in lower case; it goes before all else.
-    """
-    if own:
-        for word in body.words:
-            if word in own:
-                return ERRORS_BY_KIND[own[word]]
-    codes = [code.lower() for code in body.codes]
-    for code in codes:
-        if code in _CLASS_OF:
-            return _CLASS_OF[code]
-    if status in _WORDED and _TOO_LONG.search(body.message):
-        return ContextLengthError
-    said = status if status >= 300 else body.status
-    if said is not None:
-        return error_of_status(said)
-    return next((_VAGUE[code] for code in codes if code in _VAGUE), ServerError)
-
-
-def describe_refusal(
-    error: type[ConnectorError], status: int, code: str, message: str, hints: Mapping[type[ConnectorError], str] = HINTS
-) -> str:
-    """Return the message of a failure; `code` and `message` are what the service said, made safe.
-
-    `hints` says what to do about it, by class.
-    """
-    where = "in its answer" if status < 300 else f"with status {status}"
-    named = f" ({code})" if code else ""
-    said = f": {message}" if message else ""
-    hint = f"; {hints[error]}" if error in hints else ""
-    return f"the service refused {where}{named}{said}{hint}"
-
-
-def _filtered(payload: dict[str, Any]) -> bool:
+        return False
+    if payload.get("object") == "error" or payload.get("type") == "error":
+        return True
+    if any(key in payload and _is_said(payload[key]) for key in ("error", "errors", "Error", "fault")):
+        return True
+    base = payload.get("base_resp")
+    if isinstance(base, dict) and _is_said(base.get("status_code")):
+        return True
     choices = payload.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(first, dict):
+        return False
+    inner = (first, first.get("message"), first.get("delta"))
+    return any(isinstance(part, dict) and _is_said(part.get("error")) for part in inner)
+
+
+def is_only_error(payload: Any) -> bool:
+    """Tell whether a body without an answer is nothing but the words of an error, such as `{"message": "..."}`."""
+    if not isinstance(payload, dict):
+        return False
+    if any(payload.get(name) for name in _ANSWERS):
+        return False
+    body = read_error_body(payload)
+    return body.message.lower() not in _GOOD or body.status is not None
+
+
+@define
+class _Layers:
+    """The objects of a body, from the outermost to the innermost, and the texts in them."""
+
+    layers: list[Mapping[str, Any]] = field(factory=list)
+    """Their keys are in lower case."""
+    texts: list[str] = field(factory=list)
+
+    def enter(self, value: Any, depth: int) -> None:
+        if depth > _DEEPEST or len(self.layers) >= _MOST_LAYERS:
+            return
+        if isinstance(value, dict):
+            self._enter_object({key.lower(): inner for key, inner in value.items() if isinstance(key, str)}, depth)
+        elif isinstance(value, list):
+            for inner in value[:_DEEPEST]:
+                self.enter(inner, depth + 1)
+        elif isinstance(value, str):
+            self._enter_text(value, depth)
+
+    def _enter_object(self, layer: dict[str, Any], depth: int) -> None:
+        self.layers.append(layer)
+        for name in _TEXTS:
+            if isinstance(layer.get(name), str):
+                self._enter_text(layer[name], depth)
+        for name in _LAYERS:
+            inner = layer.get(name)
+            if isinstance(inner, dict | list):
+                self.enter(inner, depth + 1)
+
+    def _enter_text(self, text: str, depth: int) -> None:
+        """Take a text, and what it says as JSON, behind the words that may stand before it."""
+        before, inner = embedded_json(text) if depth < _DEEPEST else (text, None)
+        texts = len(self.texts)
+        self._add(before)
+        if inner is not None:
+            known = len(self.texts)
+            self.enter(inner, depth + 1)
+            if len(self.texts) == known and not self._says_more(inner):
+                del self.texts[texts:]
+                self._add(text)
+
+    def _says_more(self, inner: Any) -> bool:
+        return isinstance(inner, dict | list) and bool(_code_values(inner))
+
+    def _add(self, text: str) -> None:
+        text = valid_unicode(text).strip()
+        if text.lower() not in _GOOD and not any(text in known for known in self.texts):
+            self.texts.append(text)
+
+    def said(self) -> Iterator[Any]:
+        """Yield what stands where codes stand, the most specific first."""
+        for layer in reversed(self.layers):
+            for name in _CODES:
+                value = layer.get(name)
+                if type(value) in (str, int) and len(str(value)) <= _LONGEST and str(value).strip():
+                    yield valid_unicode(value) if isinstance(value, str) else value
+
+    def status(self, message: str) -> int | None:
+        for layer in reversed(self.layers):
+            status = _status([layer.get(name) for name in _STATUSES])
+            if status is not None:
+                return status
+        told = _TOLD_STATUS.search(message)
+        return int(told[1]) if told else None
+
+    def named_limits(self) -> Iterator[str]:
+        for layer in self.layers:
+            for name in _LIMITS:
+                if isinstance(layer.get(name), str):
+                    yield layer[name]
+
+
+_TOLD_STATUS = re.compile(r"\b(?:error code|status code|http(?: error)?|status)\s?[:=]?\s([45]\d\d)\b", re.IGNORECASE)
+
+
+def _is_filtered(payload: Any) -> bool:
+    choices = payload.get("choices") if isinstance(payload, dict) else None
     first = choices[0] if isinstance(choices, list) and choices else None
     return isinstance(first, dict) and first.get("finish_reason") == "content_filter"
 
 
-def _codes(error: dict[str, Any]) -> tuple[str, ...]:
-    words = (text for text in _said(error) if isinstance(text, str) and re.fullmatch(r"[A-Za-z][\w.\-]{1,63}", text))
-    return tuple(dict.fromkeys(words))
+def _is_said(value: Any, depth: int = 0) -> bool:
+    """Tell whether an error has content: text, a code that is not 0, or something within it that has."""
+    if isinstance(value, dict):
+        return depth < _DEEPEST and any(_is_said(inner, depth + 1) for inner in value.values())
+    if isinstance(value, list):
+        return depth < _DEEPEST and any(_is_said(inner, depth + 1) for inner in value)
+    return value is not None and value is not False and str(value).strip().lower() not in _GOOD
 
 
-def _said(error: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what stands where codes stand, the most specific first."""
-    inner = error.get("innererror") or error.get("inner_error")
-    return (inner.get("code") if isinstance(inner, dict) else None, error.get("code"), error.get("type"))
+def _code_values(value: Any) -> list[Any]:
+    layers = value if isinstance(value, list) else [value]
+    return [layer[name] for layer in layers if isinstance(layer, dict) for name in _CODES if name in layer]
 
 
-def _words(*values: Any) -> tuple[str, ...]:
-    return tuple(str(value).strip().lower() for value in values if type(value) in (str, int) and value != "")
+def _code(value: Any) -> str:
+    if not isinstance(value, str) or value.lower() in _SAYS_NOTHING:
+        return ""
+    word = value.rpartition("#")[2]
+    return word if re.fullmatch(r"[A-Za-z][\w.\-]{1,63}", word) else ""
 
 
-def _status(*values: Any) -> int | None:
+def _status(values: Sequence[Any]) -> int | None:
     for value in values:
         if isinstance(value, str) and re.fullmatch(r"[1-5]\d\d", value, re.ASCII):
             value = int(value)
-        if isinstance(value, int) and 400 <= value < 600:
+        if type(value) is int and 400 <= value < 600:
             return value
     return None
-
-
-def _first_text(*values: Any) -> str:
-    return next((value for value in values if isinstance(value, str) and value), "")

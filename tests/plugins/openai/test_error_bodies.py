@@ -247,9 +247,9 @@ async def test_messages_do_not_repeat_the_prompt(service: Any, prompt: Any) -> N
 
 
 def test_refusal_of_a_gateway_that_wraps_it() -> None:
-    """A body within a body is shown as text."""
+    """A body within a body is read: its words are shown, and its code counts."""
     inner = json.dumps(error_body("x"))
-    assert read_error_body({"detail": inner}).message == inner
+    assert read_error_body({"detail": inner}).message == "x"
     assert classify_error(read_error_body({"detail": inner}), 400) is InvalidRequestError
     assert classify_error(read_error_body({}), 302) is ProtocolError
 
