@@ -196,7 +196,7 @@ class StreamReading:
             if type(text) is str and text and "<" not in text and text[-1] != "`":
                 self.fresh = True
                 return Chunk(text)
-        if "error" in choice and holds_error(event):
+        if ("error" in choice or (delta and "error" in delta)) and holds_error(event):
             raise InBandError(event)
         before, self.fresh = self.fresh, False
         chunk = self._read_part(choice, delta, event)

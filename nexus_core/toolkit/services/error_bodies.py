@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from attrs import define, field, frozen
@@ -38,15 +39,17 @@ class ErrorBody:
 
 _LAYERS = (
     "error", "errors", "fault", "base_resp", "detail", "details", "response", "responsemetadata", "result", "data",
-    "output", "body", "cause", "innererror", "inner_error", "metadata", "header", "headers", "raw", "provider_error",
-    "violations", "choices", "delta", "message", "msg", "status", "exception",
+    "output", "body", "cause", "err", "failure", "innererror", "inner_error", "metadata", "header", "headers", "raw",
+    "provider_error", "violations", "choices", "delta", "message", "msg", "status", "exception",
 )  # fmt: skip
 """Keys under which a further object may say more, in lower case."""
 _TEXTS = (
     "title", "error", "errors", "message", "msg", "error_message", "errormessage", "error_msg", "errmsg",
     "error_description", "faultstring", "status_msg", "statusmessage", "detail", "details", "raw", "provider_error",
-    "description", "exception",
+    "description", "exception", "err", "cause", "failure",
 )  # fmt: skip
+_HINTS = ("reason", "hint", "info", "explanation")
+"""Keys that hold a code or a sentence."""
 _CODES = (
     "code", "type", "reason", "error_code", "errorcode", "error_type", "errortype", "status", "status_code",
     "statuscode", "http_status", "errcode", "err_code", "__type", "error", "exception",
@@ -58,7 +61,13 @@ _SAYS_NOTHING = frozenset({"", "null", "none", "ok", "success", "0", "200", "err
 _GOOD = frozenset({"", "null", "none", "ok", "success", "succeeded", "0", "200", "20000"})
 _ANSWERS = ("choices", "usage", "output", "content", "candidates", "results", "embeddings", "text")
 """Keys of answers: what has one with a value is not only an error."""
+_NOT_WORDS = frozenset({"input", "prompt", "messages", "content", "loc", "url", "stack", "traceback", "stacktrace"})
+"""Keys whose texts are no words about an error."""
+_SENTENCE = re.compile(r"[^\W\d_]{2,}[^\w]+[^\W\d_]{2,}|[\u4e00-\u9fff]{4,}")
+_UNDER_WAY = frozenset({"queued", "pending", "processing", "running", "in_progress", "info", "ping", "heartbeat"})
+"""What a service says of a request that it works on."""
 _DEEPEST = 8
+_MOST_SENTENCES = 3
 _MOST_LAYERS = 40
 _LONGEST = 8_000
 """Characters that are kept of the words."""
@@ -70,6 +79,8 @@ def read_error_body(payload: Any) -> ErrorBody:
     found.enter(payload, 0)
     if not found.texts and _is_filtered(payload):
         return ErrorBody(codes=("content_filter",), message="the content was filtered", words=("content_filter",))
+    if not found.texts:
+        found.texts = list(islice(_sentences(payload, 0), _MOST_SENTENCES))
     message = ": ".join(found.texts)[:_LONGEST]
     said = list(found.said())
     return ErrorBody(
@@ -109,8 +120,11 @@ def is_only_error(payload: Any) -> bool:
         return False
     if any(payload.get(name) for name in _ANSWERS):
         return False
-    body = read_error_body(payload)
-    return body.message.lower() not in _GOOD or body.status is not None
+    found = _Layers()
+    found.enter(payload, 0)
+    if any(isinstance(word, str) and word.lower() in _UNDER_WAY for word in found.said()):
+        return False
+    return bool(found.texts) or found.status("") is not None
 
 
 @define
@@ -137,6 +151,9 @@ class _Layers:
         for name in _TEXTS:
             if isinstance(layer.get(name), str):
                 self._enter_text(layer[name], depth)
+        for name in _HINTS:
+            if isinstance(layer.get(name), str) and _SENTENCE.search(layer[name]):
+                self._enter_text(layer[name], depth)
         for name in _LAYERS:
             inner = layer.get(name)
             if isinstance(inner, dict | list):
@@ -150,12 +167,11 @@ class _Layers:
         if inner is not None:
             known = len(self.texts)
             self.enter(inner, depth + 1)
-            if len(self.texts) == known and not self._says_more(inner):
+            if len(self.texts) == known:
+                self.texts += islice(_sentences(inner, 0), _MOST_SENTENCES)
+            if len(self.texts) == known and not _code_values(inner):
                 del self.texts[texts:]
                 self._add(text)
-
-    def _says_more(self, inner: Any) -> bool:
-        return isinstance(inner, dict | list) and bool(_code_values(inner))
 
     def _add(self, text: str) -> None:
         text = valid_unicode(text).strip()
@@ -192,6 +208,19 @@ def _is_filtered(payload: Any) -> bool:
     choices = payload.get("choices") if isinstance(payload, dict) else None
     first = choices[0] if isinstance(choices, list) and choices else None
     return isinstance(first, dict) and first.get("finish_reason") == "content_filter"
+
+
+def _sentences(value: Any, depth: int) -> Iterator[str]:
+    """Yield texts of more than a word, wherever they stand."""
+    if isinstance(value, str) and _SENTENCE.search(value):
+        yield valid_unicode(value).strip()
+    elif isinstance(value, dict) and depth < _DEEPEST:
+        for key, inner in value.items():
+            if str(key).lower() not in _NOT_WORDS:
+                yield from _sentences(inner, depth + 1)
+    elif isinstance(value, list) and depth < _DEEPEST:
+        for inner in value[:_DEEPEST]:
+            yield from _sentences(inner, depth + 1)
 
 
 def _is_said(value: Any, depth: int = 0) -> bool:

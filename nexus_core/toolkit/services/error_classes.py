@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from attrs import evolve
+
 from nexus_core.contract.errors import (
     AuthError,
     ConflictError,
@@ -130,6 +132,10 @@ _GENERIC = frozenset({200, 400, 500, 502})
 """Statuses of gateways for whatever failed behind them: a more precise one in the body stands over them."""
 _PRECISE = frozenset({401, 402, 403, 404, 408, 409, 424, 429, 498, 503, 529})
 
+_EXCEPTION = re.compile(r"(?:\w+\.)*([A-Z]\w{2,60}(?:Error|Exception))\b[\s:\-]*")
+_MOST_NAMES = 6
+_LONGEST_READ = 2000
+"""Characters of a message that its class may follow from."""
 _LONGEST_LIMIT_S = 3600.0
 """A rate limit is over sooner; what lasts longer is used up."""
 _ALLOCATED = re.compile(r"(?<!free )allocated quota exceeded", re.IGNORECASE)
@@ -151,12 +157,13 @@ def classify_error(body: ErrorBody, status: int, own: Mapping[str, str] | None =
     for word in body.words if own else ():
         if own is not None and word in own:
             return ERRORS_BY_KIND[own[word]]
+    body = evolve(body, message=body.message[:_LONGEST_READ])
     if is_larger_than_a_minute(body.message):
         return UnsupportedRequestError
     said = _status(body, status)
     if (error := _of_limits(body, said)) is not None:
         return error
-    codes = [_plain(code) for code in body.codes]
+    codes = [_plain(code) for code in (*body.codes, *_exception_names(body.message))]
     error = _first(codes, _CLASS_OF, _VAGUE) or _of_message(body, said) or _first(codes, _VAGUE)
     if error is not None:
         return error
@@ -178,6 +185,15 @@ def describe_refusal(
     if endpoint:
         hint = f"; the model needs the endpoint {endpoint}"
     return f"the service refused {where}{named}{said}{hint}"
+
+
+def _exception_names(message: str) -> list[str]:
+    """Return the names of exceptions that a message begins with, as gateways in Python chain them."""
+    names = []
+    while len(names) < _MOST_NAMES and (found := _EXCEPTION.match(message)):
+        names.append(found[1])
+        message = message[found.end() :]
+    return names
 
 
 def _status(body: ErrorBody, status: int) -> int:

@@ -1,4 +1,4 @@
-"""The bytes and texts of errors: JSON that is not quite JSON, JSON within a sentence, event streams, web pages. Pure."""
+"""The bytes and texts of errors: JSON that is not quite JSON, JSON within a sentence, events, web pages. Pure."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ _PIECE = re.compile(r"(\d+(?:\.\d+)?)\s?(ms|milli|mi|[smhd])", re.IGNORECASE)
 
 
 def told_wait_s(layers: Iterable[Mapping[str, Any]], message: str) -> float | None:
-    """Return the wait in seconds, `None` where none is told; `layers` are the objects of the body, keys in lower case."""
+    """Return the wait in seconds, `None` where none is told; `layers` are the body's objects, keys in lower case."""
     waits = [wait for layer in layers for wait in _in_fields(layer)]
     sentence = _SENTENCE.search(message)
     if not waits and sentence is not None:

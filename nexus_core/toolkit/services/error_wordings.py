@@ -23,9 +23,12 @@ from nexus_core.contract.errors import (
     UnsupportedRequestError,
 )
 
+_NEAR = r"(?:[^.;]|\.(?=\S))"
+"""A character of the same sentence: a dot within a name or number is one. Patterns write `[^.]` for it."""
+
 
 def _any(*patterns: str) -> re.Pattern[str]:
-    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
+    return re.compile("|".join(f"(?:{pattern.replace('[^.]', _NEAR)})" for pattern in patterns), re.IGNORECASE)
 
 
 class Wording(NamedTuple):
@@ -58,7 +61,7 @@ _OVER = (
 )
 _CONTEXT = _any(
     # OpenAI, Azure, OpenRouter, vLLM, xAI: "maximum context (prompt) length is N"; Databricks: "(N)"
-    rf"max(?:imum)? (?:allowed )?(?:context|prompt|input|model|sequence) (?:length|size|window)(?: is| of|:)? ?\(?\d",
+    r"max(?:imum)? (?:allowed )?(?:context|prompt|input|model|sequence) (?:length|size|window)(?: is| of|:)? ?\(?\d",
     r"\d maximum (?:context|prompt|input) length",
     # SGLang, LM Studio, llama.cpp, Kimi, Poolside, Cloudflare: "exceeds the ... context size", "model token limit"
     rf"{_OVER} {_BOUND}{_ANY_LENGTH}[ _-]{_MEASURE}",
@@ -74,12 +77,24 @@ _CONTEXT = _any(
     r"\b(?:prompt|input|inputs|conversation|message history|messages|context)"
     r"(?: (?:text|token|tokens|length|size|list|history))*(?: (?:is|are|was))? too (?:long|big|large)\b"
     r"(?! for (?:this|the) (?:field|column|name))",
-    # Gemini, Copilot, watsonx, SiliconFlow, Perplexity: tokens of the prompt against a number
-    r"\b(?:prompt|input|inputs|request|requested|messages?|total|number of)\b[^.;]{0,60}?[ _]tokens?\b"
-    r"(?![^.;]{0,20}(?:completion|output))[^.;]{0,80}?"
+    # z.ai, SambaNova: "Prompt exceeds max length", "Sequence length N exceeds the maximum of M"
+    r"\b(?:prompt|input|sequence|context) (?:length|size|tokens?)(?: \(?[\d,]+\)?)? (?:would )?"
+    r"exceed(?:s|ed)? (?:the |its |your )?(?:max(?:imum)?|limit|context|model)\b",
+    r"\b(?:prompt|input) exceed(?:s|ed)? (?:the )?max(?:imum)? (?:length|size|context|tokens)\b",
+    r"\bmax(?:imum)? (?:context|input|prompt|sequence) (?:length|size) (?:was |has been |is )?exceeded",
+    r"\btokens? limit (?:was |has been |is )?(?:exceeded|reached)|\bn_ctx\b[^.]{0,20}exceed",
+    r"\d tokens?[^.]{0,40}(?:over|above|more than|greater than|exceeds?) (?:the )?(?:model'?s )?(?:limit|max)",
+    r"too (?:long|large|big): \(?\d[\d,]* tokens?\b",
+    # Gemini, Copilot, watsonx, SiliconFlow: tokens of the prompt against a number
+    r"\b(?:prompt|inputs?|request(?:ed)?|messages?|conversation|total|number of)(?=\W|_)[^.]{0,60}?[ _]tokens?\b"
+    r"(?![^.]{0,20}(?:completion|output))[^.]{0,80}?"
     r"(?:exceed(?!s? (?:your|the) (?:rate|quota))|must be (?:less|smaller|fewer|at most|<)|more than|greater than"
     r"|larger than|only supports|supports (?:only )?up to)",
-    r"\binput(?: length)? (?:\d+ tokens )?(?:would )?exceeds? the (?:maximum|max|model) (?:number of )?(?:tokens|limit)",
+    r"\binput(?: length)? (?:\d+ tokens )?(?:would )?exceeds? the (?:maximum|max|model) (?:number of )?(?:tokens"
+    r"|limit)",
+    # Perplexity, Voyage
+    r"tokens? in (?:the |your )?(?:request|prompt|input) (?:is |are )?(?:more|greater|larger)",
+    r"max(?:imum)? (?:allowed )?tokens per (?:submitted )?(?:batch|input|prompt)",
     # TGI, TEI, Together
     r"`?inputs`? must have (?:less|fewer) than \d+ tokens",
     r"`?inputs`? (?:tokens )?\+ `?max_(?:new_)?tokens`? must be",
@@ -90,7 +105,8 @@ _CONTEXT = _any(
     r"range of input length",
     r"expected maxlength: ?\d+, actual",
     # Groq, Cerebras, Cohere: what to do about it
-    r"(?:reduce|shorten|decrease) (?:the |your )?(?:length|size|number) of (?:the |your )?(?:input|prompt|messages?|context)",
+    r"(?:reduce|shorten|decrease) (?:the |your )?(?:length|size|number) of (?:the |your )?(?:input|prompt|messages?"
+    r"|context)",
     r"(?:reduce|shorten) (?:the|your) (?:input|prompt|messages|context)\b",
     r"(?:use|try|using) (?:a )?shorter (?:prompt|input)",
     # GitHub Models
@@ -101,11 +117,14 @@ _CONTEXT = _any(
     r"(?:上下文|输入|提示词?|prompt)[^。]{0,12}(?:超长|过长|超过|超出|超限)|超[出过]?最大(?:上下文|输入)",
 )
 _QUOTA = _any(
-    r"insufficient[ _](?:\w+ )?(?:account |user )?(?:balance|credits?|funds)",
+    r"insufficient[ _](?:\w+ ){0,2}(?:balance|credits?|funds)|insufficient user quota",
     r"balance (?:is |has )?(?:not enough|insufficient|too low|exhausted|run out|depleted|is used up)",
-    r"(?:not enough|no|out of|lack of|run out of|requires? more|add|purchase|buy) (?:\w+ )?(?:credits?|balance|funds)\b",
-    r"credits? (?:balance )?(?:are |is |has been |have been |have )?(?:too low|exhausted|depleted|used up|run out|expired)",
-    r"(?:used|consumed|spent|exhausted) (?:up )?(?:all|the)(?: of)?(?: its| your)? ?(?:available |free |prepaid )?credits?",
+    r"(?:not (?:have )?(?:enough|sufficient)|no|out of|lack of|run out of|requires? more|add|purchase|buy) (?:\w+ )?"
+    r"(?:credits?|balance|funds)\b",
+    r"credits?\b[^.]{0,30}(?:too low|exhausted|depleted|used up|run out|expired)",
+    r"(?:quota|limit)[^.]{0,30}for (?:this|the|your) billing",
+    r"(?:used|consumed|spent|exhausted) (?:up )?(?:all|the|its|your)(?: of)?(?: its| your)? ?(?:available |free "
+    r"|prepaid )?credits?",
     r"(?:monthly|weekly|daily|plan|subscription|session|billing(?: cycle)?|spend(?:ing)?|usage|budget)"
     r"(?:/\w+)?(?: \w+)? (?:limit|quota|cap|allowance)s?\b",
     r"billing (?:hard )?(?:limit|is not active|not active|details)|billing_(?:hard_limit|not_active)",
@@ -121,18 +140,24 @@ _QUOTA = _any(
     r"余额不足|欠费|额度(?:不足|已用尽)|配额已用尽|请充值",
 )
 _MODEL = _any(
-    r"\bmodel(?:s/\S+)?\b[^.;]{0,80}? (?:is |was |could )?(?:not (?:be )?found|does(?: not|n'?t) exist|not exist"
-    r"|(?:is |has been )?(?:decommissioned|retired|discontinued|removed|shut down|sunset)|no longer (?:supported|available|served)"
+    r"\bmodel(?:s/\S+)?\b[^.]{0,80}? (?:is |was |could )?(?:not (?:be )?found|does not exist|not exist"
+    r"|(?:is |has been )?(?:decommissioned|deprecated|retired|discontinued|removed|shut down|sunset)"
+    r"|no longer (?:supported|available|served)"
     r"|is unknown|is invalid|not (?:a )?valid|not (?:available|deployed|served|enabled|recogni[sz]ed)"
     r"(?! (?:when|with|in combination)))",
-    r"\bmodel\b[^;]{0,60}? is not supported(?! (?:when|with|for (?:this|tool|image|function|stream)|by (?:this )?param))",
+    r"\bmodel\b[^;]{0,60}? is not supported(?! (?:when|with|for (?:this|tool|image|function|stream)"
+    r"|by (?:this )?param))",
     r"\bmodel\b[^;]{0,80}?(?:end of (?:its )?life|end-of-life)",
     r"(?:invalid|unknown|no such|unrecogni[sz]ed|unsupported|nonexistent|bad) model"
     r"(?! (?:param|option|setting|output|config))(?:\b|_)",
     r"model (?:identifier|id|name)s? (?:is|are|was) (?:invalid|not valid|unknown|required)",
-    r"not a valid model|model names (?:are|supported)|no endpoints? found (?:for|matching)",
+    r"not a (?:valid|supported|known|recogni[sz]ed) model|model names (?:are|supported)",
+    r"(?:specify|provide|choose) a (?:valid|supported|different) model|model is not active",
+    r"there is no model\b|no (?:model|deployment|endpoint)s? (?:found (?:for|matching)|named|called|with)",
+    r"\b(?:deployment|endpoint)\b[^.]{0,60} (?:does not exist|(?:was |could )?not (?:be )?found)",
+    r"\bmodel\b[^.]{0,60} unavailable (?:in|for|to|on) ",
     r"unable to access (?:non-serverless )?model|does not work with the specified model",
-    r"(?:on-demand throughput|inference profile)[^.]{0,40}(?:isn|not|required|supported)",
+    r"(?:on-demand throughput|inference profile)[^.]{0,40}(?:not|required|supported)",
     r"no models? (?:is |are |was )?(?:currently )?loaded|模型不存在",
     r"not a (?:chat|completions?|generative|text generation) model|does not support (?:chat|generate|completions?)\b",
     r"(?:only (?:be )?(?:supported|available|used|works)|use)[^.]{0,30}\bv1/(?:responses|completions|embeddings|chat)",
@@ -141,32 +166,43 @@ _MODEL = _any(
 )
 _UNSUPPORTED = _any(
     r"no endpoints? found that (?:support|can)",
-    r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected) (?:request )?(?:param|value|option|field|argument|key|property|feature)",
+    r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected) (?:request )?(?:param|value|option|field|argument|key"
+    r"|property|feature)",
     r"(?:extra|additional) (?:inputs?|fields?|propert(?:y|ies))(?: \S+)? (?:are |is )?not (?:permitted|allowed)",
-    r"(?:is|are|was|currently) ?(?:not|n't) (?:currently |yet )?(?:supported|allowed|available|permitted|enabled) "
+    r"(?:is|are|was|currently) ?not (?:currently |yet )?(?:supported|allowed|available|permitted|enabled) "
     r"(?:with|by|for|on|in|when) ",
     r"(?:is|are) (?:not|un)[ -]?supported|not supported by",
-    r"does(?: not|n'?t) (?:currently )?support|do(?: not|n'?t) support|only the default|unsupported_(?:parameter|value)",
+    r"does not (?:currently )?support|do not support|only the default|unsupported_(?:parameter"
+    r"|value)",
+    r"\b(?:not supported|unsupported)\b|only [^.]{1,60} (?:is|are) supported|cannot both be|mutually exclusive",
+    r"(?:for|with|on|by) this model\b|\b\w+_\w+['\"`]? (?:is|are) not (?:allowed|permitted)",
+    r"maximum allowed number of output tokens|(?:is|are) not (?:yet )?implemented|support for .{1,40} is not enabled",
     r"use '?max_completion_tokens'? instead|not (?:permitted|allowed) for this model|cannot be used (?:with|together)",
-    r"model supports at most|max_(?:completion_|new_|output_)?tokens\W[^.]{0,60}(?:too large|exceed|at most|less than or equal)",
+    r"model supports at most|max_(?:completion_|new_|output_)?tokens\W[^.]{0,60}(?:too large|exceed|at most"
+    r"|less than or equal)",
     r"range of max_tokens|requires? --[\w-]+|to be enabled for (?:this|your)|only supported by",
-    r"(?:payload|request|body|entity)(?: \w+)? (?:is )?too large|exceeds? the (?:maximum|limit|max)[^.]{0,30}(?:bytes|\dMB|size)",
-    r"extra usage is required|not available (?:on|in|for|with) (?:your|the|this) (?:current )?(?:plan|tier|subscription|region)",
+    r"(?:payload|request|body|entity)(?: \w+)? (?:is )?too large|exceeds? the (?:maximum|limit|max)[^.]{0,30}(?:bytes"
+    r"|\dMB|size)",
+    r"not available (?:on|in|for|with) (?:your|the|this) (?:current )?(?:plan|tier|subscription|region)",
 )
+_NEEDS_MORE = _any(r"no endpoints? found that (?:support|can)", r"extra usage is required")
 _AUTH = _any(
-    r"(?:invalid|incorrect|missing|wrong|expired|no|bad|provide an?|malformed) (?:\w+ )?(?:api[ _-]?key|access key|subscription key)",
-    r"api[ _-]?key\b[^.]{0,30}(?:invalid|not valid|not found|expired|missing|required|revoked|disabled|deleted|incorrect)",
+    r"(?:invalid|incorrect|missing|wrong|expired|no|bad|provide an?|malformed) (?:\w+ )?(?:api[ _-]?key|access key"
+    r"|subscription key)",
+    r"api[ _-]?key\b[^.]{0,30}(?:invalid|not valid|not found|expired|missing|required|revoked|disabled|deleted"
+    r"|incorrect)",
     r"(?:security|access|auth\w*|bearer|oauth|session) token\b[^.]{0,40}(?:expired|invalid|missing|not valid|revoked)",
     r"(?:invalid|expired|missing) (?:access|auth\w*|bearer|security|oauth) (?:token|credentials?|header)",
     r"\bun-?authori[sz]ed\b|\bauthentication\b[^.]{0,24}(?:fail|requir|error|invalid)|could not authenticate",
     r"not authori[sz]ed to|permission denied|access denied|signature[^.]{0,40}(?:not match|mismatch|expired)",
     r"(?:user )?location is not supported|(?:country|region)[^.]{0,40}not (?:supported|available)",
-    r"(?:organization|account|identity) must be verified|key has been (?:disabled|revoked)|account[^.]{0,20}deactivated",
-    r"认证失败|鉴权失败|密钥无效|无权访问",
+    r"(?:organization|account|identity) must be verified|key has been (?:disabled|revoked)"
+    r"|account[^.]{0,20}deactivated",
+    r"\A\W*invalid token\W*\Z|login fail|carry the api secret key|认证失败|鉴权失败|密钥无效|无权访问|无效的令牌",
 )
 _LIMITED = _any(
-    r"\brate[ _-]?limit(?:ed|ing)?\b|ratelimit",
-    r"too many (?:\w+ )?requests|\bthrottl(?:ed|ing)",
+    r"\brate[ _-]?limit(?:ed|ing)?\b",
+    r"too many (?:(?:\w+ )?requests|(?:tokens|queries) per)|\bthrottl(?:ed|ing)",
     r"(?:requests?|tokens?|queries) " + r"per[ _-]?(?:minute|second|hour)[^.]{0,40}(?:exceed|limit|reach)",
     r"(?:exceed|reach)\w*[^.]{0,60}(?:" + _PER_MINUTE + ")",
     r"concurren\w+[^.]{0,40}(?:limit|exceed|reach|too (?:high|many)|high)|high concurrency",
@@ -174,14 +210,17 @@ _LIMITED = _any(
 )
 _BUSY = _any(
     r"\boverload",
-    r"\bmodel\b[^.]{0,40}(?:still |currently |being )?(?:loading|warming up|initiali[sz]ing|starting|not ready)|loading (?:the )?model",
+    r"\bmodel\b[^.]{0,40}(?:still |currently |being )?(?:loading|warming up|initiali[sz]ing|starting|not ready)"
+    r"|loading (?:the )?model",
     r"(?:at|over|no|insufficient|out of) capacity|capacity (?:exceeded|limits?|exhausted)",
     r"high (?:demand|load|traffic)|(?:server|service|system|engine|model|api) is (?:\w+ )?busy|server busy",
+    r"no (?:healthy )?(?:deployments?|instances?|replicas?|backends?|upstreams?|workers?) (?:is |are )?available",
     r"(?:temporarily|currently|service) unavailable|under maintenance|scheduled maintenance|slow down",
     r"服务(?:过载|繁忙)|负载过高|访问量过大|系统繁忙",
 )
 _FILTERED = _any(
-    r"content[ _]?(?:management |usage )?(?:policy|policies|filter\w*|moderation|safety)|safety (?:system|policy|filter|setting)",
+    r"content[ _]?(?:management |usage )?(?:policy|policies|filter\w*|moderation|safety)|safety (?:system|policy"
+    r"|filter|setting)",
     r"(?:was|were|been) (?:flagged|blocked|filtered)|responsible ai|guardrail\w*[^.]{0,30}(?:blocked|intervened)",
     r"violat\w+[^.]{0,40}(?:polic|guideline|terms)|inappropriate content|content exists risk|considered high risk",
     r"(?:sensitive|unsafe|prohibited) (?:content|words?|information)|requires moderation|敏感|不安全",
@@ -199,18 +238,23 @@ _WORDINGS = (
     Wording(QuotaError, _QUOTA, _AllBut({401, 404}), unless=_RATE),
     Wording(ContentFilterError, _FILTERED, _ASKS | {403, 451}),
     Wording(ContextLengthError, _CONTEXT, _AllBut({401, 402, 403, 408, 429, 503, 529}), unless=PER_MINUTE),
-    Wording(UnsupportedRequestError, _any(r"no endpoints? found that"), frozenset({404})),
+    Wording(UnsupportedRequestError, _NEEDS_MORE, frozenset({404, 429})),
     Wording(ModelNotFoundError, _MODEL, _ASKS | {404, 410, 412, 424, 501}),
-    Wording(UnsupportedRequestError, _UNSUPPORTED, _ASKS | {415}),
     Wording(AuthError, _AUTH, _ASKS),
+    Wording(UnsupportedRequestError, _UNSUPPORTED, _ASKS | {415}),
     Wording(RateLimitError, _LIMITED, _ASKS | {403, 449, 502}),
     Wording(OverloadedError, _BUSY, _ASKS | {404, 409, 424}),
 )
 """In this order: the more precise before the vaguer."""
 
 _LARGER = re.compile(r"request(?: is)? too large|tokens must be reduced|too large for [^.]*per[ _-]min", re.IGNORECASE)
-_SIZES = re.compile(
-    r"\blimit(?:ed)?(?: is| of| to|:)? ?(?P<limit>[\d,]+)[^.\n]*?\brequest(?:ed|s|ing)?(?: is| of| for|:)? ?(?P<size>[\d,]+)",
+_TOKENS = re.compile(r"\btokens?\b|TPM\b|TokensPerMinute", re.IGNORECASE)
+_LIMIT = re.compile(
+    r"\b(?:limit|allowance|maximum|allowed)(?: is| of| to|:|=| \()? ?(\d[\d,]*)(?! ?(?:requests|rpm))", re.IGNORECASE
+)
+_SIZE = re.compile(
+    r"\brequest(?:ed|s|ing)?(?: is| of| for| has| with| contains| needs| uses|:|=| \()? ?(\d[\d,]*)(?! ?requests)"
+    r"|\b(\d[\d,]*) tokens (?:were |are )?requested",
     re.IGNORECASE,
 )
 _REFUSED_AT = re.compile(r"\bnot (?:supported )?(?:in|with|on|by|via|for)\b", re.IGNORECASE)
@@ -223,16 +267,20 @@ def is_larger_than_a_minute(message: str) -> bool:
         return False
     if _LARGER.search(message):
         return True
-    sizes = _SIZES.search(message)
-    return sizes is not None and _count(sizes["size"]) > _count(sizes["limit"]) > 0
+    limit, size = _LIMIT.search(message), _SIZE.search(message)
+    if limit is None or size is None or not _TOKENS.search(message):
+        return False
+    return _count(size[1] or size[2]) > _count(limit[1]) > 0
 
 
 def classify_message(message: str, status: int) -> type[ConnectorError] | None:
     """Return the class that a message means with this status, `None` where its wording is not known."""
+    message = re.sub(r"n['’]t\b", " not", message)
     for wording in _WORDINGS:
-        if status in wording.statuses and wording.pattern.search(message):
-            if wording.unless is None or not wording.unless.search(message):
-                return wording.error
+        if status not in wording.statuses or not wording.pattern.search(message):
+            continue
+        if wording.unless is None or not wording.unless.search(message):
+            return wording.error
     return None
 
 
