@@ -30,11 +30,11 @@ from nexus_core.contract.errors import (
 from nexus_core.toolkit.http.errors import error_of_status
 from nexus_core.toolkit.services.error_bodies import ErrorBody
 from nexus_core.toolkit.services.error_wordings import (
-    PER_DAY,
-    PER_MINUTE,
     classify_message,
     endpoint_needed,
     is_larger_than_a_minute,
+    is_per_day,
+    is_per_minute,
 )
 
 ERRORS_BY_KIND: Mapping[str, type[ConnectorError]] = {
@@ -207,13 +207,13 @@ def _of_limits(body: ErrorBody, status: int) -> type[ConnectorError] | None:
     """Return the class of a limit that was reached, by its name or its period; `None` where neither is told."""
     named = " ".join(body.limits)
     if named:
-        return QuotaError if PER_DAY.search(named) else RateLimitError
+        return QuotaError if is_per_day(named) else RateLimitError
     if status != 429:
         return None
     if _ALLOCATED.search(body.message):
         return RateLimitError
     # A day may be over soon: who tells when is waited for, or left alone until then.
-    per_day = body.retry_after_s is None and PER_DAY.search(body.message) and not PER_MINUTE.search(body.message)
+    per_day = body.retry_after_s is None and is_per_day(body.message) and not is_per_minute(body.message)
     return QuotaError if per_day else None
 
 
