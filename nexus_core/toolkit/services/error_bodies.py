@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import frozen
 
 from nexus_core.toolkit.services.error_texts import embedded_json
 from nexus_core.toolkit.services.error_waits import told_wait_s
@@ -63,7 +63,7 @@ _ANSWERS = ("choices", "usage", "output", "content", "candidates", "results", "e
 """Keys of answers: what has one with a value is not only an error."""
 _NOT_WORDS = frozenset({"input", "prompt", "messages", "content", "loc", "url", "stack", "traceback", "stacktrace"})
 """Keys whose texts are no words about an error."""
-_SENTENCE = re.compile(r"[^\W\d_]{2,}[^\w]+[^\W\d_]{2,}|[\u4e00-\u9fff]{4,}")
+_SENTENCE = r"[^\W\d_]{2,}[^\w]+[^\W\d_]{2,}|[\u4e00-\u9fff]{4,}"
 _UNDER_WAY = frozenset({"queued", "pending", "processing", "running", "in_progress", "info", "ping", "heartbeat"})
 """What a service says of a request that it works on."""
 _DEEPEST = 8
@@ -127,13 +127,15 @@ def is_only_error(payload: Any) -> bool:
     return bool(found.texts) or found.status("") is not None
 
 
-@define
 class _Layers:
     """The objects of a body, from the outermost to the innermost, and the texts in them."""
 
-    layers: list[Mapping[str, Any]] = field(factory=list)
-    """Their keys are in lower case."""
-    texts: list[str] = field(factory=list)
+    __slots__ = ("layers", "texts")
+
+    def __init__(self) -> None:
+        self.layers: list[Mapping[str, Any]] = []
+        """Their keys are in lower case."""
+        self.texts: list[str] = []
 
     def enter(self, value: Any, depth: int) -> None:
         if depth > _DEEPEST or len(self.layers) >= _MOST_LAYERS:
@@ -152,7 +154,7 @@ class _Layers:
             if isinstance(layer.get(name), str):
                 self._enter_text(layer[name], depth)
         for name in _HINTS:
-            if isinstance(layer.get(name), str) and _SENTENCE.search(layer[name]):
+            if isinstance(layer.get(name), str) and re.search(_SENTENCE, layer[name]):
                 self._enter_text(layer[name], depth)
         for name in _LAYERS:
             inner = layer.get(name)
@@ -191,7 +193,7 @@ class _Layers:
             status = _status([layer.get(name) for name in _STATUSES])
             if status is not None:
                 return status
-        told = _TOLD_STATUS.search(message)
+        told = re.search(_TOLD_STATUS, message, re.IGNORECASE)
         return int(told[1]) if told else None
 
     def named_limits(self) -> Iterator[str]:
@@ -201,7 +203,7 @@ class _Layers:
                     yield layer[name]
 
 
-_TOLD_STATUS = re.compile(r"\b(?:error code|status code|http(?: error)?|status)\s?[:=]?\s([45]\d\d)\b", re.IGNORECASE)
+_TOLD_STATUS = r"\b(?:error code|status code|http(?: error)?|status)\s?[:=]?\s([45]\d\d)\b"
 
 
 def _is_filtered(payload: Any) -> bool:
@@ -212,7 +214,7 @@ def _is_filtered(payload: Any) -> bool:
 
 def _sentences(value: Any, depth: int) -> Iterator[str]:
     """Yield texts of more than a word, wherever they stand."""
-    if isinstance(value, str) and _SENTENCE.search(value):
+    if isinstance(value, str) and re.search(_SENTENCE, value):
         yield valid_unicode(value).strip()
     elif isinstance(value, dict) and depth < _DEEPEST:
         for key, inner in value.items():

@@ -132,13 +132,13 @@ _GENERIC = frozenset({200, 400, 500, 502})
 """Statuses of gateways for whatever failed behind them: a more precise one in the body stands over them."""
 _PRECISE = frozenset({401, 402, 403, 404, 408, 409, 424, 429, 498, 503, 529})
 
-_EXCEPTION = re.compile(r"(?:\w+\.)*([A-Z]\w{2,60}(?:Error|Exception))\b[\s:\-]*")
+_EXCEPTION = r"(?:\w+\.)*([A-Z]\w{2,60}(?:Error|Exception))\b[\s:\-]*"
 _MOST_NAMES = 6
 _LONGEST_READ = 2000
 """Characters of a message that its class may follow from."""
 _LONGEST_LIMIT_S = 3600.0
 """A rate limit is over sooner; what lasts longer is used up."""
-_ALLOCATED = re.compile(r"(?<!free )allocated quota exceeded", re.IGNORECASE)
+_ALLOCATED = r"(?<!free )allocated quota exceeded"
 """DashScope says so of tokens a minute, with the code of a quota."""
 
 HINTS: Mapping[type[ConnectorError], str] = {
@@ -190,7 +190,7 @@ def describe_refusal(
 def _exception_names(message: str) -> list[str]:
     """Return the names of exceptions that a message begins with, as gateways in Python chain them."""
     names = []
-    while len(names) < _MOST_NAMES and (found := _EXCEPTION.match(message)):
+    while len(names) < _MOST_NAMES and (found := re.match(_EXCEPTION, message)):
         names.append(found[1])
         message = message[found.end() :]
     return names
@@ -210,7 +210,7 @@ def _of_limits(body: ErrorBody, status: int) -> type[ConnectorError] | None:
         return QuotaError if is_per_day(named) else RateLimitError
     if status != 429:
         return None
-    if _ALLOCATED.search(body.message):
+    if re.search(_ALLOCATED, body.message, re.IGNORECASE):
         return RateLimitError
     # A day may be over soon: who tells when is waited for, or left alone until then.
     per_day = body.retry_after_s is None and is_per_day(body.message) and not is_per_minute(body.message)

@@ -12,14 +12,11 @@ import orjson
 
 _NOTHING: Any = object()
 _LENIENT = json.JSONDecoder(strict=False)
-_BEFORE_JSON = re.compile(r"[\s:,\-]*(?:\bb)?['\"]?$")
+_BEFORE_JSON = r"[\s:,\-]*(?:\bb)?['\"]?$"
 """Marks between the words of a gateway and the JSON that it hands on."""
-_COMMAS = re.compile(r",\s*([}\]])")
-_PAGE_WORDS = tuple(
-    re.compile(rf"<{tag}\b[^>]*>(.{{1,500}}?)</{tag}>", re.IGNORECASE | re.DOTALL)
-    for tag in ("Message", "title", "h1", "h2")
-)
-_PAGE_CODE = re.compile(r"<Code>\s*([\w.\-]{1,64})\s*</Code>", re.IGNORECASE)
+_COMMAS = r",\s*([}\]])"
+_PAGE_WORDS = tuple(rf"(?is)<{tag}\b[^>]*>(.{{1,500}}?)</{tag}>" for tag in ("Message", "title", "h1", "h2"))
+_PAGE_CODE = r"<Code>\s*([\w.\-]{1,64})\s*</Code>"
 _LONGEST_LITERAL = 20_000
 """Characters of what Python printed that are read."""
 
@@ -47,7 +44,7 @@ def embedded_json(text: str) -> tuple[str, Any]:
     found = _parse(text[start:])
     if not isinstance(found, dict | list):
         return text, None
-    return _BEFORE_JSON.sub("", text[:start]), found
+    return re.sub(_BEFORE_JSON, "", text[:start]), found
 
 
 def _parse(text: str) -> Any:
@@ -58,7 +55,7 @@ def _parse(text: str) -> Any:
         pass
     if text[:1] not in ("{", "["):
         return _NOTHING
-    for candidate in (text, _COMMAS.sub(r"\1", text)):
+    for candidate in (text, re.sub(_COMMAS, r"\1", text)):
         try:
             return _LENIENT.raw_decode(candidate)[0]
         except (ValueError, RecursionError):
@@ -79,9 +76,9 @@ def _literal(text: str) -> Any:
 
 def _page_words(text: str) -> Any:
     """Return what a web page or XML says: an object with its code and message, or `None`."""
-    words = next((found[1] for pattern in _PAGE_WORDS if (found := pattern.search(text[:_LONGEST_LITERAL]))), "")
+    words = next((found[1] for pattern in _PAGE_WORDS if (found := re.search(pattern, text[:_LONGEST_LITERAL]))), "")
     message = " ".join(html.unescape(re.sub(r"<[^>]*>", " ", words)).split())
     if not message:
         return None
-    code = _PAGE_CODE.search(text[:_LONGEST_LITERAL])
+    code = re.search(_PAGE_CODE, text[:_LONGEST_LITERAL], re.IGNORECASE)
     return {"message": message, "code": code[1]} if code else {"message": message}

@@ -28,19 +28,18 @@ _PART = (
     r"(?:milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)(?![a-z])"
 )
 _DURATION = rf"{_PART}(?:,?\s?(?:and\s)?{_PART}){{0,4}}|(?:\d{{1,6}}(?:\.\d{{1,9}})?[hms]){{1,3}}(?![a-z])"
-_SENTENCE = re.compile(
+_SENTENCE = (
     r"(?:try again|retry(?:ing)?|retry[ -]after|wait|available again|resets?|come back)"
     r"(?: (?:your |the |this |another )?(?:request|again))?\s*:?\s*(?:in|after|for)?\s*:?\s*"
-    rf"(?:about |approximately |at least |another )?(?P<told>{_DURATION})",
-    re.IGNORECASE,
+    rf"(?:about |approximately |at least |another )?(?P<told>{_DURATION})"
 )
-_PIECE = re.compile(r"(\d+(?:\.\d+)?)\s?(ms|milli|mi|[smhd])", re.IGNORECASE)
+_PIECE = r"(\d+(?:\.\d+)?)\s?(ms|milli|mi|[smhd])"
 
 
 def told_wait_s(layers: Iterable[Mapping[str, Any]], message: str) -> float | None:
     """Return the wait in seconds, `None` where none is told; `layers` are the body's objects, keys in lower case."""
     waits = [wait for layer in layers for wait in _in_fields(layer)]
-    sentence = _SENTENCE.search(message)
+    sentence = re.search(_SENTENCE, message, re.IGNORECASE)
     if not waits and sentence is not None:
         waits = [_duration_s(sentence["told"])]
     good = [wait for wait in waits if wait > 0 and isfinite(wait)]
@@ -70,7 +69,7 @@ def _seconds(value: Any, unit_s: float) -> float:
 
 
 def _duration_s(text: str) -> float:
-    return sum(float(number) * _unit_s(unit.lower()) for number, unit in _PIECE.findall(text))
+    return sum(float(number) * _unit_s(unit.lower()) for number, unit in re.findall(_PIECE, text, re.IGNORECASE))
 
 
 def _unit_s(unit: str) -> float:

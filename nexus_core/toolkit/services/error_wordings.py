@@ -258,17 +258,14 @@ _WORDINGS = (
 """In this order: the more precise before the vaguer."""
 
 _LARGER = r"request(?: is)? too large|tokens must be reduced|too large for [^.]*per[ _-]min"
-_TOKENS = re.compile(r"\btokens?\b|TPM\b|TokensPerMinute", re.IGNORECASE)
-_LIMIT = re.compile(
-    r"\b(?:limit|allowance|maximum|allowed)(?: is| of| to|:|=| \()? ?(\d[\d,]*)(?! ?(?:requests|rpm))", re.IGNORECASE
-)
-_SIZE = re.compile(
+_TOKENS = r"\btokens?\b|TPM\b|TokensPerMinute"
+_LIMIT = r"\b(?:limit|allowance|maximum|allowed)(?: is| of| to|:|=| \()? ?(\d[\d,]*)(?! ?(?:requests|rpm))"
+_SIZE = (
     r"\brequest(?:ed|s|ing)?(?: is| of| for| has| with| contains| needs| uses|:|=| \()? ?(\d[\d,]*)(?! ?requests)"
-    r"|\b(\d[\d,]*) tokens (?:were |are )?requested",
-    re.IGNORECASE,
+    r"|\b(\d[\d,]*) tokens (?:were |are )?requested"
 )
-_REFUSED_AT = re.compile(r"\bnot (?:supported )?(?:in|with|on|by|via|for)\b", re.IGNORECASE)
-_ENDPOINT = re.compile(r"\bv1/(?:chat/completions|completions|responses|embeddings|messages|images/\w+|audio/\w+)")
+_REFUSED_AT = r"\bnot (?:supported )?(?:in|with|on|by|via|for)\b"
+_ENDPOINT = r"\bv1/(?:chat/completions|completions|responses|embeddings|messages|images/\w+|audio/\w+)"
 
 
 def is_per_day(text: str) -> bool:
@@ -287,8 +284,8 @@ def is_larger_than_a_minute(message: str) -> bool:
         return False
     if _says(_LARGER, message):
         return True
-    limit, size = _LIMIT.search(message), _SIZE.search(message)
-    if limit is None or size is None or not _TOKENS.search(message):
+    limit, size = re.search(_LIMIT, message, re.IGNORECASE), re.search(_SIZE, message, re.IGNORECASE)
+    if limit is None or size is None or not re.search(_TOKENS, message, re.IGNORECASE):
         return False
     return _count(size[1] or size[2]) > _count(limit[1]) > 0
 
@@ -306,10 +303,10 @@ def classify_message(message: str, status: int) -> type[ConnectorError] | None:
 
 def endpoint_needed(message: str) -> str:
     """Return the endpoint that a model needs by what the service says of it, empty where it names none."""
-    before, *after = _REFUSED_AT.split(message, maxsplit=1)
-    wanted = _ENDPOINT.findall(before)
+    before, *after = re.split(_REFUSED_AT, message, maxsplit=1, flags=re.IGNORECASE)
+    wanted = re.findall(_ENDPOINT, before)
     if not wanted and after:
-        wanted = _ENDPOINT.findall(after[0])[1:]  # the first is the one that was called
+        wanted = re.findall(_ENDPOINT, after[0])[1:]  # the first is the one that was called
     return wanted[-1] if wanted else ""
 
 
