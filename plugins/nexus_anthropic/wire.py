@@ -26,6 +26,8 @@ from nexus_core.toolkit import (
     StreamReader,
     WireFormat,
     completion_of,
+    holds_error,
+    is_only_error,
     merge_extra,
     read_json,
     read_usage,
@@ -102,7 +104,7 @@ class MessagesWire(WireFormat):
         """Return a whole answer."""
         payload = read_json(data)
         if not isinstance(payload, dict) or not isinstance(payload.get("content"), list):
-            raise InBandError(payload) if isinstance(payload, dict) and "error" in payload else _no_message()
+            raise InBandError(payload) if holds_error(payload) or is_only_error(payload) else _no_message()
         text, thoughts, calls = "", "", []
         for index, block in enumerate(payload["content"]):
             if not isinstance(block, dict):
@@ -160,7 +162,7 @@ class MessageEvents(StreamParts):
                     self.end(delta["stop_reason"])
             case "message_stop":
                 self.done = True
-            case _ if name == b"error" or event.get("type") == "error" or "error" in event:
+            case _ if name == b"error" or holds_error(event) or is_only_error(event):
                 raise InBandError(event)
         return None
 

@@ -30,6 +30,8 @@ from nexus_core.toolkit import (
     StreamParts,
     StreamReader,
     WireFormat,
+    holds_error,
+    is_only_error,
     merge_extra,
     read_json,
     read_usage,
@@ -131,7 +133,7 @@ class ContentEvents(StreamParts):
         event = read_json(data)
         if not isinstance(event, dict):
             raise InBandError(event) if isinstance(event, list) else _odd("is no JSON object")
-        if event.get("error"):
+        if holds_error(event) or ("candidates" not in event and is_only_error(event)):
             raise InBandError(event)
         self.model = _text(event.get("modelVersion")) or self.model
         self.usage = read_usage(event.get("usageMetadata")) or self.usage
@@ -221,7 +223,7 @@ def _vectors(data: bytes, transfer: Transfer, *, count: int) -> Results[Sequence
     answer = read_json(data)
     entries = answer.get("embeddings") if isinstance(answer, dict) else None
     if not isinstance(entries, list) or len(entries) != count:
-        raise InBandError(answer) if isinstance(answer, dict) and "error" in answer else _odd(f"has no {count} vectors")
+        raise InBandError(answer) if holds_error(answer) or is_only_error(answer) else _odd(f"has no {count} vectors")
     vectors: list[Any] = [entry.get("values") if isinstance(entry, dict) else None for entry in entries]
     if not all(isinstance(vector, list) and vector and all(map(_is_number, vector)) for vector in vectors):
         raise _odd("holds a vector that is no list of finite numbers")

@@ -214,6 +214,18 @@ async def test_failure_tells_all_it_knows(service: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("headers", "seconds"), [({}, 34.2), ({"Retry-After": "5"}, 5.0)], ids=["body", "header-first"]
+)
+async def test_a_wait_in_the_body_counts_where_no_header_tells_one(
+    service: Any, headers: dict[str, str], seconds: float
+) -> None:
+    """As Google's services tell it."""
+    body = [{"error": {"code": 429, "message": "Please retry in 34.2s.", "details": [{"retryDelay": "34.2s"}]}}]
+    error = await service.fails(json_answer(body, status=429, headers=headers))
+    assert (type(error), error.retry_after_s) == (RateLimitError, seconds)
+
+
+@pytest.mark.parametrize(
     ("status", "body", "says"),
     [
         (401, b'{"error": {"code": "invalid_api_key"}}', "check api_key"),

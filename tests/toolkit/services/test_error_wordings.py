@@ -353,3 +353,77 @@ def test_a_sentence_of_a_service_means_a_class(status: int, said: str, error: ty
     """Where no code tells it, the wording does, with the statuses that it comes with."""
     payload = {"error": {"message": said}} if said[0] != "<" else parse_error_body(said.encode())
     assert classify_error(read_error_body(payload), status) is error
+
+
+LOOKS_LIKE_MORE: dict[type[ConnectorError], str] = {
+    InvalidRequestError: r"""
+        400 'messages' : array too short. Expected an array with minimum length 1
+        400 Invalid parameter: 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'.
+        400 Invalid image data. The context of the image is unclear
+        400 The input contains an invalid character in its context
+        400 Message content 'how do I raise the limit of my credit card?' is not a list
+        400 1 validation error for ChatCompletionRequest: messages.0.role Input should be 'user' or 'system'
+        400 Model output must be JSON
+        400 Expected a model name of type string
+        400 'model' is a required property
+        400 you must provide a model parameter
+        400 Invalid type for 'max_tokens': expected an integer, but got a string
+        400 max_tokens must be at least 1, got 0
+        400 Invalid 'input': the key is missing
+        400 Missing required parameter: 'messages[0].content[0].type'.
+        400 The last message must be from the user
+        400 JSON schema of the tool is invalid: quota is not of type object
+        400 Malformed JSON: rate
+        400 Prompt is required and cannot be empty
+        400 Input must not contain more than one system message
+        400 The number of messages exceeds the maximum of 2048
+        400 Too many images: at most 5 per request
+        400 The total number of images exceeds 20
+        400 n must be less than 8
+        400 Number of tools exceeds the maximum of 128
+        400 stop: at most 4 sequences
+        400 Invalid base64 in message content: input is not too large
+        400 The assistant's message must be over 1 token long
+        422 body.messages.0.content: String should have at most 100 characters
+        400 Invalid value: 'usage'. Supported values are: 'a' and 'b'.
+        400 Invalid value: 'developer'. Supported values are: 'system', 'assistant', 'user'.
+    """,
+    RateLimitError: r"""
+        429 Rate limit reached: check your plan and billing details to raise it
+        429 You have sent too many requests. Your account balance is fine.
+        429 Request rate limit exceeded for your current plan limit of 60 requests per minute
+        429 Concurrency limit of your subscription: 2
+        429 The context window of requests is full, retry
+    """,
+    ServerError: r"""
+        500 The server had an error while processing your request. Sorry about that!
+        500 KV cache is full: context not found
+        500 An error occurred in the billing module
+    """,
+    OverloadedError: r"""
+        503 The model is not available now
+        503 No available capacity for this model
+    """,
+    ModelNotFoundError: r"""
+        404 Not Found
+        404 page not found
+    """,
+    AuthError: r"""
+        401 Your account balance page requires a login
+        403 Forbidden
+    """,
+}
+"""What holds a word of another class and is none: a limit that is no quota, a context that is no window."""
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "error"),
+    [
+        pytest.param(int(line.split()[0]), line.split(maxsplit=1)[1].strip(), error, id=f"{error.kind}-{number}")
+        for error, lines in LOOKS_LIKE_MORE.items()
+        for number, line in enumerate(lines.strip().split("\n"))
+    ],
+)
+def test_a_word_alone_means_nothing(status: int, said: str, error: type[ConnectorError]) -> None:
+    """Prompts, names of options and other limits hold the same words."""
+    assert classify_error(read_error_body({"error": {"message": said}}), status) is error
