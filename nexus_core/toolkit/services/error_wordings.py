@@ -143,7 +143,7 @@ _QUOTA = _any(
     r"(?:tier )?(?:quota|allowance|limit)",
     r"free[ -](?:tier|trial|quota|credits?|allocated quota)[^.]{0,40}(?:expired|ended|exhausted|exceeded|used up)",
     r"account[^.]{0,40}(?:suspended|overdue|in arrears|arrearage|past due|frozen|unpaid|not in good standing)",
-    r"account is in good standing",
+    r"account is in good standing|exceeds? the service quota",
     r"payment (?:is )?(?:required|failed|overdue)|past invoices|unpaid invoices?|plans? (?:&|and) billing",
     r"please (?:recharge|top[ -]?up|upgrade your plan)",
     r"insufficient_(?:quota|balance|credits)",

@@ -137,6 +137,7 @@ SAID: dict[type[ConnectorError], str] = {
         403 Your account is in arrears
         429 Insufficient funds. Please top up.
         400 Insufficient account balance
+        400 Your request exceeds the service quota for your account.
         429 You have used all of your free credits
         429 Billing hard limit has been reached
         429 Your billing is not active
