@@ -344,11 +344,12 @@ class ServiceClient:
         content = [message.text for message in prompt.messages]
         # Without the prompt, whose words say nothing of the error.
         said = foreign_text(body.message, secrets=secrets, content=content, longest=_LONGEST_READ)
-        kind = classify_error(evolve(body, message=said), response.status, self.settings.error_classes)
+        body = evolve(body, message=said, retry_after_s=retry_after_s(response.headers) or body.retry_after_s)
+        kind = classify_error(body, response.status, self.settings.error_classes)
         return kind(
             describe_refusal(kind, response.status, codes[0] if codes else "", foreign_text(said), self._hints),
             code=codes[0] if codes else None,
-            retry_after_s=retry_after_s(response.headers) or body.retry_after_s,
+            retry_after_s=body.retry_after_s,
             should_retry=should_retry(response.headers),
         )
 
