@@ -189,7 +189,7 @@ def describe_refusal(
 
 def _exception_names(message: str) -> list[str]:
     """Return the names of exceptions that a message begins with, as gateways in Python chain them."""
-    names = []
+    names: list[str] = []
     while len(names) < _MOST_NAMES and (found := re.match(_EXCEPTION, message)):
         names.append(found[1])
         message = message[found.end() :]

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from nexus_core import Answer, ConnectorError, Delta, Pipeline, RunFailed, RunFinished
 from nexus_core.testing.answers import completion, delta, event, http_answer, http_head, json_answer, stream_answer
-from nexus_core.testing.upstream import ScriptedUpstream
+from nexus_core.testing.upstream import Script, ScriptedUpstream
 
 PIPELINE = """
 name: refused
@@ -42,9 +42,9 @@ class Played:
     """Of it, afterwards."""
 
 
-async def play(folder: Path, *script: Any, question: str = "Is the harbour open?") -> Played:
+async def play(folder: Path, script: Script, question: str = "Is the harbour open?") -> Played:
     """Ask a model that answers with these bytes and has a fallback."""
-    async with ScriptedUpstream([*script]) as main, ScriptedUpstream(SPARE) as spare:
+    async with ScriptedUpstream(script) as main, ScriptedUpstream(SPARE) as spare:
         (folder / "p.yaml").write_text(PIPELINE.format(main=main.url, spare=spare.url))
         async with Pipeline.load(folder / "p.yaml") as pipeline:
             answer: Answer | None = None
@@ -58,9 +58,9 @@ async def play(folder: Path, *script: Any, question: str = "Is the harbour open?
         return Played(len(main.requests), text, [row.outcome for row in mine], mine[-1].error or "", str(state))
 
 
-def refused(status: int, body: Any) -> bytes:
+def refused(status: int, body: Any) -> Script:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return b"".join(http_answer(data, status=status, content_type="application/json"))
+    return http_answer(data, status=status, content_type="application/json")
 
 
 def openai(message: str, **fields: Any) -> dict[str, Any]:
@@ -190,7 +190,7 @@ async def test_a_good_answer_is_read_whatever_is_beside_it(tmp_path: Path, statu
 async def test_a_status_without_content_is_named(tmp_path: Path, content: bytes) -> None:
     """Also where a body follows, which no client may read."""
     head = http_head({"Content-Type": "application/json", "Content-Length": str(len(content))}, status=204)
-    played = await play(tmp_path, head + content)
+    played = await play(tmp_path, [head + content])
     assert "status 204, which has no content" in played.said
     assert played.text == "The spare answers."
 
