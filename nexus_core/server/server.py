@@ -26,13 +26,14 @@ from nexus_core.server.api.health import HealthApi
 from nexus_core.server.api.items import ItemsApi
 from nexus_core.server.api.metrics import MetricsApi
 from nexus_core.server.api.models import ModelsApi
-from nexus_core.server.api.openai_chat import OpenAIChatApi
 from nexus_core.server.api.queries import QueriesApi
 from nexus_core.server.api.uploads import UploadsApi
 from nexus_core.server.http.app import build
 from nexus_core.server.http.connections import ConnectionCounter, acceptor
 from nexus_core.server.http.listener import ConnectionSlots, Listener, bind
 from nexus_core.server.http.openapi import OpenAPI
+from nexus_core.server.openai.chat import OpenAIChatApi
+from nexus_core.server.openai.models import PipelineModels
 from nexus_core.server.page.files import PageFiles
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
@@ -91,9 +92,11 @@ class Server:
 
     def routes(self) -> list[Route]:
         """Return the table of all routes."""
+        openai = PipelineModels(self.serving)
         parts = (
             QueriesApi(self.serving, self.gate, self.settings, self._slow),
-            OpenAIChatApi(self.serving, self.gate, self.settings, self._slow),
+            openai,
+            OpenAIChatApi(openai, self.gate, self.settings, self._slow),
             self.models,
             ContextsApi(self.serving, self.settings),
             ItemsApi(self.serving, self.settings),

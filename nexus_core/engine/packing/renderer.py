@@ -70,8 +70,20 @@ def render_draft(draft: Draft, items: Sequence[PackedItem], history: Sequence[Me
     }
     name = draft.template_name or type(draft.template).__name__
     with PluginGuard(f"template {name!r}", TemplateError):
-        messages = draft.template.render(variables)
-    return check_rendered(name, messages)
+        messages = check_rendered(name, draft.template.render(variables))
+    return _with_one_system(messages) if any(message.role == "system" for message in history) else messages
+
+
+def _with_one_system(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Return messages with all that is said as system in one message at the front, in its order.
+
+    Callers may say something as system in the history; many models take one such message, and as the first alone.
+    """
+    said = [message for message in messages if message.role == "system"]
+    if not said:  # the template leaves it out, or makes something else of it
+        return messages
+    others = [message for message in messages if message.role != "system"]
+    return (Message("system", "\n\n".join([message.text for message in said])), *others)
 
 
 def most_tokens(info: ModelInfo, messages: Sequence[Message]) -> int:

@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from nexus_core import Chunk, Completion, TruncatedError
-from nexus_core.server.api.openai_schema import ChatChunks
+from nexus_core.server.openai.chat_schema import ChatChunks
 
 pytestmark = pytest.mark.slow
 
@@ -127,17 +127,6 @@ async def test_messages_become_query_history_and_system_prompt(running: Running,
     assert [(each.role, each.content) for each in prompt.messages[:3]] == [
         ("system", "Answer. Be brief.\n\nRhyme."), ("user", "Hello"), ("assistant", "Hi.")
     ]  # fmt: skip
-
-
-async def test_system_prompt_leads_the_history_where_the_pipeline_has_no_input_for_it(
-    running: Running, fakes: Fakes
-) -> None:
-    """The pipeline's own system message stays the first."""
-    messages = [{"role": "system", "content": "Be brief."}, *QUESTION]
-    assert (await ask(running, model="nexus/own", messages=messages))[0] == 200
-    said = fakes.connectors["own"].prompts[0].messages
-    assert [each.role for each in said] == ["system", "system", "user"]
-    assert said[1].content == "Be brief."
 
 
 async def test_options_reach_the_model(running: Running, fakes: Fakes) -> None:

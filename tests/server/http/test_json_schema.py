@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from nexus_core.server.api.openai_schema import CHAT
 from nexus_core.server.errors import Failure
 from nexus_core.server.http.json_schema import QUERY, checker
+from nexus_core.server.openai.chat_schema import CHAT
 
 
 def test_whole_numbers_are_whole_wherever_they_stand() -> None:

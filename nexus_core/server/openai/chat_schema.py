@@ -1,4 +1,4 @@
-"""The wire of OpenAI's API for chats: what a client may send, read into a question, and what it is answered."""
+"""The wire of OpenAI's API for chats: what a client may send, and what it is answered."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ from collections.abc import Mapping, Sequence
 from json import JSONEncoder
 from typing import Any
 
-from attrs import frozen
-
 from nexus_core.contract.answers import Answer
-from nexus_core.contract.values import Message, Usage
+from nexus_core.contract.values import Usage
 from nexus_core.server.errors import Failure
 from nexus_core.server.http.json_schema import closed, or_null, text
+from nexus_core.server.openai.messages import MESSAGES
 
-MESSAGES = 1_000
-PART_CHARACTERS = 512 * 1024
 OPTION_NAMES = {
     "temperature": "temperature",
     "max_tokens": "max_tokens",
@@ -39,20 +36,10 @@ REFUSED: Mapping[str, Sequence[Any]] = {
 }  # fmt: skip
 """Parameters that would change the answer and are not served, with the values that ask for nothing."""
 
-_PART = {"type": "object", "properties": {"type": {"type": "string"}, "text": text(PART_CHARACTERS)}}
-_MESSAGE = {
-    "type": "object",
-    "properties": {
-        "role": {"type": "string"},
-        "content": {"anyOf": [text(PART_CHARACTERS), {"type": "array", "items": _PART}, {"type": "null"}]},
-    },
-    "required": ["role"],
-}
-"""Clients send back messages as they got them, with fields of their own services: those are ignored."""
 _REQUIRED = ("model", "messages")
 _PARAMETERS = {
     "model": text(1200, minLength=1),
-    "messages": {"type": "array", "items": _MESSAGE, "minItems": 1, "maxItems": MESSAGES},
+    "messages": MESSAGES,
     "stream": {"type": "boolean"},
     "stream_options": closed({"include_usage": {"type": "boolean"}, "include_obfuscation": {"type": "boolean"}}),
     "temperature": {"type": "number", "minimum": 0, "maximum": 2},
@@ -97,31 +84,8 @@ COMPLETION = closed(
     },
     required=("id", "object", "created", "model", "choices"),
 )
-MODEL = closed(
-    {
-        "id": {"type": "string"},
-        "object": {"const": "model"},
-        "created": {"type": "integer"},
-        "owned_by": {"type": "string"},
-        "description": {"type": "string"},
-    },
-    required=("id", "object", "created", "owned_by"),
-)
-MODELS = closed({"object": {"const": "list"}, "data": {"type": "array", "items": MODEL}}, required=("object", "data"))
-
 _in_ascii = JSONEncoder(ensure_ascii=True).encode  # some clients take U+2028 for the end of a line
 DONE = b"data: [DONE]\n\n"
-
-
-@frozen(kw_only=True)
-class ChatRequest:
-    """What the messages of a request say."""
-
-    query: str
-    """The last message, which is the user's."""
-    system: str
-    """All that the client says as `system` or `developer`."""
-    history: tuple[Message, ...]
 
 
 def parameters(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,40 +97,6 @@ def parameters(body: Mapping[str, Any]) -> dict[str, Any]:
             if not any(type(each) is type(value) and each == value for each in empty):
                 raise Failure(400, "unsupported_parameter", f"{name} is not served: leave it out", param=name)
     return given
-
-
-def read_messages(messages: Sequence[Mapping[str, Any]]) -> ChatRequest:
-    """Return what messages say; raises Failure where they are no question."""
-    read = [_read_message(place, message) for place, message in enumerate(messages)]
-    system = "\n\n".join(content for role, content in read if role == "system" and content)
-    talk = [Message(role, content) for role, content in read if role in ("user", "assistant") and content.strip()]  # type: ignore[arg-type]
-    if not talk or talk[-1].role != "user":
-        said = "messages: the last one must be the user's and hold text: the question"
-        raise Failure(400, "invalid_request", said, param="messages")
-    return ChatRequest(query=talk[-1].text, system=system, history=tuple(talk[:-1]))
-
-
-def _read_message(place: int, message: Mapping[str, Any]) -> tuple[str, str]:
-    role, where = message["role"], f"messages[{place}]"
-    role = "system" if role == "developer" else role
-    if role not in ("system", "user", "assistant"):
-        said = f"{where}: role {role[:40]!r} is not served: a pipeline calls no tools"
-        raise Failure(400, "unsupported_parameter", said, param=f"{where}.role")
-    for name in ("tool_calls", "function_call"):
-        if message.get(name):
-            said = f"{where}: calls of tools are not served"
-            raise Failure(400, "unsupported_parameter", said, param=f"{where}.{name}")
-    content = message.get("content") or ""
-    if isinstance(content, str):
-        return role, content
-    return role, "\n".join(_read_part(f"{where}.content[{place}]", part) for place, part in enumerate(content))
-
-
-def _read_part(where: str, part: Mapping[str, Any]) -> str:
-    if part.get("type") != "text" or "text" not in part:
-        raise Failure(400, "unsupported_parameter", f"{where} is no text: nothing else is served", param=where)
-    found: str = part["text"]
-    return found
 
 
 def usage_json(usage: Usage) -> dict[str, int | None] | None:
