@@ -16,6 +16,7 @@ from nexus_core.server.access.identity import Identity
 from nexus_core.server.access.key_limits import AdmittedRequest
 from nexus_core.server.errors import INTERNAL, Failure, failure_of, shape
 from nexus_core.server.http.bodies import json_answer, refuse_unknown
+from nexus_core.server.openai.not_served import instead_of
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
 
@@ -62,7 +63,7 @@ async def _sign(request: web.Request, response: web.StreamResponse) -> None:
 
 
 def _entrance(table: Mapping[Any, Route], gate: AccessControl, settings: ServerSettings) -> Any:
-    prefix = re.compile(r"/v1(/|$)")
+    of_openai = re.compile(r"/v1(/|$)")
 
     @web.middleware
     async def enter(request: web.Request, handler: Any) -> web.StreamResponse:
@@ -81,8 +82,9 @@ def _entrance(table: Mapping[Any, Route], gate: AccessControl, settings: ServerS
                 response = await _answered(request, handler, route, gate)
             status = response.status
         except Exception as error:  # noqa: BLE001 - the last line of defence decides by type what it is
-            openai = route.openai if route is not None else prefix.match(request.path) is not None
-            response = _failed(request, error, openai=openai)
+            openai = route.openai if route is not None else of_openai.match(request.path) is not None
+            instead = instead_of(request.path, settings.prefix) if route is None else None
+            response = _failed(request, error, openai=openai or instead is not None, instead=instead)
             status = 499 if isinstance(error, ConnectionError) else response.status
         finally:
             if _access.isEnabledFor(logging.INFO):
@@ -114,8 +116,11 @@ async def _answered(request: web.Request, handler: Any, route: Route | None, gat
         return await handler(request)  # type: ignore[no-any-return]
 
 
-def _failed(request: web.Request, error: Exception, *, openai: bool) -> web.StreamResponse:
-    """Return the answer to a request that has failed; of an answer that has begun, only its end."""
+def _failed(request: web.Request, error: Exception, *, openai: bool, instead: str | None) -> web.StreamResponse:
+    """Return the answer to a request that has failed; of an answer that has begun, only its end.
+
+    `instead` is what to call in place of an address that is not there.
+    """
     begun: web.StreamResponse | None = request.get(BEGUN)
     if begun is not None:
         if request.transport is not None:
@@ -131,7 +136,8 @@ def _failed(request: web.Request, error: Exception, *, openai: bool) -> web.Stre
         error = failure
     if isinstance(error, web.HTTPException):
         headers = {name: value for name, value in error.headers.items() if name == "Allow"}
-        error = Failure(error.status, _code(error), _words(error), headers)
+        told = f"this address is not served: {instead}" if instead and error.status == 404 else _words(error)
+        error = Failure(error.status, _code(error), told, headers)
     return json_answer(failure_body(request, error, openai=openai), status=error.status, headers=error.headers)
 
 
