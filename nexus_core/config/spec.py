@@ -141,6 +141,7 @@ class GenerateSpec(StepFields):
     model: str | None = None
     """The name (never an alias), or `None` for the default model."""
     options: CallOptions = NOTHING_ASKED
+    client_tools: bool = False
     into_query: bool = False
 
 

@@ -221,4 +221,4 @@ class Steps:
             name = self.models.find(model, self._problems)
         used = name or (self.default_model if given["model"] is None else None)
         self.used_models.update([used] if used is not None else [])
-        return {"model": name, "options": call_options(given["options"])}
+        return {"model": name, "options": call_options(given["options"]), "client_tools": given["client_tools"]}

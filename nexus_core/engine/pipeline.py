@@ -30,7 +30,7 @@ from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.engine.runner import Request, Runner
 from nexus_core.engine.sinks import Fanout
 from nexus_core.engine.state import NO_ITEMS, State
-from nexus_core.engine.steps import Gather
+from nexus_core.engine.steps import Gather, Generate
 from nexus_core.toolkit.shared_resources import SharedResources
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
@@ -45,6 +45,8 @@ class RunOptions(TypedDict, total=False):
     """There before the first step."""
     history: Sequence[Message]
     """The conversation so far."""
+    continuation: Sequence[Message]
+    """What came after the query: calls of tools that the model asked for, and their results."""
     inputs: Mapping[str, Any] | None
     """By the names that the pipeline declares."""
     model: str | None
@@ -150,6 +152,14 @@ class Pipeline:
             isinstance(step := planned.step, Gather)
             and isinstance(step.source, ContextSource)
             and step.source.takes_context
+            for planned in self._plan.steps
+        )
+
+    @property
+    def takes_tools(self) -> bool:
+        """Whether callers may offer tools to the model that gives the answer."""
+        return any(
+            isinstance(step := planned.step, Generate) and step.last and step.client_tools
             for planned in self._plan.steps
         )
 
@@ -273,6 +283,7 @@ class Pipeline:
         *,
         items: Sequence[Item] = (),
         history: Sequence[Message] = (),
+        continuation: Sequence[Message] = (),
         inputs: Mapping[str, Any] | None = None,
         model: str | None = None,
         options: CallOptions | None = None,
@@ -294,6 +305,7 @@ class Pipeline:
             query=query,
             ranking=Ranking(self._plan.merger.merge((), given)) if given else NO_ITEMS,
             history=tuple(history),
+            continuation=tuple(continuation),
             inputs=self._inputs(inputs or {}),
         )
         return Request(

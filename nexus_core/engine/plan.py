@@ -299,6 +299,7 @@ class _Builder:
                     model=spec.model,
                     options=spec.options,
                     into_query=spec.into_query,
+                    client_tools=spec.client_tools,
                     keep_as=spec.as_name,
                     last=spec.index == last,
                 )

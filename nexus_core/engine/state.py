@@ -31,6 +31,8 @@ class State:
     ranking: Ranking = NO_ITEMS
     """The items, in the order of the last ranker."""
     history: tuple[Message, ...] = ()
+    continuation: tuple[Message, ...] = ()
+    """What follows the query: calls of tools, and their results."""
     inputs: Mapping[str, Any] = field(factory=dict)
     vars: Mapping[str, Any] = field(factory=dict)
     """What steps kept with `as:`."""

@@ -128,6 +128,7 @@ class MakeDraft:
             query=state.query,
             searched=state.searched,
             history=state.history,
+            continuation=state.continuation,
             variables={**declared, "inputs": state.inputs, "vars": state.vars},
             policy=self.policy,
         )
@@ -136,6 +137,7 @@ class MakeDraft:
             searched=state.searched,
             ranking=state.ranking,
             history=state.history,
+            continuation=state.continuation,
             inputs=state.inputs,
             vars=state.vars,
             draft=draft,
@@ -162,6 +164,8 @@ class Generate:
     model: str | None = None
     options: CallOptions = NOTHING_ASKED
     into_query: bool = False
+    client_tools: bool = False
+    """Callers may offer tools."""
     keep_as: str | None = None
     last: bool = False
     """The caller's choice of model and options is for the step that gives the answer."""
@@ -178,7 +182,15 @@ class Generate:
 
     def call(self, state: State, scope: Scope) -> Call:
         """Return the request that this step would make."""
-        draft = state.draft or Draft(template=BareQuery(), ranking=NO_ITEMS, query=state.query, history=state.history)
+        draft = state.draft or Draft(
+            template=BareQuery(),
+            ranking=NO_ITEMS,
+            query=state.query,
+            history=state.history,
+            continuation=state.continuation,
+        )
+        if draft.continuation and not self.last:  # it belongs to the answer
+            draft = evolve(draft, continuation=())
         wanted, options = self.model, self.options
         if self.last:
             wanted, options = scope.model or wanted, merge_options(options, scope.options)
@@ -204,6 +216,7 @@ class Generate:
             searched="" if rewritten else state.searched,
             ranking=state.ranking,
             history=state.history,
+            continuation=state.continuation,
             inputs=state.inputs,
             vars=state.vars,
             answered=answered,

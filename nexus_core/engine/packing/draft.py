@@ -45,6 +45,8 @@ class Draft:
     searched: str = ""
     """What passages are weighed by, where that is not the query."""
     history: tuple[Message, ...] = ()
+    continuation: tuple[Message, ...] = ()
+    """Follows what the template makes: calls of tools that the model asked for, and their results."""
     variables: Mapping[str, Any] = field(factory=dict)
     """`inputs`, `vars` and the declared ones."""
     policy: PackingPolicy = PackingPolicy()

@@ -71,6 +71,7 @@ def render_draft(draft: Draft, items: Sequence[PackedItem], history: Sequence[Me
     name = draft.template_name or type(draft.template).__name__
     with PluginGuard(f"template {name!r}", TemplateError):
         messages = check_rendered(name, draft.template.render(variables))
+    messages = (*messages, *draft.continuation) if draft.continuation else messages
     return _with_one_system(messages) if any(message.role == "system" for message in history) else messages
 
 
