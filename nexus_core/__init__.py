@@ -29,8 +29,8 @@ _HOME = {
     "contract.hookspecs": ("hookimpl",),
     "contract.models": ("ImageTokens", "ModelInfo", "ModelPrices"),
     "contract.optional_protocols": (
-        "ContextSource", "FilteringSink", "IdentifiedConnector", "MetricsSink", "PricedConnector", "RequiringTemplate",
-        "VersionedDocuments", "WeightedRanker",
+        "ContextSource", "EmbeddingRanker", "FilteringSink", "IdentifiedConnector", "MetricsSink", "PricedConnector",
+        "RequiringTemplate", "VersionedDocuments", "WeightedRanker",
     ),
     "contract.prompts": ("PackedItem", "Prompt", "TraceEntry"),
     "contract.protocols": (

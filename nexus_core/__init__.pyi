@@ -72,6 +72,7 @@ from nexus_core.contract.models import (
 )
 from nexus_core.contract.optional_protocols import (
     ContextSource as ContextSource,
+    EmbeddingRanker as EmbeddingRanker,
     FilteringSink as FilteringSink,
     IdentifiedConnector as IdentifiedConnector,
     MetricsSink as MetricsSink,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from nexus_core.contract.models import ModelPrices
+from nexus_core.contract.run_context import RunContext
 
 
 @runtime_checkable
@@ -44,6 +45,14 @@ class WeightedRanker(Protocol):
     @property
     def usual_weight(self) -> float:
         """The weight that `fuse` gives it where the pipeline names none; 1.0 for rankers without."""
+
+
+@runtime_checkable
+class EmbeddingRanker(Protocol):
+    """A ranker whose embedder others may ask, such as clients of the server's `/v1/embeddings`."""
+
+    async def embed_texts(self, texts: Sequence[str], run: RunContext) -> Sequence[Sequence[float]]:
+        """Return one vector for each text, none of which is blank; as `Results` where the service tells its usage."""
 
 
 @runtime_checkable

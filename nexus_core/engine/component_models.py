@@ -8,13 +8,25 @@ and accounted in the one place for that.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from math import isfinite
 from time import perf_counter
 from typing import Any, TypeVar
 
-from nexus_core.contract.errors import ConnectorError, DeadlineError, NoAnswerError, PluginError, UpstreamTimeoutError
+import attrs
+
+from nexus_core.contract.components import options_of
+from nexus_core.contract.errors import (
+    ConnectorError,
+    DeadlineError,
+    NoAnswerError,
+    PluginError,
+    RankerError,
+    UpstreamTimeoutError,
+)
 from nexus_core.contract.models import ModelInfo
+from nexus_core.contract.optional_protocols import EmbeddingRanker
 from nexus_core.contract.prompts import Prompt
-from nexus_core.contract.protocols import Connector, Embedder, Reranker
+from nexus_core.contract.protocols import Connector, Embedder, Ranker, Reranker
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Completion
 from nexus_core.engine.calls.call import Call, EmbedOrRerankRequest
 from nexus_core.engine.calls.caller import Caller
@@ -46,6 +58,31 @@ def component_model(chain: Sequence[Model], attempts: Caller, resources: Compone
         bases.insert(0, _Reranks)
     made: Connector = type("Given", tuple(bases), {})(fitting, attempts, resources)
     return made
+
+
+def find_embedding_ranker(component: object) -> EmbeddingRanker | None:
+    """Return a ranker, or the first one among its options, whose embedder may be asked; `None` where there is none."""
+    if isinstance(component, EmbeddingRanker):
+        return component
+    if attrs.has(type(component)):
+        for option in options_of(type(component)):
+            value = getattr(component, option.name)
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Ranker) and (found := find_embedding_ranker(part)) is not None:
+                    return found
+    return None
+
+
+def check_vectors(name: str, count: int, vectors: Sequence[Sequence[float]]) -> Sequence[Sequence[float]]:
+    """Return what the embedder of a ranker has made of some texts; raises RankerError where that is none."""
+    try:
+        sound = len(vectors) == count and len({len(vector) for vector in vectors}) == 1
+        sound = sound and all(len(vector) > 0 and isfinite(sum(vector)) for vector in vectors)
+    except (TypeError, ValueError):
+        sound = False
+    if not sound:
+        raise RankerError(f"ranker {name!r} returned what is no vector for each of {count} texts")
+    return vectors
 
 
 class ComponentModel(BindableModel):

@@ -10,27 +10,30 @@ from itertools import count
 from math import inf
 from pathlib import Path
 from secrets import token_hex
+from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from nexus_core.contract.answers import Answer, Event
 from nexus_core.contract.components import injected_fields
-from nexus_core.contract.errors import UsageError
-from nexus_core.contract.optional_protocols import ContextSource
+from nexus_core.contract.errors import DeadlineError, RankerError, UsageError
+from nexus_core.contract.optional_protocols import ContextSource, EmbeddingRanker
 from nexus_core.contract.protocols import AnswerCache, Conversations, Sink
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Item, Message
+from nexus_core.engine.component_models import check_vectors, find_embedding_ranker
 from nexus_core.engine.conversation_memory import CHARACTERS_PER_TOKEN, ConversationMemory
 from nexus_core.engine.explain import explain, prepare
 from nexus_core.engine.interceptors import Interceptor
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import ModelRegistry
 from nexus_core.engine.plan import Plan, load_plan
+from nexus_core.engine.plugin_guard import PluginGuard
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.engine.runner import Request, Runner
 from nexus_core.engine.sinks import Fanout
-from nexus_core.engine.state import NO_ITEMS, State
-from nexus_core.engine.steps import Gather, Generate
+from nexus_core.engine.state import NO_ITEMS, Scope, State
+from nexus_core.engine.steps import Gather, Generate, Rank
 from nexus_core.toolkit.shared_resources import SharedResources
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
@@ -163,6 +166,11 @@ class Pipeline:
             for planned in self._plan.steps
         )
 
+    @property
+    def embeds(self) -> bool:
+        """Whether it has an embedder: one of its rankers, or of those within them, makes vectors."""
+        return self._embedding_ranker() is not None
+
     def targets(self) -> Mapping[str, str]:
         """Return the state of each model's breaker: `closed`, `open`, `half_open`, or `parked` on purpose.
 
@@ -260,6 +268,48 @@ class Pipeline:
         """
         request = self._request(query, **asked)
         return await prepare(self._plan, request, call_models=True)
+
+    async def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        on_event: Callable[[Event], None] | None = None,
+        owner: str = "",
+        deadline_s: float | None = None,
+    ) -> Sequence[Sequence[float]]:
+        """Return a vector for each text by the embedder of the pipeline, which is that of its first ranker with one.
+
+        Raises UsageError where it has none. Its requests are rows of the ledger, and belong to no run.
+        """
+        self._opened()
+        found = self._embedding_ranker()
+        if found is None:
+            raise UsageError(f"pipeline {self.name!r} has no embedder: give it a step such as `rank: semantic`")
+        step, ranker = found
+        fanout = self._fanout
+
+        def emit(event: Event) -> None:
+            fanout.put(event)
+            if on_event is not None:
+                on_event(event)
+
+        ends_at = None if deadline_s is None else perf_counter() + deadline_s
+        scope = Scope(run_id=next(self._ids), owner=owner, ends_at=ends_at, emit=emit)
+        try:
+            async with asyncio.timeout(deadline_s):
+                with PluginGuard(f"ranker {step.name!r}", RankerError):
+                    await step.resources.open(step.ranker)
+                    vectors = await ranker.embed_texts(texts, scope)
+        except TimeoutError as error:
+            raise DeadlineError("the vectors were not there within the time that the caller gave") from error
+        return check_vectors(step.name, len(texts), vectors)
+
+    def _embedding_ranker(self) -> tuple[Rank, EmbeddingRanker] | None:
+        for planned in self._plan.steps:
+            step = planned.step
+            if isinstance(step, Rank) and (found := find_embedding_ranker(step.ranker)) is not None:
+                return step, found
+        return None
 
     async def _end_streams(self) -> None:
         """Close the streams that somebody holds and does not read, while the sinks still take their rows."""

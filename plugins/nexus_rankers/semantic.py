@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,9 @@ from nexus_core import (
     Embedder,
     Item,
     Ranking,
+    Results,
     RunContext,
+    Usage,
     component,
     hookimpl,
     injected,
@@ -96,6 +99,23 @@ class Semantic:
         vector = (await encoder.encode([self.query_prefix + query]))[0]
         index = await self._index(encoder, ranking.items, len(vector))
         return scored(ranking, "semantic", index.scores(vector))
+
+    async def embed_texts(self, texts: Sequence[str], run: RunContext) -> Sequence[Sequence[float]]:
+        """Return one vector for each text, as the model makes it: without prefixes, and in parts of no text."""
+        encoder = self._encoder or await self._loaded()
+        vectors: list[Sequence[float]] = []
+        tokens: int | None = 0
+        for start in range(0, len(texts), encoder.batch):
+            batch = texts[start : start + encoder.batch]
+            if isinstance(encoder, ConnectorEncoder):
+                found = await run.bind(encoder.connector).embed(batch)
+                used = found.usage.prompt_tokens if isinstance(found, Results) else None
+                tokens = None if tokens is None or used is None else tokens + used
+                vectors += found
+            else:
+                tokens = None
+                vectors += (await encoder.encode(batch)).tolist()
+        return Results.from_service(vectors, Usage(prompt_tokens=tokens), None)
 
     async def _loaded(self) -> Encoder:
         async with self._working:
