@@ -14,7 +14,8 @@ from attrs import field, frozen
 from nexus_core.contract.prompts import PackedItem, Prompt
 from nexus_core.contract.values import FinishReason, ToolCall, Usage, Value
 
-_CITATION = re.compile(r"\[(\d{1,4})\]")
+CITATION = re.compile(r"\[(\d{1,4})\]")
+"""A citation in the text of an answer: the number of an item of its prompt."""
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
@@ -123,5 +124,5 @@ class Answer(Value):
     @property
     def cited_items(self) -> tuple[PackedItem, ...]:
         """The items of the prompt that the text cites as `[1]`, in the order of the prompt."""
-        cited = {int(number) for number in _CITATION.findall(self.text)}
+        cited = {int(number) for number in CITATION.findall(self.text)}
         return tuple(packed for packed in self.prompt.items if packed.number in cited)

@@ -68,6 +68,11 @@ _TOLD: tuple[tuple[type[known.NexusError], int, str, str], ...] = (
     (known.RunError, 500, "run_failed", "the pipeline failed; the log of the server has more under the request's id"),
 )  # fmt: skip
 """Status, code and what any client is told, from the most special class on: the first that fits holds."""
+_MISMATCH = "schema_mismatch"
+_TOLD_BY_KIND: Mapping[str, tuple[int, str]] = {
+    _MISMATCH: (502, "the answer of the model does not match the schema that was asked for: ask again"),
+}
+"""Status and what any client is told, by the kind of an error: these go before the classes."""
 INTERNAL = "internal_error"
 """The code of what nobody foresaw."""
 _PARAMS = {"model_not_found": "model", "context_length_exceeded": "messages"}
@@ -79,8 +84,13 @@ def failure_of(error: BaseException) -> Failure:
     """Return what a client is told of an error; of what is no error of ours it is told nothing but that."""
     if isinstance(error, Failure):
         return error
+    reason = _reason_of(error)
+    code = getattr(reason, "kind", "")
+    if code in _TOLD_BY_KIND:
+        status, told = _TOLD_BY_KIND[code]
+        return Failure(status, code, told, words=str(error))
     for kind, status, code, told in _TOLD:
-        if isinstance(_reason_of(error), kind):
+        if isinstance(reason, kind):
             headers = {"Retry-After": _seconds(error)} if status in _AGAIN else {}
             if isinstance(error, known.StoreError):
                 return Failure(status, code, told, headers, noted=str(error))
@@ -89,9 +99,11 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def _reason_of(error: BaseException) -> BaseException:
-    """Return what to tell an error by: where every model gave an empty answer, that is what there is to tell."""
+    """Return what to tell an error by: of no answer its reason, where every model was empty or the last mismatched."""
     said = error.errors if isinstance(error, known.NoAnswerError) else ()
-    return said[-1] if said and all(isinstance(each, known.EmptyAnswerError) for each in said) else error
+    if said and (said[-1].kind == _MISMATCH or all(isinstance(each, known.EmptyAnswerError) for each in said)):
+        return said[-1]
+    return error
 
 
 def _seconds(error: BaseException) -> str:

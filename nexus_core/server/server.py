@@ -33,7 +33,9 @@ from nexus_core.server.http.connections import ConnectionCounter, acceptor
 from nexus_core.server.http.listener import ConnectionSlots, Listener, bind
 from nexus_core.server.http.openapi import OpenAPI
 from nexus_core.server.openai.chat import OpenAIChatApi
+from nexus_core.server.openai.citations import AnswerCitations
 from nexus_core.server.openai.models import PipelineModels
+from nexus_core.server.openai.runs import OpenAIRuns
 from nexus_core.server.page.files import PageFiles
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
@@ -93,10 +95,12 @@ class Server:
     def routes(self) -> list[Route]:
         """Return the table of all routes."""
         openai = PipelineModels(self.serving)
+        citations = AnswerCitations(self.serving, self.settings)
+        runs = OpenAIRuns(openai, citations, self.gate, self.settings, self._slow)
         parts = (
             QueriesApi(self.serving, self.gate, self.settings, self._slow),
             openai,
-            OpenAIChatApi(openai, self.gate, self.settings, self._slow),
+            OpenAIChatApi(runs, self.settings),
             self.models,
             ContextsApi(self.serving, self.settings),
             ItemsApi(self.serving, self.settings),

@@ -76,6 +76,10 @@ class ServerSettings:
     """Whether nobody is served without a key, whatever the store holds."""
     show_upstream_errors: bool = False
     """Whether all clients read the words of errors, as operators do."""
+    show_reasoning: bool = False
+    """Whether clients of OpenAI's API read what models think: it may quote instructions and passages."""
+    list_sources: bool = False
+    """Whether answers to them end with a list of what they cite, for clients that show text alone."""
     worker: WorkerSettings | None = None
     """Which of several processes on one port this one is; none of several by default."""
     limits: ServerLimits = ServerLimits()

@@ -76,6 +76,12 @@ def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
 @click.option(
     "--show-upstream-errors", is_flag=True, help="Tell all clients what services and plugins said of their failures."
 )
+@click.option(
+    "--show-reasoning", is_flag=True, help="Tell clients of OpenAI's API what models think before they answer."
+)
+@click.option(
+    "--list-sources", is_flag=True, help="List what an answer cites under its text, for clients of OpenAI's API."
+)
 @click.option("--worker", type=(int, int, int, int, str), hidden=True, callback=_worker, help="What a worker is told.")
 @store_option
 @_limit("--runs", "running", default=64, type=click.IntRange(1, 10_000), help="Runs at once.")

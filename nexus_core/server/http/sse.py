@@ -6,6 +6,7 @@ What goes wrong before the head is sent is an HTTP status; what goes wrong after
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -44,6 +45,9 @@ def error_event(request: web.Request, failure: Failure) -> bytes:
     return event({"type": "error", **failure_body(request, failure, openai=False)})
 
 
+WriteFailure = Callable[[web.Request, Failure], bytes]
+
+
 class SlowReaderError(ConnectionError):
     """A client does not take what it has asked for."""
 
@@ -61,8 +65,12 @@ class EventStream:
     where the answer has begun; else it goes on to become a status.
     """
 
-    def __init__(self, request: web.Request, limits: ServerLimits, slow: TimeLimit) -> None:
+    def __init__(
+        self, request: web.Request, limits: ServerLimits, slow: TimeLimit, failed: WriteFailure | None = None
+    ) -> None:
+        """Answer a request; `failed` writes the last event of an answer that fails, else it is that of the API."""
         self._request = request
+        self._failed = failed or error_event
         self._limits = limits
         self._slow = slow
         """For the time that one event may take, shared by all streams."""
@@ -94,7 +102,7 @@ class EventStream:
         if isinstance(error, Exception):
             failure = failure_of(error)
             log_failure(self._request, failure)
-            await self.end(error_event(self._request, failure))
+            await self.end(self._failed(self._request, failure))
         if error is None or isinstance(error, Exception):
             await self.end()
             return True

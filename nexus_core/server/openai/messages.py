@@ -8,8 +8,10 @@ from typing import Any
 from attrs import frozen
 
 from nexus_core.contract.values import Message, Role
+from nexus_core.engine.pipeline import Pipeline
 from nexus_core.server.errors import Failure
 from nexus_core.server.http.json_schema import array, text
+from nexus_core.server.openai.tools import read_calls, refuse_tools
 
 MOST_MESSAGES = 1_000
 PART_CHARACTERS = 512 * 1024
@@ -41,43 +43,70 @@ class ChatRequest:
     system: str
     """All that the client says as `system` or `developer`."""
     history: tuple[Message, ...]
+    continuation: tuple[Message, ...] = ()
+    """Calls of tools that the model asked for after that, and their results."""
 
 
-def read_messages(messages: Sequence[Mapping[str, Any]], name: str = "messages") -> ChatRequest:
-    """Return what messages say; raises Failure where they are no question. `name` is what the body calls them."""
-    read = [_read_message(f"{name}[{place}]", message) for place, message in enumerate(messages)]
-    system = "\n\n".join(content for role, content in read if role == "system" and content)
-    talk = join_neighbours(Message(role, content) for role, content in read if role != "system" and content.strip())
-    if not talk or talk[-1].role != "user":
+def number(name: str, messages: Iterable[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return messages, each with its place in the body, as `messages[3]`; `name` is what the body calls them."""
+    return [(f"{name}[{place}]", message) for place, message in enumerate(messages)]
+
+
+def read_messages(
+    messages: Iterable[tuple[str, Mapping[str, Any]]], pipeline: Pipeline, name: str = "messages"
+) -> ChatRequest:
+    """Return what messages say, each with its place in the body; raises Failure where they are no question."""
+    read = [_read_message(where, message, pipeline) for where, message in messages]
+    system = "\n\n".join([message.text for message in read if message.role == "system" and message.text])
+    talk = join_neighbours(each for each in read if each.role != "system" and (each.text.strip() or _is_of_tools(each)))
+    asked = max((place for place, message in enumerate(talk) if message.role == "user"), default=-1)
+    if asked < 0 or talk[-1].role not in ("user", "tool"):
         said = f"{name}: the last one must be the user's and hold text: the question"
         raise Failure(400, "invalid_request", said, param=name)
-    return ChatRequest(query=talk[-1].text, system=system, history=tuple(talk[:-1]))
+    history, after = tuple(talk[:asked]), tuple(talk[asked + 1 :])
+    return ChatRequest(query=talk[asked].text, system=system, history=history, continuation=after)
+
+
+def _is_of_tools(message: Message) -> bool:
+    return bool(message.tool_calls) or message.role == "tool"
 
 
 def join_neighbours(messages: Iterable[Message]) -> list[Message]:
     """Return messages of which no two of one role follow each other: many models take turns alone."""
     found: list[Message] = []
     for message in messages:
-        if found and found[-1].role == message.role:
-            message = Message(message.role, f"{found.pop().text}\n\n{message.text}")
+        if found and found[-1].role == message.role != "tool":  # a result belongs to one call
+            before = found.pop()
+            text = "\n\n".join([each for each in (before.text, message.text) if each])
+            message = Message(message.role, text, (*before.tool_calls, *message.tool_calls))
         found.append(message)
     return found
 
 
-def _read_message(where: str, message: Mapping[str, Any]) -> tuple[Role, str]:
+def _read_message(where: str, message: Mapping[str, Any], pipeline: Pipeline) -> Message:
     role = message["role"]
     role = "system" if role == "developer" else role
-    if role not in ("system", "user", "assistant"):
-        said = f"{where}: role {role[:40]!r} is not served: a pipeline calls no tools"
+    if role not in ("system", "user", "assistant", "tool"):
+        said = f"{where}: role {role[:40]!r} is not served"
         raise Failure(400, "unsupported_parameter", said, param=f"{where}.role")
-    for name in ("tool_calls", "function_call"):
-        if message.get(name):
-            said = f"{where}: calls of tools are not served"
-            raise Failure(400, "unsupported_parameter", said, param=f"{where}.{name}")
+    if message.get("function_call"):
+        said = f"{where}: function_call is not served: send it as tool_calls"
+        raise Failure(400, "unsupported_parameter", said, param=f"{where}.function_call")
     content = message.get("content")
     if not content and role == "assistant":
         content = message.get("refusal")  # what OpenAI's services say in its place
-    return role, read_content(f"{where}.content", content if isinstance(content, str | list) else "", role)
+    text = read_content(f"{where}.content", content if isinstance(content, str | list) else "", role)
+    if role == "tool":
+        refuse_tools(f"{where}.role", pipeline)
+        answers = message.get("tool_call_id")
+        if not isinstance(answers, str) or not answers:
+            said = f"{where}.tool_call_id is missing: it names the call that this answers"
+            raise Failure(400, "invalid_request", said, param=f"{where}.tool_call_id")
+        return Message(role, text, tool_call_id=answers)
+    calls = message.get("tool_calls") if role == "assistant" else None
+    if calls:
+        refuse_tools(f"{where}.tool_calls", pipeline)
+    return Message(role, text, read_calls(f"{where}.tool_calls", calls if isinstance(calls, list) else ()))
 
 
 def read_content(where: str, content: str | Sequence[Any], role: Role) -> str:

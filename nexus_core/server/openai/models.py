@@ -78,6 +78,15 @@ class PipelineModels:
         await self._check_context(pipeline, context_id, name)
         return pipeline, context_id
 
+    async def pipeline(self, request: web.Request, name: str) -> Pipeline:
+        """Return the pipeline that the name of a model means, over whichever context."""
+        pipeline, context_id = self._named(name)
+        if pipeline is None:
+            raise await self._no_model(request, name)
+        if context_id:
+            await self._check_context(pipeline, context_id, name)
+        return pipeline
+
     async def _check_context(self, pipeline: Pipeline, context_id: str, name: str) -> None:
         try:
             await self._serving.check_context(pipeline, context_id)

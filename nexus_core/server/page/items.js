@@ -89,13 +89,16 @@ export async function open(id) {
 function draw(found) {
   item = found;
   $("item-title").textContent = found.title || found.id;
-  $("item-about").replaceChildren(...joined(found.source || found.id, found.kind, counted(found.text.length, "character")));
+  $("item-about").replaceChildren(...joined(found.source || found.id, found.kind, counted(found.text.length, "character"), ...place(found.metadata)));
   $("item-text").textContent = found.text;
   $("item-text").classList.toggle("code", found.kind === "code");
   $("item-tags").replaceChildren(...found.tags.map((name) => el("li", { class: "chip" }, alone(name), el(
     "button", { type: "button", class: "cross", "aria-label": `Remove tag ${name}`, onclick: () => tag({ remove: [name] }) }, "×",
   ))));
 }
+
+// The page of a document that it begins on, or its line.
+const place = (metadata) => ["page", "line"].filter((name) => Number.isInteger(metadata[name])).slice(0, 1).map((name) => `${name} ${metadata[name]}`);
 
 async function tag(change) {
   await trying("item-said", async () => {

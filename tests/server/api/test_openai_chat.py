@@ -265,7 +265,9 @@ async def test_wrong_key_is_an_authentication_error(start: Any) -> None:
 @pytest.mark.parametrize("text", ["a\r\n\ndata: x", "\u2028\x85", "ü😀", '"\\', "\ud83d"], ids=ascii)
 def test_chunk_is_one_event_of_one_line(text: str) -> None:
     """Whatever a model writes (faults 89 and 90)."""
-    data = ChatChunks("r", "m", 1, with_usage=True).text(text)
+    chunks = ChatChunks(with_usage=True, with_reasoning=False)
+    assert chunks.begin("r", "m").startswith(b'data: {"id": "chatcmpl-r"')
+    data = chunks.text(text)
     assert (data.count(b"\n"), data.isascii(), len(data.decode().splitlines())) == (2, True, 2)
     assert json.loads(data.removeprefix(b"data: "))["choices"][0]["delta"] == {"content": text}
 
