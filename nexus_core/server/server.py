@@ -35,6 +35,7 @@ from nexus_core.server.http.openapi import OpenAPI
 from nexus_core.server.openai.chat import OpenAIChatApi
 from nexus_core.server.openai.citations import AnswerCitations
 from nexus_core.server.openai.models import PipelineModels
+from nexus_core.server.openai.responses import ResponsesApi
 from nexus_core.server.openai.runs import OpenAIRuns
 from nexus_core.server.page.files import PageFiles
 from nexus_core.server.pipelines import ServedPipelines
@@ -101,6 +102,7 @@ class Server:
             QueriesApi(self.serving, self.gate, self.settings, self._slow),
             openai,
             OpenAIChatApi(runs, self.settings),
+            ResponsesApi(runs, self.settings),
             self.models,
             ContextsApi(self.serving, self.settings),
             ItemsApi(self.serving, self.settings),

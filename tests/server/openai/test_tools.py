@@ -1,0 +1,132 @@
+"""Tools of clients, for a pipeline that lets them by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import openai
+import pytest
+from attrs import evolve
+
+from nexus_core import Completion, Message, ToolCall, ToolDefinition
+
+pytestmark = pytest.mark.slow
+
+if TYPE_CHECKING:
+    from tests.server.conftest import Fakes, Running, Start
+
+CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
+PIPELINE = """name: NAME
+models: {main: {use: fake, to: own}}
+steps:
+  - gather: {use: inline, items: [{id: leave, title: Leave, text: Everybody has 28 days of leave.}]}
+  - prompt: chat
+  - generate: GENERATE
+"""
+OPEN = PIPELINE.replace("NAME", "open").replace("GENERATE", "{client_tools: true}")
+SHUT = PIPELINE.replace("NAME", "shut").replace("GENERATE", "main")
+PARAMETERS: Any = {"type": "object", "properties": {"city": {"type": "string"}}}
+FUNCTION: Any = {"name": "weather", "description": "Tells the weather.", "parameters": PARAMETERS}
+TOOL: Any = {"type": "function", "function": FUNCTION}
+CALL = ToolCall(id="c1", name="weather", arguments='{"city": "Rome"}')
+CALLED: Any = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Rome"}'}}
+QUESTION: Any = {"role": "user", "content": "Is it warm in Rome?"}
+SAID: Any = [
+    QUESTION,
+    {"role": "assistant", "content": None, "tool_calls": [CALLED]},
+    {"role": "tool", "tool_call_id": "c1", "content": "28 degrees"},
+]
+
+
+@pytest.fixture
+async def serving(start: Start, fakes: Fakes) -> Running:
+    """A server with a pipeline that lets tools by, and one that does not."""
+    own = fakes.connectors["own"]
+    own.model_info = evolve(own.model_info, capabilities=frozenset({"streaming", "tools"}))
+    return await start(pipelines={"open": OPEN, "shut": SHUT})
+
+
+async def test_client_calls_a_tool_and_sends_its_result(serving: Running, fakes: Fakes) -> None:
+    """The model is offered it, asks for it, and answers from its result, which follows the question."""
+    fakes.connectors["own"].replies = [
+        Completion(text="", finish_reason="tool_calls", tool_calls=(CALL,)), "It is warm."
+    ]  # fmt: skip
+    async with openai.AsyncOpenAI(base_url=f"{serving.origin}/v1", api_key="none", max_retries=0) as client:
+        asked: Any = {"model": "nexus/open", "tools": [TOOL]}
+        first = await client.chat.completions.create(**asked, messages=[QUESTION], tool_choice="required")
+        said: Any = first.choices[0].message.to_dict()
+        messages = [QUESTION, said, SAID[2]]
+        second = await client.chat.completions.create(**asked, messages=messages)
+    assert (first.choices[0].finish_reason, second.choices[0].message.content) == ("tool_calls", "It is warm.")
+    options, prompts = fakes.connectors["own"].options, fakes.connectors["own"].prompts
+    assert options[0].tools == (
+        ToolDefinition(name="weather", description="Tells the weather.", parameters=PARAMETERS),
+    )
+    assert [each.tool_choice for each in options] == ["required", "auto"]
+    assert prompts[1].query == QUESTION["content"]
+    assert list(prompts[1].messages[-2:]) == [
+        Message("assistant", "", (CALL,)), Message("tool", "28 degrees", tool_call_id="c1")
+    ]  # fmt: skip
+
+
+async def test_responses_take_calls_and_results_as_items(serving: Running, fakes: Fakes) -> None:
+    """In their own form; the choice of one function is its name."""
+    given = [
+        {"role": "user", "content": "Is it warm in Rome?"},
+        {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "weather", "arguments": '{"city": "Rome"}'},
+        {"type": "function_call_output", "call_id": "c1", "output": "28 degrees"},
+    ]
+    tools = {"tools": [{"type": "function", **FUNCTION}], "tool_choice": {"type": "function", "name": "weather"}}
+    status, told = await serving.call("POST", RESPONSES, json={"model": "nexus/open", "input": given, **tools})
+    assert (status, told["tools"]) == (200, tools["tools"])
+    connector = fakes.connectors["own"]
+    assert connector.options[0].tool_choice == "weather"
+    assert [each.role for each in connector.prompts[0].messages[-3:]] == ["user", "assistant", "tool"]
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        pytest.param({"tools": [TOOL]}, "tools", id="tools"),
+        pytest.param({"messages": SAID}, "messages[1].tool_calls", id="calls"),
+        pytest.param({"messages": [SAID[2], QUESTION]}, "messages[0].role", id="results"),
+    ],
+)
+async def test_pipeline_takes_no_tools_unless_it_says_so(serving: Running, more: dict[str, Any], param: str) -> None:
+    """And the error says how it would."""
+    body = {"model": "nexus/shut", "messages": [QUESTION], **more}
+    status, told = await serving.call("POST", CHAT, json=body)
+    assert (status, told["error"]["param"], told["error"]["code"]) == (400, param, "unsupported_parameter")
+    assert "`generate: {client_tools: true}`" in told["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        pytest.param({"tools": [{"type": "web_search"}]}, "tools[0]", id="of-the-service"),
+        pytest.param({"tools": [{"type": "function"}]}, "tools[0]", id="no-name"),
+        pytest.param({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0]", id="name"),
+        pytest.param({"tools": [TOOL, TOOL]}, "tools", id="twice"),
+        pytest.param({"tools": [TOOL] * 129}, "tools", id="many"),
+        pytest.param({"tools": [TOOL], "tool_choice": "other"}, "tool_choice", id="choice"),
+        pytest.param({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "x"}}}, "tool_choice",
+                     id="unknown-choice"),
+        pytest.param({"tool_choice": "required"}, "tool_choice", id="choice-of-none"),
+        pytest.param({"functions": [FUNCTION]}, "functions", id="functions"),
+        pytest.param({"messages": [QUESTION, {"role": "tool"}]}, "messages[1].tool_call_id", id="no-id"),
+        pytest.param({"messages": [{"role": "assistant", "tool_calls": [{"id": "c"}]}, QUESTION]},
+                     "messages[0].tool_calls[0]", id="no-function"),
+    ],
+)  # fmt: skip
+async def test_tools_that_are_none_are_refused(serving: Running, more: dict[str, Any], param: str) -> None:
+    """With the place of what is wrong."""
+    body = {"model": "nexus/open", "messages": [QUESTION], **more}
+    status, told = await serving.call("POST", CHAT, json=body)
+    assert (status, told["error"]["param"]) == (400, param)
+
+
+async def test_tools_that_ask_for_nothing_are_none(serving: Running, fakes: Fakes) -> None:
+    """As many clients send them."""
+    body = {"model": "nexus/shut", "messages": [QUESTION], "tools": [], "tool_choice": "auto"}
+    assert (await serving.call("POST", CHAT, json=body))[0] == 200
+    assert fakes.connectors["own"].options[0].tools is None
