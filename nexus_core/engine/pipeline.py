@@ -286,10 +286,9 @@ class Pipeline:
         if found is None:
             raise UsageError(f"pipeline {self.name!r} has no embedder: give it a step such as `rank: semantic`")
         step, ranker = found
-        fanout = self._fanout
 
         def emit(event: Event) -> None:
-            fanout.put(event)
+            self._fanout.put(event)
             if on_event is not None:
                 on_event(event)
 

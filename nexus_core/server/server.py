@@ -34,6 +34,7 @@ from nexus_core.server.http.listener import ConnectionSlots, Listener, bind
 from nexus_core.server.http.openapi import OpenAPI
 from nexus_core.server.openai.chat import OpenAIChatApi
 from nexus_core.server.openai.citations import AnswerCitations
+from nexus_core.server.openai.embeddings import EmbeddingsApi
 from nexus_core.server.openai.models import PipelineModels
 from nexus_core.server.openai.responses import ResponsesApi
 from nexus_core.server.openai.runs import OpenAIRuns
@@ -103,6 +104,7 @@ class Server:
             openai,
             OpenAIChatApi(runs, self.settings),
             ResponsesApi(runs, self.settings),
+            EmbeddingsApi(openai, self.gate, self.settings),
             self.models,
             ContextsApi(self.serving, self.settings),
             ItemsApi(self.serving, self.settings),
