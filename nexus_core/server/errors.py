@@ -101,7 +101,9 @@ def failure_of(error: BaseException) -> Failure:
 def _reason_of(error: BaseException) -> BaseException:
     """Return what to tell an error by: of no answer its reason, where every model was empty or the last mismatched."""
     said = error.errors if isinstance(error, known.NoAnswerError) else ()
-    if said and (said[-1].kind == _MISMATCH or all(isinstance(each, known.EmptyAnswerError) for each in said)):
+    if said and (
+        getattr(said[-1], "kind", "") == _MISMATCH or all(isinstance(each, known.EmptyAnswerError) for each in said)
+    ):
         return said[-1]
     return error
 

@@ -17,6 +17,9 @@ MOST_MESSAGES = 1_000
 PART_CHARACTERS = 512 * 1024
 _TEXTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 """The kinds of parts that are text, with the field that holds it: clients send those of both of OpenAI's APIs."""
+_ROLES: Mapping[str, Role] = {
+    "system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool",
+}  # fmt: skip
 _THOUGHTS = frozenset({"thinking", "redacted_thinking", "reasoning"})
 """The kinds of parts that a model thought and did not say: clients send them back with its answers."""
 
@@ -84,10 +87,9 @@ def join_neighbours(messages: Iterable[Message]) -> list[Message]:
 
 
 def _read_message(where: str, message: Mapping[str, Any], pipeline: Pipeline) -> Message:
-    role = message["role"]
-    role = "system" if role == "developer" else role
-    if role not in ("system", "user", "assistant", "tool"):
-        said = f"{where}: role {role[:40]!r} is not served"
+    role = _ROLES.get(message["role"])
+    if role is None:
+        said = f"{where}: role {message['role'][:40]!r} is not served"
         raise Failure(400, "unsupported_parameter", said, param=f"{where}.role")
     if message.get("function_call"):
         said = f"{where}: function_call is not served: send it as tool_calls"

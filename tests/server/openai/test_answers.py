@@ -95,7 +95,7 @@ async def test_sources_stand_on_the_message_and_at_the_end_of_a_stream(
     numbers = await cited(running, fakes, WEB, PDF)
     message = (await client.chat.completions.create(**BODY)).choices[0].message
     chunks = [each async for each in await client.chat.completions.create(**BODY, stream=True)]
-    found = {message.content[a.start_index : a.end_index]: a for a in map(_of, message.annotations or [])}  # type: ignore[index]
+    found = {message.content[a.start_index : a.end_index]: a for a in map(_of, message.annotations or [])}
     assert set(found) == {f"[{number}]" for number in numbers.values()}
     assert found[f"[{numbers['web']}]"].url == "https://example.org/t"
     own = found[f"[{numbers['a.pdf#2']}]"]

@@ -30,7 +30,7 @@ REMOTE = STATIC.replace("name: static", "name: remote").replace(
 BARE = STATIC.replace("name: static", "name: bare").replace("  - rank: {use: fuse, rankers: [bm25, semantic]}\n", "")
 
 
-def of_service(*vectors: list[float]) -> bytes:
+def of_service(*vectors: list[float]) -> Any:
     """Return the answer of a service that embeds."""
     data = [{"object": "embedding", "index": place, "embedding": vector} for place, vector in enumerate(vectors)]
     return json_answer({"object": "list", "data": data, "model": "e", "usage": {"prompt_tokens": 5, "total_tokens": 5}})
@@ -54,7 +54,11 @@ async def test_client_gets_the_vectors_of_texts(static: Running) -> None:
 
 async def test_connector_of_a_ranker_embeds(start: Start) -> None:
     """In batches of its own, with the usage of the service; its failure is told as that of any model."""
-    answers = [of_service([1.0, 0.0], [0.0, 1.0]), of_service([0.5, 0.5]), json_answer({"error": "no"}, status=400)]
+    answers: Any = [
+        of_service([1.0, 0.0], [0.0, 1.0]),
+        of_service([0.5, 0.5]),
+        json_answer({"error": "no"}, status=400),
+    ]
     async with ScriptedUpstream(*answers) as upstream:
         running = await start(pipelines={"remote": REMOTE.replace("URL", upstream.url)})
         body = {"model": "nexus/remote", "input": ["a", "b", "c"]}

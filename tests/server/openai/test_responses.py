@@ -115,7 +115,7 @@ async def test_sources_are_annotations_of_the_text(client: openai.AsyncOpenAI, r
     await running.store.add("handbook", [WEB])
     fakes.connectors["main"].replies = ["See [1] and [2]."]
     told = await client.responses.create(**BODY)
-    part: Any = told.output[0].content[0]  # type: ignore[union-attr, index]
+    part: Any = told.output[0].content[0]
     found = {each.type: each for each in part.annotations}
     assert set(found) == {"url_citation", "file_citation"}
     span = part.text[found["url_citation"].start_index : found["url_citation"].end_index]
@@ -123,8 +123,8 @@ async def test_sources_are_annotations_of_the_text(client: openai.AsyncOpenAI, r
     file = found["file_citation"]
     assert (file.file_id, file.url) == ("leave", f"{running.origin}/#contexts/handbook/items/leave")
     events = [each async for each in await client.responses.create(**BODY, stream=True)]
-    added = [each.annotation for each in events if each.type == "response.output_text.annotation.added"]
-    assert [each["type"] for each in added] == [each.type for each in part.annotations]  # type: ignore[index]
+    added: Any = [each.annotation for each in events if each.type == "response.output_text.annotation.added"]
+    assert [each.type for each in added] == [each.type for each in part.annotations]
 
 
 async def test_answer_that_is_cut_is_incomplete(raw: RawClient, fakes: Fakes) -> None:
