@@ -107,6 +107,11 @@ async def test_sources_stand_on_the_message_and_at_the_end_of_a_stream(
         each.url for each in map(_of, message.annotations or [])
     ]
     assert chunks[-1].choices[0].finish_reason == "stop"
+    async with client.chat.completions.stream(**BODY) as stream:
+        final = (await stream.get_final_completion()).choices[0].message
+    assert [each.url for each in map(_of, final.annotations or [])] == [
+        a.url for a in map(_of, message.annotations or [])
+    ]
 
 
 async def test_address_of_a_source_opens_the_page(running: Running, raw: RawClient, fakes: Fakes) -> None:
