@@ -69,6 +69,15 @@ async def test_connector_of_a_ranker_embeds(start: Start) -> None:
     assert failed == 400
 
 
+async def test_requests_for_vectors_are_rows_of_the_ledger(start: Start) -> None:
+    """One for each request, for the limits of keys, for sinks and for the figures of models."""
+    async with ScriptedUpstream(of_service([1.0, 0.0], [0.0, 1.0]), of_service([0.5, 0.5])) as upstream:
+        running = await start(pipelines={"remote": REMOTE.replace("URL", upstream.url)})
+        rows: list[Any] = []
+        await running.server.serving.pipelines["remote"].embed(["a", "b", "c"], on_event=rows.append)
+    assert [(row.purpose, row.outcome, row.prompt_tokens) for row in rows] == [("embed", "ok", 5)] * 2
+
+
 @pytest.mark.parametrize(
     ("more", "status", "param"),
     [
