@@ -168,8 +168,8 @@ class GenerateKeys:
     """A generate step; a model's name alone, or nothing, may stand instead of the mapping."""
 
     model: str | None = option(None, help="A model's name or alias; else the default model.")
-    options: CallKeys | None = option(None, help="Call options, over those of the model.")
     client_tools: bool = option(False, help="Callers of the server may offer tools to the model of the last step.")
+    options: CallKeys | None = option(None, help="Call options, over those of the model.")
 
 
 @_declaration

@@ -141,8 +141,9 @@ class GenerateSpec(StepFields):
     model: str | None = None
     """The name (never an alias), or `None` for the default model."""
     options: CallOptions = NOTHING_ASKED
-    client_tools: bool = False
     into_query: bool = False
+    client_tools: bool = False
+    """Callers of the server may offer tools."""
 
 
 StepSpec = GatherSpec | RankSpec | PromptSpec | GenerateSpec
