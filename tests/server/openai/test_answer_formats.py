@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
+from attrs import evolve
 
 from nexus_core import ConnectorError
 from nexus_core.server.errors import Failure, failure_of
 from nexus_core.server.openai.answer_formats import response_schema
 
 if TYPE_CHECKING:
-    import openai
-
-    from tests.server.conftest import Fakes
+    from tests.server.conftest import Fakes, Start
     from tests.server.openai.conftest import RawClient
 
 SCHEMA: Any = {"type": "object", "properties": {"open": {"type": "boolean"}}, "required": ["open"]}
@@ -84,15 +84,20 @@ def test_answer_that_mismatches_is_a_failure_of_its_own() -> None:
 
 
 @pytest.mark.slow
-async def test_schema_reaches_the_model(client: openai.AsyncOpenAI, fakes: Fakes) -> None:
+async def test_schema_reaches_the_model(start: Start, fakes: Fakes) -> None:
     """From chats and from responses."""
-    fakes.connectors["main"].replies = ['{"open": true}']
-    format: Any = in_chat(SCHEMA)
-    await client.chat.completions.create(model="nexus/talk", messages=QUESTION, response_format=format)
+    own = fakes.connectors["own"]
+    own.model_info = evolve(own.model_info, capabilities=frozenset({"streaming", "schema"}))
+    own.replies = ['{"open": true}']
+    running = await start()
     text: Any = {"format": {"type": "json_schema", "name": "opening", "schema": SCHEMA}}
-    told = await client.responses.create(model="nexus/talk", input=QUESTION, text=text)
-    assert told.output_text == '{"open": true}'
-    assert [each.response_schema for each in fakes.connectors["main"].options] == [SCHEMA, SCHEMA]
+    for path, body in (
+        ("/v1/chat/completions", {"messages": QUESTION, "response_format": in_chat(SCHEMA)}),
+        ("/v1/responses", {"input": QUESTION, "text": text}),
+    ):
+        status, told = await running.call("POST", path, json={"model": "nexus/own", **body})
+        assert (status, '{\\"open\\": true}' in json.dumps(told)) == (200, True)
+    assert [each.response_schema for each in own.options] == [SCHEMA, SCHEMA]
 
 
 @pytest.mark.slow
