@@ -160,11 +160,11 @@ class Pipeline:
 
     @property
     def takes_tools(self) -> bool:
-        """Whether callers may offer tools to the model that gives the answer."""
-        return any(
-            isinstance(step := planned.step, Generate) and step.last and step.client_tools
-            for planned in self._plan.steps
-        )
+        """Whether callers may offer tools to the model that gives the answer: the pipeline says so, and a model can."""
+        last = next((p.step for p in self._plan.steps if isinstance(p.step, Generate) and p.step.last), None)
+        if last is None or not last.client_tools:
+            return False
+        return any("tools" in model.info.capabilities for model in self.models.chain(last.model))
 
     @property
     def embeds(self) -> bool:

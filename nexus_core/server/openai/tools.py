@@ -57,7 +57,10 @@ def read_calls(where: str, calls: Sequence[Any]) -> tuple[ToolCall, ...]:
 
 
 def _allow(pipeline: Pipeline) -> str:
-    return f"pipeline {pipeline.name!r} must say `generate: {{client_tools: true}}` to let them by"
+    return (
+        f"pipeline {pipeline.name!r} must say `generate: {{client_tools: true}}` to let them by, and ask a model with "
+        "the capability `tools`"
+    )
 
 
 def _call(where: str, call: Any) -> ToolCall:

@@ -100,6 +100,14 @@ async def test_pipeline_takes_no_tools_unless_it_says_so(serving: Running, more:
     assert "`generate: {client_tools: true}`" in told["error"]["message"]
 
 
+async def test_model_must_be_able_to_call_tools(start: Start) -> None:
+    """Else the client is told, and no request goes out."""
+    running = await start(pipelines={"open": OPEN})
+    body = {"model": "nexus/open", "messages": [QUESTION], "tools": [TOOL]}
+    status, told = await running.call("POST", CHAT, json=body)
+    assert (status, "the capability `tools`" in told["error"]["message"]) == (400, True)
+
+
 @pytest.mark.parametrize(
     ("more", "param"),
     [
