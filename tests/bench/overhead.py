@@ -1,9 +1,10 @@
 """CPU of a whole pipeline against bare aiohttp making the same requests to the same local service, in the same run.
 
-    python tests/bench/overhead.py [--pairs 10] [--rounds 6] [--requests 150] [--streams 10]
+    python tests/bench/overhead.py [--connector openai] [--pairs 10] [--rounds 6] [--requests 150] [--streams 10]
 
-Ours: prompt and generate through `openai`, figures and a jsonl sink on. Floor: one shared aiohttp session, the standard
-library's json, every streamed event split and parsed. Client and service have a core each. Both keep 64 requests in
+Ours: prompt and generate through a connector, figures and a jsonl sink on; `--connector all` is each of them in turn.
+Floor: one shared aiohttp session, the standard library's json, every streamed event split and parsed by the least that
+reads the protocol (protocols.py). Client and service have a core each. Both keep 64 requests in
 flight. A pair is a few short rounds of each side in turn, and which side begins alternates, so that what else the
 machine does falls on both alike; a round ends when the sink has written all of it; CPU time is the process's (user and
 system, all threads). The ratio is the median over the pairs, shown with the lowest and the highest. Exits 1 when one is
@@ -24,11 +25,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from time import process_time
 
 import aiohttp
+from protocols import END, PROTOCOLS, ServiceProtocol, messages_of_aws
+from yarl import URL
 
 from nexus_core import Delta, Pipeline, RunFinished
 
@@ -36,14 +39,14 @@ CONCURRENCY = 64
 SINKS_DONE_S = 0.05
 """After this a sink has written what it was given: it wakes every 20 ms."""
 CHUNKS = 200
-GATES = {"a JSON request": 1.8, "a streamed chunk": 2.0}
+GATES = {"a JSON request": 1.7, "a streamed chunk": 2.0}
 QUERY = "What does the handbook say about carrying leave over into the next year?"
 
 PIPELINE = """
 name: overhead
 content: false
 models:
-  main: {{use: openai, model: gpt-4o-mini, base_url: "{url}", api_key: sk-bench, options: {{temperature: 0}}}}
+  main: {{{use}, base_url: "{url}", options: {{temperature: 0}}}}
 steps:
   - prompt: {{template: {{text: "[system]\\nAnswer shortly.\\n[user]\\n{{{{ query }}}}"}}}}
   - generate: main
@@ -54,16 +57,17 @@ Task = Callable[[], Awaitable[None]]
 
 
 @contextlib.contextmanager
-def service(*arguments: str) -> Iterator[str]:
-    """Run the stub as a process of its own and yield its base URL."""
-    stub = Path(__file__).with_name("stub.py")
-    process = subprocess.Popen([sys.executable, str(stub), "0", *arguments], stdout=subprocess.PIPE, text=True)
+def service(*arguments: str, script: str = "stub.py", base: str = "/v1") -> Iterator[str]:
+    """Run a stub as a process of its own and yield its base URL."""
+    stub = Path(__file__).with_name(script)
+    port = ("0",) if script == "stub.py" else ()
+    process = subprocess.Popen([sys.executable, str(stub), *port, *arguments], stdout=subprocess.PIPE, text=True)
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(process.pid, cores[1:] or cores)
     os.sched_setaffinity(0, cores[:1])
     try:
         assert process.stdout is not None
-        yield f"http://127.0.0.1:{process.stdout.readline().split()[1]}/v1"
+        yield f"http://127.0.0.1:{process.stdout.readline().split()[1]}{base}"
     finally:
         process.terminate()
         process.wait()
@@ -83,31 +87,53 @@ async def at_once(task: Task, count: int) -> float:
     return (process_time() - began) / count * 1e6
 
 
-def floor_tasks(session: aiohttp.ClientSession, url: str) -> tuple[Task, Task]:
+def floor_tasks(session: aiohttp.ClientSession, url: str, protocol: ServiceProtocol) -> tuple[Task, Task]:
     """Return what a careful author would write by hand."""
-    messages = [{"role": "system", "content": "Answer shortly."}, {"role": "user", "content": QUERY}]
-    headers = {"Authorization": "Bearer sk-bench"}
-    body = {"model": "gpt-4o-mini", "messages": messages, "temperature": 0}
-    target = f"{url}/chat/completions"
+    body = json.loads(json.dumps(protocol.body).replace("{query}", QUERY))
+    in_body = protocol.stream_path == protocol.whole_path
+    streamed_body = {**body, "stream": True} if in_body else body
+    whole_url, stream_url = (URL(url + path, encoded=True) for path in (protocol.whole_path, protocol.stream_path))
+    split = _SPLITTERS[protocol.framing]
 
     async def whole() -> None:
-        async with session.post(target, json=body, headers=headers) as response:
-            data = await response.json()
-            assert data["choices"][0]["finish_reason"] == "stop"
-            assert data["usage"]
+        async with session.post(whole_url, json=body, headers=protocol.headers) as response:
+            assert protocol.is_end(await response.json())
 
     async def streamed() -> None:
         finished, text = False, []
-        async with session.post(target, json={**body, "stream": True}, headers=headers) as response:
-            async for line in response.content:
-                if line.startswith(b"data: ") and line != b"data: [DONE]\n":
-                    for choice in json.loads(line[6:])["choices"]:
-                        text.append(choice["delta"].get("content") or "")
-                        finished = finished or choice["finish_reason"] is not None
+        async with session.post(stream_url, json=streamed_body, headers=protocol.headers) as response:
+            async for event in split(response.content):
+                said = protocol.text_of(json.loads(event))
+                if said == END:
+                    finished = True
+                elif said:
+                    text.append(said)
         assert finished
         assert len(text) >= CHUNKS
 
     return whole, streamed
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    async for line in content:
+        yield line
+
+
+async def _events(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    async for line in content:
+        if line.startswith(b"data: ") and line != b"data: [DONE]\n":
+            yield line[6:]
+
+
+async def _messages(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    rest = b""
+    async for data in content.iter_any():
+        found, rest = messages_of_aws(rest + data)
+        for payload in found:
+            yield payload
+
+
+_SPLITTERS = {"sse": _events, "lines": _lines, "aws": _messages}
 
 
 def our_tasks(pipeline: Pipeline) -> tuple[Task, Task]:
@@ -137,14 +163,16 @@ async def pair(sides: Sequence[Task], rounds: int, count: int) -> list[float]:
     return [each / rounds for each in spent]
 
 
-async def measure(url: str, folder: Path, options: argparse.Namespace) -> dict[str, list[list[float]]]:
+async def measure(
+    url: str, folder: Path, protocol: ServiceProtocol, options: argparse.Namespace
+) -> dict[str, list[list[float]]]:
     """Return CPU microseconds per request and per chunk: of each pair, the floor's and ours."""
     file = folder / "overhead.yaml"
-    file.write_text(PIPELINE.format(url=url, runs=folder / "runs.jsonl"))
+    file.write_text(PIPELINE.format(use=protocol.use, url=url, runs=folder / "runs.jsonl"))
     figures: dict[str, list[list[float]]] = {"a JSON request": [], "a streamed chunk": []}
     session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CONCURRENCY))
     async with session, Pipeline.load(file, environment={}) as pipeline:
-        whole, streamed = zip(floor_tasks(session, url), our_tasks(pipeline), strict=True)
+        whole, streamed = zip(floor_tasks(session, url, protocol), our_tasks(pipeline), strict=True)
         for task in (*whole, *streamed):
             await at_once(task, CONCURRENCY * 2)
         for _ in range(options.pairs):
@@ -161,11 +189,22 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=6, help="of each side in a pair")
     parser.add_argument("--requests", type=int, default=150, help="in a round")
     parser.add_argument("--streams", type=int, default=10, help="in a round")
+    parser.add_argument("--connector", choices=[*PROTOCOLS, "all"], default="openai")
     options = parser.parse_args()
-    with service(str(CHUNKS)) as url, tempfile.TemporaryDirectory() as folder:
-        figures = asyncio.run(measure(url, Path(folder), options))
+    names = list(PROTOCOLS) if options.connector == "all" else [options.connector]
+    return max([report(name, options) for name in names])
+
+
+def report(name: str, options: argparse.Namespace) -> int:
+    """Measure a connector, print a table, and return 1 where a ratio is over its gate."""
+    protocol = PROTOCOLS[name]
+    with (
+        service(name, str(CHUNKS), script="protocols.py", base=protocol.base) as url,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        figures = asyncio.run(measure(url, Path(folder), protocol, options))
     failed = False
-    print(f"{'64 at once, CPU us':<20} {'bare aiohttp':>13} {'pipeline':>9} {'ratio':>6} {'of pairs':>14} {'gate':>5}")
+    print(f"{name + ', CPU us':<20} {'bare aiohttp':>13} {'pipeline':>9} {'ratio':>6} {'of pairs':>14} {'gate':>5}")
     for label, pairs in figures.items():
         ratios = sorted(ours / floor for floor, ours in pairs)
         ratio, gate = statistics.median(ratios), GATES[label]
