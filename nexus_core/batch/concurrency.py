@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import takewhile
 from time import monotonic
 
 from nexus_core.batch.quota_pacing import QuotaPacer
@@ -102,11 +103,12 @@ class AdaptiveConcurrency:
         began, taken = self._begun.pop(number)
         if tokens is not None:
             self._tokens_each += (tokens - self._tokens_each) * (_AVERAGE if self._tokens_each else 1.0)
+        older = 0 if quota is None else sum(1 for _ in takewhile(number.__gt__, self._begun))
         if quota is not None and quota.requests is not None:
-            self._requests.hear(number, quota.requests, float(self._numbers - number), now)
+            self._requests.hear(number, quota.requests, float(self._numbers - number), float(older), now)
         if quota is not None and quota.tokens is not None:
             since = max(0.0, self._taken_tokens - taken - self._tokens_each)
-            self._tokens.hear(number, quota.tokens, since, now)
+            self._tokens.hear(number, quota.tokens, since, older * self._tokens_each, now)
         if refused:
             self._halve(began, now)
         elif ok:
