@@ -1,10 +1,12 @@
 """Records a second of `nexus batch --engine ray` on two local workers, against a bare Ray Data map of the same request.
 
     python tests/bench/batch_ray.py [CONCURRENCY [RECORDS [DELAY_MS]]]
+    python tests/bench/batch_ray.py quota
 
 The model service answers after DELAY_MS (50 by default), in a process of its own, and takes down when requests come.
 The speed is that between the first and the last tenth of them, so that start and end of the processes do not count. The
 two take turns, each with a Ray cluster of its own. It needs the extra `ray`, and `ray[data]` for the map.
+With `quota`, it does what `batch.py quota` does, on two workers: the limits of both are the service's one.
 
 Left out: several machines, networks, the growth of the concurrency at the start, gathering and ranking, TLS, failures.
 """
@@ -23,6 +25,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
+from batch import quota
 from stub import StubProtocol, json_answer
 
 DELAY_MS = 50
@@ -167,5 +170,7 @@ if __name__ == "__main__":
             run_map(*map(int, rest))
         case ["batch", *rest]:
             run_batch(*map(int, rest))
+        case ["quota"]:
+            sys.exit(not quota("--engine", "ray", "--engine-option", "workers=2"))
         case _:
             main()
