@@ -11,7 +11,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import takewhile
 from time import monotonic
 
 from nexus_core.batch.quota_pacing import QuotaPacer
@@ -43,10 +42,9 @@ class AdaptiveConcurrency:
         self._silent = 0
         """Records that have begun and not asked yet."""
         self._numbers = 0
-        self._begun: dict[int, tuple[float, float]] = {}
+        self._begun: dict[int, float] = {}
         self._requests, self._tokens = QuotaPacer(), QuotaPacer()
         self._tokens_each = 0.0
-        self._taken_tokens = 0.0
         self._changed = asyncio.Event()
         self._is_closed = False
         self._paused_until = 0.0
@@ -91,24 +89,19 @@ class AdaptiveConcurrency:
         """Note that a request goes out now, and return its number."""
         self._silent = max(0, self._silent - 1)
         self._numbers += 1
-        self._begun[self._numbers] = self._now(), self._taken_tokens
-        self._taken_tokens += self._tokens_each
-        self._requests.begin(1.0)
-        self._tokens.begin(self._tokens_each)
+        self._begun[self._numbers] = now = self._now()
+        self._requests.begin(self._numbers, 1.0, now)
+        self._tokens.begin(self._numbers, self._tokens_each, now)
         return self._numbers
 
     def end_request(self, number: int, *, ok: bool, refused: bool, tokens: int | None, quota: Quota | None) -> None:
         """Note how a request went: well, or refused since there were too many."""
         now = self._now()
-        began, taken = self._begun.pop(number)
+        began = self._begun.pop(number)
         if tokens is not None:
             self._tokens_each += (tokens - self._tokens_each) * (_AVERAGE if self._tokens_each else 1.0)
-        older = 0 if quota is None else sum(1 for _ in takewhile(number.__gt__, self._begun))
-        if quota is not None and quota.requests is not None:
-            self._requests.hear(number, quota.requests, float(self._numbers - number), float(older), now)
-        if quota is not None and quota.tokens is not None:
-            since = max(0.0, self._taken_tokens - taken - self._tokens_each)
-            self._tokens.hear(number, quota.tokens, since, older * self._tokens_each, now)
+        self._requests.end(number, None if quota is None else quota.requests, now)
+        self._tokens.end(number, None if quota is None else quota.tokens, now)
         if refused:
             self._halve(began, now)
         elif ok:
@@ -135,7 +128,7 @@ class AdaptiveConcurrency:
         if self.in_flight >= self.limit:
             return None
         now = self._now()
-        asking = 1 + self._silent
-        quota_s = max(self._requests.wait_s(asking, now), self._tokens.wait_s(asking * self._tokens_each, now))
+        tokens, silent = self._tokens_each, self._silent
+        quota_s = max(self._requests.wait_s(1.0, silent, now), self._tokens.wait_s(tokens, silent * tokens, now))
         wait_s = max(quota_s, self._paused_until - now)
         return max(wait_s, _SHORTEST_S) if wait_s > _NEARLY_S else 0.0
