@@ -24,6 +24,8 @@ from attrs import define
 from nexus_core import NexusError, PluginError, UsageError
 from nexus_ray import versions
 
+_log = logging.getLogger(__name__)
+
 _OBJECT_STORE = 100 * 2**20
 _LONGEST_FOLDER = 30
 """Characters: the paths of sockets below it may have about 100."""
@@ -91,6 +93,8 @@ class RayCluster:
                 "_temp_dir": self.folder,
             }
         logging.getLogger("ray").setLevel(logging.ERROR)
+        # Ray prints to standard output what happens to workers, whatever it is told of logs.
+        import_module("ray._private.worker").__dict__["print_to_stdstream"] = _log_messages
         try:
             self.ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:  # whatever it is: Ray raises errors of its own, of gRPC and the system's
@@ -144,6 +148,11 @@ class RayCluster:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _log_messages(data: Mapping[str, Any], **_: object) -> None:
+    """Log what Ray would print: the batch has its own words for it."""
+    _log.info("Ray: %s", " ".join(data["lines"]))
 
 
 def _reach(address: str) -> None:

@@ -94,6 +94,15 @@ class Cluster:
     address: str
     folder: Path
     token: str
+    pid: int
+    """Of the process that has started it."""
+
+    def workers(self) -> list[int]:
+        """Return the process ids of the workers of batches on it."""
+        listing = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+        rows = [line.split(None, 2) for line in listing.splitlines()[1:]]
+        parts = {pid for pid, parent, _ in rows if parent == str(self.pid)}
+        return [int(pid) for pid, parent, name in rows if parent in parts and name.startswith("ray::BatchWorker")]
 
 
 def _start(script: str, *arguments: str, **environment: str) -> tuple[subprocess.Popen[str], list[str]]:
@@ -131,7 +140,7 @@ def service() -> Iterator[Callable[[float], Service]]:
 def cluster() -> Iterator[Cluster]:
     """Return a cluster of two workers that is there before the batches, and after them."""
     process, (address, folder, token) = _start("cluster.py", "2", SERVICE_KEY=CANARY, SERVICE="http://127.0.0.1:9")
-    yield Cluster(address, Path(folder), token)
+    yield Cluster(address, Path(folder), token, process.pid)
     process.communicate(timeout=60)
 
 
