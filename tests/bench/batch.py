@@ -298,30 +298,29 @@ def memory() -> bool:
 
 
 def quota(*options: object) -> bool:
-    """Use a limited service for some minutes from the first request on; options are those of `nexus batch`."""
-    good = True
-    for kind in ("bucket", "window"):
-        with upstream(kind) as service, tempfile.TemporaryDirectory() as folder:
-            write(Path(folder), SERVICE.format(url=service.url), PER_MINUTE * (MINUTES + 3))
-            process = subprocess.Popen(
-                command("bench.yaml", "q.jsonl", "-o", "a.jsonl", *options), cwd=folder, stderr=subprocess.DEVNULL
-            )
-            try:
-                process.wait(60 * MINUTES + START_S)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGINT)
-            process.wait()
-            seen = service.end()
-        allowed = PER_MINUTE * (MINUTES + (kind == "bucket"))  # a bucket is full at first
-        used, refused = seen["taken"] / allowed, seen["later"] / max(seen["taken"], 1)
-        print(
-            f"  {kind}: {seen['taken']} of {allowed} let in, {seen['refused']} refused, {seen['later']} after a minute"
+    """Use limited services for some minutes; options are those of `nexus batch`."""
+    return all([use_quota(kind, *options) for kind in ("bucket", "window")])
+
+
+def use_quota(kind: str, *options: object) -> bool:
+    """Use a service with a limit of a kind, for some minutes from the first request on."""
+    with upstream(kind) as service, tempfile.TemporaryDirectory() as folder:
+        write(Path(folder), SERVICE.format(url=service.url), PER_MINUTE * (MINUTES + 3))
+        process = subprocess.Popen(
+            command("bench.yaml", "q.jsonl", "-o", "a.jsonl", *options), cwd=folder, stderr=subprocess.DEVNULL
         )
-        good &= told(f"of the quota used ({kind})", f"{used:.1%}", used >= QUOTA_SHARE, f">= {QUOTA_SHARE:.0%}")
-        good &= told(
-            "refused after the first minute", f"{refused:.2%}", refused < REFUSED_SHARE, f"< {REFUSED_SHARE:.0%}"
-        )
-    return good
+        try:
+            process.wait(60 * MINUTES + START_S)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+        process.wait()
+        seen = service.end()
+    allowed = PER_MINUTE * (MINUTES + (kind == "bucket"))  # a bucket is full at first
+    used, refused = seen["taken"] / allowed, seen["later"] / max(seen["taken"], 1)
+    print(f"  {kind}: {seen['taken']} of {allowed} let in, {seen['refused']} refused, {seen['later']} after a minute")
+    good = told(f"of the quota used ({kind})", f"{used:.1%}", used >= QUOTA_SHARE, f">= {QUOTA_SHARE:.0%}")
+    is_let_in = refused < REFUSED_SHARE
+    return told("refused after the first minute", f"{refused:.2%}", is_let_in, f"< {REFUSED_SHARE:.0%}") and good
 
 
 def kills(rounds: int = ROUNDS) -> bool:
