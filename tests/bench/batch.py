@@ -299,7 +299,8 @@ def memory() -> bool:
 
 def quota(*options: object) -> bool:
     """Use limited services for some minutes; options are those of `nexus batch`."""
-    return all([use_quota(kind, *options) for kind in ("bucket", "window")])
+    results = [use_quota(kind, *options) for kind in ("bucket", "window")]
+    return all(results)
 
 
 def use_quota(kind: str, *options: object) -> bool:
