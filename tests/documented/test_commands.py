@@ -21,9 +21,9 @@ PAGES = sorted(
 )
 FOREIGN = frozenset({
     "--api-key", "--max-model-len", "--data-binary", "--import-mode", "--editable", "--no-deps", "--no-build-isolation",
-    "--rounds", "--seed", "--seconds", "--longest", "--clients", "--workers",
+    "--rounds", "--seed", "--seconds", "--longest", "--clients", "--workers", "--resource",
 })  # fmt: skip
-"""Options of other programs: vLLM, curl, pip, pytest, the benchmarks."""
+"""Options of other programs: vLLM, curl, pip, pytest, az, the benchmarks."""
 _COMMAND = re.compile(r"(?:`|^\$ |^| \| )nexus ((?:[a-z]|-[a-z-])[^`\n]*)", re.MULTILINE)
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 
