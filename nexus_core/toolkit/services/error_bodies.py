@@ -58,6 +58,8 @@ _STATUSES = ("code", "status", "status_code", "statuscode", "http_status", "erro
 _LIMITS = ("quotaid", "quota_limit", "quotametric", "quota_metric")
 _SAYS_NOTHING = frozenset({"", "null", "none", "ok", "success", "0", "200", "error", "fail", "failed", "failure"})
 """Codes that tell no class, in lower case."""
+_ERROR_KEYS = frozenset({"error", "errors", "Error", "fault", "base_resp"})
+"""Keys of a body under which an error stands."""
 _GOOD = frozenset({"", "null", "none", "ok", "success", "succeeded", "0", "200", "20000"})
 _ANSWERS = ("choices", "usage", "output", "content", "candidates", "results", "embeddings", "text")
 """Keys of answers: what has one with a value is not only an error."""
@@ -101,17 +103,20 @@ def holds_error(payload: Any) -> bool:
         return False
     if payload.get("object") == "error" or payload.get("type") == "error":
         return True
-    if any(key in payload and _is_said(payload[key]) for key in ("error", "errors", "Error", "fault")):
+    told = payload.keys() & _ERROR_KEYS  # nearly never any
+    if told and any(_is_said(payload[key]) for key in told if key != "base_resp"):
         return True
-    base = payload.get("base_resp")
+    base = payload["base_resp"] if "base_resp" in told else None
     if isinstance(base, dict) and _is_said(base.get("status_code")):
         return True
     choices = payload.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(first, dict):
         return False
-    inner = (first, first.get("message"), first.get("delta"))
-    return any(isinstance(part, dict) and _is_said(part.get("error")) for part in inner)
+    for part in (first, first.get("message"), first.get("delta")):
+        if isinstance(part, dict) and "error" in part and _is_said(part["error"]):
+            return True
+    return False
 
 
 def is_only_error(payload: Any) -> bool:
