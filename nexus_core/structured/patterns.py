@@ -23,9 +23,7 @@ _BACKTRACKING = 200
 """What a pattern that looks around costs in such steps."""
 
 _LINEAR = RegexOptions(size_limit=_PROGRAM_BYTES, dfa_size_limit=_PROGRAM_BYTES)
-_FANCY = FancyRegexOptions(
-    backtrack_limit=_MOST_STEPS, size_limit=_PROGRAM_BYTES, dfa_size_limit=_PROGRAM_BYTES
-)
+_FANCY = FancyRegexOptions(backtrack_limit=_MOST_STEPS, size_limit=_PROGRAM_BYTES, dfa_size_limit=_PROGRAM_BYTES)
 
 
 class PatternError(ValueError):

@@ -95,16 +95,16 @@ from nexus_core.toolkit.services.model_table import (
     load_models as load_models,
 )
 from nexus_core.toolkit.services.printed_key import split_command as split_command
+from nexus_core.toolkit.services.schema_subsets import (
+    STRICT_KEYWORDS as STRICT_KEYWORDS,
+    is_strict_schema as is_strict_schema,
+    schema_for_service as schema_for_service,
+)
 from nexus_core.toolkit.services.stream_parts import (
     InBandError as InBandError,
     StreamParts as StreamParts,
     StreamReader as StreamReader,
     completion_of as completion_of,
-)
-from nexus_core.toolkit.services.schema_subsets import (
-    STRICT_KEYWORDS as STRICT_KEYWORDS,
-    is_strict_schema as is_strict_schema,
-    schema_for_service as schema_for_service,
 )
 from nexus_core.toolkit.services.tool_call_parts import ToolCallParts as ToolCallParts
 from nexus_core.toolkit.services.usage import read_usage as read_usage

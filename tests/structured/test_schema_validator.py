@@ -11,10 +11,14 @@ from nexus_core.structured.schema_validator import MOST_STEPS
 
 PERSON = {
     "type": "object",
-    "properties": {"name": {"type": "string"}, "age": {"type": "integer", "minimum": 0}, "tags": {"items": {"enum": ["a"]}}},
+    "properties": {
+        "name": {"type": "string"},
+        "age": {"type": "integer", "minimum": 0},
+        "tags": {"items": {"enum": ["a"]}},
+    },
     "required": ["name"],
     "additionalProperties": False,
-}  # fmt: skip
+}
 MISMATCHES: dict[str, tuple[Any, Any, str, str]] = {
     "type": (PERSON, {"name": 1}, "/name", '`type: "string"`'),
     "required": (PERSON, {"age": 1}, "", "the key 'name'"),
