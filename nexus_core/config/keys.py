@@ -170,6 +170,9 @@ class GenerateKeys:
     model: str | None = option(None, help="A model's name or alias; else the default model.")
     client_tools: bool = option(False, help="Callers of the server may offer tools to the model of the last step.")
     options: CallKeys | None = option(None, help="Call options, over those of the model.")
+    schema: Mapping[str, Any] | str | None = option(
+        None, help="JSON Schema (draft 2020-12) that the answer must match, or a file with one: `./x.json`, `./x.yaml`."
+    )
 
 
 @_declaration

@@ -1,4 +1,4 @@
-"""The files beside a pipeline: templates and plugins. Small, regular, named relative to the pipeline's folder."""
+"""The files beside a pipeline: templates, plugins, JSON Schemas. Small, regular, named relative to its folder."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ STANDARD_INPUT = "-"
 PIPELINE_ENDINGS = (".yaml", ".yml")
 _TESTS = ".tests"
 MOST_TEMPLATE_BYTES = 64 * 1024
+MOST_SCHEMA_BYTES = 512 * 1024
 _PLUGIN_STEM = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _TEMPLATE_ENDINGS = (".jinja", ".j2")
+_SCHEMA_ENDINGS = (".json", *PIPELINE_ENDINGS)
 
 
 class FileRefusedError(Exception):
@@ -54,13 +56,23 @@ class SiblingFiles:
 
     def template(self, text: str) -> TemplateFile:
         """Return a template file with its text; it may stand outside the folder. Raises FileRefusedError."""
+        path, source = self._text(text, MOST_TEMPLATE_BYTES)
+        return TemplateFile(path=str(path), text=source)
+
+    def schema(self, text: str) -> tuple[Path, str]:
+        """Return the path of a file with a JSON Schema, in JSON or YAML, and its text. Raises FileRefusedError."""
+        if not text.endswith(_SCHEMA_ENDINGS):
+            raise FileRefusedError(f"a file with a JSON Schema ends in {', '.join(_SCHEMA_ENDINGS)}")
+        return self._text(text, MOST_SCHEMA_BYTES)
+
+    def _text(self, text: str, most: int) -> tuple[Path, str]:
         try:
             path = self._file(text)
             with path.open("rb") as file:
-                source = file.read(MOST_TEMPLATE_BYTES + 1)
-            if len(source) > MOST_TEMPLATE_BYTES:
-                raise FileRefusedError(f"it is larger than {MOST_TEMPLATE_BYTES // 1024} KiB")
-            return TemplateFile(path=str(path), text=source.decode("utf-8-sig"))
+                source = file.read(most + 1)
+            if len(source) > most:
+                raise FileRefusedError(f"it is larger than {most // 1024} KiB")
+            return path, source.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise FileRefusedError("it is not UTF-8 text") from error
         except (OSError, ValueError, RuntimeError) as error:

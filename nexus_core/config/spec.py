@@ -141,6 +141,9 @@ class GenerateSpec(StepFields):
     model: str | None = None
     """The name (never an alias), or `None` for the default model."""
     options: CallOptions = NOTHING_ASKED
+    """With the schema of the answer, where there is one."""
+    schema_file: str | None = None
+    """Absolute, where the schema stands in a file of its own."""
     into_query: bool = False
     client_tools: bool = False
     """Callers of the server may offer tools."""

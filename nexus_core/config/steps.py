@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
+from nexus_core import structured
 from nexus_core.config.components import Components
 from nexus_core.config.expressions import Expressions, KnownNames
 from nexus_core.config.keys import VERBS, GenerateKeys, InputKeys, StepKeys, keys_of
@@ -13,11 +16,22 @@ from nexus_core.config.models import ModelSpecs, call_options
 from nexus_core.config.names import identifies
 from nexus_core.config.options import BAD, Options, with_defaults
 from nexus_core.config.prompts import Prompts
+from nexus_core.config.sibling_files import FileRefusedError
 from nexus_core.config.spec import GatherSpec, GenerateSpec, InputSpec, PromptSpec, RankSpec, StepSpec
 from nexus_core.config.step_order import StepOrder
-from nexus_core.config.yaml.problems import Problems, quoted
+from nexus_core.config.yaml.problems import Problems, SourceLocation, quoted
+from nexus_core.config.yaml.reader import read
 from nexus_core.config.yaml.scalars import DURATIONS, seconds
-from nexus_core.config.yaml.tree import MappingEntry, MappingNode, Node, ScalarNode, SequenceNode, UnreadableNode, shown
+from nexus_core.config.yaml.tree import (
+    MappingEntry,
+    MappingNode,
+    Node,
+    ScalarNode,
+    SequenceNode,
+    UnreadableNode,
+    plain,
+    shown,
+)
 from nexus_core.contract.components import Kind, OptionSpec
 from nexus_core.toolkit.suggest import listed
 
@@ -221,4 +235,56 @@ class Steps:
             name = self.models.find(model, self._problems)
         used = name or (self.default_model if given["model"] is None else None)
         self.used_models.update([used] if used is not None else [])
-        return {"model": name, "options": call_options(given["options"]), "client_tools": given["client_tools"]}
+        options, path = call_options(given["options"]), None
+        if given["schema"] is not None:
+            schema, path = self._schema(given["schema"], node.get("schema") or node)
+            options = evolve(options, response_schema=schema)
+        return {"model": name, "options": options, "schema_file": path, "client_tools": given["client_tools"]}
+
+    def _schema(self, said: Mapping[str, Any] | str, node: Node) -> tuple[Any, str | None]:
+        """Return a JSON Schema and the file it stands in, if it has one; what is wrong with it is noted."""
+        schema: Any = said
+        path, where = None, ""
+        try:
+            if isinstance(said, str):
+                found, text = self.prompts.folder.schema(said)
+                path, where = str(found), f" {quoted(said)}"
+                schema = _parsed(text, path)
+            structured.check_schema(schema)
+        except FileRefusedError as error:
+            self._problems.error("J001", node.place, f"the JSON Schema {shown(node)} cannot be used: {error}")
+        except structured.InvalidSchemaError as error:
+            at = f" at `{structured.pointer(error.path)}`" if error.path else ""
+            message = f"the JSON Schema{where} cannot be used{at}: {error.why}"
+            self._problems.error("J001", node.place if where else _place_in(node, error.path), message)
+        return schema, path
+
+
+def _parsed(text: str, path: str) -> Any:
+    """Return the data of a file in JSON or YAML; raises FileRefusedError."""
+    if path.endswith(".json"):
+        try:
+            return json.loads(text)
+        except RecursionError:
+            raise FileRefusedError("it is nested too deeply") from None
+        except ValueError as error:
+            raise FileRefusedError(f"it is no JSON: {error}") from error
+    problems = Problems(path)
+    tree = read(text, path, problems)
+    if problems.errors:
+        raise FileRefusedError(str(problems.listed()[0]))
+    return None if tree is None else plain(tree)
+
+
+def _place_in(node: Node, path: Sequence[str | int]) -> SourceLocation:
+    """Return where a part of a schema stands, or what is nearest around it."""
+    for part in path:
+        inner: Node | None = None
+        if isinstance(node, MappingNode):
+            inner = node.get(str(part))
+        elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.items):
+            inner = node.items[part]
+        if inner is None:
+            break
+        node = inner
+    return node.place

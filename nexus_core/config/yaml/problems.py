@@ -73,6 +73,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "X006": "A template file that is missing or not allowed.",
         "X007": "A template variable that the step does not give.",
         "X008": "A given variable that the template does not read (warning).",
+        "J001": "A JSON Schema that cannot be used.",
         "O001": "A pipeline without steps.",
         "O002": "A gather or rank step after the last prompt.",
         "O003": "A prompt that the next one replaces before it is sent.",

@@ -88,6 +88,8 @@ EXAMPLES: list[tuple[str, str, str | bytes]] = [
     ("X007", "4:29", HEAD + "steps:\n- prompt: {template: {text: '{{ tone }}'}}\n- generate: m\n"),
     ("X007", "4:22", HEAD + "steps:\n- prompt: {template: summary}\n- generate: m\n"),
     ("X008", "4:29", HEAD + "steps:\n- prompt: {template: {text: hi}, variables: {tone: 1}}\n- generate: m\n"),
+    ("J001", "4:39", HEAD + "steps:\n- generate: {model: m, schema: {type: txt}}\n"),
+    ("J001", "4:32", HEAD + "steps:\n- generate: {model: m, schema: ./gone.json}\n"),
     ("O001", "3:8", "name: x\nmodels: {m: chat}\nsteps: []\n"),
     ("O002", "5:3", HEAD + "steps:\n- prompt: answers\n- rank: words\n- generate: m\n"),
     ("O003", "4:3", HEAD + "steps:\n- prompt: answers\n- prompt: answers\n- generate: m\n"),
