@@ -38,6 +38,7 @@ from nexus_core.contract.errors import (
     RateLimitError as RateLimitError,
     ResponseTooLargeError as ResponseTooLargeError,
     RunError as RunError,
+    SchemaMismatchError as SchemaMismatchError,
     ServerError as ServerError,
     SourceError as SourceError,
     StalledError as StalledError,

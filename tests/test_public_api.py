@@ -88,7 +88,7 @@ def test_the_page_of_errors_tells_what_is_done_about_each() -> None:
     for cls in vars(errors).values():
         if isinstance(cls, type) and issubclass(cls, errors.ConnectorError):
             does = reaction(cls)
-            again = {0: "no", 1: "once"}.get(does.retries, "yes, at once" if does.at_once else "yes")
+            again = {0: "no", 1: "once"}.get(does.retries, "yes") + (", at once" if does.at_once else "")
             assert said[cls.__name__] == (again, onward[does.onward]), cls.__name__
 
 

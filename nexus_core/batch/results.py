@@ -47,6 +47,7 @@ def result_of(answer: Answer) -> RecordResult:
     result = {
         "outcome": "ok",
         "answer": answer.text,
+        **({"value": answer.value, "repaired": answer.repaired} if answer.has_value else {}),
         "finishReason": answer.finish_reason,
         "model": answer.model,
         "modelId": answer.model_id,

@@ -120,6 +120,12 @@ class Answer(Value):
     conversation_id: str | None = None
     native_finish_reason: str = ""
     """The service's own word for the end, where nobody knows it: the answer may not be whole."""
+    has_value: bool = False
+    """It was held to a JSON Schema, and matches it."""
+    value: Any = None
+    """Then what its text says, as JSON data."""
+    repaired: bool = False
+    """Then the model wrote more than its JSON, or wrote it with small mistakes, which `text` is free of."""
 
     @property
     def cited_items(self) -> tuple[PackedItem, ...]:

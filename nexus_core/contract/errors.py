@@ -38,6 +38,7 @@ NexusError
         ├── ServerError             the service failed
         ├── ProtocolError           the answer is not what the protocol promises
         ├── EmptyAnswerError        the answer is whole and says nothing
+        ├── SchemaMismatchError     the answer is whole and not what its JSON Schema asks for
         ├── TruncatedError          the answer ended before it was complete
         │   └── ToolCallIncompleteError a tool call ends in the middle of its arguments
         └── ResponseTooLargeError   the answer is larger than the cap
@@ -323,6 +324,17 @@ class EmptyAnswerError(ConnectorError):
     """The answer came to its end without any text or tool call; the engine raises it, whatever the connector."""
 
     kind = "empty_answer"
+
+
+class SchemaMismatchError(ConnectorError):
+    """The answer came to its end and is not what its JSON Schema asks for; the engine raises it for any connector."""
+
+    kind = "schema_mismatch"
+
+    pointer: str = ""
+    """The place in the answer, as JSON Pointer (RFC 6901); `""` is all of it."""
+    expected: str = ""
+    """What the schema asks for there."""
 
 
 class TruncatedError(ConnectorError):

@@ -33,6 +33,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "id": answer.id,
         "query": answer.query,
         "response": answer.text,
+        **({"value": answer.value, "repaired": answer.repaired} if answer.has_value else {}),
         "contextId": answer.context_id,
         "modelId": answer.model_id,
         "conversationId": answer.conversation_id,

@@ -61,7 +61,7 @@ class Plan:
 
     name: str
     files: tuple[Path, ...]
-    """What it was read from: the pipeline's own file first, then its plugins and templates."""
+    """What it was read from: the pipeline's own file first, then its plugins, templates and JSON Schemas."""
     description: str
     content: bool
     inputs: tuple[InputSpec, ...]
@@ -212,6 +212,8 @@ class _Builder:
         for step in self.spec.steps:
             if isinstance(step, PromptSpec) and isinstance(step.template, TemplateFile):
                 yield Path(step.template.path)
+            if isinstance(step, GenerateSpec) and step.schema_file is not None:
+                yield Path(step.schema_file)
 
     def _warn_of_continue(self, registry: ModelRegistry) -> None:
         """Say that a policy can have no effect; only the connectors know it, so that lint cannot."""

@@ -304,6 +304,9 @@ class _Run:
             context_id=request.context_id,
             conversation_id=request.conversation_id,
             native_finish_reason=answered.completion.native_finish_reason,
+            has_value=(found := answered.structured) is not None,
+            value=None if found is None else found.value,
+            repaired=found is not None and found.repaired,
         )
 
 

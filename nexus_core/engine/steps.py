@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from attrs import define, evolve, field, frozen
 
+from nexus_core import structured
 from nexus_core.contract.errors import RankerError, SourceError
 from nexus_core.contract.protocols import Ranker, Source, Template
 from nexus_core.contract.ranking import Ranking
@@ -194,6 +195,8 @@ class Generate:
         wanted, options = self.model, self.options
         if self.last:
             wanted, options = scope.model or wanted, merge_options(options, scope.options)
+        if options.response_schema is not None:
+            structured.validator_of(options.response_schema)  # a caller's may be none
         chain = self.registry.chain(wanted)
         return Call(
             id=scope.call_id(),
@@ -209,7 +212,7 @@ class Generate:
         )
 
     def _after(self, state: State, answered: CallResult) -> State:
-        text = answered.completion.text
+        text, found = answered.completion.text, answered.structured
         rewritten = text.strip() if self.into_query and not is_blank(text) else ""
         after = State(
             query=rewritten or state.query,
@@ -221,7 +224,7 @@ class Generate:
             vars=state.vars,
             answered=answered,
         )
-        return _keep_variable(after, self.keep_as, lambda: text)
+        return _keep_variable(after, self.keep_as, lambda: text if found is None else found.value)
 
 
 def _keep_variable(state: State, name: str | None, value: Any) -> State:

@@ -183,15 +183,16 @@ def _answer(expect: Expectations, answer: Answer) -> Iterator[Mismatch]:
     if expect.answer is not None:
         yield from _text("answer", expect.answer, answer.text)
     if isinstance(expect.answer, AnswerExpectation) and expect.answer.json_schema is not None:
-        yield from _schema(expect.answer.json_schema, answer.text)
+        yield from _schema(expect.answer.json_schema, answer)
     if expect.citations is not None:
         cited = {packed.item.id for packed in answer.cited_items}
         yield from _same("citations", sorted(set(expect.citations)), sorted(cited))
 
 
-def _schema(schema: Mapping[str, object], text: str) -> Iterator[Mismatch]:
+def _schema(schema: Mapping[str, object], answer: Answer) -> Iterator[Mismatch]:
+    text = answer.text
     try:
-        value = json.loads(text)
+        value = answer.value if answer.has_value else json.loads(text)
         with limit_cpu():
             compile_schema(schema)(value)
     except fastjsonschema.JsonSchemaValueException as error:

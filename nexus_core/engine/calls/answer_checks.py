@@ -1,10 +1,13 @@
-"""Answer checks: it says something, its tool calls are whole, and it is known why it ended."""
+"""Answer checks: it says something, its tool calls are whole, it is known why it ended, and it matches its schema."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
-from nexus_core.contract.errors import ConnectorError, ContentFilterError, EmptyAnswerError
+from nexus_core import structured
+from nexus_core.contract.errors import ConnectorError, ContentFilterError, EmptyAnswerError, SchemaMismatchError
 from nexus_core.contract.values import CallOptions, Completion
 from nexus_core.engine.calls.attempt import Attempt
 from nexus_core.engine.calls.stream_accumulator import check_tool_calls
@@ -32,6 +35,26 @@ def check_answer(completion: Completion, attempt: Attempt) -> None:
         allowed = target.model.allow_empty or parent.call.allow_empty
         if why and (completion.native_finish_reason or not allowed):
             raise _empty(why, completion, target.model)
+    schema = parent.call.options.response_schema
+    if schema is not None and not completion.tool_calls:
+        attempt.structured = _held_to(schema, completion, attempt)
+
+
+def _held_to(schema: Mapping[str, Any], completion: Completion, attempt: Attempt) -> structured.StructuredAnswer:
+    model, reason = attempt.target.model, completion.finish_reason
+    about = {"provider": model.info.provider, "model": model.info.id, "transfer": completion.transfer}
+    if reason == "content_filter":
+        message = f"the model {model.name!r} refused to answer, or its service filtered a part of the answer"
+        raise ContentFilterError(message, code=completion.native_finish_reason or reason, **about)
+    is_whole = reason != "length"
+    found = structured.read_answer(attempt.parent.written + completion.text, schema, is_whole=is_whole)
+    if isinstance(found, structured.StructuredAnswer):
+        return found
+    message = f"the answer of {model.name!r} does not match its JSON Schema: {found}"
+    # With the same most of tokens it would be cut again.
+    error = SchemaMismatchError(message, should_retry=None if is_whole else False, **about)
+    error.pointer, error.expected = found.pointer, found.expected
+    raise error
 
 
 def _emptiness(completion: Completion, options: CallOptions) -> str:

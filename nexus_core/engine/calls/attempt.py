@@ -16,6 +16,7 @@ from nexus_core.contract.errors import (
     ConnectorError,
     DeadlineError,
     EmptyAnswerError,
+    SchemaMismatchError,
     TruncatedError,
     UpstreamTimeoutError,
 )
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from nexus_core.engine.calls.circuit_breaker import Permit
     from nexus_core.engine.calls.rate_limiter import Admission
+    from nexus_core.structured import StructuredAnswer
 
 _log = logging.getLogger(__name__)
 
@@ -97,6 +99,8 @@ class Attempt:
     """The answer, where it was taken from the cache: then nothing is sent."""
     key: str | None = None
     """Under which the answer is kept."""
+    structured: StructuredAnswer | None = None
+    """What the answer is as JSON, where it is held to a schema."""
 
     def __init__(self, parent: ParentCall, target: Target) -> None:
         self.parent = parent
@@ -291,7 +295,8 @@ class Attempt:
         """Tell whether the service has read the prompt: what it refuses costs nothing."""
         if error is None or self.first_content_s is not None:
             return True
-        return error.request_sent and isinstance(error, TruncatedError | UpstreamTimeoutError | EmptyAnswerError)
+        worked = TruncatedError | UpstreamTimeoutError | EmptyAnswerError | SchemaMismatchError
+        return error.request_sent and isinstance(error, worked)
 
     def _completed(self, usage: Usage) -> Usage:
         info = self.target.model.info

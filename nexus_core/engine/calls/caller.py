@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from random import Random
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import evolve, frozen
 
@@ -28,6 +28,9 @@ from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.toolkit.timers import Timer
 
+if TYPE_CHECKING:
+    from nexus_core.structured import StructuredAnswer
+
 T = TypeVar("T")
 
 _WHOLE_TIME = nullcontext()
@@ -41,6 +44,8 @@ class CallResult:
     completion: Completion
     model: Model
     prompt: Prompt
+    structured: StructuredAnswer | None = None
+    """What the answer is as JSON, where it is held to a schema; the text of the completion is this JSON then."""
 
 
 class Caller:
@@ -182,4 +187,7 @@ def _streamed(attempt: Attempt) -> AsyncGenerator[Chunk, None]:
 def _answered(attempt: Attempt, completion: Completion) -> CallResult:
     if attempt.usage is not completion.usage:
         completion = evolve(completion, usage=attempt.usage)
-    return CallResult(completion=completion, model=attempt.target.model, prompt=attempt.prompt)
+    found = attempt.structured
+    if found is not None and found.repaired:
+        completion = evolve(completion, text=found.text)
+    return CallResult(completion=completion, model=attempt.target.model, prompt=attempt.prompt, structured=found)

@@ -21,6 +21,7 @@ from nexus_core.contract.errors import (
     NoAnswerError,
     PromptTooLongError,
     RunError,
+    SchemaMismatchError,
 )
 from nexus_core.contract.events import StreamRestarted, Waiting
 from nexus_core.contract.prompts import Prompt
@@ -311,7 +312,9 @@ class Failover:
         reacts = self._note(error, self.setting.targets.of(model), now, asked=True)
         if wanted == "continue":
             self._continues = True
-        can = wanted == "restart" or (wanted == "continue" and bool(said.text) and not said.has_tool_calls)
+        # An answer that is whole and does not match its schema cannot be continued.
+        goes_on = wanted == "continue" and not isinstance(error, SchemaMismatchError)
+        can = wanted == "restart" or (goes_on and bool(said.text) and not said.has_tool_calls)
         other = self._other(now) if can and self._may_move_on(reacts) else None
         if other is None or now + SHORTEST_ATTEMPT_S > self._ends_at:
             try:

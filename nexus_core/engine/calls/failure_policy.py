@@ -55,6 +55,7 @@ REACTIONS: Mapping[type[errors.ConnectorError], FailureReaction] = {
     errors.ServerError: FailureReaction(_OFTEN, "yes", breaker=True),
     errors.ProtocolError: FailureReaction(_ONCE, "yes", breaker=True),
     errors.EmptyAnswerError: FailureReaction(_ONCE, "yes", breaker=False),
+    errors.SchemaMismatchError: FailureReaction(_ONCE, "yes", breaker=False, at_once=True),
     errors.TruncatedError: FailureReaction(_ONCE, "yes", breaker=True),
     errors.ToolCallIncompleteError: FailureReaction(_ONCE, "yes", breaker=False),
     errors.ResponseTooLargeError: FailureReaction(_NEVER, "no", breaker=False),

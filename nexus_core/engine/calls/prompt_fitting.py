@@ -8,11 +8,12 @@ from typing import Any
 
 from attrs import evolve, fields, frozen
 
+from nexus_core import structured
 from nexus_core.contract.errors import NotConfiguredError
 from nexus_core.contract.models import ModelInfo
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.protocols import Template
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Message
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Message, TextPart
 from nexus_core.engine.models import Model
 from nexus_core.engine.packing.packer import Draft, pack
 from nexus_core.toolkit.http.size_limits import sizes_for
@@ -65,6 +66,24 @@ def with_required(model: Model, options: CallOptions, room: int) -> CallOptions:
     return options
 
 
+def sendable(model: Model, options: CallOptions) -> CallOptions:
+    """Return the options without a schema that the model's service cannot hold to: the prompt describes it then."""
+    if options.response_schema is None or _holds_to_schema(model.info):
+        return options
+    return evolve(options, response_schema=None)
+
+
+def describe_to(model: Model, prompt: Prompt, options: CallOptions) -> Prompt:
+    """Return a prompt that is ready made with the schema described, where the model's service cannot hold to it."""
+    if options.response_schema is None or _holds_to_schema(model.info):
+        return prompt
+    return evolve(prompt, messages=_instructed(prompt.messages, structured.describe_schema(options.response_schema)))
+
+
+def _holds_to_schema(info: ModelInfo) -> bool:
+    return "schema" in info.capabilities and "response_schema" not in info.unsupported
+
+
 def _is_missing(options: CallOptions, name: str) -> bool:
     return getattr(options, name, None) is None and name not in options.extra
 
@@ -72,8 +91,39 @@ def _is_missing(options: CallOptions, name: str) -> bool:
 def pack_for(model: Model, draft: Draft, options: CallOptions, *, exact: bool = False, call_id: str = "") -> Prompt:
     """Pack a draft for one target, whose merged options are given; raises PromptTooLongError."""
     info = model.info
+    if options.response_schema is not None and not _holds_to_schema(info):
+        draft = evolve(draft, template=SchemaDescribed(draft.template, options.response_schema))
     count = partial(token_counter, info.encoding)
     return pack(draft, info, reserved=reserve(info, options), counter=count, exact=exact, call_id=call_id)
+
+
+@frozen(eq=False, repr=False)
+class SchemaDescribed:
+    """A template whose instructions end with the JSON Schema that the answer has to match."""
+
+    template: Template
+    schema: Mapping[str, Any]
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """The names that the template reads."""
+        return self.template.variables
+
+    def render(self, variables: Mapping[str, Any]) -> Sequence[Message]:
+        """Return the template's messages, with the schema in the first of the system, or in one before all others."""
+        return _instructed(self.template.render(variables), structured.describe_schema(self.schema))
+
+
+def _instructed(messages: Sequence[Message], text: str) -> tuple[Message, ...]:
+    place = next((index for index, message in enumerate(messages) if message.role == "system"), None)
+    if place is None:
+        return (Message("system", text), *messages)
+    first = messages[place]
+    if isinstance(first.content, str):
+        first = evolve(first, content=f"{first.content}\n\n{text}")
+    else:
+        first = evolve(first, content=(*first.content, TextPart(text)))
+    return (*messages[:place], first, *messages[place + 1 :])
 
 
 @frozen(eq=False, repr=False)

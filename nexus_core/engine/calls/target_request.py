@@ -15,7 +15,15 @@ from nexus_core.contract.events import PromptPacked
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import CallOptions
 from nexus_core.engine.calls.call import Call, CallEnvironment, EmbedOrRerankRequest, Emit
-from nexus_core.engine.calls.prompt_fitting import continued, merge_options, pack_for, reserve, with_required
+from nexus_core.engine.calls.prompt_fitting import (
+    continued,
+    describe_to,
+    merge_options,
+    pack_for,
+    reserve,
+    sendable,
+    with_required,
+)
 from nexus_core.engine.models import Model
 
 if TYPE_CHECKING:
@@ -63,19 +71,21 @@ class TargetRequest:
     def _pack(self, model: Model, written: str) -> tuple[Prompt, CallOptions]:
         started, call = perf_counter(), self._call
         options = merge_options(model.options, call.options)
-        if call.asked is not None:
-            ready = self._ready_made(call.asked, model, options)
-            if model.info.requires and call.asked.purpose == "prompt":
-                room = min(reserve(model.info, options), model.info.window - call.asked.tokens(model.info))
+        if (asked := call.asked) is not None:
+            if options.response_schema is not None:
+                asked = evolve(asked, prompt=describe_to(model, asked.prompt, options))
+            ready = self._ready_made(asked, model, options)
+            if model.info.requires and asked.purpose == "prompt":
+                room = min(reserve(model.info, options), model.info.window - asked.tokens(model.info))
                 options = with_required(model, options, room)
-            return ready, options
+            return ready, sendable(model, options)
         draft = continued(call.draft, written) if written else call.draft
         prompt = pack_for(model, draft, options, call_id=call.id)
         if call.is_heard:
             self._tell_of_prompt(model, prompt, perf_counter() - started)
         if model.info.requires:
             options = with_required(model, options, prompt.reserved)
-        return prompt, options
+        return prompt, sendable(model, options)
 
     def _ready_made(self, asked: EmbedOrRerankRequest, model: Model, options: CallOptions) -> Prompt:
         """Return what a component has made; it is counted before it is sent only where a limit wants to know."""
