@@ -22,6 +22,8 @@ _PER_STEP = 64
 _BACKTRACKING = 200
 """What a pattern that looks around costs in such steps."""
 
+_TYPES = "a type is `array`, `boolean`, `integer`, `null`, `number`, `object` or `string`, or a list of them"
+
 _LINEAR = RegexOptions(size_limit=_PROGRAM_BYTES, dfa_size_limit=_PROGRAM_BYTES)
 _FANCY = FancyRegexOptions(backtrack_limit=_MOST_STEPS, size_limit=_PROGRAM_BYTES, dfa_size_limit=_PROGRAM_BYTES)
 
@@ -62,7 +64,9 @@ def find_invalid(schema: Mapping[str, Any]) -> tuple[str, tuple[str | int, ...]]
     try:
         Draft202012Validator(schema, pattern_options=_FANCY, retriever=_fetch_nothing)
     except ValidationError as error:
-        return error.message[:300], tuple(error.instance_path)
+        path = tuple(error.instance_path)
+        is_type = path[-1:] == ("type",) and path[-2:-1] != ("properties",)
+        return _TYPES if is_type else error.message[:300], path
     except ValueError as error:
         return str(error)[:300], ()
     return None

@@ -322,3 +322,17 @@ async def test_answers_that_are_cached_are_not_asked_for_again(tmp_path: Path, s
     first, second = results(tmp_path / "a.jsonl"), results(tmp_path / "b.jsonl")
     assert [each["answer"] for each in first] == [each["answer"] for each in second]
     assert all(each["attempts"][0]["fromCache"] for each in second)
+
+
+async def test_results_have_the_value_of_an_answer_that_is_held_to_a_schema(tmp_path: Path, service: Service) -> None:
+    """And the record whose answer does not match fails alone, with the place."""
+    pipeline = write_pipeline(tmp_path, service.url)
+    schema = "{type: object, properties: {days: {type: integer}}}"
+    pipeline.write_text(pipeline.read_text().replace("generate: main", f"generate: {{model: main, schema: {schema}}}"))
+    asked = [{"id": "a", "query": '{"days": 3}'}, {"id": "b", "query": '{"days": "x"}'}]
+    write_questions(tmp_path / "in.jsonl", asked)
+    await batch(tmp_path, "batch.yaml", "in.jsonl", "-o", "out.jsonl")
+    good, bad = results(tmp_path / "out.jsonl")
+    assert (good["answer"], good["value"], good["repaired"]) == ('{"days": 3}', {"days": 3}, True)
+    assert (bad["error"]["kind"], "value" in bad) == ("schema_mismatch", False)
+    assert "/days" in bad["error"]["message"]
