@@ -23,7 +23,7 @@ _PENDING = (
 _LINE_ENDS = str.maketrans({mark: f"\\u{ord(mark):04x}" for mark in "\x85\u2028\u2029"})
 """Ends of lines for some readers of text, and none in JSON Lines."""
 _ROWS = 512
-_NESTED = ("sources", "usage", "attempts", "error", "timings")
+_NESTED = ("value", "repaired", "sources", "usage", "attempts", "error", "timings")
 """Columns of Parquet that are JSON texts: their shape is open."""
 _PLAIN = ("id", "outcome", "answer", "finishReason", "model", "modelId")
 

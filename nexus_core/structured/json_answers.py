@@ -111,7 +111,7 @@ def _parse(text: str, *, strict: bool = True) -> Any:
     except UnicodeEncodeError:
         raise NotJsonError("a text in it has half of a surrogate pair") from None
     except json.JSONDecodeError as error:
-        raise NotJsonError(f"it is no JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+        raise NotJsonError(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
     except ValueError:  # more digits than Python reads
         raise NotJsonError("a number in it has too many digits") from None
     if _depth(value) > MOST_DEPTH:

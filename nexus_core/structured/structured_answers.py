@@ -37,8 +37,8 @@ def read_answer(text: str, schema: Mapping[str, Any], *, is_whole: bool = True) 
     try:
         answer = read_json_answer(text, may_repair=is_whole)
     except NotJsonError as error:
-        cut = "" if is_whole else ", cut where its tokens were used up: raise `max_tokens`"
-        return SchemaMismatch(pointer="", expected=f"JSON: {error}{cut}")
+        cut = "" if is_whole else ", and was cut where its tokens were used up: raise `max_tokens`"
+        return SchemaMismatch(pointer="", expected=f"JSON ({error}){cut}")
     mismatch = validator.find_mismatch(answer.value)
     if mismatch is not None:
         return mismatch

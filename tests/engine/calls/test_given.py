@@ -15,6 +15,7 @@ from attrs import define, evolve, field
 from nexus_core import (
     AttemptFinished,
     AuthError,
+    CallOptions,
     Connector,
     ConnectorError,
     DeadlineError,
@@ -322,3 +323,15 @@ async def test_an_error_tells_the_attempts_of_its_ranker(fakes: Any, load: Any) 
         with pytest.raises(ServerError) as caught:
             await pipeline.run("When does the tide rise?")
     assert [(row.model, row.outcome) for row in caught.value.attempts] == [("judge", "server_error")] * 2
+
+
+def test_an_answer_to_a_component_is_held_to_its_schema(loop: Any) -> None:
+    """Described where the service cannot hold to it, asked again once, and repaired."""
+    schema = {"type": "object", "required": ["best"]}
+    service = Service(replies=["{}", 'It is: {"best": 2}'])
+    run = Within(loop, service)
+    asked = run.scope.bind(run.connector).send_prompt(PROMPT, CallOptions(response_schema=schema))
+    completion = loop.run_until_complete(asked)
+    assert completion.text == '{"best": 2}'
+    assert run.rows == [("m0", "prompt", "schema_mismatch"), ("m0", "prompt", "ok")]
+    assert (service.options[0].response_schema, '"best"' in service.prompts[0].messages[0].text) == (None, True)
