@@ -62,7 +62,7 @@ def compile_pattern(pattern: str) -> CompiledPattern:
 def find_invalid(schema: Mapping[str, Any]) -> tuple[str, tuple[str | int, ...]] | None:
     """Return what of a schema is not as draft 2020-12 has it, and its path; `None` where nothing is."""
     try:
-        Draft202012Validator(schema, pattern_options=_FANCY, retriever=_fetch_nothing)
+        Draft202012Validator(dict(schema), pattern_options=_FANCY, retriever=_fetch_nothing)
     except ValidationError as error:
         path = tuple(error.instance_path)
         is_type = path[-1:] == ("type",) and path[-2:-1] != ("properties",)

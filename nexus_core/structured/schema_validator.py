@@ -107,7 +107,8 @@ def _bounded_class(budget: _Budget) -> Any:
 
         return spend_and_check
 
-    return extend(Draft202012Validator, {name: counted(keyword) for name, keyword in own.items()})
+    bounded = {name: counted(keyword) for name, keyword in own.items()}
+    return extend(Draft202012Validator, bounded)  # type: ignore[no-untyped-call]  # of types-jsonschema
 
 
 def _pattern_keywords(budget: _Budget) -> dict[str, Keyword]:

@@ -29,6 +29,7 @@ from nexus_core import (
     Usage,
     UsageError,
 )
+from nexus_core.contract.values import FinishReason
 from nexus_core.testing.fakes import FakeConnector
 
 if TYPE_CHECKING:
@@ -320,7 +321,7 @@ def _malformed(random: Random) -> str:
 def _reply(random: Random) -> Any:
     said = _malformed(random)
     if random.random() < 0.2:
-        end = random.choice(("length", "content_filter"))
+        end: FinishReason = random.choice(("length", "content_filter"))
         return [Chunk(said), Chunk(finish_reason=end, usage=Usage(prompt_tokens=7, completion_tokens=3))]
     return said
 

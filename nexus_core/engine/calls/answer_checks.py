@@ -42,7 +42,7 @@ def check_answer(completion: Completion, attempt: Attempt) -> None:
 
 def _held_to(schema: Mapping[str, Any], completion: Completion, attempt: Attempt) -> structured.StructuredAnswer:
     model, reason = attempt.target.model, completion.finish_reason
-    about = {"provider": model.info.provider, "model": model.info.id, "transfer": completion.transfer}
+    about: dict[str, Any] = {"provider": model.info.provider, "model": model.info.id, "transfer": completion.transfer}
     if reason == "content_filter":
         message = f"the model {model.name!r} refused to answer, or its service filtered a part of the answer"
         raise ContentFilterError(message, code=completion.native_finish_reason or reason, **about)
