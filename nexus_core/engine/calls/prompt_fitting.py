@@ -66,7 +66,7 @@ def with_required(model: Model, options: CallOptions, room: int) -> CallOptions:
     return options
 
 
-def sendable(model: Model, options: CallOptions) -> CallOptions:
+def drop_unsupported_schema(model: Model, options: CallOptions) -> CallOptions:
     """Return the options without a schema that the model's service cannot hold to: the prompt describes it then."""
     if options.response_schema is None or _holds_to_schema(model.info):
         return options

@@ -18,10 +18,10 @@ from nexus_core.engine.calls.call import Call, CallEnvironment, EmbedOrRerankReq
 from nexus_core.engine.calls.prompt_fitting import (
     continued,
     describe_to,
+    drop_unsupported_schema,
     merge_options,
     pack_for,
     reserve,
-    sendable,
     with_required,
 )
 from nexus_core.engine.models import Model
@@ -78,14 +78,14 @@ class TargetRequest:
             if model.info.requires and asked.purpose == "prompt":
                 room = min(reserve(model.info, options), model.info.window - asked.tokens(model.info))
                 options = with_required(model, options, room)
-            return ready, sendable(model, options)
+            return ready, drop_unsupported_schema(model, options)
         draft = continued(call.draft, written) if written else call.draft
         prompt = pack_for(model, draft, options, call_id=call.id)
         if call.is_heard:
             self._tell_of_prompt(model, prompt, perf_counter() - started)
         if model.info.requires:
             options = with_required(model, options, prompt.reserved)
-        return prompt, sendable(model, options)
+        return prompt, drop_unsupported_schema(model, options)
 
     def _ready_made(self, asked: EmbedOrRerankRequest, model: Model, options: CallOptions) -> Prompt:
         """Return what a component has made; it is counted before it is sent only where a limit wants to know."""
