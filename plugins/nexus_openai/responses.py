@@ -105,12 +105,12 @@ class ResponsesWire(WireFormat):
             transfer=transfer,
         )
 
-    def reading(self) -> ResponseEvents:
+    def reading(self) -> ResponsesReading:
         """Return a reader of one stream."""
-        return ResponseEvents()
+        return ResponsesReading()
 
 
-class ResponseEvents(StreamParts):
+class ResponsesReading(StreamParts):
     """Reads the events of one stream, by their `type`; what only repeats what has come is skipped."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import openai as official
 import pytest
 from nexus_openai.connector import OpenAI
-from nexus_openai.responses import ResponseEvents
+from nexus_openai.responses import ResponsesReading
 
 from nexus_core import (
     CallOptions,
@@ -212,7 +212,7 @@ def test_every_split_reads_the_same() -> None:
     data = b"".join(TEXT + CALLED[:0])
 
     def read(*pieces: bytes) -> list[Any]:
-        decoder, reading = EventDecoder(), ResponseEvents()
+        decoder, reading = EventDecoder(), ResponsesReading()
         parts = [reading.take(*event) for piece in pieces for event in decoder.feed(piece)]
         return [*filter(None, parts), reading.finish()]
 
