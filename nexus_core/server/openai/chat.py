@@ -10,7 +10,6 @@ from aiohttp import web
 from nexus_core.server.api.run_query import call_options
 from nexus_core.server.http.bodies import json_answer, read_json
 from nexus_core.server.http.json_schema import checker
-from nexus_core.server.openai.answer_formats import response_schema, with_schema
 from nexus_core.server.openai.chat_schema import (
     CHAT,
     CHAT_BODY,
@@ -20,7 +19,7 @@ from nexus_core.server.openai.chat_schema import (
     completion_json,
 )
 from nexus_core.server.openai.messages import number, read_messages
-from nexus_core.server.openai.parameters import REFUSED_IN_CHATS, served_parameters
+from nexus_core.server.openai.parameters import REFUSED_IN_CHATS, response_schema, served_parameters, with_schema
 from nexus_core.server.openai.runs import OpenAIRuns
 from nexus_core.server.openai.tools import with_tools
 from nexus_core.server.routes import Route

@@ -10,10 +10,9 @@ from aiohttp import web
 from nexus_core.server.api.run_query import call_options
 from nexus_core.server.http.bodies import json_answer, read_json
 from nexus_core.server.http.json_schema import checker
-from nexus_core.server.openai.answer_formats import response_schema, with_schema
 from nexus_core.server.openai.citations import CitedAnswer
 from nexus_core.server.openai.messages import read_messages
-from nexus_core.server.openai.parameters import REFUSED_IN_RESPONSES, served_parameters
+from nexus_core.server.openai.parameters import REFUSED_IN_RESPONSES, response_schema, served_parameters, with_schema
 from nexus_core.server.openai.response_events import ResponseEvents
 from nexus_core.server.openai.response_schema import (
     OPTION_NAMES,

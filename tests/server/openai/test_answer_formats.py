@@ -10,7 +10,7 @@ from attrs import evolve
 
 from nexus_core import ConnectorError
 from nexus_core.server.errors import Failure, failure_of
-from nexus_core.server.openai.answer_formats import response_schema
+from nexus_core.server.openai.parameters import response_schema
 
 if TYPE_CHECKING:
     from tests.server.conftest import Fakes, Start
