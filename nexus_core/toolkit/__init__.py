@@ -44,7 +44,7 @@ _HOME = {
     "services.stream_parts": ("InBandError", "StreamParts", "StreamReader", "completion_of"),
     "services.schema_subsets": ("STRICT_KEYWORDS", "is_strict_schema", "schema_for_service"),
     "services.tool_call_parts": ("ToolCallParts",),
-    "services.usage": ("read_usage",),
+    "services.usage": ("find_usage", "merge_usage", "read_usage"),
     "shared_resources": ("Closable", "SharedResources"),
     "suggest": ("did_you_mean", "listed"),
     "templates.template": ("TextTemplate",),

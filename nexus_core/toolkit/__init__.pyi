@@ -107,7 +107,11 @@ from nexus_core.toolkit.services.stream_parts import (
     completion_of as completion_of,
 )
 from nexus_core.toolkit.services.tool_call_parts import ToolCallParts as ToolCallParts
-from nexus_core.toolkit.services.usage import read_usage as read_usage
+from nexus_core.toolkit.services.usage import (
+    find_usage as find_usage,
+    merge_usage as merge_usage,
+    read_usage as read_usage,
+)
 from nexus_core.toolkit.shared_resources import (
     Closable as Closable,
     SharedResources as SharedResources,

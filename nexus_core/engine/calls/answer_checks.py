@@ -8,13 +8,15 @@ from typing import Any
 
 from nexus_core import structured
 from nexus_core.contract.errors import ConnectorError, ContentFilterError, EmptyAnswerError, SchemaMismatchError
-from nexus_core.contract.values import CallOptions, Completion
+from nexus_core.contract.values import CallOptions, Completion, Usage
 from nexus_core.engine.calls.attempt import Attempt
 from nexus_core.engine.calls.stream_accumulator import check_tool_calls
 from nexus_core.engine.models import Model
 from nexus_core.toolkit.text.segmentation import is_blank
 
 _log = logging.getLogger(__name__)
+
+_UNREADABLE_USAGE = "usage without counts"
 
 
 def check_answer(completion: Completion, attempt: Attempt) -> None:
@@ -27,6 +29,10 @@ def check_answer(completion: Completion, attempt: Attempt) -> None:
             "model %r ended an answer with %r, a finish reason that nobody knows: the answer may not be whole",
             target.model.name,
             completion.native_finish_reason,
+        )
+    if _is_unreadable(completion.usage) and target.is_news(_UNREADABLE_USAGE):
+        _log.warning(
+            "the service of model %r tells a usage that holds no counts: its tokens are estimated", target.model.name
         )
     parent = attempt.parent
     # What another target has begun needs no more text.
@@ -55,6 +61,11 @@ def _held_to(schema: Mapping[str, Any], completion: Completion, attempt: Attempt
     error = SchemaMismatchError(message, should_retry=None if is_whole else False, **about)
     error.pointer, error.expected = found.pointer, found.expected
     raise error
+
+
+def _is_unreadable(usage: Usage) -> bool:
+    """Tell whether a connector could make nothing of the usage, see `nexus_core.toolkit.read_usage`."""
+    return usage.source == "estimated" and usage.prompt_tokens is None and usage.completion_tokens is None
 
 
 def _emptiness(completion: Completion, options: CallOptions) -> str:
