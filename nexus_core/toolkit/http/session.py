@@ -5,6 +5,7 @@ Imports aiohttp, so it is imported by functions only.
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Mapping
 from functools import lru_cache
@@ -13,6 +14,8 @@ from typing import Any
 
 import aiohttp
 
+from nexus_core.contract.errors import ProtocolError
+
 KEEPALIVE_S = 4.0
 """Idle connections are dropped after this time: before the usual 5 s after which small servers close them."""
 
@@ -20,6 +23,9 @@ _METADATA = frozenset(
     map(ip_address, ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254"))
 )
 """Where clouds keep the credentials of a machine, beside 169.254/16: Alibaba, Azure, Oracle, AWS, Google."""
+_READ_ENCODINGS = frozenset({"identity", "gzip", "deflate", "br", "zstd"})
+_DECODERS = {"br": "Brotli", "zstd": "backports.zstd"}
+"""The packages with which aiohttp reads an encoding (before Python 3.14)."""
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
@@ -78,16 +84,41 @@ class _Response(aiohttp.ClientResponse):
     # served before says nothing about the service.
     async def start(self, connection: Any) -> aiohttp.ClientResponse:
         memory = connection.protocol.__dict__
+        encoding = ""
         try:
             await super().start(connection)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             error.__dict__["stale"] = "served" in memory and isinstance(getattr(error, "message", ""), str)
             raise
         except aiohttp.ClientResponseError as error:
-            error.__dict__["no_content"] = _begins_with_204(error)
-            raise
+            encoding = _no_decoder(error.message)
+            if not encoding:
+                error.__dict__["no_content"] = _begins_with_204(error)
+                raise
+        else:
+            encoding = _unread_encoding(self.headers.get("Content-Encoding", "")) if self.status < 300 else ""
+        if encoding:  # out here, so that the headers of the request do not stay in the chain
+            raise ProtocolError(
+                f"the answer is compressed as {encoding}, which was not asked for and cannot be read here"
+                + (f": install {_DECODERS[encoding]}" if encoding in _DECODERS else ""),
+                code="encoding",
+            )
         memory["served"] = True
         return self
+
+
+def _no_decoder(message: str) -> str:
+    """Return the encoding for which aiohttp has no decoder, by its error; empty where the error is another one."""
+    found = re.search(r"content-encoding: \w+ \((br|zstd)\)", message)
+    return found[1] if found else ""
+
+
+def _unread_encoding(header: str) -> str:
+    """Return a content encoding that aiohttp passes on as it is, shown safely; empty where there is none."""
+    encoding = header.strip().lower()
+    if not encoding or encoding in _READ_ENCODINGS:
+        return ""
+    return encoding if re.fullmatch(r"[\w.,\- ]{1,40}", encoding, re.ASCII) else "something unknown"
 
 
 def _begins_with_204(error: BaseException | None) -> bool:
