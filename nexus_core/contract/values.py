@@ -192,7 +192,7 @@ FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
 class ToolCallDelta(Value):
-    """A part of a tool call: parts with one `index` belong together, and their arguments are one text."""
+    """A part of a tool call: parts with one `index` belong together, names and arguments are joined."""
 
     index: int
     id: str = ""

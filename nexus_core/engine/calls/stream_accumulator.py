@@ -18,7 +18,7 @@ _LOOK_EVERY = 2**15
 
 
 class _CallParts:
-    """A tool call in parts: the first id and name, and all arguments."""
+    """A tool call in parts: the first id, and all of its name and arguments; a name that comes again is no part."""
 
     __slots__ = ("arguments", "id", "name")
 
@@ -28,7 +28,8 @@ class _CallParts:
 
     def take(self, delta: ToolCallDelta) -> None:
         self.id = self.id or delta.id
-        self.name = self.name or delta.name
+        if delta.name != self.name:
+            self.name += delta.name
         if delta.arguments:
             self.arguments.append(delta.arguments)
 
