@@ -14,8 +14,9 @@ from nexus_openai.connector import OpenAI
 from nexus_openai.model_table import ModelEntry
 from nexus_openai.model_use import Continues, find_refusal
 from nexus_openai.request_body import option_names, write_request
-from nexus_openai.response_parsing import StreamReading, read_completion
+from nexus_openai.response_parsing import read_completion
 from nexus_openai.responses import ResponsesWire
+from nexus_openai.stream_parsing import StreamReading
 
 _log = logging.getLogger("nexus_openai")
 

@@ -63,6 +63,9 @@ _SETTLE_CAP = 64 * 2**10
 _NO_CONTENT = frozenset({204, 205})
 _LONGEST_READ = 1000
 """Characters of what a service said of an error that its class may follow from."""
+_STARTS = (b"data", b"event", b"id", b"retry", b":", b"{", b"[")
+"""What a stream or JSON may begin with, where a web page was announced."""
+_START = 400
 _BYTES_CAP = 2**20
 """A body above this goes out in pieces: aiohttp warns of larger ones as bytes."""
 _SENDABLE_ID = re.compile(r"[\x21-\x7e]{1,512}")
@@ -104,7 +107,7 @@ class WireFormat:
 
     def decoder(self, sizes: SizeLimits) -> StreamDecoder:
         """Return what cuts a stream into events: by default server-sent events."""
-        return EventDecoder(line_cap=sizes.line, event_cap=sizes.line)
+        return EventDecoder(line_cap=sizes.line, event_cap=sizes.line, tolerant=True)
 
 
 class RequestAuthorizer(Protocol):
@@ -261,10 +264,13 @@ class ServiceClient:
     def _is_json(self, response: aiohttp.ClientResponse, data: bytes) -> bool:
         """Tell, by the first bytes, whether JSON came where a stream was asked; raises ProtocolError for a page."""
         kind = response.headers.get("Content-Type", "")
-        first = data.lstrip()[:1]
-        if first == b"<" or "html" in kind:
+        start = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:_START]
+        first = start[:1]
+        if first == b"<" or ("html" in kind and not _may_be_data(start.lower())):
             raise ProtocolError("the answer is a web page: check base_url", code="html")
-        # No line of an event stream begins with a brace.
+        # No line of an event stream begins with a brace; where it does, the events stand in lines of their own.
+        if first == b"{" and ("ndjson" in kind or "jsonl" in kind or b"completion.chunk" in start):
+            return False
         return self._wire.json_in_streams and (first in (b"{", b"[") or (not first and "json" in kind))
 
     def _ended(self, last: Chunk, prompt: Prompt) -> Chunk:
@@ -282,7 +288,8 @@ class ServiceClient:
     def _left_over(self, decoder: StreamDecoder) -> list[ServerSentEvent]:
         """Return the event at the end that nothing ends, where it counts and is whole."""
         events = decoder.feed(b"")
-        events += decoder.flush() if self.settings.flush_at_eof else []
+        irregular = isinstance(decoder, EventDecoder) and decoder.irregular
+        events += decoder.flush() if self.settings.flush_at_eof or irregular else []
         return [event for event in events if _is_whole(event[1])]
 
     def _errors(self, timer: str, limit_s: float) -> UpstreamErrors:
@@ -369,6 +376,11 @@ def _is_whole(data: bytes) -> bool:
     except ValueError:
         return data.startswith(b"[DONE]")
     return True
+
+
+def _may_be_data(start: bytes) -> bool:
+    """Tell whether the first bytes, perhaps few, are those of a stream or of JSON."""
+    return any(start[: len(each)] == each[: len(start)] for each in _STARTS)
 
 
 def _chunks(completion: Completion) -> Iterator[Chunk]:

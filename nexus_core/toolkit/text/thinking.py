@@ -115,6 +115,11 @@ class ThinkingStream:
         """Whether a piece that holds no `<` and ends with no backtick is text, and need not be given."""
         return self._state == "text" and not self._held
 
+    @property
+    def inside(self) -> bool:
+        """Whether a block has been opened and not closed."""
+        return self._state == "inside"
+
     def take(self, text: str) -> tuple[str, str]:
         """Return the reasoning and the answer that a piece of text adds; often nothing yet."""
         if self._state == "text":

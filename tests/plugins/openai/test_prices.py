@@ -164,7 +164,7 @@ async def test_an_unusual_tier_is_told_with_the_usage(service: Any, told: Any, t
     assert [whole.usage.tier, streamed[-1].usage.tier] == [tier, tier]
 
 
-@pytest.mark.parametrize(("total", "completion_tokens"), [(9, 2), (12, 5), (10, 2)], ids=["within", "beside", "odd"])
+@pytest.mark.parametrize(("total", "completion_tokens"), [(9, 2), (12, 5), (10, 3)], ids=["within", "beside", "gap"])
 async def test_reasoning_is_a_part_of_the_completion(service: Any, total: int, completion_tokens: int) -> None:
     """Also at a service that counts it beside, as its total says: it is charged, and the sum must not lack it."""
     counts = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": total}
