@@ -8,7 +8,6 @@ although none was asked for, its events are put together.
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -86,12 +85,12 @@ def _read_choice(choice: Any, payload: Any, transfer: Transfer | None, *, thinks
     thought, text = split_thinking(content, thinks=thinks and not told, cut=reason == "length")
     if not text and (refused or reason == "content_filter"):
         raise filtered(refused=refused)
-    usage = payload.get("usage")
+    usage = payload.get("usage") or find_usage(payload)
     return Completion(
         text=text,
         finish_reason=reason,
         native_finish_reason=unknown,
-        usage=read_usage(usage or find_usage(payload), payload.get("service_tier")) or Usage(),
+        usage=read_usage(usage, payload.get("service_tier")) or Usage(),
         model=name_in(payload.get("model")),
         reasoning=told + thought,
         tool_calls=calls,
@@ -115,8 +114,10 @@ class _Events(list[ServerSentEvent]):
 
 def _read_payload(data: bytes) -> dict[str, Any] | _Events:
     """Return the object that an answer is, or its events; raises a ConnectorError where it is neither."""
-    with suppress(ProtocolError, TruncatedError):
+    try:
         return read_object(data)
+    except (ProtocolError, TruncatedError):
+        pass  # out here, so that nothing holds the error and with it the bytes
     events = _decode(data) if _EVENTS.match(data) else _Events()
     wholes = [event for _, event in events if b'"message"' in event or b'"text"' in event]
     if len(wholes) == 1 and all(event is wholes[0] or event.startswith(b"[DONE]") for _, event in events):

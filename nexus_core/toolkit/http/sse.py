@@ -98,7 +98,12 @@ class EventDecoder:
         data = self._data
         for line in lines:
             if not line:
-                if data:
+                if len(data) == 1 and not self._bare:  # nearly always; written out, since it is done for every event
+                    events.append((self._name, data[0]))
+                    data.clear()
+                    self._size = 0
+                    self._name = b""
+                elif data:
                     self._end(events)
                 elif not self._tolerant:
                     self._name = b""

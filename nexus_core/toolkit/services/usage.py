@@ -29,6 +29,7 @@ _COMPLETION = (
 )  # fmt: skip
 _TOTAL = ("total_tokens", "totalTokens", "totalTokenCount", "total_token_count")
 _DETAILS = ("prompt_tokens_details", "input_tokens_details", "completion_tokens_details", "output_tokens_details")
+_OPENAI = frozenset({"prompt_tokens", "completion_tokens", "total_tokens", *_DETAILS[::2]})
 _CACHED = ("cached_tokens", "prompt_cache_hit_tokens", "cachedContentTokenCount", "cached_content_token_count")
 """A part of the prompt."""
 _CACHE_READ = ("cache_read_input_tokens", "cacheReadInputTokens", "cacheReadInputTokenCount", "cache_n")
@@ -86,14 +87,28 @@ def read_usage(usage: Any, tier: Any = None) -> Usage | None:
         return UNREADABLE
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
     unusual = tier if type(tier) is str and tier not in _USUAL_TIERS else ""
-    if len(usage) <= 3 and type(prompt) is int and type(completion) is int and min(prompt, completion) >= 0:
+    if type(prompt) is int and type(completion) is int and prompt >= 0 <= completion and usage.keys() <= _OPENAI:
         total = usage.get("total_tokens")
-        if total is None or total == prompt + completion:  # nearly always
-            return Usage(prompt_tokens=prompt, completion_tokens=completion, tier=unusual)
+        if total == prompt + completion or (total is None and len(usage) == 2):  # nearly always
+            return _within(usage, prompt, completion, unusual)
     try:
         return _read(usage, unusual or _tier_in(usage))
     except _NoCount:
         return UNREADABLE
+
+
+def _within(usage: dict[str, Any], prompt: int, completion: int, tier: str) -> Usage:
+    """Return counts as OpenAI tells them: all details are within."""
+    if len(usage) <= 3:
+        return Usage(prompt_tokens=prompt, completion_tokens=completion, tier=tier)
+    of_prompt, of_completion = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
+    return Usage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        reasoning_tokens=_as_count(of_completion.get("reasoning_tokens")) if type(of_completion) is dict else None,
+        cached_tokens=_as_count(of_prompt.get("cached_tokens")) if type(of_prompt) is dict else None,
+        tier=tier,
+    )
 
 
 def merge_usage(before: Usage | None, later: Usage | None) -> Usage | None:
