@@ -87,7 +87,13 @@ def read_usage(usage: Any, tier: Any = None) -> Usage | None:
         return UNREADABLE
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
     unusual = tier if type(tier) is str and tier not in _USUAL_TIERS else ""
-    if type(prompt) is int and type(completion) is int and prompt >= 0 <= completion and usage.keys() <= _OPENAI:
+    if (
+        type(prompt) is int
+        and type(completion) is int
+        and 0 <= prompt + completion < _MOST
+        and min(prompt, completion) >= 0
+        and usage.keys() <= _OPENAI
+    ):
         total = usage.get("total_tokens")
         if total == prompt + completion or (total is None and len(usage) == 2):  # nearly always
             return _within(usage, prompt, completion, unusual)
