@@ -145,3 +145,49 @@ def test_decoder_is_linear_in_tiny_pieces() -> None:
 
     small = min(cost(50_000) for _ in range(3))
     assert min(cost(200_000) for _ in range(3)) < 10 * small
+
+
+def tolerant(*pieces: bytes) -> list[ServerSentEvent]:
+    decoder = EventDecoder(tolerant=True)
+    events = [event for piece in (*pieces, b"") for event in decoder.feed(piece)]
+    return [*events, *(decoder.flush() if decoder.irregular else [])]
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        pytest.param(b'data: {"a": 1}\ndata: {"b": 2}\n', [b'{"a": 1}', b'{"b": 2}'], id="single-newline"),
+        pytest.param(b'data: {"a":\ndata: 1}\n\n', [b'{"a":\n1}'], id="data-in-lines"),
+        pytest.param(b"data: a\ndata: b\n\n", [b"a\nb"], id="text-in-lines"),
+        pytest.param(b'   data: {}\n\n\tdata: {"a": 1}\n\n', [b"{}", b'{"a": 1}'], id="blanks"),
+        pytest.param(b'{"a": 1}\n{"b": 2}', [b'{"a": 1}', b'{"b": 2}'], id="lines-of-json"),
+        pytest.param(b'data: a\n\n{\n "a": 1\n}\n\ndata: b\n\n', [b"a", b'{\n "a": 1\n}', b"b"], id="pretty"),
+        pytest.param(b"data: a\n\ndata: lost\n", [b"a"], id="no-blank-line-at-the-end"),
+    ],
+)
+def test_tolerant_decoder_reads_what_services_send(stream: bytes, expected: list[bytes]) -> None:
+    """And what follows the format as the format says."""
+    assert [data for _, data in tolerant(stream)] == expected
+
+
+def test_tolerant_decoder_keeps_a_name_over_a_blank_line() -> None:
+    """For the next event alone."""
+    stream = b"event: error\n\ndata: a\n\ndata: b\n\n"
+    assert tolerant(stream) == [(b"error", b"a"), (b"", b"b")]
+
+
+json_lines = st.sampled_from([b'data: {"a": 1}', b'{"a": 1}', b"{", b"}", b" data: [DONE]", b"[1]", b"event: error"])
+odd_streams = st.lists(st.tuples(fields | json_lines, newlines), max_size=20).map(
+    lambda lines: b"".join(map(b"".join, lines))
+)
+
+
+@pytest.mark.slow
+@given(odd_streams, st.lists(st.integers(0, 200), max_size=6))
+@settings(max_examples=300, deadline=None)
+def test_tolerant_decoder_gives_the_same_events_for_every_split(stream: bytes, cuts: list[int]) -> None:
+    """Where the network cuts the bytes makes no difference here either."""
+    whole = tolerant(stream)
+    edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+    assert tolerant(*(stream[start:end] for start, end in pairwise(edges))) == whole
+    assert tolerant(*(stream[at : at + 1] for at in range(len(stream)))) == whole
