@@ -266,10 +266,8 @@ def _first(choices: list[Any]) -> Any:
 
 
 def _as_delta(delta: Any) -> Any:
-    """Return a delta as an object: some services send lists, an empty one in place of `{}`."""
-    if isinstance(delta, list):
-        return delta[0] if delta else {}
-    return delta
+    """Return a delta as an object: PHP writes `[]` for one without fields."""
+    return {} if delta == [] else delta
 
 
 def _joined(chunks: list[Chunk | None]) -> Chunk | None:
