@@ -109,8 +109,8 @@ def _entries(answer: Any, count: int) -> list[Any]:
 
 def _list_in(answer: Any) -> list[Any] | None:
     """Return the list of results, wherever it stands; `None` where there is none."""
-    if isinstance(answer, list):
-        return answer
+    if isinstance(answer, list):  # TEI
+        return answer if all(isinstance(entry, dict) for entry in answer) else None
     if not isinstance(answer, dict):
         return None
     for name in _LISTS:

@@ -262,7 +262,7 @@ EMBEDDED: dict[str, Any] = {
     "cohere": {"embeddings": {"float": [[1, 0], [0, 1]]}},
     "gemini": {"embeddings": [{"values": [1, 0]}, {"values": [0, 1]}]},
     "dashscope": {"output": {"embeddings": [{"text_index": n, "embedding": [1 - n, n]} for n in (1, 0)]}},
-    "tei": [[1, 0], [0, 1]],
+    "list": [{"index": 0, "embedding": [1, 0]}, {"index": 1, "embedding": [0, 1]}],
     "llama.cpp": [{"index": 0, "embedding": [[1, 0]]}, {"index": 1, "embedding": [[0, 1]]}],
 }  # fmt: skip
 
