@@ -52,7 +52,7 @@ class EventDecoder:
     @property
     def irregular(self) -> bool:
         """Whether events are not ended by blank lines, so that the last one needs none either."""
-        return self._irregular or (self._tolerant and self._tail.lstrip()[:1] in (b"{", b"["))
+        return self._irregular or (self._tolerant and self._tail.lstrip().startswith((b"{", b"[")))
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
         """Return the events that `data` completes.

@@ -93,7 +93,7 @@ def classify_finish_reason(word: str) -> tuple[FinishReason, str]:
         return reason, ""
     whole = word.strip().lower().removeprefix("finishreason.").removeprefix("stopreason.")
     for said in (whole, whole.partition(":")[0]):
-        known = _PLAIN.get(re.sub(r"[\s_\-]", "", said))
+        known = _PLAIN.get(re.sub(r"[\s_\-]", "", said), "")
         if known in _REASONS:
             return _REASONS[known], ""
         if known in _FAILED:
