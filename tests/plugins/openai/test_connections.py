@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from nexus_openai.connector import OpenAI
-from nexus_openai.response_parsing import StreamReading
+from nexus_openai.stream_parsing import StreamReading
 
 from nexus_core import (
     CallOptions,

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from nexus_openai.response_parsing import StreamReading
+from nexus_openai.stream_parsing import StreamReading
 
 from nexus_core import ConnectorError, Pipeline, RunFailed, RunFinished
 from nexus_core.testing.upstream import (

@@ -9,7 +9,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from nexus_openai.response_parsing import StreamReading
+from nexus_openai.stream_parsing import StreamReading
 
 from nexus_core import (
     Chunk,

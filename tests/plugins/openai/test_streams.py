@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
-from nexus_openai.response_parsing import StreamReading
+from nexus_openai.stream_parsing import StreamReading
 
 from nexus_core import (
     CallOptions,

@@ -293,6 +293,7 @@ SPELLED = [(word, reason) for reason, words in REASONS.items() for word in words
 def test_finish_reasons_are_compared_without_case_and_signs(spelled: tuple[str, str], change: Any) -> None:
     """An object that holds the word is read, too."""
     word, reason = spelled
+    said: Any
     for said in (change(word), {"type": change(word)}):
         answer: Completion = read_completion(json.dumps(completion("a", finish_reason=said)).encode())
         assert (answer.finish_reason, answer.native_finish_reason) == (reason, "")

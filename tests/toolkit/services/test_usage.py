@@ -186,7 +186,9 @@ def test_later_usage_adds_what_it_tells(later: Usage | None, expected: Usage) ->
     assert merge_usage(None, later) is later
 
 
-numbers = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.just([]) | st.just({})
+numbers: st.SearchStrategy[Any] = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.just([]) | st.just({})
+)
 every_name = st.sampled_from(
     [
         *(name for pair in NAMES for name in pair), "total_tokens", "totalTokenCount", "cached_tokens",
