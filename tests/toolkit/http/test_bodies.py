@@ -35,6 +35,7 @@ from nexus_core import (
     ResponseTooLargeError,
     ServerError,
     TruncatedError,
+    UnsupportedRequestError,
     UpstreamTimeoutError,
 )
 from nexus_core.testing.upstream import Gate, Script, ScriptedUpstream, Silence, http_answer, http_head, stream_answer
@@ -174,7 +175,7 @@ async def test_upstream_errors_names_the_timer() -> None:
     [
         (302, ProtocolError), (400, InvalidRequestError), (401, AuthError), (402, QuotaError), (403, AuthError),
         (404, ModelNotFoundError), (408, NotReadyError), (409, ConflictError),
-        (413, InvalidRequestError), (418, InvalidRequestError),
+        (413, UnsupportedRequestError), (418, UnsupportedRequestError),
         (425, NotReadyError), (429, RateLimitError), (500, ServerError),
         (501, ModelNotFoundError), (505, ModelNotFoundError), (502, ServerError), (503, OverloadedError),
         (529, OverloadedError), (599, ServerError),
