@@ -162,9 +162,9 @@ async def test_command_that_takes_too_long_is_ended(tmp_path: Path) -> None:
 
 async def test_command_is_ended_when_nobody_waits(tmp_path: Path) -> None:
     """And the next request begins anew."""
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
-    keys = source(tmp_path, f"echo >> {{count}}; cat {fifo}")
+    for number in (1, 2):  # each run waits at one of its own: one that is being killed may still read
+        os.mkfifo(tmp_path / f"fifo-{number}")
+    keys = source(tmp_path, f'echo >> {{count}}; cat {tmp_path}/fifo-$(wc -l < {{count}} | tr -d " ")')
     waiting = asyncio.ensure_future(keys.key())
     await until((tmp_path / "count").exists)
     waiting.cancel()
@@ -172,7 +172,7 @@ async def test_command_is_ended_when_nobody_waits(tmp_path: Path) -> None:
         await waiting
     again = asyncio.ensure_future(keys.key())
     await until(lambda: (tmp_path / "count").read_text().count("\n") == 2)
-    await asyncio.to_thread(fifo.write_text, "key")
+    await asyncio.to_thread((tmp_path / "fifo-2").write_text, "key")
     assert await again == "key"
 
 
