@@ -28,6 +28,7 @@ from nexus_core.contract.models import ModelPrices
 from nexus_core.contract.values import CallOptions, Chunk, Completion, Results, Transfer, Usage, Value
 from nexus_core.engine.interceptors import ConnectorRequest, Interceptor
 from nexus_core.engine.models import ModelRegistry
+from nexus_core.engine.packing.renderer import most_tokens as bytes_at_most
 from nexus_core.engine.pipeline import Pipeline
 
 T = TypeVar("T")
@@ -198,7 +199,7 @@ def most_tokens(request: ConnectorRequest) -> tuple[int, int]:
     if prompt is None:  # a token has a byte at least
         return sum(len(text.encode()) for text in (request.query, *request.texts)), 0
     asked = prompt.tokens_at_most if prompt.prompt_tokens is None else prompt.prompt_tokens
-    asked = asked or sum(len(message.text.encode()) for message in prompt.messages)
+    asked = asked or bytes_at_most(info, prompt.messages, request.options)
     left = (prompt.window or info.window) - asked
     return asked, longest_answer(request.options, prompt.max_output, info.max_output, left)
 

@@ -75,11 +75,12 @@ class ImageTokens(Value):
 
     `fixed`: `base` for each. `tiles` (OpenAI): fitted into `longest` x `longest` pixels, then its shorter side to
     `shortest`, `per_tile` for each tile of `tile` pixels, and `base`; with low detail `base` alone. `patches` (OpenAI):
-    patches of `tile` pixels, at most `patches`, times `factor`. `area` (Anthropic): pixels / `per_token` after fitting
-    the longer side into `longest`.
+    patches of `tile` pixels, at most `patches`, times `factor`. `area` (Anthropic): `base` and pixels / `per_token`
+    after fitting the longer side into `longest`. `crops` (Gemini): `per_tile` for each square whose side is two thirds
+    of the shorter one; an image of at most `shortest` pixels on each side is one.
     """
 
-    formula: Literal["fixed", "tiles", "patches", "area"]
+    formula: Literal["fixed", "tiles", "patches", "area", "crops"]
     at_most: int
     """Of any image: what one counts whose size is not known."""
     base: int = 0

@@ -7,12 +7,13 @@ from time import perf_counter
 
 from attrs import evolve, frozen
 
-from nexus_core.contract.errors import PromptTooLongError, UsageError
+from nexus_core.contract.errors import NotConfiguredError, PromptTooLongError, UsageError
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import CallOptions
 from nexus_core.engine.calls.call import Call
 from nexus_core.engine.calls.prompt_fitting import merge_options, pack_for, reserve
 from nexus_core.engine.models import Model
+from nexus_core.engine.packing.message_tokens import count_message_tokens, count_option_tokens, further_tokens
 from nexus_core.engine.plan import Plan
 from nexus_core.engine.query_rewriting import QueryRewriter
 from nexus_core.engine.runner import Request
@@ -26,7 +27,8 @@ class WindowPart:
     """A share of the window."""
 
     name: str
-    """`instructions`, `question`, `history`, `context`, `answer` (reserved) or `free`."""
+    """`instructions`, `question`, `attachments` (images, files), `tools` (definitions and schemas), `history`,
+    `context`, `answer` (reserved) or `free`."""
     tokens: int
 
 
@@ -134,16 +136,17 @@ def _explained(plan: Plan, call: Call, state: State, notes: Sequence[str]) -> Ex
         first = call.chain[0]
         pack_for(first, call.draft, merge_options(first.options, call.options), exact=True)  # raises, with the figures
         raise PromptTooLongError("no target has a window for this prompt", over=1)
+    options = merge_options(shown.model.options, call.options)
     return Explanation(
         pipeline=plan.name,
         query=state.query,
         searched=state.search,
         prompt=shown.prompt,
         model=shown.model,
-        parts=_parts(shown.prompt, shown.model, state),
+        parts=_parts(shown.prompt, shown.model, state, options),
         targets=tuple(targets),
-        options=merge_options(shown.model.options, call.options),
-        exact=token_counter(shown.model.info.encoding).exact,
+        options=options,
+        exact=token_counter(shown.model.info.encoding).exact and shown.prompt.prompt_tokens is not None,
         notes=tuple(notes),
     )
 
@@ -153,24 +156,37 @@ def _target(model: Model, call: Call) -> ExplainedTarget:
     reserved = reserve(model.info, options)
     try:
         prompt = pack_for(model, call.draft, options, exact=True)
-    except PromptTooLongError as error:
+    except (PromptTooLongError, NotConfiguredError) as error:
         return ExplainedTarget(model=model, reserved=reserved, prompt=None, problem=str(error))
     return ExplainedTarget(model=model, reserved=reserved, prompt=prompt)
 
 
-def _parts(prompt: Prompt, model: Model, state: State) -> tuple[WindowPart, ...]:
+_SELDOM = ("attachments", "tools")
+"""Parts of the window that are told of only where they are there."""
+
+
+def _parts(prompt: Prompt, model: Model, state: State, options: CallOptions) -> tuple[WindowPart, ...]:
     count = token_counter(model.info.encoding).count
     kept = state.history[len(state.history) - prompt.history_kept :]
-    history = sum(count(message.text) + model.info.tokens_per_message + 1 for message in kept)
+    info = model.info
+    history = sum(count_message_tokens(message, info, count) for message in kept)
+    tools = count_option_tokens(info, options, count)
+    attached = sum(further_tokens(message, info, count) for message in prompt.messages)
+    attached -= sum(further_tokens(message, info, count) for message in kept)
     context = prompt.context_tokens or 0
     total = prompt.prompt_tokens or prompt.tokens_at_most
-    question = min(count(prompt.query), total - context - history)
+    rest = total - context - history - tools - attached
+    question = min(count(prompt.query), rest)
     sizes = {
-        "instructions": total - context - history - question,
+        "instructions": rest - question,
         "question": question,
+        "attachments": attached,
+        "tools": tools,
         "history": history,
         "context": context,
         "answer": prompt.reserved,
         "free": prompt.window - total - prompt.reserved,
     }
-    return tuple(WindowPart(name=name, tokens=tokens) for name, tokens in sizes.items())
+    return tuple(
+        WindowPart(name=name, tokens=tokens) for name, tokens in sizes.items() if tokens or name not in _SELDOM
+    )

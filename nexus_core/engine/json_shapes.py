@@ -142,7 +142,7 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
         "model": explanation.model.name,
         "modelId": explanation.model.info.id,
         "window": prompt.window,
-        "promptTokens": prompt.prompt_tokens,
+        "promptTokens": prompt.tokens_at_most,
         "contextTokens": prompt.context_tokens,
         "reservedTokens": prompt.reserved,
         "countsAreExact": explanation.exact,
@@ -179,7 +179,7 @@ def _target_json(target: ExplainedTarget) -> dict[str, Any]:
         "provider": target.model.info.provider,
         "window": target.model.info.window,
         "reservedTokens": target.reserved,
-        "promptTokens": target.prompt.prompt_tokens if target.prompt else None,
+        "promptTokens": target.prompt.tokens_at_most if target.prompt else None,
         "items": len(target.prompt.items) if target.prompt else 0,
         "problem": target.problem or None,
     }

@@ -18,9 +18,9 @@ from typing import Any
 
 from nexus_core.contract.errors import NexusError, RankerError, SourceError, TemplateError, UsageError, describe_error
 from nexus_core.contract.ranking import Ranking
-from nexus_core.contract.values import Item, Message
+from nexus_core.contract.values import FilePart, ImagePart, Item, Message, TextPart
 
-_ROLES = frozenset({"system", "user", "assistant"})
+_ROLES = frozenset({"system", "user", "assistant", "tool"})
 
 
 class PluginGuard:
@@ -124,9 +124,13 @@ def check_rendered(name: str, messages: Any) -> tuple[Message, ...]:
     for message in found:
         if type(message) is not Message and not isinstance(message, Message):
             raise TemplateError(f"template {name!r} must return messages, not {_kind(message)}")
-        if not isinstance(message.content, str) or message.role not in _ROLES:
+        if message.role not in _ROLES or not (isinstance(message.content, str) or _are_parts(message.content)):
             raise TemplateError(f"template {name!r} returned a message whose role or content is none")
     return found
+
+
+def _are_parts(content: Any) -> bool:
+    return isinstance(content, tuple) and all(isinstance(part, TextPart | ImagePart | FilePart) for part in content)
 
 
 def _messages_in(name: str, messages: Any) -> tuple[Any, ...]:

@@ -116,4 +116,6 @@ def read_query(completion: Completion) -> str:
 
 
 def _recent(history: Sequence[Message]) -> tuple[Message, ...]:
-    return tuple(Message(said.role, said.content[:_MESSAGE]) for turn in turns(history)[-_TURNS:] for said in turn)
+    """Return what was said last, as text: images, calls of tools and their results make no query."""
+    said = [message for turn in turns(history)[-_TURNS:] for message in turn if message.role != "tool"]
+    return tuple([Message(message.role, message.text[:_MESSAGE]) for message in said if message.text])

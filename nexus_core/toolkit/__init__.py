@@ -66,6 +66,7 @@ _HOME = {
     "text.thinking": ("ThinkingStream", "split_thinking"),
     "timers": ("TimeLimit",),
     "tokens.counter": ("TokenCounter", "encodings", "token_counter"),
+    "tokens.images": ("count_image", "image_size"),
     "tool_calls": ("are_whole", "is_json"),
     "watched": ("SharedWork", "WatchedFile"),
 }

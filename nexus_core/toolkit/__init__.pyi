@@ -161,6 +161,10 @@ from nexus_core.toolkit.tokens.counter import (
     encodings as encodings,
     token_counter as token_counter,
 )
+from nexus_core.toolkit.tokens.images import (
+    count_image as count_image,
+    image_size as image_size,
+)
 from nexus_core.toolkit.tool_calls import (
     are_whole as are_whole,
     is_json as is_json,

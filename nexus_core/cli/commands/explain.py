@@ -30,7 +30,10 @@ Examples:
 """
 
 _BAR_WIDTH = 60
-_FILL = {"instructions": "▓", "question": "?", "history": "h", "context": "█", "answer": "░", "free": "·"}
+_FILL = {
+    "instructions": "▓", "question": "?", "attachments": "a", "tools": "t", "history": "h", "context": "█",
+    "answer": "░", "free": "·",
+}  # fmt: skip
 
 
 @click.command("explain", epilog=EPILOG)
@@ -152,4 +155,4 @@ def _chain_line(target: ExplainedTarget) -> str:
     )
     if target.prompt is None:
         return f"{line}: {target.problem}"
-    return f"{line}, prompt {target.prompt.prompt_tokens:,} tokens with {len(target.prompt.items)} items"
+    return f"{line}, prompt {target.prompt.tokens_at_most:,} tokens with {len(target.prompt.items)} items"

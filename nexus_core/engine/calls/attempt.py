@@ -304,10 +304,10 @@ class Attempt:
         prompt, completion = usage.prompt_tokens, usage.completion_tokens
         source: Literal["estimated", "mixed"] = "estimated" if prompt is None and completion is None else "mixed"
         if prompt is None and self.parent.call.asked is not None:
-            prompt = self.parent.call.asked.tokens(info)
+            prompt = self.parent.call.asked.tokens(info, self.options)
         elif prompt is None:
             known = self.prompt.prompt_tokens
-            prompt = prompt_tokens(self.prompt, info) if known is None else known
+            prompt = prompt_tokens(self.prompt, info, self.options) if known is None else known
         if completion is None:
             completion = sum(map(count, chain.from_iterable(map(_slices, self._spoken()))))
         return evolve(usage, prompt_tokens=prompt, completion_tokens=completion, source=source)

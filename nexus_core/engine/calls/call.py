@@ -20,6 +20,7 @@ from nexus_core.engine.calls.text_buffer import StreamMemory
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry
 from nexus_core.engine.packing.draft import Draft
+from nexus_core.engine.packing.message_tokens import count_message_tokens, count_option_tokens
 from nexus_core.toolkit.timers import Timer
 from nexus_core.toolkit.tokens.counter import token_counter
 
@@ -36,11 +37,11 @@ class EmbedOrRerankRequest:
     texts: Sequence[str] = ()
     """What is sent that is no prompt."""
 
-    def tokens(self, info: ModelInfo) -> int:
+    def tokens(self, info: ModelInfo, options: CallOptions = NOTHING_ASKED) -> int:
         """Return how many tokens are sent, by the target's encoding."""
         if self.texts:
             return sum(map(token_counter(info.encoding).count, self.texts))
-        return prompt_tokens(self.prompt, info)
+        return prompt_tokens(self.prompt, info, options)
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
@@ -87,9 +88,8 @@ class CallEnvironment:
     reuse: AnswerReuse
 
 
-def prompt_tokens(prompt: Prompt, info: ModelInfo) -> int:
+def prompt_tokens(prompt: Prompt, info: ModelInfo, options: CallOptions = NOTHING_ASKED) -> int:
     """Return the tokens of a prompt that nobody has counted, with what the chat format adds."""
     count = token_counter(info.encoding).count
-    return info.tokens_per_prompt + sum(
-        [count(message.text) + count(message.role) + info.tokens_per_message for message in prompt.messages]
-    )
+    around = info.tokens_per_prompt + count_option_tokens(info, options, count)
+    return around + sum([count_message_tokens(message, info, count) for message in prompt.messages])

@@ -94,7 +94,8 @@ def pack_for(model: Model, draft: Draft, options: CallOptions, *, exact: bool = 
     if options.response_schema is not None and not _holds_to_schema(info):
         draft = evolve(draft, template=SchemaDescribed(draft.template, options.response_schema))
     count = partial(token_counter, info.encoding)
-    return pack(draft, info, reserved=reserve(info, options), counter=count, exact=exact, call_id=call_id)
+    reserved = reserve(info, options)
+    return pack(draft, info, reserved=reserved, counter=count, options=options, exact=exact, call_id=call_id)
 
 
 @frozen(eq=False, repr=False)

@@ -25,6 +25,7 @@ from nexus_core.engine.calls.prompt_fitting import (
     with_required,
 )
 from nexus_core.engine.models import Model
+from nexus_core.engine.packing.message_order import arrange_messages, check_tools
 
 if TYPE_CHECKING:
     from nexus_core.engine.calls.attempt import Attempt
@@ -72,13 +73,15 @@ class TargetRequest:
         started, call = perf_counter(), self._call
         options = merge_options(model.options, call.options)
         if (asked := call.asked) is not None:
+            check_tools(model.info, options)
             if options.response_schema is not None:
                 asked = evolve(asked, prompt=describe_to(model, asked.prompt, options))
+                options = drop_unsupported_schema(model, options)
             ready = self._ready_made(asked, model, options)
             if model.info.requires and asked.purpose == "prompt":
-                room = min(reserve(model.info, options), model.info.window - asked.tokens(model.info))
+                room = min(reserve(model.info, options), model.info.window - asked.tokens(model.info, options))
                 options = with_required(model, options, room)
-            return ready, drop_unsupported_schema(model, options)
+            return ready, options
         draft = continued(call.draft, written) if written else call.draft
         prompt = pack_for(model, draft, options, call_id=call.id)
         if call.is_heard:
@@ -89,11 +92,12 @@ class TargetRequest:
 
     def _ready_made(self, asked: EmbedOrRerankRequest, model: Model, options: CallOptions) -> Prompt:
         """Return what a component has made; it is counted before it is sent only where a limit wants to know."""
-        prompt = evolve(asked.prompt, call_id=self._call.id)
+        messages = arrange_messages(asked.prompt.messages, model.info)
+        prompt = evolve(asked.prompt, messages=messages, call_id=self._call.id)
         if model.limits is None or model.limits.tokens_per_minute is None:
             return prompt
         answer = reserve(model.info, options) if asked.purpose == "prompt" else 0
-        return evolve(prompt, tokens_at_most=asked.tokens(model.info), reserved=answer)
+        return evolve(prompt, tokens_at_most=asked.tokens(model.info, options), reserved=answer)
 
     def _tell_of_prompt(self, model: Model, prompt: Prompt, seconds: float) -> None:
         call = self._call

@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from nexus_core.contract.protocols import Template
 from nexus_core.contract.ranking import Ranking
-from nexus_core.contract.values import Message
+from nexus_core.contract.values import Message, Part
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
@@ -47,6 +47,8 @@ class Draft:
     history: tuple[Message, ...] = ()
     continuation: tuple[Message, ...] = ()
     """Follows what the template makes: calls of tools that the model asked for, and their results."""
+    attachments: tuple[Part, ...] = ()
+    """Images and files that the query is about: they go into the last message of the user."""
     variables: Mapping[str, Any] = field(factory=dict)
     """`inputs`, `vars` and the declared ones."""
     policy: PackingPolicy = PackingPolicy()

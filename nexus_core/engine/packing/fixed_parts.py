@@ -144,12 +144,24 @@ def bytes_of(items: Iterable[Item], enough: int) -> int:
 def _check(tokens: int, draft: Draft, page: Renderer, limit: Limit, what: str) -> None:
     over = tokens - limit.tokens
     if over > 0:
+        what += _besides(draft, page)
         query = page.counter.count(draft.query)
         raise PromptTooLongError(
             f"{what} take {tokens:,} tokens (the query alone {query:,}) and the limit of {page.info.id!r} is {limit}: "
             f"{over:,} too many; shorten them, lower `max_tokens`, or take a model with a larger window",
             over=over,
         )
+
+
+def _besides(draft: Draft, page: Renderer) -> str:
+    """Return what else takes tokens of the prompt."""
+    tools, images = page.options.tools, len(draft.attachments)
+    named = [
+        *([f"{images} {'attachment' if images == 1 else 'attachments'}"] if images else []),
+        *([f"the definitions of {len(tools)} {'tool' if len(tools) == 1 else 'tools'}"] if tools else []),
+        *(["the schema of the answer"] if page.options.response_schema is not None else []),
+    ]
+    return f" with {listed(named)}" if named else ""
 
 
 def _check_budget(left: int, budget: int, pins: Sequence[PackedItem]) -> None:

@@ -15,13 +15,14 @@ from attrs import evolve, frozen
 
 from nexus_core.contract.models import ModelInfo
 from nexus_core.contract.prompts import PackedItem, Prompt
-from nexus_core.contract.values import Item, Message
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Item, Message
 from nexus_core.engine.packing.candidates import CandidatePool, pool_of
 from nexus_core.engine.packing.draft import Draft, PackingPolicy
 from nexus_core.engine.packing.fixed_parts import FixedParts, Limit, bytes_of, find_pinned, fixed_parts_of
 from nexus_core.engine.packing.item_selection import ItemSelection
 from nexus_core.engine.packing.knapsack import Selection
 from nexus_core.engine.packing.line_counts import TokenCosts, known_lines
+from nexus_core.engine.packing.message_order import check_tools
 from nexus_core.engine.packing.renderer import Renderer, most_tokens, order_items, render_draft
 from nexus_core.engine.packing.repetition import may_repeat, repeats
 from nexus_core.engine.packing.trace import BELOW, PINNED, UNUSED, WHOLE, ItemOutcome, Trace
@@ -56,24 +57,29 @@ def pack(
     *,
     reserved: int,
     counter: Callable[[], TokenCounter],
+    options: CallOptions = NOTHING_ASKED,
     exact: bool = False,
     call_id: str = "",
 ) -> Prompt:
     """Return the prompt for a target that keeps `reserved` tokens for its answer; pure.
 
-    `counter` is called only where bytes do not decide, or for `exact` counts. Raises PromptTooLongError where what must
-    be in does not fit, RunError where a pinned item is not there, and what the template raises.
+    `counter` is called only where bytes do not decide, or for `exact` counts. Tools and a schema in `options` are a
+    part of the prompt. Raises PromptTooLongError where what must be in does not fit, NotConfiguredError where the model
+    does not take what is in it, RunError where a pinned item is not there, and what the template raises.
     """
+    if options is not NOTHING_ASKED:
+        check_tools(info, options)
     limit = Limit(window=info.window, reserved=reserved, max_input=info.max_input, max_output=info.max_output)
     pins = tuple(find_pinned(draft.ranking.items, draft.policy.pin)) if draft.policy.pin else ()
     bare = not draft.ranking.items and not exact
-    if bare and (prompt := _without_items(draft, info, limit, call_id)) is not None:
+    if bare and (prompt := _without_items(draft, info, limit, options, call_id)) is not None:
         return prompt
-    packing = _Packing(draft=draft, page=Renderer(draft, info, counter), limit=limit, pins=pins, call_id=call_id)
+    page = Renderer(draft, info, counter, options)
+    packing = _Packing(draft=draft, page=page, limit=limit, pins=pins, call_id=call_id)
     return (None if bare else packing.by_bytes(exact)) or packing.by_choice()
 
 
-def _without_items(draft: Draft, info: ModelInfo, limit: Limit, call_id: str) -> Prompt | None:
+def _without_items(draft: Draft, info: ModelInfo, limit: Limit, options: CallOptions, call_id: str) -> Prompt | None:
     """Return the prompt of a draft without items, if its bytes are no more than the tokens there is room for.
 
     As `by_bytes` would, which has nothing to choose then: most prompts of a pipeline that searches nothing are short.
@@ -83,8 +89,8 @@ def _without_items(draft: Draft, info: ModelInfo, limit: Limit, call_id: str) ->
         room = min(room, draft.policy.budget)
     if history and sum([byte_length(message.text) for message in history]) > room:
         return None
-    messages = render_draft(draft, (), history)
-    at_most = most_tokens(info, messages)
+    messages = render_draft(draft, info, (), history)
+    at_most = most_tokens(info, messages, options)
     if at_most > room:
         return None
     return Prompt(
@@ -191,7 +197,7 @@ class _Packing:
         fitting: Prompt | None = None
         for _ in range(_CORRECTIONS):
             prompt = self._chosen(frame, selection)
-            spare = frame.allowed - (prompt.prompt_tokens or 0)
+            spare = frame.allowed - prompt.tokens_at_most
             if spare < 0 and fitting is not None:
                 selection.back()
                 return fitting
@@ -221,7 +227,7 @@ class _Packing:
         count, ranking = self.page.counter.count, self.draft.ranking
         best = [index for index in ranking.order(2 + len(self.pins)) if index not in self.pins][:2]
         tried = self.page.render(self._arranged(dict.fromkeys(best, (_PROBE, False)), self.pins), frame.history)
-        if not any(_PROBE in message.content for message in tried):
+        if not any(_PROBE in message.text for message in tried):
             return None
         size = _passage_size(self.draft.policy, frame.room)
         prices = TokenCosts(count=count, encoding=self.page.info.encoding, size=size, gap=count(" …"))
@@ -287,7 +293,7 @@ class _Packing:
             window=self.limit.window,
             reserved=self.limit.reserved,
             max_output=self.limit.max_output,
-            prompt_tokens=tokens,
+            prompt_tokens=tokens if tokens is not None and self.page.is_exact(messages) else None,
             tokens_at_most=at_most if tokens is None else tokens,
             context_tokens=None if context_tokens is None else max(0, context_tokens),
             history_kept=len(history),
@@ -299,5 +305,5 @@ class _Packing:
 
 def _too_much(over: int, frame: FixedParts, prompt: Prompt, selection: Selection) -> int:
     """Return how many tokens must go by the selection's own prices, which a template that repeats its items belies."""
-    real = (prompt.prompt_tokens or 0) - frame.tokens
+    real = prompt.tokens_at_most - frame.tokens
     return ceil(over * min(1.0, selection.tokens / real)) if real > 0 else over

@@ -32,7 +32,8 @@ from nexus_core.toolkit.templates.sandbox_syntax import SOURCE_LIMIT, Reads, Syn
 _MARKER = re.compile(r"^\[(system|user|assistant|history)\][ \t]*\r?$\n?", re.MULTILINE)
 _HISTORY = "history"
 _RESULT = "result"
-_ROLES = ("system", "user", "assistant")
+_ROLES = ("system", "user", "assistant", "tool")
+"""Of the history; the last one's messages are results of calls."""
 _KEPT = 64
 _CONTAINERS = frozenset({list, tuple, dict})
 

@@ -200,7 +200,7 @@ def test_template_comment_may_stand_before_the_first_marker() -> None:
 
 @pytest.mark.parametrize(
     "history",
-    [[{"role": "tool", "content": "x"}], [{"role": "user"}], [{"role": "user", "content": 1}]],
+    [[{"role": "narrator", "content": "x"}], [{"role": "user"}], [{"role": "user", "content": 1}]],
     ids=["role", "missing", "type"],
 )
 def test_template_history_must_be_messages(history: list[Any]) -> None:
