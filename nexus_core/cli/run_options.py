@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import click
 
 from nexus_core.cli.store_option import store_option
+from nexus_core.toolkit.attachments import ATTACHMENT_BYTES, ATTACHMENTS, attachment_of
 
 if TYPE_CHECKING:
-    from nexus_core.contract.values import Completion
+    from nexus_core.contract.values import Completion, Part
     from nexus_core.store.answer_cache import StoredAnswers
     from nexus_core.store.conversations import StoredConversations
     from nexus_core.store.store import Store
@@ -53,11 +54,34 @@ def request_options(function: _Function) -> _Function:
             click.option(
                 "--context", "context_id", metavar="NAME", help="The context, where the pipeline names none."
             ),
+            attach_option,
             store_option,
         )
     ):  # fmt: skip
         function = decorate(function)
     return function
+
+
+def attach_option(function: _Function) -> _Function:
+    """Add --attach."""
+    return click.option(
+        "--attach", "attachments", multiple=True, metavar="FILE", type=click.Path(exists=True, dir_okay=False),
+        callback=_attached, help="Send an image or a PDF with the query (repeatable).",
+    )(function)  # fmt: skip
+
+
+def _attached(context: click.Context, option: click.Parameter, paths: tuple[str, ...]) -> tuple[Part, ...]:
+    found: list[Part] = []
+    if len(paths) > ATTACHMENTS:
+        raise click.BadParameter(f"a query has at most {ATTACHMENTS} attachments, and these are {len(paths)}")
+    for path in map(Path, paths):
+        try:
+            if path.stat().st_size > ATTACHMENT_BYTES:
+                raise ValueError(f"an attachment has at most {ATTACHMENT_BYTES:,} bytes")
+            found.append(attachment_of(path.read_bytes(), filename=path.name))
+        except (ValueError, OSError) as error:
+            raise click.BadParameter(f"{path} cannot be attached: {error}") from error
+    return tuple(found)
 
 
 def fresh_option(function: _Function) -> _Function:

@@ -17,6 +17,7 @@ from nexus_core.contract.protocols import Ranker, Sink, Source
 
 PIPELINE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,127}"
+TOOL_NAME = r"[A-Za-z0-9_-]{1,64}"
 IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
 
 DEAREST = 1_000_000
@@ -96,7 +97,23 @@ class CallKeys:
     top_p: float | None = option(None, help="Choose among the likeliest words that make up this share.", ge=0, le=1)
     frequency_penalty: float | None = option(None, help="Against words, the more often they stood.", ge=-2, le=2)
     presence_penalty: float | None = option(None, help="Against words that stood before.", ge=-2, le=2)
+    tools: tuple[ToolKeys, ...] | None = option(None, help="What the model may ask to be called; nothing here runs it.")
+    tool_choice: str | None = option(
+        None, help="`auto`, `none`, `required`, or the name of the one tool that must be called."
+    )
+    reasoning_effort: str | None = option(
+        None, help="How long it may think: `none`, `minimal`, `low`, `medium`, `high`, `xhigh`, or a word of its own."
+    )
     extra: Mapping[str, Any] = option(factory=dict, help="Whatever else this one service takes, passed on as it is.")
+
+
+@_declaration
+class ToolKeys:
+    """A tool that a model may ask to be called."""
+
+    name: str = option(help="Its name, of letters, digits, `_` and `-`.", pattern=TOOL_NAME)
+    description: str = option("", help="What it does, and when it is to be called: the model reads this.")
+    parameters: Mapping[str, Any] = option(factory=dict, help="JSON Schema of its arguments, an object.")
 
 
 @_declaration

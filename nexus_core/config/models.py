@@ -19,9 +19,10 @@ from nexus_core.config.yaml.problems import MOST_SHOWN, Problems, quoted
 from nexus_core.config.yaml.tree import MappingEntry, MappingNode, Node, ScalarNode, UnreadableNode, shown, texts
 from nexus_core.contract.components import Kind, OptionSpec
 from nexus_core.contract.models import ModelPrices
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ToolDefinition
 
 _FIGURES = ("window", "max_input", "max_output", "encoding")
+_TOOL_MODES = ("auto", "none", "required")
 _POLICIES = ("retry", "breaker", "limits", "cache")
 
 
@@ -77,7 +78,21 @@ def call_options(record: RecordSpec | None) -> CallOptions:
     fields = dict(record.fields) if record is not None else {}
     if isinstance(fields.get("stop"), str):
         fields["stop"] = (fields["stop"],)
+    if fields.get("tools"):
+        fields["tools"] = tuple([ToolDefinition(**tool.fields) for tool in fields["tools"]])
     return CallOptions(**fields) if fields else NOTHING_ASKED
+
+
+def report_tools(node: MappingNode, options: CallOptions, problems: Problems) -> None:
+    """Note tools of one name, and a `tool_choice` that names none of those beside it."""
+    names = [tool.name for tool in options.tools or ()]
+    place = place_of(node, "options")
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        problems.error("N002", place, f"two tools are called {quoted(name)}: each needs a name of its own")
+    chosen = options.tool_choice
+    if names and chosen is not None and chosen not in (*_TOOL_MODES, *names):
+        rest = instead(chosen, [*_TOOL_MODES, *names], "known here")
+        problems.error("N001", place, f"`tool_choice` names no tool: {quoted(chosen)}{rest}")
 
 
 def _prices(record: RecordSpec | None) -> ModelPrices | None:
@@ -141,6 +156,8 @@ class _Reading:
         given, specs = self._values(value, key.text)
         self._check_figures(value, given)
         policies = self._policies(value, key.text)
+        asked = call_options(given.get("options"))
+        report_tools(value, asked, self.problems)
         use_node = value.get("use")
         if self.problems.errors != before or not isinstance(use_node, ScalarNode):
             return None
@@ -153,7 +170,7 @@ class _Reading:
             max_input=given.get("max_input"),
             max_output=given.get("max_output"),
             encoding=given.get("encoding"),
-            options=call_options(given.get("options")),
+            options=asked,
             aliases=tuple(alias.text for alias in texts(value.get("aliases"))),
             allow_empty=bool(given.get("allow_empty")),
             prices=_prices(given.get("prices")),

@@ -12,7 +12,7 @@ from nexus_core import structured
 from nexus_core.config.components import Components
 from nexus_core.config.expressions import Expressions, KnownNames
 from nexus_core.config.keys import VERBS, GenerateKeys, InputKeys, StepKeys, keys_of
-from nexus_core.config.models import ModelSpecs, call_options
+from nexus_core.config.models import ModelSpecs, call_options, report_tools
 from nexus_core.config.names import identifies
 from nexus_core.config.options import BAD, Options, with_defaults
 from nexus_core.config.prompts import Prompts
@@ -236,6 +236,7 @@ class Steps:
         used = name or (self.default_model if given["model"] is None else None)
         self.used_models.update([used] if used is not None else [])
         options, path = call_options(given["options"]), None
+        report_tools(node, options, self._problems)
         if given["schema"] is not None:
             schema, path = self._schema(given["schema"], node.get("schema") or node)
             options = evolve(options, response_schema=schema)

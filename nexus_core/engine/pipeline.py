@@ -20,13 +20,14 @@ from nexus_core.contract.errors import DeadlineError, RankerError, UsageError
 from nexus_core.contract.optional_protocols import ContextSource, EmbeddingRanker
 from nexus_core.contract.protocols import AnswerCache, Conversations, Sink
 from nexus_core.contract.ranking import Ranking
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Item, Message
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, FilePart, ImagePart, Item, Message, Part
 from nexus_core.engine.component_models import check_vectors, find_embedding_ranker
 from nexus_core.engine.conversation_memory import CHARACTERS_PER_TOKEN, ConversationMemory
 from nexus_core.engine.explain import explain, prepare
 from nexus_core.engine.interceptors import Interceptor
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import ModelRegistry
+from nexus_core.engine.packing.message_order import lacking
 from nexus_core.engine.plan import Plan, load_plan
 from nexus_core.engine.plugin_guard import PluginGuard
 from nexus_core.engine.plugins import PluginRegistry
@@ -50,6 +51,8 @@ class RunOptions(TypedDict, total=False):
     """The conversation so far."""
     continuation: Sequence[Message]
     """What came after the query: calls of tools that the model asked for, and their results."""
+    attachments: Sequence[Part]
+    """Images and files that the query is about: they go into the prompt that is answered."""
     inputs: Mapping[str, Any] | None
     """By the names that the pipeline declares."""
     model: str | None
@@ -222,9 +225,10 @@ class Pipeline:
     ) -> Answer:
         """Return the whole answer; raises the error of the step that failed, whose `attempts` are those of the run.
 
-        What else may be asked is in `Asked` and `AskedOfRun`: `items`, `history`, `inputs`, `model`, `options`,
-        `conversation_id`, `owner`, `run_id`, `deadline_s`. `on_event` is called with each event as it happens and must
-        not block. Where a conversation could not be written, a StoreError carries the whole answer as `answer`.
+        What else may be asked is in `RunOptions` and `StreamOptions`: `items`, `history`, `attachments`, `inputs`,
+        `model`, `options`, `conversation_id`, `owner`, `run_id`, `deadline_s`. `on_event` is called with each event as
+        it happens and must not block. Where a conversation could not be written, a StoreError carries the whole answer
+        as `answer`.
         """
         answer = await self._opened().answer(self._request(query, **asked), on_event)
         if answer is None:
@@ -333,6 +337,7 @@ class Pipeline:
         items: Sequence[Item] = (),
         history: Sequence[Message] = (),
         continuation: Sequence[Message] = (),
+        attachments: Sequence[Part] = (),
         inputs: Mapping[str, Any] | None = None,
         model: str | None = None,
         options: CallOptions | None = None,
@@ -363,6 +368,7 @@ class Pipeline:
             state=state,
             model=model,
             options=options or NOTHING_ASKED,
+            attachments=self._attachable(tuple(attachments), model) if attachments else (),
             deadline_s=deadline_s,
             context_id=context_id,
             conversation_id=conversation_id,
@@ -370,6 +376,25 @@ class Pipeline:
             fresh=fresh,
             memory=None if conversation_id is None else self._open_conversation(conversation_id, owner, history),
         )
+
+    def _attachable(self, attachments: tuple[Part, ...], model: str | None) -> tuple[Part, ...]:
+        """Return attachments that a model of the answering step takes; raises UsageError where none does."""
+        wrong = next((part for part in attachments if not isinstance(part, ImagePart | FilePart)), None)
+        if wrong is not None:
+            raise UsageError(f"attachments are made of ImagePart and FilePart, not of {type(wrong).__name__}")
+        last = next(
+            (planned.step for planned in reversed(self._plan.steps) if isinstance(planned.step, Generate)), None
+        )
+        if last is None:
+            raise UsageError(f"pipeline {self.name!r} has no generate step, so that nothing would read the attachments")
+        chain = self.models.chain(model or last.model)
+        missing = [lacking(each.info, attachments) for each in chain]
+        if all(missing):
+            raise UsageError(
+                f"no model that would answer takes these attachments: {listed([each.name for each in chain])} would "
+                f"need the capability {listed(sorted(set(missing)))} (`nexus models --json` shows capabilities)"
+            )
+        return attachments
 
     def _open_conversation(self, id: str, owner: str, history: Sequence[Message]) -> ConversationMemory:
         if self._conversations is None:

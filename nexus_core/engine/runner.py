@@ -14,7 +14,7 @@ from attrs import field, frozen
 from nexus_core.contract.answers import Answer, AttemptFinished, Event, sum_costs
 from nexus_core.contract.errors import ConnectorError, DeadlineError, NexusError, RunError, StepTimeoutError
 from nexus_core.contract.events import Delta, RunFailed, RunFinished, RunStarted, StepFinished, StreamRestarted
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Usage
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Part, Usage
 from nexus_core.engine.calls.text_buffer import TextBuffer
 from nexus_core.engine.sinks import Fanout
 from nexus_core.engine.state import Scope, State
@@ -57,6 +57,7 @@ class Request:
     state: State
     model: str | None = None
     options: CallOptions = NOTHING_ASKED
+    attachments: tuple[Part, ...] = ()
     deadline_s: float | None = None
     """How long the run may take, calls included."""
     context_id: str | None = None
@@ -81,6 +82,7 @@ class Request:
             emit=emit,
             model=self.model,
             options=self.options,
+            attachments=self.attachments,
             is_heard=is_heard,
         )
 

@@ -11,7 +11,7 @@ from attrs import field, frozen
 from nexus_core.contract.answers import Event
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.run_context import RunContext
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Message
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Message, Part
 from nexus_core.engine.calls.caller import CallResult
 from nexus_core.engine.packing.packer import Draft
 
@@ -75,6 +75,8 @@ class Scope(RunContext):
     """Instead of the model of the last generate step."""
     options: CallOptions = NOTHING_ASKED
     """Over the options of the last generate step."""
+    attachments: tuple[Part, ...] = ()
+    """For the prompt of the last generate step."""
     is_heard: bool = True
     """Whether somebody listens to the events of the run."""
     fresh: bool = False

@@ -195,6 +195,8 @@ class Generate:
         wanted, options = self.model, self.options
         if self.last:
             wanted, options = scope.model or wanted, merge_options(options, scope.options)
+            if scope.attachments:
+                draft = evolve(draft, attachments=scope.attachments)
         if options.response_schema is not None:
             structured.validator_of(options.response_schema)  # a caller's may be none
         chain = self.registry.chain(wanted)

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "attachments": ("attachment_of", "attachment_of_base64", "image_of_url", "media_type_of"),
     "file_stamps": ("Stamp", "mark_stamp", "settled", "stamp_of"),
     "http.bodies": (
         "BodyReader",

@@ -1,5 +1,11 @@
 """The types of the lazily imported names; tests/test_public_api.py holds it against `__init__.py`."""
 
+from nexus_core.toolkit.attachments import (
+    attachment_of as attachment_of,
+    attachment_of_base64 as attachment_of_base64,
+    image_of_url as image_of_url,
+    media_type_of as media_type_of,
+)
 from nexus_core.toolkit.file_stamps import (
     Stamp as Stamp,
     mark_stamp as mark_stamp,

@@ -9,7 +9,7 @@ import pytest
 from nexus_core.config.check import Checked
 from nexus_core.config.keys import CallKeys, keys_of
 from nexus_core.config.spec import GenerateSpec, PipelineSpec
-from nexus_core.contract.values import CallOptions
+from nexus_core.contract.values import CallOptions, ToolDefinition
 
 STEPS = "steps:\n- generate:\n"
 
@@ -23,8 +23,9 @@ def pipeline(checked: Callable[..., Checked], models: str, steps: str = STEPS) -
 
 
 def test_call_keys_are_those_of_the_value() -> None:
-    """What YAML says is what travels, under the same names."""
-    assert [spec.name for spec in keys_of(CallKeys)] == [field.name for field in CallOptions.__attrs_attrs__]
+    """What YAML says is what travels, under the same names; a schema stands elsewhere."""
+    names = [field.name for field in CallOptions.__attrs_attrs__ if field.name != "response_schema"]
+    assert [spec.name for spec in keys_of(CallKeys)] == names
 
 
 def test_model_divides_its_keys_between_core_and_connector(checked: Callable[..., Checked]) -> None:
@@ -109,3 +110,32 @@ def test_unused_model_is_a_warning_unless_a_fallback_reaches_it(checked: Callabl
     assert result.spec is not None
     assert [(problem.code, problem.severity) for problem in result.problems] == [("N004", "warning")]
     assert "'d'" in result.problems[0].message
+
+
+def test_tools_become_definitions(checked: Callable[..., Checked]) -> None:
+    """With their schemas as they are; the effort is a word."""
+    tool = "{name: look, description: Looks., parameters: {type: object, properties: {a: {type: string}}}}"
+    options = f"{{tools: [{tool}], tool_choice: look, reasoning_effort: high}}"
+    found = pipeline(checked, f"{{m: {{use: chat, options: {options}}}}}").models[0].options
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+    assert found.tools == (ToolDefinition(name="look", description="Looks.", parameters=schema),)
+    assert (found.tool_choice, found.reasoning_effort) == ("look", "high")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("{tools: [{name: a}, {name: a}]}", "two tools are called `a`"),
+        ("{tools: [{name: look}], tool_choice: lok}", "names no tool: `lok`. Did you mean `look`?"),
+        ("{tools: [{name: a b}]}", "must match"),
+        ("{tools: [{description: x}]}", "needs `name`"),
+    ],
+    ids=["twice", "choice", "name", "missing"],
+)
+def test_tools_are_checked_when_the_file_is_read(checked: Callable[..., Checked], options: str, said: str) -> None:
+    """At the place of the options, of a model and of a step."""
+    for text in (
+        f"name: x\nmodels: {{m: {{use: chat, options: {options}}}}}\n{STEPS}",
+        f"name: x\nmodels: {{m: chat}}\nsteps:\n- generate: {{model: m, options: {options}}}\n",
+    ):
+        assert any(said in problem.message for problem in checked(text).problems), checked(text).problems

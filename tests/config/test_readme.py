@@ -19,6 +19,7 @@ from nexus_core.config.keys import (
     PromptKeys,
     StepKeys,
     TemplateTextKeys,
+    ToolKeys,
     keys_of,
 )
 from nexus_core.config.option_types import words
@@ -31,6 +32,7 @@ from nexus_core.engine.plugins import PluginRegistry
 PAGE = fill((Path(__file__).parents[2] / "docs/reference/pipelines.md").read_text("utf-8"))
 MAPPINGS = (
     *(PipelineKeys, ModelKeys, CallKeys, StepKeys, PromptKeys, TemplateTextKeys, GenerateKeys, InputKeys),
+    ToolKeys,
     *(RetryKeys, BreakerKeys, LimitKeys, CacheKeys, CallsKeys),
 )
 

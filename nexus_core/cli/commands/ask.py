@@ -18,6 +18,7 @@ from nexus_core.cli.run_options import (
     KEY,
     PIPELINE,
     StoreOnDemand,
+    attach_option,
     fresh_option,
     has_key,
     ranking,
@@ -58,6 +59,7 @@ searches the context that is asked; ${NEXUS_CONTEXT} is its name.
     "--model", metavar="NAME", help="offline, openai, a model of OpenAI such as gpt-4o, or one of --pipeline."
 )
 @click.option("--conversation", metavar="ID", help="Go on with this conversation, or begin it.")
+@attach_option
 @fresh_option
 @click.option("--json", "as_json", is_flag=True, help="Print the answer with its figures as one JSON object.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole, even on a terminal.")
@@ -87,7 +89,13 @@ def command(name: str, question: str | None, pipeline: str | None, model: str | 
         answers=kept if recording["interceptor"] is None else None,
         **recording,
     )
-    asked = {"model": model, "conversation_id": conversation, "context_id": name, "fresh": request.pop("fresh")}
+    asked = {
+        "model": model,
+        "conversation_id": conversation,
+        "context_id": name,
+        "fresh": request.pop("fresh"),
+        "attachments": request.pop("attachments"),
+    }
     respond(loaded, kept, query, asked, **request)
 
 

@@ -50,6 +50,7 @@ def command(pipeline: str, query: str | None, as_json: bool, show_all: bool, **r
         "model": request["model"],
         "conversation_id": request["conversation"],
         "context_id": request["context_id"],
+        "attachments": request["attachments"],
     }
     with HeldWarnings():
         explanation = run(_explained(loaded, store, read_query(query), asked))

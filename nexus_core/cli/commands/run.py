@@ -32,6 +32,7 @@ Examples:
   nexus run pipelines/openai.yaml "What is a sink?" --model spare --set steps[2].prompt.budget=500
   nexus run pipelines/openai.yaml "What is a sink?" --verbose --timeout 20s
   nexus run pipelines/rewriting.yaml "And what does it get?" --conversation monday
+  nexus run pipelines/openai.yaml "What does this plan show?" --attach plan.png
   nexus run pipelines/openai.yaml "What is a sink?" --record recordings
   nexus run pipelines/openai.yaml "What is a sink?" --replay recordings
 """
@@ -73,6 +74,7 @@ def command(pipeline: str, query: str | None, as_json: bool, no_stream: bool, ve
         "deadline_s": request["timeout"],
         "conversation_id": request["conversation"],
         "context_id": request["context_id"],
+        "attachments": request["attachments"],
         "fresh": request["fresh"],
     }
     respond(loaded, store, read_query(query), asked, as_json=as_json, no_stream=no_stream, verbose=verbose)

@@ -93,6 +93,7 @@ def pack_for(model: Model, draft: Draft, options: CallOptions, *, exact: bool = 
     info = model.info
     if options.response_schema is not None and not _holds_to_schema(info):
         draft = evolve(draft, template=SchemaDescribed(draft.template, options.response_schema))
+        options = drop_unsupported_schema(model, options)
     count = partial(token_counter, info.encoding)
     reserved = reserve(info, options)
     return pack(draft, info, reserved=reserved, counter=count, options=options, exact=exact, call_id=call_id)

@@ -126,17 +126,11 @@ def render_draft(
     return arrange_messages(messages, info)
 
 
-def _plain_history(history: Sequence[Message]) -> tuple[list[dict[str, str]], bool]:
+def _plain_history(history: Sequence[Message]) -> tuple[list[dict[str, Any]], bool]:
     """Return the history as templates see it, and whether there is more in it than that."""
-    told, has_parts = [], False
-    for message in history:
-        text = message.content
-        if type(text) is not str:
-            text, has_parts = message.text, True
-        elif message.tool_calls or message.tool_call_id:
-            has_parts = True
-        told.append({"role": message.role, "content": text})
-    return told, has_parts
+    if any([type(said.content) is not str or said.tool_calls or said.tool_call_id for said in history]):
+        return [{"role": said.role, "content": said.text} for said in history], True
+    return [{"role": said.role, "content": said.content} for said in history], False
 
 
 def most_tokens(info: ModelInfo, messages: Sequence[Message], options: CallOptions = NOTHING_ASKED) -> int:

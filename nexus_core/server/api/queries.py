@@ -11,6 +11,7 @@ from attrs import evolve, frozen
 from nexus_core.contract.answers import Answer
 from nexus_core.contract.errors import RunError
 from nexus_core.contract.events import Delta, RunFailed, RunFinished, StreamRestarted
+from nexus_core.contract.values import Part
 from nexus_core.engine.json_shapes import answer_json, attempt_json, packing_json, passages_json
 from nexus_core.engine.pipeline import StreamOptions
 from nexus_core.server.access.access import AccessControl
@@ -24,6 +25,7 @@ from nexus_core.server.http.sse import EventStream, event
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
+from nexus_core.toolkit.attachments import attachment_of_base64, image_of_url
 from nexus_core.toolkit.timers import TimeLimit
 
 SYSTEM_PROMPT = "systemPrompt"
@@ -114,6 +116,8 @@ class QueriesApi:
             "owner": identity(request).owner,
             "fresh": wants_fresh(request),
         }
+        if body.get("attachments"):
+            asked["attachments"] = [_attachment(place, each) for place, each in enumerate(body["attachments"])]
         if "conversationId" in options:
             asked["conversation_id"] = options["conversationId"]
         if "systemPrompt" in options:
@@ -144,6 +148,19 @@ class QueriesApi:
                         error = happened.error or RuntimeError(happened.kind)
                         raise _failure(error, include) from error
         return out.response
+
+
+def _attachment(place: int, said: Mapping[str, Any]) -> Part:
+    """Return an attachment as a part; raises Failure where it is none."""
+    try:
+        if ("data" in said) == ("url" in said):
+            raise ValueError("give either `data`, in base64, or `url`")
+        if "url" in said:
+            return image_of_url(said["url"])
+        name = said.get("filename", "")
+        return attachment_of_base64(said["data"], media_type=said.get("mediaType", ""), filename=name)
+    except ValueError as error:
+        raise Failure(400, "invalid_request", f"attachments[{place}]: {error}") from error
 
 
 def _start(run_id: str, asked: QueryRequest) -> dict[str, Any]:

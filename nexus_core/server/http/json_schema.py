@@ -10,6 +10,7 @@ from typing import Any
 import fastjsonschema
 
 from nexus_core.server.errors import Failure
+from nexus_core.toolkit.attachments import ATTACHMENTS
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
 Check = Callable[[Any], Any]
@@ -145,8 +146,26 @@ OPTIONS = closed(
         "llmOptions": closed(LLM_OPTIONS),
     }
 )
+ATTACHMENT = {
+    "type": "object",
+    "properties": {
+        "data": {"type": "string", "minLength": 1, "description": "Base64 of a PNG, JPEG, GIF, WebP or PDF."},
+        "mediaType": text(100),
+        "filename": text(),
+        "url": text(8 * 1024, minLength=1),
+    },
+    "additionalProperties": False,
+    "minProperties": 1,
+}
+"""An image or a PDF by its bytes, or an image by its address."""
 QUERY = closed(
-    {"query": text(QUERY_TEXT, minLength=1), "contextId": text(minLength=1), "pipeline": text(), "options": OPTIONS},
+    {
+        "query": text(QUERY_TEXT, minLength=1),
+        "contextId": text(minLength=1),
+        "pipeline": text(),
+        "attachments": {"type": "array", "items": ATTACHMENT, "maxItems": ATTACHMENTS},
+        "options": OPTIONS,
+    },
     required=("query", "contextId"),
 )
 """What `POST {prefix}/queries` takes."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from typing import Any
 
 import pytest
+from attrs import evolve
 
-from nexus_core import AuthError, Chunk, EmptyAnswerError, NoAnswerError, TruncatedError
+from nexus_core import AuthError, Chunk, EmptyAnswerError, ImagePart, NoAnswerError, TruncatedError
 from nexus_core.server.errors import failure_of
 
 pytestmark = pytest.mark.slow
@@ -139,3 +141,35 @@ async def test_a_failure_after_the_first_content_is_an_event_in_place_of_the_end
     assert [events[0]["type"], events[-1]["type"]] == ["start", "error"]
     assert "end" not in {event["type"] for event in events}
     assert (events[-1]["statusCode"], events[-1]["code"]) == (502, "upstream_truncated")
+
+
+async def test_attachments_reach_the_model(start: Any, fakes: Any) -> None:
+    """In base64 or by their address; the connector gets parts."""
+    data = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\4\0\0\0\4\0\x08\x02\0\0\0"
+    main = fakes.connectors["main"]
+    main.model_info = evolve(main.model_info, capabilities=frozenset({"streaming", "vision"}), window=100_000)
+    running = await start()
+    sent = [{"data": b64encode(data).decode(), "mediaType": "image/png"}, {"url": "https://example.org/a.png"}]
+    body = {"query": "leave?", "contextId": "handbook", "pipeline": "talk", "attachments": sent}
+    status, told = await running.call("POST", "/api/queries", json=body)
+    assert status == 200, told
+    parts = main.prompts[-1].messages[-1].content
+    assert parts[:2] == (ImagePart(data=data, media_type="image/png"), ImagePart(url="https://example.org/a.png"))
+
+
+@pytest.mark.parametrize(
+    ("attachment", "said"),
+    [
+        ({"url": "file:///etc/passwd"}, "must begin with"),
+        ({"data": "%%"}, "it is no base64"),
+        ({"data": "TVo="}, "none of the kinds"),
+        ({"url": "https://example.org/a.png"}, "would need the capability vision"),
+        ({"mediaType": "image/png"}, "give either"),
+    ],
+    ids=["address", "base64", "kind", "model", "neither"],
+)
+async def test_attachments_that_cannot_be_are_400(running: Any, attachment: dict[str, str], said: str) -> None:
+    """Before anything is asked."""
+    body = {"query": "leave?", "contextId": "handbook", "pipeline": "talk", "attachments": [attachment]}
+    status, told = await running.call("POST", "/api/queries", json=body)
+    assert (status, said in told["error"]) == (400, True), told
