@@ -11,7 +11,9 @@ from typing import Any
 _HOME = {
     "answers": ("chat_events", "completion", "json_answer", "stream_answer"),
     "contracts.behaving": ("ConnectorContract",),
+    "contracts.embedder": ("EmbedderContract",),
     "contracts.ranker": ("RankerContract",),
+    "contracts.reranker": ("RerankerContract",),
     "contracts.sink": ("SinkContract",),
     "contracts.source": ("SourceContract",),
     "contracts.template": ("TemplateContract",),

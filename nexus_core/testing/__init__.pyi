@@ -7,7 +7,9 @@ from nexus_core.testing.answers import (
     stream_answer as stream_answer,
 )
 from nexus_core.testing.contracts.behaving import ConnectorContract as ConnectorContract
+from nexus_core.testing.contracts.embedder import EmbedderContract as EmbedderContract
 from nexus_core.testing.contracts.ranker import RankerContract as RankerContract
+from nexus_core.testing.contracts.reranker import RerankerContract as RerankerContract
 from nexus_core.testing.contracts.sink import SinkContract as SinkContract
 from nexus_core.testing.contracts.source import SourceContract as SourceContract
 from nexus_core.testing.contracts.template import TemplateContract as TemplateContract

@@ -11,9 +11,11 @@ import pytest
 
 from nexus_core.testing import (
     ConnectorContract,
+    EmbedderContract,
     FakeConnector,
     FakeRanker,
     RankerContract,
+    RerankerContract,
     SinkContract,
     SourceContract,
     TemplateContract,
@@ -22,7 +24,10 @@ from nexus_core.testing.contracts.suite import Contract
 
 pytestmark = pytest.mark.slow
 
-SUITES = [ConnectorContract, RankerContract, SinkContract, SourceContract, TemplateContract]
+SUITES = [
+    *(ConnectorContract, EmbedderContract, RankerContract, RerankerContract, SinkContract, SourceContract),
+    TemplateContract,
+]
 
 
 def names_of(suite: type) -> list[str]:

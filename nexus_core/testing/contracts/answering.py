@@ -17,7 +17,9 @@ from nexus_core.testing.contracts.suite import opened, run
 from nexus_core.testing.script import Gate, Step
 from nexus_core.testing.upstream import ScriptedUpstream, close_answer, informational, stream_answer
 
-_CAPABILITIES = {"streaming", "json", "tools", "vision", "offline", "generate", "continue"}
+_CAPABILITIES = {
+    "streaming", "json", "schema", "tools", "vision", "files", "reasoning", "offline", "generate", "continue",
+}  # fmt: skip
 _LATE_S = 3.0
 
 

@@ -24,6 +24,7 @@ from nexus_core.testing.contracts.calls import (
     refuse,
 )
 from nexus_core.testing.contracts.failing import FailureTests
+from nexus_core.testing.contracts.parts import PartTests
 from nexus_core.testing.contracts.service import HOW, ServiceSuite
 from nexus_core.testing.contracts.suite import opened, run
 from nexus_core.testing.contracts.watching import Leftovers, LogRecorder, resource_warnings, shown_by
@@ -250,7 +251,7 @@ async def _until(reached: Callable[[], Any]) -> None:
         await asyncio.sleep(0.005)
 
 
-class ConnectorContract(AnswerTests, FailureTests, BehaviourTests):
+class ConnectorContract(AnswerTests, PartTests, FailureTests, BehaviourTests):
     """Proves that a connector keeps the contract, at a service that does everything wrong on purpose.
 
     A subclass defines `make` and `dialect`, `None` where there is no service:

@@ -53,6 +53,12 @@ class ServiceSuite(Contract):
         "errors_in_stream": "the service can report an error inside a stream",
         "quirks": "the service's streams come in more than one form",
         "cap": "an endless answer is refused",
+        "images": "images are sent by their bytes",
+        "image_urls": "images are sent by their address",
+        "files": "files are sent by their bytes",
+        "tools": "definitions of tools are sent",
+        "tool_results": "calls of tools and their results are sent back",
+        "schema": "the schema of the answer is sent",
         **{name: f"the call option `{name}`" for name in OPTIONS},
         **{word: f"the service can refuse with what is a {kind.__name__}" for word, kind in _WORDS.items()},
     }

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, get_args
 import pytest
 
 from nexus_core.contract.protocols import Template
-from nexus_core.contract.values import Message, Role
+from nexus_core.contract.values import Message, Part, Role
 from nexus_core.testing.contracts.suite import Contract
 
 ALWAYS = frozenset({"query", "inputs", "vars", "items", "history"})
@@ -69,7 +69,10 @@ class TemplateContract(Contract):
         for message in messages:
             assert isinstance(message, Message), f"render returned a {type(message).__name__} among its messages"
             assert message.role in get_args(Role), f"there is no role {message.role!r}"
-            assert isinstance(message.content, str), "the content of a message is text"
+            parts = message.content if isinstance(message.content, tuple) else ()
+            assert isinstance(message.content, str) or all(isinstance(part, get_args(Part)) for part in parts), (
+                "the content of a message is text, or a tuple of parts"
+            )
         return list(messages)
 
     def _content(self, variables: Mapping[str, Any]) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+
 import pytest
 from nexus_openai.connector import OpenAI
 
 from nexus_core import Secret
-from nexus_core.testing import ConnectorContract, OpenAIDialect
+from nexus_core.testing import ConnectorContract, EmbedderContract, OpenAIDialect, RerankerContract
 
 pytestmark = pytest.mark.slow
 
@@ -18,3 +21,37 @@ class TestOpenAI(ConnectorContract):
 
     def make(self, url: str) -> OpenAI:
         return OpenAI(model="test-model", base_url=url, api_key=Secret(self.canary))
+
+
+class TestParts(ConnectorContract):
+    """A model that takes images, files, tools and schemas."""
+
+    dialect = OpenAIDialect()
+
+    def make(self, url: str) -> OpenAI:
+        takes = ("tools", "vision", "files", "schema")
+        return OpenAI(
+            model="test-model", base_url=url, api_key=Secret(self.canary), capabilities=takes, file_tokens=1000
+        )
+
+
+class TestVectors(EmbedderContract):
+    """Embeddings."""
+
+    def make(self, url: str) -> OpenAI:
+        return OpenAI(model="test-model", base_url=url, api_key=Secret(self.canary))
+
+    def answer(self, vectors: Sequence[Sequence[float]]) -> bytes:
+        rows = [{"index": place, "embedding": list(vector)} for place, vector in enumerate(vectors)]
+        return json.dumps({"object": "list", "data": rows[::-1]}).encode()
+
+
+class TestRelevance(RerankerContract):
+    """Reranking."""
+
+    def make(self, url: str) -> OpenAI:
+        return OpenAI(model="test-model", base_url=url, api_key=Secret(self.canary))
+
+    def answer(self, relevances: Sequence[float]) -> bytes:
+        rows = [{"index": place, "relevance_score": value} for place, value in enumerate(relevances)]
+        return json.dumps({"results": sorted(rows, key=lambda row: -row["relevance_score"])}).encode()
