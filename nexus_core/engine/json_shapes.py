@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from nexus_core.contract.answers import Answer, AttemptFinished, sum_costs
 from nexus_core.contract.models import ModelPrices
 from nexus_core.contract.prompts import Prompt, TraceEntry
-from nexus_core.contract.values import Item
+from nexus_core.contract.values import FilePart, ImagePart, Item, Message, TextPart
 
 if TYPE_CHECKING:
     from nexus_core.engine.explain import ExplainedTarget, Explanation
@@ -24,6 +25,32 @@ def item_json(item: Item) -> dict[str, Any]:
         "source": item.source,
         "metadata": dict(item.metadata),
     }
+
+
+def media_json(part: ImagePart | FilePart) -> dict[str, Any]:
+    """Return an image or a file as JSON data: its address, or of its bytes the number and a digest."""
+    found: dict[str, Any] = {"type": "image" if isinstance(part, ImagePart) else "file", "mediaType": part.media_type}
+    if isinstance(part, ImagePart):
+        found["detail"] = part.detail
+    elif part.filename:
+        found["filename"] = part.filename
+    if part.url:
+        return found | {"url": part.url}
+    return found | {"bytes": len(part.data), "sha256": sha256(part.data).hexdigest()}
+
+
+def message_json(message: Message) -> dict[str, Any]:
+    """Return a message of a prompt as JSON data; what is more than text stands beside it."""
+    found: dict[str, Any] = {"role": message.role, "content": message.text}
+    if not isinstance(message.content, str):
+        found["attachments"] = [media_json(part) for part in message.content if not isinstance(part, TextPart)]
+    if message.tool_calls:
+        found["toolCalls"] = [
+            {"id": call.id, "name": call.name, "arguments": call.arguments} for call in message.tool_calls
+        ]
+    if message.tool_call_id:
+        found["toolCallId"] = message.tool_call_id
+    return found
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:
@@ -147,7 +174,7 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
         "reservedTokens": prompt.reserved,
         "countsAreExact": explanation.exact,
         "parts": {part.name: part.tokens for part in explanation.parts},
-        "messages": [{"role": message.role, "content": message.text} for message in prompt.messages],
+        "messages": [message_json(message) for message in prompt.messages],
         "items": [
             {"number": packed.number, "id": packed.item.id, "title": packed.item.title, "whole": packed.whole}
             for packed in prompt.items

@@ -15,8 +15,9 @@ from urllib.parse import quote
 
 import attrs
 
-from nexus_core.contract.values import CallOptions
+from nexus_core.contract.values import CallOptions, Message, Part, TextPart, ToolDefinition
 from nexus_core.engine.interceptors import ConnectorRequest
+from nexus_core.engine.json_shapes import media_json
 
 OPERATIONS = {"send_prompt": "prompt", "stream_response": "prompt", "embed": "embed", "rerank": "rerank"}
 """What a method does: an answer is the same one whole and in parts."""
@@ -33,7 +34,7 @@ _SECRET_NAME = re.compile(
 )
 """Of options; `author`, `passage` and `max-tokens` are none."""
 _HEADERS = re.compile(r"headers$|(^|-)headers?(-|$)")
-_DECLARATIONS = frozenset({"tools", "functions", "response-format", "json-schema"})
+_DECLARATIONS = frozenset({"tools", "functions", "response-format", "json-schema", "response-schema"})
 """In them the name of a secret is that of a parameter, and what stands under it describes that."""
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SHORT = 8
@@ -54,13 +55,34 @@ def canonical_request(request: ConnectorRequest) -> dict[str, Any]:
     }
     if request.prompt is not None:
         messages = request.prompt.messages
-        found["messages"] = [{"role": message.role, "content": lines_of(message.text)} for message in messages]
+        found["messages"] = [_message(message) for message in messages]
         found["options"] = _options(request.options, set())
     else:
         found["texts"] = [lines_of(text) for text in request.texts]
     if request.method == "rerank":
         found["query"] = lines_of(str(request.query))
     return found
+
+
+def _message(message: Message) -> dict[str, Any]:
+    """Return a message; of images and files there are a digest and a size, of text alone the text alone."""
+    content = message.content
+    found: dict[str, Any] = {"role": message.role}
+    found["content"] = lines_of(content) if isinstance(content, str) else [_content(part) for part in content]
+    if message.tool_calls:
+        found["tool_calls"] = [
+            {"id": call.id, "name": call.name, "arguments": lines_of(call.arguments)} for call in message.tool_calls
+        ]
+    if message.tool_call_id:
+        found["tool_call_id"] = message.tool_call_id
+    return found
+
+
+def _content(part: Part) -> Any:
+    if isinstance(part, TextPart):
+        return lines_of(part.text)
+    found = media_json(part)
+    return found | {"url": mask_secrets(found["url"])} if "url" in found else found
 
 
 def digest(canonical: Mapping[str, Any]) -> str:
@@ -142,6 +164,9 @@ def _plain(value: Any, secrets: set[str], *, hides: bool = False, declares: bool
             return value
         case Mapping():
             return {str(key): _part(key, part, secrets, hides, declares) for key, part in value.items()}
+        case ToolDefinition(name=name, description=told, parameters=parameters):
+            told_of = {"name": name, "description": told, "parameters": parameters}
+            return _plain(told_of, secrets, declares=True)
         case list() | tuple():
             return [_plain(part, secrets, hides=hides, declares=declares) for part in value]
     return f"<{type(value).__name__}>"

@@ -22,6 +22,7 @@ from nexus_core import (
     UsageError,
 )
 from nexus_core.cli.main import main
+from nexus_core.engine.json_shapes import explanation_json
 from nexus_core.testing.fakes import FakeConnector
 
 if TYPE_CHECKING:
@@ -105,3 +106,20 @@ def test_command_attaches_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
             main(["run", "p.yaml", "What is it?", "--attach", name])
         assert ended.value.code != 0
         assert said in capsys.readouterr().err
+
+
+def test_explanation_shows_attachments_by_size_and_digest(load: Load, fakes: Fakes) -> None:
+    """Their tokens are a part of the window of their own, and counts that are bounds are no exact ones."""
+    fakes.connectors = {"blind": model(), "seeing": model("vision")}
+
+    async def explained() -> dict[str, Any]:
+        async with load(TWO) as pipeline:
+            return explanation_json(await pipeline.explain("What is it?", attachments=[IMAGE]))
+
+    found = asyncio.run(explained())
+    assert found["model"] == "spare"
+    assert (found["parts"]["attachments"], found["countsAreExact"]) == (765, False)
+    assert sum(found["parts"].values()) == found["window"]
+    assert "takes no images" in found["chain"][0]["problem"]
+    (shown,) = found["messages"][0]["attachments"]
+    assert (shown["mediaType"], shown["bytes"]) == ("image/png", len(IMAGE.data))

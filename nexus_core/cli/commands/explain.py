@@ -16,7 +16,7 @@ from nexus_core.cli.output.tables import print_table
 from nexus_core.cli.run_options import read_inputs, read_query, request_options, store_of
 from nexus_core.contract.values import parts_of
 from nexus_core.engine.explain import ExplainedTarget, Explanation
-from nexus_core.engine.json_shapes import explanation_json
+from nexus_core.engine.json_shapes import explanation_json, message_json
 from nexus_core.engine.packing.trace import left_out_for_likeness
 from nexus_core.engine.pipeline import Pipeline
 
@@ -78,7 +78,14 @@ def _heading(text: str) -> None:
 def _print_messages(explanation: Explanation) -> None:
     for message in explanation.prompt.messages:
         echo(f"── {message.role} " + "─" * (_BAR_WIDTH - len(message.role)), dim=True)
-        echo(message.text)
+        told = message_json(message)
+        for part in told.get("attachments", ()):
+            what = part.get("url") or f"{part['mediaType']}, {part['bytes']:,} bytes, SHA-256 {part['sha256'][:12]}"
+            echo(f"[{part['type']}: {what}]")
+        if message.text:
+            echo(message.text)
+        for call in message.tool_calls:
+            echo(f"[calls {call.name} with {call.arguments}]")
     echo("─" * (_BAR_WIDTH + 4), dim=True)
 
 
