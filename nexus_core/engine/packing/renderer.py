@@ -128,8 +128,9 @@ def render_draft(
 
 def _plain_history(history: Sequence[Message]) -> tuple[list[dict[str, Any]], bool]:
     """Return the history as templates see it, and whether there is more in it than that."""
-    if any([type(said.content) is not str or said.tool_calls or said.tool_call_id for said in history]):
-        return [{"role": said.role, "content": said.text} for said in history], True
+    for message in history:
+        if type(message.content) is not str or message.tool_calls or message.tool_call_id:
+            return [{"role": said.role, "content": said.text} for said in history], True
     return [{"role": said.role, "content": said.content} for said in history], False
 
 
