@@ -125,8 +125,8 @@ def test_tools_become_definitions(checked: Callable[..., Checked]) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("{tools: [{name: a}, {name: a}]}", "two tools are called `a`"),
-        ("{tools: [{name: look}], tool_choice: lok}", "names no tool: `lok`. Did you mean `look`?"),
+        ("{tools: [{name: a}, {name: a}]}", "two tools are called 'a'"),
+        ("{tools: [{name: look}], tool_choice: lok}", "names no tool: 'lok', did you mean 'look'?"),
         ("{tools: [{name: a b}]}", "must match"),
         ("{tools: [{description: x}]}", "needs `name`"),
     ],

@@ -15,7 +15,7 @@ from math import isfinite
 from typing import Any
 
 from nexus_core.contract.protocols import Connector, Embedder
-from nexus_core.testing.contracts.asking import AskingSuite
+from nexus_core.testing.contracts.text_requests import TextRequestSuite
 from nexus_core.testing.contracts.suite import opened, run
 from nexus_core.testing.script import Step
 from nexus_core.testing.upstream import ScriptedUpstream, http_answer
@@ -25,7 +25,7 @@ TEXTS = ("The mill is open.", "ünïcödé ⛵ 字", "The mill is open.", "x")
 _VECTORS = ((0.5, -1.0, 0.25), (1.0, 0.0, 0.0), (0.5, -1.0, 0.25), (0.0, 0.125, -2.0))
 
 
-class EmbedderContract(AskingSuite):
+class EmbedderContract(TextRequestSuite):
     """Holds an embedder to the contract; a subclass defines `make` and, where there is a service, `answer`."""
 
     hooks = frozenset({"absent", "make", "answer", "canary"})

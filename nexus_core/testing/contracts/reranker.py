@@ -16,7 +16,7 @@ from math import isfinite
 from typing import Any
 
 from nexus_core.contract.protocols import Reranker
-from nexus_core.testing.contracts.asking import AskingSuite
+from nexus_core.testing.contracts.text_requests import TextRequestSuite
 from nexus_core.testing.contracts.suite import run
 from nexus_core.testing.upstream import http_answer
 
@@ -26,7 +26,7 @@ TEXTS = ("The café is closed.", "The mill is open.", "ünïcödé 字")
 _RELEVANCES = (0.25, 0.75, -0.5)
 
 
-class RerankerContract(AskingSuite):
+class RerankerContract(TextRequestSuite):
     """Holds a reranker to the contract; a subclass defines `make` and, where there is a service, `answer`."""
 
     hooks = frozenset({"absent", "make", "answer", "canary"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from base64 import b64encode
 from typing import Any
 
@@ -143,11 +144,12 @@ async def test_a_failure_after_the_first_content_is_an_event_in_place_of_the_end
     assert (events[-1]["statusCode"], events[-1]["code"]) == (502, "upstream_truncated")
 
 
-async def test_attachments_reach_the_model(start: Any, fakes: Any) -> None:
+async def test_attachments_reach_the_model(start: Any, fakes: Any, handbook: Any, tmp_path: Any) -> None:
     """In base64 or by their address; the connector gets parts."""
     data = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\4\0\0\0\4\0\x08\x02\0\0\0"
     main = fakes.connectors["main"]
     main.model_info = evolve(main.model_info, capabilities=frozenset({"streaming", "vision"}), window=100_000)
+    shutil.copytree(handbook, tmp_path / "store")
     running = await start()
     sent = [{"data": b64encode(data).decode(), "mediaType": "image/png"}, {"url": "https://example.org/a.png"}]
     body = {"query": "leave?", "contextId": "handbook", "pipeline": "talk", "attachments": sent}

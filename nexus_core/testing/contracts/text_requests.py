@@ -18,7 +18,7 @@ _GARBAGE = {"html": b"<html>", "empty": b"", "json": b"{}", "list": b"[]", "text
 _STATUSES = (400, 401, 404, 429, 500, 503)
 
 
-class AskingSuite(Contract):
+class TextRequestSuite(Contract):
     """The root of the suites of what a connector may be able to do besides."""
 
     canary: ClassVar[str] = "canary-6f1d0b52c8e94a37"
