@@ -15,8 +15,8 @@ from math import isfinite
 from typing import Any
 
 from nexus_core.contract.protocols import Connector, Embedder
-from nexus_core.testing.contracts.text_requests import TextRequestSuite
 from nexus_core.testing.contracts.suite import opened, run
+from nexus_core.testing.contracts.text_requests import TextRequestSuite
 from nexus_core.testing.script import Step
 from nexus_core.testing.upstream import ScriptedUpstream, http_answer
 

@@ -16,8 +16,8 @@ from math import isfinite
 from typing import Any
 
 from nexus_core.contract.protocols import Reranker
-from nexus_core.testing.contracts.text_requests import TextRequestSuite
 from nexus_core.testing.contracts.suite import run
+from nexus_core.testing.contracts.text_requests import TextRequestSuite
 from nexus_core.testing.upstream import http_answer
 
 QUERY = "Is the mill open? ⛵"
