@@ -20,14 +20,14 @@ from nexus_core.contract.errors import DeadlineError, RankerError, UsageError
 from nexus_core.contract.optional_protocols import ContextSource, EmbeddingRanker
 from nexus_core.contract.protocols import AnswerCache, Conversations, Sink
 from nexus_core.contract.ranking import Ranking
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions, FilePart, ImagePart, Item, Message, Part
+from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Item, Message, Part
 from nexus_core.engine.component_models import check_vectors, find_embedding_ranker
 from nexus_core.engine.conversation_memory import CHARACTERS_PER_TOKEN, ConversationMemory
 from nexus_core.engine.explain import explain, prepare
 from nexus_core.engine.interceptors import Interceptor
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import ModelRegistry
-from nexus_core.engine.packing.message_order import lacking
+from nexus_core.engine.packing.message_order import check_attachments
 from nexus_core.engine.plan import Plan, load_plan
 from nexus_core.engine.plugin_guard import PluginGuard
 from nexus_core.engine.plugins import PluginRegistry
@@ -379,21 +379,12 @@ class Pipeline:
 
     def _attachable(self, attachments: tuple[Part, ...], model: str | None) -> tuple[Part, ...]:
         """Return attachments that a model of the answering step takes; raises UsageError where none does."""
-        wrong = next((part for part in attachments if not isinstance(part, ImagePart | FilePart)), None)
-        if wrong is not None:
-            raise UsageError(f"attachments are made of ImagePart and FilePart, not of {type(wrong).__name__}")
         last = next(
             (planned.step for planned in reversed(self._plan.steps) if isinstance(planned.step, Generate)), None
         )
         if last is None:
             raise UsageError(f"pipeline {self.name!r} has no generate step, so that nothing would read the attachments")
-        chain = self.models.chain(model or last.model)
-        missing = [lacking(each.info, attachments) for each in chain]
-        if all(missing):
-            raise UsageError(
-                f"no model that would answer takes these attachments: {listed([each.name for each in chain])} would "
-                f"need the capability {listed(sorted(set(missing)))} (`nexus models --json` shows capabilities)"
-            )
+        check_attachments(attachments, {each.name: each.info for each in self.models.chain(model or last.model)})
         return attachments
 
     def _open_conversation(self, id: str, owner: str, history: Sequence[Message]) -> ConversationMemory:

@@ -50,7 +50,7 @@ def suite(wrong: Callable[[OpenAI], Any]) -> ConnectorContract:
         dialect = OpenAIDialect()
 
         def make(self, url: str) -> Any:
-            takes = ("tools", "vision", "files", "schema")
+            takes: Any = ("tools", "vision", "files", "schema")
             key = Secret(self.canary)
             return wrong(OpenAI(model="m", base_url=url, api_key=key, capabilities=takes, file_tokens=1000))
 

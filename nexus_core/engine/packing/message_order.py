@@ -7,15 +7,16 @@ needs it no two neighbours of one role.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from typing import TypeGuard
 
 from attrs import evolve
 
-from nexus_core.contract.errors import NotConfiguredError, TemplateError
+from nexus_core.contract.errors import NotConfiguredError, TemplateError, UsageError
 from nexus_core.contract.models import ModelInfo
 from nexus_core.contract.values import CallOptions, FilePart, ImagePart, Message, Part, TextPart
+from nexus_core.toolkit.suggest import listed
 
 _ROLES_AT_FIRST = frozenset({"system", "user", "assistant"})
 _ROLES_LATER = frozenset({"user", "assistant"})
@@ -75,7 +76,20 @@ def check_tools(info: ModelInfo, options: CallOptions) -> None:
         raise _lacks(info, "tools")
 
 
-def lacking(info: ModelInfo, parts: Iterable[Part]) -> str:
+def check_attachments(attachments: Sequence[Part], chain: Mapping[str, ModelInfo]) -> None:
+    """Raise UsageError where these are no images and files, or none of the models of a chain takes them."""
+    wrong = next((part for part in attachments if not isinstance(part, ImagePart | FilePart)), None)
+    if wrong is not None:
+        raise UsageError(f"attachments are made of ImagePart and FilePart, not of {type(wrong).__name__}")
+    missing = [_lacking(info, attachments) for info in chain.values()]
+    if all(missing):
+        raise UsageError(
+            f"no model that would answer takes these attachments: {listed(list(chain))} would need the capability "
+            f"{listed(sorted(set(missing)))} (`nexus models --json` shows capabilities)"
+        )
+
+
+def _lacking(info: ModelInfo, parts: Iterable[Part]) -> str:
     """Return the capability that a model lacks for some parts, `""` where it takes them all."""
     for part in parts:
         if isinstance(part, ImagePart) and "vision" not in info.capabilities:
@@ -87,7 +101,7 @@ def lacking(info: ModelInfo, parts: Iterable[Part]) -> str:
 
 def _arranged(messages: tuple[Message, ...], info: ModelInfo) -> tuple[Message, ...]:
     for message in messages:
-        if not isinstance(message.content, str) and (missing := lacking(info, message.content)):
+        if not isinstance(message.content, str) and (missing := _lacking(info, message.content)):
             raise _lacks(info, missing)
         if message.role == "tool" and not message.tool_call_id:
             raise TemplateError("a message with the role `tool` has no `tool_call_id`: it names the call it answers")

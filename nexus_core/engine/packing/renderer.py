@@ -112,9 +112,7 @@ def render_draft(
     name = draft.template_name or type(draft.template).__name__
     with PluginGuard(f"template {name!r}", TemplateError):
         messages = draft.template.render(variables)
-    if are_usual(messages) and not (
-        has_parts or draft.attachments or draft.continuation or info.joins_roles
-    ):
+    if are_usual(messages) and not (has_parts or draft.attachments or draft.continuation or info.joins_roles):
         return messages
     messages = check_rendered(name, messages)
     if has_parts:

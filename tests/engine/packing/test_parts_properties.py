@@ -99,6 +99,8 @@ def counter() -> TokenCounter:
 
 def image_tokens(part: ImagePart, formula: ImageTokens) -> int:
     """Return what a service would count; of what it alone can see the worst."""
+    width: float
+    height: float
     width, height = struct.unpack(">II", part.data[16:24]) if len(part.data) == 24 else (6000, 6000)
     if formula.formula == "fixed" or (formula.formula == "tiles" and part.detail == "low"):
         return formula.base

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from nexus_openai.connector import OpenAI
@@ -29,7 +30,7 @@ class TestParts(ConnectorContract):
     dialect = OpenAIDialect()
 
     def make(self, url: str) -> OpenAI:
-        takes = ("tools", "vision", "files", "schema")
+        takes: Any = ("tools", "vision", "files", "schema")
         return OpenAI(
             model="test-model", base_url=url, api_key=Secret(self.canary), capabilities=takes, file_tokens=1000
         )
