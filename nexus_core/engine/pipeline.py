@@ -368,7 +368,7 @@ class Pipeline:
             state=state,
             model=model,
             options=options or NOTHING_ASKED,
-            attachments=self._attachable(tuple(attachments), model) if attachments else (),
+            attachments=self.check_attachments(tuple(attachments), model) if attachments else (),
             deadline_s=deadline_s,
             context_id=context_id,
             conversation_id=conversation_id,
@@ -377,7 +377,7 @@ class Pipeline:
             memory=None if conversation_id is None else self._open_conversation(conversation_id, owner, history),
         )
 
-    def _attachable(self, attachments: tuple[Part, ...], model: str | None) -> tuple[Part, ...]:
+    def check_attachments(self, attachments: tuple[Part, ...], model: str | None = None) -> tuple[Part, ...]:
         """Return attachments that a model of the answering step takes; raises UsageError where none does."""
         last = next(
             (planned.step for planned in reversed(self._plan.steps) if isinstance(planned.step, Generate)), None

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from nexus_core.contract.values import Message, Role
+from nexus_core.contract.errors import UsageError
+from nexus_core.contract.values import ImagePart, Message, Part, Role, TextPart
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.server.errors import Failure
 from nexus_core.server.http.json_schema import array, text
 from nexus_core.server.openai.tools import read_calls, refuse_tools
+from nexus_core.toolkit.attachments import attachment_of_base64, image_of_url
 
 MOST_MESSAGES = 1_000
 PART_CHARACTERS = 512 * 1024
@@ -22,6 +24,9 @@ _ROLES: Mapping[str, Role] = {
 }  # fmt: skip
 _THOUGHTS = frozenset({"thinking", "redacted_thinking", "reasoning"})
 """The kinds of parts that a model thought and did not say: clients send them back with its answers."""
+
+_MEDIA = frozenset({"image_url", "input_image", "file", "input_file"})
+"""The kinds of parts that are images and files."""
 
 _PART = {
     "type": "object",
@@ -46,6 +51,8 @@ class ChatRequest:
     system: str
     """All that the client says as `system` or `developer`."""
     history: tuple[Message, ...]
+    attachments: tuple[Part, ...] = ()
+    """Images and files beside what the user says last."""
     continuation: tuple[Message, ...] = ()
     """Calls of tools that the model asked for after that, and their results."""
 
@@ -61,17 +68,19 @@ def read_messages(
     """Return what messages say, each with its place in the body; raises Failure where they are no question."""
     read = [_read_message(where, message, pipeline) for where, message in messages]
     system = "\n\n".join([message.text for message in read if message.role == "system" and message.text])
-    talk = join_neighbours(each for each in read if each.role != "system" and (each.text.strip() or _is_of_tools(each)))
+    talk = join_neighbours(each for each in read if each.role != "system" and (each.text.strip() or _holds_more(each)))
     asked = max((place for place, message in enumerate(talk) if message.role == "user"), default=-1)
-    if asked < 0 or talk[-1].role not in ("user", "tool"):
+    if asked < 0 or talk[-1].role not in ("user", "tool") or not talk[asked].text.strip():
         said = f"{name}: the last one must be the user's and hold text: the question"
         raise Failure(400, "invalid_request", said, param=name)
     history, after = tuple(talk[:asked]), tuple(talk[asked + 1 :])
-    return ChatRequest(query=talk[asked].text, system=system, history=history, continuation=after)
+    query = talk[asked]
+    media = tuple([part for part in _parts(query) if not isinstance(part, TextPart)])
+    return ChatRequest(query=query.text, system=system, history=history, attachments=media, continuation=after)
 
 
-def _is_of_tools(message: Message) -> bool:
-    return bool(message.tool_calls) or message.role == "tool"
+def _holds_more(message: Message) -> bool:
+    return bool(message.tool_calls) or message.role == "tool" or not isinstance(message.content, str)
 
 
 def join_neighbours(messages: Iterable[Message]) -> list[Message]:
@@ -80,10 +89,18 @@ def join_neighbours(messages: Iterable[Message]) -> list[Message]:
     for message in messages:
         if found and found[-1].role == message.role != "tool":  # a result belongs to one call
             before = found.pop()
-            text = "\n\n".join([each for each in (before.text, message.text) if each])
-            message = Message(message.role, text, (*before.tool_calls, *message.tool_calls))
+            content: str | tuple[Part, ...] = "\n\n".join([each for each in (before.text, message.text) if each])
+            if not (isinstance(before.content, str) and isinstance(message.content, str)):
+                content = (*_parts(before), *_parts(message))
+            message = Message(message.role, content, (*before.tool_calls, *message.tool_calls))
         found.append(message)
     return found
+
+
+def _parts(message: Message) -> tuple[Part, ...]:
+    if isinstance(message.content, str):
+        return (TextPart(message.content),) if message.content else ()
+    return message.content
 
 
 def _read_message(where: str, message: Mapping[str, Any], pipeline: Pipeline) -> Message:
@@ -97,7 +114,10 @@ def _read_message(where: str, message: Mapping[str, Any], pipeline: Pipeline) ->
     content = message.get("content")
     if not content and role == "assistant":
         content = message.get("refusal")  # what OpenAI's services say in its place
-    text = read_content(f"{where}.content", content if isinstance(content, str | list) else "", role)
+    told = content if isinstance(content, str | list) else ""
+    if role == "user" and isinstance(told, list) and any(map(_is_media, told)):
+        return Message(role, _read_parts(f"{where}.content", told, pipeline))
+    text = read_content(f"{where}.content", told, role)
     if role == "tool":
         refuse_tools(f"{where}.role", pipeline)
         answers = message.get("tool_call_id")
@@ -109,6 +129,44 @@ def _read_message(where: str, message: Mapping[str, Any], pipeline: Pipeline) ->
     if calls:
         refuse_tools(f"{where}.tool_calls", pipeline)
     return Message(role, text, read_calls(f"{where}.tool_calls", calls if isinstance(calls, list) else ()))
+
+
+def _is_media(part: object) -> bool:
+    return isinstance(part, Mapping) and part.get("type") in _MEDIA
+
+
+def _read_parts(where: str, content: Sequence[Any], pipeline: Pipeline) -> tuple[Part, ...]:
+    """Return a content that holds images or files; raises Failure where the pipeline's models take none."""
+    found: list[Part] = []
+    for place, part in enumerate(content):
+        at = f"{where}[{place}]"
+        if not _is_media(part):
+            found.append(TextPart(_read_part(at, part, "user") or ""))
+            continue
+        try:
+            found.extend(pipeline.check_attachments((_read_media(part),)))
+        except (ValueError, UsageError) as error:
+            raise Failure(400, "unsupported_parameter", f"{at}: {error}", param=at) from error
+    return tuple(found)
+
+
+def _read_media(part: Mapping[str, Any]) -> Part:
+    """Return an image or a file, of chats or of responses; raises ValueError."""
+    kind = part["type"]
+    told = part.get(kind) if kind in ("image_url", "file") else part
+    told = {"url": told} if isinstance(told, str) else told
+    if not isinstance(told, Mapping):
+        raise ValueError(f"`{kind}` is missing")
+    if kind in ("image_url", "input_image"):
+        url, detail = told.get("url", told.get("image_url")), told.get("detail") or "auto"
+        if not isinstance(url, str) or detail not in ("auto", "low", "high"):
+            raise ValueError("an image is a `url` of text, and its `detail` one of auto, low and high")
+        image = image_of_url(url)
+        return evolve(image, detail=detail) if isinstance(image, ImagePart) else image
+    data, name = told.get("file_data"), told.get("filename") or ""
+    if not isinstance(data, str) or not isinstance(name, str):
+        raise ValueError("a file is its `file_data`: ids and addresses of files are not served")
+    return image_of_url(data) if data.startswith("data:") else attachment_of_base64(data, filename=name)
 
 
 def read_content(where: str, content: str | Sequence[Any], role: Role) -> str:

@@ -75,6 +75,7 @@ class OpenAIRuns:
             "owner": identity(request).owner,
             "fresh": wants_fresh(request),
             "continuation": said.continuation,
+            "attachments": said.attachments,
             **_conversation(pipeline, said),
         }
         return question(pipeline, said.query, asked, request.get(ADMITTED_REQUEST))

@@ -123,6 +123,7 @@ class TestBedrock(ConnectorContract):
     absent: ClassVar[Mapping[str, str]] = {
         "frequency_penalty": "Converse has no such option",
         "presence_penalty": "Converse has no such option",
+        "image_urls": "Converse fetches no addresses: it takes bytes, or an object of S3",
     }
 
     def make(self, url: str) -> Bedrock:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from attrs import evolve
 
-from nexus_core import Message
+from nexus_core import FilePart, ImagePart, Message, TextPart
+from nexus_core.contract.values import Part
 
 pytestmark = pytest.mark.slow
 
 if TYPE_CHECKING:
-    from tests.server.conftest import Fakes, Running
+    from tests.server.conftest import Fakes, Running, Start
 
 QUESTION: Any = {"role": "user", "content": "How many days of leave?"}
 BRIEF: Any = {"role": "system", "content": "brief."}
@@ -117,3 +120,38 @@ async def test_parts_that_are_no_text_of_a_user_are_refused(running: Running, pa
     body = {"model": "nexus/own", "messages": [{"role": "user", "content": content}]}
     status, told = await running.call("POST", "/v1/chat/completions", json=body)
     assert (status, told["error"]["param"]) in ((400, "messages[0].content[1]"), (400, "messages[0].content[1].type"))
+
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\4\0\0\0\4\0\x08\x02\0\0\0"
+DATA = f"data:image/png;base64,{b64encode(PNG).decode()}"
+PDF = b64encode(b"%PDF-1.7").decode()
+
+
+@pytest.mark.parametrize(
+    ("part", "read"),
+    [
+        pytest.param({"type": "image_url", "image_url": {"url": "https://example.org/a.png", "detail": "low"}},
+                     ImagePart(url="https://example.org/a.png", detail="low"), id="address"),
+        pytest.param({"type": "image_url", "image_url": {"url": DATA}},
+                     ImagePart(data=PNG, media_type="image/png"), id="data"),
+        pytest.param({"type": "input_image", "image_url": DATA, "detail": "high"},
+                     ImagePart(data=PNG, media_type="image/png", detail="high"), id="responses"),
+        pytest.param({"type": "file", "file": {"file_data": PDF, "filename": "a.pdf"}},
+                     FilePart(data=b"%PDF-1.7", media_type="application/pdf", filename="a.pdf"), id="file"),
+        pytest.param({"type": "input_file", "file_data": f"data:application/pdf;base64,{PDF}"},
+                     FilePart(data=b"%PDF-1.7", media_type="application/pdf", filename="file.pdf"), id="input-file"),
+    ],
+)  # fmt: skip
+async def test_images_and_files_reach_a_model_that_takes_them(
+    start: Start, fakes: Fakes, part: dict[str, Any], read: Part
+) -> None:
+    """Of the question and of what was said before it."""
+    own = fakes.connectors["own"]
+    takes = frozenset({"streaming", "vision", "files"})
+    own.model_info = evolve(own.model_info, window=100_000, capabilities=takes, file_tokens_at_most=1000)
+    running = await start()
+    before = [{"role": "user", "content": [{"type": "text", "text": "Look:"}, part]}, HELLO[1]]
+    question = {"role": "user", "content": [part, {"type": "text", "text": "How many days of leave?"}]}
+    found = await sent(running, fakes, [*before, question])
+    assert found[-1].content[0] == read
+    assert found[-3].content == (TextPart("Look:"), read)
