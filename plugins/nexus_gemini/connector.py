@@ -12,8 +12,8 @@ from attrs import evolve
 from nexus_core import ImageTokens, ModelInfo, component, hookimpl, option, state
 from nexus_core.toolkit import ModelRow, ServiceAddress, ServiceConnector, load_models
 
-_IMAGES = ImageTokens(formula="fixed", base=258, at_most=2580)
-"""258 for a tile of 768 pixels (Google, "Understand and count tokens"); the most is that of high detail."""
+_IMAGES = ImageTokens(formula="crops", per_tile=258, shortest=384, at_most=2580)
+"""258 for each crop of an image (Google, "Image understanding"); the most is that of high detail."""
 _FILE_AT_MOST = 560_000
 """Of a PDF: 1,000 pages of at most 560 tokens (Google, "Document understanding" and "Media resolution")."""
 
