@@ -158,7 +158,8 @@ def _read_media(part: Mapping[str, Any]) -> Part:
     if not isinstance(told, Mapping):
         raise ValueError(f"`{kind}` is missing")
     if kind in ("image_url", "input_image"):
-        url, detail = told.get("url", told.get("image_url")), told.get("detail") or "auto"
+        url = told.get("url", told.get("image_url"))
+        detail: Any = told.get("detail") or "auto"
         if not isinstance(url, str) or detail not in ("auto", "low", "high"):
             raise ValueError("an image is a `url` of text, and its `detail` one of auto, low and high")
         image = image_of_url(url)
