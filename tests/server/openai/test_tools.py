@@ -138,3 +138,13 @@ async def test_tools_that_ask_for_nothing_are_none(serving: Running, fakes: Fake
     body = {"model": "nexus/shut", "messages": [QUESTION], "tools": [], "tool_choice": "auto"}
     assert (await serving.call("POST", CHAT, json=body))[0] == 200
     assert fakes.connectors["own"].options[0].tools is None
+
+
+async def test_calls_and_results_stay_in_the_history(serving: Running, fakes: Fakes) -> None:
+    """In a conversation that goes on after them."""
+    more = [*SAID, {"role": "assistant", "content": "28 degrees."}, {"role": "user", "content": "And in Oslo?"}]
+    body = {"model": "nexus/open", "messages": more, "tools": [TOOL]}
+    assert (await serving.call("POST", CHAT, json=body))[0] == 200
+    messages = fakes.connectors["own"].prompts[0].messages
+    assert [each.role for each in messages] == ["system", "user", "assistant", "tool", "assistant", "user"]
+    assert (messages[2].tool_calls, messages[3].tool_call_id) == ((CALL,), "c1")
