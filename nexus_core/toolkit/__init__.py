@@ -43,7 +43,7 @@ _HOME = {
     "services.model_table": ("ModelRow", "ModelTable", "load_models"),
     "services.printed_key": ("split_command",),
     "services.stream_parts": ("InBandError", "StreamParts", "StreamReader", "completion_of"),
-    "services.schema_subsets": ("STRICT_KEYWORDS", "is_strict_schema", "schema_for_service"),
+    "services.schema_subsets": ("schema_for_service",),
     "services.tool_call_parts": ("ToolCallParts",),
     "services.usage": ("find_usage", "merge_usage", "read_usage"),
     "shared_resources": ("Closable", "SharedResources"),

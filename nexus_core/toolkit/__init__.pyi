@@ -102,8 +102,6 @@ from nexus_core.toolkit.services.model_table import (
 )
 from nexus_core.toolkit.services.printed_key import split_command as split_command
 from nexus_core.toolkit.services.schema_subsets import (
-    STRICT_KEYWORDS as STRICT_KEYWORDS,
-    is_strict_schema as is_strict_schema,
     schema_for_service as schema_for_service,
 )
 from nexus_core.toolkit.services.stream_parts import (

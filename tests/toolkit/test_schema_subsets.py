@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from nexus_core.toolkit import STRICT_KEYWORDS, is_strict_schema, schema_for_service
+from nexus_core.toolkit import schema_for_service
 
 LEFT_OUT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a bound": ({"type": "string", "minLength": 3}, {"type": "string"}),
@@ -26,22 +26,6 @@ LEFT_OUT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a reference under not": ({"not": {"$ref": "#/$defs/a"}, "$defs": {"a": {"minLength": 3}}}, {"$defs": {"a": {}}}),
 }  # fmt: skip
 KEYWORDS = ("$ref", "additionalProperties", "anyOf", "enum", "maxItems", "not", "properties", "type")
-STRICT: dict[str, Any] = {
-    "type": "object",
-    "properties": {"a": {"type": ["string", "null"]}},
-    "required": ["a"],
-    "additionalProperties": False,
-}
-NOT_STRICT: dict[str, dict[str, Any]] = {
-    "an optional property": {**STRICT, "required": []},
-    "any other property": {**STRICT, "additionalProperties": True},
-    "nothing said of others": {"type": "object", "properties": {}, "required": []},
-    "another keyword": {**STRICT, "minProperties": 1},
-    "another keyword within": {**STRICT, "properties": {"a": {"type": "string", "maxLength": 3}}},
-    "an object within": {**STRICT, "properties": {"a": {"type": "object"}}},
-    "no object": {"type": "array", "items": {"type": "string"}},
-    "anything within": {**STRICT, "properties": {"a": True}},
-}
 NAMES = ("a", "b", "xa")
 ALL = (
     "type", "enum", "const", "minimum", "maxLength", "properties", "patternProperties", "additionalProperties",
@@ -108,17 +92,3 @@ def test_what_a_schema_allows_its_subset_allows_too() -> None:
                 allowed += 1
                 assert part.is_valid(value), (schema, sent, value)
     assert allowed > 2_000
-
-
-@pytest.mark.parametrize("schema", NOT_STRICT.values(), ids=NOT_STRICT)
-def test_a_schema_that_says_less_is_not_strict(schema: dict[str, Any]) -> None:
-    """OpenAI's strict mode would refuse it."""
-    assert not is_strict_schema(schema)
-
-
-def test_a_schema_that_says_all_is_strict() -> None:
-    """With objects in lists, alternatives and definitions."""
-    inner = {"type": "array", "items": {"anyOf": [STRICT, {"$ref": "#/$defs/d"}, {"type": "null"}]}}
-    schema = {**STRICT, "properties": {"a": inner}, "$defs": {"d": STRICT}}
-    assert is_strict_schema(schema)
-    assert schema_for_service(schema, STRICT_KEYWORDS) == schema

@@ -11,16 +11,6 @@ from typing import Any
 
 from attrs import define
 
-STRICT_KEYWORDS = frozenset(
-    {
-        "$defs", "$ref", "additionalProperties", "anyOf", "const", "description", "enum", "exclusiveMaximum",
-        "exclusiveMinimum", "format", "items", "maxItems", "maximum", "minItems", "minimum", "multipleOf", "pattern",
-        "properties", "required", "title", "type",
-    }
-)  # fmt: skip
-"""What OpenAI's strict mode takes (platform.openai.com/docs/guides/structured-outputs, "Supported schemas")."""
-_STRICT_DEPTH = 10
-_STRICT_PROPERTIES = 5_000
 _ANNOTATIONS = frozenset(
     {
         "$comment", "$id", "$schema", "contentEncoding", "contentMediaType", "contentSchema", "default", "deprecated",
@@ -51,37 +41,6 @@ def schema_for_service(schema: Mapping[str, Any], keywords: Collection[str]) -> 
     if not is_exact:  # what a `$ref` leads to may be less than it was, too
         found, _ = _Subset(keywords, False).of(schema)
     return dict(found)
-
-
-def is_strict_schema(schema: Mapping[str, Any]) -> bool:
-    """Tell whether OpenAI's strict mode takes a schema as it is.
-
-    There an object has each of its properties and no other. A schema that says less is sent with `strict: false`: to
-    rewrite it would change what it means.
-    """
-    if schema.get("type") != "object" or "anyOf" in schema:
-        return False
-    waiting, properties = [(schema, 0)], 0
-    while waiting:
-        part, depth = waiting.pop()
-        if not _is_strict_part(part) or depth > _STRICT_DEPTH:
-            return False
-        inner = part.get("properties", {})
-        properties += len(inner)
-        items = [part["items"]] if "items" in part else []
-        waiting += [(each, depth + 1) for each in (*inner.values(), *items)]
-        waiting += [(each, depth) for each in (*part.get("anyOf", ()), *part.get("$defs", {}).values())]
-    return properties <= _STRICT_PROPERTIES
-
-
-def _is_strict_part(part: Any) -> bool:
-    if not isinstance(part, Mapping) or not STRICT_KEYWORDS.issuperset(part):
-        return False
-    types = part.get("type")
-    if "properties" not in part and "object" not in ((types,) if isinstance(types, str) else types or ()):
-        return "additionalProperties" not in part and "required" not in part
-    names = set(part.get("properties", ()))
-    return part.get("additionalProperties") is False and set(part.get("required", ())) == names
 
 
 @define
