@@ -25,6 +25,7 @@ _HOME = {
     ),
     "http.errors": ("UpstreamErrors", "connector_error", "error_of_status", "foreign_text", "no_content"),
     "http.event_stream": ("EventStreamDecoder",),
+    "http.json_lines": ("JsonLinesDecoder",),
     "http.quota_headers": ("read_quota",),
     "http.service_client": ("RequestAuthorizer", "ServiceClient", "StreamDecoder", "WireFormat"),
     "http.service_connector": ("ServiceConnector",),

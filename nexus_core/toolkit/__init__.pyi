@@ -31,6 +31,7 @@ from nexus_core.toolkit.http.errors import (
     no_content as no_content,
 )
 from nexus_core.toolkit.http.event_stream import EventStreamDecoder as EventStreamDecoder
+from nexus_core.toolkit.http.json_lines import JsonLinesDecoder as JsonLinesDecoder
 from nexus_core.toolkit.http.quota_headers import read_quota as read_quota
 from nexus_core.toolkit.http.service_client import (
     RequestAuthorizer as RequestAuthorizer,
