@@ -1,0 +1,1 @@
+"""Connector for Ollama's own API."""

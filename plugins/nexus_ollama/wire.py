@@ -1,0 +1,300 @@
+"""Ollama's own API, as bytes: requests, whole answers and the lines of streams. Pure."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from math import isfinite
+from typing import Any
+
+from nexus_core import (
+    CallOptions,
+    Chunk,
+    Completion,
+    ImagePart,
+    InvalidRequestError,
+    Message,
+    NotReadyError,
+    Prompt,
+    ProtocolError,
+    Results,
+    TextPart,
+    ToolDefinition,
+    Transfer,
+    Usage,
+)
+from nexus_core.toolkit import (
+    InBandError,
+    JsonLinesDecoder,
+    SizeLimits,
+    StreamDecoder,
+    StreamParts,
+    StreamReader,
+    WireFormat,
+    completion_of,
+    merge_extra,
+    read_json,
+    write_json,
+)
+from nexus_ollama.connector import Ollama
+
+_OPTIONS = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "frequency_penalty": "frequency_penalty",
+    "presence_penalty": "presence_penalty",
+    "stop": "stop",
+    "max_tokens": "num_predict",
+}
+_OWN = frozenset({"model", "messages", "stream", "num_ctx"})
+_FIELDS = frozenset({"format", "think", "keep_alive", "tools", "logprobs", "top_logprobs", "truncate", "shift"})
+"""What stands in a request itself; all else that a pipeline gives in `extra` is one of the model's `options`."""
+_LEVELS = {"minimal": "low", "xhigh": "high"}
+_LOADED = frozenset({"load", "unload"})
+
+
+class ChatWire(WireFormat):
+    """Requests to `/api/chat`, and their answers."""
+
+    enlarging = frozenset({"logprobs", "top_logprobs"})
+    json_in_streams = False
+
+    def __init__(self, connector: Ollama) -> None:
+        self._model = connector.model
+        self._window = connector.model_info.window
+        self._think = connector.think
+        self._thinking = str(connector.row.own.get("thinking", "none"))
+        self._keep_alive = _duration(connector.keep_alive)
+
+    def path(self, *, streamed: bool) -> str:
+        """Return the path of the endpoint."""
+        return "/api/chat"
+
+    def write(self, prompt: Prompt, options: CallOptions, *, streamed: bool) -> bytes:
+        """Return the body of a request."""
+        own: dict[str, Any] = {"num_ctx": prompt.window or self._window}
+        for name, parameter in _OPTIONS.items():
+            value = getattr(options, name)
+            if value is not None:
+                own[parameter] = value
+        body: dict[str, Any] = {
+            "model": self._model,
+            "messages": list(_messages(prompt.messages)),
+            "stream": streamed,
+            # By default the beginning of a long prompt is cut, and of an answer that reaches the end of the window.
+            "truncate": False,
+            "shift": False,
+        } | self._keep_alive
+        if options.tools and options.tool_choice != "none":
+            body["tools"] = [_tool(tool) for tool in options.tools]
+        if options.response_schema is not None:
+            body["format"] = options.response_schema
+        think = self._thought(options.reasoning_effort)
+        if think is not None:
+            body["think"] = think
+        extra = {name: value for name, value in options.extra.items() if name not in _FIELDS}
+        body["options"] = merge_extra(own, extra, _OWN)
+        return write_json(body | {name: value for name, value in options.extra.items() if name in _FIELDS})
+
+    def _thought(self, effort: str | None) -> bool | str | None:
+        """Return what says how the model thinks; models that cannot refuse to be asked."""
+        if self._thinking == "none" or (effort is None and self._think is None):
+            return None
+        if effort is None:
+            return self._think
+        if self._thinking == "levels":  # these cannot be told not to think
+            return "low" if effort == "none" else _LEVELS.get(effort, effort)
+        return effort != "none"
+
+    def read(self, data: bytes, transfer: Transfer | None) -> Completion:
+        """Return a whole answer."""
+        payload = _payload(data)
+        text, thoughts, calls = _said(payload)
+        return completion_of(
+            _end(payload),
+            text=text,
+            reasoning=thoughts,
+            calls=calls,
+            usage=_usage(payload),
+            model=_text(payload.get("model")),
+            transfer=transfer,
+        )
+
+    def reading(self) -> StreamReader:
+        """Return a reader of one stream."""
+        return ChatLines()
+
+    def decoder(self, sizes: SizeLimits) -> StreamDecoder:
+        """Return what cuts a stream into its lines."""
+        return JsonLinesDecoder(line_cap=sizes.line)
+
+
+class ChatLines(StreamParts):
+    """Reads the lines of one stream."""
+
+    def take(self, name: bytes, data: bytes) -> Chunk | None:
+        """Return what a line adds to the answer."""
+        if self.done:
+            return None
+        payload = _payload(data)
+        text, thoughts, calls = _said(payload)
+        chunk = self.say(text, reasoning=thoughts, calls=calls)
+        word = _end(payload)
+        if word:
+            self.model, self.usage, self.done = _text(payload.get("model")), _usage(payload), True
+            self.end(word)
+        return chunk
+
+
+def _payload(data: bytes) -> dict[str, Any]:
+    payload = read_json(data)
+    if not isinstance(payload, dict):
+        raise _odd("is no object")
+    if payload.get("error"):
+        raise InBandError(payload)
+    return payload
+
+
+def _said(payload: Mapping[str, Any]) -> tuple[str, str, list[dict[str, Any]]]:
+    """Return text, thoughts and tool calls, the calls as `ToolCallParts` takes them."""
+    message = payload.get("message")
+    if not isinstance(message, dict):
+        if payload.get("done") is True and message is None:
+            return "", "", []
+        raise _odd("holds no message")
+    entries = message.get("tool_calls") or []
+    if not isinstance(entries, list):
+        raise _odd("holds tool calls that are no list")
+    return _text(message.get("content")), _text(message.get("thinking")), [_call(entry) for entry in entries]
+
+
+def _call(entry: Any) -> dict[str, Any]:
+    function = entry.get("function") if isinstance(entry, dict) else None
+    if not isinstance(function, dict):
+        raise _odd("holds a tool call without a function")
+    called = {"name": function.get("name"), "arguments": function.get("arguments") or {}}
+    return {"id": entry.get("id"), "index": function.get("index"), "function": called}
+
+
+def _end(payload: Mapping[str, Any]) -> str:
+    """Return the word for the end, empty where there is more; raises NotReadyError for what is no answer."""
+    if payload.get("done") is not True:
+        return ""
+    word = _text(payload.get("done_reason")) or "stop"
+    if word in _LOADED:
+        raise NotReadyError(f"the service has only {word}ed the model, and said nothing", code=word)
+    return word
+
+
+def _usage(payload: Mapping[str, Any]) -> Usage | None:
+    """Return the counts; that of a prompt which the service has at hand may be missing."""
+    prompt, completion = _count(payload.get("prompt_eval_count")), _count(payload.get("eval_count"))
+    if prompt is None and completion is None:
+        return None
+    return Usage(prompt_tokens=prompt, completion_tokens=completion)
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and value >= 0 else None
+
+
+def _messages(messages: Sequence[Message]) -> Iterator[dict[str, Any]]:
+    names = {call.id: call.name for message in messages for call in message.tool_calls}
+    for message in messages:
+        entry: dict[str, Any] = {"role": message.role, "content": message.text}
+        images = [] if isinstance(message.content, str) else [*map(_image, message.content)]
+        if any(images):
+            entry["images"] = [image for image in images if image]
+        if message.tool_calls:
+            entry["tool_calls"] = [
+                {"id": call.id, "function": {"name": call.name, "arguments": read_json(call.arguments.encode())}}
+                for call in message.tool_calls
+            ]
+        if message.role == "tool":
+            entry |= {"tool_name": names.get(message.tool_call_id, ""), "tool_call_id": message.tool_call_id}
+        yield entry
+
+
+def _image(part: Any) -> str:
+    if isinstance(part, TextPart):
+        return ""
+    if isinstance(part, ImagePart) and part.data:
+        return b64encode(part.data).decode()
+    what = "an image by its address: give its bytes" if isinstance(part, ImagePart) else "a file: give its text"
+    raise InvalidRequestError(f"the service takes no message with {what}", code="unsendable", request_sent=False)
+
+
+def _tool(tool: ToolDefinition) -> dict[str, Any]:
+    schema = tool.parameters or {"type": "object", "properties": {}}
+    return {
+        "type": "function",
+        "function": {"name": tool.name, "description": tool.description, "parameters": schema},
+    }
+
+
+def _duration(text: str | None) -> dict[str, Any]:
+    """Return the field for a duration: a number without a unit is one of seconds, and no text."""
+    if text is None:
+        return {}
+    return {"keep_alive": float(text) if re.fullmatch(r"-?\d+(\.\d+)?", text) else text}
+
+
+async def embed(connector: Ollama, texts: Sequence[str]) -> Results[Sequence[float]]:
+    """Return one vector for each text; raises only ConnectorErrors."""
+    client = connector.open_client()
+    body: dict[str, Any] = {
+        "model": connector.model,
+        "input": list(texts),
+        "truncate": connector.truncate,
+        "options": {"num_ctx": connector.model_info.window},
+    } | _duration(connector.keep_alive)
+    if connector.dimensions:
+        body["dimensions"] = connector.dimensions
+    prompt = Prompt(messages=tuple(Message("user", text) for text in texts))
+    return await client.ask(
+        client.url("/api/embed"), prompt, lambda: write_json(body), partial(_vectors, count=len(texts))
+    )
+
+
+def _vectors(data: bytes, transfer: Transfer, *, count: int) -> Results[Sequence[float]]:
+    payload = _payload(data)
+    vectors = payload.get("embeddings")
+    if not isinstance(vectors, list) or len(vectors) != count:
+        raise _odd(f"has no {count} vectors")
+    if not all(isinstance(vector, list) and vector and all(map(_is_number, vector)) for vector in vectors):
+        raise _odd("holds a vector that is no list of finite numbers")
+    if len({len(vector) for vector in vectors}) > 1:
+        raise _odd("holds vectors that differ in length")
+    return Results.from_service(vectors, _usage(payload), transfer)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and isfinite(value)
+
+
+async def list_models(connector: Ollama) -> Sequence[str]:
+    """Return the names of the models that the service has; raises only ConnectorErrors."""
+    client = connector.open_client()
+    return await client.ask(client.url("/api/tags"), Prompt(messages=()), None, _names)
+
+
+def _names(data: bytes, transfer: Transfer) -> Sequence[str]:
+    models = _payload(data).get("models")
+    if not isinstance(models, list):
+        raise _odd("holds no list of models")
+    return tuple(_text(entry.get("name")) for entry in models if isinstance(entry, dict))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _odd(what: str) -> ProtocolError:
+    return ProtocolError(f"the answer {what}", code="shape")
+
+
+def make_wire(connector: Ollama) -> ChatWire:
+    """Return how the service of a connector speaks."""
+    return ChatWire(connector)
