@@ -18,7 +18,7 @@ LOCAL_WINDOW = 8192
 """Tokens that a model on one's own machine is loaded with where the pipeline says nothing: each takes memory there."""
 _PORT = 11434
 _ANY_ADDRESS = re.compile(r"(?<=://)(0\.0\.0\.0|\[::\])(?=[:/]|$)")
-"""What a server listens on is nothing that a client connects to."""
+"""What a server listens on: no client connects to it."""
 _IMAGE_AT_MOST = ImageTokens(formula="fixed", base=4096, at_most=4096)
 """Where the table has no figure: Ollama scales images down to what the model's own processor takes."""
 

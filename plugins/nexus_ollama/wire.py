@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -40,19 +39,11 @@ from nexus_core.toolkit import (
 )
 from nexus_ollama.connector import Ollama
 
-_OPTIONS = {
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "frequency_penalty": "frequency_penalty",
-    "presence_penalty": "presence_penalty",
-    "stop": "stop",
-    "max_tokens": "num_predict",
-}
+_OPTIONS = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "stop", "max_tokens")
 _OWN = frozenset({"model", "messages", "stream", "num_ctx"})
 _FIELDS = frozenset({"format", "think", "keep_alive", "tools", "logprobs", "top_logprobs", "truncate", "shift"})
 """What stands in a request itself; all else that a pipeline gives in `extra` is one of the model's `options`."""
 _LEVELS = {"minimal": "low", "xhigh": "high"}
-_LOADED = frozenset({"load", "unload"})
 
 
 class ChatWire(WireFormat):
@@ -75,10 +66,10 @@ class ChatWire(WireFormat):
     def write(self, prompt: Prompt, options: CallOptions, *, streamed: bool) -> bytes:
         """Return the body of a request."""
         own: dict[str, Any] = {"num_ctx": prompt.window or self._window}
-        for name, parameter in _OPTIONS.items():
+        for name in _OPTIONS:
             value = getattr(options, name)
             if value is not None:
-                own[parameter] = value
+                own["num_predict" if name == "max_tokens" else name] = value
         body: dict[str, Any] = {
             "model": self._model,
             "messages": list(_messages(prompt.messages)),
@@ -89,11 +80,8 @@ class ChatWire(WireFormat):
         } | self._keep_alive
         if options.tools and options.tool_choice != "none":
             body["tools"] = [_tool(tool) for tool in options.tools]
-        if options.response_schema is not None:
-            body["format"] = options.response_schema
-        think = self._thought(options.reasoning_effort)
-        if think is not None:
-            body["think"] = think
+        said = {"format": options.response_schema, "think": self._thought(options.reasoning_effort)}
+        body |= {name: value for name, value in said.items() if value is not None}
         extra = {name: value for name, value in options.extra.items() if name not in _FIELDS}
         body["options"] = merge_extra(own, extra, _OWN)
         return write_json(body | {name: value for name, value in options.extra.items() if name in _FIELDS})
@@ -112,14 +100,9 @@ class ChatWire(WireFormat):
         """Return a whole answer."""
         payload = _payload(data)
         text, thoughts, calls = _said(payload)
+        usage, model = _usage(payload), _text(payload.get("model"))
         return completion_of(
-            _end(payload),
-            text=text,
-            reasoning=thoughts,
-            calls=calls,
-            usage=_usage(payload),
-            model=_text(payload.get("model")),
-            transfer=transfer,
+            _end(payload), text=text, reasoning=thoughts, calls=calls, usage=usage, model=model, transfer=transfer
         )
 
     def reading(self) -> StreamReader:
@@ -140,7 +123,7 @@ class ChatLines(StreamParts):
             return None
         payload = _payload(data)
         text, thoughts, calls = _said(payload)
-        chunk = self.say(text, reasoning=thoughts, calls=calls)
+        chunk = self.say(text, reasoning=thoughts, calls=calls or None)
         word = _end(payload)
         if word:
             self.model, self.usage, self.done = _text(payload.get("model")), _usage(payload), True
@@ -183,21 +166,16 @@ def _end(payload: Mapping[str, Any]) -> str:
     if payload.get("done") is not True:
         return ""
     word = _text(payload.get("done_reason")) or "stop"
-    if word in _LOADED:
+    if word in ("load", "unload"):
         raise NotReadyError(f"the service has only {word}ed the model, and said nothing", code=word)
     return word
 
 
-def _usage(payload: Mapping[str, Any]) -> Usage | None:
+def _usage(payload: Mapping[str, Any]) -> Usage:
     """Return the counts; that of a prompt which the service has at hand may be missing."""
-    prompt, completion = _count(payload.get("prompt_eval_count")), _count(payload.get("eval_count"))
-    if prompt is None and completion is None:
-        return None
+    counts = {name: payload.get(name) for name in ("prompt_eval_count", "eval_count")}
+    prompt, completion = (count if type(count) is int and count >= 0 else None for count in counts.values())
     return Usage(prompt_tokens=prompt, completion_tokens=completion)
-
-
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and value >= 0 else None
 
 
 def _messages(messages: Sequence[Message]) -> Iterator[dict[str, Any]]:
@@ -228,17 +206,12 @@ def _image(part: Any) -> str:
 
 def _tool(tool: ToolDefinition) -> dict[str, Any]:
     schema = tool.parameters or {"type": "object", "properties": {}}
-    return {
-        "type": "function",
-        "function": {"name": tool.name, "description": tool.description, "parameters": schema},
-    }
+    return {"type": "function", "function": {"name": tool.name, "description": tool.description, "parameters": schema}}
 
 
 def _duration(text: str | None) -> dict[str, Any]:
     """Return the field for a duration: a number without a unit is one of seconds, and no text."""
-    if text is None:
-        return {}
-    return {"keep_alive": float(text) if re.fullmatch(r"-?\d+(\.\d+)?", text) else text}
+    return {} if text is None else {"keep_alive": text if text[-1] in "smh" else float(text)}
 
 
 async def embed(connector: Ollama, texts: Sequence[str]) -> Results[Sequence[float]]:
@@ -252,26 +225,21 @@ async def embed(connector: Ollama, texts: Sequence[str]) -> Results[Sequence[flo
     } | _duration(connector.keep_alive)
     if connector.dimensions:
         body["dimensions"] = connector.dimensions
-    prompt = Prompt(messages=tuple(Message("user", text) for text in texts))
-    return await client.ask(
-        client.url("/api/embed"), prompt, lambda: write_json(body), partial(_vectors, count=len(texts))
-    )
+    prompt, read = Prompt(messages=tuple(Message("user", text) for text in texts)), partial(_vectors, count=len(texts))
+    return await client.ask(client.url("/api/embed"), prompt, lambda: write_json(body), read)
 
 
 def _vectors(data: bytes, transfer: Transfer, *, count: int) -> Results[Sequence[float]]:
+    def is_number(value: Any) -> bool:
+        return type(value) in (int, float) and isfinite(value)
+
     payload = _payload(data)
     vectors = payload.get("embeddings")
     if not isinstance(vectors, list) or len(vectors) != count:
         raise _odd(f"has no {count} vectors")
-    if not all(isinstance(vector, list) and vector and all(map(_is_number, vector)) for vector in vectors):
+    if not all(isinstance(vector, list) and vector and all(map(is_number, vector)) for vector in vectors):
         raise _odd("holds a vector that is no list of finite numbers")
-    if len({len(vector) for vector in vectors}) > 1:
-        raise _odd("holds vectors that differ in length")
     return Results.from_service(vectors, _usage(payload), transfer)
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and isfinite(value)
 
 
 async def list_models(connector: Ollama) -> Sequence[str]:
@@ -295,6 +263,5 @@ def _odd(what: str) -> ProtocolError:
     return ProtocolError(f"the answer {what}", code="shape")
 
 
-def make_wire(connector: Ollama) -> ChatWire:
-    """Return how the service of a connector speaks."""
-    return ChatWire(connector)
+make_wire = ChatWire
+"""How the service of a connector speaks."""
