@@ -22,7 +22,7 @@ def serve(model: str, port: int, *, embeddings: bool) -> None:
     params.hostnames = ["127.0.0.1"]
     params.port = port
     params.n_ctx, params.n_parallel = WINDOW, SLOTS
-    params.cpuparams.n_threads = 2
+    params.cpuparams.n_threads = 1  # several wait for each other, for long where a machine has other work
     params.endpoint_slots = True
     params.embedding = embeddings
     if embeddings:

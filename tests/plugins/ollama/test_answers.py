@@ -14,6 +14,7 @@ from nexus_core import (
     AuthError,
     Chunk,
     ConnectError,
+    ConnectorError,
     ContextLengthError,
     ModelNotFoundError,
     NotConfiguredError,
@@ -123,7 +124,7 @@ async def test_a_stream_that_is_cut_is_no_answer(service: Any, line: Any) -> Non
         ),
     ],
 )  # fmt: skip
-async def test_errors_have_their_class(service: Any, status: int, said: str, kind: type[Exception]) -> None:
+async def test_errors_have_their_class(service: Any, status: int, said: str, kind: type[ConnectorError]) -> None:
     """By status and wording; the last one is an error within an error."""
     error = await service.fails(json_answer({"error": said}, status=status))
     assert type(error) is kind
@@ -150,7 +151,7 @@ async def test_a_model_that_is_only_loaded_has_not_answered(service: Any, good: 
 
 
 @pytest.mark.parametrize(
-    "body", [[], {}, {"message": "Yes."}, {"message": {"tool_calls": {}}}, {"message": {"tool_calls": [5]}}]
+    "body", [[], {}, {"message": "Yes."}, {"message": {"tool_calls": {"a": 1}}}, {"message": {"tool_calls": [5]}}]
 )
 async def test_what_is_no_answer_is_a_protocol_error(service: Any, body: Any) -> None:
     """Whatever stands where the message should."""

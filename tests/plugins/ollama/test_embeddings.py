@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nexus_core import ContextLengthError, Embedder, ProtocolError
+from nexus_core import ContextLengthError, Embedder, ProtocolError, Results
 from nexus_core.testing.upstream import ScriptedUpstream, json_answer
 
 
@@ -16,6 +16,7 @@ async def test_texts_become_vectors(connect: Any) -> None:
     async with ScriptedUpstream(answer) as upstream, connect(upstream, model="bge-m3", dimensions=2) as ollama:
         assert isinstance(ollama, Embedder)
         vectors = await ollama.embed(["a", "b"])
+    assert isinstance(vectors, Results)
     assert (list(vectors), vectors.usage.prompt_tokens) == ([[1.0, 0.5], [0, -1]], 8)
     assert upstream.requests[0].target == "/api/embed"
     body = {"model": "bge-m3", "input": ["a", "b"], "truncate": False, "options": {"num_ctx": 8192}, "dimensions": 2}
@@ -32,8 +33,8 @@ async def test_a_text_that_is_too_long_is_an_error_unless_it_may_be_cut(connect:
         cutting = connect(upstream, truncate=True)
         async with cutting:
             await cutting.embed(["long"])
+        assert cutting.embedding_id != connect(upstream).embedding_id
     assert upstream.requests[0].json()["truncate"] is True
-    assert cutting.embedding_id != connect(upstream).embedding_id
 
 
 @pytest.mark.parametrize("vectors", [None, [], [[1], [2]], [[]], ["a"], [[None]], [["1"]]])

@@ -47,11 +47,11 @@ Row = tuple[str, str, tuple[Any, ...]]
 async def read_by_official(upstream: ScriptedUpstream) -> tuple[list[Row], tuple[Any, ...]]:
     """Return what the official client says in each chunk, and its counts."""
     rows: list[Row] = []
-    client = official.AsyncClient(host=upstream.url.removesuffix("/v1"))
     last: Any = None
-    async for last in await client.chat(model="m", messages=ASKED, stream=True):
-        calls = [(call.function.name, dict(call.function.arguments)) for call in last.message.tool_calls or ()]
-        rows.append((last.message.content or "", last.message.thinking or "", tuple(calls)))
+    async with official.AsyncClient(host=upstream.url.removesuffix("/v1")) as client:
+        async for last in await client.chat(model="m", messages=ASKED, stream=True):
+            calls = [(call.function.name, dict(call.function.arguments)) for call in last.message.tool_calls or ()]
+            rows.append((last.message.content or "", last.message.thinking or "", tuple(calls)))
     return rows, (last.prompt_eval_count, last.eval_count)
 
 
@@ -86,7 +86,8 @@ async def test_official_client_reads_the_same_whole_answer(connect: Any) -> None
     message = {"role": "assistant", "content": "Yes.", "thinking": "Hm", "tool_calls": [CALL]}
     body = {"model": "m", "message": message, "done": True, "done_reason": "stop", "eval_count": 5}
     async with ScriptedUpstream(http_answer(json.dumps(body).encode())) as upstream:
-        theirs: Any = await official.AsyncClient(host=upstream.url.removesuffix("/v1")).chat("m", ASKED)
+        async with official.AsyncClient(host=upstream.url.removesuffix("/v1")) as client:
+            theirs: Any = await client.chat("m", ASKED)
         async with connect(upstream) as ollama:
             ours = await ollama.send_prompt(PROMPT, CallOptions())
     assert (ours.text, ours.reasoning) == (theirs.message.content, theirs.message.thinking)
