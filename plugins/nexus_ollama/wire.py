@@ -22,7 +22,6 @@ from nexus_core import (
     TextPart,
     ToolDefinition,
     Transfer,
-    Usage,
 )
 from nexus_core.toolkit import (
     InBandError,
@@ -33,8 +32,10 @@ from nexus_core.toolkit import (
     StreamReader,
     WireFormat,
     completion_of,
+    find_usage,
     merge_extra,
     read_json,
+    read_usage,
     write_json,
 )
 from nexus_ollama.connector import Ollama
@@ -100,7 +101,7 @@ class ChatWire(WireFormat):
         """Return a whole answer."""
         payload = _payload(data)
         text, thoughts, calls = _said(payload)
-        usage, model = _usage(payload), _text(payload.get("model"))
+        usage, model = read_usage(find_usage(payload)), _text(payload.get("model"))
         return completion_of(
             _end(payload), text=text, reasoning=thoughts, calls=calls, usage=usage, model=model, transfer=transfer
         )
@@ -126,7 +127,7 @@ class ChatLines(StreamParts):
         chunk = self.say(text, reasoning=thoughts, calls=calls or None)
         word = _end(payload)
         if word:
-            self.model, self.usage, self.done = _text(payload.get("model")), _usage(payload), True
+            self.model, self.usage, self.done = _text(payload.get("model")), read_usage(find_usage(payload)), True
             self.end(word)
         return chunk
 
@@ -169,13 +170,6 @@ def _end(payload: Mapping[str, Any]) -> str:
     if word in ("load", "unload"):
         raise NotReadyError(f"the service has only {word}ed the model, and said nothing", code=word)
     return word
-
-
-def _usage(payload: Mapping[str, Any]) -> Usage:
-    """Return the counts; that of a prompt which the service has at hand may be missing."""
-    counts = {name: payload.get(name) for name in ("prompt_eval_count", "eval_count")}
-    prompt, completion = (count if type(count) is int and count >= 0 else None for count in counts.values())
-    return Usage(prompt_tokens=prompt, completion_tokens=completion)
 
 
 def _messages(messages: Sequence[Message]) -> Iterator[dict[str, Any]]:
@@ -239,7 +233,7 @@ def _vectors(data: bytes, transfer: Transfer, *, count: int) -> Results[Sequence
         raise _odd(f"has no {count} vectors")
     if not all(isinstance(vector, list) and vector and all(map(is_number, vector)) for vector in vectors):
         raise _odd("holds a vector that is no list of finite numbers")
-    return Results.from_service(vectors, _usage(payload), transfer)
+    return Results.from_service(vectors, read_usage(find_usage(payload)), transfer)
 
 
 async def list_models(connector: Ollama) -> Sequence[str]:

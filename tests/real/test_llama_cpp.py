@@ -93,9 +93,8 @@ async def test_a_prompt_over_the_window_is_refused_as_such(server: Any, how: str
 
 async def test_a_schema_is_held_by_the_grammar_of_the_service(server: Any) -> None:
     """A model that never saw a question like it can only answer what the schema allows."""
-    shape = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": SCHEMA}}
     async with server.connector() as connector:
-        done = await connector.send_prompt(prompt(), options(40, extra={"response_format": shape}))
+        done = await connector.send_prompt(prompt(), options(40, response_schema=SCHEMA))
     value = json.loads(done.text)
     assert value.keys() == {"open", "day"}
     assert (type(value["open"]), value["day"] in ("Monday", "Sunday")) == (bool, True)
