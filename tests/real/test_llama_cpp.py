@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -20,6 +21,7 @@ from nexus_core import (
     Message,
     NotReadyError,
     OverloadedError,
+    Pipeline,
     Prompt,
     TruncatedError,
 )
@@ -98,6 +100,19 @@ async def test_a_schema_is_held_by_the_grammar_of_the_service(server: Any) -> No
     value = json.loads(done.text)
     assert value.keys() == {"open", "day"}
     assert (type(value["open"]), value["day"] in ("Monday", "Sunday")) == (bool, True)
+
+
+async def test_a_pipeline_gets_a_value_that_matches_its_schema(server: Any, tmp_path: Path) -> None:
+    """By the YAML alone, with the counts of the service in the usage."""
+    model = {"use": "openai", "model": "gemma-3-270m", "like": "gpt-4o-mini", "base_url": f"{server.url}/v1"}
+    options = {"temperature": 0, "max_tokens": 80}
+    step = {"generate": {"model": "main", "schema": SCHEMA}}
+    declared = {"name": "real", "models": {"main": {**model, "window": 512, "options": options}}, "steps": [step]}
+    (tmp_path / "real.yaml").write_text(json.dumps(declared))  # JSON is YAML
+    async with Pipeline.load(tmp_path / "real.yaml") as pipeline:
+        answer = await pipeline.run(QUESTION)
+    assert answer.value.keys() == {"open", "day"}
+    assert answer.usage.prompt_tokens == prompt_tokens(server)
 
 
 async def test_embeddings_are_those_of_the_service_with_its_counts(embedding_server: Any) -> None:
