@@ -118,12 +118,15 @@ class ChatWire(WireFormat):
 class ChatLines(StreamParts):
     """Reads the lines of one stream."""
 
+    _began = 0
+
     def take(self, name: bytes, data: bytes) -> Chunk | None:
         """Return what a line adds to the answer."""
         if self.done:
             return None
         payload = _payload(data)
-        text, thoughts, calls = _said(payload)
+        text, thoughts, calls = _said(payload, self._began)
+        self._began += len(calls)
         chunk = self.say(text, reasoning=thoughts, calls=calls or None)
         word = _end(payload)
         if word:
@@ -141,8 +144,8 @@ def _payload(data: bytes) -> dict[str, Any]:
     return payload
 
 
-def _said(payload: Mapping[str, Any]) -> tuple[str, str, list[dict[str, Any]]]:
-    """Return text, thoughts and tool calls, the calls as `ToolCallParts` takes them."""
+def _said(payload: Mapping[str, Any], began: int = 0) -> tuple[str, str, list[dict[str, Any]]]:
+    """Return text, thoughts and tool calls as `ToolCallParts` takes them; each is whole, and `began` came before."""
     message = payload.get("message")
     if not isinstance(message, dict):
         if payload.get("done") is True and message is None:
@@ -151,15 +154,16 @@ def _said(payload: Mapping[str, Any]) -> tuple[str, str, list[dict[str, Any]]]:
     entries = message.get("tool_calls") or []
     if not isinstance(entries, list):
         raise _odd("holds tool calls that are no list")
-    return _text(message.get("content")), _text(message.get("thinking")), [_call(entry) for entry in entries]
+    calls = [_call(number, entry) for number, entry in enumerate(entries, began)]
+    return _text(message.get("content")), _text(message.get("thinking")), calls
 
 
-def _call(entry: Any) -> dict[str, Any]:
+def _call(number: int, entry: Any) -> dict[str, Any]:
     function = entry.get("function") if isinstance(entry, dict) else None
     if not isinstance(function, dict):
         raise _odd("holds a tool call without a function")
     called = {"name": function.get("name"), "arguments": function.get("arguments") or {}}
-    return {"id": entry.get("id"), "index": function.get("index"), "function": called}
+    return {"id": entry.get("id"), "index": number, "function": called}
 
 
 def _end(payload: Mapping[str, Any]) -> str:

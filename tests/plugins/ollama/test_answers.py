@@ -21,14 +21,17 @@ from nexus_core import (
     NotReadyError,
     OverloadedError,
     ProtocolError,
+    QuotaError,
     ServerError,
     TruncatedError,
+    UnsupportedRequestError,
     Usage,
 )
 from nexus_core.testing.upstream import ScriptedUpstream, json_answer
 from nexus_core.toolkit import JsonLinesDecoder
 
-CALLS = [{"function": {"name": "tide", "arguments": {"at": "noon"}}}, {"function": {"name": "moon", "arguments": {}}}]
+TIDE = {"function": {"name": "tide", "arguments": {"at": "noon"}}}
+CALLS = [TIDE, {"function": {"name": "moon", "arguments": {}}}, TIDE]
 
 
 async def test_a_whole_answer_is_read(service: Any, good: Any) -> None:
@@ -57,17 +60,23 @@ async def test_a_stream_is_read_line_by_line(service: Any, line: Any) -> None:
 
 @pytest.mark.parametrize("streamed", [True, False])
 async def test_tool_calls_are_read(service: Any, line: Any, good: Any, streamed: bool) -> None:
-    """Arguments come as objects and leave as JSON; calls without an id get one."""
+    """Arguments come as objects and leave as JSON, calls without an id get one, and the same call twice is two."""
     if streamed:
         pieces = [line(tool_calls=CALLS[:1]), line(tool_calls=CALLS[1:]), line(done=True)]
         chunks = await service.stream(pieces)
-        calls = [(part.id, part.name, part.arguments) for chunk in chunks for part in chunk.tool_calls]
+        parts = [part for chunk in chunks for part in chunk.tool_calls]
+        calls = [tuple(map("".join, zip(*((p.id, p.name, p.arguments) for p in parts if p.index == n), strict=True)))
+                 for n in (0, 1, 2)]  # fmt: skip
         reason = chunks[-1].finish_reason
     else:
         done = await service.send(good | {"message": {"content": "", "tool_calls": CALLS}})
         calls = [(call.id, call.name, call.arguments) for call in done.tool_calls]
         reason = done.finish_reason
-    assert calls == [("call_0", "tide", '{"at":"noon"}'), ("call_1", "moon", "{}")]
+    assert calls == [
+        ("call_0", "tide", '{"at":"noon"}'),
+        ("call_1", "moon", "{}"),
+        ("call_2", "tide", '{"at":"noon"}'),
+    ]
     assert reason == "tool_calls"
 
 
@@ -116,6 +125,11 @@ async def test_a_stream_that_is_cut_is_no_answer(service: Any, line: Any) -> Non
         (503, "server busy, please try again.  maximum pending requests exceeded", OverloadedError),
         (500, "llama runner process has terminated: signal: killed", ServerError),
         (400, "the input length exceeds the context length", ContextLengthError),
+        (400, "the prompt is longer than the context length currently available to the model; ...", ContextLengthError),
+        (400, "registry.ollama.ai/library/gemma:2b does not support tools", UnsupportedRequestError),
+        (400, '"llama3.2" does not support thinking', UnsupportedRequestError),
+        (500, "model requires more system memory (9.9 GiB) than is available (3.1 GiB)", ServerError),
+        (429, "you have reached your weekly usage limit", QuotaError),
         (
             400,
             json.dumps({"error": {"code": 400, "message": "request (8889 tokens) exceeds the available context size "
