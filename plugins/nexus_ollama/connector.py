@@ -18,7 +18,6 @@ LOCAL_WINDOW = 8192
 """Tokens that a model on one's own machine is loaded with where the pipeline says nothing: each takes memory there."""
 _PORT = 11434
 _ANY_ADDRESS = re.compile(r"(?<=://)(0\.0\.0\.0|\[::\])(?=[:/]|$)")
-"""What a server listens on: no client connects to it."""
 _IMAGE_AT_MOST = ImageTokens(formula="fixed", base=4096, at_most=4096)
 """Where the table has no figure: Ollama scales images down to what the model's own processor takes."""
 
@@ -104,8 +103,9 @@ class Ollama(ServiceConnector):
     @property
     def embedding_id(self) -> str:
         """The service, the model, the dimensions and whether texts are cut: another of these gives other vectors."""
-        cut = ":cut" if self.truncate else ""
-        return f"ollama:{self.answer_id.partition('://')[2]}:{self.model}:{self.dimensions or ''}{cut}"
+        return (
+            f"ollama:{self.answer_id.partition('://')[2]}:{self.model}:{self.dimensions or ''}{':cut' * self.truncate}"
+        )
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """Return one vector for each text, by `/api/embed`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import count
 from math import isfinite
 from typing import Any
 
@@ -12,6 +13,7 @@ from nexus_core import (
     CallOptions,
     Chunk,
     Completion,
+    FilePart,
     ImagePart,
     InvalidRequestError,
     Message,
@@ -89,10 +91,8 @@ class ChatWire(WireFormat):
 
     def _thought(self, effort: str | None) -> bool | str | None:
         """Return what says how the model thinks; models that cannot refuse to be asked."""
-        if self._thinking == "none" or (effort is None and self._think is None):
-            return None
-        if effort is None:
-            return self._think
+        if self._thinking == "none" or effort is None:
+            return self._think if self._thinking != "none" else None
         if self._thinking == "levels":  # these cannot be told not to think
             return "low" if effort == "none" else _LEVELS.get(effort, effort)
         return effort != "none"
@@ -154,8 +154,7 @@ def _said(payload: Mapping[str, Any], began: int = 0) -> tuple[str, str, list[di
     entries = message.get("tool_calls") or []
     if not isinstance(entries, list):
         raise _odd("holds tool calls that are no list")
-    calls = [_call(number, entry) for number, entry in enumerate(entries, began)]
-    return _text(message.get("content")), _text(message.get("thinking")), calls
+    return _text(message.get("content")), _text(message.get("thinking")), [*map(_call, count(began), entries)]
 
 
 def _call(number: int, entry: Any) -> dict[str, Any]:
@@ -179,10 +178,7 @@ def _end(payload: Mapping[str, Any]) -> str:
 def _messages(messages: Sequence[Message]) -> Iterator[dict[str, Any]]:
     names = {call.id: call.name for message in messages for call in message.tool_calls}
     for message in messages:
-        entry: dict[str, Any] = {"role": message.role, "content": message.text}
-        images = [] if isinstance(message.content, str) else [*map(_image, message.content)]
-        if any(images):
-            entry["images"] = [image for image in images if image]
+        *before, entry = _entries(message)
         if message.tool_calls:
             entry["tool_calls"] = [
                 {"id": call.id, "function": {"name": call.name, "arguments": read_json(call.arguments.encode())}}
@@ -190,12 +186,25 @@ def _messages(messages: Sequence[Message]) -> Iterator[dict[str, Any]]:
             ]
         if message.role == "tool":
             entry |= {"tool_name": names.get(message.tool_call_id, ""), "tool_call_id": message.tool_call_id}
-        yield entry
+        yield from (*before, entry)
 
 
-def _image(part: Any) -> str:
-    if isinstance(part, TextPart):
-        return ""
+def _entries(message: Message) -> list[dict[str, Any]]:
+    """Return a message, in several where an image follows text: images go before the text, and the service joins."""
+    if isinstance(message.content, str):
+        return [{"role": message.role, "content": message.content}]
+    entries: list[dict[str, Any]] = [{"role": message.role, "images": [], "content": ""}]
+    for part in message.content:
+        if isinstance(part, TextPart):
+            entries[-1]["content"] += "\n" * bool(entries[-1]["content"]) + part.text
+        elif entries[-1]["content"]:
+            entries.append({"role": message.role, "images": [_image(part)], "content": ""})
+        else:
+            entries[-1]["images"].append(_image(part))
+    return entries
+
+
+def _image(part: ImagePart | FilePart) -> str:
     if isinstance(part, ImagePart) and part.data:
         return b64encode(part.data).decode()
     what = "an image by its address: give its bytes" if isinstance(part, ImagePart) else "a file: give its text"
@@ -221,22 +230,19 @@ async def embed(connector: Ollama, texts: Sequence[str]) -> Results[Sequence[flo
         "truncate": connector.truncate,
         "options": {"num_ctx": connector.model_info.window},
     } | _duration(connector.keep_alive)
-    if connector.dimensions:
-        body["dimensions"] = connector.dimensions
-    prompt, read = Prompt(messages=tuple(Message("user", text) for text in texts)), partial(_vectors, count=len(texts))
+    body |= {"dimensions": connector.dimensions} if connector.dimensions else {}
+    prompt, read = Prompt(messages=tuple(Message("user", text) for text in texts)), partial(_vectors, size=len(texts))
     return await client.ask(client.url("/api/embed"), prompt, lambda: write_json(body), read)
 
 
-def _vectors(data: bytes, transfer: Transfer, *, count: int) -> Results[Sequence[float]]:
-    def is_number(value: Any) -> bool:
-        return type(value) in (int, float) and isfinite(value)
-
+def _vectors(data: bytes, transfer: Transfer, *, size: int) -> Results[Sequence[float]]:
     payload = _payload(data)
     vectors = payload.get("embeddings")
-    if not isinstance(vectors, list) or len(vectors) != count:
-        raise _odd(f"has no {count} vectors")
-    if not all(isinstance(vector, list) and vector and all(map(is_number, vector)) for vector in vectors):
-        raise _odd("holds a vector that is no list of finite numbers")
+    if not isinstance(vectors, list) or len(vectors) != size:
+        raise _odd(f"has no {size} vectors")
+    for vector in vectors:
+        if not (isinstance(vector, list) and vector and all(type(n) in (int, float) and isfinite(n) for n in vector)):
+            raise _odd("holds a vector that is no list of finite numbers")
     return Results.from_service(vectors, read_usage(find_usage(payload)), transfer)
 
 

@@ -11,7 +11,7 @@ from nexus_ollama.connector import Ollama
 
 from nexus_core import ConnectorError, FinishReason, Secret, Usage
 from nexus_core.contract import errors
-from nexus_core.testing import ConnectorContract
+from nexus_core.testing import ConnectorContract, EmbedderContract
 from nexus_core.testing.dialect import Refusal, Sent, Stream
 from nexus_core.testing.upstream import ReceivedRequest
 
@@ -104,3 +104,26 @@ class TestOllama(ConnectorContract):
 
     def make(self, url: str) -> Ollama:
         return Ollama(model="test-model", base_url=url, api_key=Secret(self.canary))
+
+
+class TestParts(ConnectorContract):
+    """A model that sees and takes tools and schemas."""
+
+    dialect = OllamaDialect()
+    absent: ClassVar[dict[str, str]] = {
+        "content_filter": "a local model filters nothing",
+        "image_urls": "the service fetches nothing",
+    }
+
+    def make(self, url: str) -> Ollama:
+        return Ollama(model="llama4", base_url=url, api_key=Secret(self.canary))
+
+
+class TestVectors(EmbedderContract):
+    """Embeddings."""
+
+    def make(self, url: str) -> Ollama:
+        return Ollama(model="bge-m3", base_url=url, api_key=Secret(self.canary))
+
+    def answer(self, vectors: Sequence[Sequence[float]]) -> bytes:
+        return json.dumps({"model": "bge-m3", "embeddings": [list(vector) for vector in vectors]}).encode()

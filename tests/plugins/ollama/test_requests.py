@@ -9,6 +9,7 @@ import pytest
 from nexus_core import CallOptions, ImagePart, InvalidRequestError, Message, Prompt, TextPart, ToolDefinition
 from nexus_core.contract.values import FilePart, ToolCall
 
+IMAGE = ImagePart(data=b"\x89PNG", media_type="image/png")
 TOOL = ToolDefinition(name="tide", description="Tells the tide.", parameters={"type": "object"})
 
 
@@ -115,11 +116,25 @@ async def test_no_tools_are_sent_where_none_may_be_called(service: Any, good: An
     assert "tools" not in service.sent
 
 
-async def test_images_are_sent_beside_the_text(service: Any, good: Any) -> None:
-    """In base64, without a media type."""
-    parts = (TextPart("What"), ImagePart(data=b"\x89PNG", media_type="image/png"), TextPart("is it?"))
+@pytest.mark.parametrize(
+    ("parts", "messages"),
+    [
+        ((IMAGE, TextPart("What"), TextPart("is it?")), [{"content": "What\nis it?", "images": ["iVBORw=="]}]),
+        (
+            (TextPart("Is"), IMAGE, IMAGE, TextPart("it?")),
+            [{"content": "Is", "images": []}, {"content": "it?", "images": ["iVBORw==", "iVBORw=="]}],
+        ),
+        (
+            (TextPart("What is it?"), IMAGE),
+            [{"content": "What is it?", "images": []}, {"content": "", "images": ["iVBORw=="]}],
+        ),
+    ],
+    ids=["image-first", "between", "image-last"],
+)
+async def test_images_are_sent_in_their_order(service: Any, good: Any, parts: Any, messages: Any) -> None:
+    """In base64; the service puts those of a message before its text, and joins messages of one role."""
     await service.send(good, prompt=Prompt(messages=(Message("user", parts),)))
-    assert service.sent["messages"] == [{"role": "user", "content": "What\nis it?", "images": ["iVBORw=="]}]
+    assert service.sent["messages"] == [{"role": "user", **message} for message in messages]
 
 
 @pytest.mark.parametrize(
