@@ -103,9 +103,7 @@ class Ollama(ServiceConnector):
     @property
     def embedding_id(self) -> str:
         """The service, the model, the dimensions and whether texts are cut: another of these gives other vectors."""
-        return (
-            f"ollama:{self.answer_id.partition('://')[2]}:{self.model}:{self.dimensions or ''}{':cut' * self.truncate}"
-        )
+        return f"ollama:{self.answer_id}:{self.model}:{self.dimensions or ''}{':cut' * self.truncate}"
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """Return one vector for each text, by `/api/embed`."""
