@@ -71,6 +71,7 @@ from nexus_core.toolkit.processes.call import (
 from nexus_core.toolkit.processes.daemon_threads import (
     in_thread as in_thread,
 )
+from nexus_core.toolkit.services.closed_schemas import close_schema as close_schema
 from nexus_core.toolkit.services.error_bodies import (
     ErrorBody as ErrorBody,
     holds_error as holds_error,
@@ -90,8 +91,15 @@ from nexus_core.toolkit.services.finish_reasons import (
     read_finish_reason as read_finish_reason,
 )
 from nexus_core.toolkit.services.json_bodies import (
+    forces_tool as forces_tool,
+    join_neighbours as join_neighbours,
     merge_extra as merge_extra,
+    object_within as object_within,
+    options_by_name as options_by_name,
+    read_arguments as read_arguments,
     read_json as read_json,
+    read_text as read_text,
+    unsendable as unsendable,
     valid_unicode as valid_unicode,
     write_json as write_json,
 )
@@ -110,6 +118,7 @@ from nexus_core.toolkit.services.stream_parts import (
     StreamParts as StreamParts,
     StreamReader as StreamReader,
     completion_of as completion_of,
+    no_answer as no_answer,
 )
 from nexus_core.toolkit.services.tool_call_parts import ToolCallParts as ToolCallParts
 from nexus_core.toolkit.services.usage import (

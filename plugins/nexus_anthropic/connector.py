@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from attrs import evolve
-
 from nexus_core import ImageTokens, ModelInfo, component, hookimpl, option, state
 from nexus_core.toolkit import ModelRow, ServiceAddress, ServiceConnector, load_models
 
@@ -57,12 +55,10 @@ class Anthropic(ServiceConnector):
     def model_info(self) -> ModelInfo:
         """What the table of models says, or the declared defaults."""
         if self._info is None:
-            info = self.row.info(self.model, "anthropic", image_tokens=_IMAGES, joins_roles=True, tool_tokens=_TOOLS)
-            self._info = evolve(
-                info,
-                capabilities=info.capabilities | {"generate"},
-                file_tokens_at_most=_FILE_AT_MOST if "files" in info.capabilities else None,
-            )
+            self._info = self.row.info(
+                self.model, "anthropic", joins_roles=True, tool_tokens=_TOOLS, image_tokens=_IMAGES,
+                file_tokens_at_most=_FILE_AT_MOST,
+            )  # fmt: skip
         return self._info
 
     def key_headers(self, key: str) -> Mapping[str, str]:

@@ -7,7 +7,7 @@ import re
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from attrs import evolve
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _REGIONS = re.compile(r"^(us|us-gov|eu|apac|jp|au|ca|in|global)\.")
 """What an inference profile puts before the id of a model."""
-_IMAGES = {"anthropic.": ImageTokens(formula="area", at_most=1600, longest=1568)}
+_ARN = re.compile(r"arn:[\w-]+:bedrock:([a-z0-9-]+):")
+_CLAUDE_IMAGES = ImageTokens(formula="area", at_most=1600, longest=1568)
 _ANY_IMAGE = ImageTokens(formula="fixed", base=4096, at_most=4096)
 """An upper bound where the maker of the model publishes no formula: 4,096 tokens."""
 _FILE_AT_MOST = 300_000
@@ -45,7 +46,7 @@ class Bedrock(ServiceConnector):
     NEEDS_KEY: ClassVar[bool] = False
 
     region: str | None = option(
-        None, help="The region of AWS; by default AWS_REGION, else AWS_DEFAULT_REGION, else us-east-1.",
+        None, help="The region of AWS; by default that of an ARN, else AWS_REGION, AWS_DEFAULT_REGION, us-east-1.",
         pattern=r"[a-z0-9-]+",
     )  # fmt: skip
     profile: str | None = option(None, help="The profile whose credentials sign; by default as AWS's own tools choose.")
@@ -55,30 +56,29 @@ class Bedrock(ServiceConnector):
 
     @property
     def row(self) -> ModelRow:
-        """What the table of models says; what a profile says before the id does not count."""
-        table = load_models(Path(__file__).with_name("models.json"))
-        return table.find(_REGIONS.sub("", self.model.rpartition("/")[2]))
+        """What the table of models says; what a profile or an ARN says before the id does not count."""
+        return load_models(Path(__file__).with_name("models.json")).find(self._plain)
 
     @property
     def model_info(self) -> ModelInfo:
         """What the table of models says, or the declared defaults."""
         if self._info is None:
-            info = self.row.info(self.model, "bedrock", joins_roles=True)
-            takes, plain = info.capabilities, _REGIONS.sub("", self.model)
-            images = next((formula for maker, formula in _IMAGES.items() if plain.startswith(maker)), _ANY_IMAGE)
-            self._info = evolve(
-                info,
-                capabilities=takes | {"generate"},
-                image_tokens=images if "vision" in takes else None,
-                file_tokens_at_most=_FILE_AT_MOST if "files" in takes else None,
+            images = _CLAUDE_IMAGES if self._plain.startswith("anthropic.") else _ANY_IMAGE
+            self._info = self.row.info(
+                self.model, "bedrock", joins_roles=True, image_tokens=images, file_tokens_at_most=_FILE_AT_MOST
             )
         return self._info
 
     @property
+    def _plain(self) -> str:
+        return _REGIONS.sub("", self.model.rpartition("/")[2])
+
+    @property
     def region_name(self) -> str:
-        """The region that is asked."""
-        named = self.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-        return named or "us-east-1"
+        """The region that is asked: that of the option, of an ARN, of the environment, else us-east-1."""
+        named = _ARN.match(self.model)
+        own = self.region or (named[1] if named else "")
+        return own or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
 
     @property
     def address(self) -> ServiceAddress:
@@ -87,7 +87,7 @@ class Bedrock(ServiceConnector):
 
     def make_authorizer(self) -> RequestAuthorizer | None:
         """Return what signs each request, `None` where a Bedrock API key goes with it."""
-        if self.api_key_command or self.api_key_file:
+        if self._has_key_source:
             return ServiceConnector.make_authorizer(self)
         if self.address.resolve_key(self.api_key, self.answer_id, os.environ):
             return None
@@ -98,10 +98,8 @@ class Bedrock(ServiceConnector):
                 provider="bedrock",
                 model=self.model,
             )
-        signer: RequestAuthorizer = import_module("nexus_bedrock.signing").RequestSigner(
-            self.region_name, self.profile, self.model
-        )
-        return signer
+        signing = import_module("nexus_bedrock.signing")
+        return cast("RequestAuthorizer", signing.RequestSigner(self.region_name, self.profile, self.model))
 
 
 @hookimpl

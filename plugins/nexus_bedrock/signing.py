@@ -32,8 +32,7 @@ class RequestSigner:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What errors may not show."""
-        known = self._shown
-        return () if known is None else tuple(filter(None, (known.access_key, known.secret_key, known.token)))
+        return tuple(filter(None, (self._shown or ())[:3]))
 
     async def headers(self, url: str, body: bytes) -> Mapping[str, str]:
         """Return the headers that sign a request; raises NotConfiguredError, or AuthError that was not sent."""
@@ -62,12 +61,9 @@ class RequestSigner:
                 async with asyncio.timeout(_FETCH_S):
                     return await asyncio.to_thread(self._fetch)
             except (BotoCoreError, TimeoutError, OSError) as error:
+                said = f"the credentials of AWS cannot be read ({type(error).__name__})"
                 raise AuthError(
-                    f"the credentials of AWS cannot be read ({type(error).__name__})",
-                    provider="bedrock",
-                    model=self._model,
-                    code="credentials",
-                    request_sent=False,
+                    said, provider="bedrock", model=self._model, code="credentials", request_sent=False
                 ) from None
 
     def _fetch(self) -> ReadOnlyCredentials | None:

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-import orjson
-
 from nexus_bedrock.connector import Bedrock
 from nexus_core import (
     CallOptions,
@@ -16,12 +14,9 @@ from nexus_core import (
     Completion,
     FilePart,
     ImagePart,
-    InvalidRequestError,
     Message,
     Prompt,
-    ProtocolError,
     TextPart,
-    ToolDefinition,
     Transfer,
 )
 from nexus_core.toolkit import (
@@ -32,16 +27,26 @@ from nexus_core.toolkit import (
     StreamParts,
     StreamReader,
     WireFormat,
+    close_schema,
     completion_of,
+    forces_tool,
+    join_neighbours,
     merge_extra,
+    no_answer,
+    object_within,
+    options_by_name,
+    read_arguments,
     read_json,
+    read_text,
     read_usage,
+    unsendable,
     write_json,
 )
 
 _OPTIONS = {"temperature": "temperature", "top_p": "topP", "max_tokens": "maxTokens", "stop": "stopSequences"}
 _OWN = frozenset({"messages", "system"})
-_CHOICES = {"auto": "auto", "required": "any"}
+_CHOICES = {"auto": "auto", "none": "auto", "required": "any"}
+_EFFORTS = {"minimal": "low"}
 _FORMATS = {
     "application/pdf": "pdf", "text/csv": "csv", "text/html": "html", "text/plain": "txt", "text/markdown": "md",
     "application/msword": "doc", "application/vnd.ms-excel": "xls",
@@ -69,67 +74,58 @@ class ConverseWire(WireFormat):
     def write(self, prompt: Prompt, options: CallOptions, *, streamed: bool) -> bytes:
         """Return the body of a request."""
         system: list[dict[str, Any]] = [
-            {"text": message.text} for message in prompt.messages if message.role == "system" and message.text
+            {"text": message.text} for message in prompt.messages if message.role == "system" and message.text.strip()
         ]
-        body: dict[str, Any] = {
-            "messages": [_message(message) for message in prompt.messages if message.role != "system"]
-        }
+        body: dict[str, Any] = {"messages": _messages(prompt)}
         if system:
             body["system"] = [*system, {"cachePoint": {"type": "default"}}] if self._cache else system
-        config = {
-            parameter: value
-            for name, parameter in _OPTIONS.items()
-            if name not in self._unsupported and (value := getattr(options, name)) is not None
-        }
+        config = options_by_name(options, _OPTIONS, self._unsupported)
+        if more := self._thought(prompt, options, config):
+            body["additionalModelRequestFields"] = more
         if config:
             body["inferenceConfig"] = config
-        if options.tools and options.tool_choice != "none":
+        # Where tools were called before, the service wants to know them even if none may be called now.
+        if options.tools and (options.tool_choice != "none" or any(one.tool_calls for one in prompt.messages)):
             body["toolConfig"] = _tools(options)
         if options.response_schema is not None and self._holds_schema:
-            schema = {"schema": orjson.dumps(options.response_schema).decode(), "name": "answer"}
-            body["outputConfig"] = {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": schema}}}
-        if more := self._thought(options.reasoning_effort):
-            body["additionalModelRequestFields"] = more
+            schema = close_schema(options.response_schema)
+            asked = {"jsonSchema": {"schema": write_json(schema).decode(), "name": "answer"}}
+            body["outputConfig"] = {"textFormat": {"type": "json_schema", "structure": asked}}
         return write_json(merge_extra(body, options.extra, _OWN))
 
-    def _thought(self, effort: str | None) -> dict[str, Any]:
-        """Return how the maker of the model says how long it may think."""
+    def _thought(self, prompt: Prompt, options: CallOptions, config: dict[str, Any]) -> dict[str, Any]:
+        """Return how the maker of the model says how long it may think; takes from `config` what goes not with it."""
+        effort = _EFFORTS.get(options.reasoning_effort or "", options.reasoning_effort)
         if effort in (None, "none"):
             return {}
-        match self._effort:
-            case "adaptive":
-                return {"thinking": {"type": "adaptive"}, "output_config": {"effort": effort}}
-            case "reasoning_effort":
-                return {"reasoning_effort": effort}
-            case "nova":
-                return {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": effort}}
-        return {}
+        if self._effort == "reasoning_effort":
+            return {"reasoning_effort": effort}
+        if self._effort == "nova":  # at a high effort it takes no options beside it
+            effort = ("medium" if config else "high") if effort in ("high", "xhigh") else effort
+            return {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": effort}}
+        if self._effort != "adaptive":
+            return {}
+        fields: dict[str, Any] = {"output_config": {"effort": effort}}
+        if not forces_tool(options) and prompt.messages[-1].role != "assistant":
+            fields["thinking"] = {"type": "adaptive"}
+            config.pop("temperature", None)
+            config.pop("topP", None)
+        return fields
 
     def read(self, data: bytes, transfer: Transfer | None) -> Completion:
         """Return a whole answer."""
         payload = read_json(data)
-        try:
-            blocks = payload["output"]["message"]["content"]
-            text, thoughts, calls = "", "", []
-            for index, block in enumerate(blocks):
-                text += _text(block.get("text"))
-                thoughts += _text(((block.get("reasoningContent") or {}).get("reasoningText") or {}).get("text"))
-                if tool := block.get("toolUse"):
-                    calls.append(_call(index, tool, tool.get("input") or {}))
-        except (TypeError, AttributeError, LookupError):
-            blocks = None
-        if blocks is None:
-            if isinstance(payload, dict) and "message" in payload and "output" not in payload:
-                raise InBandError(payload)
-            raise ProtocolError("the answer holds no message", code="shape")
-        return completion_of(
-            _text(payload.get("stopReason")) or "end_turn",
-            text=text,
-            reasoning=thoughts,
-            calls=calls,
-            usage=read_usage(payload.get("usage")),
-            transfer=transfer,
-        )
+        text, thoughts, calls = "", "", []
+        blocks = object_within(payload, "output", "message").get("content")
+        if not isinstance(blocks, list):
+            raise no_answer(payload)
+        for index, block in enumerate(blocks):
+            text += read_text(block.get("text"))
+            thoughts += read_text(object_within(block, "reasoningContent", "reasoningText").get("text"))
+            if tool := object_within(block, "toolUse"):
+                calls.append(_call(index, tool, tool.get("input") or {}))
+        word, usage = read_text(payload.get("stopReason")) or "end_turn", read_usage(payload.get("usage"))
+        return completion_of(word, text=text, reasoning=thoughts, calls=calls, usage=usage, transfer=transfer)
 
     def reading(self) -> StreamReader:
         """Return a reader of one stream."""
@@ -149,77 +145,73 @@ class ConverseEvents(StreamParts):
         if name.startswith(b"error:"):
             said = event if isinstance(event, dict) else {"message": event}
             raise InBandError({"message": said.get("message", ""), "code": name.partition(b":")[2].decode()})
-        try:
-            match name:
-                case b"contentBlockDelta":
-                    delta = event["delta"]
-                    thought = _text((delta.get("reasoningContent") or {}).get("text"))
-                    arguments = _text((delta.get("toolUse") or {}).get("input"))
-                    part = {"index": event.get("contentBlockIndex"), "function": {"arguments": arguments}}
-                    return self.say(_text(delta.get("text")), reasoning=thought, calls=[part] if arguments else None)
-                case b"contentBlockStart" if tool := event["start"].get("toolUse"):
-                    return self.say(calls=[_call(event.get("contentBlockIndex"), tool, None)])
-                case b"messageStop":
-                    self.end(_text(event.get("stopReason")) or "end_turn")
-                case b"metadata":
-                    self.usage = read_usage(event.get("usage"))
-                    self.done = bool(self.finish_reason)
-        except (TypeError, AttributeError, LookupError):
-            raise ProtocolError("an event of the stream is not as promised", code="shape") from None
+        match name:
+            case b"contentBlockDelta":
+                delta, calls = object_within(event, "delta"), []
+                thought = read_text(object_within(delta, "reasoningContent").get("text"))
+                if arguments := read_text(object_within(delta, "toolUse").get("input")):
+                    calls = [{"index": event.get("contentBlockIndex"), "function": {"arguments": arguments}}]
+                return self.say(read_text(delta.get("text")), reasoning=thought, calls=calls)
+            case b"contentBlockStart" if tool := object_within(event, "start", "toolUse"):
+                return self.say(calls=[_call(event.get("contentBlockIndex"), tool, None)])
+            case b"messageStop":
+                self.end(read_text(object_within(event).get("stopReason")) or "end_turn")
+            case b"metadata":
+                self.usage = read_usage(object_within(event).get("usage"))
+                self.done = bool(self.finish_reason)
         return None
 
 
+def _messages(prompt: Prompt) -> list[dict[str, Any]]:
+    """Return the conversation: roles alternate, results of tools stand at the front, and documents have own names."""
+    said = [_message(message) for message in prompt.messages if message.role != "system"]
+    messages = join_neighbours(said, "content")
+    blocks = [block for message in messages for block in message["content"]]
+    for number, block in enumerate(block for block in blocks if "document" in block):
+        # Names may reach the model, and only letters, digits and a few signs are allowed.
+        block["document"]["name"] = f"document-{number + 1}"
+    for message in messages:
+        message["content"].sort(key=lambda block: "toolResult" not in block)
+    return messages
+
+
 def _message(message: Message) -> dict[str, Any]:
+    parts = (TextPart(message.content),) if isinstance(message.content, str) else message.content
+    content = [_part(part) for part in parts if not isinstance(part, TextPart) or part.text.strip()]
     if message.role == "tool":
-        result = {"toolUseId": message.tool_call_id, "content": [{"text": message.text}]}
-        return {"role": "user", "content": [{"toolResult": result}]}
-    content = message.content
-    parts: list[dict[str, Any]] = (
-        [{"text": content}] if isinstance(content, str) else [_part(part, n) for n, part in enumerate(content)]
-    )
-    if message.tool_calls:
-        parts = [part for part in parts if part.get("text") != ""]
+        return {"role": "user", "content": [{"toolResult": {"toolUseId": message.tool_call_id, "content": content}}]}
     for call in message.tool_calls:
-        asked = {"toolUseId": call.id, "name": call.name, "input": read_json(call.arguments.encode())}
-        parts.append({"toolUse": asked})
-    return {"role": message.role, "content": parts}
+        asked = {"toolUseId": call.id, "name": call.name, "input": read_arguments(call.arguments)}
+        content.append({"toolUse": asked})
+    return {"role": message.role, "content": content}
 
 
-def _part(part: TextPart | ImagePart | FilePart, number: int) -> dict[str, Any]:
+def _part(part: TextPart | ImagePart | FilePart) -> dict[str, Any]:
     if isinstance(part, TextPart):
         return {"text": part.text}
     if not part.data:
-        raise InvalidRequestError(
-            "Bedrock takes images and files as bytes, not by address", code="unsendable", request_sent=False
-        )
+        raise unsendable("Bedrock takes images and files as bytes, not by address")
     source = {"bytes": b64encode(part.data).decode()}
     if isinstance(part, ImagePart):
         return {"image": {"format": part.media_type.rpartition("/")[2], "source": source}}
-    # Names of documents may reach the model, and only letters, digits and a few signs are allowed.
-    kind = _FORMATS.get(part.media_type, "txt")
-    return {"document": {"format": kind, "name": f"document-{number + 1}", "source": source}}
+    return {"document": {"format": _FORMATS.get(part.media_type, "txt"), "source": source}}
 
 
 def _tools(options: CallOptions) -> dict[str, Any]:
-    config: dict[str, Any] = {"tools": [{"toolSpec": _tool(tool)} for tool in options.tools or ()]}
-    if options.tool_choice is not None:
-        kind = _CHOICES.get(options.tool_choice)
-        config["toolChoice"] = {kind: {}} if kind else {"tool": {"name": options.tool_choice}}
-    return config
-
-
-def _tool(tool: ToolDefinition) -> dict[str, Any]:
-    schema = {"json": tool.parameters or {"type": "object", "properties": {}}}
-    return {"name": tool.name, "inputSchema": schema} | ({"description": tool.description} if tool.description else {})
+    tools = []
+    for tool in options.tools or ():
+        schema = {"json": {"type": "object", **(tool.parameters or {"properties": {}})}}
+        described = {"description": tool.description} if tool.description else {}
+        tools.append({"toolSpec": {"name": tool.name, "inputSchema": schema, **described}})
+    if options.tool_choice is None:
+        return {"tools": tools}
+    kind = _CHOICES.get(options.tool_choice)
+    return {"tools": tools, "toolChoice": {kind: {}} if kind else {"tool": {"name": options.tool_choice}}}
 
 
 def _call(index: Any, tool: Mapping[str, Any], arguments: Any) -> dict[str, Any]:
     """Return a call as `ToolCallParts` takes it."""
     return {"index": index, "id": tool.get("toolUseId"), "function": {"name": tool.get("name"), "arguments": arguments}}
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def make_wire(connector: Bedrock) -> ConverseWire:

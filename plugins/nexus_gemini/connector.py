@@ -7,8 +7,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import ClassVar
 
-from attrs import evolve
-
 from nexus_core import ImageTokens, ModelInfo, component, hookimpl, option, state
 from nexus_core.toolkit import ModelRow, ServiceAddress, ServiceConnector, load_models
 
@@ -51,13 +49,8 @@ class Gemini(ServiceConnector):
     def model_info(self) -> ModelInfo:
         """What the table of models says, or the declared defaults."""
         if self._info is None:
-            info = self.row.info(self.model, "gemini", joins_roles=True)
-            takes = info.capabilities
-            self._info = evolve(
-                info,
-                capabilities=takes | {"generate"},
-                image_tokens=_IMAGES if "vision" in takes else None,
-                file_tokens_at_most=_FILE_AT_MOST if "files" in takes else None,
+            self._info = self.row.info(
+                self.model, "gemini", joins_roles=True, image_tokens=_IMAGES, file_tokens_at_most=_FILE_AT_MOST
             )
         return self._info
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Sequence
 from functools import partial
+from itertools import takewhile
 from math import isfinite
 from typing import Any
 from urllib.parse import quote
@@ -32,9 +33,15 @@ from nexus_core.toolkit import (
     WireFormat,
     holds_error,
     is_only_error,
+    join_neighbours,
     merge_extra,
+    no_answer,
+    options_by_name,
+    read_arguments,
     read_json,
+    read_text,
     read_usage,
+    schema_for_service,
     write_json,
 )
 from nexus_gemini.connector import Gemini
@@ -48,7 +55,14 @@ _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 _BUDGETS = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 24576}
 """Tokens for thinking of models that are given a number of them (Google, "Thinking", as its OpenAI endpoint maps)."""
 _LEVELS = {"none": "minimal", "xhigh": "high"}
-_ROLES = {"assistant": "model"}
+_ROLES = {"assistant": "model", "tool": "user"}
+_NO_SIGNATURE = "skip_thought_signature_validator"
+"""Stands for the signature of a call that has lost it, which models refuse otherwise (Google, "Thought signatures")."""
+_KEYWORDS = frozenset({
+    "$id", "$defs", "$ref", "$anchor", "type", "format", "title", "description", "enum", "items", "prefixItems",
+    "minItems", "maxItems", "minimum", "maximum", "anyOf", "oneOf", "properties", "additionalProperties", "required",
+})  # fmt: skip
+"""What the API reference lists at `responseJsonSchema`."""
 
 
 class GenerateWire(WireFormat):
@@ -58,6 +72,9 @@ class GenerateWire(WireFormat):
         self._model = model_path(connector)
         self._thoughts = connector.thoughts
         self._thinking = connector.row.own["thinking"]
+        self._least = connector.row.own.get("least", 0)
+        self._tells_system = connector.row.own.get("system", True)
+        self._unsupported = connector.model_info.unsupported
         self._holds_schema = "schema" in connector.model_info.capabilities
 
     def path(self, *, streamed: bool) -> str:
@@ -66,13 +83,13 @@ class GenerateWire(WireFormat):
 
     def write(self, prompt: Prompt, options: CallOptions, *, streamed: bool) -> bytes:
         """Return the body of a request."""
-        system = [message.text for message in prompt.messages if message.role == "system"]
-        names = {call.id: call.name for message in prompt.messages for call in message.tool_calls}
-        body: dict[str, Any] = {
-            "contents": [_content(message, names) for message in prompt.messages if message.role != "system"]
-        }
-        if system:
-            body["systemInstruction"] = {"parts": [{"text": "\n\n".join(system)}]}
+        system = "\n\n".join(message.text for message in prompt.messages if message.role == "system")
+        contents = self._contents(prompt)
+        body: dict[str, Any] = {"contents": contents}
+        if system and self._tells_system:
+            body["systemInstruction"] = {"parts": [{"text": system}]}
+        elif system:
+            body["contents"] = join_neighbours([{"role": "user", "parts": [{"text": system}]}, *contents], "parts")
         if config := self._config(options):
             body["generationConfig"] = config
         if options.tools:
@@ -88,18 +105,34 @@ class GenerateWire(WireFormat):
                 body["toolConfig"] = {"functionCallingConfig": chosen}
         return write_json(merge_extra(body, options.extra, _OWN))
 
+    def _contents(self, prompt: Prompt) -> list[dict[str, Any]]:
+        """Return the conversation; the results of calls stand in one message, in the order of the calls."""
+        calls = [call for message in prompt.messages for call in message.tool_calls]
+        names, places = {call.id: call.name for call in calls}, {call.id: place for place, call in enumerate(calls)}
+        messages = list(prompt.messages)
+        for first, message in enumerate(messages):
+            if message.role == "tool" and messages[first - 1].role != "tool":
+                results = list(takewhile(lambda after: after.role == "tool", messages[first:]))
+                results.sort(key=lambda result: places.get(result.tool_call_id, len(places)))
+                messages[first : first + len(results)] = results
+        signs = self._thinking == "level"
+        said = (_content(message, names, signs=signs) for message in messages if message.role != "system")
+        return join_neighbours(said, "parts")
+
     def _config(self, options: CallOptions) -> dict[str, Any]:
-        config = {
-            parameter: value for name, parameter in _OPTIONS.items() if (value := getattr(options, name)) is not None
-        }
+        config = options_by_name(options, _OPTIONS, self._unsupported)
         if options.response_schema is not None and self._holds_schema:
-            config |= {"responseMimeType": "application/json", "responseJsonSchema": options.response_schema}
+            config |= {
+                "responseMimeType": "application/json",
+                "responseJsonSchema": schema_for_service(options.response_schema, _KEYWORDS),
+            }
         effort = options.reasoning_effort
         thinking: dict[str, Any] = {}
         if self._thinking == "level" and effort:
-            thinking["thinkingLevel"] = _LEVELS.get(effort, effort)
+            level = _LEVELS.get(effort, effort)
+            thinking["thinkingLevel"] = self._least or level if level == "minimal" else level
         elif self._thinking == "budget" and effort in _BUDGETS:
-            thinking["thinkingBudget"] = _BUDGETS[effort]
+            thinking["thinkingBudget"] = max(_BUDGETS[effort], self._least)
         if self._thinking != "none" and self._thoughts:
             thinking["includeThoughts"] = True
         return config | ({"thinkingConfig": thinking} if thinking else {})
@@ -135,7 +168,7 @@ class ContentEvents(StreamParts):
             raise InBandError(event) if isinstance(event, list) else _odd("is no JSON object")
         if holds_error(event) or ("candidates" not in event and is_only_error(event)):
             raise InBandError(event)
-        self.model = _text(event.get("modelVersion")) or self.model
+        self.model = read_text(event.get("modelVersion")) or self.model
         self.usage = read_usage(event.get("usageMetadata")) or self.usage
         candidates = event.get("candidates")
         if not candidates:
@@ -146,7 +179,7 @@ class ContentEvents(StreamParts):
         if not (isinstance(candidates, list) and isinstance(candidates[0], dict)):
             raise _odd("holds candidates that are none")
         chunk = self._say(candidates[0].get("content"))
-        word = _text(candidates[0].get("finishReason"))
+        word = read_text(candidates[0].get("finishReason"))
         if word and word != "FINISH_REASON_UNSPECIFIED":
             self.end(word)
         return chunk
@@ -158,7 +191,7 @@ class ContentEvents(StreamParts):
             if not isinstance(part, dict):
                 raise _odd("holds a part that is none")
             if part.get("thought"):
-                thoughts += _text(part.get("text"))
+                thoughts += read_text(part.get("text"))
             elif isinstance(call := part.get("functionCall"), dict):
                 self._called_before += 1
                 calls.append(
@@ -170,30 +203,34 @@ class ContentEvents(StreamParts):
                     }
                 )
             else:
-                text += _text(part.get("text"))
+                text += read_text(part.get("text"))
         return self.say(text, reasoning=thoughts, calls=calls)
 
     _called_before = 0
 
 
-def _content(message: Message, names: dict[str, str]) -> dict[str, Any]:
+def _content(message: Message, names: dict[str, str], *, signs: bool) -> dict[str, Any]:
     """Return a message; `names` are those of the calls, by id, since a result names its tool."""
+    role = _ROLES.get(message.role, message.role)
     if message.role == "tool":
         try:
             said = read_json(message.text.encode())
         except ConnectorError:
             said = message.text
-        result = said if isinstance(said, dict) else {"result": said}
-        name = names.get(message.tool_call_id, message.tool_call_id)
-        return {"role": "user", "parts": [{"functionResponse": {"name": name, "response": result}}]}
-    content = message.content
-    parts: list[dict[str, Any]] = [{"text": content}] if isinstance(content, str) else [_part(part) for part in content]
-    if message.tool_calls:
-        parts = [part for part in parts if part.get("text") != ""]
+        answer = {"name": names.get(message.tool_call_id, message.tool_call_id)}
+        answer |= {"id": message.tool_call_id} if signs else {}
+        result = {**answer, "response": said if isinstance(said, dict) else {"result": said}}
+        return {"role": role, "parts": [{"functionResponse": result}]}
+    content = (TextPart(message.content),) if isinstance(message.content, str) else message.content
+    parts = [_part(part) for part in content if not isinstance(part, TextPart) or part.text]
     for call in message.tool_calls:
-        asked = {"functionCall": {"name": call.name, "args": read_json(call.arguments.encode())}}
-        parts.append(asked | ({"thoughtSignature": call.signature} if call.signature else {}))
-    return {"role": _ROLES.get(message.role, message.role), "parts": parts}
+        asked: dict[str, Any] = {"name": call.name, "args": read_arguments(call.arguments)}
+        asked |= {"id": call.id} if signs else {}
+        signature = "" if call.signature.startswith("{") else call.signature  # that of another service
+        if signs and call is message.tool_calls[0]:
+            signature = signature or _NO_SIGNATURE
+        parts.append({"functionCall": asked} | ({"thoughtSignature": signature} if signature else {}))
+    return {"role": role, "parts": parts}
 
 
 def _part(part: TextPart | ImagePart | FilePart) -> dict[str, Any]:
@@ -223,7 +260,7 @@ def _vectors(data: bytes, transfer: Transfer, *, count: int) -> Results[Sequence
     answer = read_json(data)
     entries = answer.get("embeddings") if isinstance(answer, dict) else None
     if not isinstance(entries, list) or len(entries) != count:
-        raise InBandError(answer) if holds_error(answer) or is_only_error(answer) else _odd(f"has no {count} vectors")
+        raise no_answer(answer, f"{count} vectors")
     vectors: list[Any] = [entry.get("values") if isinstance(entry, dict) else None for entry in entries]
     if not all(isinstance(vector, list) and vector and all(map(_is_number, vector)) for vector in vectors):
         raise _odd("holds a vector that is no list of finite numbers")
@@ -238,10 +275,6 @@ def model_path(connector: Gemini) -> str:
     """Return the path of the model: one without a collection is of `models`."""
     name = connector.model if "/" in connector.model else f"models/{connector.model}"
     return f"/{connector.api_version}/{quote(name)}"
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _odd(what: str) -> ProtocolError:

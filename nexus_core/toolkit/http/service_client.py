@@ -68,6 +68,8 @@ _STARTS = (b"data", b"event", b"id", b"retry", b":", b"{", b"[")
 _START = 400
 _BYTES_CAP = 2**20
 """A body above this goes out in pieces: aiohttp warns of larger ones as bytes."""
+_ERROR_HEADERS = ("x-amzn-ErrorType", "x-ms-error-code")
+"""Where AWS and Azure say the code of an error, often there alone."""
 _SENDABLE_ID = re.compile(r"[\x21-\x7e]{1,512}")
 
 
@@ -346,7 +348,7 @@ class ServiceClient:
 
     def _failure(self, payload: Any, response: aiohttp.ClientResponse, prompt: Prompt) -> ConnectorError:
         secrets = self._secrets()
-        body = read_error_body(payload)
+        body = read_error_body(payload, header=_error_code(response.headers))
         codes = [code for code in body.codes if foreign_text(code, secrets=secrets) == code]
         content = [message.text for message in prompt.messages]
         # Without the prompt, whose words say nothing of the error.
@@ -364,6 +366,10 @@ class ServiceClient:
 def header_value(call_id: str) -> str:
     """Return what a header may carry of a call's id, at most 512 visible ASCII characters: the id, else its SHA-256."""
     return call_id if _SENDABLE_ID.fullmatch(call_id) else sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _error_code(headers: Mapping[str, str]) -> str:
+    return next((headers[name] for name in _ERROR_HEADERS if name in headers), "")
 
 
 def _sendable(body: bytes | None) -> bytes | BytesIO | None:

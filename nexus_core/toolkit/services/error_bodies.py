@@ -75,8 +75,11 @@ _LONGEST = 8_000
 """Characters that are kept of the words."""
 
 
-def read_error_body(payload: Any) -> ErrorBody:
-    """Return what an error body says, whatever its shape; never raises."""
+def read_error_body(payload: Any, *, header: str = "") -> ErrorBody:
+    """Return what an error body says, whatever its shape; never raises.
+
+    `header` is the code that stands beside the body, as AWS and Azure send it: it counts after those within.
+    """
     found = _Layers()
     found.enter(payload, 0)
     if not found.texts and _is_filtered(payload):
@@ -84,7 +87,7 @@ def read_error_body(payload: Any) -> ErrorBody:
     if not found.texts:
         found.texts = list(islice(_sentences(payload, 0), _MOST_SENTENCES))
     message = ": ".join(found.texts)[:_LONGEST]
-    said = list(found.said())
+    said = [*found.said(), *([header.partition(":")[0]] if header else [])]
     return ErrorBody(
         codes=tuple(dict.fromkeys(code for value in said if (code := _code(value)))),
         message=message,

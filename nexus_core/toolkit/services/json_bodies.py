@@ -8,12 +8,13 @@ the value null characters or the `data: [DONE]` of a stream.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import orjson
 
 from nexus_core.contract.errors import InvalidRequestError, ProtocolError, TruncatedError
+from nexus_core.contract.values import CallOptions
 
 _BOM = b"\xef\xbb\xbf"
 _MOST_COMMAS = 8
@@ -97,17 +98,73 @@ def _write_carefully(body: Mapping[str, Any]) -> bytes:
     try:
         return valid_unicode(json.dumps(body, ensure_ascii=False, allow_nan=False)).encode()
     except (TypeError, ValueError, RecursionError):
-        raise _unsendable("an option in extra holds what is no JSON value: use texts, numbers, lists, maps") from None
+        raise unsendable("an option in extra holds what is no JSON value: use texts, numbers, lists, maps") from None
 
 
 def merge_extra(body: dict[str, Any], extra: Mapping[str, Any], reserved: frozenset[str]) -> dict[str, Any]:
     """Return a body with the options of one model only; raises InvalidRequestError for what the connector sets."""
     if extra:
         for name in reserved.intersection(extra):
-            raise _unsendable(f"the option {name!r} in extra is the connector's own: remove it")
+            raise unsendable(f"the option {name!r} in extra is the connector's own: remove it")
         body.update(extra)
     return body
 
 
-def _unsendable(message: str) -> InvalidRequestError:
+def join_neighbours(messages: Iterable[dict[str, Any]], parts: str) -> list[dict[str, Any]]:
+    """Return messages with a `role` and a list under `parts`, neighbours of one role joined, without those of no part.
+
+    For services whose roles must alternate, and that want all results of tools in one message.
+    """
+    joined: list[dict[str, Any]] = []
+    for message in messages:
+        if joined and joined[-1]["role"] == message["role"]:
+            joined[-1] = {**joined[-1], parts: [*joined[-1][parts], *message[parts]]}
+        elif message[parts]:
+            joined.append(message)
+    return joined
+
+
+def read_text(value: Any) -> str:
+    """Return a text of a service's answer, empty for what is none."""
+    return value if isinstance(value, str) else ""
+
+
+def object_within(value: Any, *names: str) -> dict[str, Any]:
+    """Return the object at a path of an answer, empty for none; raises ProtocolError where another value stands."""
+    for name in ("", *names):
+        value = value.get(name) if name else value
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise ProtocolError("the answer is not as promised", code="shape")
+    return value
+
+
+def options_by_name(options: CallOptions, names: Mapping[str, str], left_out: Collection[str] = ()) -> dict[str, Any]:
+    """Return the options that are set, under a service's names for them (`names`, by ours), but for some."""
+    return {
+        said: value
+        for name, said in names.items()
+        if name not in left_out and (value := getattr(options, name)) is not None
+    }
+
+
+def forces_tool(options: CallOptions) -> bool:
+    """Tell whether the model must call a tool, by which some services let it not think."""
+    return bool(options.tools) and options.tool_choice not in (None, "auto", "none")
+
+
+def read_arguments(arguments: str) -> dict[str, Any]:
+    """Return the arguments of a tool call, for services that want them as an object; raises InvalidRequestError."""
+    try:
+        value = orjson.loads(arguments) if arguments.strip() else {}
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise unsendable("the arguments of a tool call in the conversation are no JSON object")
+    return value
+
+
+def unsendable(message: str) -> InvalidRequestError:
+    """Return the error for what a service would not take, so that nothing was sent."""
     return InvalidRequestError(message, code="unsendable", request_sent=False)

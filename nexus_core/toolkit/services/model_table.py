@@ -37,8 +37,19 @@ class ModelRow:
     """What only the plugin understands."""
 
     def info(self, model: str, provider: str, **changes: Any) -> ModelInfo:
-        """Return what is known as `ModelInfo`, with changes."""
-        return ModelInfo(id=model, provider=provider, **{**self.figures, **changes})
+        """Return what is known as `ModelInfo`, with changes, and without counts of images and files that it takes not.
+
+        What streams generates text.
+        """
+        figures = {"capabilities": frozenset[str](), **self.figures, **changes}
+        takes = figures["capabilities"]
+        if "streaming" in takes:
+            figures["capabilities"] = takes | {"generate"}
+        if "vision" not in takes:
+            figures.pop("image_tokens", None)
+        if "files" not in takes:
+            figures.pop("file_tokens_at_most", None)
+        return ModelInfo(id=model, provider=provider, **figures)
 
 
 class ModelTable:

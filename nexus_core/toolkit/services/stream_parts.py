@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from nexus_core.contract.errors import ContentFilterError, TruncatedError
+from nexus_core.contract.errors import ContentFilterError, ProtocolError, TruncatedError
 from nexus_core.contract.values import Chunk, Completion, Transfer, Usage
+from nexus_core.toolkit.services.error_bodies import holds_error, is_only_error
 from nexus_core.toolkit.services.finish_reasons import classify_finish_reason
 from nexus_core.toolkit.services.tool_call_parts import ToolCallParts
 
@@ -16,6 +17,13 @@ class InBandError(Exception):
     def __init__(self, payload: Any) -> None:
         self.payload = payload
         super().__init__("the answer is an error")
+
+
+def no_answer(payload: Any, what: str = "message") -> InBandError | ProtocolError:
+    """Return the error for a body that holds no answer: what the service says, where it is an error."""
+    if holds_error(payload) or is_only_error(payload):
+        return InBandError(payload)
+    return ProtocolError(f"the answer holds no {what}", code="shape")
 
 
 class StreamReader(Protocol):

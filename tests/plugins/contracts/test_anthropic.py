@@ -123,7 +123,7 @@ class AnthropicDialect:
         body = request.json()
         system = [("system", body["system"])] if "system" in body else []
         return Sent(
-            messages=(*system, *((message["role"], message["content"]) for message in body["messages"])),
+            messages=(*system, *((said["role"], said["content"][0]["text"]) for said in body["messages"])),
             options={RENAMED.get(name, name): value for name, value in body.items() if name not in OWN},
         )
 
