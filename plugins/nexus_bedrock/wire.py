@@ -119,7 +119,7 @@ class ConverseWire(WireFormat):
         blocks = object_within(payload, "output", "message").get("content")
         if not isinstance(blocks, list):
             raise no_answer(payload)
-        for index, block in enumerate(blocks):
+        for index, block in enumerate(map(object_within, blocks)):
             text += read_text(block.get("text"))
             thoughts += read_text(object_within(block, "reasoningContent", "reasoningText").get("text"))
             if tool := object_within(block, "toolUse"):
