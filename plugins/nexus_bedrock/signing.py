@@ -13,7 +13,6 @@ from botocore.session import Session
 
 from nexus_core import AuthError, NotConfiguredError
 
-_SERVICE = "bedrock"
 _FETCH_S = 30.0
 """How long the credentials may take: a file, a command, or the address of the machine's role."""
 
@@ -46,7 +45,7 @@ class RequestSigner:
             )
         self._shown = found
         request = AWSRequest("POST", url, data=body, headers={"Content-Type": "application/json"})
-        SigV4Auth(found, _SERVICE, self._region).add_auth(request)
+        SigV4Auth(found, "bedrock", self._region).add_auth(request)
         return {name: value for name, value in request.headers.items() if name.lower() != "content-type"}
 
     async def renew(self, headers: Mapping[str, str]) -> bool:

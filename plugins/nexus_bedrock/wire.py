@@ -46,7 +46,6 @@ from nexus_core.toolkit import (
 _OPTIONS = {"temperature": "temperature", "top_p": "topP", "max_tokens": "maxTokens", "stop": "stopSequences"}
 _OWN = frozenset({"messages", "system"})
 _CHOICES = {"auto": "auto", "none": "auto", "required": "any"}
-_EFFORTS = {"minimal": "low"}
 _FORMATS = {
     "application/pdf": "pdf", "text/csv": "csv", "text/html": "html", "text/plain": "txt", "text/markdown": "md",
     "application/msword": "doc", "application/vnd.ms-excel": "xls",
@@ -95,7 +94,7 @@ class ConverseWire(WireFormat):
 
     def _thought(self, prompt: Prompt, options: CallOptions, config: dict[str, Any]) -> dict[str, Any]:
         """Return how the maker of the model says how long it may think; takes from `config` what goes not with it."""
-        effort = _EFFORTS.get(options.reasoning_effort or "", options.reasoning_effort)
+        effort = "low" if options.reasoning_effort == "minimal" else options.reasoning_effort
         if effort in (None, "none"):
             return {}
         if self._effort == "reasoning_effort":
@@ -141,10 +140,10 @@ class ConverseEvents(StreamParts):
 
     def take(self, name: bytes, data: bytes) -> Chunk | None:
         """Return what an event adds to the answer."""
-        event = read_json(data) if data else {}
+        event = read_json(data or b"{}")
         if name.startswith(b"error:"):
-            said = event if isinstance(event, dict) else {"message": event}
-            raise InBandError({"message": said.get("message", ""), "code": name.partition(b":")[2].decode()})
+            said = object_within(event).get("message", "")
+            raise InBandError({"message": said, "code": name.partition(b":")[2].decode()})
         match name:
             case b"contentBlockDelta":
                 delta, calls = object_within(event, "delta"), []
