@@ -199,8 +199,8 @@ class MessageEvents(StreamParts):
                 if not isinstance(block, dict):
                     return None
                 if block.get("type") == "tool_use":
-                    arguments = block.get("input") or None
-                    return self.say(calls=[_call(event.get("index"), block, arguments, self._before.take())])
+                    whole = block.get("input") or None  # mostly it comes in parts
+                    return self.say(calls=[_call(event.get("index"), block, whole, self._before.take())])
                 self._before.begin(block)
                 return self.say(read_text(block.get("text")), reasoning=read_text(block.get("thinking")))
             case "message_start" if isinstance(message := event.get("message"), dict):

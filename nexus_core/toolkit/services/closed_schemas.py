@@ -27,7 +27,8 @@ _BESIDE_REF = ("$ref", "$defs", "definitions")
 
 def close_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return a schema in the keywords of these services, with `additionalProperties: false` at every object."""
-    return _close(schema_for_service(schema, _KEYWORDS))
+    closed: dict[str, Any] = _close(schema_for_service(schema, _KEYWORDS))
+    return closed
 
 
 def _close(part: Any) -> Any:

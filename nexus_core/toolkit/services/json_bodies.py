@@ -131,13 +131,14 @@ def read_text(value: Any) -> str:
 
 def object_within(value: Any, *names: str) -> dict[str, Any]:
     """Return the object at a path of an answer, empty for none; raises ProtocolError where another value stands."""
+    found: Any = value
     for name in ("", *names):
-        value = value.get(name) if name else value
-        if value is None:
-            return {}
-        if not isinstance(value, dict):
+        found = found.get(name) if name else found
+        if found is None:
+            break
+        if not isinstance(found, dict):
             raise ProtocolError("the answer is not as promised", code="shape")
-    return value
+    return found or {}
 
 
 def options_by_name(options: CallOptions, names: Mapping[str, str], left_out: Collection[str] = ()) -> dict[str, Any]:

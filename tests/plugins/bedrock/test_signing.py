@@ -159,10 +159,11 @@ async def test_credentials_are_looked_for_anew_after_a_refusal(monkeypatch: pyte
     ],
 )
 def test_the_region_is_the_nearest_that_is_named(
-    environment: dict[str, str], fields: dict[str, str], region: str, monkeypatch: pytest.MonkeyPatch
+    environment: dict[str, str], fields: dict[str, Any], region: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The option, then an ARN, then the environment."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    bedrock = Bedrock(**{"model": "meta.llama3", **fields})
+    given: dict[str, Any] = {"model": "meta.llama3", **fields}
+    bedrock = Bedrock(**given)
     assert bedrock.answer_id == f"https://bedrock-runtime.{region}.amazonaws.com"
