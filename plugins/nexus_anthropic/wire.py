@@ -79,7 +79,8 @@ class MessagesWire(WireFormat):
             body["system"] = [{**block, "cache_control": self._cache}] if self._cache else block["text"]
         if streamed:
             body["stream"] = True
-        body |= options_by_name(options, _OPTIONS, self._unsupported | (_NOT_THINKING if thinking else set()))
+        refused = self._unsupported | (_NOT_THINKING if thinking else set())
+        body |= options_by_name(options, _OPTIONS, refused, one_sampler=self._thinking != "none")
         if options.tools:
             body["tools"] = [_tool(tool) for tool in options.tools]
             if options.tool_choice is not None:

@@ -78,7 +78,7 @@ class ConverseWire(WireFormat):
         body: dict[str, Any] = {"messages": _messages(prompt)}
         if system:
             body["system"] = [*system, {"cachePoint": {"type": "default"}}] if self._cache else system
-        config = options_by_name(options, _OPTIONS, self._unsupported)
+        config = options_by_name(options, _OPTIONS, self._unsupported, one_sampler="anthropic." in self._path)
         if more := self._thought(prompt, options, config):
             body["additionalModelRequestFields"] = more
         if config:

@@ -141,8 +141,15 @@ def object_within(value: Any, *names: str) -> dict[str, Any]:
     return found or {}
 
 
-def options_by_name(options: CallOptions, names: Mapping[str, str], left_out: Collection[str] = ()) -> dict[str, Any]:
-    """Return the options that are set, under a service's names for them (`names`, by ours), but for some."""
+def options_by_name(
+    options: CallOptions, names: Mapping[str, str], left_out: Collection[str] = (), *, one_sampler: bool = False
+) -> dict[str, Any]:
+    """Return the options that are set, under a service's names for them (`names`, by ours), but for some.
+
+    With `one_sampler` a top_p beside a temperature is left out, since Claude refuses both from 4.1 on.
+    """
+    if one_sampler and options.temperature is not None:
+        left_out = {*left_out, "top_p"}
     return {
         said: value
         for name, said in names.items()

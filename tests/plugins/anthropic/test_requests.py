@@ -164,6 +164,14 @@ async def test_options_that_go_not_with_thinking_are_left_out() -> None:
     assert (body["temperature"], body["max_tokens"], body["stop_sequences"]) == (0.5, 9000, ["x"])
 
 
+@pytest.mark.parametrize(("model", "both"), [("claude-sonnet-4-5", False), ("claude-3-haiku", True)])
+async def test_models_that_refuse_two_samplers_are_sent_one(model: str, both: bool) -> None:
+    """The temperature stands over top_p; alone each is sent."""
+    body = await sent(options=CallOptions(temperature=0.5, top_p=0.9), model=model)
+    assert (body["temperature"], "top_p" in body) == (0.5, both)
+    assert (await sent(options=CallOptions(top_p=0.9), model=model))["top_p"] == 0.9
+
+
 @pytest.mark.parametrize(
     ("messages", "options"),
     [
