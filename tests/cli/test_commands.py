@@ -218,7 +218,7 @@ def test_models_shows_what_differs_for_cached_and_reasoning_tokens(nexus: Nexus)
 def test_models_shows_how_long_answers_are_kept(nexus: Nexus, said: str, cell: str, seconds: float) -> None:
     """As a pipeline says it, and with its bounds in JSON; `-` and null where nothing is."""
     command = ("models", "handbook.yaml", "--set", f"models.offline.cache={said}")
-    first, second = (line.split() for line in nexus(*command)[1].splitlines()[1:])
+    first, second = (line.split() for line in nexus(*command)[1].splitlines()[1:3])
     assert ("-" in first, second[-3]) == (True, cell)
     main, offline = json.loads(nexus(*command, "--json")[1])
     assert (main["cache"], offline["cache"]["expiresSeconds"]) == (None, seconds)
