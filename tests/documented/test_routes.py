@@ -85,6 +85,7 @@ SECTIONS = {
     "The top level": "{KEY}",
     "Models": "{models: {main: {use: extractive, KEY}}}",
     "Call options": "{models: {main: {use: extractive, options: {KEY}}}}",
+    "Tools": "{models: {main: {use: extractive, options: {tools: [{KEY}]}}}}",
     "`retry`": "{models: {main: {use: extractive, retry: {KEY}}}}",
     "`breaker`": "{models: {main: {use: extractive, breaker: {KEY}}}}",
     "`limits`": "{models: {main: {use: extractive, limits: {KEY}}}}",

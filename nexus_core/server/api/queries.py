@@ -25,7 +25,7 @@ from nexus_core.server.http.sse import EventStream, event
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
-from nexus_core.toolkit.attachments import attachment_of_base64, image_of_url
+from nexus_core.toolkit.attachments import AttachmentError, attachment_of_base64, image_of_url
 from nexus_core.toolkit.timers import TimeLimit
 
 SYSTEM_PROMPT = "systemPrompt"
@@ -154,13 +154,13 @@ def _attachment(place: int, said: Mapping[str, Any]) -> Part:
     """Return an attachment as a part; raises Failure where it is none."""
     try:
         if ("data" in said) == ("url" in said):
-            raise ValueError("give either `data`, in base64, or `url`")
+            raise AttachmentError("give either `data`, in base64, or `url`")
         if "url" in said:
             return image_of_url(said["url"])
         name = said.get("filename", "")
         return attachment_of_base64(said["data"], media_type=said.get("mediaType", ""), filename=name)
-    except ValueError as error:
-        raise Failure(400, "invalid_request", f"attachments[{place}]: {error}") from error
+    except AttachmentError as error:
+        raise Failure(400, "invalid_request", f"attachments[{place}]: {error.why}") from error
 
 
 def _start(run_id: str, asked: QueryRequest) -> dict[str, Any]:

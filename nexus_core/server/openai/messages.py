@@ -13,7 +13,7 @@ from nexus_core.engine.pipeline import Pipeline
 from nexus_core.server.errors import Failure
 from nexus_core.server.http.json_schema import array, text
 from nexus_core.server.openai.tools import read_calls, refuse_tools
-from nexus_core.toolkit.attachments import attachment_of_base64, image_of_url
+from nexus_core.toolkit.attachments import AttachmentError, attachment_of_base64, image_of_url
 
 MOST_MESSAGES = 1_000
 PART_CHARACTERS = 512 * 1024
@@ -145,28 +145,31 @@ def _read_parts(where: str, content: Sequence[Any], pipeline: Pipeline) -> tuple
             continue
         try:
             found.extend(pipeline.check_attachments((_read_media(part),)))
-        except (ValueError, UsageError) as error:
-            raise Failure(400, "unsupported_parameter", f"{at}: {error}", param=at) from error
+        except AttachmentError as error:
+            raise Failure(400, "unsupported_parameter", f"{at}: {error.why}", param=at) from error
+        except UsageError as error:
+            said = f"{at}: no model of this pipeline takes images or files as parts of a message"
+            raise Failure(400, "unsupported_parameter", said, param=at, words=str(error)) from error
     return tuple(found)
 
 
 def _read_media(part: Mapping[str, Any]) -> Part:
-    """Return an image or a file, of chats or of responses; raises ValueError."""
+    """Return an image or a file, of chats or of responses; raises AttachmentError."""
     kind = part["type"]
     told = part.get(kind) if kind in ("image_url", "file") else part
     told = {"url": told} if isinstance(told, str) else told
     if not isinstance(told, Mapping):
-        raise ValueError(f"`{kind}` is missing")
+        raise AttachmentError(f"`{kind}` is missing")
     if kind in ("image_url", "input_image"):
         url = told.get("url", told.get("image_url"))
         detail: Any = told.get("detail") or "auto"
         if not isinstance(url, str) or detail not in ("auto", "low", "high"):
-            raise ValueError("an image is a `url` of text, and its `detail` one of auto, low and high")
+            raise AttachmentError("an image is a `url` of text, and its `detail` one of auto, low and high")
         image = image_of_url(url)
         return evolve(image, detail=detail) if isinstance(image, ImagePart) else image
     data, name = told.get("file_data"), told.get("filename") or ""
     if not isinstance(data, str) or not isinstance(name, str):
-        raise ValueError("a file is its `file_data`: ids and addresses of files are not served")
+        raise AttachmentError("a file is its `file_data`: ids and addresses of files are not served")
     return image_of_url(data) if data.startswith("data:") else attachment_of_base64(data, filename=name)
 
 
