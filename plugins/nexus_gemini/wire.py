@@ -169,7 +169,7 @@ class ContentEvents(StreamParts):
         if holds_error(event) or ("candidates" not in event and is_only_error(event)):
             raise InBandError(event)
         self.model = read_text(event.get("modelVersion")) or self.model
-        self.usage = read_usage(event.get("usageMetadata")) or self.usage
+        self._counts = event.get("usageMetadata") or self._counts  # every event counts up: the last one is read
         candidates = event.get("candidates")
         if not candidates:
             blocked = event.get("promptFeedback")
@@ -206,7 +206,13 @@ class ContentEvents(StreamParts):
                 text += read_text(part.get("text"))
         return self.say(text, reasoning=thoughts, calls=calls)
 
+    def finish(self) -> Chunk:
+        """Return the last chunk, with the counts of the last event that told any."""
+        self.usage = read_usage(self._counts)
+        return super().finish()
+
     _called_before = 0
+    _counts: Any = None
 
 
 def _content(message: Message, names: dict[str, str], *, signs: bool) -> dict[str, Any]:

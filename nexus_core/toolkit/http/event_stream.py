@@ -7,6 +7,7 @@ the payload, CRC-32 of all before (4); see "Event stream encoding" of the AWS SD
 
 from __future__ import annotations
 
+from functools import lru_cache
 from struct import Struct, error as StructError
 from zlib import crc32
 
@@ -72,6 +73,7 @@ class EventStreamDecoder:
             raise ProtocolError("a message of the event stream is shorter than its headers", code="event_stream")
 
 
+@lru_cache(maxsize=64)
 def _event_name(data: bytes) -> bytes:
     """Return the name of an event from the headers of its message."""
     headers = _read_headers(data)
