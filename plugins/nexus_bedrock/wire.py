@@ -8,17 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from nexus_bedrock.connector import Bedrock
-from nexus_core import (
-    CallOptions,
-    Chunk,
-    Completion,
-    FilePart,
-    ImagePart,
-    Message,
-    Prompt,
-    TextPart,
-    Transfer,
-)
+from nexus_core import CallOptions, Chunk, Completion, FilePart, ImagePart, Message, Prompt, TextPart, Transfer
 from nexus_core.toolkit import (
     EventStreamDecoder,
     InBandError,
@@ -147,6 +137,8 @@ class ConverseEvents(StreamParts):
         match name:
             case b"contentBlockDelta":
                 delta, calls = object_within(event, "delta"), []
+                if len(delta) == 1 and type(text := delta.get("text")) is str:  # nearly every event there is
+                    return self.say(text)
                 thought = read_text(object_within(delta, "reasoningContent").get("text"))
                 if arguments := read_text(object_within(delta, "toolUse").get("input")):
                     calls = [{"index": event.get("contentBlockIndex"), "function": {"arguments": arguments}}]
