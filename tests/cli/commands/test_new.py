@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import os
 import shutil
@@ -99,6 +100,18 @@ def test_no_gap_is_left_in_any_text(kind: str) -> None:
     for file in new:
         assert "<<" not in file.path + file.text
         assert not file.text or (file.text.endswith("\n") and not file.text.endswith("\n\n")), file.path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_name_of_a_plugin_gives_a_class_the_name_of_an_import(kind: str) -> None:
+    """`nexus new connector service` writes no `class ServiceConnector(ServiceConnector)`."""
+    for file in new_package(kind, PluginNames("acme")):
+        if file.path.endswith(".py"):
+            nodes = list(ast.walk(ast.parse(file.text)))
+            imported = {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+            own = [node.name for node in nodes if isinstance(node, ast.ClassDef) and node.name.startswith("Acme")]
+            endings = tuple(name.removeprefix("Acme") for name in own)
+            assert [name for name in imported if name not in endings and name.endswith(endings)] == [], file.path
 
 
 def test_every_text_is_shipped() -> None:
