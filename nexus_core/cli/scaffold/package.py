@@ -39,9 +39,9 @@ _COMMON = (
 )
 _OF_KIND: Mapping[str, tuple[tuple[str, str, str], ...]] = {
     "connector": (
-        ("{module}/connector.py", "connector.py", "the connector: its options, its session, one request per call"),
-        ("{module}/protocol.py", "protocol.py", "what the service is sent, and what its bytes mean"),
-        ("tests/test_protocol.py", "test_protocol.py", "tests of what is your service's own"),
+        ("{module}/connector.py", "connector.py", "the connector: its address, and what is known of its models"),
+        ("{module}/wire.py", "wire.py", "what the service is sent, and what its bytes mean"),
+        ("tests/test_wire.py", "test_wire.py", "tests of what is your service's own"),
     ),
     "ranker": (("{module}/ranker.py", "ranker.py", "the rankers: one as a class, one as a function"),),
     "template": (
