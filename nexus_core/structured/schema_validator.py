@@ -23,6 +23,11 @@ from nexus_core.structured.schema_check import check_schema, pointer
 
 MOST_STEPS = 50_000
 """About a second; an answer of a hundred fields takes some hundred."""
+_PARTS_PER_STEP = 16
+"""Values of a list or an object, looked at and found right, that take as long as one step."""
+_LISTS_OF_SCHEMAS = frozenset({"allOf", "anyOf", "oneOf"})
+_UNEVALUATED = frozenset({"unevaluatedItems", "unevaluatedProperties"})
+"""What these look at grows with the square of the value."""
 _LONGEST_SHOWN = 200
 _ROOT_ONLY = frozenset({"$schema", "$id"})
 
@@ -65,7 +70,7 @@ class SchemaValidator:
         self._budget = _Budget()
         self._lock = Lock()  # of the budget: validation itself shares nothing
         top = {key: value for key, value in schema.items() if key not in _ROOT_ONLY}
-        self._validator = _bounded_class(self._budget)(top, registry=Registry())
+        self._validator = _bounded_class(self._budget)(_with_unevaluated_last(top), registry=Registry())
 
     def find_mismatch(self, value: Any) -> SchemaMismatch | None:
         """Return what is wrong with a value of JSON, the most telling of all that is; `None` where nothing is."""
@@ -77,6 +82,8 @@ class SchemaValidator:
                 return SchemaMismatch(pointer="", expected=f"validated in {MOST_STEPS:,} steps")
             except RecursionError:
                 return SchemaMismatch(pointer="", expected="nested less deeply")
+            except OverflowError:  # a whole number that is no float
+                return SchemaMismatch(pointer="", expected="made of smaller numbers")
         if error is None:
             return None
         return SchemaMismatch(pointer=_cut(pointer(tuple(error.absolute_path))), expected=_expectation(error))
@@ -100,15 +107,39 @@ def _bounded_class(budget: _Budget) -> Any:
     """Return a validator class whose keywords spend a budget, and whose patterns are those of a bounded engine."""
     own = {**Draft202012Validator.VALIDATORS, **_pattern_keywords(budget), "uniqueItems": _unique_items}
 
-    def counted(keyword: Keyword) -> Keyword:
-        def spend_and_check(validator: Any, value: Any, instance: Any, schema: Any) -> Errors | None:
-            budget.spend(1)
-            return keyword(validator, value, instance, schema)
+    def counted(name: str, keyword: Keyword) -> Keyword:
+        def spend_and_check(validator: Any, value: Any, instance: Any, schema: Any) -> Errors:
+            budget.spend(_steps(name, value, instance))
+            for error in keyword(validator, value, instance, schema) or ():
+                budget.spend(1)  # one that is found takes as long as a step
+                yield error
 
         return spend_and_check
 
-    bounded = {name: counted(keyword) for name, keyword in own.items()}
+    bounded = {name: counted(name, keyword) for name, keyword in own.items()}
     return extend(Draft202012Validator, bounded)  # type: ignore[no-untyped-call]  # of types-jsonschema
+
+
+def _steps(keyword: str, value: Any, instance: Any) -> int:
+    """Return what it takes to hold a keyword against a value: lists of either are gone through."""
+    parts = sum(len(each) for each in (value, instance) if isinstance(each, list | dict))
+    steps = 1 + parts // _PARTS_PER_STEP
+    if keyword in _LISTS_OF_SCHEMAS:
+        return steps + len(value)  # `true` and `false` in it have no keyword that would be counted
+    if keyword in _UNEVALUATED and isinstance(instance, list | dict):
+        return steps + len(instance) ** 2 // _PARTS_PER_STEP**2
+    return steps
+
+
+def _with_unevaluated_last(schema: Any) -> Any:
+    """Return a schema whose `unevaluated...` are looked at last: they follow references again, and nothing counts that.
+
+    What they would follow without end has then spent the budget before.
+    """
+    if isinstance(schema, dict):
+        ordered = sorted(schema.items(), key=lambda item: item[0] in _UNEVALUATED)
+        return {name: _with_unevaluated_last(part) for name, part in ordered}
+    return [_with_unevaluated_last(part) for part in schema] if isinstance(schema, list | tuple) else schema
 
 
 def _pattern_keywords(budget: _Budget) -> dict[str, Keyword]:

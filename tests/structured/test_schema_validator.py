@@ -42,6 +42,10 @@ SOUND: dict[str, tuple[Any, Any]] = {
 }
 PART = {"type": "object", "required": ["n"], "properties": {"n": {"$ref": "#/$defs/n"}}}
 DOUBLING: dict[str, Any] = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n - 1}"}] * 2} for n in range(1, 30)}
+TWICE: dict[str, Any] = {
+    f"d{n}": {"$ref": f"#/$defs/d{n - 1}", "$dynamicRef": f"#/$defs/d{n - 1}"} for n in range(1, 50)
+}
+NAMES = [f"n{number}" for number in range(9_000)]
 HOSTILE: dict[str, tuple[Any, Any]] = {
     "a doubling reference": ({"$ref": "#/$defs/d29", "$defs": {**DOUBLING, "d0": {}}}, 1),
     "branches of a recursion": ({"$ref": "#/$defs/n", "$defs": {"n": {"anyOf": [PART, dict(PART)]}}}, 60),
@@ -51,8 +55,18 @@ HOSTILE: dict[str, tuple[Any, Any]] = {
     "a reference back": ({"pattern": r"^(a*)*\1b$"}, "a" * 5_000),
     "many searches": ({"patternProperties": {f"(?=a)a+{n}": {} for n in range(200)}}, {"a" * n: 1 for n in range(900)}),
     "many items": ({"uniqueItems": True}, [{"a": [n]} for n in range(20_000)]),
+    "references looked at again": (
+        {"unevaluatedProperties": False, "$ref": "#/$defs/d49", "$defs": {**TWICE, "d0": {}}}, {"a": 1},
+    ),
+    "many required": ({"items": {"required": NAMES}}, [{}] * 8_000),
+    "many values": ({"items": {"enum": NAMES}}, ["x"] * 8_000),
+    "many alternatives": ({"items": {"anyOf": [False] * 9_000}}, [1] * 8_000),
+    "many looks at many items": ({"allOf": [{"items": True}] * 4_000}, [1] * 8_000),
+    "many names looked for in many": (
+        {"allOf": [{"unevaluatedProperties": True}] * 4_000}, dict.fromkeys(NAMES, 1),
+    ),
     "many keywords": ({"items": {"allOf": [{"type": "integer"}] * 100}}, [1] * 20_000),
-}
+}  # fmt: skip
 
 
 def deep(levels: int) -> Any:
@@ -97,3 +111,15 @@ def test_what_takes_too_many_steps_is_a_mismatch() -> None:
     validator = validator_of({"items": {"type": "integer"}})
     assert f"{MOST_STEPS:,} steps" in str(validator.find_mismatch([1] * (MOST_STEPS + 1)))
     assert validator.find_mismatch([1] * 1_000) is None
+
+
+def test_a_number_that_is_no_float_is_a_mismatch() -> None:
+    """And no failure of the validation."""
+    assert "smaller numbers" in str(validator_of({"multipleOf": 0.5}).find_mismatch(10**400))
+
+
+def test_a_long_and_sound_value_has_steps_enough() -> None:
+    """Five hundred objects of thirty fields, of which one is out of a hundred."""
+    fields: Any = {f"f{number}": {"type": "string"} for number in range(30)} | {"f0": {"enum": NAMES[:100]}}
+    schema = {"items": {"type": "object", "properties": fields, "required": [*fields], "additionalProperties": False}}
+    assert validator_of(schema).find_mismatch([dict.fromkeys(fields, "n99")] * 500) is None
