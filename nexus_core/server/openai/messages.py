@@ -73,10 +73,22 @@ def read_messages(
     if asked < 0 or talk[-1].role not in ("user", "tool") or not talk[asked].text.strip():
         said = f"{name}: the last one must be the user's and hold text: the question"
         raise Failure(400, "invalid_request", said, param=name)
+    _check_results(talk, name)
     history, after = tuple(talk[:asked]), tuple(talk[asked + 1 :])
     query = talk[asked]
     media = tuple([part for part in _parts(query) if not isinstance(part, TextPart)])
     return ChatRequest(query=query.text, system=system, history=history, attachments=media, continuation=after)
+
+
+def _check_results(talk: Iterable[Message], name: str) -> None:
+    """Raise Failure for a result of a call that nobody asked for: services refuse it and do not say what is wrong."""
+    called: set[str] = set()
+    for message in talk:
+        called.update(call.id for call in message.tool_calls)
+        if message.role == "tool" and message.tool_call_id not in called:
+            answered = message.tool_call_id[:100]
+            said = f"{name}: a result answers the call {answered!r}, and no message before it asks for that"
+            raise Failure(400, "invalid_request", said, param=name)
 
 
 def _holds_more(message: Message) -> bool:
@@ -114,7 +126,9 @@ def _read_message(where: str, message: Mapping[str, Any], pipeline: Pipeline) ->
     content = message.get("content")
     if not content and role == "assistant":
         content = message.get("refusal")  # what OpenAI's services say in its place
-    told = content if isinstance(content, str | list) else ""
+    if not isinstance(content, str | list | None):
+        raise Failure(400, "invalid_request", f"{where}: what it says is no text and no list of parts", param=where)
+    told = content or ""
     if role == "user" and isinstance(told, list) and any(map(_is_media, told)):
         return Message(role, _read_parts(f"{where}.content", told, pipeline))
     text = read_content(f"{where}.content", told, role)
@@ -128,7 +142,7 @@ def _read_message(where: str, message: Mapping[str, Any], pipeline: Pipeline) ->
     calls = message.get("tool_calls") if role == "assistant" else None
     if calls:
         refuse_tools(f"{where}.tool_calls", pipeline)
-    return Message(role, text, read_calls(f"{where}.tool_calls", calls if isinstance(calls, list) else ()))
+    return Message(role, text, read_calls(f"{where}.tool_calls", calls or ()))
 
 
 def _is_media(part: object) -> bool:
@@ -181,11 +195,11 @@ def read_content(where: str, content: str | Sequence[Any], role: Role) -> str:
     return "\n".join([part for part in parts if part is not None])
 
 
-def _read_part(where: str, part: Mapping[str, Any] | str, role: Role) -> str | None:
+def _read_part(where: str, part: Any, role: Role) -> str | None:
     if isinstance(part, str):
         return part
-    kind = part.get("type")
-    if role == "assistant" and kind in _THOUGHTS:
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if role == "assistant" and isinstance(kind, str) and kind in _THOUGHTS:
         return None
     text = part.get(_TEXTS.get(kind, "")) if isinstance(kind, str) else None
     if not isinstance(text, str):

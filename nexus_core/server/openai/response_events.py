@@ -180,7 +180,9 @@ class ResponseEvents:
             place = call.output_index
             item = call_item(self._run_id, place, call.whole(), "in_progress")
             data += self._item("response.output_item.added", place, item)
-        call.id, call.name = call.id or part.id, call.name or part.name
+        elif part.name != call.name:  # one that comes again is no part
+            call.name += part.name
+        call.id = call.id or part.id
         if part.arguments:
             call.arguments.append(part.arguments)
             where = {"item_id": f"fc_{self._run_id}_{call.output_index}", "output_index": call.output_index}

@@ -6,7 +6,7 @@ Nothing here runs a tool: a model's calls go to the client, which sends the resu
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import evolve
@@ -51,8 +51,10 @@ def refuse_tools(where: str, pipeline: Pipeline) -> None:
         raise Failure(400, "unsupported_parameter", said, param=where)
 
 
-def read_calls(where: str, calls: Sequence[Any]) -> tuple[ToolCall, ...]:
+def read_calls(where: str, calls: Any) -> tuple[ToolCall, ...]:
     """Return the calls that a message of the assistant asked for; raises Failure for what is none."""
+    if not isinstance(calls, list | tuple):
+        raise Failure(400, "invalid_request", f"{where} is no list of calls", param=where)
     return tuple(_call(f"{where}[{place}]", call) for place, call in enumerate(calls))
 
 
@@ -95,6 +97,9 @@ def _choice(choice: Any, tools: Iterable[ToolDefinition]) -> str:
     elif choice.get("type") == "function":
         function = choice.get("function", choice)
         name = function.get("name") if isinstance(function, Mapping) else None
+        if isinstance(name, str) and name in _CHOICES:
+            said = f"tool_choice: a function named {name!r} cannot be told from the choice of that name"
+            raise Failure(400, "invalid_request", said, param="tool_choice")
         if any(tool.name == name for tool in tools):
             return str(name)
     said = "tool_choice is none of auto, none, required, and the function of one of the tools"

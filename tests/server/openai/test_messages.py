@@ -100,6 +100,14 @@ async def test_answers_of_models_are_read_as_clients_send_them_back(
     assert [each.text for each in found if each.role == "assistant"] == ([] if text is None else [text])
 
 
+@pytest.mark.parametrize("refusal", [[5], [None], [{"type": ["text"]}], {"a": 1}, 5], ids=str)
+async def test_refusals_that_are_no_text_are_refused(running: Running, refusal: Any) -> None:
+    """With the place of the message."""
+    body = {"model": "nexus/own", "messages": [{"role": "assistant", "refusal": refusal}, QUESTION]}
+    status, told = await running.call("POST", "/v1/chat/completions", json=body)
+    assert (status, told["error"]["param"][:11]) == (400, "messages[0]")
+
+
 @pytest.mark.parametrize(
     "part",
     [

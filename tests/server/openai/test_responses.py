@@ -175,6 +175,16 @@ async def test_thoughts_and_calls_are_items_of_their_own(start: Start, fakes: Fa
     assert (output[2].call_id, output[2].name, output[2].arguments) == ("c1", "f", "{}")
 
 
+async def test_name_of_a_call_that_comes_in_parts_is_put_together(raw: RawClient, fakes: Fakes) -> None:
+    """As in a whole answer."""
+    names = [("c1", "wea"), ("", "ther"), ("", "")]
+    parts = [ToolCallDelta(index=0, id=call_id, name=name, arguments=" ") for call_id, name in names]
+    chunks = [Chunk(tool_calls=(part,)) for part in [*parts, ToolCallDelta(index=0, arguments="{}")]]
+    fakes.connectors["main"].replies = [[*chunks, Chunk(finish_reason="tool_calls")]]
+    done = (await raw.events(RESPONSES, **BODY))[-1]["response"]["output"]
+    assert [(each["call_id"], each["name"]) for each in done] == [("c1", "weather")]
+
+
 async def test_calls_of_a_whole_answer_are_items(raw: RawClient, fakes: Fakes) -> None:
     """Without an empty message before them."""
     call = ToolCall(id="c1", name="f", arguments="{}")

@@ -84,6 +84,16 @@ async def test_responses_take_calls_and_results_as_items(serving: Running, fakes
     assert [each.role for each in connector.prompts[0].messages[-3:]] == ["user", "assistant", "tool"]
 
 
+@pytest.mark.parametrize("output", [5, {"a": 1}, [5], [None], [{"type": ["input_text"]}], [{"type": "input_image"}]])
+async def test_results_that_are_no_text_are_refused(serving: Running, fakes: Fakes, output: Any) -> None:
+    """Nor does the model read them as empty."""
+    call = {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"}
+    given = [QUESTION, call, {"type": "function_call_output", "call_id": "c1", "output": output}]
+    status, told = await serving.call("POST", RESPONSES, json={"model": "nexus/open", "input": given})
+    assert (status, told["error"]["param"][:8]) == (400, "input[2]")
+    assert fakes.connectors["own"].prompts == []
+
+
 @pytest.mark.parametrize(
     ("more", "param"),
     [
@@ -124,6 +134,12 @@ async def test_model_must_be_able_to_call_tools(start: Start) -> None:
         pytest.param({"messages": [QUESTION, {"role": "tool"}]}, "messages[1].tool_call_id", id="no-id"),
         pytest.param({"messages": [{"role": "assistant", "tool_calls": [{"id": "c"}]}, QUESTION]},
                      "messages[0].tool_calls[0]", id="no-function"),
+        pytest.param({"messages": [QUESTION, {"role": "assistant", "tool_calls": {"id": "c1"}}, QUESTION]},
+                     "messages[1].tool_calls", id="no-list"),
+        pytest.param({"messages": [QUESTION, SAID[2]]}, "messages", id="result-of-no-call"),
+        pytest.param({"messages": [*SAID[:2], {**SAID[2], "tool_call_id": "c2"}]}, "messages", id="another-call"),
+        pytest.param({"tools": [{"type": "function", "function": {"name": "none"}}],
+                      "tool_choice": {"type": "function", "function": {"name": "none"}}}, "tool_choice", id="none"),
     ],
 )  # fmt: skip
 async def test_tools_that_are_none_are_refused(serving: Running, more: dict[str, Any], param: str) -> None:
