@@ -102,7 +102,7 @@ def _said(error: fastjsonschema.JsonSchemaValueException, param: str) -> str:
     if error.rule == "additionalProperties":
         known = error.definition["properties"]
         return f"{param} is not known here{did_you_mean(param.rpartition('.')[2], known)}; known are {listed(known)}"
-    return error.message.replace("data.", "").replace("data ", "the body ", 1)
+    return "the body" + error.message[4:] if error.message.startswith("data ") else error.message.removeprefix("data.")
 
 
 def _whole_numbers(schema: Mapping[str, Any]) -> Check | None:

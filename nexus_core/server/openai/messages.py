@@ -81,13 +81,14 @@ def read_messages(
 
 
 def _check_results(talk: Iterable[Message], name: str) -> None:
-    """Raise Failure for a result of a call that nobody asked for: services refuse it and do not say what is wrong."""
+    """Raise Failure for a result that follows no call of its id: services refuse it and do not say what is wrong."""
     called: set[str] = set()
     for message in talk:
-        called.update(call.id for call in message.tool_calls)
-        if message.role == "tool" and message.tool_call_id not in called:
+        if message.role != "tool":
+            called = {call.id for call in message.tool_calls}
+        elif message.tool_call_id not in called:
             answered = message.tool_call_id[:100]
-            said = f"{name}: a result answers the call {answered!r}, and no message before it asks for that"
+            said = f"{name}: a result answers the call {answered!r}, and the message before it asks for none of that id"
             raise Failure(400, "invalid_request", said, param=name)
 
 

@@ -138,6 +138,7 @@ async def test_model_must_be_able_to_call_tools(start: Start) -> None:
                      "messages[1].tool_calls", id="no-list"),
         pytest.param({"messages": [QUESTION, SAID[2]]}, "messages", id="result-of-no-call"),
         pytest.param({"messages": [*SAID[:2], {**SAID[2], "tool_call_id": "c2"}]}, "messages", id="another-call"),
+        pytest.param({"messages": [*SAID[:2], QUESTION, SAID[2]]}, "messages", id="question-between"),
         pytest.param({"tools": [{"type": "function", "function": {"name": "none"}}],
                       "tool_choice": {"type": "function", "function": {"name": "none"}}}, "tool_choice", id="none"),
     ],
