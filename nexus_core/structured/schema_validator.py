@@ -28,6 +28,7 @@ _PARTS_PER_STEP = 16
 _LISTS_OF_SCHEMAS = frozenset({"allOf", "anyOf", "oneOf"})
 _UNEVALUATED = frozenset({"unevaluatedItems", "unevaluatedProperties"})
 """What these look at grows with the square of the value."""
+_MANY = (list, dict)
 _LONGEST_SHOWN = 200
 _ROOT_ONLY = frozenset({"$schema", "$id"})
 
@@ -122,12 +123,13 @@ def _bounded_class(budget: _Budget) -> Any:
 
 def _steps(keyword: str, value: Any, instance: Any) -> int:
     """Return what it takes to hold a keyword against a value: lists of either are gone through."""
-    parts = sum(len(each) for each in (value, instance) if isinstance(each, list | dict))
-    steps = 1 + parts // _PARTS_PER_STEP
-    if keyword in _LISTS_OF_SCHEMAS:
-        return steps + len(value)  # `true` and `false` in it have no keyword that would be counted
-    if keyword in _UNEVALUATED and isinstance(instance, list | dict):
-        return steps + len(instance) ** 2 // _PARTS_PER_STEP**2
+    steps = 1
+    if isinstance(value, _MANY):
+        # `true` and `false` in a list of schemas have no keyword that would be counted.
+        steps += len(value) if keyword in _LISTS_OF_SCHEMAS else len(value) // _PARTS_PER_STEP
+    if isinstance(instance, _MANY):
+        parts = len(instance)
+        steps += (parts // _PARTS_PER_STEP) ** 2 if keyword in _UNEVALUATED else parts // _PARTS_PER_STEP
     return steps
 
 
