@@ -39,6 +39,9 @@ REQUIRED: Mapping[str, Mapping[str, Any]] = {
     "ranker rerank": {"model": {"use": "extractive"}},
     "connector openai": {"model": "gpt-4o-mini"},
     "connector ollama": {"model": "llama3.2"},
+    "connector anthropic": {"model": "claude-sonnet-4-5"},
+    "connector bedrock": {"model": "amazon.nova-lite-v1:0"},
+    "connector gemini": {"model": "gemini-3.8-flash"},
 }
 """What must be said of a component before anything else can be."""
 VERBS = frozenset({"gather", "rank", "prompt", "generate"})
@@ -148,7 +151,9 @@ def test_an_option_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_every_component_is_documented_and_every_documented_one_is_there() -> None:
     """In its kind: what an entry point lost, or a page never told of, is found here."""
     assert {(section.kind, section.name) for section in SECTIONS if section.name in NAMES} == OURS
-    assert {section.page for section in written_sections()} == {"nexus_ollama", "nexus_openai", "nexus_rankers"}
+    assert {section.page for section in written_sections()} == {
+        "nexus_anthropic", "nexus_bedrock", "nexus_gemini", "nexus_ollama", "nexus_openai", "nexus_rankers",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", list(Kind), ids=str)
