@@ -18,8 +18,8 @@ URL_PATTERN = r"(https?://[^\s/?#@]+(/[^\s?#]*)?)?"
 """http or https, without user, query and fragment; empty counts as not given."""
 
 ErrorWord = Literal[
-    "rate_limit", "quota", "auth", "config", "invalid_request", "context_length", "content_filter", "conflict",
-    "not_ready", "overloaded", "server_error",
+    "rate_limit", "quota", "auth", "config", "invalid_request", "unsupported", "context_length", "content_filter",
+    "conflict", "not_ready", "overloaded", "server_error",
 ]  # fmt: skip
 """The kinds that a pipeline may name for a code of its service."""
 

@@ -10,6 +10,7 @@ from nexus_openai.connector import OpenAI
 
 from nexus_core import CallOptions, ConfigError, ConnectorError, ImageTokens, Message, Pipeline, Prompt, ToolDefinition
 from nexus_core.testing.upstream import ScriptedUpstream, completion, json_answer
+from nexus_core.toolkit import ERRORS_BY_KIND
 
 YES = json_answer(completion("Yes."))
 PROMPT = Prompt(messages=(Message("user", "?"),))
@@ -161,3 +162,14 @@ async def test_other_services_serve_all_models_by_chat() -> None:
     async with ScriptedUpstream(YES) as upstream, OpenAI(model="openai/o3-pro", base_url=upstream.url) as openai:
         assert (await openai.send_prompt(PROMPT, CallOptions(tools=TOOLS))).text == "Yes."
     assert upstream.requests[0].target == "/v1/chat/completions"
+
+
+async def test_code_of_a_service_may_mean_any_kind(tmp_path: Path) -> None:
+    """Of those that the page of the connector lists, from YAML."""
+    for kind in ERRORS_BY_KIND:
+        options = f"model: ours, error_classes: {{odd: {kind}}}, retry: false"
+        async with ScriptedUpstream(json_answer({"error": {"message": "?", "code": "odd"}}, status=418)) as upstream:
+            async with Pipeline.load(pipeline(tmp_path, options, upstream.url)) as loaded:
+                with pytest.raises(ConnectorError) as raised:
+                    await loaded.run("?")
+        assert raised.value.kind == kind
