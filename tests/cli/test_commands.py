@@ -191,6 +191,16 @@ def test_models_lists_three_figures_and_marks_the_default(nexus: Nexus) -> None:
     assert re.search(r"^main: GPT-4o mini\. Checked on 20\d\d-\d\d-\d\d\.$", table, re.MULTILINE)
 
 
+@pytest.mark.parametrize(
+    ("use", "model"),
+    [("anthropic", "claude-sonnet-5"), ("gemini", "gemini-2.5-flash"), ("bedrock", "eu.amazon.nova-pro-v1:0")],
+)
+def test_models_says_when_each_table_was_checked(nexus: Nexus, use: str, model: str) -> None:
+    """Of every connector with a table of models."""
+    command = ("models", "handbook.yaml", "--set", f"models.main={{use: {use}, model: '{model}', fallback: offline}}")
+    assert re.search(r"^main: .*Checked on 20\d\d-\d\d-\d\d\.$", nexus(*command)[1], re.MULTILINE)
+
+
 def test_models_shows_prices(nexus: Nexus) -> None:
     """Of a connector that knows them, the pipeline's over these; what nobody knows is said to be unknown."""
     command = ("models", "handbook.yaml", "--set", "models.main.base_url=http://127.0.0.1:9/v1")

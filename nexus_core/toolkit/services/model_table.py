@@ -63,7 +63,8 @@ class ModelTable:
         self._default = _row(table["default"], known=False)
         self._rows: dict[str, ModelRow] = {}
         for entry in table["models"]:
-            row = _row({**profiles.get(entry.get("profile", ""), {}), **entry}, known=True)
+            described = f"{entry.get('description', '')} Checked on {self.checked}.".lstrip()
+            row = _row({**profiles.get(entry.get("profile", ""), {}), **entry, "description": described}, known=True)
             for prefix in (entry["id"], *entry.get("prefixes", (f"{entry['id']}{mark}" for mark in "-@:"))):
                 self._rows[prefix] = row
             self._rows[f"={entry['id']}"] = row
