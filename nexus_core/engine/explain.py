@@ -13,7 +13,12 @@ from nexus_core.contract.values import CallOptions
 from nexus_core.engine.calls.call import Call
 from nexus_core.engine.calls.prompt_fitting import merge_options, pack_for, reserve
 from nexus_core.engine.models import Model
-from nexus_core.engine.packing.message_tokens import count_message_tokens, count_option_tokens, further_tokens
+from nexus_core.engine.packing.message_tokens import (
+    count_message_tokens,
+    count_option_tokens,
+    further_tokens,
+    is_exact,
+)
 from nexus_core.engine.plan import Plan
 from nexus_core.engine.query_rewriting import QueryRewriter
 from nexus_core.engine.runner import Request
@@ -30,6 +35,8 @@ class WindowPart:
     """`instructions`, `question`, `attachments` (images, files), `tools` (definitions and schemas), `history`,
     `context`, `answer` (reserved) or `free`."""
     tokens: int
+    at_most: bool = False
+    """The service may count fewer: what nobody publishes, or cannot be read, is counted by a bound."""
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -187,6 +194,9 @@ def _parts(prompt: Prompt, model: Model, state: State, options: CallOptions) -> 
         "answer": prompt.reserved,
         "free": prompt.window - total - prompt.reserved,
     }
+    bounds = {"tools"} if all(is_exact(message, info) for message in prompt.messages) else {"tools", "attachments"}
     return tuple(
-        WindowPart(name=name, tokens=tokens) for name, tokens in sizes.items() if tokens or name not in _SELDOM
+        WindowPart(name=name, tokens=tokens, at_most=name in bounds)
+        for name, tokens in sizes.items()
+        if tokens or name not in _SELDOM
     )

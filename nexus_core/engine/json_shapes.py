@@ -174,6 +174,7 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
         "reservedTokens": prompt.reserved,
         "countsAreExact": explanation.exact,
         "parts": {part.name: part.tokens for part in explanation.parts},
+        "partsAtMost": [part.name for part in explanation.parts if part.at_most],
         "messages": [message_json(message) for message in prompt.messages],
         "items": [
             {"number": packed.number, "id": packed.item.id, "title": packed.item.title, "whole": packed.whole}

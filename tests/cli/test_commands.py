@@ -177,6 +177,17 @@ def test_explain_json_adds_up(nexus: Nexus) -> None:
     assert [target["model"] for target in shown["chain"]] == ["main", "offline"]
 
 
+def test_explain_marks_what_is_counted_by_a_bound(nexus: Nexus, tmp_path: Path) -> None:
+    """Tools, of which no formula is published, and images whose detail the service chooses; texts are exact."""
+    tools = ("--set", "models.main.options.tools=[{name: now, parameters: {type: object}}]")
+    _, out, _ = nexus("explain", "handbook.yaml", "leave", *tools)
+    assert re.search(r"^  t tools .*%  at most$", out, re.MULTILINE)
+    assert out.count("at most") == 1
+    (tmp_path / "plan.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\4\0\0\0\4\0")
+    _, out, _ = nexus("explain", "handbook.yaml", "leave", "--attach", str(tmp_path / "plan.png"))
+    assert re.search(r"^  a attachments .*%  at most$", out, re.MULTILINE)
+
+
 def test_models_lists_three_figures_and_marks_the_default(nexus: Nexus) -> None:
     """Window, max input and max output are never confused."""
     code, out, _ = nexus("models", "handbook.yaml", "--json")

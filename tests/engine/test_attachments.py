@@ -119,6 +119,7 @@ def test_explanation_shows_attachments_by_size_and_digest(load: Load, fakes: Fak
     found = asyncio.run(explained())
     assert found["model"] == "spare"
     assert (found["parts"]["attachments"], found["countsAreExact"]) == (765, False)
+    assert found["partsAtMost"] == ["attachments"]
     assert sum(found["parts"].values()) == found["window"]
     assert "takes no images" in found["chain"][0]["problem"]
     (shown,) = found["messages"][0]["attachments"]

@@ -41,7 +41,10 @@ _FILL = {
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 @click.option("--all", "show_all", is_flag=True, help="Show every candidate of the trace, not only the first 30.")
 def command(pipeline: str, query: str | None, as_json: bool, show_all: bool, **request: Any) -> None:
-    """Show what `nexus run PIPELINE QUERY` would send: messages, window, trace, models. Asks no model for an answer."""
+    """Show what `nexus run PIPELINE QUERY` would send: messages, window, trace, models. Asks no model for an answer.
+
+    Tokens of images, files and tools are marked `at most` where no published formula tells them exactly.
+    """
     store = store_of(request["conversation"])
     memory = None if store is None else store.conversations
     loaded = Pipeline.load(Path(pipeline), overrides=request["overrides"], conversations=memory)
@@ -108,7 +111,8 @@ def _print_window(explanation: Explanation) -> None:
     for part in explanation.parts:
         if part.tokens:
             label = f"{part.name} (reserved)" if part.name == "answer" else part.name
-            echo(f"  {_FILL[part.name]} {label:<18} {part.tokens:>9,}  {part.tokens / window:6.1%}")
+            bound = "  at most" if part.at_most else ""
+            echo(f"  {_FILL[part.name]} {label:<18} {part.tokens:>9,}  {part.tokens / window:6.1%}{bound}")
 
 
 def _widths(explanation: Explanation) -> list[tuple[str, int]]:
