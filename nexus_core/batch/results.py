@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 from nexus_core.contract.answers import Answer, AttemptFinished, sum_costs
 from nexus_core.contract.errors import ConnectorError, NoAnswerError
 from nexus_core.contract.values import Value
-from nexus_core.engine.json_shapes import attempt_json
+from nexus_core.engine.json_shapes import attempt_json, tool_calls_json
 
 RecordState = Literal["pending", "done", "failed"]
 
@@ -48,6 +48,7 @@ def result_of(answer: Answer) -> RecordResult:
         "outcome": "ok",
         "answer": answer.text,
         **({"value": answer.value, "repaired": answer.repaired} if answer.has_value else {}),
+        **({"toolCalls": tool_calls_json(answer.tool_calls)} if answer.tool_calls else {}),
         "finishReason": answer.finish_reason,
         "model": answer.model,
         "modelId": answer.model_id,

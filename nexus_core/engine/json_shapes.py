@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from nexus_core.contract.answers import Answer, AttemptFinished, sum_costs
 from nexus_core.contract.models import ModelPrices
 from nexus_core.contract.prompts import Prompt, TraceEntry
-from nexus_core.contract.values import FilePart, ImagePart, Item, Message, TextPart
+from nexus_core.contract.values import FilePart, ImagePart, Item, Message, TextPart, ToolCall
 
 if TYPE_CHECKING:
     from nexus_core.engine.explain import ExplainedTarget, Explanation
@@ -45,12 +46,15 @@ def message_json(message: Message) -> dict[str, Any]:
     if not isinstance(message.content, str):
         found["attachments"] = [media_json(part) for part in message.content if not isinstance(part, TextPart)]
     if message.tool_calls:
-        found["toolCalls"] = [
-            {"id": call.id, "name": call.name, "arguments": call.arguments} for call in message.tool_calls
-        ]
+        found["toolCalls"] = tool_calls_json(message.tool_calls)
     if message.tool_call_id:
         found["toolCallId"] = message.tool_call_id
     return found
+
+
+def tool_calls_json(calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
+    """Return the calls of tools that a model asks for as JSON data."""
+    return [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in calls]
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:
@@ -61,6 +65,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "query": answer.query,
         "response": answer.text,
         **({"value": answer.value, "repaired": answer.repaired} if answer.has_value else {}),
+        **({"toolCalls": tool_calls_json(answer.tool_calls)} if answer.tool_calls else {}),
         "contextId": answer.context_id,
         "modelId": answer.model_id,
         "conversationId": answer.conversation_id,

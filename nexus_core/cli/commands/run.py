@@ -107,9 +107,12 @@ def respond(
 
 def _print_answer(answer: Answer, as_json: bool, streamed: bool, remarks: HeldWarnings) -> None:
     if as_json:
-        echo(json.dumps(answer_json(answer), ensure_ascii=False, indent=2))
+        thought = {"reasoning": answer.reasoning} if answer.reasoning else {}
+        echo(json.dumps({**answer_json(answer), **thought}, ensure_ascii=False, indent=2))
         return
     echo("" if streamed else answer.text)
+    for call in answer.tool_calls:
+        echo(f"[calls {call.name} with {call.arguments}]")
     _print_sources(answer)
     _print_notes(answer, remarks)
 

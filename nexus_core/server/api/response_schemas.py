@@ -35,14 +35,14 @@ _METADATA = _whole(
 ANSWER = _whole(
     {
         "id": TEXT, "query": TEXT, "response": TEXT, "value": {}, "repaired": {"type": "boolean"},
-        "contextId": _TEXT_OR_NULL, "modelId": TEXT,
+        "toolCalls": array({"type": "object"}), "contextId": _TEXT_OR_NULL, "modelId": TEXT,
         "conversationId": _TEXT_OR_NULL, "metadata": _METADATA, "packing": {"type": "object"},
         "attempts": array({"type": "object"}),
     },
-    "metadata", "packing", "attempts", "value", "repaired",
+    "metadata", "packing", "attempts", "value", "repaired", "toolCalls",
 )  # fmt: skip
 """What `POST {prefix}/queries` answers; metadata, packing and attempts where they are asked for, value and repaired
-where the answer is held to a JSON Schema."""
+where the answer is held to a JSON Schema, calls of tools where the model asks for some."""
 _PRICE_FIELDS = {"input": _NUMBER, "cached": _NUMBER, "output": _NUMBER, "reasoning": _NUMBER, "longFrom": _MAYBE}
 _PRICES = or_null(_whole({**_PRICE_FIELDS, "long": or_null({"type": "object"})}))
 _MODEL = _whole(
