@@ -166,10 +166,10 @@ async def test_other_services_serve_all_models_by_chat() -> None:
 
 async def test_code_of_a_service_may_mean_any_kind(tmp_path: Path) -> None:
     """Of those that the page of the connector lists, from YAML."""
+    answer = json_answer({"error": {"message": "?", "code": "odd"}}, status=418)
     for kind in ERRORS_BY_KIND:
         options = f"model: ours, error_classes: {{odd: {kind}}}, retry: false"
-        async with ScriptedUpstream(json_answer({"error": {"message": "?", "code": "odd"}}, status=418)) as upstream:
-            async with Pipeline.load(pipeline(tmp_path, options, upstream.url)) as loaded:
-                with pytest.raises(ConnectorError) as raised:
-                    await loaded.run("?")
+        async with ScriptedUpstream(answer) as upstream, Pipeline.load(pipeline(tmp_path, options, upstream.url)) as p:
+            with pytest.raises(ConnectorError) as raised:
+                await p.run("?")
         assert raised.value.kind == kind
