@@ -17,7 +17,7 @@ _HOME = {
     "contracts.sink": ("SinkContract",),
     "contracts.source": ("SourceContract",),
     "contracts.template": ("TemplateContract",),
-    "dialect": ("Dialect", "Refusal", "Sent", "Stream"),
+    "dialect": ("Dialect", "Refusal", "Sent", "Stream", "ToolDialect"),
     "fakes": ("FakeConnector", "FakeRanker", "FakeSink", "FakeSource", "FakeTemplate", "RaisingSink", "SlowSink"),
     "openai_dialect": ("OpenAIDialect",),
     "proxy": ("FaultProxy",),

@@ -13,7 +13,13 @@ from nexus_core.testing.contracts.reranker import RerankerContract as RerankerCo
 from nexus_core.testing.contracts.sink import SinkContract as SinkContract
 from nexus_core.testing.contracts.source import SourceContract as SourceContract
 from nexus_core.testing.contracts.template import TemplateContract as TemplateContract
-from nexus_core.testing.dialect import Dialect as Dialect, Refusal as Refusal, Sent as Sent, Stream as Stream
+from nexus_core.testing.dialect import (
+    Dialect as Dialect,
+    Refusal as Refusal,
+    Sent as Sent,
+    Stream as Stream,
+    ToolDialect as ToolDialect,
+)
 from nexus_core.testing.fakes import (
     FakeConnector as FakeConnector,
     FakeRanker as FakeRanker,

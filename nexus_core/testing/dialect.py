@@ -24,7 +24,7 @@ from nexus_core.contract.errors import (
     RateLimitError,
     ServerError,
 )
-from nexus_core.contract.values import FinishReason, Usage
+from nexus_core.contract.values import FinishReason, ToolCall, Usage
 from nexus_core.testing.upstream import ReceivedRequest
 
 REFUSALS: tuple[type[ConnectorError], ...] = (
@@ -106,3 +106,14 @@ class Dialect(Protocol):
 
     def read_request(self, request: ReceivedRequest) -> Sent:
         """Return what a request said."""
+
+
+@runtime_checkable
+class ToolDialect(Protocol):
+    """What a dialect has besides where models call tools."""
+
+    def ask_tool(self, call: ToolCall) -> tuple[bytes, Stream]:
+        """Return the answer that asks for one call of a tool and holds no text, whole and streamed.
+
+        A service that gives calls no id leaves that out.
+        """

@@ -8,7 +8,7 @@ from typing import Any
 
 from nexus_core.contract import errors
 from nexus_core.contract.errors import ConnectorError
-from nexus_core.contract.values import FinishReason, Usage
+from nexus_core.contract.values import FinishReason, ToolCall, Usage
 from nexus_core.testing import answers
 from nexus_core.testing.dialect import Refusal, Sent, Stream
 from nexus_core.testing.upstream import DONE, ReceivedRequest, delta, error_body, event, usage_chunk
@@ -32,6 +32,21 @@ class OpenAIDialect:
         parts = [delta("", role="assistant"), *map(delta, texts), delta(finish_reason=finish_reason)]
         pieces = [event(part) for part in (*parts, usage_chunk())]
         return Stream((*pieces, DONE), needed=len(parts))
+
+    def ask_tool(self, call: ToolCall) -> tuple[bytes, Stream]:
+        """Return a call whole, and in parts: its name, and its arguments in two halves."""
+        function = {"name": call.name, "arguments": call.arguments}
+        asked = {"id": call.id, "type": "function", "function": function}
+        message = {"role": "assistant", "content": None, "tool_calls": [asked]}
+        whole = answers.completion(None, choices=[{"index": 0, "message": message, "finish_reason": "tool_calls"}])
+        halves = call.arguments[:7], call.arguments[7:]
+        begun = {"index": 0, **asked, "function": {**function, "arguments": ""}}
+        parts = [begun, *({"index": 0, "function": {"arguments": half}} for half in halves)]
+        deltas = [
+            delta(choices=[{"index": 0, "delta": {"tool_calls": [part]}, "finish_reason": None}]) for part in parts
+        ]
+        pieces = [*map(event, deltas), event(delta(finish_reason="tool_calls"))]
+        return _json(whole), Stream((*pieces, event(usage_chunk()), DONE), needed=len(pieces))
 
     def refusals(self, message: str) -> Mapping[type[ConnectorError], Sequence[Refusal]]:
         """Return the errors that are known of OpenAI and its kin, each in its shapes."""

@@ -10,7 +10,17 @@ import pytest
 from attrs import evolve
 from nexus_openai.connector import OpenAI
 
-from nexus_core import CallOptions, Completion, ConnectorError, Message, ModelInfo, Prompt, Secret
+from nexus_core import (
+    CallOptions,
+    Chunk,
+    Completion,
+    ConnectorError,
+    Message,
+    ModelInfo,
+    Prompt,
+    Secret,
+    TruncatedError,
+)
 from nexus_core.testing import ConnectorContract, EmbedderContract, OpenAIDialect
 
 pytestmark = pytest.mark.slow
@@ -68,6 +78,34 @@ def test_connector_that_sends_text_only_fails(name: str) -> None:
     getattr(suite(TakesAll), name)()
     with pytest.raises(AssertionError, match="is not in the request"):
         getattr(suite(SendsTextOnly), name)()
+
+
+class LosesCalls(TakesAll):
+    """Says nothing of the calls in whole answers."""
+
+    async def send_prompt(self, prompt: Prompt, options: CallOptions) -> Completion:
+        return evolve(await super().send_prompt(prompt, options), tool_calls=())
+
+
+class EndsCalls(TakesAll):
+    """Takes the end of a stream for the end of its call."""
+
+    async def stream_response(self, prompt: Prompt, options: CallOptions) -> Any:
+        try:
+            async for chunk in super().stream_response(prompt, options):
+                yield chunk
+        except TruncatedError:
+            yield Chunk(finish_reason="tool_calls")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"), [(LosesCalls, "calls nothing"), (EndsCalls, "a call passes for whole")], ids=["lost", "cut"]
+)
+def test_connector_that_loses_calls_fails(wrong: Any, said: str) -> None:
+    """Or takes half of one for whole; one that reads them passes."""
+    suite(TakesAll).test_calls_of_tools_are_read()
+    with pytest.raises(AssertionError, match=said):
+        suite(wrong).test_calls_of_tools_are_read()
 
 
 def vectors(change: Callable[[Sequence[Any]], Sequence[Any]]) -> EmbedderContract:

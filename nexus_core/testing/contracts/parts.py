@@ -6,6 +6,7 @@ what the model takes by its `model_info.capabilities`; what a service cannot do 
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from collections.abc import Mapping
 
@@ -13,8 +14,11 @@ import pytest
 from attrs import evolve
 
 from nexus_core.contract.prompts import Prompt
+from nexus_core.contract.protocols import Connector
 from nexus_core.contract.values import (
     CallOptions,
+    Chunk,
+    Completion,
     FilePart,
     ImagePart,
     Message,
@@ -23,16 +27,19 @@ from nexus_core.contract.values import (
     ToolCall,
     ToolDefinition,
 )
-from nexus_core.testing.contracts.calls import NO_OPTIONS, PROMPT, Scene
+from nexus_core.testing.answers import http_answer, stream_answer
+from nexus_core.testing.contracts.calls import NO_OPTIONS, PROMPT, CallOutcome, Scene, ask, with_required
 from nexus_core.testing.contracts.service import HOW, ServiceSuite
 from nexus_core.testing.contracts.suite import run
+from nexus_core.testing.dialect import ToolDialect
+from nexus_core.testing.script import HalfClose
 
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\x06\0\0\0"
 _PDF = b"%PDF-1.4 carrowbeg"
 _ADDRESS = "https://carrowbeg.example/mill.png"
 _BEFORE, _AFTER = "What the picture shows", "and whether it is open"
 _NEEDED = {"images": "vision", "image_urls": "vision", "files": "files", "tools": "tools", "tool_results": "tools",
-           "schema": "schema"}  # fmt: skip
+           "tool_calls": "tools", "schema": "schema"}  # fmt: skip
 """The capability of the model that each capability of the suite goes with."""
 _TOOL = ToolDefinition(
     name="opening_times",
@@ -40,6 +47,7 @@ _TOOL = ToolDefinition(
     parameters={"type": "object", "properties": {"carrowbeg_day": {"type": "string"}}, "required": ["carrowbeg_day"]},
 )
 _CALL = ToolCall(id="call_suite1", name="opening_times", arguments='{"carrowbeg_day":"Sunday_1871"}')
+_WITH_TOOL = CallOptions(tools=(_TOOL,))
 _SCHEMA: Mapping[str, object] = {
     "type": "object",
     "properties": {"carrowbeg_open": {"type": "boolean"}},
@@ -92,6 +100,17 @@ class PartTests(ServiceSuite):
         self._takes("tool_results")
         self._check_tool_results()
 
+    def test_calls_of_tools_are_read(self) -> None:
+        """A call that the model asks for comes whole, with its arguments as JSON; half of one never passes for it.
+
+        Fix: give `tool_calls` with the answer, or in the chunks of a stream, and the finish reason `tool_calls`. The
+        dialect says the bytes by `ask_tool` (`ToolDialect`). Absent: `tool_calls`.
+        """
+        self._takes("tool_calls")
+        if not isinstance(self._wire(), ToolDialect):
+            pytest.skip("the dialect has no `ask_tool`, which says how the service asks for a call (`ToolDialect`)")
+        self._check_tool_calls()
+
     def test_schema_reaches_the_service(self) -> None:
         """A model with the capability `schema` is given the schema of the answer.
 
@@ -135,6 +154,22 @@ class PartTests(ServiceSuite):
         options = CallOptions(tools=(_TOOL,))
         self._sends("tool_results", ["Sunday_1871", "from_noon_1871"], prompt=prompt, options=options)
 
+    def _check_tool_calls(self) -> None:
+        assert self._model_takes("tool_calls"), "`tools` is not in the capabilities of the model"
+        dialect = self._wire()
+        assert isinstance(dialect, ToolDialect), "the dialect has no `ask_tool`"
+        body, good = dialect.ask_tool(_CALL)
+        outcome = run(Scene(self.make, *http_answer(body)).call(ask_calls, _WITH_TOOL))
+        _check_call("whole", outcome)
+        if "streaming" in self.absent:
+            return
+        script = stream_answer(good.pieces, content_type=dialect.content_type)
+        _check_call("streamed", run(Scene(self.make, *script).call(stream_calls, _WITH_TOOL)))
+        for at in range(good.needed):
+            cut = stream_answer([*good.pieces[:at], HalfClose()], content_type=dialect.content_type, ends=False)
+            outcome = run(Scene(self.make, *cut).call(stream_calls, _WITH_TOOL))
+            assert not outcome.complete, f"cut after {at} pieces, {good.needed} being needed, a call passes for whole"
+
     def _check_schema(self) -> None:
         self._sends("schema", ["carrowbeg_open"], options=CallOptions(response_schema=_SCHEMA))
 
@@ -162,3 +197,36 @@ class PartTests(ServiceSuite):
             missing = [text for text, place in zip(said, places, strict=True) if place < 0]
             assert not missing, f"{how}: {missing[0][:60]!r} of the {what} is not in the request"
             assert not in_order or places == sorted(places), f"{how}: the parts of {what} do not stand in their order"
+
+
+async def ask_calls(connector: Connector, options: CallOptions, prompt: Prompt) -> CallOutcome:
+    """Ask for a whole answer; the text of the outcome is what it calls."""
+    outcome = await ask(connector, options, prompt)
+    calls = outcome.last.tool_calls if isinstance(outcome.last, Completion) else ()
+    return evolve(outcome, text="".join(_said(call.name, call.arguments) for call in calls))
+
+
+async def stream_calls(connector: Connector, options: CallOptions, prompt: Prompt) -> CallOutcome:
+    """Read a stream to its end; the text of the outcome is what it calls, its parts put together by their index."""
+    names, arguments = dict[int, str](), dict[int, str]()
+    last: Chunk | None = None
+    try:
+        async for last in connector.stream_response(prompt, with_required(connector.model_info, options)):
+            for part in last.tool_calls:
+                names[part.index] = names.get(part.index, "") + part.name
+                arguments[part.index] = arguments.get(part.index, "") + part.arguments
+    except Exception as error:  # noqa: BLE001 - whatever comes is what the test looks at
+        return CallOutcome(error=error, last=last)
+    return CallOutcome("".join(_said(names[index], arguments[index]) for index in sorted(names)), None, last)
+
+
+def _said(name: str, arguments: str) -> str:
+    return f"{name}({json.dumps(json.loads(arguments), sort_keys=True)})"
+
+
+def _check_call(how: str, outcome: CallOutcome) -> None:
+    assert outcome.complete, f"a {how} answer that calls a tool ended in {outcome}"
+    expected = _said(_CALL.name, _CALL.arguments)
+    assert outcome.text == expected, f"the {how} answer calls {outcome.text or 'nothing'}, and the service {expected}"
+    reason = outcome.last.finish_reason if outcome.last else None
+    assert reason == "tool_calls", f"the {how} answer that calls a tool has the finish reason {reason!r}"

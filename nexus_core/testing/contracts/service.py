@@ -58,6 +58,7 @@ class ServiceSuite(Contract):
         "files": "files are sent by their bytes",
         "tools": "definitions of tools are sent",
         "tool_results": "calls of tools and their results are sent back",
+        "tool_calls": "calls of tools that the model asks for are read",
         "schema": "the schema of the answer is sent",
         **{name: f"the call option `{name}`" for name in OPTIONS},
         **{word: f"the service can refuse with what is a {kind.__name__}" for word, kind in _WORDS.items()},

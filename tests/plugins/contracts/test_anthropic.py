@@ -12,7 +12,7 @@ from nexus_anthropic.connector import Anthropic
 from nexus_core import Secret, Usage
 from nexus_core.contract import errors
 from nexus_core.contract.errors import ConnectorError
-from nexus_core.contract.values import FinishReason
+from nexus_core.contract.values import FinishReason, ToolCall
 from nexus_core.testing import ConnectorContract, Refusal, Sent, Stream
 from nexus_core.testing.upstream import ReceivedRequest
 
@@ -65,6 +65,21 @@ class AnthropicDialect:
             event("message_delta", delta={"stop_reason": REASONS[finish_reason]}, usage={"output_tokens": 3}),
         ]
         return Stream((*pieces, event("message_stop")), needed=len(pieces))
+
+    def ask_tool(self, call: ToolCall) -> tuple[bytes, Stream]:
+        asked = {"type": "tool_use", "id": call.id, "name": call.name}
+        content = [{**asked, "input": json.loads(call.arguments)}]
+        whole = json.dumps(self._message(content, "tool_use", output_tokens=3)).encode()
+        halves = (call.arguments[:7], call.arguments[7:])
+        parts = [{"type": "input_json_delta", "partial_json": half} for half in ("", *halves)]
+        pieces = [
+            event("message_start", message=self._message([], None, output_tokens=1)),
+            event("content_block_start", index=0, content_block={**asked, "input": {}}),
+            *(event("content_block_delta", index=0, delta=part) for part in parts),
+            event("content_block_stop", index=0),
+            event("message_delta", delta={"stop_reason": "tool_use"}, usage={"output_tokens": 3}),
+        ]
+        return whole, Stream((*pieces, event("message_stop")), needed=len(pieces))
 
     def refusals(self, message: str) -> Mapping[type[ConnectorError], Sequence[Refusal]]:
         return {

@@ -14,7 +14,7 @@ from nexus_bedrock.connector import Bedrock
 from nexus_core import Secret, Usage
 from nexus_core.contract import errors
 from nexus_core.contract.errors import ConnectorError
-from nexus_core.contract.values import FinishReason
+from nexus_core.contract.values import FinishReason, ToolCall
 from nexus_core.testing import ConnectorContract, Refusal, Sent, Stream
 from nexus_core.testing.upstream import ReceivedRequest
 
@@ -70,6 +70,20 @@ class BedrockDialect:
             event("messageStop", stopReason=REASONS[finish_reason]),
         ]
         return Stream((*pieces, event("metadata", usage=COUNTS, metrics={"latencyMs": 1})), needed=len(pieces))
+
+    def ask_tool(self, call: ToolCall) -> tuple[bytes, Stream]:
+        asked = {"toolUseId": call.id, "name": call.name}
+        said = {"role": "assistant", "content": [{"toolUse": {**asked, "input": json.loads(call.arguments)}}]}
+        whole = json.dumps({"output": {"message": said}, "stopReason": "tool_use", "usage": COUNTS}).encode()
+        halves = (call.arguments[:7], call.arguments[7:])
+        pieces = [
+            event("messageStart", role="assistant"),
+            event("contentBlockStart", contentBlockIndex=0, start={"toolUse": asked}),
+            *(event("contentBlockDelta", contentBlockIndex=0, delta={"toolUse": {"input": half}}) for half in halves),
+            event("contentBlockStop", contentBlockIndex=0),
+            event("messageStop", stopReason="tool_use"),
+        ]
+        return whole, Stream((*pieces, event("metadata", usage=COUNTS, metrics={"latencyMs": 1})), needed=len(pieces))
 
     def refusals(self, message: str) -> Mapping[type[ConnectorError], Sequence[Refusal]]:
         return {

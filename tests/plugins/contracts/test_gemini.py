@@ -12,7 +12,7 @@ from nexus_gemini.connector import Gemini
 from nexus_core import Secret, Usage
 from nexus_core.contract import errors
 from nexus_core.contract.errors import ConnectorError
-from nexus_core.contract.values import FinishReason
+from nexus_core.contract.values import FinishReason, ToolCall
 from nexus_core.testing import ConnectorContract, Refusal, Sent, Stream
 from nexus_core.testing.upstream import ReceivedRequest
 
@@ -64,6 +64,14 @@ class GeminiDialect:
         pieces = [event(part(text)) for text in texts]
         last = event(part(reason=REASONS[finish_reason], usageMetadata=COUNTS))
         return Stream((*pieces, last), needed=len(pieces) + 1)
+
+    def ask_tool(self, call: ToolCall) -> tuple[bytes, Stream]:
+        asked = {"functionCall": {"name": call.name, "args": json.loads(call.arguments)}}
+        content = {"role": "model", "parts": [asked]}
+        whole = {"candidates": [{"index": 0, "content": content, "finishReason": "STOP"}], "usageMetadata": COUNTS}
+        begun = {"candidates": [{"index": 0, "content": content}]}
+        pieces = (event(begun), event(part(reason="STOP", usageMetadata=COUNTS)))
+        return json.dumps(whole).encode(), Stream(pieces, needed=len(pieces))
 
     def refusals(self, message: str) -> Mapping[type[ConnectorError], Sequence[Refusal]]:
         day = f"You exceeded your current quota, please check your plan and billing details. {message}"

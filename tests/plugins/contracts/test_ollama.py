@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 from nexus_ollama.connector import Ollama
 
-from nexus_core import ConnectorError, FinishReason, Secret, Usage
+from nexus_core import ConnectorError, FinishReason, Secret, ToolCall, Usage
 from nexus_core.contract import errors
 from nexus_core.testing import ConnectorContract, EmbedderContract
 from nexus_core.testing.dialect import Refusal, Sent, Stream
@@ -35,6 +35,15 @@ class OllamaDialect:
         """Return the texts, a line each, and the line that ends it."""
         pieces = (*map(line, texts), line(done_reason=finish_reason))
         return Stream(pieces, needed=len(pieces))
+
+    def ask_tool(self, call: ToolCall) -> tuple[bytes, Stream]:
+        """Return the call in one line, and the line that ends it."""
+        asked = [{"function": {"name": call.name, "arguments": json.loads(call.arguments)}}]
+        ends = json.loads(line(done_reason="stop"))
+        whole = {**ends, "message": {"role": "assistant", "content": "", "tool_calls": asked}}
+        begun = {"model": "m", "message": whole["message"], "done": False}
+        pieces = (json.dumps(begun).encode() + b"\n", line(done_reason="stop"))
+        return json.dumps(whole).encode(), Stream(pieces, needed=2)
 
     def refusals(self, message: str) -> Mapping[type[ConnectorError], Sequence[Refusal]]:
         """Return the errors that are known of Ollama and of what stands before it."""
