@@ -180,7 +180,9 @@ async def _streamed(pipeline: Pipeline, query: str, see: Listen, asked: dict[str
 def _failure(event: RunFailed) -> Exception:
     if event.partial and not (isinstance(event.error, StoreError) and event.error.answer):
         echo("\n", nl=True)
-        echo("The text above is not a whole answer: it broke off.", err=True)
+        mismatch = event.kind == "schema_mismatch"
+        what = "no answer: it breaks its schema" if mismatch else "not a whole answer: it broke off"
+        echo(f"The text above is {what}.", err=True)
     return event.error or RunError(event.message)
 
 

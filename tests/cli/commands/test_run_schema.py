@@ -69,6 +69,17 @@ def test_a_mismatch_is_an_error_with_its_place(nexus: Nexus, tmp_path: Path, mor
     assert 'at `/from` it is to be of `type: "integer"`' in " ".join(err.split())
 
 
+def test_a_stream_that_mismatches_is_not_said_to_have_broken_off(
+    nexus: Nexus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal, where its text has been shown: it is whole, and no answer."""
+    (tmp_path / "leave.json").write_text(json.dumps({"properties": {"from": {"type": "integer"}}}))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    code, _, err = nexus("run", "days.yaml", QUESTION)
+    assert code == 1
+    assert "The text above is no answer: it breaks its schema." in err
+
+
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
