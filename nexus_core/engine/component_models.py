@@ -56,7 +56,8 @@ def component_model(chain: Sequence[Model], attempts: Caller, resources: Compone
         bases.insert(0, _Embeds)
     if isinstance(first.connector, Reranker):
         bases.insert(0, _Reranks)
-    made: Connector = type("Given", tuple(bases), {})(fitting, attempts, resources)
+    name = type(first.connector).__name__  # messages of components say it
+    made: Connector = type(name, tuple(bases), {})(fitting, attempts, resources)
     return made
 
 

@@ -323,5 +323,5 @@ def test_options_that_do_not_fit_are_found_when_a_pipeline_is_loaded(tmp_path: P
         "  - rank: {use: semantic, model: {use: extractive}}\n  - prompt: qa\n  - generate: main\n",
         "utf-8",
     )
-    with pytest.raises(ConfigError, match=r"n\.yaml:5:.*does not embed"):
+    with pytest.raises(ConfigError, match=r"n\.yaml:5:.*\(Extractive\) does not embed"):
         Pipeline.load(tmp_path / "n.yaml")
