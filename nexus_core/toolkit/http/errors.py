@@ -57,6 +57,8 @@ _STALE = _Rule(DisconnectedError, "disconnected", "a kept connection was closed 
 _CLOSED = _Rule(ConnectError, "closed", "the session or its connection is closed", False)
 _SLOW = _Rule(UpstreamTimeoutError, "timeout", "the service was too slow")
 _CUT = _Rule(TruncatedError, "truncated", "the answer ended before it was complete")
+_ENCODED_AS = r"(?:Can not decode content-encoding: |\bmessage=')(gzip|deflate|br|zstd)\b"
+"""What aiohttp says of bytes that are not encoded as they claim."""
 _ENCODING = _Rule(ProtocolError, "encoding", "the content encoding of the answer is broken")
 _EMPTY = _Rule(ProtocolError, "no_content", "the service answered with status 204, which has no content")
 _NOT_HTTP = _Rule(ProtocolError, "http", "the answer is not valid HTTP")
@@ -125,6 +127,9 @@ def connector_error(
     response errors do (they keep the headers of the request).
     """
     rule = _rule(error)
+    encoded = re.search(_ENCODED_AS, str(error)) if rule in (_ENCODING, _NOT_HTTP) else None
+    if encoded is not None:
+        rule = _ENCODING._replace(message=f"{_ENCODING.message}: it is not {encoded[1]}")
     if status is not None and rule.error is ConnectError:
         rule = _CUT
     elif rule is _LOST and getattr(error, "stale", False):  # noted by the session of this toolkit
