@@ -74,6 +74,7 @@ _CODES: Mapping[type[ConnectorError], str] = {
         model_decommissioned model_deprecated model_not_exist model_not_supported unsupported_model model_unavailable
         operation_not_supported resource_not_found endpoint_not_found resource_does_not_exist
         invalid_endpoint_or_model.not_found no_such_model model_not_open model_terms_required invalid_model_id
+        key_model_access_denied team_model_access_denied user_model_access_denied
         """,
     ContextLengthError: """
         context_length_exceeded exceed_context_size context_window_exceeded model_context_window_exceeded

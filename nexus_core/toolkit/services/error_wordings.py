@@ -63,7 +63,7 @@ _ANY_LENGTH = r"(?:context|prompt|input|model|sequence|seq|message|token)s?"
 _MEASURE = r"(?:length|len|size|window|limit|count|budget|tokens?)"
 _BOUND = (
     r"(?:(?:the|this|its|your|a|our|model'?s?|max(?:imum)?|available|allowed|configured|current|total|supported|is|of|by"
-    r"|endpoint'?s?|for|server'?s?|number|permitted)[ _]|\(?[\d,]+\)? )*"
+    r"|endpoint'?s?|for|server'?s?|number|permitted|specified)[ _]|\(?[\d,]+\)?[ -])*"
 )
 _OVER = (
     r"(?:exceed(?:s|ed|ing)?|(?:longer|larger|greater|bigger|more) than|over|beyond|out of room in"
@@ -78,23 +78,30 @@ _CONTEXT = _any(
     rf"{_OVER} {_BOUND}(?:max_seq_len|max_model_len|n_ctx|num_ctx)",
     # MiniMax, llama.cpp, LM Studio: the limit first
     r"context[ _](?:window|length|size|limit)(?: of \d+)?(?: tokens)?(?: has been| was| is)? ?"
-    r"(?:exceed\w*|overflow\w*|reached|too small|(?:is|of) only)",
+    r"(?:exceed\w*|overflow\w*|reached|too small|full\b|(?:is|of) only)",
     r"(?:reached|hit) (?:the )?(?:max(?:imum)? )?context (?:length|window|size)",
-    r"context (?:length|size|window) (?:is|of) only",
+    r"context (?:length|size|window) (?:is|of) only|\d tokens?,? but [^.]{0,40}context (?:length|size|window) is \d",
+    # vLLM, older: what is left for the answer
+    r"max_tokens must be at least 1, got -\d",
+    r"max_(?:prompt|input|context|model)_(?:tokens|len(?:gth)?) exceeded",
+    r"too (?:large|big) for (?:the |this )?model'?s? context",
     r"configured context (?:size|length|window) is \d",
     r"context overflow",
     # Anthropic, Bedrock, Ollama, LiteLLM, Fireworks: "prompt is too long"
-    r"\b(?:prompt|input|inputs|conversation|message history|messages|context)"
+    r"\b(?:prompt|input|inputs|conversation|message history|messages?(?: you \w+)?|context)"
     r"(?: (?:text|token|tokens|length|size|list|history))*(?: (?:is|are|was))? too (?:long|big|large)\b"
     r"(?! for (?:this|the) (?:field|column|name))",
     # z.ai, SambaNova: "Prompt exceeds max length", "Sequence length N exceeds the maximum of M"
     r"\b(?:prompt|input|sequence|context) (?:length|size|tokens?)(?: \(?[\d,]+\)?)? (?:would )?"
     r"exceed(?:s|ed)? (?:the |its |your )?(?:max(?:imum)?|limit|context|model)\b",
-    r"\b(?:prompt|input) exceed(?:s|ed)? (?:the )?max(?:imum)? (?:length|size|context|tokens)\b",
+    r"\b(?:prompt|input)(?: text)?(?: ?\([^)]{1,40}\))? exceed(?:s|ed)? (?:the )?max(?:imum)?(?: allowed)? "
+    r"(?:length|size|context|tokens)\b",
+    r"\b(?:prompt|input|messages|conversation|context)\b[^.]{0,40} exceed(?:s|ed)? (?:the )?max(?:imum)? "
+    r"(?:allowed )?number of tokens|max(?:imum)? of [\d,]+ tokens [^.]{0,20}\b(?:prompt|input|context)\b",
     r"\bmax(?:imum)? (?:context|input|prompt|sequence) (?:length|size) (?:was |has been |is )?exceeded",
     r"\btokens? limit (?:was |has been |is )?(?:exceeded|reached)|\bn_ctx\b[^.]{0,20}exceed",
     r"\d tokens?[^.]{0,40}(?:over|above|more than|greater than|exceeds?) (?:the )?(?:model'?s )?(?:limit|max)",
-    r"too (?:long|large|big): \(?\d[\d,]* tokens?\b",
+    r"too (?:long|large|big)(?: for (?:the|this) model)?: \(?\d[\d,]* tokens?\b",
     # Gemini, Copilot, watsonx, SiliconFlow: tokens of the prompt against a number
     r"\b(?:prompt|inputs?|request(?:ed)?|messages?|conversation|total|number of)(?=\W|_)[^.]{0,60}?[ _]tokens?\b"
     r"(?![^.]{0,20}(?:completion|output))[^.]{0,80}?"
@@ -103,7 +110,8 @@ _CONTEXT = _any(
     r"\binput(?: length)? (?:\d+ tokens )?(?:would )?exceeds? the (?:maximum|max|model) (?:number of )?(?:tokens"
     r"|limit)",
     # Perplexity, Voyage
-    r"tokens? in (?:the |your )?(?:request|prompt|input) (?:is |are )?(?:more|greater|larger)",
+    r"tokens? in (?:the |your )?(?:request|prompt|input)(?: \([\d,]+\))? "
+    r"(?:(?:is |are )?(?:more|greater|larger)|exceeds?\b)",
     r"max(?:imum)? (?:allowed )?tokens per (?:submitted )?(?:batch|input|prompt)",
     # TGI, TEI, Together
     r"`?inputs`? must have (?:less|fewer) than \d+ tokens",
@@ -128,13 +136,14 @@ _CONTEXT = _any(
 )
 _QUOTA = _any(
     r"insufficient[ _](?:\w+ ){0,2}(?:balance|credits?|funds)|insufficient user quota",
-    r"balance (?:is |has )?(?:not enough|insufficient|too low|exhausted|run out|depleted|is used up)",
+    r"balance (?:is |has )?(?:not enough|insufficient|too low|exhausted|run out|depleted|is used up|negative)",
+    r"\bkey limit exceeded",
     r"(?:not (?:have )?(?:enough|sufficient)|no|out of|lack of|run out of|requires? more|add|purchase|buy) (?:\w+ )?"
     r"(?:credits?|balance|funds)\b",
     r"credits?\b[^.]{0,30}(?:too low|exhausted|depleted|used up|run out|expired)",
     r"(?:quota|limit)[^.]{0,30}for (?:this|the|your) billing",
     r"(?:used|consumed|spent|exhausted) (?:up )?(?:all|the|its|your)(?: of)?(?: its| your)? ?(?:available |free "
-    r"|prepaid )?credits?",
+    r"|prepaid |included |monthly |remaining )?credits?",
     r"(?:monthly|weekly|daily|plan|subscription|session|billing(?: cycle)?|spend(?:ing)?|usage|budget)"
     r"(?:/\w+)?(?: \w+)? (?:limit|quota|cap|allowance)s?\b",
     r"billing (?:hard )?(?:limit|is not active|not active|details)|billing_(?:hard_limit|not_active)",
@@ -163,6 +172,10 @@ _MODEL = _any(
     r"model (?:identifier|id|name)s? (?:is|are|was) (?:invalid|not valid|unknown|required)",
     r"not a (?:valid|supported|known|recogni[sz]ed) model|model names (?:are|supported)",
     r"(?:specify|provide|choose) a (?:valid|supported|different) model|model is not active",
+    r"(?:could|can) ?not (?:find|locate) (?:the |any )?(?:requested )?model\b",
+    r"(?:failed|unable) to load (?:the )?model\b",
+    r"not (?:allowed to |have )access (?:to )?(?:the |this )?model\b|not in the list of (?:\w+ )?models",
+    r"\A\W*(?:the )?model \S+ not supported\W*\Z",
     r"there is no model\b|no (?:model|deployment|endpoint)s? (?:found (?:for|matching)|named|called|with)",
     r"\b(?:deployment|endpoint)\b[^.]{0,60} (?:does not exist|(?:was |could )?not (?:be )?found)",
     r"\bmodel\b[^.]{0,60} unavailable (?:in|for|to|on) ",
@@ -216,7 +229,7 @@ _LIMITED = _any(
     r"(?:requests?|tokens?|queries) " + r"per[ _-]?(?:minute|second|hour)[^.]{0,40}(?:exceed|limit|reach)",
     r"(?:exceed|reach)\w*[^.]{0,60}(?:" + _PER_MINUTE + ")",
     r"concurren\w+[^.]{0,40}(?:limit|exceed|reach|too (?:high|many)|high)|high concurrency",
-    r"resource[ _]?(?:has been )?exhausted|请求过于频繁|调用频率|频率限制|error code: ?1015",
+    r"resource[ _]?(?:has been )?exhausted|请求过于频繁|速率限制|调用频率|频率限制|error code: ?1015",
 )
 _BUSY = _any(
     r"\boverload",
@@ -232,6 +245,7 @@ _FILTERED = _any(
     r"content[ _]?(?:management |usage )?(?:policy|policies|filter\w*|moderation|safety)|safety (?:system|policy"
     r"|filter|setting)",
     r"(?:was|were|been) (?:flagged|blocked|filtered)|responsible ai|guardrail\w*[^.]{0,30}(?:blocked|intervened)",
+    r"\bcontent\b[^.]{0,40} is (?:blocked|flagged|filtered)",
     r"violat\w+[^.]{0,40}(?:polic|guideline|terms)|inappropriate content|content exists risk|considered high risk",
     r"(?:sensitive|unsafe|prohibited) (?:content|words?|information)|requires moderation|敏感|不安全",
 )

@@ -104,6 +104,19 @@ SAID: dict[type[ConnectorError], str] = {
         400 Max context length exceeded
         400 Exceeded maximum context length
         400 This request's input tokens (12000) exceed the 8192 token context window
+        400 Token indices sequence length is longer than the specified maximum sequence length for this model (9 > 8)
+        400 max_tokens must be at least 1, got -500. Your prompt has 8692 tokens and the model's context is 8192
+        400 Your prompt is longer than the 8192-token window of this model.
+        400 Failed to generate: context window full
+        400 The conversation has exceeded the maximum number of tokens supported by the model (8192).
+        400 The text is too long for the model: 9000 tokens (limit: 8192 tokens)
+        400 Requested 9000 tokens but the context window is 8192 tokens
+        400 max_prompt_tokens exceeded: 9000 > 8192
+        400 Input text exceeds the maximum length of 8192 tokens for this model.
+        400 prompt (length 9000) exceeds the maximum allowed length
+        400 A maximum of 8192 tokens is allowed in the prompt, but 9000 were given
+        400 Tokens in prompt (9000) exceed the limit of 8192
+        400 request too large for model context
     """,
     QuotaError: r"""
         429 You exceeded your current quota, please check your plan and billing details.
@@ -127,6 +140,9 @@ SAID: dict[type[ConnectorError], str] = {
         429 Monthly usage limit reached
         402 Payment required
         429 Your team has run out of credits
+        429 Account balance is negative
+        403 Key limit exceeded (total limit). Manage it in the settings
+        429 You have used all of your included credits
         403 You have no credits left
         429 Organization spending limit exceeded.
         400 Your credit balance is too low to access the Anthropic API.
