@@ -44,10 +44,12 @@ def read_content(content: Any) -> ContentParts:
     if isinstance(content, str):
         return ContentParts(content)
     parts = [content] if isinstance(content, dict) else content
-    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+    if not isinstance(parts, list) or (parts and not any(isinstance(part, dict) for part in parts)):
         raise ProtocolError("the content of the answer is no text and no list of parts", code="shape")
     texts, thoughts, refused = [], [], False
     for part in parts:
+        if not isinstance(part, dict):
+            continue
         kind = str(part.get("type", "text")).lower()
         if kind.startswith(_OF_THOUGHT) or part.get("thought") is True:
             thoughts.append(_text_in(part))

@@ -58,7 +58,7 @@ def read_completion(data: bytes, transfer: Transfer | None = None, *, thinks: bo
     if isinstance(payload, _Events):
         return _read_stream(payload, transfer, thinks=thinks)
     choices: Any = payload.get("choices")
-    if holds_error(payload) or (not choices and is_only_error(payload)):
+    if holds_error(payload) or (not choices and is_only_error({**payload, "usage": None})):
         raise InBandError(payload)
     try:
         return _read_choice(choices[0], payload, transfer, thinks=thinks)
@@ -103,7 +103,8 @@ def _calls(message: dict[str, Any], reason: FinishReason) -> tuple[ToolCall, ...
     if not entries:
         return ()
     parts = ToolCallParts()
-    parts.take([{**entry, "index": number} for number, entry in enumerate(entries)])
+    whole = [entries] if isinstance(entries, dict) else [entry for entry in entries if entry is not None]
+    parts.take([{**entry, "index": number} for number, entry in enumerate(whole)])
     parts.finish(reason)
     return parts.calls()
 

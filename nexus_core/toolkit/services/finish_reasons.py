@@ -20,14 +20,14 @@ _WORDS: Mapping[FinishReason, frozenset[str]] = {
         {
             "stop", "stopped", "stop_sequence", "stop_token", "stop_word", "eos", "eos_token", "eos_token_found", "eot",
             "eot_token", "end", "end_turn", "end_of_turn", "end_of_text", "complete", "completed", "done", "finish",
-            "finished", "stop_sequence_found",
+            "finished", "stop_sequence_found", "stop_str", "stop_string", "im_end", "eot_id", "eos_id", "endoftext",
         }
     ),
     "length": frozenset(
         {
             "length", "max_tokens", "max_output_tokens", "max_output", "max_new_tokens", "max_completion_tokens",
-            "max_length", "model_length", "token_limit", "limit", "time_limit", "error_limit", "context_length",
-            "context_length_exceeded", "context_window_exceeded", "model_context_window_exceeded",
+            "max_length", "model_length", "length_capped", "token_limit", "limit", "time_limit", "error_limit",
+            "context_length", "context_length_exceeded", "context_window_exceeded", "model_context_window_exceeded",
         }
     ),
     "content_filter": frozenset(
@@ -91,9 +91,9 @@ def classify_finish_reason(word: str) -> tuple[FinishReason, str]:
     reason = _REASONS.get(word)
     if reason is not None:  # nearly always
         return reason, ""
-    whole = word.strip().lower().removeprefix("finishreason.").removeprefix("stopreason.")
+    whole = re.sub(r"^(?:finish|stop)_?reason[._]", "", word.strip().lower())
     for said in (whole, whole.partition(":")[0]):
-        known = _PLAIN.get(re.sub(r"[\s_\-]", "", said), "")
+        known = _PLAIN.get(re.sub(r"[\s_\-<|>]", "", said), "")
         if known in _REASONS:
             return _REASONS[known], ""
         if known in _FAILED:

@@ -79,7 +79,7 @@ class ToolCallParts:
         )
 
     def _take(self, entry: Any) -> ToolCallDelta:
-        function = entry.get("function") or {}
+        function = entry.get("function") or (entry if type(entry.get("name")) is str else {})
         said_id, name = _text(entry.get("id")), _text(function.get("name"))
         index, arguments = _number(entry.get("index")), function.get("arguments")
         if arguments is None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from nexus_core.testing.upstream import (
     stream_answer,
     usage_chunk,
 )
+from nexus_core.toolkit import InBandError
 
 TEXT = "Yes, until six."
 
@@ -219,11 +219,21 @@ async def test_events_that_are_flushed_one_by_one_are_read(service: Any, wbits: 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, br", "x-lz4"])
 async def test_encoding_without_a_decoder_is_named(service: Any, encoding: str) -> None:
     """And where a decoder is installed, what it cannot read is an error as well."""
-    error = await service.fails(http_answer(b"\x01\x02\x03", headers={"Content-Encoding": encoding}))
+    error = await service.fails(http_answer(b"\xff" * 20, headers={"Content-Encoding": encoding}))
     assert (type(error), error.code) == (ProtocolError, "encoding")
+    assert encoding in str(error)
     module = {"br": "brotli", "zstd": "backports"}.get(encoding, "")
-    assert encoding in str(error) or (module and find_spec(module))
     assert error.__context__ is None or module
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@pytest.mark.parametrize("data", [b"\xff" * 20, b"\x01\x02\x03"], ids=["bits", "start"])
+async def test_bytes_that_are_not_encoded_as_they_claim_name_the_encoding(
+    service: Any, encoding: str, data: bytes
+) -> None:
+    """Wherever the decoder notices."""
+    error = await service.fails(http_answer(data, headers={"Content-Encoding": encoding}))
+    assert (type(error), error.code, encoding in str(error)) == (ProtocolError, "encoding", True)
 
 
 @pytest.mark.parametrize("value", ["20", True, -1, 1.5, [1]], ids=repr)
@@ -282,8 +292,28 @@ def test_vector_without_numbers_is_an_error(answer: Any, number: str) -> None:
         read_embeddings(data, count=2)
 
 
+FLAT = {"id": "a", "name": "tide", "arguments": "{}"}
+
+
+@pytest.mark.parametrize("calls", [{"id": "a", "function": FLAT}, [None, FLAT]], ids=["object", "flat"])
+def test_call_outside_a_list_or_a_function_is_read(calls: Any) -> None:
+    """As an object in place of a list, beside nulls, and without `function` around it."""
+    message = {"role": "assistant", "content": None, "tool_calls": calls}
+    done = read_completion(json.dumps({"choices": [{"message": message, "finish_reason": "tool_calls"}]}).encode())
+    assert [(call.id, call.name, call.arguments) for call in done.tool_calls] == [("a", "tide", "{}")]
+
+
+def test_null_among_parts_is_skipped_and_words_beside_usage_are_an_error() -> None:
+    """Neither costs what stands beside it."""
+    message = {"content": [None, {"type": "text", "text": TEXT}]}
+    assert read_completion(json.dumps({"choices": [{"message": message}]}).encode()).text == TEXT
+    with pytest.raises(InBandError):
+        read_completion(b'{"choices": null, "usage": {"prompt_tokens": 1}, "message": "model overloaded"}')
+
+
 REASONS = {
-    "stop": "STOP eos end_turn StopSequence FinishReason.STOP", "length": "MAX_TOKENS max-tokens maxTokens time_limit",
+    "stop": "STOP eos end_turn StopSequence FinishReason.STOP <|im_end|> stop_str",
+    "length": "MAX_TOKENS max-tokens maxTokens time_limit FINISH_REASON_MAX_TOKENS length_capped",
     "content_filter": "SAFETY content-filter contentFiltered guardrail_intervened", "tool_calls": "tool_use tool-calls",
 }  # fmt: skip
 SPELLED = [(word, reason) for reason, words in REASONS.items() for word in words.split()]
