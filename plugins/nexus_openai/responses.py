@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
+
+from attrs import frozen
 
 from nexus_core import (
     CallOptions,
@@ -18,12 +21,16 @@ from nexus_core import (
     ProtocolError,
     TextPart,
     Transfer,
+    TruncatedError,
 )
 from nexus_core.toolkit import (
+    EventDecoder,
     InBandError,
     StreamParts,
     WireFormat,
     completion_of,
+    holds_error,
+    is_only_error,
     merge_extra,
     read_json,
     read_usage,
@@ -36,6 +43,12 @@ from nexus_openai.strict_schema import name_schema
 _OPTIONS = {"temperature": "temperature", "top_p": "top_p", "max_tokens": "max_output_tokens"}
 _OWN = frozenset({"model", "input", "instructions", "stream", "store"})
 _WORDS = {"auto", "none", "required"}
+_KEEP_ALIVE = frozenset({b"ping", b"heartbeat", b"keepalive", b"keep-alive"})
+"""Names and data of events that say nothing."""
+_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled",
+                   "response.done"})  # fmt: skip
+_EVENTS = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:(?:data|event|id|retry)\s*:|:)", re.IGNORECASE)
+"""What begins like an event stream."""
 
 
 class ResponsesWire(WireFormat):
@@ -79,27 +92,22 @@ class ResponsesWire(WireFormat):
 
     def read(self, data: bytes, transfer: Transfer | None) -> Completion:
         """Return a whole answer."""
-        payload = read_json(data)
-        if not isinstance(payload, dict) or not isinstance(payload.get("output"), list):
-            raise InBandError(payload) if isinstance(payload, dict) and payload.get("error") else _odd()
-        text, thoughts, refusal = "", [], ""
-        calls: list[dict[str, Any]] = []
-        for item in payload["output"]:
-            match item.get("type") if isinstance(item, dict) else None:
-                case "message":
-                    text += _joined(item.get("content"), "text")
-                    refusal += _joined(item.get("content"), "refusal")
-                case "reasoning":
-                    thoughts.append(_joined(item.get("summary"), "text") or _joined(item.get("content"), "text"))
-                case "function_call":
-                    calls.append(_call(len(calls), item))
-        if refusal and not text:
+        payload = _last_response(data) if _EVENTS.match(data) else read_json(data)
+        if isinstance(payload, list) and len(payload) == 1:
+            payload = payload[0]
+        if not isinstance(payload, dict):
+            raise _odd()
+        if not isinstance(payload.get("output"), list):
+            raise InBandError(payload) if holds_error(payload) or is_only_error(payload) else _odd()
+        output = _read_output(payload["output"])
+        end = _end(payload)
+        if output.refusal and not output.text:
             raise ContentFilterError("the model refused to answer", code="refusal")
         return completion_of(
-            _end(payload),
-            text=text,
-            reasoning="\n\n".join(filter(None, thoughts)),
-            calls=calls,
+            end,
+            text=output.text,
+            reasoning=output.reasoning,
+            calls=output.calls,
             usage=read_usage(payload.get("usage"), payload.get("service_tier")),
             model=_text(payload.get("model")),
             transfer=transfer,
@@ -119,13 +127,23 @@ class ResponsesReading(StreamParts):
 
     def take(self, name: bytes, data: bytes) -> Chunk | None:
         """Return what an event adds to the answer."""
-        if data.startswith(b"[DONE]"):
+        data = data.strip()
+        if data.startswith((b"[DONE]", b'"[DONE]"')):
             self.done = True
             return None
+        if not data or data.startswith(b":") or name in _KEEP_ALIVE or data in _KEEP_ALIVE:
+            return None
+        if name == b"error" and not data.startswith((b"{", b"[")):
+            raise InBandError(data.decode(errors="replace"))
         event = read_json(data)
+        if isinstance(event, list) and len(event) == 1:
+            event = event[0]
         if not isinstance(event, dict):
             raise _odd()
-        match event.get("type"):
+        return self._take(event.get("type") or name.decode(errors="replace"), event)
+
+    def _take(self, kind: Any, event: dict[str, Any]) -> Chunk | None:
+        match kind:
             case "response.output_text.delta":
                 return self.say(_text(event.get("delta")))
             case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
@@ -135,23 +153,42 @@ class ResponsesReading(StreamParts):
             case "response.function_call_arguments.delta":
                 part = {"index": event.get("output_index"), "function": {"arguments": _text(event.get("delta"))}}
                 return self.say(calls=[part])
-            case "response.output_item.added" if isinstance(item := event.get("item"), dict):
+            case "response.function_call_arguments.done":  # counts where no deltas came
+                part = {"index": event.get("output_index"), "function": {"arguments": _text(event.get("arguments"))}}
+                return self.say(calls=[part])
+            case "response.output_item.added" | "response.output_item.done" if isinstance(
+                item := event.get("item"), dict
+            ):
                 if item.get("type") != "function_call":
                     return None
                 return self.say(calls=[_call(event.get("output_index"), item)])
-            case "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled":
-                self._end(event.get("response"))
-            case _ if name == b"error" or event.get("type") == "error" or event.get("error"):
+            case (
+                "response.completed"
+                | "response.incomplete"
+                | "response.failed"
+                | "response.cancelled"
+                | ("response.done")
+            ):
+                return self._end(str(kind).removeprefix("response."), event.get("response"))
+            case _ if kind == "error" or holds_error(event) or (not kind and is_only_error(event)):
                 raise InBandError(event)
         return None
 
-    def _end(self, response: Any) -> None:
+    def _end(self, status: str, response: Any) -> Chunk | None:
+        """Note the end; return what the answer holds, where nothing of it has come before."""
         if not isinstance(response, dict):
             raise _odd()
+        if response.get("status") is None and status != "done":
+            response = {**response, "status": status}
         self.model = _text(response.get("model"))
         self.usage = read_usage(response.get("usage"), response.get("service_tier"))
         self.end(_end(response))
         self.done = True
+        output = _read_output(response.get("output"))
+        self._refused = self._refused or bool(output.refusal)
+        if self._spoke or self._called:
+            return None
+        return self.say(output.text, calls=output.calls)
 
     def finish(self) -> Chunk:
         """Return the last chunk; raises ContentFilterError for a refusal."""
@@ -166,9 +203,49 @@ def _end(response: Mapping[str, Any]) -> str:
     status, details = response.get("status"), response.get("incomplete_details")
     if status == "incomplete":
         return _text(details.get("reason")) or "max_output_tokens" if isinstance(details, dict) else "max_output_tokens"
-    if response.get("error") or status == "failed":
-        raise InBandError({"error": response.get("error") or {"message": "the response failed"}})
+    if holds_error(response) or status == "failed":
+        raise InBandError(response if holds_error(response) else {"error": {"message": "the response failed"}})
     return "stop" if status in ("completed", None) else str(status)
+
+
+@frozen
+class _Output:
+    """What the items of a response say."""
+
+    text: str
+    reasoning: str
+    refusal: str
+    calls: list[dict[str, Any]]
+
+
+def _read_output(items: Any) -> _Output:
+    """Return what the items say that are known; the others are skipped."""
+    text, thoughts, refusal = "", [], ""
+    calls: list[dict[str, Any]] = []
+    for item in items if isinstance(items, list) else ():
+        match item.get("type", "message") if isinstance(item, dict) else None:
+            case "message":
+                text += _joined(item.get("content"), "text")
+                refusal += _joined(item.get("content"), "refusal")
+            case "reasoning":
+                thoughts.append(_joined(item.get("summary"), "text") or _joined(item.get("content"), "text"))
+            case "function_call":
+                calls.append(_call(len(calls), item))
+    return _Output(text, "\n\n".join(filter(None, thoughts)), refusal, calls)
+
+
+def _last_response(data: bytes) -> Any:
+    """Return the response at the end of a stream that nobody asked for, or its error; raises TruncatedError."""
+    decoder = EventDecoder(line_cap=len(data) + 1, event_cap=65 * (len(data) + 1), tolerant=True)
+    for name, event in decoder.feed(data):
+        if event.startswith(b"{"):
+            payload = read_json(event)
+            if isinstance(payload, dict) and isinstance(payload.get("response"), dict):
+                if str(payload.get("type") or name.decode(errors="replace")) in _ENDS:
+                    return payload["response"]
+            elif name == b"error" or holds_error(payload) or payload.get("type") == "error":
+                raise InBandError(payload)
+    raise TruncatedError("the stream came to its end without a response", code="truncated")
 
 
 def _items(message: Message) -> list[dict[str, Any]]:
@@ -217,6 +294,8 @@ def _call(index: Any, item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _joined(parts: Any, name: str) -> str:
+    if isinstance(parts, str):
+        return parts if name == "text" else ""
     return "".join(_text(part.get(name)) for part in parts or () if isinstance(part, dict))
 
 

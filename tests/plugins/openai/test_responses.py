@@ -238,3 +238,66 @@ async def test_official_client_reads_the_same(connect: Any, prompt: Prompt, piec
     ]
     ours = [part for chunk in chunks for part in (chunk.text, *(call.arguments for call in chunk.tool_calls)) if part]
     assert ours == theirs != []
+
+
+CALL = call('{"at": 1}')
+ENDED = ("response.completed", {"response": response(message("Yes."))})
+LAST_CALL = ("response.completed", {"response": response(CALL)})
+ADDED = ("response.output_item.added", {"output_index": 0, "item": call("")})
+ONLY_AT_THE_END: dict[str, list[tuple[str, Mapping[str, Any]]]] = {
+    "text": [ENDED],
+    "call": [LAST_CALL],
+    "arguments": [ADDED, ("response.function_call_arguments.done", {"output_index": 0, "arguments": '{"at": 1}'}),
+                  LAST_CALL],
+    "item": [("response.output_item.done", {"output_index": 0, "item": CALL}), LAST_CALL],
+    "all": [ADDED, ("response.function_call_arguments.delta", {"output_index": 0, "delta": '{"at": 1}'}),
+            ("response.function_call_arguments.done", {"output_index": 0, "arguments": '{"at": 1}'}),
+            ("response.output_item.done", {"output_index": 0, "item": CALL}), LAST_CALL],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("said", ONLY_AT_THE_END.values(), ids=ONLY_AT_THE_END)
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_what_comes_without_deltas_is_read_once(
+    service: Any, said: list[tuple[str, Mapping[str, Any]]], streamed: bool
+) -> None:
+    """From the events that end a part, from the response at the end, and from a stream that nobody asked for."""
+    script = stream_answer(events(*said))
+    if streamed:
+        chunks = await service.stream(script, endpoint="responses")
+        text = "".join(chunk.text for chunk in chunks)
+        arguments = "".join(delta.arguments for chunk in chunks for delta in chunk.tool_calls)
+    else:
+        done = await service.send(script, endpoint="responses")
+        text, arguments = done.text, "".join(each.arguments for each in done.tool_calls)
+    assert (text, arguments) == (("Yes.", "") if said == [ENDED] else ("", '{"at": 1}'))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"errors": [{"message": "Rate limit reached"}]}, {"message": "Rate limit reached", "code": 429},
+     {"base_resp": {"status_code": 1002, "status_msg": "rate limit"}}, {"error": "Rate limit reached"},
+     [{"error": {"message": "x", "code": "rate_limit_exceeded"}}]],
+    ids=["errors", "message", "base_resp", "text", "list"],
+)  # fmt: skip
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_error_in_a_good_answer_keeps_its_class(service: Any, body: Any, streamed: bool) -> None:
+    """Wherever it stands, as in chat completions; an error without content is none."""
+    data = json.dumps(body)
+    if streamed:
+        _, error = await service.streamed(stream_answer([f"data: {data}\n\n".encode()]), endpoint="responses")
+    else:
+        error = await service.fails(json_answer(body), endpoint="responses")
+    assert type(error) is RateLimitError
+    empty = json_answer(response(message("Yes."), error={"code": None, "message": ""}))
+    assert (await service.send(empty, endpoint="responses")).text == "Yes."
+
+
+def test_end_without_a_status_is_what_its_event_says() -> None:
+    """A cut answer never passes for a whole one; pings and blank data say nothing."""
+    reading = ResponsesReading()
+    reading.take(b"ping", b"ping")
+    reading.take(b"", b" ")
+    reading.take(b"response.output_text.delta", b'{"delta": "Yes"}')
+    reading.take(b"response.incomplete", b'{"response": {"incomplete_details": {"reason": "max_output_tokens"}}}')
+    assert reading.finish().finish_reason == "length"
