@@ -26,6 +26,8 @@ LIVES = ("expires_in", "expiresIn")
 WITHIN = ("credential", "status", "data")
 """Objects in which `gcloud config config-helper`, Kubernetes and others put all of this."""
 _KEY = re.compile(r"[\x21-\x7e]+")
+_LONGEST = 32 * 2**10
+"""Characters of a key: services take no more in a header, and longer output is cut."""
 _MILLISECONDS = 1e11
 """Seconds since 1970 in the year 5138: what is more counts milliseconds."""
 
@@ -45,14 +47,16 @@ class ExpiringKey:
 def read_key(text: str, origin: str, now: float) -> ExpiringKey:
     """Return the key in a text; raises NotConfiguredError, which shows nothing of the text, where there is none."""
     text = text.strip().removeprefix("\ufeff")
-    if not text.startswith(("{", '"')):
+    if not text.startswith(("{", "[", '"')):
         return ExpiringKey(_checked(text, origin))
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise NotConfiguredError(f"{origin} gives what begins as JSON and is none") from None
     if isinstance(found, str):
         return ExpiringKey(_checked(found, origin))
+    if not isinstance(found, dict):
+        found = {}
     for name in WITHIN:
         if not any(key in found for key in KEYS) and isinstance(found.get(name), Mapping):
             found = found[name]
@@ -66,7 +70,7 @@ def _checked(key: str, origin: str) -> str:
     key = key.strip()
     if not key:
         raise NotConfiguredError(f"{origin} gives nothing")
-    if not _KEY.fullmatch(key):
+    if len(key) > _LONGEST or not _KEY.fullmatch(key):
         raise NotConfiguredError(f"{origin} gives more than a key: one word of ASCII, or JSON, is what is read")
     return key
 

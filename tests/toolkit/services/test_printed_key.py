@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from nexus_core.contract.errors import NotConfiguredError
 from nexus_core.toolkit.services.printed_key import read_key
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
@@ -35,3 +36,10 @@ def test_key_and_its_end_are_read(text: str, expires_at: float | None) -> None:
     found = read_key(text, "api_key_file", 1000.0)
     assert (found.key, found.expires_at) == ("k", expires_at)
     assert "'k'" not in repr(found)
+
+
+@pytest.mark.parametrize("text", ["a" * 65536, '["key"]', '{"a":' * 20_000, "[" * 60_000], ids=len)
+def test_text_that_is_no_key_is_never_sent(text: str) -> None:
+    """Neither what is cut, nor lists, nor JSON without a bottom."""
+    with pytest.raises(NotConfiguredError, match="^api_key_command gives"):
+        read_key(text, "api_key_command", 0.0)
