@@ -464,3 +464,10 @@ def test_timeouts_are_those_of_the_documentation() -> None:
     assert values == {
         "connect_s": 10.0, "first_byte_s": 60.0, "idle_s": 60.0, "progress_s": 120.0, "total_s": 90.0, "stream_s": 600.0
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=str)
+def test_keys_that_begin_alike_are_hidden_whole(order: tuple[int, int]) -> None:
+    """As two tokens of one issuer do, of which the old one may stand in an error."""
+    keys = [f"eyJhbGciOiJSUzI1NiJ9.{number}" for number in ("1", "2")]
+    assert foreign_text(f"bad key {keys[0]}", secrets=[keys[at] for at in order]) == "bad key [hidden]"
