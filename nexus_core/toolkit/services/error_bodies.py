@@ -130,7 +130,7 @@ def is_only_error(payload: Any) -> bool:
         return False
     found = _Layers()
     found.enter(payload, 0)
-    if any(isinstance(word, str) and word.lower() in _UNDER_WAY for word in found.said()):
+    if any(isinstance(word, str) and word.lower() in _UNDER_WAY for word in (*found.said(), *found.texts)):
         return False
     return bool(found.texts) or found.status("") is not None
 

@@ -231,6 +231,7 @@ def test_a_body_of_nothing_but_words_is_an_error(payload: Any) -> None:
         {"type": "ping"},
         {"choices": []},
         {"status": "processing", "message": "waiting for a slot"},
+        {"object": "info", "message": "queued"},
         {"base_resp": {"status_code": 0, "status_msg": "success"}},
         {"object": "list", "data": [{"object": "embedding", "embedding": [1.0], "index": 0}], "model": "m"},
         {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "no more requests"}},
