@@ -61,6 +61,11 @@ class Anthropic(ServiceConnector):
             )  # fmt: skip
         return self._info
 
+    @property
+    def writes_cache(self) -> bool:
+        """Whether the service is asked to keep the beginning of prompts."""
+        return self.prompt_cache != "off"
+
     def key_headers(self, key: str) -> Mapping[str, str]:
         """Return the header with the key."""
         return {"x-api-key": key}

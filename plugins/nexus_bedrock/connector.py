@@ -74,6 +74,11 @@ class Bedrock(ServiceConnector):
         return _REGIONS.sub("", self.model.rpartition("/")[2])
 
     @property
+    def writes_cache(self) -> bool:
+        """Whether the service is asked to keep the beginning of prompts."""
+        return self.prompt_cache
+
+    @property
     def region_name(self) -> str:
         """The region that is asked: that of the option, of an ARN, of the environment, else us-east-1."""
         named = _ARN.match(self.model)

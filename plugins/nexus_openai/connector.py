@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from importlib.util import find_spec
 from types import ModuleType
 from typing import ClassVar, Literal
 from urllib.parse import urlsplit
@@ -14,7 +12,6 @@ from attrs import evolve
 from nexus_core import (
     ImageTokens,
     ModelInfo,
-    ModelPrices,
     component,
     hookimpl,
     option,
@@ -133,15 +130,6 @@ class OpenAI(ServiceConnector):
                 max_tokens_parameter=self.max_tokens_parameter,
             )
         return self._entry
-
-    def find_prices(self) -> ModelPrices | None:
-        """Return what the package genai-prices, where it is installed, says of this model at this service."""
-        base_url = self.answer_id
-        if is_near(urlsplit(base_url).hostname or "") or find_spec("genai_prices") is None:
-            return None
-        from nexus_openai import service_prices  # the extra `prices`, 300 ms
-
-        return service_prices.find_prices(self.model, base_url, datetime.now(UTC))
 
     @property
     def embedding_id(self) -> str:

@@ -21,13 +21,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Mapping
+from datetime import UTC, datetime
 from importlib import import_module
+from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self, cast
+from urllib.parse import urlsplit
 
 from nexus_core.contract.components import component, injected, option, state
 from nexus_core.contract.errors import AuthError, ConnectorError, ModelNotFoundError, NotConfiguredError
-from nexus_core.contract.models import ModelInfo
+from nexus_core.contract.models import ModelInfo, ModelPrices
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import CallOptions, Chunk, Completion
 from nexus_core.toolkit.http import service_settings
@@ -139,6 +142,20 @@ class ServiceConnector:
     def answer_id(self) -> str:
         """The address, which may come from the environment."""
         return self.address.resolve_url(self.base_url, os.environ)
+
+    @property
+    def writes_cache(self) -> bool:
+        """Whether requests may write to a cache of the service, where that has a price of its own."""
+        return True
+
+    def find_prices(self) -> ModelPrices | None:
+        """Return what the package genai-prices, where it is installed, says of this model at this service."""
+        base_url = self.answer_id
+        if service_settings.is_near(urlsplit(base_url).hostname or "") or find_spec("genai_prices") is None:
+            return None
+        table = import_module("nexus_core.toolkit.services.service_prices")  # the extra `prices`, 300 ms
+        prices = table.find_prices(self.model, base_url, datetime.now(UTC), writes_cache=self.writes_cache)
+        return cast("ModelPrices | None", prices)
 
     async def send_prompt(self, prompt: Prompt, options: CallOptions) -> Completion:
         """Return the whole answer."""

@@ -15,11 +15,11 @@ import pytest
 from click.testing import CliRunner
 from genai_prices.types import ModelPrice, Tier, TieredPrices
 from nexus_openai.connector import OpenAI
-from nexus_openai.service_prices import find_prices, read_prices
 
 from nexus_core import ModelPrices
 from nexus_core.cli.main import cli
 from nexus_core.testing.answers import DONE, completion, delta, event, json_answer, stream_answer, usage_chunk
+from nexus_core.toolkit.services.service_prices import find_prices, read_prices
 
 OFFICIAL = "https://api.openai.com/v1"
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
@@ -111,7 +111,7 @@ def test_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_the_extra_prices_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     """And that is no error."""
-    monkeypatch.setattr("nexus_openai.connector.find_spec", lambda name: None)
+    monkeypatch.setattr("nexus_core.toolkit.http.service_connector.find_spec", lambda name: None)
     assert OpenAI(model="gpt-4o").find_prices() is None
 
 

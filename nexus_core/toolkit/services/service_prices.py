@@ -13,7 +13,7 @@ from decimal import Decimal
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelPrice, Provider, TieredPrices, TimeOfDateConstraint
 
-from nexus_core import ModelPrices
+from nexus_core.contract.models import ModelPrices
 
 _NAMED_BY_CUSTOMERS = frozenset({"azure", "databricks", "modal"})
 """Services whose customers name their deployments: `gpt-4o` may be any model there."""
@@ -23,11 +23,11 @@ _NOT_USED = re.compile(r"audio|image|video|searches|document")
 _Price = Decimal | TieredPrices
 
 
-def find_prices(model: str, base_url: str, now: datetime) -> ModelPrices | None:
+def find_prices(model: str, base_url: str, now: datetime, *, writes_cache: bool = True) -> ModelPrices | None:
     """Return what a model costs at the service of an address, for its usual kind of service.
 
     `None` where the package does not know the address or the model, and where the price depends on more than the
-    tokens of the ledger: on the hour, on tokens written to a cache, on the number of requests.
+    tokens of the ledger: on the hour, on tokens written to a cache (unless none are), on the number of requests.
     """
     service = _service_of(base_url)
     entry = None if service is None else service.find_model(model)
@@ -36,7 +36,7 @@ def find_prices(model: str, base_url: str, now: datetime) -> ModelPrices | None:
     by_time = entry.prices if isinstance(entry.prices, list) else []
     if any(isinstance(conditional.constraint, TimeOfDateConstraint) for conditional in by_time):
         return None
-    return read_prices(entry.get_prices(now))
+    return read_prices(entry.get_prices(now), writes_cache=writes_cache)
 
 
 def _service_of(base_url: str) -> Provider | None:
@@ -48,9 +48,11 @@ def _service_of(base_url: str) -> Provider | None:
     return None
 
 
-def read_prices(charged: ModelPrice) -> ModelPrices | None:
+def read_prices(charged: ModelPrice, *, writes_cache: bool = True) -> ModelPrices | None:
     """Return prices of the package as ours, `None` where they are for what the ledger does not count."""
     prices = {name: price for name, price in vars(charged).items() if price is not None}
+    if not writes_cache:
+        prices = {name: price for name, price in prices.items() if not name.startswith("cache_write")}
     if "input_mtok" not in prices or any(not _NOT_USED.search(name) for name in prices.keys() - _CHARGED):
         return None
     tiers = [tier.start for price in prices.values() if isinstance(price, TieredPrices) for tier in price.tiers]
