@@ -130,6 +130,9 @@ class KeySource:
             if process.returncode is None:
                 with suppress(OSError):
                     os.killpg(process.pid, signal.SIGKILL)
+                for number in (1, 2):  # now, since a loop that ends waits for no pipe, and what it began may hold them
+                    if (pipe := process._transport.get_pipe_transport(number)) is not None:  # type: ignore[attr-defined]
+                        pipe.close()
                 await process.wait()
         if code:
             raise NotConfiguredError(
