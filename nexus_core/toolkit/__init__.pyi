@@ -31,7 +31,10 @@ from nexus_core.toolkit.http.errors import (
     no_content as no_content,
 )
 from nexus_core.toolkit.http.event_stream import EventStreamDecoder as EventStreamDecoder
-from nexus_core.toolkit.http.json_lines import JsonLinesDecoder as JsonLinesDecoder
+from nexus_core.toolkit.http.line_decoder import (
+    JsonLinesDecoder as JsonLinesDecoder,
+    ServerSentEvent as ServerSentEvent,
+)
 from nexus_core.toolkit.http.quota_headers import read_quota as read_quota
 from nexus_core.toolkit.http.service_client import (
     RequestAuthorizer as RequestAuthorizer,
@@ -58,10 +61,7 @@ from nexus_core.toolkit.http.size_limits import (
     SizeLimits as SizeLimits,
     sizes_for as sizes_for,
 )
-from nexus_core.toolkit.http.sse import (
-    EventDecoder as EventDecoder,
-    ServerSentEvent as ServerSentEvent,
-)
+from nexus_core.toolkit.http.sse import EventDecoder as EventDecoder
 from nexus_core.toolkit.processes.call import (
     ApartError as ApartError,
     ApartStartError as ApartStartError,

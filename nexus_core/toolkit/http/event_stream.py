@@ -12,7 +12,8 @@ from struct import Struct, error as StructError
 from zlib import crc32
 
 from nexus_core.contract.errors import ProtocolError, ResponseTooLargeError
-from nexus_core.toolkit.http.sse import EVENT_CAP, ServerSentEvent
+from nexus_core.toolkit.http.line_decoder import ServerSentEvent
+from nexus_core.toolkit.http.sse import EVENT_CAP
 
 _PRELUDE = Struct(">III")
 _CRC = Struct(">I")

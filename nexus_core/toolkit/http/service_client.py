@@ -40,10 +40,11 @@ from nexus_core.toolkit.http.bodies import (
     should_retry,
 )
 from nexus_core.toolkit.http.errors import UpstreamErrors, foreign_text, no_content
+from nexus_core.toolkit.http.line_decoder import ServerSentEvent
 from nexus_core.toolkit.http.quota_headers import read_quota
 from nexus_core.toolkit.http.service_settings import ServiceSettings
 from nexus_core.toolkit.http.size_limits import JSON_CAP, LARGEST_SIZES, SizeLimits, sizes_for
-from nexus_core.toolkit.http.sse import EventDecoder, ServerSentEvent
+from nexus_core.toolkit.http.sse import EventDecoder
 from nexus_core.toolkit.services.error_bodies import read_error_body
 from nexus_core.toolkit.services.error_classes import HINTS, classify_error, describe_refusal
 from nexus_core.toolkit.services.error_texts import parse_error_body

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from attrs import frozen
 
-from nexus_core.toolkit.http.sse import LINE_CAP
+from nexus_core.toolkit.http.line_decoder import LINE_CAP
 
 JSON_CAP = 32 * 2**20
 """Bytes a whole answer may have at most, decoded."""

@@ -12,58 +12,36 @@ from __future__ import annotations
 
 import json
 
-from nexus_core.contract.errors import ResponseTooLargeError
+from nexus_core.toolkit.http.line_decoder import LINE_CAP, LineDecoder, ServerSentEvent
 
-ServerSentEvent = tuple[bytes, bytes]
-"""The name of an event (empty for most) and its data, the lines of which are joined by LF."""
-
-LINE_CAP = 8 * 2**20
-"""Bytes a single line may have."""
 EVENT_CAP = 16 * 2**20
 """Bytes the lines of one event may have together, with `LINE_COST` for each but the first."""
 LINE_COST = 64
 """Bytes that count for a line beside its own: what it takes to keep it."""
 
-_BOM = b"\xef\xbb\xbf"
 
-
-class EventDecoder:
+class EventDecoder(LineDecoder):
     """Turns the bytes of an event stream into events; the work is linear in the bytes, however they are cut."""
 
     __slots__ = (
-        "_at_start", "_bare", "_data", "_event_cap", "_irregular", "_line_cap", "_name", "_overflow", "_size",
-        "_skip_lf", "_tail", "_tolerant",
+        "_bare", "_data", "_event_cap", "_irregular", "_name", "_size", "_skip_lf", "_tolerant",
     )  # fmt: skip
 
     def __init__(self, *, line_cap: int = LINE_CAP, event_cap: int = EVENT_CAP, tolerant: bool = False) -> None:
-        self._line_cap = line_cap
+        super().__init__(line_cap)
         self._event_cap = event_cap
         self._tolerant = tolerant
-        self._tail = bytearray()  # the line that has not ended yet
         self._data: list[bytes] = []  # the data lines of the event that has not ended yet
         self._size = 0  # of those lines, in bytes
         self._name = b""
-        self._at_start = True
         self._skip_lf = False
         self._bare = False  # those lines are JSON without a field
-        self._overflow = ""
         self._irregular = False
 
     @property
     def irregular(self) -> bool:
         """Whether events are not ended by blank lines, so that the last one needs none either."""
         return self._irregular or (self._tolerant and self._tail.lstrip().startswith((b"{", b"[")))
-
-    def feed(self, data: bytes) -> list[ServerSentEvent]:
-        """Return the events that `data` completes.
-
-        Raises `ResponseTooLargeError` for a line or an event over its cap; events completed before it are returned
-        first, and the error comes with the next call. So call it once more, with `b""`, at the end of the data.
-        """
-        events = [] if self._overflow else self._decode(data)
-        if self._overflow and not events:
-            raise ResponseTooLargeError(self._overflow, code="response_too_large")
-        return events
 
     def flush(self) -> list[ServerSentEvent]:
         """Return the event that the data ended in the middle of, if any: what the format discards, and some need."""
@@ -77,21 +55,7 @@ class EventDecoder:
             # A CR at the end of the data ends its line now; a LF that comes first in the next data belongs to it.
             self._skip_lf = data.endswith(b"\r")
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        if b"\n" not in data:
-            self._hold(data)
-            return []
-        if self._tail:
-            data = bytes(self._tail + data)
-            self._tail.clear()
-        lines = data.split(b"\n")
-        rest = lines.pop()
-        if self._at_start:
-            self._at_start = False
-            lines[0] = lines[0].removeprefix(_BOM)
-        events = self._take(lines)
-        if rest:
-            self._hold(rest)
-        return events
+        return LineDecoder._decode(self, data)
 
     def _take(self, lines: list[bytes]) -> list[ServerSentEvent]:
         events: list[ServerSentEvent] = []
@@ -166,12 +130,6 @@ class EventDecoder:
         self._size += len(line)
         if len(self._data) == 1 and _is_json(line):
             self._end(events)
-
-    def _hold(self, rest: bytes) -> None:
-        self._tail += rest
-        if len(self._tail) > self._line_cap:
-            self._overflow = self._too_large()
-            self._tail.clear()
 
     def _too_large(self) -> str:
         return f"a line of the event stream is over {self._line_cap} bytes, or an event over {self._event_cap}"
