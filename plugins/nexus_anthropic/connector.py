@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from nexus_core import ImageTokens, ModelInfo, component, hookimpl, option, state
-from nexus_core.toolkit import ModelRow, ServiceAddress, ServiceConnector, load_models
+from nexus_core import ImageTokens, ModelInfo, component, hookimpl, option
+from nexus_core.toolkit import ServiceAddress, ServiceConnector
 
 VERSION = "2023-06-01"
 """Of the API, which every request names."""
@@ -35,6 +35,7 @@ class Anthropic(ServiceConnector):
         key_variables=("ANTHROPIC_API_KEY",),
     )
     WIRE: ClassVar[str] = "nexus_anthropic.wire"
+    MODELS: ClassVar[Path] = Path(__file__).with_name("models.json")
 
     thinking: bool = option(
         False, help="Let the model think before it answers, where it can; what it thinks is the answer's `reasoning`."
@@ -44,22 +45,12 @@ class Anthropic(ServiceConnector):
     )
     beta: tuple[str, ...] = option((), help="Names of beta features that every request asks for.")
 
-    _info: ModelInfo | None = state()
-
-    @property
-    def row(self) -> ModelRow:
-        """What the table of models says."""
-        return load_models(Path(__file__).with_name("models.json")).find(self.model)
-
-    @property
-    def model_info(self) -> ModelInfo:
-        """What the table of models says, or the declared defaults."""
-        if self._info is None:
-            self._info = self.row.info(
-                self.model, "anthropic", joins_roles=True, tool_tokens=_TOOLS, image_tokens=_IMAGES,
-                file_tokens_at_most=_FILE_AT_MOST,
-            )  # fmt: skip
-        return self._info
+    def describe(self) -> ModelInfo:
+        """Return what the table of models says, or the declared defaults."""
+        return self.row.info(
+            self.model, "anthropic", joins_roles=True, tool_tokens=_TOOLS, image_tokens=_IMAGES,
+            file_tokens_at_most=_FILE_AT_MOST,
+        )  # fmt: skip
 
     @property
     def writes_cache(self) -> bool:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from attrs import evolve
 
-from nexus_core import ImageTokens, ModelInfo, NotConfiguredError, component, hookimpl, option, state
-from nexus_core.toolkit import ModelRow, ServiceAddress, ServiceConnector, load_models
+from nexus_core import ImageTokens, ModelInfo, NotConfiguredError, component, hookimpl, option
+from nexus_core.toolkit import ServiceAddress, ServiceConnector
 
 if TYPE_CHECKING:
     from nexus_core.toolkit import RequestAuthorizer
@@ -43,6 +43,7 @@ class Bedrock(ServiceConnector):
         key_variables=("AWS_BEARER_TOKEN_BEDROCK",),
     )
     WIRE: ClassVar[str] = "nexus_bedrock.wire"
+    MODELS: ClassVar[Path] = Path(__file__).with_name("models.json")
     NEEDS_KEY: ClassVar[bool] = False
 
     region: str | None = option(
@@ -52,25 +53,16 @@ class Bedrock(ServiceConnector):
     profile: str | None = option(None, help="The profile whose credentials sign; by default as AWS's own tools choose.")
     prompt_cache: bool = option(False, help="Put a cache point behind the system text, for models that keep prompts.")
 
-    _info: ModelInfo | None = state()
+    def describe(self) -> ModelInfo:
+        """Return what the table of models says, or the declared defaults."""
+        images = _CLAUDE_IMAGES if self.table_id.startswith("anthropic.") else _ANY_IMAGE
+        return self.row.info(
+            self.model, "bedrock", joins_roles=True, image_tokens=images, file_tokens_at_most=_FILE_AT_MOST
+        )
 
     @property
-    def row(self) -> ModelRow:
-        """What the table of models says; what a profile or an ARN says before the id does not count."""
-        return load_models(Path(__file__).with_name("models.json")).find(self._plain)
-
-    @property
-    def model_info(self) -> ModelInfo:
-        """What the table of models says, or the declared defaults."""
-        if self._info is None:
-            images = _CLAUDE_IMAGES if self._plain.startswith("anthropic.") else _ANY_IMAGE
-            self._info = self.row.info(
-                self.model, "bedrock", joins_roles=True, image_tokens=images, file_tokens_at_most=_FILE_AT_MOST
-            )
-        return self._info
-
-    @property
-    def _plain(self) -> str:
+    def table_id(self) -> str:
+        """The id of the model without what a profile or an ARN says before it."""
         return _REGIONS.sub("", self.model.rpartition("/")[2])
 
     @property

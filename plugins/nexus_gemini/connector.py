@@ -7,8 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import ClassVar
 
-from nexus_core import ImageTokens, ModelInfo, component, hookimpl, option, state
-from nexus_core.toolkit import ModelRow, ServiceAddress, ServiceConnector, load_models
+from nexus_core import ImageTokens, ModelInfo, component, hookimpl, option
+from nexus_core.toolkit import ServiceAddress, ServiceConnector
 
 _IMAGES = ImageTokens(formula="crops", per_tile=258, shortest=384, at_most=2580)
 """258 for each crop of an image (Google, "Image understanding"); the most is that of high detail."""
@@ -32,27 +32,18 @@ class Gemini(ServiceConnector):
         key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     )
     WIRE: ClassVar[str] = "nexus_gemini.wire"
+    MODELS: ClassVar[Path] = Path(__file__).with_name("models.json")
 
     api_version: str = option("v1beta", help="The version of the API, as it stands in the path.", pattern=r"v[\w.]+")
     thoughts: bool = option(False, help="Ask for summaries of what the model thinks, as the answer's `reasoning`.")
     embedding_batch: int = option(100, help="Embeddings: how many texts one request holds at most.", ge=1, le=100)
     dimensions: int | None = option(None, help="Embeddings: how long a vector the service is asked for.", ge=1)
 
-    _info: ModelInfo | None = state()
-
-    @property
-    def row(self) -> ModelRow:
-        """What the table of models says."""
-        return load_models(Path(__file__).with_name("models.json")).find(self.model)
-
-    @property
-    def model_info(self) -> ModelInfo:
-        """What the table of models says, or the declared defaults."""
-        if self._info is None:
-            self._info = self.row.info(
-                self.model, "gemini", joins_roles=True, image_tokens=_IMAGES, file_tokens_at_most=_FILE_AT_MOST
-            )
-        return self._info
+    def describe(self) -> ModelInfo:
+        """Return what the table of models says, or the declared defaults."""
+        return self.row.info(
+            self.model, "gemini", joins_roles=True, image_tokens=_IMAGES, file_tokens_at_most=_FILE_AT_MOST
+        )
 
     def key_headers(self, key: str) -> Mapping[str, str]:
         """Return the header with the key."""

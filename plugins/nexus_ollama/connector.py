@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 
-from nexus_core import ImageTokens, ModelInfo, ModelNotFoundError, component, hookimpl, option, state
-from nexus_core.toolkit import ModelRow, ServiceAddress, ServiceConnector, ServiceSettings, load_models
+from nexus_core import ImageTokens, ModelInfo, ModelNotFoundError, component, hookimpl, option
+from nexus_core.toolkit import ServiceAddress, ServiceConnector, ServiceSettings
 
 LOCAL_WINDOW = 8192
 """Tokens that a model on one's own machine is loaded with where the pipeline says nothing: each takes memory there."""
@@ -53,6 +53,7 @@ class Ollama(ServiceConnector):
         key_variables=("OLLAMA_API_KEY",),
     )
     WIRE: ClassVar[str] = "nexus_ollama.wire"
+    MODELS: ClassVar[Path] = Path(__file__).with_name("models.json")
 
     keep_alive: str | None = option(
         None,
@@ -67,23 +68,12 @@ class Ollama(ServiceConnector):
     embedding_batch: int = option(32, help="Embeddings: how many texts one request holds at most.", ge=1, le=2048)
     dimensions: int | None = option(None, help="Embeddings: how long a vector the service is asked for.", ge=1)
 
-    _info: ModelInfo | None = state()
-
-    @property
-    def row(self) -> ModelRow:
-        """What the table of models says."""
-        return load_models(Path(__file__).with_name("models.json")).find(self.model)
-
-    @property
-    def model_info(self) -> ModelInfo:
-        """What the table of models says, or the declared defaults; the window is what the model is loaded with."""
-        if self._info is None:
-            info = self.row.info(self.model, "ollama", unsupported=frozenset({"tool_choice"}))
-            images = info.image_tokens or (_IMAGE_AT_MOST if "vision" in info.capabilities else None)
-            window = info.window if self.remote else min(info.window, LOCAL_WINDOW)
-            speaks = info.capabilities | {"generate"} if "streaming" in info.capabilities else info.capabilities
-            self._info = evolve(info, window=window, image_tokens=images, capabilities=speaks)
-        return self._info
+    def describe(self) -> ModelInfo:
+        """Return what the table of models says, or its defaults; the window is what the model is loaded with."""
+        info = self.row.info(self.model, "ollama", unsupported=frozenset({"tool_choice"}))
+        images = info.image_tokens or (_IMAGE_AT_MOST if "vision" in info.capabilities else None)
+        window = info.window if self.remote else min(info.window, LOCAL_WINDOW)
+        return evolve(info, window=window, image_tokens=images)
 
     @property
     def remote(self) -> bool:

@@ -99,7 +99,6 @@ class OpenAI(ServiceConnector):
     embedding_batch: int = option(32, help="Embeddings: how many texts one request holds at most.", ge=1, le=2048)
     dimensions: int | None = option(None, help="Embeddings: how long a vector the service is asked for.", ge=1)
 
-    _info: ModelInfo | None = state()
     _entry: ModelEntry | None = state()
 
     def __attrs_post_init__(self) -> None:
@@ -107,13 +106,6 @@ class OpenAI(ServiceConnector):
         ServiceConnector.__attrs_post_init__(self)
         if self.like:
             row_of(self.like)
-
-    @property
-    def model_info(self) -> ModelInfo:
-        """What the table of models says, or the declared defaults."""
-        if self._info is None:
-            self._info = self._describe(self.entry)
-        return self._info
 
     @property
     def entry(self) -> ModelEntry:
@@ -169,7 +161,9 @@ class OpenAI(ServiceConnector):
             call_id_header="" if own_id else CALL_ID_HEADER,
         )
 
-    def _describe(self, entry: ModelEntry) -> ModelInfo:
+    def describe(self) -> ModelInfo:
+        """Return what the table of models says with the options over it, or the declared defaults."""
+        entry = self.entry
         capabilities = entry.capabilities.union(self.capabilities) - (set() if self.file_tokens else {"files"})
         capabilities |= {"continue"} if self.continues else set()
         capabilities |= set() if entry.endpoint == "embeddings" else {"generate"}

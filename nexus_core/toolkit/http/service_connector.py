@@ -11,8 +11,7 @@
 
         WIRE: ClassVar[str] = "acme.wire"
 
-        @property
-        def model_info(self) -> ModelInfo: ...
+        MODELS: ClassVar[Path] = Path(__file__).with_name("models.json")  # else define `describe`
 
 Imports nothing heavy until a connector is opened.
 """
@@ -24,6 +23,7 @@ from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self, cast
 from urllib.parse import urlsplit
@@ -37,6 +37,7 @@ from nexus_core.toolkit.http import service_settings
 from nexus_core.toolkit.http.bodies import Timeouts
 from nexus_core.toolkit.http.service_settings import ErrorWord, ServiceAddress, ServiceSettings
 from nexus_core.toolkit.secrets import Secret
+from nexus_core.toolkit.services.model_table import ModelRow, load_models
 from nexus_core.toolkit.services.printed_key import split_command
 from nexus_core.toolkit.shared_resources import SharedResources
 
@@ -52,6 +53,8 @@ class ServiceConnector:
     """Where the service is by default, and its variables of the environment."""
     WIRE: ClassVar[str]
     """The module whose `make_wire(connector)` returns the `WireFormat` of the service; imported when it is opened."""
+    MODELS: ClassVar[Path]
+    """The table of models, see `ModelTable`."""
     NEEDS_KEY: ClassVar[bool] = True
     """Whether the service itself refuses requests without a key."""
 
@@ -92,6 +95,7 @@ class ServiceConnector:
     """What the components of a process use together; set by the engine."""
     base_dir: str = injected(default=".")
     _client: ServiceClient | None = state()
+    _info: ModelInfo | None = state()
 
     def __attrs_post_init__(self) -> None:
         """Hide what came as a plain string from Python; raise ValueError for options that do not go together."""
@@ -106,9 +110,25 @@ class ServiceConnector:
         }
 
     @property
+    def table_id(self) -> str:
+        """The id under which the table of models may know the model."""
+        return self.model
+
+    @property
+    def row(self) -> ModelRow:
+        """What the table of models says."""
+        return load_models(self.MODELS).find(self.table_id)
+
+    def describe(self) -> ModelInfo:
+        """Return what is known of the model, without any I/O: by default what the table says, or its defaults."""
+        return self.row.info(self.model, self.ADDRESS.provider)
+
+    @property
     def model_info(self) -> ModelInfo:
-        """What is known of the model, without any I/O."""
-        raise NotImplementedError
+        """What `describe` returns, once."""
+        if self._info is None:
+            self._info = self.describe()
+        return self._info
 
     def key_headers(self, key: str) -> Mapping[str, str]:
         """Return the headers that carry the key, by default as a bearer token."""
