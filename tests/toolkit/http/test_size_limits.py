@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import given, strategies as st
 
+from nexus_core.toolkit.http.line_decoder import LINE_CAP
 from nexus_core.toolkit.http.size_limits import JSON_CAP, LARGEST_SIZES, STREAM_CAP, UNKNOWN, sizes_for
-from nexus_core.toolkit.http.sse import LINE_CAP
 
 
 @given(st.integers(1, 10**7), st.integers(0, 10**6))

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from nexus_core import ResponseTooLargeError
-from nexus_core.toolkit.http.sse import EventDecoder, ServerSentEvent
+from nexus_core.toolkit.http.line_decoder import ServerSentEvent
+from nexus_core.toolkit.http.sse import EventDecoder
 
 
 def decode(*pieces: bytes) -> list[ServerSentEvent]:
