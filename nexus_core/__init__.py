@@ -10,8 +10,12 @@ from typing import Any
 
 _HOME = {
     "contract.answers": ("Answer", "AttemptFinished", "Event"),
+    "contract.blocks": (
+        "Block", "Code", "Figure", "Footnote", "Formula", "Heading", "ListItem", "Metadata", "PageBreak", "Paragraph",
+        "Place", "Quotation", "Remark", "Table",
+    ),
     "contract.components": ("component", "injected", "option", "ranker", "state"),
-    "contract.documents": ("DocumentMark", "DocumentRead"),
+    "contract.documents": ("DocumentMark", "DocumentRead", "ReadHints", "Reader"),
     "contract.errors": (
         "AuthError", "ConfigError", "ConflictError", "ConnectError", "ConnectorError", "ContentFilterError",
         "ContextLengthError", "DeadlineError", "DisconnectedError", "EmptyAnswerError", "InvalidRequestError",

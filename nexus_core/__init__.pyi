@@ -1,6 +1,22 @@
 """The types of the lazily imported names; tests/test_public_api.py holds it against `__init__.py`."""
 
 from nexus_core.contract.answers import Answer as Answer, AttemptFinished as AttemptFinished, Event as Event
+from nexus_core.contract.blocks import (
+    Block as Block,
+    Code as Code,
+    Figure as Figure,
+    Footnote as Footnote,
+    Formula as Formula,
+    Heading as Heading,
+    ListItem as ListItem,
+    Metadata as Metadata,
+    PageBreak as PageBreak,
+    Paragraph as Paragraph,
+    Place as Place,
+    Quotation as Quotation,
+    Remark as Remark,
+    Table as Table,
+)
 from nexus_core.contract.components import (
     component as component,
     injected as injected,
@@ -8,7 +24,12 @@ from nexus_core.contract.components import (
     ranker as ranker,
     state as state,
 )
-from nexus_core.contract.documents import DocumentMark as DocumentMark, DocumentRead as DocumentRead
+from nexus_core.contract.documents import (
+    DocumentMark as DocumentMark,
+    DocumentRead as DocumentRead,
+    Reader as Reader,
+    ReadHints as ReadHints,
+)
 from nexus_core.contract.errors import (
     AuthError as AuthError,
     ConfigError as ConfigError,
@@ -66,11 +87,7 @@ from nexus_core.contract.events import (
 )
 from nexus_core.contract.features import FeatureKey as FeatureKey, Features as Features, vector_key as vector_key
 from nexus_core.contract.hookspecs import hookimpl as hookimpl
-from nexus_core.contract.models import (
-    ImageTokens as ImageTokens,
-    ModelInfo as ModelInfo,
-    ModelPrices as ModelPrices,
-)
+from nexus_core.contract.models import ImageTokens as ImageTokens, ModelInfo as ModelInfo, ModelPrices as ModelPrices
 from nexus_core.contract.optional_protocols import (
     ContextSource as ContextSource,
     EmbeddingRanker as EmbeddingRanker,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,6 +18,7 @@ from attrs import field, frozen
 from nexus_core.batch.control import BatchControl, BatchTask
 from nexus_core.batch.record_runner import BatchInterceptor, RecordRunner, prices_of
 from nexus_core.contract.errors import PluginError, UsageError, describe_error
+from nexus_core.contract.hookspecs import installed_entry_points
 from nexus_core.contract.protocols import AnswerCache
 from nexus_core.contract.values import Value
 from nexus_core.engine.interceptors import Interceptor, InterceptorChain
@@ -67,7 +68,7 @@ def engine_of(name: str, answers: AnswerCache | None = None) -> BatchEngine:
     if name == LOCAL:
         return LocalEngine(answers)
     found: dict[str, list[EntryPoint]] = {}
-    for point in entry_points(group=GROUP):
+    for point in installed_entry_points(GROUP):
         found.setdefault(point.name, []).append(point)
     if name not in found:
         known = [LOCAL, *sorted(found)]

@@ -12,12 +12,27 @@ A plugin is a module named in the entry-point group `contextnexus`; the entry po
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 import pluggy
 
 PROJECT = "nexus"
 ENTRY_POINT_GROUP = "contextnexus"
+
+
+def installed_entry_points(group: str) -> list[EntryPoint]:
+    """Return the entry points of a group; the metadata of all that is installed is read once for a search path."""
+    return list(_entry_points(tuple(sys.path)).select(group=group))
+
+
+@lru_cache(maxsize=2)
+def _entry_points(path: tuple[str, ...]) -> Any:  # what can be selected from; its class is another one in 3.12
+    return entry_points()
+
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)

@@ -11,7 +11,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.metadata import Distribution, entry_points
+from importlib.metadata import Distribution
 from pathlib import Path
 from time import perf_counter
 from types import ModuleType
@@ -91,7 +91,7 @@ class PluginRegistry:
     @classmethod
     def installed(cls) -> PluginRegistry:
         """Return the plugins of the installed distributions; reads metadata and imports nothing."""
-        found = entry_points(group=hookspecs.ENTRY_POINT_GROUP)
+        found = hookspecs.installed_entry_points(hookspecs.ENTRY_POINT_GROUP)
         return cls(Origin(name=e.name, target=e.value, installed=e.dist, load=e.load) for e in found)
 
     def with_files(self, paths: Sequence[Path]) -> PluginRegistry:

@@ -11,6 +11,13 @@ from typing import Any
 
 _HOME = {
     "attachments": ("attachment_of", "attachment_of_base64", "image_of_url", "media_type_of"),
+    "documents.block_text": ("block_text", "blocks_text", "fenced", "record_text"),
+    "documents.charsets": ("Decoded", "NotReadError", "decode"),
+    "documents.links": ("definitions", "markdown_links", "targets"),
+    "documents.reading": ("DocumentItems", "DocumentReader", "FileOrigin", "ReadSettings", "require_extra"),
+    "documents.registry": ("ReaderChoice", "ReaderRegistry"),
+    "documents.sections": ("anchored", "block_starts", "cut", "shortened", "slug"),
+    "documents.table_grid": ("Cell", "TableGrid", "table_rows"),
     "file_stamps": ("Stamp", "mark_stamp", "settled", "stamp_of"),
     "http.bodies": (
         "BodyReader",

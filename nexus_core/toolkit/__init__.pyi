@@ -6,6 +6,34 @@ from nexus_core.toolkit.attachments import (
     image_of_url as image_of_url,
     media_type_of as media_type_of,
 )
+from nexus_core.toolkit.documents.block_text import (
+    block_text as block_text,
+    blocks_text as blocks_text,
+    fenced as fenced,
+    record_text as record_text,
+)
+from nexus_core.toolkit.documents.charsets import Decoded as Decoded, NotReadError as NotReadError, decode as decode
+from nexus_core.toolkit.documents.links import (
+    definitions as definitions,
+    markdown_links as markdown_links,
+    targets as targets,
+)
+from nexus_core.toolkit.documents.reading import (
+    DocumentItems as DocumentItems,
+    DocumentReader as DocumentReader,
+    FileOrigin as FileOrigin,
+    ReadSettings as ReadSettings,
+    require_extra as require_extra,
+)
+from nexus_core.toolkit.documents.registry import ReaderChoice as ReaderChoice, ReaderRegistry as ReaderRegistry
+from nexus_core.toolkit.documents.sections import (
+    anchored as anchored,
+    block_starts as block_starts,
+    cut as cut,
+    shortened as shortened,
+    slug as slug,
+)
+from nexus_core.toolkit.documents.table_grid import Cell as Cell, TableGrid as TableGrid, table_rows as table_rows
 from nexus_core.toolkit.file_stamps import (
     Stamp as Stamp,
     mark_stamp as mark_stamp,
@@ -50,10 +78,7 @@ from nexus_core.toolkit.http.service_settings import (
     ServiceSettings as ServiceSettings,
     is_near as is_near,
 )
-from nexus_core.toolkit.http.session import (
-    ForbiddenAddress as ForbiddenAddress,
-    is_forbidden as is_forbidden,
-)
+from nexus_core.toolkit.http.session import ForbiddenAddress as ForbiddenAddress, is_forbidden as is_forbidden
 from nexus_core.toolkit.http.size_limits import (
     JSON_CAP as JSON_CAP,
     LARGEST_SIZES as LARGEST_SIZES,
@@ -68,9 +93,7 @@ from nexus_core.toolkit.processes.call import (
     call_apart as call_apart,
     stream_apart as stream_apart,
 )
-from nexus_core.toolkit.processes.daemon_threads import (
-    in_thread as in_thread,
-)
+from nexus_core.toolkit.processes.daemon_threads import in_thread as in_thread
 from nexus_core.toolkit.services.closed_schemas import close_schema as close_schema
 from nexus_core.toolkit.services.error_bodies import (
     ErrorBody as ErrorBody,
@@ -110,9 +133,7 @@ from nexus_core.toolkit.services.model_table import (
     load_models as load_models,
 )
 from nexus_core.toolkit.services.printed_key import split_command as split_command
-from nexus_core.toolkit.services.schema_subsets import (
-    schema_for_service as schema_for_service,
-)
+from nexus_core.toolkit.services.schema_subsets import schema_for_service as schema_for_service
 from nexus_core.toolkit.services.stream_parts import (
     InBandError as InBandError,
     StreamParts as StreamParts,
@@ -126,17 +147,9 @@ from nexus_core.toolkit.services.usage import (
     merge_usage as merge_usage,
     read_usage as read_usage,
 )
-from nexus_core.toolkit.shared_resources import (
-    Closable as Closable,
-    SharedResources as SharedResources,
-)
-from nexus_core.toolkit.suggest import (
-    did_you_mean as did_you_mean,
-    listed as listed,
-)
-from nexus_core.toolkit.templates.template import (
-    TextTemplate as TextTemplate,
-)
+from nexus_core.toolkit.shared_resources import Closable as Closable, SharedResources as SharedResources
+from nexus_core.toolkit.suggest import did_you_mean as did_you_mean, listed as listed
+from nexus_core.toolkit.templates.template import TextTemplate as TextTemplate
 from nexus_core.toolkit.text.bm25 import (
     CODE_SIZE as CODE_SIZE,
     DEFAULTS as DEFAULTS,
@@ -150,11 +163,7 @@ from nexus_core.toolkit.text.bm25 import (
     saturation as saturation,
     terms as terms,
 )
-from nexus_core.toolkit.text.segmentation import (
-    Span as Span,
-    passages as passages,
-    sentences as sentences,
-)
+from nexus_core.toolkit.text.segmentation import Span as Span, passages as passages, sentences as sentences
 from nexus_core.toolkit.text.stemming import (
     LANGUAGES as LANGUAGES,
     Language as Language,
@@ -163,27 +172,13 @@ from nexus_core.toolkit.text.stemming import (
     stem_table as stem_table,
     stems as stems,
 )
-from nexus_core.toolkit.text.thinking import (
-    ThinkingStream as ThinkingStream,
-    split_thinking as split_thinking,
-)
-from nexus_core.toolkit.timers import (
-    TimeLimit as TimeLimit,
-)
+from nexus_core.toolkit.text.thinking import ThinkingStream as ThinkingStream, split_thinking as split_thinking
+from nexus_core.toolkit.timers import TimeLimit as TimeLimit
 from nexus_core.toolkit.tokens.counter import (
     TokenCounter as TokenCounter,
     encodings as encodings,
     token_counter as token_counter,
 )
-from nexus_core.toolkit.tokens.images import (
-    count_image as count_image,
-    image_size as image_size,
-)
-from nexus_core.toolkit.tool_calls import (
-    are_whole as are_whole,
-    is_json as is_json,
-)
-from nexus_core.toolkit.watched import (
-    SharedWork as SharedWork,
-    WatchedFile as WatchedFile,
-)
+from nexus_core.toolkit.tokens.images import count_image as count_image, image_size as image_size
+from nexus_core.toolkit.tool_calls import are_whole as are_whole, is_json as is_json
+from nexus_core.toolkit.watched import SharedWork as SharedWork, WatchedFile as WatchedFile

@@ -1,16 +1,15 @@
-"""The source `files`: text, Markdown, code, HTML and PDF files by patterns, long documents in sections."""
+"""The source `files`: documents of all formats by patterns, long ones in sections."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import evolve
 
 from nexus_core import Item, RunContext, component, hookimpl, injected, option, state
-from nexus_core.toolkit import did_you_mean
-from nexus_sources.readers.sections import ReadSettings
+from nexus_core.toolkit import DocumentReader, ReaderRegistry, ReadSettings, did_you_mean
 from nexus_sources.walking.globs import Pattern, patterns
 
 if TYPE_CHECKING:
@@ -43,9 +42,14 @@ class Files:
     )
     follow_links: bool = option(False, help="Read also what links lead to outside of `root` and of the folders named.")
     read_s: float = option(120.0, help="The time that reading one file may take in another process, in seconds.", gt=0)
+    readers: Mapping[str, Any] = option(
+        factory=dict,
+        help="By suffix, whose reader reads it, as `{.html: acme}`, or its options, as `{.pdf: {ocr: true}}`.",
+    )
     prefix: str = option("", help="What stands before the paths in ids and sources, such as `handbook/`.")
     base_dir: str = injected(default=".")
     _collection: Any = state()
+    _reader: Any = state()
     _found_wrong: tuple[str, ...] = state(default=())
 
     def __attrs_post_init__(self) -> None:
@@ -56,6 +60,8 @@ class Files:
             raise ValueError(
                 f"there is no encoding {self.encoding!r}{did_you_mean(self.encoding, _ENCODINGS)}"
             ) from error
+        if self.readers:
+            ReaderRegistry.installed(self.readers).check()
 
     async def gather(self, query: str, run: RunContext) -> Sequence[Item]:
         """Return the items of all files; the same tuple while no file has changed."""
@@ -82,7 +88,8 @@ class Files:
         """Return the items of one file."""
         from nexus_sources.ingestible import read
 
-        return read(mark, self._settings(), known)
+        self._reader = self._reader or DocumentReader(evolve(self._settings(), links=True))
+        return read(mark, self._reader, known)
 
     # What reads files is imported when files are read, not when the component is declared.
 
@@ -108,7 +115,9 @@ class Files:
         return tuple(pattern for path in _listed(self.paths) for pattern in patterns(path, self._root()))
 
     def _settings(self) -> ReadSettings:
-        return ReadSettings(encoding=self.encoding, max_bytes=self.max_bytes, sections=self.sections)
+        return ReadSettings(
+            encoding=self.encoding, max_bytes=self.max_bytes, sections=self.sections, readers=dict(self.readers)
+        )
 
 
 def _listed(paths: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -6,15 +6,11 @@ import os
 import time
 from collections.abc import Iterable
 from hashlib import sha256
+from io import BytesIO
 from posixpath import splitext
 
-from attrs import evolve
-
 from nexus_core import DocumentMark, DocumentRead, SourceError
-from nexus_core.toolkit import mark_stamp
-from nexus_sources.readers.decoding import NoTextError
-from nexus_sources.readers.dispatch import PDF, parsed
-from nexus_sources.readers.sections import ReadSettings
+from nexus_core.toolkit import DocumentReader, FileOrigin, NotReadError, ReadSettings, mark_stamp
 from nexus_sources.walking.globs import Pattern
 from nexus_sources.walking.ignore_files import Ignoring
 from nexus_sources.walking.no_match_hints import why_nothing
@@ -48,40 +44,39 @@ def _mark(file: FoundFile, now: int) -> DocumentMark:
         place=file.path,
         stamp=mark_stamp(file.stamp, now),
         size=file.stamp[2],
-        apart=splitext(file.name)[1].lower() in PDF,
+        apart=splitext(file.name)[1].lower() == ".pdf",
     )
 
 
-def read(mark: DocumentMark, settings: ReadSettings, known: str = "") -> DocumentRead:
+def read(mark: DocumentMark, reader: DocumentReader, known: str = "") -> DocumentRead:
     """Return the items of a file; raises SourceError with the reason where it cannot be read."""
-    if mark.size > settings.max_bytes:
-        return DocumentRead(size=mark.size, left_out=_too_large(mark.size, settings))
+    if mark.size > reader.settings.max_bytes:
+        return DocumentRead(size=mark.size, left_out=_too_large(mark.size, reader.settings))
     try:
         with open(mark.place, "rb") as file:
-            data = file.read(settings.max_bytes + 1)
+            data = file.read(reader.settings.max_bytes + 1)
             modified = os.fstat(file.fileno()).st_mtime_ns
     except FileNotFoundError as error:
         raise SourceError("was there when its folder was listed, and is gone") from error
     except OSError as error:
         raise SourceError(f"cannot be read ({error.strerror or error})") from error
-    return read_bytes(data, FoundFile(mark.place, mark.name, (modified, 0, len(data))), settings, known)
+    return read_bytes(data, FileOrigin(name=mark.name, modified_ns=modified), reader, known)
 
 
-def read_bytes(
-    data: bytes, found: FoundFile, settings: ReadSettings, known: str = "", suffix: str = ""
-) -> DocumentRead:
-    """Return the items of a document's bytes; the suffix, by default that of its name, says what they are."""
+def read_bytes(data: bytes, origin: FileOrigin, reader: DocumentReader, known: str = "") -> DocumentRead:
+    """Return the items of a document's bytes."""
     digest = digest_of(data)
     if digest == known:
         return DocumentRead(digest=digest, size=len(data), same=True)
-    if len(data) > settings.max_bytes:
-        return DocumentRead(digest=digest, size=len(data), left_out=_too_large(len(data), settings))
+    if len(data) > reader.settings.max_bytes:
+        return DocumentRead(digest=digest, size=len(data), left_out=_too_large(len(data), reader.settings))
     try:
-        items, remark = parsed(data, found, evolve(settings, links=True), suffix)
-    except NoTextError as error:
-        return DocumentRead(digest=digest, size=len(data), left_out=str(error))
-    remarks = (remark,) if remark else ()
-    return DocumentRead(items=items, digest=digest, size=len(data), remarks=remarks, original=data)
+        found = reader.items(BytesIO(data), origin)
+    except NotReadError as error:
+        return DocumentRead(size=len(data), left_out=str(error))
+    return DocumentRead(
+        items=found.items, digest=digest, size=len(data), remarks=found.remarks, original=data, reader=found.reader
+    )
 
 
 def digest_of(data: bytes) -> str:

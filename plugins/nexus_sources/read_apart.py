@@ -8,9 +8,8 @@ from contextlib import aclosing
 from typing import TypeAlias
 
 from nexus_core import SourceError
-from nexus_core.toolkit import ApartError, ApartStartError, stream_apart
-from nexus_sources.readers.dispatch import Loaded, load
-from nexus_sources.readers.sections import ReadSettings
+from nexus_core.toolkit import ApartError, ApartStartError, DocumentReader, ReadSettings, stream_apart
+from nexus_sources.load import Loaded, load
 from nexus_sources.walking.walk import FoundFile
 
 ReadRequest: TypeAlias = "tuple[FoundFile, bytes]"
@@ -41,5 +40,6 @@ async def load_apart(
 
 def load_each(requests: Sequence[ReadRequest], settings: ReadSettings) -> Iterator[Loaded | None]:
     """Yield what came of each file, `None` where it is the same."""
+    reader = DocumentReader(settings)
     for found, fingerprint in requests:
-        yield load(found, settings, fingerprint)
+        yield load(found, reader, fingerprint)

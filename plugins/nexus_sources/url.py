@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from nexus_core import DocumentMark, DocumentRead, Item, RunContext, SourceError, component, hookimpl, option, state
-from nexus_sources.readers.sections import ReadSettings
-from nexus_sources.walking.walk import FoundFile
+from nexus_core.toolkit import DocumentReader, FileOrigin, ReaderRegistry, ReadSettings
 
 if TYPE_CHECKING:
     from nexus_sources.fetch import FetchedPage
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 @component
 class Url:
-    """Fetches one page or file over HTTP: HTML, Markdown, text or PDF, one item per section of a long one."""
+    """Fetches one page or file over HTTP, of any format that is read; one item per section of a long one."""
 
     name = "url"
 
@@ -25,6 +24,9 @@ class Url:
     timeout_s: float = option(30.0, help="The time it may take to come, in seconds.", gt=0)
     sections: bool = option(True, help="One item per section of a long page; `false`: one in all.")
     read_s: float = option(120.0, help="The time that reading it into items may take, in seconds.", gt=0)
+    readers: Mapping[str, Any] = option(
+        factory=dict, help="By suffix or media type, whose reader reads it, as `{.html: acme}`, or its options."
+    )
     _known: Any = state()
 
     def __attrs_post_init__(self) -> None:
@@ -32,6 +34,8 @@ class Url:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("the address must begin with https:// or http:// and name a host")
+        if self.readers:
+            ReaderRegistry.installed(self.readers).check()
 
     async def gather(self, query: str, run: RunContext) -> Sequence[Item]:
         """Return the items of the page; the same objects while it is the same."""
@@ -78,13 +82,11 @@ class Url:
         parts = urlsplit(self.url)
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, ""))
 
-    def _read_arguments(self, page: FetchedPage, known: str) -> tuple[bytes, FoundFile, ReadSettings, str, str]:
+    def _read_arguments(self, page: FetchedPage, known: str) -> tuple[bytes, FileOrigin, DocumentReader, str]:
         """Return what `read_bytes` is asked of a page."""
-        found = FoundFile(self._shown, self._shown, (page.modified_ns, 0, len(page.data)))
-        return page.data, found, self._settings(), known, page.suffix
-
-    def _settings(self) -> ReadSettings:
-        return ReadSettings(max_bytes=self.max_bytes, sections=self.sections)
+        origin = FileOrigin(name=self._shown, modified_ns=page.modified_ns, suffix=page.suffix)
+        settings = ReadSettings(max_bytes=self.max_bytes, sections=self.sections, readers=dict(self.readers))
+        return page.data, origin, DocumentReader(settings), known
 
 
 @hookimpl

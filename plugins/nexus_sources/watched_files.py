@@ -7,16 +7,13 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import aclosing
-from posixpath import splitext
 
 from attrs import define, evolve, field, frozen
 
 from nexus_core import Item, SourceError
-from nexus_core.toolkit import SharedWork, Stamp, in_thread, settled, stamp_of
+from nexus_core.toolkit import DocumentReader, ReadSettings, SharedWork, Stamp, in_thread, settled, stamp_of
+from nexus_sources.load import Loaded, load
 from nexus_sources.read_apart import load_apart
-from nexus_sources.readers.dispatch import APART, Loaded, load
-from nexus_sources.readers.pdf import MISSING
-from nexus_sources.readers.sections import ReadSettings
 from nexus_sources.walking.globs import Pattern
 from nexus_sources.walking.ignore_files import Ignoring
 from nexus_sources.walking.no_match_hints import why_nothing
@@ -30,6 +27,8 @@ proportion to them. More, and all files of other formats, are read in another pr
 READ_S = 120.0
 
 _TOLD_AT_MOST = 10
+MISSING = "pip install"
+"""In the problem of a file whose extra is not installed."""
 
 logger = logging.getLogger("nexus_sources.files")
 
@@ -72,11 +71,15 @@ class WatchedFiles:
     """The time that one file may take in another process."""
     problems: tuple[str, ...] = ()
     """What the last look found wrong, one text each."""
+    _reader: DocumentReader = field(init=False)
     _kept: dict[str, _ReadFile] = field(factory=dict)
     _items: tuple[Item, ...] = ()
     _stamps: list[tuple[str, Stamp]] = field(factory=list)
     """Of all files and folders that were looked at; empty as long as one of them may change unnoticed."""
     _work: SharedWork[tuple[Item, ...]] = field(factory=SharedWork)
+
+    def __attrs_post_init__(self) -> None:
+        self._reader = DocumentReader(self.settings)
 
     async def items(self) -> tuple[Item, ...]:
         """Return the items of all files, in the order of their names: the same tuple while nothing has changed.
@@ -149,7 +152,7 @@ class WatchedFiles:
         changed = [file for file in files if not self._is_kept(file)]
         if sum(file.stamp[2] for file in changed) > LITTLE:
             return changed
-        return [file for file in changed if splitext(file.name)[1].lower() in APART]
+        return [file for file in changed if not self._reader.is_light(file.name)]
 
     def _is_kept(self, file: FoundFile) -> bool:
         kept = self._kept.get(file.name)
@@ -194,7 +197,7 @@ class WatchedFiles:
             self._items = items
 
     def _read(self, file: FoundFile) -> _ReadFile:
-        return self._keep(file, load(self._named(file), self.settings, self._fingerprint(file)), time.time_ns())
+        return self._keep(file, load(self._named(file), self._reader, self._fingerprint(file)), time.time_ns())
 
     def _keep(self, file: FoundFile, loaded: Loaded | None, now: int) -> _ReadFile:
         """Return what is kept of a file; without anything new it is what was kept before."""
@@ -219,16 +222,23 @@ def _while_few(steps: Iterator[_Look | None], walk: Walk) -> _Look | None:
 
 
 def _tell(problems: Iterable[str]) -> None:
-    """Warn of problems: the missing library once for all files that need it, and no more than a few of the rest."""
-    told = list(problems)
-    waiting = [problem for problem in told if problem.endswith(MISSING)]
-    others = [problem for problem in told if not problem.endswith(MISSING)]
-    if waiting:
-        others.insert(0, f"{len(waiting)} PDF files left out: {MISSING}")
-    for problem in others[:_TOLD_AT_MOST]:
+    """Warn of problems: a missing extra once for all files that need it, and no more than a few of the rest."""
+    told = []
+    waiting: dict[str, list[str]] = {}
+    for problem in problems:
+        name, _, why = problem.partition(": ")
+        if MISSING in why:
+            waiting.setdefault(why, []).append(name)
+        else:
+            told.append(problem)
+    told[:0] = [
+        f"{names[0]}: {why}" if len(names) == 1 else f"{len(names)} files, such as {names[0]}: {why}"
+        for why, names in waiting.items()
+    ]
+    for problem in told[:_TOLD_AT_MOST]:
         logger.warning("%s", problem)
-    if others[_TOLD_AT_MOST:]:
-        logger.warning("and %d more problems; all are in `problems` of the source", len(others) - _TOLD_AT_MOST)
+    if told[_TOLD_AT_MOST:]:
+        logger.warning("and %d more problems; all are in `problems` of the source", len(told) - _TOLD_AT_MOST)
 
 
 def _joined(problems: tuple[str, ...]) -> str:

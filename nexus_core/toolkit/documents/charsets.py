@@ -7,7 +7,7 @@ import re
 
 from attrs import frozen
 
-from nexus_core import SourceError
+from nexus_core.contract.errors import SourceError
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -44,8 +44,8 @@ _MOST_ACCENTS = 0.2
 _PLAIN = dict.fromkeys([*range(128), 0xFFFD])
 
 
-class NoTextError(SourceError):
-    """The bytes are no text: an image, an archive, a program."""
+class NotReadError(SourceError):
+    """A file that is rightly left out: it is no text, or what reads it is not installed."""
 
 
 @frozen(repr=False)
@@ -118,12 +118,12 @@ def _lines(text: str) -> str:
 def _refuse_binary(data: bytes) -> None:
     for magic, what in _MAGIC:
         if data.startswith(magic):
-            raise NoTextError(f"is binary, {what}; left out")
+            raise NotReadError(f"is binary, {what}; left out")
     head = data[:_LOOKED_AT]
     if b"\0" in head:
-        raise NoTextError(
+        raise NotReadError(
             "is binary; left out (if it is UTF-16: say `encoding: utf-16`, or --encoding utf-16 on the command line)"
         )
     control = len(head) - len(head.translate(None, _CONTROL))
     if control > len(head) * 0.02:
-        raise NoTextError("is binary; left out")
+        raise NotReadError("is binary; left out")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from typing import BinaryIO
 
 from attrs import define, field
 
-from nexus_sources.readers.markup import Node, parse
-from nexus_sources.readers.sections import Headed, ReadResult, Section, headed_sections
-from nexus_sources.readers.tables import Table, tables_in
+from nexus_core import Block, ReadHints, Remark, component
+from nexus_core.toolkit import decode
+from nexus_readers.legacy import Headed, OldSection, ReadResult, blocks_of, headed_sections
+from nexus_readers.markup import Node, parse
+from nexus_readers.tables import OldTable, tables_in
 
 _UNSEEN = frozenset({
     "audio", "button", "canvas", "footer", "head", "iframe", "input", "math", "nav", "noscript", "object", "script",
@@ -98,10 +101,10 @@ def _has_words(node: Node) -> bool:
     return bool(text_in(node).strip())
 
 
-def _sections(stretches: list[_Stretch]) -> Iterator[Section]:
+def _sections(stretches: list[_Stretch]) -> Iterator[OldSection]:
     first, *headed = stretches
     if first.text:
-        yield Section(text=first.text, line=1, links=tuple(first.links))
+        yield OldSection(text=first.text, line=1, links=tuple(first.links))
     yield from headed_sections(
         [
             Headed(
@@ -130,7 +133,7 @@ def _whole(stretches: list[_Stretch]) -> str:
 class _Writer:
     """Writes a tree as Markdown, each element once."""
 
-    def __init__(self, tables: Mapping[Node, Table]) -> None:
+    def __init__(self, tables: Mapping[Node, OldTable]) -> None:
         self._tables = tables
         self._lists: list[_List] = []
         self._found = [_Stretch()]
@@ -249,3 +252,17 @@ def words_in(node: Node, most: int | None = None, parts: int | None = None) -> s
         if (most is not None and characters > most) or (parts is not None and seen > parts):
             return None
     return "".join(found)
+
+
+@component
+class HtmlReader:
+    """Reads html."""
+
+    version = "1"
+
+    def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
+        """Yield the blocks."""
+        decoded = decode(file.read(), hints.default_encoding)
+        if decoded.problem:
+            yield Remark(text=decoded.problem)
+        yield from blocks_of(read(decoded.text))

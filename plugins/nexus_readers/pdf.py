@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from io import BytesIO
-from typing import Any
+from typing import Any, BinaryIO
 
 from attrs import frozen
 
-from nexus_core import SourceError
-from nexus_sources.readers.sections import ReadResult, Section, nested, shortened
+from nexus_core import Block, ReadHints, SourceError, component
+from nexus_core.toolkit import shortened
+from nexus_readers.legacy import OldSection, ReadResult, blocks_of, nested
 
 MISSING = "reading PDF needs pypdf: pip install 'contextnexus[pdf]'"
 
@@ -88,13 +89,13 @@ def _outline(reader: Any) -> Iterator[_Entry]:
             yield _Entry(level, title, page)
 
 
-def _by_page(pages: list[str]) -> tuple[Section, ...]:
+def _by_page(pages: list[str]) -> tuple[OldSection, ...]:
     return tuple(
-        Section(text=text, anchor=f"page-{number}", page=number) for number, text in enumerate(pages, 1) if text
+        OldSection(text=text, anchor=f"page-{number}", page=number) for number, text in enumerate(pages, 1) if text
     )
 
 
-def _by_outline(pages: list[str], entries: tuple[_Entry, ...]) -> tuple[Section, ...]:
+def _by_outline(pages: list[str], entries: tuple[_Entry, ...]) -> tuple[OldSection, ...]:
     """Cut the text where the titles of the outline stand on their pages, or where their page begins."""
     offsets = [0]
     for page in pages:
@@ -111,9 +112,20 @@ def _by_outline(pages: list[str], entries: tuple[_Entry, ...]) -> tuple[Section,
             left -= (found.end() if found else max(begin, offsets[entry.page + 1])) - begin
         at = found.start() if found else begin
         places.append((at, found.end() if found else begin))
-    sections = [Section(text=text[: places[0][0]].strip(), page=1)]
+    sections = [OldSection(text=text[: places[0][0]].strip(), page=1)]
     paths = nested((entry.level, entry.title) for entry in entries)
     ends = [first for first, _ in places[1:]] + [len(text)]
     for entry, path, (_, after), end in zip(entries, paths, places, ends, strict=True):
-        sections.append(Section(text=text[after:end].strip(), headings=path, page=entry.page + 1))
+        sections.append(OldSection(text=text[after:end].strip(), headings=path, page=entry.page + 1))
     return tuple(section for section in sections if section.text)
+
+
+@component
+class PdfReader:
+    """Reads pdf."""
+
+    version = "1"
+
+    def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
+        """Yield the blocks."""
+        yield from blocks_of(read(file.read()))

@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from attrs import define, field
 
-from nexus_sources.readers.markup import Node
+from nexus_readers.markup import Node
 
 _OF_LAYOUT = frozenset({"table", "p", "ul", "ol", "h1", "h2", "h3", "h4", "h5", "h6"})
 """What stands in a table without header cells that holds parts of a page, not figures."""
 
 
 @define(eq=False, repr=False)
-class Table:
+class OldTable:
     """What belongs to a table itself, and not to one inside it."""
 
     node: Node
@@ -53,16 +53,16 @@ class Table:
         return "\n\n".join([*captions, "\n".join(lines)])
 
 
-def tables_in(root: Node) -> dict[Node, Table]:
+def tables_in(root: Node) -> dict[Node, OldTable]:
     """Return the tables of a tree, each with what is its own; each element is looked at once."""
-    found: dict[Node, Table] = {}
-    waiting: list[tuple[Node, Table | None, Node | None]] = [(root, None, None)]
+    found: dict[Node, OldTable] = {}
+    waiting: list[tuple[Node, OldTable | None, Node | None]] = [(root, None, None)]
     while waiting:
         node, table, row = waiting.pop()
         if table is not None:
             table.take(node, row)
         if node.name == "table":
-            table, row = Table(node), None
+            table, row = OldTable(node), None
             found[node] = table
         elif node.name == "tr":
             row = node

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from posixpath import dirname, join, normpath
 from urllib.parse import unquote, urljoin, urlsplit
 
-from nexus_sources.readers.sections import anchored, slug
+from nexus_core.toolkit.documents.sections import anchored, slug
 
 MOST = 200
 """Links of one section."""

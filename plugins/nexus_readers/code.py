@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import BinaryIO
 
-from nexus_sources.readers.sections import ReadResult, Section, cut
+from nexus_core import Block, Metadata, ReadHints, Remark, component
+from nexus_core.toolkit import cut, decode
+from nexus_readers.legacy import OldSection, ReadResult, blocks_of
 
 SIZE = 3000
 """Characters of a section, about: some eighty lines."""
@@ -42,7 +45,7 @@ def read(text: str, suffix: str) -> ReadResult:
         piece = "\n".join(lines[first:last]).strip("\n")
         if piece.strip():
             anchor = heading[-1].split(", ")[0] if heading else ""
-            sections.append(Section(text=piece, headings=heading, anchor=anchor, line=first + 1))
+            sections.append(OldSection(text=piece, headings=heading, anchor=anchor, line=first + 1))
     return ReadResult(text=text.strip("\n"), sections=tuple(sections), kind="code")
 
 
@@ -98,5 +101,34 @@ def read_plain(text: str) -> ReadResult:
     """Return the text as one section, titled by its first line where that stands alone."""
     title = _TITLE.match(text)
     begin = title.end() if title else 0
-    section = Section(text=text[begin:].strip("\n"), line=text.count("\n", 0, begin) + 1)
+    section = OldSection(text=text[begin:].strip("\n"), line=text.count("\n", 0, begin) + 1)
     return ReadResult(text=section.text, sections=(section,), title=title[1] if title else "")
+
+
+@component
+class CodeReader:
+    """Reads code."""
+
+    version = "1"
+
+    def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
+        """Yield the blocks."""
+        decoded = decode(file.read(), hints.default_encoding)
+        if decoded.problem:
+            yield Remark(text=decoded.problem)
+        yield Metadata(title=hints.name)
+        yield from blocks_of(read(decoded.text, hints.suffix))
+
+
+@component
+class PlainReader:
+    """Reads plain text."""
+
+    version = "1"
+
+    def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
+        """Yield the blocks."""
+        decoded = decode(file.read(), hints.default_encoding)
+        if decoded.problem:
+            yield Remark(text=decoded.problem)
+        yield from blocks_of(read_plain(decoded.text))

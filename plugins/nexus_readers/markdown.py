@@ -8,11 +8,13 @@ from datetime import date
 from functools import lru_cache
 from itertools import pairwise
 from math import isfinite
-from typing import Any
+from typing import Any, BinaryIO
 
 from attrs import frozen
 
-from nexus_sources.readers.sections import LONGEST_HEADING, Headed, ReadResult, Section, headed_sections
+from nexus_core import Block, ReadHints, Remark, component
+from nexus_core.toolkit import decode
+from nexus_readers.legacy import LONGEST_HEADING, Headed, OldSection, ReadResult, blocks_of, headed_sections
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.{0,20000}?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _MERGE = "tag:yaml.org,2002:merge"
@@ -81,11 +83,11 @@ def _without_title(lines: list[str], skipped: int, headings: tuple[_Heading, ...
     return "\n".join(lines[begin:]).strip("\n")
 
 
-def _sections(lines: list[str], skipped: int, headings: tuple[_Heading, ...]) -> Iterator[Section]:
+def _sections(lines: list[str], skipped: int, headings: tuple[_Heading, ...]) -> Iterator[OldSection]:
     ends = [*(heading.first for heading in headings), len(lines)]
     before = "\n".join(lines[skipped : ends[0]])
     if before.strip():
-        yield Section(text=before.strip("\n"), line=skipped + 1)
+        yield OldSection(text=before.strip("\n"), line=skipped + 1)
     yield from headed_sections(
         [
             Headed(
@@ -262,3 +264,17 @@ def _json(value: Any) -> str | int | float | bool | None:
     if (isinstance(value, float) and not isfinite(value)) or (isinstance(value, int) and abs(value) >= 1 << 63):
         return None
     return value if isinstance(value, (str, int, float)) else None
+
+
+@component
+class MarkdownReader:
+    """Reads markdown."""
+
+    version = "1"
+
+    def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
+        """Yield the blocks."""
+        decoded = decode(file.read(), hints.default_encoding)
+        if decoded.problem:
+            yield Remark(text=decoded.problem)
+        yield from blocks_of(read(decoded.text))

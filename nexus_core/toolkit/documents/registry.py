@@ -1,0 +1,188 @@
+"""Finds the reader of a file: by the names in the entry-point group `contextnexus.readers`, and the user's choice.
+
+Readers of this distribution yield to another one's only where the user says so: `readers: {.html: acme}`. Where two
+others read the same format, one of them must be chosen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from posixpath import basename, splitext
+from typing import Any
+
+from attrs import field, frozen
+
+from nexus_core.contract.documents import READER_GROUP, Reader
+from nexus_core.contract.errors import PluginError, describe_error
+from nexus_core.contract.hookspecs import installed_entry_points
+from nexus_core.contract.values import Value
+from nexus_core.toolkit.suggest import did_you_mean, listed
+
+OWN = "contextnexus"
+"""The distribution whose readers yield to chosen ones."""
+PLAIN = ".txt"
+"""By whose reader everything is read that is text and no known format."""
+_SUFFIX_OF_NAME = {
+    "makefile": ".mk", "gnumakefile": ".mk", "dockerfile": ".sh", "containerfile": ".sh", "jenkinsfile": ".groovy",
+    "rakefile": ".rb", "gemfile": ".rb", "cmakelists.txt": ".cmake",
+}  # fmt: skip
+_SUFFIX_OF_BYTES = (
+    (b"%PDF-", ".pdf"),
+    (b"{\\rtf", ".rtf"),
+)
+_LIGHT = frozenset({"nexus_readers.markdown", "nexus_readers.plain", "nexus_readers.code"})
+"""Readers of text in pure Python whose time is held to the size of a file by tests."""
+_NO_NAME = re.compile(r"[-_.]+")
+
+ReaderChoice = str | Mapping[str, Any]
+"""What YAML says of one format: the name of a distribution, or a mapping with `use` and options of its reader."""
+
+
+@frozen(kw_only=True, eq=False)
+class ReaderOrigin(Value):
+    """A reader that is installed, not imported yet."""
+
+    format: str
+    """The suffix or media type that it reads."""
+    distribution: str
+    target: str
+    """As `module:Class`."""
+    load: Callable[[], Any] = field(eq=False, repr=False)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it came with this distribution."""
+        return _named(self.distribution) == OWN
+
+    def is_called(self, name: str) -> bool:
+        """Tell whether a user who writes this name means it: the distribution's, or that of its package."""
+        return _named(name) in (_named(self.distribution), _named(self.target.partition(":")[0].partition(".")[0]))
+
+    def __str__(self) -> str:
+        return f"{self.distribution} ({self.target})"
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class ChosenReader(Value):
+    """A reader that is ready to read."""
+
+    reader: Reader
+    name: str
+    """What made a document, for whoever asks later: `contextnexus html 3`."""
+    suffix: str
+
+
+class ReaderRegistry:
+    """The readers there are, and which of them reads what; imports each when it is first asked for."""
+
+    def __init__(self, origins: Iterable[ReaderOrigin], choices: Mapping[str, ReaderChoice] | None = None) -> None:
+        self._origins: dict[str, list[ReaderOrigin]] = {}
+        for origin in origins:
+            known = self._origins.setdefault(origin.format.lower(), [])
+            # The same distribution can be found twice on the path (a checkout and its install): that is no clash.
+            if not any(origin.distribution == other.distribution for other in known):
+                known.append(origin)
+        self._choices = {name.lower(): choice for name, choice in (choices or {}).items()}
+        self._made: dict[str, ChosenReader] = {}
+
+    @classmethod
+    def installed(cls, choices: Mapping[str, ReaderChoice] | None = None) -> ReaderRegistry:
+        """Return the readers of the installed distributions; reads metadata and imports nothing."""
+        return cls(_installed(), choices)
+
+    @property
+    def formats(self) -> list[str]:
+        """The suffixes and media types that something reads, sorted."""
+        return sorted(self._origins)
+
+    def check(self) -> None:
+        """Raise ValueError for a choice of a reader that there is not, or with options that it does not take."""
+        for format, choice in self._choices.items():
+            try:
+                if self._origin(format) is None:
+                    hint = did_you_mean(format, self.formats)
+                    raise ValueError(f"readers: nothing that is installed reads {format!r}{hint}")
+                if not isinstance(choice, str):
+                    self._reader(format)
+            except PluginError as error:
+                raise ValueError(f"readers: {error}") from error
+
+    def format_of(self, name: str, media_type: str = "", head: bytes = b"") -> str:
+        """Return by which suffix or media type a file is read: that of its name, its media type, its first bytes.
+
+        What none of them tells is text: `.txt`.
+        """
+        path = basename(name).lower()
+        media_type = media_type.partition(";")[0].strip().lower()
+        for format in (media_type, splitext(path)[1], _SUFFIX_OF_NAME.get(path, "")):
+            if format in self._origins:
+                return format
+        return next((suffix for start, suffix in _SUFFIX_OF_BYTES if head.startswith(start)), PLAIN)
+
+    def reader(self, format: str) -> ChosenReader:
+        """Return the reader of a format; raises PluginError where it cannot be used, or one must be chosen."""
+        if format not in self._made:
+            self._made[format] = self._reader(format)
+        return self._made[format]
+
+    def is_light(self, format: str) -> bool:
+        """Tell whether a format is read by one of the linear readers of this distribution; imports nothing."""
+        try:
+            origin = self._origin(format)
+        except PluginError:
+            return False
+        return origin is not None and origin.is_own and origin.target.partition(":")[0] in _LIGHT
+
+    def _origin(self, format: str) -> ReaderOrigin | None:
+        found = self._origins.get(format, [])
+        choice = self._choices.get(format)
+        name = choice if isinstance(choice, str) else str((choice or {}).get("use", ""))
+        if name:
+            for origin in found:
+                if origin.is_called(name):
+                    return origin
+            offered = [origin.distribution for origin in found]
+            raise PluginError(
+                f"no reader of {name!r} for {format} is installed{did_you_mean(name, offered)};"
+                f" it is read by: {listed(offered) or 'nothing'}"
+            )
+        own = [origin for origin in found if origin.is_own]
+        if own or len(found) < 2:
+            return own[0] if own else found[0] if found else None
+        raise PluginError(
+            f"{format} is read by {listed(map(str, found))}: choose one, as"
+            f" `readers: {{{format}: {found[0].distribution}}}` or --reader {format}={found[0].distribution}"
+        )
+
+    def _reader(self, format: str) -> ChosenReader:
+        origin = self._origin(format)
+        if origin is None:
+            raise PluginError(f"no reader for {format} is installed")
+        choice = self._choices.get(format, {})
+        options = {} if isinstance(choice, str) else {str(k): v for k, v in choice.items() if k != "use"}
+        try:
+            made = origin.load()(**options)
+        except Exception as error:  # of a plugin, whatever it raises
+            raise PluginError(f"the reader {origin} of {format} cannot be used: {describe_error(error)}") from error
+        if not isinstance(made, Reader):
+            raise PluginError(f"the reader {origin} of {format} lacks `read` or `version`")
+        told = "" if not options else " " + ", ".join(f"{name}={value}" for name, value in sorted(options.items()))
+        name = f"{origin.distribution} {format.removeprefix('.')} {made.version}{told}"
+        return ChosenReader(reader=made, name=name, suffix=format)
+
+
+def _installed() -> tuple[ReaderOrigin, ...]:
+    return tuple(
+        ReaderOrigin(
+            format=point.name,
+            distribution=point.dist.name if point.dist else point.value.partition(":")[0],
+            target=point.value,
+            load=point.load,
+        )
+        for point in installed_entry_points(READER_GROUP)
+    )
+
+
+def _named(name: str) -> str:
+    return _NO_NAME.sub("-", name).lower()

@@ -1,0 +1,1 @@
+"""The readers: one module for each family of formats, found by the group `contextnexus.readers`."""

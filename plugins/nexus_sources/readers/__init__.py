@@ -1,1 +1,0 @@
-"""Readers: from the bytes of a format to sections."""
