@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from nexus_core import Block, Metadata, ReadHints, Remark, component
+from nexus_core import Block, ReadHints, Remark, component
 from nexus_core.toolkit import cut, decode
 from nexus_readers.legacy import OldSection, ReadResult, blocks_of
 
@@ -116,7 +116,6 @@ class CodeReader:
         decoded = decode(file.read(), hints.default_encoding)
         if decoded.problem:
             yield Remark(text=decoded.problem)
-        yield Metadata(title=hints.name)
         yield from blocks_of(read(decoded.text, hints.suffix))
 
 

@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 
 from nexus_core.contract.blocks import Block, Heading, Metadata, PageBreak, Remark
 from nexus_core.contract.values import Item
-from nexus_core.toolkit.documents.block_text import block_text, blocks_text, kind_of
+from nexus_core.toolkit.documents.block_text import block_text, blocks_text, is_code, kind_of
 from nexus_core.toolkit.documents.links import markdown_links, targets
 from nexus_core.toolkit.documents.sections import SHORT, Section, anchored, parts_of, sections_of, shortened, slug
 
@@ -59,6 +59,7 @@ class ItemMaker:
         ahead = [block for block in ahead if not isinstance(block, Metadata)]
         top = _top(ahead, first)
         title = top.text if top is not None else sensible_title(first.title)
+        title = self.document.name if not title and is_code(ahead) else title
         maker = _SectionItems(self.document, title, first, self.links)
         rest = (block for block in content if not isinstance(block, Metadata))
         if not self.sections or (len(ahead) < AHEAD and _is_short(ahead)):
