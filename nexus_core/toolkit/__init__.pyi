@@ -24,6 +24,7 @@ from nexus_core.toolkit.documents.reading import (
     FileOrigin as FileOrigin,
     ReadSettings as ReadSettings,
     require_extra as require_extra,
+    stream_blocks as stream_blocks,
 )
 from nexus_core.toolkit.documents.registry import ReaderChoice as ReaderChoice, ReaderRegistry as ReaderRegistry
 from nexus_core.toolkit.documents.sections import (

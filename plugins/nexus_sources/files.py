@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
+from zlib import crc32
 
 from attrs import evolve
 
 from nexus_core import Item, RunContext, component, hookimpl, injected, option, state
-from nexus_core.toolkit import DocumentReader, ReaderRegistry, ReadSettings, did_you_mean
+from nexus_core.toolkit import DocumentReader, FileOrigin, ReaderRegistry, ReadSettings, did_you_mean
 from nexus_sources.walking.globs import Pattern, patterns
 
 if TYPE_CHECKING:
@@ -82,14 +83,25 @@ class Files:
         found, self._found_wrong = find(
             self._patterns(), _listed(self.exclude), self.ignore, root=self._root(), follows=self.follow_links
         )
-        return [evolve(mark, name=self.prefix + mark.name) for mark in found]
+        return [evolve(mark, name=self.prefix + mark.name, stamp=self._stamp(mark)) for mark in found]
 
     def read(self, mark: DocumentMark, known: str = "") -> DocumentRead:
         """Return the items of one file."""
         from nexus_sources.ingestible import read
 
-        self._reader = self._reader or DocumentReader(evolve(self._settings(), links=True))
-        return read(mark, self._reader, known)
+        return read(mark, self._document_reader(), known)
+
+    def _stamp(self, mark: DocumentMark) -> str:
+        """Return the stamp of a file together with what reads it: another version of that reads it again."""
+        if not mark.stamp:
+            return ""
+        return f"{mark.stamp} {crc32(self._document_reader().reader_of(FileOrigin(name=mark.name)).encode()):08x}"
+
+    def _document_reader(self) -> DocumentReader:
+        if self._reader is None:
+            self._reader = DocumentReader(evolve(self._settings(), links=True))
+        made: DocumentReader = self._reader
+        return made
 
     # What reads files is imported when files are read, not when the component is declared.
 

@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from hashlib import sha256
 from io import BytesIO
 from posixpath import splitext
+from zlib import crc32
+
+from attrs import evolve
 
 from nexus_core import DocumentMark, DocumentRead, SourceError
 from nexus_core.toolkit import DocumentReader, FileOrigin, NotReadError, ReadSettings, mark_stamp
@@ -65,7 +68,7 @@ def read(mark: DocumentMark, reader: DocumentReader, known: str = "") -> Documen
 
 def read_bytes(data: bytes, origin: FileOrigin, reader: DocumentReader, known: str = "") -> DocumentRead:
     """Return the items of a document's bytes."""
-    digest = digest_of(data)
+    digest = digest_of(data, reader.reader_of(origin))
     if digest == known:
         return DocumentRead(digest=digest, size=len(data), same=True)
     if len(data) > reader.settings.max_bytes:
@@ -79,9 +82,16 @@ def read_bytes(data: bytes, origin: FileOrigin, reader: DocumentReader, known: s
     )
 
 
-def digest_of(data: bytes) -> str:
-    """Return by what the bytes of a document are known again."""
-    return sha256(data).hexdigest()
+def read_whole(data: bytes, origin: FileOrigin, reader: DocumentReader, known: str = "") -> DocumentRead:
+    """Return the same with all items taken, as it can be sent from one process to another."""
+    read = read_bytes(data, origin, reader, known)
+    return evolve(read, items=tuple(read.items))
+
+
+def digest_of(data: bytes, reader: str = "") -> str:
+    """Return by what the bytes of a document are known again, and that they were read in this way."""
+    digest = sha256(data).hexdigest()
+    return f"{digest}:{crc32(reader.encode()):08x}" if reader else digest
 
 
 def _too_large(size: int, settings: ReadSettings) -> str:

@@ -262,7 +262,8 @@ class _Work:
         document = evolve(self._document(mark, end), skipped=_reason(end.left_out))
         if end.original is not None:
             document = evolve(document, original=await self.threads.keep_original(end.original))
-        if end.problems:  # once more next time: somebody may have repaired it, or how it is read
+        # Once more next time: somebody may have repaired it, or installed what reads it.
+        if end.problems or (end.left_out and not end.digest):
             document = evolve(document, stamp="", digest="")
         self._unwritten |= {name} if end.left_out else set()
         self._draft(DocumentBatch(document, prepared, end, self._before.pop(name, set()), skips=bool(end.left_out)))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from io import BytesIO
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, BinaryIO
 
 from attrs import define, evolve, field, frozen
 
 from nexus_core.contract.blocks import Block, Figure, Heading, Metadata, PageBreak, Remark
 from nexus_core.contract.documents import ReadHints
-from nexus_core.contract.errors import NexusError, SourceError, describe_error
+from nexus_core.contract.errors import NexusError, PluginError, SourceError, describe_error
 from nexus_core.contract.values import Item
 from nexus_core.toolkit.documents.block_text import block_text
 from nexus_core.toolkit.documents.charsets import NotReadError
@@ -75,6 +75,13 @@ class DocumentReader:
         """
         return self._registry.is_light(self._registry.format_of(name))
 
+    def reader_of(self, origin: FileOrigin) -> str:
+        """Return what a file is read by, with its version; empty where it cannot be."""
+        try:
+            return self._registry.reader(self._format_of(origin)).name
+        except PluginError:
+            return ""
+
     def blocks(self, file: BinaryIO, origin: FileOrigin) -> tuple[str, Iterator[Block]]:
         """Return the name of the reader of a file, and its blocks as they are read; raises SourceError."""
         return self._blocks(file, origin, _Inside(self))
@@ -86,11 +93,14 @@ class DocumentReader:
         maker = ItemMaker(document=document, sections=self.settings.sections, links=self.settings.links)
         return DocumentItems(name, maker.items(blocks), maker.remarks)
 
+    def _format_of(self, origin: FileOrigin, head: bytes = b"") -> str:
+        name = f"x{origin.suffix}" if origin.suffix else origin.name
+        return self._registry.format_of(name, origin.media_type, head)
+
     def _blocks(self, file: BinaryIO, origin: FileOrigin, inside: _Inside) -> tuple[str, Iterator[Block]]:
         head = file.read(_HEAD)
         file.seek(0)
-        name = f"x{origin.suffix}" if origin.suffix else origin.name
-        format = self._registry.format_of(name, origin.media_type, head)
+        format = self._format_of(origin, head)
         chosen = self._registry.reader(format)
         hints = ReadHints(
             name=origin.name,
@@ -197,3 +207,15 @@ def require_extra(module: str, extra: str, what: str) -> Any:
         if error.name is not None and error.name.partition(".")[0] != package:
             raise
         raise NotReadError(f"{what} are read with an extra: pip install 'contextnexus[{extra}]'") from error
+
+
+_TOGETHER = 200
+
+
+def stream_blocks(path: str, settings: ReadSettings, origin: FileOrigin) -> Iterator[tuple[str, list[Block]]]:
+    """Yield the name of a file's reader and some blocks at a time, for `stream_apart`; raises SourceError."""
+    with open(path, "rb") as file:
+        name, blocks = DocumentReader(settings).blocks(file, origin)
+        while some := list(islice(blocks, _TOGETHER)):
+            yield name, some
+        yield name, []

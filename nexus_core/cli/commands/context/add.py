@@ -11,7 +11,7 @@ from typing import Any
 import click
 from attrs import evolve
 
-from nexus_core.cli.commands.context.inputs import ContextInput, InputOptions, places_of
+from nexus_core.cli.commands.context.inputs import ContextInput, InputOptions, places_of, reader_choices, reader_option
 from nexus_core.cli.event_loop import run
 from nexus_core.cli.option_types import duration, named_paths
 from nexus_core.cli.output.echo import echo
@@ -36,9 +36,10 @@ Examples:
   pbpaste | nexus context add notes - --as today.md
 
 \b
-Read are Markdown, HTML, PDF, source code and any other text; of *.jsonl files each line is an item.
-Left out are hidden files, images and other files that are no text, files over 20 MB, links that
-lead out of the folder, and what .gitignore and .nexusignore (same language) say.
+Read are documents, office files, mail, tables, source code and any other text: see the page
+"documents" of the documentation; of *.jsonl files each line is an item. `nexus context read FILE`
+shows what is read of a file. Left out are hidden files, files that are no text, files over 20 MB,
+links that lead out of the folder, and what .gitignore and .nexusignore (same language) say.
 `nexus context show NAME --skipped` lists what was not read, with the reasons.
 """
 
@@ -59,6 +60,7 @@ lead out of the folder, and what .gitignore and .nexusignore (same language) say
     metavar="NAME",
     help="Of files that do not tell theirs; another one than the last time reads all anew.  [default: utf-8]",
 )
+@reader_option
 @click.option("--prune", is_flag=True, help="Remove what was added from there before and is no longer there.")
 @click.option("--as", "called", metavar="WORD", help="The name it goes by, in the place of the folder's or file's own.")
 @click.option(
@@ -106,7 +108,8 @@ async def _add(
         is_new = name not in [context.name for context in await store.contexts()]
         known = () if is_new else (*await store.documents(name), *await store.skipped(name))
         links, encoding = asked["follow_links"], asked["encoding"] or ""
-        manner = InputOptions(exclude=asked["exclude"], encoding=encoding, follow_links=links)
+        readers = reader_choices(asked["readers"])
+        manner = InputOptions(exclude=asked["exclude"], encoding=encoding, follow_links=links, readers=readers)
         chosen = places_of(places, known, called=asked["called"], manner=manner)
         try:
             await _prepare(store, name, is_new, asked)

@@ -13,6 +13,7 @@ COMMANDS = {
     "show": "Show a context and its documents, or one item.",
     "items": "List the items of a context.",
     "search": "Search a context.",
+    "read": "Show a file as it is read, block by block.",
     "tag": "Add tags to items, or remove them.",
     "remove": "Remove items, documents or a whole context.",
     "export": "Write a context to a file.",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import glob
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from posixpath import splitext
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
-from attrs import evolve, frozen
+import click
+from attrs import evolve, field, frozen
 
 from nexus_core.contract.components import Kind
 from nexus_core.contract.errors import UsageError
@@ -19,7 +20,10 @@ from nexus_core.contract.protocols import Documents
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.store.ingest.read_document import MixedFiles
 from nexus_core.store.records import StoredDocument, checked_name
+from nexus_core.toolkit.documents.registry import ReaderRegistry
 from nexus_core.toolkit.suggest import did_you_mean
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 IGNORE_LISTS = (".gitignore", ".nexusignore")
 STDIN = "stdin"
@@ -59,11 +63,15 @@ class InputOptions:
     """Of files that do not tell theirs."""
     follow_links: bool = False
     """Links may lead out of a folder."""
+    readers: Mapping[str, str] = field(factory=dict)
+    """By suffix, whose reader reads it."""
 
     def files(self, catalogue: PluginRegistry, **options: Any) -> Documents:
         """Return the source of files."""
         if self.encoding:
             options["encoding"] = self.encoding
+        if self.readers:
+            options["readers"] = dict(self.readers)
         try:
             found: Documents = catalogue.component(Kind.SOURCE, "files")(**options)
         except ValueError as error:
@@ -211,3 +219,36 @@ def _absent(path: Path) -> str:
     parent = path.absolute().parent
     there = sorted(entry.name for entry in parent.iterdir()) if parent.is_dir() else []
     return f"there is no file or folder {path}{did_you_mean(path.name, there)}"
+
+
+# The option --reader
+
+
+def reader_option(function: _Function) -> _Function:
+    """Add --reader, which may come several times, as `readers`."""
+    return click.option(
+        "--reader",
+        "readers",
+        multiple=True,
+        metavar="SUFFIX=NAME",
+        help="Whose reader reads a format, as .html=acme, where several do (repeatable).",
+    )(function)
+
+
+def reader_choices(told: Sequence[str]) -> dict[str, str]:
+    """Return what the option says, by suffix; raises UsageError for what is no choice, or not installed."""
+    choices: dict[str, str] = {}
+    for each in told:
+        suffix, equals, name = each.partition("=")
+        suffix, name = suffix.strip().lower(), name.strip()
+        if not equals or not suffix or not name:
+            raise UsageError(f"--reader {each}: write it as SUFFIX=NAME, such as .html=acme")
+        if "/" not in suffix and not suffix.startswith("."):
+            suffix = f".{suffix}"
+        if choices.setdefault(suffix, name) != name:
+            raise UsageError(f"--reader: two readers are named for {suffix}: {choices[suffix]} and {name}")
+    try:
+        ReaderRegistry.installed(choices).check()
+    except ValueError as error:
+        raise UsageError(f"--reader: {str(error).removeprefix('readers: ')}") from error
+    return choices
