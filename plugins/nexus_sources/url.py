@@ -41,16 +41,15 @@ class Url:
         """Return the items of the page; the same objects while it is the same."""
         from nexus_core.toolkit import ApartError, call_apart
         from nexus_sources.fetch import fetch
-        from nexus_sources.ingestible import digest_of, read_bytes
+        from nexus_sources.ingestible import digest_of, read_whole
 
-        digest, items = self._known or ("", ())
+        known, items = self._known or ("", ())
         page = await fetch(self.url, max_bytes=self.max_bytes, timeout_s=self.timeout_s)
         left_out = ""
-        if (
-            digest_of(page.data) != digest.partition(":")[0]
-        ):  # whoever wrote the page may want that reading it never ends
+        # Whoever wrote the page may want that reading it never ends.
+        if digest_of(page.data) != known.partition(":")[0]:
             try:
-                read = await call_apart(self.read_s, read_bytes, *self._read_arguments(page, ""))
+                read = await call_apart(self.read_s, read_whole, *self._read_arguments(page, ""))
             except ApartError as error:
                 raise SourceError(f"url: {self._shown} could not be read: {error}") from error
             items, left_out = tuple(read.items), read.left_out
