@@ -13,6 +13,7 @@ _HOME = {
     "contracts.behaving": ("ConnectorContract",),
     "contracts.embedder": ("EmbedderContract",),
     "contracts.ranker": ("RankerContract",),
+    "contracts.reader": ("ReaderContract",),
     "contracts.reranker": ("RerankerContract",),
     "contracts.sink": ("SinkContract",),
     "contracts.source": ("SourceContract",),

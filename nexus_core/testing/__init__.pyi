@@ -9,6 +9,7 @@ from nexus_core.testing.answers import (
 from nexus_core.testing.contracts.behaving import ConnectorContract as ConnectorContract
 from nexus_core.testing.contracts.embedder import EmbedderContract as EmbedderContract
 from nexus_core.testing.contracts.ranker import RankerContract as RankerContract
+from nexus_core.testing.contracts.reader import ReaderContract as ReaderContract
 from nexus_core.testing.contracts.reranker import RerankerContract as RerankerContract
 from nexus_core.testing.contracts.sink import SinkContract as SinkContract
 from nexus_core.testing.contracts.source import SourceContract as SourceContract

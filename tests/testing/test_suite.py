@@ -15,6 +15,7 @@ from nexus_core.testing import (
     FakeConnector,
     FakeRanker,
     RankerContract,
+    ReaderContract,
     RerankerContract,
     SinkContract,
     SourceContract,
@@ -25,8 +26,8 @@ from nexus_core.testing.contracts.suite import Contract
 pytestmark = pytest.mark.slow
 
 SUITES = [
-    *(ConnectorContract, EmbedderContract, RankerContract, RerankerContract, SinkContract, SourceContract),
-    TemplateContract,
+    *(ConnectorContract, EmbedderContract, RankerContract, ReaderContract, RerankerContract, SinkContract),
+    *(SourceContract, TemplateContract),
 ]
 
 

@@ -100,9 +100,10 @@ class ReaderRegistry:
         """Raise ValueError for a choice of a reader that there is not, or with options that it does not take."""
         for format, choice in self._choices.items():
             try:
-                if self._origin(format) is None:
+                if not self._origins.get(format):
                     hint = did_you_mean(format, self.formats)
                     raise ValueError(f"readers: nothing that is installed reads {format!r}{hint}")
+                self._origin(format)
                 if not isinstance(choice, str):
                     self._reader(format)
             except PluginError as error:
@@ -163,7 +164,9 @@ class ReaderRegistry:
         options = {} if isinstance(choice, str) else {str(k): v for k, v in choice.items() if k != "use"}
         try:
             made = origin.load()(**options)
-        except Exception as error:  # of a plugin, whatever it raises
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # of a plugin, whatever it raises
             raise PluginError(f"the reader {origin} of {format} cannot be used: {describe_error(error)}") from error
         if not isinstance(made, Reader):
             raise PluginError(f"the reader {origin} of {format} lacks `read` or `version`")

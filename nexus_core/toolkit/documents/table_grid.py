@@ -43,7 +43,7 @@ class TableGrid:
         for cell in cells:
             self._carry_into(found)
             for _ in range(self._granted(cell.columns, MOST_COLUMNS - len(found))):
-                if cell.rows != 1:
+                if cell.rows != 1 and len(found) < MOST_COLUMNS:
                     self._carried[len(found)] = _Carried(cell.text, (cell.rows or MOST_COPIES) - 1)
                 found.append(cell.text)
         last = max(self._carried, default=-1)

@@ -1,0 +1,174 @@
+"""Which reader reads a file: by name alone, by the user's choice, and never by chance."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from nexus_sources.files import Files
+
+from nexus_core import PluginError, RunContext
+from nexus_core.cli.main import main
+from nexus_core.toolkit import DocumentReader, FileOrigin, ReaderRegistry, ReadSettings
+
+Install = Callable[..., None]
+
+READER = """
+    from nexus_core import Paragraph, component, option
+
+    @component
+    class Acme:
+        version = "7"
+        word: str = option("acme", help="What it says.")
+
+        def read(self, file, hints):
+            yield Paragraph(text=self.word + " " + file.read().decode())
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Write a distribution with a reader into a folder on the path."""
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+
+    def write(distribution: str, *formats: str, code: str = READER) -> None:
+        module = f"{distribution.replace('-', '_')}_module"
+        (folder / f"{module}.py").write_text(textwrap.dedent(code))
+        info = folder / f"{distribution.replace('-', '_')}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+        points = "".join(f"{format} = {module}:Acme\n" for format in formats)
+        (info / "entry_points.txt").write_text(f"[contextnexus.readers]\n{points}")
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        sys.path.insert(0, sys.path.pop(0))
+        monkeypatch.syspath_prepend(str(folder / distribution))  # another path: the metadata is read anew
+
+    return write
+
+
+def items_of(folder: Path, **options: object) -> list[str]:
+    source = Files(paths="*", root=str(folder), **options)
+    return [item.text for item in asyncio.run(source.gather("", RunContext()))]  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    """A folder of one document."""
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    return folder
+
+
+def test_reader_of_another_distribution_reads_its_own_format(install: Install, docs: Path) -> None:
+    """A new suffix needs no word in YAML; nothing is imported until a file of it is read."""
+    install("acme-reader", ".acme")
+    (docs / "a.acme").write_text("text")
+    assert "acme_reader_module" not in sys.modules
+    assert items_of(docs) == ["acme text"]
+
+
+def test_own_reader_yields_only_where_it_is_told_to(install: Install, docs: Path) -> None:
+    """Another distribution's reader of `.md` is not used before `readers:` names it."""
+    install("acme-reader", ".md")
+    (docs / "a.md").write_text("text")
+    assert items_of(docs) == ["text"]
+    assert items_of(docs, readers={".md": "acme-reader"}) == ["acme text"]
+    assert items_of(docs, readers={".md": "acme_reader_module"}) == ["acme text"]
+    assert items_of(docs, readers={".md": {"use": "Acme_Reader", "word": "so"}}) == ["so text"]
+
+
+def test_two_readers_of_one_format_are_an_error_that_names_both(install: Install, docs: Path) -> None:
+    """Which one is used is nobody's guess; naming one settles it."""
+    install("acme-reader", ".acme")
+    install("other-reader", ".acme")
+    (docs / "a.acme").write_text("text")
+    (docs / "b.txt").write_text("plain")
+    source = Files(paths="*", root=str(docs))
+    items = asyncio.run(source.gather("", RunContext()))
+    assert [item.text for item in items] == ["plain"]
+    assert "acme-reader" in source.problems[0]
+    assert "other-reader" in source.problems[0]
+    assert "plain" in items_of(docs, readers={".acme": "other-reader"})[1]
+
+
+@pytest.mark.parametrize(
+    ("readers", "said"),
+    [
+        ({".md": "nobody"}, "no reader of 'nobody' for .md is installed"),
+        ({".nothing": "acme"}, "nothing that is installed reads '.nothing'"),
+        ({".acme": {"wrod": "x"}}, "wrod"),
+    ],
+)
+def test_wrong_choice_is_found_when_it_is_declared(
+    install: Install, docs: Path, readers: dict[str, object], said: str
+) -> None:
+    """Before any file is read, with what there is instead."""
+    install("acme-reader", ".acme")
+    with pytest.raises(ValueError, match="readers: ") as caught:
+        Files(paths="*", root=str(docs), readers=readers)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("code", ["raise SystemExit(3)", "import nothing_there", "Acme = dict"])
+def test_broken_reader_fails_its_own_files_alone(install: Install, docs: Path, code: str) -> None:
+    """The other documents are read, and the problem names the reader."""
+    install("acme-reader", ".acme", code=code)
+    (docs / "a.acme").write_text("text")
+    (docs / "b.md").write_text("fine")
+    source = Files(paths="*", root=str(docs))
+    assert [item.text for item in asyncio.run(source.gather("", RunContext()))] == ["fine"]
+    assert "acme-reader" in source.problems[0]
+
+
+def test_format_is_told_by_media_type_name_and_first_bytes() -> None:
+    """In this order; what nothing tells is text."""
+    registry = ReaderRegistry.installed()
+    assert registry.format_of("page", "text/html; charset=utf-8") == "text/html"
+    assert registry.format_of("A/PAGE.HTML") == ".html"
+    assert registry.format_of("Makefile") == ".mk"
+    assert registry.format_of("paper", head=b"%PDF-1.7\n") == ".pdf"
+    assert registry.format_of("notes.unknown") == ".txt"
+
+
+def test_reader_tells_who_made_a_document(install: Install, docs: Path) -> None:
+    """Distribution, format, version and options: by them it is known when to read again."""
+    install("acme-reader", ".acme")
+    plain = DocumentReader().reader_of(FileOrigin(name="a.acme"))
+    chosen = DocumentReader(ReadSettings(readers={".acme": {"word": "b"}})).reader_of(FileOrigin(name="a.acme"))
+    assert (plain, chosen) == ("acme-reader acme 7", "acme-reader acme 7 word=b")
+
+
+def test_choice_of_one_that_is_not_there_is_an_error_of_the_registry(install: Install) -> None:
+    """`PluginError` says what reads the format instead."""
+    with pytest.raises(PluginError, match="it is read by: contextnexus"):
+        ReaderRegistry.installed({".md": "nobody"}).reader(".md")
+
+
+def test_command_line_chooses_readers(
+    install: Install, docs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--reader` names the distribution, for `nexus context read` and `nexus context add`."""
+    install("acme-reader", ".md")
+    (docs / "a.md").write_text("text")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    monkeypatch.setenv("NEXUS_STORE", str(docs.parent / "store"))
+    assert run("context", "read", str(docs / "a.md"), "--markdown", "--reader", "md=acme-reader") == 0
+    assert capsys.readouterr().out == "acme text\n"
+    assert run("context", "read", str(docs / "a.md"), "--reader", ".md=nobody") != 0
+    assert "no reader of 'nobody' for .md is installed" in capsys.readouterr().err
+    assert run("context", "add", "notes", str(docs), "--reader", ".md=acme-reader") == 0
+    assert run("context", "search", "notes", "acme") == 0
+    assert "acme text" in capsys.readouterr().out
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return int(ended.value.code or 0)
