@@ -160,6 +160,7 @@ class _Builder:
         """Return the plan, or raise ConfigError with everything that could not be built."""
         models = [model for model in map(self._model, self.spec.models) if model is not None]
         if self.problems:  # a registry with gaps would only report them again
+            self._build_without_models()
             raise ConfigError(self.problems)
         registry = ModelRegistry(models, self.spec.default_model)
         attempts = Caller(
@@ -191,6 +192,14 @@ class _Builder:
             following=following,
             resources=self.resources,
         )
+
+    def _build_without_models(self) -> None:
+        """Build what needs no model, for its problems: all are told at once."""
+        for step in self.spec.steps:
+            if isinstance(step, GatherSpec):
+                self._component(Kind.SOURCE, step.source)
+        for sink in self.spec.sinks:
+            self._component(Kind.SINK, sink)
 
     def _following(self, give: _Giver) -> QueryRewriter | None:
         place = SourceLocation(self.spec.path or "")

@@ -21,8 +21,9 @@ from nexus_core.config.check import check
 from nexus_core.config.components import PluginCatalog
 from nexus_core.config.sibling_files import PIPELINE_ENDINGS, STANDARD_INPUT, tested_pipeline
 from nexus_core.config.yaml.reader import MOST_BYTES
-from nexus_core.contract.errors import Problem
+from nexus_core.contract.errors import ConfigError, Problem
 from nexus_core.engine import plugins
+from nexus_core.engine.plan import build_plan
 
 EPILOG = """\b
 Examples:
@@ -107,6 +108,12 @@ def _lint(file: str, catalogue: PluginCatalog, overrides: Sequence[str], *, run_
         reason = "there is no such file" if missing else getattr(error, "strerror", None) or str(error)
         return (Problem("Y001", f"the file cannot be read: {reason}", file),)
     checked = check(source, file, catalogue, os.environ, overrides, run_plugins=run_plugins, read_tests=read_cases)
+    if not run_plugins or any(problem.severity == "error" for problem in checked.problems):
+        return checked.problems
+    try:
+        build_plan(checked)  # what components themselves refuse; none is opened
+    except ConfigError as error:
+        return (*checked.problems, *(problem for problem in error.problems if problem not in checked.problems))
     return checked.problems
 
 

@@ -70,6 +70,23 @@ def test_lint_json_has_files_and_problems(lint: Lint) -> None:
     assert result.exit_code == 2
 
 
+def test_lint_finds_what_components_refuse(lint: Lint) -> None:
+    """Options that are right each and wrong together are found before anything runs, those of all components at once."""
+    Path("refused.yaml").write_text(
+        "name: refused\nmodels:\n  m: {use: openai, model: m, api_key: k, like: nothing-known}\nsteps:\n"
+        "- gather: {use: files, paths: '*.md', readers: {.md: nobody}}\n- generate: m\n"
+    )
+    result = lint("refused.yaml")
+    assert [line.split(" ", 2)[:2] for line in result.stdout.splitlines()] == [
+        ["refused.yaml:3:6", "P001"],
+        ["refused.yaml:5:11", "P001"],
+    ]
+    assert "`like` names no model" in result.stdout
+    assert "no reader of 'nobody'" in result.stdout
+    assert result.exit_code == 2
+    assert lint("--no-plugins", "refused.yaml").exit_code == 0
+
+
 def test_lint_walks_folders(lint: Lint, tmp_path: Path) -> None:
     """A folder stands for its YAML files, however deep; a file given twice counts once."""
     (tmp_path / "a/b").mkdir(parents=True)
