@@ -78,7 +78,7 @@ def test_lint_finds_what_components_refuse(lint: Lint) -> None:
     )
     result = lint("refused.yaml")
     assert [line.split()[0] for line in result.stdout.splitlines() if " P001 " in line] == [
-        "refused.yaml:3:6",
+        "refused.yaml:3:12",
         "refused.yaml:5:17",
     ]
     assert "`like` names no model" in result.stdout
