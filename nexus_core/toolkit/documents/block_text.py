@@ -18,15 +18,18 @@ from nexus_core.contract.blocks import (
     Table,
 )
 
-GRID_CHARACTERS = 600
-"""A table up to this size is written as a grid, its header once; each row of a larger one names its columns itself."""
+GRID_CHARACTERS = 230
+"""A table up to the size of a passage is a grid with its header once; each row of a larger one names its columns."""
 _DEEPEST_LIST = 16
 """The levels of lists that are told apart by how far they are indented."""
 _BACKTICKS = re.compile(r"`{3,}")
 
 
-def block_text(block: Block) -> str:
-    """Return the text of a block: Markdown; empty for what is no text, such as a page break."""
+def block_text(block: Block, *, grids: bool = False) -> str:
+    """Return the text of a block: Markdown; empty for what is no text, such as a page break.
+
+    With `grids`, large tables are grids, too, whose rows cannot be read alone.
+    """
     if isinstance(block, Paragraph):
         return block.text
     if isinstance(block, ListItem):
@@ -34,7 +37,7 @@ def block_text(block: Block) -> str:
     if isinstance(block, Heading):
         return "" if block.implied else f"{'#' * min(block.level, 6)} {block.text}"
     if isinstance(block, Table):
-        return "\n".join(filter(None, [block.caption and block.caption + "\n", *table_lines(block)]))
+        return "\n".join(filter(None, [block.caption and block.caption + "\n", *table_lines(block, grids=grids)]))
     if isinstance(block, Code):
         return fenced(block.text, block.language)
     if isinstance(block, Quotation):
@@ -49,14 +52,14 @@ def block_text(block: Block) -> str:
     return ""
 
 
-def blocks_text(blocks: Sequence[Block]) -> str:
-    """Return the text of some blocks; of nothing but code, its lines alone."""
+def blocks_text(blocks: Sequence[Block], *, grids: bool = False) -> str:
+    """Return the text of some blocks, as `block_text` does; of nothing but code, its lines alone."""
     if is_code(blocks):
         return "\n\n".join(block.text for block in blocks if isinstance(block, Code))
     pieces: list[str] = []
     before: Block | None = None
     for block in blocks:
-        text = block_text(block)
+        text = block_text(block, grids=grids)
         if text.strip():
             if pieces:
                 pieces.append("\n" if _stays_close(before, block) else "\n\n")
@@ -84,11 +87,11 @@ def kind_of(blocks: Sequence[Block]) -> str:
     return "text" if plain else "markdown"
 
 
-def table_lines(table: Table) -> Iterator[str]:
+def table_lines(table: Table, *, grids: bool = False) -> Iterator[str]:
     """Yield the lines of a table: a grid, or a line for each row that names its columns."""
     rows = [row for row in table.rows if any(row)]
     size = sum(sum(map(len, row)) + 3 * len(row) + 2 for row in (table.header, *rows))
-    if not any(table.header) or size <= GRID_CHARACTERS or not rows:
+    if grids or not any(table.header) or size <= GRID_CHARACTERS or not rows:
         yield from _grid(table.header, rows)
     else:
         yield from (f"- {record_text(table.header, row)}" for row in rows)

@@ -38,7 +38,7 @@ _WIDTH = 100
 
 @click.command("read", epilog=EPILOG)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--markdown", "as_markdown", is_flag=True, help="Print its text, as models are given it.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print it as Markdown.")
 @json_option
 @click.option("--encoding", default="utf-8", show_default=True, metavar="NAME", help="Of text that tells none itself.")
 @reader_option
@@ -67,7 +67,7 @@ def command(
         print_json({"file": str(file), "reader": reader, "blocks": [block_json(block) for block in blocks]})
         return
     if as_markdown:
-        click.echo(printable_lines(blocks_text(blocks)))
+        click.echo(printable_lines(blocks_text(blocks, grids=True)))
     else:
         echo(f"{plain(str(file))}  (read by {plain(reader)})")
         for shown in _lines(blocks):
