@@ -10,6 +10,7 @@ from nexus_core.contract.answers import Answer, AttemptFinished, sum_costs
 from nexus_core.contract.models import ModelPrices
 from nexus_core.contract.prompts import Prompt, TraceEntry
 from nexus_core.contract.values import FilePart, ImagePart, Item, Message, TextPart, ToolCall
+from nexus_core.toolkit.documents.citation_place import place_of
 
 if TYPE_CHECKING:
     from nexus_core.engine.explain import ExplainedTarget, Explanation
@@ -114,6 +115,7 @@ def passages_json(prompt: Prompt) -> list[dict[str, Any]]:
             "id": packed.item.id,
             "title": packed.item.title,
             "source": packed.item.source,
+            "place": place_of(packed.item, packed.text),
             "relevance": packed.score,
             "whole": packed.whole,
             "text": packed.text,

@@ -24,6 +24,7 @@ from nexus_core.contract.errors import RunError, StoreError
 from nexus_core.contract.events import Delta, RunFailed, RunFinished, StreamRestarted
 from nexus_core.engine.json_shapes import answer_json
 from nexus_core.engine.pipeline import Pipeline
+from nexus_core.toolkit.documents.citation_place import place_of
 
 EPILOG = """\b
 Examples:
@@ -194,12 +195,10 @@ def _print_sources(answer: Answer) -> None:
     echo("\nSources:")
     for packed in sources:
         title = one_line(packed.item.title or packed.item.id)
-        where = (
-            f"  ({one_line(packed.item.source)})"
-            if packed.item.source and one_line(packed.item.source) != title
-            else ""
-        )
-        echo(f"  [{packed.number}] {title}{where}")
+        source = one_line(packed.item.source)
+        where = [source] if source and source != title else []
+        where += filter(None, [place_of(packed.item, answer.text, packed.text)])
+        echo(f"  [{packed.number}] {title}" + (f"  ({', '.join(where)})" if where else ""))
 
 
 def _print_notes(answer: Answer, remarks: HeldWarnings) -> None:

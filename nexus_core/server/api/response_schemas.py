@@ -19,10 +19,10 @@ def _whole(properties: Mapping[str, Any], *optional: str) -> dict[str, Any]:
 
 _PASSAGE = _whole(
     {
-        "id": TEXT, "title": TEXT, "relevance": _NUMBER, "number": COUNT, "source": TEXT,
+        "id": TEXT, "title": TEXT, "relevance": _NUMBER, "number": COUNT, "source": TEXT, "place": TEXT,
         "whole": {"type": "boolean"}, "text": TEXT,
     },
-    "number", "source", "whole", "text",
+    "number", "source", "place", "whole", "text",
 )  # fmt: skip
 _METADATA = _whole(
     {

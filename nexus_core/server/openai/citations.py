@@ -15,6 +15,7 @@ from nexus_core.contract.values import Item
 from nexus_core.server.http.app import identity
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.settings import ServerSettings
+from nexus_core.toolkit.documents.citation_place import place_of
 
 MOST_CITATIONS = 1_000
 """Of one answer; those that come later are told of no more."""
@@ -39,9 +40,9 @@ class Citation:
 
     @property
     def title(self) -> str:
-        """The item's title, with the page or the line that it is from."""
+        """The item's title, with the page, the rows or the line that it is from."""
         title = " ".join((self.item.title or self.item.source or self.item.id).split())
-        return "".join([title, *(f", {name} {number}" for name, number in _place(self.item))])
+        return ", ".join(filter(None, [title, place_of(self.item)]))
 
 
 @frozen(kw_only=True)
@@ -125,8 +126,8 @@ def _web_address(item: Item) -> str:
         parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])
     except ValueError:  # it only looks like an address
         return ""
-    page = dict(_place(item)).get("page")
-    if page is not None and not parts.fragment:
+    page = item.metadata.get("page")
+    if type(page) is int and not parts.fragment:
         parts = parts._replace(fragment=f"page={page}")
     return parts.geturl()
 

@@ -7,6 +7,7 @@ export function openPassage(passage, whole = "") {
   $("passage-title").replaceChildren(`${passage.number}. `, alone(passage.title || passage.id));
   $("passage-about").replaceChildren(...joined(
     passage.source || passage.id,
+    passage.place,
     passage.whole ? "the whole item" : "the part of it that was sent",
     `relevance ${passage.relevance.toPrecision(3)}`,
   ));

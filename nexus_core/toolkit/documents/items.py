@@ -151,7 +151,7 @@ class _SectionItems:
         top = shortened(self.title) or basename(self.document.name)
         headings = section.headings if section.headings[:1] == (top,) else (top, *section.headings)
         place = f" (page {section.label or section.page})" if section.by_page else ""
-        if section.rows is not None:
+        if section.part and section.rows is not None:
             place = f" (rows {section.rows[0]} to {section.rows[1]})"
         elif section.part:
             place += f" (part {section.part})"

@@ -48,13 +48,23 @@ class Section:
     """From 1; 0 where the section is in one piece."""
     by_page: bool = False
     """It was cut where pages end."""
-    rows: tuple[int, int] | None = None
-    """The first and last row that it holds of a table that is in several parts."""
 
     @property
     def text(self) -> str:
         """What it says; a heading with nothing under it stands for itself."""
         return blocks_text(self.blocks)
+
+    @property
+    def rows(self) -> tuple[int, int] | None:
+        """The first and last row that it holds, where it holds nothing but rows of a table whose place is known."""
+        tables = [block for block in self.blocks if block_text(block)]
+        first = last = None
+        for table in tables:
+            if not isinstance(table, Table) or table.place.row is None:
+                return None
+            first = first or table.place.row
+            last = table.place.row + len(table.rows) - 1
+        return None if first is None or last is None else (first, last)
 
     @property
     def line(self) -> int | None:
@@ -139,16 +149,7 @@ def _sized(section: Section) -> Iterator[Section]:
         return
     pieces = list(_grouped(section.blocks))
     for number, blocks in enumerate(pieces, 1):
-        yield evolve(section, blocks=blocks, part=number if len(pieces) > 1 else 0, rows=_rows(blocks))
-
-
-def _rows(blocks: Sequence[Block]) -> tuple[int, int] | None:
-    """Return the rows that a part holds, where it holds nothing but those of one table."""
-    tables = [block for block in blocks if isinstance(block, Table)]
-    if not tables or len(tables) != len(blocks) or tables[0].place.row is None:
-        return None
-    last = tables[-1].place.row
-    return (tables[0].place.row, last + len(tables[-1].rows) - 1) if last is not None else None
+        yield evolve(section, blocks=blocks, part=number if len(pieces) > 1 else 0)
 
 
 def _grouped(blocks: Iterable[Block]) -> Iterator[list[Block]]:

@@ -22,6 +22,7 @@ from nexus_core import (
     Table,
 )
 from nexus_core.toolkit.documents.block_text import block_text
+from nexus_core.toolkit.documents.citation_place import place_of
 from nexus_core.toolkit.documents.items import DocumentName, ItemMaker, sensible_title
 
 LONG = "One sentence of a long text stands here. " * 40
@@ -188,3 +189,23 @@ def _plain(block: Block) -> list[str]:
 
 def _headings(blocks: Iterable[Block]) -> list[Heading]:
     return [block for block in blocks if isinstance(block, Heading)]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "texts", "place"),
+    [
+        ({"page": 3, "line": 9}, (), "page 3"),
+        ({"page": 3, "last_page": 5}, (), "pages 3 to 5"),
+        ({"page": 3, "page_label": "iv"}, (), "page iv"),
+        ({"line": 9}, (), "line 9"),
+        ({"rows": [2, 4], "line": 2}, (), "rows 2 to 4"),
+        ({"rows": [2, 4]}, ("nothing", "it is Name: Bob Moss; Room: 2 [1]"), "row 3"),
+        ({"rows": [2, 4], "page": 1}, ("Name: Ada Lark; Room: 1\nName: Bob Moss; Room: 2",), "page 1, rows 2 to 3"),
+        ({"rows": "no", "page": True}, (), ""),
+    ],
+)
+def test_place_of_a_citation(metadata: dict[str, object], texts: tuple[str, ...], place: str) -> None:
+    """The page, the rows that are quoted, or the line."""
+    text = "- Name: Ada Lark; Room: 1\n- Name: Bob Moss; Room: 2\n- Name: Eve Finch; Room: 3"
+    assert place_of(Item(id="a", text=text, metadata=metadata), *texts) == place
+    assert place_of(Item(id="a", text=text, metadata=metadata, title=f"T ({place})"), *texts) == ""
