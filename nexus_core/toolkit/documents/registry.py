@@ -7,7 +7,8 @@ others read the same format, one of them must be chosen.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.metadata import Distribution
 from posixpath import basename, splitext
 from typing import Any
 
@@ -49,6 +50,12 @@ class ReaderOrigin(Value):
     target: str
     """As `module:Class`."""
     load: Callable[[], Any] = field(eq=False, repr=False)
+    installed: Distribution | None = field(default=None, eq=False, repr=False)
+
+    @property
+    def version(self) -> str:
+        """The version of the distribution; looked up only when asked for, since reading metadata takes milliseconds."""
+        return self.installed.version if self.installed else ""
 
     @property
     def is_own(self) -> bool:
@@ -95,6 +102,14 @@ class ReaderRegistry:
     def formats(self) -> list[str]:
         """The suffixes and media types that something reads, sorted."""
         return sorted(self._origins)
+
+    def offered(self) -> list[tuple[ReaderOrigin, tuple[str, ...]]]:
+        """Return each reader that is installed once, with all formats that it is named for."""
+        found: dict[tuple[str, str], list[ReaderOrigin]] = {}
+        for origins in self._origins.values():
+            for origin in origins:
+                found.setdefault((origin.distribution, origin.target), []).append(origin)
+        return [(group[0], tuple(origin.format for origin in group)) for _, group in sorted(found.items())]
 
     def check(self) -> None:
         """Raise ValueError for a choice of a reader that there is not, or with options that it does not take."""
@@ -175,16 +190,14 @@ class ReaderRegistry:
         return ChosenReader(reader=made, name=name, suffix=format)
 
 
-def _installed() -> tuple[ReaderOrigin, ...]:
-    return tuple(
-        ReaderOrigin(
-            format=point.name,
-            distribution=point.dist.name if point.dist else point.value.partition(":")[0],
-            target=point.value,
-            load=point.load,
+def _installed() -> Iterator[ReaderOrigin]:
+    names: dict[int, str] = {}  # of distributions: their metadata are read anew each time they are asked
+    for point in installed_entry_points(READER_GROUP):
+        name = names.get(id(point.dist)) or (point.dist.name if point.dist else point.value.partition(":")[0])
+        names[id(point.dist)] = name
+        yield ReaderOrigin(
+            format=point.name, distribution=name, target=point.value, load=point.load, installed=point.dist
         )
-        for point in installed_entry_points(READER_GROUP)
-    )
 
 
 def _named(name: str) -> str:

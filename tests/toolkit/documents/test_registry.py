@@ -172,3 +172,19 @@ def run(*arguments: str) -> int:
     with pytest.raises(SystemExit) as ended:
         main(list(arguments))
     return int(ended.value.code or 0)
+
+
+def test_plugins_lists_readers(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    """All of them by their formats, one with its options, and a broken one with its reason."""
+    install("acme-reader", ".acme", ".acm")
+    install("broken-reader", ".brk", code="import nothing_there")
+    assert run("plugins") == 0
+    shown = capsys.readouterr().out
+    assert ".acme .acm" in shown
+    assert "BROKEN" in shown
+    assert run("plugins", ".ACME") == 0
+    assert "What it says." in capsys.readouterr().out
+    assert run("plugins", ".brk", "--json") != 0
+    assert "nothing_there" in capsys.readouterr().out
+    assert run("plugins", ".acmee") != 0
+    assert "did you mean '.acme'" in capsys.readouterr().err
