@@ -52,6 +52,10 @@ class TableGrid:
             found += [""] * (len(found) <= last)
         return tuple(found)
 
+    def end_group(self) -> None:
+        """End a group of rows: no cell reaches beyond it."""
+        self._carried.clear()
+
     def _carry_into(self, found: list[str]) -> None:
         """Add the cells from above that stand next, up to the first column without one."""
         while (above := self._carried.get(len(found))) is not None:

@@ -1,0 +1,143 @@
+"""Footnotes of a page: which links are marks of notes, and which elements are the notes that they lead to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from attrs import define, field, frozen
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+MAY_HAVE_NOTES = re.compile(r"href\s*=\s*[\"']?#", re.IGNORECASE)
+_MARK = re.compile(
+    r"[\[(]?\s*(\d{1,4}|[*†‡§¶‖#]{1,4}|[A-Za-z]{1,2}|[ivxlc]{1,7}|note \d{1,3}|\w{1,3} \d{1,3})\s*[\])]?"
+)
+_ADDRESS = re.compile(
+    r"#(?:_?(?:fn|ftn|edn|en\d|note|foot|endnote|cite_note|sdfootnote|sdendnote|footnote|user-content-fn))",
+    re.IGNORECASE,
+)
+_CLASS = re.compile(
+    r"(?:^|[\s_-])(?:footnote|footnoteref|noteref|fnref|fn|footnote-ref|reference|endnote)(?=$|[\s_-])", re.IGNORECASE
+)
+_ROLES = frozenset({"doc-noteref", "noteref"})
+_BACK_CLASS = re.compile(r"backlink|back-?ref|reversefootnote|footnote-back", re.IGNORECASE)
+_BACK = re.compile(r"[\W\d_]*|[a-z]|\W*(?:back|return|up|zurück|retour)(?: to (?:text|content|top))?\W*", re.IGNORECASE)
+_BODIES = frozenset({"li", "p", "div", "aside", "dd", "section", "blockquote", "tr", "td"})
+_WITHIN = frozenset({"a", "sup", "span", "b", "strong", "i", "em", "small", "td"})
+_NO_NOTE = "h1, h2, h3, h4, h5, h6, table, ul, ol, dl, pre"
+_LONGEST = 6_000
+_CLIMB = 6
+
+
+@frozen
+class Note:
+    """A note that a link leads to."""
+
+    mark: str
+    body: LexborNode
+
+
+@define(eq=False)
+class Notes:
+    """The notes of a page, by the marks that lead to them."""
+
+    _marks: Mapping[int, Note] = field(factory=dict)
+    bodies: frozenset[int] = frozenset()
+    """What is not read in its place, since it comes after its mark."""
+
+    @classmethod
+    def of(cls, page: LexborHTMLParser) -> Notes:
+        """Return the notes of a page."""
+        links = [link for link in page.css("a[href]") if _is_mark(link)]
+        if not links:
+            return cls()
+        named = {}
+        for node in page.css("[id], a[name]"):
+            said = node.attributes
+            for name in (said.get("id"), said.get("name")):
+                if name:
+                    named.setdefault(name, node)
+        marks: dict[int, Note] = {}
+        bodies: dict[int, LexborNode | None] = {}
+        for link in links:
+            target = named.get(_target(link))
+            body = _body(target, bodies) if target is not None else None
+            if body is not None and not _is_inside(link, body):
+                marks[link.mem_id] = Note(_mark_of(link), body)
+        wanted = {note.body.mem_id for note in marks.values()}
+        outer = {ancestor for note in marks.values() for ancestor in _above(note.body) if ancestor in wanted}
+        marks = {link: note for link, note in marks.items() if note.body.mem_id not in outer}
+        return cls(marks, frozenset(wanted - outer))
+
+    def of_link(self, link: LexborNode) -> Note | None:
+        """Return the note that a link is the mark of."""
+        return self._marks.get(link.mem_id)
+
+
+def is_back_link(attributes: Mapping[str, str | None], words: str) -> bool:
+    """Tell whether a link in a note only leads back to its mark."""
+    if attributes.get("role") == "doc-backlink" or _BACK_CLASS.search(attributes.get("class") or ""):
+        return True
+    return (attributes.get("href") or "").startswith("#") and bool(_BACK.fullmatch(words.strip()))
+
+
+def without_mark(text: str, mark: str) -> str:
+    """Return the text of a note without its own mark at the beginning."""
+    found = re.match(rf"\^?[\[(]?\^?\s*{re.escape(mark)}\s*(?:[\])]\s*[.:]?|[.:]|\s(?=\S))\s*", text)
+    return text[found.end() :] if found and found.end() < len(text) else text
+
+
+def _target(link: LexborNode) -> str:
+    return (link.attributes.get("href") or "").partition("#")[2]
+
+
+def _mark_of(link: LexborNode) -> str:
+    return " ".join(link.text().split()).strip("[]() ")
+
+
+def _is_mark(link: LexborNode) -> bool:
+    said = link.attributes
+    address = said.get("href") or ""
+    if not address.startswith("#") or len(address) < 2:
+        return False
+    if said.get("role") == "doc-backlink" or _BACK_CLASS.search(said.get("class") or ""):
+        return False
+    if not _MARK.fullmatch(" ".join(link.text().split())[:12]):
+        return False
+    parent, child = link.parent, link.first_child
+    return (
+        said.get("role") in _ROLES
+        or said.get("epub:type") in _ROLES
+        or bool(_ADDRESS.match(address))
+        or bool(_CLASS.search(said.get("class") or ""))
+        or (parent is not None and parent.tag == "sup")
+        or (child is not None and child.tag == "sup")
+    )
+
+
+def _body(target: LexborNode, known: dict[int, LexborNode | None]) -> LexborNode | None:
+    """Return the element that is the note of which a link names some part."""
+    node: LexborNode | None = target
+    for _ in range(_CLIMB):
+        if node is None or node.tag not in _WITHIN:
+            break
+        node = node.parent
+    if node is None or node.tag not in _BODIES:
+        return None
+    if node.mem_id not in known:
+        fits = node.css_first(_NO_NOTE) is None and 0 < len(node.text().strip()) <= _LONGEST
+        known[node.mem_id] = node if fits else None
+    return known[node.mem_id]
+
+
+def _above(node: LexborNode) -> list[int]:
+    found = []
+    parent = node.parent
+    while parent is not None:
+        found.append(parent.mem_id)
+        parent = parent.parent
+    return found
+
+
+def _is_inside(node: LexborNode, outer: LexborNode) -> bool:
+    return outer.mem_id in _above(node)

@@ -1,0 +1,83 @@
+"""A page that was parsed, with what is known of it as a whole before it is read from its beginning to its end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from attrs import field, frozen
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from nexus_readers.web.notes import MAY_HAVE_NOTES, Notes
+from nexus_readers.web.source import Lines, Source, mend
+from nexus_readers.web.styles import Styles
+
+_CONTROLS = re.compile(r"\baria-controls\s*=\s*[\"']?([^\"'>]{1,500})", re.IGNORECASE)
+_MAIN = "main, [role=main]"
+
+
+@frozen(eq=False)
+class PageOptions:
+    """How a page is to be read."""
+
+    main_text: bool = False
+    """Only the part that is marked as its content."""
+    navigation: bool = False
+    """What is marked as navigation, too."""
+    frames: Mapping[str, str] = field(factory=dict)
+    """The pages inside of its frames, by their addresses, where a file holds them all."""
+
+
+@frozen(eq=False)
+class Page:
+    """A page, parsed."""
+
+    parser: LexborHTMLParser
+    source: Source
+    styles: Styles
+    notes: Notes
+    lines: Lines
+    options: PageOptions
+    has_main: bool
+    """Some part of it is marked as its content."""
+    scripted_formulas: bool
+    """MathJax reads formulas from scripts in it."""
+
+    @classmethod
+    def of(cls, text: str, options: PageOptions, xml: bool = False) -> Page:
+        """Return a page, given its source."""
+        source = mend(text, xml)
+        text = source.text
+        parser = LexborHTMLParser(text)
+        controlled = (
+            [name for found in _CONTROLS.findall(text) for name in found.split()] if "aria-controls" in text else ()
+        )
+        sheets = [node.text() for node in parser.css("style")] if "<style" in text.lower() else ()
+        return cls(
+            parser=parser,
+            source=source,
+            styles=Styles.of(sheets, controlled),
+            notes=Notes.of(parser) if MAY_HAVE_NOTES.search(text) else Notes(),
+            lines=Lines(text),
+            options=options,
+            has_main=parser.css_first("main, article, [role=main]") is not None,
+            scripted_formulas="math/tex" in text,
+        )
+
+    @property
+    def root(self) -> LexborNode | None:
+        """Where reading begins."""
+        if self.options.main_text and (main := self._main()) is not None:
+            return main
+        return self.parser.root
+
+    def _main(self) -> LexborNode | None:
+        for query in (_MAIN, "article"):
+            found = [
+                node
+                for node in self.parser.css(query)
+                if not self.styles.look(node.tag or "", node.attributes).hidden and node.text().strip()
+            ]
+            if found:
+                return found[0] if len(found) == 1 else None
+        return None
