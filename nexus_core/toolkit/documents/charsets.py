@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import codecs
 import re
+import unicodedata
+from functools import lru_cache
+from importlib import import_module
 
 from attrs import frozen
 
 from nexus_core.contract.errors import SourceError
+from nexus_core.toolkit.documents.charset_guess import guess, python_name
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -28,20 +32,30 @@ _MAGIC = (
     (b"SQLite format 3", "an SQLite database"),
 )
 _DECLARED = re.compile(
-    rb"""<meta[^>]{1,200}charset\s*=\s*["']?([\w-]{1,40})
-    | <\?xml[^>]{1,100}encoding\s*=\s*["']([\w-]{1,40})
-    | \A(?:[^\n]{0,200}\n)?[ \t\f]*\#[^\n]{0,100}coding[:=][ \t]*([\w.-]{1,40})""",
-    re.IGNORECASE | re.VERBOSE,
+    rb"""<meta[^>]{1,200}charset\s*=\s*["']?([\w:-]{1,40})
+    | <\?xml[^>]{1,100}encoding\s*=\s*["']([\w:-]{1,40})
+    | \A(?:[^\n]{0,200}\n)?[ \t\f]*\#[^\n]{0,100}coding[:=][ \t]*([\w.-]{1,40})
+    | \A[ \t]*@charset[ \t]+"([\w:-]{1,40})"
+    | ^[ \t]*%+[ \t]*!?[ \t]*tex[ \t]+encoding[ \t]*=[ \t]*([\w-]{1,40})
+    | ^[ \t]*\\usepackage\[([\w-]{1,40})\]\{inputenc\}""",
+    re.IGNORECASE | re.VERBOSE | re.MULTILINE,
 )
-"""By a page, by XML, by a program in its first two lines."""
+"""By a page, by XML, by a program in its first two lines, by CSS, by LaTeX."""
 _LOOKED_AT = 8192
 """Bytes by which it is told whether a file is text."""
-_CONTROL = bytes(code for code in range(32) if code not in b"\t\n\r\f\v\b\x1b")
-_MOST_ACCENTS = 0.2
-"""A Western text has accents on a few of its letters; a text read in the wrong encoding is full of them."""
-
-
-_PLAIN = dict.fromkeys([*range(128), 0xFFFD])
+_CONTROL = bytes(code for code in range(32) if code not in b"\t\n\r\f\v\b\x1b\x1a")
+_WIDE = ("utf-16", "utf-32")
+_PLAIN = dict.fromkeys(range(128))
+_SUPERSETS = {
+    "gbk": "gb18030", "gb2312": "gb18030", "shift_jis": "cp932", "euc-kr": "cp949", "big5": "big5hkscs",
+    "latin1": "windows-1252", "ansinew": "windows-1252", "applemac": "mac-roman", "utf8x": "utf-8",
+}  # fmt: skip
+"""What Python calls the encodings that the WHATWG means by these labels, and the names that LaTeX has for some."""
+_QUOTES = frozenset(b"\x80\x85\x91\x92\x93\x94\x95\x96\x97\x99\xa0\xab\xbb")
+"""Punctuation of windows-1252, which is pasted into text of any encoding."""
+_ADVICE = "name its encoding (`encoding:`, or --encoding on the command line), or convert it"
+_ESCAPED = re.compile("[\udc80-\udcff]")
+"""What Python's `surrogateescape` makes of bytes that are no character."""
 
 
 class NotReadError(SourceError):
@@ -56,51 +70,43 @@ class Decoded:
     problem: str = ""
 
 
-def decode(data: bytes, encoding: str) -> Decoded:
-    """Return the text of a file, its lines ended by `\\n`; raises SourceError with the reason where it is no text."""
+def decode(data: bytes, default_encoding: str, declared: str = "") -> Decoded:
+    """Return the text of a file, its lines ended by `\\n`; raises SourceError with the reason where it is no text.
+
+    Its encoding is told by a mark at its start, by whoever hands it on (`declared`, such as a server's charset), by
+    itself, or by the option (`default_encoding`), and else guessed. Labels mean what they mean to browsers.
+    """
     for mark, name in _MARKS:
         if data.startswith(mark):
             return _in_one_of((name,), data[len(mark) :])
-    own = codecs.lookup(encoding).name
-    if not own.startswith(("utf-16", "utf-32")):
+    own = codecs.lookup(default_encoding).name
+    if not own.startswith(_WIDE):
+        if wide := _wide(data[:_LOOKED_AT]):
+            return Decoded(_clean(data.decode(wide, "replace")), f"has no byte order mark; read as {wide.upper()}")
         _refuse_binary(data)
-    declared = _DECLARED.search(data[:2048])
-    named = next(filter(None, declared.groups()), b"").decode() if declared else ""
-    if not named or not _known(named):
-        return _in_one_of((encoding,), data)
+    named = tuple(filter(None, (encoding_of(label) for label in (declared, _label(data)) if label)))
+    if b"\x1b$" in data:  # Japanese in seven bits, which is ASCII and so UTF-8 to whoever does not look
+        named = (*named, "iso2022_jp")
     # What is UTF-8 throughout is UTF-8, whatever is said of it; a declaration may be an example in a text about HTML.
-    return _in_one_of((encoding, named) if own == "utf-8" else (named, encoding), data)
+    first = own == "utf-8" and not any(name.startswith("iso2022") for name in named)
+    order = (default_encoding, *named) if first else (*named, default_encoding)
+    return _in_one_of(tuple(dict.fromkeys(order)), data)
 
 
-def _in_one_of(encodings: tuple[str, ...], data: bytes) -> Decoded:
-    errors = []
-    for encoding in encodings:
-        try:
-            return Decoded(_lines(data.decode(encoding)))
-        except UnicodeDecodeError as error:
-            errors.append(error)
-    return _guessed(data, encodings[0], errors[0])
+def encoding_of(label: str) -> str:
+    """Return the Python encoding that the WHATWG means by a label (`gb2312` is GBK); empty for one that nobody knows.
+
+    Encodings of two bytes a character are left out: what declares itself in ASCII is not in one of them.
+    """
+    label = label.strip().lower()
+    known = import_module("webencodings").lookup(label)  # only files that declare something pay for it
+    name = _SUPERSETS.get(known.name if known else label) or (known.codec_info.name if known else label)
+    return name if _known(name) and not name.startswith(_WIDE) else ""
 
 
-def _guessed(data: bytes, encoding: str, error: UnicodeDecodeError) -> Decoded:
-    """Read what is not in the encoding as the same with faults, or as Western European, if it looks like either."""
-    said = f"is not {encoding} (byte 0x{data[error.start]:02x} in line {data.count(10, 0, error.start) + 1})"
-    text = data.decode(encoding, "replace")
-    faults = text.count("\ufffd")
-    if faults <= 0.25 * _accents(text):
-        return Decoded(_lines(text), f"{said}; read with \ufffd in its place, {faults} times")
-    advice = "name its encoding (`encoding:`, or --encoding on the command line), or convert it"
-    try:
-        text = data.decode("windows-1252")
-    except UnicodeDecodeError:
-        text = ""
-    if not text or _accents(text) > _MOST_ACCENTS * sum(map(str.isalpha, text)) + 1:
-        raise SourceError(f"{said}, nor windows-1252; left out: {advice}")
-    return Decoded(_lines(text), f"{said}; read as windows-1252: {advice} if that is wrong")
-
-
-def _accents(text: str) -> int:
-    return len(text.translate(_PLAIN))
+def _label(data: bytes) -> str:
+    found = _DECLARED.search(data[:2048])
+    return next(filter(None, found.groups()), b"").decode() if found else ""
 
 
 def _known(encoding: str) -> bool:
@@ -111,19 +117,90 @@ def _known(encoding: str) -> bool:
     return True
 
 
-def _lines(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+def _wide(head: bytes) -> str:
+    """Return which UTF-16 a file without a mark is in: its zero bytes stand all on one side; empty if in none."""
+    if b"\0" not in head:
+        return ""
+    head = head[: len(head) & ~1]
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    if min(even, odd) > 0.02 * max(even, odd) or not head:
+        return ""
+    name = "utf-16-le" if odd > even else "utf-16-be"
+    text = head.decode(name, "replace")
+    strange = sum(unicodedata.category(character) in ("Cn", "Co", "Cs", "Cc") for character in text if character > "\r")
+    words = sum(character.isalnum() for character in text)
+    return name if len(text) > 1 and strange <= 0.01 * len(text) and words >= 0.3 * len(text) else ""
+
+
+def _in_one_of(encodings: tuple[str, ...], data: bytes) -> Decoded:
+    errors = []
+    for encoding in encodings:
+        try:
+            return _decoded(data.decode(encoding), data)
+        except UnicodeDecodeError as error:
+            errors.append((encoding, error))
+    if "windows-1252" in encodings or "cp1252" in encodings:
+        # The standard maps every byte of it, Python five of them to nothing.
+        return _decoded(_western(data.decode("windows-1252", "surrogateescape")), data)
+    return _guessed(data, *errors[0])
+
+
+def _western(text: str) -> str:
+    """Return a text with the bytes that are no character of it as windows-1252 has them."""
+    return _ESCAPED.sub(lambda found: _western_character(ord(found[0]) - 0xDC00), text)
+
+
+@lru_cache(maxsize=128)
+def _western_character(byte: int) -> str:
+    try:
+        return bytes([byte]).decode("windows-1252")
+    except UnicodeDecodeError:
+        return chr(byte)
+
+
+def _decoded(text: str, data: bytes) -> Decoded:
+    zeros = text.rstrip("\0").count("\0") if b"\0" in data else 0
+    return Decoded(_clean(text), f"holds zero bytes ({zeros:,}), read as spaces" if zeros else "")
+
+
+def _guessed(data: bytes, encoding: str, error: UnicodeDecodeError) -> Decoded:
+    """Read what is not in the encoding as the same with bytes of windows-1252 between, or as what it looks like."""
+    said = f"is not {encoding} (byte 0x{data[error.start]:02x} in line {data.count(10, 0, error.start) + 1})"
+    if encoding.startswith(_WIDE):
+        text = data.decode(encoding, "replace")
+        if text.count("\ufffd") > 0.02 * len(text) + 1:
+            raise SourceError(f"{said}; left out: {_ADVICE}")
+        return Decoded(_clean(text), f"{said}; read with a replacement character there")
+    text = data.decode(encoding, "surrogateescape")
+    faults = _ESCAPED.findall(text)
+    accents = len(text.translate(_PLAIN)) - len(faults)
+    if len(faults) <= 0.25 * accents or (accents and all(ord(fault) - 0xDC00 in _QUOTES for fault in faults)):
+        times = f"{len(faults):,} times" if len(faults) > 1 else "once"
+        return Decoded(_clean(_western(text)), f"{said}; read as windows-1252 there, {times}")
+    name = guess(data)
+    if not name:
+        raise SourceError(f"{said}, and its encoding cannot be guessed; left out: {_ADVICE}")
+    text = data.decode(python_name(name), "replace")
+    return Decoded(_clean(text), f"{said}; read as {name}: {_ADVICE} if that is wrong")
+
+
+def _clean(text: str) -> str:
+    """Return a text with its lines ended by `\\n`, without marks of the byte order, wherever files were joined."""
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "\ufeff" in text:
+        text = text.replace("\ufeff", "")
+    if "\0" in text:
+        text = text.rstrip("\0").replace("\0", " ")
+    return text.rstrip("\x1a") if text.endswith("\x1a") else text
 
 
 def _refuse_binary(data: bytes) -> None:
     for magic, what in _MAGIC:
         if data.startswith(magic):
             raise NotReadError(f"is binary, {what}; left out")
-    head = data[:_LOOKED_AT]
-    if b"\0" in head:
-        raise NotReadError(
-            "is binary; left out (if it is UTF-16: say `encoding: utf-16`, or --encoding utf-16 on the command line)"
-        )
+    head = data[:_LOOKED_AT].rstrip(b"\0")  # a log whose end was reserved and never written
     control = len(head) - len(head.translate(None, _CONTROL))
-    if control > len(head) * 0.02:
-        raise NotReadError("is binary; left out")
+    if control > len(head) * 0.02 or (data and not head):
+        advice = " (if it is UTF-16: say `encoding: utf-16`, or --encoding utf-16 on the command line)"
+        raise NotReadError("is binary; left out" + advice * (b"\0" in data))
