@@ -1,4 +1,4 @@
-"""Readers of plain text and source code: a long file of code falls into stretches, named after what they define."""
+"""Reads source code: a long file of code falls into stretches, named after what they define."""
 
 from __future__ import annotations
 
@@ -93,18 +93,6 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:_NAMED_AT_MOST]) + more
 
 
-_TITLE = re.compile(r"\s*([^\W_][^\n]{2,78}[^\s.,;:!?])[ \t]*\n(?:[=~*-]+[ \t]*\n)?[ \t]*\n(?=\s*\S)")
-"""A short first line that no stop ends, alone or underlined, with more below."""
-
-
-def read_plain(text: str) -> ReadResult:
-    """Return the text as one section, titled by its first line where that stands alone."""
-    title = _TITLE.match(text)
-    begin = title.end() if title else 0
-    section = OldSection(text=text[begin:].strip("\n"), line=text.count("\n", 0, begin) + 1)
-    return ReadResult(text=section.text, sections=(section,), title=title[1] if title else "")
-
-
 @component
 class CodeReader:
     """Reads code."""
@@ -113,21 +101,7 @@ class CodeReader:
 
     def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
         """Yield the blocks."""
-        decoded = decode(file.read(), hints.default_encoding)
+        decoded = decode(file.read(), hints.default_encoding, hints.encoding)
         if decoded.problem:
             yield Remark(text=decoded.problem)
         yield from blocks_of(read(decoded.text, hints.suffix))
-
-
-@component
-class PlainReader:
-    """Reads plain text."""
-
-    version = "1"
-
-    def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
-        """Yield the blocks."""
-        decoded = decode(file.read(), hints.default_encoding)
-        if decoded.problem:
-            yield Remark(text=decoded.problem)
-        yield from blocks_of(read_plain(decoded.text))

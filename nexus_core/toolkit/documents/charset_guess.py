@@ -48,7 +48,9 @@ def guess(data: bytes) -> str:
     """Return the encoding that a text is most likely in, by the name of Python; empty where it looks like none."""
     sample = _sample(data)
     matches = import_module("charset_normalizer").from_bytes(sample, cp_isolation=list(_CANDIDATES))
-    names = list(dict.fromkeys(name for match in matches for name in match.could_be_from_charset if name in _CANDIDATES))
+    names = list(
+        dict.fromkeys(name for match in matches for name in match.could_be_from_charset if name in _CANDIDATES)
+    )
     ranked = sorted(
         (round(_strangeness(text), 2), name != "cp1252", place, name)
         for place, name in enumerate(dict.fromkeys([*names, *_CANDIDATES]))

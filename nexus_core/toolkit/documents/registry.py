@@ -32,7 +32,11 @@ _SUFFIX_OF_BYTES = (
     (b"%PDF-", ".pdf"),
     (b"{\\rtf", ".rtf"),
 )
-_LIGHT = frozenset({"nexus_readers.markdown", "nexus_readers.plain", "nexus_readers.code"})
+_LIGHT = frozenset({
+    "nexus_readers.code", "nexus_readers.markdown.reader",
+    "nexus_readers.text.asciidoc", "nexus_readers.text.latex", "nexus_readers.text.org",
+    "nexus_readers.text.plain", "nexus_readers.text.roff", "nexus_readers.text.rst", "nexus_readers.text.subtitles",
+})  # fmt: skip
 """Readers of text in pure Python whose time is held to the size of a file by tests."""
 _NO_NAME = re.compile(r"[-_.]+")
 

@@ -1,0 +1,129 @@
+"""The front matter of a Markdown document, YAML between `---` or TOML between `+++`: metadata, not text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date, time
+from importlib import import_module
+from math import isfinite
+from typing import Any
+
+from attrs import frozen
+
+from nexus_core import Metadata
+
+_YAML = re.compile(r"\A---[ \t]*\n(.{0,20000}?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
+_TOML = re.compile(r"\A\+\+\+[ \t]*\n(.{0,20000}?\n)?\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL)
+_MERGE = "tag:yaml.org,2002:merge"
+_MOST_CHARACTERS = 1000
+"""Characters of values, which each item repeats."""
+_MOST_TAGS = 50
+_LONGEST_TAG = 200
+_AUTHORS, _LANGUAGES, _DATES = ("author", "authors"), ("lang", "language"), ("date",)
+_ABSTRACTS = ("description", "summary", "abstract")
+
+
+@frozen
+class FrontMatter:
+    """What a document says of itself before its text."""
+
+    metadata: Metadata
+    abstract: str = ""
+    """What it says about itself in sentences."""
+    lines: int = 0
+    """Of the file that it takes."""
+
+
+NONE = FrontMatter(Metadata())
+
+
+def front_matter(text: str) -> FrontMatter:
+    """Return the front matter of a document; what is neither a YAML mapping nor TOML is text."""
+    match = _YAML.match(text) if text.startswith("---") else _TOML.match(text) if text.startswith("+++") else None
+    if match is None or (":" if text[0] == "-" else "=") not in (match[1] or ""):
+        return NONE
+    values = _yaml(match[1]) if text[0] == "-" else _toml(match[1])
+    if values is None:
+        return NONE
+    return FrontMatter(
+        metadata_of(values),
+        next((value.strip() for name in _ABSTRACTS if isinstance(value := values.get(name), str)), ""),
+        match[0].count("\n") + (not match[0].endswith("\n")),
+    )
+
+
+def metadata_of(values: Mapping[Any, Any]) -> Metadata:
+    """Return what some named values tell of their document."""
+    tags = values.get("tags", values.get("keywords")) or ()
+    tags = re.split(r",\s*|\s+", tags) if isinstance(tags, str) else tags if isinstance(tags, list) else ()
+    return Metadata(
+        title=_first(values, ("title",)),
+        author=_first(values, _AUTHORS),
+        date=_first(values, _DATES),
+        language=_first(values, _LANGUAGES),
+        tags=tuple(str(tag)[:_LONGEST_TAG] for tag in tags[:_MOST_TAGS] if isinstance(tag, str | int | float) and tag),
+        values=dict(_rest(values)),
+    )
+
+
+def _first(values: Mapping[Any, Any], names: tuple[str, ...]) -> str:
+    for name in names:
+        value = _plain(values.get(name))
+        if value is not None:
+            return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ""
+
+
+def _rest(values: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the plain values that have no place of their own, as far as there is room for them."""
+    own = ("title", "tags", *_AUTHORS, *_LANGUAGES, *_DATES)
+    left = _MOST_CHARACTERS
+    for key, value in values.items():
+        if key in own or not isinstance(key, str | int | float | date):
+            continue
+        plain = _plain(value)
+        left -= 0 if plain is None else len(str(key)) + len(str(plain))
+        if plain is not None and left >= 0:
+            yield str(key), plain
+
+
+def _plain(value: Any) -> str | int | float | bool | list[Any] | None:
+    """Return a value as JSON has it, and None for what is none: mappings are left alone."""
+    if isinstance(value, list):
+        found = [
+            plain for each in value[:_MOST_TAGS] if not isinstance(each, list) and (plain := _plain(each)) is not None
+        ]
+        return found or None
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if (isinstance(value, float) and not isfinite(value)) or (isinstance(value, int) and abs(value) >= 1 << 63):
+        return None
+    return value if isinstance(value, (str, int, float)) else None
+
+
+def _toml(text: str) -> Mapping[str, Any] | None:
+    library = import_module("tomllib")  # only documents with such a front matter pay for it
+    try:
+        values: Mapping[str, Any] = library.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return values
+
+
+def _yaml(text: str) -> Mapping[Any, Any] | None:
+    """Return the mapping that YAML writes, `None` where it is no YAML or no mapping."""
+    yaml = import_module("yaml")  # only documents with such a front matter pay for it
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc, name-defined]
+        """A list of aliases under `<<` doubles a mapping with each line, so a page could take hours: it is left out."""
+
+        def flatten_mapping(self, node: Any) -> None:
+            """Leave merge keys out instead of copying what they name."""
+            node.value = [(key, value) for key, value in node.value if key.tag != _MERGE]
+
+    try:
+        values = yaml.load(text, Loader)  # a SafeLoader: it makes plain values only
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return None
+    return values if isinstance(values, Mapping) else None

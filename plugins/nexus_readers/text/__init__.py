@@ -1,0 +1,1 @@
+"""Readers of text formats: plain text, Markdown and other light markup, subtitles."""

@@ -1,0 +1,416 @@
+"""Reads LaTeX: headings, lists, tables, formulas, code, notes, quotations; runs no macro and includes no file.
+
+The text is walked once. What a command does with its argument is done where the brace closes, so nothing is nested.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from attrs import define, evolve, field
+
+from nexus_core import (
+    Block,
+    Code,
+    Figure,
+    Formula,
+    Heading,
+    ListItem,
+    Metadata,
+    Paragraph,
+    Place,
+    Quotation,
+    ReadHints,
+    Table,
+    component,
+)
+from nexus_readers.text.latex_signs import SIGNS, accented, is_accent
+from nexus_readers.text.latex_table import table_cells
+from nexus_readers.text.notes import with_notes
+from nexus_readers.text.source_text import one_line, read_text
+
+_TOKEN = re.compile(
+    r"""\\(begin|end)[ \t]*\{([^{}\n]{1,60})\}
+    | \\([A-Za-z@]+)\*?[ \t]*
+    | \\(.|\n)
+    | (\$\$?)
+    | ([{}~])
+    | (\n[ \t]*\n\s*)
+    | (``|''|---?|"`|"')
+    | (%[^\n]*\n?[ \t]*)""",
+    re.VERBOSE,
+)
+_SECTIONS = ("part", "chapter", "section", "subsection", "subsubsection", "paragraph", "subparagraph")
+_SECTION = re.compile(r"\\(part|chapter|section|subsection|subsubsection|paragraph|subparagraph)\b")
+_FORMULAS = frozenset(
+    {"equation", "align", "gather", "multline", "eqnarray", "displaymath", "math", "alignat", "flalign"}
+)
+_CODE = frozenset({"verbatim", "lstlisting", "minted", "Verbatim", "alltt", "listing", "pyglist"})
+_TABLES = frozenset({"tabular", "tabularx", "longtable", "tabulary", "array", "tabbing"})
+_UNSEEN = frozenset({"tikzpicture", "pgfpicture", "comment", "filecontents", "picture", "thebibliography-options"})
+_DROPPED = frozenset({
+    "label", "usepackage", "documentclass", "vspace", "hspace", "includegraphics", "bibliographystyle", "bibliography",
+    "input", "include", "newcommand", "renewcommand", "providecommand", "newenvironment", "newtheorem", "setlength",
+    "pagestyle", "thispagestyle", "setcounter", "addcontentsline", "hypersetup", "color", "definecolor", "geometry",
+    "index", "pagenumbering", "addtolength", "addtocounter", "graphicspath", "RequirePackage", "PassOptionsToPackage",
+    "DeclareMathOperator", "lstset", "selectlanguage", "fontsize", "captionsetup", "nocite", "printbibliography",
+    "addbibresource", "usetikzlibrary", "rule", "phantom", "hphantom", "vphantom", "markboth", "title", "author",
+    "date",
+})  # fmt: skip
+_WRAPPED = {
+    "texttt": ("`", "`"), "textsuperscript": ("^", ""), "textsubscript": ("_", ""), "sout": ("~~", "~~"),
+    "st": ("~~", "~~"), "cite": ("[", "]"), "citep": ("[", "]"), "citet": ("[", "]"), "parencite": ("[", "]"),
+    "enquote": ("“", "”"), "code": ("`", "`"), "url": ("", ""), "path": ("`", "`"),
+}  # fmt: skip
+_PUNCTUATION = {"``": "“", "''": "”", "---": "—", "--": "–", '"`': "„", "\"'": "“"}
+_LETTER = re.compile(r"[ \t]*(?:\{[ \t]*(?:\\([A-Za-z]+)|([^\W\d_]?))[ \t]*\}|\\([ij])(?![A-Za-z])[ \t]*|([^\W\d_]))")
+_OPTION = re.compile(r"\[[^\[\]]{0,1000}\][ \t]*")
+
+
+@component
+class LatexReader:
+    """Reads LaTeX."""
+
+    version = "1"
+
+    def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
+        """Yield the blocks."""
+        source = read_text(file, hints)
+        yield from source.remarks()
+        walk = _Walk(source.text)
+        begin = source.text.find("\\begin{document}")
+        told = {name: walk.told(name, begin) for name in ("title", "author", "date")}
+        walk.at = begin + len("\\begin{document}") if begin >= 0 else 0
+        blocks = walk.blocks()
+        yield Metadata(**told)
+        yield from with_notes(blocks, walk.notes)
+
+
+def inline(text: str) -> str:
+    """Return a stretch of LaTeX as one line of text."""
+    walk = _Walk(text)
+    return one_line(getattr(block, "text", "") for block in walk.blocks())
+
+
+@define(eq=False)
+class _Walk:
+    text: str
+    at: int = 0
+    out: list[Block] = field(factory=list)
+    notes: dict[str, tuple[str, Place]] = field(factory=dict)
+    pieces: list[str] = field(factory=list)
+    waiting: list[list[str]] = field(factory=list)
+    """What was being written where an argument began that goes elsewhere."""
+    closes: dict[int, list[Callable[[], None]]] = field(factory=dict)
+    """What is to be done at a closing brace."""
+    braces: dict[int, int] = field(init=False)
+    lists: list[int] = field(factory=list)
+    """Of each open list the number of its last item; -1 where it has bullets."""
+    marker: str = ""
+    quotes: int = 0
+    begins: list[int] = field(factory=list)
+    """Where the blocks of the open tables and figures begin."""
+    caption: str = ""
+    outermost: int = field(init=False)
+    line: int = 1
+    counted: int = 0
+    since: int | None = None
+    """Where the paragraph begins."""
+
+    def __attrs_post_init__(self) -> None:
+        self.braces = _matched(self.text)
+        used = [_SECTIONS.index(found[1]) for found in _SECTION.finditer(self.text)]
+        self.outermost = min(used, default=0)
+
+    def told(self, name: str, before: int) -> str:
+        """Return the argument of a command such as `title` before a place."""
+        found = re.compile(rf"\\{name}[ \t]*(?:\[[^\[\]]*\])?[ \t]*\{{").search(
+            self.text, 0, before if before >= 0 else 20_000
+        )
+        end = self.braces.get(found.end() - 1) if found else None
+        written = self.text[found.end() : end] if found and end else "\\today"
+        return inline(written).replace(" ,", ",") if "\\today" not in written else ""
+
+    def blocks(self) -> list[Block]:
+        """Return the blocks from here on."""
+        while found := _TOKEN.search(self.text, self.at):
+            self._write(self.text[self.at : found.start()])
+            self.at = found.end()
+            kind, name, command, sign, dollar, brace, blank, mark, _ = found.groups()
+            if kind:
+                if name.strip() == "document" and kind == "end":
+                    break
+                self._environment(kind, name.strip().rstrip("*"))
+            elif command:
+                self._command(command)
+            elif sign:
+                self._sign(sign)
+            elif dollar:
+                self._formula(dollar, dollar, display=dollar == "$$")
+            elif brace:
+                self._brace(brace, found.start())
+            elif blank:
+                self._end_paragraph()
+            elif mark:
+                self._write(_PUNCTUATION[mark])
+        else:
+            self._write(self.text[self.at :])
+        while self.waiting:  # braces that nothing closes
+            self.pieces = self.waiting.pop() + self.pieces
+        self._end_paragraph()
+        return self.out
+
+    def _write(self, text: str) -> None:
+        if text:
+            if self.since is None and text.strip():
+                self.since = self.at
+            self.pieces.append(text)
+
+    def _place(self, at: int) -> Place:
+        if at >= self.counted:
+            self.line += self.text.count("\n", self.counted, at)
+            self.counted = at
+        return Place(line=self.line)
+
+    def _end_paragraph(self) -> None:
+        if self.waiting:
+            self.pieces.append(" ")
+            return
+        text = _joined(self.pieces)
+        self.pieces = []
+        since, self.since = self.since, None
+        if not text:
+            return
+        place = self._place(since or 0)
+        if self.marker:
+            self.out.append(ListItem(text=text, depth=max(1, len(self.lists)), marker=self.marker, place=place))
+            self.marker = ""
+        elif self.quotes > 0:
+            self.out.append(Quotation(text=text, depth=self.quotes, place=place))
+        else:
+            self.out.append(Paragraph(text=text, place=place))
+
+    def _brace(self, brace: str, at: int) -> None:
+        if brace == "~":
+            self._write(" ")
+        elif brace == "}":
+            for close in self.closes.pop(at, ()):
+                close()
+
+    def _argument(self, opened: str, closed: Callable[[], None] | str) -> bool:
+        """Write before and after the argument that begins here; tell whether there is one."""
+        while option := _OPTION.match(self.text, self.at):
+            self.at = option.end()
+        end = self.braces.get(self.at)
+        if end is None:
+            return False
+        self.at += 1
+        self._write(opened)
+        self.closes.setdefault(end, []).append(closed if callable(closed) else lambda: self._write(closed))
+        return True
+
+    def _apart(self, done: Callable[[str], None]) -> None:
+        """Give the argument that begins here to somebody else than the paragraph."""
+
+        def close() -> None:
+            text = _joined(self.pieces)
+            self.pieces = self.waiting.pop()
+            done(text)
+
+        if self._argument("", close):
+            self.waiting.append(self.pieces)
+            self.pieces = []
+
+    def _raw(self) -> str:
+        """Take an argument as it is written."""
+        end = self.braces.get(self.at)
+        if end is None:
+            return ""
+        text = self.text[self.at + 1 : end]
+        self.at = end + 1
+        return text
+
+    def _command(self, name: str) -> None:
+        if name in _SECTIONS:
+            self._end_paragraph()
+            place = self._place(self.at)
+            level = _SECTIONS.index(name) - self.outermost + 1
+            self._apart(lambda text: self.out.append(Heading(text=text, level=level, place=place)) if text else None)
+        elif name in ("footnote", "footnotetext", "thanks"):
+            mark, place = str(len(self.notes) + 1 + len(self.waiting)), self._place(self.at)
+            self._write(f"[^{mark}]" if name == "footnote" else "")
+            self._apart(lambda text: self.notes.__setitem__(mark, (text, place)))
+        elif name == "caption":
+            self._apart(lambda text: setattr(self, "caption", text))
+        elif name in ("item", "bibitem"):
+            self._item(name)
+        elif name == "href":
+            target = self._raw()
+            if not self._argument("[", f"]({target})"):
+                self._write(target)
+        elif name in ("verb", "lstinline"):
+            self._verb()
+        elif name in _DROPPED:
+            self._drop()
+        elif is_accent(name) and len(name) == 1:
+            self._accent(name)
+        elif name in ("ref", "eqref", "autoref", "cref", "Cref", "pageref"):
+            self._write(self._raw())
+        elif name in _WRAPPED:
+            self._argument(*_WRAPPED[name])
+        elif name in SIGNS:
+            self._write(SIGNS[name])
+        elif option := _OPTION.match(self.text, self.at):
+            self.at = option.end()
+
+    def _drop(self) -> None:
+        """Pass over the arguments of a command, and what it defines."""
+        while True:
+            if option := _OPTION.match(self.text, self.at):
+                self.at = option.end()
+            elif self.at in self.braces:
+                self.at = self.braces[self.at] + 1
+            elif self.text.startswith("\\", self.at) and re.match(
+                r"\\[A-Za-z@]+[ \t]*[\[{]", self.text[self.at : self.at + 60]
+            ):
+                return
+            else:
+                return
+
+    def _verb(self) -> None:
+        while option := _OPTION.match(self.text, self.at):
+            self.at = option.end()
+        sign = self.text[self.at : self.at + 1]
+        end = self.text.find("}" if sign == "{" else sign, self.at + 1) if sign else -1
+        if 0 < end <= self.at + 1000:
+            self._write(f"`{self.text[self.at + 1 : end]}`")
+            self.at = end + 1
+
+    def _accent(self, name: str) -> None:
+        found = _LETTER.match(self.text, self.at)
+        if found is None:
+            self._write(accented(name, ""))
+            return
+        self.at = found.end()
+        self._write(accented(name, SIGNS.get(found[1] or found[3] or "", "") or found[2] or found[4] or ""))
+
+    def _sign(self, sign: str) -> None:
+        if sign in "([":
+            self._formula("\\)" if sign == "(" else "\\]", "$", display=sign == "[")
+        elif is_accent(sign):
+            self._accent(sign)
+        elif sign in "&%$#_{}":
+            self._write(sign)
+        elif sign not in "-/@!)]":
+            self._write(" ")  # a line break, or a thin space
+            if sign == "\\" and (option := _OPTION.match(self.text, self.at)):
+                self.at = option.end()
+
+    def _formula(self, end: str, mark: str, *, display: bool) -> None:
+        """Take a formula up to its end: on its own, or within the sentence."""
+        place = self.text.find(end, self.at)
+        while place > 0 and self.text[place - 1] == "\\" and end == "$":
+            place = self.text.find(end, place + 1)
+        tex = self.text[self.at : place] if place >= 0 else ""
+        if not tex.strip() or "\n\n" in tex:
+            self._write(mark if place < 0 and not display else "")
+            return
+        begin, self.at = self.at, place + len(end)
+        tex = " ".join(tex.split())
+        if display and not self.waiting:
+            self._end_paragraph()
+            self.out.append(Formula(text=tex, place=self._place(begin)))
+        else:
+            self._write(f"${tex}$")
+
+    def _item(self, name: str) -> None:
+        self._end_paragraph()
+        label = ""
+        if option := _OPTION.match(self.text, self.at):
+            self.at = option.end()
+            label = inline(option[0].strip()[1:-1]) if len(option[0]) < 500 else option[0]
+        if name == "bibitem":
+            self.marker = "-"
+            self._write(f"[{self._raw()}] ")
+            return
+        if self.lists and self.lists[-1] >= 0:
+            self.lists[-1] += 1
+        self.marker = f"{self.lists[-1]}." if self.lists and self.lists[-1] > 0 else "-"
+        if label:
+            self._write(f"{label}: ")
+
+    def _environment(self, kind: str, name: str) -> None:
+        if kind == "begin" and name in (_FORMULAS | _CODE | _TABLES | _UNSEEN):
+            self._verbatim(name)
+            return
+        self._end_paragraph()
+        if name in ("itemize", "enumerate", "description", "compactitem", "compactenum", "thebibliography"):
+            if kind == "begin":
+                self.lists.append(0 if "enum" in name else -1)
+            elif self.lists:
+                self.lists.pop()
+            self.marker = ""
+        elif name in ("quote", "quotation", "displayquote"):
+            self.quotes += 1 if kind == "begin" else -1
+        elif name in ("figure", "table", "wrapfigure", "subfigure", "sidewaystable"):
+            self._float(kind, name)
+        if kind == "begin" and name != "itemize":
+            self._drop()
+
+    def _float(self, kind: str, name: str) -> None:
+        """Begin or end a figure or table, whose caption may stand before or after it."""
+        if kind == "begin":
+            self.begins.append(len(self.out))
+            return
+        begin = self.begins.pop() if self.begins else len(self.out)
+        caption, self.caption = self.caption, ""
+        if not caption:
+            return
+        for number in range(begin, len(self.out)):
+            block = self.out[number]
+            if isinstance(block, Table):
+                self.out[number] = evolve(block, caption=caption)
+                return
+        self.out.append(Figure(text="", caption=caption, place=self._place(self.at)))
+
+    def _verbatim(self, name: str) -> None:
+        """Take what stands in an environment whose content is not walked."""
+        begin = self.at
+        found = re.compile(rf"\\end[ \t]*\{{{re.escape(name)}\*?\}}").search(self.text, begin)
+        content = self.text[begin : found.start()] if found else self.text[begin:]
+        self.at = found.end() if found else len(self.text)
+        self._end_paragraph()
+        place = self._place(begin)
+        if name in _CODE:
+            head = re.match(r"[ \t]*(\[[^\]\n]*\])?[ \t]*(?:\{(\w+)\})?", content) if name != "verbatim" else None
+            language = re.search(r"language=\{?(\w+)", head[1] or "") if head else None
+            code = content[head.end() if head else 0 :].strip("\n")
+            if code.strip():
+                told = language[1] if language else (head[2] or "") if head else ""
+                self.out.append(Code(text=code, language=told, place=place))
+        elif name in _TABLES:
+            header, rows = table_cells(content, inline)
+            if header or rows:
+                self.out.append(Table(header=header, rows=rows, place=place))
+        elif name in _FORMULAS:
+            tex = " ".join(re.sub(r"\\label\{[^{}]*\}", "", content).split())
+            if tex:
+                self.out.append(Formula(text=tex, place=place))
+
+
+def _joined(pieces: list[str]) -> str:
+    return " ".join("".join(pieces).split())
+
+
+def _matched(text: str) -> dict[int, int]:
+    """Return where each opening brace is closed."""
+    found: dict[int, int] = {}
+    opened: list[int] = []
+    for brace in re.finditer(r"\\.|[{}]", text, re.DOTALL):
+        if brace[0] == "{":
+            opened.append(brace.start())
+        elif brace[0] == "}" and opened:
+            found[opened.pop()] = brace.start()
+    return found

@@ -1,0 +1,44 @@
+"""What all readers of text begin with: the characters of the file, and what was doubtful about them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+from attrs import frozen
+
+from nexus_core import ReadHints, Remark
+from nexus_core.toolkit import decode
+
+_PICTURE = re.compile(r"data:(image|application|font|audio|video)/[\w.+-]{1,80}[;,][^\s)\"'>\]]{100,}")
+_NO_CONTENT = "data:…"
+
+
+@frozen
+class SourceText:
+    """The text of a file."""
+
+    text: str
+    problem: str = ""
+
+    def remarks(self) -> Iterator[Remark]:
+        """Yield what was doubtful."""
+        if self.problem:
+            yield Remark(text=self.problem)
+
+
+def read_text(file: BinaryIO, hints: ReadHints) -> SourceText:
+    """Return the text of a file by its charset."""
+    decoded = decode(file.read(), hints.default_encoding, hints.encoding)
+    return SourceText(decoded.text, decoded.problem)
+
+
+def one_line(lines: Iterable[str]) -> str:
+    """Return lines of prose as one."""
+    return " ".join(" ".join(lines).split())
+
+
+def without_pictures(text: str) -> str:
+    """Return a text without the content of pictures that are written into it as `data:`: it is no text."""
+    return _PICTURE.sub(_NO_CONTENT, text) if "data:" in text else text
