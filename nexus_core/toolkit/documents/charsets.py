@@ -83,6 +83,8 @@ def decode(data: bytes, default_encoding: str, declared: str = "") -> Decoded:
     if not own.startswith(_WIDE):
         if wide := _wide(data[:_LOOKED_AT]):
             return Decoded(_clean(data.decode(wide, "replace")), f"has no byte order mark; read as {wide.upper()}")
+        if b"\x1b$)C" in data[:_LOOKED_AT]:  # Korean in seven bits
+            return _in_one_of(("iso2022_kr",), data)
         _refuse_binary(data)
     named = tuple(filter(None, (encoding_of(label) for label in (declared, _label(data)) if label)))
     if b"\x1b$" in data:  # Japanese in seven bits, which is ASCII and so UTF-8 to whoever does not look
@@ -118,9 +120,12 @@ def _known(encoding: str) -> bool:
 
 
 def _wide(head: bytes) -> str:
-    """Return which UTF-16 a file without a mark is in: its zero bytes stand all on one side; empty if in none."""
+    """Return which UTF-16 or UTF-32 a file without a mark is in, by where its zero bytes stand; empty if in none."""
     if b"\0" not in head:
         return ""
+    quarters = [head[first::4].count(0) for first in range(4)]
+    if len(head) >= 8 and head[: len(head) & ~3].count(0) > 0.6 * len(head) and 0 in (quarters[0], quarters[3]):
+        return "utf-32-le" if quarters[3] else "utf-32-be"
     head = head[: len(head) & ~1]
     even, odd = head[::2].count(0), head[1::2].count(0)
     if min(even, odd) > 0.02 * max(even, odd) or not head:

@@ -130,7 +130,7 @@ class _Walker:
             self.pictures += 1
 
     def _code(self, node: Any) -> Iterator[Block]:
-        text = (node.text_content or "").strip("\n")
+        text = node.text(deep=True).strip("\n")
         if text.strip():
             yield Code(text=text, place=self.place)
 
@@ -171,7 +171,7 @@ def _words(node: Any) -> str:
         elif inner.tag in _BLOCKS or inner.tag in _HEADINGS:
             walker.pieces.append(" ")
         elif inner.tag in ("pre", "table"):
-            walker.pieces.append(f" {inner.text_content} " if opens else "")
+            walker.pieces.append(f" {inner.text(deep=True)} " if opens else "")
         else:
             walker._mark(inner, opens)
     return " ".join("".join(walker.pieces).split())

@@ -68,8 +68,8 @@ def directive_blocks(
         yield from _tables(body, name, argument, options, lines, (begin, at))
     elif name == "toctree":
         for number, line in enumerate(lines):
-            if "<" in line:
-                yield ListItem(text=inline(line.partition("<")[0].strip()), place=body.place(at + number))
+            if line.strip() and "*" not in line:
+                yield ListItem(text=inline(line.partition("<")[0].strip() or line.strip()), place=body.place(at + number))
     elif name == "rubric":
         yield Paragraph(text=inline(argument), place=place)
     else:
