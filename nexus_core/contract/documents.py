@@ -87,7 +87,7 @@ class ReadHints(Value):
     default_encoding: str = "utf-8"
     """Of text that tells nothing of its encoding."""
     max_bytes: int = 20_000_000
-    """Of what is taken from a file, and from all that is packed into it, unpacked."""
+    """Of what is taken from a file, and from all that is packed into it, unpacked; of one record where they stream."""
     read_inner: Callable[..., Iterator[Block]] = _nothing_inside
     """`read_inner(name, data, media_type="", level=1)` yields the blocks of a file inside this one, such as a mail's
     attachment, by the reader for that: an implied heading of this level with its name, and its own headings below; or
@@ -96,7 +96,11 @@ class ReadHints(Value):
 
 @runtime_checkable
 class Reader(Protocol):
-    """Turns a file of its format into blocks. Runs in a reader process, which has a limit of time and memory."""
+    """Turns a file of its format into blocks. Runs in a reader process, which has a limit of time and memory.
+
+    One with the class attribute `streams = True` reads record by record, such as a mailbox: each of them begins with a
+    heading of the first level, and is all that is in memory. Files of any size are handed to it, opened from the disk.
+    """
 
     version: str
     """Another one whenever the same file gives other blocks: documents are read again then."""

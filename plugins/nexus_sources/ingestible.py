@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
-from hashlib import sha256
+from collections.abc import Iterable, Iterator
+from hashlib import file_digest, sha256
 from io import BytesIO
 from posixpath import splitext
+from typing import BinaryIO
 from zlib import crc32
 
 from attrs import evolve
 
-from nexus_core import DocumentMark, DocumentRead, SourceError
+from nexus_core import DocumentMark, DocumentRead, Item, SourceError
 from nexus_core.toolkit import DocumentReader, FileOrigin, NotReadError, ReadSettings, mark_stamp
 from nexus_sources.walking.globs import Pattern
 from nexus_sources.walking.ignore_files import Ignoring
@@ -54,6 +55,8 @@ def _mark(file: FoundFile, now: int) -> DocumentMark:
 def read(mark: DocumentMark, reader: DocumentReader, known: str = "") -> DocumentRead:
     """Return the items of a file; raises SourceError with the reason where it cannot be read."""
     if mark.size > reader.settings.max_bytes:
+        if reader.streams(mark.name):
+            return _streamed(mark, reader, known)
         return DocumentRead(size=mark.size, left_out=_too_large(mark.size, reader.settings))
     try:
         with open(mark.place, "rb") as file:
@@ -82,6 +85,32 @@ def read_bytes(data: bytes, origin: FileOrigin, reader: DocumentReader, known: s
     )
 
 
+def _streamed(mark: DocumentMark, reader: DocumentReader, known: str) -> DocumentRead:
+    """Return the items of a file that is read record by record, as they are taken."""
+    try:
+        with open(mark.place, "rb") as file:
+            digest = _read_by(file_digest(file, "sha256").hexdigest(), reader.reader_of(FileOrigin(name=mark.name)))
+            modified = os.fstat(file.fileno()).st_mtime_ns
+    except OSError as error:
+        raise SourceError(f"cannot be read ({error.strerror or error})") from error
+    if digest == known:
+        return DocumentRead(digest=digest, size=mark.size, same=True)
+    file = open(mark.place, "rb")  # noqa: SIM115 - closed when the items are taken, or nobody has them any more
+    try:
+        found = reader.items(file, FileOrigin(name=mark.name, modified_ns=modified))
+    except NotReadError as error:
+        file.close()
+        return DocumentRead(size=mark.size, left_out=str(error))
+    return DocumentRead(
+        items=_until_read(found.items, file), digest=digest, size=mark.size, remarks=found.remarks, reader=found.reader
+    )
+
+
+def _until_read(items: Iterator[Item], file: BinaryIO) -> Iterator[Item]:
+    with file:
+        yield from items
+
+
 def read_whole(data: bytes, origin: FileOrigin, reader: DocumentReader, known: str = "") -> DocumentRead:
     """Return the same with all items taken, as it can be sent from one process to another."""
     read = read_bytes(data, origin, reader, known)
@@ -90,7 +119,10 @@ def read_whole(data: bytes, origin: FileOrigin, reader: DocumentReader, known: s
 
 def digest_of(data: bytes, reader: str = "") -> str:
     """Return by what the bytes of a document are known again, and that they were read in this way."""
-    digest = sha256(data).hexdigest()
+    return _read_by(sha256(data).hexdigest(), reader)
+
+
+def _read_by(digest: str, reader: str) -> str:
     return f"{digest}:{crc32(reader.encode()):08x}" if reader else digest
 
 

@@ -32,7 +32,8 @@ def load(found: FoundFile, reader: DocumentReader, known: bytes = b"") -> Loaded
     """Return the items of a file, and what is wrong with it; `None` where its bytes have the known fingerprint."""
     size, most = found.stamp[2], reader.settings.max_bytes
     if size > most:
-        return Loaded(problem=f"is {size:,} bytes long, more than max_bytes: {most}; left out")
+        way = ": add it to a context, which reads it record by record" if reader.streams(found.name) else ""
+        return Loaded(problem=f"is {size:,} bytes long, more than max_bytes: {most}; left out{way}")
     try:
         with open(found.path, "rb") as file:
             data = file.read(most + 1)

@@ -91,12 +91,13 @@ def _top(blocks: Sequence[Block], metadata: Metadata) -> Heading | None:
 
 
 def _is_short(blocks: Iterable[Block]) -> bool:
-    """Tell whether a document is one item: it has little text, and one page at most: citations tell pages."""
-    size = pages = 0
+    """Tell whether a document is one item: it has little text, and one page and record at most: citations tell them."""
+    size = pages = records = 0
     for block in blocks:
         size += len(block_text(block))
         pages += isinstance(block, PageBreak)
-        if size > SHORT or pages > 1:
+        records += isinstance(block, Heading) and block.level == 1 and bool(block.values)
+        if size > SHORT or pages > 1 or records > 1:
             return False
     return True
 
@@ -115,6 +116,7 @@ class _SectionItems:
     def whole(self, blocks: list[Block], top: Heading | None) -> Iterator[Item]:
         """Yield one item of all blocks, without the heading that is its title."""
         before = blocks[: blocks.index(top)] if top is not None else []
+        values = {name: told for block in blocks if isinstance(block, Heading) for name, told in block.values.items()}
         if top is not None and not any(map(block_text, before)):
             blocks = [block for block in blocks if block is not top]
         heading = next((block for block in blocks if isinstance(block, Heading)), None)
@@ -124,7 +126,6 @@ class _SectionItems:
                 yield from self._item(Section(blocks=(), heading=top or heading), text)
             return
         pages = [block.place.page for block in blocks if block.place.page is not None]
-        values = {name: told for block in blocks if isinstance(block, Heading) for name, told in block.values.items()}
         section = Section(
             blocks=blocks, page=min(pages, default=None), last_page=max(pages, default=None), values=values
         )

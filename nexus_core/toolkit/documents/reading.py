@@ -82,6 +82,10 @@ class DocumentReader:
         except PluginError:
             return ""
 
+    def streams(self, name: str) -> bool:
+        """Tell whether a file is read record by record from the disk, so that its size does not matter."""
+        return self._registry.streams(self._registry.format_of(name))
+
     def blocks(self, file: BinaryIO, origin: FileOrigin) -> tuple[str, Iterator[Block]]:
         """Return the name of the reader of a file, and its blocks as they are read; raises SourceError."""
         return self._blocks(file, origin, _Inside(self))
@@ -110,7 +114,10 @@ class DocumentReader:
             max_bytes=self.settings.max_bytes,
             read_inner=inside.read,
         )
-        return chosen.name, _begun(_guarded(chosen.reader.read(file, hints), _size_of(file)))
+        blocks = chosen.reader.read(file, hints)
+        if chosen.streams:
+            blocks = inside.per_record(blocks)
+        return chosen.name, _begun(_guarded(blocks, _size_of(file)))
 
 
 @define(eq=False, repr=False)
@@ -132,6 +139,13 @@ class _Inside:
     depth: int = 0
     counted: list[int] = field(factory=lambda: [0, 0])
     """How many files, and bytes of them, shared by all depths."""
+
+    def per_record(self, blocks: Iterable[Block]) -> Iterator[Block]:
+        """Yield the blocks of what is read record by record: the limits hold for each, not for all together."""
+        for block in blocks:
+            if self.depth == 0 and isinstance(block, Heading) and block.level == 1:
+                self.counted[:] = 0, 0
+            yield block
 
     def read(self, name: str, data: bytes, media_type: str = "", level: int = 1) -> Iterator[Block]:
         """Yield a heading of this level with the name of a file, and its blocks; remarks where there are none."""

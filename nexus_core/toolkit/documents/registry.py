@@ -83,6 +83,11 @@ class ChosenReader(Value):
     """What made a document, for whoever asks later: `contextnexus html 3`."""
     suffix: str
 
+    @property
+    def streams(self) -> bool:
+        """Whether it reads record by record, and never has more than one of them in memory."""
+        return bool(getattr(self.reader, "streams", False))
+
 
 class ReaderRegistry:
     """The readers there are, and which of them reads what; imports each when it is first asked for."""
@@ -153,6 +158,13 @@ class ReaderRegistry:
         except PluginError:
             return False
         return origin is not None and origin.is_own and origin.target.partition(":")[0] in _LIGHT
+
+    def streams(self, format: str) -> bool:
+        """Tell whether the reader of a format reads record by record; imports it."""
+        try:
+            return self.reader(format).streams
+        except PluginError:
+            return False
 
     def _origin(self, format: str) -> ReaderOrigin | None:
         found = self._origins.get(format, [])
