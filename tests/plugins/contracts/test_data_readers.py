@@ -1,0 +1,86 @@
+"""The reader suite on the readers of mail and data."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from email.message import EmailMessage
+from io import StringIO
+from typing import Any, ClassVar
+
+from nexus_readers.data.delimited import DelimitedReader
+from nexus_readers.data.notebook import NotebookReader
+from nexus_readers.mail.calendar import CalendarReader
+from nexus_readers.mail.mailbox import MailboxReader
+from nexus_readers.mail.message import MailReader
+
+from nexus_core.testing import ReaderContract
+
+
+class TestMailReader(ReaderContract):
+    """Whole messages, their body in base64."""
+
+    suffix: ClassVar[str] = ".eml"
+
+    def make(self) -> Any:
+        return MailReader()
+
+    def document(self, paragraphs: Sequence[str]) -> bytes:
+        message = EmailMessage()
+        message["Subject"] = "Subject"
+        message.set_content("\n\n".join(paragraphs), cte="base64")
+        return message.as_bytes()
+
+
+class TestMailboxReader(ReaderContract):
+    """A mail for each paragraph."""
+
+    suffix: ClassVar[str] = ".mbox"
+
+    def make(self) -> Any:
+        return MailboxReader()
+
+    def document(self, paragraphs: Sequence[str]) -> bytes:
+        head = "From a@b Mon Jan  5 09:00:00 2026\nContent-Type: text/plain; charset=utf-8\n\n"
+        return "".join(f"{head}{paragraph}\n\n" for paragraph in paragraphs).encode()
+
+
+class TestCalendarReader(ReaderContract):
+    """An entry for each paragraph."""
+
+    suffix: ClassVar[str] = ".ics"
+
+    def make(self) -> Any:
+        return CalendarReader()
+
+    def document(self, paragraphs: Sequence[str]) -> bytes:
+        texts = (text.replace("\\", "\\\\").replace(",", "\\,") for text in paragraphs)
+        return "".join(f"BEGIN:VEVENT\nDESCRIPTION:{text}\nEND:VEVENT\n" for text in texts).encode()
+
+
+class TestDelimitedReader(ReaderContract):
+    """A row for each paragraph, with quotes where they must be."""
+
+    suffix: ClassVar[str] = ".csv"
+
+    def make(self) -> Any:
+        return DelimitedReader()
+
+    def document(self, paragraphs: Sequence[str]) -> bytes:
+        text = StringIO()
+        csv.writer(text).writerows([str(100 + number), paragraph] for number, paragraph in enumerate(paragraphs))
+        return text.getvalue().encode()
+
+
+class TestNotebookReader(ReaderContract):
+    """A cell for each paragraph."""
+
+    suffix: ClassVar[str] = ".ipynb"
+
+    def make(self) -> Any:
+        return NotebookReader()
+
+    def document(self, paragraphs: Sequence[str]) -> bytes:
+        cells = [{"cell_type": "code", "source": paragraph, "outputs": []} for paragraph in paragraphs]
+        return json.dumps({"cells": cells}, ensure_ascii=False).encode()
