@@ -31,6 +31,8 @@ _SUFFIX_OF_NAME = {
 _SUFFIX_OF_BYTES = (
     (b"%PDF-", ".pdf"),
     (b"{\\rtf", ".rtf"),
+    (b"PK\x03\x04", ".zip"),  # whose reader looks what is in it: an office file, a book
+    (b"\xd0\xcf\x11\xe0", ".doc"),
 )
 _LIGHT = frozenset({
     "nexus_readers.code", "nexus_readers.markdown.reader",

@@ -1,0 +1,60 @@
+"""Whether the first row of a table names its columns, where the file does not say so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_NUMBER = re.compile(r"[-+−(]?[\s$€£¥]*\d[\d\s.,:/'’%-]*(?:[€$£%)]|\w{1,4})?\s*")
+"""Also dates, hours and amounts."""
+_LONGEST_NAME = 80
+
+
+def names_columns(rows: Sequence[Sequence[str]], *, looks_so: bool = False) -> bool:
+    """Tell whether the first of some rows is a header: it looks so, and reads as names of what stands below.
+
+    `looks_so`: it is bold, or otherwise unlike the rows below it.
+    """
+    if len(rows) < 2:
+        return False
+    first, below = rows[0], rows[1:]
+    said = [cell for cell in first if cell]
+    if len(said) < len(first) - 1 or len(said) < min(2, len(first)) or len(set(said)) < len(said):
+        return False
+    if any(len(cell) > _LONGEST_NAME or is_number(cell) for cell in said):
+        return False
+    return looks_so or len(first) > 2 or has_numbers_below(below, len(first))
+
+
+def has_numbers_below(below: Sequence[Sequence[str]], width: int) -> bool:
+    """Tell whether a column holds numbers only: its first cell, which is none, is its name."""
+    for column in range(width):
+        cells = [row[column] for row in below if column < len(row) and row[column]]
+        if cells and all(map(is_number, cells)):
+            return True
+    return False
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a cell is a number, an amount, a date or an hour."""
+    return len(text) <= _LONGEST_NAME and _NUMBER.fullmatch(text) is not None
+
+
+def with_header(
+    rows: Sequence[tuple[str, ...]], *, declared: int = 0, looks_so: bool = False
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Return the header of a table and its other rows; `declared` is how many rows the file says are its header.
+
+    Several header rows become one, the words of each column below each other put side by side.
+    """
+    if 0 < declared < len(rows):
+        return _merged(rows[:declared]), tuple(rows[declared:])
+    if names_columns(rows, looks_so=looks_so):
+        return rows[0], tuple(rows[1:])
+    return (), tuple(rows)
+
+
+def _merged(rows: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    width = max(map(len, rows))
+    columns = [[row[at] for row in rows if at < len(row) and row[at]] for at in range(width)]
+    return tuple(" ".join(dict.fromkeys(words)) for words in columns)

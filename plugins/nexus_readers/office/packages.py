@@ -1,0 +1,242 @@
+"""Packages: the zip file that an office document is, and its parts as XML, within a bound of unpacked bytes.
+
+Elements are told by their local names: the strict and the transitional form of Office Open XML, and the versions of
+OpenDocument, differ in their namespaces only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from posixpath import dirname, join, normpath
+from typing import Any, BinaryIO
+from urllib.parse import unquote
+from zipfile import BadZipFile, ZipFile, ZipInfo
+from zlib import error as ZlibError
+
+from attrs import frozen
+
+from nexus_core import Metadata, ReadHints, Remark, SourceError
+from nexus_core.toolkit import require_extra
+
+WHAT = "office files"
+_CHUNK = 65_536
+_LONGEST_MATCH = 2_000
+
+
+class TooLargeError(SourceError):
+    """A file unpacks to more bytes than may be read."""
+
+
+@frozen
+class Relation:
+    """From one part of a package to another, or to the world."""
+
+    kind: str
+    """The last word of its type: `hyperlink`, `footnotes`."""
+    target: str
+    """The name of a part, or an address."""
+    is_external: bool
+
+
+class Package:
+    """The parts of one file; all that is read of them counts against the bound."""
+
+    def __init__(self, file: BinaryIO, hints: ReadHints) -> None:
+        self.file = file
+        self.hints = hints
+        self.remarks: list[Remark] = []
+        """What could not be read beside the content proper."""
+        self._left = hints.max_bytes
+        self._relations: dict[str, dict[str, Relation]] = {}
+        self._etree = require_extra("lxml.etree", "documents", WHAT)
+        try:
+            self._zip = ZipFile(file)
+        except (BadZipFile, NotImplementedError, ValueError) as error:
+            raise SourceError(f"is damaged: no zip file, as office files are ({error}); left out") from error
+        self._parts: dict[str, ZipInfo] = {}
+        for info in self._zip.infolist():
+            self._parts.setdefault(info.filename.replace("\\", "/").lstrip("/").lower(), info)
+        if any(info.flag_bits & 1 for info in self._parts.values()):
+            raise SourceError("needs a password; left out: save it without one")
+
+    def __contains__(self, name: str) -> bool:
+        return name.lower() in self._parts
+
+    def names(self) -> list[str]:
+        """Return the names of all parts, in lower case."""
+        return list(self._parts)
+
+    def read(self, name: str) -> bytes:
+        """Return a whole part; raises SourceError where it is missing, damaged or too large."""
+        return b"".join(self.chunks(name))
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """Yield the bytes of a part."""
+        stream = _Stream(self, name)
+        while chunk := stream.read(_CHUNK):
+            yield chunk
+
+    def found(self, name: str, pattern: re.Pattern[bytes]) -> Iterator[bytes]:
+        """Yield what matches a pattern in the bytes of a part; no match may be longer than 2,000 bytes.
+
+        They do not count against the bound, since the part is read a second time by whoever looks into it first.
+        """
+        kept = b""
+        stream = self._open(name)
+        left = self.hints.max_bytes
+        while left > 0 and (chunk := stream.read(_CHUNK)):
+            left -= len(chunk)
+            kept += chunk
+            end = 0
+            for match in pattern.finditer(kept):
+                if match.end() <= len(kept) - _LONGEST_MATCH or len(chunk) < _CHUNK:
+                    yield match[0]
+                    end = match.end()
+            kept = kept[max(end, len(kept) - _LONGEST_MATCH) :]
+
+    def elements(self, name: str, *tags: str) -> Iterator[Any]:
+        """Yield the elements with these local names as they end; whoever takes one clears it with `let_go`."""
+        found = self._etree.iterparse(
+            _Stream(self, name), events=("end",), tag=[f"{{*}}{tag}" for tag in tags] or None,
+            resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True,
+            remove_pis=True,
+        )  # fmt: skip
+        checked = False
+        for _, element in found:
+            if not checked:
+                _refuse_entities(element)
+                checked = True
+            yield element
+
+    def tree(self, name: str) -> Any:
+        """Return the root of a part; raises SourceError where it is missing, damaged or too large."""
+        parser = self._etree.XMLParser(
+            resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True,
+            remove_pis=True,
+        )  # fmt: skip
+        try:
+            root = self._etree.parse(_Stream(self, name), parser).getroot()
+        except self._etree.XMLSyntaxError as error:
+            raise SourceError(f"is damaged: {name} is no XML ({error}); left out") from error
+        _refuse_entities(root)
+        return root
+
+    def optional_tree(self, name: str) -> Any | None:
+        """Return the root of a part, None where there is none; that it is damaged is remarked."""
+        if not name or name not in self:
+            return None
+        try:
+            return self.tree(name)
+        except TooLargeError:
+            raise
+        except SourceError as error:
+            self.remarks.append(Remark(text=f"{name} is missing from the text: {error}", lost=True))
+            return None
+
+    def relations(self, name: str = "") -> dict[str, Relation]:
+        """Return what a part is related to, by the names that it has for them; of the whole file without a part."""
+        if name in self._relations:
+            return self._relations[name]
+        folder, base = dirname(name), name.rpartition("/")[2]
+        root = self.optional_tree(join(folder, "_rels", f"{base}.rels"))
+        found = self._relations[name] = {}
+        for each in root if root is not None else ():
+            target, external = each.get("Target", ""), each.get("TargetMode", "") == "External"
+            if not external:
+                target = normpath(join("/", folder, unquote(target))).lstrip("/")
+            kind = each.get("Type", "").rpartition("/")[2]
+            found[each.get("Id", "")] = Relation(kind, target, external)
+        return found
+
+    def _open(self, name: str) -> Any:
+        info = self._parts.get(name.lower())
+        if info is None:
+            raise SourceError(f"is damaged: {name} is missing in it; left out")
+        try:
+            return self._zip.open(info)
+        except (BadZipFile, NotImplementedError, RuntimeError, ValueError) as error:
+            raise SourceError(f"is damaged: {name} cannot be unpacked ({error}); left out") from error
+
+    def _count(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise TooLargeError(
+                f"unpacks to more than {self.hints.max_bytes:,} bytes; what is beyond is left out: raise `max_bytes`"
+            )
+
+
+class _Stream:
+    """A part, unpacked as it is read."""
+
+    def __init__(self, package: Package, name: str) -> None:
+        self._package = package
+        self._name = name
+        self._inner = package._open(name)
+
+    def read(self, size: int = _CHUNK) -> bytes:
+        try:
+            data: bytes = self._inner.read(size if size and size > 0 else _CHUNK)
+        except (BadZipFile, ZlibError, EOFError, OSError) as error:
+            raise SourceError(f"is damaged: {self._name} cannot be unpacked ({error}); left out") from error
+        self._package._count(len(data))
+        return data
+
+
+def _refuse_entities(element: Any) -> None:
+    """Raise SourceError where XML declares entities: no office program writes any, and they multiply."""
+    declared = element.getroottree().docinfo.internalDTD
+    if declared is not None and next(iter(declared.iterentities()), None) is not None:
+        raise SourceError("declares XML entities, which is not safe to read; left out")
+
+
+def let_go(element: Any) -> None:
+    """Free an element that was taken, and what stands before it."""
+    element.clear()
+    parent = element.getparent()
+    while parent is not None and element.getprevious() is not None:
+        del parent[0]
+
+
+def name_of(element: Any) -> str:
+    """Return the local name of an element; empty for what is none, such as a reference to an entity."""
+    tag = element.tag
+    return tag[tag.find("}") + 1 :] if isinstance(tag, str) else ""
+
+
+def attribute(element: Any, name: str, default: str = "") -> str:
+    """Return the value of an attribute by its local name."""
+    for key, value in element.items():
+        if key == name or key.endswith("}" + name):
+            return str(value)
+    return default
+
+
+def child(element: Any | None, *path: str) -> Any | None:
+    """Return the first child with a local name, or what a path of such names leads to."""
+    for name in path:
+        if element is None:
+            return None
+        element = next((inner for inner in element if name_of(inner) == name), None)
+    return element
+
+
+def inner_text(element: Any | None) -> str:
+    """Return all text inside of an element on one line."""
+    return "" if element is None else " ".join("".join(element.itertext()).split())
+
+
+def core_metadata(package: Package, language: str = "") -> Metadata:
+    """Return what the properties of an Office Open XML file say."""
+    parts = [relation.target for relation in package.relations().values() if relation.kind == "core-properties"]
+    root = package.optional_tree(parts[0] if parts else "docProps/core.xml")
+    told = {name_of(each): inner_text(each) for each in root} if root is not None else {}
+    tags = told.get("keywords", "").replace(";", ",").split(",")
+    return Metadata(
+        title=told.get("title", ""),
+        author=told.get("creator", ""),
+        date=told.get("modified", "") or told.get("created", ""),
+        language=told.get("language", "") or language,
+        tags=tuple(dict.fromkeys(filter(None, map(str.strip, tags)))),
+        values={name: told[name] for name in ("created", "subject", "description", "category") if told.get(name)},
+    )

@@ -1,0 +1,1 @@
+"""Sheets: Excel and OpenDocument."""
