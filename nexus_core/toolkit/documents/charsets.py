@@ -22,8 +22,8 @@ _MARKS = (
 )
 _MAGIC = (
     (b"%PDF-", "a PDF under another name: rename it to .pdf"),
-    (b"PK\x03\x04", "a zip or office file: save it as Markdown, HTML, text or PDF"),
-    (b"\xd0\xcf\x11\xe0", "an old office file: save it as Markdown, HTML, text or PDF"),
+    (b"PK\x03\x04", "a zip or office file under another name: rename it to .docx, .xlsx, .pptx, .odt, .epub or .zip"),
+    (b"\xd0\xcf\x11\xe0", "an old office file under another name: rename it to .doc or .xls"),
     (b"\x89PNG", "an image"),
     (b"\xff\xd8\xff", "an image"),
     (b"GIF8", "an image"),

@@ -7,14 +7,16 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Literal
 
-from attrs import define, field
+from attrs import define, evolve, field, frozen
 
-from nexus_core import Block, Code, Place
+from nexus_core import Block, Code, Figure, Paragraph, Place, Table
 
 Look = Literal["", "raised", "lowered", "struck", "code"]
 
 _ORDINAL = re.compile(r"(?:st|nd|rd|th|er|re|e|o|a|º|ª|TM|®|™|\(R\))", re.IGNORECASE)
 """What is raised for its looks: `1st` is one word."""
+_OF_TABLE = re.compile(r"tab", re.IGNORECASE)
+"""`Table 3: ...` between a picture and a table is the table's."""
 _ONE_WORD = re.compile(r"[-+−–]?\w+(?:[.,]\w+)*|[*†‡′″]+")
 
 
@@ -116,3 +118,30 @@ def joined_code(blocks: Iterable[Block]) -> Iterator[Block]:
         lines = []
         if block is not None:
             yield block
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class CaptionLine(Paragraph):
+    """A paragraph in the style of captions, before it is known what it belongs to."""
+
+
+def with_captions(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Yield blocks, each caption with its picture, before it, or table, after it or before."""
+    before: Block | None = None
+    caption: CaptionLine | None = None
+    for block in chain(blocks, [None]):
+        if caption is not None:
+            of_picture = isinstance(before, Figure) and not before.caption and not _OF_TABLE.match(caption.text)
+            if isinstance(block, Table) and not block.caption and not of_picture:
+                block = evolve(block, caption=caption.text, links=(*caption.links, *block.links))
+            elif isinstance(before, Figure | Table) and not before.caption:
+                before = evolve(before, caption=caption.text)
+            else:
+                yield from [before] if before is not None else []
+                before = Paragraph(text=caption.text, links=caption.links, place=caption.place)
+            caption = None
+        if isinstance(block, CaptionLine):
+            caption = block
+            continue
+        yield from [before] if before is not None else []
+        before = block

@@ -24,7 +24,7 @@ from nexus_core import (
     Remark,
 )
 from nexus_core.toolkit import block_text
-from nexus_readers.office.inline import joined_code
+from nexus_readers.office.inline import CaptionLine, joined_code, with_captions
 from nexus_readers.office.open_document.styles import OpenStyle, OpenStyles
 from nexus_readers.office.open_document.tables import open_table
 from nexus_readers.office.open_document.texts import SHAPES, NoteMarks, OpenText, described, formula_of
@@ -48,7 +48,7 @@ def odf_blocks(package: Package, *, hidden: bool) -> Iterator[Block]:
         child(root, name) for root in roots if root is not None for name in ("automatic-styles", "styles")
     )
     document.by_layout = next(content.iter("{*}soft-page-break"), None) is not None
-    found = joined_code(document.body(child(content, "body")))
+    found = with_captions(joined_code(document.body(child(content, "body"))))
     ahead = list(islice(found, _AHEAD))
     metadata = open_metadata(package)
     yield evolve(metadata, title=metadata.title or document.title)
@@ -190,6 +190,8 @@ class _OpenDocument:
             yield ListItem(text=text, depth=marker[1], marker=marker[0], links=links)
         elif style.name in ("quotations", "quote"):
             yield Quotation(text=text, links=links)
+        elif style.name in ("caption", "table", "illustration", "figure", "drawing"):
+            yield CaptionLine(text=text, links=links)
         else:
             yield Paragraph(text=text, links=links)
 

@@ -26,7 +26,7 @@ from nexus_core import (
     Remark,
 )
 from nexus_core.toolkit import block_text
-from nexus_readers.office.inline import joined_code
+from nexus_readers.office.inline import CaptionLine, joined_code, with_captions
 from nexus_readers.office.inner_files import inner_blocks
 from nexus_readers.office.packages import Package, attribute, child, core_metadata, let_go, name_of
 from nexus_readers.office.word.paragraphs import WordContext, WordParagraph
@@ -90,7 +90,7 @@ class _Document:
 
     def blocks(self) -> Iterator[Block]:
         """Yield the blocks of the text."""
-        yield from joined_code(self._placed(self._body()))
+        yield from with_captions(joined_code(self._placed(self._body())))
 
     def _body(self) -> Iterator[Block]:
         for each in self._package.elements(self._main, "p", "tbl", "altChunk"):
@@ -190,6 +190,8 @@ class _Document:
             yield ListItem(text=text, depth=marker[1], marker=marker[0], links=links)
         elif style.name in ("quote", "intense quote", "block text", "quotations"):
             yield Quotation(text=text, links=links)
+        elif style.name in ("caption", "table caption", "image caption", "figure caption"):
+            yield CaptionLine(text=text, links=links)
         else:
             yield Paragraph(text=text, links=links)
 
