@@ -21,7 +21,7 @@ AHEAD = 20_000
 """Blocks of a document that are looked at before its first item is made: by them its title is chosen."""
 MOST_REMARKS = 200
 _WRITTEN_BY_PROGRAMS = re.compile(
-    r"\s*(?:microsoft (?:word|powerpoint|excel)\b.*|untitled.*"
+    r"\s*(?:microsoft (?:word|powerpoint|excel)\b.*|untitled.*|\(?(?:anonymous|unspecified|no title|title)\)?"
     r"|(?:(?:document|slide|presentation|sheet|book|page)\s*\d*)|.*[\\/].*|.*\.(?:docx?|pptx?|xlsx?|odt|rtf|tex|dvi|pdf|html?|indd|qxd|pmd|wpd)|[\W\d_]*)\s*",
     re.IGNORECASE | re.DOTALL,
 )
