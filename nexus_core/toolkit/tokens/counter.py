@@ -1,6 +1,7 @@
 """Counts tokens: exactly where the encoding is known, by an upper estimate where it is not.
 
-Counts of sentences are kept, so a prompt made of text that was counted before costs a look-up a sentence.
+Exact counts are added up from those of the pieces between spaces, which are kept: words recur, so a text that was never
+seen costs a look-up a word. Estimates are kept by the sentence.
 Loading costs nothing until the first count, and milliseconds then: see docs/explanation/tokens.md.
 """
 
@@ -23,6 +24,10 @@ the vocabularies found 6 at most."""
 _SENTENCES_KEPT = 1 << 15
 _SHORT = 64
 """Texts of so many characters, such as words and roles, are not cut."""
+_PIECES_KEPT = 1 << 17
+"""About 15 MB at most; a full table is emptied."""
+_NOT_ALONE = 1 << 48
+"""In the place of a count, where a piece may share a word with what follows."""
 _EXACT = ("o200k_base", "cl100k_base")
 _APPROXIMATE = "approximate"
 
@@ -44,25 +49,56 @@ class TokenCounter(Protocol):
         """Return the number of tokens, never too low for an exact counter, in time linear in the text."""
 
 
+class _PieceCounts(dict[str, int]):
+    """The tokens of the pieces between spaces, each with the space before it; they add up to those of the text."""
+
+    def __init__(self, count: Callable[[str], int]) -> None:
+        super().__init__()
+        self._count = count
+
+    def __missing__(self, piece: str) -> int:
+        if len(piece) > _SHORT:
+            return _NOT_ALONE if piece[-1].isspace() else self._count(f" {piece}")
+        if len(self) >= _PIECES_KEPT:
+            self.clear()
+        # White space at the end of a piece, and between two spaces, is one word with the space that follows.
+        kept = self[piece] = _NOT_ALONE if not piece or piece[-1].isspace() else self._count(f" {piece}")
+        return kept
+
+
 class KeptCounts:
-    """A counter that cuts text into sentences and keeps their counts."""
+    """A counter that keeps the counts of sentences and, where those are exact, of pieces."""
 
     def __init__(self, name: str, exact: bool, count_piece: Callable[[str], int]) -> None:
         self.name = name
         self.exact = exact
         self._sentence = lru_cache(_SENTENCES_KEPT)(count_piece)
+        self._pieces = _PieceCounts(self._by_sentences)
 
     def count(self, text: str) -> int:
         """Return the number of tokens of `text`."""
-        if len(text) <= _SHORT and self.exact:
+        if not self.exact:
+            return self._by_sentences(text)
+        if len(text) <= _SHORT:
             return self._sentence(text)
+        first, space, rest = text.partition(" ")
+        if not space or len(first) > _SHORT or first[-1:].isspace():
+            return self._by_sentences(text)
+        pieces = rest.split(" ")
+        total = self._sentence(first) if first else 0
+        if rest[-1:].isspace() or not rest:  # nothing follows that it could share a word with
+            total += self._by_sentences(f" {pieces.pop()}")
+        total = sum(map(self._pieces.__getitem__, pieces), total)
+        return total if total < _NOT_ALONE else self._by_sentences(text)
+
+    def _by_sentences(self, text: str) -> int:
         found = sentences(text)
         if max(map(len, found)) <= PIECE_LIMIT:
             return sum(map(self._sentence, found))
         return sum(self._sentence(piece) if len(piece) <= PIECE_LIMIT else self._count_long(piece) for piece in found)
 
     def forget(self) -> None:
-        """Keep no counts any more: they are made again."""
+        """Keep no counts of texts any more: they are made again. Those of words stay, as in a process that runs."""
         self._sentence.cache_clear()
 
     def _count_long(self, text: str) -> int:
