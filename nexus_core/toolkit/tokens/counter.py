@@ -24,6 +24,8 @@ the vocabularies found 6 at most."""
 _SENTENCES_KEPT = 1 << 15
 _SHORT = 64
 """Texts of so many characters, such as words and roles, are not cut."""
+_LONG = 2000
+"""Characters from which a text is probably made of others that were counted: its sentences are looked up first."""
 _PIECES_KEPT = 1 << 17
 """About 15 MB at most; a full table is emptied."""
 _NOT_ALONE = 1 << 48
@@ -50,20 +52,20 @@ class TokenCounter(Protocol):
 
 
 class _PieceCounts(dict[str, int]):
-    """The tokens of the pieces between spaces, each with the space before it; they add up to those of the text."""
+    """The tokens of the pieces between spaces, each with what leads to it; they add up to those of the text."""
 
-    def __init__(self, count: Callable[[str], int]) -> None:
+    def __init__(self, lead: str, count: Callable[[str], int]) -> None:
         super().__init__()
-        self._count = count
+        self._lead, self._count = lead, count
 
     def __missing__(self, piece: str) -> int:
-        if len(piece) > _SHORT:
-            return _NOT_ALONE if piece[-1].isspace() else self._count(f" {piece}")
-        if len(self) >= _PIECES_KEPT:
-            self.clear()
         # White space at the end of a piece, and between two spaces, is one word with the space that follows.
-        kept = self[piece] = _NOT_ALONE if not piece or piece[-1].isspace() else self._count(f" {piece}")
-        return kept
+        tokens = self._count(self._lead + piece) if piece and not piece[-1].isspace() else _NOT_ALONE
+        if len(piece) <= _SHORT:
+            if len(self) >= _PIECES_KEPT:
+                self.clear()
+            self[piece] = tokens
+        return tokens
 
 
 class KeptCounts:
@@ -72,40 +74,51 @@ class KeptCounts:
     def __init__(self, name: str, exact: bool, count_piece: Callable[[str], int]) -> None:
         self.name = name
         self.exact = exact
-        self._sentence = lru_cache(_SENTENCES_KEPT)(count_piece)
-        self._pieces = _PieceCounts(self._by_sentences)
+        self._count_piece = count_piece
+        self._sentence = lru_cache(_SENTENCES_KEPT)(self._count_sentence)
+        self._first = _PieceCounts("", self._count_whole)
+        self._later = _PieceCounts(" ", self._count_whole)
 
     def count(self, text: str) -> int:
         """Return the number of tokens of `text`."""
-        if not self.exact:
-            return self._by_sentences(text)
-        if len(text) <= _SHORT:
-            return self._sentence(text)
-        first, space, rest = text.partition(" ")
-        if not space or len(first) > _SHORT or first[-1:].isspace():
-            return self._by_sentences(text)
-        pieces = rest.split(" ")
-        total = self._sentence(first) if first else 0
-        if rest[-1:].isspace() or not rest:  # nothing follows that it could share a word with
-            total += self._by_sentences(f" {pieces.pop()}")
-        total = sum(map(self._pieces.__getitem__, pieces), total)
-        return total if total < _NOT_ALONE else self._by_sentences(text)
+        if self.exact:
+            if len(text) <= _SHORT:
+                return self._sentence(text)
+            if len(text) < _LONG and (tokens := self._by_pieces(text)) < _NOT_ALONE:
+                return tokens
+        return self._by_sentences(text, self._sentence)
 
-    def _by_sentences(self, text: str) -> int:
+    def _by_pieces(self, text: str) -> int:
+        """Return the tokens of a text, or a number too large where the pieces do not tell."""
+        first, space, rest = text.partition(" ")
+        if not space:
+            return _NOT_ALONE
+        pieces = rest.split(" ")
+        tokens = self._first[first] if first else 0
+        if pieces[-1][-1:].isspace() or not pieces[-1]:  # nothing follows that it could share a word with
+            tokens += self._count_whole(f" {pieces.pop()}")
+        return sum(map(self._later.__getitem__, pieces), tokens)
+
+    def _count_sentence(self, text: str) -> int:
+        if self.exact and " " in text[1:] and (tokens := self._by_pieces(text)) < _NOT_ALONE:
+            return tokens
+        return self._count_piece(text)
+
+    def _count_whole(self, text: str) -> int:
+        return self._count_piece(text) if len(text) <= _SHORT else self._by_sentences(text, self._count_piece)
+
+    def _by_sentences(self, text: str, count: Callable[[str], int]) -> int:
         found = sentences(text)
         if max(map(len, found)) <= PIECE_LIMIT:
-            return sum(map(self._sentence, found))
-        return sum(self._sentence(piece) if len(piece) <= PIECE_LIMIT else self._count_long(piece) for piece in found)
+            return sum(map(count, found))
+        return sum(count(piece) if len(piece) <= PIECE_LIMIT else self._count_long(piece, count) for piece in found)
 
     def forget(self) -> None:
         """Keep no counts of texts any more: they are made again. Those of words stay, as in a process that runs."""
         self._sentence.cache_clear()
 
-    def _count_long(self, text: str) -> int:
-        total = 0
-        for piece, sure in short_pieces(text):
-            total += self._sentence(piece) + (0 if sure else CUT_SURCHARGE)
-        return total
+    def _count_long(self, text: str, count: Callable[[str], int]) -> int:
+        return sum(count(piece) + (0 if sure else CUT_SURCHARGE) for piece, sure in short_pieces(text))
 
 
 def encodings() -> tuple[str, ...]:
