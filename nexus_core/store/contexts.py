@@ -6,6 +6,7 @@ import sqlite3
 from time import time
 
 from nexus_core.contract.errors import UsageError
+from nexus_core.store.items.passage_codec import ANALYZER_VERSION
 from nexus_core.store.records import Context, check_text, checked_name
 from nexus_core.toolkit.suggest import did_you_mean, listed
 from nexus_core.toolkit.text.stemming import LANGUAGES
@@ -15,7 +16,7 @@ LONGEST_DESCRIPTION = 2**16
 """Characters."""
 _NAMED = 20
 """Contexts that a message names."""
-_CONTEXT = "SELECT id, name, description, language, encoding, created, changed, items FROM contexts"
+_CONTEXT = "SELECT id, name, description, language, encoding, created, changed, items, analyzer FROM contexts"
 
 
 def create(connection: sqlite3.Connection, name: str, *, description: str, language: str, encoding: str) -> Context:
@@ -31,8 +32,9 @@ def create(connection: sqlite3.Connection, name: str, *, description: str, langu
     now = time()
     try:
         connection.execute(
-            "INSERT INTO contexts (name, description, language, encoding, created, changed) VALUES (?, ?, ?, ?, ?, ?)",
-            (name, description, language, encoding, now, now),
+            "INSERT INTO contexts (name, description, language, encoding, created, changed, analyzer)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (name, description, language, encoding, now, now, ANALYZER_VERSION),
         )
     except sqlite3.IntegrityError as error:
         raise UsageError(f"there is a context {name!r} already: choose another name, or add to it") from error
@@ -61,8 +63,8 @@ def remove(connection: sqlite3.Connection, context: Context) -> None:
     connection.execute("DELETE FROM contexts WHERE id = ?", (context.id,))
 
 
-def _context(row: tuple[int, str, str, str, str, float, float, int]) -> Context:
-    number, name, description, language, encoding, created, changed, items = row
+def _context(row: tuple[int, str, str, str, str, float, float, int, int]) -> Context:
+    number, name, description, language, encoding, created, changed, items, analyzer = row
     return Context(
         id=number,
         name=name,
@@ -72,4 +74,5 @@ def _context(row: tuple[int, str, str, str, str, float, float, int]) -> Context:
         created=created,
         changed=changed,
         items=items,
+        analyzer=analyzer,
     )

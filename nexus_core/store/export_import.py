@@ -12,7 +12,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +26,7 @@ from nexus_core.store.database import online_copy
 from nexus_core.store.database.connection import connect, snapshot, translated
 from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.items import rows
+from nexus_core.store.items.fronts import METADATA, hand_over
 from nexus_core.store.items.prepare import ItemPreparer, PreparedItem
 from nexus_core.store.records import (
     LONGEST_REASON,
@@ -51,13 +52,13 @@ TOLD = 1000
 _PAGE = 500
 _PAGE_CHARACTERS = 4 * 2**20
 _ITEM = (
-    "SELECT key, id, title, text, kind, source, metadata,"
+    f"SELECT key, id, title, text, kind, source, {METADATA},"
     " (SELECT json_group_array(tag) FROM tags WHERE item_key = key),"
     " (SELECT name FROM documents WHERE documents.id = document_id)"
     " FROM items WHERE context_id = ? AND key > ? ORDER BY key LIMIT ?"
 )
 _DOCUMENT = (
-    "SELECT name, origin, stamp, digest, size, skipped FROM documents"
+    "SELECT name, origin, stamp, digest, size, skipped, reader FROM documents"
     " WHERE context_id = ? AND name > ? ORDER BY name LIMIT ?"
 )
 
@@ -90,10 +91,12 @@ def _write(connection: sqlite3.Connection, folder: StorePaths, context: Context,
     file.write(_line(head))
     last = ""
     while some := _next_rows(connection, folder, _DOCUMENT, (context.id, last)):
-        for name, origin, stamp, digest, size, skipped in some:
+        for name, origin, stamp, digest, size, skipped, reader in some:
             told = {"name": name, "origin": origin, "stamp": stamp, "digest": digest, "size": size}
             if skipped:
                 told["skipped"] = skipped
+            if reader:
+                told["reader"] = reader
             file.write(_line({"document": told}))
         last = some[-1][0]
     after = count = 0
@@ -228,7 +231,7 @@ _FIELDS = frozenset({"id", "title", "text", "kind", "tags", "source", "metadata"
 
 
 def _document(told: dict[str, Any]) -> StoredDocument:
-    known = {key: told.get(key, "") for key in ("name", "origin", "stamp", "digest")}
+    known = {key: told.get(key, "") for key in ("name", "origin", "stamp", "digest", "reader")}
     size = told.get("size", 0)
     checked_name(known["name"], "the name of a document")
     for key, value in known.items():
@@ -252,12 +255,15 @@ def write_lines(
         if line.document is not None:
             _write_document(connection, context, line.document)
     items = {line.item.id: line for line in some if line.item is not None}
-    added, _ = rows.write_items(connection, context, [prepare(line.item) for line in items.values() if line.item])
-    connection.executemany(
-        "UPDATE items SET document_id = (SELECT id FROM documents WHERE context_id = ? AND name = ?)"
-        " WHERE context_id = ? AND items.id = ?",
-        ((context.id, line.part_of, context.id, name) for name, line in items.items()),
-    )
+    added = Added()
+    for name, lines in groupby(items.values(), key=lambda line: line.part_of):
+        found = connection.execute(
+            "SELECT id FROM documents WHERE context_id = ? AND name = ?", (context.id, name)
+        ).fetchone()
+        prepared = [prepare(line.item) for line in lines if line.item]
+        added += rows.write_items(connection, context, prepared, found[0] if found else None)[0]
+        if found is None:
+            hand_over(connection, rows.keys_of(connection, context, [each.item.id for each in prepared]).values(), None)
     return added
 
 

@@ -22,11 +22,13 @@ from nexus_core.store.database.connection import connect, snapshot
 from nexus_core.store.database.online_copy import steady
 from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.export_import import catch_up
-from nexus_core.store.items.passage_codec import VERSION, unpacked
+from nexus_core.store.items.fronts import metadata_of
+from nexus_core.store.items.passage_codec import ANALYZER_VERSION, is_current, unpacked
 from nexus_core.store.items.rows import read_items
 from nexus_core.store.records import Context, digest_of, links_of
 from nexus_core.store.search.index_checksums import UnsoundError, is_whole, live_files
 from nexus_core.store.search.index_updates import IndexState, IndexUpdater
+from nexus_core.store.search.renewal import Seen, renew
 from nexus_core.store.search.tantivy_index import ContextIndex, IndexDamagedError
 from nexus_core.store.worker_threads import WorkerThreads
 
@@ -44,6 +46,7 @@ def problems_of(folder: StorePaths, name: str | None, originals: BlobStore) -> I
         with steady(folder.database) as connection:
             yield from _some(_database(connection, folder.database))
             for context in _contexts(connection, name):
+                yield from _older_words(context)
                 yield from _some(_counts(connection, folder, context))
                 yield from _some(_rows(connection, folder, context))
             if name is None:
@@ -72,10 +75,8 @@ def mend(connection: sqlite3.Connection, context: Context) -> None:
         "INSERT INTO settings (name, value) SELECT 'next_key', coalesce(max(key), 0) + 1 FROM items WHERE true"
         " ON CONFLICT DO UPDATE SET value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))"
     )
-    for key, encoding, size in list(_damaged_figures(connection, context, 0, 2**62)):
-        connection.execute(
-            "DELETE FROM passages WHERE item_key = ? AND encoding = ? AND size = ?", (key, encoding, size)
-        )
+    for key, _ in list(_damaged_figures(connection, context, 0, 2**62)):
+        connection.execute("DELETE FROM figures WHERE item_key = ?", (key,))
 
 
 def _some(problems: Iterable[str]) -> Iterator[str]:
@@ -97,6 +98,11 @@ def _database(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
         if wanted.get(name) != there.get(name):
             state = "missing" if name not in there else "nothing of ours" if name not in wanted else "another"
             yield f"{path}: its {name!r} is {state}; export the contexts into a new store"
+
+
+def _older_words(context: Context) -> Iterator[str]:
+    if context.analyzer != ANALYZER_VERSION:
+        yield f"the words of {context.name!r} were made by another version: `nexus context check --repair` renews them"
 
 
 def _counts(connection: sqlite3.Connection, folder: StorePaths, context: Context) -> Iterator[str]:
@@ -129,7 +135,7 @@ def _rows(connection: sqlite3.Connection, folder: StorePaths, context: Context) 
             found = [_of_row(connection, context, key, digest) for key, digest in page]
             counts = [*_damaged_figures(connection, context, after, page[-1][0])] if page else []
         yield from (problem for each in found for problem in each)
-        for key, encoding, _ in counts:
+        for key, encoding in counts:
             yield f"the token counts ({encoding}) of the item with key {key} in {context.name!r} are damaged: {_REPAIR}"
         if not page:
             return
@@ -141,7 +147,7 @@ def _of_row(connection: sqlite3.Connection, context: Context, key: int, digest: 
     again = "remove it and add it again"
     try:
         item = read_items(connection, [key])[key]
-        (metadata,) = connection.execute("SELECT metadata FROM items WHERE key = ?", (key,)).fetchone()
+        metadata = metadata_of(connection, key) or "{}"
         kept = connection.execute("SELECT target FROM links WHERE item_key = ?", (key,)).fetchall()
     except (ValueError, StoreDamagedError, sqlite3.OperationalError) as error:
         return [f"{where} cannot be read ({error}): {again}"]
@@ -158,15 +164,15 @@ def _of_row(connection: sqlite3.Connection, context: Context, key: int, digest: 
 
 def _damaged_figures(
     connection: sqlite3.Connection, context: Context, after: int, last: int
-) -> Iterator[tuple[int, str, int]]:
+) -> Iterator[tuple[int, str]]:
     rows = connection.execute(
-        "SELECT item_key, encoding, size, data FROM items JOIN passages ON item_key = key"
+        "SELECT item_key, encoding, data FROM items JOIN figures ON item_key = key"
         " WHERE context_id = ? AND key > ? AND key <= ?",
         (context.id, after, last),
     )
-    for key, encoding, size, data in rows:
-        if data[:1] == bytes([VERSION]) and unpacked(data) is None:
-            yield key, encoding, size
+    for key, encoding, data in rows:
+        if is_current(data) and unpacked(data) is None:
+            yield key, encoding
 
 
 def _index(connection: sqlite3.Connection, folder: StorePaths, context: Context) -> Iterator[str]:
@@ -244,7 +250,7 @@ def _objects(connection: sqlite3.Connection, originals: BlobStore, name: str | N
             yield f"document {document!r}: {error}"
 
 
-async def check(threads: WorkerThreads, name: str | None, *, repair: bool) -> tuple[str, ...]:
+async def check(threads: WorkerThreads, name: str | None, *, repair: bool, seen: Seen | None = None) -> tuple[str, ...]:
     """Return what is wrong, each in one sentence; with `repair` what is left of it."""
 
     def look() -> tuple[str, ...]:
@@ -257,6 +263,7 @@ async def check(threads: WorkerThreads, name: str | None, *, repair: bool) -> tu
         for context in await threads.read(_contexts, name):
             with suppress(StoreDamagedError):  # which the next look tells
                 await threads.write(mend, context)
+                await renew(threads, context, seen, wait_s=TURN_S)
                 await threads.write_indexed(catch_up, context)
     await collect(threads)
     return await asyncio.to_thread(look) if found else found

@@ -36,6 +36,8 @@ class Context(Value):
     """Seconds since the epoch, as is the next."""
     changed: float
     items: int
+    analyzer: int
+    """The version by which its words were made: another one than this version's are made anew by who writes next."""
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -56,6 +58,8 @@ class StoredDocument(Value):
     """The key of its bytes among the objects, where they are kept there."""
     skipped: str = ""
     """Why nothing was read of it; empty where it was read."""
+    reader: str = ""
+    """What has read it, with its version, such as `html 3`; empty where that is not known."""
 
 
 @frozen(kw_only=True, eq=False, repr=False)

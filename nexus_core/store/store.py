@@ -26,9 +26,12 @@ from nexus_core.store.ingest.batch_add import BatchAdd
 from nexus_core.store.ingest.ingest import Ingested, Ingester, ingest
 from nexus_core.store.ingest.reader_processes import ReaderProcesses
 from nexus_core.store.items import rows
+from nexus_core.store.items.passage_codec import ANALYZER_VERSION
 from nexus_core.store.items.tags import tag_items
+from nexus_core.store.items.vectors import keep_vectors
 from nexus_core.store.records import Added, Context, Imported, StoredDocument
 from nexus_core.store.search.index_updates import IndexUpdater
+from nexus_core.store.search.renewal import Seen, renew
 from nexus_core.store.search.tantivy_index import delete
 from nexus_core.store.usage import DailyUsage
 from nexus_core.store.worker_threads import WorkerThreads
@@ -43,6 +46,10 @@ _LOOK_AGAIN_S = 0.05
 _log = logging.getLogger(__name__)
 
 
+_OLDER_WORDS = (
+    "the words of {name!r} were made by another version, and who may not write here cannot renew them: run "
+    "`nexus context check --repair` as who owns the store"
+)
 _UNREADABLE = (
     "the index of {name!r} cannot be read, nor mended by who may not write here: run `nexus context check --repair` as "
     "who owns the store"
@@ -124,6 +131,7 @@ class Store:
 
         self._bulk += 1
         try:
+            await self.renew(name)
             adding = await self.write_indexed(begin)
             try:
                 while await self._threads.writing(adding.step):
@@ -176,6 +184,8 @@ class Store:
     async def search(self, name: str, query: str, *, limit: int = 10, tags: Sequence[str] = ()) -> Ranking:
         """Return the best items for a query, best first, by BM25 over the whole context; with all of `tags`, if any."""
         searching, give_up = self._threads.opened(), monotonic() + INDEX_WAIT_S
+        if not self._threads.may_write and (await self.context(name)).analyzer != ANALYZER_VERSION:
+            raise StoreError(_OLDER_WORDS.format(name=name))
         found = await self._threads.reading(searching.search, name, query, limit, tuple(tags))
         if found is None and searching.suspect:  # or somebody has just changed it
             found = await self._threads.reading(searching.search, name, query, limit, tuple(tags))
@@ -201,7 +211,7 @@ class Store:
         """Keep the vectors that rankers have worked out since the last time."""
         vectors = self._threads.opened().fresh.take()
         if vectors:
-            await self.write(rows.keep_vectors, vectors)
+            await self.write(keep_vectors, vectors)
 
     # Documents
 
@@ -211,6 +221,7 @@ class Store:
         `origin` names what they are part of, such as a folder; the same documents go by the same origin. What cannot be
         read is told in the result and stops nothing. Cancelled or killed, it goes on where it was when called again.
         """
+        await self.renew(name, seen=asked.get("seen"))
         return await ingest(self._threads, self.readers, name, source, origin=origin, **asked)
 
     @property
@@ -274,12 +285,21 @@ class Store:
             await self._threads.writing(self._catch_up, name)
         return count
 
-    async def check(self, name: str | None = None, *, repair: bool = False) -> tuple[str, ...]:
+    async def renew(self, name: str, *, seen: Seen | None = None) -> None:
+        """Make the words of a context anew where another version has made them; `add` and `ingest` do so by themselves.
+
+        Until it is done the context is searched as it was. `seen` is told how many items are done, of how many.
+        """
+        await renew(self._threads, await self.context(name), seen)
+
+    async def check(
+        self, name: str | None = None, *, repair: bool = False, seen: Seen | None = None
+    ) -> tuple[str, ...]:
         """Return what is wrong with one context or the whole store: what, where and what to do; nothing if all is well.
 
         With `repair`, indexes and counts are made anew where anything is wrong, and what is left is returned.
         """
-        return await integrity.check(self._threads, name, repair=repair)
+        return await integrity.check(self._threads, name, repair=repair, seen=seen)
 
     async def collect(self) -> int:
         """Delete originals that no document refers to any more; returns how many they were."""

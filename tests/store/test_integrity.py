@@ -63,7 +63,7 @@ async def test_a_good_store_has_no_problems(store: Store) -> None:
         pytest.param("UPDATE contexts SET newest = 3 WHERE id = 1", "newer than it says", id="newest"),
         pytest.param("UPDATE settings SET value = '4' WHERE name = 'next_key'", "key would be given again", id="key"),
         pytest.param(
-            "UPDATE passages SET data = CAST(data || 'x' AS BLOB) WHERE item_key = 3",
+            "UPDATE figures SET data = CAST(data || 'x' AS BLOB) WHERE item_key = 3",
             "token counts .* key 3",
             id="figures",
         ),
@@ -139,7 +139,7 @@ async def test_a_damaged_index_is_found_and_built_anew(tmp_path: Path, damage: s
 async def test_what_is_kept_is_never_run(store: Store, tmp_path: Path) -> None:
     """A database from somewhere else may hold anything: it is read as JSON and figures, or not at all (fault 162)."""
     trap = f"cposix\nsystem\n(S''touch {tmp_path}/trapped''\ntR."
-    change(store, f"UPDATE passages SET data = CAST('{trap}' AS BLOB) WHERE item_key = 3")
+    change(store, f"UPDATE figures SET data = CAST('{trap}' AS BLOB) WHERE item_key = 3")
     change(store, f"UPDATE items SET metadata = '{trap}' WHERE key = 4")
     assert [item.id for item in await store.get("c", ["c2"])] == ["c2"]
     with pytest.raises(StoreDamagedError, match="metadata of item 'c3' is damaged"):

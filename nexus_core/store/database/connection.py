@@ -24,7 +24,7 @@ from nexus_core.contract.errors import (
     UsageError,
 )
 from nexus_core.store.database.creation import begin, refuse_emptied
-from nexus_core.store.database.schema import migrate, refuse_foreign
+from nexus_core.store.database.schema import migrate, refuse_foreign, refuse_older
 
 BUSY_TIMEOUT_S = 5.0
 OLDEST = (3, 37, 0)
@@ -53,8 +53,11 @@ def journal_mode(version: tuple[int, ...]) -> str:
     return "wal" if backport is not None and version[2] >= backport else "truncate"
 
 
-def connect(path: Path, *, writes: bool) -> sqlite3.Connection:
-    """Return a connection for one thread at a time; the one that writes makes and migrates the database."""
+def connect(path: Path, *, writes: bool, takes_older: bool = False) -> sqlite3.Connection:
+    """Return a connection for one thread at a time; the one that writes makes and migrates the database.
+
+    One that reads raises StoreError where the database is of an older version, unless it `takes_older`.
+    """
     if sqlite3.sqlite_version_info < OLDEST:
         raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: Python needs one of 3.37 or newer")
     with translated(path):
@@ -62,10 +65,10 @@ def connect(path: Path, *, writes: bool) -> sqlite3.Connection:
             begin(path, lambda new: _opened(new, writes=True).close())
         if path.exists():
             refuse_emptied(path)
-        return _opened(path, writes=writes)
+        return _opened(path, writes=writes, takes_older=takes_older)
 
 
-def _opened(path: Path, *, writes: bool) -> sqlite3.Connection:
+def _opened(path: Path, *, writes: bool, takes_older: bool = False) -> sqlite3.Connection:
     with translated(path):
         # Never made by SQLite, which would make it for everybody to read.
         connection = sqlite3.connect(
@@ -83,6 +86,8 @@ def _opened(path: Path, *, writes: bool) -> sqlite3.Connection:
                 migrate(connection, path)
             else:
                 connection.execute("PRAGMA query_only = ON")
+                if not takes_older:
+                    refuse_older(connection, path)
         except BaseException:
             connection.close()
             raise

@@ -14,6 +14,8 @@ from nexus_core.contract.errors import StoreDamagedError
 from nexus_core.store.database.connection import connect, translated
 from nexus_core.store.database.crash_check import LARGEST_CHECKED, damage
 from nexus_core.store.database.paths import StorePaths
+from nexus_core.store.database.schema import MIGRATIONS, refuse_foreign
+from nexus_core.store.items.fronts import metadata_of
 from nexus_core.store.items.rows import read_items
 from nexus_core.store.records import digest_of
 
@@ -29,10 +31,12 @@ def refuse_damaged(folder: StorePaths, *, largest: int = LARGEST_CHECKED) -> Non
         size = folder.database.stat().st_size if folder.database.exists() else 0
         if not size:
             return
-        with closing(connect(folder.database, writes=False)) as connection:
+        with closing(connect(folder.database, writes=False, takes_older=True)) as connection:
             for said in _pages(connection, whole=size <= largest):
                 if said != "ok":
                     raise damage(folder, said)
+            if refuse_foreign(connection, folder.database) < len(MIGRATIONS):  # its items are read once it is migrated
+                return
             for key, digest in _sample(connection):
                 if not _is_as_written(connection, key, digest):
                     raise damage(folder, f"the item with key {key} is not what was written")
@@ -67,8 +71,8 @@ def _sample(connection: sqlite3.Connection) -> Iterator[tuple[int, bytes]]:
 def _is_as_written(connection: sqlite3.Connection, key: int, digest: bytes) -> bool:
     try:
         item = read_items(connection, [key]).get(key)
-        found = connection.execute("SELECT metadata FROM items WHERE key = ?", (key,)).fetchone()
+        found = metadata_of(connection, key)
         # Removed just now, where it is not there.
-        return item is None or found is None or digest_of(item, found[0]) == digest
+        return item is None or found is None or digest_of(item, found) == digest
     except (ValueError, TypeError, sqlite3.OperationalError, StoreDamagedError):
         return False

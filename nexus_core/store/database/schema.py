@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from nexus_core.contract.errors import StoreDamagedError
+from nexus_core.contract.errors import StoreDamagedError, StoreError
 
 APPLICATION_ID = 0x4E585553
 """`NXUS`, in the header of the file."""
@@ -178,8 +178,44 @@ _ANSWERS = (
     """ALTER TABLE usage ADD COLUMN from_cache INTEGER NOT NULL DEFAULT 0""",
 )
 
-MIGRATIONS = (_FIRST, _KEYS, _SKIPPED, _ANSWERS)
+_LEAN = (
+    # What is derived goes, and is worked out anew by who writes next: see search/renewal.py.
+    """DROP TABLE passages""",
+    """CREATE TABLE figures (
+        item_key INTEGER PRIMARY KEY REFERENCES items ON DELETE CASCADE,
+        encoding TEXT NOT NULL,
+        data BLOB NOT NULL
+    ) STRICT""",
+    """ALTER TABLE contexts ADD COLUMN analyzer INTEGER NOT NULL DEFAULT 0""",
+    """ALTER TABLE documents ADD COLUMN reader TEXT NOT NULL DEFAULT ''""",
+    """ALTER TABLE items ADD COLUMN language TEXT NOT NULL DEFAULT ''""",
+    """ALTER TABLE items ADD COLUMN front INTEGER""",
+    """CREATE TABLE fronts (
+        id INTEGER PRIMARY KEY,
+        document_id INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
+        metadata TEXT NOT NULL
+    ) STRICT""",
+    """CREATE INDEX fronts_of_documents ON fronts (document_id)""",
+    """CREATE TABLE vector_models (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT""",
+    # Vectors of an older version stay where they are until they are moved here.
+    """CREATE TABLE vector_parts (
+        key INTEGER PRIMARY KEY,
+        item_key INTEGER NOT NULL REFERENCES items ON DELETE CASCADE,
+        model_id INTEGER NOT NULL REFERENCES vector_models,
+        part INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        UNIQUE (item_key, model_id, part)
+    ) STRICT""",
+)
+
+MIGRATIONS = (_FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN)
 """What leads from each version to the next; the version of a file is the number of those it has seen."""
+
+OLDER = (
+    "{path} was made by an older version (schema {version}, this one needs {needed}), and may only be read here: run "
+    "`nexus context check --repair` as who owns the store"
+)
+"""What is said of a store that cannot be brought to this version."""
 
 _STATE = (
     "SELECT (SELECT user_version FROM pragma_user_version), (SELECT application_id FROM pragma_application_id),"
@@ -218,6 +254,13 @@ def refuse_foreign(connection: sqlite3.Connection, path: object) -> int:
             "upgrade contextnexus"
         )
     return int(version)
+
+
+def refuse_older(connection: sqlite3.Connection, path: object) -> None:
+    """Raise StoreError, naming the command to run, for a database that was not brought to this version."""
+    version = refuse_foreign(connection, path)
+    if 0 < version < len(MIGRATIONS):
+        raise StoreError(OLDER.format(path=path, version=version, needed=len(MIGRATIONS)))
 
 
 def expected() -> dict[str, str]:

@@ -14,6 +14,7 @@ from nexus_core.store.database.connection import transaction
 from nexus_core.store.ingest.links import LinkResolver
 from nexus_core.store.ingest.read_document import DocumentEnd
 from nexus_core.store.items import rows
+from nexus_core.store.items.fronts import drop_unused
 from nexus_core.store.items.prepare import ItemPreparer, PreparedItem
 from nexus_core.store.records import Added, Context, StoredDocument
 from nexus_core.store.search.index_updates import IndexUpdate, IndexUpdater
@@ -121,6 +122,8 @@ class DocumentWriter:
         )
         gone = [key for id, key in before.items() if id not in {*ids} and id not in draft.before]
         removed = rows.remove_keys(self._connection, self._context, gone)
+        if before:
+            drop_unused(self._connection, number)
         outcome.added += evolve(added, removed=removed)
         written += new
         if draft.end is not None and not draft.skips:

@@ -90,8 +90,8 @@ class LinkResolver:
         found = self._connection.execute(
             "SELECT documents.name, items.id FROM documents JOIN items ON items.document_id = documents.id"
             " WHERE documents.context_id = ? AND documents.name IN (SELECT value FROM json_each(?))"
-            " ORDER BY coalesce(json_extract(metadata, '$.line'), json_extract(metadata, '$.page'), 0) DESC,"
-            " items.key DESC",
+            " ORDER BY coalesce(json_extract(items.metadata, '$.line'), json_extract(items.metadata, '$.page'), 0)"
+            " DESC, items.key DESC",
             (self._context.id, json.dumps([name.replace("%23", "#") for name in names])),
         )
         for name, first in found:  # the last one of each name stays

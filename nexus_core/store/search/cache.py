@@ -10,12 +10,12 @@ from sys import getsizeof
 from typing import Generic, TypeVar
 
 from nexus_core.contract.values import Item
-from nexus_core.store.items.passage_codec import SIZES, codes_in
+from nexus_core.store.items.passage_codec import codes_in
 from nexus_core.store.items.rows import read_items
 from nexus_core.store.records import Context
 from nexus_core.store.search.fresh_vectors import FreshVectors
 from nexus_core.store.search.rescoring import KEPT_LANGUAGE, stream_of
-from nexus_core.toolkit.text.passages import key_of
+from nexus_core.toolkit.text.sentence_figures import figures_key
 
 ITEMS_KEPT, ITEM_BYTES_KEPT = 4096, 64 * 2**20
 """Items, and bytes of text and what is kept with it."""
@@ -85,8 +85,9 @@ class ItemCache:
         for key, item in self.items_of(connection, there).items():
             stream = self.streams.get(key)
             if stream is None:
-                cut = item.features.get(key_of(SIZES[0], context.encoding))
-                stream = stream_of(item.title, item.text, cut.codes if cut is not None else None, context.language)
+                known = item.features.get(figures_key(context.encoding))
+                codes = known.codes if known is not None else None
+                stream = stream_of(item.title, item.text, codes, context.language)
                 self.streams.put(key, stream, getsizeof(stream))
             found[key] = stream
         return {key: found[key] for key in there if key in found}
@@ -127,9 +128,9 @@ def still_there(
 
 def _read_streams(connection: sqlite3.Connection, context: Context, keys: Sequence[int]) -> Iterable[tuple[int, bytes]]:
     kept = connection.execute(
-        "SELECT key, title, data FROM items LEFT JOIN passages ON item_key = key AND encoding = ? AND size <= ?"
+        "SELECT key, title, data FROM items LEFT JOIN figures ON item_key = key AND encoding = ?"
         " WHERE key IN (SELECT value FROM json_each(?)) AND +context_id = ?",  # found by key, not by an index
-        (context.encoding, SIZES[0], json.dumps(keys), context.id),
+        (context.encoding, json.dumps(keys), context.id),
     ).fetchall()
     for key, title, data in kept:
         codes = codes_in(data) if data is not None and context.language == KEPT_LANGUAGE else None

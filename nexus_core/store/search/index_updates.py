@@ -34,7 +34,7 @@ class IndexState:
     def __init__(self, connection: sqlite3.Connection, context: Context) -> None:
         found = connection.execute(
             "SELECT generation, indexes.newest, contexts.newest, contexts.items,"
-            " EXISTS (SELECT 1 FROM removals WHERE context_id = contexts.id)"
+            " EXISTS (SELECT 1 FROM removals WHERE context_id = contexts.id), analyzer"
             " FROM contexts LEFT JOIN indexes ON context_id = contexts.id WHERE contexts.id = ?",
             (context.id,),
         ).fetchone()
@@ -47,6 +47,8 @@ class IndexState:
         self.last: int = found[2]
         """The largest key that was ever written to the context."""
         self.items: int = found[3]
+        self.analyzer: int = found[5]
+        """The version by which the words of the context were made."""
         self.is_current = bool(self.generation) and self.newest >= found[2] and not found[4]
 
 
@@ -198,13 +200,29 @@ class IndexUpdate:
             self._own.append((first, last))
             self._uncommitted += len(fresh)
 
+    def extend(self, rows: Sequence[tuple[int, str]]) -> None:
+        """Add the next items to an index that is built anew, with their words; none before the last of them is left."""
+        with self._lets_go():
+            for key, words in rows:
+                self._writer.add(key, words)
+        self.newest = rows[-1][0]
+
+    def abandon(self) -> None:
+        """Let go of the index; a new one that was not committed goes."""
+        self._writer.abandon()
+        if self._is_new:
+            delete(self.index.path)
+
     def publish(self, most: int) -> None:
         """Commit where so many items have been added since: the first of a new index at once, for who searches it."""
         if self._uncommitted >= (1 if self._is_new else most):
             self.commit()
 
-    def commit(self) -> None:
-        """Add what others have written, remove what is gone, and say in the database how far the index has come."""
+    def commit(self, analyzer: int | None = None) -> None:
+        """Add what others have written, remove what is gone, and say in the database how far the index has come.
+
+        And, where that is given, by which version all words of the context are made from now on.
+        """
         with self._lets_go():
             newest = self._add_missing()
             with translated(self._database):
@@ -217,20 +235,22 @@ class IndexUpdate:
             self._writer.remove(gone)
             self._writer.commit()
             self.index.reload()
-            self._say(newest, gone)
+            self._say(newest, gone, analyzer)
         self.newest, self._own, self._is_new, self._uncommitted = newest, [], False, 0
 
-    def finish(self) -> None:
+    def finish(self, analyzer: int | None = None) -> None:
         """Do that a last time, and let go of the index."""
-        self.commit()
+        self.commit(analyzer)
         with self._lets_go():
             self._writer.close()
         for other in self._folder.indexes.glob(f"{self._context.id}-*"):
             if other != self.index.path:
                 delete(other)
 
-    def _say(self, newest: int, gone: Sequence[int]) -> None:
+    def _say(self, newest: int, gone: Sequence[int], analyzer: int | None) -> None:
         with transaction(self._connection, self._database):
+            if analyzer is not None:
+                self._connection.execute("UPDATE contexts SET analyzer = ? WHERE id = ?", (analyzer, self._context.id))
             self._connection.executemany(
                 "DELETE FROM removals WHERE context_id = ? AND item_key = ?",
                 ((self._context.id, key) for key in gone),

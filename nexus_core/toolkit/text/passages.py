@@ -8,7 +8,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from functools import lru_cache
-from itertools import accumulate, chain
+from itertools import accumulate, chain, pairwise
 from typing import NamedTuple, cast
 
 from attrs import define
@@ -16,7 +16,14 @@ from attrs import define
 from nexus_core.contract.features import FeatureKey
 from nexus_core.contract.values import Item
 from nexus_core.toolkit.text.bm25 import codes
-from nexus_core.toolkit.text.segmentation import Span, passages
+from nexus_core.toolkit.text.sentence_figures import (
+    SIZES,
+    SentenceFigures,
+    breaks_of,
+    cut as cut_text,
+    figures_key,
+    joined_figures,
+)
 
 KEY_LENGTH = 48
 """Characters of a line that it is looked up by: a short key is found sooner, and the rest is compared anyway."""
@@ -72,9 +79,28 @@ def passages_of(item: Item, key: Key) -> Passages:
     """Return the passages of an item, of at most about so many tokens each."""
     known = item.features.get(key)
     if known is None:
-        size, _ = cast("tuple[int, str]", key.parameter)
-        known = item.features.put(key, _cut(item, size))
+        size, encoding = cast("tuple[int, str]", key.parameter)
+        figures = item.features.get(figures_key(encoding)) if size in SIZES else None
+        known = item.features.put(key, _cut(item, size) if figures is None else _of_figures(figures, size))
     return known
+
+
+def _of_figures(figures: SentenceFigures, size: int) -> Passages:
+    """Return the passages of one of the sizes, put together of what is known of the sentences."""
+    place = SIZES.index(size)
+    if place and figures.joined:
+        figures = joined_figures(figures)
+    firsts = array("I", accumulate(figures.groups[place], initial=0))
+    stems = figures.stems
+    return Passages(
+        bounds=figures.bounds,
+        firsts=firsts,
+        tokens=figures.tokens,
+        codes=figures.codes,
+        lengths=array("I", [sum(stems[first:last]) for first, last in pairwise(firsts)]).tobytes(),
+        breaks=figures.breaks,
+        title=figures.title,
+    )
 
 
 def counted(item: Item, cut: Passages, first: int, last: int, count: Callable[[str], int]) -> int:
@@ -99,7 +125,7 @@ def count_title(item: Item, cut: Passages, count: Callable[[str], int]) -> int:
 
 def _cut(item: Item, size: int) -> Passages:
     text = item.text
-    cut = passages(text, item.kind, size)
+    cut = cut_text(text, item.kind, size)
     sentences = [*chain.from_iterable(cut)]
     stems = [codes(text[spans[0][0] : spans[-1][1]]) for spans in cut]
     return Passages(
@@ -108,11 +134,5 @@ def _cut(item: Item, size: int) -> Passages:
         tokens=[-1] * len(sentences),
         codes=b"".join(stems),
         lengths=array("I", [len(passage) // 4 for passage in stems]).tobytes(),
-        breaks=_breaks(text, sentences),
+        breaks=breaks_of(text, sentences),
     )
-
-
-def _breaks(text: str, sentences: list[Span]) -> int:
-    # Digits first: to set one bit of a large number after the other copies it each time.
-    digits = ["0" if text[end] == " " else "1" for _, end in sentences[-2::-1]]
-    return int("".join([*digits, "1"]), 2)

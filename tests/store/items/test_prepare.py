@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from nexus_core import Item
-from nexus_core.store.items.passage_codec import figures_of
-from nexus_core.store.items.piece_cache import PieceCache
-from nexus_core.store.items.prepare import ItemPreparer, index_terms
+from nexus_core.store.items.passage_codec import codes_in, give, unpacked
+from nexus_core.store.items.prepare import ItemPreparer, PieceCache, index_terms
 from nexus_core.toolkit.text.bm25 import terms
+from nexus_core.toolkit.text.passages import count_title, counted, key_of, passages_of
+from nexus_core.toolkit.text.sentence_figures import SIZES
 from nexus_core.toolkit.tokens.counter import token_counter
 
 WORDS = ["ferry", "The", "3.5", "e.g.", "HTTPServer", "snake_case", "ö", "字。", "x" * 70, "it's", "-", "U.S.", "<b>"]
@@ -19,10 +20,23 @@ TEXTS = st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from(SPACES)), max
 )
 
 
-def expected(item: Item, encoding: str) -> tuple[tuple[int, bytes], ...]:
-    """Return the figures of an item, each sentence counted and each passage stemmed alone."""
-    fresh = Item(id=item.id, text=item.text, title=item.title, kind=item.kind)
-    return tuple(figures_of(fresh, encoding, token_counter(encoding).count))
+def passages(item: Item, size: int, encoding: str) -> tuple[object, ...]:
+    """Return all that the packer asks of an item's passages, each sentence counted."""
+    cut = passages_of(item, key_of(size, encoding))
+    count = token_counter(encoding).count
+    counted(item, cut, 0, len(cut.tokens), count)
+    count_title(item, cut, count)
+    return cut.bounds, cut.firsts, cut.tokens, cut.codes, cut.lengths, cut.breaks, cut.title
+
+
+def assert_kept_is_worked_out(item: Item, encoding: str, language: str = "english") -> None:
+    """Hold what is read back of an item against what is worked out of it alone."""
+    prepared = ItemPreparer(language, encoding)(item)
+    kept = Item(id="", text=item.text, title=item.title, kind=item.kind)
+    give(kept, encoding, prepared.figures)
+    for size in SIZES:
+        assert passages(kept, size, encoding) == passages(item, size, encoding)
+    assert codes_in(prepared.figures) == passages(item, SIZES[0], encoding)[3]
 
 
 @pytest.mark.slow
@@ -31,8 +45,8 @@ def expected(item: Item, encoding: str) -> tuple[tuple[int, bytes], ...]:
 def test_figures_are_those_of_the_packer(text: str, title: str, kind: str) -> None:
     """Counts that are added up from pieces are exact, and stems and passages the same."""
     item = Item(id="1", text=text, title=title, kind=kind)
+    assert_kept_is_worked_out(item, "o200k_base")
     prepared = ItemPreparer("english", "o200k_base")(item)
-    assert prepared.figures == expected(item, "o200k_base")
     assert prepared.words.split() == terms(title, "english") * 2 + terms(text, "english")
     assert prepared.words == index_terms(item, "english", "o200k_base")
 
@@ -43,7 +57,32 @@ def test_figures_are_right_in_other_encodings(encoding: str) -> None:
     item = Item(
         id="1", text="The ferry leaves at nine. It returns,  at noon.\nNo ferry on Sundays. " * 9, title="Ferries"
     )
-    assert ItemPreparer("none", encoding)(item).figures == expected(item, encoding)
+    assert_kept_is_worked_out(item, encoding, "none")
+
+
+@pytest.mark.parametrize("words", [20, 90, 130, 200, 900], ids=str)
+def test_long_sentences_have_the_same_passages_in_a_store(words: int) -> None:
+    """What is too long for the smaller size is cut for it, and is whole again where the larger one takes it so."""
+    text = "It begins. " + ", ".join(f"clause{number} of it" for number in range(words)) + ". It ends. " * 30
+    assert_kept_is_worked_out(Item(id="1", text=text), "o200k_base")
+
+
+@pytest.mark.parametrize("white", [0, 8, 300, 2000], ids=str)
+@pytest.mark.parametrize("words", [5, 60, 100, 300], ids=str)
+def test_long_lines_of_code_have_the_same_passages_in_a_store(words: int, white: int) -> None:
+    """However far they are indented: parts have no white space at their ends, lines do."""
+    line = " " * white + " ".join(f"value{number}," for number in range(words))
+    assert_kept_is_worked_out(Item(id="1", text=f"def run():\n{line}\n{line}\nrun()\n", kind="code"), "o200k_base")
+
+
+@pytest.mark.parametrize("at", [0, 1, 2, 9, -1], ids=str)
+def test_figures_that_are_damaged_are_not_believed(at: int) -> None:
+    """Of another version, or with a bit that is another: they are worked out anew."""
+    kept = ItemPreparer("english", "o200k_base")(Item(id="1", text="The ferry leaves at nine. " * 20)).figures
+    damaged = bytearray(kept)
+    damaged[at] ^= 1
+    assert unpacked(kept) is not None
+    assert (unpacked(bytes(damaged)), codes_in(bytes(damaged))) == (None, None)
 
 
 def test_an_item_is_left_as_it_was() -> None:

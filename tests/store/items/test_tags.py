@@ -22,9 +22,9 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 def derived(connection: sqlite3.Connection) -> dict[str, tuple[object, ...]]:
     rows = connection.execute(
-        "SELECT id, passages.data, vectors.data, target, document_id FROM items"
-        " JOIN passages ON passages.item_key = key LEFT JOIN vectors ON vectors.item_key = key"
-        " JOIN links ON links.item_key = key"
+        "SELECT id, figures.data, vector_parts.data, target, document_id FROM items"
+        " JOIN figures ON figures.item_key = items.key LEFT JOIN vector_parts ON vector_parts.item_key = items.key"
+        " JOIN links ON links.item_key = items.key"
     )
     return {row[0]: row[1:] for row in rows}
 

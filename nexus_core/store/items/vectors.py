@@ -1,0 +1,86 @@
+"""Vectors of items at rest: cut into parts of a size of which a page of the database holds many.
+
+A page takes whole rows, so that rows of half a page and more would leave up to half of it empty. And they are added in
+the order in which they are worked out, since pages that are filled at random places are a third empty.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from nexus_core.contract.features import vector_key
+from nexus_core.contract.values import Item
+
+_PAGE = 4088
+"""Bytes of a page of the database that rows may take."""
+_ROW = 22
+"""Bytes that a row takes besides its part ..."""
+_ENTRY = 20
+"""... and in the index."""
+_LEAST = 256
+"""Bytes of a part."""
+
+
+@lru_cache
+def part_size(length: int) -> int:
+    """Return the size of the parts, alike as far as possible, in which so many bytes take the least room."""
+
+    def room(count: int) -> float:
+        rows = _PAGE // (-(-length // count) + _ROW)
+        return count * (_PAGE / rows + _ENTRY) if rows else float("inf")
+
+    best = min(range(1, length // _LEAST + 2), key=room)
+    return max(1, -(-length // best))
+
+
+def keep_vectors(connection: sqlite3.Connection, vectors: Iterable[tuple[int, str, bytes]]) -> None:
+    """Keep (key, model, vector) of items that are still there."""
+    numbers: dict[str, int] = {}
+    for key, model, data in vectors:
+        if model not in numbers:
+            numbers[model] = _number_of(connection, model)
+        connection.execute("DELETE FROM vector_parts WHERE item_key = ? AND model_id = ?", (key, numbers[model]))
+        size = part_size(len(data))
+        connection.executemany(
+            "INSERT INTO vector_parts (item_key, model_id, part, data) SELECT key, ?, ?, ? FROM items WHERE key = ?",
+            [
+                (numbers[model], part, data[start : start + size], key)
+                for part, start in enumerate(range(0, len(data), size))
+            ],
+        )
+
+
+def _number_of(connection: sqlite3.Connection, model: str) -> int:
+    connection.execute("INSERT OR IGNORE INTO vector_models (name) VALUES (?)", (model,))
+    return int(connection.execute("SELECT id FROM vector_models WHERE name = ?", (model,)).fetchone()[0])
+
+
+def give_vectors(connection: sqlite3.Connection, items: dict[int, Item]) -> None:
+    """Put the kept vectors with items, by their keys."""
+    told = json.dumps([*items])
+    older = "SELECT item_key, model, data FROM vectors WHERE item_key IN (SELECT value FROM json_each(?))"
+    for key, model, data in connection.execute(older, (told,)):
+        items[key].features.put(vector_key(model), data)
+    found = connection.execute(
+        "SELECT item_key, name, data FROM vector_parts JOIN vector_models ON vector_models.id = model_id"
+        " WHERE item_key IN (SELECT value FROM json_each(?)) ORDER BY item_key, model_id, part",
+        (told,),
+    )
+    parts: dict[tuple[int, str], list[bytes]] = {}
+    for key, model, data in found:
+        parts.setdefault((key, model), []).append(data)
+    for (key, model), some in parts.items():
+        items[key].features.put(vector_key(model), b"".join(some))
+
+
+def move_older(connection: sqlite3.Connection, keys: Sequence[int]) -> None:
+    """Move the vectors of items from where an older version kept them; to be called in a transaction."""
+    told = json.dumps([*keys])
+    some = "FROM vectors WHERE item_key IN (SELECT value FROM json_each(?))"
+    found = connection.execute(f"SELECT item_key, model, data {some}", (told,)).fetchall()
+    if found:
+        keep_vectors(connection, found)
+        connection.execute(f"DELETE {some}", (told,))
