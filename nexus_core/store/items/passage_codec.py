@@ -110,10 +110,12 @@ def give(item: Item, encoding: str, data: bytes) -> None:
 def _body(data: bytes) -> bytes | None:
     if not data.startswith(_MARK):
         return None
+    stretched = zlib.decompressobj(_WINDOW)
     try:
-        return zlib.decompress(data[len(_MARK) :], _WINDOW)
+        body = stretched.decompress(data[len(_MARK) :])
     except zlib.error:  # it has a sum of its own
         return None
+    return body if stretched.eof and not stretched.unused_data else None
 
 
 def _numbers(body: bytes) -> tuple[list[int], int]:

@@ -12,7 +12,7 @@ from attrs import frozen
 from nexus_core.contract.values import Item
 from nexus_core.store.items.passage_codec import packed
 from nexus_core.store.records import checked_item, digest_of
-from nexus_core.toolkit.text.bm25 import CODE_SIZE, TITLE_COUNTS, codes
+from nexus_core.toolkit.text.bm25 import CODE_SIZE, TITLE_COUNTS, code_of
 from nexus_core.toolkit.text.segmentation import Span
 from nexus_core.toolkit.text.sentence_figures import SentenceFigures, breaks_of, parts_and_groups
 from nexus_core.toolkit.text.stemming import PieceTable, stems
@@ -102,7 +102,9 @@ class PieceCache(PieceTable[Piece]):
         self.count: Callable[[str], int] = token_counter(encoding).count
 
     def _piece(self, piece: str) -> Piece:
-        return "".join([f"{stem} " for stem in stems(piece, self.language)]), codes(piece, _CODED)
+        found = stems(piece, self.language)
+        coded = found if self.language == _CODED else stems(piece, _CODED)
+        return "".join([f"{stem} " for stem in found]), b"".join(map(code_of, coded))
 
     def _joined(self, piece: str, parts: Sequence[Piece]) -> Piece:
         return "".join([part[0] for part in parts]), b"".join([part[1] for part in parts])

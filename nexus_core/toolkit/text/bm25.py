@@ -179,7 +179,7 @@ def code_of(stem: str) -> bytes:
 def codes(text: str, language: str = "english") -> bytes:
     """Return the codes of the stems of `text`, in order."""
     table = _codes(language)
-    return b"".join([table[piece] for piece in text.split()])
+    return b"".join(map(table.__getitem__, text.split()))
 
 
 def item_codes(title: str, text_codes: bytes, language: str) -> bytes:

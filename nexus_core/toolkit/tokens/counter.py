@@ -90,11 +90,17 @@ class KeptCounts:
 
     def _by_pieces(self, text: str) -> int:
         """Return the tokens of a text, or a number too large where the pieces do not tell."""
-        first, space, rest = text.partition(" ")
+        if text[:1].isspace():  # it is counted with the word that it leads to
+            words = text.lstrip()
+            first, space, rest = words.partition(" ")
+            lead = text[: len(text) - len(words)]
+            tokens = self._later[first] if lead == " " else self._first[lead + first]
+        else:
+            first, space, rest = text.partition(" ")
+            tokens = self._first[first]
         if not space:
-            return _NOT_ALONE
+            return tokens
         pieces = rest.split(" ")
-        tokens = self._first[first] if first else 0
         if pieces[-1][-1:].isspace() or not pieces[-1]:  # nothing follows that it could share a word with
             tokens += self._count_whole(f" {pieces.pop()}")
         return sum(map(self._later.__getitem__, pieces), tokens)
