@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from attrs import frozen
 
 from nexus_core.contract.values import Item
-from nexus_core.engine.packing.item_selection import ItemSelection, set_bits
+from nexus_core.engine.packing.item_selection import ItemSelection, runs
 from nexus_core.toolkit.text.passages import (
     KEY_LENGTH,
     Key,
@@ -46,6 +46,10 @@ def count_message(content: str, known: Knowns, count: Count) -> int:
     pending = ""
     while place < len(lines):
         line = lines[place]
+        if not line:
+            place += 1
+            pending += "\n" if place < len(lines) else ""
+            continue
         space = 0
         found = known.get(line[:KEY_LENGTH])
         if found is None and (space := line.find(" ")) > 0:
@@ -114,8 +118,8 @@ def _in_one(slot: ItemSelection, text: str, count: Count) -> KnownPassages | Non
 def _in_pieces(slot: ItemSelection, gap: int, count: Count) -> Iterator[KnownPassages]:
     """Yield what is chosen in pieces that begin and end lines."""
     for together in _lines(slot):
-        gaps = (together & ~(together << 1)).bit_count() - 1
-        tokens = sum([slot.cut.tokens[k] for k in set_bits(together)]) + gaps * gap
+        chosen = runs(together)
+        tokens = sum([counted(slot.item, slot.cut, *run, count) for run in chosen]) + (len(chosen) - 1) * gap
         known = _at_line_starts(slot, together, slot.text_of(together), tokens, count)
         if known is not None:
             yield known

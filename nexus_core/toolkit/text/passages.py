@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import accumulate, chain, pairwise
 from typing import NamedTuple, cast
 
-from attrs import define
+from attrs import define, field
 
 from nexus_core.contract.features import FeatureKey
 from nexus_core.contract.values import Item
@@ -59,6 +59,8 @@ class Passages:
     """A bit for each sentence with something other than a space before it."""
     title: int = -1
     """The tokens of the item's title; -1 where not counted yet."""
+    counts: dict[tuple[int, int], int] = field(factory=dict)
+    """Of sentences in a row that were counted in one, by the first and the one after the last."""
     known_title: KnownPassages | None = None
     """Kept from the first prompt with the item on, as is the next."""
     known_text: KnownPassages | None = None
@@ -110,6 +112,13 @@ def counted(item: Item, cut: Passages, first: int, last: int, count: Callable[[s
     if -1 not in known:
         return sum(known)
     bounds, text = cut.bounds, item.text
+    if last - first > 1 and not cut.breaks >> first + 1 & (1 << last - first - 1) - 1:
+        # Where nothing but spaces divides them, they are counted in one: each alone is where a cut is weighed.
+        whole = cut.counts.get((first, last))
+        if whole is None:
+            whole = count(text[bounds[2 * first - 1] if first else bounds[0] : bounds[2 * last - 1]])
+            cut.counts[first, last] = whole
+        return whole
     for k in range(first, last):
         if kept[k] < 0:
             kept[k] = count(text[bounds[2 * k - 1] if k else bounds[0] : bounds[2 * k + 1]])

@@ -55,8 +55,10 @@ def cut(text: str, kind: str, size: int) -> list[list[Span]]:
 
     What is too long for the larger size is cut as for the smaller, so that the one can be made of the other.
     """
-    found: Iterable[Span] = sentences(text, kind)
-    return in_passages(text, _with_parts(text, found) if size == SIZES[1] else found, size)
+    found = sentences(text, kind)
+    if size == SIZES[1] and not (text.isascii() and max([end - start for start, end in found], default=0) <= _MOST[0]):
+        return in_passages(text, _with_parts(text, found), size)
+    return in_passages(text, found, size)
 
 
 def parts_and_groups(text: str, kind: str) -> tuple[list[Span], int, tuple[list[int], list[int]]]:

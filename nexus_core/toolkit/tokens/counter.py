@@ -90,18 +90,17 @@ class KeptCounts:
 
     def _by_pieces(self, text: str) -> int:
         """Return the tokens of a text, or a number too large where the pieces do not tell."""
-        if text[:1].isspace():  # it is counted with the word that it leads to
+        pieces = text.split(" ")
+        first = pieces.pop(0)
+        if not first and pieces and pieces[0]:
+            tokens = 0  # one space leads to the first piece, too
+        elif text[:1].isspace():  # more white is counted with the word that it leads to
             words = text.lstrip()
-            first, space, rest = words.partition(" ")
-            lead = text[: len(text) - len(words)]
-            tokens = self._later[first] if lead == " " else self._first[lead + first]
+            pieces = words.split(" ")
+            tokens = self._first[text[: len(text) - len(words)] + pieces.pop(0)]
         else:
-            first, space, rest = text.partition(" ")
             tokens = self._first[first]
-        if not space:
-            return tokens
-        pieces = rest.split(" ")
-        if pieces[-1][-1:].isspace() or not pieces[-1]:  # nothing follows that it could share a word with
+        if pieces and text[-1].isspace():  # nothing follows that it could share a word with
             tokens += self._count_whole(f" {pieces.pop()}")
         return sum(map(self._later.__getitem__, pieces), tokens)
 

@@ -24,7 +24,8 @@ def passages(item: Item, size: int, encoding: str) -> tuple[object, ...]:
     """Return all that the packer asks of an item's passages, each sentence counted."""
     cut = passages_of(item, key_of(size, encoding))
     count = token_counter(encoding).count
-    counted(item, cut, 0, len(cut.tokens), count)
+    for k in range(len(cut.tokens)):
+        counted(item, cut, k, k + 1, count)
     count_title(item, cut, count)
     return cut.bounds, cut.firsts, cut.tokens, cut.codes, cut.lengths, cut.breaks, cut.title
 
