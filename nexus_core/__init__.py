@@ -33,8 +33,8 @@ _HOME = {
     "contract.hookspecs": ("hookimpl",),
     "contract.models": ("ImageTokens", "ModelInfo", "ModelPrices"),
     "contract.optional_protocols": (
-        "ContextSource", "EmbeddingRanker", "FilteringSink", "IdentifiedConnector", "MetricsSink", "PricedConnector",
-        "RequiringTemplate", "VersionedDocuments", "WeightedRanker",
+        "AddressedDocuments", "ContextSource", "EmbeddingRanker", "FilteringSink", "IdentifiedConnector", "MetricsSink",
+        "PricedConnector", "RequiringTemplate", "VersionedDocuments", "WeightedRanker",
     ),
     "contract.prompts": ("PackedItem", "Prompt", "TraceEntry"),
     "contract.protocols": (

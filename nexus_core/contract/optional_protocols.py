@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from nexus_core.contract.models import ModelPrices
@@ -86,3 +86,23 @@ class VersionedDocuments(Protocol):
     @property
     def variant(self) -> str:
         """Other than before where documents must be read again although they have not changed."""
+
+
+@runtime_checkable
+class AddressedDocuments(Protocol):
+    """A source of documents that people name by an address: `nexus context add NAME git+https://example.com/a.git`.
+
+    Of an address `acme+https://...` it is the source of the plugin `acme`.
+    """
+
+    @classmethod
+    def address_options(cls, address: str) -> Mapping[str, Any]:
+        """Return the options that an address stands for; raises ValueError where it cannot be meant. No I/O."""
+
+    @property
+    def origin(self) -> str:
+        """What its documents are known by as a whole, without secrets: those gone from there can be pruned."""
+
+    @property
+    def within(self) -> str:
+        """What the names of all its documents begin with."""

@@ -34,6 +34,8 @@ REQUIRED: Mapping[str, Mapping[str, Any]] = {
     "source inline": {"items": ["A fact."]},
     "source url": {"url": "https://example.com/handbook.html"},
     "source jsonl": {"path": "items.jsonl"},
+    "source objects": {"url": "s3://handbook/docs"},
+    "source git": {"url": "https://example.com/handbook.git"},
     "sink jsonl": {"path": "runs.jsonl"},
     "ranker fuse": {"rankers": ["bm25"]},
     "ranker rerank": {"model": {"use": "extractive"}},

@@ -19,7 +19,8 @@ STAR = "*"
 FOLDERS = "**/"
 """The token for any folders, or none; it is the first one or comes after a slash."""
 
-_UNMEANT = frozenset({"node_modules", "__pycache__"})
+UNMEANT = frozenset({"node_modules", "__pycache__"})
+"""Names that match only where a pattern names them, as hidden ones do."""
 _WILD = re.compile(r"[*?\[]")
 _TOKEN = re.compile(r"\*+|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
 _RANGE = re.compile(r"(.)(?:-(.))?", re.DOTALL)
@@ -43,7 +44,7 @@ class Pattern:
 
 def patterns(text: str, root: str) -> list[Pattern]:
     """Return the patterns a text stands for: one, or one for each alternative in its braces."""
-    return [_pattern(text, alternative, root) for alternative in _alternatives(text)]
+    return [_pattern(text, alternative, root) for alternative in alternatives(text)]
 
 
 def means(part: str, name: str) -> bool:
@@ -52,7 +53,7 @@ def means(part: str, name: str) -> bool:
         return True
     if name.startswith(".") and not part.startswith("."):
         return False
-    return name not in _UNMEANT and _regex(part).fullmatch(name) is not None
+    return name not in UNMEANT and _regex(part).fullmatch(name) is not None
 
 
 @lru_cache(maxsize=1024)
@@ -82,7 +83,8 @@ def linear(tokens: Iterable[str]) -> str:
     return _joined([_joined(pieces, "[^/]*") for pieces in blocks], "(?:[^/]*/)*")
 
 
-def _alternatives(text: str) -> list[str]:
+def alternatives(text: str) -> list[str]:
+    """Return the patterns without braces that a text stands for."""
     waiting = [text]
     done: list[str] = []
     while waiting and len(waiting) + len(done) <= _MOST_ALTERNATIVES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -11,6 +12,8 @@ import pytest
 from nexus_jsonl.source import JsonlSource
 from nexus_sources.files import Files
 from nexus_sources.inline import Inline
+from nexus_sources.remote.git import Git
+from nexus_sources.remote.objects import Objects
 
 from nexus_core import Source
 from nexus_core.testing import SourceContract
@@ -52,3 +55,39 @@ class TestInline(SourceContract):
 
     def make(self, folder: Path, texts: Sequence[str]) -> Source:
         return Inline(items=tuple(texts))
+
+
+class TestObjects(SourceContract):
+    def make(self, folder: Path, texts: Sequence[str]) -> Source:
+        for number, text in enumerate(texts):
+            if not (folder / f"{number}.txt").exists():  # its time is told in the items
+                (folder / f"{number}.txt").write_text(text, "utf-8")
+        return Objects(url=f"file://{folder}", paths="*.txt", refresh_s=0)
+
+    def make_broken(self, folder: Path) -> Source:
+        return Objects(url=f"file://{folder}/nowhere")
+
+    def change(self, folder: Path) -> None:
+        (folder / "0.txt").write_text("The ferry leaves at ten.", "utf-8")
+
+
+class TestGit(SourceContract):
+    def make(self, folder: Path, texts: Sequence[str]) -> Source:
+        subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
+        for number, text in enumerate(texts):
+            (folder / f"{number}.txt").write_text(text, "utf-8")
+        self._commit(folder)
+        return Git(url=str(folder), refresh_s=0)
+
+    def make_broken(self, folder: Path) -> Source:
+        return Git(url=str(folder / "nowhere"))
+
+    def change(self, folder: Path) -> None:
+        (folder / "0.txt").write_text("The ferry leaves at ten.", "utf-8")
+        self._commit(folder)
+
+    def _commit(self, folder: Path) -> None:
+        who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com", "-c", "commit.gpgsign=false")
+        subprocess.run(["git", "-C", str(folder), "add", "--all"], check=True)
+        command = ["git", "-C", str(folder), *who, "commit", "--quiet", "--allow-empty", "--message", "a change"]
+        subprocess.run(command, check=True)

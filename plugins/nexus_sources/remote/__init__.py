@@ -1,0 +1,1 @@
+"""Sources of what is elsewhere: object storage, git repositories, databases."""
