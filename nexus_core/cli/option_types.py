@@ -11,7 +11,7 @@ from nexus_core.config.yaml import scalars
 from nexus_core.config.yaml.scalars import seconds
 
 _Read = Callable[[str], float | None]
-_Callback = Callable[[click.Context, click.Parameter, str], float]
+_Callback = Callable[[click.Context, click.Parameter, str | None], float | None]
 
 
 def duration(least: str, most: str) -> _Callback:
@@ -63,7 +63,9 @@ class SectionedCommand(click.Command):
 
 
 def _between(least: str, most: str, read: _Read, otherwise: str) -> _Callback:
-    def callback(context: click.Context, option: click.Parameter, text: str) -> float:
+    def callback(context: click.Context, option: click.Parameter, text: str | None) -> float | None:
+        if text is None:  # an option without a default that was not given
+            return None
         found = read(text.strip())
         if found is None:
             raise click.BadParameter(f"{text!r} is {otherwise}")

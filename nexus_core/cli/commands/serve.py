@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 from attrs import astuple
 
+from nexus_core.cli.context_sync import serve_sync
 from nexus_core.cli.event_loop import without_joining
 from nexus_core.cli.option_types import SectionedCommand, SectionedOption, duration, named_paths, size
 from nexus_core.cli.output.echo import echo
@@ -36,6 +37,7 @@ Examples:
   nexus serve pipelines/handbook.yaml --port 8080
   nexus serve pipelines/ --prefix /ask/v1 --reload
   nexus serve --host 0.0.0.0 --i-terminate-tls-elsewhere
+  nexus serve --sync 15m
   nexus serve --runs 200 --waiting 400 --run-timeout 2m --drain 1m
 """
 DEFAULT = "pipelines"
@@ -44,6 +46,7 @@ LIMITS = ("running", "waiting", "connections", "upload_bytes", "read_s", "drain_
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+_Beside = Callable[[], Coroutine[object, object, None]]
 
 
 def _worker(
@@ -66,6 +69,10 @@ def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--prefix", default="/api", show_default=True, help="What the addresses of the query API begin with.")
 @click.option("--reload", "reloads", is_flag=True, help="Take pipelines anew when their files change.")
+@click.option(
+    "--sync", "sync_s", default=None, callback=duration("10s", "365d"), metavar="DURATION",
+    help="Read what contexts were made from again so often, such as 15m.",
+)  # fmt: skip
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes on the one port.")
 @click.option("--certificate", default="", metavar="FILE", help="The chain of TLS certificates: HTTPS is spoken.")
 @click.option("--private-key", default="", metavar="FILE", help="The key of the certificate.")
@@ -107,7 +114,7 @@ def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
     "--drain", "drain_s", default="25s", callback=duration("0s", "1h"), metavar="DURATION",
     help="For runs to end after SIGTERM.",
 )  # fmt: skip
-def command(pipelines: Sequence[str], reloads: bool, workers: int, **given: Any) -> None:
+def command(pipelines: Sequence[str], reloads: bool, workers: int, sync_s: float | None, **given: Any) -> None:
     """Serve PIPELINES, YAML files or folders of them, by default the folder `pipelines`.
 
     Where that is not there, the pipeline of `nexus ask` is served, over every context of the store.
@@ -124,7 +131,7 @@ def command(pipelines: Sequence[str], reloads: bool, workers: int, **given: Any)
         check_workers(settings.port)
         load_all(pipeline_files(paths), Store(), SharedResources(), overrides=overrides)
         sys.exit(run_workers(workers, _worker_command, drain_s=settings.limits.drain_s))
-    asyncio.run(without_joining(_serve(paths, overrides, settings, reloads=reloads)))
+    asyncio.run(without_joining(_serve(paths, overrides, settings, reloads=reloads, sync_s=sync_s)))
 
 
 def _chosen(named: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
@@ -152,7 +159,14 @@ def _worker_command(worker: WorkerSettings) -> Sequence[str]:
     return module_command("nexus_core.cli.main", *sys.argv[1:], "--workers", "1", "--worker", *told)
 
 
-async def _serve(paths: Sequence[str], overrides: Sequence[str], settings: ServerSettings, *, reloads: bool) -> None:
+async def _serve(
+    paths: Sequence[str],
+    overrides: Sequence[str],
+    settings: ServerSettings,
+    *,
+    reloads: bool,
+    sync_s: float | None,
+) -> None:
     store, shared = Store(), SharedResources()
     again = partial(load, store=store, shared=shared, overrides=overrides)
     loaded = load_all(pipeline_files(paths), store, shared, overrides=overrides)
@@ -160,8 +174,14 @@ async def _serve(paths: Sequence[str], overrides: Sequence[str], settings: Serve
     for file, pipeline in loaded.items():
         _say(f"serving {pipeline.name} ({file}): {pipeline.description or 'no description'}")
     _say(f"the store is {store.folder.root}")
-    beside = PipelineReloader(paths, loaded, server, again, _say).run if reloads else None
-    await serve(server, _say, beside, end_within)
+    beside: list[_Beside] = [PipelineReloader(paths, loaded, server, again, _say).run] if reloads else []
+    if sync_s is not None and (settings.worker is None or settings.worker.number == 0):
+        beside.append(partial(serve_sync, store, sync_s, _say))
+    await serve(server, _say, partial(_together, beside) if beside else None, end_within)
+
+
+async def _together(work: Sequence[_Beside]) -> None:
+    await asyncio.gather(*(each() for each in work))
 
 
 def _say(text: str) -> None:

@@ -208,7 +208,17 @@ _LEAN = (
     ) STRICT""",
 )
 
-MIGRATIONS = (_FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN)
+_ORIGINS = (
+    """CREATE TABLE origins (
+        context_id INTEGER NOT NULL REFERENCES contexts ON DELETE CASCADE,
+        origin TEXT NOT NULL,
+        settings TEXT NOT NULL,
+        read REAL NOT NULL,
+        PRIMARY KEY (context_id, origin)
+    ) WITHOUT ROWID, STRICT""",
+)
+
+MIGRATIONS = (_FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN, _ORIGINS)
 """What leads from each version to the next; the version of a file is the number of those it has seen."""
 
 OLDER = (

@@ -94,6 +94,7 @@ def test_a_store_of_the_version_before_gets_its_table(nexus: Nexus, tmp_path: Pa
         connection.execute("DROP TABLE keys")
         connection.execute("ALTER TABLE documents DROP COLUMN skipped")
         connection.execute("DROP TABLE answers")
+        connection.execute("DROP TABLE origins")
         connection.execute("ALTER TABLE usage DROP COLUMN from_cache")
         connection.execute("PRAGMA user_version = 1")
     connection.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -15,6 +14,7 @@ from nexus_core.cli.commands.context.inputs import ContextInput, InputOptions, p
 from nexus_core.cli.event_loop import run
 from nexus_core.cli.option_types import duration, named_paths
 from nexus_core.cli.output.echo import echo
+from nexus_core.cli.output.ingest_report import ingested_json, print_ingested
 from nexus_core.cli.output.progress_bar import IngestProgressBar
 from nexus_core.cli.output.tables import json_option, plain, print_json
 from nexus_core.cli.store_option import store_option
@@ -23,15 +23,14 @@ from nexus_core.store.database.damage_sampling import refuse_damaged
 from nexus_core.store.ingest.ingest import Ingested
 from nexus_core.store.store import Store
 
-TOLD = 20
-"""Problems that are printed one by one."""
-
 EPILOG = """\b
 Examples:
   nexus context add handbook docs/ --description "The staff handbook"
   nexus context add handbook docs/ --prune
   nexus context add handbook https://example.com/travel.html --tag travel
   nexus context add code . --exclude "tests/**" --exclude "*.lock"
+  nexus context add code git+https://example.com/team/code.git@main --exclude "*.lock"
+  nexus context add handbook s3://acme-handbook/docs --set "paths='*.md'"
   nexus context add questions corpus.jsonl --language german
   pbpaste | nexus context add notes - --as today.md
 
@@ -71,15 +70,21 @@ links that lead out of the folder, and what .gitignore and .nexusignore (same la
     "--document-timeout", "limit_s", default="2m", show_default=True, callback=duration("1s", "24h"),
     metavar="DURATION", help="The most that a document may take until its first or next items come.",
 )  # fmt: skip
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE",
+    help="An option of the source that an address stands for; ${NAME} is what the environment says (repeatable).",
+)  # fmt: skip
 @click.option("--keep-originals", is_flag=True, help="Keep files of more than 64 KiB themselves in the store, too.")
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress and no remarks, only what has failed.")
 @json_option
 @store_option
 def command(name: str, places: tuple[str, ...], as_json: bool, **asked: Any) -> None:
-    """Add files, folders or web pages to the context NAME, and make it if it is not there.
+    """Add files, folders, web pages or sources to the context NAME, and make it if it is not there.
 
-    The same again takes in what has changed since, and reads nothing else. What cannot be read is reported at the end
-    and stops nothing; then the exit code is 1. Interrupt it as you like: the same command goes on where it was.
+    An address such as git+https://..., s3://... or postgresql://... stands for the source that reads it.
+    `nexus context sync NAME` reads all of it again. The same again takes in what has changed since, and reads nothing
+    else. What cannot be read is reported at the end and stops nothing; then the exit code is 1. Interrupt it as you
+    like: the same command goes on where it was.
     """
     if asked["called"] is not None and len(places) > 1:
         raise UsageError("--as names one thing: add several with a command for each")
@@ -90,7 +95,11 @@ def command(name: str, places: tuple[str, ...], as_json: bool, **asked: Any) -> 
             counting.stop()
             echo(f"interrupted: {counting.done:,} documents are done; the same command goes on from there", err=True)
             raise SystemExit(130) from None
-    _report(name, done, prunes=asked["prune"], as_json=as_json, quiet=asked["quiet"])
+    if as_json:
+        print_json([ingested_json(place.shown, ingested) for place, ingested in done])
+    else:
+        for place, ingested in done:
+            print_ingested(name, place.shown, ingested, prunes=asked["prune"], quiet=asked["quiet"])
     if not is_there:
         places_told = plain(", ".join(place.shown for place, _ in done))
         echo(f"nothing was read from {places_told}: no context {plain(name)!r} was made", err=True)
@@ -108,8 +117,13 @@ async def _add(
         is_new = name not in [context.name for context in await store.contexts()]
         known = () if is_new else (*await store.documents(name), *await store.skipped(name))
         links, encoding = asked["follow_links"], asked["encoding"] or ""
-        readers = reader_choices(asked["readers"])
-        manner = InputOptions(exclude=asked["exclude"], encoding=encoding, follow_links=links, readers=readers)
+        manner = InputOptions(
+            exclude=asked["exclude"],
+            encoding=encoding,
+            follow_links=links,
+            readers=reader_choices(asked["readers"]),
+            overrides=asked["overrides"],
+        )
         chosen = places_of(places, known, called=asked["called"], manner=manner)
         try:
             await _prepare(store, name, is_new, asked)
@@ -125,6 +139,11 @@ async def _add(
 async def _ingest(
     store: Store, name: str, place: ContextInput, asked: dict[str, Any], see: Callable[[int, int, str], None]
 ) -> Ingested:
+    if place.settings is not None:
+        kept = {"tags": list(asked["tags"]), "keep_originals": asked["keep_originals"]}
+        await store.keep_origin(
+            name, place.origin, {**place.settings, **{key: value for key, value in kept.items() if value}}
+        )
     ingested = await store.ingest(
         name,
         place.source,
@@ -162,74 +181,3 @@ def _judged(place: ContextInput, ingested: Ingested) -> Ingested:
     if place.one and ingested.left_out:
         return evolve(ingested, failed=(*ingested.failed, *ingested.left_out), left_out=())
     return ingested
-
-
-def _report(
-    name: str, done: Sequence[tuple[ContextInput, Ingested]], *, prunes: bool, as_json: bool, quiet: bool
-) -> None:
-    if as_json:
-        print_json([_as_json(place, ingested) for place, ingested in done])
-        return
-    for place, ingested in done:
-        if not quiet:
-            echo(f"{name}: {_summary(place, ingested)}")
-            _print_reasons("left out", ingested.left_out)
-            _print_some("remark", ingested.remarks)
-            _print_vanished(name, ingested.vanished, asked_to_prune=prunes)
-        _print_some("failed", ingested.failed)
-
-
-def _summary(place: ContextInput, ingested: Ingested) -> str:
-    items = ingested.items
-    parts = [f"{ingested.written:,} of {ingested.found:,} documents read from {plain(place.shown)}"]
-    parts += [f"{ingested.unchanged:,} unchanged"] if ingested.unchanged else []
-    parts += [f"{ingested.pruned:,} pruned"] if ingested.pruned else []
-    counts = {"new": items.new, "changed": items.changed, "removed": items.removed}
-    told = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
-    return ", ".join(parts) + f"; items: {told or 'none new'}"
-
-
-def _print_reasons(word: str, pairs: Sequence[tuple[str, str]]) -> None:
-    """Say how many documents share each reason: there may be thousands of images."""
-    for reason, count in Counter(reason for _, reason in pairs).most_common(5):
-        example = next(name for name, other in pairs if other == reason)
-        told = f"{count:,} documents, such as {example}" if count > 1 else example
-        echo(f"  {word}: {plain(told)}: {plain(reason)}", err=True)
-
-
-def _print_some(word: str, pairs: Sequence[tuple[str, str]]) -> None:
-    for name, reason in pairs[:TOLD]:
-        told = reason if not name or reason.startswith(f"{name}:") else f"{name}: {reason}"
-        echo(f"  {word}: {plain(told)}", err=True)
-    if len(pairs) > TOLD:
-        echo(f"  {word}: and {len(pairs) - TOLD:,} more, see --json", err=True)
-
-
-def _print_vanished(context: str, names: Sequence[str], *, asked_to_prune: bool) -> None:
-    if not names:
-        return
-    told = f"no longer there: {plain(names[0])}"
-    if len(names) > 1:
-        told = f"no longer there: {len(names):,} documents, such as {plain(names[0])}"
-    removes = "--prune removes them" if len(names) > 1 else "--prune removes it"
-    if asked_to_prune:  # what cannot be listed, or is all empty, may be a disk that is missing
-        removes = (
-            "not pruned, since not all could be listed or nothing at all is left; if that is right, "
-            f"`nexus context remove {plain(context)} --document DOCUMENT` removes it"
-        )
-    echo(f"  {told}: {removes}", err=True)
-
-
-def _as_json(place: ContextInput, ingested: Ingested) -> dict[str, Any]:
-    items = ingested.items
-    pairs = {"failed": ingested.failed, "leftOut": ingested.left_out, "remarks": ingested.remarks}
-    return {
-        "place": place.shown,
-        "found": ingested.found,
-        "read": ingested.written,
-        "unchanged": ingested.unchanged,
-        "pruned": ingested.pruned,
-        "items": {"new": items.new, "changed": items.changed, "unchanged": items.unchanged, "removed": items.removed},
-        "vanished": list(ingested.vanished),
-        **{key: [{"document": name, "reason": why} for name, why in found] for key, found in pairs.items()},
-    }

@@ -9,6 +9,7 @@ from nexus_core.cli.store_option import store_option
 
 COMMANDS = {
     "add": "Add files, folders, web pages or standard input; again, to take in what has changed.",
+    "sync": "Read again what contexts were made from: once, every so often, or when files change.",
     "list": "List the contexts.",
     "show": "Show a context and its documents, or one item.",
     "items": "List the items of a context.",
@@ -24,7 +25,7 @@ COMMANDS = {
 EPILOG = """\b
 Examples:
   nexus context add handbook docs/
-  nexus context add handbook docs/ --prune
+  nexus context sync handbook
   nexus context search handbook "carry over leave"
   nexus ask handbook "How many days of leave can be carried over?"
 """

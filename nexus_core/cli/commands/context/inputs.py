@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 import click
 from attrs import evolve, field, frozen
 
+from nexus_core.cli.source_addresses import addressed_source, expand_variables, has_password, has_source
 from nexus_core.contract.components import Kind
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.protocols import Documents
@@ -44,6 +46,8 @@ class ContextInput:
     """As people see it."""
     one: bool = False
     """It is one document, which was meant by name."""
+    settings: Mapping[str, Any] | None = None
+    """How it is read again by its origin; None where it cannot be, or where that is another one's matter."""
     closing: TemporaryDirectory[str] | None = None
     """What is to be cleaned up after it was read."""
 
@@ -65,6 +69,31 @@ class InputOptions:
     """Links may lead out of a folder."""
     readers: Mapping[str, str] = field(factory=dict)
     """By suffix, whose reader reads it."""
+    overrides: tuple[str, ...] = ()
+    """Options of a source that an address stands for, as `key=value`."""
+    folder: str = ""
+    """From which relative paths in such options start; by default the current one."""
+
+    @classmethod
+    def of_settings(cls, settings: Mapping[str, Any]) -> InputOptions:
+        """Return how something was read when it was added."""
+        return cls(
+            exclude=tuple(settings.get("exclude", ())),
+            encoding=settings.get("encoding", ""),
+            follow_links=settings.get("follow_links", False),
+            readers=settings.get("readers", {}),
+            overrides=tuple(settings.get("set", ())),
+            folder=settings.get("folder", ""),
+        )
+
+    def settings(self, argument: str, called: str | None) -> dict[str, Any]:
+        """Return what tells how an argument is read again; the usual is left out."""
+        told = {
+            "argument": argument, "as": called, "exclude": list(self.exclude), "encoding": self.encoding,
+            "follow_links": self.follow_links, "set": list(self.overrides),
+            "readers": dict(self.readers),
+        }  # fmt: skip
+        return {name: value for name, value in told.items() if value}
 
     def files(self, catalogue: PluginRegistry, **options: Any) -> Documents:
         """Return the source of files."""
@@ -113,7 +142,13 @@ def place_of(
             raise UsageError(f"--as {called!r} has a slash: it is one name, such as handbook")
     catalogue = PluginRegistry.installed()
     if argument.lower().startswith(("http://", "https://")):
-        return _web_page(argument, catalogue)
+        return evolve(_web_page(expand_variables(argument), catalogue), settings=_page_settings(argument))
+    if has_source(argument):
+        made = _addressed(argument, called, manner, catalogue)
+        _check_names(made, known)
+        return made
+    if manner.overrides:
+        raise UsageError("--set is for addresses of sources, such as git+https://...")
     if _SCHEME.match(argument):
         raise UsageError(f"{argument} is no page that can be read: give an address with https:// or http://, or a path")
     if argument == "-":
@@ -130,7 +165,8 @@ def place_of(
         origin, name = whole, called or whole.name or "root"
     place = _folder if whole.is_dir() else _file
     made = place(whole, name, manner, catalogue)
-    made = evolve(made, origin=str(origin), shown=argument)
+    settings = manner.settings(str(whole), name) if origin == whole else None
+    made = evolve(made, origin=str(origin), shown=argument, settings=settings)
     _check_names(made, known)
     return made
 
@@ -157,6 +193,24 @@ def _web_page(url: str, catalogue: PluginRegistry) -> ContextInput:
         raise UsageError(f"{url}: {error}") from error
     (mark,) = source.documents()
     return ContextInput(source=source, origin=mark.name, within=mark.name, shown=mark.name, one=True)
+
+
+def _page_settings(url: str) -> Mapping[str, Any] | None:
+    """Return how a page is read again; one whose address holds a password is read without it, which is not kept."""
+    return None if has_password(url) else {"argument": url}
+
+
+def _addressed(argument: str, called: str | None, manner: InputOptions, catalogue: PluginRegistry) -> ContextInput:
+    if manner.follow_links:
+        raise UsageError("--follow-links is for folders")
+    prefix = f"{called}/" if called else ""
+    given = {"exclude": list(manner.exclude), "encoding": manner.encoding, "prefix": prefix, "readers": dict(manner.readers)}
+    folder = manner.folder or os.getcwd()
+    source = addressed_source(argument, manner.overrides, given, folder, catalogue)
+    settings = manner.settings(argument, called) | {"folder": folder}
+    return ContextInput(
+        source=source, origin=source.origin, within=source.within, shown=source.origin, settings=settings
+    )
 
 
 def _standard_input(name: str, manner: InputOptions, catalogue: PluginRegistry) -> ContextInput:
