@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import pairwise
 
 from attrs import define, field
@@ -38,8 +39,9 @@ _LINE_CLASS = re.compile(
 MOST_HOSTS = 3
 """Such tables and divisions in each other that are looked through."""
 _BLOCKS = frozenset("address article blockquote div dd dl dt li ol p section table tr ul".split())
+_MAY_NUMBER = frozenset({"span", "td", "th", "a", "b", "i", "em"})
 _UNSEEN = frozenset("button script style template svg select input textarea".split())
-_NUMBER = re.compile("\1[ \t]*(\\d{1,7})[.:]?[ \t]*\2[ \t]?")
+_NUMBER = re.compile("\1[ \t]*(\\d{1,7})[.:]?[ \t]*\2")
 
 
 def may_hold_code(classes: str) -> bool:
@@ -53,6 +55,11 @@ def is_code_host(node: LexborNode) -> bool:
         return False
     lines = node.css("[class]")
     return any(_LINE_CLASS.search(line.attributes.get("class") or "") for line in lines[:40])
+
+
+def tells_numbers(classes: str | None) -> bool:
+    """Tell whether an element holds the numbers of lines, by its classes."""
+    return classes is not None and _tells_numbers(classes)
 
 
 def language_of(node: LexborNode) -> str:
@@ -88,12 +95,12 @@ def code_text(node: LexborNode, styles: Styles) -> str:
     """Return the lines of code as they are shown."""
     lines = _Lines()
     waiting: list[LexborNode | None] = [node.first_child]
-    ends: list[str] = []
+    ends: list[tuple[str, int]] = []
     while waiting:
         one = waiting.pop()
         if one is None:
             if ends:
-                _leave(lines, ends.pop())
+                _leave(lines, *ends.pop())
             continue
         waiting.append(one.next)
         tag = one.tag or ""
@@ -102,7 +109,7 @@ def code_text(node: LexborNode, styles: Styles) -> str:
         elif tag == "br":
             lines.pieces.append("\n")
         elif (end := _enter(one, tag, lines, styles)) is not None:
-            ends.append(end)
+            ends.append((end, len(lines.pieces)))
             waiting.append(one.first_child)
     return _tidied("".join(lines.pieces))
 
@@ -112,10 +119,13 @@ def _enter(node: LexborNode, tag: str, lines: _Lines, styles: Styles) -> str | N
     if tag in _UNSEEN or tag[0] == "-":
         return None
     attributes = node.attributes
+    if not attributes and tag not in _BLOCKS and tag not in _MAY_NUMBER:
+        return ""
     look = styles.look(tag, attributes)
-    if look.hidden or _NUMBERS.search(attributes.get("class") or "") or "data-line-number" in attributes:
+    classes, style = attributes.get("class"), attributes.get("style")
+    if look.hidden or (classes and _tells_numbers(classes)) or "data-line-number" in attributes:
         return None
-    if "user-select:none" in (attributes.get("style") or "").replace(" ", ""):
+    if style and "user-select:none" in style.replace(" ", ""):
         return None
     block = (
         look.display not in ("inline", "inline-block") if tag in _BLOCKS else look.display in ("block", "flex", "grid")
@@ -123,19 +133,25 @@ def _enter(node: LexborNode, tag: str, lines: _Lines, styles: Styles) -> str | N
     if block:
         lines.end()
         return "line"
-    text = (node.text(deep=False) if tag in ("span", "td", "th", "a", "b", "i", "em") else "").strip()
+    # The colours of a program are spans with a class, and its numbers no numbers of lines.
+    text = (node.text(deep=False) if tag in _MAY_NUMBER and (not classes or tag in ("td", "th")) else "").strip()
     if text.rstrip(".:").isdigit():
         lines.pieces.append("\1")
         return "number"
     return ""
 
 
-def _leave(lines: _Lines, end: str) -> None:
+@lru_cache(maxsize=1000)
+def _tells_numbers(classes: str) -> bool:
+    return _NUMBERS.search(classes) is not None
+
+
+def _leave(lines: _Lines, end: str, begin: int) -> None:
     if end == "number":
         lines.pieces.append("\2")
     elif end == "line":
-        if not lines.pieces or lines.pieces[-1] == "":
-            lines.pieces.append("\n")
+        if len(lines.pieces) == begin:
+            lines.pieces.append("\n")  # an empty line
         lines.end()
 
 
@@ -146,7 +162,10 @@ def _tidied(text: str) -> str:
         found = [_NUMBER.match(line) for line in lines if line.strip()]
         numbers = [int(number[1]) for number in found if number]
         counted = len(numbers) == len(found) > 1 and all(b == a + 1 for a, b in pairwise(numbers))
-        lines = [_NUMBER.sub("", line, count=1) if counted else line for line in lines]
+        if counted:
+            lines = [_NUMBER.sub("", line, count=1) for line in lines]
+            if all(line.startswith(" ") for line in lines if line.strip()):
+                lines = [line[1:] for line in lines]
         lines = [line.replace("\1", "").replace("\2", "") for line in lines]
     lines = [line.rstrip() for line in lines]
     while lines and not lines[0]:

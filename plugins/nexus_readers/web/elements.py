@@ -8,7 +8,7 @@ from collections.abc import Callable
 from selectolax.lexbor import LexborNode
 
 from nexus_core import Code, Place
-from nexus_readers.web.code import MOST_HOSTS, code_text, is_code_host, language_of, may_hold_code
+from nexus_readers.web.code import MOST_HOSTS, code_text, is_code_host, language_of, may_hold_code, tells_numbers
 from nexus_readers.web.flow import MOST_FIGURES, Frame, OpenFigure
 from nexus_readers.web.formulas import clean_tex, formula_of, script_formula
 from nexus_readers.web.inline import BREAK
@@ -240,6 +240,8 @@ def cell(at: Progress, node: LexborNode, said: Attributes) -> Opened:
     at.flow.boundary()
     if not at.flow.tables:
         return at.flow.boundary
+    if tells_numbers(said.get("class")):
+        return False
     role = said.get("role")
     made = TableCell(
         header=node.tag == "th" or role in ("columnheader", "rowheader"),
@@ -260,7 +262,7 @@ def cell(at: Progress, node: LexborNode, said: Attributes) -> Opened:
 
 def preformatted(at: Progress, node: LexborNode, said: Attributes) -> Opened:
     """Read code, or what else must keep its lines."""
-    return _code_block(at, node)
+    return False if tells_numbers(said.get("class")) else _code_block(at, node)
 
 
 def _code_block(at: Progress, node: LexborNode) -> Opened:
@@ -479,7 +481,7 @@ HANDLERS: dict[str, Handler] = {
     ),
     **dict.fromkeys(
         "head title style meta link audio video canvas object embed applet datalist rt rp rtc noframes noembed "
-        "area param source track colgroup col frameset base".split(),
+        "area param source track colgroup col frameset base -comment -doctype".split(),
         skip,
     ),
     **dict.fromkeys(("h1", "h2", "h3", "h4", "h5", "h6"), heading),

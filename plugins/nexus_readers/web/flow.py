@@ -95,6 +95,8 @@ class Flow:
 
     def flush(self) -> None:
         """Make a block of the text so far."""
+        if not self.text.pieces:
+            return
         line = self.text.take()
         if not line.text:
             return
@@ -154,7 +156,7 @@ class Flow:
         pieces = self.text.pieces
         if self.heading is not None:
             self.text.add(" ")
-        elif BREAK in pieces[-2:] and not "".join(pieces[-2:]).strip(" \n\t\r\f\0"):
+        elif pieces and (pieces[-1] if not pieces[-1].isspace() else pieces[-2:-1] and pieces[-2]) == BREAK:
             self.flush()
         else:
             pieces.append(BREAK)

@@ -70,11 +70,12 @@ def _plain(node: LexborNode, depth: int) -> str:
         return (
             f" {text} " if tag == "mo" and _OPERATOR.fullmatch(text) else "" if text in "\u2061\u2062\u2063" else text
         )
-    parts = [_plain(child, depth + 1).strip() for child in _elements(node)]
+    written = [_plain(child, depth + 1) for child in _elements(node)]
+    parts = [part.strip() for part in written]
     if tag in ("msup", "msub", "mfrac", "msubsup", "mroot", *_ACCENTS) and len(parts) > 1:
         return _scripted(tag, parts)
     if tag == "msqrt":
-        return f"sqrt({_joined(node, depth).strip()})"
+        return f"sqrt({''.join(written).strip()})"
     if tag == "mtable":
         return "; ".join(parts)
     if tag == "mtr":
@@ -83,13 +84,7 @@ def _plain(node: LexborNode, depth: int) -> str:
         said = node.attributes
         separator = (said.get("separators") or ",")[:1]
         return f"{said.get('open') or '('}{f'{separator} '.join(parts)}{said.get('close') or ')'}"
-    return _joined(node, depth)
-
-
-def _joined(node: LexborNode, depth: int) -> str:
-    return "".join(_plain(child, depth + 1) for child in _elements(node)) or (
-        "" if node.first_child is None else _own(node)
-    )
+    return "".join(written) or _own(node)
 
 
 def _own(node: LexborNode) -> str:

@@ -53,9 +53,12 @@ class InlineText:
 
     def add(self, text: str) -> None:
         """Add text as it stands in the source."""
+        if not self.first:
+            if not text.isspace():
+                self.first = text
+            elif not self.pieces:
+                return  # white space between blocks
         self.pieces.append(text)
-        if not self.first and not text.isspace():
-            self.first = text
 
     def add_picture(self, words: str) -> None:
         """Add what a picture shows."""
@@ -98,7 +101,7 @@ class InlineText:
             mark.begin = 0
             if mark.kind == "link":
                 mark.kind = "note"  # its address is told once
-        text = "".join(self.pieces)
+        text = "".join(self.pieces) if len(self.pieces) > 1 else self.pieces[0]
         if "\xad" in text or "\ufeff" in text:
             text = text.replace("\xad", "").replace("\ufeff", "")
         if BREAK in text:

@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from attrs import define, field, frozen
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-MAY_HAVE_NOTES = re.compile(r"href\s*=\s*[\"']?#", re.IGNORECASE)
+_SIGNS = (
+    "noteref", "footnote", "cite_note", "<sup", '="#fn', '="#_', '="#en', '="#ft', '="#note', '="#sd', "=#fn", "='#fn",
+)  # fmt: skip
+"""What stands in every page with notes, in lower case: it is found in no time."""
 _MARK = re.compile(
     r"[\[(]?\s*(\d{1,4}|[*†‡§¶‖#]{1,4}|[A-Za-z]{1,2}|[ivxlc]{1,7}|note \d{1,3}|\w{1,3} \d{1,3})\s*[\])]?"
 )
@@ -48,7 +51,7 @@ class Notes:
     @classmethod
     def of(cls, page: LexborHTMLParser) -> Notes:
         """Return the notes of a page."""
-        links = [link for link in page.css("a[href]") if _is_mark(link)]
+        links = [link for link in page.css('a[href^="#"]') if _is_mark(link)]
         if not links:
             return cls()
         named = {}
@@ -72,6 +75,11 @@ class Notes:
     def of_link(self, link: LexborNode) -> Note | None:
         """Return the note that a link is the mark of."""
         return self._marks.get(link.mem_id)
+
+
+def may_have_notes(page: str) -> bool:
+    """Tell whether a page, in lower case, may have notes."""
+    return any(sign in page for sign in _SIGNS)
 
 
 def is_back_link(attributes: Mapping[str, str | None], words: str) -> bool:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from attrs import field, frozen
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from nexus_readers.web.notes import MAY_HAVE_NOTES, Notes
+from nexus_readers.web.notes import Notes, may_have_notes
 from nexus_readers.web.source import Lines, Source, mend
 from nexus_readers.web.styles import Styles
 
-_CONTROLS = re.compile(r"\baria-controls\s*=\s*[\"']?([^\"'>]{1,500})", re.IGNORECASE)
+_CONTROLS = re.compile(r"aria-controls\s*=\s*[\"']?([^\"'>]{1,500})")
 _MAIN = "main, [role=main]"
 
 
@@ -42,26 +42,30 @@ class Page:
     """Some part of it is marked as its content."""
     scripted_formulas: bool
     """MathJax reads formulas from scripts in it."""
+    marked_unseen: bool
+    """Classes in it may tell of what is not read."""
 
     @classmethod
     def of(cls, text: str, options: PageOptions, xml: bool = False) -> Page:
         """Return a page, given its source."""
         source = mend(text, xml)
         text = source.text
+        lower = text.lower()
         parser = LexborHTMLParser(text)
         controlled = (
             [name for found in _CONTROLS.findall(text) for name in found.split()] if "aria-controls" in text else ()
         )
-        sheets = [node.text() for node in parser.css("style")] if "<style" in text.lower() else ()
+        sheets = [node.text() for node in parser.css("style")] if "<style" in lower else ()
         return cls(
             parser=parser,
             source=source,
             styles=Styles.of(sheets, controlled),
-            notes=Notes.of(parser) if MAY_HAVE_NOTES.search(text) else Notes(),
+            notes=Notes.of(parser) if may_have_notes(lower) else Notes(),
             lines=Lines(text),
             options=options,
             has_main=parser.css_first("main, article, [role=main]") is not None,
             scripted_formulas="math/tex" in text,
+            marked_unseen="mw-" in text or "mwe-" in text or "MathJax" in text,
         )
 
     @property

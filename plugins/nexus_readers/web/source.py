@@ -7,6 +7,7 @@ how deep elements are nested, or of how many attributes one has. Both are mended
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 
 from attrs import define, field, frozen
 
@@ -27,6 +28,13 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
+_RISKY = re.compile(
+    r"<(/?)(script|style|textarea|title|xmp|iframe|noembed|noframes|b|big|code|em|font|i|s|small|strike|strong|tt|u)"
+    r"(?=[\s/>])"
+)
+_TAG = re.compile(r"<(/?)([a-z][^\s/>]*+)")
+FEW_TAGS = 2_000
+"""So many tags no parser is slow with, however they are nested."""
 _RAW = ("script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes")
 _RAW_END = {name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE) for name in _RAW}
 _SWALLOWED = {name: re.compile(rf"(<{name}\b[^>]*+>[^<]*+)", re.IGNORECASE) for name in _RAW}
@@ -55,6 +63,8 @@ def mend(text: str, xml: bool = False) -> Source:
     """Return a page that no parser is slow with, and in which no open element swallows what follows."""
     if xml:
         text = _as_html(text)
+    if _is_harmless(text.lower()):
+        return Source(text)
     remarks = []
     for _ in range(len(_RAW) + 1):
         edits, swallowing = _scan(text)
@@ -75,6 +85,43 @@ def _as_html(text: str) -> str:
     if "/>" in text:
         text = _EMPTY_XML.sub(lambda m: m[0] if m[1].lower() in _VOID else f"<{m[1]}{m[2]}></{m[1]}>", text)
     return text
+
+
+def _is_harmless(text: str) -> bool:
+    """Tell whether a page, in lower case, surely has nothing to mend: most need no closer look than this."""
+    if text.rfind("<!--") > text.rfind("-->") or max(map(len, text.split(">"))) > LONGEST_TAG:
+        return False
+    counts = dict.fromkeys((*_RAW, *_FORMATTING), 0)
+    formatting = 0
+    for slash, name in _RISKY.findall(text):
+        if name in _RAW_END:
+            counts[name] = not slash
+        elif not slash:
+            counts[name] += 1
+            formatting += 1
+            if formatting > MOST_FORMATTING:
+                return False
+        elif counts[name]:
+            counts[name] -= 1
+            formatting -= 1
+    return not any(counts[name] for name in _RAW) and (text.count("<") <= FEW_TAGS or _is_flat(text))
+
+
+def _is_flat(text: str) -> bool:
+    counts = defaultdict[str, int](int)
+    depth = 0
+    for slash, name in _TAG.findall(text):
+        if name in _NOT_NESTED:
+            continue
+        if not slash:
+            counts[name] += 1
+            depth += 1
+            if depth > DEEPEST:
+                return False
+        elif counts[name]:
+            counts[name] -= 1
+            depth -= 1
+    return True
 
 
 def _scan(text: str) -> tuple[list[tuple[int, int, str]], tuple[str, int] | None]:

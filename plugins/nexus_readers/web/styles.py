@@ -106,7 +106,7 @@ class Styles:
         display = values.get("display", "")
         hidden = hidden or display == "none" or values.get("visibility", "") in ("hidden", "collapse")
         return Look(
-            display=display,
+            display="" if display == "none" else display,
             hidden=hidden and not self._shown(tag, attributes),
             struck="line-through" in values.get("text-decoration", ""),
             spaced=display == "table-cell" or (display in BESIDE and bool(_SPACED.search(style or ""))),

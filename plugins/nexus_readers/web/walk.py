@@ -48,7 +48,7 @@ class PageWalk:
         self.progress = Progress(page=page, flow=self._flow, walk=self.inside, read_page=self._inner_page)
         if outer is not None:
             self.progress.inner, self.progress.in_note = outer.inner, True
-            self._flow.lines = outer.page.lines
+            self._flow.captions = 1  # its own notes come after it, not within
 
     def finished(self) -> list[Block]:
         """Return the blocks, once everything was read."""
@@ -60,7 +60,7 @@ class PageWalk:
 
     def inside(self, root: LexborNode) -> None:
         """Read all that is inside of an element."""
-        add, open_element = self._flow.text.add, self._open
+        progress, add, open_element, handlers = self.progress, self._flow.text.add, self._open, HANDLERS.get
         above: list[tuple[LexborNode, Close | bool, bool]] = []
         node, apart = root.first_child, False
         while True:
@@ -81,7 +81,12 @@ class PageWalk:
                 continue
             if apart:
                 add(" ")
-            opened, spread = open_element(node, tag or "-")
+            attributes = node.attributes
+            if attributes:
+                opened, spread = open_element(node, tag or "", attributes)
+            else:
+                handler = handlers(tag or "")
+                opened, spread = handler(progress, node, attributes) if handler is not None else True, False
             child = node.first_child if opened else None
             if child is not None:
                 above.append((node, opened, apart))
@@ -91,15 +96,11 @@ class PageWalk:
                 opened()
             node = node.next
 
-    def _open(self, node: LexborNode, tag: str) -> tuple[Opened, bool]:
+    def _open(self, node: LexborNode, tag: str, attributes: Attributes) -> tuple[Opened, bool]:
         """Begin an element; tell what its end does, and whether what is inside of it stands apart."""
-        attributes = node.attributes
-        if not attributes:
-            handler = HANDLERS.get(tag)
-            return (handler(self.progress, node, attributes) if handler else tag[0] != "-"), False
         page = self.progress.page
         look = page.styles.look(tag, attributes)
-        if look.hidden or self._is_never_seen(attributes):
+        if look.hidden or (page.marked_unseen and self._is_never_seen(attributes)):
             return False, False
         if page.notes.bodies and node.mem_id in page.notes.bodies:
             return False, False
