@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,8 @@ _BLOCKS = frozenset({
     "figure", "footer", "form", "header", "hr", "li", "main", "nav", "ol", "p", "section", "summary", "tbody", "td",
     "th", "thead", "tr", "ul",
 })  # fmt: skip
+_FEW_TAGS = 2_000
+_NESTING = re.compile(r"<(/?)(?!(?:h[1-6]|p|li|caption|tr|t[hd]|a|img|br|script|style)\b)([A-Za-z]\w*)[^<>]*>")
 _HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 _MARKS = {"sup": ("^", ""), "sub": ("_", ""), "del": ("~~", "~~"), "s": ("~~", "~~"), "strike": ("~~", "~~"),
           "code": ("`", "`"), "kbd": ("`", "`"), "br": (" ", "")}  # fmt: skip
@@ -24,9 +27,24 @@ _MARKS = {"sup": ("^", ""), "sub": ("_", ""), "del": ("~~", "~~"), "s": ("~~", "
 
 def html_blocks(text: str, place: Place) -> Iterator[Block]:
     """Yield the blocks of a stretch of HTML; comments, scripts and what is hidden are none."""
-    body = LexborHTMLParser(text).body
+    body = LexborHTMLParser(_flattened(text) if text.count("<") > _FEW_TAGS else text).body
     if body is not None:
         yield from _Walker(place).blocks(body)
+
+
+def _flattened(text: str) -> str:
+    """Return HTML without the tags that only nest: a parser takes a time with the square of how deep they are."""
+    opened = dict.fromkeys(("table", "pre"), 0)
+
+    def kept(found: re.Match[str]) -> str:
+        name = found[2].lower()
+        if name not in opened:
+            return " "
+        outermost = opened[name] == bool(found[1])
+        opened[name] = max(0, opened[name] + (-1 if found[1] else 1))
+        return found[0] if outermost else " "
+
+    return _NESTING.sub(kept, text)
 
 
 def _events(root: Any) -> Iterator[tuple[Any, bool]]:

@@ -10,15 +10,15 @@ from nexus_core import Place
 
 _ACTIVE = re.compile(r"[\[`{<^~+#]|--|\(C\)|\.\.\.")
 _INLINE = re.compile(
-    r"""(?P<pass>\+{3}(?P<raw>[^+\n]{0,500})\+{3}|pass:\w*\[(?P<passed>[^\]]*)\])
+    r"""(?P<pass>\+{3}(?P<raw>[^+\n]{0,500})\+{3}|pass:\w*\[(?P<passed>[^\[\]]*)\])
     | (?<!`)`(?:\+(?P<exact>[^`\n]{1,500}?)\+|(?P<code>[^`\n]{1,500}))`(?!`)
     | \{(?P<attribute>[\w-]{1,60})\}
-    | (?P<note>footnote(?:ref)?:(?P<id>[\w-]*)\[(?P<said>(?:[^\]\\]|\\.)*)\])
-    | (?:stem|latexmath|asciimath):\[(?P<tex>[^\]]*)\]
-    | image:(?!:)[^\[\s]*\[(?P<alt>[^\],]*)[^\]]*\]
-    | (?P<target>(?:link:|xref:)[^\[\s]+|mailto:[^\[\s]+|(?:https?|ftp)://[^\[\s<>]+)\[(?P<words>(?:[^\]\\]|\\.)*)\]
+    | (?P<note>footnote(?:ref)?:(?P<id>[\w-]*)\[(?P<said>(?:[^\[\]\\]|\\.|\[[^\[\]]*\])*)\])
+    | (?:stem|latexmath|asciimath):\[(?P<tex>(?:[^\[\]]|\[[^\[\]]*\])*)\]
+    | image:(?!:)[^\[\s]*\[(?P<alt>[^\[\],]*)[^\[\]]*\]
+    | (?P<target>(?:link:|xref:)[^\[\s]+|mailto:[^\[\s]+|(?:https?|ftp)://[^\[\s<>]+)\[(?P<words>(?:[^\[\]\\]|\\.|\[[^\[\]]*\])*)\]
     | <<(?P<reference>[^,<>]{1,200})(?:,(?P<shown>[^<>]{1,300}))?>>
-    | (?:kbd|btn|menu):[^\[\s]*\[(?P<key>[^\]]*)\]
+    | (?:kbd|btn|menu):[^\[\s]*\[(?P<key>[^\[\]]*)\]
     | \[\[(?P<anchor>[\w:.-]+)\]\]
     | \[(?:\.)?line-through\]\#(?P<struck>[^\#]+)\#
     | (?:\[[\w.\# -]{0,60}\])\#{1,2}(?P<marked>[^\#\n]+)\#{1,2}

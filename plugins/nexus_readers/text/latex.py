@@ -66,6 +66,8 @@ _WRAPPED = {
 }  # fmt: skip
 _PUNCTUATION = {"``": "“", "''": "”", "---": "—", "--": "–", '"`': "„", "\"'": "“"}
 _LETTER = re.compile(r"[ \t]*(?:\{[ \t]*(?:\\([A-Za-z]+)|([^\W\d_]?))[ \t]*\}|\\([ij])(?![A-Za-z])[ \t]*|([^\W\d_]))")
+_DEEPEST = 2
+"""Tables in each other; the cells of deeper ones are text."""
 _OPTION = re.compile(r"\[[^\[\]]{0,1000}\][ \t]*")
 
 
@@ -88,9 +90,9 @@ class LatexReader:
         yield from with_notes(blocks, walk.notes)
 
 
-def inline(text: str) -> str:
-    """Return a stretch of LaTeX as one line of text."""
-    walk = _Walk(text)
+def inline(text: str, depth: int = 0) -> str:
+    """Return a stretch of LaTeX as one line of text; how deep it stands in others."""
+    walk = _Walk(text, depth=depth)
     return one_line(getattr(block, "text", "") for block in walk.blocks())
 
 
@@ -98,6 +100,10 @@ def inline(text: str) -> str:
 class _Walk:
     text: str
     at: int = 0
+    depth: int = 0
+    """Of tables in each other."""
+    ends: dict[str, int] = field(factory=dict)
+    """Where each end of a formula, and a blank line, comes next; beyond the text where none does."""
     out: list[Block] = field(factory=list)
     notes: dict[str, tuple[str, Place]] = field(factory=dict)
     pieces: list[str] = field(factory=list)
@@ -310,12 +316,12 @@ class _Walk:
 
     def _formula(self, end: str, mark: str, *, display: bool) -> None:
         """Take a formula up to its end: on its own, or within the sentence."""
-        place = self.text.find(end, self.at)
-        while place > 0 and self.text[place - 1] == "\\" and end == "$":
-            place = self.text.find(end, place + 1)
-        tex = self.text[self.at : place] if place >= 0 else ""
-        if not tex.strip() or "\n\n" in tex:
-            self._write(mark if place < 0 and not display else "")
+        place = self._next(end)
+        while end == "$" and self.text[place - 1 : place] == "\\":
+            place = self._next(end, place + 1)
+        tex = self.text[self.at : place] if place < min(len(self.text), self._next("\n\n")) else ""
+        if not tex.strip():
+            self._write(mark if end == "$" else "")
             return
         begin, self.at = self.at, place + len(end)
         tex = " ".join(tex.split())
@@ -324,6 +330,14 @@ class _Walk:
             self.out.append(Formula(text=tex, place=self._place(begin)))
         else:
             self._write(f"${tex}$")
+
+    def _next(self, sign: str, at: int = -1) -> int:
+        """Return where a sign comes next; the end of the text where it does not."""
+        at = max(at, self.at)
+        if self.ends.get(sign, -1) < at:
+            place = self.text.find(sign, at)
+            self.ends[sign] = place if place >= 0 else len(self.text)
+        return self.ends[sign]
 
     def _item(self, name: str) -> None:
         self._end_paragraph()
@@ -342,7 +356,8 @@ class _Walk:
             self._write(f"{label}: ")
 
     def _environment(self, kind: str, name: str) -> None:
-        if kind == "begin" and name in (_FORMULAS | _CODE | _TABLES | _UNSEEN):
+        is_table = name in _TABLES
+        if kind == "begin" and (name in (_FORMULAS | _CODE | _UNSEEN) or (is_table and self.depth < _DEEPEST)):
             self._verbatim(name)
             return
         self._end_paragraph()
@@ -391,7 +406,7 @@ class _Walk:
                 told = language[1] if language else (head[2] or "") if head else ""
                 self.out.append(Code(text=code, language=told, place=place))
         elif name in _TABLES:
-            header, rows = table_cells(content, inline)
+            header, rows = table_cells(content, lambda cell: inline(cell, self.depth + 1))
             if header or rows:
                 self.out.append(Table(header=header, rows=rows, place=place))
         elif name in _FORMULAS:

@@ -30,6 +30,8 @@ _HEADING = re.compile(r"(\*+)[ \t]+(?:\[#[A-Z0-9]\][ \t]+)?(.*?)(?:[ \t]+(:(?:[\
 _PRIORITY = re.compile(r"^((?:[A-Z]{3,10}[ \t]+)?)\[#[A-Z0-9]\][ \t]+")
 _KEYWORD = re.compile(r"[ \t]*#\+(\w+):[ \t]*(.*)$")
 _BEGIN = re.compile(r"[ \t]*#\+begin_(\w+)[ \t]*(\S*)", re.IGNORECASE)
+_END = re.compile(r"[ \t]*#\+end_\w+", re.IGNORECASE)
+_DELIMITED = frozenset({"src", "example", "quote", "verse", "comment", "export"})
 _DRAWER = re.compile(r"[ \t]*:[\w-]+:[ \t]*$")
 _FIXED = re.compile(r"[ \t]*:(?: |$)")
 _ITEM = re.compile(r"([ \t]*)([-+]|\d{1,9}[.)]|(?<=[ \t])\*)[ \t]+(?=\S)(?:\[@\d+\][ \t]*)?")
@@ -93,8 +95,10 @@ class _Document:
 
     def _block(self, line: str) -> Iterator[Block]:
         stripped = line.lstrip()
-        if begin := _BEGIN.match(line):
+        if (begin := _BEGIN.match(line)) and begin[1].lower() in _DELIMITED:
             yield from self._delimited(begin[1].lower(), begin[2])
+        elif begin or _END.match(line):
+            self.at += 1  # of a block that is like any other text
         elif stripped.startswith("#") and (stripped[:2] in ("#", "# ") or _KEYWORD.match(line)):
             self._keyword(line)
             self.at += 1
@@ -195,9 +199,6 @@ class _Document:
                     yield Quotation(text=self.inline(one_line([paragraph])), place=place)
         elif kind == "verse":
             yield Paragraph(text=self.inline("\n".join(line.strip() for line in held).strip()), place=place)
-        elif kind not in ("comment", "export"):
-            inner = _Document(held, keywords=self.keywords, notes=self.notes)
-            yield from inner.blocks()
 
     def _formula(self, begin: re.Match[str]) -> Block:
         place = self._place()
