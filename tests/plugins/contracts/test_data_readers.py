@@ -6,11 +6,15 @@ import csv
 import json
 from collections.abc import Sequence
 from email.message import EmailMessage
+from html import escape
 from io import StringIO
 from typing import Any, ClassVar
 
+from nexus_readers.data.config_file import IniReader, TomlReader, YamlReader
 from nexus_readers.data.delimited import DelimitedReader
+from nexus_readers.data.json_file import JsonReader
 from nexus_readers.data.notebook import NotebookReader
+from nexus_readers.data.xml_file import XmlReader
 from nexus_readers.mail.calendar import CalendarReader
 from nexus_readers.mail.mailbox import MailboxReader
 from nexus_readers.mail.message import MailReader
@@ -84,3 +88,63 @@ class TestNotebookReader(ReaderContract):
     def document(self, paragraphs: Sequence[str]) -> bytes:
         cells = [{"cell_type": "code", "source": paragraph, "outputs": []} for paragraph in paragraphs]
         return json.dumps({"cells": cells}, ensure_ascii=False).encode()
+
+
+class TestJsonReader(ReaderContract):
+    """A list of texts."""
+
+    suffix: ClassVar[str] = ".json"
+
+    def make(self) -> Any:
+        return JsonReader()
+
+    def document(self, paragraphs: Sequence[str]) -> bytes:
+        return json.dumps(list(paragraphs)).encode()
+
+
+class TestXmlReader(ReaderContract):
+    """A paragraph for each."""
+
+    suffix: ClassVar[str] = ".xml"
+
+    def make(self) -> Any:
+        return XmlReader()
+
+    def document(self, paragraphs: Sequence[str]) -> bytes:
+        return f"<a>{''.join(f'<p>{escape(text)}</p>' for text in paragraphs)}</a>".encode()
+
+
+class TestYamlReader(ReaderContract):
+    """Comments in a file of settings."""
+
+    suffix: ClassVar[str] = ".yaml"
+
+    def make(self) -> Any:
+        return YamlReader()
+
+    def document(self, paragraphs: Sequence[str]) -> bytes:
+        return "".join(f"# {text}\n- \n" for text in paragraphs).encode()
+
+
+class TestTomlReader(ReaderContract):
+    """Comments in a file of settings."""
+
+    suffix: ClassVar[str] = ".toml"
+
+    def make(self) -> Any:
+        return TomlReader()
+
+    def document(self, paragraphs: Sequence[str]) -> bytes:
+        return "".join(f"# {text}\n[-]\n" for text in paragraphs).encode()
+
+
+class TestIniReader(ReaderContract):
+    """Comments in a file of settings."""
+
+    suffix: ClassVar[str] = ".ini"
+
+    def make(self) -> Any:
+        return IniReader()
+
+    def document(self, paragraphs: Sequence[str]) -> bytes:
+        return "".join(f"; {text}\n[-]\n" for text in paragraphs).encode()
