@@ -22,6 +22,11 @@ from nexus_core.toolkit import require_extra
 WHAT = "office files"
 _CHUNK = 65_536
 _LONGEST_MATCH = 2_000
+_SAFELY = {
+    "resolve_entities": False, "no_network": True, "huge_tree": False, "remove_comments": True, "remove_pis": True,
+    "recover": True,
+}  # fmt: skip
+"""How XML is parsed: no entities, no network, elements at most 256 deep, damaged parts as far as they go."""
 
 
 class TooLargeError(SourceError):
@@ -96,31 +101,48 @@ class Package:
             kept = kept[max(end, len(kept) - _LONGEST_MATCH) :]
 
     def elements(self, name: str, *tags: str) -> Iterator[Any]:
-        """Yield the elements with these local names as they end; whoever takes one clears it with `let_go`."""
+        """Yield the elements with these local names as they end; whoever takes one clears it with `let_go`.
+
+        A part that is damaged or too large is read as far as it goes, and remarked; raises SourceError where that is
+        nowhere.
+        """
         found = self._etree.iterparse(
-            _Stream(self, name), events=("end",), tag=[f"{{*}}{tag}" for tag in tags] or None,
-            resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True,
-            remove_pis=True,
-        )  # fmt: skip
-        checked = False
-        for _, element in found:
-            if not checked:
-                _refuse_entities(element)
-                checked = True
-            yield element
+            _Stream(self, name), events=("end",), tag=[f"{{*}}{tag}" for tag in tags] or None, load_dtd=False, **_SAFELY
+        )
+        count = 0
+        try:
+            for _, element in found:
+                if not count:
+                    _refuse_entities(element)
+                count += 1
+                yield element
+        except SourceError as error:
+            if not count:
+                raise
+            self.remarks.append(Remark(text=f"was read in part only: it {error}", lost=True))
+            return
+        self._tell_damage(name, found.error_log, has_content=count > 0)
 
     def tree(self, name: str) -> Any:
-        """Return the root of a part; raises SourceError where it is missing, damaged or too large."""
-        parser = self._etree.XMLParser(
-            resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True,
-            remove_pis=True,
-        )  # fmt: skip
+        """Return the root of a part; raises SourceError where it is missing, too large, or nothing of it is XML."""
+        parser = self._etree.XMLParser(load_dtd=False, **_SAFELY)
         try:
             root = self._etree.parse(_Stream(self, name), parser).getroot()
         except self._etree.XMLSyntaxError as error:
             raise SourceError(f"is damaged: {name} is no XML ({error}); left out") from error
+        self._tell_damage(name, parser.error_log, has_content=root is not None)
         _refuse_entities(root)
         return root
+
+    def _tell_damage(self, name: str, log: Any, *, has_content: bool) -> None:
+        """Remark what the parser could not read; raises SourceError where there is nothing else."""
+        fatal = next((entry for entry in log if entry.level_name == "FATAL"), None)
+        if fatal is not None and not has_content:
+            raise SourceError(f"is damaged: {name} is no XML ({fatal.message}); left out")
+        if fatal is not None:
+            self.remarks.append(
+                Remark(text=f"was read in part only: {name} is damaged (line {fatal.line}: {fatal.message})", lost=True)
+            )
 
     def optional_tree(self, name: str) -> Any | None:
         """Return the root of a part, None where there is none; that it is damaged is remarked."""

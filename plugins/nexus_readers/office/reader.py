@@ -67,4 +67,6 @@ def _told(package: Package, blocks: Iterator[Block]) -> Iterator[Block]:
         if not has_text:
             raise
         yield Remark(text=f"was read in part only: what follows {error}", lost=True)
+    if not has_text and package.remarks:
+        raise SourceError(f"{package.remarks[0].text}; left out")
     yield from package.remarks

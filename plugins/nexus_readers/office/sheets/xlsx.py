@@ -31,7 +31,7 @@ _AFTER_ROWS = re.compile(rb"<(?:\w+:)?(mergeCell|hyperlink|autoFilter)\s[^>]*>")
 """What stands after the rows, and must be known before them."""
 _ATTRIBUTE = re.compile(rb"([\w:]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
 _REFERENCE = re.compile(r"\$?([A-Za-z]{1,3})\$?([0-9]{1,7})(?::\$?([A-Za-z]{1,3})\$?([0-9]{1,7}))?")
-_MOST_COPIES = 1_000_000
+_MOST_COPIES = 200_000
 """Cells that merged ones may add, all together."""
 _WIDEST = 1_000
 _MOST_HIDDEN = 200
