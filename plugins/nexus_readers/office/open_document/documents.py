@@ -178,7 +178,7 @@ class _OpenDocument:
         marker: tuple[str, int] | None,
     ) -> Iterator[Block]:  # fmt: skip
         level = as_int(attribute(element, "outline-level", "1"), 1) if name_of(element) == "h" else 0
-        if style.name == "title" and not level:
+        if _is_title(style) and not level:
             level = 1
         if not level and (style.is_code or (found.line.is_code and marker is None)):
             yield Code(text=found.line.lines().replace("\t", "    ").rstrip())
@@ -198,7 +198,7 @@ class _OpenDocument:
     def _heading(self, text: str, level: int, marker: tuple[str, int] | None, style: OpenStyle) -> Heading:
         number = "" if marker is None or marker[0] == "-" else marker[0] + " "
         words = text.partition("[^")[0].rstrip() if text.endswith("]") else text
-        if style.name == "title":
+        if _is_title(style):
             self.title, self._shift = self.title or words, 1
             return Heading(text=words, level=1)
         return Heading(text=number + words, level=level + self._shift)
@@ -298,6 +298,11 @@ class _OpenDocument:
 
     def _is_hidden(self, page: Any) -> bool:
         return self.styles.hides_slides(attribute(page, "style-name"))
+
+
+def _is_title(style: OpenStyle) -> bool:
+    """Tell whether a paragraph is the title of the document; programs put their names before that of its style."""
+    return style.name == "title" or style.name.endswith("-title")
 
 
 def _links_of(blocks: Iterable[Block]) -> tuple[str, ...]:

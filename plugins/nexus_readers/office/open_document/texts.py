@@ -62,6 +62,8 @@ class OpenText:
         elif name in ("s", "tab", "line-break"):
             count = min(as_int(attribute(each, "c", "1"), 1), _MOST_BLANKS)
             self._say({"s": " " * count, "tab": "\t"}.get(name, "\n"), look, link)
+        elif name == "note-ref":
+            self.read(each, "raised", link)
         elif name == "note":
             self._note(each)
         elif name == "annotation":

@@ -34,6 +34,8 @@ _REFERENCE = re.compile(r"\$?([A-Za-z]{1,3})\$?([0-9]{1,7})(?::\$?([A-Za-z]{1,3}
 _MOST_COPIES = 200_000
 """Cells that merged ones may add, all together."""
 _WIDEST = 1_000
+_LONG_NUMBER = 12
+"""Digits from which a whole number may be shown otherwise than it is written."""
 _MOST_HIDDEN = 200
 """Ranges of hidden columns."""
 _MOST_TOLD = 5
@@ -71,7 +73,8 @@ class _Book:
         self.from_1904 = from_1904
         parts = {each.kind: each.target for each in relations.values()}
         self.strings = list(self._strings(parts.get("sharedStrings", "")))
-        self.formats: list[NumberFormat] = []
+        self.formats: dict[str, NumberFormat] = {}
+        """By the numbers of styles."""
         self.struck: set[str] = set()
         """The styles whose text is struck out, by their numbers."""
         self._read_styles(package.optional_tree(parts.get("styles", "")))
@@ -87,20 +90,22 @@ class _Book:
         fonts = [is_on(child(font, "strike")) for font in _children(root, "fonts")]
         for number, each in enumerate(_children(root, "cellXfs")):
             id, font = attribute(each, "numFmtId", "0"), as_int(attribute(each, "fontId", "0"))
-            self.formats.append(number_format(codes[id]) if id in codes else built_in_format(as_int(id)))
+            format = number_format(codes[id]) if id in codes else built_in_format(as_int(id))
+            self.formats[str(number)] = GENERAL if format == GENERAL else format
             if 0 <= font < len(fonts) and fonts[font]:
                 self.struck.add(str(number))
 
     def text(self, cell: Any) -> str | None:
         """Return what a cell shows; None for a formula whose result the file does not keep."""
         kind, style, raw, formula = cell.get("t", "n"), cell.get("s", "0"), "", False
+        # A sheet has millions of cells: their names are compared as they are.
         for each in cell:
-            name = name_of(each)
-            if name == "v":
+            tag = each.tag
+            if tag.endswith("}v"):
                 raw = each.text or ""
-            elif name == "is":
+            elif tag.endswith("}is"):
                 raw = rich_text(each)
-            elif name == "f":
+            elif tag.endswith("}f"):
                 formula = True
         if not raw:
             return None if formula and kind != "str" else ""
@@ -112,8 +117,9 @@ class _Book:
             at = as_int(raw, -1)
             return self.strings[at] if 0 <= at < len(self.strings) else ""
         if kind == "n":
-            at = as_int(style)
-            format = self.formats[at] if 0 <= at < len(self.formats) else GENERAL
+            format = self.formats.get(style, GENERAL)
+            if format is GENERAL and raw.isdigit() and len(raw) < _LONG_NUMBER:
+                return raw
             return format.shown(raw, from_1904=self.from_1904)
         if kind == "b":
             return "TRUE" if raw == "1" else "FALSE"
@@ -129,6 +135,8 @@ def _children(root: Any | None, name: str) -> list[Any]:
 
 def rich_text(element: Any) -> str:
     """Return the text of a cell or comment, with raised, lowered and struck characters told; not how it is read."""
+    if len(element) == 1 and name_of(element[0]) == "t":
+        return " ".join((element[0].text or "").split())
     line = Line()
     for each in element:
         name = name_of(each)
@@ -226,7 +234,7 @@ class _Sheet:
             text = self.book.text(cell)
             if text is None:
                 self._unknown += 1
-            elif text and not self._is_hidden(column):
+            elif text and not (self._hidden_columns and self._is_hidden(column)):
                 target = self._links.get((number, column), "") if self._links else ""
                 cells[column] = f"[{text}]({target})" if target and target not in (text, f"mailto:{text}") else text
                 looks[column] = cell.get("s", "0")

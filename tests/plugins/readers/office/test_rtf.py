@@ -58,7 +58,8 @@ def test_rtf_reads_notes_links_and_looks() -> None:
     """Hidden and deleted text, pictures, headers and instructions of fields are out."""
     body = (
         rb"{\header Head\par}Free{\super\chftn}{\footnote\pard {\super\chftn} For staff.}, "
-        rb'{\field{\*\fldinst {HYPERLINK "https://example.org/f77"}}{\fldrslt {the form}}}, 10{\super 6}{\v hidden}{\deleted gone}{\strike 80}'
+        rb'{\field{\*\fldinst {HYPERLINK "https://example.org/f77"}}{\fldrslt {the form}}}'
+        rb", 10{\super 6}{\v hidden}{\deleted gone}{\strike 80}"
         rb"{\*\shppict{\pict\pngblip 89504e47}}{\*\bkmkstart x}\par{\field{\*\fldinst PAGE}{\fldrslt 7}}\par"
     )
     found = content(blocks_of(body))

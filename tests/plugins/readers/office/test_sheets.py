@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+from base64 import b85decode
 from io import BytesIO
+from zlib import decompress
 
 import openpyxl
 import pytest
@@ -190,3 +192,27 @@ def test_ods_fills_merged_cells() -> None:
     rows += ROW.format(CELL.format("y", "") + covered + covered)
     (table,) = tables(read(open_document(f'<table:table table:name="T">{rows}</table:table>', "spreadsheet"), "a.ods"))
     assert table.rows == (("x", "7", "7"), ("y", "7", "7"))
+
+
+OLD_SHEET = (
+    "c-rk)O=uHQ5dPk7(j>KQl9~#wP(q<qYbjJOy|l3v?a5l}K~X^yHx+4<NXVrgv|4i%1W$^WLOpn?dhrK;P`r2$DtZtEp;5f(Nl@_6"
+    "W}TVc)uu*hz*Z{zg*WfLnKwJLZ|41EU(SZ-rfxSCumru(Q8WXnTEtUS0!}9clA9(so!U>ubg`xo@KYeGym(Oi!pAY>co(4Imggx^"
+    ";60TiIEBGXIvHI>^otL1#Xj^X59OYQYgFpcD1OxoJuY;;(3>*$q0k+|xhS-U#?Gljn2im#ciVY<P-_uc9Z`k5qVrZbU1-2_&f~L}"
+    "lr`3izU;~P*cuZwdulKZ3h6*Hoy>ASi0h~Z45KrZ>KrG`AwuDv#y2wxe0A3Klc>vIUA_YGznAiTf8hHmh)emGH4iWW^O)jf&Z8Dx"
+    "9+r5qKNlYv$zvT_t2i}u>>V@a(JhOd3k@5Lr;=Xq$ZU?f!<kG<2l|XSrAmJ$5sjyf=+1GHoS+S$nhyZkFhV68My)KP8lnb*(hkdF"
+    "3X#9_H@>{ulNgE}70!el64p`D%6`MdIo2TMI^lXm%CucHwhBEjPu(c(CZQ2}KdRe?8tlgINf~oNq-|tpyWn+f)1vlfYUe-iyVsom"
+    "5ZglSnSsLT$jqDA6k6zLGf1C*lju+#>gpB7{g_iLd((L*wDGqM$ghR$H!$t<GKd9Qa!TfdVf8fXsh>UFo-5YY%4l1&Nio4Av9A&R"
+    "^o*aejd;4~>1FhE(c^i1Oz)|SRSjn}maxskWbC8ufi7P4YW29oF3|S*3o9LSM`F>n7<0?_(%EN($w^qVigL5+!i5VLE?l^9@lU{)"
+    "E=?|y*45i<U+;YOcbx?)MfWqwe~V#c=$E6vl)I3oI*aj&@@E6Q%6XPrrjGNyka2*lXEBO|_%T{>{?heaEq<S6D~A5w5~|dGu@XO5"
+    "*!~YQ+6gi"
+)
+"""A workbook in the format of before 2007, compressed: no library that is kept writes any."""
+
+
+def test_xls_reads_sheets_of_old_programs() -> None:
+    """Dates are ISO 8601, merged cells stand in each place, hidden sheets are told."""
+    found = read(decompress(b85decode(OLD_SHEET)), "a.xls")
+    (table,) = tables(found)
+    assert (table.header, table.place.row) == (("Name", "Start", "Room"), 3)
+    assert table.rows == (("Ada", "2024-01-15", "12"), ("Bob and Cy", "Bob and Cy", "1.5"))
+    assert "'Old' is hidden" in remarks(found)[0]
