@@ -25,6 +25,7 @@ from nexus_core.store.database.paths import StorePaths, default_folder
 from nexus_core.store.ingest.batch_add import BatchAdd
 from nexus_core.store.ingest.ingest import Ingested, Ingester, ingest
 from nexus_core.store.ingest.reader_processes import ReaderProcesses
+from nexus_core.store.ingest.successors import aliases_of
 from nexus_core.store.items import rows
 from nexus_core.store.items.passage_codec import ANALYZER_VERSION
 from nexus_core.store.items.tags import tag_items
@@ -162,10 +163,18 @@ class Store:
         return await self.read(read_page)
 
     async def get(self, name: str, ids: Sequence[str]) -> tuple[Item, ...]:
-        """Return the items with these ids, as many as there are, in the order of the ids."""
+        """Return the items with these ids, as many as there are, in the order of the ids.
+
+        What another reader has made of a document since is found by its old ids, too.
+        """
 
         def read_items(connection: sqlite3.Connection) -> tuple[Item, ...]:
-            keys = rows.keys_of(connection, contexts.find(connection, name), ids)
+            context = contexts.find(connection, name)
+            keys = rows.keys_of(connection, context, ids)
+            gone = [each for each in ids if each not in keys]
+            moved = aliases_of(connection, context, gone) if gone else {}
+            there = rows.keys_of(connection, context, moved.values()) if moved else {}
+            keys |= {old: there[new] for old, new in moved.items() if new in there}
             items = rows.read_items(connection, list(keys.values()))
             return tuple(items[keys[each]] for each in ids if each in keys)
 

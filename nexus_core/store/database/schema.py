@@ -196,6 +196,12 @@ _LEAN = (
         metadata TEXT NOT NULL
     ) STRICT""",
     """CREATE INDEX fronts_of_documents ON fronts (document_id)""",
+    """CREATE TABLE aliases (
+        context_id INTEGER NOT NULL REFERENCES contexts ON DELETE CASCADE,
+        id TEXT NOT NULL,
+        target TEXT NOT NULL,
+        PRIMARY KEY (context_id, id)
+    ) WITHOUT ROWID, STRICT""",
     """CREATE TABLE vector_models (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT""",
     # Vectors of an older version stay where they are until they are moved here.
     """CREATE TABLE vector_parts (

@@ -13,6 +13,7 @@ from attrs import define, evolve, field
 from nexus_core.store.database.connection import transaction
 from nexus_core.store.ingest.links import LinkResolver
 from nexus_core.store.ingest.read_document import DocumentEnd
+from nexus_core.store.ingest.successors import note_moved, successors, was_read_otherwise
 from nexus_core.store.items import rows
 from nexus_core.store.items.fronts import drop_unused
 from nexus_core.store.items.prepare import ItemPreparer, PreparedItem
@@ -115,11 +116,11 @@ class DocumentWriter:
             outcome.refused.append((name, f"has the id {taken!r}, which is in {owners[taken]} already"))
             return
         owners.update(dict.fromkeys(ids, name))
+        is_read_anew = was_read_otherwise(self._connection, self._context, name, draft.document.reader)
         number = rows.write_document(self._connection, self._context, self._row(draft))
         before = rows.keys_of_document(self._connection, number) if draft.end is not None else {}
-        added, new = rows.write_items(
-            self._connection, self._context, self._linking.resolved(draft.prepared, fresh), number
-        )
+        prepared = self._in_their_places(number, draft.prepared) if is_read_anew and before else draft.prepared
+        added, new = rows.write_items(self._connection, self._context, self._linking.resolved(prepared, fresh), number)
         gone = [key for id, key in before.items() if id not in {*ids} and id not in draft.before]
         removed = rows.remove_keys(self._connection, self._context, gone)
         if before:
@@ -128,6 +129,13 @@ class DocumentWriter:
         written += new
         if draft.end is not None and not draft.skips:
             outcome.written.append(name)
+
+    def _in_their_places(self, number: int, prepared: Sequence[PreparedItem]) -> Sequence[PreparedItem]:
+        """Return what another reader has made of a document, with what belonged to the items before."""
+        found = successors(self._connection, number, prepared)
+        note_moved(self._connection, self._context, found.moved)
+        self._linking.moved.update(found.moved)
+        return found.prepared
 
     def _row(self, draft: DocumentBatch) -> StoredDocument:
         if draft.end is None:  # whoever finds it so reads it again

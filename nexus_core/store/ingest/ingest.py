@@ -296,6 +296,7 @@ class _Work:
             stamp=self._stamp(mark),
             digest=end.digest,
             size=end.size or mark.size,
+            reader=end.reader[:LONGEST_NAME],
         )
 
     async def _flush(self, writer: DocumentWriter, name: str = "") -> None:

@@ -30,6 +30,8 @@ class LinkResolver:
         self._context = context
         self._by_stem: dict[str, str] | None = None
         self._names = names
+        self.moved: dict[str, str] = {}
+        """By which ids items are called now that another reader has made."""
 
     def resolved(self, prepared: Sequence[PreparedItem], fresh: Mapping[str, Sequence[str]]) -> list[PreparedItem]:
         """Return items with the ids of what they link to; `fresh` are the ids of documents written with them."""
@@ -83,7 +85,8 @@ class LinkResolver:
         left = {_document(link) for link in links - there}
         firsts = {name: ids[0] for name, ids in fresh.items() if ids and name in left}
         firsts |= dict(self._firsts(left - firsts.keys()))
-        return {link: link if link in there else firsts.get(_document(link), link) for link in links}
+        firsts = {link: firsts.get(_document(link), link) for link in links - there}
+        return {link: link if link in there else self.moved.get(link, firsts[link]) for link in links}
 
     def _firsts(self, names: set[str]) -> Iterator[tuple[str, str]]:
         """Yield the first item of each document that is there."""

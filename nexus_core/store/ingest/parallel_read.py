@@ -20,7 +20,7 @@ MANY = 100
 """Documents, or"""
 MUCH = 2_000_000
 """bytes from which more than one process is worth its start."""
-MOST_PROCESSES = 8
+MOST_PROCESSES = 64
 LIMIT_S = 120.0
 """The time that one document may take before the next items of it come."""
 

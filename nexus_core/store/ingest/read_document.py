@@ -39,6 +39,7 @@ class DocumentEnd(Value):
     problems: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     original: bytes | None = None
+    reader: str = ""
 
 
 @frozen(eq=False, repr=False)
@@ -92,6 +93,7 @@ class DocumentReading:
             size=read.size,
             problems=(*read.problems, *refused),
             remarks=tuple(read.remarks),
+            reader=read.reader,
             original=read.original if self.keeps_originals and not read.same else None,
         )
         yield DocumentPart(mark, last, end)

@@ -91,7 +91,8 @@ def _print_context(shown: _Shown) -> None:
         echo(f"\n{count:,} documents from {plain(origin)}")
         mine = (document for document in documents if document.origin == origin)
         for document in islice(mine, SHOWN):
-            echo(f"  {plain(document.name)}  ({document.size:,} bytes)")
+            reader = f", read by {plain(document.reader)}" if document.reader else ""
+            echo(f"  {plain(document.name)}  ({document.size:,} bytes{reader})")
         if count > SHOWN:
             echo(f"  and {count - SHOWN:,} more: see --json")
 
@@ -128,6 +129,7 @@ def _json(shown: _Shown) -> dict[str, Any]:
                 "size": document.size,
                 "sha256": document.digest,
                 "original": document.original,
+                "reader": document.reader,
             }
             for document in shown.documents
         ],

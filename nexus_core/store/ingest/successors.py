@@ -1,0 +1,94 @@
+"""Successors: where another reader makes other items of a document, what belonged to the old ones goes to the new ones.
+
+An item takes the place of the one with its id, else of the one with its headings, where each is the only one. It is
+given the tags that the old one had, since who has given them is not known; links to the old id lead to the new one, and
+who asks for the old id, such as for a source that was cited, gets the new item.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import evolve, frozen
+
+from nexus_core.store.items.fronts import METADATA
+from nexus_core.store.items.prepare import PreparedItem
+from nexus_core.store.records import Context, digest_of
+
+_OLD = (
+    f"SELECT id, title, {METADATA}, (SELECT json_group_array(tag) FROM tags WHERE item_key = key)"
+    " FROM items WHERE document_id = ?"
+)
+
+
+@frozen
+class Succession:
+    """The items of a document that was read by another reader, and which id is called by which now."""
+
+    prepared: Sequence[PreparedItem]
+    moved: Mapping[str, str]
+
+
+def was_read_otherwise(connection: sqlite3.Connection, context: Context, name: str, reader: str) -> bool:
+    """Tell whether a document is there whose items another reader has made."""
+    found = connection.execute(
+        "SELECT reader FROM documents WHERE context_id = ? AND name = ? AND skipped = ''", (context.id, name)
+    ).fetchone()
+    return found is not None and found[0] != reader
+
+
+def successors(connection: sqlite3.Connection, document_id: int, prepared: Sequence[PreparedItem]) -> Succession:
+    """Return the new items of a document with the tags of those whose places they take."""
+    old = connection.execute(_OLD, (document_id,)).fetchall()
+    tags = {name: json.loads(told) for name, _, _, told in old}
+    places = _only([(_place(title, json.loads(metadata)), name) for name, title, metadata, _ in old])
+    ours = _only([(_place(each.item.title, each.item.metadata), each.item.id) for each in prepared])
+    ids = {each.item.id for each in prepared}
+    moved = {
+        places[place]: name
+        for place, name in ours.items()
+        if place in places and name not in tags and places[place] not in ids
+    }
+    before = {name: name for name in ids if name in tags} | {name: gone for gone, name in moved.items()}
+    return Succession([_tagged(each, tags.get(before.get(each.item.id, ""), ())) for each in prepared], moved)
+
+
+def note_moved(connection: sqlite3.Connection, context: Context, moved: Mapping[str, str]) -> None:
+    """Keep which id is called by which now; who was moved before is found by the first id, too."""
+    for old, new in moved.items():
+        connection.execute("UPDATE aliases SET target = ? WHERE context_id = ? AND target = ?", (new, context.id, old))
+        connection.execute("INSERT OR REPLACE INTO aliases (context_id, id, target) VALUES (?, ?, ?)",
+                           (context.id, old, new))  # fmt: skip
+
+
+def aliases_of(connection: sqlite3.Connection, context: Context, ids: Sequence[str]) -> dict[str, str]:
+    """Return by which id items are called now, for those of some ids that have been moved."""
+    found = connection.execute(
+        "SELECT id, target FROM aliases WHERE context_id = ? AND id IN (SELECT value FROM json_each(?))",
+        (context.id, json.dumps(list(ids))),
+    )
+    return dict(found.fetchall())
+
+
+def _place(title: str, metadata: Mapping[str, Any]) -> str:
+    """Return where in its document an item stands: below which headings."""
+    headings = metadata.get("headings")
+    return json.dumps(headings) if isinstance(headings, list | tuple) and headings else title
+
+
+def _only(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return those whose place is no other's."""
+    often = Counter(place for place, _ in pairs)
+    return {place: name for place, name in pairs if often[place] == 1}
+
+
+def _tagged(each: PreparedItem, tags: Sequence[str]) -> PreparedItem:
+    more = tuple(dict.fromkeys((*each.item.tags, *tags)))
+    if len(more) == len(each.item.tags):
+        return each
+    item = evolve(each.item, tags=more)
+    return evolve(each, item=item, digest=digest_of(item, each.metadata))
