@@ -9,7 +9,7 @@ from itertools import chain, islice
 from posixpath import basename
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from nexus_core.contract.blocks import Block, Heading, Metadata, PageBreak, Remark
 from nexus_core.contract.values import Item
@@ -120,6 +120,8 @@ class _SectionItems:
         if top is not None and not any(map(block_text, before)):
             blocks = [block for block in blocks if block is not top]
         heading = next((block for block in blocks if isinstance(block, Heading)), None)
+        if not is_code(blocks):  # no title tells them here
+            blocks = [evolve(block, implied=False) if isinstance(block, Heading) else block for block in blocks]
         if not any(map(block_text, blocks)):
             text = self.title or (heading.text if heading else "")
             if text and (top or heading):

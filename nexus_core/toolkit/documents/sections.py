@@ -57,7 +57,7 @@ class Section:
     @property
     def rows(self) -> tuple[int, int] | None:
         """The first and last row that it holds, where it holds nothing but rows of a table whose place is known."""
-        tables = [block for block in self.blocks if block_text(block)]
+        tables = [block for block in self.blocks if block_text(block) and not isinstance(block, Heading)]
         first = last = None
         for table in tables:
             if not isinstance(table, Table) or table.place.row is None:

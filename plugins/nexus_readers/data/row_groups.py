@@ -22,19 +22,21 @@ class RowGroups:
 
     header: tuple[str, ...] = ()
     caption: str = ""
+    number: int = 0
+    """How many rows of the file come before: 1 where its header is one of them, as programs for sheets count."""
     _rows: list[tuple[str, ...]] = field(factory=list)
     _place: Place = Place()
     _size: int = 0
-    _number: int = 0
 
     def add(self, cells: Sequence[str], line: int | None = None) -> Iterator[Block]:
         """Take a row that begins in a line; yield what is complete with it."""
         row = tuple(" ".join(cell.split()) for cell in cells)
+        self.number += 1
         if not any(row):
+            yield from self.end()
             return
-        self._number += 1
         if not self._rows:
-            self._place = Place(line=line, row=self._number)
+            self._place = Place(line=line, row=self.number)
         long = [at for at, cell in enumerate(row) if len(cell) > LONG_CELL]
         self._rows.append(tuple("" if at in long else cell for at, cell in enumerate(row)) if long else row)
         self._size += sum(map(len, row))
@@ -43,7 +45,7 @@ class RowGroups:
             for at in long:
                 name = self.header[at] if at < len(self.header) else ""
                 text = f"{name}: {row[at]}" if name else row[at]
-                yield Paragraph(text=text, place=Place(line=line, row=self._number))
+                yield Paragraph(text=text, place=Place(line=line, row=self.number))
         elif len(self._rows) >= MOST_ROWS or self._size >= MOST_CHARACTERS:
             yield from self.end()
 

@@ -20,7 +20,7 @@ def test_table_parts_can_be_read_alone() -> None:
     assert len(items) > 3
     for item in items:
         assert all(line.startswith("- number: E") and "; days: 2" in line for line in item.text.splitlines() if line)
-    assert items[0].title.startswith("staff.csv (rows 1 to ")
+    assert items[0].title.startswith("staff.csv (rows 2 to ")
     assert items[-1].metadata["rows"][1] == 400
     assert sum(item.text.count("Person") for item in items) == 400
 
@@ -30,7 +30,7 @@ def test_table_cells_with_quotes_and_line_breaks_are_whole() -> None:
     (table,) = only(Table, blocks_of('Name;Note\nA;"one\n""two"", ; three"\nB;x\n', "a.csv"))
     assert table.header == ("Name", "Note")
     assert table.rows == (("A", 'one "two", ; three'), ("B", "x"))
-    assert (table.place.line, table.place.row) == (2, 1)
+    assert (table.place.line, table.place.row) == (2, 2)
 
 
 @pytest.mark.parametrize(
@@ -50,8 +50,15 @@ def test_table_cells_with_quotes_and_line_breaks_are_whole() -> None:
 )
 def test_table_of_any_form_is_found(data: str, header: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> None:
     """The delimiter and whether the first row names the columns are seen in the file."""
-    (table,) = only(Table, blocks_of(data, "a.csv"))
-    assert (table.header, table.rows) == (header, rows)
+    tables = only(Table, blocks_of(data, "a.csv"))
+    assert {table.header for table in tables} == {header}
+    assert tuple(row for table in tables for row in table.rows) == rows
+
+
+def test_table_rows_are_counted_as_programs_for_sheets_do() -> None:
+    """The header is row 1, and an empty line is a row, too: after it another table begins."""
+    tables = only(Table, blocks_of("a,b\n1,2\n\n3,4\n5,6\n", "a.csv"))
+    assert [(table.place.row, len(table.rows)) for table in tables] == [(2, 1), (4, 2)]
 
 
 def test_table_with_lines_above_has_them_as_text() -> None:
