@@ -140,7 +140,9 @@ def _table(lines: Sequence[str], first: int, delimiter: str) -> Iterator[Block]:
     rows = rows_of(lines, first, delimiter)
     groups = RowGroups()
     above, wide = 0, any(len(row.cells) > 1 for row in _sample(lines[first:], delimiter))
-    for number, row in enumerate(rows, 1):
+    before = 0
+    for row in rows:
+        before += 1
         filled = sum(map(bool, row.cells))
         if filled == 1 and row.cells[0] and wide and above < _MOST_LEADING:
             above += 1
@@ -150,9 +152,9 @@ def _table(lines: Sequence[str], first: int, delimiter: str) -> Iterator[Block]:
     else:
         return
     if is_header(row.cells):
-        groups.header, groups.number = column_names(row.cells), number
+        groups.header, groups.number = column_names(row.cells), before
     else:
-        rows, groups.number = chain([row], rows), number - 1
+        rows, groups.number = chain([row], rows), before - 1
     for row in rows:
         if row.opened:
             yield Remark(text=f"a quote that opens in line {row.line} is never closed; the lines after it are rows")
