@@ -33,6 +33,13 @@ _KNOWN = frozenset(
 _HOSTS = re.compile(
     r"syntaxhighlighter|hljs-ln\b|js-file-line-container|highlight|codehilite|code-?(?:block|table|view)", re.IGNORECASE
 )
+_NOT_PLAIN = (
+    "br, div, p, li, tr, button, svg, script, style, input, select, textarea, template, [style], [hidden], "
+    "[aria-hidden], "
+    "[data-line-number], [class*=line-n i], [class*=line_n i], [class*=linen i], [class*=lnt i], [class~=ln], "
+    "[class*=gutter i], [class*=blob-num], [class*=hljs-ln], span:not([class]), b, i, em"
+)
+"""What code holds that is more than coloured words."""
 _LINE_CLASS = re.compile(
     r"(?:^|\s)(?:line|code-line|token-line|view-line|blob-code|js-file-line|hljs-ln-code|CodeMirror-line)(?=$|\s)"
 )
@@ -93,6 +100,8 @@ class _Lines:
 
 def code_text(node: LexborNode, styles: Styles) -> str:
     """Return the lines of code as they are shown."""
+    if styles.is_empty and node.css_first(_NOT_PLAIN) is None:
+        return _tidied(node.text())
     lines = _Lines()
     waiting: list[LexborNode | None] = [node.first_child]
     ends: list[tuple[str, int]] = []

@@ -11,7 +11,7 @@ from nexus_core import Code, Place
 from nexus_readers.web.code import MOST_HOSTS, code_text, is_code_host, language_of, may_hold_code, tells_numbers
 from nexus_readers.web.flow import MOST_FIGURES, Frame, OpenFigure
 from nexus_readers.web.formulas import clean_tex, formula_of, script_formula
-from nexus_readers.web.inline import BREAK
+from nexus_readers.web.inline import BREAK, one_line
 from nexus_readers.web.lists import open_list, whole
 from nexus_readers.web.notes import is_back_link
 from nexus_readers.web.progress import Attributes, Close, Opened, Progress
@@ -250,7 +250,15 @@ def cell(at: Progress, node: LexborNode, said: Attributes) -> Opened:
         rows=span(said.get("rowspan") or said.get("aria-rowspan"), 0),
         begin=len(at.flow.blocks),
     )
-    at.flow.tables[-1].add(made)
+    builder = at.flow.tables[-1]
+    builder.add(made)
+    child = node.first_child
+    if child is None or (child.tag == "-text" and child.next is None and at.flow.heading is None):
+        made.text, made.end = one_line((child.text_content or "") if child is not None else ""), made.begin
+        if made.text:
+            builder.has_plain_cells = True
+            builder.place = builder.place or Place(line=at.flow.lines.line(made.text))
+        return False
     close_frame = _framed(at, Frame())
 
     def close() -> None:

@@ -183,11 +183,12 @@ class Flow:
         self.frames.pop()
         builder = self.tables.pop()
         inside = self.blocks[builder.begin :]
-        table = builder.block(self.blocks, inside[0].place if inside else Place(line=self.lines.line(builder.caption)))
+        table = builder.block(self.blocks, builder.place or (inside[0].place if inside else Place()))
         if table is not None:
             self.blocks[builder.begin :] = [table, *(block for block in inside if isinstance(block, Footnote))]
-        elif builder.caption:
-            self.blocks.insert(builder.begin, Paragraph(text=builder.caption))
+        elif builder.has_plain_cells or builder.caption:
+            caption = [Paragraph(text=builder.caption)] if builder.caption else []
+            self.blocks[builder.begin :] = [*caption, *builder.layout(self.blocks)]
         self.end_block()
 
     def end_figure(self) -> None:

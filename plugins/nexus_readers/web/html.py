@@ -38,7 +38,7 @@ def page_blocks(
 ) -> Iterator[Block]:
     """Yield what a page says of itself, then its blocks; `frames` are the pages inside of it, by address."""
     page = Page.of(text, PageOptions(main_text=main_text, frames=frames or {}), xml)
-    yield metadata_of(page.parser, page.source.text)
+    yield metadata_of(page.parser)
     for remark in page.source.remarks:
         yield Remark(text=remark)
     blocks, remarks = blocks_of(page)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 Mark = Literal["raised", "lowered", "struck", "code", "quoted", "link", "note"]
 BREAK = "\0"
@@ -29,7 +29,7 @@ class _OpenMark:
     target: str = ""
 
 
-@frozen
+@define
 class Line:
     """What a block says."""
 
@@ -96,12 +96,16 @@ class InlineText:
 
     def take(self) -> Line:
         """Return what was added, and begin anew; marks that are open go on."""
+        if len(self.pieces) == 1 and not self._open and not self.links and BREAK not in self.pieces[0]:
+            line = Line(one_line(self.pieces[0]), (), self.first)
+            self.pieces, self.first, self._pictures = [], "", []
+            return line
         for mark in reversed(self._open):
             self._apply(mark)
             mark.begin = 0
             if mark.kind == "link":
                 mark.kind = "note"  # its address is told once
-        text = "".join(self.pieces) if len(self.pieces) > 1 else self.pieces[0]
+        text = "".join(self.pieces)
         if "\xad" in text or "\ufeff" in text:
             text = text.replace("\xad", "").replace("\ufeff", "")
         if BREAK in text:
@@ -115,6 +119,13 @@ class InlineText:
         line = Line(text, tuple(dict.fromkeys(self.links)), self.first, pictures)
         self.pieces, self.links, self.first, self._pictures = [], [], "", []
         return line
+
+
+def one_line(text: str) -> str:
+    """Return text as browsers show it: white space collapsed, soft hyphens gone."""
+    if "\xad" in text or "\ufeff" in text:
+        text = text.replace("\xad", "").replace("\ufeff", "")
+    return " ".join(text.split())
 
 
 def raised(words: str, target: str = "", before: str = "") -> str:

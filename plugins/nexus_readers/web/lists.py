@@ -43,8 +43,10 @@ def open_list(ordered: bool, attributes: Mapping[str, str | None], items: int = 
 
 def whole(written: str | None, otherwise: int) -> int:
     """Return the number that an attribute gives, another one where it gives none."""
+    if not written:
+        return otherwise
     try:
-        number = int((written or "")[:12])
+        number = int(written[:12])
     except ValueError:
         return otherwise
     return number if abs(number) < _MOST else otherwise

@@ -20,16 +20,17 @@ _DATES = (
 )  # fmt: skip
 _DATE = re.compile(r"\s*(\d{4})(?:([-/])(\d{2})(?:\2(\d{2})(T[\d:.]+(?:Z|[+-]\d{2}:?\d{2})?)?)?)?(?![\d/-])")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
+_MARKED = 'script[type="application/ld+json"], [itemprop], time, a[rel=author]'
 _LONGEST = 300
 _MOST_LD = 100_000
 _MOST_NODES = 500
 
 
-def metadata_of(page: LexborHTMLParser, source: str) -> Metadata:
-    """Return what a page says of itself; its source tells what need not be looked for."""
+def metadata_of(page: LexborHTMLParser) -> Metadata:
+    """Return what a page says of itself."""
     told = _meta(page)
-    linked = _linked_data(page) if "ld+json" in source else {}
-    marked = "itemprop" in source or "<time" in source or "author" in source
+    marked = page.css_first(_MARKED) is not None
+    linked = _linked_data(page) if marked else {}
     title = page.css_first("head > title") or page.css_first("body title")
     in_head = " ".join(title.text().split()) if title is not None and not _in_picture(title) else ""
     return Metadata(

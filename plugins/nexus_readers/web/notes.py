@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from attrs import define, field, frozen
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-_SIGNS = (
-    "noteref", "footnote", "cite_note", "<sup", '="#fn', '="#_', '="#en', '="#ft', '="#note', '="#sd', "=#fn", "='#fn",
+_LINKS = ", ".join(
+    [
+        *(f'a[href^="#{name}" i]' for name in "fn _fn ftn _ftn edn _edn en note foot cite_note".split()),
+        *(f'a[href^="#{name}" i]' for name in "sdfootnote sdendnote user-content-fn".split()),
+        'sup a[href^="#"]', 'a[href^="#"] sup', 'a[role*="noteref"]', 'a[class*="footnote"]', 'a[class*="noteref"]',
+        'a[class*="fnref"]', 'a[class*="reference"]', 'a[class*="endnote"]',
+    ]
 )  # fmt: skip
-"""What stands in every page with notes, in lower case: it is found in no time."""
 _MARK = re.compile(
     r"[\[(]?\s*(\d{1,4}|[*†‡§¶‖#]{1,4}|[A-Za-z]{1,2}|[ivxlc]{1,7}|note \d{1,3}|\w{1,3} \d{1,3})\s*[\])]?"
 )
@@ -51,7 +55,10 @@ class Notes:
     @classmethod
     def of(cls, page: LexborHTMLParser) -> Notes:
         """Return the notes of a page."""
-        links = [link for link in page.css('a[href^="#"]') if _is_mark(link)]
+        found = page.css(_LINKS)
+        if not found:
+            return cls()
+        links = [link for link in map(_link, found) if _is_mark(link)]
         if not links:
             return cls()
         named = {}
@@ -77,11 +84,6 @@ class Notes:
         return self._marks.get(link.mem_id)
 
 
-def may_have_notes(page: str) -> bool:
-    """Tell whether a page, in lower case, may have notes."""
-    return any(sign in page for sign in _SIGNS)
-
-
 def is_back_link(attributes: Mapping[str, str | None], words: str) -> bool:
     """Tell whether a link in a note only leads back to its mark."""
     if attributes.get("role") == "doc-backlink" or _BACK_CLASS.search(attributes.get("class") or ""):
@@ -93,6 +95,13 @@ def without_mark(text: str, mark: str) -> str:
     """Return the text of a note without its own mark at the beginning."""
     found = re.match(rf"\^?[\[(]?\^?\s*{re.escape(mark)}\s*(?:[\])]\s*[.:]?|[.:]|\s(?=\S))\s*", text)
     return text[found.end() :] if found and found.end() < len(text) else text
+
+
+def _link(node: LexborNode) -> LexborNode:
+    """Return the link that raised characters are in."""
+    while node.tag != "a" and node.parent is not None:
+        node = node.parent
+    return node
 
 
 def _target(link: LexborNode) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from attrs import field, frozen
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from nexus_readers.web.notes import Notes, may_have_notes
-from nexus_readers.web.source import Lines, Source, mend
+from nexus_readers.web.notes import Notes
+from nexus_readers.web.source import Lines, MendedPage, mend
 from nexus_readers.web.styles import Styles
 
 _CONTROLS = re.compile(r"aria-controls\s*=\s*[\"']?([^\"'>]{1,500})")
@@ -33,7 +33,7 @@ class Page:
     """A page, parsed."""
 
     parser: LexborHTMLParser
-    source: Source
+    source: MendedPage
     styles: Styles
     notes: Notes
     lines: Lines
@@ -48,9 +48,10 @@ class Page:
     @classmethod
     def of(cls, text: str, options: PageOptions, xml: bool = False) -> Page:
         """Return a page, given its source."""
-        source = mend(text, xml)
-        text = source.text
         lower = text.lower()
+        source = mend(text, lower, xml)
+        text = source.text
+        formulas = "math" in lower
         parser = LexborHTMLParser(text)
         controlled = (
             [name for found in _CONTROLS.findall(text) for name in found.split()] if "aria-controls" in text else ()
@@ -60,12 +61,12 @@ class Page:
             parser=parser,
             source=source,
             styles=Styles.of(sheets, controlled),
-            notes=Notes.of(parser) if may_have_notes(lower) else Notes(),
+            notes=Notes.of(parser),
             lines=Lines(text),
             options=options,
             has_main=parser.css_first("main, article, [role=main]") is not None,
-            scripted_formulas="math/tex" in text,
-            marked_unseen="mw-" in text or "mwe-" in text or "MathJax" in text,
+            scripted_formulas=formulas and "math/tex" in text,
+            marked_unseen=formulas or "mw-" in text,
         )
 
     @property

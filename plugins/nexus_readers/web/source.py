@@ -29,7 +29,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _RISKY = re.compile(
-    r"<(/?)(script|style|textarea|title|xmp|iframe|noembed|noframes|b|big|code|em|font|i|s|small|strike|strong|tt|u)"
+    r"<(/?)(s(?:cript|tyle|mall|tr(?:ike|ong))?|code|em|b(?:ig)?|i(?:frame)?|t(?:itle|extarea|t)|font|u|xmp|no(?:embed|frames))"
     r"(?=[\s/>])"
 )
 _TAG = re.compile(r"<(/?)([a-z][^\s/>]*+)")
@@ -52,19 +52,23 @@ _SPECIAL = re.compile(r"[&<>\"'\xa0\xad]")
 
 
 @frozen
-class Source:
+class MendedPage:
     """The text of a page as it may be parsed."""
 
     text: str
     remarks: tuple[str, ...] = ()
 
 
-def mend(text: str, xml: bool = False) -> Source:
-    """Return a page that no parser is slow with, and in which no open element swallows what follows."""
+def mend(text: str, lower: str, xml: bool = False) -> MendedPage:
+    """Return a page that no parser is slow with, and in which no open element swallows what follows.
+
+    `lower` is the same page in lower case.
+    """
     if xml:
         text = _as_html(text)
-    if _is_harmless(text.lower()):
-        return Source(text)
+        lower = text.lower()
+    if _is_harmless(lower):
+        return MendedPage(text)
     remarks = []
     for _ in range(len(_RAW) + 1):
         edits, swallowing = _scan(text)
@@ -73,7 +77,7 @@ def mend(text: str, xml: bool = False) -> Source:
         name, at = swallowing
         remarks.append(f"line {text.count(chr(10), 0, at) + 1}: a {name} is never closed; what follows is read as text")
         text = _closed(text, name, at)
-    return Source(_edited(text, edits), tuple(remarks))
+    return MendedPage(_edited(text, edits), tuple(remarks))
 
 
 def _as_html(text: str) -> str:

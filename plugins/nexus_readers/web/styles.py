@@ -63,6 +63,11 @@ class Styles:
                 styles._read(_COMMENT.sub(" ", sheet) if "/*" in sheet else sheet)
         return styles
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are no rules."""
+        return not self._rules
+
     def _read(self, sheet: str) -> None:
         depth = begin = 0
         selectors = ""

@@ -30,7 +30,7 @@ _MOST_SPAN = 100_000
 
 @define(eq=False)
 class TableCell:
-    """A cell: which of the blocks that were read are its own."""
+    """A cell: which of the blocks that were read are its own, or its text where nothing else is in it."""
 
     header: bool
     scope: str
@@ -55,7 +55,10 @@ class TableBuilder:
     """How many blocks there were before."""
     presentation: bool = False
     caption: str = ""
-    summary: str = ""
+    place: Place | None = None
+    """Of its first cell, where nothing but words stands in that."""
+    has_plain_cells: bool = False
+    """Some cells have a text and no blocks."""
     _rows: list[_Row] = field(factory=list)
     _group: str = "tbody"
     _groups: int = 0
@@ -82,7 +85,8 @@ class TableBuilder:
             return None
         for row in self._rows:
             for cell in row.cells:
-                cell.text = cell_text(blocks[cell.begin : cell.end])
+                if cell.end > cell.begin:
+                    cell.text = cell_text(blocks[cell.begin : cell.end])
         # A foot may stand before the body in the file, but never on the page.
         self._rows.sort(key=lambda row: row.group.startswith("tfoot"))
         heads = self._header_rows()
@@ -113,7 +117,20 @@ class TableBuilder:
             return True
         if len(self._rows) > 1:
             return False
-        return any(len(inside) > 1 or len(cell_text(inside)) > _LONG_CELL for inside in held)
+        long = any(len(cell.text) > _LONG_CELL for cell in cells)
+        return long or any(len(inside) > 1 or len(cell_text(inside)) > _LONG_CELL for inside in held)
+
+    def layout(self, blocks: list[Block]) -> list[Block]:
+        """Return the blocks of a table that is there for layout, cell by cell."""
+        found: list[Block] = []
+        last = self.begin
+        for cell in (cell for row in self._rows for cell in row.cells):
+            found += blocks[last : cell.begin]
+            if cell.text and cell.begin == cell.end:
+                found.append(Paragraph(text=cell.text, place=self.place or Place()))
+            found += blocks[cell.begin : cell.end]
+            last = cell.end
+        return found + blocks[last:]
 
     def _header_rows(self) -> int:
         """Return how many of the first rows name the columns."""
