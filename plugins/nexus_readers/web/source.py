@@ -33,8 +33,6 @@ _RISKY = re.compile(
     r"(?=[\s/>])"
 )
 _TAG = re.compile(r"<(/?)([a-z][^\s/>]*+)")
-FEW_TAGS = 2_000
-"""So many tags no parser is slow with, however they are nested."""
 _RAW = ("script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes")
 _RAW_END = {name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE) for name in _RAW}
 _SWALLOWED = {name: re.compile(rf"(<{name}\b[^>]*+>[^<]*+)", re.IGNORECASE) for name in _RAW}
@@ -108,7 +106,7 @@ def _is_harmless(text: str) -> bool:
         elif counts[name]:
             counts[name] -= 1
             formatting -= 1
-    return not any(counts[name] for name in _RAW) and (text.count("<") <= FEW_TAGS or _is_flat(text))
+    return not any(counts[name] for name in _RAW) and (text.count("<") <= DEEPEST or _is_flat(text))
 
 
 def _is_flat(text: str) -> bool:
