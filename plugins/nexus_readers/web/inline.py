@@ -100,11 +100,16 @@ class InlineText:
             line = Line(one_line(self.pieces[0]), (), self.first)
             self.pieces, self.first, self._pictures = [], "", []
             return line
+        ahead: list[str] = []
         for mark in reversed(self._open):
-            self._apply(mark)
-            mark.begin = 0
-            if mark.kind == "link":
+            if mark.kind == "link" and any(not piece.isspace() for piece in self.pieces[mark.begin :]):
+                self._apply(mark)
                 mark.kind = "note"  # its address is told once
+            elif mark.kind == "link":
+                ahead.append(mark.target)
+            else:
+                self._apply(mark)
+            mark.begin = 0
         text = "".join(self.pieces)
         if "\xad" in text or "\ufeff" in text:
             text = text.replace("\xad", "").replace("\ufeff", "")
@@ -116,8 +121,9 @@ class InlineText:
         pictures = (
             tuple(self._pictures) if self._pictures and text == " ".join(" ".join(self._pictures).split()) else ()
         )
-        line = Line(text, tuple(dict.fromkeys(self.links)), self.first, pictures)
-        self.pieces, self.links, self.first, self._pictures = [], [], "", []
+        links = tuple(dict.fromkeys(link for link in self.links if link not in ahead))
+        line = Line(text, links, self.first, pictures)
+        self.pieces, self.links, self.first, self._pictures = [], ahead, "", []
         return line
 
 
@@ -130,7 +136,7 @@ def one_line(text: str) -> str:
 
 def raised(words: str, target: str = "", before: str = "") -> str:
     """Write raised characters: `^6`; the ending of `1st` is no power."""
-    if words.startswith("[^") or words in _SIGNS:
+    if words.startswith("[") or words in _SIGNS:
         return words
     if before.isdigit() and _ORDINAL.fullmatch(words):
         return words

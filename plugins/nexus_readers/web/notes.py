@@ -26,6 +26,7 @@ _ADDRESS = re.compile(
 _CLASS = re.compile(
     r"(?:^|[\s_-])(?:footnote|footnoteref|noteref|fnref|fn|footnote-ref|reference|endnote)(?=$|[\s_-])", re.IGNORECASE
 )
+_BACK_ADDRESS = re.compile(r"#[\w-]{0,40}?(?:ref(?!erence)|anc\b|back|return)", re.IGNORECASE)
 _ROLES = frozenset({"doc-noteref", "noteref"})
 _BACK_CLASS = re.compile(r"backlink|back-?ref|reversefootnote|footnote-back", re.IGNORECASE)
 _BACK = re.compile(r"[\W\d_]*|[a-z]|\W*(?:back|return|up|zurück|retour)(?: to (?:text|content|top))?\W*", re.IGNORECASE)
@@ -117,7 +118,11 @@ def _is_mark(link: LexborNode) -> bool:
     address = said.get("href") or ""
     if not address.startswith("#") or len(address) < 2:
         return False
-    if said.get("role") == "doc-backlink" or _BACK_CLASS.search(said.get("class") or ""):
+    if (
+        said.get("role") == "doc-backlink"
+        or _BACK_ADDRESS.match(address)
+        or _BACK_CLASS.search(said.get("class") or "")
+    ):
         return False
     if not _MARK.fullmatch(" ".join(link.text().split())[:12]):
         return False

@@ -63,6 +63,7 @@ class PageWalk:
         progress, add, open_element, handlers = self.progress, self._flow.text.add, self._open, HANDLERS.get
         above: list[tuple[LexborNode, Close | bool, bool]] = []
         node, apart = root.first_child, False
+        bodies = progress.page.notes.bodies
         while True:
             if node is None:
                 if not above:
@@ -77,6 +78,9 @@ class PageWalk:
             tag = node.tag
             if tag == "-text":
                 add(node.text_content or "")
+                node = node.next
+                continue
+            if bodies and node.mem_id in bodies:
                 node = node.next
                 continue
             if apart:
@@ -101,8 +105,6 @@ class PageWalk:
         page = self.progress.page
         look = page.styles.look(tag, attributes)
         if look.hidden or (page.marked_unseen and self._is_never_seen(attributes)):
-            return False, False
-        if page.notes.bodies and node.mem_id in page.notes.bodies:
             return False, False
         handler = self._handler(tag, attributes, look)
         opened: Opened = handler(self.progress, node, attributes) if handler else True

@@ -138,6 +138,30 @@ def test_footnotes_follow_what_their_marks_stand_in() -> None:
 
 
 @pytest.mark.parametrize(
+    "page",
+    [
+        '<p>A<sup class="reference"><a href="#cite_note-1">[1]</a></sup>.</p><ol><li id="cite_note-1">'
+        '<span class="mw-cite-backlink"><a href="#cite_ref-1">^</a></span> Note.</li></ol>',
+        '<p>A<a href="#_ftn1" name="_ftnref1">[1]</a>.</p>'
+        '<div id=ftn1><p><a href="#_ftnref1" name="_ftn1">[1]</a> Note.</p></div>',
+        '<p>A<a href="#fn1" role="doc-noteref"><sup>1</sup></a>.</p>'
+        '<aside id="fn1"><p>Note.<a href="#r">↩︎</a></p></aside>',
+        '<p>A<a href="#n1"><sup>1</sup></a>.</p><p><a name="n1">1.</a> Note.</p>',
+    ],
+    ids=["wiki", "word", "pandoc", "old"],
+)  # fmt: skip
+def test_notes_are_known_however_they_are_written(page: str) -> None:
+    """By wikis, word processors, converters and people."""
+    assert text(page) == "A[^1].\n\n[^1]: Note."
+
+
+def test_a_card_that_is_a_link_tells_its_address_once() -> None:
+    """A link around several blocks stands in the first."""
+    page = '<div>x <a href="https://x.org/a"><div>Title</div><div>Words</div></a>'
+    assert text(page) == "x\n\n[Title](https://x.org/a)\n\nWords"
+
+
+@pytest.mark.parametrize(
     ("page", "expected"),
     [
         ("<math><mi>E</mi><mo>=</mo><mi>m</mi><msup><mi>c</mi><mn>2</mn></msup></math>", "E = mc^2"),
