@@ -57,7 +57,7 @@ async def test_short_documents_are_one_item_each(tmp_path: Path) -> None:
         "docs/a.md",
         "Bees",
         "They dance.",
-        "markdown",
+        "text",
     )
     assert (plain.id, plain.title, plain.text, plain.kind) == ("docs/b.txt", "b.txt", "Plain.", "text")
     assert plain.source == plain.metadata["path"] == "docs/b.txt"
@@ -277,9 +277,9 @@ PROBLEMS = {
     "binary": (b"ab\0\0\1\2", "is binary"),
     "image": (b"\x89PNG\r\n\x1a\n", "an image"),
     "office": (b"PK\x03\x04rest", "save it as Markdown"),
-    "cyrillic": ("Погода хорошая".encode("koi8-r"), "is not utf-8 (byte 0xf0 in line 1), nor windows-1252; left out"),
+    "cyrillic": ("Погода хорошая".encode("koi8-r"), "is not utf-8 (byte 0xf0 in line 1); read as koi8"),
     "accents": ("ein schöner Tag im März".encode("latin-1"), "read as windows-1252"),
-    "one fault": ("schöner März, süße Äpfel, größer".encode() + b" \xff", "read with \ufffd in its place, 1 times"),
+    "one fault": ("schöner März, süße Äpfel, größer".encode() + b" \xff", "read as windows-1252 there, once"),
     "too large": (b"x" * 1001, "1,001 bytes long, more than max_bytes: 1000"),
     "no pdf": (b"%PDF-1.4 nothing else", "a PDF under another name"),
 }  # fmt: skip

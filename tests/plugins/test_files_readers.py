@@ -1,4 +1,4 @@
-"""The readers: Markdown, HTML, PDF, code and the encodings of text."""
+"""The readers: HTML, PDF and code."""
 
 from __future__ import annotations
 
@@ -9,87 +9,12 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from nexus_sources.readers import code, html, markdown, pdf
-from nexus_sources.readers.decoding import decode
+from nexus_sources.readers import code, html, pdf
 from nexus_sources.readers.dispatch import load
-from nexus_sources.readers.sections import ReadSettings, block_starts, cut, slug
+from nexus_sources.readers.sections import ReadSettings
 from nexus_sources.walking.walk import FoundFile
 
 from nexus_core import SourceError
-
-# Markdown
-
-
-def test_markdown_headings_in_fences_are_no_headings() -> None:
-    """A comment in a shell script opens no section; setext headings do."""
-    document = markdown.read("Title\n=====\n\n```sh\n# not a heading\n```\n\nPart\n----\ntext\n")
-    assert [section.headings for section in document.sections] == [("Title",), ("Title", "Part")]
-    assert document.title == "Title"
-
-
-def test_markdown_headings_lose_their_markup_and_keep_their_names() -> None:
-    """Code, links and emphasis leave their words; `{#name}` names the place."""
-    document = markdown.read("# A *b* `c_d` [e](f) &amp; g {#custom}\n\ntext\n")
-    assert document.sections[0].headings == ("A b c_d e & g",)
-    assert document.sections[0].anchor == "custom"
-
-
-def test_markdown_front_matter_becomes_title_tags_and_metadata() -> None:
-    """Plain values are kept, dates as ISO text; line numbers count from the start of the file."""
-    document = markdown.read(
-        "---\ntitle: Bees\ntags: [a, b]\ndate: 2024-05-01\nnested: {x: 1}\n---\nHello.\n\n## One\n\ntext\n"
-    )
-    assert (document.title, document.tags, dict(document.metadata)) == ("Bees", ("a", "b"), {"date": "2024-05-01"})
-    assert [section.line for section in document.sections] == [7, 9]
-    assert document.text.startswith("Hello.")
-
-
-@pytest.mark.parametrize("start", ["---\n\ntext\n---\n", "---\n- a\n---\n", "---\na: [\n---\n", "---\na: b\n"])
-def test_markdown_that_only_looks_like_front_matter_is_text(start: str) -> None:
-    """Rules, lists and broken YAML are left where they are."""
-    document = markdown.read(start + "word\n")
-    assert "word" in document.text
-    assert document.tags == ()
-
-
-def test_markdown_without_one_heading_above_all_has_no_title() -> None:
-    """Two headings of the first level name parts, not the document."""
-    assert markdown.read("# A\n\na\n\n# B\n\nb\n").title == ""
-
-
-LINES = ["# A", "## B", "text", "", "```", "> # q", "- # l", "    # c"]
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.sampled_from(LINES), max_size=14))
-def test_markdown_sections_lose_no_text(lines: list[str]) -> None:
-    """Every line that is no heading is in a section, and every heading is in a path or stands for itself."""
-    document = markdown.read("\n".join(lines))
-    kept = "\n".join(section.text for section in document.sections)
-    paths = " ".join(heading for section in document.sections for heading in section.headings)
-    assert kept.count("text") == lines.count("text")
-    assert [letter for letter in "AB" if f"{letter}" in "".join(lines) and letter not in kept + paths] == []
-
-
-# Plain text
-
-
-@pytest.mark.parametrize(
-    ("text", "title", "rest"),
-    [
-        ("The lighthouse\n\nIt is white.\n", "The lighthouse", "It is white."),
-        ("Notes\n=====\n\nFirst.\n", "Notes", "First."),
-        ("It is white.\n\nAnd tall.\n", "", "It is white.\n\nAnd tall."),
-        ("one line\nof two\n\nmore", "", "one line\nof two\n\nmore"),
-        ("alone\n", "", "alone"),
-    ],
-    ids=["title", "underlined", "sentence", "paragraph", "nothing below"],
-)
-def test_plain_text_is_titled_by_a_line_that_stands_alone(text: str, title: str, rest: str) -> None:
-    """The title is not repeated in the text."""
-    document = code.read_plain(text)
-    assert (document.title, document.text) == (title, rest)
-
 
 # HTML
 
@@ -247,68 +172,6 @@ def test_code_is_cut_between_definitions() -> None:
     assert len(document.sections) > 5
 
 
-# Encodings
-
-
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32", "utf-8"])
-def test_marks_at_the_start_tell_the_encoding(encoding: str) -> None:
-    """The mark is not part of the text, and line ends are made one."""
-    assert decode("größe\r\nend".encode(encoding), "utf-8").text == "größe\nend"
-
-
-def test_pages_that_declare_their_encoding_are_believed() -> None:
-    """A declaration holds where the bytes are not UTF-8 throughout."""
-    page = '<meta charset="koi8-r"><p>Погода</p>'
-    assert "Погода" in decode(page.encode("koi8-r"), "utf-8").text
-    assert decode(page.encode(), "utf-8").text == page
-
-
-@pytest.mark.parametrize("encoding", ["shift_jis", "gb18030", "koi8-r", "utf-16-le"])
-def test_the_option_tells_the_encoding_of_files_that_do_not(encoding: str) -> None:
-    """What the option names is read without a problem."""
-    text = "天気はよい" if encoding != "koi8-r" else "Погода"
-    assert (decoded := decode(text.encode(encoding), encoding)).text == text
-    assert decoded.problem == ""
-
-
-@settings(max_examples=200, deadline=None)
-@given(data=st.binary(max_size=200), encoding=st.sampled_from(["utf-8", "utf-16", "latin-1", "ascii", "shift_jis"]))
-def test_decoding_yields_text_or_says_why_not(data: bytes, encoding: str) -> None:
-    """No bytes lead to anything else than a text or a SourceError."""
-    try:
-        said = decode(data, encoding).text + "left out"
-    except SourceError as error:
-        said = str(error)
-    assert "left out" in said
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=100))
-def test_decoding_is_the_inverse_of_encoding(text: str) -> None:
-    """Whatever is UTF-8 is read as it is."""
-    assert decode(b"x" + text.encode(), "utf-8") == decode(("x" + text).encode("utf-16"), "utf-8")
-    assert decode(b"x" + text.encode(), "utf-8").text == "x" + text
-
-
-# Sections
-
-
-@pytest.mark.slow
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.text("ab `", max_size=30), min_size=1, max_size=30), st.integers(5, 80))
-def test_cutting_keeps_every_line_once_and_in_order(lines: list[str], size: int) -> None:
-    """The spans join on to each other; only a single line, or the end with a crumb added, is longer than asked for."""
-    spans = cut(lines, block_starts(lines), size)
-    assert [line for first, last in spans for line in lines[first:last]] == lines
-    for first, last in spans[:-1]:
-        assert last - first == 1 or sum(len(line) + 1 for line in lines[first:last]) <= size
-
-
-def test_slugs_are_those_of_hosts_of_markdown() -> None:
-    """Punctuation goes, spaces become hyphens."""
-    assert slug("Sick leave: what's next?") == "sick-leave-whats-next"
-
-
 SUFFIXES: dict[str, Callable[[str], str]] = {
     ".md": str,
     ".html": lambda text: f"<p>{text}</p>",
@@ -342,24 +205,3 @@ def test_readers_of_a_folder_of_examples(tmp_path: Path) -> None:
     status = (tmp_path / "bees.html").stat()
     loaded = load(FoundFile(str(tmp_path / "bees.html"), "bees.html", (0, 0, status.st_size)), ReadSettings())
     assert [item.title for item in loaded.items] == ["Bees"]
-
-
-_LINES = [
-    "# a", "## b ##", "text", "", "```", "~~~", "```py", "- item", "  # c", "    # d", "> q", "> # q", "1. x", "#",
-    "#x", "# `code` x", "---", "===", "<div>", "<!-- c -->", "<!-- a", "--> b", "| a | b |", "|---|---|", "   ### e",
-    "\tcode", "* a\n  text", "`` a ` b ``", "# a {#id}", "# *emph* b", "-", "1.", "````", "    ```",
-]  # fmt: skip
-
-
-@settings(deadline=None)  # the first example imports the parser
-@given(st.lists(st.sampled_from(_LINES), max_size=9))
-def test_headings_read_line_by_line_are_those_of_the_parser(lines: list[str]) -> None:
-    """The short way is taken only where it leads to the same headings."""
-    text = "\n".join(lines)
-    scanned = markdown._scanned(text.split("\n"))
-    assert scanned is None or scanned == markdown._parsed(text)
-
-
-def test_a_plain_document_needs_no_parser() -> None:
-    """A README of headings, prose and fenced code is read line by line."""
-    assert markdown._scanned(["# Title", "text", "```", "# no heading", "```", "## `code`"]) is not None

@@ -59,7 +59,7 @@ def guess(data: bytes) -> str:
     best = next((name for strange, *_, name in ranked if strange <= _MOST_STRANGE and _read(data, name)), "")
     if best and _read(sample, best) == _read(sample, "cp1252"):
         best = "cp1252"  # the usual one of those that give the same text
-    return _NAMES.get(best, best)
+    return _NAMES.get(best, best.replace("_", "-"))
 
 
 def python_name(name: str) -> str:

@@ -81,6 +81,7 @@ def decode(data: bytes, default_encoding: str, declared: str = "") -> Decoded:
             return _in_one_of((name,), data[len(mark) :])
     own = codecs.lookup(default_encoding).name
     if not own.startswith(_WIDE):
+        _refuse_known(data)
         if wide := _wide(data[:_LOOKED_AT]):
             return Decoded(_clean(data.decode(wide, "replace")), f"has no byte order mark; read as {wide.upper()}")
         if b"\x1b$)C" in data[:_LOOKED_AT]:  # Korean in seven bits
@@ -124,17 +125,22 @@ def _wide(head: bytes) -> str:
     if b"\0" not in head:
         return ""
     quarters = [head[first::4].count(0) for first in range(4)]
-    if len(head) >= 8 and head[: len(head) & ~3].count(0) > 0.6 * len(head) and 0 in (quarters[0], quarters[3]):
-        return "utf-32-le" if quarters[3] else "utf-32-be"
+    for name, high, next_high in (("utf-32-le", 3, 2), ("utf-32-be", 0, 1)):
+        if len(head) // 4 == quarters[high] > 1 and quarters[next_high] > 0.9 * quarters[high] > min(quarters):
+            return name if _reads_well(head[: len(head) & ~3].decode(name, "replace")) else ""
     head = head[: len(head) & ~1]
     even, odd = head[::2].count(0), head[1::2].count(0)
     if min(even, odd) > 0.02 * max(even, odd) or not head:
         return ""
     name = "utf-16-le" if odd > even else "utf-16-be"
-    text = head.decode(name, "replace")
+    return name if _reads_well(head.decode(name, "replace")) else ""
+
+
+def _reads_well(text: str) -> bool:
+    """Tell whether characters are those of a text."""
     strange = sum(unicodedata.category(character) in ("Cn", "Co", "Cs", "Cc") for character in text if character > "\r")
     words = sum(character.isalnum() for character in text)
-    return name if len(text) > 1 and strange <= 0.01 * len(text) and words >= 0.3 * len(text) else ""
+    return len(text) > 1 and strange <= 0.01 * len(text) and words >= 0.3 * len(text)
 
 
 def _in_one_of(encodings: tuple[str, ...], data: bytes) -> Decoded:
@@ -200,10 +206,13 @@ def _clean(text: str) -> str:
     return text.rstrip("\x1a") if text.endswith("\x1a") else text
 
 
-def _refuse_binary(data: bytes) -> None:
+def _refuse_known(data: bytes) -> None:
     for magic, what in _MAGIC:
         if data.startswith(magic):
             raise NotReadError(f"is binary, {what}; left out")
+
+
+def _refuse_binary(data: bytes) -> None:
     head = data[:_LOOKED_AT].rstrip(b"\0")  # a log whose end was reserved and never written
     control = len(head) - len(head.translate(None, _CONTROL))
     if control > len(head) * 0.02 or (data and not head):

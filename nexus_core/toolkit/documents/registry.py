@@ -33,7 +33,20 @@ _SUFFIX_OF_BYTES = (
     (b"{\\rtf", ".rtf"),
     (b"PK\x03\x04", ".zip"),  # whose reader looks what is in it: an office file, a book
     (b"\xd0\xcf\x11\xe0", ".doc"),
+    (b"<!doctype html", ".html"),
+    (b"<html", ".html"),
+    (b"<?xml", ".xml"),
+    (b"webvtt", ".vtt"),
+    (b"\\documentclass", ".tex"),
+    (b"#!/bin/sh", ".sh"),
+    (b"#!/bin/bash", ".sh"),
+    (b"#!/usr/bin/env bash", ".sh"),
+    (b"#!/usr/bin/env python", ".py"),
+    (b"#!/usr/bin/python", ".py"),
+    (b"#!/usr/bin/perl", ".pl"),
+    (b"#!/usr/bin/env node", ".js"),
 )
+"""Those of text in lower case: white space and a mark of UTF-8 may stand before them."""
 _LIGHT = frozenset({
     "nexus_readers.code", "nexus_readers.markdown.reader",
     "nexus_readers.text.asciidoc", "nexus_readers.text.latex", "nexus_readers.text.org",
@@ -145,7 +158,9 @@ class ReaderRegistry:
         for format in (media_type, splitext(path)[1], _SUFFIX_OF_NAME.get(path, "")):
             if format in self._origins:
                 return format
-        return next((suffix for start, suffix in _SUFFIX_OF_BYTES if head.startswith(start)), PLAIN)
+        begins = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:40].lower()
+        known = (suffix for start, suffix in _SUFFIX_OF_BYTES if head.startswith(start) or begins.startswith(start))
+        return next((suffix for suffix in known if suffix in self._origins), PLAIN)
 
     def reader(self, format: str) -> ChosenReader:
         """Return the reader of a format; raises PluginError where it cannot be used, or one must be chosen."""

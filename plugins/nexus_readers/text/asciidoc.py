@@ -101,7 +101,8 @@ class _Body:
     def _note(self, line: str) -> bool:
         """Take what tells of the block that follows, or of the document; tell whether it is that."""
         if line.startswith("//") and not line.startswith("///"):
-            pass
+            if self.at and not self.lines[self.at - 1]:
+                self._leave_lists()  # which keeps lists apart
         elif attribute := _ATTRIBUTE.match(line):
             self.inline.attributes[attribute[1].strip("!").lower()] = self.inline(attribute[2] or "")
         elif anchor := _ANCHOR.match(line):

@@ -126,7 +126,7 @@ class _Titles:
     def __attrs_post_init__(self) -> None:
         sample = [line for line in self.text[:100_000].split("\n") if line.strip()]
         indented = sum(line.startswith(("  ", "\t")) for line in sample)
-        self.indented = len(sample) > 5 and indented > 0.6 * len(sample)
+        self.indented = len(sample) > 5 and indented >= 0.5 * len(sample)
 
     def blocks(self, stretches: list[_Stretch]) -> Iterator[Block]:
         """Yield the blocks of a page."""

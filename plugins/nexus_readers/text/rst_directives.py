@@ -69,7 +69,8 @@ def directive_blocks(
     elif name == "toctree":
         for number, line in enumerate(lines):
             if line.strip() and "*" not in line:
-                yield ListItem(text=inline(line.partition("<")[0].strip() or line.strip()), place=body.place(at + number))
+                words = line.partition("<")[0].strip() or line.strip()
+                yield ListItem(text=inline(words), place=body.place(at + number))
     elif name == "rubric":
         yield Paragraph(text=inline(argument), place=place)
     else:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from io import BytesIO
 
 from nexus_extractive.citable_units import units
 from nexus_jsonl.records import Fields, read as read_lines
-from nexus_sources.readers import pdf
-from nexus_sources.readers.dispatch import parsed
-from nexus_sources.readers.sections import ReadSettings
-from nexus_sources.walking.walk import FoundFile
 
 from nexus_core import Item, SourceError
+from nexus_core.toolkit import DocumentReader, FileOrigin, ReadSettings
 from nexus_core.toolkit.text.passages import key_of, passages_of
 from tests.plugins.growth import shapes
 
@@ -23,13 +21,14 @@ def _size(items: Iterable[Item]) -> int:
 
 
 def _file(suffix: str) -> Reader:
+    reader = DocumentReader(ReadSettings(links=True))
+
     def read(text: str) -> int:
-        found = FoundFile("file" + suffix, "file" + suffix, (0, 0, 0))
         try:
-            items, problem = parsed(text.encode("utf-8"), found, ReadSettings(links=True))
+            document = reader.items(BytesIO(text.encode("utf-8")), FileOrigin(name="file" + suffix))
+            return _size(document.items) + sum(map(len, document.remarks))
         except SourceError as error:
             return len(str(error))
-        return _size(items) + len(problem)
 
     return read
 
@@ -37,15 +36,6 @@ def _file(suffix: str) -> Reader:
 def _lines(text: str) -> int:
     reading = read_lines(text.encode("utf-8").splitlines(keepends=True), "file.jsonl", Fields())
     return _size(reading.items) + sum(map(len, reading.bad)) + sum(map(len, reading.left_out))
-
-
-def _outlined(text: str) -> int:
-    """Cut what pypdf has read of a page by an outline whose titles stand on it, but for every second."""
-    page = pdf._tidied(text)
-    titles = [page[place : place + 40].strip() + "?" * (place % 400 > 0) for place in range(0, len(page), 200)]
-    entries = tuple(pdf._Entry(number % 9, title or "x", 0) for number, title in enumerate(titles))
-    sections = pdf._by_outline([page], entries) if entries else ()
-    return sum(len(section.text) + len(str(section.headings)) for section in sections)
 
 
 def _cut(kind: str) -> Reader:
@@ -62,7 +52,12 @@ READERS: dict[str, tuple[Reader, list[shapes.Shape]]] = {
     "plain": (_file(".txt"), shapes.shapes_of(shapes.TEXT, shapes.TEXT_PIECES)),
     "code": (_file(".c"), shapes.shapes_of(shapes.CODE, shapes.CODE_PIECES)),
     "jsonl": (_lines, shapes.shapes_of(shapes.JSONL, shapes.JSON_PIECES)),
-    "pdf": (_outlined, shapes.shapes_of(shapes.TEXT, shapes.TEXT_PIECES)),
+    "rst": (_file(".rst"), shapes.shapes_of(shapes.RST, shapes.RST_PIECES)),
+    "asciidoc": (_file(".adoc"), shapes.shapes_of(shapes.ASCIIDOC, shapes.ASCIIDOC_PIECES)),
+    "org": (_file(".org"), shapes.shapes_of(shapes.ORG, shapes.ORG_PIECES)),
+    "latex": (_file(".tex"), shapes.shapes_of(shapes.LATEX, shapes.LATEX_PIECES)),
+    "manual": (_file(".1"), shapes.shapes_of(shapes.MANUAL, shapes.MANUAL_PIECES)),
+    "subtitles": (_file(".srt"), shapes.shapes_of(shapes.SUBTITLES, shapes.SUBTITLE_PIECES)),
     "passages-text": (_cut("text"), shapes.shapes_of(shapes.TEXT, shapes.TEXT_PIECES)),
     "passages-markdown": (_cut("markdown"), shapes.shapes_of(shapes.MARKDOWN, shapes.MARKDOWN_PIECES)),
 }

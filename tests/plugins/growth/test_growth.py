@@ -7,16 +7,15 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from io import BytesIO
 from time import process_time
 from types import FrameType
 from typing import Any
 
 import pytest
-from nexus_sources.readers import html, markdown
-from nexus_sources.readers.dispatch import parsed
-from nexus_sources.readers.sections import ReadSettings, slug
-from nexus_sources.walking.walk import FoundFile
 
+from nexus_core import Item
+from nexus_core.toolkit import DocumentReader, FileOrigin, ReadSettings, slug
 from tests.plugins.growth.readers import READERS, Reader
 from tests.plugins.growth.shapes import COUNT, Shape
 
@@ -128,25 +127,21 @@ def test_every_reader_has_forty_shapes() -> None:
 # What has happened
 
 
+def items_of(page: str, name: str) -> list[Item]:
+    document = DocumentReader(ReadSettings(links=True)).items(BytesIO(page.encode()), FileOrigin(name=name))
+    return list(document.items)
+
+
 def test_a_page_of_tags_that_never_end_is_read_at_once() -> None:
     """198 kB of `<a ` took more than ten minutes."""
-    assert seconds_of(lambda text: len(html.read(text).text), "<a " * 66_000) < 5
-
-
-def test_a_table_without_end_tags_is_no_longer_than_its_page() -> None:
-    """A cell ends where the next begins: 5 kB became 38 MB."""
-    rows = "".join(f"<tr><td>name {n}<td>value {n}" for n in range(250))
-    text = html.read(f"<table><tr><th>Name<th>Value{rows}</table>").text
-    assert len(text) < 2 * len(rows)
-    assert text.splitlines()[:3] == ["| Name | Value |", "| --- | --- |", "| name 0 | value 0 |"]
-    assert len(html.read("<table><tr><th>x<td>" * 250).text) < 5_000
+    assert seconds_of(lambda text: len(items_of(text, "a.html")), "<a " * 66_000) < 5
 
 
 @pytest.mark.parametrize("page", ["# same\n\ntext\n\n" * 25_000, "<h2>same</h2>text" * 25_000], ids=["md", "html"])
 def test_equal_headings_get_ids_that_are_counted_on(page: str) -> None:
     """25,000 equal headings took 61 s; the ids are those they have always had."""
     name = "a.md" if page.startswith("#") else "a.html"
-    items, _ = parsed(page.encode(), FoundFile(name, name, (0, 0, 0)), ReadSettings(links=True))
+    items = items_of(page, name)
     assert [item.id for item in items[:3]] == [f"{name}#same", f"{name}#same-1", f"{name}#same-2"]
     assert len({item.id for item in items}) == 25_000
 
@@ -164,7 +159,7 @@ def test_equal_headings_get_ids_that_are_counted_on(page: str) -> None:
 )
 def test_no_heading_makes_an_id_or_title_that_is_too_long(name: str, page: str) -> None:
     """A page with a wrong heading tag was refused for an id of 60,566 characters; no word of it is lost now."""
-    items, _ = parsed(page.encode(), FoundFile(name, name, (0, 0, 0)), ReadSettings(links=True))
+    items = items_of(page, name)
     assert max(len(item.id) for item in items) <= len(name) + 1 + 80 + len("-part-12")
     assert max(len(item.title) for item in items) < 600
     assert sum(item.text.count("word") for item in items) >= page.count("word ")
@@ -178,6 +173,7 @@ def test_slugs_have_at_most_eighty_characters() -> None:
 
 def test_a_heading_too_long_for_a_path_stands_in_the_text() -> None:
     """Titles repeat the beginning only."""
-    (section,) = markdown.read("# " + "long " * 100 + "\n\ntext\n").sections
-    assert len(section.headings[0]) <= 200
-    assert section.text == "long " * 99 + "long\n\ntext"
+    page = "# " + "long " * 100 + "\n\n" + "text " * 300
+    (item,) = items_of(page, "a.md")
+    assert len(item.metadata["headings"][0]) <= 200
+    assert item.text == "long " * 99 + "long\n\n" + ("text " * 300).strip()
