@@ -36,7 +36,7 @@ def _flattened(text: str) -> str:
     """Return HTML without the tags that only nest: a parser takes a time with the square of how deep they are."""
     opened = dict.fromkeys(("table", "pre"), 0)
 
-    def kept(found: re.Match[str]) -> str:
+    def write(found: re.Match[str]) -> str:
         name = found[2].lower()
         if name not in opened:
             return " "
@@ -44,7 +44,7 @@ def _flattened(text: str) -> str:
         opened[name] = max(0, opened[name] + (-1 if found[1] else 1))
         return found[0] if outermost else " "
 
-    return _NESTING.sub(kept, text)
+    return _NESTING.sub(write, text)
 
 
 def _events(root: Any) -> Iterator[tuple[Any, bool]]:

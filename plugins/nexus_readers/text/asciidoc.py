@@ -147,7 +147,7 @@ class _Body:
         elif (term := _TERM.match(line)) and not term[1].endswith(":"):
             yield from self._term(term)
         elif line[0] in " \t" and not self.lists:
-            held = self._taken()
+            held = self._take_lines()
             yield Code(text="\n".join(held), place=self.place(begin))
         else:
             yield from self._paragraph()
@@ -177,7 +177,7 @@ class _Body:
         below = self.lines[self.at + 1] if self.at + 1 < len(self.lines) else ""
         return bool(_UNDERLINE.match(below)) and abs(len(below) - len(line)) <= 2 and any(map(str.isalnum, line))
 
-    def _taken(self) -> list[str]:
+    def _take_lines(self) -> list[str]:
         """Take the lines up to a blank one, or to what ends a paragraph."""
         held = [self.lines[self.at]]
         self.at += 1
@@ -202,7 +202,7 @@ class _Body:
         begin, style = self.at, self.style.partition(",")[0].lower()
         if self.lines[begin - 1] != "+" if begin else True:
             self._leave_lists()
-        held = self._taken()
+        held = self._take_lines()
         place = self.place(begin)
         if title := self._take_title():
             yield Paragraph(text=title, place=place)
@@ -228,7 +228,7 @@ class _Body:
         del self.lists[depth:], self.numbers[depth:]
         self.numbers[-1] += 1
         self.lines[begin] = self.lines[begin][item.end() :]
-        text = self._text(self._taken())
+        text = self._text(self._take_lines())
         numbered = mark[0] in ".1<" or mark[-1] == "."
         marker = f"{self.numbers[-1]}." if numbered else "-"
         yield ListItem(text=text, depth=depth, marker=marker, place=self.place(begin))
@@ -246,7 +246,7 @@ class _Body:
             self.lines[begin] = term[2]
         line = self.lines[self.at] if self.at < len(self.lines) else ""
         is_text = bool(line) and not _ITEM.match(line) and not _HEADING.match(line) and not _DELIMITER.match(line)
-        text = self._text(self._taken()) if is_text and (term[2] or not _TERM.match(line)) else ""
+        text = self._text(self._take_lines()) if is_text and (term[2] or not _TERM.match(line)) else ""
         yield ListItem(text=f"{words}: {text}" if text else words, place=self.place(begin))
 
     def _delimited(self, mark: str, rest: str) -> Iterator[Block]:

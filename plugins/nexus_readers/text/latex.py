@@ -83,7 +83,7 @@ class LatexReader:
         yield from source.remarks()
         walk = _Walk(source.text)
         begin = source.text.find("\\begin{document}")
-        told = {name: walk.told(name, begin) for name in ("title", "author", "date")}
+        told = {name: walk.argument_of(name, begin) for name in ("title", "author", "date")}
         walk.at = begin + len("\\begin{document}") if begin >= 0 else 0
         blocks = walk.blocks()
         yield Metadata(**told)
@@ -130,7 +130,7 @@ class _Walk:
         used = [_SECTIONS.index(found[1]) for found in _SECTION.finditer(self.text)]
         self.outermost = min(used, default=0)
 
-    def told(self, name: str, before: int) -> str:
+    def argument_of(self, name: str, before: int) -> str:
         """Return the argument of a command such as `title` before a place."""
         found = re.compile(rf"\\{name}[ \t]*(?:\[[^\[\]]*\])?[ \t]*\{{").search(
             self.text, 0, before if before >= 0 else 20_000

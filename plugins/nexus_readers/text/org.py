@@ -24,7 +24,7 @@ from nexus_core import (
 )
 from nexus_readers.markdown.front_matter import metadata_of
 from nexus_readers.text.notes import ListDepths, with_notes
-from nexus_readers.text.source_text import one_line, read_text, without_pictures
+from nexus_readers.text.source_text import dedented, one_line, read_text, without_pictures
 
 _HEADING = re.compile(r"(\*+)[ \t]+(?:\[#[A-Z0-9]\][ \t]+)?(.*?)(?:[ \t]+(:(?:[\w@#%]+:)+))?[ \t]*$")
 _PRIORITY = re.compile(r"^((?:[A-Z]{3,10}[ \t]+)?)\[#[A-Z0-9]\][ \t]+")
@@ -192,7 +192,7 @@ class _Document:
             self.at += 1
         self.at += 1
         if kind in ("src", "example"):
-            yield Code(text=_dedented(held), language=language if kind == "src" else "", place=place)
+            yield Code(text=dedented(held), language=language if kind == "src" else "", place=place)
         elif kind == "quote":
             for paragraph in "\n".join(held).split("\n\n"):
                 if paragraph.strip():
@@ -247,8 +247,3 @@ class _Document:
         if reference:
             return f"[^{reference}]"
         return f"${tex}$" if tex else f"{script}{raised}" if script else f"~~{struck}~~" if struck else url
-
-
-def _dedented(lines: list[str]) -> str:
-    indent = min((len(line) - len(line.lstrip()) for line in lines if line.strip()), default=0)
-    return "\n".join(line[indent:].rstrip() for line in lines).strip("\n")

@@ -154,7 +154,7 @@ class _Body:
         self.at += lines
         return heading
 
-    def _taken(self, indent: int = 1) -> tuple[list[str], int]:
+    def _take_lines(self, indent: int = 1) -> tuple[list[str], int]:
         """Take the lines that are indented, with blank ones between; return them without their indentation, and where
         they begin.
         """
@@ -166,7 +166,7 @@ class _Body:
         return [line[least:] for line in held], begin
 
     def _indented(self) -> Iterator[Block]:
-        held, begin = self._taken()
+        held, begin = self._take_lines()
         literal, self.literal = self.literal, False
         if literal:
             text = "\n".join(held).strip("\n")
@@ -183,7 +183,7 @@ class _Body:
         rest = line[found.end() :] if found else line
         begin = self.at
         self.at += 1
-        body, at = self._taken()
+        body, at = self._take_lines()
         while body and not body[0]:
             body, at = body[1:], at + 1
         if directive := _DIRECTIVE.match(rest):
@@ -202,7 +202,7 @@ class _Body:
         first = self.lines[self.at][width:]
         self.at += 1
         following = self._below_item(width)
-        rest, _ = self._taken(min(width, following)) if following else ([], 0)
+        rest, _ = self._take_lines(min(width, following)) if following else ([], 0)
         marker = found[1] if found[1] not in ("*", "+", "•", "‣") else "-"
         marker = "1." if marker.startswith("#") else marker
         inner = self.document.blocks([first, *rest], self.first + begin, depth=self.depth + 1, lists=self.lists + 1)
@@ -239,7 +239,7 @@ class _Body:
     def _field(self, told: re.Match[str]) -> Iterator[Block]:
         begin, name = self.at, told[1]
         self.at += 1
-        rest, _ = self._taken()
+        rest, _ = self._take_lines()
         text = self.document.inline(one_line([told[2] or "", *rest]))
         if self.top and self.first + begin < 60 and name.lower() in ("author", "authors", "date", "language", "title"):
             self.document.fields[name.lower()] = text
@@ -264,5 +264,5 @@ class _Body:
 
     def _defined(self, term: str, begin: int) -> Iterator[Block]:
         yield Paragraph(text=self.document.inline(term.replace(" : ", ": ")), place=self.place(begin))
-        held, at = self._taken()
+        held, at = self._take_lines()
         yield from self.document.blocks(held, self.first + at, depth=self.depth + 1, lists=self.lists)

@@ -42,3 +42,10 @@ def one_line(lines: Iterable[str]) -> str:
 def without_pictures(text: str) -> str:
     """Return a text without the content of pictures that are written into it as `data:`: it is no text."""
     return _PICTURE.sub(_NO_CONTENT, text) if "data:" in text else text
+
+
+def dedented(lines: Iterable[str]) -> str:
+    """Return lines of code without the indentation that all of them have, and without blank ones around."""
+    held = list(lines)
+    indent = min((len(line) - len(line.lstrip()) for line in held if line.strip()), default=0)
+    return "\n".join(line[indent:].rstrip() for line in held).strip("\n")
