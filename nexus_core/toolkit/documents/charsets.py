@@ -87,6 +87,11 @@ def decode(data: bytes, default_encoding: str, declared: str = "") -> Decoded:
         if b"\x1b$)C" in data[:_LOOKED_AT]:  # Korean in seven bits
             return _in_one_of(("iso2022_kr",), data)
         _refuse_binary(data)
+    if own == "utf-8" and b"\x1b" not in data:
+        try:
+            return _decoded(data.decode(), data)
+        except UnicodeDecodeError:
+            pass  # then it matters what it says of itself
     named = tuple(filter(None, (encoding_of(label) for label in (declared, _label(data)) if label)))
     if b"\x1b$" in data:  # Japanese in seven bits, which is ASCII and so UTF-8 to whoever does not look
         named = (*named, "iso2022_jp")
