@@ -48,7 +48,7 @@ class DelimitedReader:
 
     def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
         """Yield tables of some hundred rows; text where there is no table."""
-        decoded = decode(file.read(), hints.encoding or hints.default_encoding)
+        decoded = decode(file.read(), hints.default_encoding, hints.encoding)
         if decoded.problem:
             yield Remark(text=decoded.problem)
         lines = decoded.text.split("\n")

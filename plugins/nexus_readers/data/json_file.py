@@ -23,7 +23,7 @@ class JsonReader:
 
     def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
         """Yield the blocks."""
-        decoded = decode(file.read(), hints.encoding or hints.default_encoding)
+        decoded = decode(file.read(), hints.default_encoding, hints.encoding)
         if decoded.problem:
             yield Remark(text=decoded.problem)
         text = decoded.text.strip()

@@ -54,7 +54,7 @@ class XmlReader:
 
     def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
         """Yield the blocks; what follows a fault comes without its markup."""
-        decoded = decode(file.read(), hints.encoding or hints.default_encoding)
+        decoded = decode(file.read(), hints.default_encoding, hints.encoding)
         if decoded.problem:
             yield Remark(text=decoded.problem)
         tree = XmlTree(decoded.text)

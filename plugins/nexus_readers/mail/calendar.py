@@ -28,7 +28,7 @@ class CalendarReader:
 
     def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
         """Yield an entry as a heading and what is told of it."""
-        decoded = decode(file.read(), hints.encoding or hints.default_encoding)
+        decoded = decode(file.read(), hints.default_encoding, hints.encoding)
         if decoded.problem:
             yield Remark(text=decoded.problem)
         lines: list[tuple[int, str]] = []

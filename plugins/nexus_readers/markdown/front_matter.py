@@ -22,6 +22,13 @@ _MOST_TAGS = 50
 _LONGEST_TAG = 200
 _AUTHORS, _LANGUAGES, _DATES = ("author", "authors"), ("lang", "language"), ("date",)
 _ABSTRACTS = ("description", "summary", "abstract")
+_FOR_PROGRAMS = re.compile(
+    r"title|date|lang(uage)?|layout|permalink|slug|id|url|image|icon|template|type|weight|draft|aliases|redirect\w*|nav\w*"
+    r"|sidebar\w*|toc\w*|hide\w*|show\w*|css\w*|js\w*|\w*class|output|header-includes|bibliography|csl",
+    re.IGNORECASE,
+)
+"""Keys whose values tell a site generator what to do."""
+_LONGEST_VALUE = 300
 
 
 @frozen
@@ -29,8 +36,8 @@ class FrontMatter:
     """What a document says of itself before its text."""
 
     metadata: Metadata
-    abstract: str = ""
-    """What it says about itself in sentences."""
+    text: str = ""
+    """What of that a reader would want to know, in words: its description, its tags, who owns it."""
     lines: int = 0
     """Of the file that it takes."""
 
@@ -48,7 +55,7 @@ def front_matter(text: str) -> FrontMatter:
         return NONE
     return FrontMatter(
         metadata_of(values),
-        next((value.strip() for name in _ABSTRACTS if isinstance(value := values.get(name), str)), ""),
+        _in_words(values),
         match[0].count("\n") + (not match[0].endswith("\n")),
     )
 
@@ -65,6 +72,22 @@ def metadata_of(values: Mapping[Any, Any]) -> Metadata:
         tags=tuple(str(tag)[:_LONGEST_TAG] for tag in tags[:_MOST_TAGS] if isinstance(tag, str | int | float) and tag),
         values=dict(_rest(values)),
     )
+
+
+def _in_words(values: Mapping[Any, Any]) -> str:
+    """Return the values that are words, in a line; the description is a sentence of its own."""
+    abstract = ""
+    told: list[str] = []
+    for key, value in values.items():
+        if not isinstance(key, str) or _FOR_PROGRAMS.fullmatch(key):
+            continue
+        words = [each for each in value[:_MOST_TAGS] if isinstance(each, str)] if isinstance(value, list) else [value]
+        text = ", ".join(" ".join(word.split()) for word in words if isinstance(word, str))
+        if key.lower() in _ABSTRACTS and text:
+            abstract = text
+        elif any(map(str.isalpha, text)) and len(text) <= _LONGEST_VALUE and sum(map(len, told)) < _MOST_CHARACTERS:
+            told.append(f"{key.replace('_', ' ').replace('-', ' ').capitalize()}: {text}")
+    return " ".join(filter(None, (abstract, "; ".join(told))))
 
 
 def _first(values: Mapping[Any, Any], names: tuple[str, ...]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import BinaryIO
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from nexus_core import (
     Block,
@@ -17,6 +17,7 @@ from nexus_core import (
     Formula,
     Heading,
     ListItem,
+    Metadata,
     Paragraph,
     Place,
     Quotation,
@@ -68,8 +69,8 @@ def blocks_of(text: str) -> Iterator[Block]:
     """Yield the blocks of a Markdown document."""
     front = front_matter(text)
     yield front.metadata
-    if front.abstract:
-        yield Paragraph(text=" ".join(front.abstract.split()), place=Place(line=1, last_line=front.lines))
+    if front.text:
+        yield Paragraph(text=front.text, place=Place(line=1, last_line=front.lines))
     parts = plain_parts(text, front.lines)
     if parts is None:
         parser = import_module("nexus_readers.markdown.tokens")  # most documents need no parser
@@ -187,7 +188,7 @@ class _Writer:
         ):
             return
         else:
-            yield from import_module("nexus_readers.markdown.html_blocks").html_blocks(part.text, place)
+            yield from _html(part)
 
     def _text(self, part: Part, place: Place) -> Iterator[Block]:
         if part.marker == ">":
@@ -214,6 +215,15 @@ class _Writer:
         if reference and label_of(reference[2] or reference[1]) in self.references:
             return Figure(text=words_of(reference[1], self.references))
         return None
+
+
+def _html(part: Part) -> Iterator[Block]:
+    """Yield the blocks of HTML that stands between those of Markdown."""
+    # Most documents need no parser of HTML.
+    for block in import_module("nexus_readers.web.html").page_blocks(part.text):
+        if not isinstance(block, Metadata):
+            line = min(part.line + (block.place.line or 1), part.after)
+            yield evolve(block, place=Place(line=line, last_line=part.after))
 
 
 def _code(part: Part, place: Place) -> Iterator[Block]:

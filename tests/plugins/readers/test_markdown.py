@@ -250,8 +250,8 @@ list = ["x", "y"]
 
 
 @pytest.mark.parametrize("front", [YAML, TOML], ids=["YAML", "TOML"])
-def test_front_matter_is_metadata_and_no_text(front: str) -> None:
-    """Line numbers count from the start of the file."""
+def test_front_matter_is_metadata_and_can_be_found(front: str) -> None:
+    """What a person would ask for is said in a line; line numbers count from the start of the file."""
     told = metadata_of(f"{front}Hello.\n")
     assert (told.title, told.tags, told.date, told.author, told.language) == (
         "Pump",
@@ -261,13 +261,15 @@ def test_front_matter_is_metadata_and_no_text(front: str) -> None:
         "de",
     )
     assert told.values == {"owner": "team heron", "list": ["x", "y"]}
-    (paragraph,) = (block for block in blocks_of(f"{front}Hello.\n") if isinstance(block, Paragraph))
+    said, paragraph = (block for block in blocks_of(f"{front}Hello.\n") if isinstance(block, Paragraph))
+    assert said.text == "Tags: a, b; Author: Ada; Owner: team heron; List: x, y"
     assert (paragraph.text, paragraph.place.line) == ("Hello.", front.count("\n") + 1)
 
 
 def test_a_description_in_the_front_matter_is_read() -> None:
     """It is a sentence about the document."""
-    assert texts_of("---\ndescription: How to prime the pump.\n---\nText.\n") == ["How to prime the pump.", "Text."]
+    text = "---\nlayout: post\ndraft: true\ndescription: How to prime\n  the pump.\nowner: us\n---\nText.\n"
+    assert texts_of(text) == ["How to prime the pump. Owner: us", "Text."]
 
 
 @pytest.mark.parametrize(
