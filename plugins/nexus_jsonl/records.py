@@ -53,7 +53,7 @@ def read_batches(path: str, name: str, fields: Fields) -> Iterator[FileRecords]:
 def each(lines: Iterable[bytes], name: str, fields: Fields, bad: list[str], left_out: list[str]) -> Iterator[Item]:
     """Yield the items one by one; what is wrong with lines is added to the lists, see `Reading`."""
     # Imported with the first file: who declares a pipeline reads none.
-    from orjson import JSONDecodeError, loads
+    from nexus_jsonl.lines import NoJsonError, parse
 
     places: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
@@ -61,8 +61,9 @@ def each(lines: Iterable[bytes], name: str, fields: Fields, bad: list[str], left
         if not stripped:
             continue
         try:
-            item = _item(loads(stripped), fields, name, number)
-        except JSONDecodeError as error:
+            record, twice = parse(stripped)
+            item = _item(record, fields, name, number)
+        except NoJsonError as error:
             bad.append(f"{name}:{number}: is no JSON ({_reason(error, stripped, number)})")
         except _Unfit as error:
             bad.append(f"{name}:{number}: {error}")
@@ -70,6 +71,8 @@ def each(lines: Iterable[bytes], name: str, fields: Fields, bad: list[str], left
             if not item.text.strip() and not item.title.strip():
                 left_out.append(f"{name}:{number}: is empty; left out")
             elif places.setdefault(item.id, number) == number:
+                if twice:
+                    left_out.append(f"{name}:{number}: has the key {twice!r} more than once; the last one holds")
                 yield item
             else:
                 left_out.append(f"{name}:{number}: has the id {item.id!r} of line {places[item.id]}; left out")
@@ -78,7 +81,7 @@ def each(lines: Iterable[bytes], name: str, fields: Fields, bad: list[str], left
 def _reason(error: ValueError, line: bytes, number: int) -> str:
     if number == 1 and line.startswith(b"["):
         return "it begins an array: write one object a line, without brackets and commas around"
-    return str(error).rsplit(": line ", 1)[0]
+    return str(error)
 
 
 def _item(record: Any, fields: Fields, name: str, number: int) -> Item:

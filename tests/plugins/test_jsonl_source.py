@@ -115,6 +115,27 @@ async def test_repeated_and_empty_lines_are_left_out_and_reported(
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
 
 
+async def test_lines_are_read_by_the_letter_of_json(tmp_path: Path) -> None:
+    """Numbers of any length are; half a surrogate pair and NaN are not; other line ends than LF are text."""
+    digits = "9" * 400
+    lines = [
+        '\ufeff{"id": "a", "text": "one\u2028two"}\r',
+        '{"id": "b", "text": "x", "m": 12345678901234567890123, "o": 1e999, "n": ' + digits + "}",
+        '{"id": "c", "text": "lone \\ud83d"}',
+        '{"id": "d", "text": "x", "n": NaN}',
+        '{"id": "e", "text": "lone \\ud83d", "n": ' + digits + "}",
+        '{"id": "f", "text": "old", "text": "new: \\"a\\": 1"}',
+        '{"id": "g", "text": "no \\"key\\": twice", "deep": {"id": 1, "text": 2}}',
+    ]
+    made = source(tmp_path, *lines, on_problem="report")
+    items = await gathered(made)
+    assert [item.id for item in items] == ["a", "b", "f", "g"]
+    assert (items[0].text, items[2].text) == ("one\u2028two", 'new: "a": 1')
+    assert items[1].metadata == {"n": digits, "m": "12345678901234567890123", "o": "1e999"}
+    assert [problem.split(": ")[0] for problem in made.problems] == [f"corpus.jsonl:{n}" for n in (3, 4, 5, 6)]
+    assert "has the key 'text' more than once; the last one holds" in made.problems[3]
+
+
 async def test_the_same_tuple_comes_back_while_the_file_is_the_same(tmp_path: Path) -> None:
     """Also when it is read again since it has just been written."""
     made = source(tmp_path, {"text": "a"})

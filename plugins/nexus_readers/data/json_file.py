@@ -41,6 +41,30 @@ class JsonReader:
         yield from value_blocks(value)
 
 
+@component
+class JsonLinesReader:
+    """Reads files with one JSON value a line."""
+
+    version = "1"
+
+    def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
+        """Yield the blocks of all values; lines that are no JSON come as they stand."""
+        decoded = decode(file.read(), hints.encoding or hints.default_encoding)
+        if decoded.problem:
+            yield Remark(text=decoded.problem)
+        values: list[Any] = []
+        for number, line in enumerate(decoded.text.split("\n"), 1):
+            if not line.strip():
+                continue
+            try:
+                values.append(_load(line))
+            except (ValueError, RecursionError) as error:
+                why = "it is nested too deep" if isinstance(error, RecursionError) else getattr(error, "msg", error)
+                yield Remark(text=f"line {number} is no JSON ({why}); read as it stands")
+                yield Code(text=line.strip(), place=Place(line=number))
+        yield from value_blocks(values)
+
+
 def _parsed(text: str) -> Any:
     """Return the value, numbers as they are written; raises ValueError."""
     try:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from nexus_readers.data.config_file import IniReader, TomlReader, YamlReader
 from nexus_readers.data.delimited import DelimitedReader
-from nexus_readers.data.json_file import JsonReader
+from nexus_readers.data.json_file import JsonLinesReader, JsonReader
 from nexus_readers.data.notebook import NotebookReader
 from nexus_readers.data.xml_file import XmlReader
 from nexus_readers.mail.calendar import CalendarReader
@@ -100,6 +100,18 @@ class TestJsonReader(ReaderContract):
 
     def document(self, paragraphs: Sequence[str]) -> bytes:
         return json.dumps(list(paragraphs)).encode()
+
+
+class TestJsonLinesReader(ReaderContract):
+    """An object for each paragraph."""
+
+    suffix: ClassVar[str] = ".jsonl"
+
+    def make(self) -> Any:
+        return JsonLinesReader()
+
+    def document(self, paragraphs: Sequence[str]) -> bytes:
+        return "".join(json.dumps({"x": text}) + "\n" for text in paragraphs).encode()
 
 
 class TestXmlReader(ReaderContract):
