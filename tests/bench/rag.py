@@ -8,7 +8,7 @@ each new to both. Exits 1 when a gate is missed.
 
 Steady: passages and token counts of all items are ready on both sides. Fresh: no item has been looked at before, so
 that both count, with the same counter, what they look at, and ours cuts it into passages; this is what the first
-queries over items in memory cost (a store has the counts of what was added). The gate is on steady; fresh has none.
+queries over items in memory cost (a store has the counts of what was added).
 
 Left out: making the index (ready on both sides), reading and adding items, real prose and real questions, several
 queries at once, and the model's own time, which is hundreds of times as long.
@@ -24,7 +24,6 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import accumulate
-from math import inf
 from pathlib import Path
 from time import process_time
 
@@ -44,7 +43,8 @@ FRESH = 40
 LONG_PASSAGE = 128
 ALTERNATE = 5
 """Queries of one side before the other has its turn, so that what else the machine does falls on both alike."""
-GATES = {1_000: 5.0, 10_000: 5.0, 100_000: 3.0}
+GATES = {"steady": {1_000: 5.0, 10_000: 5.0, 100_000: 3.0}, "fresh": {1_000: 5.0, 10_000: 5.0, 100_000: 6.0}}
+"""Against the floor with the same counts, in the same run."""
 SYLLABLES = ["ka", "lo", "mi", "ren", "tas", "vor", "pel", "ni", "dur", "sha", "go", "bri"]
 
 PIPELINE = """
@@ -201,9 +201,9 @@ def main() -> int:
         for size in options.items:
             figures, tokens = asyncio.run(measure(size, options.queries, url, Path(folder)))
             for name, (low, high) in figures.items():
-                gate = GATES.get(size, 5.0) if name == "steady" else inf
+                gate = GATES[name].get(size, 5.0)
                 failed = failed or high / low > gate
-                told = "none" if gate == inf else f"{gate:.1f}x"
+                told = f"{gate:.1f}x"
                 over = "" if high / low <= gate else "OVER"
                 against = high / figures["steady"][0]
                 told = f"{high / low:>6.2f}x {told:>6} {against:>9.2f}x {over}"
