@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from nexus_core.cli.commands.context.inputs import ContextInput, InputOptions, place_of
 from nexus_core.contract.errors import NexusError, StoreBusyError, describe_error
+from nexus_core.store import origins
 from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.ingest.ingest import Ingested
 from nexus_core.store.origins import StoredOrigin
@@ -71,9 +72,9 @@ class ContextSync:
         done = []
         with sync_turn(self.store.folder):
             for name in chosen:
-                origins = await self.store.origins(name)
-                known = (*await self.store.documents(name), *await self.store.skipped(name)) if origins else ()
-                chosen_origins = (each for each in origins if only is None or (name, each.origin) in only)
+                found = await self.store.read(origins.read_all, name)
+                known = (*await self.store.documents(name), *await self.store.skipped(name)) if found else ()
+                chosen_origins = (each for each in found if only is None or (name, each.origin) in only)
                 done += [await self._sync(name, each, known) for each in chosen_origins]
         return done
 
@@ -103,7 +104,7 @@ class ContextSync:
                 limit_s=self.limit_s,
                 seen=self.seen,
             )
-            await self.store.keep_origin(name, stored.origin, settings)
+            await self.store.write(origins.keep, name, stored.origin, settings)
         except StoreBusyError:
             raise
         except NexusError as error:

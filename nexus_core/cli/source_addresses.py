@@ -69,7 +69,9 @@ def addressed_source(
         options = dict(cls.address_options(address))
     except ValueError as error:
         raise UsageError(f"{address}: {error}") from error
-    if options.get("prefix") is not None and given.get("prefix"):
+    if given.get("prefix"):
+        if "prefix" not in takes:
+            raise UsageError(f"--as: the documents of {address} go by names of their own")
         options["prefix"] = given["prefix"]
     options |= {name: value for name, value in given.items() if value and name in takes and name != "prefix"}
     for text in overrides:

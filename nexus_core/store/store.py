@@ -6,17 +6,17 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from time import monotonic, time
 from types import TracebackType
-from typing import Any, BinaryIO, Concatenate, ParamSpec, Self, TypeVar, Unpack
+from typing import BinaryIO, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 from nexus_core.contract.errors import StoreBusyError, StoreError, StoreFullError
 from nexus_core.contract.protocols import Documents
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import Item
-from nexus_core.store import contexts, export_import, integrity, origins, usage
+from nexus_core.store import contexts, export_import, integrity, usage
 from nexus_core.store.answer_cache import StoredAnswers
 from nexus_core.store.blobs import BlobStore
 from nexus_core.store.conversations import StoredConversations
@@ -30,7 +30,6 @@ from nexus_core.store.items import rows
 from nexus_core.store.items.passage_codec import ANALYZER_VERSION
 from nexus_core.store.items.tags import tag_items
 from nexus_core.store.items.vectors import keep_vectors
-from nexus_core.store.origins import StoredOrigin
 from nexus_core.store.records import Added, Context, Imported, StoredDocument
 from nexus_core.store.search.index_updates import IndexUpdater
 from nexus_core.store.search.renewal import Seen, renew
@@ -233,14 +232,6 @@ class Store:
         """
         await self.renew(name, seen=asked.get("seen"))
         return await ingest(self._threads, self.readers, name, source, origin=origin, **asked)
-
-    async def origins(self, name: str) -> tuple[StoredOrigin, ...]:
-        """Return what the documents of a context were added as part of, each with how it was added."""
-        return await self.read(origins.read_all, name)
-
-    async def keep_origin(self, name: str, origin: str, settings: Mapping[str, Any]) -> None:
-        """Keep how an origin is read again: plain values, and no secret among them."""
-        await self.write(origins.keep, name, origin, settings)
 
     @property
     def readers(self) -> ReaderProcesses:

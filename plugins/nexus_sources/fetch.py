@@ -9,7 +9,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
-from attrs import frozen
+from attrs import field, frozen
 
 from nexus_core import NexusError, SourceError
 from nexus_core.toolkit import ForbiddenAddress, is_forbidden, read_body
@@ -43,6 +43,10 @@ _HEADERS = {
 }
 
 
+class PageGoneError(SourceError):
+    """There is no such page (any more)."""
+
+
 @frozen(kw_only=True)
 class FetchedPage:
     """What has come."""
@@ -51,13 +55,33 @@ class FetchedPage:
     suffix: str
     """What it is read as."""
     modified_ns: int
+    url: str = ""
+    """Where it was in the end."""
+    etag: str = ""
+    last_modified: str = ""
+    same: bool = False
+    """It is as it was at the time of the conditions; there are no data then."""
+    is_private: bool = False
+    """It came from an address of a private network."""
 
 
-async def fetch(url: str, *, max_bytes: int, timeout_s: float) -> FetchedPage:
-    """Return a page; raises SourceError with the reason where there is none to be had."""
+@frozen(kw_only=True)
+class FetchRules:
+    """What a request is asked with, and where it may lead."""
+
+    conditions: Mapping[str, str] = field(factory=dict)
+    """Headers such as `If-None-Match`."""
+    open_only: bool = False
+    """No address of a private network is called, whatever names it."""
+    may_follow: Callable[[str], bool] = lambda url: True
+    """Tells whether a redirect may lead to an address."""
+
+
+async def fetch(url: str, *, max_bytes: int, timeout_s: float, rules: FetchRules = FetchRules()) -> FetchedPage:
+    """Return a page; raises SourceError with the reason where it cannot be had, PageGoneError where it is gone."""
     try:
         async with asyncio.timeout(timeout_s):
-            return await _followed(url, max_bytes)
+            return await _followed(url, max_bytes, rules)
     except TimeoutError as error:
         raise SourceError(f"did not come within {timeout_s:g} s") from error
     except aiohttp.ClientError as error:
@@ -78,23 +102,25 @@ def _said(error: BaseException) -> str:
     return str(getattr(error, "strerror", None) or error) or type(error).__name__
 
 
-async def _followed(url: str, max_bytes: int) -> FetchedPage:
+async def _followed(url: str, max_bytes: int, rules: FetchRules) -> FetchedPage:
     # Who names a private address means it; a page of the open web that leads to one does not.
     private = False
     for hop in range(MOST_REDIRECTS + 1):
         addresses: list[str] = []
-        check = _checked(addresses, open_only=hop > 0 and not private)
+        check = _checked(addresses, open_only=rules.open_only or (hop > 0 and not private))
         connector = aiohttp.TCPConnector(socket_factory=check, force_close=True)
         async with (
             aiohttp.ClientSession(
-                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers=_HEADERS
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers=_HEADERS | dict(rules.conditions)
             ) as session,
             session.get(url, allow_redirects=False) as response,
         ):
             private = private or (hop == 0 and any(not ip_address(each).is_global for each in addresses))
             if response.status not in _REDIRECTS:
-                return await _read_page(response, url, max_bytes)
+                return await _read_page(response, url, max_bytes, is_private=private)
             url = _redirected(url, response.headers.get("Location", ""))
+            if not rules.may_follow(url):
+                raise PageGoneError(f"leads by a redirect to {url}, which is not read here")
     raise SourceError(f"leads from one redirect to another, more than {MOST_REDIRECTS} times")
 
 
@@ -108,10 +134,14 @@ def _redirected(url: str, location: str) -> str:
     return target
 
 
-async def _read_page(response: aiohttp.ClientResponse, url: str, max_bytes: int) -> FetchedPage:
+async def _read_page(response: aiohttp.ClientResponse, url: str, max_bytes: int, *, is_private: bool) -> FetchedPage:
+    if response.status == 304:
+        return FetchedPage(data=b"", suffix="", modified_ns=0, url=url, same=True, is_private=is_private)
     if response.status != 200:
-        what = "is not there" if response.status in (404, 410) else "cannot be fetched"
-        raise SourceError(f"{what}: the answer is {response.status} {response.reason or ''}".rstrip())
+        said = f"the answer is {response.status} {response.reason or ''}".rstrip()
+        if response.status in (404, 410):
+            raise PageGoneError(f"is not there: {said}")
+        raise SourceError(f"cannot be fetched: {said}")
     data = await read_body(response, max_bytes)
     kind = response.content_type.lower()
     if kind.startswith(("image/", "audio/", "video/", "font/")):
@@ -121,7 +151,16 @@ async def _read_page(response: aiohttp.ClientResponse, url: str, max_bytes: int)
     path = urlsplit(url).path.rsplit("/", 1)[-1].lower()
     own = f".{path.rsplit('.', 1)[1]}" if "." in path else ""
     suffix = ".pdf" if data.startswith(b"%PDF-") else SUFFIXES.get(kind, own)
-    return FetchedPage(data=data, suffix=suffix, modified_ns=_modified(response.headers.get("Last-Modified", "")))
+    said = response.headers.get("Last-Modified", "")
+    return FetchedPage(
+        data=data,
+        suffix=suffix,
+        modified_ns=_modified(said),
+        url=url,
+        etag=response.headers.get("ETag", ""),
+        last_modified=said,
+        is_private=is_private,
+    )
 
 
 def _as_utf_8(data: bytes, charset: str) -> bytes:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
+from zlib import crc32
 
 import attrs
 
 from nexus_core import Item, RunContext, Secret, component, injected, option, state
-from nexus_core.toolkit import DocumentReader, ReaderRegistry, ReadSettings
+from nexus_core.toolkit import DocumentReader, FileOrigin, ReaderRegistry, ReadSettings
 from nexus_sources.remote.gathering import GatheredDocuments
 
 
@@ -67,6 +68,10 @@ class RemoteDocuments:
         usual = {"sections": True, "encoding": "utf-8", "readers": {}}
         other = {name: value for name, value in ways.items() if value != usual[name]}
         return repr(other) if other else ""
+
+    def _stamp(self, stamp: str, origin: FileOrigin) -> str:
+        """Return a stamp together with what reads the document: another version of that reads it again."""
+        return f"{stamp} {crc32(self._document_reader().reader_of(origin).encode()):08x}" if stamp else ""
 
     def _document_reader(self) -> DocumentReader:
         if self._reader is None:

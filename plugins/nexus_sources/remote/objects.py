@@ -101,7 +101,7 @@ class Objects(RemoteDocuments):
         return DocumentMark(
             name=self.prefix + name,
             place=path,
-            stamp=_stamp(info, now),
+            stamp=self._stamp(stamp_of_object(info, now), FileOrigin(name=self.prefix + name)),
             size=int(info.get("size") or 0),
             apart=not self._document_reader().is_light(name),
         )
@@ -154,7 +154,7 @@ def _name(path: str, root: str) -> str:
     return relative or posixpath.basename(path)
 
 
-def _stamp(info: Mapping[str, Any], now: float) -> str:
+def stamp_of_object(info: Mapping[str, Any], now: float) -> str:
     """Return what changes with an object, empty where nothing is sure to."""
     tag = next((str(info[key]) for key in _TAGS if info.get(key)), "")
     time = _time(info)

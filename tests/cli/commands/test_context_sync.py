@@ -17,6 +17,7 @@ import pytest
 from nexus_core import DocumentMark, DocumentRead, Item, Store
 from nexus_core.cli.context_sync import ContextSync, repeat, serve_sync, sync_turn
 from nexus_core.cli.main import main
+from nexus_core.store import origins
 
 pytestmark = pytest.mark.slow
 
@@ -248,5 +249,5 @@ async def _added(store: Store, docs: Path) -> None:
 
     place = place_of(str(docs), (), called=None)
     assert place.settings is not None
-    await store.keep_origin("handbook", place.origin, place.settings)
+    await store.write(origins.keep, "handbook", place.origin, place.settings)
     await store.ingest("handbook", place.source, origin=place.origin, within=place.within)

@@ -77,9 +77,9 @@ async def test_objects_of_a_folder_are_read_in_another_process(tmp_path: Path) -
 )
 def test_a_stamp_is_empty_where_nothing_is_sure_to_change(info: dict[str, Any], stamp: str) -> None:
     """A time alone says nothing of what is written twice within one tick."""
-    from nexus_sources.remote.objects import _stamp
+    from nexus_sources.remote.objects import stamp_of_object
 
-    assert _stamp(info, 100.0) == stamp
+    assert stamp_of_object(info, 100.0) == stamp
 
 
 def test_large_objects_are_left_out_without_being_fetched(bucket: Any) -> None:

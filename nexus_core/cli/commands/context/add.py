@@ -19,6 +19,7 @@ from nexus_core.cli.output.progress_bar import IngestProgressBar
 from nexus_core.cli.output.tables import json_option, plain, print_json
 from nexus_core.cli.store_option import store_option
 from nexus_core.contract.errors import NexusError, UsageError
+from nexus_core.store import origins
 from nexus_core.store.database.damage_sampling import refuse_damaged
 from nexus_core.store.ingest.ingest import Ingested
 from nexus_core.store.store import Store
@@ -141,9 +142,8 @@ async def _ingest(
 ) -> Ingested:
     if place.settings is not None:
         kept = {"tags": list(asked["tags"]), "keep_originals": asked["keep_originals"]}
-        await store.keep_origin(
-            name, place.origin, {**place.settings, **{key: value for key, value in kept.items() if value}}
-        )
+        settings = {**place.settings, **{key: value for key, value in kept.items() if value}}
+        await store.write(origins.keep, name, place.origin, settings)
     ingested = await store.ingest(
         name,
         place.source,

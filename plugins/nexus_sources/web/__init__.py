@@ -1,0 +1,1 @@
+"""Sources of the web beyond one page: whole sites, and feeds."""
