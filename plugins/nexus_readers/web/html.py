@@ -26,7 +26,7 @@ class HtmlReader:
 
     def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
         """Yield what the page says of itself, then its blocks."""
-        decoded = decode(file.read(), hints.default_encoding, hints.encoding)
+        decoded = decode(file.read(), hints.default_encoding, declared=hints.encoding)
         if decoded.problem:
             yield Remark(text=decoded.problem)
         xml = hints.suffix in _XML or decoded.text[:200].lstrip().startswith("<?xml")

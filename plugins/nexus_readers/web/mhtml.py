@@ -68,18 +68,9 @@ def _addresses(part: EmailMessage) -> Iterator[str]:
 
 def _text(part: EmailMessage, hints: ReadHints) -> tuple[str, str]:
     data = part.get_payload(decode=True)
-    decoded = decode(data if isinstance(data, bytes) else b"", _known(part) or hints.default_encoding)
+    declared = part.get_content_charset() or ""
+    decoded = decode(data if isinstance(data, bytes) else b"", hints.default_encoding, declared=declared)
     return decoded.text, decoded.problem
-
-
-def _known(part: EmailMessage) -> str:
-    """Return the encoding that a part declares, if Python knows it."""
-    named = part.get_content_charset() or ""
-    try:
-        "".encode(named or "utf-8")
-    except LookupError:
-        return ""
-    return named
 
 
 def _with_headers(metadata: Metadata, message: EmailMessage) -> Metadata:
