@@ -176,7 +176,9 @@ class TableBuilder:
 
 def span(written: str | None, least: int) -> int:
     """Return how many columns or rows a cell asks for."""
-    digits = (written or "").strip()[:9]
+    if not written:
+        return 1
+    digits = written.strip()[:9]
     return min(max(int(digits), least), _MOST_SPAN) if digits.isascii() and digits.isdigit() else 1
 
 
