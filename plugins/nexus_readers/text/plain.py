@@ -22,8 +22,7 @@ _HEAD = re.compile(r"(?:RFC|Internet-Draft)\b.*\d{4}$")
 _OVERSTRUCK = re.compile(r".\x08")
 _LONGEST_TITLE = 80
 _LONGEST_FIRST = 80
-_LONG_LINE = 2000
-"""A line that is longer is a text of its own, such as a transcript."""
+_LONGEST_INDENTED = 160
 
 
 class _Stretch(NamedTuple):
@@ -131,6 +130,10 @@ class _Titles:
     def blocks(self, stretches: list[_Stretch]) -> Iterator[Block]:
         """Yield the blocks of a page."""
         for at, stretch in enumerate(stretches):
+            if len(stretch.lines) == 1 and len(stretch.lines[0]) > _LONGEST_INDENTED:  # surely no title
+                yield _paragraph(stretch)
+                self.begun = True
+                continue
             following = stretches[at + 1] if at + 1 < len(stretches) else None
             yield from self._blocks(stretch, following)
             self.begun = True
