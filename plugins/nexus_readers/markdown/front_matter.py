@@ -63,7 +63,9 @@ def front_matter(text: str) -> FrontMatter:
 def metadata_of(values: Mapping[Any, Any]) -> Metadata:
     """Return what some named values tell of their document."""
     tags = values.get("tags", values.get("keywords")) or ()
-    tags = re.split(r",\s*|\s+", tags) if isinstance(tags, str) else tags if isinstance(tags, list) else ()
+    if isinstance(tags, str):
+        tags = [tag.strip() for tag in tags.split(",")] if "," in tags else tags.split()
+    tags = tags if isinstance(tags, list) else ()
     return Metadata(
         title=_first(values, ("title",)),
         author=_first(values, _AUTHORS),

@@ -38,6 +38,12 @@ _TAGS = {
     "code": ("`", "`"), "kbd": ("`", "`"), "tt": ("`", "`"), "samp": ("`", "`"), "br": (" ", " "), "p": (" ", " "),
     "div": (" ", " "), "q": ('"', '"'),
 }  # fmt: skip
+_TAGS |= dict.fromkeys(
+    ["article", "aside", "blockquote", "button", "dd", "dl", "dt", "figcaption", "figure", "footer", "h1", "h2", "h3",
+     "h4", "h5", "h6", "header", "hr", "label", "li", "main", "ol", "section", "table", "tbody", "td", "th", "thead",
+     "tr", "ul"],
+    (" ", " "),
+)  # fmt: skip
 _DROPPED = frozenset({
     "abbr", "b", "big", "center", "cite", "details", "dfn", "em", "font", "i", "ins", "mark", "picture", "rp", "rt",
     "ruby", "small", "source", "span", "strong", "summary", "time", "u", "var", "wbr",
@@ -176,7 +182,8 @@ class _Writer:
         if (is_picture and (self.plain or target.lower().startswith("data:"))) or self.plain:
             self._pieces.append(words)
         else:
-            self._pieces.append(f"{'!' * is_picture}[{words}]({target})")
+            written = f"<{target}>" if " " in target else target
+            self._pieces.append(f"{'!' * is_picture}[{words}]({written})")
 
     def _inner(self, text: str) -> str:
         return inline(text, self.references) if not self.plain else _Writer(text, self.references, plain=True).written()

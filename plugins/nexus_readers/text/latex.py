@@ -62,10 +62,11 @@ _DROPPED = frozenset({
 _WRAPPED = {
     "texttt": ("`", "`"), "textsuperscript": ("^", ""), "textsubscript": ("_", ""), "sout": ("~~", "~~"),
     "st": ("~~", "~~"), "cite": ("[", "]"), "citep": ("[", "]"), "citet": ("[", "]"), "parencite": ("[", "]"),
-    "enquote": ("“", "”"), "code": ("`", "`"), "url": ("", ""), "path": ("`", "`"),
+    "enquote": ("“", "”"), "code": ("`", "`"), "path": ("`", "`"),
 }  # fmt: skip
 _PUNCTUATION = {"``": "“", "''": "”", "---": "—", "--": "–", '"`': "„", "\"'": "“"}
 _LETTER = re.compile(r"[ \t]*(?:\{[ \t]*(?:\\([A-Za-z]+)|([^\W\d_]?))[ \t]*\}|\\([ij])(?![A-Za-z])[ \t]*|([^\W\d_]))")
+_DEFINED = re.compile(r"\\[A-Za-z@]+[^{}\n]{0,100}")
 _DEEPEST = 2
 """Tables in each other; the cells of deeper ones are text."""
 _OPTION = re.compile(r"\[[^\[\]]{0,1000}\][ \t]*")
@@ -106,6 +107,8 @@ class _Walk:
     """Where each end of a formula, and a blank line, comes next; beyond the text where none does."""
     out: list[Block] = field(factory=list)
     notes: dict[str, tuple[str, Place]] = field(factory=dict)
+    marks: int = 0
+    """Notes so far."""
     pieces: list[str] = field(factory=list)
     waiting: list[list[str]] = field(factory=list)
     """What was being written where an argument began that goes elsewhere."""
@@ -245,7 +248,8 @@ class _Walk:
             level = _SECTIONS.index(name) - self.outermost + 1
             self._apart(lambda text: self.out.append(Heading(text=text, level=level, place=place)) if text else None)
         elif name in ("footnote", "footnotetext", "thanks"):
-            mark, place = str(len(self.notes) + 1 + len(self.waiting)), self._place(self.at)
+            self.marks += 1
+            mark, place = str(self.marks), self._place(self.at)
             self._write(f"[^{mark}]" if name == "footnote" else "")
             self._apart(lambda text: self.notes.__setitem__(mark, (text, place)))
         elif name == "caption":
@@ -260,10 +264,27 @@ class _Walk:
             self._verb()
         elif name in _DROPPED:
             self._drop()
+        elif name in ("def", "gdef", "edef", "let") and (defined := _DEFINED.match(self.text, self.at)):
+            self.at = defined.end()
+            self._drop()
         elif is_accent(name) and len(name) == 1:
             self._accent(name)
-        elif name in ("ref", "eqref", "autoref", "cref", "Cref", "pageref"):
+        elif name in ("ref", "eqref", "autoref", "cref", "Cref", "pageref", "url", "nolinkurl"):
             self._write(self._raw())
+        elif name in (
+            "textcolor",
+            "colorbox",
+            "foreignlanguage",
+            "parbox",
+            "resizebox",
+            "scalebox",
+            "raisebox",
+            "hyperref",
+        ):
+            if option := _OPTION.match(self.text, self.at):
+                self.at = option.end()
+            if name != "hyperref":
+                self._raw()  # how it looks
         elif name in _WRAPPED:
             self._argument(*_WRAPPED[name])
         elif name in SIGNS:

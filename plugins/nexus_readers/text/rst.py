@@ -27,7 +27,9 @@ _DIRECTIVE = re.compile(r"(?:\|([^|\n]{1,200})\|[ \t]+)?([\w:.+-]+)[ \t]?::(?:[ 
 _NOTE = re.compile(r"\[(#?[\w.-]*|\*)\][ \t]+|\[(#?[\w.-]*|\*)\]$")
 _TARGET = re.compile(r"_(`[^`\n]+`|(?:[^:\\\n]|\\.)+):(?:[ \t]+(.*))?$|__[ \t]+(.*)$")
 _FIELD = re.compile(r":((?:[^:\\\n`]|\\.|:`[^`]*`)+):(?:[ \t]+(.*)|[ \t]*)$")
-_OPTION = re.compile(r"(?:-{1,2}[\w-]|/\w)\S*(?:[ =]<?[\w-]+>?)?(?:, -\S+)*(?:[ ]{2,}\S|$)")
+_OPTION = re.compile(
+    r"-{1,2}[A-Za-z][\w-]*(?:[ =][\w<>-]+)?(?:, -{1,2}[A-Za-z][\w-]*(?:[ =][\w<>-]+)?)*(?:[ ]{2,}\S|$)"
+)
 _LINE_BLOCK = re.compile(r"\|(?:[ \t]+|$)")
 _DEEPEST = 30
 """Bodies inside of bodies; what is deeper is read as one paragraph."""
@@ -106,6 +108,11 @@ class _Body:
             yield from self._table()
         elif _LINE_BLOCK.match(line):
             yield from self._line_block()
+        elif line.startswith(">>> "):
+            place, held = self.place(), self._take_paragraph()
+            yield Code(text="\n".join(held), place=place)
+        elif _OPTION.match(line):
+            yield from self._option()
         elif told := _FIELD.match(line):
             yield from self._field(told)
         elif _ADORNMENT.match(line) and len(line) >= 4 and not self._below():
@@ -246,12 +253,25 @@ class _Body:
         elif text:
             yield Paragraph(text=f"{self.document.inline(name)}: {text}", place=self.place(begin))
 
-    def _paragraph(self) -> Iterator[Block]:
-        begin = self.at
-        held = []
+    def _option(self) -> Iterator[Block]:
+        """Take an option of a program and what it does."""
+        begin, line = self.at, self.lines[self.at]
+        names, _, first = line.partition("  ")
+        self.at += 1
+        rest, _ = self._take_lines()
+        text = self.document.inline(one_line([first, *rest]))
+        yield ListItem(text=": ".join(filter(None, (f"`{names.strip()}`", text))), place=self.place(begin, self.at))
+
+    def _take_paragraph(self) -> list[str]:
+        held: list[str] = []
         while self.at < len(self.lines) and self.lines[self.at] and (not held or self.lines[self.at][0] != " "):
             held.append(self.lines[self.at])
             self.at += 1
+        return held
+
+    def _paragraph(self) -> Iterator[Block]:
+        begin = self.at
+        held = self._take_paragraph()
         text = one_line(held)
         if self.at < len(self.lines) and self.lines[self.at] and len(held) == 1 and not text.endswith("::"):
             yield from self._defined(text, begin)  # a term, and what it means right below

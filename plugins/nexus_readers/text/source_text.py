@@ -11,7 +11,11 @@ from attrs import frozen
 from nexus_core import ReadHints, Remark
 from nexus_core.toolkit import decode
 
-_PICTURE = re.compile(r"data:(image|application|font|audio|video)/[\w.+-]{1,80}[;,][^\s)\"'>\]]{100,}")
+_PICTURE = re.compile(
+    r"data:(?:image|application|font|audio|video)/[\w.+-]{1,80}[;,][^\s)\"'>\]]{40,}"
+    r"(?:\n[ \t]*[A-Za-z0-9+/=]{40,}(?![^\s)\"'>\]]))*(?:\n[ \t]*[A-Za-z0-9+/]{2,}={1,2}(?![^\s)\"'>\]]))?",
+    re.IGNORECASE,
+)
 _NO_CONTENT = "data:…"
 
 
@@ -41,7 +45,9 @@ def one_line(lines: Iterable[str]) -> str:
 
 def without_pictures(text: str) -> str:
     """Return a text without the content of pictures that are written into it as `data:`: it is no text."""
-    return _PICTURE.sub(_NO_CONTENT, text) if "data:" in text else text
+    if "data:" not in text and "DATA:" not in text:
+        return text
+    return _PICTURE.sub(lambda found: _NO_CONTENT + "\n" * found[0].count("\n"), text)
 
 
 def dedented(lines: Iterable[str]) -> str:

@@ -101,7 +101,7 @@ INLINE = {
     "&eacute; &lt;T&gt; `&amp;` List<String>": "é <T> `&amp;` List<String>",
     "see <https://a.b/c> <!-- no --> end": "see https://a.b/c end",
     '<a href="tel:+43">call</a>': "[call](tel:+43)",
-    "[a][x] [x][] [x] [none]\n\n[x]: <b c.md> 'T'": "[a](b c.md) [x](b c.md) [x](b c.md) [none]",
+    "[a][x] [x][] [x] [none]\n\n[x]: <b c.md> 'T'": "[a](<b c.md>) [x](<b c.md>) [x](<b c.md>) [none]",
     "`` a ` [x] `` [[Wiki|w]] $a_1\\_$": "`` a ` [x] `` [[Wiki|w]] $a_1\\_$",
     "**kept** _as_ written": "**kept** _as_ written",
 }
