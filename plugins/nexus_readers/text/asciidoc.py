@@ -285,8 +285,10 @@ class _Body:
         label = style.capitalize() if style.upper() in ("NOTE", "TIP", "IMPORTANT", "WARNING", "CAUTION") else ""
         inner = _Body(held, self.first + begin, self.inline, self.depth + 1, label=label)
         for block in inner.blocks():
-            is_quoted = isinstance(block, Paragraph) and (kind == "_" or style in ("quote", "verse"))
-            yield Quotation(text=block.text, place=block.place) if is_quoted else block  # type: ignore[attr-defined]
+            if isinstance(block, Paragraph) and (kind == "_" or style in ("quote", "verse")):
+                yield Quotation(text=block.text, place=block.place)
+            else:
+                yield block
 
 
 def _language(style: str) -> str:

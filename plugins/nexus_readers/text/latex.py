@@ -84,10 +84,10 @@ class LatexReader:
         yield from source.remarks()
         walk = _Walk(source.text)
         begin = source.text.find("\\begin{document}")
-        told = {name: walk.argument_of(name, begin) for name in ("title", "author", "date")}
+        title, author, date = (walk.argument_of(name, begin) for name in ("title", "author", "date"))
         walk.at = begin + len("\\begin{document}") if begin >= 0 else 0
         blocks = walk.blocks()
-        yield Metadata(**told)
+        yield Metadata(title=title, author=author, date=date)
         yield from with_notes(blocks, walk.notes)
 
 
@@ -208,8 +208,12 @@ class _Walk:
             for close in self.closes.pop(at, ()):
                 close()
 
-    def _argument(self, opened: str, closed: Callable[[], None] | str) -> bool:
+    def _wrap(self, opened: str, closed: str) -> bool:
         """Write before and after the argument that begins here; tell whether there is one."""
+        return self._argument(opened, lambda: self._write(closed))
+
+    def _argument(self, opened: str, closed: Callable[[], None]) -> bool:
+        """Write before the argument that begins here, and do something after it; tell whether there is one."""
         while option := _OPTION.match(self.text, self.at):
             self.at = option.end()
         end = self.braces.get(self.at)
@@ -217,7 +221,7 @@ class _Walk:
             return False
         self.at += 1
         self._write(opened)
-        self.closes.setdefault(end, []).append(closed if callable(closed) else lambda: self._write(closed))
+        self.closes.setdefault(end, []).append(closed)
         return True
 
     def _apart(self, done: Callable[[str], None]) -> None:
@@ -244,21 +248,19 @@ class _Walk:
     def _command(self, name: str) -> None:
         if name in _SECTIONS:
             self._end_paragraph()
-            place = self._place(self.at)
-            level = _SECTIONS.index(name) - self.outermost + 1
-            self._apart(lambda text: self.out.append(Heading(text=text, level=level, place=place)) if text else None)
+            self._head(_SECTIONS.index(name) - self.outermost + 1, self._place(self.at))
         elif name in ("footnote", "footnotetext", "thanks"):
             self.marks += 1
             mark, place = str(self.marks), self._place(self.at)
             self._write(f"[^{mark}]" if name == "footnote" else "")
-            self._apart(lambda text: self.notes.__setitem__(mark, (text, place)))
+            self._note(mark, place)
         elif name == "caption":
-            self._apart(lambda text: setattr(self, "caption", text))
+            self._caption()
         elif name in ("item", "bibitem"):
             self._item(name)
         elif name == "href":
             target = self._raw()
-            if not self._argument("[", f"]({target})"):
+            if not self._wrap("[", f"]({target})"):
                 self._write(target)
         elif name in ("verb", "lstinline"):
             self._verb()
@@ -286,11 +288,30 @@ class _Walk:
             if name != "hyperref":
                 self._raw()  # how it looks
         elif name in _WRAPPED:
-            self._argument(*_WRAPPED[name])
+            self._wrap(*_WRAPPED[name])
         elif name in SIGNS:
             self._write(SIGNS[name])
         elif option := _OPTION.match(self.text, self.at):
             self.at = option.end()
+
+    def _head(self, level: int, place: Place) -> None:
+        def close(text: str) -> None:
+            if text:
+                self.out.append(Heading(text=text, level=level, place=place))
+
+        self._apart(close)
+
+    def _note(self, mark: str, place: Place) -> None:
+        def close(text: str) -> None:
+            self.notes[mark] = text, place
+
+        self._apart(close)
+
+    def _caption(self) -> None:
+        def close(text: str) -> None:
+            self.caption = text
+
+        self._apart(close)
 
     def _drop(self) -> None:
         """Pass over the arguments of a command, and what it defines."""

@@ -181,8 +181,7 @@ class _Body:
                 yield Code(text=text, place=self.place(begin))
             return
         for block in self.document.blocks(held, self.first + begin, depth=self.depth + 1, lists=self.lists):
-            is_quoted = isinstance(block, Paragraph) and not block.text.startswith("$$")
-            yield Quotation(text=block.text, place=block.place) if is_quoted else block  # type: ignore[attr-defined]
+            yield Quotation(text=block.text, place=block.place) if isinstance(block, Paragraph) else block
 
     def _explicit(self, line: str) -> Iterator[Block]:
         """Take what begins with two dots: a directive, a note, a target, or a comment."""

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Protocol
 
+from attrs import evolve
+
 from nexus_core import Block, Code, Figure, Formula, ListItem, Paragraph, Place, Table
 from nexus_readers.text.source_text import one_line
 
@@ -58,7 +60,7 @@ def directive_blocks(
             yield Code(text=text, language=argument.split(" ")[0] if name != "parsed-literal" else "", place=place)
     elif name in ("image", "figure"):
         inner = list(body.inner(lines, at))
-        caption = inner.pop(0).text if inner and isinstance(inner[0], Paragraph) else ""
+        caption = _take_text(inner)
         if options.get("alt") or caption:
             yield Figure(text=options.get("alt", ""), caption=caption, place=place)
         yield from inner
@@ -89,12 +91,20 @@ def _labelled(body: Body, name: str, argument: str, lines: list[str], places: tu
         label = "See also"
     words = inline(argument)
     if label:
-        if not words and inner and isinstance(inner[0], Paragraph):
-            words = inner.pop(0).text  # type: ignore[attr-defined]
+        words = words or _take_text(inner)
         yield Paragraph(text=f"{label}: {words}" if words else label, place=body.place(places[0]))
     elif words and name not in ("only", "container", "rst-class", "tab-set", "grid", "ifconfig", "class"):
         yield Paragraph(text=words, place=body.place(places[0]))
     yield from inner
+
+
+def _take_text(inner: list[Block]) -> str:
+    """Take the paragraph that some blocks begin with, and return its text; nothing where they begin otherwise."""
+    first = inner[0] if inner else None
+    if not isinstance(first, Paragraph):
+        return ""
+    del inner[0]
+    return first.text
 
 
 def _options(lines: list[str]) -> tuple[dict[str, str], list[str], int]:
@@ -119,8 +129,7 @@ def _tables(
     caption = inline(argument)
     if name == "table":
         for block in body.inner(lines, places[1]):
-            is_table = isinstance(block, Table) and not block.caption
-            yield Table(header=block.header, rows=block.rows, caption=caption, place=block.place) if is_table else block  # type: ignore[attr-defined]
+            yield evolve(block, caption=caption) if isinstance(block, Table) and not block.caption else block
         return
     written = options.get("header-rows", "0").strip()
     headed = int(written) if written.isdecimal() and len(written) < 4 else 0
