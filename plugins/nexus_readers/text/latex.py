@@ -13,7 +13,6 @@ from attrs import define, evolve, field
 
 from nexus_core import (
     Block,
-    Code,
     Figure,
     Formula,
     Heading,
@@ -26,8 +25,23 @@ from nexus_core import (
     Table,
     component,
 )
-from nexus_readers.text.latex_signs import SIGNS, accented, is_accent
-from nexus_readers.text.latex_table import table_cells
+from nexus_readers.text.latex_signs import (
+    CODE,
+    DROPPED,
+    FORMULAS,
+    PUNCTUATION,
+    SECTIONS,
+    SIGNS,
+    STYLED,
+    TABLES,
+    UNSEEN,
+    WRAPPED,
+    accented,
+    is_accent,
+    letter_at,
+    matched_braces,
+)
+from nexus_readers.text.latex_table import block_of
 from nexus_readers.text.notes import with_notes
 from nexus_readers.text.source_text import one_line, read_text
 
@@ -42,33 +56,10 @@ _TOKEN = re.compile(
     | (%[^\n]*\n?[ \t]*)""",
     re.VERBOSE,
 )
-_SECTIONS = ("part", "chapter", "section", "subsection", "subsubsection", "paragraph", "subparagraph")
-_SECTION = re.compile(r"\\(part|chapter|section|subsection|subsubsection|paragraph|subparagraph)\b")
-_FORMULAS = frozenset(
-    {"equation", "align", "gather", "multline", "eqnarray", "displaymath", "math", "alignat", "flalign"}
-)
-_CODE = frozenset({"verbatim", "lstlisting", "minted", "Verbatim", "alltt", "listing", "pyglist"})
-_TABLES = frozenset({"tabular", "tabularx", "longtable", "tabulary", "array", "tabbing"})
-_UNSEEN = frozenset({"tikzpicture", "pgfpicture", "comment", "filecontents", "picture", "thebibliography-options"})
-_DROPPED = frozenset({
-    "label", "usepackage", "documentclass", "vspace", "hspace", "includegraphics", "bibliographystyle", "bibliography",
-    "input", "include", "newcommand", "renewcommand", "providecommand", "newenvironment", "newtheorem", "setlength",
-    "pagestyle", "thispagestyle", "setcounter", "addcontentsline", "hypersetup", "color", "definecolor", "geometry",
-    "index", "pagenumbering", "addtolength", "addtocounter", "graphicspath", "RequirePackage", "PassOptionsToPackage",
-    "DeclareMathOperator", "lstset", "selectlanguage", "fontsize", "captionsetup", "nocite", "printbibliography",
-    "addbibresource", "usetikzlibrary", "rule", "phantom", "hphantom", "vphantom", "markboth", "title", "author",
-    "date",
-})  # fmt: skip
-_WRAPPED = {
-    "texttt": ("`", "`"), "textsuperscript": ("^", ""), "textsubscript": ("_", ""), "sout": ("~~", "~~"),
-    "st": ("~~", "~~"), "cite": ("[", "]"), "citep": ("[", "]"), "citet": ("[", "]"), "parencite": ("[", "]"),
-    "enquote": ("“", "”"), "code": ("`", "`"), "path": ("`", "`"),
-}  # fmt: skip
-_PUNCTUATION = {"``": "“", "''": "”", "---": "—", "--": "–", '"`': "„", "\"'": "“"}
-_LETTER = re.compile(r"[ \t]*(?:\{[ \t]*(?:\\([A-Za-z]+)|([^\W\d_]?))[ \t]*\}|\\([ij])(?![A-Za-z])[ \t]*|([^\W\d_]))")
 _DEFINED = re.compile(r"\\[A-Za-z@]+[^{}\n]{0,100}")
 _DEEPEST = 2
 """Tables in each other; the cells of deeper ones are text."""
+_SECTION = re.compile(r"\\(part|chapter|section|subsection|subsubsection|paragraph|subparagraph)\b")
 _OPTION = re.compile(r"\[[^\[\]]{0,1000}\][ \t]*")
 
 
@@ -129,8 +120,8 @@ class _Walk:
     """Where the paragraph begins."""
 
     def __attrs_post_init__(self) -> None:
-        self.braces = _matched(self.text)
-        used = [_SECTIONS.index(found[1]) for found in _SECTION.finditer(self.text)]
+        self.braces = matched_braces(self.text)
+        used = [SECTIONS.index(found[1]) for found in _SECTION.finditer(self.text)]
         self.outermost = min(used, default=0)
 
     def argument_of(self, name: str, before: int) -> str:
@@ -163,7 +154,7 @@ class _Walk:
             elif blank:
                 self._end_paragraph()
             elif mark:
-                self._write(_PUNCTUATION[mark])
+                self._write(PUNCTUATION[mark])
         else:
             self._write(self.text[self.at :])
         while self.waiting:  # braces that nothing closes
@@ -246,9 +237,9 @@ class _Walk:
         return text
 
     def _command(self, name: str) -> None:
-        if name in _SECTIONS:
+        if name in SECTIONS:
             self._end_paragraph()
-            self._head(_SECTIONS.index(name) - self.outermost + 1, self._place(self.at))
+            self._head(SECTIONS.index(name) - self.outermost + 1, self._place(self.at))
         elif name in ("footnote", "footnotetext", "thanks"):
             self.marks += 1
             mark, place = str(self.marks), self._place(self.at)
@@ -264,7 +255,7 @@ class _Walk:
                 self._write(target)
         elif name in ("verb", "lstinline"):
             self._verb()
-        elif name in _DROPPED:
+        elif name in DROPPED:
             self._drop()
         elif name in ("def", "gdef", "edef", "let") and (defined := _DEFINED.match(self.text, self.at)):
             self.at = defined.end()
@@ -273,22 +264,13 @@ class _Walk:
             self._accent(name)
         elif name in ("ref", "eqref", "autoref", "cref", "Cref", "pageref", "url", "nolinkurl"):
             self._write(self._raw())
-        elif name in (
-            "textcolor",
-            "colorbox",
-            "foreignlanguage",
-            "parbox",
-            "resizebox",
-            "scalebox",
-            "raisebox",
-            "hyperref",
-        ):
+        elif name in STYLED:
             if option := _OPTION.match(self.text, self.at):
                 self.at = option.end()
             if name != "hyperref":
                 self._raw()  # how it looks
-        elif name in _WRAPPED:
-            self._wrap(*_WRAPPED[name])
+        elif name in WRAPPED:
+            self._wrap(*WRAPPED[name])
         elif name in SIGNS:
             self._write(SIGNS[name])
         elif option := _OPTION.match(self.text, self.at):
@@ -337,12 +319,8 @@ class _Walk:
             self.at = end + 1
 
     def _accent(self, name: str) -> None:
-        found = _LETTER.match(self.text, self.at)
-        if found is None:
-            self._write(accented(name, ""))
-            return
-        self.at = found.end()
-        self._write(accented(name, SIGNS.get(found[1] or found[3] or "", "") or found[2] or found[4] or ""))
+        letter, self.at = letter_at(self.text, self.at)
+        self._write(accented(name, letter))
 
     def _sign(self, sign: str) -> None:
         if sign in "([":
@@ -398,8 +376,8 @@ class _Walk:
             self._write(f"{label}: ")
 
     def _environment(self, kind: str, name: str) -> None:
-        is_table = name in _TABLES
-        if kind == "begin" and (name in (_FORMULAS | _CODE | _UNSEEN) or (is_table and self.depth < _DEEPEST)):
+        is_table = name in TABLES
+        if kind == "begin" and (name in (FORMULAS | CODE | UNSEEN) or (is_table and self.depth < _DEEPEST)):
             self._verbatim(name)
             return
         self._end_paragraph()
@@ -440,34 +418,10 @@ class _Walk:
         self.at = found.end() if found else len(self.text)
         self._end_paragraph()
         place = self._place(begin)
-        if name in _CODE:
-            head = re.match(r"[ \t]*(\[[^\]\n]*\])?[ \t]*(?:\{(\w+)\})?", content) if name != "verbatim" else None
-            language = re.search(r"language=\{?(\w+)", head[1] or "") if head else None
-            code = content[head.end() if head else 0 :].strip("\n")
-            if code.strip():
-                told = language[1] if language else (head[2] or "") if head else ""
-                self.out.append(Code(text=code, language=told, place=place))
-        elif name in _TABLES:
-            header, rows = table_cells(content, lambda cell: inline(cell, self.depth + 1))
-            if header or rows:
-                self.out.append(Table(header=header, rows=rows, place=place))
-        elif name in _FORMULAS:
-            tex = " ".join(re.sub(r"\\label\{[^{}]*\}", "", content).split())
-            if tex:
-                self.out.append(Formula(text=tex, place=place))
+        block = block_of(name, content, place, lambda cell: inline(cell, self.depth + 1))
+        if block is not None:
+            self.out.append(block)
 
 
 def _joined(pieces: list[str]) -> str:
     return " ".join("".join(pieces).split())
-
-
-def _matched(text: str) -> dict[int, int]:
-    """Return where each opening brace is closed."""
-    found: dict[int, int] = {}
-    opened: list[int] = []
-    for brace in re.finditer(r"\\.|[{}]", text, re.DOTALL):
-        if brace[0] == "{":
-            opened.append(brace.start())
-        elif brace[0] == "}" and opened:
-            found[opened.pop()] = brace.start()
-    return found

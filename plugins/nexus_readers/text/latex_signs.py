@@ -1,7 +1,8 @@
-"""The signs and letters that LaTeX has commands for."""
+"""The commands of LaTeX: signs and letters, and what others are there for."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 SIGNS = {
@@ -38,6 +39,32 @@ _ACCENTS = {
     "r": "\u030a", "t": "\u0361",
 }  # fmt: skip
 _DOTLESS = {"ı": "i", "ȷ": "j"}
+SECTIONS = ("part", "chapter", "section", "subsection", "subsubsection", "paragraph", "subparagraph")
+FORMULAS = frozenset(
+    {"equation", "align", "gather", "multline", "eqnarray", "displaymath", "math", "alignat", "flalign"}
+)
+CODE = frozenset({"verbatim", "lstlisting", "minted", "Verbatim", "alltt", "listing", "pyglist"})
+TABLES = frozenset({"tabular", "tabularx", "longtable", "tabulary", "array", "tabbing"})
+UNSEEN = frozenset({"tikzpicture", "pgfpicture", "comment", "filecontents", "picture", "thebibliography-options"})
+DROPPED = frozenset({
+    "label", "usepackage", "documentclass", "vspace", "hspace", "includegraphics", "bibliographystyle", "bibliography",
+    "input", "include", "newcommand", "renewcommand", "providecommand", "newenvironment", "newtheorem", "setlength",
+    "pagestyle", "thispagestyle", "setcounter", "addcontentsline", "hypersetup", "color", "definecolor", "geometry",
+    "index", "pagenumbering", "addtolength", "addtocounter", "graphicspath", "RequirePackage", "PassOptionsToPackage",
+    "DeclareMathOperator", "lstset", "selectlanguage", "fontsize", "captionsetup", "nocite", "printbibliography",
+    "addbibresource", "usetikzlibrary", "rule", "phantom", "hphantom", "vphantom", "markboth", "title", "author",
+    "date",
+})  # fmt: skip
+WRAPPED = {
+    "texttt": ("`", "`"), "textsuperscript": ("^", ""), "textsubscript": ("_", ""), "sout": ("~~", "~~"),
+    "st": ("~~", "~~"), "cite": ("[", "]"), "citep": ("[", "]"), "citet": ("[", "]"), "parencite": ("[", "]"),
+    "enquote": ("“", "”"), "code": ("`", "`"), "path": ("`", "`"),
+}  # fmt: skip
+PUNCTUATION = {"``": "“", "''": "”", "---": "—", "--": "–", '"`': "„", "\"'": "“"}
+STYLED = frozenset({
+    "colorbox", "foreignlanguage", "hyperref", "parbox", "raisebox", "resizebox", "scalebox", "textcolor",
+})  # fmt: skip
+_LETTER = re.compile(r"[ \t]*(?:\{[ \t]*(?:\\([A-Za-z]+)|([^\W\d_]?))[ \t]*\}|\\([ij])(?![A-Za-z])[ \t]*|([^\W\d_]))")
 
 
 def is_accent(name: str) -> bool:
@@ -51,3 +78,23 @@ def accented(name: str, letter: str) -> str:
     if not letter:
         return name if not name.isalpha() else ""
     return unicodedata.normalize("NFC", letter[0] + _ACCENTS[name]) + letter[1:]
+
+
+def matched_braces(text: str) -> dict[int, int]:
+    """Return where each opening brace is closed."""
+    found: dict[int, int] = {}
+    opened: list[int] = []
+    for brace in re.finditer(r"\\.|[{}]", text, re.DOTALL):
+        if brace[0] == "{":
+            opened.append(brace.start())
+        elif brace[0] == "}" and opened:
+            found[opened.pop()] = brace.start()
+    return found
+
+
+def letter_at(text: str, at: int) -> tuple[str, int]:
+    """Return the letter that an accent at a place is put on, and where what follows it begins."""
+    found = _LETTER.match(text, at)
+    if found is None:
+        return "", at
+    return SIGNS.get(found[1] or found[3] or "", "") or found[2] or found[4] or "", found.end()

@@ -1,16 +1,19 @@
-"""The tables of LaTeX: rows by `\\\\`, cells by `&`, cells over several columns and rows."""
+"""What stands in environments of LaTeX, tables above all: rows by `\\\\`, cells by `&`, and cells that span."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
 
+from nexus_core import Block, Code, Formula, Place, Table
 from nexus_core.toolkit import Cell, table_rows
+from nexus_readers.text.latex_signs import CODE, FORMULAS, TABLES
 
 _RULE = re.compile(
     r"\\(?:hline|toprule|midrule|bottomrule|endhead|endfirsthead|endfoot|endlastfoot|(?:cline|cmidrule)(?:\([^()]*\))?\{[^{}]*\})"
 )
 _BOUND = re.compile(r"\\\\(?:\[[^\[\]]{0,40}\])?|\\tabularnewline|\\[^\\]|[{}&]", re.DOTALL)
+_LABEL = re.compile(r"\\label\{[^{}]*\}")
 _WIDE = re.compile(r"\s*\\multicolumn\s*\{(\d{1,4})\}\s*\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}\s*")
 _HIGH = re.compile(r"\s*\\multirow\s*(?:\[[^\[\]]*\])?\{(\d{1,4})\}\s*\{[^{}]*\}\s*")
 _COLUMNS = re.compile(r"\s*(?:\[[^\[\]]*\]\s*)?(?:\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}\s*){0,3}")
@@ -71,3 +74,18 @@ def _cell(written: str, inline: Callable[[str], str]) -> Cell:
     if high := _HIGH.match(written.lstrip("{ \n")):
         rows, written = int(high[1]), written.lstrip("{ \n")[high.end() :]
     return Cell(inline(written), max(1, columns), max(1, rows))
+
+
+def block_of(name: str, content: str, place: Place, inline: Callable[[str], str]) -> Block | None:
+    """Return what stands in an environment of code, a table or a formula."""
+    if name in CODE:
+        head = re.match(r"[ \t]*(\[[^\]\n]*\])?[ \t]*(?:\{(\w+)\})?", content) if name != "verbatim" else None
+        named = re.search(r"language=\{?(\w+)", head[1] or "") if head else None
+        code = content[head.end() if head else 0 :].strip("\n")
+        language = named[1] if named else (head[2] or "") if head else ""
+        return Code(text=code, language=language, place=place) if code.strip() else None
+    if name in TABLES:
+        header, rows = table_cells(content, inline)
+        return Table(header=header, rows=rows, place=place) if header or rows else None
+    tex = " ".join(_LABEL.sub("", content).split())
+    return Formula(text=tex, place=place) if name in FORMULAS and tex else None
