@@ -127,7 +127,7 @@ class Package:
         """Return the root of a part; raises SourceError where it is missing, too large, or nothing of it is XML."""
         parser = self._etree.XMLParser(load_dtd=False, **_SAFELY)
         try:
-            root = self._etree.parse(_Stream(self, name), parser).getroot()
+            root = self._etree.fromstring(self.read(name), parser)
         except self._etree.XMLSyntaxError as error:
             raise SourceError(f"is damaged: {name} is no XML ({error}); left out") from error
         self._tell_damage(name, parser.error_log, has_content=root is not None)

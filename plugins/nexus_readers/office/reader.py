@@ -35,7 +35,7 @@ class OfficeReader:
             yield from old_blocks(file, hints, hidden=self.hidden)
             return
         package = Package(file, hints)
-        yield from _told(package, self._blocks(package))
+        yield from _with_remarks(package, self._blocks(package))
 
     def _blocks(self, package: Package) -> Iterator[Block]:
         kind, main = office_kind(package)
@@ -52,7 +52,7 @@ class OfficeReader:
         return read[kind]()
 
 
-def _told(package: Package, blocks: Iterator[Block]) -> Iterator[Block]:
+def _with_remarks(package: Package, blocks: Iterator[Block]) -> Iterator[Block]:
     """Yield blocks, then what could not be read; a file beyond its bound is read as far as the bound goes."""
     has_text = False
     try:

@@ -88,10 +88,10 @@ def number_format(code: str) -> NumberFormat:
         elif sign:
             said = sign if sign not in "()@" else ""
         literals.append((said, "") if not signs else ("", said))
-    return _made("".join(signs), "".join(a for a, _ in literals), "".join(b for _, b in literals), kinds)
+    return _format_of("".join(signs), "".join(a for a, _ in literals), "".join(b for _, b in literals), kinds)
 
 
-def _made(signs: str, before: str, after: str, kinds: set[str]) -> NumberFormat:
+def _format_of(signs: str, before: str, after: str, kinds: set[str]) -> NumberFormat:
     if kinds:
         date = (
             "elapsed"

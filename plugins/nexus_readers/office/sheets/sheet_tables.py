@@ -19,6 +19,7 @@ _WIDE = 64
 _SPARSE = 20
 """A region with more than so many empty cells for each that says something is no table."""
 _MOST_CAPTIONS = 5
+_EVERYWHERE = (0, 1 << 20)
 
 
 @frozen
@@ -98,7 +99,7 @@ def _regions(band: Sequence[SheetRow], headers: _Headers) -> list[_Region]:
             joined[-1] += group
         else:
             joined.append(group)
-    lefts = [group[0] for group in joined[1:]] + [1 << 20]
+    lefts = [group[0] for group in joined[1:]] + [_EVERYWHERE[1]]
     begin = 0
     found = []
     for group, right in zip(joined, lefts, strict=True):
@@ -166,11 +167,12 @@ class _Region:
         return {column: text for column, text in row.cells.items() if begin <= column < end}
 
     def _row(self, row: SheetRow) -> tuple[str, ...]:
-        filled = self._filled(row)
+        filled = row.cells if self.reach == _EVERYWHERE else self._filled(row)
         if self.is_sparse:
             return tuple(filled[column] for column in sorted(filled))
-        cells = [filled.pop(column, "") for column in self.columns]
-        cells += [filled[column] for column in sorted(filled)]
+        cells = [filled.get(column, "") for column in self.columns]
+        if sum(map(bool, cells)) < len(filled):
+            cells += [filled[column] for column in sorted(filled.keys() - set(self.columns))]
         while len(self.columns) > _WIDE and cells and not cells[-1]:
             cells.pop()
         return tuple(cells)

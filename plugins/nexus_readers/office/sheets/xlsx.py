@@ -227,11 +227,11 @@ class _Sheet:
     def _row(self, element: Any, number: int) -> SheetRow:
         cells: dict[int, str] = {}
         looks: dict[int, str] = {}
-        column = -1
+        column, text_of = -1, self.book.text
         for cell in element:
             reference = cell.get("r")
             column = column_of(reference.rstrip("0123456789")) if reference else column + 1
-            text = self.book.text(cell)
+            text = text_of(cell)
             if text is None:
                 self._unknown += 1
             elif text and not (self._hidden_columns and self._is_hidden(column)):
