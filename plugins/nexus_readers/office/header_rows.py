@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 _NUMBER = re.compile(r"[-+−(]?[\s$€£¥]*\d[\d\s.,:/'’%-]*(?:[€$£%)]|\w{1,4})?\s*")
 """Also dates, hours and amounts."""
+_YEAR = re.compile(r"(?:19|20)\d\d")
+"""A column may be called by its year."""
 _LONGEST_NAME = 80
 
 
@@ -18,12 +20,15 @@ def names_columns(rows: Sequence[Sequence[str]], *, looks_so: bool = False) -> b
     if len(rows) < 2:
         return False
     first, below = rows[0], rows[1:]
+    years = [at for at, cell in enumerate(first) if at and _YEAR.fullmatch(cell)]
+    if any(at < len(row) and _YEAR.fullmatch(row[at]) for row in below for at in years):
+        return False
     said = [cell for cell in first if cell]
     if len(said) < len(first) - 1 or len(said) < min(2, len(first)) or len(set(said)) < len(said):
         return False
-    if any(len(cell) > _LONGEST_NAME or is_number(cell) for cell in said):
+    if any(len(cell) > _LONGEST_NAME or is_number(cell) for at, cell in enumerate(first) if cell and at not in years):
         return False
-    return looks_so or len(first) > 2 or has_numbers_below(below, len(first))
+    return looks_so or bool(years) or len(first) > 2 or has_numbers_below(below, len(first))
 
 
 def has_numbers_below(below: Sequence[Sequence[str]], width: int) -> bool:

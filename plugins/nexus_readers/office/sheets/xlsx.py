@@ -309,8 +309,8 @@ class _Sheet:
             )
         if self._unknown:
             yield Remark(
-                text=f"{where}: {self._unknown} formulas have no stored results: open the file in a spreadsheet program"
-                " and save it",
+                text=f"{where}: formulas have no stored results ({self._unknown} cells): open the file in a spreadsheet"
+                " program and save it",
                 lost=True,
             )
 

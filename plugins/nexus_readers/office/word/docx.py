@@ -160,9 +160,11 @@ class _Document:
     def _paragraph_blocks(self, element: Any) -> Iterator[Block]:
         properties = child(element, "pPr")
         style = self.styles.style(value(child(properties, "pStyle"))) if properties is not None else self.styles.default
-        if style.level and not style.is_contents:
+        if (style.level or outline_level(properties)) and not style.is_contents:
             self.context.fields.clear()
         found = self._paragraph(element)
+        # Instructions end in their paragraph; results, such as a table of contents, go on in others.
+        self.context.fields[:] = [each for each in self.context.fields if each.is_shown]
         starts_page = not self.context.pages_by_layout and is_on(child(properties, "pageBreakBefore"))
         yield from [PageBreak(number=-1)] * (found.breaks_before + starts_page)
         if not style.is_contents and not style.is_hidden:

@@ -92,13 +92,16 @@ def test_docx_resolves_links_and_fields() -> None:
     body = paragraph(f'<w:hyperlink r:id="h1">{run("the form")}</w:hyperlink>')
     body += paragraph(field('HYPERLINK "https://example.org/b"', "other form"))
     body += paragraph(run("See "), field("REF x", "Section 4"), run(", page "), field("PAGEREF x", "17"))
-    body += paragraph(field('TOC \\o "1-3"', "Leave 3"))
+    body += paragraph('<w:r><w:fldChar w:fldCharType="begin"/></w:r>', "<w:r><w:instrText>TOC</w:instrText></w:r>")
+    body += paragraph(run("kept")) + paragraph(field('TOC \\o "1-3"', "Leave 3"))
     found = blocks_of(body, ("h1", "hyperlink", "https://example.org/form-77"))
     assert texts(found) == [
         "[the form](https://example.org/form-77)",
         "[other form](https://example.org/b)",
         "See Section 4, page",
+        "kept",
     ]
+    assert isinstance(found[1], Paragraph)
     assert found[1].links == ("https://example.org/form-77",)
 
 
@@ -113,7 +116,7 @@ def test_docx_puts_notes_after_their_paragraph() -> None:
     }
     comments = f'<w:comments {W}><w:comment w:id="5" w:author="Bob">{paragraph(run("Sure?"))}</w:comment></w:comments>'
     found = content(blocks_of(body, **parts, comments=comments))
-    assert [(type(block), block.text) for block in found] == [
+    assert list(zip(map(type, found), texts(found), strict=True)) == [
         (Paragraph, "Free[^1] for staff[^i]"),
         (Footnote, "The footnote."),
         (Footnote, "The endnote."),

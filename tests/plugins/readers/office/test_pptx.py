@@ -70,7 +70,7 @@ def test_pptx_reads_tables_groups_and_charts() -> None:
         table.cell(1, 1).merge(table.cell(1, 2))
         group = slide.shapes.add_group_shape()
         group.shapes.add_textbox(0, 0, 9, 9).text_frame.text = "in a group"
-        values = CategoryChartData()
+        values: Any = CategoryChartData()  # type: ignore[no-untyped-call]
         values.categories = ["Q1", "Q2"]
         values.add_series("Sales", (19.5, 20))
         chart = slide.shapes.add_chart(XL_CHART_TYPE.BAR_CLUSTERED, 0, 0, 99, 99, values).chart

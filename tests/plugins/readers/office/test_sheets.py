@@ -86,6 +86,15 @@ def test_xlsx_makes_a_table_of_each_region() -> None:
     assert [block.place.row for block in found if isinstance(block, Paragraph)] == [6]
 
 
+@pytest.mark.parametrize("years", ["2023|2024", "FY 2023|FY 2024"])
+def test_xlsx_takes_years_for_names_of_columns(years: str) -> None:
+    """Where no years stand below; a list of years of birth has no header."""
+    (table,) = tables(read(sheet(f"Item|{years}", "Sales|10|20"), "a.xlsx"))
+    assert table.header == ("Item", *years.split("|"))
+    (table,) = tables(read(sheet("Ada|1815|1852", "Alan|1912|1954"), "a.xlsx"))
+    assert table.header == ()
+
+
 def test_xlsx_carries_a_header_over_empty_rows() -> None:
     """Groups of rows under one header keep the names of their columns."""
     found = tables(read(sheet("Name|City|Room", "Ada|Oslo|12", "", "Bob|Rome|14", "Cy|Graz|15"), "a.xlsx"))
@@ -133,7 +142,7 @@ def test_xlsx_tells_comments_links_and_lost_formulas() -> None:
     found = read(saved(book), "a.xlsx")
     assert tables(found)[0].rows == (("Ada", "", "[ask](https://example.org/form-77)"),)
     assert "Comment on A2 by Bob: On leave" in texts(found)
-    assert "1 formulas have no stored results" in remarks(found)[0]
+    assert "formulas have no stored results (1 cells)" in remarks(found)[0]
 
 
 def test_xlsx_tells_raised_and_struck_text() -> None:
