@@ -227,3 +227,14 @@ def test_docx_takes_a_first_row_for_a_header_only_where_it_is(rows: tuple[str, .
     (found,) = content(blocks_of(table(*rows)))
     assert isinstance(found, Table)
     assert found.header == header
+
+
+def test_docx_reads_the_points_of_a_diagram() -> None:
+    """SmartArt keeps them in a part of its own, each under the one that it belongs to."""
+    point = '<d:pt modelId="{0}" type="{1}"><d:t><a:p><a:r><a:t>{2}</a:t></a:r></a:p></d:t></d:pt>'
+    points = point.format(0, "doc", "") + point.format(1, "node", "Plan") + point.format(2, "node", "Budget")
+    links = '<d:cxn srcId="0" destId="1"/><d:cxn srcId="1" destId="2"/>'
+    data = f'<d:dataModel xmlns:d="d" xmlns:a="a"><d:ptLst>{points}</d:ptLst><d:cxnLst>{links}</d:cxnLst></d:dataModel>'
+    drawing = '<w:r><w:drawing><d:relIds xmlns:d="d" r:dm="m1"/></w:drawing></w:r>'
+    found = content(blocks_of(paragraph(drawing), ("m1", "diagramData", "data.xml"), data=data))
+    assert [(block.text, block.depth) for block in found if isinstance(block, ListItem)] == [("Plan", 1), ("Budget", 2)]
