@@ -6,7 +6,7 @@ import re
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 _BUILT_IN = {
     1: "0", 2: "0.00", 3: "#,##0", 4: "#,##0.00", 9: "0%", 10: "0.00%", 11: "0.00E+00", 14: "yyyy-mm-dd",
@@ -38,6 +38,10 @@ class NumberFormat:
     """How many times a thousand is taken from it."""
     before: str = ""
     after: str = ""
+    width: int = 0
+    """At least so many digits before the point: `00501` is a postal code."""
+    pattern: str = ""
+    """What stands between the digits of a whole number, each of them a `0`: `000-00-0000`."""
 
     def shown(self, text: str, *, from_1904: bool = False) -> str:
         """Return a number, as files write it, as it is shown."""
@@ -47,6 +51,8 @@ class NumberFormat:
             return text
         if self.date:
             return _date(number, self.date, from_1904) or text
+        if self.pattern and number.is_integer() and 0 <= number < 1e15:
+            return _in_pattern(str(int(number)), self.pattern)
         if self.decimals is None and not self.percent:
             return f"{self.before}{_plain(text, number)}{self.after}"
         number = number * (100 if self.percent else 1) / 1000**self.scale
@@ -54,6 +60,8 @@ class NumberFormat:
             return text
         written = f"{number:{',' if self.thousands else ''}.{self.decimals or 0}f}"
         sign, written = ("-", written[1:]) if written.startswith("-") else ("", written)
+        if self.width > 1 and not self.thousands:
+            written = written.zfill(self.width + (1 + self.decimals if self.decimals else 0))
         return f"{sign}{self.before}{written}{'%' if self.percent else ''}{self.after}"
 
 
@@ -68,7 +76,8 @@ def built_in_format(number: int) -> NumberFormat:
 @lru_cache(maxsize=512)
 def number_format(code: str) -> NumberFormat:
     """Return the format that a code stands for: `0.0%`, `#,##0.00 "EUR"`, `dd.mm.yyyy`."""
-    signs, literals = [], [("", "")]
+    signs: list[str] = []
+    literals, pattern = [("", "")], [""]
     kinds = set[str]()
     for match in _PARTS.finditer(_first_section(code[:_LONGEST_CODE])):
         quoted, escaped, bracket, general, noon, sign = match.groups()
@@ -81,28 +90,27 @@ def number_format(code: str) -> NumberFormat:
             kinds.add("time")
         if general:
             signs.append("G")
-        elif sign and sign in "0#?.,%Ee":
+        elif sign and (sign in "0#?.,%Ee" or (sign in "+-/" and signs[-1:] in (["E"], ["e"], ["?"], ["#"]))):
             signs.append(sign)
         elif sign and sign.lower() in "ymdhsgb":
             kinds.add({"y": "date", "d": "date", "g": "date", "b": "date", "m": "m"}.get(sign.lower(), "time"))
         elif sign:
             said = sign if sign not in "()@" else ""
+        pattern.append(sign if sign and sign in "0()" else said)
         literals.append((said, "") if not signs else ("", said))
-    return _format_of("".join(signs), "".join(a for a, _ in literals), "".join(b for _, b in literals), kinds)
+    found = _format_of("".join(signs), "".join(a for a, _ in literals), "".join(b for _, b in literals), kinds)
+    inner = "".join(pattern)
+    is_pattern = set(signs) == {"0"} and re.search(r"0[^0]+0", inner) and not found.date
+    return evolve(found, pattern=inner.strip()) if is_pattern else found
 
 
 def _format_of(signs: str, before: str, after: str, kinds: set[str]) -> NumberFormat:
     if kinds:
-        date = (
-            "elapsed"
-            if "elapsed" in kinds
-            else "both"
-            if {"date", "time"} <= kinds
-            else ("time" if "time" in kinds else "date")
-        )
+        both = {"date", "time"} <= kinds
+        date = "elapsed" if "elapsed" in kinds else "both" if both else "time" if "time" in kinds else "date"
         return NumberFormat(date=date)
     before, after = before.lstrip(), after.rstrip()
-    if "G" in signs or not signs or "E" in signs.upper():
+    if "G" in signs or not signs or "E" in signs.upper() or "/" in signs:
         return NumberFormat(before=before, after=after)
     whole, _, fraction = signs.partition(".")
     decimals = sum(sign in "0#?" for sign in fraction)
@@ -114,8 +122,17 @@ def _format_of(signs: str, before: str, after: str, kinds: set[str]) -> NumberFo
     )
     return NumberFormat(
         decimals=min(decimals, _MOST_DECIMALS), thousands="," in digits, percent="%" in signs, scale=min(scale, 4),
-        before=before, after=after,
+        before=before, after=after, width=digits.count("0"),
     )  # fmt: skip
+
+
+def _in_pattern(digits: str, pattern: str) -> str:
+    """Return digits in the places of the zeros of a pattern, those that are too many before the first."""
+    places = pattern.count("0")
+    left = iter(digits.zfill(places)[len(digits.zfill(places)) - places :])
+    more = digits[: max(0, len(digits) - places)]
+    filled = "".join(next(left, "") if character == "0" else character for character in pattern)
+    return more + filled
 
 
 def _first_section(code: str) -> str:
