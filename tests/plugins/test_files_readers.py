@@ -141,35 +141,6 @@ def test_pdf_without_its_library_names_the_extra(monkeypatch: pytest.MonkeyPatch
         pdf.read(b"%PDF-1.4")
 
 
-# Code
-
-DEFINITIONS = {
-    ".py": "async def alpha(x):",
-    ".js": "export const alpha = async (x) => {",
-    ".ts": "export default class Alpha {",
-    ".go": "func (s *Store) alpha(x int) error {",
-    ".rs": "pub(crate) async fn alpha(x: u8) {",
-    ".java": "public static int alpha(int x) {",
-    ".c": "static char *alpha(const char *x) {",
-    ".sql": "CREATE OR REPLACE VIEW alpha AS",
-}
-
-
-@pytest.mark.parametrize(("suffix", "line"), DEFINITIONS.items(), ids=DEFINITIONS.keys())
-def test_code_sections_are_named_after_what_they_define(suffix: str, line: str) -> None:
-    """Functions and classes of many languages are recognised."""
-    document = code.read(f"{line}\n  return x\n", suffix)
-    assert [heading.lower() for heading in document.sections[0].headings] == ["alpha"]
-
-
-def test_code_is_cut_between_definitions() -> None:
-    """Each section holds whole functions, and a long class goes on under its name."""
-    functions = [f"def f{n}():\n" + "    work()\n" * 30 for n in range(20)]
-    methods = "class Big:\n" + "".join(f"    def m{n}(self):\n" + "        work()\n" * 30 + "\n" for n in range(20))
-    document = code.read("\n\n".join([*functions, methods]), ".py")
-    assert all(s.text.startswith(("def f", "class Big", "    ")) for s in document.sections)
-    assert document.sections[-1].headings[0] == "Big"
-    assert len(document.sections) > 5
 
 
 SUFFIXES: dict[str, Callable[[str], str]] = {

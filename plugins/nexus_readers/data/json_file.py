@@ -49,7 +49,7 @@ class JsonLinesReader:
 
     def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
         """Yield the blocks of all values; lines that are no JSON come as they stand."""
-        decoded = decode(file.read(), hints.encoding or hints.default_encoding)
+        decoded = decode(file.read(), hints.default_encoding, hints.encoding)
         if decoded.problem:
             yield Remark(text=decoded.problem)
         values: list[Any] = []

@@ -124,7 +124,8 @@ def _placed(spans: Sequence[Span], columns: Sequence[Column]) -> dict[int, tuple
         over = [
             number
             for number, (left, right) in enumerate(columns)
-            if min(right, span.right) - max(left, span.left) > 0.3 * min(right - left, span.right - span.left, span.size)
+            if min(right, span.right) - max(left, span.left)
+            > 0.3 * min(right - left, span.right - span.left, span.size)
         ]
         if not over:
             middle = (span.left + span.right) / 2

@@ -123,7 +123,12 @@ class OverlayReader:
     def _span(self, annotation: Any, text: str, frame: PageFrame) -> Span:
         box = self._raw.FS_RECTF()
         self._raw.FPDFAnnot_GetRect(annotation, byref(box))
-        left, top, right, bottom = box.left - frame.left, frame.top - box.top, box.right - frame.left, frame.top - box.bottom
+        left, top, right, bottom = (
+            box.left - frame.left,
+            frame.top - box.top,
+            box.right - frame.left,
+            frame.top - box.bottom,
+        )
         top, bottom = min(top, bottom), max(top, bottom)
         return Span(text, min(left, right), top, max(left, right), bottom, max(1.0, min(10.0, bottom - top)))
 

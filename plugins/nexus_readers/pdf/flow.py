@@ -57,7 +57,12 @@ class PageFlow:
                 self.blocks.append(row.first.table)
                 at += 1
                 continue
-            at = self._heading(rows, at, column) or self._code(rows, at) or self._table(rows, at) or self._text(rows, at, column)
+            at = (
+                self._heading(rows, at, column)
+                or self._code(rows, at)
+                or self._table(rows, at)
+                or self._text(rows, at, column)
+            )
 
     def _heading(self, rows: Sequence[Row], at: int, column: _Column) -> int:
         """Add a heading that begins at a row; returns where it ends, 0 if there is none."""

@@ -113,9 +113,7 @@ class PageLoader:
         height = self._raw.FPDF_GetPageHeightF(page)
         return PageFrame(0.0, height), self._raw.FPDF_GetPageWidthF(page), height
 
-    def _with_tables(
-        self, page: Any, text_page: Any, number: int, frame: PageFrame, spans: list[Span]
-    ) -> list[Span]:
+    def _with_tables(self, page: Any, text_page: Any, number: int, frame: PageFrame, spans: list[Span]) -> list[Span]:
         """Return the spans of a page with those in grids put together as tables."""
         joiner = LineJoiner()
         for grid in grids_of(self._raw, page, frame):
@@ -165,6 +163,5 @@ class PageLoader:
 def _may_have_tables(spans: list[Span]) -> bool:
     """Tell whether spans stand beside each other, or are not drawn from top to bottom: then lines are looked for."""
     return any(
-        following.top < span.top + 0.5 * span.size and following.left > span.left
-        for span, following in pairwise(spans)
+        following.top < span.top + 0.5 * span.size and following.left > span.left for span, following in pairwise(spans)
     )

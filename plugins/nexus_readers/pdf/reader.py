@@ -63,7 +63,9 @@ class _Reading:
     def blocks(self) -> Iterator[Block]:
         yield self.file.metadata()
         if self.file.damage:
-            yield Remark(text=f"is damaged and was repaired: {self.file.damage}{self._missing()}", lost=bool(self.file.missing))
+            yield Remark(
+                text=f"is damaged and was repaired: {self.file.damage}{self._missing()}", lost=bool(self.file.missing)
+            )
         outline = Outline.read(self.file.raw, self.file.handle)
         has_text = False
         pages = self.loader.pages()

@@ -131,7 +131,9 @@ def _segments(raw: Any, page: Any, frame: PageFrame) -> Iterator[tuple[tuple[flo
         x0, y0, x1, y1 = x0 - frame.left, frame.top - y0, x1 - frame.left, frame.top - y1
         if x1 - x0 < _NEAR or y0 - y1 < _NEAR:
             yield (
-                ((x0, (y0 + y1) / 2), (x1, (y0 + y1) / 2)) if y0 - y1 < _NEAR else (((x0 + x1) / 2, y0), ((x0 + x1) / 2, y1))
+                ((x0, (y0 + y1) / 2), (x1, (y0 + y1) / 2))
+                if y0 - y1 < _NEAR
+                else (((x0 + x1) / 2, y0), ((x0 + x1) / 2, y1))
             )
             continue
         left -= (count := raw.FPDFPath_CountSegments(shape))

@@ -230,9 +230,7 @@ class SpanReader:
         pieces.append((begin, len(line), left, x1.value - frame.left))
         return [self._piece(page, span, line, piece, frame) for piece in pieces]
 
-    def _piece(
-        self, page: Any, span: Span, line: str, piece: tuple[int, int, float, float], frame: PageFrame
-    ) -> Span:
+    def _piece(self, page: Any, span: Span, line: str, piece: tuple[int, int, float, float], frame: PageFrame) -> Span:
         begin, end, left, right = piece
         first = span.first + begin
         bold, mono = self._style(page, first)

@@ -10,6 +10,7 @@ from html import escape
 from io import StringIO
 from typing import Any, ClassVar
 
+from nexus_readers.code import CodeReader
 from nexus_readers.data.config_file import IniReader, TomlReader, YamlReader
 from nexus_readers.data.delimited import DelimitedReader
 from nexus_readers.data.json_file import JsonLinesReader, JsonReader
@@ -160,3 +161,15 @@ class TestIniReader(ReaderContract):
 
     def document(self, paragraphs: Sequence[str]) -> bytes:
         return "".join(f"; {text}\n[-]\n" for text in paragraphs).encode()
+
+
+class TestCodeReader(ReaderContract):
+    """Comments above functions."""
+
+    suffix: ClassVar[str] = ".py"
+
+    def make(self) -> Any:
+        return CodeReader()
+
+    def document(self, paragraphs: Sequence[str]) -> bytes:
+        return "".join(f"# {text}\n\n" for text in paragraphs).encode()
