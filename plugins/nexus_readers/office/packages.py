@@ -72,6 +72,10 @@ class Package:
         """Return the names of all parts, in lower case."""
         return list(self._parts)
 
+    def check_size(self) -> None:
+        """Raise TooLargeError where all parts together unpack to more than may be read: for what reads them itself."""
+        self._count(sum(info.file_size for info in self._parts.values()))
+
     def read(self, name: str) -> bytes:
         """Return a whole part; raises SourceError where it is missing, damaged or too large."""
         return b"".join(self.chunks(name))

@@ -39,6 +39,8 @@ class OfficeReader:
 
     def _blocks(self, package: Package) -> Iterator[Block]:
         kind, main = office_kind(package)
+        if kind == "xlsb":
+            package.check_size()
         hidden = self.hidden
         read: dict[str, Callable[[], Iterator[Block]]] = {
             "docx": lambda: docx_blocks(package, main),

@@ -98,6 +98,14 @@ def test_zip_bomb_is_read_up_to_its_bound() -> None:
     assert any("1,000,000 bytes" in text for text in remarks(found))
 
 
+def test_binary_workbook_that_unpacks_to_too_much_is_refused() -> None:
+    """It is unpacked by a library, which knows no bound."""
+    main = relations(("r", "officeDocument", "xl/workbook.bin"))
+    data = zipped({"[Content_Types].xml": "<Types/>", "_rels/.rels": main, "xl/workbook.bin": bytes(100_000)})
+    with pytest.raises(SourceError, match="unpacks to more than"):
+        read(data, "a.xlsb", ReadSettings(max_bytes=50_000))
+
+
 def test_damaged_parts_are_told_and_the_rest_is_read() -> None:
     """Notes that cannot be parsed do not keep the text out; a text that breaks off is read up to there."""
     found = read(docx(PARAGRAPH.format("here"), comments="<w:comments"), "a.docx")
