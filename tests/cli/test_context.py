@@ -253,7 +253,8 @@ def test_what_was_skipped_is_no_document_and_has_its_reason(nexus: Nexus, docs: 
         (docs / f"pic{number:02}.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
     (docs / "broken.pdf").write_bytes(b"%PDF-1.4 broken")
     for _ in range(2):  # the second time they are known
-        assert nexus("context", "add", "handbook", "docs")[0] == 1
+        code, _, said = nexus("context", "add", "handbook", "docs")
+        assert (code, "all 30 are listed by `nexus context show handbook --skipped`" in said) == (1, True)
     whole = nexus("context", "show", "handbook")[1]
     assert "2 items of 2 documents" in whole
     assert "31 files were skipped" in whole

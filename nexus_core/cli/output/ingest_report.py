@@ -18,7 +18,7 @@ def print_ingested(name: str, shown: str, ingested: Ingested, *, prunes: bool, q
     """Print what became of the documents of one origin, `shown` as people see it; quietly only what has failed."""
     if not quiet:
         echo(f"{name}: {_summary(shown, ingested)}")
-        _print_reasons("left out", ingested.left_out)
+        _print_reasons("left out", ingested.left_out, name)
         _print_some("remark", ingested.remarks)
         _print_vanished(name, ingested.vanished, asked_to_prune=prunes)
     _print_some("failed", ingested.failed)
@@ -34,12 +34,15 @@ def _summary(shown: str, ingested: Ingested) -> str:
     return ", ".join(parts) + f"; items: {told or 'none new'}"
 
 
-def _print_reasons(word: str, pairs: Sequence[tuple[str, str]]) -> None:
-    """Say how many documents share each reason: there may be thousands of images."""
-    for reason, count in Counter(reason for _, reason in pairs).most_common(5):
+def _print_reasons(word: str, pairs: Sequence[tuple[str, str]], context: str) -> None:
+    """Say how many documents share each reason, since there may be thousands of images, and where all are listed."""
+    reasons = Counter(reason for _, reason in pairs).most_common()
+    for reason, count in reasons[:REASONS]:
         example = next(name for name, other in pairs if other == reason)
         told = f"{count:,} documents, such as {example}" if count > 1 else example
         echo(f"  {word}: {plain(told)}: {plain(reason)}", err=True)
+    if len(pairs) > min(len(reasons), REASONS):
+        echo(f"  {word}: all {len(pairs):,} are listed by `nexus context show {plain(context)} --skipped`", err=True)
 
 
 def _print_some(word: str, pairs: Sequence[tuple[str, str]]) -> None:
