@@ -25,7 +25,7 @@ from nexus_core.store.database.paths import StorePaths, default_folder
 from nexus_core.store.ingest.batch_add import BatchAdd
 from nexus_core.store.ingest.ingest import Ingested, Ingester, ingest
 from nexus_core.store.ingest.reader_processes import ReaderProcesses
-from nexus_core.store.ingest.successors import aliases_of
+from nexus_core.store.ingest.successors import find_items
 from nexus_core.store.items import rows
 from nexus_core.store.items.passage_codec import ANALYZER_VERSION
 from nexus_core.store.items.tags import tag_items
@@ -167,17 +167,7 @@ class Store:
         What another reader has made of a document since is found by its old ids, too.
         """
 
-        def read_items(connection: sqlite3.Connection) -> tuple[Item, ...]:
-            context = contexts.find(connection, name)
-            keys = rows.keys_of(connection, context, ids)
-            gone = [each for each in ids if each not in keys]
-            moved = aliases_of(connection, context, gone) if gone else {}
-            there = rows.keys_of(connection, context, moved.values()) if moved else {}
-            keys |= {old: there[new] for old, new in moved.items() if new in there}
-            items = rows.read_items(connection, list(keys.values()))
-            return tuple(items[keys[each]] for each in ids if each in keys)
-
-        return await self.read(read_items)
+        return await self.read(lambda connection: find_items(connection, contexts.find(connection, name), ids))
 
     async def remove(self, name: str, ids: Sequence[str]) -> int:
         """Remove items by their ids; returns how many there were."""

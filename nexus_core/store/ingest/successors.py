@@ -15,8 +15,10 @@ from typing import Any
 
 from attrs import evolve, frozen
 
+from nexus_core.contract.values import Item
 from nexus_core.store.items.fronts import METADATA
 from nexus_core.store.items.prepare import PreparedItem
+from nexus_core.store.items.rows import keys_of, read_items
 from nexus_core.store.records import Context, digest_of
 
 _OLD = (
@@ -65,7 +67,19 @@ def note_moved(connection: sqlite3.Connection, context: Context, moved: Mapping[
                            (context.id, old, new))  # fmt: skip
 
 
-def aliases_of(connection: sqlite3.Connection, context: Context, ids: Sequence[str]) -> dict[str, str]:
+def find_items(connection: sqlite3.Connection, context: Context, ids: Sequence[str]) -> tuple[Item, ...]:
+    """Return the items with these ids, now or before, as many as there are, in the order of the ids."""
+    keys = keys_of(connection, context, ids)
+    gone = [each for each in ids if each not in keys]
+    if gone:
+        moved = _aliases(connection, context, gone)
+        there = keys_of(connection, context, moved.values())
+        keys |= {old: there[new] for old, new in moved.items() if new in there}
+    items = read_items(connection, list(keys.values()))
+    return tuple(items[keys[each]] for each in ids if each in keys)
+
+
+def _aliases(connection: sqlite3.Connection, context: Context, ids: Sequence[str]) -> dict[str, str]:
     """Return by which id items are called now, for those of some ids that have been moved."""
     found = connection.execute(
         "SELECT id, target FROM aliases WHERE context_id = ? AND id IN (SELECT value FROM json_each(?))",

@@ -29,7 +29,24 @@ def write_items(
     remove_keys(connection, context, stale)
     first = next_keys(connection, len(fresh))
     rows = list(enumerate(fresh, first))
-    front = front_of([(each.item.metadata, each.metadata) for each in fresh]) if document_id is not None else ""
+    _insert(connection, context, document_id, rows)
+    if rows:
+        connection.execute(
+            "UPDATE contexts SET items = items + ?, newest = ?, changed = ? WHERE id = ?",
+            (len(rows), rows[-1][0], time(), context.id),
+        )
+    if document_id is not None:
+        gone = set(stale)
+        same = [known[key][0] for key in latest if key in known and known[key][0] not in gone]
+        hand_over(connection, same, document_id)
+    added = Added(new=len(rows) - len(stale), changed=len(stale), unchanged=len(latest) - len(rows))
+    return added, rows
+
+
+def _insert(
+    connection: sqlite3.Connection, context: Context, document_id: int | None, rows: Sequence[tuple[int, PreparedItem]]
+) -> None:
+    front = front_of([(each.item.metadata, each.metadata) for _, each in rows]) if document_id is not None else ""
     number = keep_front(connection, document_id, front) if document_id is not None and front else None
     connection.executemany(
         "INSERT INTO items (key, context_id, document_id, id, title, text, kind, source, language, front, metadata,"
@@ -49,17 +66,6 @@ def write_items(
         ((key, target) for key, each in rows for target in links_of(each.item)),
     )
     keep_figures(connection, context, [(key, each.figures) for key, each in rows])
-    if rows:
-        connection.execute(
-            "UPDATE contexts SET items = items + ?, newest = ?, changed = ? WHERE id = ?",
-            (len(rows), rows[-1][0], time(), context.id),
-        )
-    if document_id is not None:
-        gone = set(stale)
-        same = [known[key][0] for key in latest if key in known and known[key][0] not in gone]
-        hand_over(connection, same, document_id)
-    added = Added(new=len(rows) - len(stale), changed=len(stale), unchanged=len(latest) - len(rows))
-    return added, rows
 
 
 def _known(connection: sqlite3.Connection, context: Context, ids: Iterable[str]) -> dict[str, tuple[int, bytes]]:
