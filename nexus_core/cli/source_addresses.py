@@ -79,9 +79,9 @@ def addressed_source(
         is_secret = name in takes and takes[name].annotation in (Secret, Secret | None) and not _VARIABLE.search(text)
         if is_secret or _names_secret(text):
             raise UsageError(f"--set {name}: a secret would be kept as it is: write '${{VARIABLE}}' in its place")
-    source = _build(_use(address), cls, options, overrides, catalogue)
+    source: AddressedSource = _build(_use(address), cls, options, overrides, catalogue)
     if "base_dir" in injected_fields(cls):
-        source.base_dir = folder
+        setattr(source, "base_dir", folder)  # noqa: B010 - of sources that have it
     return source
 
 

@@ -36,6 +36,7 @@ REQUIRED: Mapping[str, Mapping[str, Any]] = {
     "source jsonl": {"path": "items.jsonl"},
     "source objects": {"url": "s3://handbook/docs"},
     "source git": {"url": "https://example.com/handbook.git"},
+    "source sql": {"url": "sqlite:///tickets.db", "query": "SELECT * FROM tickets", "text": "body"},
     "source site": {"url": "https://example.com/handbook/"},
     "sink jsonl": {"path": "runs.jsonl"},
     "ranker fuse": {"rankers": ["bm25"]},

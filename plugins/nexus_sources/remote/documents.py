@@ -89,12 +89,13 @@ class RemoteDocuments:
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """Send the options alone to the process that reads; secrets stay here, where documents are looked for."""
-        options = {each.name: getattr(self, each.name) for each in attrs.fields(type(self)) if each.init}
+        cls: Any = type(self)
+        options = {each.name: getattr(self, each.name) for each in attrs.fields(cls) if each.init}
         plain = {name: value for name, value in options.items() if not isinstance(value, Secret)}
-        return partial(_made_again, type(self), self.base_dir), (plain,)
+        return partial(_rebuild, cls, self.base_dir), (plain,)
 
 
-def _made_again(cls: Any, base_dir: str, options: Mapping[str, Any]) -> Any:
+def _rebuild(cls: Any, base_dir: str, options: Mapping[str, Any]) -> Any:
     made = cls(**options)
     made.base_dir = base_dir
     return made

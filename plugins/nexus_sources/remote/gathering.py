@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import TypeAlias
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from nexus_core import DocumentMark, Documents, Item, NexusError, SourceError
 from nexus_core.toolkit import ApartError, ApartStartError, SharedWork, in_thread, stream_apart
@@ -122,6 +122,10 @@ class GatheredDocuments:
         if fresh is None or (fresh.same and before is not None):
             assert before is not None
             return mark, before[1]
+        if before is not None and before[1].items:  # of what has no stamp, unchanged items stay the same objects
+            known = {item.id: item for item in before[1].items}
+            kept = tuple(known[item.id] if known.get(item.id) == item else item for item in fresh.items)
+            fresh = evolve(fresh, items=kept)
         return mark, fresh
 
     def _note_problems(self, marks: Sequence[DocumentMark]) -> None:

@@ -117,6 +117,25 @@ def test_options_of_a_source_stand_beside_its_address(nexus: Nexus, tmp_path: Pa
     assert "hr/leaves.md" in nexus("context", "show", "bucket")[1]
 
 
+def test_rows_of_a_database_are_added_and_read_again(nexus: Nexus, tmp_path: Path) -> None:
+    """Relative to the folder in which it was added; a row that is gone is an item that is gone."""
+
+    def execute(statement: str) -> None:
+        connection = sqlite3.connect(tmp_path / "shop.db")
+        with connection:
+            connection.execute(statement)
+        connection.close()
+
+    execute("CREATE TABLE tickets (id INTEGER, title TEXT, body TEXT)")
+    execute("INSERT INTO tickets VALUES (17, 'Lift', 'Out of order.'), (18, 'Printer', 'No paper.')")
+    options = ("--set", "query=SELECT * FROM tickets", "--set", "text={{ title }}: {{ body }}")
+    assert "2 new" in nexus("context", "add", "tickets", "sqlite:///shop.db", *options)[1]
+    execute("DELETE FROM tickets WHERE id = 18")
+    code, out, _ = nexus("context", "sync", "tickets")
+    assert (code, "1 removed" in out) == (0, True)
+    assert "shop/17" in nexus("context", "search", "tickets", "lift order")[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

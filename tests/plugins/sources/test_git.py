@@ -14,7 +14,7 @@ from nexus_core.engine.plugins import PluginRegistry
 
 pytestmark = pytest.mark.slow
 
-GIT = PluginRegistry.installed().component(Kind.SOURCE, "git")
+GIT: Any = PluginRegistry.installed().component(Kind.SOURCE, "git")
 
 
 def texts(source: Any) -> dict[str, str]:
@@ -148,8 +148,8 @@ def test_an_address_stands_for_repository_revision_and_paths() -> None:
         "url": "ssh://git@example.com/team/book.git", "prefix": "book/", "revision": "feature/x", "paths": "docs/**",
     }  # fmt: skip
     source = GIT(**options)
-    assert isinstance(source, Documents)
     assert (source.origin, source.within) == ("git+ssh://git@example.com/team/book.git", "book/")
+    assert isinstance(source, Documents)
 
 
 def test_a_token_is_sent_in_a_header_and_shown_nowhere() -> None:

@@ -204,7 +204,7 @@ def _addressed(argument: str, called: str | None, manner: InputOptions, catalogu
     if manner.follow_links:
         raise UsageError("--follow-links is for folders")
     prefix = f"{called}/" if called else ""
-    given = {"exclude": list(manner.exclude), "encoding": manner.encoding, "prefix": prefix}
+    given: dict[str, Any] = {"exclude": list(manner.exclude), "encoding": manner.encoding, "prefix": prefix}
     given["readers"] = dict(manner.readers)
     folder = manner.folder or os.getcwd()
     source = addressed_source(argument, manner.overrides, given, folder, catalogue)
