@@ -12,6 +12,8 @@ from nexus_core.store.ingest.ingest import Ingested
 
 MOST_PRINTED = 20
 """Problems that are printed one by one."""
+REASONS = 5
+"""Of what is left out: those that most documents share."""
 
 
 def print_ingested(name: str, shown: str, ingested: Ingested, *, prunes: bool, quiet: bool) -> None:
