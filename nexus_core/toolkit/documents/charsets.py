@@ -53,6 +53,10 @@ _SUPERSETS = {
 """What Python calls the encodings that the WHATWG means by these labels, and the names that LaTeX has for some."""
 _QUOTES = frozenset(b"\x80\x85\x91\x92\x93\x94\x95\x96\x97\x99\xa0\xab\xbb")
 """Punctuation of windows-1252, which is pasted into text of any encoding."""
+_HIGH = bytes(range(128, 256))
+_MOST_HIGH = 0.03
+"""The share of letters with accents in a Western text that has few of them."""
+_HIGH_WORD = re.compile(rb"[\x80-\xff]{3}")
 _ADVICE = "name its encoding (`encoding:`, or --encoding on the command line), or convert it"
 _ESCAPED = re.compile("[\udc80-\udcff]")
 """What Python's `surrogateescape` makes of bytes that are no character."""
@@ -187,17 +191,26 @@ def _guessed(data: bytes, encoding: str, error: UnicodeDecodeError) -> Decoded:
         if text.count("\ufffd") > 0.02 * len(text) + 1:
             raise SourceError(f"{said}; left out: {_ADVICE}")
         return Decoded(_clean(text), f"{said}; read with a replacement character there")
+    if encoding.startswith("iso2022"):  # whose decoders of two bytes know no other way of going on
+        text = data.decode(encoding, "replace")
+        return Decoded(_clean(text), f"{said}; read with a replacement character there")
     text = data.decode(encoding, "surrogateescape")
     faults = _ESCAPED.findall(text)
     accents = len(text.translate(_PLAIN)) - len(faults)
     if len(faults) <= 0.25 * accents or (accents and all(ord(fault) - 0xDC00 in _QUOTES for fault in faults)):
         times = f"{len(faults):,} times" if len(faults) > 1 else "once"
         return Decoded(_clean(_western(text)), f"{said}; read as windows-1252 there, {times}")
-    name = guess(data)
+    name = "windows-1252" if _is_nearly_ascii(data) else guess(data)
     if not name:
         raise SourceError(f"{said}, and its encoding cannot be guessed; left out: {_ADVICE}")
     text = data.decode(python_name(name), "replace")
     return Decoded(_clean(text), f"{said}; read as {name}: {_ADVICE} if that is wrong")
+
+
+def _is_nearly_ascii(data: bytes) -> bool:
+    """Tell whether bytes above ASCII are so few and far between that no words can be guessed by: a name, a degree."""
+    high = len(data) - len(data.translate(None, _HIGH))
+    return high <= _MOST_HIGH * len(data) and _HIGH_WORD.search(data) is None
 
 
 def _clean(text: str) -> str:

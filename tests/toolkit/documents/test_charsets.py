@@ -157,3 +157,22 @@ def test_decoding_is_the_inverse_of_encoding(text: str) -> None:
     """Whatever is UTF-8 is read as it is."""
     assert decode(b"x" + text.encode(), "utf-8") == decode(("x" + text).encode("utf-16"), "utf-8")
     assert decode(b"x" + text.encode(), "utf-8").text == "x" + text
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"Turn the head by 30\xb0 to the left, at the caf\xe9 of the mill.", "30°"),
+        (b"A note of M\xfcller on the long way from the mill to the harbour.", "Müller"),
+    ],
+)
+def test_bytes_too_few_to_guess_by_are_western(data: bytes, text: str) -> None:
+    """A degree, or a letter of a name: nothing can be guessed by one byte."""
+    decoded = decode(data, "utf-8")
+    assert text in decoded.text
+    assert "windows-1252" in decoded.problem
+
+
+def test_escapes_of_japanese_in_other_bytes_are_no_error() -> None:
+    """A file of a program may hold them by chance."""
+    assert "title" in decode(b"\\title{x} \x1b$ yes \xff\xfe\x81 more text here", "utf-8").text
