@@ -90,7 +90,7 @@ def definitions(text: str, suffix: str) -> list[Definition] | None:
         return None
     if tree is None:
         return None
-    return list(_found(tree.root_node))
+    return list(_walk(tree.root_node))
 
 
 _parsers: dict[str, Any] = {}
@@ -112,7 +112,7 @@ def _parser(suffix: str) -> Any:
     return _parsers[named]
 
 
-def _found(root: Any) -> Iterator[Definition]:
+def _walk(root: Any) -> Iterator[Definition]:
     waiting: list[tuple[Any, str, int, int]] = [(root, "", 0, -1)]
     while waiting:
         node, inside, depth, begins = waiting.pop()

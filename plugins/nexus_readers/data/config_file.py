@@ -31,7 +31,7 @@ _TEXT_BLOCK = re.compile(r"""[:-]\s+[|>][+-]?\d?\s*(?:\#.*)?\Z|^[|>][+-]?\s*\Z""
 
 
 @frozen
-class Span:
+class KeySpan:
     """Some lines of a file, and how deep they are indented."""
 
     first: int
@@ -53,14 +53,14 @@ class YamlReader:
             yield Remark(text=decoded.problem)
         lines = decoded.text.split("\n")
         bounds = [-1, *(at for at, line in enumerate(lines) if line.rstrip() == "---"), len(lines)]
-        documents = [Span(first + 1, last) for first, last in pairwise(bounds) if last > first + 1]
+        documents = [KeySpan(first + 1, last) for first, last in pairwise(bounds) if last > first + 1]
         filled = [span for span in documents if any(line.strip() for line in lines[span.first : span.last])]
         for span in filled:
             level = 1
             if len(filled) > 1 and (name := _document_name(lines[span.first : span.last])):
                 yield Heading(text=name, level=1, implied=True, place=Place(line=span.first + 1))
                 level = 2
-            yield from _keys(lines, Span(span.first, span.last, 0, level=level))
+            yield from _keys(lines, KeySpan(span.first, span.last, 0, level=level))
 
 
 def _document_name(lines: Sequence[str]) -> str:
@@ -70,22 +70,22 @@ def _document_name(lines: Sequence[str]) -> str:
     return f"{kind} {name}".strip()
 
 
-def _keys(lines: Sequence[str], span: Span) -> Iterator[Block]:
+def _keys(lines: Sequence[str], span: KeySpan) -> Iterator[Block]:
     """Yield the lines of a span under the keys at its level of indentation, small ones together."""
     starts = [span.first, *_starts(lines, span)]
-    together: list[Span] = []
+    together: list[KeySpan] = []
     size = 0
     for first, last in zip(starts, [*starts[1:], span.last], strict=True):
         length = sum(map(len, lines[first:last])) + last - first
         if together and size + length > SMALL:
             yield from _group(lines, together, span)
             together, size = [], 0
-        together.append(Span(first, last))
+        together.append(KeySpan(first, last))
         size += length
     yield from _group(lines, together, span)
 
 
-def _group(lines: Sequence[str], spans: Sequence[Span], around: Span) -> Iterator[Block]:
+def _group(lines: Sequence[str], spans: Sequence[KeySpan], around: KeySpan) -> Iterator[Block]:
     """Yield some keys together; one with much in it by the keys inside of it."""
     first, last = spans[0].first, spans[-1].last
     owns = [next((at for at in range(s.first, s.last) if _begins(lines[at], around.indent)), -1) for s in spans]
@@ -100,12 +100,12 @@ def _group(lines: Sequence[str], spans: Sequence[Span], around: Span) -> Iterato
         if deeper:
             head = next(at for at in range(owns[0] + 1, last) if _begins(lines[at], deeper))
             yield from _code(lines, first, head, "yaml")
-            yield from _keys(lines, Span(head, last, deeper, level=around.level + 1))
+            yield from _keys(lines, KeySpan(head, last, deeper, level=around.level + 1))
             return
     yield from _code(lines, first, last, "yaml")
 
 
-def _starts(lines: Sequence[str], span: Span) -> list[int]:
+def _starts(lines: Sequence[str], span: KeySpan) -> list[int]:
     """Return where keys begin, with the comments right above them."""
     starts: list[int] = []
     comment = -1

@@ -31,7 +31,7 @@ _VALUE = re.compile(r"[+-]?[\d.,\s%€$£]*\d[\d.,\s%€$£]*|.*(?:://|@).*|\d{1
 
 
 @frozen
-class Row:
+class DelimitedRow:
     """A row, and the line in which it begins."""
 
     line: int
@@ -94,7 +94,7 @@ def _is_ragged(rows: Sequence[Sequence[str]]) -> bool:
     return named and len(rows) > 1 and several >= _RAGGED_SHARE * len(rows)
 
 
-def _sample(lines: Sequence[str], delimiter: str) -> Iterator[Row]:
+def _sample(lines: Sequence[str], delimiter: str) -> Iterator[DelimitedRow]:
     size = 0
     for row in rows_of(lines[:_SAMPLE_LINES], 0, delimiter):
         yield row
@@ -103,17 +103,17 @@ def _sample(lines: Sequence[str], delimiter: str) -> Iterator[Row]:
             return
 
 
-def rows_of(lines: Sequence[str], first: int, delimiter: str) -> Iterator[Row]:
+def rows_of(lines: Sequence[str], first: int, delimiter: str) -> Iterator[DelimitedRow]:
     """Yield the rows from a line on; where a quote is never closed, the lines from there on are rows as they are."""
     if (longest := sum(map(len, lines)) + len(lines)) >= csv.field_size_limit():
         csv.field_size_limit(2 * longest)  # of the whole process, which only lets more through
     reader = csv.reader((line + "\n" for line in lines[first:]), delimiter=delimiter)
-    last: Row | None = None
+    last: DelimitedRow | None = None
     begins = first + 1
     for cells in reader:
         if last is not None:
             yield last
-        last = Row(line=begins, cells=cells)
+        last = DelimitedRow(line=begins, cells=cells)
         begins = first + reader.line_num + 1
     if last is None:
         return
@@ -122,7 +122,7 @@ def rows_of(lines: Sequence[str], first: int, delimiter: str) -> Iterator[Row]:
         yield last
         return
     for number, line in enumerate(tail, last.line):
-        yield Row(line=number, cells=line.split(delimiter), opened=number == last.line)
+        yield DelimitedRow(line=number, cells=line.split(delimiter), opened=number == last.line)
 
 
 def _is_open(lines: Sequence[str], delimiter: str) -> bool:

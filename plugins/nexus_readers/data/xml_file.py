@@ -184,7 +184,8 @@ def _attribute_words(element: Element) -> Iterator[Block]:
 def _table(element: Element) -> list[Block]:
     """Return a table, its caption and its header."""
     caption = next((one_line(inline_text(part)) for part in element.elements if part.name in (*_TITLES, "caption")), "")
-    rows, header_rows = [], 0
+    rows: list[list[Cell]] = []
+    header_rows = 0
     for row in _all_rows(element):
         cells = [part for part in row[0].elements if part.name in _CELLS]
         is_header = row[1] or (bool(cells) and all(cell.name == "th" for cell in cells))

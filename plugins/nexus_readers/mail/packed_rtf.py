@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 from nexus_core import SourceError
 
@@ -45,7 +46,7 @@ def _decoded(data: bytes, most: int) -> bytearray:
                 at += 2
                 if offset == place:
                     return text
-                taken = (window[(offset + step) % _WINDOW] for step in range(length))
+                taken: Iterator[int] = (window[(offset + step) % _WINDOW] for step in range(length))
             elif at < len(data):
                 taken, at = iter(data[at : at + 1]), at + 1
             else:
