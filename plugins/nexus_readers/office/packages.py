@@ -91,18 +91,18 @@ class Package:
 
         They do not count against the bound, since the part is read a second time by whoever looks into it first.
         """
-        kept = b""
-        stream = self._open(name)
-        left = self.hints.max_bytes
+        stream = _Stream(self, name, counted=False)
+        left, kept = self.hints.max_bytes, b""
         while left > 0 and (chunk := stream.read(_CHUNK)):
             left -= len(chunk)
             kept += chunk
             end = 0
             for match in pattern.finditer(kept):
-                if match.end() <= len(kept) - _LONGEST_MATCH or len(chunk) < _CHUNK:
+                if match.end() <= len(kept) - _LONGEST_MATCH:
                     yield match[0]
                     end = match.end()
             kept = kept[max(end, len(kept) - _LONGEST_MATCH) :]
+        yield from (match[0] for match in pattern.finditer(kept))
 
     def elements(self, name: str, *tags: str) -> Iterator[Any]:
         """Yield the elements with these local names as they end; whoever takes one clears it with `let_go`.
@@ -195,8 +195,9 @@ class Package:
 class _Stream:
     """A part, unpacked as it is read."""
 
-    def __init__(self, package: Package, name: str) -> None:
+    def __init__(self, package: Package, name: str, *, counted: bool = True) -> None:
         self._package = package
+        self._counted = counted
         self._name = name
         self._inner = package._open(name)
 
@@ -205,7 +206,7 @@ class _Stream:
             data: bytes = self._inner.read(size if size and size > 0 else _CHUNK)
         except (BadZipFile, ZlibError, EOFError, OSError) as error:
             raise SourceError(f"is damaged: {self._name} cannot be unpacked ({error}); left out") from error
-        self._package._count(len(data))
+        self._package._count(len(data) * self._counted)
         return data
 
 

@@ -57,7 +57,9 @@ def command(
         raise UsageError("--json and --markdown are two ways to print it: choose one")
     if not file.is_file():
         raise UsageError(f"there is no file {file}")
-    settings = ReadSettings(encoding=encoding, max_bytes=file.stat().st_size + 1, readers=reader_choices(readers))
+    # Whoever names one file wants it read, however large; what is packed unpacks to more than its size.
+    most = max(ReadSettings().max_bytes, 10 * file.stat().st_size + 1)
+    settings = ReadSettings(encoding=encoding, max_bytes=most, readers=reader_choices(readers))
     try:
         reader, blocks = run(_read(file, settings, limit_s))
     except (SourceError, ApartError) as error:
