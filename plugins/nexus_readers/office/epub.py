@@ -11,8 +11,7 @@ from attrs import frozen
 
 from nexus_core import Block, Heading, Metadata, Remark, SourceError
 from nexus_core.toolkit import block_text
-from nexus_readers.office.inner_files import inner_blocks
-from nexus_readers.office.packages import Package, attribute, child, inner_text, name_of
+from nexus_readers.office.packages import Package, attribute, child, inner_blocks, inner_text, name_of
 
 _FONT_ALGORITHMS = ("http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC")
 _PAGES = ("application/xhtml+xml", "text/html", "application/x-dtbook+xml", "text/x-oeb1-document")

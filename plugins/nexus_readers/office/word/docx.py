@@ -27,8 +27,7 @@ from nexus_core import (
 )
 from nexus_core.toolkit import block_text
 from nexus_readers.office.inline import CaptionLine, joined_code, with_captions
-from nexus_readers.office.inner_files import inner_blocks
-from nexus_readers.office.packages import Package, attribute, child, core_metadata, let_go, name_of
+from nexus_readers.office.packages import Package, attribute, child, core_metadata, inner_blocks, let_go, name_of
 from nexus_readers.office.word.paragraphs import WordContext, WordParagraph
 from nexus_readers.office.word.styles import Numbers, Style, Styles, as_int, is_on, outline_level, roman, value
 from nexus_readers.office.word.tables import flat_text, read_table
