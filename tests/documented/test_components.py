@@ -37,6 +37,7 @@ REQUIRED: Mapping[str, Mapping[str, Any]] = {
     "source objects": {"url": "s3://handbook/docs"},
     "source git": {"url": "https://example.com/handbook.git"},
     "source sql": {"url": "sqlite:///tickets.db", "query": "SELECT * FROM tickets", "text": "body"},
+    "source feed": {"url": "https://example.com/feed.xml"},
     "source site": {"url": "https://example.com/handbook/"},
     "sink jsonl": {"path": "runs.jsonl"},
     "ranker fuse": {"rankers": ["bm25"]},
