@@ -122,16 +122,16 @@ def test_mail_inside_of_a_mail_is_read() -> None:
     assert text(blocks).endswith("From: inner@example.org\n\nFact 4711.")
 
 
+PICTURE = "Content-Disposition: attachment; filename=a.bin\nContent-Transfer-Encoding: base64\n\niVBORw0KGgoAAAAN"
+
+
 @pytest.mark.parametrize(
     ("part", "why"),
     [
         ("Content-Type: application/pkcs7-mime; smime-type=enveloped-data\n\nMIIB", "S/MIME"),
         ("Content-Type: multipart/encrypted; boundary=b2\n\n--b2\n\nx\n--b2--", "PGP"),
         ("Content-Type: text/plain\n\n-----BEGIN PGP MESSAGE-----\nabc\n-----END PGP MESSAGE-----", "PGP"),
-        (
-            "Content-Disposition:attachment;filename=.bin\nContent-Transfer-Encoding:base64\n\niVBORw0KGgoAAA==",
-            "a.bin",
-        ),
+        (PICTURE, "a.bin"),
     ],
     ids=["smime", "pgp", "inline pgp", "binary"],
 )
