@@ -1,13 +1,17 @@
 """Files into a context: how fast `nexus context add` takes in a folder, cold, unchanged, touched and with changes.
 
     python tests/bench/ingest.py [--files 5000] [--large 20]
+    python tests/bench/ingest.py pdf [FILE ...]
 
 Small files of 1 to 10 kB (Markdown, HTML, Python, text) and large ones of 1 MB, of Zipf-distributed words. Each figure
 is that of the whole command in a process of its own, less what the same takes for a folder of one file. The floor is to
 list, read and hash the same files, in the same run. CPU is that of all processes. The store is measured against the
 bytes of its files, without vectors. Exits 1 when a gate is missed.
 
-Left out: PDF and other formats that need a reader of their own, folders with more than some thousand files, a disk
+`pdf` measures reading PDF as a multiple of what pdfium takes for the bare text of the same pages, in turn in the same
+process: dense pages of plain text, which are gated, or the files that are named.
+
+Left out: other formats that need a reader of their own, folders with more than some thousand files, a disk
 that is not in the system's memory, searches meanwhile, and originals that are kept.
 """
 
@@ -20,11 +24,13 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Callable
 from hashlib import sha256
+from io import BytesIO
 from itertools import accumulate
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 from attrs import frozen
 
@@ -34,6 +40,7 @@ LARGE_BYTES = 1_000_000
 COLD_FILES_PER_S = 300
 SAME_FILES_PER_S = 10_000
 STORE_PER_SOURCE = 2.5
+PDF_RATIO = 2.0
 GATED = 5_000
 """Files from which the start of the processes counts for little."""
 COMMAND = [sys.executable, "-c", "import sys; from nexus_core.cli.main import main; sys.exit(main())"]
@@ -207,8 +214,56 @@ def measure(root: Path, small: int, large: int, table: Table) -> None:
         table.size("  its store, against the files", root / "other", folder)
 
 
+def dense_pages() -> bytes:
+    """Return a PDF of plain text, as reports and filings are."""
+    from reportlab.lib.styles import getSampleStyleSheet
+    from reportlab.platypus import Paragraph, SimpleDocTemplate
+
+    writer, styles, data = Writer(5), getSampleStyleSheet(), BytesIO()
+    flow = [Paragraph(f"{writer.paragraph()} {writer.paragraph()}", styles["BodyText"]) for _ in range(300)]
+    SimpleDocTemplate(data, leftMargin=50, rightMargin=50, topMargin=50, bottomMargin=50).build(flow)
+    return data.getvalue()
+
+
+def bare_text(data: bytes) -> int:
+    """Read the text of a PDF with pypdfium2 alone; returns how many pages it has."""
+    from pypdfium2 import PdfDocument
+
+    document = PdfDocument(data)
+    for page in document:
+        text = page.get_textpage()
+        text.get_text_range()
+        text.close()
+        page.close()
+    count = len(document)
+    document.close()
+    return count
+
+
+def measure_pdf(files: list[Path]) -> int:
+    """Print the CPU of reading PDF as a multiple of bare text extraction; returns the exit code."""
+    from nexus_core.toolkit import DocumentReader, FileOrigin
+
+    reader, missed = DocumentReader(), 0
+    for name, data in [(path.name, path.read_bytes()) for path in files] or [("dense pages", dense_pages())]:
+        costs: list[list[float]] = [[], []]
+        for _ in range(5):
+            began = process_time()
+            pages = bare_text(data)
+            between = process_time()
+            deque(reader.blocks(BytesIO(data), FileOrigin(name="a.pdf"))[1], 0)
+            costs[0].append(between - began)
+            costs[1].append(process_time() - between)
+        bare, blocks = map(min, costs)
+        missed += not files and blocks > PDF_RATIO * bare
+        print(f"{name:<40} {pages:>5} pages {bare / pages * 1e3:>8.2f} ms bare {blocks / bare:>6.2f}x", flush=True)
+    return int(missed > 0)
+
+
 def main() -> int:
     """Measure, print a table, and return the exit code."""
+    if sys.argv[1:2] == ["pdf"]:
+        return measure_pdf([Path(name) for name in sys.argv[2:]])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=5_000)
     parser.add_argument("--large", type=int, default=20)

@@ -396,7 +396,7 @@ def test_an_unknown_encoding_is_found_when_the_source_is_built() -> None:
 
 def test_declaring_the_sources_imports_nothing_heavy() -> None:
     """Lint reads the classes without any library that reads files."""
-    heavy = ("bs4", "markdown_it", "pypdf", "orjson", "yaml", "numpy", "Stemmer", "aiohttp", "tiktoken")
+    heavy = ("bs4", "markdown_it", "pypdfium2", "orjson", "yaml", "numpy", "Stemmer", "aiohttp", "tiktoken")
     program = (
         "import sys, nexus_sources.files, nexus_sources.inline, nexus_jsonl.source\n"
         f"print([name for name in {heavy} if name in sys.modules])"

@@ -21,12 +21,13 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def _pdf() -> bytes:
-    from pypdf import PdfWriter
+    from pypdfium2 import PdfDocument
 
     written = BytesIO()
-    with PdfWriter() as writer:
-        writer.add_blank_page(100, 100)
-        writer.write(written)
+    document = PdfDocument.new()
+    document.new_page(100, 100).close()
+    document.save(written)
+    document.close()
     return written.getvalue()
 
 

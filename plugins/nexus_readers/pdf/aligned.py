@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 from nexus_core import Place, Table
 from nexus_core.toolkit import Cell, table_rows
 from nexus_readers.pdf.hyphens import LineJoiner
-from nexus_readers.pdf.order import Row
-from nexus_readers.pdf.spans import Span
+from nexus_readers.pdf.order import PageRow
+from nexus_readers.pdf.spans import PageSpan
 
 _CLOSE = 3.5
 """Rows of one table are not further apart, in sizes of their font."""
@@ -21,15 +22,17 @@ Column = tuple[float, float]
 
 def has_leaders(text: str) -> bool:
     """Tell whether a line leads to a page by dots, as in a table of contents."""
-    return _LEADERS.search(text) is not None
+    return (".." in text or ". ." in text or "\u2026" in text or "\u00b7" in text or "__" in text) and bool(
+        _LEADERS.search(text)
+    )
 
 
 def without_leaders(text: str) -> str:
     """Return a line without the dots that lead to its end."""
-    return _LEADERS.sub(" ", text).strip()
+    return _LEADERS.sub(" ", text).strip() if has_leaders(text) else text
 
 
-def table_end(rows: Sequence[Row], begin: int) -> int:
+def table_end(rows: Sequence[PageRow], begin: int) -> int:
     """Return before which row the table ends that may begin at one; `begin` where none does."""
     end, last = begin, begin
     while end < len(rows):
@@ -39,33 +42,56 @@ def table_end(rows: Sequence[Row], begin: int) -> int:
             break
         if len(row.spans) > 1:
             last = end + 1
-        elif end == begin or not _hangs(rows[last - 1], row):
+        elif end == begin or not (_hangs(rows[last - 1], row) or _stands_between(rows, last - 1, end)):
             break
         end += 1
     return last if sum(len(row.spans) > 1 for row in rows[begin:last]) > 1 else begin
 
 
-def _hangs(above: Row, row: Row) -> bool:
+def _hangs(above: PageRow, row: PageRow) -> bool:
     """Tell whether a single span goes on with a cell of the row above, or stands alone in a first column."""
     if row.top - above.top > 1.6 * row.first.size * max(1, len(above.spans)):
         return False
     span = row.first
+    if row.top - above.bottom < 0.35 * span.size and len(above.spans) > 1:  # as close as lines of one cell
+        return sum(other.left < span.right and span.left < other.right for other in above.spans) == 1
     over = [other for other in above.spans if other.left < span.right and span.left < other.right]
     return len(over) == 1 and span.left > above.left + span.size
 
 
-def aligned_table(rows: Sequence[Row], page: int, joiner: LineJoiner) -> Table | None:
+def _stands_between(rows: Sequence[PageRow], last: int, at: int) -> bool:
+    """Tell whether a single span is the first cell of a row whose others are empty: more rows of the table follow."""
+    above, row = rows[last], rows[at]
+    if at + 1 >= len(rows) or at > last + 1 or len(above.spans) < 2:
+        return False
+    below = rows[at + 1]
+    return (
+        abs(row.left - above.left) < 2
+        and row.right < above.spans[1].left
+        and len(below.spans) == len(above.spans)
+        and all(abs(one.left - other.left) < 2 for one, other in zip(above.spans, below.spans, strict=True))
+        and below.top - row.top < _CLOSE * row.first.size
+    )
+
+
+def aligned_table(rows: Sequence[PageRow], page: int, joiner: LineJoiner) -> Table | None:
     """Return rows as a table, or None where their cells stand in no columns."""
     columns = _columns(rows)
     if len(columns) < 2:
         return None
     lines: list[list[list[str]]] = []
-    cells: list[list[Cell]] = []
-    for row in rows:
+    closest = _closest(rows)
+    heads = 1
+    for number, row in enumerate(rows):
         placed = _placed(row.spans, columns)
         if placed is None:
             return None
-        if lines and len(row.spans) < len(columns) and 0 not in placed and all(w == 1 for _, w in placed.values()):
+        plain = all(width == 1 for _, width in placed.values())
+        goes_on = (
+            row.top - rows[number - 1].top <= closest if closest else len(placed) < len(columns) and 0 not in placed
+        )
+        if lines and goes_on and plain:
+            heads += len(lines) == 1
             for column, (span, _) in placed.items():
                 lines[-1][column].append(span.text)
             continue
@@ -75,7 +101,7 @@ def aligned_table(rows: Sequence[Row], page: int, joiner: LineJoiner) -> Table |
                 texts[reached].append(span.text)
         lines.append(texts)
     cells = [[Cell(joiner.join(cell)) for cell in line] for line in lines]
-    return table_of(list(table_rows(cells)), _is_headed(rows), _box(rows, page))
+    return table_of(list(table_rows(cells)), _is_headed(rows, heads), _box(rows, page))
 
 
 def table_of(rows: list[tuple[str, ...]], styled: bool, place: Place) -> Table:
@@ -84,10 +110,18 @@ def table_of(rows: list[tuple[str, ...]], styled: bool, place: Place) -> Table:
     return Table(header=rows[0] if headed else (), rows=tuple(rows[headed:]), place=place)
 
 
-def _is_headed(rows: Sequence[Row]) -> bool:
-    """Tell whether the first row is set apart by its style."""
-    first = all(span.bold for span in rows[0].spans)
-    return first and not all(span.bold for row in rows[1:] for span in row.spans)
+def _closest(rows: Sequence[PageRow]) -> float:
+    """Return how far lines of one cell are from each other, where those of two rows are further apart; else 0."""
+    steps = [row.top - above.top for above, row in pairwise(rows)]
+    close = [step for step in steps if step <= 1.35 * rows[0].first.size]
+    apart = [step for step in steps if step > 1.35 * rows[0].first.size]
+    return max(close) if close and apart and min(apart) > 1.2 * max(close) else 0.0
+
+
+def _is_headed(rows: Sequence[PageRow], lines: int) -> bool:
+    """Tell whether the first row, which has some lines, is set apart by its style."""
+    first = all(span.bold for row in rows[:lines] for span in row.spans)
+    return first and not all(span.bold for row in rows[lines:] for span in row.spans)
 
 
 def _is_named(rows: Sequence[tuple[str, ...]]) -> bool:
@@ -100,7 +134,7 @@ def _is_named(rows: Sequence[tuple[str, ...]]) -> bool:
     )
 
 
-def _columns(rows: Sequence[Row]) -> list[Column]:
+def _columns(rows: Sequence[PageRow]) -> list[Column]:
     """Return the columns of rows, by those that have most often as many cells as each other."""
     counts = Counter(len(row.spans) for row in rows if len(row.spans) > 1)
     if not counts:
@@ -116,9 +150,9 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
     return columns if len(columns) >= usual else []
 
 
-def _placed(spans: Sequence[Span], columns: Sequence[Column]) -> dict[int, tuple[Span, int]] | None:
+def _placed(spans: Sequence[PageSpan], columns: Sequence[Column]) -> dict[int, tuple[PageSpan, int]] | None:
     """Return for each column the span that begins in it, and how many it reaches over; None where two want one."""
-    placed: dict[int, tuple[Span, int]] = {}
+    placed: dict[int, tuple[PageSpan, int]] = {}
     reached = -1
     for span in spans:
         over = [
@@ -138,7 +172,7 @@ def _placed(spans: Sequence[Span], columns: Sequence[Column]) -> dict[int, tuple
     return placed
 
 
-def _box(rows: Sequence[Row], page: int) -> Place:
+def _box(rows: Sequence[PageRow], page: int) -> Place:
     return Place(
         page=page,
         box=(

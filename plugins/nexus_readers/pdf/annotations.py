@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from ctypes import byref, c_int, c_ushort, create_string_buffer
+from functools import partial
 from typing import Any
 
 from attrs import define, field, frozen
 
 from nexus_readers.pdf.document import wide_text
-from nexus_readers.pdf.spans import PageFrame, Span
+from nexus_readers.pdf.spans import PageFrame, PageSpan
 
 _MOST = 2_000
 """Annotations of a page that are looked at."""
@@ -34,8 +35,8 @@ class PageLink:
 class Overlay:
     """What lies over a page."""
 
-    fields: list[Span] = field(factory=list)
-    notes: list[Span] = field(factory=list)
+    fields: list[PageSpan] = field(factory=list)
+    notes: list[PageSpan] = field(factory=list)
     links: list[PageLink] = field(factory=list)
 
 
@@ -77,19 +78,20 @@ class OverlayReader:
             overlay.links += self._links(page, text_page)
         return overlay
 
-    def _note(self, annotation: Any, kind: int, frame: PageFrame) -> Iterator[Span]:
+    def _note(self, annotation: Any, kind: int, frame: PageFrame) -> Iterator[PageSpan]:
         text = " ".join(self._string(annotation, b"Contents").split())
         if text:
             yield self._span(annotation, text if kind == _FREE_TEXT else f"[Note: {text}]", frame)
 
-    def _field(self, page: Any, annotation: Any, frame: PageFrame) -> Iterator[Span]:
+    def _field(self, page: Any, annotation: Any, frame: PageFrame) -> Iterator[PageSpan]:
         raw, form = self._raw, self._filled(page)
         kind = raw.FPDFAnnot_GetFormFieldType(form, annotation)
         if raw.FPDFAnnot_GetFlags(annotation) & 2:
             return
         text = ""
         if kind in (_CHECK_BOX, _RADIO):
-            text = "[x]" if raw.FPDFAnnot_IsChecked(form, annotation) else "[ ]"
+            state = wide_text(lambda b, n: raw.FPDFAnnot_GetStringValue(annotation, b"AS", b, n))
+            text = "[x]" if raw.FPDFAnnot_IsChecked(form, annotation) or state not in ("", "Off") else "[ ]"
         elif kind in (_TEXT, _COMBO, _LIST):
             text = wide_text(lambda buffer, size: raw.FPDFAnnot_GetFormFieldValue(form, annotation, buffer, size))
             if kind == _LIST and not text:
@@ -104,9 +106,7 @@ class OverlayReader:
         raw = self._raw
         for number in range(min(raw.FPDFAnnot_GetOptionCount(form, annotation), _MOST)):
             if raw.FPDFAnnot_IsOptionSelected(form, annotation, number):
-                yield wide_text(
-                    lambda buffer, size, at=number: raw.FPDFAnnot_GetOptionLabel(form, annotation, at, buffer, size)
-                )
+                yield wide_text(partial(raw.FPDFAnnot_GetOptionLabel, form, annotation, number))
 
     def _name_of(self, form: Any, annotation: Any) -> str:
         raw = self._raw
@@ -120,7 +120,7 @@ class OverlayReader:
             self._form = raw.FPDFDOC_InitFormFillEnvironment(self._document, byref(self._info))
         return self._form
 
-    def _span(self, annotation: Any, text: str, frame: PageFrame) -> Span:
+    def _span(self, annotation: Any, text: str, frame: PageFrame) -> PageSpan:
         box = self._raw.FS_RECTF()
         self._raw.FPDFAnnot_GetRect(annotation, byref(box))
         left, top, right, bottom = (
@@ -130,7 +130,7 @@ class OverlayReader:
             frame.top - box.bottom,
         )
         top, bottom = min(top, bottom), max(top, bottom)
-        return Span(text, min(left, right), top, max(left, right), bottom, max(1.0, min(10.0, bottom - top)))
+        return PageSpan(text, min(left, right), top, max(left, right), bottom, max(1.0, min(10.0, bottom - top)))
 
     def _string(self, annotation: Any, key: bytes) -> str:
         return wide_text(lambda buffer, size: self._raw.FPDFAnnot_GetStringValue(annotation, key, buffer, size))
@@ -160,9 +160,9 @@ class OverlayReader:
         return " ".join(text.replace("\0", "").split())
 
 
-def with_fields(spans: list[Span], fields: Sequence[Span]) -> list[Span]:
+def with_fields(spans: list[PageSpan], fields: Sequence[PageSpan]) -> list[PageSpan]:
     """Return the spans of a page with the values of its fields, each beside what labels it."""
-    loose: list[Span] = []
+    loose: list[PageSpan] = []
     for value in fields:
         label = _label(spans, value)
         if label is None:
@@ -176,11 +176,11 @@ def with_fields(spans: list[Span], fields: Sequence[Span]) -> list[Span]:
     return _inserted(spans, loose)
 
 
-def _label(spans: Sequence[Span], value: Span) -> Span | None:
+def _label(spans: Sequence[PageSpan], value: PageSpan) -> PageSpan | None:
     """Return what stands left of a field, or right of a box, or right above it."""
     middle = (value.top + value.bottom) / 2
     is_box = value.text in ("[x]", "[ ]")
-    best: tuple[float, Span] | None = None
+    best: tuple[float, PageSpan] | None = None
     for span in spans:
         distance = None
         if span.top - 2 < middle < span.bottom + 2:
@@ -195,7 +195,7 @@ def _label(spans: Sequence[Span], value: Span) -> Span | None:
     return best[1] if best is not None else None
 
 
-def _inserted(spans: list[Span], others: Sequence[Span]) -> list[Span]:
+def _inserted(spans: list[PageSpan], others: Sequence[PageSpan]) -> list[PageSpan]:
     """Return spans with others among them, each before the first that stands lower."""
     for other in others:
         other.size = min(other.size, 10.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from base64 import a85decode
 from collections.abc import Iterator
 
 from attrs import define, field
@@ -28,6 +29,12 @@ _BOX = b"/MediaBox [0 0 612 792]"
 _PACKED = re.compile(rb"/Type\s*/ObjStm\b")
 _NUMBER = {name: re.compile(rb"/" + name + rb"\s+(\d{1,9})\b") for name in (b"N", b"First")}
 _STREAM = re.compile(rb"stream\r?\n")
+_ROOT = re.compile(rb"/Pages\s+(\d{1,10})\s+\d{1,5}\s+R\b")
+_CONTENTS = re.compile(rb"/Contents\s*(?:\[([^\]]*)\]|(\d{1,10})\s+\d{1,5}\s+R\b)")
+_SHOWS = re.compile(rb"(?:Tj|TJ|Do|'|\"|\bf|\bS|\bs|\bB|\bEI)(?=\s|$)")
+_EMPTY = re.compile(rb"(?:\(\s*\)|<\s*>|\[\s*\])\s*T[jJ]")
+_MOST_PAGES = 200_000
+_MOST_LOOKED_AT = 1_000_000
 _HEAD = 4096
 """Bytes of an object's dictionary that are looked at."""
 _TAIL = 2048
@@ -114,6 +121,7 @@ def repaired(data: bytes) -> RepairedFile | None:
 
 
 def objects_of(data: bytes) -> FileObjects:
+    """Return the objects of a file, the last of each number."""
     objects = FileObjects(data)
     last: tuple[int, int] | None = None
     for found in _OBJECT.finditer(data):
@@ -175,3 +183,65 @@ def _written(data: bytes, objects: FileObjects, catalog: int | None, pages: list
     root = b"/Size %d /Root %d 0 R %s" % (max(places) + 1, catalog, told)
     trailer = b"trailer\n<< %s >>\nstartxref\n%d\n%%%%EOF\n" % (root, size)
     return b"".join([*parts, *rows, trailer])
+
+
+@define(eq=False)
+class PageContents:
+    """What draws the pages of a file, by a look at its bytes."""
+
+    data: bytes
+    _pages: list[int] | None = None
+    _objects: FileObjects = field(init=False)
+
+    def is_lost(self, number: int) -> bool:
+        """Tell whether something draws a page on which nothing was read; counted from 1."""
+        if self._pages is None:
+            self._objects = objects_of(self.data)
+            self._pages = list(self._tree())
+        if not 0 < number <= len(self._pages):
+            return False
+        found = _CONTENTS.search(self._objects.head(self._pages[number - 1]))
+        if found is None:
+            return False
+        references = _REFERENCE.findall(found.group(1)) if found.group(1) is not None else [found.group(2)]
+        return any(self._draws(int(each)) for each in references[:100])
+
+    def _tree(self) -> Iterator[int]:
+        """Yield the pages in their order; each node once, however the tree is tangled."""
+        catalog = next((head for _, head in self._objects.heads() if _CATALOG.search(head)), b"")
+        root = _ROOT.search(catalog)
+        waiting, seen = [int(root.group(1))] if root else [], set[int]()
+        while waiting and len(seen) < _MOST_PAGES:
+            number = waiting.pop()
+            if number in seen:
+                continue
+            seen.add(number)
+            kids = _KIDS.search(self._whole(number))
+            if kids is None:
+                yield number
+            else:
+                waiting += [int(each) for each in reversed(_REFERENCE.findall(kids.group(1)))]
+
+    def _whole(self, number: int) -> bytes:
+        if number in self._objects.packed:
+            return self._objects.packed[number]
+        begin, end = self._objects.places.get(number, (0, 0))
+        return self.data[begin:end]
+
+    def _draws(self, number: int) -> bool:
+        if number not in self._objects.places:
+            return True
+        text = self._whole(number)
+        begin = _STREAM.search(text)
+        if begin is None:
+            return True
+        stream = text[begin.end() :].rpartition(b"endstream")[0] or text[begin.end() :]
+        head = text[: begin.start()]
+        try:
+            if b"/ASCII85Decode" in head:
+                stream = a85decode(stream.strip().removesuffix(b"~>"))
+            if b"/FlateDecode" in head:
+                stream = zlib.decompressobj().decompress(stream, _MOST_LOOKED_AT)
+        except (zlib.error, ValueError):
+            return True
+        return _SHOWS.search(_EMPTY.sub(b"", stream)) is not None

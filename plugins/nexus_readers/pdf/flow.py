@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
-from attrs import define, field
+from attrs import define, evolve, field
 
-from nexus_core import Block, Code, Footnote, Heading, ListItem, Paragraph, Place
+from nexus_core import Block, Code, Footnote, Heading, ListItem, Paragraph, Place, Table
 from nexus_readers.pdf.aligned import aligned_table, has_leaders, table_end, without_leaders
 from nexus_readers.pdf.hyphens import LineJoiner
-from nexus_readers.pdf.order import Row
+from nexus_readers.pdf.order import PageRow
 from nexus_readers.pdf.outline import PageOutline
 from nexus_readers.pdf.spans import HYPHEN
-from nexus_readers.pdf.style import Style
+from nexus_readers.pdf.style import PageStyle
 
 _BULLET = re.compile(r"([•◦▪▫‣⁃∙·●○■□➢➤►✓✔❖\uf0a7\uf0b7\uf0d8]|[*–—-](?= ))\s*(?=\S)")
 _NUMBER = re.compile(r"((?:\d{1,3}|[a-zA-Z]|[ivx]{1,5})[.)]|\([\da-zA-Z]{1,3}\))\s+(?=\S)")
 _BARE = re.compile(r"(\d{1,2}) (?=\S)")
-_NOTE = re.compile(r"\^(\d{1,3}|[*†‡a-z])\s*(?=\S)")
+_NOTE = re.compile(r"\^(\d{1,3}(?!\d)|[*†‡]|[a-z](?!\w))\s*(?=\S)")
+_CAPTION = re.compile(
+    r"(?:table|tab\.|tabelle|tableau|tabla|tabela|tabell|taulukko|таблица|表)\s*[\dIVXA-Z]", re.IGNORECASE
+)
+_LONGEST_CAPTION = 400
+_MOST_TRIES = 4
+_AFTER_MARKS = frozenset(").")
 _SENTENCE = re.compile(r"[.!?:;…。！？][)\]»”\"'’]*$")
 _FEW_LINES = 6
 _PITCH = 1.28
@@ -31,15 +38,19 @@ class PageFlow:
 
     number: int
     width: float
-    style: Style
+    style: PageStyle
     joiner: LineJoiner
     outline: PageOutline
     blocks: list[Block] = field(factory=list)
     _notes: list[Footnote] = field(factory=list)
     _depths: list[float] = field(factory=list)
     """Where the items of the lists begin that are open, from the outermost."""
+    _stretch: tuple[int, int] = (0, 0)
+    """Rows of which some may be a table."""
+    _failed: int = 0
+    """How often they turned out to be none."""
 
-    def read(self, regions: Sequence[Sequence[Row]]) -> list[Block]:
+    def read(self, regions: Sequence[Sequence[PageRow]]) -> list[Block]:
         """Return the blocks of a page."""
         for rows in regions:
             self._region(rows)
@@ -47,14 +58,15 @@ class PageFlow:
         self._place_notes()
         return self.blocks
 
-    def _region(self, rows: Sequence[Row]) -> None:
+    def _region(self, rows: Sequence[PageRow]) -> None:
         at = 0
+        self._stretch = (0, 0)
         column = _Column.of(rows, self.width)
         while at < len(rows):
             row = rows[at]
             self.blocks += self.outline.passed(row)
             if row.first.table is not None:
-                self.blocks.append(row.first.table)
+                self._add_table(row.first.table)
                 at += 1
                 continue
             at = (
@@ -64,14 +76,14 @@ class PageFlow:
                 or self._text(rows, at, column)
             )
 
-    def _heading(self, rows: Sequence[Row], at: int, column: _Column) -> int:
+    def _heading(self, rows: Sequence[PageRow], at: int, column: _Column) -> int:
         """Add a heading that begins at a row; returns where it ends, 0 if there is none."""
         listed = self.outline.take(rows, at)
         if listed is not None:
             self._add_heading(rows[at : listed[1]], listed[0].level)
             return listed[1]
         row = rows[at]
-        if not self.style.is_heading(row) or (_BULLET.match(row.text) and row.first.size <= 1.13 * self.style.body):
+        if not self.style.is_heading(row) or _BULLET.match(row.text):
             return 0
         end = at + 1
         while end < len(rows) and end - at < 4 and self._is_one_heading(rows[end - 1], rows[end], column):
@@ -81,7 +93,7 @@ class PageFlow:
         self._add_heading(rows[at:end], self.outline.outline.below() or self.style.level(row.first))
         return end
 
-    def _is_one_heading(self, row: Row, following: Row, column: _Column) -> bool:
+    def _is_one_heading(self, row: PageRow, following: PageRow, column: _Column) -> bool:
         """Tell whether a heading goes on in the next row: its first word had no room on the row above."""
         one, other = row.first, following.first
         word = (following.right - following.left) * following.text.find(" ") / max(1, len(following.text))
@@ -91,22 +103,22 @@ class PageFlow:
             and abs(one.size - other.size) < 0.5
             and one.bold == other.bold
             and 0 < following.top - row.top < 1.6 * one.size
-            and not self.outline.is_entry(following.text)
+            and not self.outline.is_entry(following)
         )
 
-    def _runs_on(self, row: Row, following: Row) -> bool:
+    def _runs_on(self, row: PageRow, following: PageRow) -> bool:
         """Tell whether a bold line is the beginning of a paragraph."""
         if row.first.size > 1.13 * self.style.body:
             return False
         close = 0 < following.top - row.top < 1.5 * row.first.size
-        return close and row.text[-1:] not in ":" and following.text[:1].islower()
+        return close and not row.text.endswith(":") and following.text[:1].islower()
 
-    def _add_heading(self, rows: Sequence[Row], level: int) -> None:
+    def _add_heading(self, rows: Sequence[PageRow], level: int) -> None:
         self._depths.clear()
         text = without_leaders(self.joiner.join(row.text for row in rows))
         self.blocks.append(Heading(text=text, level=level, place=self._place(rows)))
 
-    def _code(self, rows: Sequence[Row], at: int) -> int:
+    def _code(self, rows: Sequence[PageRow], at: int) -> int:
         if self.style.is_mono:
             return 0
         end = at
@@ -118,7 +130,7 @@ class PageFlow:
             return 0
         left = min(row.left for row in rows[at:end])
         lines: list[str] = []
-        pitch = min((b.top - a.top for a, b in zip(rows[at:end], rows[at + 1 : end], strict=False)), default=0.0)
+        pitch = min((b.top - a.top for a, b in pairwise(rows[at:end])), default=0.0)
         for number in range(at, end):
             if number > at and pitch > 0:
                 lines += [""] * min(3, round((rows[number].top - rows[number - 1].top) / pitch) - 1)
@@ -126,28 +138,49 @@ class PageFlow:
         self.blocks.append(Code(text="\n".join(lines), place=self._place(rows[at:end])))
         return end
 
-    def _table(self, rows: Sequence[Row], at: int) -> int:
+    def _table(self, rows: Sequence[PageRow], at: int) -> int:
         if len(rows[at].spans) < 2:
             return 0
-        end = table_end(rows, at)
-        if end <= at:
+        end = self._table_end(rows, at)
+        if end <= at or self._failed >= _MOST_TRIES:
             return 0
         table = aligned_table(rows[at:end], self.number, self.joiner)
         if table is None:
+            self._failed += 1
             return 0
-        self.blocks.append(table)
+        self._add_table(table)
         return end
 
-    def _text(self, rows: Sequence[Row], at: int, column: _Column) -> int:
+    def _table_end(self, rows: Sequence[PageRow], at: int) -> int:
+        """Return where a table ends that may begin at a row; rows of one stretch are looked at once for all of them."""
+        begin, end = self._stretch
+        if not begin < at < end:
+            end = table_end(rows, at)
+            self._stretch, self._failed = (at, end), 0
+        return end
+
+    def _add_table(self, table: Table) -> None:
+        """Add a table, with the caption that stands above it; one that a column has cut goes on with its first half."""
+        last = self.blocks[-1] if self.blocks else None
+        if isinstance(last, Table) and last.place.page == self.number and _is_rest(last, table):
+            rows = table.rows if table.header else (table.rows[1:] if table.rows[:1] == (last.header,) else table.rows)
+            self.blocks[-1] = evolve(last, rows=last.rows + rows)
+            return
+        if isinstance(last, Paragraph) and _CAPTION.match(last.text) and len(last.text) < _LONGEST_CAPTION:
+            self.blocks.pop()
+            table = evolve(table, caption=last.text)
+        self.blocks.append(table)
+
+    def _text(self, rows: Sequence[PageRow], at: int, column: _Column) -> int:
         """Add the paragraph, list item or note that begins at a row; returns where it ends."""
-        note = _NOTE.match(rows[at].text)
+        note = _NOTE.match(rows[at].text) if rows[at].text[0] == "^" else None
         item = None if note else self._marker(rows, at)
         end = at + 1
         while end < len(rows) and self._goes_on(rows, at, end, column, item is not None):
             end += 1
         if has_leaders(rows[at].text):
             end = at + 1
-        text = self.joiner.join(without_leaders(row.text) for row in rows[at:end])
+        text = self.joiner.join([without_leaders(row.text) for row in rows[at:end]])
         place = self._place(rows[at:end])
         if note is not None and (self.style.is_small(rows[at].first) or rows[at].first.size <= self.style.body):
             self._notes.append(Footnote(mark=note.group(1), text=text[note.end() :], place=place))
@@ -169,8 +202,10 @@ class PageFlow:
             return
         self.blocks.append(Paragraph(text=text, place=place))
 
-    def _marker(self, rows: Sequence[Row], at: int) -> tuple[str, int] | None:
+    def _marker(self, rows: Sequence[PageRow], at: int) -> tuple[str, int] | None:
         text = rows[at].text
+        if text[0].isalpha() and text[1:2] not in _AFTER_MARKS and text[0] not in "ivx":
+            return None
         found = _BULLET.match(text)
         if found is not None:
             return "-", found.end()
@@ -182,7 +217,7 @@ class PageFlow:
             return None  # an initial: `J. Smith`
         return (mark if mark[0].isalnum() and not mark.isdigit() else f"{mark.strip('()')}."), found.end()
 
-    def _is_counted(self, rows: Sequence[Row], at: int) -> bool:
+    def _is_counted(self, rows: Sequence[PageRow], at: int) -> bool:
         """Tell whether a number at the beginning of a row is one of several that count on."""
         own = _counted(rows[at].text)
         if own is None:
@@ -191,8 +226,8 @@ class PageFlow:
             other = _counted(rows[near].text)
             if other is not None and abs(other - own) == 1 and (other > own) == (near > at):
                 return True
-        last = next((block for block in reversed(self.blocks) if isinstance(block, ListItem)), None)
-        return last is not None and last is self.blocks[-1] and _counted(last.marker + " x") == own - 1
+        last = self.blocks[-1] if self.blocks else None
+        return isinstance(last, ListItem) and _counted(last.marker + " x") == own - 1
 
     def _depth(self, left: float) -> int:
         while self._depths and left < self._depths[-1] - 4:
@@ -201,34 +236,34 @@ class PageFlow:
             self._depths.append(left)
         return len(self._depths)
 
-    def _goes_on(self, rows: Sequence[Row], begin: int, at: int, column: _Column, is_item: bool) -> bool:
+    def _goes_on(self, rows: Sequence[PageRow], begin: int, at: int, column: _Column, is_item: bool) -> bool:
         """Tell whether a row belongs to the paragraph of the row above it."""
         row, above = rows[at], rows[at - 1]
         size = row.first.size
         down = row.top - above.top
-        if row.first.table is not None or abs(size - above.first.size) > 0.1 * size + 0.2:
+        if down <= 0 or abs(size - above.first.size) > 0.1 * size + 0.2:
             return False
-        if down <= 0 or down > max(_PITCH * column.pitch(size), 1.05 * size) or has_leaders(row.text):
+        if down > max(_PITCH * column.pitch(size), 1.05 * size) or row.first.table is not None:
             return False
         if above.text.endswith(HYPHEN):
             return True
-        if self._marker(rows, at) is not None or _NOTE.match(row.text) or row.first.mono != above.first.mono:
+        if row.first.mono != above.first.mono or row.text[0] == "^" or self._marker(rows, at) is not None:
             return False
-        if self.outline.heading(rows, at) is not None or (self.style.is_heading(row) and not above.first.bold):
+        if (row.first.bold and not above.first.bold and self.style.is_heading(row)) or self.outline.is_entry(row):
             return False
-        if len(row.spans) > 1 and table_end(rows, at) > at:
+        if (len(row.spans) > 1 and self._table_end(rows, at) > at) or (".." in row.text and has_leaders(row.text)):
             return False
         if is_item:
-            return row.left > rows[begin].left + 0.3 * size or not _SENTENCE.search(above.text)
+            return row.left > rows[begin].left + 0.3 * size or (
+                row.text[0].islower() and not _SENTENCE.search(above.text)
+            )
         indented = row.left - above.left
         if 0.8 * size < indented < 5 * size and abs(above.left - column.left) < 0.5 * size:
             return not _SENTENCE.search(above.text) and row.text[:1].islower()
-        return not self._ends(above, row, column)
+        return row.text[0].islower() or not self._ends(above, row, column)
 
-    def _ends(self, above: Row, row: Row, column: _Column) -> bool:
+    def _ends(self, above: PageRow, row: PageRow, column: _Column) -> bool:
         """Tell whether the row above ended a paragraph: the first word of this one would have had room on it."""
-        if row.text[:1].islower():
-            return False
         word = row.text.split(" ", 1)[0]
         width = (row.right - row.left) * (len(word) + 1) / max(1, len(row.text))
         room = column.right - above.right
@@ -236,7 +271,7 @@ class PageFlow:
             return room > width + 1.5 * row.first.size
         return room > max(width + 3 * row.first.size, 0.35 * (column.right - column.left))
 
-    def _place(self, rows: Sequence[Row]) -> Place:
+    def _place(self, rows: Sequence[PageRow]) -> Place:
         box = (
             min(row.left for row in rows), min(row.top for row in rows),
             max(row.right for row in rows), max(row.bottom for row in rows),
@@ -265,9 +300,9 @@ class _Column:
     pitches: dict[int, float]
 
     @classmethod
-    def of(cls, rows: Sequence[Row], width: float) -> _Column:
+    def of(cls, rows: Sequence[PageRow], width: float) -> _Column:
         steps: dict[int, list[float]] = {}
-        for above, row in zip(rows, rows[1:], strict=False):
+        for above, row in pairwise(rows):
             size = row.first.size
             if abs(size - above.first.size) < 0.5 and 0.5 * size < row.top - above.top < 2.2 * size:
                 steps.setdefault(round(size), []).append(row.top - above.top)
@@ -298,7 +333,7 @@ def _counted(text: str) -> int | None:
     return int(found.group(1)) if found.group(1) else 1000 + ord(found.group(2).lower())
 
 
-def _code_line(row: Row, left: float) -> str:
+def _code_line(row: PageRow, left: float) -> str:
     """Return a line of code with the spaces that indent it."""
     first = row.first
     width = (first.right - first.left) / max(1.0, len(first.text) - 0.2)
@@ -308,6 +343,14 @@ def _code_line(row: Row, left: float) -> str:
     for span in row.spans:
         line = line.ljust(max(len(line) + bool(line), min(200, round((span.left - left) / width)))) + span.text
     return line.replace(HYPHEN, "-").rstrip()
+
+
+def _is_rest(table: Table, following: Table) -> bool:
+    """Tell whether a table goes on with the one above it: in the next column, with the same names or none."""
+    width = len(table.header or (table.rows or ((),))[0])
+    same = following.header == table.header if following.header else len((following.rows or ((),))[0]) == width
+    below = table.place.box is not None and following.place.box is not None
+    return same and below and following.place.box[1] < table.place.box[3]  # type: ignore[index]
 
 
 def _is_cut(text: str, following: str) -> bool:

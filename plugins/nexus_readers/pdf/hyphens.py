@@ -15,6 +15,8 @@ from nexus_core.toolkit import token_counter
 from nexus_readers.pdf.spans import HYPHEN
 
 _SOFT = "\u00ad"
+_HYPHENS = (HYPHEN, "-", "\u2010")
+_IN_ADDRESS = "/?&=#_.%~"
 _LAST = re.compile(r"[^\W\d_]+$")
 _FIRST = re.compile(r"[^\W\d_]+")
 _TOKEN = re.compile(r"\S*$")
@@ -38,43 +40,52 @@ class LineJoiner:
 
     def join(self, lines: Iterable[str]) -> str:
         """Return lines as one line of text."""
-        joined = ""
+        pieces: list[str] = []
         for line in lines:
-            joined = self.pair(joined, line.strip()) if joined else line.strip()
-        return joined.replace(HYPHEN, "-").replace(_SOFT, "")
+            line = line.strip()
+            if pieces and line:
+                pieces[-1:] = self._pair(pieces[-1], line)
+            elif line:
+                pieces.append(line)
+        joined = "".join(pieces)
+        return joined.replace(HYPHEN, "-").replace(_SOFT, "") if not joined.isascii() else joined
 
-    def pair(self, left: str, right: str) -> str:
-        """Return two lines as one."""
-        if not right:
-            return left
-        if left.endswith(_SOFT):
-            return left[:-1] + right
-        if left.endswith((HYPHEN, "-", "\u2010")) and len(left) > 1:
-            return self._hyphened(left[:-1], right)
-        if left.endswith(("\u2014", "\u2013")) and len(left) > 1 and left[-2] not in " \u2014\u2013":
-            return left + right if left[-1] == "\u2014" or right[0].isdigit() else f"{left} {right}"
-        if _ADDRESS_GOES_ON.search(left[-300:]) and not right[0].isupper():
-            return left + right
-        if _NO_SPACES.match(left[-1]) and _NO_SPACES.match(right[0]):
-            return left + right
-        return f"{left} {right}"
+    def _pair(self, left: str, right: str) -> tuple[str, str]:
+        """Return two lines so that nothing need stand between them."""
+        last = left[-1]
+        if last.isalnum() and last < "\u0e00":
+            return left + " ", right
+        if last == _SOFT:
+            return left[:-1], right
+        if last in _HYPHENS and len(left) > 1:
+            return self._hyphened(left[:-1], right), right
+        if last in "\u2014\u2013" and len(left) > 1 and left[-2] not in " \u2014\u2013":
+            return (left if last == "\u2014" or right[0].isdigit() else left + " "), right
+        if last in _IN_ADDRESS and not right[0].isupper() and _ADDRESS_GOES_ON.search(left[-300:]):
+            return left, right
+        if _NO_SPACES.match(last) and _NO_SPACES.match(right[0]):
+            return left, right
+        return left + " ", right
 
     def _hyphened(self, left: str, right: str) -> str:
+        """Return a line that ends with a hyphen, without it here, as it stands before the next one."""
         token = _TOKEN.search(left[-200:])
         before = token.group() if token else ""
-        if not before or before.endswith("-"):
-            return f"{left}- {right}" if not before else f"{left}-{right}"
+        if not before:
+            return f"{left}- "
+        if before.endswith("-"):
+            return f"{left}-"
         begin, end = _LAST.search(before), _FIRST.match(right)
         if begin is None or end is None or _ADDRESS.search(before):
-            return f"{left}-{right}"
+            return f"{left}-"
         first, rest = begin.group(), end.group()
         if rest.lower() in _AND and not right[len(rest) : len(rest) + 1].isalpha() and not self._is_cut(first, rest):
-            return f"{left}- {right}"
+            return f"{left}- "
         if "-" in before or (rest[:1].isupper() and not (first.isupper() and rest.isupper())):
-            return f"{left}-{right}"
+            return f"{left}-"
         if before != first and any(map(str.isdigit, before)):
-            return f"{left}-{right}"
-        return left + right if self._is_cut(first, rest) else f"{left}-{right}"
+            return f"{left}-"
+        return left if self._is_cut(first, rest) else f"{left}-"
 
     def _is_cut(self, first: str, rest: str) -> bool:
         """Tell whether a hyphen between letters is there only because the line ended."""

@@ -11,12 +11,12 @@ from typing import Any
 from attrs import define, field
 
 from nexus_readers.pdf.annotations import OverlayReader, PageLink, with_fields
-from nexus_readers.pdf.contents import PageContents
+from nexus_readers.pdf.damage import PageContents
 from nexus_readers.pdf.document import OpenFile
 from nexus_readers.pdf.hyphens import LineJoiner
 from nexus_readers.pdf.rulings import grids_of, ruled_table
 from nexus_readers.pdf.scans import ScanReader
-from nexus_readers.pdf.spans import PageFrame, Span, SpanReader
+from nexus_readers.pdf.spans import PageFrame, PageSpan, SpanReader
 
 _IMAGE, _FORM = 3, 5
 _LITTLE = 100
@@ -37,7 +37,7 @@ class PageContent:
     height: float
     label: str
     text: str
-    spans: list[Span]
+    spans: list[PageSpan]
     links: list[PageLink] = field(factory=list)
 
 
@@ -98,13 +98,19 @@ class PageLoader:
             spans = with_fields(spans, overlay.notes) if overlay.notes else spans
         if len(text) < _LITTLE:
             spans = self._scan(page, number, frame, spans)
-        elif len(_NO_LETTER.findall(text)) > _ILLEGIBLE * len(text):
+        if not text.isascii() or _NO_TEXT.search(text):
+            spans = self._clean(number, text, spans)
+        label = self._file.label(number)
+        return PageContent(number, width, height, label, text, spans, overlay.links if overlay is not None else [])
+
+    def _clean(self, number: int, text: str, spans: list[PageSpan]) -> list[PageSpan]:
+        """Take out what is no letter, and note a page most of which cannot be read."""
+        if len(text) >= _LITTLE and len(_NO_LETTER.findall(text)) > _ILLEGIBLE * len(text):
             self.illegible.append(number)
         for span in spans:
             if _NO_TEXT.search(span.text):
                 span.text = " ".join(_NO_TEXT.sub(" ", span.text).split())
-        label = self._file.label(number)
-        return PageContent(number, width, height, label, text, spans, overlay.links if overlay is not None else [])
+        return [span for span in spans if span.text]
 
     def _frame(self, page: Any) -> tuple[PageFrame, float, float]:
         box = self._raw.FS_RECTF()
@@ -113,12 +119,14 @@ class PageLoader:
         height = self._raw.FPDF_GetPageHeightF(page)
         return PageFrame(0.0, height), self._raw.FPDF_GetPageWidthF(page), height
 
-    def _with_tables(self, page: Any, text_page: Any, number: int, frame: PageFrame, spans: list[Span]) -> list[Span]:
+    def _with_tables(
+        self, page: Any, text_page: Any, number: int, frame: PageFrame, spans: list[PageSpan]
+    ) -> list[PageSpan]:
         """Return the spans of a page with those in grids put together as tables."""
         joiner = LineJoiner()
         for grid in grids_of(self._raw, page, frame):
-            inside: list[Span] = []
-            others: list[Span] = []
+            inside: list[PageSpan] = []
+            others: list[PageSpan] = []
             at = None
             for span in spans:
                 pieces = self._spans.split_at(text_page, span, frame, grid.xs) if span.table is None else []
@@ -133,7 +141,7 @@ class PageLoader:
                 spans = others
         return spans
 
-    def _scan(self, page: Any, number: int, frame: PageFrame, spans: list[Span]) -> list[Span]:
+    def _scan(self, page: Any, number: int, frame: PageFrame, spans: list[PageSpan]) -> list[PageSpan]:
         """Return the spans of a page with hardly any text: what is recognised on it, if it is a picture."""
         raw = self._raw
         count = raw.FPDFPage_CountObjects(page)
@@ -154,14 +162,18 @@ class PageLoader:
         if not is_picture:
             return spans
         recognised = self._scans.read(page, width, height)
-        if recognised is None:
+        if not recognised:
             self.scanned.append(number)
             return spans
-        return recognised or spans
+        return recognised
 
 
-def _may_have_tables(spans: list[Span]) -> bool:
+def _may_have_tables(spans: list[PageSpan]) -> bool:
     """Tell whether spans stand beside each other, or are not drawn from top to bottom: then lines are looked for."""
-    return any(
-        following.top < span.top + 0.5 * span.size and following.left > span.left for span, following in pairwise(spans)
-    )
+    beside = 0
+    for span, following in pairwise(spans):
+        if following.top < span.top + 0.5 * span.size and following.left > span.left and len(span.text) > 2:
+            beside += 1
+            if beside > 1 or following.top < span.top - span.size:
+                return True
+    return False

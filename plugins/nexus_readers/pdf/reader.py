@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 from attrs import define, evolve, field
 
@@ -19,7 +19,7 @@ from nexus_readers.pdf.order import regions_of
 from nexus_readers.pdf.outline import Outline
 from nexus_readers.pdf.pages import PageContent, PageLoader
 from nexus_readers.pdf.running import RunningLines
-from nexus_readers.pdf.style import Style
+from nexus_readers.pdf.style import PageStyle
 
 _AHEAD = 64
 """Pages by which is told how large the text of the document is, and which lines run through it."""
@@ -56,7 +56,7 @@ class _Reading:
     file: OpenFile
     loader: PageLoader
     running: RunningLines = field(factory=RunningLines)
-    style: Style = field(factory=Style)
+    style: PageStyle = field(factory=PageStyle)
     held: list[PageContent] = field(factory=list)
     """The pages that are looked at together."""
 
@@ -72,12 +72,15 @@ class _Reading:
         is_first = True
         while held := list(islice(pages, _AHEAD)):
             self.held = held
-            if is_first:
-                self.style = Style.of(span for page in self.held for span in page.spans)
-                is_first = False
             joiner = LineJoiner(lambda: (page.text for page in self.held))
             for page in self.held:
                 self.running.learn(page.number, page.height, page.spans)
+            for page in self.held:
+                page.spans, printed = self.running.without(page.number, page.height, page.spans)
+                page.label = page.label or (printed if printed != str(page.number) else "")
+            if is_first:
+                self.style = PageStyle.of(span for page in self.held for span in page.spans)
+                is_first = False
             for page in self.held:
                 for block in self._page(page, outline, joiner):
                     has_text = has_text or not isinstance(block, PageBreak)
@@ -87,13 +90,11 @@ class _Reading:
     def _missing(self) -> str:
         if self.file.missing is None:
             return "; pages after the last one may be missing" if "end" in self.file.damage else ""
-        return f"; {self.file.missing} of its pages are missing" if self.file.missing else ""
+        return f"; {self.file.missing or 'none'} of its pages are missing"
 
     def _page(self, page: PageContent, outline: Outline, joiner: LineJoiner) -> Iterator[Block]:
-        spans, printed = self.running.without(page.number, page.height, page.spans)
-        label = page.label or (printed if printed != str(page.number) else "")
-        yield PageBreak(number=page.number, label=label)
-        regions = regions_of(spans)
+        yield PageBreak(number=page.number, label=page.label)
+        regions = regions_of(page.spans)
         flow = PageFlow(page.number, page.width, self.style, joiner, outline.on_page(page.number, page.height, regions))
         blocks = flow.read(regions)
         yield from with_links(blocks, page.links) if page.links else blocks
@@ -129,20 +130,29 @@ def with_links(blocks: Iterable[Block], links: list[PageLink]) -> Iterator[Block
         if isinstance(block, Paragraph | ListItem) and waiting:
             text, left, at = block.text, [], 0
             for link in waiting:
-                place = text.find(link.words, at) if link.words else -1
-                if place < 0:
+                begin = text.find(link.words, at) if link.words else -1
+                if begin < 0:
                     left.append(link)
-                elif _shows(link):
-                    at = place + len(link.words)
-                else:
-                    written = f"[{link.words}]({link.target})"
-                    text, at = text[:place] + written + text[place + len(link.words) :], place + len(written)
+                    continue
+                begin, end = _whole_words(text, begin, begin + len(link.words))
+                words = text[begin:end]
+                written = words if _shows(words, link.target) else f"[{words}]({link.target})"
+                text, at = text[:begin] + written + text[end:], begin + len(written)
             waiting = left
             block = evolve(block, text=text) if text != block.text else block
         yield block
 
 
-def _shows(link: PageLink) -> bool:
-    """Tell whether a link's words are its target."""
-    bare = re.sub(r"^(?:https?://|mailto:|tel:)", "", link.target).rstrip("/")
-    return bare.lower() in link.words.lower().replace(" ", "")
+def _whole_words(text: str, begin: int, end: int) -> tuple[int, int]:
+    """Return a stretch of a text up to the next ends of words: the area of a link may cut a letter off."""
+    while begin > 0 and text[begin - 1].isalnum() and text[begin].isalnum():
+        begin -= 1
+    while end < len(text) and text[end].isalnum() and text[end - 1].isalnum():
+        end += 1
+    return begin, end
+
+
+def _shows(words: str, target: str) -> bool:
+    """Tell whether the words of a link are its target."""
+    bare = re.sub(r"^(?:https?://|mailto:|tel:)", "", target).rstrip("/")
+    return bare.lower() in words.lower().replace(" ", "")

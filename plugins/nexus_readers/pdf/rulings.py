@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from nexus_core import Place
 from nexus_readers.pdf.aligned import table_of
 from nexus_readers.pdf.hyphens import LineJoiner
-from nexus_readers.pdf.spans import PageFrame, Span
+from nexus_readers.pdf.spans import PageFrame, PageSpan
 
 _PATH = 2
 """What pdfium calls an object of lines and areas."""
@@ -53,7 +53,7 @@ class Grid:
         columns, rows = len(self.xs) - 1, len(self.ys) - 1
         return columns >= 2 and rows >= 1 and columns * rows <= _MOST_CELLS
 
-    def cell(self, span: Span) -> tuple[int, int] | None:
+    def cell(self, span: PageSpan) -> tuple[int, int] | None:
         """Return in which row and column a span stands; None if outside."""
         row = bisect_right(self.ys, span.base - 0.25 * span.size) - 1
         column = bisect_right(self.xs, (span.left + min(span.right, span.left + 4 * span.size)) / 2) - 1
@@ -85,17 +85,17 @@ def grids_of(raw: Any, page: Any, frame: PageFrame) -> list[Grid]:
             levels.append(Ruling((begin[1] + end[1]) / 2, *sorted((begin[0], end[0]))))
         elif wide < 1.5 and high > _SHORTEST:
             uprights.append(Ruling((begin[0] + end[0]) / 2, *sorted((begin[1], end[1]))))
-    levels, uprights = _merged(levels), _merged(uprights)
+    levels, uprights = (_merged(lines) if lines else [] for lines in (levels, uprights))
     if not (2 <= len(levels) <= _MOST_LINES and 3 <= len(uprights) <= _MOST_LINES):
         return []
     return [grid for grid in _connected(levels, uprights) if grid.is_table]
 
 
-def ruled_table(grid: Grid, spans: Iterable[Span], page: int, joiner: LineJoiner) -> Span:
+def ruled_table(grid: Grid, spans: Iterable[PageSpan], page: int, joiner: LineJoiner) -> PageSpan:
     """Return a span that holds the table of a grid."""
     width, height = len(grid.xs) - 1, len(grid.ys) - 1
     owners = grid.owners()
-    held: dict[int, list[Span]] = {}
+    held: dict[int, list[PageSpan]] = {}
     for span in spans:
         place = grid.cell(span)
         if place is not None:
@@ -106,13 +106,13 @@ def ruled_table(grid: Grid, spans: Iterable[Span], page: int, joiner: LineJoiner
     others = [span for owner, inside in held.items() for span in inside if owner >= width]
     styled = bool(first) and all(span.bold for span in first) and not all(span.bold for span in others)
     left, top, right, bottom = grid.xs[0], grid.ys[0], grid.xs[-1], grid.ys[-1]
-    place = Place(page=page, box=(round(left, 1), round(top, 1), round(right, 1), round(bottom, 1)))
-    table = table_of([row for row in rows if any(row)], styled, place)
+    where = Place(page=page, box=(round(left, 1), round(top, 1), round(right, 1), round(bottom, 1)))
+    table = table_of([row for row in rows if any(row)], styled, where)
     size = first[0].size if first else 10.0
-    return Span("\u2007", left, top, right, top + size, size, table=table)
+    return PageSpan("\u2007", left, top, right, top + size, size, table=table)
 
 
-def _read(spans: Sequence[Span]) -> list[Span]:
+def _read(spans: Sequence[PageSpan]) -> list[PageSpan]:
     """Return the spans of a cell in reading order."""
     return sorted(spans, key=lambda span: (round(span.base / (0.5 * span.size)), span.left))
 
@@ -168,12 +168,21 @@ def _path(
 def _merged(lines: list[Ruling]) -> list[Ruling]:
     """Return lines with those in one that go on with each other."""
     merged: list[Ruling] = []
-    for line in sorted(lines, key=lambda each: (round(each.at), each.begin)):
-        last = merged[-1] if merged else None
-        if last is not None and abs(last.at - line.at) < 1.5 and line.begin < last.end + _NEAR:
-            merged[-1] = Ruling(last.at, last.begin, max(last.end, line.end))
-        else:
-            merged.append(line)
+    lines.sort(key=lambda line: line.at)
+    begin = 0
+    for end in range(1, len(lines) + 1):
+        if end < len(lines) and lines[end].at - lines[end - 1].at < 1.0 and lines[end].at - lines[begin].at < 2.0:
+            continue
+        level = sorted(lines[begin:end], key=lambda line: line.begin)
+        held = level[0]
+        for line in level[1:]:
+            if line.begin < held.end + _NEAR:
+                held = Ruling(held.at, held.begin, max(held.end, line.end))
+            else:
+                merged.append(held)
+                held = line
+        merged.append(held)
+        begin = end
     return merged
 
 

@@ -9,7 +9,7 @@ from itertools import groupby, islice
 
 from attrs import define, field
 
-from nexus_readers.pdf.spans import Span
+from nexus_readers.pdf.spans import PageSpan
 
 _EDGE = 0.12
 """The part of a page at its upper and at its lower edge where running lines stand."""
@@ -40,7 +40,7 @@ class RunningLines:
     """How far the printed numbers are from those of the file."""
     _kept: set[Key] = field(factory=set)
 
-    def learn(self, number: int, height: float, spans: Sequence[Span]) -> None:
+    def learn(self, number: int, height: float, spans: Sequence[PageSpan]) -> None:
         """Look at the edges of a page."""
         seen: set[Key] = set()
         for span in edges(height, spans):
@@ -51,7 +51,7 @@ class RunningLines:
                 seen.update(_keys(span, number))
         self._pages.update(seen)
 
-    def without(self, number: int, height: float, spans: list[Span]) -> tuple[list[Span], str]:
+    def without(self, number: int, height: float, spans: list[PageSpan]) -> tuple[list[PageSpan], str]:
         """Return the spans of a page without those that run through the document, and the number printed on it."""
         out: set[int] = set()
         label = ""
@@ -71,7 +71,7 @@ class RunningLines:
         return ([span for span in spans if id(span) not in out] if out else spans), label
 
 
-def edges(height: float, spans: Sequence[Span]) -> list[Span]:
+def edges(height: float, spans: Sequence[PageSpan]) -> list[PageSpan]:
     """Return the outermost lines of a page."""
     if not spans:
         return []
@@ -81,7 +81,7 @@ def edges(height: float, spans: Sequence[Span]) -> list[Span]:
     return [span for edge in (upper, lower) for span in _outermost(edge)]
 
 
-def _outermost(spans: Sequence[Span]) -> Iterator[Span]:
+def _outermost(spans: Sequence[PageSpan]) -> Iterator[PageSpan]:
     """Yield the spans of the first lines; those of a row of a table are none."""
     rows = groupby(spans[: 4 * _LINES], key=lambda span: round(span.base))
     for _, row in islice(rows, _LINES):
@@ -90,7 +90,7 @@ def _outermost(spans: Sequence[Span]) -> Iterator[Span]:
             yield from (span for span in beside if span.table is None)
 
 
-def _keys(span: Span, number: int) -> list[Key]:
+def _keys(span: PageSpan, number: int) -> list[Key]:
     """Return by what a line is known again: its text, or its text and that a number in it is the page's."""
     place = round(span.base / 4)
     keys = [(span.text, place, 0)]

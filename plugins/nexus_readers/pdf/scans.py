@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nexus_readers.pdf.spans import Span
+from nexus_readers.pdf.spans import PageSpan
 from nexus_readers.recognition import ADVICE, Recognition
 
 _SCALE = 200 / 72
@@ -29,10 +29,10 @@ class ScanReader:
         if not self._wanted:
             return "; `ocr: auto` would recognise their text"
         if Recognition.is_installed():
-            return f"; more than {_MOST_PAGES} pages are not recognised" if self._pages >= _MOST_PAGES else ""
+            return "; text recognition finds none" + (f" or had {_MOST_PAGES} pages" * (self._pages >= _MOST_PAGES))
         return f"; {ADVICE}"
 
-    def read(self, page: Any, width: float, height: float) -> list[Span] | None:
+    def read(self, page: Any, width: float, height: float) -> list[PageSpan] | None:
         """Return the lines of a page; None where nobody can recognise them."""
         if not self._wanted or self._pages >= _MOST_PAGES or not Recognition.is_installed():
             return None
@@ -52,9 +52,9 @@ class ScanReader:
         finally:
             raw.FPDFBitmap_Destroy(bitmap)
         return [
-            Span(
+            PageSpan(
                 line.text, line.left / scale, line.top / scale, line.right / scale, line.bottom / scale,
-                max(1.0, 0.8 * (line.bottom - line.top) / scale),
+                max(1.0, 0.8 * (line.bottom - line.top) / scale), name="scan",
             )
             for line in lines
         ]  # fmt: skip

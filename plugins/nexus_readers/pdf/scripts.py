@@ -29,23 +29,24 @@ class Character:
     """The line that it stands on, counted upwards."""
 
 
-def marked(characters: Sequence[Character]) -> str:
-    """Return the text of a line, with `^` before what is raised and `_` before what is lowered in it."""
-    if not characters:
-        return ""
+def marked(characters: Sequence[Character]) -> tuple[str, float, float]:
+    """Return the text of a line, with `^` before what is raised and `_` before what is lowered in it.
+
+    Also the size of the other characters, and the line that they stand on.
+    """
     weights: Counter[tuple[float, float]] = Counter()
     for each in characters:
         if not each.letter.isspace() and each.size > 0:
             weights[round(each.size, 1), round(each.base, 1)] += 1
     if not weights:
-        return "".join(each.letter for each in characters)
+        return "".join(each.letter for each in characters), characters[0].size, characters[0].base
     largest = max(size for size, _ in weights)
     main = max(weights, key=lambda place: (weights[place] * (place[0] > 0.9 * largest), weights[place]))
     pieces: list[str] = []
     for mark, group in groupby(characters, lambda each: _mark(each, *main)):
         text = "".join(each.letter for each in group)
         pieces.append(_with_mark(mark, text))
-    return "".join(pieces)
+    return "".join(pieces), *main
 
 
 def _mark(character: Character, size: float, base: float) -> str:

@@ -22,7 +22,6 @@ HYPHEN = "\ufffe"
 GAP = 0.9
 """From so much space between words on, in sizes of the font, they may be cells."""
 _ENDS = re.compile("\r\n|\ufffe|\n|\r")
-_SPACES = re.compile(" {3,}")
 _MARKER = re.compile(r"\s*(?:[^\w\s\"'(\[]|\d{1,3}[.)])\s+(?=\S)")
 """The bullet or number of a list item: the style of its line is that of what follows."""
 _BOLD = re.compile(rb"bold|black|heavy|demi|cmbx|cmb1|-bd|,bd|sfbx|bx\d", re.IGNORECASE)
@@ -32,7 +31,7 @@ _WIDE = 1.3
 
 
 @define(eq=False)
-class Span:
+class PageSpan:
     """A piece of a line without gaps; counted from the upper left corner of the page, in points."""
 
     text: str
@@ -53,7 +52,7 @@ class Span:
     table: Table | None = None
     """What stands here instead of a line."""
     name: str = ""
-    """Of the form field whose value this is."""
+    """Of the form field whose value this is, or `scan`: its size tells nothing."""
 
     @property
     def base(self) -> float:
@@ -93,11 +92,11 @@ class SpanReader:
         written = self._raw.FPDFText_GetText(text_page, 0, count, self._units) - 1
         return bytes(memoryview(self._units).cast("B")[: 2 * max(0, written)]).decode("utf-16-le", "replace")
 
-    def spans(self, text_page: Any, text: str, frame: PageFrame) -> list[Span]:
+    def spans(self, text_page: Any, text: str, frame: PageFrame) -> list[PageSpan]:
         """Return the spans of a page, in the order in which the file draws them."""
         same = len(text) == self._raw.FPDFText_CountChars(text_page)
         index_of = (lambda at: at) if same else self._index_of(text_page, text)
-        lines: list[tuple[Span, bool]] = []
+        lines: list[tuple[PageSpan, bool]] = []
         start = 0
         for end in _ENDS.finditer(text):
             stop = end.end() if end.group() == HYPHEN else end.start()
@@ -105,7 +104,7 @@ class SpanReader:
             start = end.end()
         self._line(text_page, text, start, len(text), index_of, frame, lines)
         self._mark_wide(lines)
-        spans: list[Span] = []
+        spans: list[PageSpan] = []
         for span, gaps in lines:
             pieces = self._split(text_page, span, frame) if gaps and same else [span]
             for piece in pieces:
@@ -115,7 +114,7 @@ class SpanReader:
                     spans.append(piece)
         for span in spans:
             if span.scripted and same:
-                span.text = self._scripts(text_page, span, text)
+                self._mark_scripts(text_page, span, text, frame)
             span.text = span.text.strip()
         return [span for span in spans if span.text]
 
@@ -137,24 +136,27 @@ class SpanReader:
             bold = self._style(page, max(first, last - 1 - (text[stop - 1] in " \ufffe")))[0]
         raw.FPDFText_GetCharOrigin(page, letter, r0, r1)
         base, origin = x1.value, x0.value
-        left = right = before = None
+        left = right = before = float("nan")
+        count = 0
         gaps = scripted = False
-        for number in range(max(0, raw.FPDFText_CountRects(page, first, last - first))):
-            raw.FPDFText_GetRect(page, number, r0, r1, r2, r3)
+        for count in range(1, raw.FPDFText_CountRects(page, first, last - first) + 1):
+            raw.FPDFText_GetRect(page, count - 1, r0, r1, r2, r3)
             begin, end = x0.value, x2.value
-            if before is None:
+            if count == 1:
                 left, right = begin, end
             else:
                 gaps = gaps or begin - before > GAP * size or begin < before - size
                 left, right = min(left, begin), max(right, end)
-                scripted = scripted or x3.value > base + 0.2 * size or x1.value < base - 0.3 * size
+                if not scripted:
+                    high, low = (x1.value - base) / size, (x3.value - base) / size  # of letters on the line: 0.5 and 0
+                    scripted = (low > 0.18 and high - low > 0.33) or (low < -0.08 and 0.15 < high < 0.5) or low < -0.32
             before = end
-        if left is None:
+        if not count:
             return
-        gaps = gaps or (not mono and _SPACES.search(line) is not None)
+        gaps = gaps or (not mono and "   " in line)
         left = min(left, origin)
         under = frame.top - base
-        span = Span(
+        span = PageSpan(
             line, left - frame.left, under - 0.75 * size, right - frame.left, under + 0.25 * size, size, bold, mono,
             first, last, scripted,
         )  # fmt: skip
@@ -189,7 +191,7 @@ class SpanReader:
         return index
 
     @staticmethod
-    def _mark_wide(lines: list[tuple[Span, bool]]) -> None:
+    def _mark_wide(lines: list[tuple[PageSpan, bool]]) -> None:
         """Let lines be looked at that are far wider than their letters, as one text may be drawn with gaps in it."""
         widths = [(span.right - span.left) / (len(span.text) * span.size) for span, _ in lines]
         long = [width for width, (span, _) in zip(widths, lines, strict=True) if len(span.text) > 30]
@@ -198,50 +200,54 @@ class SpanReader:
             if not gaps and " " in span.text and widths[number] > _WIDE * usual and not span.mono:
                 lines[number] = (span, True)
 
-    def split_at(self, page: Any, span: Span, frame: PageFrame, places: Sequence[float]) -> list[Span]:
+    def split_at(self, page: Any, span: PageSpan, frame: PageFrame, places: Sequence[float]) -> list[PageSpan]:
         """Cut a span between its words where upright lines cross it."""
         crossed = [place for place in places if span.left + 1 < place < span.right - 1]
         return self._split(page, span, frame, crossed) if crossed and " " in span.text else [span]
 
-    def _split(self, page: Any, span: Span, frame: PageFrame, places: Sequence[float] = ()) -> list[Span]:
+    def _split(self, page: Any, span: PageSpan, frame: PageFrame, places: Sequence[float] = ()) -> list[PageSpan]:
         """Cut a line at its gaps, or at some places."""
         raw, (x0, x1, _, _), (r0, r1, r2, r3) = self._raw, self._box, self._refs
         ask = raw.FPDFText_GetCharBox  # left, right, bottom, top
         lead = len(span.text) - len(span.text.lstrip())
-        line, begin, pieces = span.text[lead:], 0, []
-        left = span.left
-        for gap in re.finditer(r" +", line):
-            if gap.end() >= len(line):
-                break
+        line = span.text[lead:]
+        gaps: list[tuple[int, int, float, float]] = []
+        for gap in re.finditer(r" +", line.rstrip()):
             ask(page, span.first + gap.start() - 1, r0, r1, r2, r3)
             right = x1.value - frame.left
             ask(page, span.first + gap.end(), r0, r1, r2, r3)
-            following = x0.value - frame.left
+            gaps.append((gap.start(), gap.end(), right, x0.value - frame.left))
+        if not places and _are_equal(gaps, span.size):
+            return [span]
+        begin, left, pieces = 0, span.left, []
+        for start, end, right, following in gaps:
             if places:
                 apart = any(right <= place + 1 and following >= place - 1 for place in places)
             else:
                 apart = following - right > GAP * span.size or following < left - span.size
             if apart:
-                pieces.append((begin, gap.start(), left, right))
-                begin, left = gap.end(), following
+                pieces.append((begin, start, left, right))
+                begin, left = end, following
         if not pieces:
             return [span]
         ask(page, span.first + len(line.rstrip()) - 1, r0, r1, r2, r3)
         pieces.append((begin, len(line), left, x1.value - frame.left))
         return [self._piece(page, span, line, piece, frame) for piece in pieces]
 
-    def _piece(self, page: Any, span: Span, line: str, piece: tuple[int, int, float, float], frame: PageFrame) -> Span:
+    def _piece(
+        self, page: Any, span: PageSpan, line: str, piece: tuple[int, int, float, float], frame: PageFrame
+    ) -> PageSpan:
         begin, end, left, right = piece
         first = span.first + begin
         bold, mono = self._style(page, first)
         size = self._size(page, first)
-        return Span(
+        return PageSpan(
             line[begin:end], left, span.base - 0.75 * size, max(left, right), span.base + 0.25 * size, size, bold, mono,
             first, span.first + end, span.scripted,
         )  # fmt: skip
 
-    def _scripts(self, page: Any, span: Span, text: str) -> str:
-        """Return the text of a span with its raised and lowered characters marked."""
+    def _mark_scripts(self, page: Any, span: PageSpan, text: str, frame: PageFrame) -> None:
+        """Mark the raised and lowered characters of a span, and measure it by the others."""
         raw, y, (r0, r1, _, _) = self._raw, self._box[1], self._refs
         characters = []
         for index in range(span.first, span.last):
@@ -249,10 +255,21 @@ class SpanReader:
             if letter not in "\r\n":
                 raw.FPDFText_GetCharOrigin(page, index, r0, r1)
                 characters.append(Character(letter, raw.FPDFText_GetFontSize(page, index), y.value))
-        return marked(characters)
+        if characters:
+            span.text, size, base = marked(characters)
+            scale = self._size(page, span.first) / (characters[0].size or 1.0)
+            span.size = size * scale or span.size
+            span.top, span.bottom = frame.top - base - 0.75 * span.size, frame.top - base + 0.25 * span.size
 
 
-def _goes_on(span: Span, following: Span) -> bool:
+def _are_equal(gaps: Sequence[tuple[int, int, float, float]], size: float) -> bool:
+    """Tell whether the gaps of a line are the wide spaces of justified text."""
+    marked = bool(gaps) and gaps[0][0] <= 3  # the bullet of an item stands before them
+    widths = [following - right for _, _, right, following in gaps[marked:]]
+    return len(widths) > 2 and max(widths) < 2.5 * size and max(widths) - min(widths) < 0.25 * max(widths)
+
+
+def _goes_on(span: PageSpan, following: PageSpan) -> bool:
     """Tell whether pdfium has cut a line where only characters are raised or lowered."""
     size = max(span.size, following.size)
     gap = following.left - span.right
@@ -264,11 +281,11 @@ def _goes_on(span: Span, following: Span) -> bool:
     )
 
 
-def _joined(span: Span, following: Span) -> Span:
+def _joined(span: PageSpan, following: PageSpan) -> PageSpan:
     main = span if len(span.text) >= len(following.text) or span.size >= following.size else following
     apart = following.left - span.right > 0.15 * main.size and not span.text.endswith(" ")
     glue = " " if apart and not following.text.startswith(" ") else ""
-    return Span(
-        span.text + glue + following.text, span.left, main.top, max(span.right, following.right), main.bottom, main.size,
-        span.bold and following.bold, span.mono and following.mono, span.first, following.last, True,
+    return PageSpan(
+        span.text + glue + following.text, span.left, main.top, max(span.right, following.right), main.bottom,
+        main.size, span.bold and following.bold, span.mono and following.mono, span.first, following.last, True,
     )  # fmt: skip

@@ -156,7 +156,7 @@ def test_lint_imports_only_what_the_file_names(tmp_path: Path) -> None:
     program += "print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    heavy = {"aiohttp", "tiktoken", "numpy", "rich", "orjson", "Stemmer", "bs4", "pypdf", "markdown_it"}
+    heavy = {"aiohttp", "tiktoken", "numpy", "rich", "orjson", "Stemmer", "bs4", "pypdfium2", "markdown_it"}
     assert heavy & loaded == set()
     plugins = {name for name in loaded if name.startswith("nexus_") and not name.startswith("nexus_core")}
     assert (
