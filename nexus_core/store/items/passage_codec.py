@@ -74,6 +74,7 @@ def unpacked(data: bytes) -> SentenceFigures | None:
     tokens = _SINGLE + 2 * count
     groups = tokens + 2 * count
     codes = place + bits * (1 + joined)
+    single = [count] if count else []
     return SentenceFigures(
         bounds=array("I", accumulate(islice(numbers, _SINGLE, tokens))),
         tokens=numbers[tokens : tokens + count],
@@ -81,7 +82,7 @@ def unpacked(data: bytes) -> SentenceFigures | None:
         codes=body[codes:],
         breaks=int.from_bytes(body[place : place + bits], "little"),
         joined=int.from_bytes(body[place + bits : codes], "little"),
-        groups=(numbers[groups : groups + small], numbers[groups + small :]) if small else ([count] * bool(count),) * 2,
+        groups=(numbers[groups : groups + small], numbers[groups + small :]) if small else (single, single),
         title=title,
     )
 
