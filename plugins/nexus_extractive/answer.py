@@ -8,7 +8,7 @@ from typing import Literal
 from nexus_core import CallOptions, Prompt
 from nexus_core.toolkit import token_counter
 from nexus_extractive.compose import pieces
-from nexus_extractive.scoring import choose, read_question, score_units
+from nexus_extractive.scoring import Question, choose, score_units
 
 Reason = Literal["stop", "length"]
 
@@ -27,10 +27,10 @@ def answer(
 def _sentences(prompt: Prompt, sentences: int, min_score: float, language: str) -> list[str]:
     if not prompt.items:
         return [NO_ITEMS]
-    question = read_question(_question(prompt), language)
-    scored = score_units(question, prompt.items, language)
-    chosen = choose(scored, frozenset(question.terms), sentences, min_score)
-    return list(pieces(chosen, language)) or [_nothing(len(prompt.items))]
+    question = Question.read(_question(prompt), prompt.items, language)
+    scored = score_units(question, prompt.items)
+    chosen = choose(scored, question.terms, sentences, min_score)
+    return list(pieces(chosen, question)) or [_nothing(len(prompt.items))]
 
 
 def _question(prompt: Prompt) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from attrs import frozen
 
 from nexus_extractive.citable_units import Unit, Words
-from nexus_extractive.scoring import Scored, study
+from nexus_extractive.scoring import Question, Scored, study
 
 _SHOWN_ENTRIES = 8
 """Of a list that is shown for the sake of its lead."""
@@ -21,7 +21,7 @@ class _Statement:
     """It may stand on one line with others."""
 
 
-def pieces(chosen: Sequence[Scored], language: str) -> Iterator[str]:
+def pieces(chosen: Sequence[Scored], question: Question) -> Iterator[str]:
     """Yield the answer in pieces that, put together, are its text. `chosen` is best first, and so is the answer.
 
     Only sentences of one paragraph follow each other as they do there, whichever is the better one.
@@ -31,7 +31,7 @@ def pieces(chosen: Sequence[Scored], language: str) -> Iterator[str]:
         by_item.setdefault(one.item.number, []).append(one)
     between = ""
     for number, group in by_item.items():
-        everything = [studied.unit for studied in study(group[0].item, language)]
+        everything = [studied.unit for studied in study(group[0].item, question)]
         inline = False
         for place, statement in enumerate(_statements([one.unit for one in group], everything)):
             if place:

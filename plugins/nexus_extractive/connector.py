@@ -16,7 +16,7 @@ from nexus_core import (
     hookimpl,
     option,
 )
-from nexus_core.toolkit import Language
+from nexus_core.toolkit import AnyLanguage
 from nexus_extractive.answer import ENCODING
 
 _AT_ONCE = 50_000
@@ -31,7 +31,7 @@ class Extractive:
     min_score: float = option(
         0.25, help="The share of the question's words, rare ones counting more, that a sentence must match.", ge=0, le=1
     )
-    language: Language = option("english", help="Of the items and questions; decides how words are stemmed.")
+    language: AnyLanguage = option("auto", help="Whose stems words are compared by; `auto` takes each item's own.")
 
     @property
     def model_info(self) -> ModelInfo:

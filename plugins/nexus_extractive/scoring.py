@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 from attrs import frozen
 
 from nexus_core import FeatureKey, PackedItem
-from nexus_core.toolkit import inverse_frequency, terms
+from nexus_core.toolkit import has_only_stop_words, inverse_frequency, item_languages, pieces, terms
 from nexus_extractive.citable_units import Unit, units
 
-_WORD = re.compile(r"\w+(?:['’]\w+)?")
+_AROUND_WORDS = "\"'“”‘’«»()[]{}.,;:!?…-–—"
 _ASKING = frozenset({
     "what", "which", "who", "whom", "whose", "when", "where", "why", "how", "do", "does", "did", "don't", "doesn't",
     "didn't", "done", "can", "can't", "could", "would", "should", "may", "might", "must", "shall", "have", "has",
@@ -38,12 +39,50 @@ class QuestionTerms:
     """Terms that stand side by side."""
 
 
-def read_question(text: str, language: str) -> QuestionTerms:
-    """Return what a question asks for; the words that only ask are known in English alone."""
-    words = _WORD.findall(text)
-    telling = [word for word in words if language != "english" or word.lower().replace("’", "'") not in _ASKING]
-    found = [term for word in telling or words for term in terms(word, language)]
+def read_question(text: str, language: str, *, all_words: bool = False) -> QuestionTerms:
+    """Return what a question asks for in texts of a language; the words that only ask are known in English alone.
+
+    With `all_words` stop words are among them.
+    """
+    telling = [] if all_words or language != "english" else [word for word in pieces(text) if not _only_asks(word)]
+    asked = " ".join(telling)
+    found = terms(asked, language) or terms(text, language, all_words=all_words)
     return QuestionTerms(tuple(dict.fromkeys(found)), frozenset(pairwise(found)))
+
+
+def _only_asks(word: str) -> bool:
+    bare = word.strip(_AROUND_WORDS)
+    is_name = len(bare) > 1 and bare.isupper()  # US, WHO
+    return not is_name and bare.lower().replace("’", "'") in _ASKING
+
+
+@frozen(eq=False, repr=False)
+class Question:
+    """A question as it is compared with each item: by the words of the item's language."""
+
+    text: str
+    language: str
+    """Or `auto`: that of each item."""
+    all_words: bool
+    """There is no word in it but stop words."""
+    by_language: dict[str, QuestionTerms]
+
+    @classmethod
+    def read(cls, text: str, items: Sequence[PackedItem], language: str) -> Question:
+        """Return the question as it is asked of some items."""
+        languages = dict.fromkeys(item_languages([packed.item for packed in items], language))
+        all_words = has_only_stop_words(text, [*languages])
+        found = {each: read_question(text, each, all_words=all_words) for each in languages}
+        return cls(text, language, all_words, found)
+
+    @property
+    def terms(self) -> frozenset[str]:
+        """The terms, whatever their language."""
+        return frozenset(term for question in self.by_language.values() for term in question.terms)
+
+    def language_of(self, packed: PackedItem) -> str:
+        """Return the language that an item is read in."""
+        return item_languages([packed.item], self.language)[0]
 
 
 _ANY_WORD = 0.5
@@ -97,13 +136,14 @@ class Scored:
     """The share of the question that is in the unit and around it, from 0 to 1."""
 
 
-def _key_of(language: str) -> FeatureKey[dict[str, tuple[Studied, ...]]]:
-    return FeatureKey("extractive", language)
+def _key_of(language: str, all_words: bool) -> FeatureKey[dict[str, tuple[Studied, ...]]]:
+    return FeatureKey("extractive", (language, all_words))
 
 
-def study(packed: PackedItem, language: str) -> tuple[Studied, ...]:
+def study(packed: PackedItem, question: Question) -> tuple[Studied, ...]:
     """Return the units of a packed item; kept with the item, since the next question may bring it again."""
-    key = _key_of(language)
+    language, all_words = question.language_of(packed), question.all_words
+    key = _key_of(language, all_words)
     kept = packed.item.features.get(key)
     if kept is None:
         kept = packed.item.features.put(key, {})
@@ -111,39 +151,41 @@ def study(packed: PackedItem, language: str) -> tuple[Studied, ...]:
     if found is None:
         cut = units(packed.text, packed.item.kind)
         leads = {unit.lead for unit in cut}
-        found = tuple(_studied(unit, packed, language, unit.place in leads) for unit in cut)
+        compared = partial(terms, language=language, all_words=all_words)
+        found = tuple(_studied(unit, packed, compared, unit.place in leads) for unit in cut)
         if len(kept) >= _KEPT_TEXTS:
             kept.clear()
         kept[packed.text] = found
     return found
 
 
-def _studied(unit: Unit, packed: PackedItem, language: str, leads: bool) -> Studied:
+def _studied(unit: Unit, packed: PackedItem, terms_of: Callable[[str], list[str]], leads: bool) -> Studied:
     # What a cell means is said by its column: without the head a row has no words for it.
     text = f"{unit.head.text}\n{unit.text}" if unit.form == "row" and unit.head else unit.text
-    found = tuple(terms(text, language, packed.item.kind))
-    around = frozenset(terms(f"{packed.item.title} {unit.under} {unit.follows}", language))
+    found = tuple(terms_of(text))
+    around = frozenset(terms_of(f"{packed.item.title} {unit.under} {unit.follows}"))
     held = frozenset(found)
     return Studied(unit, found, held, frozenset(term[:_BEGINNING] for term in held), around, leads)
 
 
-def score_units(question: QuestionTerms, items: Sequence[PackedItem], language: str) -> list[Scored]:
+def score_units(question: Question, items: Sequence[PackedItem]) -> list[Scored]:
     """Return every unit of the items that holds a word of the question, best first."""
-    if not question.terms:
+    asked = question.terms
+    if not asked:
         return []
-    studied = [(packed, study(packed, language)) for packed in items]
-    asked = frozenset(question.terms)
+    studied = [(packed, study(packed, question)) for packed in items]
     total = sum(len(found) for _, found in studied)
     holding = Counter(term for _, found in studied for one in found for term in one.held & asked)
-    weights = {term: inverse_frequency(holding[term], total) + _ANY_WORD for term in question.terms}
     shares = _item_shares(items)
     scored = []
     for (packed, found), share in zip(studied, shares, strict=True):
+        own = question.by_language[question.language_of(packed)]
+        weights = {term: inverse_frequency(holding[term], total) + _ANY_WORD for term in own.terms}
         before: Studied | None = None
         for one in found:
             match = _match(one, before, weights)
             if match > 0:
-                score = match + _SIDE_BY_SIDE * _pairs(one, question) + _LEADS * one.leads + _ITEM * share
+                score = match + _SIDE_BY_SIDE * _pairs(one, own) + _LEADS * one.leads + _ITEM * share
                 scored.append(Scored(item=packed, unit=one.unit, held=one.held, score=score, match=min(match, 1.0)))
             before = one
     scored.sort(key=lambda one: -one.score)
@@ -166,7 +208,7 @@ def _match(one: Studied, before: Studied | None, weights: dict[str, float]) -> f
         elif together and before is not None and term in before.held:
             part = max(part, earlier)
         found += part * weight
-    return found / sum(weights.values()) if own else 0.0
+    return found / sum(weights.values()) if own and weights else 0.0
 
 
 def _has_alike(term: str, one: Studied) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nexus_core import Item, Ranking, RunContext, component, hookimpl, option, parts_of, state
-from nexus_core.toolkit import DEFAULTS, Bm25Parameters, Language
+from nexus_core.toolkit import AUTO, DEFAULTS, AnyLanguage, Bm25Parameters, has_only_stop_words
 from nexus_rankers import small_index
 from nexus_rankers.per_items_cache import PerItemsCache
 from nexus_rankers.small_index import SmallIndex
@@ -25,19 +25,26 @@ class Bm25:
     | nDCG@10 | .697    | .901  | .910           | .401  | .397      | .809      | .417    |
     """
 
-    language: Language = option("english", help="Whose stems and stop words; `none` compares words as written.")
+    language: AnyLanguage = option(
+        "auto", help="Whose stems and stop words: `auto` takes each item's own, `none` has no stems."
+    )
     k1: float = option(DEFAULTS.k1, help="How much it helps that a word occurs again.", ge=0)
     b: float = option(DEFAULTS.b, help="How much long items are discounted, from 0 (not at all) to 1.", ge=0, le=1)
     pairs: float = option(
         DEFAULTS.pairs, help="What two neighbouring words of the query add, against 1 for a word.", ge=0
     )
     _indexes: PerItemsCache[LexicalIndex | SmallIndex] = state(PerItemsCache)
+    _with_stop_words: PerItemsCache[LexicalIndex | SmallIndex] = state(PerItemsCache)
+    """Built where a query has no other words: hardly any does, and these words are more than a third of a text."""
 
     async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         """Return the ranking by BM25: by an index over the whole context where the items were found by one."""
         if ranking.searched is not None and self._is_as_searched(ranking.searched[0]):
             return ranking.scored("bm25", ranking.searched[1])
-        index = await self._indexes.get(ranking.items, self._build, in_thread=not small_index.is_few(ranking.items))
+        in_thread = not small_index.is_few(ranking.items)
+        index = await self._indexes.get(ranking.items, self._build, in_thread=in_thread)
+        if all(has_only_stop_words(text, index.languages) for text, _ in parts_of(query)):
+            index = await self._with_stop_words.get(ranking.items, self._build_with_stop_words, in_thread=in_thread)
         if isinstance(index, SmallIndex):
             return ranking.scored("bm25", small_index.weighted(index, parts_of(query)))
         # Here, since numpy takes longer to import than a pipeline takes to load.
@@ -53,17 +60,20 @@ class Bm25:
 
     def _is_as_searched(self, language: str) -> bool:
         # Other parameters need an index of the items at hand, also where one over a context has found them.
-        return (self.language, self._parameters()) == (language, DEFAULTS)
+        return self.language in (AUTO, language) and self._parameters() == DEFAULTS
 
     def _parameters(self) -> Bm25Parameters:
         return Bm25Parameters(k1=self.k1, b=self.b, pairs=self.pairs)
 
-    def _build(self, items: tuple[Item, ...]) -> LexicalIndex | SmallIndex:
+    def _build(self, items: tuple[Item, ...], *, all_words: bool = False) -> LexicalIndex | SmallIndex:
         if small_index.is_few(items):
-            return small_index.build(items, self.language, self._parameters())
+            return small_index.build(items, self.language, self._parameters(), all_words=all_words)
         from nexus_rankers.bm25_index import build
 
-        return build(items, self.language, self._parameters())
+        return build(items, self.language, self._parameters(), all_words=all_words)
+
+    def _build_with_stop_words(self, items: tuple[Item, ...]) -> LexicalIndex | SmallIndex:
+        return self._build(items, all_words=True)
 
 
 @hookimpl

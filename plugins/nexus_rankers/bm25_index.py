@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +20,12 @@ from nexus_core.toolkit import (
     Bm25Parameters,
     PieceTable,
     inverse_frequency,
+    item_languages,
     length_norm,
     pieces,
+    query_terms,
     saturation,
     stem_table,
-    terms,
 )
 
 Scores = npt.NDArray[np.float32]
@@ -66,7 +67,10 @@ class Postings:
 class LexicalIndex:
     """Scores a fixed tuple of items for any query."""
 
-    language: str
+    languages: tuple[str, ...]
+    """Those of the items."""
+    all_words: bool
+    """Stop words are in it."""
     size: int
     number_of: dict[str, int]
     words: Postings
@@ -76,20 +80,25 @@ class LexicalIndex:
     def scores(self, query: str) -> Scores:
         """Return the score of each item; a word that the query repeats counts once."""
         unknown = len(self.number_of) + 1
-        asked = [self.number_of.get(stem, unknown) for stem in terms(query, self.language)]
-        items, scores = self.words.postings([*dict.fromkeys(asked)])
-        if self.pairs is not None and len(asked) > 1:
-            numbers = np.array(asked, np.uint64)
-            pairs = _pair_keys(numbers[:-1], numbers[1:], self.size).tolist()
+        asked = [
+            [self.number_of.get(stem, unknown) for stem in stems]
+            for stems in query_terms(query, self.languages, all_words=self.all_words)
+        ]
+        items, scores = self.words.postings([*dict.fromkeys(chain.from_iterable(asked))])
+        if self.pairs is not None and any(len(stems) > 1 for stems in asked):
+            numbers = np.array([pair for stems in asked for pair in pairwise(stems)], np.uint64)
+            pairs = _pair_keys(numbers[:, 0], numbers[:, 1], self.size).tolist()
             beside, worth = self.pairs.postings([*dict.fromkeys(pairs)])
             items, scores = np.concatenate((items, beside)), np.concatenate((scores, worth * self.pair_weight))
         return np.bincount(items, scores, self.size).astype(np.float32)
 
 
-def build(items: Sequence[Item], language: str, parameters: Bm25Parameters) -> LexicalIndex:
-    """Index the items."""
+def build(items: Sequence[Item], language: str, parameters: Bm25Parameters, *, all_words: bool = False) -> LexicalIndex:
+    """Index the items, with `all_words` by their stop words, too."""
     number_of: dict[str, int] = {}
-    stream, lengths = _read(items, _numbers(language, number_of))
+    languages = item_languages(items, language)
+    numbers = {each: _numbers(each, number_of, all_words=all_words) for each in dict.fromkeys(languages)}
+    stream, lengths = _read(items, [numbers[each] for each in languages])
     item_of = np.repeat(np.arange(len(items), dtype=np.uint64), lengths)
     is_word = stream != _BREAK
     first, second = stream[:-1], stream[1:]
@@ -99,7 +108,8 @@ def build(items: Sequence[Item], language: str, parameters: Bm25Parameters) -> L
         keys = _pair_keys(first[together].astype(np.uint64), second[together].astype(np.uint64), len(items))
         pairs = _postings(keys, item_of[:-1][together], len(items), parameters, np.float16)
     return LexicalIndex(
-        language=language,
+        languages=tuple(numbers),
+        all_words=all_words,
         size=len(items),
         number_of=number_of,
         words=_postings(stream[is_word].astype(np.uint64), item_of[is_word], len(items), parameters, np.float32),
@@ -108,21 +118,20 @@ def build(items: Sequence[Item], language: str, parameters: Bm25Parameters) -> L
     )
 
 
-def _numbers(language: str, number_of: dict[str, int]) -> PieceTable[tuple[int, ...]]:
+def _numbers(language: str, number_of: dict[str, int], *, all_words: bool) -> PieceTable[tuple[int, ...]]:
     """Return a table from pieces of text to the numbers of their stems; a new stem gets the next number."""
-    table = stem_table(language)
+    table = stem_table(language, all_words=all_words)
     return PieceTable(lambda piece: tuple([number_of.setdefault(stem, len(number_of) + 1) for stem in table[piece]]))
 
 
 def _read(
-    items: Iterable[Item], numbers: PieceTable[tuple[int, ...]]
+    items: Iterable[Item], numbers: Iterable[PieceTable[tuple[int, ...]]]
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
     """Return the stems of all items as one stream of numbers, and how long each item's part is."""
     stream = array("i")
     lengths = array("q")
-    number = numbers.__getitem__
-    for item in items:
-        before = len(stream)
+    for item, table in zip(items, numbers, strict=True):
+        number, before = table.__getitem__, len(stream)
         if item.title:
             title = [*chain.from_iterable(map(number, pieces(item.title))), _BREAK]
             stream.extend(title * TITLE_COUNTS)

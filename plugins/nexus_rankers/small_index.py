@@ -10,7 +10,17 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from nexus_core import Item
-from nexus_core.toolkit import CODE_SIZE, TITLE_COUNTS, Bm25Parameters, CodedTexts, codes, item_codes, length_norm
+from nexus_core.toolkit import (
+    CODE_SIZE,
+    TITLE_COUNTS,
+    Bm25Parameters,
+    CodedTexts,
+    codes,
+    item_codes,
+    item_languages,
+    length_norm,
+    query_codes,
+)
 
 FEW_ITEMS = 512
 FEW_CHARACTERS = 1 << 20
@@ -20,7 +30,10 @@ FEW_CHARACTERS = 1 << 20
 class SmallIndex:
     """The stems of each item; what a word or pair adds is worked out when it is first asked for."""
 
-    language: str
+    languages: tuple[str, ...]
+    """Those of the items."""
+    all_words: bool
+    """Stop words are in it."""
     parameters: Bm25Parameters
     items: CodedTexts
     word_norms: list[float]
@@ -28,7 +41,8 @@ class SmallIndex:
 
     def scores(self, query: str) -> list[float]:
         """Return the score of each item; a word that the query repeats counts once."""
-        return self.items.scores(codes(query, self.language), self.word_norms, self.pair_norms, self.parameters)
+        asked = query_codes(query, self.languages, all_words=self.all_words)
+        return self.items.scores(asked, self.word_norms, self.pair_norms, self.parameters)
 
 
 def weighted(index: SmallIndex, parts: Sequence[tuple[str, float]]) -> list[float]:
@@ -45,17 +59,25 @@ def is_few(items: Sequence[Item]) -> bool:
     return len(items) <= FEW_ITEMS and sum(len(item.text) for item in items) <= FEW_CHARACTERS
 
 
-def build(items: Sequence[Item], language: str, parameters: Bm25Parameters) -> SmallIndex:
-    """Index the items."""
-    titles = [len(codes(item.title, language)) // CODE_SIZE for item in items]
-    texts = [codes(item.text, language) for item in items]
+def build(items: Sequence[Item], language: str, parameters: Bm25Parameters, *, all_words: bool = False) -> SmallIndex:
+    """Index the items, with `all_words` by their stop words, too."""
+    languages = item_languages(items, language)
+    each = [*zip(items, languages, strict=True)]
+    titles = [len(codes(item.title, own, all_words=all_words)) // CODE_SIZE for item, own in each]
+    texts = [codes(item.text, own, all_words=all_words) for item, own in each]
     lengths = [(title, len(text) // CODE_SIZE) for title, text in zip(titles, texts, strict=True)]
     words = [title * TITLE_COUNTS + text for title, text in lengths]
     pairs = [max(0, title - 1) * TITLE_COUNTS + max(0, text - 1) for title, text in lengths]
     return SmallIndex(
-        language=language,
+        languages=tuple(dict.fromkeys(languages)),
+        all_words=all_words,
         parameters=parameters,
-        items=CodedTexts([item_codes(item.title, text, language) for item, text in zip(items, texts, strict=True)]),
+        items=CodedTexts(
+            [
+                item_codes(item.title, text, own, all_words=all_words)
+                for (item, own), text in zip(each, texts, strict=True)
+            ]
+        ),
         word_norms=_norms(words, parameters),
         pair_norms=_norms(pairs, parameters),
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from typing import Literal, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from nexus_core import Item, Ranking
-from nexus_core.toolkit import terms
+from nexus_core.toolkit import item_languages, query_terms, terms
 
 Scores = npt.NDArray[np.floating]
 
@@ -116,8 +117,9 @@ abstracts of scifact, none a copy, the highest is 0.52."""
 
 def likeness_of(items: Sequence[Item], query: str) -> tuple[Array, Array]:
     """Return the cosines among the items, and of each with the query."""
-    counted = [Counter(terms(f"{item.title} {item.text}", kind=item.kind)) for item in items]
-    counted.append(Counter(terms(query)))
+    languages = item_languages(items)
+    counted = [Counter(terms(f"{item.title} {item.text}", own)) for item, own in zip(items, languages, strict=True)]
+    counted.append(Counter(chain.from_iterable(query_terms(query, [*dict.fromkeys(languages)]))))
     number: dict[str, int] = {}
     for counts in counted:
         for stem in counts:

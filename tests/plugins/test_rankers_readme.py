@@ -15,7 +15,7 @@ from nexus_core import Connector, Item, Pipeline, Ranker
 from nexus_core.config.check import check
 from nexus_core.contract.components import OptionSpec, options_of
 from nexus_core.engine.plugins import PluginRegistry
-from nexus_core.toolkit import Language
+from nexus_core.toolkit import AnyLanguage
 from tests.plugins.conftest import CLASSES, column, ids, ranked, texts
 
 README = (Path(__file__).parents[2] / "docs/how-to/rankers.md").read_text("utf-8")
@@ -24,7 +24,7 @@ WORDING: Mapping[Any, str] = {
     int: "whole number",
     str: "text",
     str | None: "text",
-    Language: "a Snowball stemmer's name or `none`",
+    AnyLanguage: "`auto`, a Snowball stemmer's name or `none`",
     tuple[float, ...]: "list of numbers",
     tuple[Ranker, ...]: "list of rankers",
     bool: "true or false",

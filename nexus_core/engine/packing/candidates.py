@@ -11,7 +11,7 @@ from attrs import frozen
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import parts_of
 from nexus_core.engine.packing.small_passage_scores import FEW_ITEMS, FEW_STEMS, SmallStems, best_first as best_of_few
-from nexus_core.toolkit.text.bm25 import codes
+from nexus_core.toolkit.text.bm25 import query_codes
 from nexus_core.toolkit.text.passages import Key, Passages, passages_of
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def _ordered(
     cuts: list[Passages], query: str, item_of: list[int], scores: list[float] | None, *, few: bool
 ) -> tuple[list[int], Stems | SmallStems]:
     """Return the passages, best first, and their stems; each part of a question that follows others has its weight."""
-    (question, _), *earlier = [(codes(text), weight) for text, weight in parts_of(query)]
+    languages = [*dict.fromkeys([cut.language for cut in cuts])]
+    (question, _), *earlier = [(query_codes(text, languages), weight) for text, weight in parts_of(query)]
     stems, lengths = [cut.codes for cut in cuts], [cut.lengths for cut in cuts]
     if few and sum(map(len, stems)) <= 4 * FEW_STEMS:
         pool = SmallStems.read(stems, lengths)

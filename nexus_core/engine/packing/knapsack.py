@@ -65,7 +65,8 @@ class Selection:
     """For each passage of the pool whether it may repeat another; `None` where each may."""
 
     def __attrs_post_init__(self) -> None:
-        if self.drop_duplicates and not self.pinned:
+        # Stems of two languages cannot be compared: then each passage is looked at.
+        if self.drop_duplicates and not self.pinned and len({cut.language for cut in self.pool.cuts}) == 1:
             self._suspects = self.pool.stems.suspects()
 
     @property

@@ -18,6 +18,7 @@ from itertools import pairwise
 from nexus_core.contract.features import FeatureKey
 from nexus_core.contract.values import Item
 from nexus_core.toolkit.text.bm25 import codes
+from nexus_core.toolkit.text.languages import DEFAULT
 from nexus_core.toolkit.text.passages import Passages
 
 SAME = 0.6
@@ -118,8 +119,13 @@ class Repetition:
         self._waiting.clear()
 
 
-def stems_of_passage(cut: Passages, number: int) -> bytes:
-    """Return the stems of one passage of an item."""
+def stems_of_passage(cut: Passages, number: int) -> bytes | None:
+    """Return the stems of one passage of an item, `None` where they are not those that texts are compared by here.
+
+    What is said twice is said in the same words: all texts are compared by the stems of one language.
+    """
+    if cut.language != DEFAULT:
+        return None
     lengths = array("I", cut.lengths)
     begin = sum(lengths[:number])
     return cut.codes[4 * begin : 4 * (begin + lengths[number])]

@@ -20,7 +20,7 @@ from zlib import crc32
 
 from attrs import define, field, frozen
 
-from nexus_core.toolkit.text.stemming import PieceTable, pieces, stem_table
+from nexus_core.toolkit.text.stemming import LANGUAGES, PieceTable, pieces, stem_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,13 +126,16 @@ def add_scores(totals: list[float], counts: Mapping[int, int], norms: Sequence[f
 
 def words_of(query: bytes) -> dict[bytes, None]:
     """Return the codes of a query, each once, in order."""
-    return dict.fromkeys([query[start : start + CODE_SIZE] for start in range(0, len(query), CODE_SIZE)])
+    words = dict.fromkeys([query[start : start + CODE_SIZE] for start in range(0, len(query), CODE_SIZE)])
+    words.pop(BREAK, None)
+    return words
 
 
 def pairs_of(query: bytes) -> dict[bytes, None]:
     """Return the pairs of neighbouring codes of a query, each once, in order."""
     last = len(query) - CODE_SIZE
-    return dict.fromkeys([query[start : start + 2 * CODE_SIZE] for start in range(0, last, CODE_SIZE)])
+    pairs = dict.fromkeys([query[start : start + 2 * CODE_SIZE] for start in range(0, last, CODE_SIZE)])
+    return {pair: None for pair in pairs if BREAK not in (pair[:CODE_SIZE], pair[CODE_SIZE:])}
 
 
 def _count(text: bytes, key: bytes) -> int:
@@ -152,10 +155,37 @@ def _count(text: bytes, key: bytes) -> int:
     return count
 
 
-def terms(text: str, language: str = "english", kind: str = "text") -> list[str]:
-    """Return the stems of the words of `text` in order, without stop words; an identifier's parts follow the whole."""
-    table = stem_table(language)
+def terms(text: str, language: str = "english", kind: str = "text", *, all_words: bool = False) -> list[str]:
+    """Return the terms of `text` in order, without stop words; an identifier's parts follow the whole.
+
+    With `all_words` stop words are among them.
+    """
+    table = stem_table(language, all_words=all_words)
     return [stem for piece in pieces(text) for stem in table[piece]]
+
+
+def query_terms(text: str, languages: Sequence[str] = ("english",), *, all_words: bool = False) -> list[list[str]]:
+    """Return the terms of a query in each of the languages that the searched items have; what is the same comes once.
+
+    A word of the query is stemmed as the words of the items are, whatever the language of the query itself.
+    """
+    found: list[list[str]] = []
+    for language in languages:
+        stems = terms(text, language, all_words=all_words)
+        if stems and stems not in found:
+            found.append(stems)
+    return found
+
+
+def query_codes(text: str, languages: Sequence[str] = ("english",), *, all_words: bool = False) -> bytes:
+    """Return the codes of a query in each of the languages, with a break between them."""
+    found = query_terms(text, languages, all_words=all_words)
+    return BREAK.join([b"".join(map(code_of, stems)) for stems in found])
+
+
+def has_only_stop_words(text: str, languages: Sequence[str] = ("english",)) -> bool:
+    """Tell whether a query has words, and all of them are stop words: such as `to be or not to be`."""
+    return not query_terms(text, languages) and bool(query_terms(text, languages, all_words=True))
 
 
 def sentence_scores(query: str, sentences: Sequence[str], language: str = "english") -> list[float]:
@@ -176,18 +206,20 @@ def code_of(stem: str) -> bytes:
     return crc32(stem.encode("utf-8", "surrogatepass")).to_bytes(CODE_SIZE, sys.byteorder)
 
 
-def codes(text: str, language: str = "english") -> bytes:
-    """Return the codes of the stems of `text`, in order."""
-    table = _codes(language)
-    return b"".join(map(table.__getitem__, text.split()))
+def codes(text: str, language: str = "english", *, all_words: bool = False) -> bytes:
+    """Return the codes of the terms of `text`, in order."""
+    table = _codes(language, all_words)
+    return b"".join(map(table.__getitem__, (text.lower() if text.isupper() else text).split()))
 
 
-def item_codes(title: str, text_codes: bytes, language: str) -> bytes:
+def item_codes(title: str, text_codes: bytes, language: str, *, all_words: bool = False) -> bytes:
     """Return what an item is scored by: the codes of its title, as often as that counts, and those of its text."""
-    return (codes(title, language) + BREAK) * TITLE_COUNTS + text_codes if title else text_codes
+    if not title:
+        return text_codes
+    return (codes(title, language, all_words=all_words) + BREAK) * TITLE_COUNTS + text_codes
 
 
-@lru_cache
-def _codes(language: str) -> PieceTable[bytes]:
-    table = stem_table(language)
+@lru_cache(maxsize=2 * len(LANGUAGES))
+def _codes(language: str, all_words: bool) -> PieceTable[bytes]:
+    table = stem_table(language, all_words=all_words)
     return PieceTable(lambda piece: b"".join(map(code_of, table[piece])), lambda _, parts: b"".join(parts))

@@ -16,6 +16,7 @@ from attrs import define, field
 from nexus_core.contract.features import FeatureKey
 from nexus_core.contract.values import Item
 from nexus_core.toolkit.text.bm25 import codes
+from nexus_core.toolkit.text.languages import DEFAULT, language_of
 from nexus_core.toolkit.text.sentence_figures import (
     SIZES,
     SentenceFigures,
@@ -65,6 +66,8 @@ class Passages:
     """Kept from the first prompt with the item on, as is the next."""
     known_text: KnownPassages | None = None
     """Of the whole item, where it is one text without breaks between its sentences."""
+    language: str = DEFAULT
+    """Whose stems the codes are of."""
 
 
 Key = FeatureKey[Passages]
@@ -136,7 +139,8 @@ def _cut(item: Item, size: int) -> Passages:
     text = item.text
     cut = cut_text(text, item.kind, size)
     sentences = [*chain.from_iterable(cut)]
-    stems = [codes(text[spans[0][0] : spans[-1][1]]) for spans in cut]
+    language = language_of(item)
+    stems = [codes(text[spans[0][0] : spans[-1][1]], language) for spans in cut]
     return Passages(
         bounds=array("I", chain.from_iterable(sentences)),
         firsts=array("I", accumulate(map(len, cut), initial=0)),
@@ -144,4 +148,5 @@ def _cut(item: Item, size: int) -> Passages:
         codes=b"".join(stems),
         lengths=array("I", [len(passage) // 4 for passage in stems]).tobytes(),
         breaks=breaks_of(text, sentences),
+        language=language,
     )

@@ -1,30 +1,53 @@
-"""From text to the words that are compared: lower case, no stop words, stemmed; identifiers also in their parts."""
+"""From text to the terms that are compared: one form of each word, no stop words, stemmed; identifiers in their parts.
+
+A text is cut at white space into pieces, and the terms of a piece are looked up in a table: pieces repeat. What a piece
+yields is worked out once. Plain English words take a short way; all else is brought to one form (`normalization`), cut
+where the script changes (`scripts`), and searched for versions, dates and the like (`identifiers`).
+
+A word with marks (`résumé`) yields two terms, with and without them, so that it is found by both, and best as written.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Generic, Literal, TypeVar, get_args
 
+from nexus_core.toolkit.text.identifiers import has_identifier, hyphenated, tokens
+from nexus_core.toolkit.text.language_words import MONTHS
+from nexus_core.toolkit.text.normalization import fold, fold_case, normalize
+from nexus_core.toolkit.text.scripts import NON_JOINER, characters, cut_by_script, stemmer_for
+
+ANALYZER_VERSION = 2
+"""Of what texts yield: an index of another version is to be built anew."""
 LONGEST_PIECE = 64
 """In characters; what is longer is not remembered."""
 PIECES_KEPT = 1 << 17
-"""In each table: for the stems of one language about 50 MB at most."""
-
-# A number keeps its points and commas; a possessive s belongs to no word; a run of over 64 letters is data and comes
-# in several words, so that no word can grow with the text.
-WORD = re.compile(r"(\d{1,32}(?:[.,]\d{1,32}){1,8}|\w{1,64})(?:['’][sS]\b)?")
+"""In each table: for the terms of one language about 50 MB at most."""
 
 _Value = TypeVar("_Value")
 
+# What a word, an identifier or a name with signs may be made of; the rest cuts a piece that is too long.
+_CHUNK = re.compile(
+    r"[^\s\x00-\x1f!\"$%()*;<=>?\[\\\]^`{|}~\u2000-\u200b\u200d-\u206f\u3000-\u3004\u3008-\u3020\uff00-\uff0f]{1,64}"
+)
+
 
 def pieces(text: str) -> list[str]:
-    """Return `text` cut at white space, as `stems` wants it: a piece longer than 64 characters comes as its words."""
-    found = text.split()
+    """Return `text` cut at white space, as `stems` wants it: a piece longer than 64 characters comes in several.
+
+    A text all in capitals comes in lower case: there, a capital says nothing of a word.
+    """
+    found = (text.lower() if text.isupper() else text).split()
     if max(map(len, found), default=0) <= LONGEST_PIECE:
         return found
-    return [short for piece in found for short in ([piece] if len(piece) <= LONGEST_PIECE else WORD.findall(piece))]
+    return [short for piece in found for short in ([piece] if len(piece) <= LONGEST_PIECE else _shortened(piece))]
+
+
+def _shortened(piece: str) -> list[str]:
+    normal = normalize(piece).split()
+    return [part for each in normal for part in ([each] if len(each) <= LONGEST_PIECE else _CHUNK.findall(each))]
 
 
 class PieceTable(dict[str, _Value], Generic[_Value]):
@@ -33,13 +56,13 @@ class PieceTable(dict[str, _Value], Generic[_Value]):
     def __init__(
         self, compute: Callable[[str], _Value], join: Callable[[str, Sequence[_Value]], _Value] | None = None
     ) -> None:
-        """Take what computes a value, and what joins those of the words of a piece that is too long to be kept."""
+        """Take what computes a value, and what joins those of the parts of a piece that is too long to be kept."""
         super().__init__()
         self._compute, self._join = compute, join
 
     def __missing__(self, piece: str) -> _Value:
         if self._join is not None and len(piece) > LONGEST_PIECE:
-            return self._join(piece, [self[short] for short in pieces(piece)])
+            return self._join(piece, [self[short] for short in _shortened(piece)])
         value = self._compute(piece)
         if len(self) >= PIECES_KEPT:
             self.clear()
@@ -48,11 +71,12 @@ class PieceTable(dict[str, _Value], Generic[_Value]):
 
 
 Language = Literal[
-    "arabic", "armenian", "basque", "catalan", "danish", "dutch", "english", "finnish", "french", "german", "greek",
-    "hindi", "hungarian", "indonesian", "irish", "italian", "lithuanian", "nepali", "norwegian", "porter", "portuguese",
-    "romanian", "russian", "serbian", "spanish", "swedish", "tamil", "turkish", "yiddish", "none",
+    "arabic", "armenian", "basque", "catalan", "czech", "danish", "dutch", "english", "estonian", "finnish", "french",
+    "german", "greek", "hindi", "hungarian", "indonesian", "irish", "italian", "lithuanian", "nepali", "norwegian",
+    "persian", "polish", "porter", "portuguese", "romanian", "russian", "serbian", "spanish", "swedish", "tamil",
+    "turkish", "yiddish", "none",
 ]  # fmt: skip
-"""The Snowball stemmers by name; `none` compares words as they are written, but for case."""
+"""The Snowball stemmers by name; `none` compares words without stems."""
 
 LANGUAGES: tuple[str, ...] = get_args(Language)
 
@@ -63,61 +87,147 @@ will with
 STOP_WORDS = frozenset(_ENGLISH_STOP_WORDS.split())
 """The 33 words that Lucene's English analysis leaves out. Texts in other languages keep all their words."""
 
+# A word of Latin letters, or a number, with quotes, brackets and stops around it: most pieces of English.
+_PLAIN = re.compile(
+    "[\"'(\\[“‘«]*(?:([A-Za-z][a-z]{0,63})(?:['’]s)?|(\\d{1,32}(?:\\.\\d{1,2})?)%?)[.,;:!?\"')\\]”’»]*"
+).fullmatch
+_WORD = re.compile(r"(\w{1,64})(?:'[sS]\b)?")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^A-Z_\d]+|\d+")
 _MIXED_CASE = re.compile(r"[^\W\d_A-Z][A-Z]|[A-Z]{2}[a-z]")
+_MEASURE = re.compile(
+    r"(\d{1,32})([kmgt]?b|[kmµμnc]?[mg]|[mcd]?l|[km]?[wva]|[kmg]?hz|k?wh|ms|min|[hst]|ha|p[xt]|in|ft|lbs?|oz|th|st|nd|rd)"
+).fullmatch
+"""A number with its unit, or the ending of an ordinal."""
+_FIRST_UNCASED = "\u0590"
+"""All that is before it is Latin, Greek, Cyrillic or Armenian."""
 
 
 def stems(piece: str, language: str = "english") -> tuple[str, ...]:
     """Return what a piece of text is compared by, in order: stems without stop words, parts after their whole.
 
-    A piece has no white space in it and at most 64 characters.
+    A piece has no white space in it; no term has.
     """
     return stem_table(language)[piece]
 
 
-@lru_cache(maxsize=len(LANGUAGES))
-def stem_table(language: str) -> PieceTable[tuple[str, ...]]:
-    """Return the stems of pieces in a language, as `stems` does: for those who look up many."""
-    return PieceTable(
-        lambda piece: tuple([stem for word in WORD.findall(piece) for stem in _stems_of_word(word, language)])
-    )
+def stem_table(language: str, *, all_words: bool = False) -> PieceTable[tuple[str, ...]]:
+    """Return the terms of pieces in a language, as `stems` does: for those who look up many.
+
+    With `all_words` those of stop words, too: for a question that has no others.
+    """
+    return _stem_table(language, all_words)
 
 
-def _stems_of_word(word: str, language: str) -> tuple[str, ...]:
-    whole = word.lower()
-    if not word.isascii() and _unspaced().search(word):
-        return _pairs_of_characters(whole)
-    stop_words = STOP_WORDS if language in ("english", "porter") else frozenset[str]()
-    if whole in stop_words:
-        return ()
-    stem = _stemmer(language)
-    if "_" not in word and not _MIXED_CASE.search(word):
-        return (stem(whole),)
-    parts = [part.lower() for part in _PART.findall(word)]
-    if len(parts) > 1:
-        return (stem(whole), *(stem(part) for part in parts if part not in stop_words))
-    return tuple(map(stem, parts))
+@lru_cache(maxsize=2 * len(LANGUAGES))
+def _stem_table(language: str, all_words: bool) -> PieceTable[tuple[str, ...]]:
+    return PieceTable(_Analyzer(language, all_words=all_words).terms_of)
 
 
-def _pairs_of_characters(word: str) -> tuple[str, ...]:
-    """Return what stands for words in writing without spaces (Chinese, Japanese, Thai, ...)."""
-    return (word,) if len(word) == 1 else tuple(word[place : place + 2] for place in range(len(word) - 1))
+class _Analyzer:
+    """Works out the terms of pieces of text in one language."""
+
+    def __init__(self, language: str, *, all_words: bool) -> None:
+        _check(language)
+        self._language = language
+        self._stop_words = STOP_WORDS if _latin_stemmer(language) in ("english", "porter") else frozenset[str]()
+        if all_words:
+            self._stop_words = frozenset()
+        self._months = MONTHS.get(language, MONTHS["english"])
+        self._stem_latin = stemmer(_latin_stemmer(language))
+
+    def terms_of(self, piece: str) -> tuple[str, ...]:
+        """Return the terms of a piece."""
+        plain = _PLAIN(piece)
+        if plain is not None:
+            if plain[1] is None:
+                return (plain[2],)
+            word = plain[1].lower()
+            return () if word in self._stop_words else (self._stem_latin(word),)
+        if piece.isascii() and len(piece) <= LONGEST_PIECE and not has_identifier(piece):
+            found = [term for word in _WORD.findall(piece) for term in self._terms_of_cased(word)]
+            return tuple(found) if "-" not in piece else (*found, *map(self._stem_latin, hyphenated(piece)))
+        return tuple(self._terms(normalize(piece)))
+
+    def _terms(self, normal: str) -> list[str]:
+        if len(normal) > LONGEST_PIECE:
+            return [term for part in _shortened(normal) for term in self.terms_of(part)]
+        terms: list[str] = []
+        for found, is_word in tokens(normal, self._months):
+            if not is_word:
+                terms.append(found)
+            elif found.isascii() or max(found) < _FIRST_UNCASED:
+                terms += self._terms_of_cased(found)
+            else:
+                terms += self._terms_of_runs(found)
+        return terms
+
+    def _terms_of_runs(self, word: str) -> Iterator[str]:
+        for run, is_unspaced in cut_by_script(word):
+            if is_unspaced:
+                yield from characters(run)
+            elif NON_JOINER in run:
+                yield from self._forms(run.replace(NON_JOINER, ""))
+                yield from (term for part in run.split(NON_JOINER) if len(part) > 1 for term in self._forms(part))
+            else:
+                yield from self._terms_of_cased(run)
+
+    def _terms_of_cased(self, word: str) -> tuple[str, ...]:
+        is_ascii = word.isascii()
+        lower = word.lower() if is_ascii else fold_case(word, self._language)
+        # In capitals, what is a stop word otherwise is a name: IT, WHO.
+        if lower in self._stop_words and not (len(word) > 1 and word.isupper()):
+            return ()
+        if lower[0] <= "9":
+            measure = _MEASURE(lower)
+            if measure is not None:
+                return (lower, measure[1], measure[2])
+        # What has one case, or begins with its only capital, needs no search for parts.
+        if "_" not in word and (word.islower() or word.isupper() or word.istitle() or not _MIXED_CASE.search(word)):
+            return (self._stem_latin(lower),) if is_ascii else self._forms(lower)
+        parts = [part.lower() for part in _PART.findall(word)]
+        own = [term for part in parts if part not in self._stop_words for term in self._forms(part)]
+        return tuple(own) if len(parts) == 1 else (*self._forms(lower), *own)
+
+    def _forms(self, lower: str) -> tuple[str, ...]:
+        """Return a word's stem, and where it is written with marks, that of the word without them."""
+        if lower.isascii():
+            return (self._stem_latin(lower),)
+        plain, stem = fold(lower), stemmer(stemmer_for(lower[0], self._language))
+        exact = stem(lower)
+        if plain == lower:
+            return _hebrew_forms(exact) if "א" <= lower[0] <= "ת" else (exact,)
+        base = stem(plain)
+        # Some stemmers take marks away, too.
+        return (lower if exact == base else exact, base)
 
 
-@lru_cache(maxsize=len(LANGUAGES))
-def _stemmer(language: str) -> Callable[[str], str]:
-    if language == "none":
-        return str
+def _hebrew_forms(word: str) -> tuple[str, ...]:
+    """Return a word of Hebrew, and what is left of it without the letter that may be a prefix."""
+    return (word, word[1:]) if len(word) > _LEAST_HEBREW and word[0] in "הבלושמכ" else (word,)
+
+
+_LEAST_HEBREW = 3
+
+
+def _latin_stemmer(language: str) -> str:
+    return stemmer_for("a", language)
+
+
+def _check(language: str) -> None:
     if language not in LANGUAGES:
         raise ValueError(f"there is no stemmer for {language!r}; choose one of {', '.join(LANGUAGES)}")
+
+
+@lru_cache(maxsize=len(LANGUAGES))
+def stemmer(language: str) -> Callable[[str], str]:
+    """Return what stems the words of a language."""
+    _check(language)
+    if language == "none":
+        return str
     # Imported at the first word: to declare a ranker takes no stemmer.
     from Stemmer import Stemmer
 
     stem: Callable[[str], str] = Stemmer(language, 0).stemWord
+    if language == "persian":
+        return lambda word: stem(word.replace("ي", "ی").replace("ك", "ک"))
     return stem
-
-
-@lru_cache
-def _unspaced() -> re.Pattern[str]:
-    """Return what finds scripts without spaces; compiled where a word is not ASCII, 3 ms."""
-    return re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
