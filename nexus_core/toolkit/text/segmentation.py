@@ -36,10 +36,13 @@ _LONGEST = 2
 # the search linear: a run of a million dots is looked at once. The set at the start, of all that a match may begin
 # with, lets the search pass over the rest: without it, it takes five times as long.
 _MARKER = r"(?:[-*+•]|\d{1,3}[.)])\s"
+_OTHER_STOPS = "。！？｡।॥။።፧፨។៕؟۔։՜՞༎᙮᠃᠉꓿꘎꘏꛳꛷꩝꩞꩟꫰꫱꯫𑁇𑁈𑅁𑅂𑗂𑙁𑙂"
+"""What ends a sentence in writing without spaces, and in other scripts."""
 _BOUND = re.compile(
-    rf"""[.!?…。！？\n](?:
+    rf"""[.!?…{_OTHER_STOPS}།\n](?:
       (?<=[.!?…])["'”’»)\]]{{0,3}}(\s+)
-    | (?<=[。！？])[”’」』）]{{0,3}}(\s*)
+    | (?<=[{_OTHER_STOPS}])[”’」』）»"')\]]{{0,3}}(\s*)
+    | (?<=།)[ །]{{0,3}}(\s*)
     | (?<=\n)([^\S\n]*\n\s*)
     | (?<=\n)([^\S\n]{{0,8}})(?={_MARKER}))""",
     re.VERBOSE,

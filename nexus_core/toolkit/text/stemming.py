@@ -142,7 +142,7 @@ class _Analyzer:
             if plain[1] is None:
                 return (plain[2],)
             word = plain[1].lower()
-            return () if word in self._stop_words else (self._stem_latin(word),)
+            return () if word in self._stop_words else self._forms(word)
         if piece.isascii() and len(piece) <= LONGEST_PIECE and not has_identifier(piece):
             found = [term for word in _WORD.findall(piece) for term in self._terms_of_cased(word)]
             return tuple(found) if "-" not in piece else (*found, *map(self._stem_latin, hyphenated(piece)))
@@ -183,7 +183,7 @@ class _Analyzer:
                 return (lower, measure[1], measure[2])
         # What has one case, or begins with its only capital, needs no search for parts.
         if "_" not in word and (word.islower() or word.isupper() or word.istitle() or not _MIXED_CASE.search(word)):
-            return (self._stem_latin(lower),) if is_ascii else self._forms(lower)
+            return self._forms(lower)
         parts = [part.lower() for part in _PART.findall(word)]
         own = [term for part in parts if part not in self._stop_words for term in self._forms(part)]
         return tuple(own) if len(parts) == 1 else (*self._forms(lower), *own)
@@ -191,14 +191,18 @@ class _Analyzer:
     def _forms(self, lower: str) -> tuple[str, ...]:
         """Return a word's stem, and where it is written with marks, that of the word without them."""
         if lower.isascii():
-            return (self._stem_latin(lower),)
-        plain, stem = fold(lower), stemmer(stemmer_for(lower[0], self._language))
-        exact = stem(lower)
+            stem = self._stem_latin(lower)
+            if self._language != "turkish" or "i" not in lower:
+                return (stem,)
+            # Typed without its letters: endings are known by the dotless i alone.
+            return tuple(dict.fromkeys((stem, fold(self._stem_latin(lower.replace("i", "ı"))))))
+        plain, stem_of = fold(lower), stemmer(stemmer_for(lower[0], self._language))
+        exact = stem_of(lower)
         if plain == lower:
             return _hebrew_forms(exact) if "א" <= lower[0] <= "ת" else (exact,)
-        base = stem(plain)
-        # Some stemmers take marks away, too.
-        return (lower if exact == base else exact, base)
+        base = stem_of(plain)
+        # Some stemmers take marks away, too; others know an ending only with its marks.
+        return tuple(dict.fromkeys((lower if exact == base else exact, base, fold(exact))))
 
 
 def _hebrew_forms(word: str) -> tuple[str, ...]:
