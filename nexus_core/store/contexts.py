@@ -9,6 +9,7 @@ from nexus_core.contract.errors import UsageError
 from nexus_core.store.items.passage_codec import ANALYZER_VERSION
 from nexus_core.store.records import Context, check_text, checked_name
 from nexus_core.toolkit.suggest import did_you_mean, listed
+from nexus_core.toolkit.text.languages import AUTO
 from nexus_core.toolkit.text.stemming import LANGUAGES
 from nexus_core.toolkit.tokens.counter import token_counter
 
@@ -23,8 +24,8 @@ def create(connection: sqlite3.Connection, name: str, *, description: str, langu
     """Make a context; raises UsageError where the name is taken or nothing can be made of what is asked."""
     checked_name(name, "the name of a context")
     check_text(description, f"the description of {name[:80]!r}", LONGEST_DESCRIPTION)
-    if language not in LANGUAGES:
-        raise UsageError(f"there is no language {language!r}{did_you_mean(language, LANGUAGES)}")
+    if language != AUTO and language not in LANGUAGES:
+        raise UsageError(f"there is no language {language!r}{did_you_mean(language, [AUTO, *LANGUAGES])}")
     try:
         token_counter(encoding)
     except ValueError as error:

@@ -36,6 +36,7 @@ from nexus_core.store.search.renewal import Seen, renew
 from nexus_core.store.search.tantivy_index import delete
 from nexus_core.store.usage import DailyUsage
 from nexus_core.store.worker_threads import WorkerThreads
+from nexus_core.toolkit.text.languages import AUTO
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -102,7 +103,7 @@ class Store:
     # Contexts
 
     async def create(
-        self, name: str, *, description: str = "", language: str = "english", encoding: str = "o200k_base"
+        self, name: str, *, description: str = "", language: str = AUTO, encoding: str = "o200k_base"
     ) -> Context:
         """Make an empty context; raises UsageError where there is one of this name."""
         return await self.write(contexts.create, name, description=description, language=language, encoding=encoding)

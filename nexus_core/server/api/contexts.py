@@ -15,6 +15,7 @@ from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
 from nexus_core.store.records import Context
+from nexus_core.toolkit.text.languages import AUTO
 from nexus_core.toolkit.text.stemming import LANGUAGES
 
 PATH = "/contexts/{contextId}"
@@ -22,7 +23,7 @@ NEW = closed(
     {
         "name": text(minLength=1),
         "description": text(64 * 1024),
-        "language": {"enum": list(LANGUAGES)},
+        "language": {"enum": [AUTO, *LANGUAGES]},
         "encoding": text(),
     },
     required=("name",),

@@ -196,6 +196,11 @@ _LEAN = (
         metadata TEXT NOT NULL
     ) STRICT""",
     """CREATE INDEX fronts_of_documents ON fronts (document_id)""",
+    """CREATE TABLE context_languages (
+        context_id INTEGER NOT NULL REFERENCES contexts ON DELETE CASCADE,
+        language TEXT NOT NULL,
+        PRIMARY KEY (context_id, language)
+    ) WITHOUT ROWID, STRICT""",
     """CREATE TABLE aliases (
         context_id INTEGER NOT NULL REFERENCES contexts ON DELETE CASCADE,
         id TEXT NOT NULL,

@@ -16,10 +16,13 @@ from nexus_core.contract.optional_protocols import VersionedDocuments
 from nexus_core.contract.protocols import Documents
 from nexus_core.contract.values import Item, Value
 from nexus_core.store.items.prepare import ItemPreparer, PreparedItem
+from nexus_core.toolkit.text.languages import detect_language
 
 _AT_ONCE = 250
 """Items that are handed on together."""
-_VERSION = 1
+_FIRST, _BEGINNING = 8, 400
+"""Items of a document, and characters of each, by which its language is told."""
+_VERSION = 2
 """Of what is made of a document: all are read again when this changes."""
 
 Due = tuple[DocumentMark, str]
@@ -83,9 +86,11 @@ class DocumentReading:
         read = self.source.read(mark, known)
         items = iter(read.items)
         refused: list[str] = []
+        language = ""
         while len(some := list(islice(items, _AT_ONCE))) == _AT_ONCE:
-            yield DocumentPart(mark, self._prepared(some, refused))
-        last = self._prepared(some, refused)
+            language = language or _language_of(some)
+            yield DocumentPart(mark, self._prepared(some, refused, language))
+        last = self._prepared(some, refused, language or _language_of(some))
         end = DocumentEnd(
             left_out=read.left_out,
             same=read.same,
@@ -98,12 +103,12 @@ class DocumentReading:
         )
         yield DocumentPart(mark, last, end)
 
-    def _prepared(self, items: Sequence[Item], refused: list[str]) -> tuple[PreparedItem, ...]:
+    def _prepared(self, items: Sequence[Item], refused: list[str], language: str) -> tuple[PreparedItem, ...]:
         """Return the items that can be kept, and say of the others why they cannot."""
         prepared = []
         for item in items:
             try:
-                prepared.append(self.preparation(self._tagged(item)))
+                prepared.append(self.preparation(self._tagged(item), language))
             except UsageError as error:
                 refused.append(str(error))
         for each in prepared:
@@ -112,6 +117,11 @@ class DocumentReading:
 
     def _tagged(self, item: Item) -> Item:
         return evolve(item, tags=tuple(dict.fromkeys((*item.tags, *self.tags)))) if self.tags else item
+
+
+def _language_of(items: Sequence[Item]) -> str:
+    """Return the language of a document, by the beginnings of its first items: some say too little alone."""
+    return detect_language("\n".join([item.text[:_BEGINNING] for item in items[:_FIRST]]))
 
 
 @frozen(eq=False, repr=False)

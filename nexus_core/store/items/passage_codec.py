@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate, islice
 
 from nexus_core.contract.values import Item
+from nexus_core.toolkit.text.languages import DEFAULT
 from nexus_core.toolkit.text.sentence_figures import SentenceFigures, figures_key
+from nexus_core.toolkit.text.stemming import ANALYZER_VERSION
 
-ANALYZER_VERSION = 1
-"""Of the words that are made of a text: what was worked out by another version is worked out anew."""
 VERSION = 3
 """Of the bytes below; those of another one are not used."""
 _MARK = bytes([VERSION, ANALYZER_VERSION])
@@ -101,10 +101,11 @@ def is_current(data: bytes) -> bool:
     return data.startswith(_MARK)
 
 
-def give(item: Item, encoding: str, data: bytes) -> None:
-    """Put kept figures with an item."""
+def give(item: Item, encoding: str, data: bytes, language: str = DEFAULT) -> None:
+    """Put kept figures with an item; `language` is that of its stems."""
     figures = unpacked(data)
     if figures is not None:
+        figures.language = language
         item.features.put(figures_key(encoding), figures)
 
 

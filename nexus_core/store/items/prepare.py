@@ -12,14 +12,12 @@ from attrs import frozen
 from nexus_core.contract.values import Item
 from nexus_core.store.items.passage_codec import packed
 from nexus_core.store.records import checked_item, digest_of
-from nexus_core.toolkit.text.bm25 import CODE_SIZE, TITLE_COUNTS, code_of
+from nexus_core.toolkit.text.bm25 import CODE_SIZE, TITLE_COUNTS, cased, code_of
+from nexus_core.toolkit.text.languages import AUTO, DEFAULT, language_of
 from nexus_core.toolkit.text.segmentation import Span
 from nexus_core.toolkit.text.sentence_figures import SentenceFigures, breaks_of, parts_and_groups
 from nexus_core.toolkit.text.stemming import PieceTable, stems
 from nexus_core.toolkit.tokens.counter import token_counter
-
-_CODED = "english"
-"""The language whose stems the packer compares, whatever the context's."""
 
 Piece = tuple[str, bytes]
 """A piece of text between white space: its stems with a space after each, for the index, and their codes."""
@@ -45,19 +43,24 @@ class ItemPreparer:
     """How the items of one context are prepared."""
 
     language: str
+    """Of all items, or `auto`: each has its own."""
     encoding: str
 
-    def __call__(self, item: Item) -> PreparedItem:
-        """Return the item with its figures; raises UsageError for what cannot be kept exactly."""
+    def __call__(self, item: Item, otherwise: str = DEFAULT) -> PreparedItem:
+        """Return the item with its figures; raises UsageError for what cannot be kept exactly.
+
+        With `auto`, an item of which nothing tells the language has that of its document, `otherwise`.
+        """
         metadata = checked_item(item)
-        figures, words = analyse(item, self.language, self.encoding)
+        language = language_of(item, otherwise) if self.language == AUTO else self.language
+        figures, words = analyse(item, language, self.encoding)
         return PreparedItem(
             item=item,
             metadata=metadata,
             digest=digest_of(item, metadata),
             words=words,
             figures=packed(figures),
-            language=self.language,
+            language=language,
         )
 
     def all(self, items: Sequence[Item]) -> list[PreparedItem]:
@@ -86,6 +89,7 @@ def analyse(item: Item, language: str, encoding: str) -> tuple[SentenceFigures, 
         joined=joined,
         groups=groups,
         title=known.count(f" {title}") if title else 0,
+        language=language,
     )
     return figures, _words(title, known) * TITLE_COUNTS + words
 
@@ -103,20 +107,19 @@ class PieceCache(PieceTable[Piece]):
 
     def _piece(self, piece: str) -> Piece:
         found = stems(piece, self.language)
-        coded = found if self.language == _CODED else stems(piece, _CODED)
-        return "".join([f"{stem} " for stem in found]), b"".join(map(code_of, coded))
+        return "".join([f"{stem} " for stem in found]), b"".join(map(code_of, found))
 
     def _joined(self, piece: str, parts: Sequence[Piece]) -> Piece:
         return "".join([part[0] for part in parts]), b"".join([part[1] for part in parts])
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _vocabulary(language: str, encoding: str) -> PieceCache:
     return PieceCache(language, encoding)
 
 
 def _words(text: str, known: PieceCache) -> str:
-    return "".join([known[piece][0] for piece in text.split()])
+    return "".join([known[piece][0] for piece in cased(text).split()])
 
 
 def _sentences(text: str, spans: Sequence[Span], known: PieceCache) -> tuple[list[bytes], str, list[int]]:
@@ -125,12 +128,12 @@ def _sentences(text: str, spans: Sequence[Span], known: PieceCache) -> tuple[lis
     words: list[str] = []
     tokens: list[int] = []
     place, are_apart = spans[0][0] if spans else 0, True
+    compared = cased(text)
     for start, end in spans:
         if start == place and tokens:
             are_apart = False
-        whole = text[place:end]
-        pieces = [known[piece] for piece in whole.split()]
-        tokens.append(known.count(whole))
+        pieces = [known[piece] for piece in compared[place:end].split()]
+        tokens.append(known.count(text[place:end]))
         coded.append(b"".join([piece[1] for piece in pieces]))
         words += [piece[0] for piece in pieces]
         place = end

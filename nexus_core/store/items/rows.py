@@ -14,8 +14,10 @@ from nexus_core.store.items.passage_codec import give
 from nexus_core.store.items.prepare import PreparedItem
 from nexus_core.store.items.vectors import give_vectors
 from nexus_core.store.records import Added, Context, StoredDocument, links_of
+from nexus_core.toolkit.text.languages import AUTO, DEFAULT, language_of
+from nexus_core.toolkit.text.sentence_figures import figures_key
 
-_ITEM = f"SELECT key, id, title, text, kind, source, {METADATA} FROM items"
+_ITEM = f"SELECT key, id, title, text, kind, source, {METADATA}, language FROM items"
 
 
 def write_items(
@@ -66,6 +68,33 @@ def _insert(
         ((key, target) for key, each in rows for target in links_of(each.item)),
     )
     keep_figures(connection, context, [(key, each.figures) for key, each in rows])
+    keep_languages(connection, context, {each.language for _, each in rows})
+
+
+def keep_languages(connection: sqlite3.Connection, context: Context, languages: Iterable[str]) -> None:
+    """Note in which languages a context has items: its queries are looked for in each of them."""
+    connection.executemany(
+        "INSERT OR IGNORE INTO context_languages (context_id, language) VALUES (?, ?)",
+        ((context.id, language) for language in languages),
+    )
+
+
+def languages_of(connection: sqlite3.Connection, context: Context) -> list[str]:
+    """Return the languages of a context's items."""
+    if context.language != AUTO:
+        return [context.language]
+    found = connection.execute(
+        "SELECT language FROM context_languages WHERE context_id = ? ORDER BY language", (context.id,)
+    )
+    return [language for (language,) in found] or [DEFAULT]
+
+
+def stored_language(item: Item, context: Context) -> str:
+    """Return the language of an item that was read from a context: that of its stems."""
+    figures = item.features.get(figures_key(context.encoding))
+    if context.language != AUTO:
+        return context.language
+    return figures.language if figures is not None else language_of(item)
 
 
 def _known(connection: sqlite3.Connection, context: Context, ids: Iterable[str]) -> dict[str, tuple[int, bytes]]:
@@ -129,14 +158,13 @@ def read_items(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int,
     tags: dict[int, list[str]] = {}
     for key, tag in connection.execute(f"SELECT item_key, tag FROM tags WHERE item_key IN {wanted}", (told,)):
         tags.setdefault(key, []).append(tag)
-    found = {
-        row[0]: _item(row, tags.get(row[0], ()))
-        for row in connection.execute(f"{_ITEM} WHERE key IN {wanted}", (told,))
-    }
+    rows = connection.execute(f"{_ITEM} WHERE key IN {wanted}", (told,)).fetchall()
+    languages = {row[0]: row[-1] or DEFAULT for row in rows}
+    found = {row[0]: _item(row[:-1], tags.get(row[0], ())) for row in rows}
     kept = f"SELECT item_key, encoding, data FROM figures WHERE item_key IN {wanted}"
     for key, encoding, data in connection.execute(kept, (told,)):
         if key in found:
-            give(found[key], encoding, data)
+            give(found[key], encoding, data, languages[key])
     give_vectors(connection, found)
     return found
 

@@ -11,10 +11,11 @@ from typing import Generic, TypeVar
 
 from nexus_core.contract.values import Item
 from nexus_core.store.items.passage_codec import codes_in
-from nexus_core.store.items.rows import read_items
+from nexus_core.store.items.rows import read_items, stored_language
 from nexus_core.store.records import Context
 from nexus_core.store.search.fresh_vectors import FreshVectors
-from nexus_core.store.search.rescoring import KEPT_LANGUAGE, stream_of
+from nexus_core.store.search.rescoring import stream_of
+from nexus_core.toolkit.text.languages import DEFAULT
 from nexus_core.toolkit.text.sentence_figures import figures_key
 
 ITEMS_KEPT, ITEM_BYTES_KEPT = 4096, 64 * 2**20
@@ -87,7 +88,7 @@ class ItemCache:
             if stream is None:
                 known = item.features.get(figures_key(context.encoding))
                 codes = known.codes if known is not None else None
-                stream = stream_of(item.title, item.text, codes, context.language)
+                stream = stream_of(item.title, item.text, codes, stored_language(item, context))
                 self.streams.put(key, stream, getsizeof(stream))
             found[key] = stream
         return {key: found[key] for key in there if key in found}
@@ -128,13 +129,13 @@ def still_there(
 
 def _read_streams(connection: sqlite3.Connection, context: Context, keys: Sequence[int]) -> Iterable[tuple[int, bytes]]:
     kept = connection.execute(
-        "SELECT key, title, data FROM items LEFT JOIN figures ON item_key = key AND encoding = ?"
+        "SELECT key, title, language, data FROM items LEFT JOIN figures ON item_key = key AND encoding = ?"
         " WHERE key IN (SELECT value FROM json_each(?)) AND +context_id = ?",  # found by key, not by an index
         (context.encoding, json.dumps(keys), context.id),
     ).fetchall()
-    for key, title, data in kept:
-        codes = codes_in(data) if data is not None and context.language == KEPT_LANGUAGE else None
+    for key, title, language, data in kept:
+        codes = codes_in(data) if data is not None else None
         text = None
         if codes is None:
             (text,) = connection.execute("SELECT text FROM items WHERE key = ?", (key,)).fetchone()
-        yield key, stream_of(title, text, codes, context.language)
+        yield key, stream_of(title, text, codes, language or DEFAULT)

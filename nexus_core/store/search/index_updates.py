@@ -19,7 +19,7 @@ from nexus_core.contract.errors import StoreError
 from nexus_core.store.database.connection import NO_SPACE, storage_error, transaction, translated
 from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.items.prepare import PreparedItem, index_terms
-from nexus_core.store.items.rows import page_of_keys, read_items
+from nexus_core.store.items.rows import page_of_keys, read_items, stored_language
 from nexus_core.store.records import Context
 from nexus_core.store.search.tantivy_index import FORMAT, ContextIndex, IndexDamagedError, delete
 
@@ -285,4 +285,4 @@ class IndexUpdate:
                 return after
             after = keys[-1]
             for key, item in found.items():
-                self._writer.add(key, index_terms(item, self._context.language, self._context.encoding))
+                self._writer.add(key, index_terms(item, stored_language(item, self._context), self._context.encoding))

@@ -15,7 +15,7 @@ from nexus_core.contract.errors import StoreError
 from nexus_core.store.database.connection import transaction
 from nexus_core.store.items.passage_codec import ANALYZER_VERSION, packed
 from nexus_core.store.items.prepare import analyse
-from nexus_core.store.items.rows import keep_figures, page_of_keys, read_items
+from nexus_core.store.items.rows import keep_figures, keep_languages, page_of_keys, read_items, stored_language
 from nexus_core.store.items.vectors import move_older
 from nexus_core.store.records import Context
 from nexus_core.store.search.index_updates import IndexState, IndexUpdate, IndexUpdater
@@ -91,12 +91,13 @@ class Renewal:
         with transaction(self._indexing.connection, self._indexing.folder.database) as connection:
             keys = page_of_keys(connection, context, after=update.newest, limit=_PAGE)
             found = read_items(connection, keys) if keys else {}
-            made = [(key, *analyse(found[key], context.language, context.encoding)) for key in keys]
+            languages = {key: stored_language(found[key], context) for key in keys}
+            made = [(key, *analyse(found[key], languages[key], context.encoding)) for key in keys]
             keep_figures(connection, context, [(key, packed(figures)) for key, figures, _ in made])
             connection.executemany(
-                "UPDATE items SET language = ? WHERE key = ? AND language = ''",
-                ((context.language, key) for key in keys),
+                "UPDATE items SET language = ? WHERE key = ?", ((language, key) for key, language in languages.items())
             )
+            keep_languages(connection, context, set(languages.values()))
             move_older(connection, keys)
         if keys:
             update.extend([(key, words) for key, _, words in made])

@@ -30,9 +30,6 @@ from nexus_core.toolkit.text.bm25 import (
     length_norm,
 )
 
-KEPT_LANGUAGE = "english"
-"""The language of the codes that are kept with every item."""
-
 
 class Scorer:
     """Scores the items that one search has found."""
@@ -78,8 +75,8 @@ def weighted(
 def stream_of(title: str, text: str | None, codes: bytes | None, language: str) -> bytes:
     """Return what an item is scored by: the codes of its title, as often as that counts, and of its text.
 
-    `codes` are those kept with the item, if any; without them the text is read.
+    `codes` are those kept with the item, in its language, if any; without them the text is read.
     """
-    if codes is None or language != KEPT_LANGUAGE:
+    if codes is None:
         codes = codes_of(text or "", language)
     return item_codes(title, codes, language)

@@ -15,14 +15,14 @@ from nexus_core.contract.values import parts_of
 from nexus_core.store import contexts
 from nexus_core.store.database.connection import snapshot
 from nexus_core.store.database.paths import StorePaths
-from nexus_core.store.items.rows import page_of_keys
+from nexus_core.store.items.rows import languages_of, page_of_keys
 from nexus_core.store.records import Context
 from nexus_core.store.search.cache import ItemCache, still_there
 from nexus_core.store.search.fresh_vectors import FreshVectors
 from nexus_core.store.search.index_updates import IndexState
 from nexus_core.store.search.rescoring import weighted
 from nexus_core.store.search.tantivy_index import ContextIndex, IndexDamagedError
-from nexus_core.toolkit.text.bm25 import terms
+from nexus_core.toolkit.text.bm25 import has_only_stop_words, query_terms
 
 SCORED = 30
 """So many of the best by words are scored again at least, however few are asked for."""
@@ -123,10 +123,13 @@ class ContextSearch:
         self, index: ContextIndex, state: IndexState, context: Context, query: str, limit: int, tags: frozenset[str],
         tail: Sequence[int],
     ) -> Ranking:  # fmt: skip
-        asked = [(terms(text[:LONGEST_QUERY], context.language), weight) for text, weight in parts_of(query)]
-        every = dict.fromkeys(stem for stems, _ in asked for stem in stems)
+        languages = languages_of(self.connection, context)
+        asked = [(_stems(text[:LONGEST_QUERY], languages), weight) for text, weight in parts_of(query)]
+        every = dict.fromkeys(stem for stems, _ in asked for stem in stems if stem)
         holding = {stem: index.holding(stem) or bool(tail) for stem in every}
         holding = _rarest(holding)
+        if not every and has_only_stop_words(query[:LONGEST_QUERY], languages):
+            return self._with_phrase(context, query, limit, tags)
         streams = self._proposed(index, state, context, list(holding), limit, tags)
         if tail:
             more = still_there(self.connection, context, [key for key in tail if key not in streams], tags)
@@ -139,6 +142,19 @@ class ContextSearch:
         column = [score for score, _ in best]
         ranking = Ranking(tuple([items[key] for _, key in best]), searched=(context.language, column))
         return ranking.scored("store", column, range(len(best)))
+
+    def _with_phrase(self, context: Context, query: str, limit: int, tags: frozenset[str]) -> Ranking:
+        """Return the items that hold a query of stop words alone as it is: no index has such words."""
+        phrase = " ".join(query.split()).strip(" ?!.").replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        found = self.connection.execute(
+            "SELECT key FROM items WHERE context_id = ? AND (title || ' ' || text) LIKE ? ESCAPE '\\' LIMIT ?",
+            (context.id, f"%{phrase}%", limit),
+        )
+        keys = still_there(self.connection, context, [key for (key,) in found], tags)
+        items = self._found.items_of(self.connection, keys)
+        column = [1.0] * len(keys)
+        ranking = Ranking(tuple([items[key] for key in keys]), searched=(context.language, column))
+        return ranking.scored("store", column, range(len(keys)))
 
     def _proposed(
         self, index: ContextIndex, state: IndexState, context: Context, stems: list[str], limit: int,
@@ -164,6 +180,12 @@ class ContextSearch:
             if len(keys) < asked:
                 return good
             seen, asked = len(keys), asked * 4
+
+
+def _stems(query: str, languages: Sequence[str]) -> list[str]:
+    """Return the stems of a query in all languages of a context; between two of them nothing, which is no word."""
+    first, *others = query_terms(query, languages) or [[]]
+    return [*first, *(stem for stems in others for stem in ("", *stems))]
 
 
 def _rarest(holding: Mapping[str, int]) -> dict[str, int]:

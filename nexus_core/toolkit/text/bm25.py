@@ -208,8 +208,20 @@ def code_of(stem: str) -> bytes:
 
 def codes(text: str, language: str = "english", *, all_words: bool = False) -> bytes:
     """Return the codes of the terms of `text`, in order."""
-    table = _codes(language, all_words)
-    return b"".join(map(table.__getitem__, (text.lower() if text.isupper() else text).split()))
+    return codes_as_cased(cased(text), language, all_words=all_words)
+
+
+def codes_as_cased(text: str, language: str = "english", *, all_words: bool = False) -> bytes:
+    """Return the same of a part of a text that `cased` has seen."""
+    return b"".join(map(_codes(language, all_words).__getitem__, text.split()))
+
+
+def cased(text: str) -> str:
+    """Return a text as its words are compared: all in capitals it is written in lower case, since they say nothing."""
+    if not text.isupper():
+        return text
+    lower = text.lower()
+    return lower if len(lower) == len(text) else text  # places in it stay
 
 
 def item_codes(title: str, text_codes: bytes, language: str, *, all_words: bool = False) -> bytes:

@@ -72,12 +72,12 @@ def guess_language(text: str) -> str | None:
     return script
 
 
-def language_of(item: Item) -> str:
+def language_of(item: Item, otherwise: str = DEFAULT) -> str:
     """Return the language of an item: what its metadata calls `language` if that has a stemmer, else as detected.
 
-    Programs are taken for English.
+    Programs are taken for English; `otherwise` is that of what nothing tells, such as a short section of a document.
     """
-    return _language_of(item) or DEFAULT
+    return _language_of(item) or otherwise
 
 
 def _language_of(item: Item) -> str | None:

@@ -15,7 +15,7 @@ from attrs import define, field
 
 from nexus_core.contract.features import FeatureKey
 from nexus_core.contract.values import Item
-from nexus_core.toolkit.text.bm25 import codes
+from nexus_core.toolkit.text.bm25 import cased, codes_as_cased
 from nexus_core.toolkit.text.languages import DEFAULT, language_of
 from nexus_core.toolkit.text.sentence_figures import (
     SIZES,
@@ -105,6 +105,7 @@ def _of_figures(figures: SentenceFigures, size: int) -> Passages:
         lengths=array("I", [sum(stems[first:last]) for first, last in pairwise(firsts)]).tobytes(),
         breaks=figures.breaks,
         title=figures.title,
+        language=figures.language,
     )
 
 
@@ -140,7 +141,8 @@ def _cut(item: Item, size: int) -> Passages:
     cut = cut_text(text, item.kind, size)
     sentences = [*chain.from_iterable(cut)]
     language = language_of(item)
-    stems = [codes(text[spans[0][0] : spans[-1][1]], language) for spans in cut]
+    compared = cased(text)
+    stems = [codes_as_cased(compared[spans[0][0] : spans[-1][1]], language) for spans in cut]
     return Passages(
         bounds=array("I", chain.from_iterable(sentences)),
         firsts=array("I", accumulate(map(len, cut), initial=0)),

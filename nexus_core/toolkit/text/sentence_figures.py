@@ -14,6 +14,7 @@ from itertools import accumulate, chain, pairwise
 from attrs import define
 
 from nexus_core.contract.features import FeatureKey
+from nexus_core.toolkit.text.languages import DEFAULT
 from nexus_core.toolkit.text.segmentation import BYTES_PER_TOKEN, Span, byte_length, in_passages, sentences
 
 SIZES = (64, 128)
@@ -42,6 +43,8 @@ class SentenceFigures:
     """How many sentences, or parts, each passage has, for both of the sizes."""
     title: int
     """The tokens of the item's title."""
+    language: str = DEFAULT
+    """Whose stems these are."""
 
 
 @lru_cache

@@ -58,7 +58,7 @@ def test_figures_are_right_in_other_encodings(encoding: str) -> None:
     item = Item(
         id="1", text="The ferry leaves at nine. It returns,  at noon.\nNo ferry on Sundays. " * 9, title="Ferries"
     )
-    assert_kept_is_worked_out(item, encoding, "none")
+    assert_kept_is_worked_out(item, encoding)
 
 
 @pytest.mark.parametrize("words", [20, 90, 130, 200, 900], ids=str)

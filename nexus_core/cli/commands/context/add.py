@@ -64,7 +64,9 @@ links that lead out of the folder, and what .gitignore and .nexusignore (same la
 @click.option("--prune", is_flag=True, help="Remove what was added from there before and is no longer there.")
 @click.option("--as", "called", metavar="WORD", help="The name it goes by, in the place of the folder's or file's own.")
 @click.option(
-    "--language", metavar="LANGUAGE", help="Of a new context: whose word stems are searched.  [default: english]"
+    "--language", metavar="LANGUAGE", help="Of a new context: whose stems are searched.  [default: those of each document]"
+    metavar="LANGUAGE",
+    help="Of a new context: whose word stems are searched; by default that of each document.",
 )
 @click.option("--description", metavar="TEXT", help="Of a new context: what it is.")
 @click.option(
@@ -161,7 +163,7 @@ async def _ingest(
 async def _prepare(store: Store, name: str, is_new: bool, asked: dict[str, Any]) -> None:
     """Make the context, or check that what is asked of it is so."""
     if is_new:
-        language = asked["language"] or "english"
+        language = asked["language"] or "auto"
         await store.create(name, description=asked["description"] or "", language=language)
         return
     context = await store.context(name)
