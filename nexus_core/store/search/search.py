@@ -23,6 +23,7 @@ from nexus_core.store.search.index_updates import IndexState
 from nexus_core.store.search.rescoring import weighted
 from nexus_core.store.search.tantivy_index import ContextIndex, IndexDamagedError
 from nexus_core.toolkit.text.bm25 import has_only_stop_words, query_terms
+from nexus_core.toolkit.text.languages import DEFAULT
 
 SCORED = 30
 """So many of the best by words are scored again at least, however few are asked for."""
@@ -128,7 +129,7 @@ class ContextSearch:
         every = dict.fromkeys(stem for stems, _ in asked for stem in stems if stem)
         holding = {stem: index.holding(stem) or bool(tail) for stem in every}
         holding = _rarest(holding)
-        if not every and has_only_stop_words(query[:LONGEST_QUERY], languages):
+        if not holding and DEFAULT in languages and has_only_stop_words(query[:LONGEST_QUERY]):
             return self._with_phrase(context, query, limit, tags)
         streams = self._proposed(index, state, context, list(holding), limit, tags)
         if tail:

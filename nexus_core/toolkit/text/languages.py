@@ -31,6 +31,8 @@ _LETTER, _ENDING = 0.8, 0.6
 _CLEAR, _DENSE = 0.8, 0.15
 """What a language must have over English, in all and for each word: less is a name, a quotation, or no language."""
 _ENDINGS_LOOKED_AT = 30
+_FEWEST = 4
+"""Words without a letter of their own that tell a language."""
 _LETTERS_COUNTED = 5
 
 _WORD = re.compile(r"[^\W\d_]+")
@@ -144,6 +146,8 @@ def _by_words(sample: str) -> str | None:
     scores: dict[str, float] = dict.fromkeys(FUNCTION_WORDS, 0.0)
     lower = sample.lower()
     found = _WORD.findall(lower)
+    if len(found) < _FEWEST and lower.isascii():
+        return None
     for word in found:
         for language, share in words.get(word, ()):
             scores[language] += share

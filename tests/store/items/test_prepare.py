@@ -30,11 +30,11 @@ def passages(item: Item, size: int, encoding: str) -> tuple[object, ...]:
     return cut.bounds, cut.firsts, cut.tokens, cut.codes, cut.lengths, cut.breaks, cut.title
 
 
-def assert_kept_is_worked_out(item: Item, encoding: str, language: str = "english") -> None:
+def assert_kept_is_worked_out(item: Item, encoding: str, language: str = "auto") -> None:
     """Hold what is read back of an item against what is worked out of it alone."""
     prepared = ItemPreparer(language, encoding)(item)
     kept = Item(id="", text=item.text, title=item.title, kind=item.kind)
-    give(kept, encoding, prepared.figures)
+    give(kept, encoding, prepared.figures, prepared.language)
     for size in SIZES:
         assert passages(kept, size, encoding) == passages(item, size, encoding)
     assert codes_in(prepared.figures) == passages(item, SIZES[0], encoding)[3]

@@ -64,9 +64,9 @@ links that lead out of the folder, and what .gitignore and .nexusignore (same la
 @click.option("--prune", is_flag=True, help="Remove what was added from there before and is no longer there.")
 @click.option("--as", "called", metavar="WORD", help="The name it goes by, in the place of the folder's or file's own.")
 @click.option(
-    "--language", metavar="LANGUAGE", help="Of a new context: whose stems are searched.  [default: those of each document]"
+    "--language",
     metavar="LANGUAGE",
-    help="Of a new context: whose word stems are searched; by default that of each document.",
+    help="Of a new context: whose stems are searched.  [default: those of each document]",
 )
 @click.option("--description", metavar="TEXT", help="Of a new context: what it is.")
 @click.option(
