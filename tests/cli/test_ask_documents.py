@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -78,7 +77,7 @@ def write_csv(path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A context of all those files."""
     folder = tmp_path_factory.mktemp("files")
     for write in (write_docx, write_pptx, write_xlsx, write_eml, write_ipynb, write_csv):
@@ -88,7 +87,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.raises(SystemExit) as ended:
         main(["context", "add", "office", str(folder), "--as", "f", "--store", str(kept)])
     assert not ended.value.code
-    yield kept
+    return kept
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from nexus_core.store.search.fresh_vectors import FreshVectors
 from nexus_core.store.search.index_updates import IndexState
 from nexus_core.store.search.rescoring import weighted
 from nexus_core.store.search.tantivy_index import ContextIndex, IndexDamagedError
-from nexus_core.toolkit.text.bm25 import has_only_stop_words, query_terms
+from nexus_core.toolkit.text.bm25 import has_only_stop_words, query_terms, terms
 from nexus_core.toolkit.text.languages import DEFAULT
 
 SCORED = 30
@@ -146,12 +146,15 @@ class ContextSearch:
 
     def _with_phrase(self, context: Context, query: str, limit: int, tags: frozenset[str]) -> Ranking:
         """Return the items that hold a query of stop words alone as it is: no index has such words."""
-        phrase = " ".join(query.split()).strip(" ?!.").replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        words = terms(query, all_words=True)
         found = self.connection.execute(
-            "SELECT key FROM items WHERE context_id = ? AND (title || ' ' || text) LIKE ? ESCAPE '\\' LIMIT ?",
-            (context.id, f"%{phrase}%", limit),
+            "SELECT key, title || char(10) || text FROM items"
+            " WHERE context_id = ? AND title || char(10) || text LIKE ?",
+            (context.id, f"%{'%'.join(words)}%"),  # letters alone, which mean themselves
         )
-        keys = still_there(self.connection, context, [key for (key,) in found], tags)
+        phrase = " ".join(words)
+        held = (key for key, text in found if f" {phrase} " in f" {' '.join(terms(text, all_words=True))} ")
+        keys = still_there(self.connection, context, [*islice(held, limit)], tags)
         items = self._found.items_of(self.connection, keys)
         column = [1.0] * len(keys)
         ranking = Ranking(tuple([items[key] for key in keys]), searched=(context.language, column))

@@ -184,8 +184,8 @@ def query_codes(text: str, languages: Sequence[str] = ("english",), *, all_words
 
 
 def has_only_stop_words(text: str, languages: Sequence[str] = ("english",)) -> bool:
-    """Tell whether a query has words, and all of them are stop words: such as `to be or not to be`."""
-    return not query_terms(text, languages) and bool(query_terms(text, languages, all_words=True))
+    """Tell whether a query has words, and all of them are stop words in a language: such as `to be or not to be`."""
+    return any(not terms(text, each) and terms(text, each, all_words=True) for each in languages)
 
 
 def sentence_scores(query: str, sentences: Sequence[str], language: str = "english") -> list[float]:

@@ -89,7 +89,7 @@ STOP_WORDS = frozenset(_ENGLISH_STOP_WORDS.split())
 
 # A word of Latin letters, or a number, with quotes, brackets and stops around it: most pieces of English.
 _PLAIN = re.compile(
-    "[\"'(\\[“‘«]*(?:([A-Za-z][a-z]{0,63})(?:['’]s)?|(\\d{1,32}(?:\\.\\d{1,2})?)%?)[.,;:!?\"')\\]”’»]*"
+    "[\"'(\\[“‘«]*(?:([A-Za-z][a-z]{0,63})(?:['’]s)?|([0-9]{1,32}(?:\\.[0-9]{1,2})?)%?)[.,;:!?\"')\\]”’»]*"
 ).fullmatch
 _WORD = re.compile(r"(\w{1,64})(?:'[sS]\b)?")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^A-Z_\d]+|\d+")
@@ -202,7 +202,8 @@ class _Analyzer:
             return _hebrew_forms(exact) if "א" <= lower[0] <= "ת" else (exact,)
         base = stem_of(plain)
         # Some stemmers take marks away, too; others know an ending only with its marks.
-        return tuple(dict.fromkeys((lower if exact == base else exact, base, fold(exact))))
+        # Of a mark that stands alone nothing is left.
+        return tuple(dict.fromkeys(filter(None, (lower if exact == base else exact, base, fold(exact)))))
 
 
 def _hebrew_forms(word: str) -> tuple[str, ...]:
