@@ -28,7 +28,7 @@ class Handbook:
     def documents(self) -> list[DocumentMark]:
         return [DocumentMark(name="leave.md", place="leave.md")]
 
-    def read(self, mark: DocumentMark, known: str) -> DocumentRead:
+    def read(self, mark: DocumentMark, known: str = "") -> DocumentRead:
         items = [Item(id=f"leave.md#{part['line']}", text=str(part), metadata=part) for part in self.parts]
         return DocumentRead(items=items, digest=repr(self.parts), size=1)
 
