@@ -6,7 +6,7 @@ import sqlite3
 from time import time
 
 from nexus_core.contract.errors import UsageError
-from nexus_core.store.items.passage_codec import ANALYZER_VERSION
+from nexus_core.toolkit.text.stemming import ANALYZER_VERSION
 from nexus_core.store.records import Context, check_text, checked_name
 from nexus_core.toolkit.suggest import did_you_mean, listed
 from nexus_core.toolkit.text.languages import AUTO

@@ -23,7 +23,8 @@ from nexus_core.store.database.online_copy import steady
 from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.export_import import catch_up
 from nexus_core.store.items.fronts import metadata_of
-from nexus_core.store.items.passage_codec import ANALYZER_VERSION, is_current, unpacked
+from nexus_core.store.items.passage_codec import is_current, unpacked
+from nexus_core.toolkit.text.stemming import ANALYZER_VERSION
 from nexus_core.store.items.rows import read_items
 from nexus_core.store.records import Context, digest_of, links_of
 from nexus_core.store.search.index_checksums import UnsoundError, is_whole, live_files

@@ -27,7 +27,7 @@ from nexus_core.store.ingest.ingest import Ingested, Ingester, ingest
 from nexus_core.store.ingest.reader_processes import ReaderProcesses
 from nexus_core.store.ingest.successors import find_items
 from nexus_core.store.items import rows
-from nexus_core.store.items.passage_codec import ANALYZER_VERSION
+from nexus_core.toolkit.text.stemming import ANALYZER_VERSION
 from nexus_core.store.items.tags import tag_items
 from nexus_core.store.items.vectors import keep_vectors
 from nexus_core.store.records import Added, Context, Imported, StoredDocument

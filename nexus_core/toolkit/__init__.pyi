@@ -158,14 +158,26 @@ from nexus_core.toolkit.text.bm25 import (
     Bm25Parameters as Bm25Parameters,
     CodedTexts as CodedTexts,
     codes as codes,
+    has_only_stop_words as has_only_stop_words,
     inverse_frequency as inverse_frequency,
     item_codes as item_codes,
     length_norm as length_norm,
+    query_codes as query_codes,
+    query_terms as query_terms,
     saturation as saturation,
     terms as terms,
 )
+from nexus_core.toolkit.text.languages import (
+    AUTO as AUTO,
+    AnyLanguage as AnyLanguage,
+    detect_language as detect_language,
+    item_languages as item_languages,
+    language_of as language_of,
+    named_language as named_language,
+)
 from nexus_core.toolkit.text.segmentation import Span as Span, passages as passages, sentences as sentences
 from nexus_core.toolkit.text.stemming import (
+    ANALYZER_VERSION as ANALYZER_VERSION,
     LANGUAGES as LANGUAGES,
     Language as Language,
     PieceTable as PieceTable,

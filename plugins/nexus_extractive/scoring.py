@@ -82,7 +82,8 @@ class Question:
 
     def language_of(self, packed: PackedItem) -> str:
         """Return the language that an item is read in."""
-        return item_languages([packed.item], self.language)[0]
+        (language,) = item_languages([packed.item], self.language)
+        return language
 
 
 _ANY_WORD = 0.5

@@ -13,11 +13,11 @@ import pytest
 from nexus_jsonl.source import JsonlSource
 from nexus_sources.files import Files
 from nexus_sources.read_apart import load_apart
-from nexus_sources.readers.sections import ReadSettings
 from nexus_sources.walking.walk import FoundFile
 from nexus_sources.watched_files import LITTLE
 
 from nexus_core import RunContext, SourceError
+from nexus_core.toolkit import ReadSettings
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes")
 

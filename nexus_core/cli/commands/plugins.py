@@ -53,7 +53,7 @@ def command(name: str | None, as_json: bool) -> None:
             _print_reader(reader)
     else:
         _print_all(reports, readers)
-    if name and any(one.problem for one in (*reports, *readers)):
+    if name and any([*(report.problem for report in reports), *(reader.problem for reader in readers)]):
         raise SystemExit(2)
 
 
@@ -99,9 +99,9 @@ def _print_all(reports: list[PluginReport], readers: list[ReaderReport]) -> None
     for reader in readers:
         more = "" if len(reader.formats) <= SHOWN_FORMATS else f" and {len(reader.formats) - SHOWN_FORMATS} more"
         summary = reader.problem or component_summary(reader.cls or object)
-        kind = "BROKEN" if reader.problem else "reader"
+        what = "BROKEN" if reader.problem else "reader"
         told = " ".join(reader.formats[:SHOWN_FORMATS]) + more
-        rows.append((told, kind, summary, f"{reader.origin.distribution} {reader.origin.version}".strip()))
+        rows.append((told, what, summary, f"{reader.origin.distribution} {reader.origin.version}".strip()))
     print_table(("use", "kind", "what it is", "distribution"), rows)
 
 

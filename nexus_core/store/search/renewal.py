@@ -13,7 +13,8 @@ from contextlib import ExitStack
 
 from nexus_core.contract.errors import StoreError
 from nexus_core.store.database.connection import transaction
-from nexus_core.store.items.passage_codec import ANALYZER_VERSION, packed
+from nexus_core.store.items.passage_codec import packed
+from nexus_core.toolkit.text.stemming import ANALYZER_VERSION
 from nexus_core.store.items.prepare import analyse
 from nexus_core.store.items.rows import keep_figures, keep_languages, page_of_keys, read_items, stored_language
 from nexus_core.store.items.vectors import move_older

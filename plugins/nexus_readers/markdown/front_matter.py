@@ -140,7 +140,7 @@ def _yaml(text: str) -> Mapping[Any, Any] | None:
     """Return the mapping that YAML writes, `None` where it is no YAML or no mapping."""
     yaml = import_module("yaml")  # only documents with such a front matter pay for it
 
-    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+    class Loader(yaml.SafeLoader):  # type: ignore[misc, name-defined]
         """A list of aliases under `<<` doubles a mapping with each line, so a page could take hours: it is left out."""
 
         def flatten_mapping(self, node: Any) -> None:

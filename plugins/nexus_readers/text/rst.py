@@ -232,7 +232,8 @@ class _Body:
         yield table
 
     def _line_block(self) -> Iterator[Block]:
-        begin, held = self.at, []
+        begin = self.at
+        held: list[str] = []
         while self.at < len(self.lines) and (
             self.lines[self.at][:1] == "|" or (held and self.lines[self.at][:1] == " ")
         ):

@@ -62,7 +62,7 @@ class Notes:
         links = [link for link in map(_link, found) if _is_mark(link)]
         if not links:
             return cls()
-        named = {}
+        named: dict[str, Any] = {}
         for node in page.css("[id], a[name]"):
             said = node.attributes
             for name in (said.get("id"), said.get("name")):

@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nexus_sources.files import Files
@@ -53,9 +54,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     return write
 
 
-def items_of(folder: Path, **options: object) -> list[str]:
+def items_of(folder: Path, **options: Any) -> list[str]:
     source = Files(paths="*", root=str(folder), **options)
-    return [item.text for item in asyncio.run(source.gather("", RunContext()))]  # type: ignore[arg-type]
+    return [item.text for item in asyncio.run(source.gather("", RunContext()))]
 
 
 @pytest.fixture
