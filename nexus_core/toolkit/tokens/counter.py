@@ -105,7 +105,7 @@ class KeptCounts:
         return sum(map(self._later.__getitem__, pieces), tokens)
 
     def _count_sentence(self, text: str) -> int:
-        if self.exact and " " in text[1:] and (tokens := self._by_pieces(text)) < _NOT_ALONE:
+        if self.exact and (tokens := self._by_pieces(text)) < _NOT_ALONE:
             return tokens
         return self._count_piece(text)
 
