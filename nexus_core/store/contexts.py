@@ -6,11 +6,10 @@ import sqlite3
 from time import time
 
 from nexus_core.contract.errors import UsageError
-from nexus_core.toolkit.text.stemming import ANALYZER_VERSION
 from nexus_core.store.records import Context, check_text, checked_name
 from nexus_core.toolkit.suggest import did_you_mean, listed
 from nexus_core.toolkit.text.languages import AUTO
-from nexus_core.toolkit.text.stemming import LANGUAGES
+from nexus_core.toolkit.text.stemming import ANALYZER_VERSION, LANGUAGES
 from nexus_core.toolkit.tokens.counter import token_counter
 
 LONGEST_DESCRIPTION = 2**16

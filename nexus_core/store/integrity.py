@@ -24,7 +24,6 @@ from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.export_import import catch_up
 from nexus_core.store.items.fronts import metadata_of
 from nexus_core.store.items.passage_codec import is_current, unpacked
-from nexus_core.toolkit.text.stemming import ANALYZER_VERSION
 from nexus_core.store.items.rows import read_items
 from nexus_core.store.records import Context, digest_of, links_of
 from nexus_core.store.search.index_checksums import UnsoundError, is_whole, live_files
@@ -32,6 +31,7 @@ from nexus_core.store.search.index_updates import IndexState, IndexUpdater
 from nexus_core.store.search.renewal import Seen, renew
 from nexus_core.store.search.tantivy_index import ContextIndex, IndexDamagedError
 from nexus_core.store.worker_threads import WorkerThreads
+from nexus_core.toolkit.text.stemming import ANALYZER_VERSION
 
 MOST = 20
 """Problems of one kind that are told one by one."""

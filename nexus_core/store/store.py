@@ -27,7 +27,6 @@ from nexus_core.store.ingest.ingest import Ingested, Ingester, ingest
 from nexus_core.store.ingest.reader_processes import ReaderProcesses
 from nexus_core.store.ingest.successors import find_items
 from nexus_core.store.items import rows
-from nexus_core.toolkit.text.stemming import ANALYZER_VERSION
 from nexus_core.store.items.tags import tag_items
 from nexus_core.store.items.vectors import keep_vectors
 from nexus_core.store.records import Added, Context, Imported, StoredDocument
@@ -37,6 +36,7 @@ from nexus_core.store.search.tantivy_index import delete
 from nexus_core.store.usage import DailyUsage
 from nexus_core.store.worker_threads import WorkerThreads
 from nexus_core.toolkit.text.languages import AUTO
+from nexus_core.toolkit.text.stemming import ANALYZER_VERSION
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from nexus_core.contract.errors import StoreError
 from nexus_core.store.database.connection import transaction
 from nexus_core.store.items.passage_codec import packed
-from nexus_core.toolkit.text.stemming import ANALYZER_VERSION
 from nexus_core.store.items.prepare import analyse
 from nexus_core.store.items.rows import keep_figures, keep_languages, page_of_keys, read_items, stored_language
 from nexus_core.store.items.vectors import move_older
@@ -22,6 +21,7 @@ from nexus_core.store.records import Context
 from nexus_core.store.search.index_updates import IndexState, IndexUpdate, IndexUpdater
 from nexus_core.store.search.tantivy_index import IndexDamagedError
 from nexus_core.store.worker_threads import WorkerThreads
+from nexus_core.toolkit.text.stemming import ANALYZER_VERSION
 
 Seen = Callable[[int, int, str], None]
 """Told of progress: how many are done, of how many, and what was done last."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Literal
 
 from attrs import define, field
@@ -187,7 +188,7 @@ def _bare(address: str) -> str:
     return address.strip().lower().removeprefix("//").removeprefix("www.").rstrip("/")
 
 
-_WRITTEN = {
+_WRITTEN: dict[str, Callable[[str, str, str], str]] = {
     "raised": raised,
     "lowered": lowered,
     "struck": lambda words, target, before: f"~~{words}~~",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from attrs import define, field, frozen
 from selectolax.lexbor import LexborHTMLParser, LexborNode

@@ -173,11 +173,11 @@ class _Writer:
         target = f"https://example.org/{self.chance.randint(1, 99)}" if kind == "link" else ""
         yield Span(kind, self.word() if kind in ("raised", "lowered", "code") else self.words(1, 3), target)
 
-    def list(self, depth: int = 1) -> TreeList:
+    def nested_list(self, depth: int = 1) -> TreeList:
         items = []
         for _ in range(self.chance.randint(2, 4)):
             deeper = depth < 3 and self.chance.random() < 0.3
-            items.append(TreeItem(self.sentence(notes=False), self.list(depth + 1) if deeper else None))
+            items.append(TreeItem(self.sentence(notes=False), self.nested_list(depth + 1) if deeper else None))
         return TreeList(self.chance.random() < 0.5, tuple(items))
 
     def table(self) -> TreeTable:
@@ -205,7 +205,7 @@ class _Writer:
         if kind == 0:
             return TreeParagraph((*self.sentence(), Span("text", " "), *self.sentence()))
         if kind == 1:
-            return self.list()
+            return self.nested_list()
         if kind == 2:
             return self.table()
         if kind == 3:

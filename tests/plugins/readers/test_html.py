@@ -420,7 +420,7 @@ async def test_the_source_files_reads_a_page(tmp_path: Path) -> None:
     """A question in a button is in the item that a pipeline has of the page, with its answer."""
     page = "<title>Help</title><h3><button>How long does a refund take?</button></h3><p>14 days."
     (tmp_path / "faq.html").write_text(page)
-    source = Files(paths=["*.html"])
+    source = Files(paths="*.html")
     source.base_dir = str(tmp_path)
     (item,) = await source.gather("", RunContext())
     assert (item.title, item.text) == ("Help", "### How long does a refund take?\n\n14 days.")

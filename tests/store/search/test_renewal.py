@@ -15,9 +15,9 @@ from nexus_core.contract.features import vector_key
 from nexus_core.store.database import schema
 from nexus_core.store.database.connection import connect
 from nexus_core.store.database.schema import MIGRATIONS
-from nexus_core.toolkit.text.stemming import ANALYZER_VERSION
 from nexus_core.store.search.renewal import Renewal
 from nexus_core.toolkit.text.sentence_figures import figures_key
+from nexus_core.toolkit.text.stemming import ANALYZER_VERSION
 
 ITEMS = [
     Item(id=f"i{number}", text=f"The ferry {number} leaves at nine. It returns.", tags=("sea",)) for number in range(40)
