@@ -12,11 +12,11 @@ from attrs import frozen
 from nexus_core.contract.values import Item
 from nexus_core.store.items.passage_codec import packed
 from nexus_core.store.records import checked_item, digest_of
-from nexus_core.toolkit.text.bm25 import CODE_SIZE, TITLE_COUNTS, cased, code_of
+from nexus_core.toolkit.text.bm25 import CODE_SIZE, TITLE_COUNTS, code_of
 from nexus_core.toolkit.text.languages import AUTO, DEFAULT, language_of
 from nexus_core.toolkit.text.segmentation import Span
 from nexus_core.toolkit.text.sentence_figures import SentenceFigures, breaks_of, parts_and_groups
-from nexus_core.toolkit.text.stemming import PieceTable, stems
+from nexus_core.toolkit.text.stemming import PieceTable, cased, stems
 from nexus_core.toolkit.tokens.counter import token_counter
 
 Piece = tuple[str, bytes]

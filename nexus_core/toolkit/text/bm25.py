@@ -20,7 +20,7 @@ from zlib import crc32
 
 from attrs import define, field, frozen
 
-from nexus_core.toolkit.text.stemming import LANGUAGES, PieceTable, pieces, stem_table
+from nexus_core.toolkit.text.stemming import LANGUAGES, PieceTable, cased, pieces, stem_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -214,14 +214,6 @@ def codes(text: str, language: str = "english", *, all_words: bool = False) -> b
 def codes_as_cased(text: str, language: str = "english", *, all_words: bool = False) -> bytes:
     """Return the same of a part of a text that `cased` has seen."""
     return b"".join(map(_codes(language, all_words).__getitem__, text.split()))
-
-
-def cased(text: str) -> str:
-    """Return a text as its words are compared: all in capitals it is written in lower case, since they say nothing."""
-    if not text.isupper():
-        return text
-    lower = text.lower()
-    return lower if len(lower) == len(text) else text  # places in it stay
 
 
 def item_codes(title: str, text_codes: bytes, language: str, *, all_words: bool = False) -> bytes:

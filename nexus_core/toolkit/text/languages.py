@@ -30,11 +30,9 @@ _LETTER, _ENDING = 0.8, 0.6
 """What a letter that English has not, and an ending, are worth against a word, where one language has them."""
 _CLEAR, _DENSE = 0.8, 0.15
 """What a language must have over English, in all and for each word: less is a name, a quotation, or no language."""
-_FEWEST = 3
-"""Words: two are a name."""
-_ENDINGS_LOOKED_AT = 30
 _FEWEST = 4
-"""Words without a letter of their own that tell a language."""
+"""Words that tell a language: fewer are a name."""
+_ENDINGS_LOOKED_AT = 30
 _LETTERS_COUNTED = 5
 
 _WORD = re.compile(r"[^\W\d_]+")
@@ -148,8 +146,6 @@ def _by_words(sample: str) -> str | None:
     scores: dict[str, float] = dict.fromkeys(FUNCTION_WORDS, 0.0)
     lower = sample.lower()
     found = _WORD.findall(lower)
-    if len(found) < _FEWEST and lower.isascii():
-        return None
     for word in found:
         for language, share in words.get(word, ()):
             scores[language] += share

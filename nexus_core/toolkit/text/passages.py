@@ -15,7 +15,7 @@ from attrs import define, field
 
 from nexus_core.contract.features import FeatureKey
 from nexus_core.contract.values import Item
-from nexus_core.toolkit.text.bm25 import cased, codes_as_cased
+from nexus_core.toolkit.text.bm25 import codes_as_cased
 from nexus_core.toolkit.text.languages import DEFAULT, language_of
 from nexus_core.toolkit.text.sentence_figures import (
     SIZES,
@@ -25,6 +25,7 @@ from nexus_core.toolkit.text.sentence_figures import (
     figures_key,
     joined_figures,
 )
+from nexus_core.toolkit.text.stemming import cased
 
 KEY_LENGTH = 48
 """Characters of a line that it is looked up by: a short key is found sooner, and the rest is compared anyway."""

@@ -39,10 +39,18 @@ def pieces(text: str) -> list[str]:
 
     A text all in capitals comes in lower case: there, a capital says nothing of a word.
     """
-    found = (text.lower() if text.isupper() else text).split()
+    found = cased(text).split()
     if max(map(len, found), default=0) <= LONGEST_PIECE:
         return found
     return [short for piece in found for short in ([piece] if len(piece) <= LONGEST_PIECE else _shortened(piece))]
+
+
+def cased(text: str) -> str:
+    """Return a text as its words are compared: all in capitals it is written in lower case, since they say nothing."""
+    if not text.isupper():
+        return text
+    lower = text.lower()
+    return lower if len(lower) == len(text) else text  # places in it stay
 
 
 def _shortened(piece: str) -> list[str]:
