@@ -43,7 +43,7 @@ async def vectors(folder: Path) -> int:
     """Return how many vectors a store has."""
     async with Store(folder) as store:
         return await store.read(
-            lambda connection: int(connection.execute("SELECT count(*) FROM vectors").fetchone()[0])
+            lambda connection: int(connection.execute("SELECT count(DISTINCT item_key) FROM vector_parts").fetchone()[0])
         )
 
 

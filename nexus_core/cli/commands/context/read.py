@@ -14,7 +14,7 @@ import click
 from nexus_core.cli.commands.context.inputs import reader_choices, reader_option
 from nexus_core.cli.event_loop import run
 from nexus_core.cli.option_types import duration
-from nexus_core.cli.output.echo import echo, printable
+from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.tables import json_option, line, plain, print_json
 from nexus_core.contract.blocks import Block, Heading, ListItem, Metadata, PageBreak, Place, Remark, Table
 from nexus_core.contract.errors import SourceError, UsageError
@@ -69,7 +69,7 @@ def command(
         print_json({"file": str(file), "reader": reader, "blocks": [block_json(block) for block in blocks]})
         return
     if as_markdown:
-        click.echo(printable_lines(blocks_text(blocks, grids=True)))
+        echo(blocks_text(blocks, grids=True))
     else:
         echo(f"{plain(str(file))}  (read by {plain(reader)})")
         for shown in _lines(blocks):
@@ -103,11 +103,6 @@ def block_json(block: Block) -> dict[str, Any]:
 def kind_word(block: Block) -> str:
     """Return what a block is, as people read it: `list item`."""
     return _CAPITAL.sub(" ", type(block).__name__).lower()
-
-
-def printable_lines(text: str) -> str:
-    """Return a text whose lines steer no terminal."""
-    return "\n".join(printable(each) for each in text.split("\n"))
 
 
 def _lines(blocks: Iterable[Block]) -> Iterator[str]:
