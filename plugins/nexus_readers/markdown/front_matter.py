@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import date, time
+from datetime import date, datetime, time
 from importlib import import_module
 from math import isfinite
 from typing import Any
@@ -19,6 +19,8 @@ _MERGE = "tag:yaml.org,2002:merge"
 _MOST_CHARACTERS = 1000
 """Characters of values, which each item repeats."""
 _MOST_TAGS = 50
+_WORDY = frozenset({str, int, float, date, datetime})
+"""Types of values that people ask about."""
 _LONGEST_TAG = 200
 _AUTHORS, _LANGUAGES, _DATES = ("author", "authors"), ("lang", "language"), ("date",)
 _ABSTRACTS = ("description", "summary", "abstract")
@@ -77,17 +79,17 @@ def metadata_of(values: Mapping[Any, Any]) -> Metadata:
 
 
 def _in_words(values: Mapping[Any, Any]) -> str:
-    """Return the values that are words, in a line; the description is a sentence of its own."""
+    """Return the values that people read, in a line; the description is a sentence of its own."""
     abstract = ""
     told: list[str] = []
     for key, value in values.items():
-        if not isinstance(key, str) or _FOR_PROGRAMS.fullmatch(key):
-            continue
-        words = [each for each in value[:_MOST_TAGS] if isinstance(each, str)] if isinstance(value, list) else [value]
-        text = ", ".join(" ".join(word.split()) for word in words if isinstance(word, str))
+        if not isinstance(key, str) or key.lower() == "tags" or _FOR_PROGRAMS.fullmatch(key):
+            continue  # tags stand with each item, and are asked for by name
+        words = value[:_MOST_TAGS] if isinstance(value, list) else [value]
+        text = ", ".join(" ".join(str(word).split()) for word in words if type(word) in _WORDY)
         if key.lower() in _ABSTRACTS and text:
             abstract = text
-        elif any(map(str.isalpha, text)) and len(text) <= _LONGEST_VALUE and sum(map(len, told)) < _MOST_CHARACTERS:
+        elif any(map(str.isalnum, text)) and len(text) <= _LONGEST_VALUE and sum(map(len, told)) < _MOST_CHARACTERS:
             told.append(f"{key.replace('_', ' ').replace('-', ' ').capitalize()}: {text}")
     return " ".join(filter(None, (abstract, "; ".join(told))))
 
