@@ -262,7 +262,7 @@ def test_front_matter_is_metadata_and_can_be_found(front: str) -> None:
     )
     assert told.values == {"owner": "team heron", "list": ["x", "y"]}
     said, paragraph = (block for block in blocks_of(f"{front}Hello.\n") if isinstance(block, Paragraph))
-    assert said.text == "Tags: a, b; Author: Ada; Owner: team heron; List: x, y"
+    assert said.text == "Author: Ada; Owner: team heron; List: x, y"
     assert (paragraph.text, paragraph.place.line) == ("Hello.", front.count("\n") + 1)
 
 
