@@ -13,7 +13,7 @@ from nexus_core.contract.values import Item
 from nexus_core.store.items.passage_codec import packed
 from nexus_core.store.records import checked_item, digest_of
 from nexus_core.toolkit.text.bm25 import CODE_SIZE, TITLE_COUNTS, code_of
-from nexus_core.toolkit.text.languages import AUTO, DEFAULT, language_of
+from nexus_core.toolkit.text.languages import AUTO, language_of
 from nexus_core.toolkit.text.segmentation import Span
 from nexus_core.toolkit.text.sentence_figures import SentenceFigures, breaks_of, parts_and_groups
 from nexus_core.toolkit.text.stemming import PieceTable, cased, stems
@@ -46,13 +46,13 @@ class ItemPreparer:
     """Of all items, or `auto`: each has its own."""
     encoding: str
 
-    def __call__(self, item: Item, otherwise: str = DEFAULT) -> PreparedItem:
+    def __call__(self, item: Item, document_language: str = "") -> PreparedItem:
         """Return the item with its figures; raises UsageError for what cannot be kept exactly.
 
-        With `auto`, an item of which nothing tells the language has that of its document, `otherwise`.
+        With `auto`, an item has the language of its document, unless it is in another script.
         """
         metadata = checked_item(item)
-        language = language_of(item, otherwise) if self.language == AUTO else self.language
+        language = language_of(item, document_language) if self.language == AUTO else self.language
         figures, words = analyse(item, language, self.encoding)
         return PreparedItem(
             item=item,

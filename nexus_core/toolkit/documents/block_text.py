@@ -15,6 +15,7 @@ from nexus_core.contract.blocks import (
     ListItem,
     Paragraph,
     Quotation,
+    Remark,
     Table,
 )
 
@@ -52,6 +53,18 @@ def block_text(block: Block, *, grids: bool = False) -> str:
     return ""
 
 
+def length_of(block: Block) -> int:
+    """Return about how many characters a block has, without writing it; 0 where it is no text."""
+    if isinstance(block, Heading):
+        return 0 if block.implied else len(block.text)
+    if isinstance(block, Table):
+        cells = sum([sum(map(len, row)) for row in block.rows])
+        return cells + sum(map(len, block.header)) + len(block.caption)
+    if isinstance(block, Figure):
+        return len(block.text) + len(block.caption)
+    return 0 if isinstance(block, Remark) else len(getattr(block, "text", ""))
+
+
 def blocks_text(blocks: Sequence[Block], *, grids: bool = False) -> str:
     """Return the text of some blocks, as `block_text` does; of nothing but code, its lines alone."""
     if is_code(blocks):
@@ -74,7 +87,7 @@ def is_code(blocks: Sequence[Block]) -> bool:
     for block in blocks:
         if isinstance(block, Code):
             code = True
-        elif block_text(block):
+        elif length_of(block):
             return False
     return code
 
@@ -83,7 +96,7 @@ def kind_of(blocks: Sequence[Block]) -> str:
     """Return the kind of an item with these blocks: how its text is cut into sentences."""
     if is_code(blocks):
         return "code"
-    plain = all(isinstance(block, Paragraph) or not block_text(block) for block in blocks)
+    plain = all(isinstance(block, Paragraph) or not length_of(block) for block in blocks)
     return "text" if plain else "markdown"
 
 

@@ -13,7 +13,7 @@ from attrs import define, evolve, field, frozen
 
 from nexus_core.contract.blocks import Block, Heading, Metadata, PageBreak, Remark
 from nexus_core.contract.values import Item
-from nexus_core.toolkit.documents.block_text import block_text, blocks_text, is_code, kind_of
+from nexus_core.toolkit.documents.block_text import is_code, kind_of, length_of
 from nexus_core.toolkit.documents.links import markdown_links, targets
 from nexus_core.toolkit.documents.sections import SHORT, Section, anchored, parts_of, sections_of, shortened, slug
 
@@ -94,7 +94,7 @@ def _is_short(blocks: Iterable[Block]) -> bool:
     """Tell whether a document is one item: it has little text, and one page and record at most: citations tell them."""
     size = pages = records = 0
     for block in blocks:
-        size += len(block_text(block))
+        size += length_of(block)
         pages += isinstance(block, PageBreak)
         records += isinstance(block, Heading) and block.level == 1 and bool(block.values)
         if size > SHORT or pages > 1 or records > 1:
@@ -109,20 +109,27 @@ class _SectionItems:
     metadata: Metadata
     links: bool
     _ids: _Ids = field(init=False)
+    _front: dict[str, Any] = field(init=False)
+    """What the document says of itself, for all of its items."""
+    _file: dict[str, str] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._ids = _Ids(self.document.name)
+        changed = datetime.fromtimestamp(self.document.modified_ns / 1e9, UTC)
+        own = {name: getattr(self.metadata, name) for name in ("author", "date", "language")}
+        self._front = {**self.metadata.values, **own}
+        self._file = {"path": self.document.name, "modified": changed.isoformat(timespec="seconds")}
 
     def whole(self, blocks: list[Block], top: Heading | None) -> Iterator[Item]:
         """Yield one item of all blocks, without the heading that is its title."""
         before = blocks[: blocks.index(top)] if top is not None else []
         values = {name: told for block in blocks if isinstance(block, Heading) for name, told in block.values.items()}
-        if top is not None and not any(map(block_text, before)):
+        if top is not None and not any(map(length_of, before)):
             blocks = [block for block in blocks if block is not top]
         heading = next((block for block in blocks if isinstance(block, Heading)), None)
         if not is_code(blocks):  # no title tells them here
             blocks = [evolve(block, implied=False) if isinstance(block, Heading) else block for block in blocks]
-        if not any(map(block_text, blocks)):
+        if not any(map(length_of, blocks)):
             text = self.title or (heading.text if heading else "")
             if text and (top or heading):
                 yield from self._item(Section(blocks=(), heading=top or heading), text)
@@ -162,11 +169,9 @@ class _SectionItems:
 
     def _told(self, section: Section) -> Mapping[str, Any]:
         told: dict[str, Any] = {
-            **self.metadata.values,
-            **{name: getattr(self.metadata, name) for name in ("author", "date", "language")},
+            **self._front,
             **section.values,
-            "path": self.document.name,
-            "modified": datetime.fromtimestamp(self.document.modified_ns / 1e9, UTC).isoformat(timespec="seconds"),
+            **self._file,
             "headings": list(section.headings),
             "line": section.line,
             "page": section.page,
@@ -181,7 +186,7 @@ class _SectionItems:
         if not self.links:
             return ()
         written = (link for block in section.blocks for link in getattr(block, "links", ()))
-        return targets(chain(written, markdown_links(blocks_text(section.blocks), {})), self.document.name)
+        return targets(chain(written, markdown_links(section.text, {})), self.document.name)
 
 
 class _Ids:

@@ -10,11 +10,11 @@ from typing import Any, BinaryIO
 
 from attrs import define, evolve, field, frozen
 
-from nexus_core.contract.blocks import Block, Figure, Heading, Metadata, PageBreak, Remark
+from nexus_core.contract.blocks import Block, Heading, Metadata, PageBreak, Remark
 from nexus_core.contract.documents import ReadHints
 from nexus_core.contract.errors import NexusError, PluginError, SourceError, describe_error
 from nexus_core.contract.values import Item
-from nexus_core.toolkit.documents.block_text import block_text
+from nexus_core.toolkit.documents.block_text import length_of
 from nexus_core.toolkit.documents.charsets import NotReadError
 from nexus_core.toolkit.documents.items import DocumentName, ItemMaker
 from nexus_core.toolkit.documents.registry import ReaderChoice, ReaderRegistry
@@ -190,7 +190,7 @@ def _guarded(blocks: Iterator[Block], size: int) -> Iterator[Block]:
     most, total = _LITTLE_TEXT + _MOST_TEXT * size, 0
     try:
         for block in blocks:
-            total += len(block_text(block)) if not isinstance(block, Figure) else len(block.text)
+            total += length_of(block)
             if total > most:
                 raise SourceError(f"has more than {most:,} characters of text, far more than its size; left out")
             yield block

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any
 
 from attrs import evolve, field, frozen
 
 from nexus_core.contract.blocks import Block, Code, Footnote, Heading, PageBreak, Paragraph, Place, Table
-from nexus_core.toolkit.documents.block_text import block_text, blocks_text
+from nexus_core.toolkit.documents.block_text import block_text, blocks_text, length_of
 from nexus_core.toolkit.text.segmentation import passages
 
 LONGEST_SLUG = 80
@@ -49,7 +50,7 @@ class Section:
     by_page: bool = False
     """It was cut where pages end."""
 
-    @property
+    @cached_property
     def text(self) -> str:
         """What it says; a heading with nothing under it stands for itself."""
         return blocks_text(self.blocks)
@@ -57,7 +58,7 @@ class Section:
     @property
     def rows(self) -> tuple[int, int] | None:
         """The first and last row that it holds, where it holds nothing but rows of a table whose place is known."""
-        tables = [block for block in self.blocks if block_text(block) and not isinstance(block, Heading)]
+        tables = [block for block in self.blocks if length_of(block) and not isinstance(block, Heading)]
         first = last = None
         for table in tables:
             if not isinstance(table, Table) or table.place.row is None:
@@ -85,7 +86,7 @@ def sections_of(blocks: Iterable[Block]) -> Iterator[Section]:
     def section(*, followed_by: int) -> Iterator[Section]:
         path = tuple(name for _, name, _ in above)
         held: Sequence[Block] = under
-        if not any(map(block_text, under)):
+        if not any(map(length_of, under)):
             if heading is None or heading.implied or followed_by > heading.level:
                 return
             held = (heading_text(heading),)
@@ -137,7 +138,7 @@ def _pages(section: Section) -> Iterator[Section]:
         if not isinstance(block, PageBreak):
             held.append(block)
             continue
-        if any(map(block_text, held)):
+        if any(map(length_of, held)):
             yield evolve(section, blocks=held, page=page, label=label, last_page=page, by_page=True)
         page, label, held = block.number, block.label, []
 

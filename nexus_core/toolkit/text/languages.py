@@ -74,12 +74,21 @@ def guess_language(text: str) -> str | None:
     return script
 
 
-def language_of(item: Item, otherwise: str = DEFAULT) -> str:
+def language_of(item: Item, document: str = "") -> str:
     """Return the language of an item: what its metadata calls `language` if that has a stemmer, else as detected.
 
-    Programs are taken for English; `otherwise` is that of what nothing tells, such as a short section of a document.
+    Programs are taken for English. With the language of its `document`, that is an item's, too, unless it is in
+    another script.
     """
-    return _language_of(item) or otherwise
+    if document and item.kind != "code" and "language" not in item.metadata and _is_latin(item.text):
+        return document
+    return _language_of(item) or document or DEFAULT
+
+
+def _is_latin(text: str) -> bool:
+    """Tell whether a text is in Latin letters, by a look at its beginning."""
+    sample = text[:200]
+    return sample.isascii() or max(sample) < "\u0370"
 
 
 def _language_of(item: Item) -> str | None:
