@@ -18,12 +18,12 @@ _NUMBERS = re.compile(
     re.IGNORECASE,
 )
 _LANGUAGE = re.compile(
-    r"(?:^|\s)(?:language|lang|highlight-source|highlight-text|highlight|brush:?)[-:]?\s*"
-    r"(?<=[-:\s])([A-Za-z][\w+#.-]*)",
+    r"(?:^|\s)(?:(?:language|lang|highlight-source|highlight-text|highlight)[-:]|brush(?::\s*|\s+))"
+    r"([A-Za-z][\w+#.-]*)",
     re.IGNORECASE,
 )
 _NOT_A_LANGUAGE = frozenset(
-    "none plaintext text txt plain nohighlight default notranslate source box wrapper container".split()
+    "none tab-size plaintext text txt plain nohighlight default notranslate source box wrapper container".split()
 )
 _KNOWN = frozenset(
     "bash c cpp csharp css diff dockerfile go graphql haskell html http ini java javascript js json kotlin lua "
@@ -79,6 +79,7 @@ def language_of(node: LexborNode) -> str:
         attributes = one.attributes
         said = attributes.get("data-lang") or attributes.get("data-language") or ""
         classes = attributes.get("class") or ""
+        classes += f" {attributes.get('data-syntaxhighlighter-params') or ''}"
         found = _LANGUAGE.search(classes)
         said = said or (found[1] if found else "")
         if not said:

@@ -350,7 +350,7 @@ def link(at: Progress, node: LexborNode, said: Attributes) -> Opened:
     text.links.append(target)
     label = said.get("aria-label") or ""
     text.open("note" if at.flow.heading is not None else "link", target)
-    if label and not (node.text() or "").strip() and node.css_first("img[alt]") is None:
+    if label and target[0] != "#" and not (node.text() or "").strip() and node.css_first("img[alt]") is None:
         text.add(label)
     return at.marked()
 
@@ -453,6 +453,12 @@ def field_value(at: Progress, node: LexborNode, said: Attributes) -> Opened:
     return False
 
 
+def gauge(at: Progress, node: LexborNode, said: Attributes) -> Opened:
+    """Read what a gauge tells in words, apart from what is beside it."""
+    at.flow.text.add(" ")
+    return lambda: at.flow.text.add(" ")
+
+
 def choice(at: Progress, node: LexborNode, said: Attributes) -> Opened:
     """Read what can be chosen."""
     options = (" ".join((option.attributes.get("label") or option.text()).split()) for option in node.css("option"))
@@ -506,5 +512,5 @@ HANDLERS: dict[str, Handler] = {
     "pre": preformatted, "xmp": preformatted, "listing": preformatted, "sup": raised, "sub": lowered, "q": quoted,
     "a": link, "br": line_break, "img": picture, "svg": drawing, "math": formula, "script": script,
     "template": template, "iframe": frame, "input": field_value, "select": choice, "textarea": text_area,
-    "button": button,
+    "button": button, "meter": gauge, "progress": gauge, "output": gauge,
 }  # fmt: skip

@@ -20,6 +20,8 @@ _ABBREVIATED = re.compile(r"(?:me|mes|lle|lles|gr|te|os)")
 _SIGNS = frozenset({"TM", "SM", "®", "™", "©", "℠"})
 _TOLD = re.compile(r"(?:https?|ftp|mailto|tel|sms|geo):", re.IGNORECASE)
 _NO_DIGITS = re.compile(r"\D+")
+_FRACTION = re.compile(r"(\d?)\^(\d{1,4})([/⁄])_(\d{1,4})(?!\w)")
+_IN_BRACKETS = re.compile(r"\[(\[\^[^\[\]]{1,20}\])\]")
 _NO_MARK = re.compile(r"[\s#¶§🔗]*")
 
 
@@ -114,6 +116,10 @@ class InlineText:
         text = "".join(self.pieces)
         if "\xad" in text or "\ufeff" in text:
             text = text.replace("\xad", "").replace("\ufeff", "")
+        if "/_" in text or "⁄_" in text:
+            text = _FRACTION.sub(lambda part: f"{part[1]}{' ' * bool(part[1])}{part[2]}{part[3]}{part[4]}", text)
+        if "[[^" in text:
+            text = _IN_BRACKETS.sub(r"\1", text)
         if BREAK in text:
             lines = (" ".join(line.split()) for line in text.split(BREAK))
             text = "\n".join(line for line in lines if line)

@@ -31,6 +31,8 @@ _BACK_ADDRESS = re.compile(r"#[\w-]{0,40}?(?:ref(?!erence)|anc\b|back|return)", 
 _ROLES = frozenset({"doc-noteref", "noteref"})
 _BACK_CLASS = re.compile(r"backlink|back-?ref|reversefootnote|footnote-back", re.IGNORECASE)
 _BACK = re.compile(r"[\W\d_]*|[a-z]|\W*(?:back|return|up|zurück|retour)(?: to (?:text|content|top))?\W*", re.IGNORECASE)
+_EMPTY_MARK = re.compile(r"\^?\(?\[\s*\]\)?\s*(?=\S)")
+"""Of a mark that was a link back."""
 _BODIES = frozenset({"li", "p", "div", "aside", "dd", "section", "blockquote", "tr", "td"})
 _WITHIN = frozenset({"a", "sup", "span", "b", "strong", "i", "em", "small", "td"})
 _NO_NOTE = "h1, h2, h3, h4, h5, h6, table, ul, ol, dl, pre"
@@ -71,11 +73,17 @@ class Notes:
                     named.setdefault(name, node)
         marks: dict[int, Note] = {}
         bodies: dict[int, LexborNode | None] = {}
+        led: dict[int, LexborNode] = {}
         for link in links:
             target = named.get(_target(link))
             body = _body(target, bodies) if target is not None else None
-            if body is not None and not _is_inside(link, body):
-                marks[link.mem_id] = Note(_mark_of(link), body)
+            if body is None or _is_inside(link, body):
+                continue
+            before = next((led[above] for above in _above(link) if above in led), None)
+            if before is not None and _is_inside(before, body):
+                continue  # a note that leads back to where its mark stands
+            marks[link.mem_id] = Note(_mark_of(link), body)
+            led.setdefault(body.mem_id, link)
         wanted = {note.body.mem_id for note in marks.values()}
         outer = {ancestor for note in marks.values() for ancestor in _above(note.body) if ancestor in wanted}
         marks = {link: note for link, note in marks.items() if note.body.mem_id not in outer}
@@ -95,6 +103,8 @@ def is_back_link(attributes: Mapping[str, str | None], words: str) -> bool:
 
 def without_mark(text: str, mark: str) -> str:
     """Return the text of a note without its own mark at the beginning."""
+    empty = _EMPTY_MARK.match(text)
+    text = text[empty.end() :] if empty else text
     found = re.match(rf"\^?[\[(]?\^?\s*{re.escape(mark)}\s*(?:[\])]\s*[.:]?|[.:]|\s(?=\S))\s*", text)
     return text[found.end() :] if found and found.end() < len(text) else text
 

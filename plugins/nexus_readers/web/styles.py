@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from attrs import define, field, frozen
+from selectolax.lexbor import LexborNode
 
 Attributes = Mapping[str, str | None]
 
-_DECLARATION = re.compile(r"(?:^|;)\s*(display|visibility|text-decoration(?:-line)?)\s*:\s*([^;]*)", re.IGNORECASE)
+_DECLARATION = re.compile(
+    r"(?:^|;)\s*(display|visibility|vertical-align|text-decoration(?:-line)?)\s*:\s*([^;]*)", re.IGNORECASE
+)
 _SIMPLE = re.compile(r"[a-z][\w-]*\.[\w-]+|\.[\w-]+|#[\w-]+", re.IGNORECASE)
 _COMMENT = re.compile(r"/\*[^*]*+(?:\*(?!/)[^*]*+)*+(?:\*/)?")
 _BRACE = re.compile(r"[{}]")
@@ -23,6 +27,23 @@ _NEVER_HIDDEN = frozenset({"html", "body"})
 INLINE = frozenset({"inline", "contents", "ruby", "ruby-base"})
 BESIDE = frozenset({"inline-block", "inline-flex", "inline-grid", "inline-table", "table-cell"})
 _SPACED = re.compile(r"\b(?:width|margin|padding)", re.IGNORECASE)
+_APART = re.compile(
+    r"(?:^|[\s_-])(?:badge|lozenge|chip|pill|selected-value|screen-reader-text|sr-only|visually-?hidden)(?=$|[\s_-])",
+    re.IGNORECASE,
+)
+"""Classes of words on a label of their own, or that are only read aloud."""
+_RAISED = frozenset({"span", "a", "font", "small", "b", "strong", "i", "em", "u"})
+_FOLDABLE = frozenset("div section article p ul ol dl dd table tr blockquote".split())
+_FOLDED = re.compile(
+    r"(?:^|[\s_-])(?:accordion|collaps\w*|expand\w*|faq|answer|toggle|tab-?content|tab-?pane|tab-?panel|spoiler)(?=$|[\s_-])",
+    re.IGNORECASE,
+)
+"""Classes of what a click shows."""
+_NO_FOLD = re.compile(r"modal|dialog|popup|popover|tooltip|toast|alert|error|spinner|loading|nav|menu", re.IGNORECASE)
+_TOGGLES = "[aria-expanded], [data-toggle], [data-bs-toggle], [role=tab], summary"
+_LONGEST_QUESTION = 400
+_HEADS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6", "dt"})
+_QUESTIONS = frozenset({"button", "a", "label"})
 _FLEX = frozenset({"flex", "grid", "inline-flex", "inline-grid"})
 
 
@@ -35,6 +56,8 @@ class Look:
     struck: bool = False
     spaced: bool = False
     """It stands apart from what is beside it, though on one line."""
+    raised: str = ""
+    """`super` or `sub`."""
 
     @property
     def parts_inside(self) -> bool:
@@ -59,7 +82,7 @@ class Styles:
         """Return what some style sheets say."""
         styles = cls(frozenset(controlled))
         for sheet in sheets:
-            if any(word in sheet for word in ("display", "visibility", "line-through")):
+            if any(word in sheet for word in ("display", "visibility", "line-through", "vertical-align")):
                 styles._read(_COMMENT.sub(" ", sheet) if "/*" in sheet else sheet)
         return styles
 
@@ -104,7 +127,7 @@ class Styles:
         said = self._by_rules(tag, attributes) if self._rules else None
         hidden = "hidden" in attributes or attributes.get("aria-hidden") == "true"
         if not style and not said and not hidden:
-            return PLAIN
+            return _BESIDE_OTHERS if _stands_apart(attributes.get("class")) else PLAIN
         values = said or {}
         if style:
             values.update(_said(style[:_LONGEST_STYLE]))
@@ -114,7 +137,10 @@ class Styles:
             display="" if display == "none" else display,
             hidden=hidden and not self._shown(tag, attributes),
             struck="line-through" in values.get("text-decoration", ""),
-            spaced=display == "table-cell" or (display in BESIDE and bool(_SPACED.search(style or ""))),
+            spaced=display == "table-cell"
+            or (display in BESIDE and ("spaced" in values or bool(_SPACED.search(style or ""))))
+            or _stands_apart(attributes.get("class")),
+            raised=values.get("vertical-align", "") if tag in _RAISED else "",
         )
 
     def _by_rules(self, tag: str, attributes: Attributes) -> dict[str, str] | None:
@@ -145,4 +171,44 @@ def _said(declarations: str) -> list[tuple[str, str]]:
     for declaration in _DECLARATION.finditer(declarations):
         value = declaration[2].replace("!important", "").strip().lower()
         found.append((declaration[1].lower().removesuffix("-line"), value))
+        if value in BESIDE and _SPACED.search(declarations):
+            found.append(("spaced", value))
     return found
+
+
+_BESIDE_OTHERS = Look(spaced=True)
+
+
+@lru_cache(maxsize=1000)
+def _stands_apart(classes: str | None) -> bool:
+    return classes is not None and _APART.search(classes) is not None
+
+
+def is_folded(node: LexborNode, attributes: Attributes) -> bool:
+    """Tell whether a click shows what is hidden now: the answer of a question, what a button unfolds, a tab."""
+    classes = f"{attributes.get('class') or ''} {attributes.get('role') or ''}"
+    if node.tag not in _FOLDABLE or _NO_FOLD.search(classes):
+        return False
+    if _FOLDED.search(classes):
+        return True
+    above = node.parent
+    if above is not None and (above.tag == "details" or (above.parent is not None and above.parent.tag == "details")):
+        return True
+    before = node.prev
+    while before is not None and (before.tag or "-").startswith("-"):
+        if before.tag == "-text" and (before.text_content or "").strip():
+            return False
+        before = before.prev
+    return before is not None and _unfolds(before)
+
+
+def _unfolds(node: LexborNode) -> bool:
+    """Tell whether a click on an element shows what comes after it: it says so, or is a question."""
+    said = node.attributes
+    if "aria-expanded" in said or said.get("role") == "tab" or _FOLDED.search(said.get("class") or ""):
+        return True
+    words = node.text().strip() if node.tag in _QUESTIONS else ""
+    if words and len(words) <= _LONGEST_QUESTION and words.endswith(("?", "？", "؟")):
+        return True
+    heads = "button, [role=button]" if node.tag in _HEADS else _TOGGLES
+    return node.css_first(heads) is not None and len(node.text().strip()) <= _LONGEST_QUESTION

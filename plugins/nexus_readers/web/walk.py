@@ -9,10 +9,11 @@ from selectolax.lexbor import LexborNode
 from nexus_core import Block, Footnote, Place, Remark
 from nexus_readers.web.elements import HANDLERS, Handler, block
 from nexus_readers.web.flow import Flow
+from nexus_readers.web.inline import Mark
 from nexus_readers.web.notes import Note, without_mark
 from nexus_readers.web.page import Page
 from nexus_readers.web.progress import Attributes, Close, Opened, Progress
-from nexus_readers.web.styles import BESIDE, INLINE, PLAIN, Look
+from nexus_readers.web.styles import BESIDE, INLINE, PLAIN, Look, is_folded
 from nexus_readers.web.tables import cell_text
 
 _ROLES = {
@@ -29,6 +30,7 @@ _PARTS = frozenset({"td", "th", "tr", "table"})
 _NEVER_SEEN = re.compile(
     r"(?:^|\s)(?:mw-editsection|mw-cite-backlink|MathJax_Preview|mwe-math-fallback-image-\w+)(?=$|\s)"
 )
+_RAISED: dict[str, Mark] = {"super": "raised", "sub": "lowered"}
 _MATHJAX = re.compile(r"(?:^|\s)MathJax(?:_\w+)?(?=$|\s)")
 
 
@@ -104,7 +106,9 @@ class PageWalk:
         """Begin an element; tell what its end does, and whether what is inside of it stands apart."""
         page = self.progress.page
         look = page.styles.look(tag, attributes)
-        if look.hidden or (page.marked_unseen and self._is_never_seen(attributes)):
+        if (look.hidden and not is_folded(node, attributes)) or (
+            page.marked_unseen and self._is_never_seen(attributes)
+        ):
             return False, False
         handler = self._handler(tag, attributes, look)
         opened: Opened = handler(self.progress, node, attributes) if handler else True
@@ -143,18 +147,19 @@ class PageWalk:
         text = self._flow.text
         if look.spaced:
             text.add(" ")
-        if look.struck:
-            text.open("struck")
+        mark: Mark | None = "struck" if look.struck else _RAISED.get(look.raised)
+        if mark:
+            text.open(mark)
 
         def close() -> None:
-            if look.struck:
+            if mark:
                 text.close()
             if callable(opened):
                 opened()
             if look.spaced:
                 text.add(" ")
 
-        return close if look.struck or look.spaced else opened
+        return close if mark or look.spaced else opened
 
     def _footnote(self, note: Note) -> Footnote | None:
         """Return the note that a mark stands for, read from where the page has it."""

@@ -424,3 +424,71 @@ async def test_the_source_files_reads_a_page(tmp_path: Path) -> None:
     source.base_dir = str(tmp_path)
     (item,) = await source.gather("", RunContext())
     assert (item.title, item.text) == ("Help", "### How long does a refund take?\n\n14 days.")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<style>.panel{display:none}</style><button class=accordion>Can I pay by card?</button>"
+        "<div class=panel>Visa only.</div>",
+        "<h3><button aria-expanded=false>Can I pay by card?</button></h3><div style='display:none'>Visa only.</div>",
+        "<div class=expand-control>Can I pay by card?</div><div class=x style='display: none'>Visa only.</div>",
+        "<style>.tabcontent{display:none}</style><h3>Can I pay by card?</h3><div class=tabcontent>Visa only.</div>",
+        "<details><summary>Can I pay by card?</summary><div><div hidden>Visa only.</div></div></details>",
+    ],
+)
+def test_html_tells_what_a_click_unfolds(page: str) -> None:
+    """The answer of an accordion is read, by whatever means it is hidden until someone clicks on its question."""
+    assert [getattr(block, "text", "") for block in read(page)][1:] == ["Can I pay by card?", "Visa only."]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<p>Seen</p><p style='display:none'>out</p>",
+        "<h2>What is seen?</h2><div style='display:none'>out</div>",
+        "<button>Delete</button><div class=modal style='display:none'>out</div>",
+        "<button aria-expanded=false>More</button><span aria-hidden=true>out</span>",
+    ],
+)
+def test_html_leaves_out_what_no_click_unfolds(page: str) -> None:
+    """What is hidden beside a heading, a button of a dialog or an icon is no text."""
+    assert "out" not in blocks_text(read(page))
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("10<span style='vertical-align:super;font-size:70%'>6</span> bytes", "10^6 bytes"),
+        ("<style>.u{vertical-align:super} .l{vertical-align:sub}</style>H<span class=l>2</span>O, m<i class=u>2</i>",
+         "H_2O, m^2"),
+        ("1<sup>1</sup>&frasl;<sub>2</sub> cups, <sup>3</sup>/<sub>4</sub>", "1 1⁄2 cups, 3/4"),
+        ("<span class=status-lozenge>DONE</span><span class='a badge'>OPEN</span>", "DONE OPEN"),
+        ("from<span class=screen-reader-text>Price was: 45.</span><span class=sr-only>Now: 30.</span>",
+         "from Price was: 45. Now: 30."),
+        ("<meter>60%</meter><progress>30 percent</progress>", "60% 30 percent"),
+        ("<style>.c{display:inline-block;padding:0 1em}</style><span class=c>travel</span><span class=c>work</span>",
+         "travel work"),
+    ],
+)  # fmt: skip
+def test_html_reads_styles_of_words_as_they_look(source: str, text: str) -> None:
+    """Characters raised by their style are raised, labels beside each other two words, fractions one number."""
+    assert blocks_text(read(f"<body>{source}")) == text
+
+
+def test_html_reads_notes_whose_mark_is_linked_back() -> None:
+    """A note as DocBook writes it, which leads back to its mark, does not take the paragraph of the mark for a note."""
+    page = """<p>Value 77<sup class="footnote">[<a name="id1" href="#ftn.id1" class="footnote">1</a>]</sup> units.</p>
+        <div class="footnotes"><div class="footnote"><p><sup>[<a name="ftn.id1" href="#id1" class="para">1</a>] </sup>
+        Since version 8.</p></div></div>"""
+    said = [(type(block), getattr(block, "text", "")) for block in read(page)][1:]
+    assert said == [(Paragraph, "Value 77[^1] units."), (Footnote, "Since version 8.")]
+
+
+def test_html_reads_headings_and_code_of_hosting_sites() -> None:
+    """An icon that links to its own heading says nothing; the language of code is told by its own class."""
+    page = """<div><h1>App</h1><a id=x class=anchor aria-label="Permalink: App" href="#app"><svg></svg></a></div>
+        <div class="highlight highlight-source-shell"><pre>pip <b>x</b></pre></div>"""
+    _, heading, code = read(page)
+    assert isinstance(heading, Heading) and isinstance(code, Code)
+    assert (heading.text, code.text, code.language) == ("App", "pip x", "shell")
