@@ -66,14 +66,18 @@ class Question:
     all_words: bool
     """There is no word in it but stop words."""
     by_language: dict[str, QuestionTerms]
+    of_items: dict[int, str]
+    """The language of each item of the prompt by its number: what tells none alone has that of the others."""
 
     @classmethod
     def read(cls, text: str, items: Sequence[PackedItem], language: str) -> Question:
         """Return the question as it is asked of some items."""
-        languages = dict.fromkeys(item_languages([packed.item for packed in items], language))
+        each_own = item_languages([packed.item for packed in items], language)
+        languages = dict.fromkeys(each_own)
         all_words = has_only_stop_words(text, [*languages])
         found = {each: read_question(text, each, all_words=all_words) for each in languages}
-        return cls(text, language, all_words, found)
+        of_items = {packed.number: own for packed, own in zip(items, each_own, strict=True)}
+        return cls(text, language, all_words, found, of_items)
 
     @property
     def terms(self) -> frozenset[str]:
@@ -82,8 +86,7 @@ class Question:
 
     def language_of(self, packed: PackedItem) -> str:
         """Return the language that an item is read in."""
-        (language,) = item_languages([packed.item], self.language)
-        return language
+        return self.of_items[packed.number]
 
 
 _ANY_WORD = 0.5

@@ -111,3 +111,17 @@ async def test_a_pipeline_answers_by_a_word_in_another_form(query: str, wanted: 
     async with Pipeline.load(tmp_path / "words.yaml") as pipeline:
         answer = await pipeline.run(query)
     assert wanted in answer.text
+
+
+@pytest.mark.parametrize(("query", "wanted"), [("zug", "Zug 9"), ("самолёт", "летит")])
+async def test_a_text_that_tells_no_language_is_quoted_beside_those_that_do(
+    query: str, wanted: str, tmp_path: Path
+) -> None:
+    """The language that most of the others have is its own, for the answer as for the ranking."""
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for text in ("Самолёт летит над морем и садится в городе.", "Поезд стоит на станции, и люди ждут.", "Zug 9"):
+        (folder / f"{text[:3]}.txt").write_text(text, "utf-8")
+    (tmp_path / "words.yaml").write_text(PIPELINE, "utf-8")
+    async with Pipeline.load(tmp_path / "words.yaml") as pipeline:
+        assert wanted in (await pipeline.run(query)).text
