@@ -154,7 +154,7 @@ class _SectionItems:
             kind=kind_of(section.blocks),
             tags=self.metadata.tags,
             source=self.document.name,
-            metadata=self._told(section),
+            metadata=self._item_metadata(section),
         )
 
     def _title(self, section: Section) -> str:
@@ -167,7 +167,7 @@ class _SectionItems:
             place += f" (part {section.part})"
         return " > ".join(headings) + place
 
-    def _told(self, section: Section) -> Mapping[str, Any]:
+    def _item_metadata(self, section: Section) -> Mapping[str, Any]:
         told: dict[str, Any] = {
             **self._front,
             **section.values,

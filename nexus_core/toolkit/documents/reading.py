@@ -117,7 +117,7 @@ class DocumentReader:
         blocks = chosen.reader.read(file, hints)
         if chosen.streams:
             blocks = inside.per_record(blocks)
-        return chosen.name, _begun(_guarded(blocks, _size_of(file)))
+        return chosen.name, _start(_guarded(blocks, _size_of(file)))
 
 
 @define(eq=False, repr=False)
@@ -179,7 +179,7 @@ def _below(blocks: Iterable[Block], level: int, name: str) -> Iterator[Block]:
             yield block
 
 
-def _begun(blocks: Iterator[Block]) -> Iterator[Block]:
+def _start(blocks: Iterator[Block]) -> Iterator[Block]:
     """Return the blocks, the first of them read: what cannot be read at all is told before anything is done with it."""
     first = next(blocks, None)
     return iter(()) if first is None else chain([first], blocks)

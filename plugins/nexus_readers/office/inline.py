@@ -21,7 +21,7 @@ _ONE_WORD = re.compile(r"[-+−–]?\w+(?:[.,]\w+)*|[*†‡′″]+")
 
 
 @define(eq=False)
-class Line:
+class StyledLine:
     """Takes the runs of a paragraph one by one; neighbours that look alike become one."""
 
     links: list[str] = field(factory=list)

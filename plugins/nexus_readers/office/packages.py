@@ -89,7 +89,7 @@ class Package:
         while chunk := stream.read(_CHUNK):
             yield chunk
 
-    def found(self, name: str, pattern: re.Pattern[bytes]) -> Iterator[bytes]:
+    def find_all(self, name: str, pattern: re.Pattern[bytes]) -> Iterator[bytes]:
         """Yield what matches a pattern in the bytes of a part; no match may be longer than 2,000 bytes.
 
         They do not count against the bound, since the part is read a second time by whoever looks into it first.

@@ -10,7 +10,7 @@ from attrs import define, evolve, field, frozen
 from nexus_core import Block, Code, Footnote, Heading, ListItem, Metadata, Paragraph, SourceError, Table
 from nexus_core.toolkit import Cell, TableGrid
 from nexus_readers.office.header_rows import with_header
-from nexus_readers.office.inline import Line, Look, joined_code
+from nexus_readers.office.inline import Look, StyledLine, joined_code
 from nexus_readers.office.rtf_tokens import RtfToken, decoded, encoding_of_charset, rtf_tokens
 from nexus_readers.office.word.paragraphs import HYPERLINK_FIELD, UNSEEN_FIELD
 from nexus_readers.office.word.styles import HEADING_NAME, MONOSPACED
@@ -65,7 +65,7 @@ class _Rtf:
     encoding: str = "cp1252"
     groups: list[_Group] = field(factory=lambda: [_Group()])
     state: _State = field(factory=_State)
-    line: Line = field(factory=Line)
+    line: StyledLine = field(factory=StyledLine)
     told: dict[str, str] = field(factory=dict)
     fonts: dict[int, str] = field(factory=dict)
     """The encodings of fonts."""
@@ -75,7 +75,7 @@ class _Rtf:
     ready: list[Block] = field(factory=list)
     marker: str = ""
     notes: list[Block] = field(factory=list)
-    note: Line | None = None
+    note: StyledLine | None = None
     """The note or comment that is being read, in the place of the text."""
     note_group: int = 0
     """How deep its group is."""
@@ -202,7 +202,7 @@ class _Rtf:
             if not is_comment:
                 self.note_count += 1
                 self.line.add(f"[^{self.note_count}]")
-            self.note, self.note_is_comment, self.note_group = Line(), is_comment, len(self.groups)
+            self.note, self.note_is_comment, self.note_group = StyledLine(), is_comment, len(self.groups)
             self._set(look="")
 
     def _set(self, **changes: Any) -> None:
@@ -231,7 +231,7 @@ class _Rtf:
         elif UNSEEN_FIELD.match(code):
             self._set(target="skip")
 
-    def _close_note(self, note: Line) -> None:
+    def _close_note(self, note: StyledLine) -> None:
         text, links = note.text(), tuple(note.links)
         if text and self.note_is_comment:
             self.notes.append(Paragraph(text=f"Comment: {text}", links=links))
@@ -317,7 +317,7 @@ class _Rtf:
     def _end_cell(self) -> None:
         text = f"{self.marker.strip()} {self.line.text()}".strip()
         self.cells.append(text)
-        self.line, self.marker = Line(), ""
+        self.line, self.marker = StyledLine(), ""
 
     def _end_row(self) -> None:
         above = self.rows[-1] if self.rows else ()
@@ -346,7 +346,7 @@ class _Rtf:
 
     def _tell(self) -> None:
         line, state, marker = self.line, self.state, self.marker.strip()
-        self.line, self.marker = Line(), ""
+        self.line, self.marker = StyledLine(), ""
         text, links = line.text(), tuple(line.links)
         name, level = self.styles.get(state.style, ("", 0))
         level = state.level or level or (1 if name == "title" else 0)

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import define, field
 
 from nexus_core import Block, ListItem, Paragraph
-from nexus_readers.office.inline import Line, Look
+from nexus_readers.office.inline import Look, StyledLine
 from nexus_readers.office.omml import tex_of
 from nexus_readers.office.packages import Relation, attribute, child, name_of
 from nexus_readers.office.word.styles import as_int, numbered
@@ -31,9 +31,9 @@ class SlideText:
             if name_of(each) == "p":
                 yield from self._paragraph(each, bulleted)
 
-    def line(self, paragraph: Any) -> Line:
+    def line(self, paragraph: Any) -> StyledLine:
         """Return one paragraph as a line."""
-        line = Line()
+        line = StyledLine()
         for each in paragraph:
             self._add(line, each)
         return line
@@ -43,7 +43,7 @@ class SlideText:
         lines = [self.line(each).text() for each in body if name_of(each) == "p"] if body is not None else []
         return " ".join(filter(None, lines))
 
-    def _add(self, line: Line, each: Any) -> None:
+    def _add(self, line: StyledLine, each: Any) -> None:
         name = name_of(each)
         if name == "r" or (name == "fld" and not attribute(each, "type").startswith(_UNSEEN_FIELDS)):
             properties = child(each, "rPr")

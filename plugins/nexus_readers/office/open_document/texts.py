@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import define, field
 
-from nexus_readers.office.inline import Line, Look
+from nexus_readers.office.inline import Look, StyledLine
 from nexus_readers.office.open_document.styles import OpenStyles
 from nexus_readers.office.packages import Package, attribute, child, inner_text, name_of
 from nexus_readers.office.word.styles import as_int, roman
@@ -31,7 +31,7 @@ class OpenText:
 
     styles: OpenStyles
     marks: NoteMarks
-    line: Line = field(factory=Line)
+    line: StyledLine = field(factory=StyledLine)
     notes: list[tuple[str, Any]] = field(factory=list)
     """Marks of notes, and their bodies."""
     comments: list[Any] = field(factory=list)

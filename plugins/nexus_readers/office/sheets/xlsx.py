@@ -11,7 +11,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from nexus_core import Block, Figure, Heading, Paragraph, Place, Remark
-from nexus_readers.office.inline import Line, Look
+from nexus_readers.office.inline import Look, StyledLine
 from nexus_readers.office.packages import (
     Package,
     Relation,
@@ -137,7 +137,7 @@ def rich_text(element: Any) -> str:
     """Return the text of a cell or comment, with raised, lowered and struck characters told; not how it is read."""
     if len(element) == 1 and name_of(element[0]) == "t":
         return " ".join((element[0].text or "").split())
-    line = Line()
+    line = StyledLine()
     for each in element:
         name = name_of(each)
         if name == "t":
@@ -188,7 +188,7 @@ class _Sheet:
 
     def _look_ahead(self) -> None:
         relations = self.book.package.relations(self.part)
-        for match in self.book.package.found(self.part, _AFTER_ROWS):
+        for match in self.book.package.find_all(self.part, _AFTER_ROWS):
             told = {key.rpartition(b":")[2]: unescape((a or b).decode("utf-8", "replace"))
                     for key, a, b in _ATTRIBUTE.findall(match)}  # fmt: skip
             area = area_of(told.get(b"ref", ""))

@@ -29,7 +29,7 @@ from nexus_core.toolkit import block_text
 from nexus_readers.office.inline import CaptionLine, joined_code, with_captions
 from nexus_readers.office.packages import Package, attribute, child, core_metadata, inner_blocks, let_go, name_of
 from nexus_readers.office.word.paragraphs import WordContext, WordParagraph
-from nexus_readers.office.word.styles import Numbers, Style, Styles, as_int, is_on, outline_level, roman, value
+from nexus_readers.office.word.styles import Numbers, Style, WordStyles, as_int, is_on, outline_level, roman, value
 from nexus_readers.office.word.tables import flat_text, read_table
 
 _AHEAD = 60
@@ -65,7 +65,7 @@ class _Document:
         relations = package.relations(main)
         self._parts = {each.kind: each.target for each in relations.values() if not each.is_external}
         self._margin_parts = [each.target for each in relations.values() if each.kind in ("header", "footer")]
-        self.styles = Styles(package.optional_tree(self._parts.get("styles", "")))
+        self.styles = WordStyles(package.optional_tree(self._parts.get("styles", "")))
         self._numbers = Numbers(package.optional_tree(self._parts.get("numbering", "")))
         self._notes = {kind: self._by_id(part, kind) for kind, part in _NOTES_OF.items()}
         self._comments = self._by_id("comments", "comment")
@@ -76,7 +76,7 @@ class _Document:
         """1 below a title: its headings stand one level deeper."""
         self.title = ""
         """The text of the first paragraph in the style of that name."""
-        ends = set(package.found(main, _PAGE_ENDS))
+        ends = set(package.find_all(main, _PAGE_ENDS))
         self._has_pages = bool(ends)
         self.context = WordContext(
             package=package, styles=self.styles, relations=relations, blocks_in=self.blocks_in,

@@ -10,10 +10,10 @@ from attrs import define, field
 
 from nexus_core import Block, Figure
 from nexus_readers.office.drawings import drawn_blocks
-from nexus_readers.office.inline import Line, Look
+from nexus_readers.office.inline import Look, StyledLine
 from nexus_readers.office.omml import tex_of
 from nexus_readers.office.packages import Package, Relation, attribute, child, name_of
-from nexus_readers.office.word.styles import MONOSPACED, Styles, is_on, value
+from nexus_readers.office.word.styles import MONOSPACED, WordStyles, is_on, value
 
 _UNSEEN = frozenset({
     "del", "moveFrom", "pPr", "rPr", "sdtPr", "sdtEndPr", "instrText", "delText", "delInstrText", "annotationRef",
@@ -52,7 +52,7 @@ class WordContext:
     """What is known of a Word file where a paragraph of one of its parts is read."""
 
     package: Package
-    styles: Styles
+    styles: WordStyles
     relations: Mapping[str, Relation]
     """Of the part."""
     blocks_in: Callable[[Any], Iterator[Block]]
@@ -70,7 +70,7 @@ class WordParagraph:
     """What one paragraph says."""
 
     context: WordContext
-    line: Line = field(factory=Line)
+    line: StyledLine = field(factory=StyledLine)
     formulas: list[str] = field(factory=list)
     notes: list[tuple[str, str]] = field(factory=list)
     """What notes have their marks in it: `footnote` or `endnote`, and an id."""

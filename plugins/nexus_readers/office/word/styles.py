@@ -49,7 +49,7 @@ class Style:
 PLAIN = Style()
 
 
-class Styles:
+class WordStyles:
     """The styles of a file by their ids."""
 
     def __init__(self, root: Any | None) -> None:
