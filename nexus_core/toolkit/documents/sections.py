@@ -80,7 +80,7 @@ def sections_of(blocks: Iterable[Block]) -> Iterator[Section]:
     above: list[tuple[int, str, Mapping[str, Any]]] = []
     heading: Heading | None = None
     under: list[Block] = []
-    page = label = None
+    page = label = last = None
     begins: tuple[int | None, str | None] = (None, None)
 
     def section(*, followed_by: int) -> Iterator[Section]:
@@ -95,7 +95,7 @@ def sections_of(blocks: Iterable[Block]) -> Iterator[Section]:
         values = {name: value for _, _, told in above for name, value in told.items()}
         yield Section(
             blocks=held, headings=path, heading=heading, values=values, page=begins[0], label=begins[1] or "",
-            last_page=page,
+            last_page=last,
         )  # fmt: skip
 
     for block in blocks:
@@ -105,13 +105,15 @@ def sections_of(blocks: Iterable[Block]) -> Iterator[Section]:
             above = [each for each in above if each[0] < level]
             above.append((level, shortened(block.text), block.values))
             heading, under = block, []
-            page = block.place.page or page
+            page = last = block.place.page or page
             begins = page, label
             continue
         if isinstance(block, PageBreak):
             page, label = block.number, block.label
             if not under and heading is None:
                 begins = page, label
+        else:
+            last = page  # a page break after the last word begins no page of this section
         under.append(block)
     yield from section(followed_by=0)
 

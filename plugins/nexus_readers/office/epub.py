@@ -7,7 +7,7 @@ from posixpath import dirname, join, normpath
 from typing import Any
 from urllib.parse import unquote
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from nexus_core import Block, Heading, Metadata, Remark, SourceError
 from nexus_core.toolkit import block_text
@@ -115,4 +115,4 @@ def _chapter(package: Package, entry: _Entry, label: str) -> Iterator[Block]:
             begun = True
             if label and not isinstance(block, Heading):
                 yield Heading(text=label, implied=True)
-        yield block
+        yield evolve(block, place=evolve(block.place, line=None, last_line=None))  # of a file that nobody sees

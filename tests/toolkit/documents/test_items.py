@@ -92,6 +92,15 @@ def test_pages_are_items_of_their_own() -> None:
     assert [item.id for item in found] == ["docs/a.x#page-1", "docs/a.x#page-2"]
 
 
+def test_break_after_the_last_word_begins_no_page_of_a_section() -> None:
+    """What ends with its page is cited with that page alone."""
+    found = items_of(
+        PageBreak(number=1), Heading(text="Rules", level=1), Paragraph(text=LONG), PageBreak(number=2),
+        Heading(text="Fees", level=1), Paragraph(text=LONG), PageBreak(number=3),
+    )  # fmt: skip
+    assert [(item.metadata["page"], item.metadata.get("last_page")) for item in found] == [(1, None), (2, None)]
+
+
 def test_section_over_several_pages_is_cut_at_pages() -> None:
     """A long section is not cited with the page on which it began."""
     found = items_of(

@@ -32,6 +32,13 @@ def test_epub_names_a_chapter_without_a_heading() -> None:
     assert headings == [("Alpha", False), ("Label of b.xhtml", True)]
 
 
+def test_epub_has_no_lines() -> None:
+    """Those of the files inside of it are seen by nobody."""
+    found = content(read(epub({"a.xhtml": "<h1>Alpha</h1>\n<p>x</p>"}), "a.epub"))
+    assert found
+    assert {block.place.line for block in found} == {None}
+
+
 def test_epub_tells_what_is_missing() -> None:
     """A chapter that is not in the file is told; the others are read."""
     book = epub({"a.xhtml": "<p>there</p>"}).replace(b"b/a.xhtml", b"b/q.xhtml")
