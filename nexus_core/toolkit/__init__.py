@@ -21,6 +21,7 @@ _HOME = {
         "ReadSettings",
         "require_extra",
         "stream_blocks",
+        "version_with",
     ),
     "documents.registry": ("ReaderChoice", "ReaderRegistry"),
     "documents.sections": ("anchored", "block_starts", "cut", "shortened", "slug"),

@@ -25,6 +25,7 @@ from nexus_core.toolkit.documents.reading import (
     ReadSettings as ReadSettings,
     require_extra as require_extra,
     stream_blocks as stream_blocks,
+    version_with as version_with,
 )
 from nexus_core.toolkit.documents.registry import ReaderChoice as ReaderChoice, ReaderRegistry as ReaderRegistry
 from nexus_core.toolkit.documents.sections import (

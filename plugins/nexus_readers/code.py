@@ -10,7 +10,7 @@ from typing import BinaryIO
 from attrs import frozen
 
 from nexus_core import Block, Code, Heading, Place, ReadHints, Remark, component
-from nexus_core.toolkit import cut, decode
+from nexus_core.toolkit import cut, decode, version_with
 from nexus_readers.code_grammars import Definition, definitions, language_of
 
 SIZE = 3000
@@ -58,7 +58,7 @@ class Stretch:
 class CodeReader:
     """Reads source code; by its grammar with the extra `documents`, by how its lines begin without."""
 
-    version = "2"
+    version = version_with("2", documents="tree_sitter")
 
     def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
         """Yield the lines, under implied headings: what they define."""

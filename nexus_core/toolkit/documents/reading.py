@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from io import BytesIO
 from itertools import chain, islice
 from typing import Any, BinaryIO
@@ -165,7 +166,7 @@ class _Inside:
             yield Heading(text=name, level=level, implied=True)
             yield from _below(blocks, level, name)
         except NexusError as error:
-            yield Remark(text=f"{name} {error}", lost=True)
+            yield Remark(text=f"{name}: {error}", lost=True)
 
 
 def _below(blocks: Iterable[Block], level: int, name: str) -> Iterator[Block]:
@@ -221,6 +222,15 @@ def require_extra(module: str, extra: str, what: str) -> Any:
         if error.name is not None and error.name.partition(".")[0] != package:
             raise
         raise NotReadError(f"{what} are read with an extra: pip install 'contextnexus[{extra}]'") from error
+
+
+def version_with(version: str, **extras: str) -> str:
+    """Return the version of a reader with the extras that it misses, each named with a module of it.
+
+    `version_with("1", ocr="rapidocr")` is `1 without ocr` until that is installed: then documents are read again.
+    """
+    missing = [extra for extra, module in extras.items() if find_spec(module) is None]
+    return f"{version} without {', '.join(missing)}" if missing else version
 
 
 _TOGETHER = 200

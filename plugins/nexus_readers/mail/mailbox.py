@@ -12,6 +12,7 @@ from nexus_core import Block, ReadHints, Remark, component
 from nexus_core.toolkit import decode
 from nexus_readers.mail.headers import header_text
 from nexus_readers.mail.message import MailPlace, message_blocks, parse
+from nexus_readers.mail.parts import VERSION
 from nexus_readers.mail.quoting import text_blocks
 
 LONGEST_LINE = 1 << 20
@@ -37,7 +38,7 @@ class RawMessage:
 class MailboxReader:
     """Reads mailboxes in the format mbox, in all its variants."""
 
-    version = "1"
+    version = VERSION
     streams: ClassVar[bool] = True
     """Never more than one message is in memory."""
 

@@ -14,7 +14,7 @@ from attrs import frozen
 from nexus_core import Block, Heading, Metadata, Paragraph, Place, ReadHints, component
 from nexus_core.toolkit import decode
 from nexus_readers.mail.headers import head_lines, header_text, iso_date, told_values
-from nexus_readers.mail.parts import part_blocks
+from nexus_readers.mail.parts import VERSION, part_blocks
 from nexus_readers.mail.quoting import text_blocks
 
 LONGEST_HEADER = 10_000
@@ -90,7 +90,7 @@ def _unnamed(message: Message[str, str]) -> str:
 class MailReader:
     """Reads single messages: .eml, .emlx, and pages saved as .mhtml."""
 
-    version = "1"
+    version = VERSION
 
     def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
         """Yield the blocks."""

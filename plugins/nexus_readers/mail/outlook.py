@@ -17,7 +17,7 @@ from nexus_core.toolkit import require_extra
 from nexus_readers.mail.headers import LONGEST, text_of
 from nexus_readers.mail.message import parse
 from nexus_readers.mail.packed_rtf import unpacked
-from nexus_readers.mail.parts import html_blocks
+from nexus_readers.mail.parts import VERSION, html_blocks
 from nexus_readers.mail.quoting import text_blocks
 
 DEEPEST_MAILS = 5
@@ -97,7 +97,7 @@ class Properties:
 class OutlookReader:
     """Reads mails saved by Outlook."""
 
-    version = "1"
+    version = VERSION
 
     def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
         """Yield the blocks."""

@@ -10,6 +10,7 @@ from typing import Any
 from attrs import evolve
 
 from nexus_core import Block, Heading, ReadHints, Remark
+from nexus_core.toolkit import version_with
 from nexus_readers.mail.headers import decode_words, head_lines, header_text, text_of, told_values
 from nexus_readers.mail.quoting import text_blocks
 
@@ -23,6 +24,9 @@ _SMIME = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 _HTML = ("text/html", "application/xhtml+xml")
 
 Part = Message
+
+VERSION = version_with("1", pdf="pypdfium2", documents="lxml", ocr="rapidocr", parquet="pyarrow")
+"""Of the readers of mail: attachments that an extra reads are read once it is installed."""
 
 
 def part_blocks(part: Part, hints: ReadHints, level: int, depth: int = 0) -> Iterator[Block]:

@@ -10,7 +10,7 @@ from typing import BinaryIO, Literal
 from attrs import define, evolve, field
 
 from nexus_core import Block, ListItem, PageBreak, Paragraph, ReadHints, Remark, SourceError, component, option
-from nexus_core.toolkit import require_extra
+from nexus_core.toolkit import require_extra, version_with
 from nexus_readers.pdf.annotations import PageLink
 from nexus_readers.pdf.document import OpenFile, open_file
 from nexus_readers.pdf.flow import PageFlow
@@ -31,7 +31,7 @@ _MOST_TOLD = 60
 class PdfReader:
     """Reads PDF: text in reading order, headings, tables, form values, notes."""
 
-    version = "2"
+    version = version_with("2", ocr="rapidocr")
 
     ocr: Literal["auto", "off"] = option(
         "auto", help="Text recognition for pages that are pictures: `auto` does it where the extra `ocr` is installed."

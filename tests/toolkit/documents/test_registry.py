@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import sys
 import textwrap
@@ -144,6 +145,28 @@ def test_reader_tells_who_made_a_document(install: Install, docs: Path) -> None:
     plain = DocumentReader().reader_of(FileOrigin(name="a.acme"))
     chosen = DocumentReader(ReadSettings(readers={".acme": {"word": "b"}})).reader_of(FileOrigin(name="a.acme"))
     assert (plain, chosen) == ("acme-reader acme 7", "acme-reader acme 7 word=b")
+
+
+def test_document_is_read_again_once_what_was_missing_is_installed(
+    install: Install, docs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version names the extras that it misses; when one comes, unchanged files are read with it."""
+    version = 'version_with("7", better="module_that_comes_later")'
+    code = READER.replace("from nexus_core", "from nexus_core.toolkit import version_with\n    from nexus_core", 1)
+    install("acme-reader", ".acme", code=code.replace('"7"', version))
+    (docs / "a.acme").write_text("text")
+    monkeypatch.setenv("NEXUS_STORE", str(docs.parent / "store"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    for expected in ("1 of 1 documents read", "1 unchanged"):
+        assert run("context", "add", "notes", str(docs)) == 0
+        assert expected in capsys.readouterr().out
+    assert run("context", "show", "notes") == 0
+    assert "read by acme-reader acme 7 without better" in capsys.readouterr().out
+    (docs.parent / "packages" / "module_that_comes_later.py").touch()
+    importlib.invalidate_caches()
+    monkeypatch.delitem(sys.modules, "acme_reader_module")
+    assert run("context", "add", "notes", str(docs)) == 0
+    assert "1 of 1 documents read" in capsys.readouterr().out
 
 
 def test_choice_of_one_that_is_not_there_is_an_error_of_the_registry(install: Install) -> None:
