@@ -47,6 +47,12 @@ _SUFFIX_OF_BYTES = (
     (b"#!/usr/bin/env node", ".js"),
 )
 """Those of text in lower case: white space and a mark of UTF-8 may stand before them."""
+_MAIL = re.compile(
+    rb"(?:(?:return-path|received|delivered-to|envelope-to|x-[\w-]{1,40}|message-id|mime-version|date|from|to|subject"
+    rb"|reply-to|dkim-signature|arc-[\w-]{1,40}|authentication-results):[^\n]*\n(?:[ \t][^\n]*\n)*){3}"
+)
+"""Headers at the start of a file, in lower case: a mail, as folders of mail (Maildir) keep them, without a suffix."""
+_MAILBOX = re.compile(rb"from \S+ +\w{3} \w{3} [ \d]\d \d\d:\d\d")
 _LIGHT = frozenset({
     "nexus_readers.code", "nexus_readers.markdown.reader",
     "nexus_readers.text.asciidoc", "nexus_readers.text.latex", "nexus_readers.text.org",
@@ -160,7 +166,7 @@ class ReaderRegistry:
                 return format
         begins = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:40].lower()
         known = (suffix for start, suffix in _SUFFIX_OF_BYTES if head.startswith(start) or begins.startswith(start))
-        return next((suffix for suffix in known if suffix in self._origins), PLAIN)
+        return next((suffix for suffix in known if suffix in self._origins), None) or _mail_format(head) or PLAIN
 
     def reader(self, format: str) -> ChosenReader:
         """Return the reader of a format; raises PluginError where it cannot be used, or one must be chosen."""
@@ -221,6 +227,12 @@ class ReaderRegistry:
         told = "" if not options else " " + ", ".join(f"{name}={value}" for name, value in sorted(options.items()))
         name = f"{origin.distribution} {format.removeprefix('.')} {made.version}{told}"
         return ChosenReader(reader=made, name=name, suffix=format)
+
+
+def _mail_format(head: bytes) -> str:
+    """Return the suffix of a mail or a mailbox where the first bytes of a file are one's, else nothing."""
+    lower = head.lower()
+    return ".eml" if _MAIL.match(lower) else ".mbox" if _MAILBOX.match(lower) else ""
 
 
 def _installed() -> Iterator[ReaderOrigin]:

@@ -42,9 +42,8 @@ async def folder(tmp_path: Path) -> Path:
 async def vectors(folder: Path) -> int:
     """Return how many vectors a store has."""
     async with Store(folder) as store:
-        return await store.read(
-            lambda connection: int(connection.execute("SELECT count(DISTINCT item_key) FROM vector_parts").fetchone()[0])
-        )
+        counting = "SELECT count(DISTINCT item_key) FROM vector_parts"
+        return await store.read(lambda connection: int(connection.execute(counting).fetchone()[0]))
 
 
 async def test_a_pipeline_answers_from_a_context(folder: Path, tmp_path: Path) -> None:

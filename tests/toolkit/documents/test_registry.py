@@ -212,3 +212,17 @@ def test_plugins_lists_readers(install: Install, capsys: pytest.CaptureFixture[s
     assert "nothing_there" in capsys.readouterr().out
     assert run("plugins", ".acmee") != 0
     assert "did you mean '.acme'" in capsys.readouterr().err
+
+
+def test_folder_of_mail_is_read_as_mail(tmp_path: Path) -> None:
+    """A Maildir keeps its mails without a suffix, and mailboxes of Unix have none either: their headers tell."""
+    headers = "Return-Path: <a@b.example>\nFrom: Ada <a@b.example>\nSubject: =?utf-8?q?Caf=C3=A9?=\n"
+    mail = f"{headers}\nThe café opens at ten.\n"
+    (tmp_path / "cur").mkdir()
+    (tmp_path / "cur" / "1700000000.M1P2.host:2,S").write_text(mail)
+    (tmp_path / "INBOX").write_text(f"From a@b.example Mon Jan  5 09:00:00 2026\n{mail}")
+    source = Files(paths="**", root=str(tmp_path))
+    items = asyncio.run(source.gather("", RunContext()))
+    assert any(item.title.endswith("Café") for item in items)
+    assert all("DKIM" not in item.text and "opens at ten" in item.text for item in items)
+    assert len(items) == 2
