@@ -490,5 +490,6 @@ def test_html_reads_headings_and_code_of_hosting_sites() -> None:
     page = """<div><h1>App</h1><a id=x class=anchor aria-label="Permalink: App" href="#app"><svg></svg></a></div>
         <div class="highlight highlight-source-shell"><pre>pip <b>x</b></pre></div>"""
     _, heading, code = read(page)
-    assert isinstance(heading, Heading) and isinstance(code, Code)
+    assert isinstance(heading, Heading)
+    assert isinstance(code, Code)
     assert (heading.text, code.text, code.language) == ("App", "pip x", "shell")
