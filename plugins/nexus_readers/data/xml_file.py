@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, BinaryIO
 
 from attrs import define
@@ -39,11 +40,22 @@ _QUOTES = frozenset({"blockquote", "quote", "cit", "epigraph"})
 _TABLES, _ROWS = frozenset({"table", "informaltable", "tgroup"}), frozenset({"row", "tr"})
 _CELLS = frozenset({"entry", "cell", "td", "th"})
 _FIGURES = frozenset({"graphic", "imagedata", "img", "image"})
+_FLOATS = frozenset(
+    "figure example informalexample note tip warning caution important formalpara procedure itemizedlist orderedlist "
+    "variablelist blockquote abstract equation step task legalnotice fig boxed-text".split()
+)
+"""What stands within a section: its title heads nothing that follows."""
+_PICTURES = frozenset({"figure", "informalfigure", "mediaobject", "inlinemediaobject", "fig"})
+_NAMED = frozenset({"term", "phrase", "personname", "subtitle", "orgname", "corpauthor", "glossterm", "refname"})
+"""Elements whose few words need no name before them."""
 _NOTES = frozenset({"footnote", "note", "fn"})
 _WORDS_IN = ("title", "alt", "label", "summary", "caption", "description", "desc", "name", "value")
 """Attributes whose words people read."""
 _TAG = re.compile(r"<!--(?:(?!-->).)*+(?:-->|\Z)|<!\[CDATA\[|\]\]>|</?[^<>]{0,2000}>", re.DOTALL)
 _DEEPEST_VALUES = 200
+_MOST_IN_PICTURE = 60
+_LINKS = frozenset({"link", "ulink", "ref", "a", "ext-link", "uri", "xref"})
+_OUTSIDE = ("http://", "https://", "ftp://", "mailto:", "tel:")
 
 
 @component
@@ -108,8 +120,9 @@ class _Prose:
             yield from _attribute_words(element)
             titled = any(part.name in _TITLES for part in element.elements)
             depth += element.name in _ITEMS or element.name in _QUOTES
-            below = [(part, level, depth) for part in element.elements if part.name in _TITLES]
-            below = below[:1] if element.parts and titled else []
+            titled = titled and element.name not in _FLOATS
+            below = [(part, level if titled else 0, depth) for part in element.elements if part.name in _TITLES]
+            below = below[:1] if element.parts else []
             rest = [(part, level + titled, depth) for part in element.elements if not below or part is not below[0][0]]
             waiting.extend(reversed([*below, *rest]))
             if element.name in _ITEMS and waiting:
@@ -120,13 +133,17 @@ class _Prose:
         place = Place(line=element.line)
         if element.name in _TITLES:
             text = one_line(inline_text(element))
-            return [Heading(text=text, level=level, place=place)] if text else []
+            if not text:
+                return []
+            return [Heading(text=text, level=level, place=place) if level else Paragraph(text=text, place=place)]
         if element.name in _CODE and not any(part.name in _CODE for part in element.elements):
             return [Code(text=element.text().strip("\n"), place=place)] if element.text().strip() else []
         if element.name in _TABLES:
             return _table(element)
         if element.name in _FIGURES:
             return [*_attribute_words(element)]
+        if element.name in _PICTURES and _is_picture(element):
+            return _picture(element)
         if element.is_leaf or element.is_mixed or element.name in _PROSE:
             return self._text(element, depth, place)
         return None
@@ -142,7 +159,7 @@ class _Prose:
             blocks.append(ListItem(text=text, depth=depth + 1, place=place))
         elif element.name in _QUOTES:
             blocks.append(Quotation(text=text, place=place))
-        elif element.is_leaf and element.name not in _PROSE and len(text.split()) < 4:
+        elif element.is_leaf and element.name not in _PROSE and element.name not in _NAMED and len(text.split()) < 4:
             blocks.append(Paragraph(text=f"{element.name}: {text}", place=place))
         else:
             blocks.append(Paragraph(text=text, place=place))
@@ -163,10 +180,41 @@ def inline_text(element: Element, notes: list[Footnote] | None = None, before: i
             notes.append(Footnote(mark=mark, text=one_line(part.text()), place=Place(line=part.line)))
         elif part.name in ("sup", "superscript", "sub", "subscript") and part.is_leaf:
             pieces.append(("^" if part.name.startswith("sup") else "_") + part.text().strip())
+        elif part.name in _LINKS and (target := _target(part)):
+            words = one_line(part.text())
+            pieces.append(f"[{words}]({target})" if words and words != target else target)
         else:
             apart = part.name in _PROSE or part.name in _ITEMS or part.name in ("br", "lb", "title")
             waiting.extend([" "] * apart + [*reversed(part.parts)] + [" "] * apart)
     return "".join(pieces)
+
+
+def _target(link: Element) -> str:
+    """Return the address that a link leads to outside of its document."""
+    for name, value in link.attributes.items():
+        if name.rpartition(":")[2] in ("href", "url", "target") and value.startswith(_OUTSIDE) and " " not in value:
+            return value.replace("(", "%28").replace(")", "%29")
+    return ""
+
+
+def _is_picture(element: Element) -> bool:
+    parts = list(islice(_all_of(element), _MOST_IN_PICTURE + 1))
+    others = any(part.name in _CODE or part.name in _TABLES or part.name in _ITEMS for part in parts)
+    return len(parts) <= _MOST_IN_PICTURE and not others
+
+
+def _picture(element: Element) -> list[Block]:
+    """Return a picture by what is written about it."""
+    titles, words = [], []
+    for part in [*_all_of(element)][::-1]:
+        if part.name in (*_TITLES, "caption"):
+            titles.append(one_line(inline_text(part)))
+        elif part.name in ("phrase", "alt") or (part.name in _PROSE and not titles):
+            words.append(one_line(inline_text(part)))
+        elif part.name in _FIGURES:
+            words += [block.text for block in _attribute_words(part) if isinstance(block, Figure)]
+    text, caption = (" ".join(dict.fromkeys(filter(None, each))) for each in (words, titles))
+    return [Figure(text=text, caption=caption, place=Place(line=element.line))] if text or caption else []
 
 
 def _attribute_words(element: Element) -> Iterator[Block]:

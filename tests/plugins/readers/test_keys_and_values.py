@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from nexus_core import Code, Footnote, Heading, ListItem, Metadata, Paragraph, SourceError, Table
+from nexus_core import Code, Figure, Footnote, Heading, ListItem, Metadata, Paragraph, SourceError, Table
 from tests.plugins.readers.reading import blocks_of, grows_in_proportion, items_of, only, remarks, text
 
 # JSON
@@ -202,3 +202,18 @@ def test_keys_and_values_cost_grows_in_proportion(shape: str) -> None:
     name, parts = SHAPES[shape]
     before, again, after = parts.replace("'", '"').split("|")
     assert grows_in_proportion(name, lambda size: before + again * (size // len(again)) + after)
+
+
+def test_xml_prose_keeps_addresses_of_links_and_titles_of_pictures() -> None:
+    """A link of DocBook tells where it leads, and the title of a figure or a tip heads nothing that follows it."""
+    page = """<article xmlns:xl="x"><title>Guide</title><para>Ask <link xl:href="https://e.org/f">the desk</link> or
+        <ulink url="mailto:a@b.org"/>.</para><figure><title>Net</title><mediaobject><imageobject><imagedata fileref="a"/>
+        </imageobject><textobject><phrase>Brown to L</phrase></textobject></mediaobject></figure>
+        <tip><title>Hint</title><para>Wear gloves.</para></tip><variablelist><varlistentry><term>-x</term>
+        <listitem><para>Exclude.</para></listitem></varlistentry></variablelist></article>"""
+    blocks = blocks_of(page, "a.xml")
+    assert [block.text for block in blocks if isinstance(block, Heading)] == ["Guide"]
+    assert text(blocks[1:2]) == "Ask [the desk](https://e.org/f) or mailto:a@b.org."
+    (figure,) = only(Figure, blocks)
+    assert (figure.text, figure.caption) == ("Brown to L", "Net")
+    assert [block.text for block in blocks[3:] if isinstance(block, Paragraph)] == ["Hint", "Wear gloves.", "-x"]
