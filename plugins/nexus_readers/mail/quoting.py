@@ -39,9 +39,12 @@ def text_blocks(text: str, *, flowed: bool = False, joins: bool = False) -> Iter
 
 
 def _readable(lines: Iterable[str], maker: _BlockMaker) -> Iterator[str]:
-    """Yield the lines that are text: what is encrypted is told and left out."""
-    hidden = False
+    """Yield the lines that are text: what is encrypted is told and left out, a signature of PGP left out."""
+    hidden = sealed = False
     for line in lines:
+        if sealed or line.startswith(_SEAL[0]):
+            sealed = not line.startswith(_SEAL[1])
+            continue
         if line.startswith(_SECRET[0]):
             hidden = True
             maker.ready.append(Remark(text="a text is encrypted (PGP) and left out: decrypt it first", lost=True))
@@ -84,7 +87,7 @@ class _BlockMaker:
         if depth != self._depth:
             yield from self.end()
             self._depth = depth
-        elif text in _SIGNATURE:
+        if text in _SIGNATURE:
             yield from self.end()
             return
         if not text.strip():

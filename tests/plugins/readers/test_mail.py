@@ -329,3 +329,12 @@ def test_mail_with_parts_in_parts_without_end_is_told() -> None:
     blocks = blocks_of(box, "m.mbox")
     assert remarks(blocks)
     assert "Second." in text(blocks)
+
+
+def test_mail_ends_quotation_before_signature_and_leaves_seal_out() -> None:
+    """The line that sets a signature apart is no word, also right below a quotation; a signature of PGP is no text."""
+    mail = (
+        "From: a@x.org\nContent-Type: text/plain; charset=utf-8; format=flowed; delsp=yes\n\nFine.\n> When?\n-- \nAnn\n"
+        "-----BEGIN PGP SIGNATURE-----\niQFOO\n-----END PGP SIGNATURE-----\n"
+    )
+    assert text(blocks_of(mail, "a.eml")[-3:]) == "Fine.\n\n> When?\n\nAnn"
