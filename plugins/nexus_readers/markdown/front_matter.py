@@ -31,6 +31,8 @@ _FOR_PROGRAMS = re.compile(
 )
 """Keys whose values tell a site generator what to do."""
 _LONGEST_VALUE = 300
+_DEEPEST = 3
+"""Mappings in mappings that are looked through."""
 
 
 @frozen
@@ -82,9 +84,12 @@ def _in_words(values: Mapping[Any, Any]) -> str:
     """Return the values that people read, in a line; the description is a sentence of its own."""
     abstract = ""
     told: list[str] = []
-    for key, value in values.items():
-        if not isinstance(key, str) or key.lower() == "tags" or _FOR_PROGRAMS.fullmatch(key):
-            continue  # tags stand with each item, and are asked for by name
+    for path, value in _flat(values):
+        key = path[-1]
+        if not isinstance(key, str) or any(_FOR_PROGRAMS.fullmatch(str(part)) for part in path):
+            continue
+        if key.lower() == "tags":  # they stand with each item, and are asked for by name
+            continue
         words = value[:_MOST_TAGS] if isinstance(value, list) else [value]
         text = ", ".join(" ".join(str(word).split()) for word in words if type(word) in _WORDY)
         if key.lower() in _ABSTRACTS and text:
@@ -92,6 +97,15 @@ def _in_words(values: Mapping[Any, Any]) -> str:
         elif any(map(str.isalnum, text)) and len(text) <= _LONGEST_VALUE and sum(map(len, told)) < _MOST_CHARACTERS:
             told.append(f"{key.replace('_', ' ').replace('-', ' ').capitalize()}: {text}")
     return " ".join(filter(None, (abstract, "; ".join(told))))
+
+
+def _flat(values: Mapping[Any, Any], above: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Yield the values by the keys that lead to them: mappings in mappings are looked through, none too deep."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and len(above) < _DEEPEST:
+            yield from _flat(value, (*above, key))
+        else:
+            yield (*above, key), value
 
 
 def _first(values: Mapping[Any, Any], names: tuple[str, ...]) -> str:
@@ -106,17 +120,20 @@ def _rest(values: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the plain values that have no place of their own, as far as there is room for them."""
     own = ("title", "tags", *_AUTHORS, *_LANGUAGES, *_DATES)
     left = _MOST_CHARACTERS
-    for key, value in values.items():
-        if key in own or not isinstance(key, str | int | float | date):
+    for path, value in _flat(values):
+        key = ".".join(map(str, path))
+        if path[0] in own or not all(isinstance(part, str | int | float | date) for part in path):
             continue
         plain = _plain(value)
-        left -= 0 if plain is None else len(str(key)) + len(str(plain))
+        left -= 0 if plain is None else len(key) + len(str(plain))
         if plain is not None and left >= 0:
-            yield str(key), plain
+            yield key, plain
 
 
 def _plain(value: Any) -> str | int | float | bool | list[Any] | None:
-    """Return a value as JSON has it, and None for what is none: mappings are left alone."""
+    """Return a value as JSON has it, and None for what is none; of a person or a thing with several values, its name."""
+    if isinstance(value, Mapping):
+        value = value.get("name")
     if isinstance(value, list):
         found = [
             plain for each in value[:_MOST_TAGS] if not isinstance(each, list) and (plain := _plain(each)) is not None

@@ -48,6 +48,8 @@ _DROPPED = frozenset({
     "abbr", "b", "big", "center", "cite", "details", "dfn", "em", "font", "i", "ins", "mark", "picture", "rp", "rt",
     "ruby", "small", "source", "span", "strong", "summary", "time", "u", "var", "wbr",
 })  # fmt: skip
+_COMPONENT = re.compile(r"<[A-Za-z][\w.-]*\s[^<>]*=[\"'{][^<>]*>|</[A-Za-z][\w.-]*>|<[A-Z][\w.]*\s*/>")
+"""A tag that no kind of type is written like: `<TabItem value="npm">`."""
 _ATTRIBUTE = re.compile(r"""([A-Za-z-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
 _MARKUP = re.compile(r"[\\`*_\[\]<>&!]")
 _STARS = re.compile(r"(\*{1,3})(?=[^\s*])([^*]+)(?<=\S)\1")
@@ -206,5 +208,5 @@ class _Writer:
         elif tag in _TAGS:
             mark = _TAGS[tag][closing]
             self._pieces.append("" if self.plain and mark in ("`", "~~") else mark)
-        elif tag not in _DROPPED:
+        elif tag not in _DROPPED and not _COMPONENT.fullmatch(found[0]):
             self._literal(found[0])  # `List<String>` is no HTML

@@ -349,3 +349,29 @@ def test_facts_are_cited_by_their_section() -> None:
     """Of a long document each section is an item."""
     items = items_of(f"# Doc\n\n## One\n\n{FILLER}\n\n## Two\n\nThe code is 8801.\n\n{FILLER}\n")
     assert [item.title for item in items if "8801" in item.text] == ["Doc > Two"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "+++\ntitle = 'T'\n[extra]\nowner = 'Kim Vale'\n+++\nText.\n",
+        "---\ntitle: T\nextra:\n  owner: Kim Vale\n---\nText.\n",
+    ],
+)
+def test_front_matter_tells_values_in_tables_of_it(source: str) -> None:
+    """What stands in a table of TOML, or a mapping of YAML, is told like other values."""
+    assert metadata_of(source).values == {"extra.owner": "Kim Vale"}
+    assert texts_of(source) == ["Owner: Kim Vale", "Text."]
+
+
+def test_front_matter_tells_names_of_authors() -> None:
+    """Authors may be written with their addresses: their names are told."""
+    source = "---\nauthors:\n  - name: Kim\n    url: https://e.org\n  - name: Lea\n---\nText.\n"
+    assert metadata_of(source).author == "Kim, Lea"
+
+
+def test_markdown_leaves_out_tags_of_components() -> None:
+    """Tags of components within a paragraph are no words; types in angle brackets are."""
+    assert texts_of('Use <Tab value="npm">npm</Tab> or `x`, a List<String> of <Icon/>.\n') == [
+        "Use npm or `x`, a List<String> of ."
+    ]
