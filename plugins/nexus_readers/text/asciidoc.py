@@ -188,7 +188,7 @@ class _Body:
                 break
             if self.lists and _TERM.match(line):
                 break
-            if not line.startswith("//"):
+            if not line.startswith("//") and not _UNSEEN.match(line):
                 held.append(line)
             self.at += 1
         return held

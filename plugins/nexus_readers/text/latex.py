@@ -34,6 +34,7 @@ from nexus_readers.text.latex_signs import (
     SIGNS,
     STYLED,
     TABLES,
+    UNITS,
     UNSEEN,
     WRAPPED,
     accented,
@@ -59,6 +60,11 @@ _TOKEN = re.compile(
 _DEFINED = re.compile(r"\\[A-Za-z@]+[^{}\n]{0,100}")
 _DEEPEST = 2
 """Tables in each other; the cells of deeper ones are text."""
+_MACRO = re.compile(
+    r"\\(?:(?:re|provide)?newcommand\*?[ \t]*\{?|[gex]?def[ \t]*)\\([A-Za-z@]+)[ \t]*\}?[ \t]*\{([^{}\\#%]{1,300})\}"
+)
+"""A name for some words, as a version has one."""
+_UNITS = re.compile(r"\\([A-Za-z]+)[ \t]*")
 _SECTION = re.compile(r"\\(part|chapter|section|subsection|subsubsection|paragraph|subparagraph)\b")
 _OPTION = re.compile(r"\[[^\[\]]{0,1000}\][ \t]*")
 
@@ -73,7 +79,7 @@ class LatexReader:
         """Yield the blocks."""
         source = read_text(file, hints)
         yield from source.remarks()
-        walk = _Walk(source.text)
+        walk = _Walk(source.text, macros=dict(_MACRO.findall(source.text)))
         begin = source.text.find("\\begin{document}")
         title, author, date = (walk.argument_of(name, begin) for name in ("title", "author", "date"))
         walk.at = begin + len("\\begin{document}") if begin >= 0 else 0
@@ -100,6 +106,8 @@ class _Walk:
     notes: dict[str, tuple[str, Place]] = field(factory=dict)
     marks: int = 0
     """Notes so far."""
+    macros: dict[str, str] = field(factory=dict)
+    """The words that the document has names for."""
     pieces: list[str] = field(factory=list)
     waiting: list[list[str]] = field(factory=list)
     """What was being written where an argument began that goes elsewhere."""
@@ -273,8 +281,21 @@ class _Walk:
             self._wrap(*WRAPPED[name])
         elif name in SIGNS:
             self._write(SIGNS[name])
+        elif name in self.macros:
+            self._write(self.macros[name])
+        elif name in ("SI", "qty", "num", "ang", "si", "unit"):
+            self._quantity(name)
         elif option := _OPTION.match(self.text, self.at):
             self.at = option.end()
+
+    def _quantity(self, name: str) -> None:
+        """Write a number and its unit, as siunitx has them."""
+        while option := _OPTION.match(self.text, self.at):
+            self.at = option.end()
+        number = self._raw() if name not in ("si", "unit") else ""
+        unit = self._raw() if name not in ("num", "ang") else ""
+        unit = _UNITS.sub(lambda part: UNITS.get(part[1], part[1]), unit).strip()
+        self._write(f"{number}{' ' * bool(number and unit)}{unit}" + "°" * (name == "ang"))
 
     def _head(self, level: int, place: Place) -> None:
         def close(text: str) -> None:

@@ -64,6 +64,15 @@ PUNCTUATION = {"``": "“", "''": "”", "---": "—", "--": "–", '"`': "„",
 STYLED = frozenset({
     "colorbox", "foreignlanguage", "hyperref", "parbox", "raisebox", "resizebox", "scalebox", "textcolor",
 })  # fmt: skip
+UNITS = {
+    "kilo": "k", "milli": "m", "micro": "µ", "centi": "c", "nano": "n", "mega": "M", "giga": "G", "tera": "T",
+    "hecto": "h", "deci": "d", "pico": "p", "gram": "g", "metre": "m", "meter": "m", "second": "s", "litre": "l",
+    "liter": "l", "ampere": "A", "volt": "V", "watt": "W", "hertz": "Hz", "newton": "N", "pascal": "Pa", "joule": "J",
+    "kelvin": "K", "mole": "mol", "celsius": "°C", "degreeCelsius": "°C", "degree": "°", "percent": "%", "ohm": "Ω",
+    "hour": "h", "minute": "min", "day": "d", "per": "/", "squared": "^2", "cubed": "^3", "square": "", "bit": "bit",
+    "byte": "B", "kg": "kg", "bar": "bar", "tonne": "t", "euro": "€",
+}  # fmt: skip
+"""The names of units in siunitx, and their signs."""
 _LETTER = re.compile(r"[ \t]*(?:\{[ \t]*(?:\\([A-Za-z]+)|([^\W\d_]?))[ \t]*\}|\\([ij])(?![A-Za-z])[ \t]*|([^\W\d_]))")
 
 

@@ -327,3 +327,18 @@ def test_captions_that_scroll_are_said_once() -> None:
 def test_no_text_breaks_a_reader(suffix: str, text: str) -> None:
     """Whatever is open stays open."""
     assert isinstance(items_of(text, suffix), list)
+
+
+def test_latex_writes_words_that_the_document_names_and_units() -> None:
+    """A version behind a command of the document's own, and a quantity with its unit, are in the sentence."""
+    source = r"""\documentclass{article}\newcommand{\version}{4.2}\def\prod{Acme Disk}
+\begin{document}\prod{} \version{} weighs \SI{5}{\kilo\gram}, costs \num{12}, runs at \qty{3}{\mega\hertz}.\end{document}"""
+    assert of(Paragraph, blocks_of(source, ".tex"), "text") == [
+        ("Acme Disk 4.2 weighs 5 kg, costs 12, runs at 3 MHz.",)
+    ]
+
+
+def test_asciidoc_reads_no_directive_within_a_paragraph() -> None:
+    """Conditions between the lines of a paragraph are no words of it."""
+    blocks = blocks_of("One\nifdef::pdf[]\ntwo\nendif::[]\nthree.\n", ".adoc")
+    assert of(Paragraph, blocks, "text") == [("One two three.",)]
