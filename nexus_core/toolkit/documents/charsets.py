@@ -131,7 +131,7 @@ def _known(encoding: str) -> bool:
 
 def _wide(head: bytes) -> str:
     """Return which UTF-16 or UTF-32 a file without a mark is in, by where its zero bytes stand; empty if in none."""
-    if b"\0" not in head:
+    if b"\0" not in head or _is_plain(head):
         return ""
     quarters = [head[first::4].count(0) for first in range(4)]
     for name, high, next_high in (("utf-32-le", 3, 2), ("utf-32-be", 0, 1)):
@@ -143,6 +143,15 @@ def _wide(head: bytes) -> str:
         return ""
     name = "utf-16-le" if odd > even else "utf-16-be"
     return name if _reads_well(head.decode(name, "replace")) else ""
+
+
+def _is_plain(head: bytes) -> bool:
+    """Tell whether a few zero bytes stand in what is text without them: Latin letters have one each in UTF-16."""
+    if head.count(0) * 5 > len(head):
+        return False
+    text = head.replace(b"\0", b"").decode("utf-8", "replace")
+    strange = sum(character == "\ufffd" or (character < " " and not character.isspace()) for character in text)
+    return strange <= 0.01 * len(text) + 1
 
 
 def _reads_well(text: str) -> bool:

@@ -163,9 +163,9 @@ def _table(lines: Sequence[str], first: int, delimiter: str) -> Iterator[Block]:
 
 
 def is_header(cells: Sequence[str]) -> bool:
-    """Tell whether a first row names the columns: texts, each once, none of them a value."""
+    """Tell whether a first row names the columns: texts, most of them once, none of them a value."""
     names = [cell.strip()[:100] for cell in cells]
-    if len({*names} - {""}) < len(names) - 1 - len(names) // 10:
+    if names.count("") > 1 + len(names) // 10 or 2 * len({*names} - {""}) < len(names):
         return False
     values = [name for name in names if _VALUE.fullmatch(name)]
     return not values or (not _VALUE.fullmatch(names[0]) and all(map(_YEAR.fullmatch, values)))

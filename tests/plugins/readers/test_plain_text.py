@@ -6,7 +6,7 @@ from io import BytesIO
 
 import pytest
 
-from nexus_core import Block, Code, Heading, Item, PageBreak, Paragraph
+from nexus_core import Block, Code, Heading, Item, PageBreak, Paragraph, SourceError
 from nexus_core.toolkit import DocumentReader, FileOrigin
 
 
@@ -109,3 +109,9 @@ def test_a_file_without_a_suffix_is_read_by_its_first_bytes() -> None:
     assert registry.format_of("talk", "", b"WEBVTT\n\n") == ".vtt"
     assert registry.format_of("notes", "", b"Words") == ".txt"
     assert registry.format_of("page.txt", "", b"<!DOCTYPE html>") == ".txt"
+
+
+def test_text_with_one_zero_byte_is_not_taken_for_utf16() -> None:
+    """A zero byte in a short text makes no Chinese of it: it is refused with a reason, not misread."""
+    with pytest.raises(SourceError, match="binary"):
+        blocks_of("ab page two\0zero, one")

@@ -137,3 +137,10 @@ def test_table_cost_grows_in_proportion(shape: str) -> None:
     """Twice the table costs twice as much."""
     before, again = SHAPES[shape].split("|")
     assert grows_in_proportion("a.csv", lambda size: before + again * (size // len(again)))
+
+
+def test_csv_takes_names_of_columns_that_come_twice() -> None:
+    """Amount and currency may stand twice in a row of names; each row still carries them."""
+    (table,) = only(Table, blocks_of("Item,Amount,Currency,Amount,Currency\nPen,2,EUR,3,USD\n", "a.csv"))
+    assert [*map(bool, table.header)] == [True] * 5
+    assert table.rows == (("Pen", "2", "EUR", "3", "USD"),)
