@@ -24,6 +24,7 @@ LONG = 6000
 """Characters beyond which a section is cut into parts."""
 PART = 4000
 """Characters of a part, about."""
+_BEGINS_RECORD = frozenset("[<{(")
 SHORT = 1200
 """Characters up to which a document, or the pages of a section, stay one item: some 250 tokens."""
 _PART_TOKENS = 1000
@@ -178,10 +179,26 @@ def split_block(block: Block) -> Iterator[Block]:
         yield from _split_code(block)
     elif len(getattr(block, "text", "")) > PART and not isinstance(block, Heading):
         text: str = block.text  # type: ignore[attr-defined]
+        if isinstance(block, Paragraph) and (lines := text.split("\n")) and _are_records(lines):
+            yield from _split_records(block, lines)
+            return
         for spans in passages(text, "text", _PART_TOKENS):
             yield evolve(block, text=text[spans[0][0] : spans[-1][1]])  # type: ignore[call-arg]
     else:
         yield block
+
+
+def _are_records(lines: list[str]) -> bool:
+    """Tell whether each line is one of its own, as in a log: it begins with a number, a date or a bracket."""
+    begun = sum(line[:1].isdigit() or line[:1] in _BEGINS_RECORD for line in lines if line)
+    return len(lines) > 2 and begun >= 0.8 * len(lines) and max(map(len, lines)) <= PART
+
+
+def _split_records(block: Paragraph, lines: list[str]) -> Iterator[Block]:
+    for first, last in cut(lines, [*range(len(lines))], PART):
+        line = block.place.line
+        place = block.place if line is None else Place(line=line + first, last_line=line + last - 1)
+        yield evolve(block, text="\n".join(lines[first:last]), place=place)
 
 
 def _split_table(table: Table) -> Iterator[Table]:

@@ -115,3 +115,11 @@ def test_text_with_one_zero_byte_is_not_taken_for_utf16() -> None:
     """A zero byte in a short text makes no Chinese of it: it is refused with a reason, not misread."""
     with pytest.raises(SourceError, match="binary"):
         blocks_of("ab page two\0zero, one")
+
+
+def test_long_log_is_cut_where_its_lines_end() -> None:
+    """Each line of a log stands in one item whole, and the item tells in which line it begins."""
+    lines = [f"2024-05-01T10:00:{number % 60:02d}Z INFO request {number} done" for number in range(1000)]
+    items = items_of("\n".join(lines), "a.log")
+    assert len(items) > 5
+    assert [line for item in items for line in item.text.split("\n")] == lines
