@@ -131,7 +131,7 @@ def _rest(values: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _plain(value: Any) -> str | int | float | bool | list[Any] | None:
-    """Return a value as JSON has it, and None for what is none; of a person or a thing with several values, its name."""
+    """Return a value as JSON has it, and None for what is none; of a mapping its name."""
     if isinstance(value, Mapping):
         value = value.get("name")
     if isinstance(value, list):

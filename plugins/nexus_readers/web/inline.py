@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Literal
+from urllib.parse import unquote
 
 from attrs import define, field
 
@@ -18,7 +19,15 @@ _SHORT = re.compile(r"[+\-−–]?\w{1,20}|[*′″'°]{1,3}|[+\-−]")
 _ORDINAL = re.compile(r"(?:st|nd|rd|th|er|ers|re|ère|e|è|ème|nde|do|os|as|[ºªoa])", re.IGNORECASE)
 _ABBREVIATED = re.compile(r"(?:me|mes|lle|lles|gr|te|os)")
 _SIGNS = frozenset({"TM", "SM", "®", "™", "©", "℠"})
-_TOLD = re.compile(r"(?:https?|ftp|mailto|tel|sms|geo):", re.IGNORECASE)
+_TOLD = re.compile(r"(?:https?|s?ftp|mailto|tel|fax|sms|geo|sip|skype|whatsapp|xmpp|matrix):|//\w", re.IGNORECASE)
+_FILE = re.compile(r"[^\s?#]{1,300}\.(?:pdf|docx?|xlsx?|pptx?|od[tsp]|zip|csv|epub|rtf|ics|tar\.gz)", re.IGNORECASE)
+"""A document that the page offers."""
+_WRAPPED = re.compile(
+    r"https?://(?:www\.google\.[a-z.]{2,6}/url\?(?:[^#]*&)?(?:q|url)|[\w.-]+\.safelinks\.protection\.outlook\.com/\?url)"
+    r"=([^&#]+)",
+    re.IGNORECASE,
+)
+"""What mail and document programs put around an address."""
 _NO_DIGITS = re.compile(r"\D+")
 _FRACTION = re.compile(r"(\d?)\^(\d{1,4})([/⁄])_(\d{1,4})(?!\w)")
 _IN_BRACKETS = re.compile(r"\[(\[\^[^\[\]]{1,20}\])\]")
@@ -168,10 +177,12 @@ def code_span(words: str, target: str = "", before: str = "") -> str:
 
 def linked(words: str, target: str, before: str = "") -> str:
     """Write a link where its address says what its words do not."""
-    if not _TOLD.match(target) or len(target) > _LONGEST_TARGET:
+    if wrapped := _WRAPPED.match(target):
+        target = unquote(wrapped[1])
+    if not (_TOLD.match(target) or _FILE.fullmatch(target)) or len(target) > _LONGEST_TARGET:
         return words
     if target[:7].lower() == "mailto:":
-        target = target.partition("?")[0]
+        target = unquote(target.partition("?")[0])
     if _NO_MARK.fullmatch(words):
         return target.partition(":")[2] if target[:4].lower() in ("tel:", "mail") else words
     if "](" in words or _says(words, target):
@@ -187,6 +198,7 @@ def _says(words: str, target: str) -> bool:
         return len(digits) > 4 and _NO_DIGITS.sub("", address).endswith(digits.lstrip("0"))
     if scheme.lower() == "mailto":
         return address.lower() in words.lower()
+    address = address or target
     return _bare(address) in (_bare(words), _bare(words.partition(":")[2]))
 
 

@@ -493,3 +493,19 @@ def test_html_reads_headings_and_code_of_hosting_sites() -> None:
     assert isinstance(heading, Heading)
     assert isinstance(code, Code)
     assert (heading.text, code.text, code.language) == ("App", "pip x", "shell")
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("<a href='https://eur01.safelinks.protection.outlook.com/?url=https%3A%2F%2Fe.org%2Fform-7&amp;data=5'>form</a>",
+         "[form](https://e.org/form-7)"),
+        ("<a href='https://www.google.com/url?q=https://e.org/f&amp;sa=D'>form</a>", "[form](https://e.org/f)"),
+        ("<a href='files/price%20list.pdf'>prices</a> <a href='next.html'>next</a>",
+         "[prices](files/price%20list.pdf) next"),
+        ("<a href='mailto:info%40e.org'>us</a>, <a href='fax:+1'>fax</a>", "[us](mailto:info@e.org), [fax](fax:+1)"),
+    ],
+)  # fmt: skip
+def test_html_tells_the_addresses_that_links_lead_to(source: str, text: str) -> None:
+    """An address is told as people use it: without what mail programs wrap it in, and of files that a page offers."""
+    assert blocks_text(read(f"<p>{source}")) == text

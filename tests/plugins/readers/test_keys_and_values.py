@@ -207,7 +207,7 @@ def test_keys_and_values_cost_grows_in_proportion(shape: str) -> None:
 def test_xml_prose_keeps_addresses_of_links_and_titles_of_pictures() -> None:
     """A link of DocBook tells where it leads, and the title of a figure or a tip heads nothing that follows it."""
     page = """<article xmlns:xl="x"><title>Guide</title><para>Ask <link xl:href="https://e.org/f">the desk</link> or
-        <ulink url="mailto:a@b.org"/>.</para><figure><title>Net</title><mediaobject><imageobject><imagedata fileref="a"/>
+        <ulink url="mailto:a@b.org"/>.</para><figure><title>Net</title><mediaobject><imageobject><imagedata/>
         </imageobject><textobject><phrase>Brown to L</phrase></textobject></mediaobject></figure>
         <tip><title>Hint</title><para>Wear gloves.</para></tip><variablelist><varlistentry><term>-x</term>
         <listitem><para>Exclude.</para></listitem></varlistentry></variablelist></article>"""

@@ -332,7 +332,8 @@ def test_no_text_breaks_a_reader(suffix: str, text: str) -> None:
 def test_latex_writes_words_that_the_document_names_and_units() -> None:
     """A version behind a command of the document's own, and a quantity with its unit, are in the sentence."""
     source = r"""\documentclass{article}\newcommand{\version}{4.2}\def\prod{Acme Disk}
-\begin{document}\prod{} \version{} weighs \SI{5}{\kilo\gram}, costs \num{12}, runs at \qty{3}{\mega\hertz}.\end{document}"""
+\begin{document}\prod{} \version{}
+weighs \SI{5}{\kilo\gram}, costs \num{12}, runs at \qty{3}{\mega\hertz}.\end{document}"""
     assert of(Paragraph, blocks_of(source, ".tex"), "text") == [
         ("Acme Disk 4.2 weighs 5 kg, costs 12, runs at 3 MHz.",)
     ]
