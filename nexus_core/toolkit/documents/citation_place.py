@@ -29,10 +29,17 @@ def _page(told: Mapping[str, Any]) -> str:
 
 
 def _row(item: Item, texts: Sequence[str]) -> str:
-    rows = item.metadata.get("rows")
-    if not (isinstance(rows, Sequence) and len(rows) == 2 and all(type(row) is int for row in rows)):
-        return ""
-    return _span("row", *_rows_in(item.text, rows, texts))
+    spans = _spans(item.metadata.get("rows"))
+    return _span("row", *_rows_in(item.text, spans, texts)) if spans else ""
+
+
+def _spans(rows: Any) -> list[tuple[int, int]]:
+    """Return the first and last row of each table: the metadata has two numbers, or for several tables pairs."""
+    pairs = [rows] if isinstance(rows, Sequence) and rows and type(rows[0]) is int else rows
+    if not isinstance(pairs, Sequence) or isinstance(pairs, str):
+        return []
+    found = [tuple(pair) for pair in pairs if isinstance(pair, Sequence) and [*map(type, pair)] == [int, int]]
+    return [(first, last) for first, last in found] if len(found) == len(pairs) else []
 
 
 def _line(told: Mapping[str, Any]) -> str:
@@ -44,24 +51,27 @@ def _span(word: str, first: int, last: int) -> str:
     return f"{word} {first}" if first == last else f"{word}s {first} to {last}"
 
 
-def _rows_in(text: str, rows: Sequence[int], quoting: Sequence[str]) -> tuple[int, int]:
+def _rows_in(text: str, spans: Sequence[tuple[int, int]], quoting: Sequence[str]) -> tuple[int, int]:
     """Return the first and last row that stands in one of the texts, word for word; all of them where none does."""
-    first, last = rows
+    numbers = [number for first, last in spans for number in range(first, last + 1)]
     lines = _row_lines(text)
-    if len(lines) == last - first + 1:
+    if len(lines) == len(numbers):
         for quoted in quoting:
-            held = [number for number, line in enumerate(lines) if len(line) >= _SHORTEST and line in quoted]
+            held = [
+                number for number, line in zip(numbers, lines, strict=True) if len(line) >= _SHORTEST and line in quoted
+            ]
             if held:
-                return first + held[0], first + held[-1]
-    return first, last
+                return min(held), max(held)
+    return min(numbers), max(numbers)
 
 
 def _row_lines(text: str) -> list[str]:
-    """Return the lines of an item that are rows of its table, without the marks of a list."""
-    lines = [line for line in text.split("\n") if line.strip()]
-    records = [line[2:] for line in lines if line.startswith("- ")]
-    if records:
-        return records
-    grid = [line for line in lines if line.startswith("| ")]
-    headed = any(line.startswith("| ---") for line in grid[1:2])
-    return grid[2:] if headed else grid
+    """Return the lines of an item that are rows of its tables, without the marks of a list."""
+    found: list[str] = []
+    for part in text.split("\n\n"):
+        lines = part.strip("\n").split("\n")
+        records = [line[2:] for line in lines if line.startswith("- ")]
+        grid = [line for line in lines if line.startswith("| ")]
+        headed = any(line.startswith("| ---") for line in grid[1:2])
+        found += records or (grid[2:] if headed else grid)
+    return found

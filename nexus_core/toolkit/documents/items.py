@@ -177,7 +177,7 @@ class _SectionItems:
             "page": section.page,
             "last_page": section.last_page if section.last_page != section.page else None,
             "page_label": section.label,
-            "rows": list(section.rows or ()),
+            "rows": _rows_told(section.row_spans),
             "links": list(self._targets(section)),
         }
         return {name: value for name, value in told.items() if value is not None and value not in ("", [])}
@@ -187,6 +187,11 @@ class _SectionItems:
             return ()
         written = (link for block in section.blocks for link in getattr(block, "links", ()))
         return targets(chain(written, markdown_links(section.text, {})), self.document.name)
+
+
+def _rows_told(spans: Sequence[tuple[int, int]]) -> list[Any]:
+    """Return the first and last row of the one table, or of each of several."""
+    return list(spans[0]) if len(spans) == 1 else [list(span) for span in spans]
 
 
 class _Ids:

@@ -58,15 +58,24 @@ class Section:
 
     @property
     def rows(self) -> tuple[int, int] | None:
-        """The first and last row that it holds, where it holds nothing but rows of a table whose place is known."""
-        tables = [block for block in self.blocks if length_of(block) and not isinstance(block, Heading)]
-        first = last = None
-        for table in tables:
-            if not isinstance(table, Table) or table.place.row is None:
-                return None
-            first = first or table.place.row
-            last = table.place.row + len(table.rows) - 1
-        return None if first is None or last is None else (first, last)
+        """The first and last row that it holds, where it holds nothing but one table, whose place is known."""
+        spans = self.row_spans
+        others = (block for block in self.blocks if not isinstance(block, Table | Heading))
+        return spans[0] if len(spans) == 1 and not any(map(length_of, others)) else None
+
+    @property
+    def row_spans(self) -> tuple[tuple[int, int], ...]:
+        """The first and last row of each table in it, in order; empty where the place of one is not known."""
+        spans: list[tuple[int, int]] = []
+        for table in (block for block in self.blocks if isinstance(block, Table) and block.rows):
+            if table.place.row is None:
+                return ()
+            first, last = table.place.row, table.place.row + len(table.rows) - 1
+            if spans and first == spans[-1][1] + 1:
+                spans[-1] = (spans[-1][0], last)
+            else:
+                spans.append((first, last))
+        return tuple(spans)
 
     @property
     def line(self) -> int | None:
@@ -81,7 +90,7 @@ def sections_of(blocks: Iterable[Block]) -> Iterator[Section]:
     above: list[tuple[int, str, Mapping[str, Any]]] = []
     heading: Heading | None = None
     under: list[Block] = []
-    page = label = last = None
+    page = label = last_page = None
     begins: tuple[int | None, str | None] = (None, None)
 
     def section(*, followed_by: int) -> Iterator[Section]:
@@ -96,7 +105,7 @@ def sections_of(blocks: Iterable[Block]) -> Iterator[Section]:
         values = {name: value for _, _, told in above for name, value in told.items()}
         yield Section(
             blocks=held, headings=path, heading=heading, values=values, page=begins[0], label=begins[1] or "",
-            last_page=last,
+            last_page=last_page,
         )  # fmt: skip
 
     for block in blocks:
@@ -106,15 +115,15 @@ def sections_of(blocks: Iterable[Block]) -> Iterator[Section]:
             above = [each for each in above if each[0] < level]
             above.append((level, shortened(block.text), block.values))
             heading, under = block, []
-            page = last = block.place.page or page
-            begins = page, label
+            page = block.place.page or page
+            begins, last_page = (page, label), page
             continue
         if isinstance(block, PageBreak):
             page, label = block.number, block.label
             if not under and heading is None:
                 begins = page, label
-        else:
-            last = page  # a page break after the last word begins no page of this section
+        elif length_of(block):  # a break at the end belongs to what follows
+            last_page = page
         under.append(block)
     yield from section(followed_by=0)
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 _NUMBER = re.compile(r"[-+−(]?[\s$€£¥]*\d[\d\s.,:/'’%-]*(?:[€$£%)]|\w{1,4})?\s*")
 """Also dates, hours and amounts."""
+_MEASURE = re.compile(rf"(?:{_NUMBER.pattern}|{_NUMBER.pattern}\s[^\W\d_]{{1,16}})")
+"""A number alone, or with a word for what is counted: `12 tonnes`."""
 _YEAR = re.compile(r"(?:19|20)\d\d")
 """A column may be called by its year."""
 _LONGEST_NAME = 80
@@ -28,16 +30,20 @@ def names_columns(rows: Sequence[Sequence[str]], *, looks_so: bool = False) -> b
         return False
     if any(len(cell) > _LONGEST_NAME or is_number(cell) for at, cell in enumerate(first) if cell and at not in years):
         return False
-    return looks_so or bool(years) or len(first) > 2 or has_numbers_below(below, len(first))
+    return looks_so or bool(years) or len(first) > 2 or has_numbers_below(rows, len(first))
 
 
-def has_numbers_below(below: Sequence[Sequence[str]], width: int) -> bool:
-    """Tell whether a column holds numbers only: its first cell, which is none, is its name."""
+def has_numbers_below(rows: Sequence[Sequence[str]], width: int) -> bool:
+    """Tell whether a column holds numbers only, and measures, but for its first cell, which is its name."""
     for column in range(width):
-        cells = [row[column] for row in below if column < len(row) and row[column]]
-        if cells and all(map(is_number, cells)):
+        first, *cells = [row[column] for row in rows if column < len(row) and row[column]] or [""]
+        if cells and not _is_measure(first) and all(map(_is_measure, cells)):
             return True
     return False
+
+
+def _is_measure(text: str) -> bool:
+    return len(text) <= _LONGEST_NAME and _MEASURE.fullmatch(text) is not None
 
 
 def is_number(text: str) -> bool:

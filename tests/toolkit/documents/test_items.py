@@ -218,3 +218,21 @@ def test_place_of_a_citation(metadata: dict[str, object], texts: tuple[str, ...]
     text = "- Name: Ada Lark; Room: 1\n- Name: Bob Moss; Room: 2\n- Name: Eve Finch; Room: 3"
     assert place_of(Item(id="a", text=text, metadata=metadata), *texts) == place
     assert place_of(Item(id="a", text=text, metadata=metadata, title=f"T ({place})"), *texts) == ""
+
+
+def test_rows_of_several_tables_are_told_apart() -> None:
+    """A title above a table, and a second table beside it: what is quoted is cited by its own row."""
+    first = Table(rows=(("Sauna", "22"), ("Pool hall", "9")), header=("Ticket", "Price"), place=Place(row=4))
+    second = Table(rows=(("Aula room", "340"),), header=("Room", "Seats"), place=Place(row=9))
+    (found,) = items_of(Paragraph(text="Prices of the bath"), first, second)
+    assert found.metadata["rows"] == [[4, 5], [9, 9]]
+    assert place_of(found, "| Pool hall | 9 |") == "row 5"
+    assert place_of(found, "| Aula room | 340 |") == "row 9"
+    assert place_of(found, "Prices of the bath") == "rows 4 to 9"
+
+
+def test_a_page_that_begins_after_a_section_is_not_its_last() -> None:
+    """The break before the next heading belongs to what follows it."""
+    pages = (PageBreak(number=1), Heading(text="One", level=1), Paragraph(text=LONG), PageBreak(number=2))
+    found = items_of(*pages, Heading(text="Two", level=1), Paragraph(text=LONG))
+    assert [(item.metadata["page"], item.metadata.get("last_page")) for item in found] == [(1, None), (2, None)]

@@ -198,10 +198,10 @@ class _Region:
         looks_so = len(looks) > 1 and any(looks[0]) and looks[0].isdisjoint(looks[1])
         declared = 1 if rows[0].is_header and len(rows) > 1 else 0
         if rows[0].has_spans and len(rows) > 2 and all(not is_number(cell) for cell in cells[1]):
-            declared = 2 if rows[1].is_header or has_numbers_below(cells[2:], len(self.columns)) else declared
+            declared = 2 if rows[1].is_header or has_numbers_below(cells[1:], len(self.columns)) else declared
         above = self.headers.over(self.columns)
         if not declared and names_columns(cells, looks_so=looks_so):
-            surely = looks_so or has_numbers_below(cells[1:], len(self.columns))
+            surely = looks_so or has_numbers_below(cells, len(self.columns))
             declared = 1 if surely or not above else 0
         if declared:
             named = [dict.fromkeys(row[at] for row in cells[:declared] if row[at]) for at in range(len(self.columns))]

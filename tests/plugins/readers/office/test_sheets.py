@@ -102,6 +102,14 @@ def test_xlsx_takes_years_for_names_of_columns(years: str) -> None:
     assert table.header == ()
 
 
+def test_xlsx_takes_a_row_above_measures_for_names_of_columns() -> None:
+    """A column of numbers with a word for what they count is one of numbers; without a name it has none."""
+    (table,) = tables(read(sheet("Kind|Fee", "Dog licence|80 crowns", "Cat licence|10 crowns"), "a.xlsx"))
+    assert table.header == ("Kind", "Fee")
+    (table,) = tables(read(sheet("Dog licence|80 crowns", "Cat licence|10 crowns"), "a.xlsx"))
+    assert table.header == ()
+
+
 def test_xlsx_carries_a_header_over_empty_rows() -> None:
     """Groups of rows under one header keep the names of their columns."""
     found = tables(read(sheet("Name|City|Room", "Ada|Oslo|12", "", "Bob|Rome|14", "Cy|Graz|15"), "a.xlsx"))
