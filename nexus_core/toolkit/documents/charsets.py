@@ -97,7 +97,8 @@ def decode(data: bytes, default_encoding: str, declared: str = "") -> Decoded:
         except UnicodeDecodeError:
             pass  # then it matters what it says of itself
     named = tuple(filter(None, (encoding_of(label) for label in (declared, _label(data)) if label)))
-    if b"\x1b$" in data:  # Japanese in seven bits, which is ASCII and so UTF-8 to whoever does not look
+    # Japanese in seven bits, which is ASCII and so UTF-8 to whoever does not look.
+    if b"\x1b$" in data and _high(data) <= 0.1 * len(data):
         named = (*named, "iso2022_jp")
     # What is UTF-8 throughout is UTF-8, whatever is said of it; a declaration may be an example in a text about HTML.
     first = own == "utf-8" and not any(name.startswith("iso2022") for name in named)
@@ -218,8 +219,12 @@ def _guessed(data: bytes, encoding: str, error: UnicodeDecodeError) -> Decoded:
 
 def _is_nearly_ascii(data: bytes) -> bool:
     """Tell whether bytes above ASCII are so few and far between that no words can be guessed by: a name, a degree."""
-    high = len(data) - len(data.translate(None, _HIGH))
-    return high <= _MOST_HIGH * len(data) and _HIGH_WORD.search(data) is None
+    return _high(data) <= _MOST_HIGH * len(data) and _HIGH_WORD.search(data) is None
+
+
+def _high(data: bytes) -> int:
+    """Return how many bytes are above ASCII."""
+    return len(data) - len(data.translate(None, _HIGH))
 
 
 def _clean(text: str) -> str:

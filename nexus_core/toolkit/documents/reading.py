@@ -118,7 +118,12 @@ class DocumentReader:
         blocks = chosen.reader.read(file, hints)
         if chosen.streams:
             blocks = inside.per_record(blocks)
-        return chosen.name, _start(_guarded(blocks, _size_of(file)))
+        if head:
+            return chosen.name, _start(_guarded(blocks, _size_of(file)))
+        try:
+            return chosen.name, iter([*_guarded(blocks, 0)])
+        except SourceError as error:  # whatever a format asks for, there is nothing
+            raise NotReadError("is empty; left out") from error
 
 
 @define(eq=False, repr=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from hypothesis import given, settings, strategies as st
 
@@ -176,3 +178,10 @@ def test_bytes_too_few_to_guess_by_are_western(data: bytes, text: str) -> None:
 def test_escapes_of_japanese_in_other_bytes_are_no_error() -> None:
     """A file of a program may hold them by chance."""
     assert "title" in decode(b"\\title{x} \x1b$ yes \xff\xfe\x81 more text here", "utf-8").text
+
+
+def test_program_file_with_an_escape_of_japanese_is_no_text() -> None:
+    """Seven bits are what that encoding has: bytes above them all over tell something else."""
+    drawn = Random(7).choices(range(32, 256), k=9000)
+    with pytest.raises(SourceError, match="left out"):
+        decode(bytes(drawn) + b"\x1b$", "utf-8")

@@ -169,6 +169,15 @@ def test_document_is_read_again_once_what_was_missing_is_installed(
     assert "1 of 1 documents read" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("suffix", ["docx", "ipynb", "mhtml", "msg", "parquet", "pdf", "xml"])
+def test_empty_file_is_left_out_and_no_failure(docs: Path, suffix: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever its format asks for, there is nothing in it that could be damaged."""
+    (docs / f"a.{suffix}").touch()
+    (docs / "b.md").write_text("text")
+    assert run("context", "add", "notes", str(docs), "--store", str(docs.parent / "store")) == 0
+    assert f"a.{suffix}: is empty; left out" in "".join(capsys.readouterr())
+
+
 def test_choice_of_one_that_is_not_there_is_an_error_of_the_registry(install: Install) -> None:
     """`PluginError` says what reads the format instead."""
     with pytest.raises(PluginError, match="it is read by: contextnexus"):
