@@ -14,7 +14,7 @@ const ADVICE = {
   408: "The connection is slow, or the file is large: try again.",
   409: "Choose another name.",
   413: "Send less at once.",
-  422: "Choose another file: text, Markdown, HTML, code, JSON lines and, where the server has what reads it, PDF.",
+  422: "Choose another file, or have installed on the server what reads this one.",
   429: "Wait a little, then try again.",
   500: "Tell whoever runs the server: its log has more under the request's id.",
   502: "The model service failed: see the attempts, try again, or choose another model or pipeline.",
