@@ -78,6 +78,10 @@ def command(
         echo(f"{'lost' if remark.lost else 'remark'}: {plain(remark.text)}", err=True)
 
 
+_NOTHING = Metadata()
+"""What a document that tells nothing of itself tells."""
+
+
 async def _read(file: Path, settings: ReadSettings, limit_s: float) -> tuple[str, list[Block]]:
     reader, blocks = "", list[Block]()
     origin = FileOrigin(name=file.name)
@@ -107,7 +111,7 @@ def kind_word(block: Block) -> str:
 
 def _lines(blocks: Iterable[Block]) -> Iterator[str]:
     for block in blocks:
-        if not isinstance(block, Remark):
+        if not isinstance(block, Remark) and block != _NOTHING:
             yield f"{_place(block.place):>9}  {_kind(block):<14}  {line(_content(block), _WIDTH)}".rstrip()
 
 
