@@ -25,6 +25,15 @@ demo: $(VENV)/ready
 	@rm -rf build/demo && mkdir -p build/demo
 	@$(BIN)/nexus batch pipelines/quickstart.yaml pipelines/questions.jsonl -o build/demo/answers.jsonl
 	@head -n 3 build/demo/answers.jsonl | cut -c 1-150
+	@echo
+	@echo '$$ nexus context read pipelines/handbook.docx'
+	@$(BIN)/nexus context read pipelines/handbook.docx
+	@echo
+	@echo '$$ nexus context add demo pipelines/handbook.docx --store build/demo/store'
+	@$(BIN)/nexus context add demo pipelines/handbook.docx --store build/demo/store
+	@echo
+	@echo '$$ nexus ask demo "What is the allowance for a journey over night?" --store build/demo/store'
+	@$(BIN)/nexus ask demo "What is the allowance for a journey over night?" --store build/demo/store
 
 test: lint types pipelines tests
 

@@ -204,6 +204,14 @@ def test_every_package_is_in_the_wheel() -> None:
     assert listed == core | plugins
 
 
+def test_environment_of_the_demo_reads_all_documents() -> None:
+    """`make demo` installs `dev`, in which the extra `documents` is spelt out: an extra cannot name another one."""
+    import tomllib
+
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(extras["documents"]) - set(extras["dev"]) == set()
+
+
 def test_nothing_is_handed_on_by_context_variables() -> None:
     """What serves a run or a request gets what it needs as an argument: `RunContext`, `QueryRequest`.
 
