@@ -13,7 +13,7 @@ from typing import BinaryIO
 from attrs import field, frozen
 
 from nexus_core import Block, Code, Heading, Place, ReadHints, Remark, component
-from nexus_core.toolkit import decode
+from nexus_readers.text.source_text import read_text
 
 SMALL = 600
 """Characters up to which keys stand together."""
@@ -48,7 +48,7 @@ class YamlReader:
 
     def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
         """Yield the lines, under a heading for each key of the outermost level, and more where there is much in one."""
-        decoded = decode(file.read(), hints.default_encoding, hints.encoding)
+        decoded = read_text(file, hints)
         if decoded.problem:
             yield Remark(text=decoded.problem)
         lines = decoded.text.split("\n")
@@ -168,7 +168,7 @@ def _code(lines: Sequence[str], first: int, last: int, language: str) -> Iterato
 
 def _sections(file: BinaryIO, hints: ReadHints, language: str) -> Iterator[Block]:
     """Yield the lines of a file whose sections begin with a name in brackets."""
-    decoded = decode(file.read(), hints.default_encoding, hints.encoding)
+    decoded = read_text(file, hints)
     if decoded.problem:
         yield Remark(text=decoded.problem)
     lines = decoded.text.split("\n")

@@ -12,8 +12,8 @@ from typing import BinaryIO
 from attrs import frozen
 
 from nexus_core import Block, Paragraph, Place, ReadHints, Remark, component
-from nexus_core.toolkit import decode
 from nexus_readers.data.row_groups import RowGroups, column_names
+from nexus_readers.text.source_text import read_text
 
 DELIMITERS = ",;\t|"
 _SAMPLE_LINES, _SAMPLE_CHARACTERS = 100, 100_000
@@ -48,7 +48,7 @@ class DelimitedReader:
 
     def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
         """Yield tables of some hundred rows; text where there is no table."""
-        decoded = decode(file.read(), hints.default_encoding, hints.encoding)
+        decoded = read_text(file, hints)
         if decoded.problem:
             yield Remark(text=decoded.problem)
         lines = decoded.text.split("\n")

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from nexus_core import Block, Code, Metadata, Place, ReadHints, Remark, component
-from nexus_core.toolkit import decode
 from nexus_readers.data.values import merged, value_blocks
+from nexus_readers.text.source_text import read_text
 
 _COMMENTS = re.compile(r'("(?:[^"\\\n]|\\.)*+")|//[^\n]*+|/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z)', re.DOTALL)
 _COMMA = re.compile(r'("(?:[^"\\\n]|\\.)*+")|,(?=\s*+[\]}])', re.DOTALL)
@@ -23,7 +23,7 @@ class JsonReader:
 
     def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
         """Yield the blocks."""
-        decoded = decode(file.read(), hints.default_encoding, hints.encoding)
+        decoded = read_text(file, hints)
         if decoded.problem:
             yield Remark(text=decoded.problem)
         text = decoded.text.strip()
@@ -49,7 +49,7 @@ class JsonLinesReader:
 
     def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
         """Yield the blocks of all values; lines that are no JSON come as they stand."""
-        decoded = decode(file.read(), hints.default_encoding, hints.encoding)
+        decoded = read_text(file, hints)
         if decoded.problem:
             yield Remark(text=decoded.problem)
         values: list[Any] = []

@@ -26,9 +26,10 @@ from nexus_core import (
     Table,
     component,
 )
-from nexus_core.toolkit import Cell, decode, table_rows
+from nexus_core.toolkit import Cell, table_rows
 from nexus_readers.data.values import merged, one_line, value_blocks
 from nexus_readers.data.xml_tree import Element, XmlTree
+from nexus_readers.text.source_text import read_text
 
 _TITLES = frozenset({"title", "head", "heading", "bridgehead", "h1", "h2", "h3", "h4", "h5", "h6"})
 _PROSE = frozenset({"p", "para", "simpara", "ab", "formalpara", "lg"})
@@ -66,7 +67,7 @@ class XmlReader:
 
     def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
         """Yield the blocks; what follows a fault comes without its markup."""
-        decoded = decode(file.read(), hints.default_encoding, hints.encoding)
+        decoded = read_text(file, hints)
         if decoded.problem:
             yield Remark(text=decoded.problem)
         tree = XmlTree(decoded.text)

@@ -30,7 +30,7 @@ from nexus_readers.markdown.front_matter import front_matter
 from nexus_readers.markdown.inline import inline, label_of, words_of
 from nexus_readers.markdown.lines import plain_parts
 from nexus_readers.markdown.parts import Part
-from nexus_readers.text.source_text import read_text, without_pictures
+from nexus_readers.text.source_text import read_text
 
 _NAME = re.compile(r"\{#([\w.:-]+)[^}]*\}")
 _DEFINITION = re.compile(
@@ -62,7 +62,7 @@ class MarkdownReader:
         """Yield the blocks."""
         source = read_text(file, hints)
         yield from source.remarks()
-        yield from blocks_of(without_pictures(source.text))
+        yield from blocks_of(source.text)
 
 
 def blocks_of(text: str) -> Iterator[Block]:

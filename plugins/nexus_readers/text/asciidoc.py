@@ -26,7 +26,7 @@ from nexus_readers.markdown.front_matter import metadata_of
 from nexus_readers.text.asciidoc_inline import AsciiDocInline
 from nexus_readers.text.asciidoc_table import table_of
 from nexus_readers.text.notes import with_notes
-from nexus_readers.text.source_text import one_line, read_text, without_pictures
+from nexus_readers.text.source_text import one_line, read_text
 
 _HEADING = re.compile(r"(={1,6}|\#{1,6})[ \t]+(\S.*?)(?:[ \t]+\1)?[ \t]*$")
 _UNDERLINED = {"=": 1, "-": 2, "~": 3, "^": 4, "+": 5}
@@ -56,7 +56,7 @@ class AsciiDocReader:
         source = read_text(file, hints)
         yield from source.remarks()
         inline = AsciiDocInline()
-        lines = [line.rstrip() for line in without_pictures(source.text).split("\n")]
+        lines = [line.rstrip() for line in source.text.split("\n")]
         blocks = list(_Body(lines, 0, inline).blocks())
         told = {
             name: inline.attributes.get(name, "") for name in ("author", "revdate", "lang", "keywords", "description")

@@ -24,7 +24,7 @@ from nexus_core import (
 )
 from nexus_readers.markdown.front_matter import metadata_of
 from nexus_readers.text.notes import ListDepths, with_notes
-from nexus_readers.text.source_text import dedented, one_line, read_text, without_pictures
+from nexus_readers.text.source_text import dedented, one_line, read_text
 
 _HEADING = re.compile(r"(\*+)[ \t]+(?:\[#[A-Z0-9]\][ \t]+)?(.*?)(?:[ \t]+(:(?:[\w@#%]+:)+))?[ \t]*$")
 _PRIORITY = re.compile(r"^((?:[A-Z]{3,10}[ \t]+)?)\[#[A-Z0-9]\][ \t]+")
@@ -62,7 +62,7 @@ class OrgReader:
         """Yield the blocks."""
         source = read_text(file, hints)
         yield from source.remarks()
-        document = _Document(without_pictures(source.text).split("\n"))
+        document = _Document(source.text.split("\n"))
         blocks = list(document.blocks())
         yield metadata_of(document.keywords)
         yield from with_notes(blocks, document.notes)

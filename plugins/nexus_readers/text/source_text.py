@@ -12,7 +12,7 @@ from nexus_core import ReadHints, Remark
 from nexus_core.toolkit import decode
 
 _PICTURE = re.compile(
-    r"data:(?:image|application|font|audio|video)/[\w.+-]{1,80}[;,][^\s)\"'>\]]{40,}"
+    r"data:(?:image|application|font|audio|video)\\?/[\w.+-]{1,80}(?:;base64,[\w+/=%\\-]{40,}|[;,][^\s)\"'>\]]{40,})"
     r"(?:\n[ \t]*[A-Za-z0-9+/=]{40,}(?![^\s)\"'>\]]))*(?:\n[ \t]*[A-Za-z0-9+/]{2,}={1,2}(?![^\s)\"'>\]]))?",
     re.IGNORECASE,
 )
@@ -33,9 +33,9 @@ class SourceText:
 
 
 def read_text(file: BinaryIO, hints: ReadHints) -> SourceText:
-    """Return the text of a file by its charset."""
+    """Return the text of a file by its charset, without pictures that are written into it."""
     decoded = decode(file.read(), hints.default_encoding, hints.encoding)
-    return SourceText(decoded.text, decoded.problem)
+    return SourceText(_without_pictures(decoded.text), decoded.problem)
 
 
 def one_line(lines: Iterable[str]) -> str:
@@ -43,7 +43,7 @@ def one_line(lines: Iterable[str]) -> str:
     return " ".join(" ".join(lines).split())
 
 
-def without_pictures(text: str) -> str:
+def _without_pictures(text: str) -> str:
     """Return a text without the content of pictures that are written into it as `data:`: it is no text."""
     if "data:" not in text and "DATA:" not in text:
         return text

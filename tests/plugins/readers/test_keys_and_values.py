@@ -217,3 +217,21 @@ def test_xml_prose_keeps_addresses_of_links_and_titles_of_pictures() -> None:
     (figure,) = only(Figure, blocks)
     assert (figure.text, figure.caption) == ("Brown to L", "Net")
     assert [block.text for block in blocks[3:] if isinstance(block, Paragraph)] == ["Hint", "Wear gloves.", "-x"]
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("a.json", '{"logo": "data:image/png;base64,LETTERS", "fact": "Room 7"}'),
+        ("a.json", '{"logo": "data:image\\/png;base64,LETTERS", "fact": "Room 7"}'),
+        ("a.csv", "logo,fact\ndata:image/png;base64,LETTERS,Room 7\n"),
+        ("a.yaml", "logo: data:image/png;base64,LETTERS\nfact: Room 7\n"),
+        ("a.xml", "<r><logo>data:image/png;base64,LETTERS</logo><fact>Room 7</fact></r>"),
+        ("a.txt", "Logo\n\ndata:image/png;base64,LETTERS\n\nRoom 7\n"),
+    ],
+)
+def test_pictures_written_into_data_are_no_text(name: str, source: str) -> None:
+    """The letters of a picture fill no item, in whatever format it is written into; what stands beside it is read."""
+    said = text(blocks_of(source.replace("LETTERS", "iVBORw0KGgo" * 3000 + "="), name))
+    assert "Room 7" in said
+    assert len(said) < 120
