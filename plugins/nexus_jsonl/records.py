@@ -142,6 +142,8 @@ def _text(value: Any, key: str) -> str | None:
 
 
 def _no_text(record: Mapping[str, Any], fields: Fields) -> str:
+    if fields.text in record:
+        return f"has no text: its {fields.text!r} is null; left out"
     keys = ", ".join(map(str, list(record)[:8])) or "nothing"
     close = did_you_mean(fields.text, record)
     return f"has no {fields.text!r}{close} (it has {keys}); name the key of the text with `fields: {{text: ...}}`"

@@ -63,6 +63,7 @@ BAD = {
     "no JSON": ("{text: 1}", "is no JSON"),
     "no object": ("[1]", "must be an object, not a list"),
     "other key": ('{"txt": "x"}', "has no 'text', did you mean 'txt'? (it has txt)"),
+    "null": ('{"text": null}', "has no text: its 'text' is null; left out"),
     "no key": ("{}", "has no 'text' (it has nothing)"),
     "text is a list": ('{"text": ["x"]}', "its 'text' must be a text, not a list"),
     "not UTF-8": ('{"text": "\udcff"}', "is no JSON"),

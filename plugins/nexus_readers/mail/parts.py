@@ -35,7 +35,7 @@ def part_blocks(part: Part, hints: ReadHints, level: int, depth: int = 0) -> Ite
         yield Remark(text="parts inside of each other are left out: there are too many", lost=True)
         return
     read = _READERS.get(part.get_content_type()) or _READERS.get(part.get_content_maintype()) or _attachment
-    if is_attached(part) and not part.is_multipart():
+    if is_attached(part) and not part.is_multipart() and read is not _seal:
         read = _attachment
     yield from read(part, hints, level, depth)
 

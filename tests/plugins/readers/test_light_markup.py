@@ -343,3 +343,10 @@ def test_asciidoc_reads_no_directive_within_a_paragraph() -> None:
     """Conditions between the lines of a paragraph are no words of it."""
     blocks = blocks_of("One\nifdef::pdf[]\ntwo\nendif::[]\nthree.\n", ".adoc")
     assert of(Paragraph, blocks, "text") == [("One two three.",)]
+
+
+def test_asciidoc_reads_pictures_that_are_written_into_it() -> None:
+    """A picture in the text itself gives its alternative text, and nothing of its letters."""
+    source = f"Before image:data:image/png;base64,{90 * chr(105)}[chart] after.\n"
+    blocks = blocks_of(source, ".adoc")
+    assert of(Paragraph, blocks, "text") == [("Before chart after.",)]

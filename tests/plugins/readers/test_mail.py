@@ -338,3 +338,14 @@ def test_mail_ends_quotation_before_signature_and_leaves_seal_out() -> None:
         "-----BEGIN PGP SIGNATURE-----\niQFOO\n-----END PGP SIGNATURE-----\n"
     )
     assert text(blocks_of(mail, "a.eml")[-3:]) == "Fine.\n\n> When?\n\nAnn"
+
+
+def test_mail_is_not_told_to_have_lost_its_seal() -> None:
+    """The signature of a mail, which mail programs send as a file, is nothing that people miss."""
+    seal = (
+        "Content-Type: application/pkcs7-signature; name=smime.p7s\n"
+        "Content-Disposition: attachment; filename=smime.p7s\nContent-Transfer-Encoding: base64\n\nMIAGAA==\n"
+    )
+    blocks = blocks_of(multipart("mixed", "Content-Type: text/plain\n\nAgreed.\n", seal), "a.eml")
+    assert remarks(blocks) == []
+    assert text(blocks).endswith("Agreed.")
