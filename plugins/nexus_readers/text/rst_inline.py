@@ -7,6 +7,7 @@ import re
 _DEFINED = re.compile(r"\.\.[ \t]+_(?:`([^`\n]+)`|((?:[^:\\\n]|\\.)+)):[ \t]*(\S.*)?$")
 _ANONYMOUS = re.compile(r"(?:\.\.[ \t]+__:|__)[ \t]+(\S+)$")
 _REPLACED = re.compile(r"\.\.[ \t]+\|([^|\n]{1,200})\|[ \t]+replace::[ \t]+(.*)$")
+_NUMBERED = re.compile(r"\.\.[ \t]+\[(\d{1,4})\](?:[ \t]|$)")
 _INLINE = re.compile(
     r"""(?P<code>``(?P<literal>[^\n]+?)``)(?!`)
     | (?::(?P<role>[A-Za-z][\w:+.-]{0,60}):)`(?P<content>(?:[^`\\]|\\.)+)`
@@ -35,6 +36,7 @@ class RstInline:
         self._replaced: dict[str, str] = {}
         self._marks = {"defined": 0, "used": 0, "star defined": 0, "star used": 0}
         self._next_anonymous = 0
+        self._taken: set[str] = set()
         for line in lines:
             if line.lstrip().startswith((".. ", "__ ")):
                 self._define(line.strip())
@@ -45,6 +47,8 @@ class RstInline:
                 self._targets[_name(found[1] or found[2])] = found[3].strip().strip("`").removesuffix("`_")
         elif found := _ANONYMOUS.match(line):
             self._anonymous.append(found[1])
+        elif found := _NUMBERED.match(line):
+            self._taken.add(found[1])
         elif found := _REPLACED.match(line):
             self._replaced[found[1]] = found[2]
 
@@ -53,11 +57,13 @@ class RstInline:
         return _INLINE.sub(self._written, text) if _ACTIVE.search(text) else text
 
     def note_mark(self, written: str, *, defines: bool = False) -> str:
-        """Return the mark of a note: its name, or the number that `#` gets."""
+        """Return the mark of a note: its name, or the number that `#` gets: none that a note has by itself."""
         if written not in ("#", "*"):
             return written.lstrip("#")
         key = ("star " if written == "*" else "") + ("defined" if defines else "used")
         self._marks[key] += 1
+        while written == "#" and str(self._marks[key]) in self._taken:
+            self._marks[key] += 1
         return f"{written}{self._marks[key]}" if written == "*" else str(self._marks[key])
 
     def _written(self, found: re.Match[str]) -> str:

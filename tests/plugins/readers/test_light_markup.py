@@ -350,3 +350,10 @@ def test_asciidoc_reads_pictures_that_are_written_into_it() -> None:
     source = f"Before image:data:image/png;base64,{90 * chr(105)}[chart] after.\n"
     blocks = blocks_of(source, ".adoc")
     assert of(Paragraph, blocks, "text") == [("Before chart after.",)]
+
+
+def test_rst_numbers_no_note_as_another_one() -> None:
+    """A note that is numbered by itself and one that gets its number are two, whatever their order."""
+    blocks = blocks_of("Auto [#]_ and own [1]_.\n\n.. [1] Own note.\n.. [#] Auto note.\n", ".rst")
+    assert of(Paragraph, blocks, "text") == [("Auto [^2] and own [^1].",)]
+    assert of(Footnote, blocks, "mark", "text") == [("2", "Auto note."), ("1", "Own note.")]
