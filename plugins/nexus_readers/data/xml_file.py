@@ -36,7 +36,7 @@ _PROSE = frozenset({"p", "para", "simpara", "ab", "formalpara", "lg"})
 _CODE = frozenset(
     {"programlisting", "screen", "literallayout", "codeblock", "pre", "eg", "listing", "synopsis", "code"}
 )
-_ITEMS = frozenset({"listitem", "li", "item", "member", "step"})
+_ITEMS = frozenset({"listitem", "li", "item", "list-item", "member", "step", "dd"})
 _QUOTES = frozenset({"blockquote", "quote", "cit", "epigraph"})
 _TABLES, _ROWS = frozenset({"table", "informaltable", "tgroup"}), frozenset({"row", "tr"})
 _CELLS = frozenset({"entry", "cell", "td", "th"})
@@ -47,14 +47,34 @@ _FLOATS = frozenset(
 )
 """What stands within a section: its title heads nothing that follows."""
 _PICTURES = frozenset({"figure", "informalfigure", "mediaobject", "inlinemediaobject", "fig"})
-_NAMED = frozenset({"term", "phrase", "personname", "subtitle", "orgname", "corpauthor", "glossterm", "refname"})
+_NAMED = frozenset(
+    {
+        "term",
+        "phrase",
+        "personname",
+        "subtitle",
+        "orgname",
+        "corpauthor",
+        "glossterm",
+        "refname",
+        "label",
+        "cmd",
+        "shortdesc",
+        "dt",
+    }
+)
 """Elements whose few words need no name before them."""
 _NOTES = frozenset({"footnote", "note", "fn"})
 _WORDS_IN = ("title", "alt", "label", "summary", "caption", "description", "desc", "name", "value")
 """Attributes whose words people read."""
 _TAG = re.compile(r"<!--(?:(?!-->).)*+(?:-->|\Z)|<!\[CDATA\[|\]\]>|</?[^<>]{0,2000}>", re.DOTALL)
+_MAY_BE_HTML = frozenset({"description", "content", "encoded", "summary", "body", "text"})
+_IS_HTML = re.compile(r"</(?:p|a|b|i|em|strong|div|span|li|ul|h[1-6]|td|pre|code)>|<br ?/?>", re.IGNORECASE)
+"""A page that is the text of an element, as feeds have it."""
+_LINE_TAG = re.compile(r"</?(?:p|div|br|li|ul|ol|h[1-6]|td|th|tr|table|pre|blockquote)\b[^<>]{0,500}>", re.IGNORECASE)
 _DEEPEST_VALUES = 200
 _MOST_IN_PICTURE = 60
+_OWN_LINES = frozenset({"br", "lb", "title", "l", "line", "dt", "dd", "cmd", "label"})
 _LINKS = frozenset({"link", "ulink", "ref", "a", "ext-link", "uri", "xref"})
 _OUTSIDE = ("http://", "https://", "ftp://", "mailto:", "tel:")
 
@@ -74,6 +94,9 @@ class XmlReader:
         root = tree.build()
         if tree.problem and not root.elements and "<" not in decoded.text:
             raise SourceError(f"{tree.problem}; left out")
+        for element in _all_of(root):
+            if element.name in _MAY_BE_HTML and element.is_leaf and _IS_HTML.search(page := element.text()):
+                element.parts[:] = [html.unescape(_TAG.sub("", _LINE_TAG.sub("\n", page)))]
         if any(map(_is_prose, _all_of(root))):
             yield from _Prose().blocks(root)
         else:
@@ -175,7 +198,7 @@ def inline_text(element: Element, notes: list[Footnote] | None = None, before: i
         part = waiting.pop()
         if isinstance(part, str):
             pieces.append(part)
-        elif part.name in _NOTES and notes is not None and part.name != "note":
+        elif notes is not None and part.name in _NOTES and (part.name != "note" or _is_line(part)):
             mark = str(before + len(notes) + 1)
             pieces.append(f"[^{mark}]")
             notes.append(Footnote(mark=mark, text=one_line(part.text()), place=Place(line=part.line)))
@@ -185,9 +208,13 @@ def inline_text(element: Element, notes: list[Footnote] | None = None, before: i
             words = one_line(part.text())
             pieces.append(f"[{words}]({target})" if words and words != target else target)
         else:
-            apart = part.name in _PROSE or part.name in _ITEMS or part.name in ("br", "lb", "title")
+            apart = part.name in _PROSE or part.name in _ITEMS or part.name in _OWN_LINES
             waiting.extend([" "] * apart + [*reversed(part.parts)] + [" "] * apart)
     return "".join(pieces)
+
+
+def _is_line(note: Element) -> bool:
+    return not any(part.name in _PROSE for part in note.elements)
 
 
 def _target(link: Element) -> str:
@@ -206,11 +233,15 @@ def _is_picture(element: Element) -> bool:
 
 def _picture(element: Element) -> list[Block]:
     """Return a picture by what is written about it."""
-    titles, words = [], []
+    titles, words = list[str](), list[str]()
+    named = [part for part in _all_of(element) if part.name in (*_TITLES, "caption")]
+    told = {id(inner) for part in named for inner in _all_of(part)}
     for part in [*_all_of(element)][::-1]:
-        if part.name in (*_TITLES, "caption"):
+        if part in named:
             titles.append(one_line(inline_text(part)))
-        elif part.name in ("phrase", "alt") or (part.name in _PROSE and not titles):
+        elif id(part) in told:
+            continue
+        elif part.name in ("phrase", "alt") or part.name in _PROSE:
             words.append(one_line(inline_text(part)))
         elif part.name in _FIGURES:
             words += [block.text for block in _attribute_words(part) if isinstance(block, Figure)]

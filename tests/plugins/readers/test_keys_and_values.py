@@ -235,3 +235,20 @@ def test_pictures_written_into_data_are_no_text(name: str, source: str) -> None:
     said = text(blocks_of(source.replace("LETTERS", "iVBORw0KGgo" * 3000 + "="), name))
     assert "Room 7" in said
     assert len(said) < 120
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("<feed><entry><title>E</title><content type='html'>&lt;p&gt;Fact 7 &amp;amp; &lt;b&gt;more&lt;/b&gt;&lt;/p&gt;"
+         "</content></entry></feed>", "Fact 7 & more"),
+        ("<r><p>Text &amp; end.<note place='foot'>Foot 7</note></p></r>", "[^1]: Foot 7"),
+        ("<r><lg><l>Verse one</l><l>Verse two</l></lg></r>", "Verse one Verse two"),
+        ("<r><p>A</p><fig><label>1</label><caption><p>Chart 7</p></caption><graphic/></fig></r>", "Chart 7"),
+    ],
+)  # fmt: skip
+def test_xml_tells_each_word_once_as_people_see_it(source: str, said: str) -> None:
+    """Pages in feeds come without their tags, notes with their marks, verses apart, captions once."""
+    told = text(blocks_of(source, "a.xml"))
+    assert told.count(said) == 1
+    assert told.count("7") <= 1
