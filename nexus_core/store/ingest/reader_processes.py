@@ -7,13 +7,12 @@ import pickle
 from asyncio.subprocess import Process
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
 from typing import Any
 
 from nexus_core.contract.errors import SourceError
 from nexus_core.store.ingest.read_document import DocumentEnd, DocumentPart, DocumentReading, Due
 from nexus_core.store.ingest.reader_process import LENGTH, ReadRequest
-from nexus_core.toolkit.processes.call import start_module
+from nexus_core.toolkit.processes.call import kill, start_module
 from nexus_core.toolkit.processes.environment import safe_path
 
 START_S = 60.0
@@ -107,12 +106,10 @@ class ReaderProcess:
             async with asyncio.timeout(0.0 if at_once else 0.2):
                 await process.communicate()
         except TimeoutError:
-            with suppress(ProcessLookupError):
-                process.kill()
+            kill(process)
             await process.communicate()
         finally:
-            with suppress(ProcessLookupError):
-                process.kill()
+            kill(process)
         return process.returncode
 
     async def _send(self, value: Any) -> None:

@@ -76,9 +76,7 @@ async def stream_apart(
                 return
             yield value
     finally:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.kill()
+        kill(process)
         await asyncio.shield(process.communicate())
 
 
@@ -118,7 +116,12 @@ async def start_module(module: str) -> Process:
     # Cancelled meanwhile, asyncio would wait for its end for ever, so it is let begin.
     beginning = asyncio.ensure_future(
         asyncio.create_subprocess_exec(
-            *module_command(module), stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment(sys.path)
+            *module_command(module),
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=DEVNULL,
+            env=environment(sys.path),
+            start_new_session=True,
         )
     )
     try:
@@ -126,9 +129,18 @@ async def start_module(module: str) -> Process:
     except asyncio.CancelledError:
         with suppress(OSError):
             process = await beginning
-            process.kill()
+            kill(process)
             await process.communicate()
         raise
+
+
+def kill(process: Process) -> None:
+    """End a process of `start_module`, and what it has begun: that may hold its pipes, and be waited for as well."""
+    if sys.platform != "win32":
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        process.kill()
 
 
 def main() -> None:

@@ -41,7 +41,9 @@ class Told:
             sum(range(1000))
         if kind == "match":
             re.match(r"(a+)+$", "a" * 64 + "b")
-        if kind == "wait":
+        if kind == "fork":
+            os.fork()
+        if kind in ("wait", "fork"):
             time.sleep(1000)
         return DocumentRead(items=[Item(id=mark.name, text=str(os.getpid()))], digest="d")
 """
@@ -158,11 +160,11 @@ async def test_process_is_killed_where_nobody_waits_any_more(
     assert (await store.ingest("notes", told(("a",)), origin="there")).written == 1
 
 
-@pytest.mark.parametrize("kind", ["work", "match", "wait"])
+@pytest.mark.parametrize("kind", ["work", "match", "wait", "fork"])
 async def test_process_is_killed_at_the_limit_of_one_document(
     store: Store, told: Callable[..., Documents], tmp_path: Path, kind: str
 ) -> None:
-    """And the document has failed."""
+    """With what it has begun, and the document has failed."""
     file = tmp_path / "process"
     done = await store.ingest("notes", told((f"{kind} {file}",)), origin="here", limit_s=0.5)
     assert [why for _, why in done.failed] == ["was not read within 0.5 s"]
