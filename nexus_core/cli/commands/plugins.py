@@ -14,8 +14,8 @@ from nexus_core.cli.output.tables import print_table
 from nexus_core.contract.components import component_summary, options_of
 from nexus_core.contract.errors import UsageError, describe_error
 from nexus_core.engine.plugins import PluginRegistry, PluginReport
-from nexus_core.toolkit.documents.registry import ReaderOrigin, ReaderRegistry
-from nexus_core.toolkit.suggest import did_you_mean
+from nexus_core.toolkit.documents.registry import ReaderOrigin, ReaderRegistry, is_format
+from nexus_core.toolkit.suggest import did_you_mean, listed
 
 SLOW_IMPORT_S = 1.0
 SHOWN_FORMATS = 4
@@ -78,9 +78,15 @@ def _readers(format: str | None) -> list[ReaderReport]:
 
 
 def _reader_report(origin: ReaderOrigin, formats: tuple[str, ...]) -> ReaderReport:
+    misnamed = [format for format in formats if not is_format(format)]
+    if misnamed:
+        problem = f"named {listed(map(repr, misnamed))}, which is no suffix such as '.acme' and no media type"
+        return ReaderReport(origin=origin, formats=formats, problem=problem)
     try:
         return ReaderReport(origin=origin, formats=formats, cls=origin.load())
-    except Exception as error:  # noqa: BLE001 - of a plugin, whatever it raises
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - of a plugin, whatever it raises: SystemExit at its import, too
         return ReaderReport(origin=origin, formats=formats, problem=describe_error(error))
 
 

@@ -196,6 +196,8 @@ def _guarded(blocks: Iterator[Block], size: int) -> Iterator[Block]:
     most, total = _LITTLE_TEXT + _MOST_TEXT * size, 0
     try:
         for block in blocks:
+            if not isinstance(block, Block):
+                raise TypeError(f"its reader yields values of the class {type(block).__name__}, which are no blocks")
             total += length_of(block)
             if total > most:
                 raise SourceError(f"has more than {most:,} characters of text, far more than its size; left out")

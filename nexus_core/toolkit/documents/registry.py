@@ -162,7 +162,7 @@ class ReaderRegistry:
         path = basename(name).lower()
         media_type = media_type.partition(";")[0].strip().lower()
         for format in (media_type, splitext(path)[1], _SUFFIX_OF_NAME.get(path, "")):
-            if format in self._origins:
+            if is_format(format) and format in self._origins:
                 return format
         begins = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:40].lower()
         known = (suffix for start, suffix in _SUFFIX_OF_BYTES if head.startswith(start) or begins.startswith(start))
@@ -243,6 +243,11 @@ def _installed() -> Iterator[ReaderOrigin]:
         yield ReaderOrigin(
             format=point.name, distribution=name, target=point.value, load=point.load, installed=point.dist
         )
+
+
+def is_format(name: str) -> bool:
+    """Tell whether an entry point is named for what a file can have: a suffix with its dot, or a media type."""
+    return (name.startswith(".") and len(name) > 1) or "/" in name
 
 
 def _named(name: str) -> str:

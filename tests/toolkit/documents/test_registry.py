@@ -129,6 +129,36 @@ def test_broken_reader_fails_its_own_files_alone(install: Install, docs: Path, c
     assert "acme-reader" in source.problems[0]
 
 
+@pytest.mark.parametrize("name", ["", "acme", "."])
+def test_reader_named_for_no_format_takes_no_files(
+    install: Install, docs: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Neither those without a media type nor others; `nexus plugins` tells what is wrong with its name."""
+    install("acme-reader", name)
+    for file in ("acme", "b.md", "c."):
+        (docs / file).write_text("fine")
+    assert items_of(docs) == ["fine"] * 3
+    assert run("plugins") == 0
+    assert "BROKEN" in capsys.readouterr().out
+
+
+def test_reader_that_ends_the_process_is_listed_as_broken(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    """The list of plugins goes on to its end."""
+    install("acme-reader", ".acme", code="raise SystemExit(9)")
+    assert run("plugins", ".acme") == 2
+    assert "SystemExit: 9" in capsys.readouterr().out
+
+
+def test_values_that_are_no_blocks_are_an_error(install: Install, docs: Path) -> None:
+    """No text is lost without a word."""
+    install("acme-reader", ".acme", code=READER.replace("yield Paragraph(text=", "yield str("))
+    (docs / "a.acme").write_text("text")
+    (docs / "b.md").write_text("fine")
+    source = Files(paths="*", root=str(docs))
+    assert [item.text for item in asyncio.run(source.gather("", RunContext()))] == ["fine"]
+    assert "values of the class str, which are no blocks" in source.problems[0]
+
+
 def test_format_is_told_by_media_type_name_and_first_bytes() -> None:
     """In this order; what nothing tells is text."""
     registry = ReaderRegistry.installed()
