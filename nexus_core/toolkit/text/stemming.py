@@ -19,7 +19,7 @@ from nexus_core.toolkit.text.language_words import MONTHS
 from nexus_core.toolkit.text.normalization import fold, fold_case, normalize
 from nexus_core.toolkit.text.scripts import NON_JOINER, characters, cut_by_script, stemmer_for
 
-ANALYZER_VERSION = 2
+ANALYZER_VERSION = 3
 """Of what texts yield: an index of another version is to be built anew."""
 LONGEST_PIECE = 64
 """In characters; what is longer is not remembered."""

@@ -50,6 +50,9 @@ SHARED = {
     "code of an error": ("ORA-01555", "ORA01555"),
     "hash": ("md-5", "MD5"),
     "mail": ("e-mails", "email"),
+    "short parts": ("Wi-Fi", "wifi"),
+    "prefix": ("co-operative", "cooperative"),
+    "points": ("45.500.000", "45,500,000"),
     "unit": ("12kg", "12 kg"),
     "date in words": ("2023-12-31", "31 December 2023"),
     "emoji": ("done✅", "✅"),
@@ -62,6 +65,14 @@ def test_a_query_in_another_form_shares_all_its_terms(text: str, query: str) -> 
     """The text may have more of them, such as the word with its marks."""
     assert set(terms(query)) <= set(terms(text))
     assert terms(query)
+
+
+def test_a_date_that_may_be_read_in_two_ways_is_found_by_both() -> None:
+    """With slashes, the month may come first or second."""
+    read = set(terms("04/05/2023"))
+    assert read & set(terms("2023-04-05")) >= {"2023-04-05", "5"}
+    assert read & set(terms("4 May 2023")) == {"4", "2023"}
+    assert "2023-05-04" in read
 
 
 DIFFERENT = {
