@@ -140,7 +140,8 @@ def _build(use: str, cls: Any, options: Mapping[str, Any], overrides: Sequence[s
     tree = interpolate(apply(tree, overrides, problems), os.environ, problems)
     spec = Components(problems, catalogue).reference(tree, Kind.SOURCE)
     if problems.errors:
-        raise UsageError("; ".join(problem.message for problem in problems.listed()))
+        wrong = "; ".join(problem.message for problem in problems.listed())
+        raise UsageError(f"{wrong}; --set KEY=VALUE sets an option, `nexus plugins {use}` lists all")
     assert isinstance(spec, ComponentSpec)
     try:
         return cls(**{name: _value(value) for name, value in spec.options.items()})

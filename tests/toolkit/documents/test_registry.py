@@ -199,6 +199,18 @@ def test_document_is_read_again_once_what_was_missing_is_installed(
     assert "1 of 1 documents read" in capsys.readouterr().out
 
 
+def test_read_shows_captions_and_notes(docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever asks what was read of a file sees all words that were."""
+    page = "<figure><img src=a.png alt='A wiring plan'><figcaption>Plan of the hut</figcaption></figure>"
+    (docs / "a.html").write_text(page)
+    (docs / "a.md").write_text("The fee is 40.[^1]\n\n[^1]: In May alone.\n")
+    assert run("context", "read", str(docs / "a.html")) == run("context", "read", str(docs / "a.md")) == 0
+    shown = capsys.readouterr().out
+    assert "A wiring plan / Plan of the hut" in shown
+    assert "[^1] In May alone." in shown
+    assert "metadata" not in shown
+
+
 @pytest.mark.parametrize("suffix", ["docx", "ipynb", "mhtml", "msg", "parquet", "pdf", "xml"])
 def test_empty_file_is_left_out_and_no_failure(docs: Path, suffix: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever its format asks for, there is nothing in it that could be damaged."""

@@ -16,7 +16,18 @@ from nexus_core.cli.event_loop import run
 from nexus_core.cli.option_types import duration
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.tables import json_option, line, plain, print_json
-from nexus_core.contract.blocks import Block, Heading, ListItem, Metadata, PageBreak, Place, Remark, Table
+from nexus_core.contract.blocks import (
+    Block,
+    Figure,
+    Footnote,
+    Heading,
+    ListItem,
+    Metadata,
+    PageBreak,
+    Place,
+    Remark,
+    Table,
+)
 from nexus_core.contract.errors import SourceError, UsageError
 from nexus_core.toolkit.documents.block_text import blocks_text
 from nexus_core.toolkit.documents.reading import FileOrigin, ReadSettings, stream_blocks
@@ -143,6 +154,10 @@ def _content(block: Block) -> str:
         rows = " / ".join("; ".join(row) for row in block.rows[:3])
         return " / ".join(filter(None, [block.caption, "; ".join(block.header), rows]))
     text = str(getattr(block, "text", ""))
+    if isinstance(block, Figure):
+        return " / ".join(filter(None, [text, block.caption]))
+    if isinstance(block, Footnote):
+        return f"[^{block.mark}] {text}"
     return f"{'  ' * (block.depth - 1)}{block.marker} {text}" if isinstance(block, ListItem) else text
 
 
