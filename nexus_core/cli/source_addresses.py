@@ -105,6 +105,17 @@ def expand_variables(address: str) -> str:
     return str(expanded[0])
 
 
+def mapping_of(text: str, option: str) -> dict[str, Any]:
+    """Return what an option says as a mapping of YAML; raises UsageError where it is none."""
+    problems = Problems(option)
+    tree = read(text, option, problems)
+    told = plain(tree) if tree is not None and not problems.errors else None
+    if not isinstance(told, dict):
+        wrong = "; ".join(problem.message for problem in problems.listed())
+        raise UsageError(f"{option} {text}: is no mapping such as {{main_text: true}}" + f" ({wrong})" * bool(wrong))
+    return told
+
+
 def _refuse_secrets(address: str, overrides: Sequence[str]) -> None:
     for text in (address, *overrides):
         if _CREDENTIALS.search(text):

@@ -10,10 +10,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import Distribution
 from posixpath import basename, splitext
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from attrs import field, frozen
 
+from nexus_core.contract.components import options_of
 from nexus_core.contract.documents import READER_GROUP, Reader
 from nexus_core.contract.errors import PluginError, describe_error
 from nexus_core.contract.hookspecs import installed_entry_points
@@ -217,7 +218,9 @@ class ReaderRegistry:
         choice = self._choices.get(format, {})
         options = {} if isinstance(choice, str) else {str(k): v for k, v in choice.items() if k != "use"}
         try:
-            made = origin.load()(**options)
+            cls = origin.load()
+            _check_options(cls, options)
+            made = cls(**options)
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # of a plugin, whatever it raises
@@ -233,6 +236,22 @@ def _mail_format(head: bytes) -> str:
     """Return the suffix of a mail or a mailbox where the first bytes of a file are one's, else nothing."""
     lower = head.lower()
     return ".eml" if _MAIL.match(lower) else ".mbox" if _MAILBOX.match(lower) else ""
+
+
+def _check_options(cls: Any, options: Mapping[str, Any]) -> None:
+    """Raise ValueError for an option that a reader does not have, or one of another kind."""
+    if not options:
+        return
+    takes = {option.name: option.annotation for option in options_of(cls)}
+    for name, value in options.items():
+        if name not in takes:
+            hint = did_you_mean(name, takes)
+            raise ValueError(f"it has no option {name!r}{hint}; its options: {listed(takes) or 'none'}")
+        wanted = takes[name]
+        allowed = get_args(wanted) if get_origin(wanted) is Literal else ()
+        if (allowed and value not in allowed) or (wanted in (bool, int, str) and type(value) is not wanted):
+            kind = " or ".join(map(repr, allowed)) or wanted.__name__
+            raise ValueError(f"its option {name!r} must be {kind}, not {value!r}")
 
 
 def _installed() -> Iterator[ReaderOrigin]:

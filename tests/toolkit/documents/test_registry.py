@@ -243,6 +243,26 @@ def test_command_line_chooses_readers(
     assert "acme text" in capsys.readouterr().out
 
 
+def test_command_line_gives_options_to_readers(docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As in YAML; what is no mapping, or no option, is an error, and `sync` reads in the same way."""
+    (docs / "a.html").write_text("<p>Menu of the week</p><main><p>The mill opens at nine.</p></main>")
+    main_text, store = "html={main_text: true}", str(docs.parent / "store")
+    assert run("context", "add", "notes", str(docs), "--reader", main_text, "--store", store) == 0
+    (docs / "a.html").write_text("<p>Menu of the week</p><main><p>The mill opens at ten.</p></main>")
+    assert run("context", "sync", "notes", "--store", store) == 0
+    assert run("context", "search", "notes", "menu mill", "--store", store) == 0
+    shown = capsys.readouterr().out
+    assert "opens at ten" in shown
+    assert "Menu" not in shown
+    assert run("context", "read", str(docs / "a.html"), "--reader", ".html={main_txt: true}") == 2
+    assert run("context", "read", str(docs / "a.html"), "--reader", ".html={main_text") == 2
+    assert run("context", "read", str(docs / "a.html"), "--reader", ".pdf={ocr: 3}") == 2
+    told = capsys.readouterr().err
+    assert "is no mapping" in told
+    assert "has no option 'main_txt', did you mean 'main_text'?" in told
+    assert "option 'ocr' must be 'auto' or 'off', not 3" in told
+
+
 def run(*arguments: str) -> int:
     with pytest.raises(SystemExit) as ended:
         main(list(arguments))

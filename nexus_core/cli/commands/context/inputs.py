@@ -15,14 +15,14 @@ from typing import Any, TypeVar
 import click
 from attrs import evolve, field, frozen
 
-from nexus_core.cli.source_addresses import addressed_source, expand_variables, has_password, has_source
+from nexus_core.cli.source_addresses import addressed_source, expand_variables, has_password, has_source, mapping_of
 from nexus_core.contract.components import Kind
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.protocols import Documents
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.store.ingest.read_document import MixedFiles
 from nexus_core.store.records import StoredDocument, checked_name
-from nexus_core.toolkit.documents.registry import ReaderRegistry
+from nexus_core.toolkit.documents.registry import ReaderChoice, ReaderRegistry
 from nexus_core.toolkit.suggest import did_you_mean
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -67,8 +67,8 @@ class InputOptions:
     """Of files that do not tell theirs."""
     follow_links: bool = False
     """Links may lead out of a folder."""
-    readers: Mapping[str, str] = field(factory=dict)
-    """By suffix, whose reader reads it."""
+    readers: Mapping[str, ReaderChoice] = field(factory=dict)
+    """By suffix, whose reader reads it, or with which options."""
     overrides: tuple[str, ...] = ()
     """Options of a source that an address stands for, as `key=value`."""
     folder: str = ""
@@ -142,7 +142,9 @@ def place_of(
             raise UsageError(f"--as {called!r} has a slash: it is one name, such as handbook")
     catalogue = PluginRegistry.installed()
     if argument.lower().startswith(("http://", "https://")):
-        return evolve(_web_page(expand_variables(argument), catalogue), settings=_page_settings(argument))
+        return evolve(
+            _web_page(expand_variables(argument), manner, catalogue), settings=_page_settings(argument, manner)
+        )
     if has_source(argument):
         made = _addressed(argument, called, manner, catalogue)
         _check_names(made, known)
@@ -186,18 +188,18 @@ def _file(path: Path, name: str, manner: InputOptions, catalogue: PluginRegistry
     )
 
 
-def _web_page(url: str, catalogue: PluginRegistry) -> ContextInput:
+def _web_page(url: str, manner: InputOptions, catalogue: PluginRegistry) -> ContextInput:
     try:
-        source: Documents = catalogue.component(Kind.SOURCE, "url")(url=url)
+        source: Documents = catalogue.component(Kind.SOURCE, "url")(url=url, readers=dict(manner.readers))
     except ValueError as error:
         raise UsageError(f"{url}: {error}") from error
     (mark,) = source.documents()
     return ContextInput(source=source, origin=mark.name, within=mark.name, shown=mark.name, one=True)
 
 
-def _page_settings(url: str) -> Mapping[str, Any] | None:
+def _page_settings(url: str, manner: InputOptions) -> Mapping[str, Any] | None:
     """Return how a page is read again; one whose address holds a password is read without it, which is not kept."""
-    return None if has_password(url) else {"argument": url}
+    return None if has_password(url) else InputOptions(readers=manner.readers).settings(url, None)
 
 
 def _addressed(argument: str, called: str | None, manner: InputOptions, catalogue: PluginRegistry) -> ContextInput:
@@ -286,21 +288,22 @@ def reader_option(function: _Function) -> _Function:
         "readers",
         multiple=True,
         metavar="SUFFIX=NAME",
-        help="Whose reader reads a format, as .html=acme, where several do (repeatable).",
+        help="Whose reader reads a format, as .html=acme, or its options, as '.html={main_text: true}' (repeatable).",
     )(function)
 
 
-def reader_choices(told: Sequence[str]) -> dict[str, str]:
+def reader_choices(told: Sequence[str]) -> dict[str, ReaderChoice]:
     """Return what the option says, by suffix; raises UsageError for what is no choice, or not installed."""
-    choices: dict[str, str] = {}
+    choices: dict[str, ReaderChoice] = {}
     for each in told:
         suffix, equals, name = each.partition("=")
         suffix, name = suffix.strip().lower(), name.strip()
         if not equals or not suffix or not name:
             raise UsageError(f"--reader {each}: write it as SUFFIX=NAME, such as .html=acme")
+        choice: ReaderChoice = mapping_of(name, "--reader") if name.startswith("{") else name
         if "/" not in suffix and not suffix.startswith("."):
             suffix = f".{suffix}"
-        if choices.setdefault(suffix, name) != name:
+        if choices.setdefault(suffix, choice) != choice:
             raise UsageError(f"--reader: two readers are named for {suffix}: {choices[suffix]} and {name}")
     try:
         ReaderRegistry.installed(choices).check()
