@@ -11,6 +11,8 @@ Words kept: how many of the words that a page shows are in the pieces, each coun
 shows is the text of lexbor without script, style, template and navigation (HTML), that of pdfium (PDF), or the file
 itself. Words beyond those (overlaps of pieces, navigation, titles) are told, too. Exits 1 where a peer takes less CPU
 or keeps more.
+
+Left out: office files, mail and tables, pictures of text, the time of the wall, and what splitting does to answers.
 """
 
 from __future__ import annotations

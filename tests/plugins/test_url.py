@@ -81,8 +81,8 @@ def _app() -> web.Application:
 @pytest.mark.parametrize(
     ("path", "title", "text"),
     [
-        ("/page", "Travel", "See b and x."),
-        ("/moved", "Travel", "See b and x."),
+        ("/page", "Travel", "See b and [x](https://x.org/)."),
+        ("/moved", "Travel", "See b and [x](https://x.org/)."),
         ("/latin", "latin", "café"),
         ("/notes.md", "Notes", "of the office"),
     ],

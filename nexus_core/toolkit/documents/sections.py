@@ -27,7 +27,8 @@ PART = 4000
 _BEGINS_RECORD = frozenset("[<{(")
 SHORT = 1200
 """Characters up to which a document, or the pages of a section, stay one item: some 250 tokens."""
-_PART_TOKENS = 1000
+_PART_TOKENS = 550
+"""Of a piece of a text, about half a part: a sentence of up to two stays whole."""
 _NO_SLUG = re.compile(r"[^\w\- ]+")
 
 

@@ -155,9 +155,11 @@ def _by_words(sample: str) -> str | None:
     scores: dict[str, float] = dict.fromkeys(FUNCTION_WORDS, 0.0)
     lower = sample.lower()
     found = _WORD.findall(lower)
+    is_told = False
     for word in found:
         for language, share in words.get(word, ()):
             scores[language] += share
+            is_told = True
     for word in found[:_ENDINGS_LOOKED_AT]:
         for length in (4, 3, 2):
             if len(word) > length:
@@ -166,8 +168,9 @@ def _by_words(sample: str) -> str | None:
     for letter, count in Counter(lower).items() if not lower.isascii() else ():
         for language, share in letters.get(letter, ()):
             scores[language] += share * min(count, _LETTERS_COUNTED)
+            is_told = True
     best, score = max(scores.items(), key=lambda each: (each[1], each[0]))
-    if len(found) < _FEWEST:
+    if len(found) < _FEWEST or not is_told:  # endings alone are those of many languages
         return None
     least = max(_CLEAR, _DENSE * len(found))
     if best == DEFAULT:

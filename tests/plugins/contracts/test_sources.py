@@ -25,7 +25,7 @@ class TestFiles(SourceContract):
     def make(self, folder: Path, texts: Sequence[str]) -> Source:
         for number, text in enumerate(texts):
             (folder / f"{number}.txt").write_text(text, "utf-8")
-        return Files(paths="*.txt", root=str(folder))
+        return Files(paths="*.txt", root=str(folder), sections=False)
 
     def make_broken(self, folder: Path) -> Source:
         return Files(paths="*.txt", root=str(folder / "nowhere"))
@@ -62,7 +62,7 @@ class TestObjects(SourceContract):
         for number, text in enumerate(texts):
             if not (folder / f"{number}.txt").exists():  # its time is told in the items
                 (folder / f"{number}.txt").write_text(text, "utf-8")
-        return Objects(url=f"file://{folder}", paths="*.txt", refresh_s=0)
+        return Objects(url=f"file://{folder}", paths="*.txt", refresh_s=0, sections=False)
 
     def make_broken(self, folder: Path) -> Source:
         return Objects(url=f"file://{folder}/nowhere")
@@ -77,7 +77,7 @@ class TestGit(SourceContract):
         for number, text in enumerate(texts):
             (folder / f"{number}.txt").write_text(text, "utf-8")
         self._commit(folder)
-        return Git(url=str(folder), refresh_s=0)
+        return Git(url=str(folder), refresh_s=0, sections=False)
 
     def make_broken(self, folder: Path) -> Source:
         return Git(url=str(folder / "nowhere"))
