@@ -169,9 +169,8 @@ def test_no_page_shows_another_spelling_of_the_module() -> None:
     """Readers copy what they see; without -P the current folder would come first."""
     pages = [*ROOT.glob("*.md"), *ROOT.glob("nexus_core/**/*.md"), *ROOT.glob("plugins/**/*.md")]
     pages += [*ROOT.glob("nexus_core/cli/**/*.txt"), *ROOT.glob("pipelines/**/*")]
-    shown = [
-        found for page in pages if page.is_file() for found in re.findall(r".{7}-m nexus_core\S*", page.read_text())
-    ]
+    texts = [page.read_text("utf-8", "replace") for page in pages if page.is_file()]
+    shown = [found for text in texts for found in re.findall(r".{7}-m nexus_core\S*", text)]
     assert {found.rstrip("`:,.;") for found in shown} == {"hon -P -m nexus_core"}
 
 

@@ -48,7 +48,8 @@ def nexus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 def test_ask_quotes_offline_without_a_key_and_says_so(nexus: Nexus) -> None:
     """The answer with its source; nothing leaves the machine."""
     code, out, err = nexus("ask", "handbook", QUESTION)
-    assert (code, "Up to five days" in out, "[1] Leave  (leave.md)" in out) == (0, True, True)
+    assert (code, "Up to five days" in out) == (0, True)
+    assert "[1] Leave  (leave.md, line 3)" in out
     assert "offline" in err
     assert nexus("ask", "handbook", QUESTION, "--model", "offline")[2] == ""
 

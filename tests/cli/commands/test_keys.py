@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from nexus_core.cli.main import main
+from nexus_core.store.database.schema import APPLICATION_ID, MIGRATIONS
 
 pytestmark = pytest.mark.slow
 
@@ -90,12 +91,12 @@ def test_a_store_of_the_version_before_gets_its_table(nexus: Nexus, tmp_path: Pa
     """What was in it stays (fault 164)."""
     nexus("keys", "new", "--owner", "bob")
     database = next((tmp_path / "store").glob("*.db"))
+    for path in database.parent.glob(f"{database.name}*"):
+        path.unlink()
     with sqlite3.connect(database, isolation_level=None) as connection:
-        connection.execute("DROP TABLE keys")
-        connection.execute("ALTER TABLE documents DROP COLUMN skipped")
-        connection.execute("DROP TABLE answers")
-        connection.execute("DROP TABLE origins")
-        connection.execute("ALTER TABLE usage DROP COLUMN from_cache")
+        for statement in MIGRATIONS[0]:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
         connection.execute("PRAGMA user_version = 1")
     connection.close()
     assert nexus("keys", "new", "--owner", "ann")[0] == 0
