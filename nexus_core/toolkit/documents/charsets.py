@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
+from contextlib import suppress
 from functools import lru_cache
 from importlib import import_module
 
@@ -92,10 +93,8 @@ def decode(data: bytes, default_encoding: str, declared: str = "") -> Decoded:
             return _in_one_of(("iso2022_kr",), data)
         _refuse_binary(data)
     if own == "utf-8" and b"\x1b" not in data:
-        try:
+        with suppress(UnicodeDecodeError):  # then it matters what it says of itself
             return _decoded(data.decode(), data)
-        except UnicodeDecodeError:
-            pass  # then it matters what it says of itself
     named = tuple(filter(None, (encoding_of(label) for label in (declared, _label(data)) if label)))
     # Japanese in seven bits, which is ASCII and so UTF-8 to whoever does not look.
     if b"\x1b$" in data and _high(data) <= 0.1 * len(data):

@@ -46,20 +46,18 @@ def _cut(kind: str) -> Reader:
     return cut
 
 
-LIGHT = 14
-"""Shapes of each light markup: those known to be hard, and some drawn from pieces."""
-
 READERS: dict[str, tuple[Reader, list[shapes.Shape]]] = {
+    "html": (_file(".html"), shapes.shapes_of(shapes.HTML, shapes.HTML_PIECES)),
     "markdown": (_file(".md"), shapes.shapes_of(shapes.MARKDOWN, shapes.MARKDOWN_PIECES)),
     "plain": (_file(".txt"), shapes.shapes_of(shapes.TEXT, shapes.TEXT_PIECES)),
     "code": (_file(".c"), shapes.shapes_of(shapes.CODE, shapes.CODE_PIECES)),
     "jsonl": (_lines, shapes.shapes_of(shapes.JSONL, shapes.JSON_PIECES)),
-    "rst": (_file(".rst"), shapes.shapes_of(shapes.RST, shapes.RST_PIECES)[:LIGHT]),
-    "asciidoc": (_file(".adoc"), shapes.shapes_of(shapes.ASCIIDOC, shapes.ASCIIDOC_PIECES)[:LIGHT]),
-    "org": (_file(".org"), shapes.shapes_of(shapes.ORG, shapes.ORG_PIECES)[:LIGHT]),
-    "latex": (_file(".tex"), shapes.shapes_of(shapes.LATEX, shapes.LATEX_PIECES)[:LIGHT]),
-    "manual": (_file(".1"), shapes.shapes_of(shapes.MANUAL, shapes.MANUAL_PIECES)[:LIGHT]),
-    "subtitles": (_file(".srt"), shapes.shapes_of(shapes.SUBTITLES, shapes.SUBTITLE_PIECES)[:LIGHT]),
+    "rst": (_file(".rst"), shapes.shapes_of(shapes.RST, shapes.RST_PIECES)),
+    "asciidoc": (_file(".adoc"), shapes.shapes_of(shapes.ASCIIDOC, shapes.ASCIIDOC_PIECES)),
+    "org": (_file(".org"), shapes.shapes_of(shapes.ORG, shapes.ORG_PIECES)),
+    "latex": (_file(".tex"), shapes.shapes_of(shapes.LATEX, shapes.LATEX_PIECES)),
+    "manual": (_file(".1"), shapes.shapes_of(shapes.MANUAL, shapes.MANUAL_PIECES)),
+    "subtitles": (_file(".srt"), shapes.shapes_of(shapes.SUBTITLES, shapes.SUBTITLE_PIECES)),
     "passages-text": (_cut("text"), shapes.shapes_of(shapes.TEXT, shapes.TEXT_PIECES)),
     "passages-markdown": (_cut("markdown"), shapes.shapes_of(shapes.MARKDOWN, shapes.MARKDOWN_PIECES)),
 }

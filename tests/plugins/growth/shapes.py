@@ -1,4 +1,4 @@
-"""Texts that grow: 28 shapes for each reader, some known to be hard for parsers, the others drawn from pieces."""
+"""Texts that grow: 40 shapes for each reader, some known to be hard for parsers, the others drawn from pieces."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from attrs import frozen
 
-COUNT = 28
+COUNT = 40
 """Shapes for each reader."""
 
 HTML_PIECES = (

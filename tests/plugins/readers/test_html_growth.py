@@ -1,25 +1,22 @@
-"""Pages of any shape cost steps, and become text, in proportion to their size."""
+"""Pages of shapes that only pages have cost steps, and become text, in proportion to their size."""
 
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Callable
 from io import BytesIO
-from types import FrameType
-from typing import Any
 
 import pytest
 
 from nexus_core.toolkit import block_text
 from nexus_core.toolkit.documents.reading import DocumentReader, FileOrigin
 from tests.plugins.growth import shapes
+from tests.plugins.growth.steps import steps_of
 
 pytestmark = pytest.mark.slow
 
 SMALL = 6_500
 SPARE = 1.25
-OTHERS = [
+SHAPES = [
     shapes.Shape("<figure><figcaption>x"),
     shapes.Shape("<sup>a"),
     shapes.Shape("<blockquote>a"),
@@ -34,24 +31,6 @@ OTHERS = [
     shapes.Shape("<br>", "a"),
     shapes.Shape("<ol reversed><li>x"),
 ]
-SHAPES = [*shapes.shapes_of(shapes.HTML, shapes.HTML_PIECES), *OTHERS]
-
-
-def steps_of(work: Callable[[], int]) -> tuple[int, int]:
-    """Return how many calls a piece of work makes, of Python and of C, and what it returns."""
-    steps = 0
-
-    def count(frame: FrameType, event: str, argument: Any) -> None:
-        nonlocal steps
-        steps += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(count)
-    try:
-        made = work()
-    finally:
-        sys.setprofile(before)
-    return steps, made
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=range(len(SHAPES)))
