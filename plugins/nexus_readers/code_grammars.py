@@ -90,7 +90,7 @@ def definitions(text: str, suffix: str) -> list[Definition] | None:
         return None
     if tree is None:
         return None
-    return list(_walk(tree.root_node))
+    return list(_walk(tree.root_node, data))
 
 
 _parsers: dict[str, Any] = {}
@@ -112,7 +112,7 @@ def _parser(suffix: str) -> Any:
     return _parsers[named]
 
 
-def _walk(root: Any) -> Iterator[Definition]:
+def _walk(root: Any, data: bytes) -> Iterator[Definition]:
     waiting: list[tuple[Any, str, int, int]] = [(root, "", 0, -1)]
     while waiting:
         node, inside, depth, begins = waiting.pop()
@@ -124,7 +124,7 @@ def _walk(root: Any) -> Iterator[Definition]:
         if node is root or (node.type in _AROUND and _bound(node) is None):
             waiting.extend(reversed(list(_next(below, inside, depth))))
             continue
-        name = _name(node)
+        name = _name(node, data)
         whole = f"{inside}.{name}" if inside and name else name or inside
         if name:
             yield Definition(whole, begins if begins >= 0 else node.start_point[0], node.end_point[0] + 1, depth)
@@ -169,7 +169,7 @@ def _bound(node: Any) -> Any:
     return None
 
 
-def _name(node: Any) -> str:
+def _name(node: Any, data: bytes) -> str:
     """Return what a definition is called; empty where it has no name."""
     named = _bound(node) or node.child_by_field_name("name")
     if node.type == "impl_item":
@@ -184,9 +184,14 @@ def _name(node: Any) -> str:
         named = next((child for child in node.named_children if child.type in _NAMES), None)
     if named is None:
         return "init" if node.type in ("init_declaration", "deinit_declaration") else ""
-    text = " ".join(named.text.decode("utf-8", "replace").split())[:100]
+    text = " ".join(_text(named, data).split())[:100]
     receiver = node.child_by_field_name("receiver")
     if receiver is not None:  # of a method of Go: `(s *Store[T])`
-        kind = receiver.text.decode("utf-8", "replace").partition("[")[0].strip("() ").split(" ")[-1].lstrip("*")
+        kind = _text(receiver, data).partition("[")[0].strip("() ").split(" ")[-1].lstrip("*")
         text = f"{kind}.{text}"
     return text
+
+
+def _text(node: Any, data: bytes) -> str:
+    """Return the text of a node; its own `text` would read a chunk of the file anew for each."""
+    return data[node.start_byte : node.end_byte].decode("utf-8", "replace")
