@@ -42,7 +42,7 @@ _HOME = {
         "Template",
     ),
     "contract.ranking": ("Candidate", "Ranking"),
-    "contract.run_context": ("RunContext",),
+    "contract.run_context": ("RunContext", "Viewer"),
     "contract.values": (
         "CallOptions", "Chunk", "Completion", "FilePart", "FinishReason", "FollowUp", "ImagePart", "Item", "Message",
         "Quota", "QuotaLimit", "Results", "TextPart", "ToolCall", "ToolCallDelta", "ToolDefinition", "Transfer",

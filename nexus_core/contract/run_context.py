@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from time import perf_counter
 from typing import TypeVar
 
 from attrs import frozen
 
 from nexus_core.contract.errors import DeadlineError
-from nexus_core.contract.values import Value
+from nexus_core.contract.values import Item, Value
 
 _Model = TypeVar("_Model")
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class Viewer(Value):
+    """What somebody may see of a store: what has no grant, and what is granted to one of their groups."""
+
+    groups: frozenset[str] = frozenset()
+    """As `group:hr`."""
+    contexts: frozenset[str] | None = None
+    """Names of the contexts that they are bound to; `None` is any."""
+    tags: frozenset[str] | None = None
+    """Only items that have one of these; `None` is any."""
+
+    def may_see(self, readers: Iterable[str]) -> bool:
+        """Tell whether what is granted to these groups may be seen; what is granted to none may be seen by all."""
+        granted = frozenset(readers)
+        return not granted or not granted.isdisjoint(self.groups)
+
+    def may_see_item(self, item: Item) -> bool:
+        """Tell whether an item of a context that they may see may be seen."""
+        return self.may_see(item.readers) and (self.tags is None or not self.tags.isdisjoint(item.tags))
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
@@ -30,8 +52,8 @@ class RunContext(Value):
     """Of the conversation that the run belongs to."""
     owner: str = ""
     """Who asks, where there are several users."""
-    groups: frozenset[str] = frozenset()
-    """What the caller may see. Empty: there are no grants yet."""
+    viewer: Viewer | None = None
+    """Whose eyes the run looks with; `None` sees all, as the local shell does."""
     ends_at: float | None = None
     """When the caller's time is up, by `time.perf_counter`; `None` without a limit."""
 

@@ -53,6 +53,8 @@ class Item(Value):
     """Where it comes from, as a person would say it: a path, a URL, a table."""
     metadata: Mapping[str, Any] = field(factory=dict)
     """JSON values only."""
+    readers: tuple[str, ...] = ()
+    """The groups that may see it, as `group:hr`; empty: whoever may see its context, which they narrow, never widen."""
     features: Features = field(factory=Features, init=False, eq=False, repr=False)
     """What was worked out from the text (passages, token counts, vectors), so that nobody does it twice."""
 

@@ -204,7 +204,11 @@ def _item(row: Mapping[str, Any], at: _At, kind: str) -> tuple[Item, tuple[int, 
         raise at.wrong("'tags' must be a list of texts")
     if not isinstance(metadata, dict):
         raise at.wrong("'metadata' must be an object")
-    return Item(id=row["_id"], text=row["text"], tags=tuple(tags), metadata=metadata, **texts), tuple(ends)
+    title, kind, source = texts["title"], texts["kind"], texts["source"]
+    item = Item(
+        id=row["_id"], text=row["text"], title=title, kind=kind, source=source, tags=tuple(tags), metadata=metadata
+    )
+    return item, tuple(ends)
 
 
 # The judgements

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Sequence
 from time import time
 
 from nexus_core.contract.errors import UsageError
-from nexus_core.store.records import Context, check_text, checked_name
+from nexus_core.contract.run_context import Viewer
+from nexus_core.store.items.grants import grant_id
+from nexus_core.store.records import Context, check_text, checked_name, checked_readers
 from nexus_core.toolkit.suggest import did_you_mean, listed
 from nexus_core.toolkit.text.languages import AUTO
 from nexus_core.toolkit.text.stemming import ANALYZER_VERSION, LANGUAGES
@@ -16,10 +20,21 @@ LONGEST_DESCRIPTION = 2**16
 """Characters."""
 _NAMED = 20
 """Contexts that a message names."""
-_CONTEXT = "SELECT id, name, description, language, encoding, created, changed, items, analyzer FROM contexts"
+_CONTEXT = (
+    "SELECT id, name, description, language, encoding, created, changed, items, analyzer, embedder,"
+    " (SELECT readers FROM grants WHERE grants.id = grant_id) FROM contexts"
+)
 
 
-def create(connection: sqlite3.Connection, name: str, *, description: str, language: str, encoding: str) -> Context:
+def create(
+    connection: sqlite3.Connection,
+    name: str,
+    *,
+    description: str,
+    language: str,
+    encoding: str,
+    readers: Sequence[str] = (),
+) -> Context:
     """Make a context; raises UsageError where the name is taken or nothing can be made of what is asked."""
     checked_name(name, "the name of a context")
     check_text(description, f"the description of {name[:80]!r}", LONGEST_DESCRIPTION)
@@ -30,32 +45,48 @@ def create(connection: sqlite3.Connection, name: str, *, description: str, langu
     except ValueError as error:
         raise UsageError(str(error)) from error
     now = time()
+    granted = grant_id(connection, checked_readers(readers, f"the context {name[:80]!r}"))
     try:
         connection.execute(
-            "INSERT INTO contexts (name, description, language, encoding, created, changed, analyzer)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (name, description, language, encoding, now, now, ANALYZER_VERSION),
+            "INSERT INTO contexts (name, description, language, encoding, created, changed, analyzer, grant_id)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (name, description, language, encoding, now, now, ANALYZER_VERSION, granted),
         )
     except sqlite3.IntegrityError as error:
         raise UsageError(f"there is a context {name!r} already: choose another name, or add to it") from error
     return find(connection, name)
 
 
-def find(connection: sqlite3.Connection, name: str) -> Context:
-    """Return a context by its name; raises UsageError where there is none."""
+def grant(connection: sqlite3.Connection, name: str, readers: Sequence[str]) -> None:
+    """Let some groups alone see a context from now on; without any, everyone who may ask it."""
+    context = find(connection, name)
+    granted = grant_id(connection, checked_readers(readers, f"the context {name[:80]!r}"))
+    connection.execute("UPDATE contexts SET grant_id = ?, changed = ? WHERE id = ?", (granted, time(), context.id))
+
+
+def find(connection: sqlite3.Connection, name: str, viewer: Viewer | None = None) -> Context:
+    """Return a context by its name; raises UsageError where there is none, or none that the viewer may see."""
     check_text(name, "the name of a context")
     row = connection.execute(f"{_CONTEXT} WHERE name = ?", (name,)).fetchone()
-    if row is not None:
-        return _context(row)
-    names = [name for (name,) in connection.execute("SELECT name FROM contexts ORDER BY name")]
+    if row is not None and is_seen(found := _context(row), viewer):
+        return found
+    names = [each.name for each in everything(connection, viewer)]
     some = [*names[:_NAMED], f"{len(names) - _NAMED:,} more"] if len(names) > _NAMED else names
     known = f"there are: {listed(some)}" if names else "there is none yet: make one with `nexus context add NAME PATH`"
     raise UsageError(f"there is no context {name!r}{did_you_mean(name, names)}; {known}")
 
 
-def everything(connection: sqlite3.Connection) -> tuple[Context, ...]:
-    """Return all contexts, by name."""
-    return tuple(map(_context, connection.execute(f"{_CONTEXT} ORDER BY name")))
+def everything(connection: sqlite3.Connection, viewer: Viewer | None = None) -> tuple[Context, ...]:
+    """Return all contexts that the viewer may see, by name."""
+    found = map(_context, connection.execute(f"{_CONTEXT} ORDER BY name"))
+    return tuple(context for context in found if is_seen(context, viewer))
+
+
+def is_seen(context: Context, viewer: Viewer | None) -> bool:
+    """Tell whether a viewer may see a context: it is granted to them, and they are bound to no others."""
+    if viewer is None:
+        return True
+    return viewer.may_see(context.readers) and (viewer.contexts is None or context.name in viewer.contexts)
 
 
 def remove(connection: sqlite3.Connection, context: Context) -> None:
@@ -63,8 +94,8 @@ def remove(connection: sqlite3.Connection, context: Context) -> None:
     connection.execute("DELETE FROM contexts WHERE id = ?", (context.id,))
 
 
-def _context(row: tuple[int, str, str, str, str, float, float, int, int]) -> Context:
-    number, name, description, language, encoding, created, changed, items, analyzer = row
+def _context(row: tuple[int, str, str, str, str, float, float, int, int, str, str | None]) -> Context:
+    number, name, description, language, encoding, created, changed, items, analyzer, embedder, readers = row
     return Context(
         id=number,
         name=name,
@@ -75,4 +106,6 @@ def _context(row: tuple[int, str, str, str, str, float, float, int, int]) -> Con
         changed=changed,
         items=items,
         analyzer=analyzer,
+        embedder=embedder,
+        readers=tuple(json.loads(readers)) if readers else (),
     )

@@ -37,6 +37,7 @@ from nexus_core.store.records import (
     check_text,
     checked_item,
     checked_name,
+    checked_readers,
 )
 from nexus_core.store.search.index_updates import IndexUpdater
 from nexus_core.store.worker_threads import WorkerThreads
@@ -54,7 +55,8 @@ _PAGE_CHARACTERS = 4 * 2**20
 _ITEM = (
     f"SELECT key, id, title, text, kind, source, {METADATA},"
     " (SELECT json_group_array(tag) FROM tags WHERE item_key = key),"
-    " (SELECT name FROM documents WHERE documents.id = document_id)"
+    " (SELECT name FROM documents WHERE documents.id = document_id),"
+    " (SELECT readers FROM grants WHERE grants.id = grant_id)"
     " FROM items WHERE context_id = ? AND key > ? ORDER BY key LIMIT ?"
 )
 _DOCUMENT = (
@@ -84,10 +86,12 @@ def export(folder: StorePaths, name: str, target: str | os.PathLike[str] | Binar
 
 
 def _write(connection: sqlite3.Connection, folder: StorePaths, context: Context, file: BinaryIO) -> int:
-    head = {
+    head: dict[str, Any] = {
         "contextnexus": FORMAT, "name": context.name, "description": context.description,
         "language": context.language, "encoding": context.encoding,
     }  # fmt: skip
+    if context.readers:
+        head["readers"] = [*context.readers]
     file.write(_line(head))
     last = ""
     while some := _next_rows(connection, folder, _DOCUMENT, (context.id, last)):
@@ -121,11 +125,13 @@ def _next_rows(
 
 
 def _item_json(row: tuple[Any, ...]) -> dict[str, Any]:
-    _, name, title, text, kind, source, metadata, tags, document = row
+    _, name, title, text, kind, source, metadata, tags, document, readers = row
     told = {"id": name, "title": title, "text": text, "kind": kind, "tags": sorted(json.loads(tags)), "source": source}
     told["metadata"] = json.loads(metadata)
     if document is not None:
         told["document"] = document
+    if readers:
+        told["readers"] = json.loads(readers)
     return told
 
 
@@ -170,6 +176,7 @@ class ImportReader:
         for key in ("name", "description", "language", "encoding"):
             if not isinstance(told.get(key), str):
                 raise UsageError(f"line 1 tells no {key}: export the context again")
+        checked_readers(told.get("readers", []), "line 1")  # whoever takes it in may not let others see it
         return told
 
     def __iter__(self) -> Iterator[ImportLine]:
@@ -212,7 +219,7 @@ class ImportReader:
         if unknown:
             raise UsageError(f"an item has no {ascii(unknown[0])[:80]}: put it into `metadata`")
         part_of = told.pop("document", None)
-        tags = told.pop("tags", [])
+        tags, readers = told.pop("tags", []), checked_readers(told.pop("readers", []), "the item")
         if "id" not in told or "text" not in told:
             raise UsageError("an item needs `id` and `text`")
         if not isinstance(tags, list):
@@ -222,12 +229,12 @@ class ImportReader:
             raise UsageError("`metadata` is no map")
         if part_of is not None:
             checked_name(part_of, "the name of its document")
-        item = Item(**told, tags=tuple(tags), metadata=metadata)
+        item = Item(**told, tags=tuple(tags), metadata=metadata, readers=readers)
         checked_item(item)
         return ImportLine(self._number, item=item, part_of=part_of)
 
 
-_FIELDS = frozenset({"id", "title", "text", "kind", "tags", "source", "metadata", "document"})
+_FIELDS = frozenset({"id", "title", "text", "kind", "tags", "source", "metadata", "document", "readers"})
 
 
 def _document(told: dict[str, Any]) -> StoredDocument:
@@ -339,7 +346,7 @@ async def _take_in(threads: WorkerThreads, file: BinaryIO, name: str | None) -> 
     wanted = checked_name(name if name is not None else head["name"], "the name of a context")
     if wanted not in {context.name for context in await threads.read(contexts.everything)}:
         told = {key: head[key] for key in ("description", "language", "encoding")}
-        await threads.write(contexts.create, wanted, **told)
+        await threads.write(contexts.create, wanted, readers=head.get("readers", ()), **told)
     context = await threads.read(contexts.find, wanted)
     prepare, added = ItemPreparer(context.language, context.encoding), Added()
     batches = _batches(lines)

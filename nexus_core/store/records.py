@@ -17,6 +17,8 @@ LONGEST_REASON = 1000
 """Characters of an id, a name of a context or document, a tag, a link: as long as a path may be."""
 LONGEST_TEXT = 64 * 2**20
 """Characters of an item: text, title, kind, source and metadata together."""
+GROUP = "group:"
+"""How the name of a group of readers begins."""
 DEEPEST = 64
 """Lists and maps within one another in an item's metadata: what can be written must be readable everywhere."""
 
@@ -38,6 +40,10 @@ class Context(Value):
     items: int
     analyzer: int
     """The version by which its words were made: another one than this version's are made anew by who writes next."""
+    readers: tuple[str, ...] = ()
+    """The groups that may see it; empty: everyone who may ask it."""
+    embedder: str = ""
+    """Whose vectors its searches by meaning compare; empty: it is searched by words."""
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -102,6 +108,17 @@ def checked_name(name: object, what: str) -> str:
     return name
 
 
+def checked_readers(readers: object, where: str) -> tuple[str, ...]:
+    """Return groups in their order, each once; raises UsageError for what names no group."""
+    if not isinstance(readers, tuple | list):
+        raise UsageError(f"{where}: its readers are of type {type(readers).__name__}: give a list, as [group:hr]")
+    for group in readers:
+        checked_name(group, f"{where}: one of its readers")
+        if not group.startswith(GROUP) or len(group) == len(GROUP):
+            raise UsageError(f"{where}: {group[:80]!r} names no group of readers: write it as `group:hr`")
+    return tuple(sorted(set(readers)))
+
+
 def check_text(text: object, what: str, longest: int = LONGEST_TEXT) -> None:
     """Raise UsageError, with the reason, for what can not be kept exactly."""
     if not isinstance(text, str):
@@ -128,6 +145,7 @@ def checked_item(item: Item) -> str:
         raise UsageError(f"{where}: its tags are of type {type(item.tags).__name__}: give a tuple of texts")
     for tag in item.tags:
         checked_name(tag, f"{where}: a tag")
+    checked_readers(item.readers, where)
     told = _as_json(item.metadata, f"{where}: its metadata")
     for target in links_of(item):
         checked_name(target, f"{where}: a link")
@@ -165,6 +183,8 @@ def links_of(item: Item) -> tuple[str, ...]:
 def digest_of(item: Item, metadata: str) -> bytes:
     """Return what tells two states of an item apart."""
     parts = (item.id, item.title, item.text, item.kind, item.source, metadata, *sorted(set(item.tags)))
+    if item.readers:
+        parts = (*parts, "\0readers", *sorted(set(item.readers)))  # no tag holds a control character
     lengths = ",".join([str(len(part)) for part in parts])  # so that no text can pose as two parts
     return sha256("\0".join((lengths, *parts)).encode()).digest()[:16]
 

@@ -15,6 +15,7 @@ from typing import BinaryIO, Concatenate, ParamSpec, Self, TypeVar, Unpack
 from nexus_core.contract.errors import StoreBusyError, StoreError, StoreFullError
 from nexus_core.contract.protocols import Documents
 from nexus_core.contract.ranking import Ranking
+from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import Item
 from nexus_core.store import contexts, export_import, integrity, usage
 from nexus_core.store.answer_cache import StoredAnswers
@@ -32,9 +33,11 @@ from nexus_core.store.items.vectors import keep_vectors
 from nexus_core.store.records import Added, Context, Imported, StoredDocument
 from nexus_core.store.search.index_updates import IndexUpdater
 from nexus_core.store.search.renewal import Seen, renew
+from nexus_core.store.search.search import SearchRequest
 from nexus_core.store.search.tantivy_index import delete
 from nexus_core.store.usage import DailyUsage
 from nexus_core.store.worker_threads import WorkerThreads
+from nexus_core.toolkit.filters import EVERYTHING, Filter, tag_conditions
 from nexus_core.toolkit.text.languages import AUTO
 from nexus_core.toolkit.text.stemming import ANALYZER_VERSION
 
@@ -103,18 +106,30 @@ class Store:
     # Contexts
 
     async def create(
-        self, name: str, *, description: str = "", language: str = AUTO, encoding: str = "o200k_base"
+        self,
+        name: str,
+        *,
+        description: str = "",
+        language: str = AUTO,
+        encoding: str = "o200k_base",
+        readers: Sequence[str] = (),
     ) -> Context:
-        """Make an empty context; raises UsageError where there is one of this name."""
-        return await self.write(contexts.create, name, description=description, language=language, encoding=encoding)
+        """Make an empty context, which `readers` alone may see; raises UsageError where there is one of this name."""
+        return await self.write(
+            contexts.create, name, description=description, language=language, encoding=encoding, readers=readers
+        )
 
-    async def contexts(self) -> tuple[Context, ...]:
-        """Return all contexts, by name."""
-        return await self.read(contexts.everything)
+    async def grant(self, name: str, readers: Sequence[str]) -> None:
+        """Let some groups, as `group:hr`, alone see a context from now on; without any, everyone who may ask it."""
+        await self.write(contexts.grant, name, readers)
 
-    async def context(self, name: str) -> Context:
-        """Return one context; raises UsageError where there is none of this name."""
-        return await self.read(contexts.find, name)
+    async def contexts(self, *, viewer: Viewer | None = None) -> tuple[Context, ...]:
+        """Return all contexts that a viewer may see, by name, each with the number of items that they may see."""
+        return await self.read(lambda connection: self._threads.opened().contexts(viewer))
+
+    async def context(self, name: str, *, viewer: Viewer | None = None) -> Context:
+        """Return one context; raises UsageError where there is none of this name that the viewer may see."""
+        return await self.read(lambda connection: self._threads.opened().context(name, viewer))
 
     async def delete(self, name: str) -> None:
         """Delete a context with all that is in it."""
@@ -148,27 +163,39 @@ class Store:
         return adding.total
 
     async def items(
-        self, name: str, *, after: int = 0, limit: int = 100, tag: str | None = None
+        self,
+        name: str,
+        *,
+        after: int = 0,
+        limit: int = 100,
+        tag: str | None = None,
+        where: Filter = EVERYTHING,
+        viewer: Viewer | None = None,
     ) -> list[tuple[int, Item]]:
         """Return the next items after a key, each with its key, in the order in which they were added."""
 
         def read_page(connection: sqlite3.Connection) -> list[tuple[int, Item]]:
-            context = contexts.find(connection, name)
-            return [
-                *rows.read_items(
-                    connection, rows.page_of_keys(connection, context, after=after, limit=limit, tag=tag)
-                ).items()
-            ]
+            context = contexts.find(connection, name, viewer)
+            visible = self._threads.opened().visible(context, viewer, where)
+            if visible is None:
+                keys = rows.page_of_keys(connection, context, after=after, limit=limit, tag=tag)
+            else:
+                keys = visible.page(connection, context, after=after, limit=limit, tag=tag)
+            return [*rows.read_items(connection, keys).items()]
 
         return await self.read(read_page)
 
-    async def get(self, name: str, ids: Sequence[str]) -> tuple[Item, ...]:
-        """Return the items with these ids, as many as there are, in the order of the ids.
+    async def get(self, name: str, ids: Sequence[str], *, viewer: Viewer | None = None) -> tuple[Item, ...]:
+        """Return the items with these ids, as many as there are and a viewer may see, in the order of the ids.
 
         What another reader has made of a document since is found by its old ids, too.
         """
 
-        return await self.read(lambda connection: find_items(connection, contexts.find(connection, name), ids))
+        def find(connection: sqlite3.Connection) -> tuple[Item, ...]:
+            found = find_items(connection, contexts.find(connection, name, viewer), ids)
+            return found if viewer is None else tuple(item for item in found if viewer.may_see_item(item))
+
+        return await self.read(find)
 
     async def remove(self, name: str, ids: Sequence[str]) -> int:
         """Remove items by their ids; returns how many there were."""
@@ -181,20 +208,32 @@ class Store:
         await self._threads.writing(self._catch_up, name)
         return count
 
-    async def search(self, name: str, query: str, *, limit: int = 10, tags: Sequence[str] = ()) -> Ranking:
-        """Return the best items for a query, best first, by BM25 over the whole context; with all of `tags`, if any."""
+    async def search(
+        self,
+        name: str,
+        query: str,
+        *,
+        limit: int = 10,
+        tags: Sequence[str] = (),
+        where: Filter = EVERYTHING,
+        viewer: Viewer | None = None,
+    ) -> Ranking:
+        """Return the best items for a query, best first, by BM25 over the whole context.
+
+        With `tags`, those that have all of them; with `where`, those that it lets through; to a `viewer`, those that
+        they may see. Word statistics count all items: what is told of scores to a viewer is to be rounded.
+        """
         searching, give_up = self._threads.opened(), monotonic() + INDEX_WAIT_S
-        if not self._threads.may_write and (await self.context(name)).analyzer != ANALYZER_VERSION:
+        asked = SearchRequest(query, limit, Filter((*where.conditions, *tag_conditions(tags))), viewer)
+        if not self._threads.may_write and (await self.context(name, viewer=viewer)).analyzer != ANALYZER_VERSION:
             raise StoreError(_OLDER_WORDS.format(name=name))
-        found = await self._threads.reading(searching.search, name, query, limit, tuple(tags))
+        found = await self._threads.reading(searching.search, name, asked)
         if found is None and searching.suspect:  # or somebody has just changed it
-            found = await self._threads.reading(searching.search, name, query, limit, tuple(tags))
+            found = await self._threads.reading(searching.search, name, asked)
         while found is None:  # the index is behind or damaged, and the writer's to mend
             if self._threads.may_write and not (self._bulk and not searching.suspect):
                 await self._threads.writing(self._mend, name, searching.suspect)
-            found = await self._threads.reading(
-                searching.search, name, query, limit, tuple(tags), written=self._written
-            )
+            found = await self._threads.reading(searching.search, name, asked, written=self._written)
             if found is None and not self._threads.may_write:
                 raise StoreError(_UNREADABLE.format(name=name))
             if found is None and monotonic() > give_up:

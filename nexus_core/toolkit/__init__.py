@@ -27,6 +27,7 @@ _HOME = {
     "documents.sections": ("anchored", "block_starts", "cut", "shortened", "slug"),
     "documents.table_grid": ("Cell", "TableGrid", "table_rows"),
     "file_stamps": ("Stamp", "mark_stamp", "settled", "stamp_of"),
+    "filters": ("Condition", "EVERYTHING", "Filter", "parse_filter"),
     "http.bodies": (
         "BodyReader",
         "ERROR_CAP",

@@ -42,6 +42,12 @@ from nexus_core.toolkit.file_stamps import (
     settled as settled,
     stamp_of as stamp_of,
 )
+from nexus_core.toolkit.filters import (
+    EVERYTHING as EVERYTHING,
+    Condition as Condition,
+    Filter as Filter,
+    parse_filter as parse_filter,
+)
 from nexus_core.toolkit.http.bodies import (
     ERROR_CAP as ERROR_CAP,
     BodyReader as BodyReader,

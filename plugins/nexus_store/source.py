@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from nexus_core import Ranking, RunContext, SourceError, StoreError, UsageError, component, injected, option, state
-from nexus_core.toolkit import SharedResources
+from nexus_core.toolkit import EVERYTHING, Filter, SharedResources, parse_filter
 
 if TYPE_CHECKING:
     from nexus_core import Store
@@ -29,10 +30,17 @@ class StoreSource:
     path: str = option("", help="The store's folder; by default the one that NEXUS_STORE names, else the user's own.")
     candidates: int = option(150, help="How many items the search yields at most.", ge=1, le=10_000)
     tags: tuple[str, ...] = option((), help="Only items that have all of these tags.")
+    where: Mapping[str, Any] = option(
+        factory=dict, help="Only items whose fields are so: `{year: {gte: 2020}, author: [Ann, Bob]}`."
+    )
     shared: SharedResources | None = injected()
     _store: Store | None = state()
     _open: AsyncExitStack = state(AsyncExitStack)
     _keeping: asyncio.Task[None] | None = state()
+    _filter: Filter = state(lambda: EVERYTHING)
+
+    def __attrs_post_init__(self) -> None:
+        self._filter = parse_filter(self.where)
 
     async def __aenter__(self) -> Self:
         """Open the store; raises SourceError where there is none."""
@@ -79,7 +87,9 @@ class StoreSource:
                 "store: no context is named: give `context` in the pipeline, or `context_id` with the run"
             )
         try:
-            found = await self._store.search(context, query, limit=self.candidates, tags=self.tags)
+            found = await self._store.search(
+                context, query, limit=self.candidates, tags=self.tags, where=self._filter, viewer=run.viewer
+            )
         except (StoreError, UsageError) as error:
             raise SourceError(f"store: {error}") from error
         return found

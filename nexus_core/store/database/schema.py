@@ -229,7 +229,38 @@ _ORIGINS = (
     ) WITHOUT ROWID, STRICT""",
 )
 
-MIGRATIONS = (_FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN, _ORIGINS)
+_GRANTS = (
+    # Who may see what: a grant is a set of groups; 0 is none, which whoever may see the context sees.
+    """CREATE TABLE grants (id INTEGER PRIMARY KEY, readers TEXT NOT NULL UNIQUE) STRICT""",
+    """ALTER TABLE contexts ADD COLUMN grant_id INTEGER NOT NULL DEFAULT 0""",
+    """ALTER TABLE items ADD COLUMN grant_id INTEGER NOT NULL DEFAULT 0""",
+    # So that who may see some looks at no row of the others.
+    """CREATE INDEX items_of_grants ON items (context_id, grant_id, key)""",
+    """CREATE TABLE context_grants (
+        context_id INTEGER NOT NULL REFERENCES contexts ON DELETE CASCADE,
+        grant_id INTEGER NOT NULL,
+        PRIMARY KEY (context_id, grant_id)
+    ) WITHOUT ROWID, STRICT""",
+    """INSERT INTO context_grants (context_id, grant_id) SELECT id, 0 FROM contexts""",
+    # Of a key: its groups, and what it is bound to, as JSON; NULL is to nothing.
+    """ALTER TABLE keys ADD COLUMN groups TEXT NOT NULL DEFAULT '[]'""",
+    """ALTER TABLE keys ADD COLUMN contexts TEXT""",
+    """ALTER TABLE keys ADD COLUMN tags TEXT""",
+)
+
+_MEANING = (
+    # Whose vectors searches by meaning compare; empty: a context is searched by words.
+    """ALTER TABLE contexts ADD COLUMN embedder TEXT NOT NULL DEFAULT ''""",
+    """CREATE TABLE vector_indexes (
+        context_id INTEGER NOT NULL REFERENCES contexts ON DELETE CASCADE,
+        model_id INTEGER NOT NULL REFERENCES vector_models,
+        generation TEXT NOT NULL,
+        newest INTEGER NOT NULL,
+        PRIMARY KEY (context_id, model_id)
+    ) WITHOUT ROWID, STRICT""",
+)
+
+MIGRATIONS = (_FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN, _ORIGINS, _GRANTS, _MEANING)
 """What leads from each version to the next; the version of a file is the number of those it has seen."""
 
 OLDER = (

@@ -10,6 +10,7 @@ from time import time
 from nexus_core.contract.errors import StoreDamagedError
 from nexus_core.contract.values import Item
 from nexus_core.store.items.fronts import METADATA, front_of, hand_over, keep_front, own_part
+from nexus_core.store.items.grants import keep_grants
 from nexus_core.store.items.passage_codec import give
 from nexus_core.store.items.prepare import PreparedItem
 from nexus_core.store.items.vectors import give_vectors
@@ -17,7 +18,10 @@ from nexus_core.store.records import Added, Context, StoredDocument, links_of
 from nexus_core.toolkit.text.languages import AUTO, DEFAULT, language_of
 from nexus_core.toolkit.text.sentence_figures import figures_key
 
-_ITEM = f"SELECT key, id, title, text, kind, source, {METADATA}, language FROM items"
+_ITEM = (
+    f"SELECT key, id, title, text, kind, source, {METADATA},"
+    " (SELECT readers FROM grants WHERE grants.id = grant_id), language FROM items"
+)
 
 
 def write_items(
@@ -50,12 +54,13 @@ def _insert(
 ) -> None:
     front = front_of([(each.item.metadata, each.metadata) for _, each in rows]) if document_id is not None else ""
     number = keep_front(connection, document_id, front) if document_id is not None and front else None
+    granted = keep_grants(connection, context, {each.item.readers for _, each in rows})
     connection.executemany(
         "INSERT INTO items (key, context_id, document_id, id, title, text, kind, source, language, front, metadata,"
-        " digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " digest, grant_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             (key, context.id, document_id, *_texts(each), number, own_part(each.metadata, front) if front else
-             each.metadata, each.digest)
+             each.metadata, each.digest, granted[each.item.readers])
             for key, each in rows
         ),
     )  # fmt: skip
@@ -169,15 +174,18 @@ def read_items(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int,
     return found
 
 
-def _item(row: tuple[int, str, str, str, str, str, str], tags: Sequence[str]) -> Item:
-    _, name, title, text, kind, source, metadata = row
+def _item(row: tuple[int, str, str, str, str, str, str, str | None], tags: Sequence[str]) -> Item:
+    _, name, title, text, kind, source, metadata, granted = row
     try:
         told = json.loads(metadata) if metadata != "{}" else {}
     except ValueError as error:
         raise StoreDamagedError(
             f"the metadata of item {name!r} is damaged ({error}): remove the item and add it again"
         ) from error
-    return Item(id=name, title=title, text=text, kind=kind, source=source, tags=tuple(tags), metadata=told)
+    readers = tuple(json.loads(granted)) if granted else ()
+    return Item(
+        id=name, title=title, text=text, kind=kind, source=source, tags=tuple(tags), metadata=told, readers=readers
+    )
 
 
 def page_of_keys(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from time import monotonic
 
-from attrs import define
+from attrs import define, evolve, frozen
 
 from nexus_core.contract.ranking import Ranking
+from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import parts_of
 from nexus_core.store import contexts
 from nexus_core.store.database.connection import snapshot
@@ -22,6 +24,8 @@ from nexus_core.store.search.fresh_vectors import FreshVectors
 from nexus_core.store.search.index_updates import IndexState
 from nexus_core.store.search.rescoring import weighted
 from nexus_core.store.search.tantivy_index import ContextIndex, IndexDamagedError
+from nexus_core.store.search.visibility import Visibility, VisibleKeys
+from nexus_core.toolkit.filters import EVERYTHING, Filter
 from nexus_core.toolkit.text.bm25 import has_only_stop_words, query_terms, terms
 from nexus_core.toolkit.text.languages import DEFAULT
 
@@ -33,12 +37,24 @@ MOST_WORDS = 64
 """Of a query's words: the rarest."""
 TAIL = 1_000
 """Items that an index lacks, and that are looked at one by one while another process is about to add them."""
+MOST_ASKED = 4_000
+"""Items that an index is asked for where few are visible, before it is told which those are."""
 _CACHE_KIB = 32 * 1024
 """Of the database: the inner pages of a million items and the keys of a context, which each search passes through."""
 _LOOK_S = 1.0
 """The files of an open index are looked at after so long."""
 
 _log = logging.getLogger(__name__)
+
+
+@frozen
+class SearchRequest:
+    """What is searched for, and for whom."""
+
+    query: str
+    limit: int
+    where: Filter = EVERYTHING
+    viewer: Viewer | None = None
 
 
 @define(eq=False, repr=False)
@@ -62,6 +78,7 @@ class ContextSearch:
         self.fresh = FreshVectors()
         """What rankers have put with items that were found."""
         self._found = ItemCache(self.fresh)
+        self._visibility = Visibility(connection)
         self.suspect = ""
         """The generation of the index that the last search could not trust."""
 
@@ -69,9 +86,26 @@ class ContextSearch:
         """Close the connection."""
         self.connection.close()
 
-    def search(
-        self, name: str, query: str, limit: int, tags: tuple[str, ...] = (), *, written: int | None = None
-    ) -> Ranking | None:
+    def visible(self, context: Context, viewer: Viewer | None, where: Filter = EVERYTHING) -> VisibleKeys | None:
+        """Return what a viewer and a filter leave of a context; `None` is all of it."""
+        return self._visibility.of(context, viewer, where)
+
+    def contexts(self, viewer: Viewer | None) -> tuple[Context, ...]:
+        """Return the contexts that a viewer may see, by name."""
+        return tuple(self._as_seen(each, viewer) for each in contexts.everything(self.connection, viewer))
+
+    def context(self, name: str, viewer: Viewer | None) -> Context:
+        """Return one context as a viewer may see it; raises UsageError where there is none."""
+        return self._as_seen(contexts.find(self.connection, name, viewer), viewer)
+
+    def _as_seen(self, context: Context, viewer: Viewer | None) -> Context:
+        """Return a context with the number of the items that a viewer may see."""
+        visible = self.visible(context, viewer)
+        if visible is None:
+            return context
+        return evolve(context, items=len(still_there(self.connection, context, visible.listed)))
+
+    def search(self, name: str, asked: SearchRequest, *, written: int | None = None) -> Ranking | None:
         """Return the best items, or `None` where the index is not up to the database or not to be read.
 
         With `written`, an index will do that is behind because others are at it: of what it lacks, the first `TAIL`
@@ -79,9 +113,9 @@ class ContextSearch:
         """
         self.suspect = ""
         with snapshot(self.connection, self._folder.database):
-            context = contexts.find(self.connection, name)
+            context = contexts.find(self.connection, name, asked.viewer)
             state = IndexState(self.connection, context)
-            if not state.items or limit < 1:
+            if not state.items or asked.limit < 1:
                 return Ranking((), searched=(context.language, ())).scored("store", ())
             if not (state.is_current or (state.generation and written is not None)):
                 return None
@@ -89,9 +123,7 @@ class ContextSearch:
             if len(tail) > TAIL and min(written or 0, state.last) > state.newest:
                 return None
             try:
-                return self._ranked(
-                    self._index(context, state), state, context, query, limit, frozenset(tags), tail[:TAIL]
-                )
+                return self._ranked(self._index(context, state), state, context, asked, tail[:TAIL])
             except IndexDamagedError as error:
                 _log.warning("the index of %r is not as it should be: %s", name, error)
                 self._open.pop(context.id, None)
@@ -121,19 +153,21 @@ class ContextSearch:
         return known.index
 
     def _ranked(
-        self, index: ContextIndex, state: IndexState, context: Context, query: str, limit: int, tags: frozenset[str],
-        tail: Sequence[int],
-    ) -> Ranking:  # fmt: skip
+        self, index: ContextIndex, state: IndexState, context: Context, request: SearchRequest, tail: Sequence[int]
+    ) -> Ranking:
+        query, limit = request.query, request.limit
+        visible = self.visible(context, request.viewer, request.where)
         languages = languages_of(self.connection, context)
         asked = [(_stems(text[:LONGEST_QUERY], languages), weight) for text, weight in parts_of(query)]
         every = dict.fromkeys(stem for stems, _ in asked for stem in stems if stem)
         holding = {stem: index.holding(stem) or bool(tail) for stem in every}
         holding = _rarest(holding)
         if not holding and DEFAULT in languages and has_only_stop_words(query[:LONGEST_QUERY]):
-            return self._with_phrase(context, query, limit, tags)
-        streams = self._proposed(index, state, context, list(holding), limit, tags)
+            return self._with_phrase(context, query, limit, visible)
+        streams = self._proposed(index, state, context, list(holding), limit, visible)
         if tail:
-            more = still_there(self.connection, context, [key for key in tail if key not in streams], tags)
+            new = [key for key in tail if key not in streams]
+            more = still_there(self.connection, context, new if visible is None else visible.only(new))
             streams |= self._found.streams_of(self.connection, context, more)
         scores = weighted(asked, holding, state.items, index.average_length, [*streams.values()])
         scored = [(score, key) for score, key in zip(scores, streams, strict=True) if score > 0]
@@ -144,17 +178,19 @@ class ContextSearch:
         ranking = Ranking(tuple([items[key] for _, key in best]), searched=(context.language, column))
         return ranking.scored("store", column, range(len(best)))
 
-    def _with_phrase(self, context: Context, query: str, limit: int, tags: frozenset[str]) -> Ranking:
+    def _with_phrase(self, context: Context, query: str, limit: int, visible: VisibleKeys | None) -> Ranking:
         """Return the items that hold a query of stop words alone as it is: no index has such words."""
         words = terms(query, all_words=True)
+        among = "" if visible is None else " AND key IN (SELECT value FROM json_each(?))"
         found = self.connection.execute(
             "SELECT key, title || char(10) || text FROM items"
-            " WHERE context_id = ? AND title || char(10) || text LIKE ?",
-            (context.id, f"%{'%'.join(words)}%"),  # letters alone, which mean themselves
+            f" WHERE {'' if visible is None else '+'}context_id = ? AND title || char(10) || text LIKE ?{among}",
+            # Letters alone, which mean themselves.
+            (context.id, f"%{'%'.join(words)}%", *([] if visible is None else [json.dumps(visible.listed)])),
         )
         phrase = " ".join(words)
         held = (key for key, text in found if f" {phrase} " in f" {' '.join(terms(text, all_words=True))} ")
-        keys = still_there(self.connection, context, [*islice(held, limit)], tags)
+        keys = still_there(self.connection, context, [*islice(held, limit)])
         items = self._found.items_of(self.connection, keys)
         column = [1.0] * len(keys)
         ranking = Ranking(tuple([items[key] for key in keys]), searched=(context.language, column))
@@ -162,19 +198,25 @@ class ContextSearch:
 
     def _proposed(
         self, index: ContextIndex, state: IndexState, context: Context, stems: list[str], limit: int,
-        tags: frozenset[str],
+        visible: VisibleKeys | None,
     ) -> dict[int, bytes]:  # fmt: skip
-        """Return the best by words that are there and have the tags: more are asked for until there are enough."""
+        """Return the best by words that are there and visible: more are asked for until there are enough."""
         wanted = max(limit, SCORED)
-        asked = wanted * 8 if tags else wanted
+        asked, among = wanted, None
+        if visible is not None:
+            if not len(visible):
+                return {}
+            asked = wanted * -(-state.items // max(len(visible), 1)) * 2
+            among = visible.listed if asked > MOST_ASKED else None
+            asked = asked if among is None else wanted
         read = self._found.streams_of_items if limit >= SCORED else self._found.streams_of
         good: dict[int, bytes] = {}
         seen = 0
         while True:
-            keys = [key for key, _ in index.search(stems, asked)]
-            for start in range(seen, len(keys), wanted):
-                some = keys[start : start + wanted]
-                chosen = still_there(self.connection, context, some, tags) if tags else some
+            keys = [key for key, _ in index.search(stems, asked, among)]
+            new = keys[seen:] if visible is None else visible.only(keys[seen:])
+            for start in range(0, len(new), wanted):
+                chosen = new[start : start + wanted]
                 streams = read(self.connection, context, chosen)
                 if len(streams) < len(chosen) and state.is_current:
                     raise IndexDamagedError("it holds items that are not in the context")

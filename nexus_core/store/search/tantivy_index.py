@@ -127,14 +127,17 @@ class ContextIndex:
         with _meaning_of_errors(self.path):
             return int(self._searcher.doc_freq("words", stem))
 
-    def search(self, asked: Sequence[str], limit: int) -> list[tuple[int, float]]:
-        """Return (key, BM25 by tantivy's figures) of the best items for some stems, best first."""
+    def search(self, asked: Sequence[str], limit: int, among: Sequence[int] | None = None) -> list[tuple[int, float]]:
+        """Return (key, BM25 by tantivy's figures) of the best items for some stems, best first; of some keys alone."""
         if not asked or limit < 1:
             return []
         query = tantivy.Query
         with _meaning_of_errors(self.path):
             parts = [query.term_query(self._schema, "words", stem, "freq") for stem in asked]
             together = query.boolean_query([(tantivy.Occur.Should, part) for part in parts])
+            if among is not None:
+                chosen = query.const_score_query(query.term_set_query(self._schema, "key", list(among)), 0.0)
+                together = query.boolean_query([(tantivy.Occur.Must, together), (tantivy.Occur.Must, chosen)])
             hits = self._searcher.search(together, limit, count=False).hits
             keys = self._searcher.fast_field_values("key", [address for _, address in hits]) if hits else []
         return [(int(key or 0), float(score)) for key, (score, _) in zip(keys, hits, strict=True)]

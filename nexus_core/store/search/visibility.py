@@ -1,0 +1,187 @@
+"""Visible keys: which items of a context a viewer may see and a filter lets through, as a sorted array.
+
+What an index proposes is looked up there, so that no row of an item that is hidden is ever read: grants and tags have
+indexes of their own in the database, and other fields are read from rows that may be seen. An array is kept, and goes
+on with the items that have come since. It may hold keys that are gone: the database is asked for each item that is
+returned.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property, reduce
+
+import numpy as np
+import numpy.typing as npt
+from attrs import define
+
+from nexus_core.contract.run_context import Viewer
+from nexus_core.store.items.fronts import METADATA
+from nexus_core.store.items.grants import visible_grants
+from nexus_core.store.records import Context
+from nexus_core.store.search.cache import still_there
+from nexus_core.toolkit.filters import OWN_FIELDS, Filter
+
+KEPT = 64
+"""Arrays, of different viewers and filters."""
+KEPT_KEYS = 8_000_000
+_PAGE = 2000
+
+Keys = npt.NDArray[np.int64]
+
+
+@define(eq=False, slots=False)
+class VisibleKeys:
+    """The keys that may be found, in their order."""
+
+    keys: Keys
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def only(self, keys: Sequence[int]) -> list[int]:
+        """Return those of the keys that are visible, in their order."""
+        if not len(self.keys) or not keys:
+            return []
+        asked = np.asarray(keys, np.int64)
+        return [int(key) for key in asked[self.mask(asked)]]
+
+    def mask(self, asked: Keys) -> npt.NDArray[np.bool_]:
+        """Return for each of the keys whether it is visible."""
+        if not len(self.keys):
+            return np.zeros(len(asked), bool)
+        places = np.searchsorted(self.keys, asked)
+        places[places == len(self.keys)] = 0
+        return np.asarray(self.keys[places] == asked)
+
+    def page(
+        self, connection: sqlite3.Connection, context: Context, *, after: int, limit: int, tag: str | None
+    ) -> list[int]:
+        """Return the next keys after one whose items are there still, and have a tag."""
+        start = int(np.searchsorted(self.keys, after, "right"))
+        found: list[int] = []
+        while start < len(self.keys) and len(found) < limit:
+            some = [int(key) for key in self.keys[start : start + max(limit, _PAGE // 10)]]
+            start += len(some)
+            found += still_there(connection, context, some, () if tag is None else (tag,))
+        return found[:limit]
+
+    @cached_property
+    def listed(self) -> list[int]:
+        """The keys as a list, for a query of an index."""
+        return [int(key) for key in self.keys]
+
+
+@define(eq=False)
+class _Known:
+    newest: int
+    items: int
+    visible: VisibleKeys
+
+
+class Visibility:
+    """What is visible in the contexts of one store; for the thread that reads."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._known: OrderedDict[tuple[int, Viewer | None, str], _Known] = OrderedDict()
+
+    def of(self, context: Context, viewer: Viewer | None, where: Filter) -> VisibleKeys | None:
+        """Return what a viewer and a filter leave of a context; `None` is all of it."""
+        grants = visible_grants(self._connection, context, viewer)
+        if grants is None and not where and (viewer is None or viewer.tags is None):
+            return None
+        newest, items = self._connection.execute(
+            "SELECT newest, items FROM contexts WHERE id = ?", (context.id,)
+        ).fetchone()
+        place = (context.id, viewer, repr(where))  # 1 and true are equal, and not the same
+        known = self._known.pop(place, None)
+        if known is None or (known.newest, known.items) != (newest, items):
+            before = known.newest if known is not None else 0
+            found = self._after(context, viewer, grants, where, before)
+            if known is not None:
+                found = np.concatenate([known.visible.keys, found])
+            known = _Known(newest, items, VisibleKeys(found))
+        self._known[place] = known
+        while len(self._known) > KEPT or (
+            len(self._known) > 1 and sum(len(each.visible) for each in self._known.values()) > KEPT_KEYS
+        ):
+            self._known.popitem(last=False)
+        return known.visible
+
+    def _after(
+        self, context: Context, viewer: Viewer | None, grants: list[int] | None, where: Filter, after: int
+    ) -> Keys:
+        """Return what is visible of the items that came after a key."""
+        tags = [[tag] for tag in where.required_tags]
+        if viewer is not None and viewer.tags is not None:
+            tags.append(sorted(viewer.tags))
+        parts = [self._tagged(some, after) for some in tags]
+        if grants is not None or not parts:
+            parts.append(self._granted(context, grants, after))
+        keys = reduce(lambda one, other: np.intersect1d(one, other, assume_unique=True), parts)
+        rest = where.without_tags()
+        if not rest and grants is not None:
+            return keys
+        return _array(self._matching(context, keys, rest))
+
+    def _granted(self, context: Context, grants: list[int] | None, after: int) -> Keys:
+        if grants is None:
+            found = self._connection.execute(
+                "SELECT key FROM items WHERE context_id = ? AND key > ? ORDER BY key", (context.id, after)
+            )
+            return _array(key for (key,) in found)
+        each = [
+            _array(
+                key
+                for (key,) in self._connection.execute(
+                    "SELECT key FROM items INDEXED BY items_of_grants"
+                    " WHERE context_id = ? AND grant_id = ? AND key > ? ORDER BY key",
+                    (context.id, grant, after),
+                )
+            )
+            for grant in grants
+        ]
+        return np.sort(np.concatenate([_array(()), *each]))
+
+    def _tagged(self, tags: Sequence[str], after: int) -> Keys:
+        found = self._connection.execute(
+            "SELECT DISTINCT item_key FROM tags WHERE tag IN (SELECT value FROM json_each(?)) AND item_key > ?"
+            " ORDER BY item_key",
+            (json.dumps(tags), after),
+        )
+        return _array(key for (key,) in found)
+
+    def _matching(self, context: Context, keys: Keys, where: Filter) -> Iterator[int]:
+        """Yield those of the keys that are in the context, and whose rows match."""
+        own = [name for name in ("id", "title", "kind", "source") if name in where.fields]
+        metadata = METADATA if where.fields.difference(OWN_FIELDS) else "'{}'"
+        columns = ", ".join(["key", metadata, *own])
+        for start in range(0, len(keys), _PAGE):
+            told = json.dumps([int(key) for key in keys[start : start + _PAGE]])
+            tags = self._tags_of(told) if "tags" in where.fields else {}
+            rows = self._connection.execute(
+                f"SELECT {columns} FROM items WHERE key IN (SELECT value FROM json_each(?)) AND +context_id = ?"
+                " ORDER BY key",
+                (told, context.id),
+            )
+            for key, written, *values in rows:
+                fields = {**dict(zip(own, values, strict=True)), "tags": tags.get(key, ())}
+                if not where or where.holds(fields, json.loads(written)):
+                    yield key
+
+    def _tags_of(self, told: str) -> dict[int, list[str]]:
+        tags: dict[int, list[str]] = {}
+        found = self._connection.execute(
+            "SELECT item_key, tag FROM tags WHERE item_key IN (SELECT value FROM json_each(?))", (told,)
+        )
+        for key, tag in found:
+            tags.setdefault(key, []).append(tag)
+        return tags
+
+
+def _array(keys: Iterable[int]) -> Keys:
+    return np.fromiter(keys, np.int64)
