@@ -33,8 +33,9 @@ _HOME = {
     "contract.hookspecs": ("hookimpl",),
     "contract.models": ("ImageTokens", "ModelInfo", "ModelPrices"),
     "contract.optional_protocols": (
-        "AddressedDocuments", "ContextSource", "EmbeddingRanker", "FilteringSink", "IdentifiedConnector", "MetricsSink",
-        "PricedConnector", "RequiringTemplate", "VersionedDocuments", "WeightedRanker",
+        "AddressedDocuments", "CheckedComponent", "ContextSource", "EmbeddingRanker", "FilteringSink",
+        "IdentifiedConnector", "MetricsSink", "PricedConnector", "RequiringTemplate", "VersionedDocuments",
+        "WeightedRanker",
     ),
     "contract.prompts": ("PackedItem", "Prompt", "TraceEntry"),
     "contract.protocols": (

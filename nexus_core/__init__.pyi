@@ -90,6 +90,7 @@ from nexus_core.contract.hookspecs import hookimpl as hookimpl
 from nexus_core.contract.models import ImageTokens as ImageTokens, ModelInfo as ModelInfo, ModelPrices as ModelPrices
 from nexus_core.contract.optional_protocols import (
     AddressedDocuments as AddressedDocuments,
+    CheckedComponent as CheckedComponent,
     ContextSource as ContextSource,
     EmbeddingRanker as EmbeddingRanker,
     FilteringSink as FilteringSink,

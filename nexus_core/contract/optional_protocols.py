@@ -56,6 +56,14 @@ class EmbeddingRanker(Protocol):
 
 
 @runtime_checkable
+class CheckedComponent(Protocol):
+    """A component that can say what it lacks once it knows the folder of its pipeline."""
+
+    def check_built(self) -> None:
+        """Raise PluginError or ValueError where it cannot be used; called after `base_dir` is filled in. No network."""
+
+
+@runtime_checkable
 class FilteringSink(Protocol):
     """A sink that wants only some events: what no sink wants is never made."""
 

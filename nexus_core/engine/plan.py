@@ -33,6 +33,7 @@ from nexus_core.config.yaml.problems import SourceLocation
 from nexus_core.contract.components import Kind, injected_fields
 from nexus_core.contract.errors import ConfigError, PluginError, Problem, TemplateError, UsageError, describe_error
 from nexus_core.contract.models import ModelInfo
+from nexus_core.contract.optional_protocols import CheckedComponent
 from nexus_core.contract.protocols import AnswerCache, Connector, Template
 from nexus_core.engine.calls.answer_reuse import declaration
 from nexus_core.engine.calls.caller import Caller
@@ -336,6 +337,8 @@ class _Builder:
             options = {name: self._value(value, f"{place}.{name}", give) for name, value in spec.options.items()}
             built = cls(**options)
             self._inject(cls, built)
+            if isinstance(built, CheckedComponent):
+                built.check_built()
         except PluginError as error:
             return self._failed(spec.place, str(error))
         except (TypeError, ValueError, TemplateError) as error:

@@ -1,4 +1,4 @@
-"""What makes plugins short: HTTP, event streams, tokens, text, templates, child processes, watched files, suggestions.
+"""What makes plugins short: HTTP, event streams, tokens, text, templates, processes, watched files, embedders.
 
 The stable names for authors of plugins. They are imported at first use (PEP 562), so that a plugin pays only for what
 it needs; the paths of the modules below are not public.
@@ -26,6 +26,10 @@ _HOME = {
     "documents.registry": ("ReaderChoice", "ReaderRegistry"),
     "documents.sections": ("anchored", "block_starts", "cut", "shortened", "slug"),
     "documents.table_grid": ("Cell", "TableGrid", "table_rows"),
+    "embedding.embedder": ("EmbedderKind", "TextEmbedder"),
+    "embedding.model_folders": ("InstalledModel", "installed_model", "new_model_folder"),
+    "embedding.registry": ("embedder_named", "embedder_names", "embedder_problem"),
+    "embedding.vectors": ("ConnectorEmbedder", "unit_vectors"),
     "file_stamps": ("Stamp", "mark_stamp", "settled", "stamp_of"),
     "filters": ("Condition", "EVERYTHING", "Filter", "parse_filter"),
     "http.bodies": (

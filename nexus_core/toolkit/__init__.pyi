@@ -36,6 +36,21 @@ from nexus_core.toolkit.documents.sections import (
     slug as slug,
 )
 from nexus_core.toolkit.documents.table_grid import Cell as Cell, TableGrid as TableGrid, table_rows as table_rows
+from nexus_core.toolkit.embedding.embedder import EmbedderKind as EmbedderKind, TextEmbedder as TextEmbedder
+from nexus_core.toolkit.embedding.model_folders import (
+    InstalledModel as InstalledModel,
+    installed_model as installed_model,
+    new_model_folder as new_model_folder,
+)
+from nexus_core.toolkit.embedding.registry import (
+    embedder_named as embedder_named,
+    embedder_names as embedder_names,
+    embedder_problem as embedder_problem,
+)
+from nexus_core.toolkit.embedding.vectors import (
+    ConnectorEmbedder as ConnectorEmbedder,
+    unit_vectors as unit_vectors,
+)
 from nexus_core.toolkit.file_stamps import (
     Stamp as Stamp,
     mark_stamp as mark_stamp,

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from nexus_core import (
     Connector,
     Embedder,
     Item,
+    PluginError,
+    RankerError,
     Ranking,
     Results,
     RunContext,
@@ -24,7 +25,7 @@ from nexus_core import (
     state,
     vector_key,
 )
-from nexus_rankers.embedders import ConnectorEncoder, Encoder, require
+from nexus_core.toolkit import TextEmbedder, embedder_named, embedder_names, embedder_problem
 from nexus_rankers.per_items_cache import PerItemsCache
 
 if TYPE_CHECKING:
@@ -59,19 +60,25 @@ class Semantic:
     concurrency: int = option(4, help="How many requests to a connector may be under way at once.", ge=1, le=100)
     base_dir: str = injected(default=".")
     _open: AsyncExitStack = state(AsyncExitStack)
-    _encoder: Encoder | None = state()
+    _embedder: TextEmbedder | None = state()
     _indexes: PerItemsCache[VectorIndex] = state(PerItemsCache)
     _working: asyncio.Lock = state(asyncio.Lock)
 
     def __attrs_post_init__(self) -> None:
         if isinstance(self.model, str):
-            static = self.model == "static"
-            require("wordllama" if static else "sentence_transformers", "static" if static else "sentence", self.model)
+            if self.model in embedder_names():  # whatever else may be a folder, seen from one that is not known yet
+                self.check_built()
         elif not isinstance(self.model, Embedder):
             raise ValueError(
                 f"the connector of `model` ({type(self.model).__name__}) does not embed: name one that does, such as "
                 "{use: openai, model: text-embedding-3-small}, or `static`"
             )
+
+    def check_built(self) -> None:
+        """Raise PluginError where the model cannot be used."""
+        problem = embedder_problem(self.model, self.base_dir) if isinstance(self.model, str) else ""
+        if problem:
+            raise PluginError(f"ranker 'semantic': {problem}")
 
     async def __aenter__(self) -> Self:
         if isinstance(self.model, AbstractAsyncContextManager):
@@ -90,72 +97,62 @@ class Semantic:
         """Return the ranking by likeness; ConnectorErrors of a connector pass as they are."""
         if not ranking.items or not query.strip():
             return ranking.scored("semantic", [0.0] * len(ranking.items))
-        encoder = self._encoder or await self._loaded()
-        if isinstance(encoder, ConnectorEncoder):
-            encoder = encoder.bound_to(run)
         # numpy, which takes longer than a pipeline takes to load.
         from nexus_rankers.top_k import scored
 
-        vector = (await encoder.encode([self.query_prefix + query]))[0]
-        index = await self._index(encoder, ranking.items, len(vector))
+        try:
+            embedder = await self._embedder_for(run)
+            vector = (await embedder.embed([self.query_prefix + query]))[0]
+            index = await self._index(embedder, ranking.items, len(vector))
+        except PluginError as error:
+            raise RankerError(f"ranker 'semantic': {error}") from error
         return scored(ranking, "semantic", index.scores(vector))
 
     async def embed_texts(self, texts: Sequence[str], run: RunContext) -> Sequence[Sequence[float]]:
         """Return one vector for each text, as the model makes it: without prefixes, and in parts of no text."""
-        encoder = self._encoder or await self._loaded()
+        embedder = await self._embedder_for(run)
         vectors: list[Sequence[float]] = []
         tokens: int | None = 0
-        for start in range(0, len(texts), encoder.batch):
-            batch = texts[start : start + encoder.batch]
-            if isinstance(encoder, ConnectorEncoder):
-                found = await run.bind(encoder.connector).embed(batch)
+        for start in range(0, len(texts), embedder.batch):
+            batch = texts[start : start + embedder.batch]
+            if isinstance(self.model, Embedder):
+                found = await run.bind(self.model).embed(batch)
                 used = found.usage.prompt_tokens if isinstance(found, Results) else None
                 tokens = None if tokens is None or used is None else tokens + used
                 vectors += found
             else:
                 tokens = None
-                vectors += (await encoder.encode(batch)).tolist()
+                vectors += (await embedder.embed(batch)).tolist()
         return Results.from_service(vectors, Usage(prompt_tokens=tokens), None)
 
-    async def _loaded(self) -> Encoder:
+    async def _embedder_for(self, run: RunContext) -> TextEmbedder:
+        """Return the embedder; that of a connector makes its requests as calls of the run."""
+        if isinstance(self.model, Embedder):
+            from nexus_core.toolkit import ConnectorEmbedder  # numpy
+
+            return ConnectorEmbedder(run.bind(self.model), self.concurrency)
         async with self._working:
-            if self._encoder is None:
-                self._encoder = await self._load()
-        return self._encoder
+            if self._embedder is None:
+                load = partial(embedder_named, str(self.model), self.base_dir, download=self.download)
+                self._embedder = await asyncio.to_thread(load)
+        return self._embedder
 
-    async def _load(self) -> Encoder:
-        if not isinstance(self.model, str):
-            assert isinstance(self.model, Embedder)
-            return ConnectorEncoder(self.model, self.concurrency)
-        # Each brings libraries of its own: seconds, for those alone who use it.
-        if self.model == "static":
-            from nexus_rankers.static_embeddings import load as load_static
-
-            return await asyncio.to_thread(load_static)
-        from nexus_rankers.sentence_transformers import load as load_sentence
-
-        return await asyncio.to_thread(load_sentence, self._folder_or_name(self.model), download=self.download)
-
-    def _folder_or_name(self, model: str) -> str:
-        folder = (Path(self.base_dir) / Path(model).expanduser()).absolute()
-        return str(folder) if folder.is_dir() else model
-
-    async def _index(self, encoder: Encoder, items: tuple[Item, ...], width: int) -> VectorIndex:
+    async def _index(self, embedder: TextEmbedder, items: tuple[Item, ...], width: int) -> VectorIndex:
         known = self._indexes.find(items)
         if known is not None:
             return known[0]
         from nexus_rankers.vectors import fill, lacking, parts_of, stack
 
-        key = self._key(encoder)
+        key = self._key(embedder)
         cut = partial(parts_of, tokens=self.part_tokens, prefix=self.item_prefix)
         # Runs of the same items wait for the first, which asks for all the vectors.
         async with self._working:
-            await fill(encoder, lacking(items, key, width), key, width, cut)
+            await fill(embedder, lacking(items, key, width), key, width, cut)
         return await self._indexes.get(items, partial(stack, key=key, width=width))
 
-    def _key(self, encoder: Encoder) -> Key:
+    def _key(self, embedder: TextEmbedder) -> Key:
         prefix = f"/{self.item_prefix}" if self.item_prefix else ""
-        return vector_key(f"{encoder.name}/{self.part_tokens}{prefix}")
+        return vector_key(f"{embedder.embedding_id}/{self.part_tokens}{prefix}")
 
 
 @hookimpl

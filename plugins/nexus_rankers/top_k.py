@@ -102,12 +102,6 @@ def scaled(ranking: Ranking, method: Literal["zscore", "minmax", "rrf"], k: floa
     return (parts - parts.mean()) / spread if spread > _ROUNDING else np.zeros_like(scores)
 
 
-def unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return vectors at the length of one, those of nothing as they are."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(lengths > 0, lengths, 1), np.float32)
-
-
 Array = npt.NDArray[np.float64]
 
 _EQUAL = 0.8

@@ -11,8 +11,7 @@ import numpy.typing as npt
 from attrs import frozen
 
 from nexus_core import FeatureKey, Item, RankerError
-from nexus_core.toolkit import passages
-from nexus_rankers.embedders import Encoder
+from nexus_core.toolkit import TextEmbedder, passages
 
 Vectors = npt.NDArray[np.float32]
 Key = FeatureKey[bytes]
@@ -58,13 +57,13 @@ def lacking(items: Sequence[Item], key: Key, width: int) -> list[Item]:
     return [item for item in items if not isinstance(kept := item.features.get(key), bytes) or len(kept) % size]
 
 
-async def fill(encoder: Encoder, items: Sequence[Item], key: Key, width: int, cut: Cut) -> None:
+async def fill(embedder: TextEmbedder, items: Sequence[Item], key: Key, width: int, cut: Cut) -> None:
     """Give vectors to items, those of a batch at a time: what is done stays done when a later one fails."""
-    size = encoder.batch * encoder.at_once
+    size = embedder.batch * embedder.at_once
     for start in range(0, len(items), size):
         group = items[start : start + size]
         parts = await asyncio.to_thread(_cut_all, cut, group)
-        found = await _encoded(encoder, [*chain.from_iterable(parts)], width)
+        found = await _embedded(embedder, [*chain.from_iterable(parts)], width)
         at = 0
         for item, own in zip(group, parts, strict=True):
             item.features.put(key, found[at : at + len(own)].tobytes())
@@ -75,17 +74,19 @@ def _cut_all(cut: Cut, items: Sequence[Item]) -> list[list[str]]:
     return [*map(cut, items)]
 
 
-async def _encoded(encoder: Encoder, texts: Sequence[str], width: int) -> npt.NDArray[np.float16]:
-    batches = [texts[start : start + encoder.batch] for start in range(0, len(texts), encoder.batch)]
+async def _embedded(embedder: TextEmbedder, texts: Sequence[str], width: int) -> npt.NDArray[np.float16]:
+    batches = [texts[start : start + embedder.batch] for start in range(0, len(texts), embedder.batch)]
     found: list[npt.NDArray[np.float16]] = []
-    for start in range(0, len(batches), encoder.at_once):
-        wave = batches[start : start + encoder.at_once]
+    for start in range(0, len(batches), embedder.at_once):
+        wave = batches[start : start + embedder.at_once]
         # All come to their end, also when one fails: no request goes on behind the back of whoever asked.
-        for vectors in await asyncio.gather(*map(encoder.encode, wave), return_exceptions=True):
+        for vectors in await asyncio.gather(*map(embedder.embed, wave), return_exceptions=True):
             if isinstance(vectors, BaseException):
                 raise vectors
             if vectors.shape[1] != width:
-                raise RankerError(f"ranker 'semantic': {encoder.name} gave vectors of {width} and {vectors.shape[1]}")
+                raise RankerError(
+                    f"ranker 'semantic': {embedder.embedding_id} gave vectors of {width} and {vectors.shape[1]}"
+                )
             found.append(vectors.astype(_KEPT))
     return np.concatenate(found) if found else np.empty((0, width), _KEPT)
 

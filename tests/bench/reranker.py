@@ -22,7 +22,7 @@ from threading import Event, Thread
 from typing import Any
 
 from aiohttp import web
-from nexus_rankers.sentence_transformers import SentenceEncoder, load
+from nexus_embedders.sentence_transformers import SentenceEmbedder, load
 
 from nexus_core import Pipeline
 from nexus_core.evaluation.beir import BeirFiles, read_collection
@@ -43,9 +43,9 @@ steps:
 class Judge:
     """Rates texts; each text is embedded once."""
 
-    def __init__(self, encoder: SentenceEncoder) -> None:
+    def __init__(self, embedder: SentenceEmbedder) -> None:
         self.requests = 0
-        self._encoder = encoder
+        self._embedder = embedder
         self._known: dict[str, Any] = {}
 
     async def rerank(self, request: web.Request) -> web.Response:
@@ -55,7 +55,7 @@ class Judge:
         wanted = [asked["query"], *asked["documents"]]
         new = [*dict.fromkeys(text for text in wanted if text not in self._known)]
         if new:
-            self._known.update(zip(new, await self._encoder.encode(new), strict=True))
+            self._known.update(zip(new, await self._embedder.embed(new), strict=True))
         query, *texts = (self._known[text] for text in wanted)
         rated = [{"index": place, "relevance_score": float(query @ text)} for place, text in enumerate(texts)]
         return web.json_response({"results": sorted(rated, key=lambda entry: -entry["relevance_score"])})

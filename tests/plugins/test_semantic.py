@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from attrs import define, field
 from hypothesis import given, settings, strategies as st
-from nexus_rankers import embedders, sentence_transformers, static_embeddings, top_k
+from nexus_embedders import kinds, sentence_transformers, static_embeddings
 from nexus_rankers.bm25 import Bm25
 from nexus_rankers.fuse import Fuse
 from nexus_rankers.semantic import Semantic
@@ -33,6 +33,7 @@ from nexus_core import (
 )
 from nexus_core.testing import FakeConnector
 from nexus_core.testing.upstream import ScriptedUpstream, json_answer
+from nexus_core.toolkit import unit_vectors
 
 SEA = tuple(
     Item(id=name, title=title, text=text)
@@ -137,7 +138,7 @@ async def test_semantic_scores_are_the_same_wherever_an_item_stands() -> None:
 @settings(max_examples=50, deadline=None)
 def test_cosines_are_exact(rows: list[list[float]]) -> None:
     """In every order of summation the same, since all numbers are multiples of 2^-11."""
-    vectors = top_k.unit(np.array(rows, np.float32))
+    vectors = unit_vectors(np.array(rows, np.float32))
     fine = np.asarray(np.rint(vectors * 2048) / 2048, np.float32)
     index = VectorIndex(fine, np.arange(len(fine)))
     exact = [sum(int(a * 2048) * int(b * 2048) for a, b in zip(row, fine[0], strict=True)) / 2**22 for row in fine]
@@ -166,18 +167,18 @@ def test_declaring_and_building_imports_nothing_heavy() -> None:
 
 def test_missing_packages_name_their_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """When the pipeline is built, not when it is first asked."""
-    monkeypatch.setattr(embedders, "find_spec", lambda _: None)
+    monkeypatch.setattr(kinds, "find_spec", lambda _: None)
     with pytest.raises(PluginError, match=r"pip install 'contextnexus\[static\]'"):
         Semantic()
     with pytest.raises(PluginError, match=r"pip install 'contextnexus\[sentence\]'"):
-        Semantic(model="all-MiniLM-L6-v2")
+        Semantic(model="all-MiniLM-L6-v2").check_built()
 
 
 def test_a_package_without_its_table_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be of another version."""
     monkeypatch.setattr(static_embeddings, "_WEIGHTS", "weights/gone.safetensors")
-    with pytest.raises(RankerError, match=r"lacks weights/gone\.safetensors .* --force-reinstall"):
-        static_embeddings.load.__wrapped__()
+    with pytest.raises(PluginError, match=r"lacks weights/gone\.safetensors .* --force-reinstall"):
+        static_embeddings.load("static")
 
 
 # Connectors
@@ -288,8 +289,8 @@ async def test_a_model_of_sentences_is_called_with_sound_texts() -> None:
             assert not any("\ud83d" in text for text in texts)
             return np.array([[text.count("a"), text.count("b")] for text in texts])
 
-    semantic = Semantic(model=Embedding())
-    semantic._encoder = sentence_transformers.SentenceEncoder(Model(), "sentence:letters")
+    semantic = Semantic()
+    semantic._embedder = sentence_transformers.SentenceEmbedder(Model(), "sentence:letters")
     found = items("a\ud83d", "b")
     assert best(await semantic.rank("bb", Ranking(found), RunContext())) == "1"
     assert lacking(found, vector_key("sentence:letters/96"), 2) == []
@@ -298,12 +299,12 @@ async def test_a_model_of_sentences_is_called_with_sound_texts() -> None:
 async def test_a_model_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
     """With the package a folder that holds none is an error of the run, without it one of the build."""
     (tmp_path / "empty").mkdir()
-    if find_spec("sentence_transformers") is None:
-        with pytest.raises(PluginError, match=r"contextnexus\[sentence\]"):
-            Semantic(model="./empty")
-        return
     semantic = Semantic(model="./empty")
     semantic.base_dir = str(tmp_path)
+    if find_spec("sentence_transformers") is None:
+        with pytest.raises(PluginError, match=r"contextnexus\[sentence\]"):
+            semantic.check_built()
+        return
     with pytest.raises(RankerError, match="download: true"):
         await semantic.rank("a", Ranking(items("a")), RunContext())
 

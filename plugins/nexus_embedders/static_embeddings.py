@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from attrs import frozen
+from safetensors.numpy import load_file
+from tokenizers import Tokenizer
 
-from nexus_core import RankerError
-from nexus_rankers.embedders import require
-from nexus_rankers.top_k import unit
+from nexus_core import PluginError
+from nexus_core.toolkit import unit_vectors
 
 Vectors = npt.NDArray[np.float32]
 
@@ -30,16 +30,21 @@ _SHORT = 4096
 
 
 @frozen(eq=False)
-class StaticEncoder:
+class StaticEmbedder:
     """Looks up tokens in a table."""
 
     table: Vectors
     tokenizer: Any
-    name: str = "static:l2_supercat_256"
+    embedding_id: str = "static:l2_supercat_256"
     batch: int = 512
     at_once: int = 1
 
-    async def encode(self, texts: Sequence[str]) -> Vectors:
+    @property
+    def dimensions(self) -> int:
+        """Those of the table."""
+        return int(self.table.shape[1])
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
         """Return the vectors, from a thread where that takes longer than a moment."""
         if sum(map(len, texts)) <= _SHORT:
             return self.vectors(texts)
@@ -52,7 +57,7 @@ class StaticEncoder:
         for place, text in enumerate(encoded):
             if text.ids:
                 found[place] = self.table[text.ids].sum(axis=0)
-        return unit(found)
+        return unit_vectors(found)
 
 
 def _sound(text: str) -> str:
@@ -60,23 +65,18 @@ def _sound(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-@lru_cache(1)
-def load() -> StaticEncoder:
-    """Return the encoder, one for all rankers of a process; no network ever. Raises PluginError without the package."""
-    require("wordllama", "static", "static")
-    from safetensors.numpy import load_file
-    from tokenizers import Tokenizer
-
+def load(model: str, *, download: bool = False) -> StaticEmbedder:
+    """Read the table and its tokenizer, of which there is one; no network ever."""
     places = getattr(find_spec("wordllama"), "submodule_search_locations", None) or ["."]
     folder = Path(places[0])
     try:
         (table,) = load_file(folder / _WEIGHTS).values()
         tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
     except Exception as error:  # tokenizers raises bare Exceptions
-        raise RankerError(
-            f"ranker 'semantic': the package wordllama lacks {_WEIGHTS} or {_TOKENIZER}, or they cannot be read "
+        raise PluginError(
+            f"the package wordllama lacks {_WEIGHTS} or {_TOKENIZER}, or they cannot be read "
             f"({type(error).__name__}): pip install --force-reinstall 'contextnexus[static]'"
         ) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return StaticEncoder(table.astype(np.float32), tokenizer)
+    return StaticEmbedder(table.astype(np.float32), tokenizer)

@@ -1,0 +1,71 @@
+"""Text embedders: what turns texts into vectors of unit length, on this machine or by a connector.
+
+A distribution names kinds of embedders in the entry-point group `contextnexus.embedders`, as
+`acme = "acme_embedders:AcmeModels"`. Only these names are looked at until one of them is used: importing the module of
+a kind and asking it for problems is cheap, loading a model is not.
+
+    class AcmeModels:
+        def problem(self, model):
+            return "" if find_spec("acme") else "it needs the package acme: pip install acme"
+
+        def load(self, model, *, download=False):
+            return AcmeEmbedder(...)
+
+One vector stands for a text here. What makes several vectors, or weights of words, is another protocol beside this one:
+who loads by name asks `isinstance(embedder, TextEmbedder)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Vectors = npt.NDArray[np.float32]
+
+EMBEDDER_GROUP = "contextnexus.embedders"
+
+
+@runtime_checkable
+class TextEmbedder(Protocol):
+    """Makes one vector of unit length for each text: the product of two is their cosine.
+
+    May be used by several threads and event loops at once. One that has something to open is an async context manager
+    besides.
+    """
+
+    @property
+    def embedding_id(self) -> str:
+        """Names what makes the vectors: those of one id, and no others, can be compared. The same on every machine."""
+
+    @property
+    def batch(self) -> int:
+        """How many texts are best given at a time."""
+
+    @property
+    def at_once(self) -> int:
+        """How many batches may be under way together."""
+
+    @property
+    def dimensions(self) -> int | None:
+        """How many numbers a vector has; `None` where only the first answer of a service tells."""
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        """Return a row for each text, in their order; a text of which nothing is known has zeros."""
+
+
+@runtime_checkable
+class EmbedderKind(Protocol):
+    """Makes embedders: what an entry point names, a class that is built without arguments."""
+
+    def problem(self, model: str) -> str:
+        """Return why a model cannot be used, and the command that mends it; empty where it can.
+
+        Imports nothing heavy. `model` is the name of the entry point, what stands behind `NAME:`, or a folder's path.
+        """
+
+    def load(self, model: str, *, download: bool = False) -> TextEmbedder:
+        """Load a model, which may take seconds; raises PluginError. The network is used with `download` alone."""

@@ -1,0 +1,1 @@
+"""The embedders that run on this machine, found by the group `contextnexus.embedders`."""

@@ -1,0 +1,80 @@
+"""The kinds of embedders of this distribution: what each needs, told without importing it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+
+from nexus_core import PluginError
+from nexus_core.toolkit import TextEmbedder, installed_model
+
+MINILM = "minilm"
+_INSTALL = f"nexus models install {MINILM}"
+
+
+def missing_package(module: str, extra: str) -> str:
+    """Return what to do where a package is not there, else nothing; looks for it without importing it."""
+    return "" if find_spec(module) else f"it needs the package {module}: pip install 'contextnexus[{extra}]'"
+
+
+def _load(module: str, model: str, download: bool) -> TextEmbedder:
+    """Import the module that runs models of a kind, with libraries that only its users pay for, and load one."""
+    loaded: TextEmbedder = import_module(f"nexus_embedders.{module}").load(model, download=download)
+    return loaded
+
+
+class StaticTables:
+    """`static`: the mean of a table's vectors over the tokens of a text."""
+
+    def problem(self, model: str) -> str:
+        """Return whether the package with the table is missing."""
+        return missing_package("wordllama", "static")
+
+    def load(self, model: str, *, download: bool = False) -> TextEmbedder:
+        """Read the table; no network ever."""
+        return _load("static_embeddings", model, download)
+
+
+class SentenceModels:
+    """`sentence-transformers`: models by their name or folder, which torch runs."""
+
+    def problem(self, model: str) -> str:
+        """Return whether the package is missing; whether there is such a model, loading it tells."""
+        return missing_package("sentence_transformers", "sentence")
+
+    def load(self, model: str, *, download: bool = False) -> TextEmbedder:
+        """Load a model from a folder, or by its name from those on this machine; the network only with `download`."""
+        return _load("sentence_transformers", model, download)
+
+
+class OnnxFolders:
+    """`onnx`: models of sentences in folders with `model.onnx` and `tokenizer.json`, which onnxruntime runs."""
+
+    def problem(self, model: str) -> str:
+        """Return which package is missing."""
+        return missing_package("onnxruntime", "minilm") or missing_package("tokenizers", "minilm")
+
+    def load(self, model: str, *, download: bool = False) -> TextEmbedder:
+        """Load the model of a folder; no network ever."""
+        return _load("onnx_session", model, download)
+
+
+class MiniLm(OnnxFolders):
+    """`minilm`: all-MiniLM-L6-v2 in 8 bits, once it is installed."""
+
+    def problem(self, model: str) -> str:
+        """Return which package is missing, or that the weights are."""
+        package = super().problem(model)
+        weights = "" if installed_model(MINILM) else f"its weights are not on this machine: {_INSTALL}"
+        return f"{package}, then {_INSTALL}" if package and weights else package or weights
+
+    def load(self, model: str, *, download: bool = False) -> TextEmbedder:
+        """Load the installed model; no network ever. Raises PluginError where its files are not what was installed."""
+        installed = installed_model(MINILM)
+        if installed is None or (damaged := installed.damaged()):
+            what = f"{', '.join(damaged)} in {installed.folder} is damaged" if installed else "it is not installed"
+            raise PluginError(f"the embedder {MINILM!r} cannot be used: {what}: {_INSTALL}")
+        loaded: TextEmbedder = import_module("nexus_embedders.onnx_session").load(
+            str(installed.folder), embedding_id=installed.embedding_id
+        )
+        return loaded
