@@ -39,6 +39,8 @@ class StepFinished(Event):
     duration_s: float
     items: int
     """How many items the run holds now."""
+    notes: tuple[str, ...] = ()
+    """What components have told of how they did it, such as a search that has done without vectors."""
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)

@@ -66,6 +66,12 @@ class RunContext(Value):
             raise DeadlineError("the time that the caller gave the run is up")
         return left
 
+    def note(self, text: str) -> None:
+        """Tell something of how a component has done its work, for the event that ends its step; nobody else hears it.
+
+        Such as a search that has done without vectors. Without any content: sinks get it.
+        """
+
     def bind(self, model: _Model) -> _Model:
         """Return a connector option of a component for use in this run: `run.bind(self.model).embed(texts)`.
 

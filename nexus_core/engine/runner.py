@@ -114,7 +114,7 @@ class Runner:
                 if not (skipped := planned.is_skipped(state)):
                     state = await _execute(planned, state, scope)
                 if tells_steps:
-                    run.emit_step(planned, state, began, skipped)
+                    run.emit_step(planned, state, began, skipped, scope.take_notes())
             answer = run.answer(state)
             if request.memory is not None and answer is not None:
                 await request.memory.keep(answer)
@@ -152,7 +152,7 @@ class Runner:
                                     state = part
                     elif not skipped:
                         state = await _execute(planned, state, scope)
-                    run.emit_step(planned, state, began, skipped)
+                    run.emit_step(planned, state, began, skipped, scope.take_notes())
                     while unread:
                         yield unread.pop(0)
                 answer = run.answer(state)
@@ -235,7 +235,9 @@ class _Run:
             tool_calls=chunk.tool_calls,
         )
 
-    def emit_step(self, planned: PlannedStep, state: State, began: float, skipped: bool) -> None:
+    def emit_step(
+        self, planned: PlannedStep, state: State, began: float, skipped: bool, notes: tuple[str, ...] = ()
+    ) -> None:
         """Tell that a step is done."""
         self.emit(
             StepFinished(
@@ -246,6 +248,7 @@ class _Run:
                 skipped=skipped,
                 duration_s=perf_counter() - began,
                 items=len(state.ranking.items),
+                notes=notes,
             )
         )
 

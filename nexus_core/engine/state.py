@@ -82,10 +82,22 @@ class Scope(RunContext):
     fresh: bool = False
     """No answer is taken from a cache."""
     calls: Iterator[int] = field(factory=count)
+    notes: list[str] = field(factory=list)
+    """Of the components of the step that runs."""
 
     def call_id(self) -> str:
         """Return the id of the next call of this run."""
         return f"{self.run_id}.{next(self.calls)}"
+
+    def note(self, text: str) -> None:
+        """Keep a note for the event that ends the step."""
+        self.notes.append(text)
+
+    def take_notes(self) -> tuple[str, ...]:
+        """Return the notes of the step that has ended."""
+        taken = tuple(self.notes)
+        self.notes.clear()
+        return taken
 
     def bind(self, model: _Model) -> _Model:
         """Return a connector whose requests are calls of this run."""

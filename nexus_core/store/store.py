@@ -12,7 +12,7 @@ from time import monotonic, time
 from types import TracebackType
 from typing import BinaryIO, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
-from nexus_core.contract.errors import StoreBusyError, StoreError, StoreFullError
+from nexus_core.contract.errors import ConnectorError, StoreBusyError, StoreError, StoreFullError
 from nexus_core.contract.protocols import Documents
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.run_context import Viewer
@@ -36,6 +36,8 @@ from nexus_core.store.search.renewal import Seen, renew
 from nexus_core.store.search.search import SearchRequest
 from nexus_core.store.search.tantivy_index import delete
 from nexus_core.store.usage import DailyUsage
+from nexus_core.store.vectors.embedders import SearchBy, StoreEmbedders
+from nexus_core.store.vectors.embedding import embed_context, forget_vectors
 from nexus_core.store.worker_threads import WorkerThreads
 from nexus_core.toolkit.filters import EVERYTHING, Filter, tag_conditions
 from nexus_core.toolkit.text.languages import AUTO
@@ -85,6 +87,7 @@ class Store:
         self.folder = StorePaths(Path(path) if path is not None else default_folder())
         self._threads = WorkerThreads(self.folder, objects, salvage)
         self._answers = StoredAnswers(self._threads)
+        self._embedders = StoreEmbedders()
         self._readers: ReaderProcesses | None = None
         self._written = 0
         self._bulk = 0
@@ -100,6 +103,7 @@ class Store:
         """Close it; what has begun to be written is written."""
         if self._readers is not None:
             await self._readers.close()
+        await self._embedders.close()
         await self._answers.settle()
         await self._threads.close()
 
@@ -160,7 +164,33 @@ class Store:
         finally:
             self._bulk -= 1
         await self._threads.writing(self._note_written)
+        await self._embed_new(name)
         return adding.total
+
+    async def embed(self, name: str, model: str, *, seen: Seen | None = None) -> int:
+        """Let a context be searched by meaning, too, with a model by its name or path; returns how many items it read.
+
+        Until all have vectors it is searched as before. What was killed goes on where it was; another model than
+        before takes its place at the end. Raises StoreError where the model cannot be used.
+        """
+        context = await self.context(name)
+        embedder = await self._embedders.named(model)
+        return await embed_context(self._threads, context, model, embedder, seen)
+
+    async def unembed(self, name: str) -> None:
+        """Let a context be searched by words alone, and delete its vectors."""
+        await self.write(forget_vectors, await self.context(name))
+
+    async def _embed_new(self, name: str) -> None:
+        """Give vectors to what was added; where that cannot be done it is found by words until it is."""
+        context = await self.context(name)
+        if context.embedder:
+            try:
+                await embed_context(
+                    self._threads, context, context.embedder, await self._embedders.named(context.embedder)
+                )
+            except (StoreError, ConnectorError) as error:
+                _log.warning("what was added to %r has no vectors yet, and is found by words alone: %s", name, error)
 
     async def items(
         self,
@@ -217,16 +247,23 @@ class Store:
         tags: Sequence[str] = (),
         where: Filter = EVERYTHING,
         viewer: Viewer | None = None,
+        by: SearchBy | None = None,
+        note: Callable[[str], None] | None = None,
     ) -> Ranking:
-        """Return the best items for a query, best first, by BM25 over the whole context.
+        """Return the best items for a query, best first, by BM25 over the whole context, by meaning, or by both.
 
         With `tags`, those that have all of them; with `where`, those that it lets through; to a `viewer`, those that
-        they may see. Word statistics count all items: what is told of scores to a viewer is to be rounded.
+        they may see. Word statistics count all items: what is told of scores to a viewer is to be rounded. `by` is
+        `both` where the context has vectors, unless it says otherwise; where their model cannot be used, `both` goes
+        by words and tells so to `note` and the log, and `meaning` raises StoreError.
         """
         searching, give_up = self._threads.opened(), monotonic() + INDEX_WAIT_S
-        asked = SearchRequest(query, limit, Filter((*where.conditions, *tag_conditions(tags))), viewer)
-        if not self._threads.may_write and (await self.context(name, viewer=viewer)).analyzer != ANALYZER_VERSION:
+        context = await self.context(name, viewer=viewer)
+        if not self._threads.may_write and context.analyzer != ANALYZER_VERSION:
             raise StoreError(_OLDER_WORDS.format(name=name))
+        meaning = None if by == "words" else await self._embedders.query_vector(context, query, by, note)
+        every = Filter((*where.conditions, *tag_conditions(tags)))
+        asked = SearchRequest(query, limit, every, viewer, by != "meaning", meaning)
         found = await self._threads.reading(searching.search, name, asked)
         if found is None and searching.suspect:  # or somebody has just changed it
             found = await self._threads.reading(searching.search, name, asked)
@@ -261,7 +298,9 @@ class Store:
         read is told in the result and stops nothing. Cancelled or killed, it goes on where it was when called again.
         """
         await self.renew(name, seen=asked.get("seen"))
-        return await ingest(self._threads, self.readers, name, source, origin=origin, **asked)
+        ingested = await ingest(self._threads, self.readers, name, source, origin=origin, **asked)
+        await self._embed_new(name)
+        return ingested
 
     @property
     def readers(self) -> ReaderProcesses:

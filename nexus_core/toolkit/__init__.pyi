@@ -37,6 +37,12 @@ from nexus_core.toolkit.documents.sections import (
 )
 from nexus_core.toolkit.documents.table_grid import Cell as Cell, TableGrid as TableGrid, table_rows as table_rows
 from nexus_core.toolkit.embedding.embedder import EmbedderKind as EmbedderKind, TextEmbedder as TextEmbedder
+from nexus_core.toolkit.embedding.item_parts import (
+    KEPT_NUMBERS as KEPT_NUMBERS,
+    PART_TOKENS as PART_TOKENS,
+    item_parts as item_parts,
+    item_vectors_key as item_vectors_key,
+)
 from nexus_core.toolkit.embedding.model_folders import (
     InstalledModel as InstalledModel,
     installed_model as installed_model,
@@ -47,10 +53,7 @@ from nexus_core.toolkit.embedding.registry import (
     embedder_names as embedder_names,
     embedder_problem as embedder_problem,
 )
-from nexus_core.toolkit.embedding.vectors import (
-    ConnectorEmbedder as ConnectorEmbedder,
-    unit_vectors as unit_vectors,
-)
+from nexus_core.toolkit.embedding.vectors import ConnectorEmbedder as ConnectorEmbedder, unit_vectors as unit_vectors
 from nexus_core.toolkit.file_stamps import (
     Stamp as Stamp,
     mark_stamp as mark_stamp,

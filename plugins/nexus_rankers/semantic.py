@@ -23,9 +23,15 @@ from nexus_core import (
     injected,
     option,
     state,
-    vector_key,
 )
-from nexus_core.toolkit import TextEmbedder, embedder_named, embedder_names, embedder_problem
+from nexus_core.toolkit import (
+    TextEmbedder,
+    embedder_named,
+    embedder_names,
+    embedder_problem,
+    item_parts,
+    item_vectors_key,
+)
 from nexus_rankers.per_items_cache import PerItemsCache
 
 if TYPE_CHECKING:
@@ -141,18 +147,17 @@ class Semantic:
         known = self._indexes.find(items)
         if known is not None:
             return known[0]
-        from nexus_rankers.vectors import fill, lacking, parts_of, stack
+        from nexus_rankers.vectors import fill, lacking, stack
 
         key = self._key(embedder)
-        cut = partial(parts_of, tokens=self.part_tokens, prefix=self.item_prefix)
+        cut = partial(item_parts, tokens=self.part_tokens, prefix=self.item_prefix)
         # Runs of the same items wait for the first, which asks for all the vectors.
         async with self._working:
             await fill(embedder, lacking(items, key, width), key, width, cut)
         return await self._indexes.get(items, partial(stack, key=key, width=width))
 
     def _key(self, embedder: TextEmbedder) -> Key:
-        prefix = f"/{self.item_prefix}" if self.item_prefix else ""
-        return vector_key(f"{embedder.embedding_id}/{self.part_tokens}{prefix}")
+        return item_vectors_key(embedder.embedding_id, self.part_tokens, self.item_prefix)
 
 
 @hookimpl

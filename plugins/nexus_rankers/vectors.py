@@ -11,17 +11,15 @@ import numpy.typing as npt
 from attrs import frozen
 
 from nexus_core import FeatureKey, Item, RankerError
-from nexus_core.toolkit import TextEmbedder, passages
+from nexus_core.toolkit import KEPT_NUMBERS, TextEmbedder
 
 Vectors = npt.NDArray[np.float32]
 Key = FeatureKey[bytes]
 """What the vectors of an item are kept under, by `vector_key`."""
 Cut = Callable[[Item], list[str]]
 
-_KEPT = np.dtype("<f2")
+_KEPT = np.dtype(KEPT_NUMBERS)
 _STEP = np.float32(2.0**11)
-_LONGEST_TITLE = 300
-"""Characters: it stands in front of every part."""
 
 
 @frozen(eq=False)
@@ -41,14 +39,6 @@ class VectorIndex:
         # Not `@`: its threads wait for one another on a busy machine, and it took five times as long there.
         cosines = np.einsum("ij,j->i", self.rows, _rounded(query))
         return cosines if len(self.starts) == len(self.rows) else np.maximum.reduceat(cosines, self.starts)
-
-
-def parts_of(item: Item, tokens: int, prefix: str) -> list[str]:
-    """Return the parts of an item, each of a few sentences under its title; none where there is no text at all."""
-    title = item.title[:_LONGEST_TITLE].strip()
-    found = [item.text[part[0][0] : part[-1][1]] for part in passages(item.text, item.kind, tokens)]
-    texts = [f"{title}\n{text}" if title else text for text in found or [""]]
-    return [prefix + text for text in texts if text.strip()]
 
 
 def lacking(items: Sequence[Item], key: Key, width: int) -> list[Item]:

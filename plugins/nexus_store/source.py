@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from nexus_core import Ranking, RunContext, SourceError, StoreError, UsageError, component, injected, option, state
 from nexus_core.toolkit import EVERYTHING, Filter, SharedResources, parse_filter
@@ -32,6 +32,9 @@ class StoreSource:
     tags: tuple[str, ...] = option((), help="Only items that have all of these tags.")
     where: Mapping[str, Any] = option(
         factory=dict, help="Only items whose fields are so: `{year: {gte: 2020}, author: [Ann, Bob]}`."
+    )
+    by: Literal["", "words", "meaning", "both"] = option(
+        "", help="`words`, `meaning` or `both`; by default `both` where the context has vectors."
     )
     shared: SharedResources | None = injected()
     _store: Store | None = state()
@@ -88,8 +91,9 @@ class StoreSource:
             )
         try:
             found = await self._store.search(
-                context, query, limit=self.candidates, tags=self.tags, where=self._filter, viewer=run.viewer
-            )
+                context, query, limit=self.candidates, tags=self.tags, where=self._filter, viewer=run.viewer,
+                by=self.by or None, note=run.note,
+            )  # fmt: skip
         except (StoreError, UsageError) as error:
             raise SourceError(f"store: {error}") from error
         return found

@@ -37,6 +37,11 @@ class StorePaths:
         return self.root / "index"
 
     @property
+    def vectors(self) -> Path:
+        """Graphs of vectors, a folder for each: derived as well, and safe to delete."""
+        return self.root / "vectors"
+
+    @property
     def objects(self) -> Path:
         """Large originals, unless the store keeps them elsewhere."""
         return self.root / "objects"
@@ -53,7 +58,7 @@ class StorePaths:
         """Make the folder if it is not there, for its owner alone; raises StoreError."""
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for ours in (self.indexes, self.objects):
+            for ours in (self.indexes, self.vectors, self.objects):
                 ours.mkdir(exist_ok=True, mode=0o700)
                 # The root may be shared with others; what is in these is not, whatever mode its files have.
                 if ours.stat().st_mode & 0o077 and os.name == "posix":

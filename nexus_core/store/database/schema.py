@@ -210,7 +210,7 @@ _LEAN = (
     """CREATE TABLE vector_models (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT""",
     # Vectors of an older version stay where they are until they are moved here.
     """CREATE TABLE vector_parts (
-        key INTEGER PRIMARY KEY,
+        key INTEGER PRIMARY KEY AUTOINCREMENT,
         item_key INTEGER NOT NULL REFERENCES items ON DELETE CASCADE,
         model_id INTEGER NOT NULL REFERENCES vector_models,
         part INTEGER NOT NULL,
@@ -251,6 +251,8 @@ _GRANTS = (
 _MEANING = (
     # Whose vectors searches by meaning compare; empty: a context is searched by words.
     """ALTER TABLE contexts ADD COLUMN embedder TEXT NOT NULL DEFAULT ''""",
+    # The key of the item up to which all have vectors.
+    """ALTER TABLE contexts ADD COLUMN embedded INTEGER NOT NULL DEFAULT 0""",
     """CREATE TABLE vector_indexes (
         context_id INTEGER NOT NULL REFERENCES contexts ON DELETE CASCADE,
         model_id INTEGER NOT NULL REFERENCES vector_models,

@@ -18,7 +18,9 @@ _MOVES = (
     "UPDATE tags SET item_key = ? WHERE item_key = ?",
     "UPDATE links SET item_key = ? WHERE item_key = ?",
     "UPDATE figures SET item_key = ? WHERE item_key = ?",
-    "UPDATE vector_parts SET item_key = ? WHERE item_key = ?",
+    # New rows, since an index of vectors knows those up to a key.
+    "INSERT INTO vector_parts (item_key, model_id, part, data)"
+    " SELECT ?, model_id, part, data FROM vector_parts WHERE item_key = ? ORDER BY key",
     "UPDATE vectors SET item_key = ? WHERE item_key = ?",
 )
 
@@ -56,6 +58,7 @@ def _tag_page(
         connection.execute("UPDATE items SET key = ?, digest = ? WHERE key = ?", (new, digest, old))
         for move in _MOVES:
             connection.execute(move, (new, old))
+        connection.execute("DELETE FROM vector_parts WHERE item_key = ?", (old,))
         connection.execute("DELETE FROM tags WHERE item_key = ?", (new,))
         connection.executemany("INSERT INTO tags (item_key, tag) VALUES (?, ?)", ((new, tag) for tag in tags))
         connection.execute("INSERT INTO removals (context_id, item_key) VALUES (?, ?)", (context.id, old))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from time import monotonic
 
@@ -25,6 +25,7 @@ from nexus_core.store.search.index_updates import IndexState
 from nexus_core.store.search.rescoring import weighted
 from nexus_core.store.search.tantivy_index import ContextIndex, IndexDamagedError
 from nexus_core.store.search.visibility import Visibility, VisibleKeys
+from nexus_core.store.vectors.meaning import MeaningSearch, QueryVector, fused
 from nexus_core.toolkit.filters import EVERYTHING, Filter
 from nexus_core.toolkit.text.bm25 import has_only_stop_words, query_terms, terms
 from nexus_core.toolkit.text.languages import DEFAULT
@@ -55,6 +56,9 @@ class SearchRequest:
     limit: int
     where: Filter = EVERYTHING
     viewer: Viewer | None = None
+    by_words: bool = True
+    meaning: QueryVector | None = None
+    """The query as a model understands it, to search by its vectors."""
 
 
 @define(eq=False, repr=False)
@@ -79,6 +83,7 @@ class ContextSearch:
         """What rankers have put with items that were found."""
         self._found = ItemCache(self.fresh)
         self._visibility = Visibility(connection)
+        self._meaning = MeaningSearch(folder, connection)
         self.suspect = ""
         """The generation of the index that the last search could not trust."""
 
@@ -162,21 +167,55 @@ class ContextSearch:
         every = dict.fromkeys(stem for stems, _ in asked for stem in stems if stem)
         holding = {stem: index.holding(stem) or bool(tail) for stem in every}
         holding = _rarest(holding)
-        if not holding and DEFAULT in languages and has_only_stop_words(query[:LONGEST_QUERY]):
+        if (
+            request.meaning is None
+            and not holding
+            and DEFAULT in languages
+            and has_only_stop_words(query[:LONGEST_QUERY])
+        ):
             return self._with_phrase(context, query, limit, visible)
-        streams = self._proposed(index, state, context, list(holding), limit, visible)
-        if tail:
+        streams = self._proposed(index, state, context, list(holding), limit, visible) if request.by_words else {}
+        if tail and request.by_words:
             new = [key for key in tail if key not in streams]
             more = still_there(self.connection, context, new if visible is None else visible.only(new))
             streams |= self._found.streams_of(self.connection, context, more)
+        cosines = self._nearest(context, request, streams, visible)
+        far = [key for key in cosines if key not in streams]
+        streams |= self._found.streams_of(self.connection, context, far)
         scores = weighted(asked, holding, state.items, index.average_length, [*streams.values()])
-        scored = [(score, key) for score, key in zip(scores, streams, strict=True) if score > 0]
-        scored.sort(key=lambda each: (-each[0], each[1]))
-        best = scored[:limit]
-        items = self._found.items_of(self.connection, [key for _, key in best])
-        column = [score for score, _ in best]
-        ranking = Ranking(tuple([items[key] for _, key in best]), searched=(context.language, column))
-        return ranking.scored("store", column, range(len(best)))
+        words = dict(zip(streams, scores, strict=True))
+        return self._ranking(context, request, words, {key: cosines[key] for key in streams if key in cosines})
+
+    def _nearest(
+        self, context: Context, request: SearchRequest, known: Collection[int], visible: VisibleKeys | None
+    ) -> dict[int, float]:
+        """Return the cosines of the items that are nearest to the query, and of those that words have found."""
+        if request.meaning is None:
+            return {}
+        vectors = self._meaning.vectors_of(context, request.meaning.model)
+        if vectors is None:
+            return {}
+        query = request.meaning.vector
+        wanted = max(request.limit, SCORED)
+        nearest = dict(islice(vectors.nearest(query, wanted, visible).items(), wanted))
+        lacking = [key for key in known if key not in nearest]
+        return nearest | (vectors.cosines_of(query, lacking) if lacking else {})
+
+    def _ranking(
+        self, context: Context, request: SearchRequest, words: Mapping[int, float], cosines: Mapping[int, float]
+    ) -> Ranking:
+        """Return the best items by what is asked for."""
+        if request.meaning is None:
+            found = {key: score for key, score in words.items() if score > 0}
+        elif request.by_words:
+            found = fused(words, cosines)
+        else:
+            found = dict(cosines)
+        best = sorted(found.items(), key=lambda each: (-each[1], each[0]))[: request.limit]
+        items = self._found.items_of(self.connection, [key for key, _ in best])
+        searched = (context.language, [words[key] for key, _ in best])
+        ranking = Ranking(tuple([items[key] for key, _ in best]), searched=searched)
+        return ranking.scored("store", [score for _, score in best], range(len(best)))
 
     def _with_phrase(self, context: Context, query: str, limit: int, visible: VisibleKeys | None) -> Ranking:
         """Return the items that hold a query of stop words alone as it is: no index has such words."""

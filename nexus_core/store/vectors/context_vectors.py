@@ -1,0 +1,129 @@
+"""The vectors of a context as they are searched: a graph of most of them, if there is one, and the rest in memory.
+
+The rows of the database are the truth. Each part of a vector there has a key that is never used twice, and a graph says
+up to which key it has come: what is newer is read, and compared one by one. What is gone since is found by nobody,
+since the database is asked for every item that is returned.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from attrs import define, frozen
+
+from nexus_core.store.records import Context
+from nexus_core.store.search.visibility import VisibleKeys
+from nexus_core.store.vectors.graph import EXACT_VISIBLE, MOST_ASKED, VectorGraph
+from nexus_core.store.vectors.matrix import Keys, Vector, VectorMatrix, best_of
+
+_PAGE = 4000
+"""Rows of the database that are read at a time."""
+_PARTS = 3
+"""How many rows are asked of a graph for each item that is wanted: several may be of one item."""
+
+
+@frozen
+class VectorModel:
+    """What has made the vectors of a context."""
+
+    name: str
+    """As the items' vectors are kept under."""
+    width: int
+
+    def number(self, connection: sqlite3.Connection) -> int | None:
+        """Return its number in the database, `None` where there are no vectors of it."""
+        found = connection.execute("SELECT id FROM vector_models WHERE name = ?", (self.name,)).fetchone()
+        return None if found is None else int(found[0])
+
+
+def newest_part(connection: sqlite3.Connection) -> int:
+    """Return the largest key of all parts of vectors."""
+    return int(connection.execute("SELECT coalesce(max(key), 0) FROM vector_parts").fetchone()[0])
+
+
+def graph_state(connection: sqlite3.Connection, context: Context, number: int) -> tuple[str, int] | None:
+    """Return the generation of a context's graph and the last part in it, `None` where there is none."""
+    found: tuple[str, int] | None = connection.execute(
+        "SELECT generation, newest FROM vector_indexes WHERE context_id = ? AND model_id = ?", (context.id, number)
+    ).fetchone()
+    return found
+
+
+def read_parts(
+    connection: sqlite3.Connection, context: Context, number: int, after: int, until: int
+) -> Iterator[tuple[int, bytes]]:
+    """Yield (item, a piece of its vectors) of a context, by a model, in their order, of those between two keys."""
+    while after < until:
+        found = connection.execute(
+            "SELECT vector_parts.key, item_key, data, items.context_id FROM vector_parts"
+            " JOIN items ON items.key = item_key WHERE vector_parts.key > ? AND vector_parts.key <= ? AND model_id = ?"
+            " ORDER BY vector_parts.key LIMIT ?",
+            (after, until, number, _PAGE),
+        ).fetchall()
+        yield from ((item, data) for _, item, data, owner in found if owner == context.id)
+        if len(found) < _PAGE:
+            return
+        after = found[-1][0]
+
+
+@define(eq=False)
+class ContextVectors:
+    """The vectors of one context, by one model."""
+
+    model: VectorModel
+    number: int
+    newest: int
+    """The key of the last part that is in it."""
+    generation: str
+    graph: VectorGraph | None
+    fresh: VectorMatrix
+    """What is not in the graph."""
+
+    def catch_up(self, connection: sqlite3.Connection, context: Context) -> None:
+        """Take in what has come since."""
+        until = newest_part(connection)
+        if until > self.newest:
+            parts = read_parts(connection, context, self.number, self.newest, until)
+            self.fresh = self.fresh.joined(VectorMatrix.of(parts, self.model.width))
+            self.newest = until
+
+    def nearest(self, query: Vector, count: int, visible: VisibleKeys | None) -> dict[int, float]:
+        """Return the items whose meaning is nearest to a query, the best first, each with its cosine.
+
+        More than `count` where that costs nothing. What is visible and little is compared one by one.
+        """
+        fresh = self.fresh if visible is None else self.fresh.only(visible.mask(self.fresh.keys))
+        found = [(fresh.keys, fresh.scores_of(query))]
+        if self.graph is not None:
+            places = None if visible is None else self.graph.places_of(visible.keys)
+            if places is not None and len(places) <= EXACT_VISIBLE:
+                found.append(self.graph.scores(query, places))
+            else:
+                found.append(self._asked(self.graph, query, count, visible, places))
+        keys = np.concatenate([keys for keys, _ in found])
+        return best_of(keys, np.concatenate([scores for _, scores in found]))
+
+    def _asked(
+        self, graph: VectorGraph, query: Vector, count: int, visible: VisibleKeys | None, places: Keys | None
+    ) -> tuple[Keys, Vector]:
+        """Ask a graph for more until enough of what it gives is visible, or else compare all that is."""
+        wanted = count * _PARTS
+        while True:
+            keys, scores = graph.nearest(query, wanted)
+            mask = np.ones(len(keys), bool) if visible is None else visible.mask(keys)
+            if visible is None or len(set(keys[mask].tolist())) >= count or wanted >= len(graph):
+                return keys[mask], scores[mask]
+            if wanted >= MOST_ASKED:
+                return graph.scores(query, np.empty(0, np.int64) if places is None else places)
+            wanted *= 4
+
+    def cosines_of(self, query: Vector, keys: Sequence[int]) -> dict[int, float]:
+        """Return the cosine of each of some items that has a vector."""
+        asked = VisibleKeys(np.sort(np.asarray(keys, np.int64)))
+        fresh = self.fresh.only(asked.mask(self.fresh.keys))
+        found = [(fresh.keys, fresh.scores_of(query))]
+        if self.graph is not None:
+            found.append(self.graph.scores(query, self.graph.places_of(asked.keys)))
+        return best_of(np.concatenate([keys for keys, _ in found]), np.concatenate([scores for _, scores in found]))

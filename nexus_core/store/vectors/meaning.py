@@ -1,0 +1,78 @@
+"""Search by meaning in the contexts of a store, in the thread that reads: what is open of each, as new as it is."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Mapping
+
+import numpy as np
+from attrs import frozen
+
+from nexus_core.store.database.paths import StorePaths
+from nexus_core.store.records import Context
+from nexus_core.store.vectors.context_vectors import ContextVectors, VectorModel, graph_state
+from nexus_core.store.vectors.graph import GraphDamagedError, VectorGraph
+from nexus_core.store.vectors.matrix import Vector, VectorMatrix
+
+_log = logging.getLogger(__name__)
+
+
+@frozen(eq=False, repr=False)
+class QueryVector:
+    """A query as a model understands it."""
+
+    model: VectorModel
+    vector: Vector
+
+
+class MeaningSearch:
+    """The vectors of contexts that are open."""
+
+    def __init__(self, folder: StorePaths, connection: sqlite3.Connection) -> None:
+        self._folder = folder
+        self._connection = connection
+        self._open: dict[tuple[int, VectorModel], ContextVectors] = {}
+
+    def vectors_of(self, context: Context, model: VectorModel) -> ContextVectors | None:
+        """Return the vectors of a context by a model, `None` where it has none of it."""
+        number = model.number(self._connection)
+        if number is None:
+            return None
+        generation, newest = graph_state(self._connection, context, number) or ("", 0)
+        known = self._open.get((context.id, model))
+        if known is not None and known.graph is not None and not known.graph.is_untouched():
+            known = None
+        if known is None or known.generation != generation:
+            known = self._opened(context, model, number, generation, newest)
+            self._open[context.id, model] = known
+        known.catch_up(self._connection, context)
+        return known if known.graph is not None or len(known.fresh) else None
+
+    def _opened(
+        self, context: Context, model: VectorModel, number: int, generation: str, newest: int
+    ) -> ContextVectors:
+        """Open the graph of a context; where it is damaged all vectors are read from the database."""
+        graph = None
+        if generation:
+            try:
+                graph = VectorGraph(self._folder.vectors / f"{context.id}-{number}-{generation}", model.width)
+            except GraphDamagedError as error:
+                _log.warning(
+                    "the vectors of %r are compared one by one until `nexus context embed` arranges them anew: %s",
+                    context.name, error,
+                )  # fmt: skip
+        empty = VectorMatrix.empty(model.width)
+        return ContextVectors(model, number, newest if graph is not None else 0, generation, graph, empty)
+
+
+def fused(words: Mapping[int, float], meaning: Mapping[int, float]) -> dict[int, float]:
+    """Return one score for each item: the sum of both on a scale they share, the deviation from their mean."""
+    keys = list(dict.fromkeys([*words, *meaning]))
+    total = np.zeros(len(keys))
+    for scores in (words, meaning):
+        column = np.array([scores.get(key, 0.0) for key in keys])
+        spread = column.std()
+        if spread > 0:
+            total += (column - column.mean()) / spread
+    return dict(zip(keys, total.tolist(), strict=True))

@@ -1,0 +1,143 @@
+"""A context is searched by meaning: what has vectors, whoever looks, after changes, kills and damage."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nexus_core import Item, Store, StoreError, Viewer
+from nexus_core.store.vectors import embedding
+from nexus_core.store.vectors.graph import GraphDamagedError, VectorGraph, build_graph
+from nexus_core.store.vectors.matrix import VectorMatrix, quantized
+from nexus_core.toolkit import parse_filter
+
+pytest.importorskip("usearch")
+pytest.importorskip("wordllama")
+
+SUBJECTS = ("A dog barks at the postman.", "Interest rates rise in autumn.", "The recipe needs flour and eggs.")
+ASKED = ("puppy noise", "bank loans cost more", "baking ingredients")
+
+
+def items(count: int, start: int = 0) -> list[Item]:
+    """Items of three subjects in turn."""
+    return [Item(id=f"i{n}", text=f"{SUBJECTS[n % 3]} Number {n}.") for n in range(start, start + count)]
+
+
+async def best(store: Store, query: str, **asked: object) -> list[str]:
+    ranking = await store.search("c", query, limit=5, by="meaning", **asked)  # type: ignore[arg-type]
+    return [candidate.item.id for candidate in ranking.top(5)]
+
+
+async def test_a_question_without_a_shared_word_finds_its_item(tmp_path: Path) -> None:
+    """By meaning and by both; what is added later, tagged or removed is found as it is then."""
+    async with Store(tmp_path) as store:
+        await store.create("c")
+        await store.add("c", items(30))
+        assert await store.embed("c", "static") == 30
+        for number, query in enumerate(ASKED):
+            assert {int(name[1:]) % 3 for name in await best(store, query)} == {number}
+            both = await store.search("c", query, limit=3)
+            assert {int(each.item.id[1:]) % 3 for each in both.top(3)} == {number}
+        await store.add("c", [Item(id="new", text="Loud puppies make noise.")])
+        assert (await best(store, "puppy noise"))[0] == "new"
+        await store.tag("c", ["new"], add=["loud"])
+        assert await best(store, "puppy noise", tags=["loud"]) == ["new"]
+        await store.remove("c", ["new"])
+        assert "new" not in await best(store, "puppy noise")
+
+
+async def test_a_graph_finds_what_comparing_all_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for who may see a part, with a filter, and with what came after it was made."""
+    monkeypatch.setattr(embedding, "EXACT", 100)
+    async with Store(tmp_path) as store:
+        await store.create("c")
+        await store.add("c", [*items(300), Item(id="secret", text="A puppy makes noise.", readers=("group:hr",))])
+        await store.embed("c", "static")
+        assert len([*(tmp_path / "vectors").iterdir()]) == 1
+        assert (await best(store, "puppy noise"))[0] == "secret"
+        assert "secret" not in await best(store, "puppy noise", viewer=Viewer())
+        assert await best(store, "puppy noise", where=parse_filter({"id": ["i0", "i4"]})) == ["i0", "i4"]
+        await store.add("c", [Item(id="later", text="Puppies and their noise.")])
+        assert "later" in await best(store, "puppy noise")
+
+
+async def test_a_damaged_graph_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The rows are compared instead, and the next pass makes another one."""
+    monkeypatch.setattr(embedding, "EXACT", 100)
+    async with Store(tmp_path) as store:
+        await store.create("c")
+        await store.add("c", items(200))
+        await store.embed("c", "static")
+        expected = await best(store, "puppy noise")
+    (folder,) = (tmp_path / "vectors").iterdir()
+    file = folder / "graph.usearch"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 255
+    file.write_bytes(data)
+    async with Store(tmp_path) as store:
+        with caplog.at_level(logging.WARNING):
+            assert set(await best(store, "puppy noise")) == set(expected)
+        assert "damaged" in caplog.text
+        await store.embed("c", "static")
+        assert [*(tmp_path / "vectors").iterdir()] != [folder]
+        assert set(await best(store, "puppy noise")) == set(expected)
+
+
+async def test_what_was_ended_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Until the end the context is searched as before; then by the model."""
+    async with Store(tmp_path) as store:
+        await store.create("c")
+        await store.add("c", items(600))
+        begun, done = asyncio.Event(), 0
+
+        def note(count: int, _total: int, _what: str) -> None:
+            nonlocal done
+            done = count
+            begun.set()
+
+        task = asyncio.create_task(store.embed("c", "static", seen=note))
+        await begun.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert (await store.context("c")).embedder == ""
+        assert 0 < await store.embed("c", "static") <= 600 - done
+        assert (await store.context("c")).embedder == "static"
+        assert await store.embed("c", "static") == 0
+
+
+async def test_without_the_model_words_answer_and_say_so(tmp_path: Path) -> None:
+    """`both` goes by words and tells it; `meaning` is an error; so it is for a context without vectors."""
+    async with Store(tmp_path) as store:
+        await store.create("c")
+        await store.add("c", items(6))
+        with pytest.raises(StoreError, match="nexus context embed c --model"):
+            await best(store, "puppy")
+        await store.embed("c", "static")
+        await store.write(lambda db: db.execute("UPDATE contexts SET embedder = 'no-such-model'").rowcount)
+        notes: list[str] = []
+        ranking = await store.search("c", "dog barks", by="both", note=notes.append)
+        assert ranking.top(1)[0].item.id == "i0"
+        assert notes[0].startswith("searched by words alone: ")
+        with pytest.raises(StoreError, match="cannot be searched by meaning"):
+            await best(store, "puppy")
+
+
+def test_a_graph_tells_when_it_is_not_whole(tmp_path: Path) -> None:
+    """Cut short, of another width, without its note: none of these is opened."""
+    rows = quantized(np.random.default_rng(1).normal(size=(500, 32)).astype(np.float32))
+    assert build_graph(tmp_path / "g", 32, [VectorMatrix(np.arange(500), rows)]) == 500
+    assert len(VectorGraph(tmp_path / "g", 32)) == 500
+    with pytest.raises(GraphDamagedError, match="something else"):
+        VectorGraph(tmp_path / "g", 64)
+    (tmp_path / "g" / "keys.npy").write_bytes(b"")
+    with pytest.raises(GraphDamagedError, match="damaged"):
+        VectorGraph(tmp_path / "g", 32)
+    (tmp_path / "g" / "note.json").unlink()
+    with pytest.raises(GraphDamagedError):
+        VectorGraph(tmp_path / "g", 32)
