@@ -12,7 +12,7 @@ from attrs import define, field
 
 from nexus_readers.markdown.parts import Part, cells_of, filled
 
-_ATX = re.compile(r"(#{1,6})(?:[ \t]+(.*?))?(?:(?<=[ \t])#+)?[ \t]*$")
+_ATX = re.compile(r"(#{1,6})(?=[ \t]|$)")
 _FENCE = re.compile(r"(`{3,}(?=[^`]*$)|~{3,})(.*)")
 _ITEM = re.compile(r"(?:([-+*])|(\d{1,9})([.)])) {1,4}(?=\S)")
 _MAYBE_ITEM = re.compile(r"(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)")
