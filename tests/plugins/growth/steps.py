@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from types import FrameType
-from typing import Any
+from cProfile import Profile
 
 
 def steps_of(work: Callable[[], int]) -> tuple[int, int]:
-    """Return how many calls a piece of work makes, of Python and of C, and what it returns."""
-    steps = 0
+    """Return how many calls a piece of work makes, of Python and of C, and what it returns.
 
-    def count(frame: FrameType, event: str, argument: Any) -> None:
-        nonlocal steps
-        steps += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(count)
+    `sys.setprofile` gives the same count, but calls a function of Python for each call.
+    """
+    profile = Profile(subcalls=False)
+    profile.enable()
     try:
         made = work()
     finally:
-        sys.setprofile(before)
-    return steps, made
+        profile.disable()
+    return sum(entry.callcount for entry in profile.getstats()), made

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from io import BytesIO
-from types import FrameType
 from typing import TypeVar
 
 from nexus_core import Block, Item, Remark
 from nexus_core.toolkit import DocumentReader, FileOrigin, ReadSettings, blocks_text
+from tests.plugins.growth.steps import steps_of
 
 _Block = TypeVar("_Block", bound=Block)
 PLAIN = ReadSettings()
@@ -47,21 +46,9 @@ def text(blocks: list[Block]) -> str:
 def grows_in_proportion(name: str, make: Callable[[int], str], size: int = 8_000) -> bool:
     """Tell whether twice and four times as much costs no more than that, in calls of Python and C."""
     blocks_of(make(size), name)  # what is imported and remembered does not count
-    first, *others = [_calls(name, make(size * times)) for times in (1, 2, 4)]
+    first, *others = [_calls_for(name, make(size * times)) for times in (1, 2, 4)]
     return all(calls <= SPARE * times * first + 2_000 for times, calls in zip((2, 4), others, strict=True))
 
 
-def _calls(name: str, data: str) -> int:
-    calls = 0
-
-    def count(frame: FrameType, event: str, argument: object) -> None:
-        nonlocal calls
-        calls += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(count)
-    try:
-        blocks_of(data, name)
-    finally:
-        sys.setprofile(before)
-    return calls
+def _calls_for(name: str, data: str) -> int:
+    return steps_of(lambda: len(blocks_of(data, name)))[0]
