@@ -109,8 +109,10 @@ async def test_a_second_interrupt_ends_a_batch_whose_plugin_is_stuck(tmp_path: P
     write_questions(tmp_path / "q.jsonl", [{"query": "a"}])
     process = await start(tmp_path, "batch.yaml", "q.jsonl", "-o", "a.jsonl")
     assert process.stdout is not None
+    assert process.stderr is not None
     await process.stdout.readuntil(b"stuck")
     process.send_signal(signal.SIGINT)
+    await process.stderr.readuntil(b"again to stop at once")  # two signals that come at the same time are one
     process.send_signal(signal.SIGINT)
     assert await process.wait() == 130
 
