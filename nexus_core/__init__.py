@@ -27,7 +27,8 @@ _HOME = {
         "UnsupportedRequestError", "UpstreamTimeoutError", "UsageError",
     ),
     "contract.events": (
-        "Delta", "PromptPacked", "RunFailed", "RunFinished", "RunStarted", "StepFinished", "StreamRestarted", "Waiting",
+        "Delta", "PromptPacked", "QueryExpanded", "RunFailed", "RunFinished", "RunStarted", "StepFinished",
+        "StreamRestarted", "Waiting",
     ),
     "contract.features": ("FeatureKey", "Features", "vector_key"),
     "contract.hookspecs": ("hookimpl",),

@@ -78,6 +78,7 @@ from nexus_core.contract.errors import (
 from nexus_core.contract.events import (
     Delta as Delta,
     PromptPacked as PromptPacked,
+    QueryExpanded as QueryExpanded,
     RunFailed as RunFailed,
     RunFinished as RunFinished,
     RunStarted as RunStarted,

@@ -147,6 +147,38 @@ class StepKeys:
 
 
 @_declaration
+class GatherKeys:
+    """A gather step; every other key is an option of its source. The source's name alone may stand instead of it."""
+
+    use: str = option(help="The source.")
+    expand: ExpandKeys | Literal["phrasings", "feedback", "hypothetical"] | None = option(
+        None, help="Search for more than the question; `feedback` alone is `{by: feedback}`."
+    )
+
+
+@_declaration
+class ExpandKeys:
+    """What a gather step searches for besides the question; what is found is fused."""
+
+    by: Literal["phrasings", "feedback", "hypothetical"] = option(
+        "phrasings",
+        help="Other phrasings by a model, the best words of the first items found, or an answer that a model makes up.",
+    )
+    phrasings: int = option(3, help="With `phrasings`: how many at most.", ge=1, le=8)
+    model: str | None = option(None, help="The model that writes them, by name or alias; else the default model.")
+    max_tokens: int = option(300, help="Tokens of what that model writes, at most.", ge=16, le=4096)
+    timeout: float | str = option(
+        10.0, help="The longest that the model may take, retries included: seconds, or `500ms`, `30s`.", gt=0
+    )
+    items: int = option(3, help="With `feedback`: how many of the first items are read.", ge=1, le=20)
+    words: int = option(20, help="With `feedback`: how many of their words are searched for.", ge=1, le=64)
+    weight: float = option(0.5, help="What each further search counts, against 1 for the question.", gt=0, le=1)
+    fusion: Literal["rrf", "scores"] = option(
+        "rrf", help="Fuse by places (reciprocal rank), or add up the scores of the source."
+    )
+
+
+@_declaration
 class PromptKeys:
     """A prompt step; a template alone may stand instead of the mapping."""
 

@@ -17,6 +17,8 @@ from nexus_core.config.cases.language import Case
 from nexus_core.config.keys import (
     IDENTIFIER,
     MODEL_NAME,
+    ExpandKeys,
+    GatherKeys,
     GenerateKeys,
     InputKeys,
     ModelKeys,
@@ -89,6 +91,7 @@ class _Schema:
                 self.definitions[self._name(kind.word)] = self._component(kind)
         self.definitions[self._name("connector")] = self._component(Kind.CONNECTOR)
         self.definitions[self._name("model")] = self._model()
+        self.definitions[self._name("gather")] = self._gather()
         self.definitions[self._name("step")] = self._step()
         names = {"propertyNames": {"pattern": _whole(MODEL_NAME)}}
         special: dict[str, Fragment] = {
@@ -117,7 +120,7 @@ class _Schema:
             "as": {"type": "string", "pattern": _whole(IDENTIFIER)},
             "when": {"anyOf": [{"type": "boolean"}, _NULL, expression, _ENVIRONMENT]},
             "timeout": {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, _DURATION, _ENVIRONMENT]},
-            "gather": self._ref("source"),
+            "gather": self._ref("gather"),
             "rank": self._ref("ranker"),
         }
         verbs = [{"required": [verb]} for verb in ("gather", "rank", "prompt", "generate")]
@@ -129,6 +132,19 @@ class _Schema:
                 {"not": {"required": ["as", "prompt"]}},
             ],
         }
+
+    def _gather(self) -> Fragment:
+        core = [spec for spec in keys_of(GatherKeys) if spec.name != "use"]
+        taken = {spec.name for spec in core}
+        timeout = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, _DURATION, _ENVIRONMENT]}
+        ways = next(spec for spec in keys_of(ExpandKeys) if spec.name == "by")
+        whole = self._object(keys_of(ExpandKeys), {"timeout": timeout})
+        special: dict[str, Fragment] = {"expand": {"anyOf": [_NULL, self._value(ways.annotation, ways), whole]}}
+        found: list[Fragment] = []
+        for use, cls in self.components.get(Kind.SOURCE, {}).items():
+            own = [spec for spec in options_of(cls) if spec.name not in taken]
+            found += self._used(use, cls, [*core, *own], special)
+        return {"anyOf": [*found, *self._unknown(Kind.SOURCE)]}
 
     def _prompt(self) -> Fragment:
         template = {

@@ -103,10 +103,27 @@ class StepFields(Value):
 
 
 @frozen(kw_only=True, eq=False, repr=False)
+class ExpandSpec(Value):
+    """What is searched for besides the question. What each field means stands in `keys.ExpandKeys`."""
+
+    by: Literal["phrasings", "feedback", "hypothetical"]
+    phrasings: int
+    model: str | None
+    """The name (never an alias), or `None` for the default model."""
+    max_tokens: int
+    timeout_s: float
+    items: int
+    words: int
+    weight: float
+    fusion: Literal["rrf", "scores"]
+
+
+@frozen(kw_only=True, eq=False, repr=False)
 class GatherSpec(StepFields):
     """Adds the items of a source."""
 
     source: ComponentSpec
+    expand: ExpandSpec | None = None
 
 
 @frozen(kw_only=True, eq=False, repr=False)

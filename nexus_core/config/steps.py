@@ -11,13 +11,13 @@ from attrs import define, evolve, field
 from nexus_core import structured
 from nexus_core.config.components import Components
 from nexus_core.config.expressions import Expressions, KnownNames
-from nexus_core.config.keys import VERBS, GenerateKeys, InputKeys, StepKeys, keys_of
+from nexus_core.config.keys import VERBS, ExpandKeys, GenerateKeys, InputKeys, StepKeys, keys_of
 from nexus_core.config.models import ModelSpecs, call_options, report_tools
 from nexus_core.config.names import identifies
-from nexus_core.config.options import BAD, Options, with_defaults
+from nexus_core.config.options import BAD, Options, place_of, with_defaults
 from nexus_core.config.prompts import Prompts
 from nexus_core.config.sibling_files import FileRefusedError
-from nexus_core.config.spec import GatherSpec, GenerateSpec, InputSpec, PromptSpec, RankSpec, StepSpec
+from nexus_core.config.spec import ExpandSpec, GatherSpec, GenerateSpec, InputSpec, PromptSpec, RankSpec, StepSpec
 from nexus_core.config.step_order import StepOrder
 from nexus_core.config.yaml.problems import Problems, SourceLocation, quoted
 from nexus_core.config.yaml.reader import read
@@ -72,6 +72,14 @@ def _input(key: ScalarNode, node: Node, options: Options) -> InputSpec:
 
 
 _SPECS = {spec.name: spec for spec in keys_of(StepKeys)}
+_EXPAND = {spec.name: spec for spec in keys_of(ExpandKeys)}
+_OF_FEEDBACK, _OF_MODELS = ("items", "words"), ("model", "max_tokens", "timeout")
+_OF_OTHERS = {
+    "phrasings": _OF_FEEDBACK,
+    "hypothetical": ("phrasings", *_OF_FEEDBACK),
+    "feedback": ("phrasings", *_OF_MODELS),
+}
+"""The keys of `expand` that have no effect, by what it says."""
 
 
 @define(eq=False, repr=False)
@@ -213,13 +221,57 @@ class Steps:
             return self.prompts.read(node, names, label)
         if verb == "generate":
             return self._generate(node, label)
-        kind, name = (Kind.SOURCE, "source") if verb == "gather" else (Kind.RANKER, "ranker")
-        return {name: self.components.reference(node, kind)}
+        if verb == "gather":
+            return self._gather(node, label)
+        return {"ranker": self.components.reference(node, Kind.RANKER)}
+
+    def _gather(self, node: Node, label: str) -> dict[str, Any]:
+        said = node.get("expand") if isinstance(node, MappingNode) else None
+        if said is None or not isinstance(node, MappingNode):
+            return {"source": self.components.reference(node, Kind.SOURCE)}
+        # The rest is the source's own, and its options are checked as everywhere.
+        rest = evolve(node, entries=tuple(entry for entry in node.entries if entry.key.text != "expand"))
+        return {"source": self.components.reference(rest, Kind.SOURCE), "expand": self._expand(said, label)}
+
+    def _expand(self, node: Node, label: str) -> ExpandSpec | None:
+        if isinstance(node, ScalarNode) and node.value is None:
+            return None
+        node = _under("by", node) if isinstance(node, ScalarNode) else node
+        if not isinstance(node, MappingNode):
+            if not isinstance(node, UnreadableNode):
+                message = f"`expand` must be a mapping, as in {{by: feedback}}, found {shown(node)}"
+                self._problems.error("T001", node.place, message)
+            return None
+        before, specs = self._problems.errors, keys_of(ExpandKeys)
+        given = with_defaults(self.components.options.mapping(node, specs, f"`expand` of {label}"), specs)
+        if self._problems.errors != before:
+            return None
+        for key in (key for key in node.names() if key in _OF_OTHERS[given["by"]]):
+            message = f"`{key}` has no effect with `by: {given['by']}`: remove one of the two"
+            self._problems.error("S006", place_of(node, key), message)
+        timeout_s = given.pop("timeout")
+        if isinstance(timeout_s, str):
+            timeout_s = self._timeout(node.get("timeout"), _EXPAND["timeout"])
+        model = None if given["by"] == "feedback" else self._expanding_model(node, label)
+        if self._problems.errors != before or timeout_s is None:
+            return None
+        return ExpandSpec(**{**given, "model": model}, timeout_s=timeout_s)
+
+    def _expanding_model(self, node: MappingNode, label: str) -> str | None:
+        """Return the name of the model that writes what is searched for, `None` for the default model."""
+        model = node.get("model")
+        if not self.models.names and self.models.complete:
+            message = f"{label} expands by a model: declare one under `models`, or say `by: feedback`, which needs none"
+            self._problems.error("N006", node.place, message)
+        elif isinstance(model, ScalarNode) and model.value is not None:
+            name = self.models.find(model, self._problems)
+            self.used_models.update([name] if name is not None else [])
+            return name
+        self.used_models.update([self.default_model] if self.default_model is not None else [])
+        return None
 
     def _generate(self, node: Node, label: str) -> dict[str, Any] | None:
-        if isinstance(node, ScalarNode):
-            key = ScalarNode(value="model", text="model", source="model", plain=True, place=node.place)
-            node = MappingNode((MappingEntry(key, node),), node.place)
+        node = _under("model", node) if isinstance(node, ScalarNode) else node
         if not isinstance(node, MappingNode):
             if not isinstance(node, UnreadableNode):
                 message = f"`generate` must be a model's name, or {{model: ..., options: ...}}, found {shown(node)}"
@@ -259,6 +311,12 @@ class Steps:
             message = f"the JSON Schema{where} cannot be used{at}: {error.why}"
             self._problems.error("J001", node.place if where else _place_in(node, error.path), message)
         return schema, path
+
+
+def _under(name: str, node: ScalarNode) -> MappingNode:
+    """Return the mapping that a text alone stands for."""
+    key = ScalarNode(value=name, text=name, source=name, plain=True, place=node.place)
+    return MappingNode((MappingEntry(key, node),), node.place)
 
 
 def _parsed(text: str, path: str) -> Any:

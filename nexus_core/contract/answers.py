@@ -77,8 +77,8 @@ class AttemptFinished(Event):
     bytes_received: int | None = None
     events: int | None = None
     purpose: str = "answer"
-    """`answer` for a generate step; `rewrite` for the rewriting of a question; what a component asks its
-    connector for is `prompt`, `embed` or `rerank`."""
+    """`answer` for a generate step; `rewrite` for the rewriting of a question, `expand` for what is searched for
+    besides it; what a component asks its connector for is `prompt`, `embed` or `rerank`."""
     from_cache: bool = False
     """The answer was taken from the answer cache: nothing was sent, and no tokens were used."""
 

@@ -44,6 +44,34 @@ class StepFinished(Event):
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
+class QueryExpanded(Event):
+    """A gather step with `expand` has searched for more than the question, or could not; its `StepFinished` follows."""
+
+    type = "query_expanded"
+
+    step: int
+    """Its place in the pipeline, from 0."""
+    by: str
+    """`phrasings`, `feedback` or `hypothetical`."""
+    searches: int
+    """Besides the one for the question; 0 where that was searched for alone."""
+    added: int
+    """Items found that the question alone had not found."""
+    failure: str | None = None
+    """Why the question was searched for alone, where that is so; without any content."""
+    model: str | None = None
+    """The one that wrote what was searched for, or failed to."""
+    requests: int = 0
+    """Made for it; each has a row of its own in the ledger, with the purpose `expand`."""
+    prompt_tokens: int | None = 0
+    completion_tokens: int | None = 0
+    cost: float | None = 0.0
+    """In US dollars, as far as it is known."""
+    duration_s: float = 0.0
+    """Of the request and the searches."""
+
+
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class PromptPacked(Event):
     """A draft was packed for one target."""
 

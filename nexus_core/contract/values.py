@@ -297,15 +297,19 @@ _LONGEST = 1_000
 """Characters of an earlier question that count."""
 
 
-class FollowUp(str):
-    """A question, and the questions of its conversation before it, which count less.
+class WeightedQuery(str):
+    """A query of several texts, each with its weight.
 
     It is the text of all of them, the question first, for sources and rankers that know no weights; those that add up
     words go by `parts`.
     """
 
     parts: tuple[tuple[str, float], ...]
-    """Each question with its weight, the question itself first."""
+    """Each text with its weight, the question itself first."""
+
+
+class FollowUp(WeightedQuery):
+    """A question, and the questions of its conversation before it, which count less."""
 
     @classmethod
     def after(cls, question: str, earlier: Sequence[str]) -> Self:
@@ -317,6 +321,22 @@ class FollowUp(str):
         return made
 
 
+class ExpandedQuery(WeightedQuery):
+    """A question, and what else is searched for with it: other phrasings, or words of the first items found."""
+
+    question: str
+    """As it was searched for before; it may follow others, and have parts itself."""
+
+    @classmethod
+    def of(cls, question: str, texts: Sequence[str], weight: float, *, readable: bool = True) -> Self:
+        """Return a question with texts of one weight; those not `readable`, words in a row, are no part of its text."""
+        plain = question.question if isinstance(question, ExpandedQuery) else question
+        made = cls("\n".join([question, *texts]) if readable else question)
+        made.question = plain
+        made.parts = (*parts_of(question), *((text, weight) for text in texts))
+        return made
+
+
 def parts_of(query: str) -> tuple[tuple[str, float], ...]:
     """Return the texts that a query is made of, each with its weight: a plain one is all of its own, with weight 1."""
-    return query.parts if isinstance(query, FollowUp) else ((query, 1.0),)
+    return query.parts if isinstance(query, WeightedQuery) else ((query, 1.0),)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from time import perf_counter
+from functools import partial
+from time import perf_counter, process_time
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
+from nexus_core.contract.answers import AttemptFinished, Event
 from nexus_core.contract.errors import NotConfiguredError, PromptTooLongError, UsageError
+from nexus_core.contract.events import QueryExpanded
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import CallOptions
 from nexus_core.engine.calls.call import Call
@@ -23,7 +26,7 @@ from nexus_core.engine.plan import Plan
 from nexus_core.engine.query_rewriting import QueryRewriter
 from nexus_core.engine.runner import Request
 from nexus_core.engine.state import Scope, State
-from nexus_core.engine.steps import Generate
+from nexus_core.engine.steps import Gather, Generate
 from nexus_core.toolkit.tokens.counter import token_counter
 
 
@@ -81,6 +84,10 @@ class PreparedRun:
     seconds: Mapping[str, float]
     """By verb, what the steps took."""
     notes: tuple[str, ...]
+    attempts: tuple[AttemptFinished, ...] = ()
+    """The requests that the steps made of models."""
+    cpu_seconds: Mapping[str, float] = field(factory=dict)
+    """By verb, the processor time of the process while the steps ran."""
 
 
 async def explain(plan: Plan, request: Request) -> Explanation:
@@ -96,27 +103,50 @@ async def prepare(plan: Plan, request: Request, *, call_models: bool) -> Prepare
 
     No sink hears of it. Raises what the steps raise.
     """
-    scope = request.scope(lambda event: None)
     state, notes, call = request.state, list[str](), None
+    attempts: list[AttemptFinished] = []
+    scope = request.scope(partial(_note, attempts, notes))
     if request.memory is not None:
         state = await request.memory.recall(state)
     if plan.following is not None and state.history:
         state = await _followed(plan.following, state, scope, notes, call_models)
-    seconds: dict[str, float] = {}
+    seconds, cpu_seconds = dict[str, float](), dict[str, float]()
     for planned in plan.steps:
-        began = perf_counter()
+        began, cpu_began = perf_counter(), process_time()
         if planned.is_skipped(state):
             notes.append(f"{planned.label} is skipped: its `when` is false")
         elif isinstance(planned.step, Generate) and planned.step.last:
             call = planned.step.call(state, scope)
             break
+        elif not call_models and isinstance(planned.step, Gather) and _asks_model(planned.step):
+            notes.append(f"{planned.label} is not expanded: a run asks a model what to search for besides the question")
+            state = await evolve(planned.step, expander=None)(state, scope)
         elif call_models or not isinstance(planned.step, Generate):
             state = await planned.step(state, scope)
         else:
             notes.append(f"{planned.label} is not run: what follows is shown as if it had changed nothing")
             state = _not_run(planned.step, state)
         seconds[planned.verb] = seconds.get(planned.verb, 0.0) + perf_counter() - began
-    return PreparedRun(state=state, call=call, seconds=seconds, notes=tuple(notes))
+        cpu_seconds[planned.verb] = cpu_seconds.get(planned.verb, 0.0) + process_time() - cpu_began
+    return PreparedRun(
+        state=state,
+        call=call,
+        seconds=seconds,
+        notes=tuple(notes),
+        attempts=tuple(attempts),
+        cpu_seconds=cpu_seconds,
+    )
+
+
+def _note(attempts: list[AttemptFinished], notes: list[str], event: Event) -> None:
+    if isinstance(event, AttemptFinished):
+        attempts.append(event)
+    elif isinstance(event, QueryExpanded) and event.failure is not None:
+        notes.append(f"steps[{event.step}] (gather) searched for the question alone: {event.failure}")
+
+
+def _asks_model(step: Gather) -> bool:
+    return step.expander is not None and step.expander.asks_model
 
 
 async def _followed(following: QueryRewriter, state: State, scope: Scope, notes: list[str], call_models: bool) -> State:

@@ -39,6 +39,7 @@ from nexus_core.engine.calls.answer_reuse import declaration
 from nexus_core.engine.calls.caller import Caller
 from nexus_core.engine.calls.deadline import UNPAUSED, Clock
 from nexus_core.engine.component_models import component_model
+from nexus_core.engine.expansion.expander import Expander
 from nexus_core.engine.interceptors import Interceptor, intercepted
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry, price_lookup
@@ -292,7 +293,13 @@ class _Builder:
         match spec:
             case GatherSpec():
                 source = self._component(Kind.SOURCE, spec.source, place, give)
-                step = Gather(name=spec.source.use, source=source, resources=self.resources, keep_as=spec.as_name)
+                step = Gather(
+                    name=spec.source.use,
+                    source=source,
+                    resources=self.resources,
+                    keep_as=spec.as_name,
+                    expander=self._expander(spec, give),
+                )
             case RankSpec():
                 ranker = self._component(Kind.RANKER, spec.ranker, place, give)
                 step = Rank(name=spec.ranker.use, ranker=ranker, resources=self.resources, keep_as=spec.as_name)
@@ -316,6 +323,19 @@ class _Builder:
                     last=spec.index == last,
                 )
         return PlannedStep(index=spec.index, verb=verb, step=step, when=when, timeout_s=spec.timeout_s)
+
+    def _expander(self, spec: GatherSpec, give: _Giver) -> Expander | None:
+        if spec.expand is None:
+            return None
+        expander = Expander(step=spec.index, spec=spec.expand, attempts=give.attempts, registry=give.registry)
+        if expander.asks_model and not expander.models:  # only the connectors know it, so that lint cannot
+            _log.warning(
+                "pipeline %s: `expand` of steps[%d] (gather) has no effect: the model %s writes no text of its own",
+                self.spec.name,
+                spec.index,
+                give.registry.get(spec.expand.model).name,
+            )
+        return expander
 
     def _template(self, spec: PromptSpec) -> Template:
         match spec.template:

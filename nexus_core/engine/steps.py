@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Protocol
 
 from attrs import define, evolve, field, frozen
@@ -16,6 +17,7 @@ from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Item, 
 from nexus_core.engine.calls.call import Call
 from nexus_core.engine.calls.caller import Caller, CallResult
 from nexus_core.engine.calls.prompt_fitting import merge_options
+from nexus_core.engine.expansion.expander import Expander
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import ModelRegistry
 from nexus_core.engine.packing.packer import Draft, PackingPolicy
@@ -68,14 +70,24 @@ class Gather:
     resources: ComponentLifecycle
     keep_as: str | None = None
     merger: Merger = field(factory=Merger)
+    expander: Expander | None = None
+    """Searches for more than the question."""
 
     async def __call__(self, state: State, scope: Scope) -> State:
         """Return the state with the source's items added."""
         with PluginGuard(f"source {self.name!r}", SourceError):
             await self.resources.open(self.source)
             items = await self.source.gather(state.search, scope)
+        if self.expander is not None:
+            items = check_gathered(self.name, items)
+            state, items = await self.expander(state, scope, items, partial(self._search, scope))
         ranking = self._gathered(state.ranking, items)
         return _keep_variable(evolve(state, ranking=ranking), self.keep_as, lambda: describe(ranking))
+
+    async def _search(self, scope: Scope, query: str) -> tuple[Item, ...] | Ranking:
+        with PluginGuard(f"source {self.name!r}", SourceError):
+            found = await self.source.gather(query, scope)
+        return check_gathered(self.name, found)
 
     def _gathered(self, known: Ranking, found: Sequence[Item] | Ranking) -> Ranking:
         if not self.merger.has_seen(found):  # what was good is looked at once

@@ -14,7 +14,7 @@ from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.log_format import HeldWarnings
 from nexus_core.cli.output.tables import print_table
 from nexus_core.cli.run_options import read_inputs, read_query, request_options, store_of
-from nexus_core.contract.values import parts_of
+from nexus_core.contract.values import ExpandedQuery, parts_of
 from nexus_core.engine.explain import ExplainedTarget, Explanation
 from nexus_core.engine.json_shapes import explanation_json, message_json
 from nexus_core.engine.packing.trace import left_out_for_likeness
@@ -93,12 +93,14 @@ def _print_messages(explanation: Explanation) -> None:
 
 
 def _print_searched(explanation: Explanation) -> None:
-    if explanation.searched == explanation.query:
+    searched = explanation.searched
+    if searched == explanation.query and len(parts_of(searched)) == 1:
         return
     _heading("Searched for")
-    for line, weight in parts_of(explanation.searched):
-        share = "" if weight == 1 else f"  (an earlier question: its words count {weight:g})"
-        echo(f"  {line}{share}")
+    asked = len(parts_of(searched.question)) if isinstance(searched, ExpandedQuery) else len(parts_of(searched))
+    for place, (line, weight) in enumerate(parts_of(searched)):
+        what = "searched for besides" if place >= asked else "an earlier question"
+        echo(f"  {line}" + ("" if place == 0 else f"  ({what}: its words count {weight:g})"))
 
 
 def _print_window(explanation: Explanation) -> None:

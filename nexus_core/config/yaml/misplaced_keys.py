@@ -14,6 +14,8 @@ from attrs import define, evolve, field
 from nexus_core.config.components import PluginCatalog
 from nexus_core.config.keys import (
     CallKeys,
+    ExpandKeys,
+    GatherKeys,
     GenerateKeys,
     ModelKeys,
     PipelineKeys,
@@ -28,13 +30,13 @@ from nexus_core.config.policy_keys import BreakerKeys, CacheKeys, CallsKeys, Lim
 from nexus_core.config.yaml.problems import MOST_SHOWN, Problems, SourceLocation
 from nexus_core.config.yaml.tree import MappingEntry, MappingNode, Node, ScalarNode, SequenceNode, is_text
 from nexus_core.contract.components import Kind, options_of
-from nexus_core.contract.protocols import Template
+from nexus_core.contract.protocols import Source, Template
 
 _DEEPEST = 3
 """So many mappings below a neighbour are looked into."""
 _NEAREST = 16
 """So many neighbours, or steps or models below one, are looked at: a file may have thousands."""
-_FIRST = {PromptKeys: "template", GenerateKeys: "model"}
+_FIRST = {PromptKeys: "template", GenerateKeys: "model", ExpandKeys: "by"}
 """The key that a text alone stands for; elsewhere it is `use`."""
 _INNER: Mapping[tuple[type, str], Any] = {
     (PipelineKeys, "models"): Mapping[str, ModelKeys],
@@ -44,6 +46,7 @@ _INNER: Mapping[tuple[type, str], Any] = {
     (ModelKeys, "breaker"): BreakerKeys,
     (ModelKeys, "limits"): LimitKeys,
     (ModelKeys, "cache"): CacheKeys,
+    (StepKeys, "gather"): Source | GatherKeys,
     (PromptKeys, "template"): Template | TemplateTextKeys,
 }
 """The types of what the declarations leave open."""

@@ -52,7 +52,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "N003": "Models whose fallbacks form a circle.",
         "N004": "A declared model that no step uses (warning).",
         "N005": "A name that cannot be used as a name.",
-        "N006": "A generate step in a pipeline without models.",
+        "N006": "A step that asks a model in a pipeline without models.",
         "N007": "Two tests of one name, or two items of one id in a test.",
         "N008": "An item that a test expects and does not give.",
         "P001": "A plugin or component that cannot be used.",

@@ -55,7 +55,7 @@ class Call:
     chain: tuple[Model, ...]
     asked: EmbedOrRerankRequest | None = None
     """What a component asks for: it goes out in place of the draft."""
-    purpose: Literal["answer", "rewrite"] = "answer"
+    purpose: Literal["answer", "rewrite", "expand"] = "answer"
     """What the draft is for, as the rows of the ledger tell it."""
     options: CallOptions = NOTHING_ASKED
     """Over the options of each model."""

@@ -18,6 +18,7 @@ from nexus_core.contract.answers import AttemptFinished, Event
 from nexus_core.contract.errors import ServerError
 from nexus_core.contract.events import (
     PromptPacked,
+    QueryExpanded,
     RunFailed,
     RunFinished,
     RunStarted,
@@ -42,6 +43,7 @@ def one_of_each(run_id: str = "run-1", content: str | None = None) -> tuple[Even
     """Return an event of every type that sinks receive, in the order of a run."""
     return (
         RunStarted(run_id=run_id, time=1.5, pipeline="handbook", content=content),
+        QueryExpanded(run_id=run_id, time=1.8, step=0, by="feedback", searches=1, added=2, duration_s=0.01),
         StepFinished(run_id=run_id, time=2.0, step=0, verb="gather", skipped=False, duration_s=0.25, items=3),
         PromptPacked(
             run_id=run_id, time=2.5, call_id="c1", model="main", window=8192, reserved=512, tokens_at_most=900,
