@@ -7,6 +7,7 @@ from html import escape
 
 from nexus_core.evaluation.answers.answer_tables import answer_tables
 from nexus_core.evaluation.chart import COLOURS, Series, bars, curves
+from nexus_core.evaluation.costs import COST_HEADERS, COST_TITLE, cost_cells
 from nexus_core.evaluation.measures import NAMES
 from nexus_core.evaluation.report import Report, figure, is_sure, probability, signed
 from nexus_core.toolkit.suggest import counted
@@ -91,6 +92,8 @@ def _sections(report: Report) -> Iterable[str]:
         )  # fmt: skip
     yield _differences(report)
     yield _times(report)
+    rows = ([line.pipeline, *cost_cells(line.cost)] for line in report.lines if line.cost is not None)
+    yield _section(COST_TITLE, _table(["pipeline", *COST_HEADERS], rows))
     yield from _answers(report)
     yield _notes(report)
 

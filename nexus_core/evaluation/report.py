@@ -13,6 +13,7 @@ from attrs import frozen
 from nexus_core.evaluation.answers.answer_json import line_json, settings_json
 from nexus_core.evaluation.answers.answer_report import AnswersReport
 from nexus_core.evaluation.collection import JudgedCollection
+from nexus_core.evaluation.costs import CostPerQuery, cost_json, mean_cost
 from nexus_core.evaluation.measures import NAMES
 from nexus_core.evaluation.statistics import CONFIDENCE, Difference, Interval, Table, draws, holm, intervals, p_values
 from nexus_core.evaluation.trial import Trial, TrialSettings
@@ -41,6 +42,8 @@ class PipelineReport:
     """To the baseline; none for the baseline itself."""
     times: Mapping[str, Times]
     notes: tuple[str, ...]
+    cost: CostPerQuery | None
+    """`None` where nothing is known of it."""
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -110,6 +113,7 @@ def _line(
         differences={name: difference for name, difference in named if not isnan(difference.interval.mean)},
         times={stage: _times(seconds) for stage, seconds in trial.seconds.items() if np.nansum(seconds) > 0},
         notes=trial.notes,
+        cost=mean_cost(trial.costs) if trial.costs else None,
     )
 
 
@@ -193,6 +197,7 @@ def _line_json(line: PipelineReport, trial: Trial, report: Report, per_query: bo
             stage: {"median": times.median, "p95": times.p95, "first": times.first}
             for stage, times in line.times.items()
         },
+        "costPerQuery": None if line.cost is None else cost_json(line.cost),
         "differences": {
             name: {**_interval_json(difference.interval), "p": difference.p, "pHolm": difference.p_holm}
             for name, difference in line.differences.items()

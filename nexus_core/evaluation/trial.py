@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from math import nan
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,18 @@ from nexus_core.engine.models import Model
 from nexus_core.engine.packing.draft import Draft
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.engine.plan import Plan
-from nexus_core.engine.steps import Gather, Generate
+from nexus_core.engine.steps import Gather, Generate, MakeDraft
 from nexus_core.evaluation.collection import JudgedCollection, Query
+from nexus_core.evaluation.costs import QueryCost, cost_of
 from nexus_core.evaluation.measures import NAMES, Needed, holds_answer, measure_rankings, retrieved
 from nexus_core.evaluation.statistics import Table
 from nexus_core.toolkit.tokens.counter import token_counter
 
 BUDGETS = (256, 512, 1024, 2048, 4096)
+_USUAL_BUDGET = 4000
+"""Tokens of context that are enough for most questions."""
+_WIDE = 4
+"""Prompts of so many times the largest budget that is measured cost far more than what is measured."""
 
 
 @frozen(kw_only=True, eq=False)
@@ -57,6 +62,7 @@ class Trial:
     seconds: Mapping[str, Table]
     """One column for `ranking` (gathering included), `packing` and `asking` (models, before the answer)."""
     notes: tuple[str, ...]
+    costs: tuple[QueryCost, ...] = ()
 
 
 def measurable(plan: Plan, collection: JudgedCollection) -> Plan:
@@ -83,11 +89,16 @@ class _Nothing:
 
 
 async def run_trial(
-    plan: Plan, collection: JudgedCollection, settings: TrialSettings, seen: Callable[[], None]
+    plan: Plan,
+    collection: JudgedCollection,
+    settings: TrialSettings,
+    seen: Callable[[], None],
+    warn: Callable[[str], None] = lambda warning: None,
 ) -> Trial:
     """Run a pipeline, as `measurable` returns it, for every query, and call `seen` after each.
 
-    Raises RunError that names the query which failed.
+    After the first query, `warn` is told what will make the others take long. Raises RunError that names the query
+    which failed.
     """
     asked = dict(settings.asked)
     if collection.items is not None:
@@ -100,15 +111,18 @@ async def run_trial(
                 rows.append(_row(await pipeline.prepare(query.text, **asked), query, collection, settings))
             except NexusError as error:
                 raise RunError(f"pipeline {plan.name!r}, query {query.id!r}: {error}") from error
+            if len(rows) == 1 and (warning := _unbounded(plan, rows[0].cost, settings)):
+                warn(f"pipeline {plan.name!r}: {warning}")
             seen()
     if not any(row.could_find for row in rows):
         raise UsageError(_nothing_gathered(plan, collection))
-    notes = dict.fromkeys(chain(_about(plan, collection, rows), *(row.notes for row in rows)))
+    notes = dict.fromkeys(chain(_about(plan, collection, rows, settings), *(row.notes for row in rows)))
     return Trial(
         pipeline=plan.name,
         figures=np.array([row.figures for row in rows], np.float64),
         seconds={name: np.array([[row.seconds[name]] for row in rows]) for name in rows[0].seconds},
         notes=tuple(notes),
+        costs=tuple([row.cost for row in rows]),
     )
 
 
@@ -121,6 +135,7 @@ class _Row:
     could_find: bool
     """Whether a relevant item was there to be ranked."""
     is_ranked: bool
+    cost: QueryCost
     notes: tuple[str, ...] = ()
 
 
@@ -135,11 +150,12 @@ def _row(prepared: PreparedRun, query: Query, collection: JudgedCollection, sett
         "asking": spent.get("generate", 0.0),
     }
     recall: Iterable[float] = (nan,) * len(settings.budgets)
-    notes = prepared.notes
+    notes, packed, model = prepared.notes, None, None
     if prepared.call is None or prepared.state.draft is None:
         notes += ("nothing is packed, so there is no answer recall: that needs a prompt step and a generate step",)
     else:
-        model, seconds["packing"] = _packed(prepared.call)
+        model, packed = _packed(prepared.call)
+        seconds["packing"] = packed.seconds
         recall = [_recalled(prepared.call, model, budget, query, collection, settings) for budget in settings.budgets]
         if query.is_answerable:
             notes += _about_counts(model, prepared.call, settings)
@@ -148,12 +164,22 @@ def _row(prepared: PreparedRun, query: Query, collection: JudgedCollection, sett
         seconds=seconds,
         could_find=any(item.id in relevant for item in ranking.items),
         is_ranked=bool(ranking.columns),
+        cost=_cost(prepared, model, packed),
         notes=notes,
     )
 
 
-def _packed(call: Call) -> tuple[Model, float]:
-    """Return the first model of the chain that has room for the prompt, and the seconds that packing for it took."""
+@frozen(eq=False, repr=False)
+class _Packed:
+    """A prompt, and the time that packing it took."""
+
+    prompt: Prompt
+    seconds: float
+    cpu_seconds: float
+
+
+def _packed(call: Call) -> tuple[Model, _Packed]:
+    """Return the first model of the chain that has room for the prompt, and that prompt."""
     for model in call.chain[:-1]:
         try:
             return model, _timed(model, call)
@@ -162,10 +188,21 @@ def _packed(call: Call) -> tuple[Model, float]:
     return call.chain[-1], _timed(call.chain[-1], call)
 
 
-def _timed(model: Model, call: Call) -> float:
-    began = perf_counter()
-    _pack(model, call, call.draft)
-    return perf_counter() - began
+def _timed(model: Model, call: Call) -> _Packed:
+    began, cpu_began = perf_counter(), process_time()
+    prompt = _pack(model, call, call.draft)
+    return _Packed(prompt, perf_counter() - began, process_time() - cpu_began)
+
+
+def _cost(prepared: PreparedRun, model: Model | None, packed: _Packed | None) -> QueryCost:
+    spent = prepared.cpu_seconds
+    return cost_of(
+        prepared.attempts,
+        None if packed is None else packed.prompt,
+        model,
+        spent.get("gather", 0.0) + spent.get("rank", 0.0),
+        None if packed is None else packed.cpu_seconds,
+    )
 
 
 def _pack(model: Model, call: Call, draft: Draft) -> Prompt:
@@ -188,13 +225,29 @@ def _recalled(
 # What a reader of the figures must know
 
 
-def _about(plan: Plan, collection: JudgedCollection, rows: Sequence[_Row]) -> Iterable[str]:
+def _about(plan: Plan, collection: JudgedCollection, rows: Sequence[_Row], settings: TrialSettings) -> Iterable[str]:
     if not any(row.is_ranked for row in rows):
         order = "its source" if collection.items is None else "the corpus file"
         yield f"nothing ranks the items: they are measured in the order of {order}"
+    if warning := _unbounded(plan, rows[0].cost, settings):
+        yield warning
     for planned in plan.steps:
         if isinstance(planned.step, Generate) and not planned.step.last:
             yield f"{planned.label} asks a model for every query"
+        if isinstance(planned.step, Gather) and planned.step.expander is not None and planned.step.expander.asks_model:
+            yield f"{planned.label} asks a model what to search for, for every query"
+
+
+def _unbounded(plan: Plan, cost: QueryCost, settings: TrialSettings) -> str | None:
+    """Return a warning where a pipeline without a budget packs far more than is measured, for every query."""
+    free = [each for each in plan.steps if isinstance(each.step, MakeDraft) and each.step.policy.budget is None]
+    if not free or cost.prompt_tokens is None or cost.prompt_tokens <= _WIDE * max(settings.budgets, default=0):
+        return None
+    return (
+        f"{free[-1].label} packs without a budget: the first prompt has {cost.prompt_tokens:,} tokens, and each query "
+        f"takes the time and the money of one; say `budget: {_USUAL_BUDGET}` there, or "
+        f"`--set steps[{free[-1].index}].prompt.budget={_USUAL_BUDGET}`"
+    )
 
 
 def _about_counts(model: Model, call: Call, settings: TrialSettings) -> tuple[str, ...]:

@@ -235,7 +235,11 @@ def _settings(asked: dict[str, Any]) -> TrialSettings:
 
 def _trials(plans: Sequence[Plan], collection: JudgedCollection, settings: TrialSettings) -> list[Trial]:
     with _Bar(len(plans) * len(collection.queries)).shown() as step:
-        return [run(run_trial(plan, collection, settings, partial(step, plan.name))) for plan in plans]
+        return [run(run_trial(plan, collection, settings, partial(step, plan.name), _warn)) for plan in plans]
+
+
+def _warn(warning: str) -> None:
+    echo(f"Warning: {warning}", err=True)
 
 
 def _answers(plans: Sequence[Plan], collection: JudgedCollection, settings: AnswerSettings) -> AnswersReport:

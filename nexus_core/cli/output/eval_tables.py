@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.tables import print_table
 from nexus_core.evaluation.answers.answer_tables import answer_tables
+from nexus_core.evaluation.costs import COST_HEADERS, COST_TITLE, cost_cells
 from nexus_core.evaluation.measures import NAMES
 from nexus_core.evaluation.report import Report, figure, is_sure, probability, signed
 from nexus_core.evaluation.statistics import Difference
@@ -25,6 +26,7 @@ def print_report(report: Report) -> None:
     _print_figures(report, NAMES, NAMES)
     _print_recall(report)
     _print_times(report)
+    _print_costs(report)
     _print_differences(report)
     _print_answers(report)
     _print_notes(report)
@@ -60,6 +62,12 @@ def _print_times(report: Report) -> None:
         rows.append(row)
     headers = [header for stage in report.stages for header in (stage, "p95", "first")]
     print_table(("pipeline", *headers), rows, right=frozenset(range(1, len(headers) + 1)))
+
+
+def _print_costs(report: Report) -> None:
+    _heading(COST_TITLE)
+    rows = [(line.pipeline, *cost_cells(line.cost)) for line in report.lines if line.cost is not None]
+    print_table(("pipeline", *COST_HEADERS), rows, right=frozenset(range(1, len(COST_HEADERS) + 1)))
 
 
 def _print_differences(report: Report) -> None:

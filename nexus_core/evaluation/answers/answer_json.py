@@ -45,7 +45,7 @@ def line_json(line: AnswersLine, report: AnswersReport, *, per_query: bool) -> d
     return {**told, "perQuery": [_answer(answer, report) for answer in line.trial.answers]}
 
 
-def tokens_json(tokens: TokenTotals) -> dict[str, int]:
+def tokens_json(tokens: TokenTotals) -> dict[str, float | None]:
     """Return what requests took as JSON data."""
     return {_camel(name.replace("_", " ")): count for name, count in asdict(tokens).items()}
 

@@ -8,7 +8,7 @@ from math import isnan
 import numpy as np
 from attrs import frozen
 
-from nexus_core.contract.answers import AttemptFinished
+from nexus_core.contract.answers import AttemptFinished, sum_costs
 from nexus_core.evaluation.answers.answer_trial import AnswerTrial, Judgement
 from nexus_core.evaluation.answers.measured_answer import AnswerSettings
 from nexus_core.evaluation.collection import JudgedCollection
@@ -27,12 +27,17 @@ class TokenTotals:
     """Requests whose tokens were not, or not all, counted by the service; they are in the sums."""
     unknown: int
     """Requests whose tokens nobody knows; they are not in the sums."""
+    dollars: float | None = 0.0
+    """In US dollars; `None` where the cost of every request is unknown."""
+    unpriced: int = 0
+    """Requests whose cost nobody knows; they are not in the sum."""
 
     @classmethod
     def of(cls, attempts: Sequence[AttemptFinished]) -> TokenTotals:
         """Return the totals of the rows of a ledger."""
         sent = [attempt for attempt in attempts if attempt.request_sent]
         unknown = [attempt.prompt_tokens is None or attempt.completion_tokens is None for attempt in sent]
+        dollars, unpriced = sum_costs(sent)
         return cls(
             requests=len(sent),
             prompt_tokens=sum(attempt.prompt_tokens or 0 for attempt in sent),
@@ -41,6 +46,8 @@ class TokenTotals:
                 attempt.usage_source != "provider" and not no for attempt, no in zip(sent, unknown, strict=True)
             ),
             unknown=sum(unknown),
+            dollars=dollars,
+            unpriced=unpriced,
         )
 
 

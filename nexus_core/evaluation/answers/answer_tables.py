@@ -53,13 +53,13 @@ def _figures(title: str, report: AnswersReport, names: Sequence[str]) -> Answers
 
 def _counts(report: AnswersReport) -> AnswersTable:
     names = [name for name in report.lines[0].counts if any(line.counts[name] for line in report.lines)]
-    tokens = ("requests", "tokens in", "tokens out")
+    tokens = ("requests", "tokens in", "tokens out", "US$", "US$ per run")
     rows = [
-        (line.trial.pipeline, *(f"{line.counts[name]:,}" for name in names), *_tokens(line.tokens))
+        (line.trial.pipeline, *(f"{line.counts[name]:,}" for name in names), *_tokens(line.tokens, report.queries))
         for line in report.lines
     ]
     if report.judging is not None:
-        rows.append((f"judge {report.settings.judge}", *("" for _ in names), *_tokens(report.judging)))
+        rows.append((f"judge {report.settings.judge}", *("" for _ in names), *_tokens(report.judging, report.queries)))
     return AnswersTable(
         title=f"Counts of {counted(report.queries, 'run')} each, and what they took",
         headers=("pipeline", *names, *tokens),
@@ -67,7 +67,7 @@ def _counts(report: AnswersReport) -> AnswersTable:
     )
 
 
-def _tokens(tokens: TokenTotals) -> tuple[str, str, str]:
+def _tokens(tokens: TokenTotals, runs: int) -> tuple[str, ...]:
     about = "about " if tokens.estimated else ""
     lacks = f" + {tokens.unknown:,} unknown" if tokens.unknown else ""
     nothing = tokens.requests > 0 and tokens.unknown == tokens.requests
@@ -75,7 +75,12 @@ def _tokens(tokens: TokenTotals) -> tuple[str, str, str]:
         "unknown" if nothing else f"{about}{count:,}{lacks}"
         for count in (tokens.prompt_tokens, tokens.completion_tokens)
     ]
-    return f"{tokens.requests:,}", counts[0], counts[1]
+    lacks = f" + {tokens.unpriced:,} unknown" if tokens.unpriced else ""
+    dollars = [
+        "unknown" if tokens.dollars is None else f"{amount:.6f}{lacks}"
+        for amount in ((tokens.dollars or 0.0), (tokens.dollars or 0.0) / max(runs, 1))
+    ]
+    return f"{tokens.requests:,}", *counts, *dollars
 
 
 def _differences(report: AnswersReport) -> AnswersTable:

@@ -260,7 +260,15 @@ def test_tables_and_page_show_answers(nexus: Nexus, tmp_path: Path) -> None:
     """Both the same; without --answers neither has them."""
     _, out, _ = nexus("good.yaml", "bad.yaml", *COLLECTION, "--html", "page.html", "--judge", "judge")
     page = (tmp_path / "page.html").read_text()
-    for expected in ("token F1", "grounded by judge", "right abstention", "tokens in", "judge judge", "runs failed"):
+    for expected in (
+        "token F1",
+        "grounded by judge",
+        "right abstention",
+        "tokens in",
+        "US$ per run",
+        "judge judge",
+        "runs failed",
+    ):
         assert expected in out
         assert expected in page
     _, out, _ = nexus("good.yaml", "--collection", "office", "--html", "page.html")

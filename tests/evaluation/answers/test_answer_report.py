@@ -37,7 +37,7 @@ def test_p_is_corrected_for_all_pipelines_that_are_compared() -> None:
 
 
 def test_tokens_that_nobody_knows_are_counted_apart() -> None:
-    """So are estimated ones; what was never sent took none."""
+    """So are estimated ones; what was never sent took none, and what nobody knows the price of is counted apart."""
 
     def row(**fields: object) -> AttemptFinished:
         known = {
@@ -52,11 +52,11 @@ def test_tokens_that_nobody_knows_are_counted_apart() -> None:
         return AttemptFinished(**known, **fields)  # type: ignore[arg-type]
 
     rows = [
-        row(prompt_tokens=7, completion_tokens=3),
+        row(prompt_tokens=7, completion_tokens=3, cost=0.25),
         row(prompt_tokens=5, completion_tokens=1, usage_source="estimated"),
         row(prompt_tokens=4),
         row(request_sent=False),
     ]
     assert TokenTotals.of(rows) == TokenTotals(
-        requests=3, prompt_tokens=16, completion_tokens=4, estimated=1, unknown=1
+        requests=3, prompt_tokens=16, completion_tokens=4, estimated=1, unknown=1, dollars=0.25, unpriced=2
     )
