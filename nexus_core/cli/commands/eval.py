@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nexus_core.cli.answer_options import answer_options, read_answer_settings
+from nexus_core.cli.eval_variants import check_variant, variant, variant_options
 from nexus_core.cli.event_loop import run
 from nexus_core.cli.output.echo import echo, one_line
 from nexus_core.cli.output.eval_tables import print_report
@@ -46,6 +47,8 @@ Examples:
   nexus eval pipelines/quickstart.yaml --collection scifact/
   nexus eval baseline.yaml mine.yaml --collection scifact/ --html report.html
   nexus eval handbook.yaml --queries q.jsonl --qrels qrels.tsv --context handbook
+  nexus eval mine.yaml --collection scifact/ --against-set steps[0].rank.k1=1.2
+  nexus eval handbook.yaml --queries q.jsonl --qrels qrels.tsv --context handbook --store old/ --against-store new/
   nexus eval mine.yaml --queries q.jsonl --qrels qrels.tsv --corpus corpus.jsonl --json --per-query
   nexus eval baseline.yaml mine.yaml --collection scifact/ --answers --judge main
 
@@ -127,6 +130,7 @@ def _budgets(context: click.Context, option: click.Parameter, text: str) -> tupl
     metavar="PATH=VALUE",
     help="Override a value in every pipeline, as in steps[1].rank.k1=1.2 (repeatable).",
 )
+@variant_options
 @answer_options
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
@@ -135,7 +139,8 @@ def _budgets(context: click.Context, option: click.Parameter, text: str) -> tupl
 def command(pipelines: tuple[str, ...], as_json: bool, per_query: bool, html: str | None, **asked: Any) -> None:
     """Measure how well each PIPELINE ranks, and how often its prompt holds the answer.
 
-    The first pipeline is the baseline of the others. Each is run for each query up to and including its packing: no
+    The first pipeline is the baseline of the others; with --against-set, --against-store or --against-context, one
+    pipeline is compared with itself, changed so. Each is run for each query up to and including its packing: no
     answer is asked of a model, unless --answers says so.
     """  # fmt: skip
     if per_query and not as_json:
@@ -145,8 +150,10 @@ def command(pipelines: tuple[str, ...], as_json: bool, per_query: bool, html: st
     settings = _settings(asked)
     answers = read_answer_settings(asked, catalogue, settings.asked)
     plans = _plans([Path(path) for path in pipelines], catalogue, asked)
+    plans += variant(plans, partial(_loaded, Path(pipelines[0]), catalogue, asked), asked)
     _check(plans, answers, None if html is None else Path(html))
     collection = _collection(asked)
+    check_variant(collection, asked)
     plans = [measurable(plan, collection) for plan in plans]
     report, error = _measured(plans, collection, settings, answers)
     if as_json:
@@ -187,11 +194,16 @@ def _measured(
 
 def _plans(paths: Sequence[Path], catalogue: PluginRegistry, asked: dict[str, Any]) -> list[Plan]:
     """Load the pipelines, all of them before any is run; each has a name of its own."""
+    plans = [_loaded(path, catalogue, asked, ()) for path in paths]
+    return [evolve(plan, name=name) for plan, name in zip(plans, _names(plans, paths), strict=True)]
+
+
+def _loaded(path: Path, catalogue: PluginRegistry, asked: dict[str, Any], more: Sequence[str]) -> Plan:
+    """Load a pipeline with the overrides asked for, and more that stand over these."""
     environment = dict(os.environ)
     if asked["context"] is not None:
         environment["NEXUS_CONTEXT"] = asked["context"]
-    plans = [load_plan(path, catalogue, environment, asked["overrides"]) for path in paths]
-    return [evolve(plan, name=name) for plan, name in zip(plans, _names(plans, paths), strict=True)]
+    return load_plan(path, catalogue, environment, [*asked["overrides"], *more])
 
 
 def _names(plans: Sequence[Plan], paths: Sequence[Path]) -> list[str]:
