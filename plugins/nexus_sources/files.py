@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
-from zlib import crc32
 
 from attrs import evolve
 
 from nexus_core import Item, RunContext, component, hookimpl, injected, option, state
-from nexus_core.toolkit import DocumentReader, FileOrigin, ReaderRegistry, ReadSettings, did_you_mean
+from nexus_core.toolkit import DocumentReader, ReaderRegistry, ReadSettings, did_you_mean
 from nexus_sources.walking.globs import Pattern, patterns
 
 if TYPE_CHECKING:
@@ -78,24 +77,19 @@ class Files:
 
     def documents(self) -> Iterable[DocumentMark]:
         """Return the files, unread."""
-        from nexus_sources.ingestible import find
+        from nexus_sources.ingestible import find, with_reader
 
         found, self._found_wrong = find(
             self._patterns(), _listed(self.exclude), self.ignore, root=self._root(), follows=self.follow_links
         )
-        return [evolve(mark, name=self.prefix + mark.name, stamp=self._stamp(mark)) for mark in found]
+        reader = self._document_reader()
+        return [with_reader(evolve(mark, name=self.prefix + mark.name), reader) for mark in found]
 
     def read(self, mark: DocumentMark, known: str = "") -> DocumentRead:
         """Return the items of one file."""
         from nexus_sources.ingestible import read
 
         return read(mark, self._document_reader(), known)
-
-    def _stamp(self, mark: DocumentMark) -> str:
-        """Return the stamp of a file together with what reads it: another version of that reads it again."""
-        if not mark.stamp:
-            return ""
-        return f"{mark.stamp} {crc32(self._document_reader().reader_of(FileOrigin(name=mark.name)).encode()):08x}"
 
     def _document_reader(self) -> DocumentReader:
         if self._reader is None:

@@ -52,6 +52,20 @@ def _mark(file: FoundFile, now: int) -> DocumentMark:
     )
 
 
+def with_reader(mark: DocumentMark, reader: DocumentReader, origin: FileOrigin | None = None) -> DocumentMark:
+    """Return a document whose stamp tells what reads it, too: another version of that reads it again.
+
+    One whose reader cannot even be imported is one that cannot be read.
+    """
+    if not mark.stamp or mark.problem or mark.left_out:
+        return mark
+    try:
+        name = reader.reader_told(origin or FileOrigin(name=mark.name))
+    except SourceError as error:
+        return evolve(mark, problem=str(error))
+    return evolve(mark, stamp=f"{mark.stamp} {crc32(name.encode()):08x}")
+
+
 def read(mark: DocumentMark, reader: DocumentReader, known: str = "") -> DocumentRead:
     """Return the items of a file; raises SourceError with the reason where it cannot be read."""
     if mark.size > reader.settings.max_bytes:

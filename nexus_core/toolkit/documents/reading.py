@@ -83,6 +83,14 @@ class DocumentReader:
         except PluginError:
             return ""
 
+    def reader_told(self, origin: FileOrigin) -> str:
+        """Return the same, and import another distribution's reader in a process of its own alone.
+
+        Raises SourceError where that process hangs or ends: then no file of this format can be read.
+        """
+        format = self._format_of(origin)
+        return self.reader_of(origin) if self._registry.is_own(format) else self._registry.name_apart(format)
+
     def streams(self, name: str) -> bool:
         """Tell whether a file is read record by record from the disk, so that its size does not matter."""
         return self._registry.streams(self._registry.format_of(name))

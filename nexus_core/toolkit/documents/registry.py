@@ -16,15 +16,18 @@ from attrs import field, frozen
 
 from nexus_core.contract.components import options_of
 from nexus_core.contract.documents import READER_GROUP, Reader
-from nexus_core.contract.errors import PluginError, describe_error
+from nexus_core.contract.errors import PluginError, SourceError, describe_error
 from nexus_core.contract.hookspecs import installed_entry_points
 from nexus_core.contract.values import Value
+from nexus_core.toolkit.processes.call import ApartError, call_apart_blocking
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
 OWN = "contextnexus"
 """The distribution whose readers yield to chosen ones."""
 PLAIN = ".txt"
 """By whose reader everything is read that is text and no known format."""
+VERSION_S = 60.0
+"""Seconds: the time that the import of another distribution's reader may take, until it tells its version."""
 _SUFFIX_OF_NAME = {
     "makefile": ".mk", "gnumakefile": ".mk", "dockerfile": ".sh", "containerfile": ".sh", "jenkinsfile": ".groovy",
     "rakefile": ".rb", "gemfile": ".rb", "cmakelists.txt": ".cmake",
@@ -123,6 +126,8 @@ class ReaderRegistry:
                 known.append(origin)
         self._choices = {name.lower(): choice for name, choice in (choices or {}).items()}
         self._made: dict[str, ChosenReader] = {}
+        self._named: dict[str, str | SourceError] = {}
+        """What was asked in other processes: the names of readers, or why there are none."""
 
     @classmethod
     def installed(cls, choices: Mapping[str, ReaderChoice] | None = None) -> ReaderRegistry:
@@ -149,10 +154,14 @@ class ReaderRegistry:
                 if not self._origins.get(format):
                     hint = did_you_mean(format, self.formats)
                     raise ValueError(f"readers: nothing that is installed reads {format!r}{hint}")
-                self._origin(format)
-                if not isinstance(choice, str):
+                origin = self._origin(format)
+                if isinstance(choice, str):
+                    continue
+                if origin is None or origin.is_own:
                     self._reader(format)
-            except PluginError as error:
+                else:
+                    call_apart_blocking(VERSION_S, reader_name, format, self._choices)
+            except (PluginError, ApartError) as error:
                 raise ValueError(f"readers: {error}") from error
 
     def format_of(self, name: str, media_type: str = "", head: bytes = b"") -> str:
@@ -174,6 +183,33 @@ class ReaderRegistry:
         if format not in self._made:
             self._made[format] = self._reader(format)
         return self._made[format]
+
+    def is_own(self, format: str) -> bool:
+        """Tell whether a format is read by this distribution; imports nothing."""
+        try:
+            origin = self._origin(format)
+        except PluginError:
+            return True  # nothing is imported for it
+        return origin is None or origin.is_own
+
+    def name_apart(self, format: str) -> str:
+        """Return what a format is read by, with its version, asked in a process that ends if its import never does.
+
+        Raises SourceError where that process tells nothing, and is empty where the reader cannot be used.
+        """
+        if format not in self._named:
+            try:
+                self._named[format] = call_apart_blocking(VERSION_S, reader_name, format, self._choices)
+            except PluginError:
+                self._named[format] = ""
+            except ApartError as error:
+                self._named[format] = SourceError(
+                    f"cannot be read: its reader {self._origin(format)} cannot be used ({error})"
+                )
+        name = self._named[format]
+        if isinstance(name, SourceError):
+            raise name
+        return name
 
     def is_light(self, format: str) -> bool:
         """Tell whether a format is read by one of the linear readers of this distribution; imports nothing."""
@@ -230,6 +266,11 @@ class ReaderRegistry:
         told = "" if not options else " " + ", ".join(f"{name}={value}" for name, value in sorted(options.items()))
         name = f"{origin.distribution} {format.removeprefix('.')} {made.version}{told}"
         return ChosenReader(reader=made, name=name, suffix=format)
+
+
+def reader_name(format: str, choices: Mapping[str, ReaderChoice]) -> str:
+    """Return what a format is read by, with its version: for another process, since this imports the reader."""
+    return ReaderRegistry.installed(choices).reader(format).name
 
 
 def _mail_format(head: bytes) -> str:

@@ -15,6 +15,7 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
+from threading import Thread
 from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
 
 from nexus_core.contract.errors import describe_error
@@ -47,6 +48,26 @@ async def call_apart(limit_s: float, function: Callable[_P, _T], *args: _P.args,
         async for result in results:
             return cast(_T, result)
     raise ApartError("its process gave no result")
+
+
+def call_apart_blocking(limit_s: float, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Do what `call_apart` does where nothing can be awaited: in any thread, with or without an event loop."""
+    outcome: list[_T | BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(asyncio.run(call_apart(limit_s, function, *args, **kwargs)))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the function was called
+            outcome.append(error)
+
+    # A loop of its own, in a thread of its own: the caller's thread may be that of a loop that runs.
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    thread.join()
+    result = outcome[0]
+    if isinstance(result, BaseException):
+        raise result
+    return result
 
 
 async def stream_apart(

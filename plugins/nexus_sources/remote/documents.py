@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
-from zlib import crc32
 
 import attrs
 
-from nexus_core import Item, RunContext, Secret, component, injected, option, state
+from nexus_core import DocumentMark, Item, RunContext, Secret, component, injected, option, state
 from nexus_core.toolkit import DocumentReader, FileOrigin, ReaderRegistry, ReadSettings
+from nexus_sources.ingestible import with_reader
 from nexus_sources.remote.gathering import GatheredDocuments
 
 
@@ -69,9 +69,9 @@ class RemoteDocuments:
         other = {name: value for name, value in ways.items() if value != usual[name]}
         return repr(other) if other else ""
 
-    def _stamp(self, stamp: str, origin: FileOrigin) -> str:
-        """Return a stamp together with what reads the document: another version of that reads it again."""
-        return f"{stamp} {crc32(self._document_reader().reader_of(origin).encode()):08x}" if stamp else ""
+    def _with_reader(self, mark: DocumentMark, origin: FileOrigin | None = None) -> DocumentMark:
+        """Return a document whose stamp tells what reads it, too."""
+        return with_reader(mark, self._document_reader(), origin)
 
     def _document_reader(self) -> DocumentReader:
         if self._reader is None:

@@ -107,8 +107,8 @@ class Git(RemoteDocuments):
             why = f"is {told} the {self.max_bytes:,} that are taken; left out"
             return DocumentMark(name=name, stamp=entry.id, size=size or 0, left_out=why)
         is_light = self._document_reader().is_light(entry.path)
-        stamp = self._stamp(entry.id, FileOrigin(name=name))
-        return DocumentMark(name=name, place=entry.id, stamp=stamp, size=size, apart=not is_light)
+        mark = DocumentMark(name=name, place=entry.id, stamp=entry.id, size=size, apart=not is_light)
+        return self._with_reader(mark)
 
     def read(self, mark: DocumentMark, known: str = "") -> DocumentRead:
         """Return the items of one file."""

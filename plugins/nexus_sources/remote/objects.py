@@ -98,13 +98,14 @@ class Objects(RemoteDocuments):
         return ()
 
     def _mark(self, path: str, name: str, info: Mapping[str, Any], now: float) -> DocumentMark:
-        return DocumentMark(
+        mark = DocumentMark(
             name=self.prefix + name,
             place=path,
-            stamp=self._stamp(stamp_of_object(info, now), FileOrigin(name=self.prefix + name)),
+            stamp=stamp_of_object(info, now),
             size=int(info.get("size") or 0),
             apart=not self._document_reader().is_light(name),
         )
+        return self._with_reader(mark)
 
     def read(self, mark: DocumentMark, known: str = "") -> DocumentRead:
         """Return the items of one object, which is fetched whole."""

@@ -67,7 +67,9 @@ class Feed(RemoteDocuments):
         listed = asyncio.run(self._looked(cache))
         pages = [page for name in listed if (page := cache.page(name)) is not None]
         return [
-            DocumentMark(name=page.url, place=page.url, stamp=self._stamp(page.digest, _origin(page.url)), apart=True)
+            self._with_reader(
+                DocumentMark(name=page.url, place=page.url, stamp=page.digest, apart=True), _origin(page.url)
+            )
             for page in pages
         ]
 

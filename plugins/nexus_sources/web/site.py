@@ -82,7 +82,7 @@ class Site(RemoteDocuments):
         self._found_wrong = tuple(crawl.problems)
         pages: Mapping[str, CachedPage] = crawl.pages
         marks = [
-            DocumentMark(name=url, place=url, stamp=self._stamp(page.digest, _origin(page)), apart=True)
+            self._with_reader(DocumentMark(name=url, place=url, stamp=page.digest, apart=True), _origin(page))
             for url, page in sorted(pages.items())
             if url not in crawl.failed
         ]

@@ -149,6 +149,46 @@ def test_reader_that_ends_the_process_is_listed_as_broken(install: Install, caps
     assert "SystemExit: 9" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("code", ["import os; os._exit(9)", "while True: pass"], ids=["exits", "hangs"])
+def test_reader_that_ends_or_hangs_at_import_fails_its_own_files_alone(
+    install: Install, docs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """The command reads the other documents, and tells of which reader it is."""
+    install("acme-reader", ".acme", code=code)
+    (docs / "a.acme").write_text("text")
+    (docs / "b.md").write_text("The mill opens at nine.")
+    monkeypatch.setattr("nexus_core.toolkit.documents.registry.VERSION_S", 1.0)
+    monkeypatch.setenv("NEXUS_STORE", str(docs.parent / "store"))
+    assert run("context", "add", "notes", str(docs)) == 1
+    told = "".join(capsys.readouterr())
+    assert "1 of 2 documents read" in told
+    assert "a.acme: cannot be read: its reader acme-reader (acme_reader_module:Acme) cannot be used" in told
+
+
+@pytest.mark.parametrize("code", ["import os; os._exit(9)", "while True: pass"], ids=["exits", "hangs"])
+def test_options_of_a_reader_that_ends_or_hangs_at_import_are_refused(
+    install: Install, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """Whoever declares them is told of it, and goes on."""
+    install("acme-reader", ".acme", code=code)
+    monkeypatch.setattr("nexus_core.toolkit.documents.registry.VERSION_S", 1.0)
+    with pytest.raises(ValueError, match="readers: its process ended|readers: did not end"):
+        Files(paths="*", readers={".acme": {"word": "b"}})
+
+
+def test_reader_of_another_distribution_is_never_imported_by_the_command(
+    install: Install, docs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also not to ask its version, or to check its options."""
+    install("acme-reader", ".acme")
+    (docs / "a.acme").write_text("text")
+    monkeypatch.setenv("NEXUS_STORE", str(docs.parent / "store"))
+    assert run("context", "add", "notes", str(docs), "--reader", "acme={word: so}") == 0
+    assert run("context", "search", "notes", "so") == 0
+    assert "so text" in capsys.readouterr().out
+    assert "acme_reader_module" not in sys.modules
+
+
 def test_values_that_are_no_blocks_are_an_error(install: Install, docs: Path) -> None:
     """No text is lost without a word."""
     install("acme-reader", ".acme", code=READER.replace("yield Paragraph(text=", "yield str("))
@@ -194,7 +234,6 @@ def test_document_is_read_again_once_what_was_missing_is_installed(
     assert "read by acme-reader acme 7 without better" in capsys.readouterr().out
     (docs.parent / "packages" / "module_that_comes_later.py").touch()
     importlib.invalidate_caches()
-    monkeypatch.delitem(sys.modules, "acme_reader_module")
     assert run("context", "add", "notes", str(docs)) == 0
     assert "1 of 1 documents read" in capsys.readouterr().out
 
