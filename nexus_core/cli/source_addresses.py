@@ -30,7 +30,7 @@ from nexus_core.toolkit.secrets import Secret
 SOURCES = {
     "s3": "objects", "s3a": "objects", "gs": "objects", "gcs": "objects", "az": "objects", "abfs": "objects",
     "abfss": "objects", "memory": "objects", "file": "objects",
-    "sitemap": "site", "rss": "feed", "atom": "feed",
+    "sitemap": "site", "rss": "feed", "atom": "feed", "imaps": "mailbox", "imap": "mailbox",
     "sqlite": "sql", "postgresql": "sql", "postgres": "sql", "mysql": "sql", "mariadb": "sql", "oracle": "sql",
     "mssql": "sql",
 }  # fmt: skip

@@ -38,6 +38,7 @@ REQUIRED: Mapping[str, Mapping[str, Any]] = {
     "source git": {"url": "https://example.com/handbook.git"},
     "source sql": {"url": "sqlite:///tickets.db", "query": "SELECT * FROM tickets", "text": "body"},
     "source feed": {"url": "https://example.com/feed.xml"},
+    "source mailbox": {"host": "imap.example.com", "user": "ada@example.com"},
     "source site": {"url": "https://example.com/handbook/"},
     "sink jsonl": {"path": "runs.jsonl"},
     "ranker fuse": {"rankers": ["bm25"]},

@@ -1,0 +1,1 @@
+"""Mailboxes as a source: the messages of an IMAP server."""
