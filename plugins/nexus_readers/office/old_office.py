@@ -26,8 +26,8 @@ def old_blocks(file: BinaryIO, hints: ReadHints, *, hidden: bool) -> Iterator[Bl
     data = file.read(hints.max_bytes + 1)[: hints.max_bytes]
     head = data[:_HEAD].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if data.startswith(b"PK"):
-        yield from _sheets(data, hidden)
-    elif data.startswith(_COMPOUND):
+        raise SourceError("is damaged: it begins like an office file, and is none; left out")
+    if data.startswith(_COMPOUND):
         yield from _compound(data, hidden)
     elif head.startswith(b"{\\rtf"):
         yield from rtf_blocks(data)
@@ -39,6 +39,12 @@ def old_blocks(file: BinaryIO, hints: ReadHints, *, hidden: bool) -> Iterator[Bl
         raise SourceError("is empty; left out")
     else:
         raise SourceError("is damaged, or no office file: its first bytes are those of none; left out")
+
+
+def binary_sheets(file: BinaryIO, hints: ReadHints, *, hidden: bool) -> Iterator[Block]:
+    """Yield the sheets of a binary workbook (xlsb)."""
+    file.seek(0)
+    yield from _sheets(file.read(hints.max_bytes + 1)[: hints.max_bytes], hidden)
 
 
 def _page(data: bytes, hints: ReadHints) -> Iterator[Block]:

@@ -57,11 +57,11 @@ class Package:
         """What could not be read beside the content proper."""
         self._left = hints.max_bytes
         self._relations: dict[str, dict[str, Relation]] = {}
-        self._etree = require_extra("lxml.etree", "documents", WHAT)
         try:
             self._zip = ZipFile(file)
         except (BadZipFile, NotImplementedError, ValueError) as error:
             raise SourceError(f"is damaged: no zip file, as office files are ({error}); left out") from error
+        self._etree = require_extra("lxml.etree", "documents", WHAT)
         self._parts: dict[str, ZipInfo] = {}
         for info in self._zip.infolist():
             self._parts.setdefault(info.filename.replace("\\", "/").lstrip("/").lower(), info)

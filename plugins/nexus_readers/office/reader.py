@@ -9,7 +9,7 @@ from nexus_core import Block, Metadata, ReadHints, Remark, SourceError, componen
 from nexus_core.toolkit import block_text
 from nexus_readers.office.epub import epub_blocks
 from nexus_readers.office.kinds import office_kind
-from nexus_readers.office.old_office import old_blocks
+from nexus_readers.office.old_office import binary_sheets, old_blocks
 from nexus_readers.office.open_document.documents import odf_blocks
 from nexus_readers.office.packages import Package, TooLargeError
 from nexus_readers.office.pptx import pptx_blocks
@@ -46,7 +46,7 @@ class OfficeReader:
             "docx": lambda: docx_blocks(package, main),
             "pptx": lambda: pptx_blocks(package, main, hidden=hidden),
             "xlsx": lambda: xlsx_blocks(package, main, hidden=hidden),
-            "xlsb": lambda: old_blocks(package.file, package.hints, hidden=hidden),
+            "xlsb": lambda: binary_sheets(package.file, package.hints, hidden=hidden),
             "ods": lambda: ods_blocks(package, hidden=hidden),
             "odf": lambda: odf_blocks(package, hidden=hidden),
             "epub": lambda: epub_blocks(package, main),

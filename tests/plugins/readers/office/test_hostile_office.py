@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from io import BytesIO
 from time import process_time
 
 import pytest
 
 from nexus_core import SourceError, Table
-from nexus_core.toolkit import ReadSettings
+from nexus_core.toolkit import DocumentReader, FileOrigin, ReadSettings
 from tests.plugins.readers.office.office_files import (
     docx,
     open_document,
@@ -34,6 +36,7 @@ COMPOUND = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)
         (COMPOUND + "Workbook".encode("utf-16-le"), "a.xls", "is damaged"),
         (zipped({"a.txt": "x"}), "a.zip", "unpack it"),
         (b"PK\x03\x04 nothing more", "a.docx", "is damaged"),
+        (b"PK\x07\x08 split over disks", "a.docx", "is damaged: it begins like an office file"),
         (docx(PARAGRAPH.format("x"))[:-30], "a.docx", "is damaged"),
         (b"", "a.docx", "is empty"),
         (b"just words", "a.xlsx", "no office file"),
@@ -199,3 +202,16 @@ def test_office_readers_take_time_in_proportion(make: Callable[[int], bytes]) ->
             break
         size *= 2
     assert any(_seconds(lambda: read(long, "a")) <= 6 * taken + 0.05 for _ in range(4))
+
+
+def test_damaged_file_is_told_to_be_damaged_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installing it would not help; a whole file names the extra for files of its own kind."""
+    for module in ("lxml", "lxml.etree", "python_calamine"):
+        monkeypatch.setitem(sys.modules, module, None)
+    for data in (b"PK\x07\x08 split over disks", b"PK\x03\x04 nothing more"):
+        with pytest.raises(SourceError, match="is damaged"):
+            list(DocumentReader().items(BytesIO(data), FileOrigin(name="a.docx")).items)
+    with pytest.raises(
+        SourceError, match=r"office files are read with an extra: pip install 'contextnexus\[documents\]'"
+    ):
+        list(DocumentReader().items(BytesIO(docx(PARAGRAPH.format("x"))), FileOrigin(name="a.docx")).items)
