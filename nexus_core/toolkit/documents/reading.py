@@ -17,6 +17,7 @@ from nexus_core.contract.errors import NexusError, PluginError, SourceError, des
 from nexus_core.contract.values import Item
 from nexus_core.toolkit.documents.block_text import length_of
 from nexus_core.toolkit.documents.charsets import NotReadError
+from nexus_core.toolkit.documents.compressed import SUFFIXES, inner_name, is_compressed, unpack
 from nexus_core.toolkit.documents.items import DocumentName, ItemMaker
 from nexus_core.toolkit.documents.registry import ReaderChoice, ReaderRegistry
 
@@ -74,7 +75,8 @@ class DocumentReader:
 
         Such files may be read outside of a reader process. Readers of other distributions are never taken for that.
         """
-        return self._registry.is_light(self._registry.format_of(name))
+        may_unpack = name.lower().endswith(SUFFIXES)  # a small file may unpack to a large one
+        return not may_unpack and self._registry.is_light(self._registry.format_of(name))
 
     def reader_of(self, origin: FileOrigin) -> str:
         """Return what a file is read by, with its version; empty where it cannot be."""
@@ -108,11 +110,28 @@ class DocumentReader:
 
     def _format_of(self, origin: FileOrigin, head: bytes = b"") -> str:
         name = f"x{origin.suffix}" if origin.suffix else origin.name
+        if name.lower().endswith(SUFFIXES) and not self._reads_compressed(name):
+            name = inner_name(name)
         return self._registry.format_of(name, origin.media_type, head)
+
+    def _reads_compressed(self, name: str) -> bool:
+        """Tell whether a reader is there for the suffix of compressed files itself."""
+        return name[name.rindex(".") :].lower() in self._registry.formats
+
+    def _unpacked(self, file: BinaryIO, origin: FileOrigin, inside: _Inside) -> tuple[str, Iterator[Block]]:
+        """Return the blocks of a compressed file, read as what it is without that."""
+        unpacked = unpack(file.read(), self.settings.max_bytes)
+        inside.counted[1] += len(unpacked.data)
+        origin = evolve(origin, name=inner_name(origin.name), media_type="")
+        name, blocks = self._blocks(BytesIO(unpacked.data), origin, inside)
+        why = "was read in part only: it is damaged, and what follows cannot be unpacked"
+        return name, blocks if unpacked.is_whole else chain(blocks, [Remark(text=why, lost=True)])
 
     def _blocks(self, file: BinaryIO, origin: FileOrigin, inside: _Inside) -> tuple[str, Iterator[Block]]:
         head = file.read(_HEAD)
         file.seek(0)
+        if is_compressed(head) and origin.name.lower().endswith(SUFFIXES) and not self._reads_compressed(origin.name):
+            return self._unpacked(file, origin, inside)
         format = self._format_of(origin, head)
         chosen = self._registry.reader(format)
         hints = ReadHints(
