@@ -20,6 +20,7 @@ _PATTERN = r"""
     |(?P<number>\d{{1,32}}(?:[.,]\d{{1,32}}){{1,8}}|\d{{1,3}}(?:'\d{{3}}){{1,8}}(?!\w))
     |(?<!\w)(?P<initials>(?:[^\W\d_]\.){{2,8}}(?:[^\W\d_](?!\w))?)
     |(?<!\w)(?P<pair>[A-Za-z]{{1,4}}&[A-Za-z]{{1,4}})(?!\w)
+    |(?<![\w.])(?P<library>[A-Za-z][a-z0-9]{{1,31}}\.(?:js|io))(?!\w)
     |(?<!\w)(?P<sign>[cC]\+\+|[cCfFjJ]\#(?!\w)|\.(?:NET|Net|net)(?!\w))
     {symbols}
     |(?P<word>{letters}{{1,64}})(?:'[sS]\b)?
@@ -27,7 +28,7 @@ _PATTERN = r"""
 _ASCII = re.compile(_PATTERN.format(symbols="", letters=r"\w"), re.VERBOSE)
 _SIGN = re.compile(r"[.]\w|[&+#]|\d[,'/-]\d").search
 _IDENTIFIER = re.compile(
-    r"\d[.,'/-]\d|(?<!\w)[vV]\d|[A-Za-z]&[A-Za-z]|(?<!\w)[^\W\d_]\.[^\W\d_](?!\w)|[cC]\+\+|[cCfFjJ]\#|\.[nN][eE][tT]"
+    r"\d[.,'/-]\d|(?<!\w)[vV]\d|[A-Za-z]&[A-Za-z]|(?<!\w)[^\W\d_]\.[^\W\d_](?!\w)|[cC]\+\+|[cCfFjJ]\#|\.[nN][eE][tT]|\w\.(?:js|io)(?!\w)"
 ).search
 # Letters and a number, a letter and a word, two short parts (Wi-Fi), co- and a word: all hyphened words in one cost
 # Cranfield .007 of its nDCG@10, those of two letters and a word .003. Where programs subtract one or two from a
@@ -53,11 +54,14 @@ def tokens(text: str, months: tuple[str, ...]) -> list[Token]:
         if kind == "word":
             result.append((found, True))
         elif kind == "number":
-            result += [(number, False) for number in _numbers(found)]
+            result += [(number, False) for number in numbers(found)]
         elif kind == "initials":
             result.append((found.replace(".", ""), True))
         elif kind == "pair":
             result += [(found.lower(), False), *((part, True) for part in found.split("&"))]
+        elif kind == "library":
+            joined = found.replace(".", "").lower()
+            result += [(joined, joined.isalpha()), *((part, True) for part in found.split("."))]
         elif kind in ("day", "last"):
             has_date = True
             result += _date(match, months)
@@ -66,7 +70,7 @@ def tokens(text: str, months: tuple[str, ...]) -> list[Token]:
             if kind == "version" and _POINTED_THOUSANDS(found):
                 result.append((found.replace(".", ""), False))
     if "-" in text and not has_date:
-        result += [(joined, True) for joined in hyphenated(text)]
+        result += [(joined, joined.isalpha()) for joined in hyphenated(text)]  # its parts are there
     return result
 
 
@@ -89,8 +93,10 @@ def _any_script() -> re.Pattern[str]:
     return re.compile(_PATTERN.format(symbols=f"|(?P<symbol>[{SYMBOLS}])", letters=letters()), re.VERBOSE)
 
 
-def _numbers(found: str) -> tuple[str, ...]:
+def numbers(found: str) -> tuple[str, ...]:
     """Return a number without what separates its thousands; where a point may do so or not, both."""
+    if found.isdigit():
+        return (found,)
     if _THOUSANDS(found):
         return (found.replace(",", ""),)
     if "'" in found:
@@ -98,7 +104,8 @@ def _numbers(found: str) -> tuple[str, ...]:
     if _POINTED_THOUSANDS(found):
         plain = found.replace(".", "").replace(",", ".")
         return (plain,) if "," in found or found.count(".") > 1 else (found, plain)
-    return (found.replace(",", "."),) if found.count(",") == 1 else (found,)
+    found = found.replace(",", ".") if found.count(",") == 1 else found
+    return (found, found[:-2]) if found.endswith(".0") else (found,)  # OAuth 2.0 is OAuth 2
 
 
 def _date(match: re.Match[str], months: tuple[str, ...]) -> Iterator[Token]:

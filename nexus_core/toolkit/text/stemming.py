@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Generic, Literal, TypeVar, get_args
 
-from nexus_core.toolkit.text.identifiers import has_identifier, hyphenated, tokens
+from nexus_core.toolkit.text.identifiers import has_identifier, hyphenated, numbers, tokens
 from nexus_core.toolkit.text.language_words import MONTHS
 from nexus_core.toolkit.text.normalization import fold, fold_case, normalize
 from nexus_core.toolkit.text.scripts import NON_JOINER, characters, cut_by_script, stemmer_for
 
-ANALYZER_VERSION = 3
+ANALYZER_VERSION = 4
 """Of what texts yield: an index of another version is to be built anew."""
 LONGEST_PIECE = 64
 """In characters; what is longer is not remembered."""
@@ -102,10 +102,15 @@ _PLAIN = re.compile(
 _WORD = re.compile(r"(\w{1,64})(?:'[sS]\b)?")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^A-Z_\d]+|\d+")
 _MIXED_CASE = re.compile(r"[^\W\d_A-Z][A-Z]|[A-Z]{2}[a-z]")
-_MEASURE = re.compile(
-    r"(\d{1,32})([kmgt]?b|[kmµμnc]?[mg]|[mcd]?l|[km]?[wva]|[kmg]?hz|k?wh|ms|min|[hst]|ha|p[xt]|in|ft|lbs?|oz|th|st|nd|rd)"
-).fullmatch
-"""A number with its unit, or the ending of an ordinal."""
+_LETTERS_OR_DIGITS = re.compile(r"\d+|[^\d_]+")
+_NAME_AND_NUMBER = 2
+_MOST_PARTS = 4
+"""Of letters and digits in turn: what has more is a hash, or the number of a part."""
+_HEBREW_PREFIXES = frozenset("הבלושמכ")
+_LEAST_HEBREW = 3
+_BENGALI_ARTICLE = re.compile("([\u0980-\u09ff]{2,})(?:টি|টা|টুকু|গুলো|গুলি|গুলা|খানা|খানি)(?:র|কে|তে|য|ও|ই)?").fullmatch
+"""The article that follows a noun in one word, with the ending of a case."""
+_WITH_AFFIXES = _HEBREW_PREFIXES.union(map(chr, range(0x0985, 0x09E2)))
 _FIRST_UNCASED = "\u0590"
 """All that is before it is Latin, Greek, Cyrillic or Armenian."""
 
@@ -148,7 +153,7 @@ class _Analyzer:
         plain = _PLAIN(piece)
         if plain is not None:
             if plain[1] is None:
-                return (plain[2],)
+                return numbers(plain[2])
             word = plain[1].lower()
             return () if word in self._stop_words else self._forms(word)
         if piece.isascii() and len(piece) <= LONGEST_PIECE and not has_identifier(piece):
@@ -185,16 +190,24 @@ class _Analyzer:
         # In capitals, what is a stop word otherwise is a name: IT, WHO.
         if lower in self._stop_words and not (len(word) > 1 and word.isupper()):
             return ()
-        if lower[0] <= "9":
-            measure = _MEASURE(lower)
-            if measure is not None:
-                return (lower, measure[1], measure[2])
         # What has one case, or begins with its only capital, needs no search for parts.
         if "_" not in word and (word.islower() or word.isupper() or word.istitle() or not _MIXED_CASE.search(word)):
-            return self._forms(lower)
+            return self._forms(lower) if word.isalpha() else self._with_number(lower)
         parts = [part.lower() for part in _PART.findall(word)]
-        own = [term for part in parts if part not in self._stop_words for term in self._forms(part)]
-        return tuple(own) if len(parts) == 1 else (*self._forms(lower), *own)
+        if len(parts) == 1:
+            return self._of_parts(parts)
+        runs = [] if word.isalpha() else _of_letters_and_digits(lower)
+        if len(runs) == _NAME_AND_NUMBER:  # of OAuth2 also oauth, besides o and auth
+            parts += [run for run in runs if run not in parts]
+        return (*self._forms(lower), *self._of_parts(parts))
+
+    def _with_number(self, lower: str) -> tuple[str, ...]:
+        """Return a word of letters and digits, and its parts."""
+        parts = _of_letters_and_digits(lower)
+        return self._forms(lower) if len(parts) < 2 else (*self._forms(lower), *self._of_parts(parts))
+
+    def _of_parts(self, parts: Sequence[str]) -> tuple[str, ...]:
+        return tuple([term for part in parts if part not in self._stop_words for term in self._forms(part)])
 
     def _forms(self, lower: str) -> tuple[str, ...]:
         """Return a word's stem, and where it is written with marks, that of the word without them."""
@@ -207,19 +220,26 @@ class _Analyzer:
         plain, stem_of = fold(lower), stemmer(stemmer_for(lower[0], self._language))
         exact = stem_of(lower)
         if plain == lower:
-            return _hebrew_forms(exact) if "א" <= lower[0] <= "ת" else (exact,)
+            return (exact, *_without_affix(exact)) if lower[0] in _WITH_AFFIXES else (exact,)
         base = stem_of(plain)
         # Some stemmers take marks away, too; others know an ending only with its marks.
         # Of a mark that stands alone nothing is left.
-        return tuple(dict.fromkeys(filter(None, (lower if exact == base else exact, base, fold(exact)))))
+        bare = [form for word in _without_affix(lower) for form in (word, fold(word))]
+        return tuple(dict.fromkeys(filter(None, (lower if exact == base else exact, base, fold(exact), *bare))))
 
 
-def _hebrew_forms(word: str) -> tuple[str, ...]:
-    """Return a word of Hebrew, and what is left of it without the letter that may be a prefix."""
-    return (word, word[1:]) if len(word) > _LEAST_HEBREW and word[0] in "הבלושמכ" else (word,)
+def _of_letters_and_digits(lower: str) -> list[str]:
+    """Return the parts of a word where letters and digits meet; none of a code that has many."""
+    parts = _LETTERS_OR_DIGITS.findall(lower)
+    return parts if len(parts) <= _MOST_PARTS else []
 
 
-_LEAST_HEBREW = 3
+def _without_affix(word: str) -> tuple[str, ...]:
+    """Return what is left of a word of Hebrew without a letter that may be a prefix, of Bengali without its article."""
+    if word[:1] in _HEBREW_PREFIXES and len(word) > _LEAST_HEBREW:
+        return (word[1:],)
+    article = _BENGALI_ARTICLE(word)
+    return () if article is None else (article[1],)
 
 
 def _latin_stemmer(language: str) -> str:

@@ -57,6 +57,16 @@ SHARED = {
     "date in words": ("2023-12-31", "31 December 2023"),
     "emoji": ("done✅", "✅"),
     "company": ("R&D", "r&d"),
+    "year in one word": ("FY2018", "fy 2018"),
+    "thousands in one word": ("Form 10-K", "10 k form"),
+    "amount in one word": ("take 500mg", "500 mg"),
+    "name with a version": ("Docker24", "docker"),
+    "standard": ("JPEG2000", "jpeg 2000"),
+    "standard in parts": ("SHA-256", "sha 256"),
+    "capitals inside": ("OAuth2", "oauth 2"),
+    "library": ("Node.js", "nodejs"),
+    "article of Bengali": ("বইটি", "বই"),
+    "article of Bengali with a case": ("বইগুলোকে", "বই"),
 }
 
 
@@ -65,6 +75,25 @@ def test_a_query_in_another_form_shares_all_its_terms(text: str, query: str) -> 
     """The text may have more of them, such as the word with its marks."""
     assert set(terms(query)) <= set(terms(text))
     assert terms(query)
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("uses OAuth 2.0", "oauth2"),
+        ("SHA 256", "SHA256"),
+        ("jpeg 2000", "JPEG2000"),
+        ("10-K", "10K"),
+    ],
+)
+def test_a_name_in_one_word_shares_its_parts_with_a_text_that_has_it_in_two(text: str, query: str) -> None:
+    """Whole and parts stand side by side, so that either form finds the other, and its own best."""
+    assert len(set(terms(query)) & set(terms(text))) == 2
+
+
+def test_a_hash_has_no_parts() -> None:
+    """Of many runs of letters and digits each alone says nothing."""
+    assert terms("9f86d081884c7d65") == ["9f86d081884c7d65"]
 
 
 def test_a_date_that_may_be_read_in_two_ways_is_found_by_both() -> None:
