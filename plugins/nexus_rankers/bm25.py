@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nexus_core import Item, Ranking, RunContext, component, hookimpl, option, parts_of, state
-from nexus_core.toolkit import AUTO, DEFAULTS, AnyLanguage, Bm25Parameters, has_only_stop_words
+from nexus_core.toolkit import (
+    AUTO,
+    DEFAULTS,
+    AnyLanguage,
+    Bm25Parameters,
+    has_only_stop_words,
+)
 from nexus_rankers import small_index
 from nexus_rankers.per_items_cache import PerItemsCache
 from nexus_rankers.small_index import SmallIndex
@@ -45,18 +51,26 @@ class Bm25:
         index = await self._indexes.get(ranking.items, self._build, in_thread=in_thread)
         if all(has_only_stop_words(text, index.languages) for text, _ in parts_of(query)):
             index = await self._with_stop_words.get(ranking.items, self._build_with_stop_words, in_thread=in_thread)
+        (first, _), *earlier = parts_of(query)
+        scores = self._scores(index, ranking.items, first)
         if isinstance(index, SmallIndex):
-            return ranking.scored("bm25", small_index.weighted(index, parts_of(query)))
+            for text, weight in earlier:
+                before = self._scores(index, ranking.items, text)
+                scores = [score + weight * other for score, other in zip(scores, before, strict=True)]
+            return ranking.scored("bm25", scores)
         # Here, since numpy takes longer to import than a pipeline takes to load.
         import numpy as np
 
         from nexus_rankers.top_k import scored
 
-        first, *earlier = parts_of(query)
-        scores = index.scores(first[0])
         for text, weight in earlier:
-            scores += index.scores(text) * np.float32(weight)
+            scores += self._scores(index, ranking.items, text) * np.float32(weight)
         return scored(ranking, "bm25", scores)
+
+    def _scores(self, index: LexicalIndex | SmallIndex, items: tuple[Item, ...], text: str) -> Any:
+        """Return the scores for one text of a query, as a list or, of a large index, an array."""
+        scores: Any = index.scores(index.query(text))
+        return scores
 
     def _is_as_searched(self, language: str) -> bool:
         # Other parameters need an index of the items at hand, also where one over a context has found them.

@@ -7,8 +7,8 @@ words alone, so that pairs would take a second one.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
-from itertools import chain, pairwise
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +19,16 @@ from nexus_core.toolkit import (
     TITLE_COUNTS,
     Bm25Parameters,
     PieceTable,
+    QueryWords,
     inverse_frequency,
     item_languages,
     length_norm,
     pieces,
-    query_terms,
+    query_words,
     saturation,
     stem_table,
 )
+from nexus_rankers.top_k import best
 
 Scores = npt.NDArray[np.float32]
 Items = npt.NDArray[np.int32]
@@ -47,20 +49,36 @@ class Postings:
     items: npt.NDArray[np.int32]
     scores: npt.NDArray[np.floating]
 
-    def postings(self, keys: Sequence[int]) -> tuple[Items, Scores]:
-        """Return the items that hold any of the keys, one after the other, and what that is worth for each."""
-        if not len(self.keys):
-            return self.items, self.scores.astype(np.float32)
-        wanted = np.array(keys, np.uint64)
-        places = np.minimum(self.keys.searchsorted(wanted), len(self.keys) - 1)
-        places = places[self.keys[places] == wanted]
+    def holding(self, keys: Sequence[int]) -> dict[int, int]:
+        """Return how many items hold each of the keys, of those that any item holds."""
+        wanted, places = self._places(keys)
+        counts = self.starts[places + 1] - self.starts[places]
+        return dict(zip(wanted.tolist(), counts.tolist(), strict=True))
+
+    def postings(self, keys: Sequence[int], factors: Mapping[int, float] | None = None) -> tuple[Items, Scores]:
+        """Return the items that hold any of the keys, one after the other, and what that is worth for each.
+
+        `factors` tell what each key counts against its own rarity, where that is not 1 for all.
+        """
+        wanted, places = self._places(keys)
         spans = list(map(slice, self.starts[places].tolist(), self.starts[places + 1].tolist()))
         if not spans:
-            return self.items[:0], self.scores[:0].astype(np.float32)
-        return (
-            np.concatenate([self.items[span] for span in spans]),
-            np.concatenate([self.scores[span] for span in spans]).astype(np.float32, copy=False),
-        )
+            return self.items[:0], np.zeros(0, np.float32)
+        items = np.concatenate([self.items[span] for span in spans])
+        scores = np.concatenate([self.scores[span] for span in spans]).astype(np.float32, copy=False)
+        if factors is not None:
+            each = np.array([factors[key] for key in wanted.tolist()], np.float32)
+            scores = scores * np.repeat(each, [span.stop - span.start for span in spans])
+        return items, scores
+
+    def _places(self, keys: Sequence[int]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+        """Return the keys that any item holds, and where they are."""
+        wanted = np.array(keys, np.uint64)
+        if not len(self.keys):
+            return wanted[:0], np.zeros(0, np.int64)
+        places = np.minimum(self.keys.searchsorted(wanted), len(self.keys) - 1)
+        known = self.keys[places] == wanted
+        return wanted[known], places[known]
 
 
 @frozen(kw_only=True, eq=False)
@@ -69,6 +87,8 @@ class LexicalIndex:
 
     languages: tuple[str, ...]
     """Those of the items."""
+    own_languages: Sequence[str]
+    """That of each item."""
     all_words: bool
     """Stop words are in it."""
     size: int
@@ -77,20 +97,38 @@ class LexicalIndex:
     pairs: Postings | None
     pair_weight: float
 
-    def scores(self, query: str) -> Scores:
-        """Return the score of each item; a word that the query repeats counts once."""
+    def query(self, text: str) -> QueryWords[str]:
+        """Return the words of a query."""
+        return query_words(text, self.languages, all_words=self.all_words)
+
+    def holding(self, stems: Iterable[str]) -> dict[str, int]:
+        """Return how many items hold each of some stems, of those that any item holds."""
+        stem_of = {self.number_of[stem]: stem for stem in stems if stem in self.number_of}
+        return {stem_of[number]: held for number, held in self.words.holding([*stem_of]).items()}
+
+    def best(self, scores: Scores, count: int) -> list[int]:
+        """Return the items with the best scores."""
+        return best(scores, min(count, len(scores)))
+
+    def scores(self, query: QueryWords[str]) -> Scores:
+        """Return the score of each item."""
         unknown = len(self.number_of) + 1
-        asked = [
-            [self.number_of.get(stem, unknown) for stem in stems]
-            for stems in query_terms(query, self.languages, all_words=self.all_words)
-        ]
-        items, scores = self.words.postings([*dict.fromkeys(chain.from_iterable(asked))])
-        if self.pairs is not None and any(len(stems) > 1 for stems in asked):
-            numbers = np.array([pair for stems in asked for pair in pairwise(stems)], np.uint64)
-            pairs = _pair_keys(numbers[:, 0], numbers[:, 1], self.size).tolist()
-            beside, worth = self.pairs.postings([*dict.fromkeys(pairs)])
+        numbers = {stem: self.number_of.get(stem, unknown) for stem in query.counts}
+        factors = None if query.is_plain else self._factors(query, numbers)
+        items, scores = self.words.postings([*dict.fromkeys(numbers.values())], factors)
+        if self.pairs is not None and query.pairs:
+            pairs = np.array([(numbers[one], numbers[other]) for one, other in query.pairs], np.uint64)
+            keys = _pair_keys(pairs[:, 0], pairs[:, 1], self.size).tolist()
+            beside, worth = self.pairs.postings([*dict.fromkeys(keys)])
             items, scores = np.concatenate((items, beside)), np.concatenate((scores, worth * self.pair_weight))
         return np.bincount(items, scores, self.size).astype(np.float32)
+
+    def _factors(self, query: QueryWords[str], numbers: Mapping[str, int]) -> dict[int, float]:
+        """Return what each word counts against its rarity, which is in its postings already."""
+        held = self.words.holding([*numbers.values()])
+        holding = {stem: held.get(number, 0) for stem, number in numbers.items()}
+        weights = query.weights(holding, self.size)
+        return {numbers[stem]: weight / inverse_frequency(holding[stem], self.size) for stem, weight in weights.items()}
 
 
 def build(items: Sequence[Item], language: str, parameters: Bm25Parameters, *, all_words: bool = False) -> LexicalIndex:
@@ -109,6 +147,7 @@ def build(items: Sequence[Item], language: str, parameters: Bm25Parameters, *, a
         pairs = _postings(keys, item_of[:-1][together], len(items), parameters, np.float16)
     return LexicalIndex(
         languages=tuple(numbers),
+        own_languages=languages,
         all_words=all_words,
         size=len(items),
         number_of=number_of,

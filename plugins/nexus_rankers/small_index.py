@@ -5,7 +5,8 @@ It scores as bm25_index.py does; which of the two is taken depends on the number
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from heapq import nlargest
 
 from attrs import frozen
 
@@ -15,11 +16,13 @@ from nexus_core.toolkit import (
     TITLE_COUNTS,
     Bm25Parameters,
     CodedTexts,
+    QueryWords,
+    code_of,
     codes,
     item_codes,
     item_languages,
     length_norm,
-    query_codes,
+    query_words,
 )
 
 FEW_ITEMS = 512
@@ -32,6 +35,8 @@ class SmallIndex:
 
     languages: tuple[str, ...]
     """Those of the items."""
+    own_languages: Sequence[str]
+    """That of each item."""
     all_words: bool
     """Stop words are in it."""
     parameters: Bm25Parameters
@@ -39,19 +44,21 @@ class SmallIndex:
     word_norms: list[float]
     pair_norms: list[float]
 
-    def scores(self, query: str) -> list[float]:
-        """Return the score of each item; a word that the query repeats counts once."""
-        asked = query_codes(query, self.languages, all_words=self.all_words)
-        return self.items.scores(asked, self.word_norms, self.pair_norms, self.parameters)
+    def query(self, text: str) -> QueryWords[str]:
+        """Return the words of a query."""
+        return query_words(text, self.languages, all_words=self.all_words)
 
+    def holding(self, stems: Iterable[str]) -> dict[str, int]:
+        """Return how many items hold each of some stems."""
+        return {stem: len(self.items.counts(code_of(stem))) for stem in stems}
 
-def weighted(index: SmallIndex, parts: Sequence[tuple[str, float]]) -> list[float]:
-    """Return the score of each item, by the weighted parts of a query."""
-    (first, _), *earlier = parts
-    totals = index.scores(first)
-    for text, weight in earlier:
-        totals = [total + weight * score for total, score in zip(totals, index.scores(text), strict=True)]
-    return totals
+    def best(self, scores: Sequence[float], count: int) -> list[int]:
+        """Return the items with the best scores."""
+        return nlargest(count, range(len(scores)), key=scores.__getitem__)
+
+    def scores(self, query: QueryWords[str]) -> list[float]:
+        """Return the score of each item."""
+        return self.items.scores(query.keyed(code_of), self.word_norms, self.pair_norms, self.parameters)
 
 
 def is_few(items: Sequence[Item]) -> bool:
@@ -70,6 +77,7 @@ def build(items: Sequence[Item], language: str, parameters: Bm25Parameters, *, a
     pairs = [max(0, title - 1) * TITLE_COUNTS + max(0, text - 1) for title, text in lengths]
     return SmallIndex(
         languages=tuple(dict.fromkeys(languages)),
+        own_languages=languages,
         all_words=all_words,
         parameters=parameters,
         items=CodedTexts(

@@ -10,9 +10,16 @@ from attrs import frozen
 
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import parts_of
-from nexus_core.engine.packing.small_passage_scores import FEW_ITEMS, FEW_STEMS, SmallStems, best_first as best_of_few
-from nexus_core.toolkit.text.bm25 import query_codes
-from nexus_core.toolkit.text.passages import Key, Passages, passages_of
+from nexus_core.engine.packing.small_passage_scores import (
+    FEW_ITEMS,
+    FEW_STEMS,
+    LONGEST_QUERY,
+    SmallStems,
+    best_first as best_of_few,
+)
+from nexus_core.toolkit.text.bm25 import code_of
+from nexus_core.toolkit.text.passages import Key, Passages, passages_of, title_codes
+from nexus_core.toolkit.text.query_words import query_words
 
 if TYPE_CHECKING:
     from nexus_core.engine.packing.passage_scores import Stems
@@ -58,7 +65,8 @@ def pool_of(
     item_of = [place for place, count in enumerate(counts) for _ in range(count)]
     scores = None if ranking.scores is None else [ranking.scores[index] for index in chosen]
     few = len(ranking.items) <= FEW_ITEMS
-    order, stems = _ordered(cuts, query, item_of, scores, few=few)
+    titles = [title_codes(ranking.items[index], cut) for index, cut in zip(chosen, cuts, strict=True)]
+    order, stems = _ordered(cuts, titles, query, item_of, scores, few=few)
     return CandidatePool(
         items=chosen,
         cuts=cuts,
@@ -71,14 +79,16 @@ def pool_of(
 
 
 def _ordered(
-    cuts: list[Passages], query: str, item_of: list[int], scores: list[float] | None, *, few: bool
+    cuts: list[Passages], titles: list[bytes], query: str, item_of: list[int], scores: list[float] | None, *, few: bool
 ) -> tuple[list[int], Stems | SmallStems]:
     """Return the passages, best first, and their stems; each part of a question that follows others has its weight."""
     languages = [*dict.fromkeys([cut.language for cut in cuts])]
-    (question, _), *earlier = [(query_codes(text, languages), weight) for text, weight in parts_of(query)]
+    (question, _), *earlier = [
+        (query_words(text, languages, most=LONGEST_QUERY).keyed(code_of), weight) for text, weight in parts_of(query)
+    ]
     stems, lengths = [cut.codes for cut in cuts], [cut.lengths for cut in cuts]
     if few and sum(map(len, stems)) <= 4 * FEW_STEMS:
-        pool = SmallStems.read(stems, lengths)
+        pool = SmallStems.read(stems, lengths, titles, item_of)
         own = pool.scores(question)
         for before, weight in earlier:
             own = [score + weight * other for score, other in zip(own, pool.scores(before), strict=True)]
@@ -86,7 +96,7 @@ def _ordered(
     # Here, since it imports numpy.
     from nexus_core.engine.packing.passage_scores import Stems, best_first
 
-    many = Stems.read(stems, lengths)
+    many = Stems.read(stems, lengths, titles, item_of)
     column = many.scores(question)
     for before, weight in earlier:
         column = column + weight * many.scores(before)

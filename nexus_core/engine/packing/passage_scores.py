@@ -5,16 +5,16 @@ Imported where there is a choice to make: numpy takes longer to import than a pi
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
 from nexus_core.engine.packing.repetition import LEAST, SAME
-from nexus_core.engine.packing.small_passage_scores import LONGEST_QUERY
-from nexus_core.toolkit.text.bm25 import DEFAULTS, inverse_frequency, length_norm, saturation
+from nexus_core.toolkit.text.bm25 import CODE_SIZE, DEFAULTS, inverse_frequency, length_norm, saturation
+from nexus_core.toolkit.text.query_words import QueryWords
 
 Codes = npt.NDArray[np.uint32]
 
@@ -22,52 +22,77 @@ Codes = npt.NDArray[np.uint32]
 Column = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
 
-AnyInteger = TypeVar("AnyInteger", bound=np.integer)
-
 _FEW = 16
 """Up to so many words, comparing with each is quicker than what `numpy.isin` does."""
 
 
-@frozen(eq=False, repr=False)
+@frozen(kw_only=True, eq=False, repr=False)
 class Stems:
-    """The stems of passages, one after the other."""
+    """The stems of passages, one after the other, and of the titles that they stand under."""
 
     codes: Codes
     ends: Places
     """Where each passage ends."""
+    titled: Codes
+    """The stems of all passages, and then of all titles."""
+    titled_ends: Places
+    title_of: Places
+    """For each passage the number of its title."""
     lengths: Column
+    """Of the passages with their titles."""
 
     @classmethod
-    def read(cls, codes: Sequence[bytes], lengths: Sequence[bytes]) -> Stems:
-        """Return the stems of the passages of several items."""
+    def read(
+        cls, codes: Sequence[bytes], lengths: Sequence[bytes], titles: Sequence[bytes], title_of: Sequence[int]
+    ) -> Stems:
+        """Return the stems of the passages of several items, and of the items' titles."""
         counted = np.frombuffer(b"".join(lengths), np.uint32)
-        return cls(np.frombuffer(b"".join(codes), np.uint32), counted.cumsum(dtype=np.intp), counted.astype(np.float64))
-
-    def scores(self, query: bytes) -> Column:
-        """Return the BM25 score of each passage for the query's stems."""
-        wanted = np.frombuffer(query, np.uint32)[:LONGEST_QUERY]
-        asked = _distinct(wanted)
-        hits = np.flatnonzero(_is_one_of(self.codes, asked))
-        if not len(hits):
-            return np.zeros(len(self.ends))
-        word = asked.searchsorted(self.codes[hits])
-        passage = self.ends.searchsorted(hits, side="right")
-        norm = length_norm(self.lengths, len(self.codes) / len(self.lengths))
-        return _bm25(passage, word, len(asked), norm) + self._pairs(
-            hits, word, passage, asked.searchsorted(wanted), norm
+        of_titles = np.array([len(title) // CODE_SIZE for title in titles], np.uint32)
+        titled, place = np.frombuffer(b"".join([*codes, *titles]), np.uint32), np.array(title_of, np.intp)
+        ends = np.concatenate((counted, of_titles)).cumsum(dtype=np.intp)
+        count = len(counted)
+        return cls(
+            codes=titled[: ends[count - 1]] if count else titled[:0],
+            ends=ends[:count],
+            titled=titled,
+            titled_ends=ends,
+            title_of=place,
+            lengths=(counted + of_titles[place]).astype(np.float64),
         )
 
-    def _pairs(self, hits: Places, word: Places, passage: Places, wanted: Places, norm: Column) -> Column | float:
-        """Return what neighbouring words add that are neighbours in the query too."""
-        beside = np.flatnonzero((hits[1:] - hits[:-1] == 1) & (passage[1:] == passage[:-1]))
-        base = int(wanted.max()) + 1
-        pairs = _distinct(wanted[:-1] * base + wanted[1:])
+    def scores(self, query: QueryWords[bytes]) -> Column:
+        """Return the BM25 score of each passage, with its title, for the codes of a query's words."""
+        number = {int.from_bytes(word, sys.byteorder): word for word in query.counts}
+        asked = np.array(sorted(number), np.uint32)
+        hits = np.flatnonzero(_is_one_of(self.titled, asked))
+        if not len(hits):
+            return np.zeros(len(self.ends))
+        words = [number[code] for code in asked.tolist()]
+        word, text = asked.searchsorted(self.titled[hits]), self.titled_ends.searchsorted(hits, side="right")
+        counts = self._by_passage(text, word, len(words))
+        holding = np.count_nonzero(counts, axis=0).tolist()
+        weights = query.weights(dict(zip(words, holding, strict=True)), len(counts))
+        norm = length_norm(self.lengths, float(self.lengths.mean()))[:, None]
+        column: Column = saturation(counts, norm) @ np.array([weights.get(each, 0.0) for each in words])
+        place = {each: index for index, each in enumerate(words)}
+        pairs = np.array(sorted([place[one] * len(words) + place[other] for one, other in query.pairs]), np.intp)
+        beside = np.flatnonzero((hits[1:] - hits[:-1] == 1) & (text[1:] == text[:-1]))
         if not len(beside) or not len(pairs):
-            return 0.0
-        pair = word[beside] * base + word[beside + 1]
-        place = np.minimum(pairs.searchsorted(pair), len(pairs) - 1)
-        known = pairs[place] == pair
-        return DEFAULTS.pairs * _bm25(passage[beside[known]], place[known], len(pairs), norm)
+            return column
+        pair = word[beside] * len(words) + word[beside + 1]
+        found = np.minimum(pairs.searchsorted(pair), len(pairs) - 1)
+        known = pairs[found] == pair
+        counts = self._by_passage(text[beside[known]], found[known], len(pairs))
+        rarity = inverse_frequency(np.count_nonzero(counts, axis=0), len(counts), np.log1p)
+        both: Column = column + saturation(counts, norm) @ (DEFAULTS.pairs * rarity)
+        return both
+
+    def _by_passage(self, text: Places, key: Places, keys: int) -> Places:
+        """Return how often each passage with its title holds each of so many keys, given which was found in which."""
+        rows = len(self.titled_ends)
+        counts = np.bincount(text * keys + key, minlength=rows * keys).reshape(rows, keys)
+        together: Places = counts[: len(self.ends)] + counts[len(self.ends) :][self.title_of]
+        return together
 
     def suspects(self) -> list[bool]:
         """Tell of each passage whether enough of it stands in the pool twice that it may repeat another.
@@ -121,11 +146,6 @@ def best_first(worth: Column, item_of: Sequence[int], scores: Sequence[float] | 
     return order
 
 
-def _distinct(few: npt.NDArray[AnyInteger]) -> npt.NDArray[AnyInteger]:
-    """Return each of a few numbers once, in order; a fifth of the time of `numpy.unique`."""
-    return np.array(sorted(set(few.tolist())), few.dtype)
-
-
 def _is_one_of(codes: Codes, asked: Codes) -> npt.NDArray[np.bool_]:
     if len(asked) > _FEW:
         return np.isin(codes, asked)
@@ -133,11 +153,3 @@ def _is_one_of(codes: Codes, asked: Codes) -> npt.NDArray[np.bool_]:
     for code in asked:
         found |= codes == code
     return found
-
-
-def _bm25(passage: Places, key: Places, keys: int, norm: Column) -> Column:
-    """Return the scores of all passages, given which keys (of so many) were found in which passages."""
-    counts = np.bincount(passage * keys + key, minlength=len(norm) * keys).reshape(len(norm), keys)
-    holding = np.count_nonzero(counts, axis=0)
-    scores: Column = saturation(counts, norm[:, None]) @ inverse_frequency(holding, len(norm), np.log1p)
-    return scores

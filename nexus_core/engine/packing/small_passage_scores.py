@@ -14,7 +14,9 @@ from itertools import accumulate
 from attrs import frozen
 
 from nexus_core.engine.packing.repetition import LEAST, SAME, triples_of
-from nexus_core.toolkit.text.bm25 import CODE_SIZE, CodedTexts, length_norm
+from nexus_core.toolkit.text.bm25 import BREAK, CODE_SIZE, length_norm
+from nexus_core.toolkit.text.coded_texts import CodedTexts
+from nexus_core.toolkit.text.query_words import QueryWords
 
 FEW_ITEMS = 512
 FEW_STEMS = 1 << 14
@@ -29,19 +31,28 @@ class SmallStems:
     """The stems of each passage."""
 
     passages: list[bytes]
+    titles: Sequence[bytes]
+    title_of: Sequence[int]
+    """For each passage the number of its title."""
 
     @classmethod
-    def read(cls, codes: Sequence[bytes], lengths: Sequence[bytes]) -> SmallStems:
-        """Return the stems of the passages of several items."""
+    def read(
+        cls, codes: Sequence[bytes], lengths: Sequence[bytes], titles: Sequence[bytes], title_of: Sequence[int]
+    ) -> SmallStems:
+        """Return the stems of the passages of several items, and of the items' titles."""
         every = b"".join(codes)
         ends = [CODE_SIZE * end for end in accumulate(array("I", b"".join(lengths)))]
-        return cls([every[start:end] for start, end in zip([0, *ends], ends, strict=False)])
+        passages = [every[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        return cls(passages, titles, title_of)
 
-    def scores(self, query: bytes) -> list[float]:
-        """Return the BM25 score of each passage for the query's stems."""
-        mean = sum(map(len, self.passages)) / max(len(self.passages), 1)
-        norms = [length_norm(len(codes), mean) for codes in self.passages]
-        return CodedTexts(self.passages).scores(query[: CODE_SIZE * LONGEST_QUERY], norms, norms)
+    def scores(self, query: QueryWords[bytes]) -> list[float]:
+        """Return the BM25 score of each passage, with its title, for the codes of a query's words."""
+        under = [self.titles[place] for place in self.title_of]
+        lengths = [len(title) + len(codes) for title, codes in zip(under, self.passages, strict=True)]
+        mean = sum(lengths) / max(len(lengths), 1)
+        norms = [length_norm(length, mean) for length in lengths]
+        titled = [title + BREAK + codes if title else codes for title, codes in zip(under, self.passages, strict=True)]
+        return CodedTexts(titled).scores(query, norms, norms)
 
     def suspects(self) -> list[bool]:
         """Tell of each passage whether enough of it stands in the pool twice that it may repeat another."""

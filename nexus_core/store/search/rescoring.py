@@ -16,38 +16,40 @@ hold it of all items with the rarer of its words. nDCG@10 of that and of the ran
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 
 from nexus_core.toolkit.text.bm25 import (
     CODE_SIZE,
     DEFAULTS,
-    CodedTexts,
-    add_scores,
     code_of,
     codes as codes_of,
     inverse_frequency,
     item_codes,
     length_norm,
 )
+from nexus_core.toolkit.text.coded_texts import CodedTexts, add_scores
+from nexus_core.toolkit.text.query_words import QueryWords
 
 
 class Scorer:
     """Scores the items that one search has found."""
 
-    def __init__(self, asked: Sequence[str], holding: Mapping[str, int], size: int, average: float) -> None:
-        """Take the stems of a query in order, and how many of `size` items hold each that was looked for."""
+    def __init__(self, asked: QueryWords[str], holding: Mapping[str, int], size: int, average: float) -> None:
+        """Take the words of a query, and how many of `size` items hold each that was looked for."""
         self._size, self._average = size, average
-        self._words = [(code_of(stem), self._rarity(held)) for stem, held in holding.items()]
-        pairs = dict.fromkeys(pair for pair in pairwise(asked) if pair[0] in holding and pair[1] in holding)
-        self._pairs = [(code_of(one) + code_of(other), min(holding[one], holding[other])) for one, other in pairs]
+        self._words = [(code_of(stem), weight) for stem, weight in asked.weights(holding, size).items()]
+        self._pairs = [
+            (code_of(one) + code_of(other), min(holding[one], holding[other]))
+            for one, other in asked.pairs
+            if one in holding and other in holding
+        ]
 
     def scores(self, texts: CodedTexts) -> list[float]:
         """Return the score of each item."""
         size = len(texts.texts)
         norms = [length_norm(len(codes) / CODE_SIZE, self._average) for codes in texts.texts]
         totals = [0.0] * size
-        for code, rarity in self._words:
-            add_scores(totals, texts.counts(code), norms, rarity)
+        for code, weight in self._words:
+            add_scores(totals, texts.counts(code), norms, weight)
         for code, most in self._pairs:
             counts = texts.counts(code)
             if counts:
@@ -60,14 +62,13 @@ class Scorer:
 
 
 def weighted(
-    asked: Sequence[tuple[Sequence[str], float]], holding: Mapping[str, int], size: int, average: float,
+    asked: Sequence[tuple[QueryWords[str], float]], holding: Mapping[str, int], size: int, average: float,
     read: Sequence[bytes],
 ) -> list[float]:  # fmt: skip
-    """Return the score of each item, by its codes, for the stems of each part of a query and that part's weight."""
+    """Return the score of each item, by its codes, for the words of each part of a query and that part's weight."""
     texts, totals = CodedTexts(read), [0.0] * len(read)
-    for stems, weight in asked:
-        held = {stem: holding[stem] for stem in dict.fromkeys(stems) if stem in holding}
-        scores = Scorer(stems, held, size, average).scores(texts)
+    for words, weight in asked:
+        scores = Scorer(words, holding, size, average).scores(texts)
         totals = [total + weight * score for total, score in zip(totals, scores, strict=True)]
     return totals
 

@@ -27,8 +27,9 @@ from nexus_core.store.search.tantivy_index import ContextIndex, IndexDamagedErro
 from nexus_core.store.search.visibility import Visibility, VisibleKeys
 from nexus_core.store.vectors.meaning import MeaningSearch, QueryVector, fused
 from nexus_core.toolkit.filters import EVERYTHING, Filter
-from nexus_core.toolkit.text.bm25 import has_only_stop_words, query_terms, terms
+from nexus_core.toolkit.text.bm25 import has_only_stop_words, inverse_frequency, terms
 from nexus_core.toolkit.text.languages import DEFAULT
+from nexus_core.toolkit.text.query_words import query_words
 
 SCORED = 30
 """So many of the best by words are scored again at least, however few are asked for."""
@@ -163,18 +164,16 @@ class ContextSearch:
         query, limit = request.query, request.limit
         visible = self.visible(context, request.viewer, request.where)
         languages = languages_of(self.connection, context)
-        asked = [(_stems(text[:LONGEST_QUERY], languages), weight) for text, weight in parts_of(query)]
-        every = dict.fromkeys(stem for stems, _ in asked for stem in stems if stem)
-        holding = {stem: index.holding(stem) or bool(tail) for stem in every}
-        holding = _rarest(holding)
-        if (
-            request.meaning is None
-            and not holding
-            and DEFAULT in languages
-            and has_only_stop_words(query[:LONGEST_QUERY])
-        ):
+        asked = [(query_words(text[:LONGEST_QUERY], languages), weight) for text, weight in parts_of(query)]
+        every = dict.fromkeys(stem for words, _ in asked for stem in words.counts)
+        known = {stem: index.holding(stem) or bool(tail) for stem in every}
+        weights = _heaviest([words.weights(known, state.items) for words, _ in asked])
+        holding = {stem: known[stem] for stem in weights}
+        is_phrase = request.meaning is None and not holding and DEFAULT in languages
+        if is_phrase and has_only_stop_words(query[:LONGEST_QUERY]):
             return self._with_phrase(context, query, limit, visible)
-        streams = self._proposed(index, state, context, list(holding), limit, visible) if request.by_words else {}
+        boosts = {stem: weight / inverse_frequency(holding[stem], state.items) for stem, weight in weights.items()}
+        streams = self._proposed(index, state, context, boosts, limit, visible) if request.by_words else {}
         if tail and request.by_words:
             new = [key for key in tail if key not in streams]
             more = still_there(self.connection, context, new if visible is None else visible.only(new))
@@ -236,7 +235,7 @@ class ContextSearch:
         return ranking.scored("store", column, range(len(keys)))
 
     def _proposed(
-        self, index: ContextIndex, state: IndexState, context: Context, stems: list[str], limit: int,
+        self, index: ContextIndex, state: IndexState, context: Context, stems: Mapping[str, float], limit: int,
         visible: VisibleKeys | None,
     ) -> dict[int, bytes]:  # fmt: skip
         """Return the best by words that are there and visible: more are asked for until there are enough."""
@@ -267,19 +266,16 @@ class ContextSearch:
             seen, asked = len(keys), asked * 4
 
 
-def _stems(query: str, languages: Sequence[str]) -> list[str]:
-    """Return the stems of a query in all languages of a context; between two of them nothing, which is no word."""
-    first, *others = query_terms(query, languages) or [[]]
-    return [*first, *(stem for stems in others for stem in ("", *stems))]
-
-
-def _rarest(holding: Mapping[str, int]) -> dict[str, int]:
-    """Return the words that are in any item, and of too many the rarest, in the order of the query."""
-    known = {stem: held for stem, held in holding.items() if held}
+def _heaviest(weights: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the weights of the words that are in any item, and of too many the rarest, in the order of the query."""
+    known: dict[str, float] = {}
+    for each in weights:
+        for stem, weight in each.items():
+            known[stem] = max(weight, known.get(stem, 0.0))
     if len(known) <= MOST_WORDS:
         return known
-    kept = sorted(known, key=lambda stem: (known[stem], stem))[:MOST_WORDS]
-    return {stem: known[stem] for stem in known if stem in {*kept}}
+    kept = {*sorted(known, key=lambda stem: (-known[stem], stem))[:MOST_WORDS]}
+    return {stem: weight for stem, weight in known.items() if stem in kept}
 
 
 def _check(index: ContextIndex, state: IndexState) -> None:

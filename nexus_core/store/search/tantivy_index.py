@@ -14,7 +14,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
@@ -127,13 +127,22 @@ class ContextIndex:
         with _meaning_of_errors(self.path):
             return int(self._searcher.doc_freq("words", stem))
 
-    def search(self, asked: Sequence[str], limit: int, among: Sequence[int] | None = None) -> list[tuple[int, float]]:
-        """Return (key, BM25 by tantivy's figures) of the best items for some stems, best first; of some keys alone."""
+    def search(
+        self, asked: Mapping[str, float], limit: int, among: Sequence[int] | None = None
+    ) -> list[tuple[int, float]]:
+        """Return (key, BM25 by tantivy's figures) of the best items for some stems, best first; of some keys alone.
+
+        `asked` tells how much more than by its rarity alone a stem counts: 1.0 for most.
+        """
         if not asked or limit < 1:
             return []
         query = tantivy.Query
         with _meaning_of_errors(self.path):
-            parts = [query.term_query(self._schema, "words", stem, "freq") for stem in asked]
+            parts = [
+                term if boost == 1.0 else query.boost_query(term, boost)
+                for stem, boost in asked.items()
+                for term in (query.term_query(self._schema, "words", stem, "freq"),)
+            ]
             together = query.boolean_query([(tantivy.Occur.Should, part) for part in parts])
             if among is not None:
                 chosen = query.const_score_query(query.term_set_query(self._schema, "key", list(among)), 0.0)

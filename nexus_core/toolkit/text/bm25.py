@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import log1p
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 from zlib import crc32
 
-from attrs import define, field, frozen
+from attrs import frozen
 
 from nexus_core.toolkit.text.stemming import LANGUAGES, PieceTable, cased, pieces, stem_table
 
@@ -80,81 +80,6 @@ def saturation(count: Any, norm: Any) -> Any:
     return count / (count + norm)
 
 
-@define(eq=False, repr=False)
-class CodedTexts:
-    """A small pool of texts, as the codes of their stems; each word and pair is counted when it is first asked for."""
-
-    texts: Sequence[bytes]
-    _counts: dict[bytes, dict[int, int]] = field(factory=dict, init=False)
-
-    def counts(self, key: bytes) -> Mapping[int, int]:
-        """Return how often each text holds a word, or a pair of neighbours, for those texts that do."""
-        known = self._counts.get(key)
-        if known is None:
-            texts, places = self.texts, self._places(key)
-            known = {place: count for place in places if (count := _count(texts[place], key))}
-            if known:  # what no text holds is not kept: of that there is no end
-                self._counts[key] = known
-        return known
-
-    def _places(self, key: bytes) -> Sequence[int]:
-        """Return the texts that may hold a word, or a pair: those that hold both of its words."""
-        if len(key) == CODE_SIZE:
-            return range(len(self.texts))
-        first, second = self.counts(key[:CODE_SIZE]), self.counts(key[CODE_SIZE:])
-        return [place for place in first if place in second]
-
-    def scores(
-        self, query: bytes, norms: Sequence[float], pair_norms: Sequence[float], parameters: Bm25Parameters = DEFAULTS
-    ) -> list[float]:
-        """Return the score of each text for the codes of a query; a word that it repeats counts once."""
-        totals = [0.0] * len(self.texts)
-        for word in words_of(query):
-            counts = self.counts(word)
-            add_scores(totals, counts, norms, inverse_frequency(len(counts), len(totals)))
-        for pair in pairs_of(query) if parameters.pairs > 0 else ():
-            counts = self.counts(pair)
-            add_scores(totals, counts, pair_norms, parameters.pairs * inverse_frequency(len(counts), len(totals)))
-        return totals
-
-
-def add_scores(totals: list[float], counts: Mapping[int, int], norms: Sequence[float], weight: float) -> None:
-    """Add to each text's total what one word or pair of this weight is worth in it."""
-    for place, count in counts.items():
-        totals[place] += weight * (count / (count + norms[place]))  # `saturation`, whose call would take as long again
-
-
-def words_of(query: bytes) -> dict[bytes, None]:
-    """Return the codes of a query, each once, in order."""
-    words = dict.fromkeys([query[start : start + CODE_SIZE] for start in range(0, len(query), CODE_SIZE)])
-    words.pop(BREAK, None)
-    return words
-
-
-def pairs_of(query: bytes) -> dict[bytes, None]:
-    """Return the pairs of neighbouring codes of a query, each once, in order."""
-    last = len(query) - CODE_SIZE
-    pairs = dict.fromkeys([query[start : start + 2 * CODE_SIZE] for start in range(0, last, CODE_SIZE)])
-    return {pair: None for pair in pairs if BREAK not in (pair[:CODE_SIZE], pair[CODE_SIZE:])}
-
-
-def _count(text: bytes, key: bytes) -> int:
-    """Return how often a text holds a code, or two in a row.
-
-    `bytes.count` alone also counts where the bytes stand across two codes (some word of 225 questions does so in 500
-    abstracts), and sees one pair in a word that comes three times in a row.
-    """
-    count = text.count(key)
-    if count == 0 or (count == 1 and len(key) == CODE_SIZE and text.index(key) % CODE_SIZE == 0):
-        return count
-    count, start = 0, text.find(key)
-    while start >= 0:
-        aligned = start % CODE_SIZE == 0
-        count += aligned
-        start = text.find(key, start + (CODE_SIZE if aligned else 1))
-    return count
-
-
 def terms(text: str, language: str = "english", kind: str = "text", *, all_words: bool = False) -> list[str]:
     """Return the terms of `text` in order, without stop words; an identifier's parts follow the whole.
 
@@ -175,12 +100,6 @@ def query_terms(text: str, languages: Sequence[str] = ("english",), *, all_words
         if stems and stems not in found:
             found.append(stems)
     return found
-
-
-def query_codes(text: str, languages: Sequence[str] = ("english",), *, all_words: bool = False) -> bytes:
-    """Return the codes of a query in each of the languages, with a break between them."""
-    found = query_terms(text, languages, all_words=all_words)
-    return BREAK.join([b"".join(map(code_of, stems)) for stems in found])
 
 
 def has_only_stop_words(text: str, languages: Sequence[str] = ("english",)) -> bool:

@@ -15,7 +15,7 @@ from attrs import define, field
 
 from nexus_core.contract.features import FeatureKey
 from nexus_core.contract.values import Item
-from nexus_core.toolkit.text.bm25 import codes_as_cased
+from nexus_core.toolkit.text.bm25 import codes, codes_as_cased
 from nexus_core.toolkit.text.languages import DEFAULT, language_of
 from nexus_core.toolkit.text.sentence_figures import (
     SIZES,
@@ -69,6 +69,8 @@ class Passages:
     """Of the whole item, where it is one text without breaks between its sentences."""
     language: str = DEFAULT
     """Whose stems the codes are of."""
+    title_codes: bytes | None = None
+    """The stems of the item's title; `None` where not looked at yet."""
 
 
 Key = FeatureKey[Passages]
@@ -135,6 +137,13 @@ def count_title(item: Item, cut: Passages, count: Callable[[str], int]) -> int:
     if cut.title < 0:
         cut.title = count(f" {item.title}") if item.title else 0
     return cut.title
+
+
+def title_codes(item: Item, cut: Passages) -> bytes:
+    """Return the stems of a title, which has the path of headings in it: each passage is read under it."""
+    if cut.title_codes is None:
+        cut.title_codes = codes(item.title, cut.language) if item.title else b""
+    return cut.title_codes
 
 
 def _cut(item: Item, size: int) -> Passages:

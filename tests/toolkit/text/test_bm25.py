@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import re
 from array import array
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
 
 from nexus_core.toolkit.text.bm25 import (
-    CodedTexts,
     codes,
     inverse_frequency,
     length_norm,
-    pairs_of,
     saturation,
     sentence_scores,
     terms,
-    words_of,
 )
+from nexus_core.toolkit.text.coded_texts import CodedTexts
 from nexus_core.toolkit.text.stemming import STOP_WORDS, pieces, stems
 
 
@@ -114,9 +113,8 @@ CODES = st.lists(
 def test_words_and_pairs_of_coded_texts_are_counted_exactly(texts: list[list[int]], query: list[int]) -> None:
     """What stands across two codes is no word, and a word three times in a row is two pairs."""
     coded = CodedTexts([array("I", text).tobytes() for text in texts])
-    asked = array("I", query).tobytes()
-    for key in (*words_of(asked), *pairs_of(asked)):
-        wanted = array("I", key).tolist()
+    for wanted in (*([code] for code in query), *map(list, pairwise(query))):
+        key = array("I", wanted).tobytes()
         counts = [
             sum(text[start : start + len(wanted)] == wanted for start in range(len(text) - len(wanted) + 1))
             for text in texts
