@@ -106,6 +106,10 @@ _LETTERS_OR_DIGITS = re.compile(r"\d+|[^\d_]+")
 _NAME_AND_NUMBER = 2
 _MOST_PARTS = 4
 """Of letters and digits in turn: what has more is a hash, or the number of a part."""
+_WITH_LINKING_S = frozenset({"german", "dutch", "swedish", "danish", "norwegian"})
+_LEAST_COMPOUND = 11
+_COMPOUND = re.compile(r"([^\W\d_]{4,24}[bdfghklmnrt])s(?!ch|t|ität)([^\W\d_]{5,40})").fullmatch
+"""`Mitgliedsbeitrag`, `Arbeitsvertrag`: the s after a consonant that belongs to neither part."""
 _HEBREW_PREFIXES = frozenset("הבלושמכ")
 _LEAST_HEBREW = 3
 _BENGALI_ARTICLE = re.compile("([\u0980-\u09ff]{2,})(?:টি|টা|টুকু|গুলো|গুলি|গুলা|খানা|খানি)(?:র|কে|তে|য|ও|ই)?").fullmatch
@@ -146,6 +150,7 @@ class _Analyzer:
         if all_words:
             self._stop_words = frozenset()
         self._months = MONTHS.get(language, MONTHS["english"])
+        self._has_linking_s = language in _WITH_LINKING_S
         self._stem_latin = stemmer(_latin_stemmer(language))
 
     def terms_of(self, piece: str) -> tuple[str, ...]:
@@ -210,7 +215,13 @@ class _Analyzer:
         return tuple([term for part in parts if part not in self._stop_words for term in self._forms(part)])
 
     def _forms(self, lower: str) -> tuple[str, ...]:
-        """Return a word's stem, and where it is written with marks, that of the word without them."""
+        """Return a word's stem, with marks and without; of a compound with a linking s those of both parts, too."""
+        found = _COMPOUND(lower) if self._has_linking_s and len(lower) >= _LEAST_COMPOUND else None
+        if found is None:
+            return self._forms_of_one(lower)
+        return tuple([form for each in (lower, *found.groups()) for form in self._forms_of_one(each)])
+
+    def _forms_of_one(self, lower: str) -> tuple[str, ...]:
         if lower.isascii():
             stem = self._stem_latin(lower)
             if self._language != "turkish" or "i" not in lower:

@@ -91,6 +91,28 @@ def test_a_name_in_one_word_shares_its_parts_with_a_text_that_has_it_in_two(text
     assert len(set(terms(query)) & set(terms(text))) == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "query", "language"),
+    [
+        ("Mitgliedsbeiträge", "Beitrag", "german"),
+        ("Beitragsordnung", "Beiträge", "german"),
+        ("Kündigungsfrist", "Kündigungen", "german"),
+        ("verzekeringspremie", "premie", "dutch"),
+        ("försäkringspremien", "premie", "swedish"),
+    ],
+)
+def test_a_compound_with_a_linking_s_has_its_parts(text: str, query: str, language: str) -> None:
+    """Whichever of the two the question has."""
+    assert set(terms(query, language)) & set(terms(text, language))
+
+
+@pytest.mark.parametrize("word", ["Universität", "Gesellschaft", "Gegenstände", "Wissenschaftler"])
+def test_a_word_with_an_s_of_its_own_is_no_compound(word: str) -> None:
+    """Its halves are no words; in English nothing is taken apart."""
+    assert {term[:5].lower() for term in terms(word, "german")} == {word[:5].lower()}
+    assert len(terms("transportation", "english")) == 1
+
+
 def test_a_hash_has_no_parts() -> None:
     """Of many runs of letters and digits each alone says nothing."""
     assert terms("9f86d081884c7d65") == ["9f86d081884c7d65"]
