@@ -100,6 +100,7 @@ _HOME = {
         "terms",
     ),
     "text.coded_texts": ("CodedTexts",),
+    "text.feedback": ("FoundItem", "word_shares", "with_feedback"),
     "text.languages": ("AUTO", "AnyLanguage", "detect_language", "item_languages", "language_of", "named_language"),
     "text.query_words": ("QueryWords", "query_words"),
     "text.segmentation": ("Span", "passages", "sentences"),

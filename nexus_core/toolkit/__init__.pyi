@@ -181,16 +181,21 @@ from nexus_core.toolkit.text.bm25 import (
     DEFAULTS as DEFAULTS,
     TITLE_COUNTS as TITLE_COUNTS,
     Bm25Parameters as Bm25Parameters,
-    CodedTexts as CodedTexts,
+    code_of as code_of,
     codes as codes,
     has_only_stop_words as has_only_stop_words,
     inverse_frequency as inverse_frequency,
     item_codes as item_codes,
     length_norm as length_norm,
-    query_codes as query_codes,
     query_terms as query_terms,
     saturation as saturation,
     terms as terms,
+)
+from nexus_core.toolkit.text.coded_texts import CodedTexts as CodedTexts
+from nexus_core.toolkit.text.feedback import (
+    FoundItem as FoundItem,
+    with_feedback as with_feedback,
+    word_shares as word_shares,
 )
 from nexus_core.toolkit.text.languages import (
     AUTO as AUTO,
@@ -200,6 +205,7 @@ from nexus_core.toolkit.text.languages import (
     language_of as language_of,
     named_language as named_language,
 )
+from nexus_core.toolkit.text.query_words import QueryWords as QueryWords, query_words as query_words
 from nexus_core.toolkit.text.segmentation import Span as Span, passages as passages, sentences as sentences
 from nexus_core.toolkit.text.stemming import (
     ANALYZER_VERSION as ANALYZER_VERSION,

@@ -10,7 +10,10 @@ from nexus_core.toolkit import (
     DEFAULTS,
     AnyLanguage,
     Bm25Parameters,
+    FoundItem,
     has_only_stop_words,
+    with_feedback,
+    word_shares,
 )
 from nexus_rankers import small_index
 from nexus_rankers.per_items_cache import PerItemsCache
@@ -38,6 +41,9 @@ class Bm25:
     b: float = option(DEFAULTS.b, help="How much long items are discounted, from 0 (not at all) to 1.", ge=0, le=1)
     pairs: float = option(
         DEFAULTS.pairs, help="What two neighbouring words of the query add, against 1 for a word.", ge=0
+    )
+    feedback: int = option(
+        0, help="Of how many of the first items found the words that stand out are added to the query.", ge=0, le=100
     )
     _indexes: PerItemsCache[LexicalIndex | SmallIndex] = state(PerItemsCache)
     _with_stop_words: PerItemsCache[LexicalIndex | SmallIndex] = state(PerItemsCache)
@@ -69,12 +75,21 @@ class Bm25:
 
     def _scores(self, index: LexicalIndex | SmallIndex, items: tuple[Item, ...], text: str) -> Any:
         """Return the scores for one text of a query, as a list or, of a large index, an array."""
-        scores: Any = index.scores(index.query(text))
-        return scores
+        words = index.query(text)
+        scores: Any = index.scores(words)
+        if not self.feedback:
+            return scores
+        found = [
+            FoundItem(items[place], index.own_languages[place], float(scores[place]))
+            for place in index.best(scores, self.feedback)
+            if scores[place] > 0
+        ]
+        holding = index.holding(word_shares(found))
+        return index.scores(with_feedback(words, found, holding, len(items)))
 
     def _is_as_searched(self, language: str) -> bool:
         # Other parameters need an index of the items at hand, also where one over a context has found them.
-        return self.language in (AUTO, language) and self._parameters() == DEFAULTS
+        return self.language in (AUTO, language) and self._parameters() == DEFAULTS and not self.feedback
 
     def _parameters(self) -> Bm25Parameters:
         return Bm25Parameters(k1=self.k1, b=self.b, pairs=self.pairs)

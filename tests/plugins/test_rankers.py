@@ -56,6 +56,21 @@ async def test_bm25_counts_the_title_twice() -> None:
     assert ids(await Bm25().rank("bridge", Ranking(found), RunContext()))[0] == "title"
 
 
+@pytest.mark.parametrize("fillers", [20, 600], ids=["few", "many"])
+async def test_bm25_finds_by_feedback_what_shares_no_word_with_the_query(fillers: int) -> None:
+    """Words that stand out in the first items found are asked for, too, and the query's own stay first."""
+    found = items(
+        "The tide mill has a sluice.", "A tide mill stores water behind a sluice.", "Oak for a sluice.",
+        *[f"Notice {n}" for n in range(fillers)],
+    )  # fmt: skip
+    alone = await Bm25().rank("tide mill", Ranking(found), RunContext())
+    more = await Bm25(feedback=2).rank("tide mill", Ranking(found), RunContext())
+    assert alone.scores is not None
+    assert more.scores is not None
+    assert alone.scores[2] == 0.0 < more.scores[2]
+    assert {*ids(more)[:2]} == {"0", "1"}
+
+
 async def test_bm25_prefers_words_that_stand_together() -> None:
     """Pairs of the query count, and without them the order of the items decides."""
     found = items("house of white stone and a red door", "a white house of stone and red door")

@@ -14,9 +14,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
+from attrs import evolve, frozen
+
 from nexus_core.contract.values import Item
 from nexus_core.toolkit.text.bm25 import TITLE_COUNTS, inverse_frequency, length_norm, saturation, terms
 from nexus_core.toolkit.text.languages import AUTO, item_languages
+from nexus_core.toolkit.text.query_words import QueryWords
 from nexus_core.toolkit.text.stemming import pieces, stem_table
 
 _LONGEST = 4_000
@@ -24,9 +27,23 @@ _LONGEST = 4_000
 _SHORTEST_WORD = 2
 """Characters: single letters and digits are in too many texts."""
 
+ADDED_WORDS, ADDED_WEIGHT = 20, 0.3
+"""What a ranker adds to a query, as RM3 has it: so many words, the first with this part of what a word of it counts."""
+_LEAST_HELD = 2
+"""Words that one item alone has lead nowhere else."""
+
 _EDGES = re.compile(r"^\W+|(?:['’]s)?\W*$")
 
 _Term = TypeVar("_Term")
+
+
+@frozen(eq=False, repr=False)
+class FoundItem:
+    """An item that is taken for relevant."""
+
+    item: Item
+    language: str
+    score: float
 
 
 def best_terms(
@@ -51,6 +68,30 @@ def best_terms(
     best = sorted(worth, key=worth.__getitem__, reverse=True)[:count]
     most = worth[best[0]] if best else 0.0
     return [(term, worth[term] / most) for term in best if worth[term] > 0]
+
+
+def word_shares(found: Sequence[FoundItem]) -> dict[str, float]:
+    """Return for each word of some items its share of their words, the items weighted by their scores."""
+    total: dict[str, float] = {}
+    whole = sum([each.score for each in found]) or 1.0
+    for each in found:
+        counts = Counter(terms(f"{each.item.title} {each.item.text}", each.language))
+        part = each.score / whole / max(counts.total(), 1)
+        for stem, count in counts.items():
+            total[stem] = total.get(stem, 0.0) + part * count
+    return total
+
+
+def with_feedback(
+    asked: QueryWords[str], found: Sequence[FoundItem], holding: Mapping[str, int], size: int
+) -> QueryWords[str]:
+    """Return a query with the words that stand out in some items; `holding` tells how many of all have each."""
+    shares = {stem: share for stem, share in word_shares(found).items() if holding.get(stem, 0) >= _LEAST_HELD}
+    best = best_terms([shares], [1.0], lambda stem: inverse_frequency(holding[stem], size), count=ADDED_WORDS)
+    counts = dict(asked.counts)
+    for stem, weight in best:
+        counts[stem] = counts.get(stem, 0.0) + ADDED_WEIGHT * weight
+    return evolve(asked, counts=counts)
 
 
 def feedback_words(
