@@ -25,7 +25,8 @@ class Fuse:
 
     rankers: tuple[Ranker, ...] = option(help="The rankers, each by name or `{use: ...}` with its options.")
     weights: tuple[float, ...] = option(
-        (), help="One weight for each ranker; by default 1, but 1.5 for `semantic` with another model than `static`."
+        (),
+        help="One weight for each ranker; by default 1, and for `semantic` 1.5, with `static` 0.7.",
     )
     method: Literal["zscore", "minmax", "rrf"] = option(
         "zscore", help="Scale by mean and deviation, by the extremes, or take ranks only (reciprocal rank fusion)."
@@ -52,7 +53,7 @@ class Fuse:
 
     async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         """Return the ranking by the weighted sum of the rankers' scaled scores."""
-        from nexus_rankers.top_k import scaled, scored  # numpy
+        from nexus_rankers.top_k import scaled, scored, sight  # numpy
 
         ranked = await asyncio.gather(*(ranker.rank(query, ranking, run) for ranker in self.rankers))
         together = ranking
@@ -63,10 +64,20 @@ class Fuse:
                 )
             for name, scores in result.columns[len(ranking.columns) :]:
                 together = together.scored(_unused(name, together), scores)
-        parts = [
-            weight * scaled(result, self.method, self.k) for weight, result in zip(self._weights, ranked, strict=True)
-        ]
+        parts = [scaled(result, self.method, self.k) for result in ranked]
+        weights = [*self._weights]
+        if not self.weights and self.method == "zscore":
+            # Vectors that do not see what the words have found first are not about what is asked for.
+            words = [part for part, ranker in zip(parts, self.rankers, strict=True) if not _has_vectors(ranker)]
+            for place, ranker in enumerate(self.rankers):
+                if words and _has_vectors(ranker):
+                    weights[place] *= sight(parts[place], sum(words[1:], words[0]))
+        parts = [weight * part for weight, part in zip(weights, parts, strict=True)]
         return scored(together, "fuse", sum(parts[1:], parts[0]))
+
+
+def _has_vectors(ranker: Ranker) -> bool:
+    return isinstance(ranker, WeightedRanker)
 
 
 def _usual_weight(ranker: Ranker) -> float:

@@ -97,7 +97,7 @@ class Semantic:
     @property
     def usual_weight(self) -> float:
         """What `fuse` multiplies by where it is told nothing: vectors of a model that runs deserve more than words."""
-        return 1.0 if self.model == "static" else 1.5
+        return 0.7 if self.model == "static" else 1.5
 
     async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         """Return the ranking by likeness; ConnectorErrors of a connector pass as they are."""

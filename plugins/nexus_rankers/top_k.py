@@ -102,6 +102,21 @@ def scaled(ranking: Ranking, method: Literal["zscore", "minmax", "rrf"], k: floa
     return (parts - parts.mean()) / spread if spread > _ROUNDING else np.zeros_like(scores)
 
 
+_SIGHT = 0.25
+"""It takes .001 from the mean nDCG@10 of seven public collections, and adds .005 to that of questions over made-up
+annual reports, which differ by names and years: larger powers do more of both."""
+
+
+def sight(scores: npt.NDArray[np.float64], words: npt.NDArray[np.float64]) -> float:
+    """Return how well a ranker sees the best item by words, both as z-scores: 1.0 where it is its own best.
+
+    0.0 where it is below the mean there; 1.0 also where no item shares a word with the query.
+    """
+    if not len(scores) or words.max() <= 0 or scores.max() <= 0:
+        return 1.0
+    return float(max(0.0, scores[words.argmax()] / scores.max()) ** _SIGHT)
+
+
 Array = npt.NDArray[np.float64]
 
 _EQUAL = 0.8

@@ -215,6 +215,21 @@ async def test_fuse_weighs_its_rankers() -> None:
     assert ranking[0].scores.keys() == {"fixed", "fixed 2", "fuse"}
 
 
+class Vectors(Fixed):
+    """One that says what it is worth, as those by vectors do."""
+
+    usual_weight = 1.5
+
+
+async def test_fuse_gives_vectors_less_weight_that_do_not_see_the_best_by_words() -> None:
+    """Where they see it they have their whole weight, and where weights are named the named ones hold."""
+    words, blind = Fixed(9.0, 8.0, 0.0, 0.0), Vectors(-5.0, 2.0, 4.0, 0.0, name="vectors")
+    seeing, found = Vectors(5.0, 9.0, 0.0, 0.0, name="vectors"), Ranking(items("a", "b", "c", "d"))
+    assert ids(await Fuse(rankers=(words, blind)).rank("", found, RunContext()))[0] == "0"
+    assert ids(await Fuse(rankers=(words, blind), weights=(1.0, 1.5)).rank("", found, RunContext()))[0] == "1"
+    assert ids(await Fuse(rankers=(words, seeing)).rank("", found, RunContext()))[0] == "1"
+
+
 async def test_fuse_takes_a_ranker_that_scores_all_alike_for_none() -> None:
     """It has nothing to say."""
     ranking = await Fuse(rankers=(Fixed(3.0, 3.0), Fixed(1.0, 2.0))).rank("", Ranking(items("a", "b")), RunContext())
