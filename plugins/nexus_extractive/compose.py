@@ -24,7 +24,7 @@ class _Statement:
 def pieces(chosen: Sequence[Scored], question: Question) -> Iterator[str]:
     """Yield the answer in pieces that, put together, are its text. `chosen` is best first, and so is the answer.
 
-    Only sentences of one paragraph follow each other as they do there, whichever is the better one.
+    After the best of a paragraph its other sentences follow each other as they do there.
     """
     by_item: dict[int, list[Scored]] = {}
     for one in chosen:
@@ -56,15 +56,21 @@ def _statements(units: Sequence[Unit], everything: Sequence[Unit]) -> Iterator[_
             key = ("block", unit.block) if unit.form == "sentence" else ("alone", unit.place)
         groups.setdefault(key, []).append(unit)
     for (kind, place), group in groups.items():
-        group.sort(key=lambda unit: unit.place)
         if kind == "block":
-            yield from (_Statement((unit.text,), True) for unit in group)
-        elif kind == "led":
+            best, *others = group
+            yield from (_Statement((unit.text,), True) for unit in (best, *sorted(others, key=_place)))
+            continue
+        group.sort(key=_place)
+        if kind == "alone":
+            yield _Statement(tuple(_quotes(_with_heads(group))), False)
+        else:
             whole = group[0].place == place
             shown = [unit for unit in everything if unit.lead == place][:_SHOWN_ENTRIES] if whole else group
             yield _Statement(tuple(_quotes([everything[place], *_with_heads(shown)])), False)
-        else:
-            yield _Statement(tuple(_quotes(_with_heads(group))), False)
+
+
+def _place(unit: Unit) -> int:
+    return unit.place
 
 
 def _with_heads(units: Iterable[Unit]) -> Iterator[Words]:

@@ -50,12 +50,19 @@ async def test_it_quotes_the_best_sentence_with_its_citation() -> None:
 
 
 async def test_sentences_of_one_item_stand_together_the_best_item_first() -> None:
-    """Items part paragraphs; sentences of a paragraph keep their order."""
+    """Items part paragraphs."""
     text = await said(prompt("Where is honey stored, and do bees dance?", BEES, HONEY))
     assert text == (
         "Store honey in a dark place. [2]\n\n"
         "Bees dance in the dark hive. [1]"
     )  # fmt: skip
+
+
+async def test_the_best_sentence_of_a_paragraph_comes_first() -> None:
+    """What stands before it in the paragraph follows it, and the others keep their order."""
+    text = "Hives are made of wood. Honey from wooden hives keeps for years. Honey in jars keeps for months."
+    answer = await said(prompt("How long does honey from wooden hives keep?", text))
+    assert answer.startswith("Honey from wooden hives keeps for years. [1]")
 
 
 async def test_a_list_comes_with_its_lead_and_an_entry_alone_too() -> None:
@@ -126,8 +133,8 @@ async def test_the_stream_is_one_sentence_a_chunk_and_ends_with_its_reason() -> 
     asked = prompt("Do bees dance, and where are flowers?", BEES)
     chunks = await streamed(asked)
     assert [chunk.text for chunk in chunks] == [
-        "Bees dance in the dark hive. [1]",
-        " The dance tells where flowers are. [1]",
+        "The dance tells where flowers are. [1]",
+        " Bees dance in the dark hive. [1]",
         "",
     ]
     assert [chunk.finish_reason for chunk in chunks] == [None, None, "stop"]
@@ -140,9 +147,9 @@ async def test_max_tokens_ends_the_answer_between_sentences() -> None:
     """What does not fit is left out, and the reason tells so; a first sentence that is too long is cut."""
     asked = prompt("Do bees dance, and where are flowers?", BEES)
     chunks = await streamed(asked, CallOptions(max_tokens=14))
-    assert ["".join(c.text for c in chunks), chunks[-1].finish_reason] == ["Bees dance in the dark hive. [1]", "length"]
+    assert ["".join(c.text for c in chunks), chunks[-1].finish_reason] == ["The dance tells where flowers are. [1]", "length"]
     cut = await Extractive().send_prompt(asked, CallOptions(max_tokens=4))
-    assert BEES.startswith(cut.text)
+    assert "The dance tells where flowers are.".startswith(cut.text)
     assert (cut.text != "", cut.finish_reason) == (True, "length")
 
 
@@ -151,7 +158,7 @@ async def test_stop_texts_end_the_answer() -> None:
     asked = prompt("Do bees dance, and where are flowers?", BEES)
     assert (
         await said(asked, CallOptions(stop=("flowers", "zebra")))
-        == "Bees dance in the dark hive. [1] The dance tells where "
+        == "The dance tells where "
     )
 
 
