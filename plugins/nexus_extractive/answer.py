@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Literal
 
-from nexus_core import CallOptions, Prompt
+from nexus_core import CallOptions, FeatureKey, Prompt
 from nexus_core.toolkit import token_counter
 from nexus_extractive.compose import pieces
 from nexus_extractive.scoring import Question, choose, score_units
 
 Reason = Literal["stop", "length"]
 
+_TRACED = 200
+"""Of the candidates, in rank order, that are looked at for the cosines of those that were packed."""
 NO_ITEMS = "There were no items to answer from: nothing was packed with the question."
 
 
@@ -28,7 +31,7 @@ def _sentences(prompt: Prompt, sentences: int, min_score: float, language: str) 
     if not prompt.items:
         return [NO_ITEMS]
     question = Question.read(_question(prompt), prompt.items, language)
-    scored = score_units(question, prompt.items)
+    scored = score_units(question, prompt.items, read_cosines(prompt))
     chosen = choose(scored, question.terms, sentences, min_score)
     return list(pieces(chosen, question)) or [_nothing(len(prompt.items))]
 
@@ -37,6 +40,27 @@ def _question(prompt: Prompt) -> str:
     """Return what was searched for, the query, or what the user said last where a prompt comes without one."""
     said = [message.text for message in prompt.messages if message.role == "user"]
     return prompt.searched or prompt.query or (said[-1] if said else "")
+
+
+def read_cosines(prompt: Prompt) -> dict[int, float]:
+    """Return the cosines of the packed items with the question by number: none where `semantic` did not rank them.
+
+    Those of other models than the static table lie elsewhere, and nothing was measured of them.
+    """
+    if not any(_is_static(key) for key in prompt.items[0].item.features):
+        return {}
+    numbers = {packed.item.id: packed.number for packed in prompt.items}
+    cosines: dict[int, float] = {}
+    for entry in islice(prompt.trace, _TRACED):
+        if (number := numbers.get(entry.item_id)) and (cosine := entry.scores.get("semantic")) is not None:
+            cosines[number] = cosine
+            if len(cosines) == len(numbers):
+                break
+    return cosines
+
+
+def _is_static(key: FeatureKey[object]) -> bool:
+    return key.name == "vector" and str(key.parameter).startswith("static:")
 
 
 def _nothing(count: int) -> str:

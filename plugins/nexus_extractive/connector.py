@@ -29,7 +29,7 @@ class Extractive:
 
     sentences: int = option(3, help="The most sentences, list entries or stretches of code in an answer.", ge=1, le=50)
     min_score: float = option(
-        0.25, help="The share of the question's words, rare ones counting more, that a sentence must match.", ge=0, le=1
+        0.3, help="The share of the question's words, rare ones counting more, that a sentence must match.", ge=0, le=1
     )
     language: AnyLanguage = option("auto", help="Whose stems words are compared by; `auto` takes each item's own.")
 

@@ -1,59 +1,54 @@
 """Scores of units for a question: by its words in and around them, rare ones counting more; and the choice of units.
 
-The weights were chosen on 600 questions of SQuAD and held on 600 others: see README.md.
+The weights of a score were chosen on 600 questions of SQuAD and held on 600 others. What a unit is sure of, against
+`min_score`, was chosen on every second question of tests/bench/extractive, whose others tests/bench/extractive.py
+measures:
+
+    sure  = scale * share + 2 * (cosine - 0.32 - 0.066 * ln(characters of the question / 45))
+    share = sum of weight * part of each term, over the sum of weights
+    weight = worth * (inverse frequency among the units + 0.5)
+
+`scale` is 1 for English and 1.2 elsewhere; `worth` is 0.35 for general terms and 1 for others, and of two characters
+that are not there 0.4 of that; `part` is 1 for a term in the unit and less for one around it. Without vectors of the
+static table, and in other languages, the part with the cosine is left out.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
+from math import log
 
 from attrs import frozen
 
 from nexus_core import FeatureKey, PackedItem
 from nexus_core.toolkit import has_only_stop_words, inverse_frequency, item_languages, pieces, terms
 from nexus_extractive.citable_units import Unit, units
-
-_AROUND_WORDS = "\"'“”‘’«»()[]{}.,;:!?…-–—"
-_ASKING = frozenset({
-    "what", "which", "who", "whom", "whose", "when", "where", "why", "how", "do", "does", "did", "don't", "doesn't",
-    "didn't", "done", "can", "can't", "could", "would", "should", "may", "might", "must", "shall", "have", "has",
-    "had", "is", "isn't", "am", "were", "was", "been", "being", "i", "i'm", "you", "he", "she", "we", "us", "our",
-    "your", "my", "me", "mine", "its", "it's", "his", "her", "them", "what's", "who's", "there's", "much", "many",
-    "long", "often", "one", "ones", "some", "any", "all", "each", "from", "about", "than", "also", "so", "please",
-    "tell", "give", "show", "explain", "describe", "happens", "happen", "mean", "means", "get", "gets", "got",
-})  # fmt: skip
-"""English words that are in questions and seldom in answers."""
+from nexus_extractive.question_words import is_general, is_written_without_spaces, telling_words
 
 
 @frozen(eq=False, repr=False)
 class QuestionTerms:
     """A question in the terms it is compared by."""
 
-    terms: tuple[str, ...]
-    """In order, each once."""
+    weights: dict[str, float]
+    """Each term, in order, and what it is worth beside how rare it is: general words less."""
     pairs: frozenset[tuple[str, str]]
     """Terms that stand side by side."""
 
 
 def read_question(text: str, language: str, *, all_words: bool = False) -> QuestionTerms:
-    """Return what a question asks for in texts of a language; the words that only ask are known in English alone.
+    """Return what a question asks for in texts of a language, without the words that only ask.
 
     With `all_words` stop words are among them.
     """
-    telling = [] if all_words or language != "english" else [word for word in pieces(text) if not _only_asks(word)]
-    asked = " ".join(telling)
-    found = terms(asked, language) or terms(text, language, all_words=all_words)
-    return QuestionTerms(tuple(dict.fromkeys(found)), frozenset(pairwise(found)))
-
-
-def _only_asks(word: str) -> bool:
-    bare = word.strip(_AROUND_WORDS)
-    is_name = len(bare) > 1 and bare.isupper()  # US, WHO
-    return not is_name and bare.lower().replace("’", "'") in _ASKING
+    telling = [] if all_words else telling_words(pieces(text), language)
+    found = terms(" ".join(telling), language) or terms(text, language, all_words=all_words)
+    weights = {term: _GENERAL if is_general(term, language) else 1.0 for term in found}
+    return QuestionTerms(weights, frozenset(pairwise(found)))
 
 
 @frozen(eq=False, repr=False)
@@ -82,7 +77,7 @@ class Question:
     @property
     def terms(self) -> frozenset[str]:
         """The terms, whatever their language."""
-        return frozenset(term for question in self.by_language.values() for term in question.terms)
+        return frozenset(term for question in self.by_language.values() for term in question.weights)
 
     def language_of(self, packed: PackedItem) -> str:
         """Return the language that an item is read in."""
@@ -91,6 +86,8 @@ class Question:
 
 _ANY_WORD = 0.5
 """Added to the weight of every word: in what was packed for a question the question's words are common."""
+_GENERAL = 0.35
+"""A word that is in texts of any subject, against one that is not."""
 _AROUND = 0.7
 """A word in the title, the heading or the lead, against one in the unit."""
 _BEFORE = 0.45
@@ -104,6 +101,17 @@ _LEADS = 0.15
 """For a sentence that introduces a list or a stretch of code, which is shown with it."""
 _ITEM = 0.5
 """The item's own score, against a unit with all words."""
+_UNKNOWN_PAIR = 0.4
+"""Two characters that no unit holds, in writing without spaces: it need not be a word."""
+_OTHER_LANGUAGE = 1.2
+"""What a share counts where it is judged whether there is an answer: general words are known of English alone."""
+_COSINE = 2.0
+"""What a cosine counts there, against the share of the words ..."""
+_NEUTRAL_COSINE = 0.32
+"""... the one that says nothing for or against, for a question of `_USUAL_LENGTH` ..."""
+_LONGER = 0.066
+"""... and how much more it is for one of e times that."""
+_USUAL_LENGTH = 45
 _BEGINNING = 4
 
 _POINTS_BACK = re.compile(
@@ -137,7 +145,7 @@ class Scored:
     """All its terms."""
     score: float
     match: float
-    """The share of the question that is in the unit and around it, from 0 to 1."""
+    """How sure it is that the unit is about the question, from 0 to 1: by its words, and by the item's cosine."""
 
 
 def _key_of(language: str, all_words: bool) -> FeatureKey[dict[str, tuple[Studied, ...]]]:
@@ -172,47 +180,83 @@ def _studied(unit: Unit, packed: PackedItem, terms_of: Callable[[str], list[str]
     return Studied(unit, found, held, frozenset(term[:_BEGINNING] for term in held), around, leads)
 
 
-def score_units(question: Question, items: Sequence[PackedItem]) -> list[Scored]:
-    """Return every unit of the items that holds a word of the question, best first."""
+def score_units(
+    question: Question, items: Sequence[PackedItem], cosines: Mapping[int, float] | None = None
+) -> list[Scored]:
+    """Return every unit of the items that holds a word of the question, best first.
+
+    `cosines` are those of items with the question, by their numbers, where vectors of the static table ranked them.
+    """
     asked = question.terms
     if not asked:
         return []
     studied = [(packed, study(packed, question)) for packed in items]
     total = sum(len(found) for _, found in studied)
     holding = Counter(term for _, found in studied for one in found for term in one.held & asked)
+    by_language = {language: _weigh(own, holding, total) for language, own in question.by_language.items()}
     shares = _item_shares(items)
     scored = []
     for (packed, found), share in zip(studied, shares, strict=True):
-        own = question.by_language[question.language_of(packed)]
-        weights = {term: inverse_frequency(holding[term], total) + _ANY_WORD for term in own.terms}
+        language = question.language_of(packed)
+        own = question.by_language[language]
+        weights = by_language[language]
+        scale = 1.0 if language == "english" else _OTHER_LANGUAGE
+        nearness = _nearness(packed, question, cosines)
         before: Studied | None = None
         for one in found:
-            match = _match(one, before, weights)
+            match, told = _match(one, before, weights)
             if match > 0:
                 score = match + _SIDE_BY_SIDE * _pairs(one, own) + _LEADS * one.leads + _ITEM * share
-                scored.append(Scored(item=packed, unit=one.unit, held=one.held, score=score, match=min(match, 1.0)))
+                sure = max(0.0, min(scale * told + nearness, 1.0))
+                scored.append(Scored(item=packed, unit=one.unit, held=one.held, score=score, match=sure))
             before = one
     scored.sort(key=lambda one: -one.score)
     return scored
 
 
-def _match(one: Studied, before: Studied | None, weights: dict[str, float]) -> float:
-    """Return the share of the question's weight that is in a unit and around it.
+_Weights = dict[str, tuple[float, float]]
+"""For each term its share of the question: by rarity alone, which ranks units, and by what it is worth, too."""
+
+
+def _weigh(question: QuestionTerms, holding: Mapping[str, int], total: int) -> _Weights:
+    """Return the shares of a question's terms, of which so many of the units hold each."""
+    rare = {term: inverse_frequency(holding[term], total) + _ANY_WORD for term in question.weights}
+    told = {term: rare[term] * _worth(term, worth, holding[term]) for term, worth in question.weights.items()}
+    all_rare, all_told = sum(rare.values()), sum(told.values())
+    return {term: (weight / all_rare, told[term] / all_told) for term, weight in rare.items()}
+
+
+def _worth(term: str, worth: float, holding: int) -> float:
+    return worth * _UNKNOWN_PAIR if not holding and len(term) == 2 and is_written_without_spaces(term) else worth
+
+
+def _nearness(packed: PackedItem, question: Question, cosines: Mapping[int, float] | None) -> float:
+    """Return what the cosine of an item says beside its words; the static table knows English."""
+    cosine = cosines.get(packed.number) if cosines else None
+    if cosine is None or question.language_of(packed) != "english":
+        return 0.0
+    neutral = _NEUTRAL_COSINE + _LONGER * log(max(len(question.text), 1) / _USUAL_LENGTH)
+    return _COSINE * (cosine - neutral)
+
+
+def _match(one: Studied, before: Studied | None, weights: _Weights) -> tuple[float, float]:
+    """Return the shares of the question that are in a unit and around it, by either weight.
 
     A unit without any word of the question counts only after a heading, which it may be the answer to.
     """
     earlier = _BEFORE_PRONOUN if _POINTS_BACK.match(one.unit.text) else _BEFORE
     together = before is not None and before.unit.block == one.unit.block
-    found, own = 0.0, before is None or before.unit.under != one.unit.under
-    for term, weight in weights.items():
+    match, told, own = 0.0, 0.0, before is None or before.unit.under != one.unit.under
+    for term, (rare, worth) in weights.items():
         part = 1.0 if term in one.held else _ALIKE if _has_alike(term, one) else 0.0
         own = own or part > 0
         if term in one.around:
             part = max(part, _AROUND)
         elif together and before is not None and term in before.held:
             part = max(part, earlier)
-        found += part * weight
-    return found / sum(weights.values()) if own and weights else 0.0
+        match += part * rare
+        told += part * worth
+    return (match, told) if own else (0.0, 0.0)
 
 
 def _has_alike(term: str, one: Studied) -> bool:

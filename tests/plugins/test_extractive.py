@@ -147,7 +147,10 @@ async def test_max_tokens_ends_the_answer_between_sentences() -> None:
     """What does not fit is left out, and the reason tells so; a first sentence that is too long is cut."""
     asked = prompt("Do bees dance, and where are flowers?", BEES)
     chunks = await streamed(asked, CallOptions(max_tokens=14))
-    assert ["".join(c.text for c in chunks), chunks[-1].finish_reason] == ["The dance tells where flowers are. [1]", "length"]
+    assert ["".join(c.text for c in chunks), chunks[-1].finish_reason] == [
+        "The dance tells where flowers are. [1]",
+        "length",
+    ]
     cut = await Extractive().send_prompt(asked, CallOptions(max_tokens=4))
     assert "The dance tells where flowers are.".startswith(cut.text)
     assert (cut.text != "", cut.finish_reason) == (True, "length")
@@ -156,10 +159,7 @@ async def test_max_tokens_ends_the_answer_between_sentences() -> None:
 async def test_stop_texts_end_the_answer() -> None:
     """The text that ends it is not part of it."""
     asked = prompt("Do bees dance, and where are flowers?", BEES)
-    assert (
-        await said(asked, CallOptions(stop=("flowers", "zebra")))
-        == "The dance tells where "
-    )
+    assert await said(asked, CallOptions(stop=("flowers", "zebra"))) == "The dance tells where "
 
 
 async def test_sentences_and_min_score_bound_the_answer() -> None:
