@@ -108,6 +108,7 @@ async def test_phrasings_are_searched_for_and_cost_one_call(fakes: Fakes, load: 
     assert (row.purpose, last.purpose, answer.query) == ("expand", "answer", QUESTION)
     assert (told.searches, told.requests, told.model) == (2, 1, "main")
     assert (told.prompt_tokens, told.cost) == (row.prompt_tokens, row.cost)
+    assert told.cost is not None
     assert told.cost > 0
 
 

@@ -79,7 +79,7 @@ async def test_run_context_reaches_every_source_and_ranker_however_deep(tmp_path
     for run in plugin.SEEN:
         assert isinstance(run, RunContext)
         assert (run.run_id, run.query, run.context_id, run.owner) == ("r1", "Where is it?", "notes", "")
-        assert run.groups == frozenset()
+        assert run.viewer is None
         assert 0 < (run.left_s() or 0.0) <= 30
 
 

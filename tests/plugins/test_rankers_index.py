@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from math import log, log1p
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,10 +27,11 @@ def written_out(items: list[tuple[str, str]], query: str) -> list[float]:
     asked = terms(query)
     total = np.zeros(len(items))
     repeated = {word: 1 + log(times) for word, times in Counter(asked).items()}
-    for weight, keys_of, wanted in (
+    both: tuple[tuple[float, Callable[[str], list[Any]], dict[Any, float]], ...] = (
         (1.0, lambda text: terms(text), repeated),
         (0.3, lambda text: list(pairwise(terms(text))), dict.fromkeys(pairwise(asked), 1.0)),
-    ):
+    )
+    for weight, keys_of, wanted in both:
         counts = [Counter([*keys_of(title), *keys_of(title), *keys_of(text)]) for title, text in items]
         lengths = [sum(count.values()) for count in counts]
         mean = sum(lengths) / len(lengths)

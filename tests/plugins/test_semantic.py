@@ -18,7 +18,7 @@ from nexus_embedders import kinds, sentence_transformers, static_embeddings
 from nexus_rankers.bm25 import Bm25
 from nexus_rankers.fuse import Fuse
 from nexus_rankers.semantic import Semantic
-from nexus_rankers.vectors import VectorIndex, lacking, parts_of
+from nexus_rankers.vectors import VectorIndex, lacking
 
 from nexus_core import (
     ConfigError,
@@ -33,7 +33,7 @@ from nexus_core import (
 )
 from nexus_core.testing import FakeConnector
 from nexus_core.testing.upstream import ScriptedUpstream, json_answer
-from nexus_core.toolkit import unit_vectors
+from nexus_core.toolkit import item_parts, unit_vectors
 
 SEA = tuple(
     Item(id=name, title=title, text=text)
@@ -102,7 +102,7 @@ async def test_semantic_keeps_vectors_with_the_item_as_halves() -> None:
     ((key, kept),) = item.features.items()
     assert key == ("vector", "static:l2_supercat_256/32")
     vectors = np.frombuffer(kept, "<f2").reshape(-1, 256).astype(float)
-    assert len(vectors) == len(parts_of(item, 32, "")) > 5
+    assert len(vectors) == len(item_parts(item, 32, "")) > 5
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=0.01)
 
 
@@ -148,11 +148,11 @@ def test_cosines_are_exact(rows: list[list[float]]) -> None:
 def test_parts_stand_under_their_title() -> None:
     """Each is a few sentences; a title alone is one part, and nothing is none."""
     text = "One sentence about the sea. " * 10
-    parts = parts_of(Item(id="a", title="Sea", text=text), 16, "passage: ")
+    parts = item_parts(Item(id="a", title="Sea", text=text), 16, "passage: ")
     assert len(parts) > 2
     assert all(part.startswith("passage: Sea\nOne sentence") for part in parts)
-    assert parts_of(Item(id="a", title="Sea", text=" "), 16, "") == ["Sea\n"]
-    assert parts_of(Item(id="a", text="\n"), 16, "passage: ") == []
+    assert item_parts(Item(id="a", title="Sea", text=" "), 16, "") == ["Sea\n"]
+    assert item_parts(Item(id="a", text="\n"), 16, "passage: ") == []
 
 
 def test_declaring_and_building_imports_nothing_heavy() -> None:

@@ -74,8 +74,9 @@ def query_words(
     `all_words` stop words are among them.
     """
     first, *others = [stem_table(each, all_words=all_words) for each in languages] or [stem_table("english")]
+    forms: dict[str, dict[str, None]] = {}
     if not others:
-        streams, forms = [[stem for piece in pieces(text) for stem in first[piece]][:most]], {}
+        streams = [[stem for piece in pieces(text) for stem in first[piece]][:most]]
     else:
         streams, forms = _in_all(text, (first, *others), most, drop=not all_words and "english" in languages)
     counts: dict[str, float] = {}
