@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import click
+import yaml
 
 from nexus_core.config.yaml import scalars
 from nexus_core.config.yaml.scalars import seconds
+from nexus_core.toolkit.filters import Filter, parse_filter
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 _Read = Callable[[str], float | None]
 _Callback = Callable[[click.Context, click.Parameter, str | None], float | None]
 
@@ -37,6 +40,21 @@ def named_paths(context: click.Context, argument: click.Parameter, paths: tuple[
     if not all(path.strip() for path in paths):
         raise click.BadParameter("a path is empty: name a file or a folder, the current one as .")
     return paths
+
+
+def where_option(function: _Function) -> _Function:
+    """Add --where: a filter in the words of pipelines, which a command is given as `where`."""
+    return click.option(
+        "--where", metavar="FIELDS", callback=_filter,
+        help="Only items whose fields are so, as in a pipeline: '{year: {gte: 2020}, author: [Ann, Bob]}'.",
+    )(function)  # fmt: skip
+
+
+def _filter(context: click.Context, option: click.Parameter, text: str | None) -> Filter:
+    try:
+        return parse_filter(yaml.safe_load(text) if text is not None else None)
+    except (ValueError, yaml.YAMLError) as error:
+        raise click.BadParameter(" ".join(str(error).split())) from error
 
 
 class SectionedOption(click.Option):

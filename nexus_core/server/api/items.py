@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
+from nexus_core.contract.errors import UsageError
 from nexus_core.contract.values import Item
 from nexus_core.engine.json_shapes import item_json
 from nexus_core.server.api.contexts import PATH, context_of
@@ -16,6 +17,7 @@ from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
 from nexus_core.store.records import Added
+from nexus_core.toolkit.filters import parse_filter
 
 ITEMS_AT_ONCE = 1_000
 NAME = 4096
@@ -40,6 +42,8 @@ SEARCH = closed(
         "query": text(64 * 1024, minLength=1),
         "limit": {"type": "integer", "minimum": 1, "maximum": 1000},
         "tags": array(text(NAME, minLength=1), maxItems=20),
+        "where": {"type": "object"},
+        "by": {"enum": ["words", "meaning", "both"]},
     },
     required=("query",),
 )
@@ -152,7 +156,13 @@ class ItemsApi:
         context = await context_of(self._serving, request)
         body = self._check_search(await read_json(request, self._limits))
         limit = body.get("limit", 10)
-        ranking = await self._serving.store.search(context.name, body["query"], limit=limit, tags=body.get("tags", ()))
+        try:
+            where = parse_filter(body.get("where"))
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        ranking = await self._serving.store.search(
+            context.name, body["query"], limit=limit, tags=body.get("tags", ()), where=where, by=body.get("by")
+        )
         found = [
             {"score": round(candidate.score, 4), "item": item_json(candidate.item)} for candidate in ranking.top(limit)
         ]

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from attrs import evolve
 
+from nexus_core.cli.commands.context.embed import NONE, checked_model
 from nexus_core.cli.commands.context.inputs import ContextInput, InputOptions, places_of, reader_choices, reader_option
 from nexus_core.cli.event_loop import run
 from nexus_core.cli.option_types import duration, named_paths
@@ -70,6 +71,10 @@ links that lead out of the folder, and what .gitignore and .nexusignore (same la
 )
 @click.option("--description", metavar="TEXT", help="Of a new context: what it is.")
 @click.option(
+    "--embed", "model", metavar="MODEL",
+    help="Search it by meaning, too, with a model as in `nexus context embed`.  [default: as before]",
+)  # fmt: skip
+@click.option(
     "--document-timeout", "limit_s", default="2m", show_default=True, callback=duration("1s", "24h"),
     metavar="DURATION", help="The most that a document may take until its first or next items come.",
 )  # fmt: skip
@@ -91,6 +96,8 @@ def command(name: str, places: tuple[str, ...], as_json: bool, **asked: Any) -> 
     """
     if asked["called"] is not None and len(places) > 1:
         raise UsageError("--as names one thing: add several with a command for each")
+    if asked["model"] is not None:
+        asked["model"] = checked_model(asked["model"])
     with IngestProgressBar(quiet=asked["quiet"] or as_json) as counting:
         try:
             done, is_there = run(_add(name, places, asked, counting.see))
@@ -131,6 +138,10 @@ async def _add(
         try:
             await _prepare(store, name, is_new, asked)
             done = [(place, await _ingest(store, name, place, asked, see)) for place in chosen]
+            if asked["model"] == NONE:
+                await store.unembed(name)
+            elif asked["model"] is not None:
+                await store.embed(name, asked["model"], seen=see)
         finally:
             for place in chosen:
                 place.close()

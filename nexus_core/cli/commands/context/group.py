@@ -14,6 +14,7 @@ COMMANDS = {
     "show": "Show a context and its documents, or one item.",
     "items": "List the items of a context.",
     "search": "Search a context.",
+    "embed": "Let a context be searched by meaning, too, or by another model.",
     "read": "Show a file as it is read, block by block.",
     "tag": "Add tags to items, or remove them.",
     "remove": "Remove items, documents or a whole context.",

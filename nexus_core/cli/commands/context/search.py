@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import click
 
+from nexus_core.cli.option_types import where_option
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.tables import json_option, line, plain, print_json
 from nexus_core.cli.run_options import words_argument
 from nexus_core.cli.store_option import store_option, with_store
 from nexus_core.engine.json_shapes import item_json
+from nexus_core.store.vectors.embedders import SearchBy
+from nexus_core.toolkit.filters import Filter
 
 EPILOG = """\b
 Examples:
   nexus context search handbook "carry over leave"
   nexus context search handbook trains --tag travel --limit 3
+  nexus context search handbook "time off" --by meaning
+  nexus context search reports profit --where "{year: {gte: 2020}, author: [Ann, Bob]}"
 """
 
 
@@ -22,13 +27,22 @@ Examples:
 @words_argument("query")
 @click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 1000), help="How many at most.")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only items with this tag (repeatable: with all).")
+@click.option(
+    "--by", type=click.Choice(["words", "meaning", "both"]), help="By what.  [default: both where there are vectors]"
+)
+@where_option
 @json_option
 @store_option
-def command(name: str, query: str | None, limit: int, tags: tuple[str, ...], as_json: bool) -> None:
-    """Search the context NAME for QUERY, by words and their stems; the best come first. QUERY may be several words."""
+def command(
+    name: str, query: str | None, limit: int, tags: tuple[str, ...], by: SearchBy | None, where: Filter, as_json: bool
+) -> None:
+    """Search the context NAME for QUERY, by words and their stems and by meaning; the best come first.
+
+    QUERY may be several words. By meaning is searched where the context has vectors: see `nexus context embed`.
+    """
     if query is None:
         raise click.UsageError("a query is missing: nexus context search NAME QUERY")
-    found = with_store(lambda opened: opened.search(name, query, limit=limit, tags=tags))
+    found = with_store(lambda opened: opened.search(name, query, limit=limit, tags=tags, where=where, by=by))
     scored = [(candidate.item, candidate.score) for candidate in found.top(limit)]
     if as_json:
         print_json([{"score": round(score, 4), **item_json(item)} for item, score in scored])

@@ -87,6 +87,8 @@ def _print_context(shown: _Shown) -> None:
         f"language {context.language}, tokens counted for {context.encoding},"
         f" changed {datetime.fromtimestamp(context.changed):%Y-%m-%d %H:%M}"
     )
+    searched = f"by words, and by meaning with {plain(context.embedder)}" if context.embedder else "by words"
+    echo(f"searched {searched}")
     for origin, count in Counter(document.origin for document in documents).most_common():
         echo(f"\n{count:,} documents from {plain(origin)}")
         mine = (document for document in documents if document.origin == origin)
@@ -119,6 +121,7 @@ def _json(shown: _Shown) -> dict[str, Any]:
         "description": context.description,
         "language": context.language,
         "encoding": context.encoding,
+        "embedder": context.embedder,
         "items": context.items,
         "created": context.created,
         "changed": context.changed,

@@ -1,0 +1,67 @@
+"""`nexus context add --embed`, `embed`, `search --by` and `--where`: a search by meaning, from the shell."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nexus_core.cli.main import main
+
+pytest.importorskip("wordllama")
+
+
+def nexus(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    """Return the exit code of a command, and what it printed."""
+    with pytest.raises(SystemExit) as ended:
+        main([*words])
+    shown = capsys.readouterr()
+    return int(ended.value.code or 0), shown.out + shown.err
+
+
+@pytest.fixture
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of three documents, and a store of its own."""
+    monkeypatch.setenv("NEXUS_STORE", str(tmp_path / "store"))
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    for name, text in (
+        ("dog.md", "---\nyear: 2020\n---\nA dog barks at the postman."),
+        ("rates.md", "---\nyear: 2023\n---\nInterest rates rise in autumn."),
+        ("cake.md", "---\nyear: 2024\n---\nThe recipe needs flour and eggs."),
+    ):
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_a_context_is_embedded_as_it_is_made(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A question without a shared word finds its document; the context remembers and shows its model."""
+    assert nexus(capsys, "context", "add", "n", str(notes), "--embed", "static")[0] == 0
+    assert "by meaning with static" in nexus(capsys, "context", "show", "n")[1]
+    code, shown = nexus(capsys, "context", "search", "n", "puppy noise", "--limit", "1", "--json")
+    assert (code, json.loads(shown)[0]["id"]) == (0, "notes/dog.md")
+    assert nexus(capsys, "context", "search", "n", "puppy noise", "--by", "words")[1].startswith("nothing found")
+    assert nexus(capsys, "context", "embed", "n", "--model", "none")[0] == 0
+    assert "nexus context embed n" in nexus(capsys, "context", "search", "n", "puppy", "--by", "meaning")[1]
+
+
+def test_what_was_kept_by_words_is_embedded_later(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And what comes then gets vectors by itself."""
+    nexus(capsys, "context", "add", "n", str(notes))
+    assert "3 items have new vectors" in nexus(capsys, "context", "embed", "n", "--model", "static")[1]
+    (notes / "cat.md").write_text("Kittens purr.")
+    nexus(capsys, "context", "add", "n", str(notes))
+    shown = nexus(capsys, "context", "search", "n", "cats make sounds", "--by", "meaning", "--limit", "1", "--json")[1]
+    assert json.loads(shown)[0]["id"] == "notes/cat.md"
+
+
+def test_a_search_is_filtered_by_fields(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As in a pipeline; what is wrong with a filter or a model is told."""
+    nexus(capsys, "context", "add", "n", str(notes))
+    where = "{year: {gte: 2021}}"
+    shown = nexus(capsys, "context", "search", "n", "dog rates flour", "--where", where, "--json")[1]
+    assert {item["metadata"]["year"] for item in json.loads(shown)} == {2023, 2024}
+    assert "did you mean 'gte'" in nexus(capsys, "context", "search", "n", "x", "--where", "{year: {gtee: 1}}")[1]
+    code, told = nexus(capsys, "context", "embed", "n", "--model", "statik")
+    assert (code, "static" in told) == (2, True)
