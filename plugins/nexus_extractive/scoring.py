@@ -221,12 +221,12 @@ _Weights = dict[str, tuple[float, float]]
 def _weigh(question: QuestionTerms, holding: Mapping[str, int], total: int) -> _Weights:
     """Return the shares of a question's terms, of which so many of the units hold each."""
     rare = {term: inverse_frequency(holding[term], total) + _ANY_WORD for term in question.weights}
-    told = {term: rare[term] * _worth(term, worth, holding[term]) for term, worth in question.weights.items()}
+    told = {term: rare[term] * _weight(term, worth, holding[term]) for term, worth in question.weights.items()}
     all_rare, all_told = sum(rare.values()), sum(told.values())
     return {term: (weight / all_rare, told[term] / all_told) for term, weight in rare.items()}
 
 
-def _worth(term: str, worth: float, holding: int) -> float:
+def _weight(term: str, worth: float, holding: int) -> float:
     return worth * _UNKNOWN_PAIR if not holding and len(term) == 2 and is_written_without_spaces(term) else worth
 
 

@@ -101,11 +101,11 @@ class ContextVectors:
             if places is not None and len(places) <= EXACT_VISIBLE:
                 found.append(self.graph.scores(query, places))
             else:
-                found.append(self._asked(self.graph, query, count, visible, places))
+                found.append(self._ask_graph(self.graph, query, count, visible, places))
         keys = np.concatenate([keys for keys, _ in found])
         return best_of(keys, np.concatenate([scores for _, scores in found]))
 
-    def _asked(
+    def _ask_graph(
         self, graph: VectorGraph, query: Vector, count: int, visible: VisibleKeys | None, places: Keys | None
     ) -> tuple[Keys, Vector]:
         """Ask a graph for more until enough of what it gives is visible, or else compare all that is."""

@@ -59,7 +59,7 @@ async def embed_context(
     Raises StoreBusyError where another process is at it.
     """
     lock = FileLock(threads.folder.lock(f"vectors-{context.id}"), mode=0o600, thread_local=False)
-    if not await asyncio.to_thread(_taken, lock):
+    if not await asyncio.to_thread(_acquire, lock):
         raise StoreBusyError(f"another process is embedding {context.name!r}: try again when it is done")
     try:
         model = await vector_model(embedder)
@@ -75,7 +75,7 @@ async def embed_context(
         lock.release()
 
 
-def _taken(lock: FileLock) -> bool:
+def _acquire(lock: FileLock) -> bool:
     try:
         lock.acquire(timeout=0.0)
     except Timeout:

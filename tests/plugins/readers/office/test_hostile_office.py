@@ -44,7 +44,21 @@ COMPOUND = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)
         (zipped({"[Content_Types].xml": "words"}), "a.docx", "is damaged"),
         (zipped({"mimetype": "application/vnd.oasis.opendocument.formula"}), "a.odt", "kind that is not read"),
     ],
-    ids=["locked", "doc", "ppt", "xls", "zip", "magic", "cut", "empty", "text", "foreign", "no-xml", "formula"],
+    ids=[
+        "locked",
+        "doc",
+        "ppt",
+        "xls",
+        "zip",
+        "magic",
+        "split",
+        "cut",
+        "empty",
+        "text",
+        "foreign",
+        "no-xml",
+        "formula",
+    ],
 )
 def test_office_file_that_cannot_be_read_is_refused_with_a_reason(data: bytes, name: str, reason: str) -> None:
     """The reason says what to do where anything helps."""
