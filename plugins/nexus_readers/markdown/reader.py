@@ -56,7 +56,7 @@ _END_OF_TABLE = re.compile(r"</table\s*>", re.IGNORECASE)
 class MarkdownReader:
     """Reads Markdown."""
 
-    version = "2"
+    version = "3"
 
     def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
         """Yield the blocks."""

@@ -136,8 +136,9 @@ class _Reader:
             self.note = ""
 
     def _heading(self, token: Token, words: Token) -> Part:
-        if token.level:
+        if token.level and (self.quotes or self.note or not self.lists):
             return self._text(words.content)
+        self.marker = ""  # of a list item that begins with a heading
         underlined = token.markup[:1] in "=-"
         return self._part("heading", words.content, level=int(token.tag[1:]), underlined=underlined)
 

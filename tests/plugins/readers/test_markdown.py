@@ -376,3 +376,11 @@ def test_markdown_leaves_out_tags_of_components() -> None:
     assert texts_of('Use <Tab value="npm">npm</Tab> or `x`, a List<String> of <Icon/>.\n') == [
         "Use npm or `x`, a List<String> of ."
     ]
+
+
+def test_heading_in_a_list_item_is_a_heading() -> None:
+    """GitHub shows it as one; what stands in its item comes below it, and one in a quotation is quoted."""
+    assert headings_of("- ## Setup\n\n  Turn it on.\n- ## Use\n\n  Press it.\n") == [(2, "Setup"), (2, "Use")]
+    assert headings_of("1. Step\n\n   Details\n   -------\n\n   Words.\n") == [(2, "Details")]
+    assert headings_of("> ## Quoted\n> words\n") == []
+    assert texts_of("- ## Setup\n\n  Turn it on.\n")[-1] == "Turn it on."
