@@ -309,7 +309,12 @@ def _in_lines(node: LexborNode, style: str) -> bool:
 
 
 def raised(at: Progress, node: LexborNode, said: Attributes) -> Opened:
-    """Read raised characters."""
+    """Read raised characters: the mark of a note, or a power."""
+    note = at.page.notes.of_link(node)
+    if note is not None:
+        at.flow.text.add(f"[^{note.mark}]")
+        at.flow.notes.append(note)
+        return False
     at.flow.text.open("raised")
     return at.marked()
 

@@ -18,7 +18,7 @@ _XML = (".xhtml", ".xht", "application/xhtml+xml")
 class HtmlReader:
     """Reads HTML and XHTML."""
 
-    version = "2"
+    version = "3"
 
     main_text: bool = option(
         default=False, help="only the part that a page marks as its content (main, or its one article)"

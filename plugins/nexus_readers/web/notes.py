@@ -37,6 +37,11 @@ _BODIES = frozenset({"li", "p", "div", "aside", "dd", "section", "blockquote", "
 _WITHIN = frozenset({"a", "sup", "span", "b", "strong", "i", "em", "small", "td"})
 _NO_NOTE = "h1, h2, h3, h4, h5, h6, table, ul, ol, dl, pre"
 _LONGEST = 6_000
+_MARKED = "sup, p, small, tfoot td, td[colspan]"
+_RAISED_MARK = re.compile(r"[\[(]?(\d{1,2}|[*†‡§]{1,3})[\])]?")
+_WRITTEN_MARK = re.compile(r"\s*[\[(]?(\d{1,2}|[*†‡§]{1,3})(?:[\])]|[.:)])?\s+[^\W\d]\S*\s+\S")
+_POWER = re.compile(r"(?:(?<![\d.,])10|(?<![^\W\d_])(?:[a-zA-Zα-ωΑ-Ω]|[kcdmµμn]m|ft|in|yd|mi|ha))\s?$|[)\]]$")
+"""What a power stands on: ten, a letter, a unit of length, a bracket."""
 _CLIMB = 6
 
 
@@ -59,19 +64,18 @@ class Notes:
     @classmethod
     def of(cls, page: LexborHTMLParser) -> Notes:
         """Return the notes of a page."""
+        raised = raised_notes(page)
         found = page.css(_LINKS)
-        if not found:
-            return cls()
         links = [link for link in map(_link, found) if _is_mark(link)]
         if not links:
-            return cls()
+            return cls(raised, frozenset(note.body.mem_id for note in raised.values()))
         named: dict[str, Any] = {}
         for node in page.css("[id], a[name]"):
             said = node.attributes
             for name in (said.get("id"), said.get("name")):
                 if name:
                     named.setdefault(name, node)
-        marks: dict[int, Note] = {}
+        marks = raised
         bodies: dict[int, LexborNode | None] = {}
         led: dict[int, LexborNode] = {}
         for link in links:
@@ -94,6 +98,82 @@ class Notes:
         return self._marks.get(link.mem_id)
 
 
+def raised_notes(page: LexborHTMLParser) -> dict[int, Note]:
+    """Return the notes whose marks are raised and no links, by the elements that are the marks.
+
+    The note is a paragraph further down that begins with the mark. Numbers count from 1 without a gap, and what stands
+    on a ten, a unit or a single letter is a power.
+    """
+    if page.css_first("sup") is None:
+        return {}
+    marks: list[tuple[LexborNode, str]] = []
+    used: set[str] = set()
+    found: dict[str, LexborNode] = {}
+    for node in page.css(_MARKED):
+        mark = _leading_mark(node) if node.tag != "sup" else ""
+        if mark and mark in used and mark not in found and _is_note(node):
+            found[mark] = node
+        elif node.tag == "sup" and (mark := _raised_mark(node)) and not _begins_block(node):
+            used.add(mark)
+            marks.append((node, mark))
+    numbers = {str(number) for number in range(1, 1 + _counted(found))}
+    return {
+        node.mem_id: Note(mark, found[mark])
+        for node, mark in marks
+        if mark in found and (mark in numbers or not mark.isdigit()) and not _is_inside(node, found[mark])
+    }
+
+
+def _leading_mark(node: LexborNode) -> str:
+    """Return the mark that a paragraph begins with: raised, or before its first words."""
+    child = node.first_child
+    while child is not None and child.tag == "-text" and not (child.text_content or "").strip():
+        child = child.next
+    if child is None:
+        return ""
+    if child.tag == "sup":
+        said = _RAISED_MARK.fullmatch(_short_text(child))
+        after = child.next
+        has_words = after is not None and (after.tag != "-text" or bool((after.text_content or "").strip()))
+        return said[1] if said and has_words else ""
+    said = _WRITTEN_MARK.match((child.text_content or "")[:60]) if child.tag == "-text" else None
+    return said[1] if said else ""
+
+
+def _begins_block(node: LexborNode) -> bool:
+    before = node.prev
+    while before is not None and before.tag == "-text" and not (before.text_content or "").strip():
+        before = before.prev
+    return before is None and node.parent is not None and node.parent.tag in ("p", "small", "td", "div", "li")
+
+
+def _raised_mark(node: LexborNode) -> str:
+    """Return what raised characters say that may be the mark of a note; empty for a power."""
+    said = _RAISED_MARK.fullmatch(_short_text(node))
+    before = node.prev
+    text = (before.text_content or "") if before is not None and before.tag == "-text" else ""
+    return said[1] if said and not (said[1].isdigit() and _POWER.search(text[-12:])) else ""
+
+
+def _short_text(node: LexborNode) -> str:
+    """Return the text of an element that has nothing else in it."""
+    child = node.first_child
+    is_alone = child is not None and child.tag == "-text" and child.next is None
+    return (child.text_content or "").strip()[:8] if is_alone and child is not None else ""
+
+
+def _is_note(node: LexborNode) -> bool:
+    return node.css_first(_NO_NOTE) is None and len(node.text().strip()) <= _LONGEST
+
+
+def _counted(found: Mapping[str, LexborNode]) -> int:
+    """Return up to which number there are notes, from 1 on."""
+    number = 0
+    while str(number + 1) in found:
+        number += 1
+    return number
+
+
 def is_back_link(attributes: Mapping[str, str | None], words: str) -> bool:
     """Tell whether a link in a note only leads back to its mark."""
     if attributes.get("role") == "doc-backlink" or _BACK_CLASS.search(attributes.get("class") or ""):
@@ -105,6 +185,8 @@ def without_mark(text: str, mark: str) -> str:
     """Return the text of a note without its own mark at the beginning."""
     empty = _EMPTY_MARK.match(text)
     text = text[empty.end() :] if empty else text
+    if text.startswith(f"^{mark}") and not text[len(mark) + 1 : len(mark) + 2].isdigit():
+        return text[len(mark) + 1 :].lstrip(" .:)") or text
     found = re.match(rf"\^?[\[(]?\^?\s*{re.escape(mark)}\s*(?:[\])]\s*[.:]?|[.:]|\s(?=\S))\s*", text)
     return text[found.end() :] if found and found.end() < len(text) else text
 

@@ -13,7 +13,7 @@ from nexus_readers.web.source import Lines, MendedPage, mend
 from nexus_readers.web.styles import Styles
 
 _CONTROLS = re.compile(r"aria-controls\s*=\s*[\"']?([^\"'>]{1,500})")
-_LINKS_WITHIN = ('"#', "'#", "=#")
+_SIGNS_OF_NOTES = ("<sup", "<SUP", '"#', "'#", "=#")
 _MAIN = "main, [role=main]"
 
 
@@ -62,7 +62,7 @@ class Page:
             parser=parser,
             source=source,
             styles=Styles.of(sheets, controlled),
-            notes=Notes.of(parser) if any(link in text for link in _LINKS_WITHIN) else Notes(),
+            notes=Notes.of(parser) if any(sign in text for sign in _SIGNS_OF_NOTES) else Notes(),
             lines=Lines(text),
             options=options,
             has_main=parser.css_first("main, article, [role=main]") is not None,

@@ -27,6 +27,7 @@ from nexus_core.toolkit import blocks_text
 from nexus_core.toolkit.documents.reading import DocumentReader, FileOrigin, ReadSettings
 from tests.plugins.readers.generated import compare, document
 from tests.plugins.readers.generated_html import STYLES
+from tests.plugins.readers.reading import grows_in_proportion
 
 TEX = '<annotation encoding="application/x-tex">'
 
@@ -509,3 +510,35 @@ def test_html_reads_headings_and_code_of_hosting_sites() -> None:
 def test_html_tells_the_addresses_that_links_lead_to(source: str, text: str) -> None:
     """An address is told as people use it: without what mail programs wrap it in, and of files that a page offers."""
     assert blocks_text(read(f"<p>{source}")) == text
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        (
+            "<p>It takes 250<sup>1</sup> litres of 10<sup>6</sup>.</p><p>More.<p><sup>1</sup> Without the pump.",
+            "It takes 250[^1] litres of 10^6.\n\n[^1]: Without the pump.\n\nMore.",
+        ),
+        (
+            "<table><tr><th>Kind<th>Litres<tr><td>Tank<td>250<sup>1</sup><tr><td>Can<td>20<sup>2</sup></table>"
+            "<p>1 Without the pump.<p>2) With the lid.",
+            "| Kind | Litres |\n| --- | --- |\n| Tank | 250[^1] |\n| Can | 20[^2] |\n\n"
+            "[^1]: Without the pump.\n[^2]: With the lid.",
+        ),
+        ("<p>It costs 40<sup>*</sup> euros.</p><small>* In May.</small>", "It costs 40[^*] euros.\n\n[^*]: In May."),
+        ("<p>It is 250<sup>1</sup> litres.", "It is 250^1 litres."),
+        ("<p>It is 250<sup>2</sup> litres.<p>2 men came by.", "It is 250^2 litres.\n\n2 men came by."),
+        ("<p>12 m<sup>1</sup> of x<sup>1</sup>.<p>1 Old man came.", "12 m^1 of x^1.\n\n1 Old man came."),
+    ],
+    ids=["text", "table", "star", "no note", "a gap", "powers"],
+)
+def test_raised_mark_without_a_link_is_joined_to_its_note(page: str, expected: str) -> None:
+    """Where a paragraph below begins with it; powers, and numbers without a note, stay as they are."""
+    assert text(page) == expected
+
+
+def test_raised_marks_grow_in_proportion() -> None:
+    """Thousands of marks and notes are each looked at once."""
+    assert grows_in_proportion(
+        "a.html", lambda size: "<p>a 9<sup>1</sup></p>" * (size // 50) + "<p><sup>1</sup> A note.</p>" * (size // 50)
+    )
