@@ -21,6 +21,7 @@ from nexus_core.store.ingest.ingest import Ingested
 from nexus_core.store.origins import StoredOrigin
 from nexus_core.store.records import StoredDocument
 from nexus_core.store.store import Store
+from nexus_core.toolkit.suggest import counted
 
 LOOK_S = 2.0
 """How often the files of watched folders are looked at."""
@@ -198,4 +199,5 @@ def _describe(each: SyncedOrigin) -> str:
     if done is None or not (done.written or done.pruned or done.failed):
         return ""
     failed = f", {len(done.failed):,} failed, such as {done.failed[0][0]}: {done.failed[0][1]}" if done.failed else ""
-    return f"context {each.context}: {done.written:,} documents read and {done.pruned:,} pruned of {each.shown}{failed}"
+    read = counted(done.written, "document")
+    return f"context {each.context}: {read} read and {done.pruned:,} pruned of {each.shown}{failed}"

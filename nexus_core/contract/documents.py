@@ -42,6 +42,9 @@ class DocumentMark(Value):
     """Why it cannot be read; then nobody tries."""
     left_out: str = ""
     """Why it is rightly left out without being read, such as a link that leads elsewhere."""
+    leads_nowhere: bool = False
+    """It is there in name only, as a link is whose target is gone: what was read of it before has vanished. Has the
+    reason in `left_out`."""
     apart: bool = False
     """It is to be read in a process of its own, since what reads it may crash or never end."""
 

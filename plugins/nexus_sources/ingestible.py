@@ -37,7 +37,9 @@ def find(
             missing.append(why_nothing(pattern, walk))
     marks = [_mark(found[name], began) for name in sorted(found)]
     marks += [DocumentMark(name=name, problem=why) for name, why in walk.unreadable.items()]
-    marks += [DocumentMark(name=name, left_out=why) for name, why in walk.left_out.items()]
+    marks += [
+        DocumentMark(name=name, left_out=why, leads_nowhere=name in walk.nowhere) for name, why in walk.left_out.items()
+    ]
     told = {f"{name}: {why}" for name, why in (walk.unreadable | walk.left_out).items()}
     return marks, (*missing, *(problem for problem in walk.problems if problem not in told))
 

@@ -50,6 +50,22 @@ def docs(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_link_that_leads_nowhere_is_left_out_and_no_failure(nexus: Nexus, docs: Path) -> None:
+    """Nobody can read it; one that led somewhere has vanished, and what was read of it waits for --prune."""
+    target = docs.parent / "target.md"
+    target.write_text("The mill opens at nine.")
+    (docs / "linked.md").symlink_to(target)
+    (docs / "gone.md").symlink_to("nowhere")
+    code, out, err = nexus("context", "add", "handbook", "docs", "--follow-links")
+    assert (code, "3 of 4 documents read" in out) == (0, True)
+    assert "left out: docs/gone.md: is a link that leads nowhere" in err
+    target.unlink()
+    code, _, err = nexus("context", "add", "handbook", "docs", "--follow-links")
+    assert (code, "no longer there: docs/linked.md" in err) == (0, True)
+    assert "docs/linked.md" in nexus("context", "search", "handbook", "mill opens")[1]
+
+
 def test_add_search_change_and_prune(nexus: Nexus, docs: Path) -> None:
     """The days of a context."""
     assert nexus("context", "add", "handbook", "docs") == (
@@ -59,7 +75,7 @@ def test_add_search_change_and_prune(nexus: Nexus, docs: Path) -> None:
     (docs / "leave.md").write_text(LEAVE.replace("five", "six"))
     (docs / "travel.txt").unlink()
     code, out, err = nexus("context", "add", "handbook", str(docs))
-    assert (code, "1 of 1 documents read" in out, "docs/travel.txt: --prune removes it" in err) == (0, True, True)
+    assert (code, "1 of 1 document read" in out, "docs/travel.txt: --prune removes it" in err) == (0, True, True)
     assert "1 pruned; items: 1 removed" in nexus("context", "add", "handbook", "docs", "--prune")[1]
     assert nexus("context", "check", "handbook") == (0, "all is well\n", "")
     (docs / "leave.md").unlink()
@@ -177,8 +193,8 @@ def test_tag_remove_export_and_import(nexus: Nexus, docs: Path, tmp_path: Path) 
     assert "--force" in nexus("context", "export", "a", "a.jsonl")[2]
     assert nexus("context", "export", "a")[1].encode() == (tmp_path / "a.jsonl").read_bytes()
     assert nexus("context", "import", "b", "a.jsonl")[1] == "b: 2 items new, 0 changed, 0 unchanged\n"
-    assert nexus("context", "remove", "b", "docs/leave.md")[1] == "removed 1 of 1 items\n"
-    assert nexus("context", "remove", "a", "--document", "docs/t*")[1] == "removed 1 documents with 1 items\n"
+    assert nexus("context", "remove", "b", "docs/leave.md")[1] == "removed 1 of 1 item\n"
+    assert nexus("context", "remove", "a", "--document", "docs/t*")[1] == "removed 1 document with 1 item\n"
     assert nexus("context", "remove", "a")[0] == 2
     assert nexus("context", "remove", "a", "--yes")[1] == "removed a with its 1 items\n"
     assert [each["name"] for each in json.loads(nexus("context", "list", "--json")[1])] == ["b"]

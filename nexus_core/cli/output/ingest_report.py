@@ -9,6 +9,7 @@ from typing import Any
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.tables import plain
 from nexus_core.store.ingest.ingest import Ingested
+from nexus_core.toolkit.suggest import counted
 
 MOST_PRINTED = 20
 """Problems that are printed one by one."""
@@ -28,7 +29,7 @@ def print_ingested(name: str, shown: str, ingested: Ingested, *, prunes: bool, q
 
 def _summary(shown: str, ingested: Ingested) -> str:
     items = ingested.items
-    parts = [f"{ingested.written:,} of {ingested.found:,} documents read from {plain(shown)}"]
+    parts = [f"{ingested.written:,} of {counted(ingested.found, 'document')} read from {plain(shown)}"]
     parts += [f"{ingested.unchanged:,} unchanged"] if ingested.unchanged else []
     parts += [f"{ingested.pruned:,} pruned"] if ingested.pruned else []
     counts = {"new": items.new, "changed": items.changed, "removed": items.removed}

@@ -104,6 +104,9 @@ async def ingest(
     )
     known = {each.name: each for each in await threads.read(rows.documents_of, context)}
     marks = {mark.name: mark for mark in map(_keepable, await asyncio.to_thread(lambda: list(source.documents())))}
+    for name in [mark.name for mark in marks.values() if mark.leads_nowhere]:
+        if name in known and not known[name].skipped:
+            del marks[name]
     work = _Work(
         threads=threads,
         readers=readers,

@@ -57,7 +57,9 @@ class Walk:
     unreadable: dict[str, str] = field(factory=dict)
     """Why, by the name of what can be no document; it is among the problems, too."""
     left_out: dict[str, str] = field(factory=dict)
-    """Links that lead out of the root, pipes, sockets and devices: why, by their names; among the problems, too."""
+    """Links out of the root or to nothing, pipes, sockets and devices: why, by their names. Among the problems, too."""
+    nowhere: set[str] = field(factory=set)
+    """Those of what is left out that are links whose target is gone."""
     excluded: int = 0
     """How many files match and are excluded."""
     looked_at: int = 0
@@ -156,7 +158,8 @@ class Walk:
             status = stat()
         except OSError as error:
             if os.path.islink(path):
-                self._note(name, f"is a link that leads nowhere ({error.strerror or error})")
+                self.nowhere.add(name)
+                self._leave_out(name, f"is a link that leads nowhere ({error.strerror or error}); left out")
             return []  # else gone since its folder was listed
         if not S_ISREG(status.st_mode):
             self._leave_out(name, "is neither a file nor a folder; left out")

@@ -227,7 +227,7 @@ def test_document_is_read_again_once_what_was_missing_is_installed(
     (docs / "a.acme").write_text("text")
     monkeypatch.setenv("NEXUS_STORE", str(docs.parent / "store"))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    for expected in ("1 of 1 documents read", "1 unchanged"):
+    for expected in ("1 of 1 document read", "1 unchanged"):
         assert run("context", "add", "notes", str(docs)) == 0
         assert expected in capsys.readouterr().out
     assert run("context", "show", "notes") == 0
@@ -235,7 +235,7 @@ def test_document_is_read_again_once_what_was_missing_is_installed(
     (docs.parent / "packages" / "module_that_comes_later.py").touch()
     importlib.invalidate_caches()
     assert run("context", "add", "notes", str(docs)) == 0
-    assert "1 of 1 documents read" in capsys.readouterr().out
+    assert "1 of 1 document read" in capsys.readouterr().out
 
 
 def test_read_shows_captions_and_notes(docs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ from nexus_core.store import origins
 from nexus_core.store.database.damage_sampling import refuse_damaged
 from nexus_core.store.ingest.ingest import Ingested
 from nexus_core.store.store import Store
+from nexus_core.toolkit.suggest import counted
 
 EPILOG = """\b
 Examples:
@@ -103,7 +104,8 @@ def command(name: str, places: tuple[str, ...], as_json: bool, **asked: Any) -> 
             done, is_there = run(_add(name, places, asked, counting.see))
         except KeyboardInterrupt:
             counting.stop()
-            echo(f"interrupted: {counting.done:,} documents are done; the same command goes on from there", err=True)
+            done = counted(counting.done, "document")
+            echo(f"interrupted: {done} done; the same command goes on from there", err=True)
             raise SystemExit(130) from None
     if as_json:
         print_json([ingested_json(place.shown, ingested) for place, ingested in done])

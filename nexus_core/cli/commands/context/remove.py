@@ -11,7 +11,7 @@ from nexus_core.cli.output.echo import echo, printable
 from nexus_core.cli.store_option import store_option, with_store
 from nexus_core.contract.errors import UsageError
 from nexus_core.store.store import Store
-from nexus_core.toolkit.suggest import did_you_mean
+from nexus_core.toolkit.suggest import counted, did_you_mean
 
 EPILOG = """\b
 Examples:
@@ -34,7 +34,7 @@ def command(name: str, ids: tuple[str, ...], patterns: tuple[str, ...], yes: boo
     """Remove items of the context NAME by their IDs; without any, and without --document, the whole context."""
     if ids:
         gone = with_store(lambda opened: opened.remove(name, ids))
-        echo(f"removed {gone:,} of {len(ids):,} items")
+        echo(f"removed {gone:,} of {counted(len(ids), 'item')}")
         if gone < len(set(ids)):
             raise UsageError(f"not all of them were there: `nexus context items {name}` lists those that are")
     if patterns:
@@ -55,7 +55,7 @@ async def _remove_documents(store: Store, name: str, patterns: tuple[str, ...]) 
             raise UsageError(f"there is no document {pattern!r} in {name!r}{did_you_mean(pattern, names)}")
         chosen |= dict.fromkeys(found)
     items = await store.remove_documents(name, list(chosen))
-    return f"removed {len(chosen):,} documents with {items:,} items"
+    return f"removed {counted(len(chosen), 'document')} with {counted(items, 'item')}"
 
 
 def _make_sure(question: str, yes: bool) -> None:

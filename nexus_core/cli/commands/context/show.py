@@ -18,6 +18,7 @@ from nexus_core.contract.values import Item
 from nexus_core.engine.json_shapes import item_json
 from nexus_core.store.records import Context, StoredDocument
 from nexus_core.store.store import Store
+from nexus_core.toolkit.suggest import counted
 
 SHOWN = 20
 """Documents that are named."""
@@ -80,7 +81,7 @@ def _print_item(item: Item) -> None:
 
 def _print_context(shown: _Shown) -> None:
     context, documents = shown.context, shown.documents
-    echo(f"{context.name}: {context.items:,} items of {len(documents):,} documents")
+    echo(f"{context.name}: {counted(context.items, 'item')} of {counted(len(documents), 'document')}")
     if context.description:
         echo(context.description)
     echo(
@@ -90,7 +91,7 @@ def _print_context(shown: _Shown) -> None:
     searched = f"by words, and by meaning with {plain(context.embedder)}" if context.embedder else "by words"
     echo(f"searched {searched}")
     for origin, count in Counter(document.origin for document in documents).most_common():
-        echo(f"\n{count:,} documents from {plain(origin)}")
+        echo(f"\n{counted(count, 'document')} from {plain(origin)}")
         mine = (document for document in documents if document.origin == origin)
         for document in islice(mine, SHOWN):
             reader = f", read by {plain(document.reader)}" if document.reader else ""
