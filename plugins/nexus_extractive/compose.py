@@ -84,15 +84,20 @@ def _with_heads(units: Iterable[Unit]) -> Iterator[Words]:
 
 
 def _quotes(parts: Iterable[Words]) -> Iterator[str]:
-    """Yield what stands together in the item as one quotation, and what does not as several."""
+    """Yield what stands together in the item as one quotation, and what does not as several.
+
+    Rows of one table stay under its head, whichever rows between them are left out: a citation there would end it.
+    """
     lines: list[str] = []
     end = -1
+    head: Words | None = None
     for part in parts:
-        if lines and (end < 0 or part.lines[0] != end):
+        is_row = isinstance(part, Unit) and part.form == "row" and part.head is not None and part.head is head
+        if lines and not is_row and (end < 0 or part.lines[0] != end):
             yield "\n".join(lines)
             lines = []
         lines.append(_shown(part))
-        end = part.lines[1]
+        end, head = part.lines[1], part.head if isinstance(part, Unit) else part
     if lines:
         yield "\n".join(lines)
 

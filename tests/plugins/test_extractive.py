@@ -49,6 +49,14 @@ async def test_it_quotes_the_best_sentence_with_its_citation() -> None:
     assert await said(prompt("How long does honey keep?", BEES, HONEY)) == "Honey keeps for years. [2]"
 
 
+async def test_rows_of_a_table_stay_under_its_head() -> None:
+    """Rows between them are left out; a citation between head and row would end the table."""
+    rows = "".join(f"| {name} | {fee} euros |\n" for name, fee in (("Adult", 12), ("Student", 8), ("Child", 5)))
+    item = Item(id="a", text=f"| Kind | Fee |\n| --- | --- |\n{rows}", kind="markdown")
+    text = await said(prompt("What is the fee for a child?", item))
+    assert text == "| Kind | Fee |\n| --- | --- |\n| Child | 5 euros |\n[1]"
+
+
 async def test_sentences_of_one_item_stand_together_the_best_item_first() -> None:
     """Items part paragraphs."""
     text = await said(prompt("Where is honey stored, and do bees dance?", BEES, HONEY))
