@@ -11,11 +11,12 @@ from nexus_core import Code, Place
 from nexus_readers.web.code import MOST_HOSTS, code_text, is_code_host, language_of, may_hold_code, tells_numbers
 from nexus_readers.web.flow import MOST_FIGURES, Frame, OpenFigure
 from nexus_readers.web.formulas import clean_tex, formula_of, script_formula
-from nexus_readers.web.inline import BREAK, one_line
+from nexus_readers.web.handlers.forms import button, choice, field_value, gauge, text_area
+from nexus_readers.web.handlers.table_parts import cell, row, row_group, table_caption
 from nexus_readers.web.lists import open_list, whole
 from nexus_readers.web.notes import is_back_link
-from nexus_readers.web.progress import Attributes, Close, Opened, Progress
-from nexus_readers.web.tables import MOST_NESTED, TableCell, span
+from nexus_readers.web.progress import Attributes, Opened, Progress
+from nexus_readers.web.tables import MOST_NESTED
 
 Handler = Callable[[Progress, LexborNode, Attributes], Opened]
 
@@ -25,11 +26,7 @@ _PERMALINKS = re.compile(
 _NO_WORDS = re.compile(r"[\s#¶§🔗]*")
 _FILE_NAME = re.compile(r"\S+\.(?:png|jpe?g|gif|svg|webp|avif|bmp)", re.IGNORECASE)
 _TEX_IMAGE = re.compile(r"(?:^|\s)(?:latex|tex|math|mathjax)(?=$|\s)", re.IGNORECASE)
-_SHOWN_VALUES = frozenset(
-    "text search email url number tel date time month week datetime-local button submit reset".split()
-)
 _DEEPEST_INNER = 3
-_LONGEST_LABEL = 400
 _OWN_FOOTER = "address, a[href^='tel:'], a[href^='mailto:']"
 
 
@@ -134,7 +131,7 @@ def item(at: Progress, node: LexborNode, said: Attributes) -> Opened:
     """Read an item of a list."""
     at.flow.boundary()
     marker = at.lists[-1].marker(said.get("value")) if at.lists and node.tag != "dd" else "-"
-    return _framed(at, Frame("item", max(1, len(at.lists)), marker))
+    return at.framed(Frame("item", max(1, len(at.lists)), marker))
 
 
 def quotation(at: Progress, node: LexborNode, said: Attributes) -> Opened:
@@ -142,21 +139,11 @@ def quotation(at: Progress, node: LexborNode, said: Attributes) -> Opened:
     at.flow.boundary()
     at.parts += 1
     depth = 1 + sum(frame.kind == "quotation" for frame in at.flow.frames[-16:])
-    close_frame = _framed(at, Frame("quotation", depth))
+    close_frame = at.framed(Frame("quotation", depth))
 
     def close() -> None:
         at.parts -= 1
         close_frame()
-
-    return close
-
-
-def _framed(at: Progress, frame: Frame) -> Close:
-    at.flow.frames.append(frame)
-
-    def close() -> None:
-        at.flow.boundary()
-        at.flow.frames.pop()
 
     return close
 
@@ -182,7 +169,7 @@ def figure_caption(at: Progress, node: LexborNode, said: Attributes) -> Opened:
     if not at.flow.figures:
         return at.flow.boundary
     figure, begin = at.flow.figures[-1], len(at.flow.blocks)
-    close_frame = _framed(at, Frame())
+    close_frame = at.framed(Frame())
 
     def close() -> None:
         close_frame()
@@ -202,70 +189,6 @@ def table(at: Progress, node: LexborNode, said: Attributes) -> Opened:
         return at.block()
     at.flow.begin_table(said.get("role") in ("presentation", "none"))
     return at.flow.end_table
-
-
-def table_caption(at: Progress, node: LexborNode, said: Attributes) -> Opened:
-    """Read the caption of a table."""
-    at.flow.boundary()
-    if not at.flow.tables:
-        return at.flow.boundary
-    builder, begin = at.flow.tables[-1], len(at.flow.blocks)
-    at.flow.captions += 1
-
-    def close() -> None:
-        builder.caption = at.flow.take_blocks(begin)
-        at.flow.captions -= 1
-
-    return close
-
-
-def row_group(at: Progress, node: LexborNode, said: Attributes) -> Opened:
-    """Read a group of rows."""
-    at.flow.boundary()
-    if at.flow.tables:
-        at.flow.tables[-1].begin_group(node.tag if node.tag in ("thead", "tfoot") else "tbody")
-    return True
-
-
-def row(at: Progress, node: LexborNode, said: Attributes) -> Opened:
-    """Read a row of a table."""
-    at.flow.boundary()
-    if at.flow.tables:
-        at.flow.tables[-1].begin_row()
-    return at.flow.boundary
-
-
-def cell(at: Progress, node: LexborNode, said: Attributes) -> Opened:
-    """Read a cell of a table."""
-    at.flow.boundary()
-    if not at.flow.tables:
-        return at.flow.boundary
-    if tells_numbers(said.get("class")):
-        return False
-    role = said.get("role")
-    made = TableCell(
-        header=node.tag == "th" or role in ("columnheader", "rowheader"),
-        scope="row" if role == "rowheader" else (said.get("scope") or "").lower(),
-        columns=span(said.get("colspan") or said.get("aria-colspan"), 1),
-        rows=span(said.get("rowspan") or said.get("aria-rowspan"), 0),
-        begin=len(at.flow.blocks),
-    )
-    builder = at.flow.tables[-1]
-    builder.add(made)
-    child = node.first_child
-    if child is None or (child.tag == "-text" and child.next is None and at.flow.heading is None):
-        made.text, made.end = one_line((child.text_content or "") if child is not None else ""), made.begin
-        if made.text:
-            builder.has_plain_cells = True
-            builder.place = builder.place or Place(line=at.flow.lines.line(made.text))
-        return False
-    close_frame = _framed(at, Frame())
-
-    def close() -> None:
-        close_frame()
-        made.end = len(at.flow.blocks)
-
-    return close
 
 
 def preformatted(at: Progress, node: LexborNode, said: Attributes) -> Opened:
@@ -441,55 +364,6 @@ def frame(at: Progress, node: LexborNode, said: Attributes) -> Opened:
         at.inner -= 1
         at.flow.boundary()
     return False
-
-
-def field_value(at: Progress, node: LexborNode, said: Attributes) -> Opened:
-    """Read what a form's field shows."""
-    kind = (said.get("type") or "text").lower()
-    words = ""
-    if kind in ("checkbox", "radio"):
-        words = "[x]" if "checked" in said else "[ ]"
-    elif kind in _SHOWN_VALUES:
-        words = said.get("value") or ""
-    elif kind == "image":
-        words = said.get("alt") or ""
-    if words:
-        at.flow.text.add(f" {words} ")
-    return False
-
-
-def gauge(at: Progress, node: LexborNode, said: Attributes) -> Opened:
-    """Read what a gauge tells in words, apart from what is beside it."""
-    at.flow.text.add(" ")
-    return lambda: at.flow.text.add(" ")
-
-
-def choice(at: Progress, node: LexborNode, said: Attributes) -> Opened:
-    """Read what can be chosen."""
-    options = (" ".join((option.attributes.get("label") or option.text()).split()) for option in node.css("option"))
-    at.flow.text.add(f" {', '.join(filter(None, options))} ")
-    return False
-
-
-def text_area(at: Progress, node: LexborNode, said: Attributes) -> Opened:
-    """Read the text of a field of several lines."""
-    at.flow.boundary()
-    at.flow.text.add((node.text() or "").strip().replace("\n", BREAK))
-    at.flow.boundary()
-    return False
-
-
-def button(at: Progress, node: LexborNode, said: Attributes) -> Opened:
-    """Read a button's words, apart from what is beside them."""
-    at.flow.text.add(" ")
-    label = said.get("aria-label")
-    if at.flow.heading is not None and label and not (node.text() or "").strip():
-        at.flow.text.add(label[:_LONGEST_LABEL])
-
-    def close() -> None:
-        at.flow.text.add(" ")
-
-    return close
 
 
 HANDLERS: dict[str, Handler] = {

@@ -8,7 +8,7 @@ from attrs import define, field
 from selectolax.lexbor import LexborNode
 
 from nexus_core import Remark
-from nexus_readers.web.flow import Flow
+from nexus_readers.web.flow import Flow, Frame
 from nexus_readers.web.lists import OpenList
 from nexus_readers.web.page import Page
 
@@ -58,6 +58,16 @@ class Progress:
         """End a division that was looked through for lines of code."""
         self.hosts -= 1
         self.flow.boundary(soft=True)
+
+    def framed(self, frame: Frame) -> Close:
+        """Begin what stands in a frame, such as a list item, and return what ends it."""
+        self.flow.frames.append(frame)
+
+        def close() -> None:
+            self.flow.boundary()
+            self.flow.frames.pop()
+
+        return close
 
     def marked(self) -> Close:
         """Return what ends the inline mark that was opened last."""

@@ -1,0 +1,1 @@
+"""What groups of elements of HTML mean for the text of their page: forms, tables."""
