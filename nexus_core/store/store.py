@@ -12,7 +12,7 @@ from time import monotonic, time
 from types import TracebackType
 from typing import BinaryIO, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
-from nexus_core.contract.errors import ConnectorError, StoreBusyError, StoreError, StoreFullError
+from nexus_core.contract.errors import ConnectorError, StoreBusyError, StoreError, StoreFullError, UsageError
 from nexus_core.contract.protocols import Documents
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.run_context import Viewer
@@ -35,6 +35,7 @@ from nexus_core.store.search.index_updates import IndexUpdater
 from nexus_core.store.search.renewal import Seen, renew
 from nexus_core.store.search.search import SearchRequest
 from nexus_core.store.search.tantivy_index import delete
+from nexus_core.store.search.value_counts import count_values
 from nexus_core.store.usage import DailyUsage
 from nexus_core.store.vectors.embedders import SearchBy, StoreEmbedders
 from nexus_core.store.vectors.embedding import embed_context, forget_vectors
@@ -49,6 +50,8 @@ _T = TypeVar("_T")
 INDEX_WAIT_S = 30.0
 """How long a search waits for another process that is building the index."""
 _LOOK_AGAIN_S = 0.05
+LONGEST_LIKE = 4_000
+"""Characters of an item that others are to be like."""
 
 _log = logging.getLogger(__name__)
 
@@ -248,6 +251,8 @@ class Store:
         where: Filter = EVERYTHING,
         viewer: Viewer | None = None,
         by: SearchBy | None = None,
+        like: str | None = None,
+        typos: bool = False,
         note: Callable[[str], None] | None = None,
     ) -> Ranking:
         """Return the best items for a query, best first, by BM25 over the whole context, by meaning, or by both.
@@ -256,14 +261,29 @@ class Store:
         they may see. Word statistics count all items: what is told of scores to a viewer is to be rounded. `by` is
         `both` where the context has vectors, unless it says otherwise; where their model cannot be used, `both` goes
         by words and tells so to `note` and the log, and `meaning` raises StoreError.
+
+        A phrase in quotes is held by all that is found, where any item holds it. With `typos`, a word of five letters
+        and more that no item holds stands for one that is a typing error away. With `like`, the id of an item, its text
+        is what is searched for, and the query comes first in it.
         """
         searching, give_up = self._threads.opened(), monotonic() + INDEX_WAIT_S
         context = await self.context(name, viewer=viewer)
         if not self._threads.may_write and context.analyzer != ANALYZER_VERSION:
             raise StoreError(_OLDER_WORDS.format(name=name))
+        if like is not None:
+            query = self._like(query, await self.get(name, [like], viewer=viewer), like)
         meaning = None if by == "words" else await self._embedders.query_vector(context, query, by, note)
         every = Filter((*where.conditions, *tag_conditions(tags)))
-        asked = SearchRequest(query, limit, every, viewer, by != "meaning", meaning)
+        asked = SearchRequest(
+            query=query,
+            limit=limit,
+            where=every,
+            viewer=viewer,
+            by_words=by != "meaning",
+            meaning=meaning,
+            typos=typos,
+            without=like or "",
+        )
         found = await self._threads.reading(searching.search, name, asked)
         if found is None and searching.suspect:  # or somebody has just changed it
             found = await self._threads.reading(searching.search, name, asked)
@@ -278,6 +298,27 @@ class Store:
             if found is None:
                 await asyncio.sleep(_LOOK_AGAIN_S)
         return found
+
+    @staticmethod
+    def _like(query: str, found: Sequence[Item], name: str) -> str:
+        """Return what is searched for where something like an item is."""
+        if not found:
+            raise UsageError(f"there is no item {name[:200]!r}: name one that others are to be like")
+        return "\n".join(filter(None, (query, found[0].title, found[0].text[:LONGEST_LIKE])))
+
+    async def counts(
+        self, name: str, field: str = "tags", *, where: Filter = EVERYTHING, viewer: Viewer | None = None
+    ) -> dict[str, int]:
+        """Return how many items have each value of a field, such as `tags`, `kind` or one of the metadata, most first.
+
+        Of a list each element counts. Of items that a viewer may see, and a filter lets through.
+        """
+
+        def count(connection: sqlite3.Connection) -> dict[str, int]:
+            context = contexts.find(connection, name, viewer)
+            return count_values(connection, context, field, self._threads.opened().visible(context, viewer, where))
+
+        return await self.read(count)
 
     async def fresh_vectors(self) -> None:
         """Return as soon as a ranker has worked out vectors of items that a search has found."""

@@ -94,7 +94,7 @@ class Filter(Value):
 
     def holds(self, own: Mapping[str, Any], metadata: Mapping[str, Any]) -> bool:
         """Tell the same of an item's own fields, those that the filter looks at, and its metadata."""
-        return all(each.holds(_values(each.field, own, metadata)) for each in self.conditions)
+        return all(each.holds(values_of(each.field, own, metadata)) for each in self.conditions)
 
 
 EVERYTHING = Filter()
@@ -168,7 +168,8 @@ def _scalar(value: object, where: str) -> Scalar:
     raise ValueError(f"{where} is compared with what is of type {type(value).__name__}: give a text, number or date")
 
 
-def _values(field: str, own: Mapping[str, Any], metadata: Mapping[str, Any]) -> Sequence[Any]:
+def values_of(field: str, own: Mapping[str, Any], metadata: Mapping[str, Any]) -> Sequence[Any]:
+    """Return the values of a field of an item, of a list its elements; none where there is no such field."""
     if field in OWN_FIELDS:
         value = own.get(field)
     elif field in metadata:

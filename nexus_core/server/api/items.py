@@ -44,6 +44,8 @@ SEARCH = closed(
         "tags": array(text(NAME, minLength=1), maxItems=20),
         "where": {"type": "object"},
         "by": {"enum": ["words", "meaning", "both"]},
+        "like": text(NAME, minLength=1),
+        "typos": {"type": "boolean"},
     },
     required=("query",),
 )
@@ -161,8 +163,9 @@ class ItemsApi:
         except ValueError as error:
             raise UsageError(str(error)) from error
         ranking = await self._serving.store.search(
-            context.name, body["query"], limit=limit, tags=body.get("tags", ()), where=where, by=body.get("by")
-        )
+            context.name, body["query"], limit=limit, tags=body.get("tags", ()), where=where, by=body.get("by"),
+            like=body.get("like"), typos=body.get("typos", False),
+        )  # fmt: skip
         found = [
             {"score": round(candidate.score, 4), "item": item_json(candidate.item)} for candidate in ranking.top(limit)
         ]

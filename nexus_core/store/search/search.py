@@ -22,6 +22,7 @@ from nexus_core.store.records import Context
 from nexus_core.store.search.cache import ItemCache, still_there
 from nexus_core.store.search.fresh_vectors import FreshVectors
 from nexus_core.store.search.index_updates import IndexState
+from nexus_core.store.search.query_syntax import corrected, holds_phrases, phrases_of, stems_of
 from nexus_core.store.search.rescoring import weighted
 from nexus_core.store.search.tantivy_index import ContextIndex, IndexDamagedError
 from nexus_core.store.search.visibility import Visibility, VisibleKeys
@@ -29,7 +30,7 @@ from nexus_core.store.vectors.meaning import MeaningSearch, QueryVector, fused
 from nexus_core.toolkit.filters import EVERYTHING, Filter
 from nexus_core.toolkit.text.bm25 import has_only_stop_words, inverse_frequency, terms
 from nexus_core.toolkit.text.languages import DEFAULT
-from nexus_core.toolkit.text.query_words import query_words
+from nexus_core.toolkit.text.query_words import QueryWords, query_words
 
 SCORED = 30
 """So many of the best by words are scored again at least, however few are asked for."""
@@ -39,6 +40,8 @@ MOST_WORDS = 64
 """Of a query's words: the rarest."""
 TAIL = 1_000
 """Items that an index lacks, and that are looked at one by one while another process is about to add them."""
+MOST_WITH_PHRASES = 300
+"""Items that hold the words of a phrase, and are looked at for the phrase."""
 MOST_ASKED = 4_000
 """Items that an index is asked for where few are visible, before it is told which those are."""
 _CACHE_KIB = 32 * 1024
@@ -58,6 +61,10 @@ class SearchRequest:
     where: Filter = EVERYTHING
     viewer: Viewer | None = None
     by_words: bool = True
+    typos: bool = False
+    """A word that no item holds may stand for one that is a typing error away."""
+    without: str = ""
+    """The id of an item that is not to be found: the one that others are to be like."""
     meaning: QueryVector | None = None
     """The query as a model understands it, to search by its vectors."""
 
@@ -165,15 +172,24 @@ class ContextSearch:
         visible = self.visible(context, request.viewer, request.where)
         languages = languages_of(self.connection, context)
         asked = [(query_words(text[:LONGEST_QUERY], languages), weight) for text, weight in parts_of(query)]
-        every = dict.fromkeys(stem for words, _ in asked for stem in words.counts)
-        known = {stem: index.holding(stem) or bool(tail) for stem in every}
+        known = self._held(asked, index, tail)
+        if request.typos:
+            there = {stem for stem, held in known.items() if held}
+            asked = [(corrected(words, index.holding, there), weight) for words, weight in asked]
+            known = self._held(asked, index, tail)
         weights = _heaviest([words.weights(known, state.items) for words, _ in asked])
         holding = {stem: known[stem] for stem in weights}
         is_phrase = request.meaning is None and not holding and DEFAULT in languages
         if is_phrase and has_only_stop_words(query[:LONGEST_QUERY]):
             return self._with_phrase(context, query, limit, visible)
         boosts = {stem: weight / inverse_frequency(holding[stem], state.items) for stem, weight in weights.items()}
-        streams = self._proposed(index, state, context, boosts, limit, visible) if request.by_words else {}
+        streams: dict[int, bytes] = {}
+        phrases = phrases_of(query[:LONGEST_QUERY]) if request.by_words else []
+        if phrases:
+            required = stems_of(phrases, languages)
+            streams = self._proposed(index, state, context, boosts, max(limit, MOST_WITH_PHRASES), visible, required)
+        if request.by_words and not streams:
+            streams = self._proposed(index, state, context, boosts, limit, visible)
         if tail and request.by_words:
             new = [key for key in tail if key not in streams]
             more = still_there(self.connection, context, new if visible is None else visible.only(new))
@@ -183,7 +199,23 @@ class ContextSearch:
         streams |= self._found.streams_of(self.connection, context, far)
         scores = weighted(asked, holding, state.items, index.average_length, [*streams.values()])
         words = dict(zip(streams, scores, strict=True))
-        return self._ranking(context, request, words, {key: cosines[key] for key in streams if key in cosines})
+        words = self._with_phrases(phrases, words)
+        return self._ranking(context, request, words, {key: cosines[key] for key in words if key in cosines})
+
+    def _held(
+        self, asked: Sequence[tuple[QueryWords[str], float]], index: ContextIndex, tail: Sequence[int]
+    ) -> dict[str, int]:
+        """Return for each word of a query how many items hold it."""
+        every = dict.fromkeys(stem for words, _ in asked for stem in words.counts)
+        return {stem: index.holding(stem) or bool(tail) for stem in every}
+
+    def _with_phrases(self, phrases: Sequence[str], scores: dict[int, float]) -> dict[int, float]:
+        """Return the items that hold the phrases in quotes; where none does, their words are words as any others."""
+        if not phrases or not scores:
+            return scores
+        items = self._found.items_of(self.connection, [*scores])
+        held = {key: score for key, score in scores.items() if holds_phrases(items[key], phrases)}
+        return held or scores
 
     def _nearest(
         self, context: Context, request: SearchRequest, known: Collection[int], visible: VisibleKeys | None
@@ -210,8 +242,11 @@ class ContextSearch:
             found = fused(words, cosines)
         else:
             found = dict(cosines)
-        best = sorted(found.items(), key=lambda each: (-each[1], each[0]))[: request.limit]
+        most = request.limit + bool(request.without)
+        best = sorted(found.items(), key=lambda each: (-each[1], each[0]))[:most]
         items = self._found.items_of(self.connection, [key for key, _ in best])
+        if request.without:
+            best = [each for each in best if items[each[0]].id != request.without][: request.limit]
         searched = (context.language, [words[key] for key, _ in best])
         ranking = Ranking(tuple([items[key] for key, _ in best]), searched=searched)
         return ranking.scored("store", [score for _, score in best], range(len(best)))
@@ -236,7 +271,7 @@ class ContextSearch:
 
     def _proposed(
         self, index: ContextIndex, state: IndexState, context: Context, stems: Mapping[str, float], limit: int,
-        visible: VisibleKeys | None,
+        visible: VisibleKeys | None, required: Sequence[Collection[str]] = (),
     ) -> dict[int, bytes]:  # fmt: skip
         """Return the best by words that are there and visible: more are asked for until there are enough."""
         wanted = max(limit, SCORED)
@@ -251,7 +286,7 @@ class ContextSearch:
         good: dict[int, bytes] = {}
         seen = 0
         while True:
-            keys = [key for key, _ in index.search(stems, asked, among)]
+            keys = [key for key, _ in index.search(stems, asked, among, required)]
             new = keys[seen:] if visible is None else visible.only(keys[seen:])
             for start in range(0, len(new), wanted):
                 chosen = new[start : start + wanted]

@@ -128,11 +128,16 @@ class ContextIndex:
             return int(self._searcher.doc_freq("words", stem))
 
     def search(
-        self, asked: Mapping[str, float], limit: int, among: Sequence[int] | None = None
+        self,
+        asked: Mapping[str, float],
+        limit: int,
+        among: Sequence[int] | None = None,
+        required: Sequence[Iterable[str]] = (),
     ) -> list[tuple[int, float]]:
         """Return (key, BM25 by tantivy's figures) of the best items for some stems, best first; of some keys alone.
 
-        `asked` tells how much more than by its rarity alone a stem counts: 1.0 for most.
+        `asked` tells how much more than by its rarity alone a stem counts: 1.0 for most. Of each group of `required`
+        stems an item holds at least one.
         """
         if not asked or limit < 1:
             return []
@@ -144,6 +149,12 @@ class ContextIndex:
                 for term in (query.term_query(self._schema, "words", stem, "freq"),)
             ]
             together = query.boolean_query([(tantivy.Occur.Should, part) for part in parts])
+            for group in required:
+                some = [query.term_query(self._schema, "words", stem, "freq") for stem in sorted(group)]
+                any_of = query.const_score_query(
+                    query.boolean_query([(tantivy.Occur.Should, part) for part in some]), 0.0
+                )
+                together = query.boolean_query([(tantivy.Occur.Must, together), (tantivy.Occur.Must, any_of)])
             if among is not None:
                 chosen = query.const_score_query(query.term_set_query(self._schema, "key", list(among)), 0.0)
                 together = query.boolean_query([(tantivy.Occur.Must, together), (tantivy.Occur.Must, chosen)])

@@ -104,8 +104,8 @@ def command(name: str, places: tuple[str, ...], as_json: bool, **asked: Any) -> 
             done, is_there = run(_add(name, places, asked, counting.see))
         except KeyboardInterrupt:
             counting.stop()
-            done = counted(counting.done, "document")
-            echo(f"interrupted: {done} done; the same command goes on from there", err=True)
+            told = counted(counting.done, "document")
+            echo(f"interrupted: {told} done; the same command goes on from there", err=True)
             raise SystemExit(130) from None
     if as_json:
         print_json([ingested_json(place.shown, ingested) for place, ingested in done])

@@ -31,18 +31,26 @@ Examples:
     "--by", type=click.Choice(["words", "meaning", "both"]), help="By what.  [default: both where there are vectors]"
 )
 @where_option
+@click.option("--like", metavar="ITEM", help="Find what is like the item with this id.")
+@click.option("--typos", is_flag=True, help="A word that no item holds may have a typing error.")
 @json_option
 @store_option
 def command(
-    name: str, query: str | None, limit: int, tags: tuple[str, ...], by: SearchBy | None, where: Filter, as_json: bool
-) -> None:
+    name: str, query: str | None, limit: int, tags: tuple[str, ...], by: SearchBy | None, where: Filter,
+    like: str | None, typos: bool, as_json: bool,
+) -> None:  # fmt: skip
     """Search the context NAME for QUERY, by words and their stems and by meaning; the best come first.
 
-    QUERY may be several words. By meaning is searched where the context has vectors: see `nexus context embed`.
+    QUERY may be several words; a phrase in double quotes is in all that is found, where any item has it. By meaning is
+    searched where the context has vectors: see `nexus context embed`.
     """
-    if query is None:
+    if query is None and like is None:
         raise click.UsageError("a query is missing: nexus context search NAME QUERY")
-    found = with_store(lambda opened: opened.search(name, query, limit=limit, tags=tags, where=where, by=by))
+    found = with_store(
+        lambda opened: opened.search(
+            name, query or "", limit=limit, tags=tags, where=where, by=by, like=like, typos=typos
+        )
+    )
     scored = [(candidate.item, candidate.score) for candidate in found.top(limit)]
     if as_json:
         print_json([{"score": round(score, 4), **item_json(item)} for item, score in scored])

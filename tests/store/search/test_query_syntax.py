@@ -1,0 +1,82 @@
+"""Phrases in quotes, words with a typing error, items like another one, and counts by field."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from nexus_core import Item, Store, UsageError, Viewer
+from nexus_core.toolkit import parse_filter
+
+TEXTS = {
+    "exact": "You may carry over five days of leave into the next year.",
+    "apart": "Carry the tray over to the kitchen, and leave it there for days.",
+    "title": "Nothing here.",
+    "other": "Expenses are refunded within ten working days.",
+}
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    """A context of four items, one of them hidden from most."""
+    async with Store(tmp_path) as opened:
+        await opened.create("c")
+        await opened.add(
+            "c",
+            [
+                Item(
+                    id=name, text=text, title="Carry over rules" if name == "title" else "", kind="text",
+                    tags=("hr", "rare") if name == "exact" else ("hr",), metadata={"year": 2020 + len(name) % 2},
+                    readers=("group:hr",) if name == "other" else (),
+                )
+                for name, text in TEXTS.items()
+            ],
+        )  # fmt: skip
+        yield opened
+
+
+async def found(store: Store, query: str, **asked: object) -> list[str]:
+    ranking = await store.search("c", query, limit=10, **asked)  # type: ignore[arg-type]
+    return [candidate.item.id for candidate in ranking.top(10)]
+
+
+@pytest.mark.parametrize("query", ['"carry over" days', "\u201cCarry, over\u201d days", 'days "carry over"'])
+async def test_a_phrase_in_quotes_is_held_by_all_that_is_found(store: Store, query: str) -> None:
+    """In the text or in the title, whatever the case and the signs between its words."""
+    assert set(await found(store, query)) == {"exact", "title"}
+
+
+async def test_a_phrase_that_no_item_holds_is_words(store: Store) -> None:
+    """A question that quotes what is said elsewhere still finds what it is about."""
+    assert set(await found(store, '"over carry" tray')) >= {"apart"}
+
+
+@pytest.mark.parametrize("word", ["expnses", "expenses", "expennses", "xepenses", "expenzes", "expense"])
+async def test_a_word_may_have_a_typing_error(store: Store, word: str) -> None:
+    """One letter too many, too few, another one, or two that changed places; only where that is asked for."""
+    assert await found(store, word, typos=True) == ["other"]
+    if word == "expnses":
+        assert await found(store, word) == []
+
+
+async def test_short_words_and_two_errors_stay_as_they_are(store: Store) -> None:
+    """Too many others are one error away from a short word."""
+    assert await found(store, "traz", typos=True) == []
+    assert await found(store, "xpnses", typos=True) == []
+
+
+async def test_items_like_another_one_are_found_without_it(store: Store) -> None:
+    """By its text; an item that is not there, or not to be seen, is an error."""
+    assert (await found(store, "", like="exact"))[0] in ("apart", "title")
+    assert "exact" not in await found(store, "", like="exact")
+    with pytest.raises(UsageError, match="there is no item 'other'"):
+        await found(store, "", like="other", viewer=Viewer())
+
+
+async def test_items_are_counted_by_a_field(store: Store) -> None:
+    """By tag, by a field of their own or of the metadata, as a viewer and a filter leave them."""
+    assert await store.counts("c") == {"hr": 4, "rare": 1}
+    assert await store.counts("c", "year", viewer=Viewer()) == {"2021": 3}
+    assert await store.counts("c", "kind", where=parse_filter({"tags": "rare"})) == {"text": 1}
