@@ -88,6 +88,16 @@ def test_best_finds_the_head_of_many_scores_with_ties() -> None:
     assert list(order) == expected
 
 
+@pytest.mark.parametrize("spread", [1, 3, 50, 100_000], ids=["equal", "few", "some", "many"])
+def test_best_are_those_of_a_whole_sort(spread: int) -> None:
+    """However many scores are equal, and however many of the best stand together."""
+    chooser = np.random.default_rng(spread)
+    scores = chooser.integers(0, spread, 20_000).astype(np.float32)
+    scores[4_000:4_100] = spread
+    for count in (1, 99, 101, 128, 4_999):
+        assert best(scores, count) == np.argsort(-scores, kind="stable")[:count].tolist()
+
+
 def test_unit_scale_runs_from_0_to_1() -> None:
     """And is 0 where all are equal."""
     assert unit_scale(np.array([2.0, 4.0, 3.0])).tolist() == [0.0, 1.0, 0.5]
