@@ -11,6 +11,7 @@ import zlib
 from array import array
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, islice
+from typing import Any
 
 from nexus_core.contract.values import Item
 from nexus_core.toolkit.text.languages import DEFAULT
@@ -24,6 +25,8 @@ _HEAD = struct.Struct("<II")
 """How many of the numbers below stand in one byte, and how many of them are larger and follow."""
 _LARGE = 255
 """In the place of a number that does not fit into a byte."""
+_LARGE_SIZE = 4
+"""Bytes of one that follows."""
 _SINGLE = 5
 """Numbers at the start: tokens of the title, sentences, passages of both sizes, whether parts are joined."""
 _LEVEL, _WINDOW, _MEMORY = 6, 13, 6
@@ -63,37 +66,73 @@ def _steps(bounds: Sequence[int]) -> Iterable[int]:
         before = bound
 
 
+class StoredFigures(SentenceFigures):
+    """Figures out of bytes: the stems at once, all else when it is first looked at.
+
+    A search finds many items, which are compared by their stems, and few of them are packed.
+    """
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.codes = _codes(body)
+        self.language = DEFAULT
+
+    @property
+    def waits(self) -> bool:
+        """Whether nothing but the stems was looked at yet."""
+        return bool(self._body)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a figure that was not looked at before: called where there is none yet."""
+        if name not in _LATER:
+            raise AttributeError(name)
+        body = self._body
+        if body:  # else another thread has just done it
+            self._unpack(body)
+            self._body = b""
+        return object.__getattribute__(self, name)
+
+    def _unpack(self, body: bytes) -> None:
+        numbers, place = _numbers(body)
+        title, count, small, _, joined = numbers[:_SINGLE]
+        bits = count // 8 + 1
+        tokens = _SINGLE + 2 * count
+        groups = tokens + 2 * count
+        single = [count] if count else []
+        self.bounds = array("I", accumulate(islice(numbers, _SINGLE, tokens)))
+        self.tokens = numbers[tokens : tokens + count]
+        self.stems = numbers[tokens + count : groups]
+        self.breaks = int.from_bytes(body[place : place + bits], "little")
+        self.joined = int.from_bytes(body[place + bits : place + bits * (1 + joined)], "little")
+        self.groups = (numbers[groups : groups + small], numbers[groups + small :]) if small else (single, single)
+        self.title = title
+
+
+_LATER = frozenset(["bounds", "tokens", "stems", "breaks", "joined", "groups", "title"])
+
+
 def unpacked(data: bytes) -> SentenceFigures | None:
     """Return the figures, or `None` where the bytes are of another version or damaged: then they are made anew."""
     body = _body(data)
-    if body is None:
-        return None
-    numbers, place = _numbers(body)
-    title, count, small, _, joined = numbers[:_SINGLE]
-    bits = count // 8 + 1
-    tokens = _SINGLE + 2 * count
-    groups = tokens + 2 * count
-    codes = place + bits * (1 + joined)
-    single = [count] if count else []
-    return SentenceFigures(
-        bounds=array("I", accumulate(islice(numbers, _SINGLE, tokens))),
-        tokens=numbers[tokens : tokens + count],
-        stems=numbers[tokens + count : groups],
-        codes=body[codes:],
-        breaks=int.from_bytes(body[place : place + bits], "little"),
-        joined=int.from_bytes(body[place + bits : codes], "little"),
-        groups=(numbers[groups : groups + small], numbers[groups + small :]) if small else (single, single),
-        title=title,
-    )
+    return None if body is None else StoredFigures(body)
 
 
 def codes_in(data: bytes) -> bytes | None:
     """Return the stems of a text alone, as numbers, out of its figures; `None` as `unpacked` does."""
     body = _body(data)
-    if body is None:
-        return None
-    numbers, place = _numbers(body)
-    return body[place + (numbers[1] // 8 + 1) * (1 + numbers[4]) :]
+    return None if body is None else _codes(body)
+
+
+def _codes(body: bytes) -> bytes:
+    """Return the stems at the end, without a look at all the numbers before them where that is not needed."""
+    count, large = _HEAD.unpack_from(body)
+    sentences, joined = body[_HEAD.size + 1], body[_HEAD.size + _SINGLE - 1]
+    place = _HEAD.size + count + _LARGE_SIZE * large
+    if sentences == _LARGE:
+        sentences = _numbers(body)[0][1]
+    return body[place + (sentences // 8 + 1) * (1 + joined) :]
 
 
 def is_current(data: bytes) -> bool:
@@ -126,12 +165,12 @@ def _numbers(body: bytes) -> tuple[list[int], int]:
     end = _HEAD.size + count
     numbers = [*body[_HEAD.size : end]]
     if large:
-        after = _swapped(array("I", body[end : end + 4 * large]))
+        after = _swapped(array("I", body[end : end + _LARGE_SIZE * large]))
         place = -1
         for number in after:
             place = numbers.index(_LARGE, place + 1)
             numbers[place] = number
-        end += 4 * large
+        end += _LARGE_SIZE * large
     return numbers, end
 
 
