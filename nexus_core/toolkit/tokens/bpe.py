@@ -20,6 +20,8 @@ UNCOMMON = (
 )
 _UNCOMMON = re.compile(UNCOMMON)
 _WORDS_KEPT = 1 << 15
+_PLACES_KEPT = 1 << 14
+"""Of parts of words: words are merged of the same few, and to look one up in the table takes most of the time."""
 _LONGEST_WORD = 128
 """In bytes, as the longest token."""
 
@@ -34,7 +36,7 @@ class WordCounter:
 
     def __init__(self, pattern: str, ranks: TokenRanks, count_long: Callable[[str], int]) -> None:
         self._words = re.compile(pattern)
-        self._ranks = ranks
+        self._place = lru_cache(_PLACES_KEPT)(ranks.place)
         self._count_long = count_long
         self._count_word = lru_cache(_WORDS_KEPT)(self._count)
         self.merged = 0
@@ -46,12 +48,12 @@ class WordCounter:
 
     def _count(self, word: str) -> int:
         data = word.encode()
-        if len(data) == 1 or self._ranks.place(data):
+        if len(data) == 1 or self._place(data):
             return 1
         if len(data) > _LONGEST_WORD:
             return self._count_long(word)
         self.merged += len(data)
-        return merged_count(data, self._ranks.place)
+        return merged_count(data, self._place)
 
 
 def merged_count(word: bytes, place: Callable[[bytes], int]) -> int:
