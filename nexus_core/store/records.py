@@ -160,7 +160,10 @@ def _as_json(metadata: Any, what: str) -> str:
         return "{}"
     try:
         given = dict(metadata)
-        told = json.dumps(given, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        told = _WRITE(given)
+        if _is_plain(given):
+            check_text(told, what)
+            return told
         read = json.loads(told) if told.count("[") + told.count("{") <= DEEPEST or _depth(given) <= DEEPEST else None
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(f"{what} is no JSON ({str(error)[:200]}): use texts, finite numbers, lists, maps") from error
@@ -170,6 +173,18 @@ def _as_json(metadata: Any, what: str) -> str:
         raise UsageError(f"{what} has keys that are no texts: JSON knows no others")
     check_text(told, what)
     return told
+
+
+_WRITE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_PLAIN = frozenset((str, int, bool, type(None)))
+
+
+def _is_plain(given: Mapping[Any, Any]) -> bool:
+    """Tell whether metadata surely come back from JSON as they are: texts and numbers, and lists of them."""
+    kinds = {type(key) for key in given}
+    for value in given.values():
+        kinds.update(map(type, value) if type(value) is list or type(value) is tuple else (type(value),))
+    return kinds <= _PLAIN and all(type(key) is str for key in given)
 
 
 def links_of(item: Item) -> tuple[str, ...]:
