@@ -19,7 +19,7 @@ from nexus_core.toolkit.processes.daemon_threads import in_thread
 MANY = 100
 """Documents, or"""
 MUCH = 2_000_000
-"""bytes from which more than one process is worth its start."""
+"""bytes for which one process more is worth its start, and to meet their words anew."""
 MOST_PROCESSES = 64
 LIMIT_S = 120.0
 """The time that one document may take before the next items of it come."""
@@ -45,12 +45,16 @@ async def read_all(
     An async generator: closing it early ends the processes that are at a document. A source that cannot be sent to
     another process is read in threads of this one.
     """
-    many = len(due) >= MANY or sum(mark.size for mark, _ in due) >= MUCH
-    count = min(processes or (many and os.cpu_count()) or 1, MOST_PROCESSES, len(due))
+    count = min(processes or processes_for(due, os.cpu_count() or 1), MOST_PROCESSES, len(due))
     team = _Team(reading, deque(due), readers, limit_s)
     async with aclosing(team.parts(count)) as parts:
         async for part in parts:
             yield part
+
+
+def processes_for(due: Sequence[Due], processors: int) -> int:
+    """Return how many processes some documents are worth, on so many processors."""
+    return min(processors, 1 + max(len(due) // MANY, sum(mark.size for mark, _ in due) // MUCH))
 
 
 @frozen(eq=False)
