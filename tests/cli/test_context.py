@@ -132,8 +132,8 @@ def test_what_lists_name_is_left_out_and_what_is_bad_is_told(nexus: Nexus, docs:
     code, out, err = nexus("context", "add", "handbook", "docs", "--json")
     told = json.loads(out)[0]
     assert (code, err, told["items"]["new"]) == (1, "", 4)
-    assert [each["document"] for each in told["failed"]] == ["docs/broken.pdf", "docs/gone.md"]
-    assert [each["document"] for each in told["leftOut"]] == ["docs/pic.png"]
+    assert [each["document"] for each in told["failed"]] == ["docs/broken.pdf"]
+    assert [each["document"] for each in told["leftOut"]] == ["docs/gone.md", "docs/pic.png"]
     names = [each["id"] for each in json.loads(nexus("context", "items", "handbook", "--json")[1])]
     assert sorted(names) == ["docs/deep/secret.md", "docs/keep.log", "docs/leave.md", "docs/travel.txt"]
 
