@@ -57,6 +57,9 @@ _QUOTES = frozenset(b"\x80\x85\x91\x92\x93\x94\x95\x96\x97\x99\xa0\xab\xbb")
 _HIGH = bytes(range(128, 256))
 _MOST_HIGH = 0.03
 """The share of letters with accents in a Western text that has few of them."""
+_SAMPLE = 2_000
+_FEWEST_LETTERS = 8
+"""That so many characters of a text have in any language, and pixels of a plain picture need not have."""
 _HIGH_WORD = re.compile(rb"[\x80-\xff]{3}")
 _ADVICE = "name its encoding (`encoding:`, or --encoding on the command line), or convert it"
 _ESCAPED = re.compile("[\udc80-\udcff]")
@@ -213,7 +216,19 @@ def _guessed(data: bytes, encoding: str, error: UnicodeDecodeError) -> Decoded:
     if not name:
         raise SourceError(f"{said}, and its encoding cannot be guessed; left out: {_ADVICE}")
     text = data.decode(python_name(name), "replace")
+    if _is_no_writing(text):
+        raise NotReadError(f"is binary, as raw pixels are; left out (if it is text: {_ADVICE})")
     return Decoded(_clean(text), f"{said}; read as {name}: {_ADVICE} if that is wrong")
+
+
+def _is_no_writing(text: str) -> bool:
+    """Tell whether a guessed text is such as nobody writes: of a few characters only, or without any space or mark."""
+    sample = text[:_SAMPLE]
+    if len(sample) < _SAMPLE:
+        return False
+    letters = set(sample)
+    divides = any(letter.isspace() or unicodedata.category(letter)[0] == "P" for letter in letters)
+    return len(letters) < _FEWEST_LETTERS or not divides
 
 
 def _is_nearly_ascii(data: bytes) -> bool:

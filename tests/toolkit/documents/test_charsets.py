@@ -185,3 +185,21 @@ def test_program_file_with_an_escape_of_japanese_is_no_text() -> None:
     drawn = Random(7).choices(range(32, 256), k=9000)
     with pytest.raises(SourceError, match="left out"):
         decode(bytes(drawn) + b"\x1b$", "utf-8")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\xff" * 5_000, b"\x80" * 5_000, bytes(Random(3).choices((0x40, 0xFF), k=5_000)),
+     bytes(Random(3).choices(range(0xB1, 0xD8), k=8_000))],
+    ids=["white", "gray", "two shades", "sky"],
+)  # fmt: skip
+def test_raw_pixels_are_no_text(data: bytes) -> None:
+    """Nobody writes with a few characters alone, or pages without a space or a mark of punctuation."""
+    with pytest.raises(SourceError, match="left out"):
+        decode(data, "utf-8")
+
+
+def test_line_without_spaces_is_text() -> None:
+    """Chinese in an encoding that is declared nowhere has its punctuation."""
+    text = "\u78e8\u574a\u4e5d\u70b9\u5f00\u95e8\uff0c\u4e94\u70b9\u5173\u95e8\u3002" * 400
+    assert decode(text.encode("gb18030"), "utf-8").text == text
