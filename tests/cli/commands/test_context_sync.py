@@ -250,7 +250,7 @@ async def test_a_server_says_what_it_has_synced_and_what_failed(tmp_path: Path) 
         (docs / "b.md").unlink()
         docs.rename(tmp_path / "moved")
         await _one_round(store, said)
-    assert "1 documents read and 0 pruned" in said[0]
+    assert "1 document read and 0 pruned" in said[0]
     assert "could not be read: there is no file or folder" in said[1]
 
 
