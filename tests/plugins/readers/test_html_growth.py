@@ -19,6 +19,7 @@ SPARE = 1.25
 SHAPES = [
     shapes.Shape("<figure><figcaption>x"),
     shapes.Shape("<sup>a"),
+    shapes.Shape("<p>a 9<sup>@</sup><p><sup>@</sup> x y", numbered=True),
     shapes.Shape("<blockquote>a"),
     shapes.Shape("<a href='#fn@'>1</a><p id=fn@>x", numbered=True),
     shapes.Shape("<td rowspan=0 colspan=9>x<tr>", "<table><tr>"),
