@@ -177,7 +177,7 @@ class ContextSearch:
             there = {stem for stem, held in known.items() if held}
             asked = [(corrected(words, index.holding, there), weight) for words, weight in asked]
             known = self._held(asked, index, tail)
-        weights = _heaviest([words.weights(known, state.items) for words, _ in asked])
+        weights = _weights([words for words, _ in asked], known, state.items)
         holding = {stem: known[stem] for stem in weights}
         is_phrase = request.meaning is None and not holding and DEFAULT in languages
         if is_phrase and has_only_stop_words(query[:LONGEST_QUERY]):
@@ -301,16 +301,18 @@ class ContextSearch:
             seen, asked = len(keys), asked * 4
 
 
-def _heaviest(weights: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def _weights(asked: Sequence[QueryWords[str]], holding: Mapping[str, int], size: int) -> dict[str, float]:
     """Return the weights of the words that are in any item, and of too many the rarest, in the order of the query."""
-    known: dict[str, float] = {}
-    for each in weights:
-        for stem, weight in each.items():
-            known[stem] = max(weight, known.get(stem, 0.0))
-    if len(known) <= MOST_WORDS:
-        return known
-    kept = {*sorted(known, key=lambda stem: (-known[stem], stem))[:MOST_WORDS]}
-    return {stem: weight for stem, weight in known.items() if stem in kept}
+    weights: dict[str, float] = {}
+    rarity: dict[str, float] = {}
+    for words in asked:
+        for stem, weight in words.weights(holding, size).items():
+            weights[stem] = max(weight, weights.get(stem, 0.0))
+            rarity[stem] = weight / words.counts[stem]
+    if len(weights) <= MOST_WORDS:
+        return weights
+    kept = {*sorted(rarity, key=lambda stem: (-rarity[stem], stem))[:MOST_WORDS]}
+    return {stem: weight for stem, weight in weights.items() if stem in kept}
 
 
 def _check(index: ContextIndex, state: IndexState) -> None:
