@@ -15,7 +15,8 @@ class Fuse:
     """Ranks items by the scores of several rankers together, brought to one scale and weighted.
 
     Each ranker gets the items as they come in, and its own scores stay visible. Sums of z-scores beat sums of ranks,
-    and are flat around the best weights. A ranker may say by `usual_weight` what it is worth, else 1.
+    and are flat around the best weights. A ranker may say by `usual_weight` what it is worth, else 1; one that does has
+    less weight for a query where it does not see the item that the others have first.
 
     | nDCG@10, bm25 : semantic           | .4 : .6 | .5 : .5 | .6 : .4 |
     |------------------------------------|---------|---------|---------|
