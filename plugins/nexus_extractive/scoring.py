@@ -51,6 +51,9 @@ def read_question(text: str, language: str, *, all_words: bool = False) -> Quest
     return QuestionTerms(weights, frozenset(pairwise(found)))
 
 
+_LAST_LATIN = "\u024f"
+
+
 @frozen(eq=False, repr=False)
 class Question:
     """A question as it is compared with each item: by the words of the item's language."""
@@ -60,6 +63,8 @@ class Question:
     """Or `auto`: that of each item."""
     all_words: bool
     """There is no word in it but stop words."""
+    is_latin: bool
+    """It has no letter of another script."""
     by_language: dict[str, QuestionTerms]
     of_items: dict[int, str]
     """The language of each item of the prompt by its number: what tells none alone has that of the others."""
@@ -72,7 +77,8 @@ class Question:
         all_words = has_only_stop_words(text, [*languages])
         found = {each: read_question(text, each, all_words=all_words) for each in languages}
         of_items = {packed.number: own for packed, own in zip(items, each_own, strict=True)}
-        return cls(text, language, all_words, found, of_items)
+        is_latin = text.isascii() or not any(letter > _LAST_LATIN and letter.isalpha() for letter in text)
+        return cls(text, language, all_words, is_latin, found, of_items)
 
     @property
     def terms(self) -> frozenset[str]:
@@ -82,6 +88,10 @@ class Question:
     def language_of(self, packed: PackedItem) -> str:
         """Return the language that an item is read in."""
         return self.of_items[packed.number]
+
+    def is_english_for(self, packed: PackedItem) -> bool:
+        """Tell whether it is asked in Latin letters of an item in English, as which others without stems are read."""
+        return self.language_of(packed) == "english" and self.is_latin
 
 
 _ANY_WORD = 0.5
@@ -200,7 +210,7 @@ def score_units(
         language = question.language_of(packed)
         own = question.by_language[language]
         weights = by_language[language]
-        scale = 1.0 if language == "english" else _OTHER_LANGUAGE
+        scale = 1.0 if question.is_english_for(packed) else _OTHER_LANGUAGE
         nearness = _nearness(packed, question, cosines)
         before: Studied | None = None
         for one in found:
@@ -233,7 +243,7 @@ def _weight(term: str, worth: float, holding: int) -> float:
 def _nearness(packed: PackedItem, question: Question, cosines: Mapping[int, float] | None) -> float:
     """Return what the cosine of an item says beside its words; the static table knows English."""
     cosine = cosines.get(packed.number) if cosines else None
-    if cosine is None or question.language_of(packed) != "english":
+    if cosine is None or not question.is_english_for(packed):
         return 0.0
     neutral = _NEUTRAL_COSINE + _LONGER * log(max(len(question.text), 1) / _USUAL_LENGTH)
     return _COSINE * (cosine - neutral)

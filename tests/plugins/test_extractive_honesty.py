@@ -83,8 +83,9 @@ async def test_vectors_refuse_a_word_in_another_sense(tmp_path: Path) -> None:
     assert (await said(tmp_path, DEW, query, FUSE)).startswith("Nothing in")
 
 
-async def test_vectors_say_nothing_of_other_languages(tmp_path: Path) -> None:
-    """The static table knows English: an answer in Russian is the same with it."""
-    text, answered, foreign = LANGUAGES["russian"]
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_vectors_say_nothing_of_other_languages(tmp_path: Path, language: str) -> None:
+    """The static table knows English: an answer in another language is the same with it."""
+    text, answered, foreign = LANGUAGES[language]
     assert await said(tmp_path, text, answered, FUSE) == f"{text} [1]"
     assert (await said(tmp_path, text, foreign, FUSE)).startswith("Nothing in")
