@@ -224,8 +224,9 @@ def score_units(
     return scored
 
 
-_Weights = dict[str, tuple[float, float]]
-"""For each term its share of the question: by rarity alone, which ranks units, and by what it is worth, too."""
+_Weights = list[tuple[str, str, float, float]]
+"""For each term its beginning, if other words may be alike, and its share of the question: by rarity alone, which ranks
+units, and by what it is worth, too."""
 
 
 def _weigh(question: QuestionTerms, holding: Mapping[str, int], total: int) -> _Weights:
@@ -233,7 +234,11 @@ def _weigh(question: QuestionTerms, holding: Mapping[str, int], total: int) -> _
     rare = {term: inverse_frequency(holding[term], total) + _ANY_WORD for term in question.weights}
     told = {term: rare[term] * _weight(term, worth, holding[term]) for term, worth in question.weights.items()}
     all_rare, all_told = sum(rare.values()), sum(told.values())
-    return {term: (weight / all_rare, told[term] / all_told) for term, weight in rare.items()}
+    return [(term, _beginning(term), weight / all_rare, told[term] / all_told) for term, weight in rare.items()]
+
+
+def _beginning(term: str) -> str:
+    return "" if len(term) < _BEGINNING or term.isdigit() else term[:_BEGINNING]
 
 
 def _weight(term: str, worth: float, holding: int) -> float:
@@ -257,9 +262,12 @@ def _match(one: Studied, before: Studied | None, weights: _Weights) -> tuple[flo
     earlier = _BEFORE_PRONOUN if _POINTS_BACK.match(one.unit.text) else _BEFORE
     together = before is not None and before.unit.block == one.unit.block
     match, told, own = 0.0, 0.0, before is None or before.unit.under != one.unit.under
-    for term, (rare, worth) in weights.items():
-        part = 1.0 if term in one.held else _ALIKE if _has_alike(term, one) else 0.0
-        own = own or part > 0
+    for term, beginning, rare, worth in weights:
+        part = 0.0
+        if term in one.held:
+            part, own = 1.0, True
+        elif beginning in one.beginnings and beginning and _has_alike(term, beginning, one):
+            part, own = _ALIKE, True
         if term in one.around:
             part = max(part, _AROUND)
         elif together and before is not None and term in before.held:
@@ -269,11 +277,8 @@ def _match(one: Studied, before: Studied | None, weights: _Weights) -> tuple[flo
     return (match, told) if own else (0.0, 0.0)
 
 
-def _has_alike(term: str, one: Studied) -> bool:
+def _has_alike(term: str, beginning: str, one: Studied) -> bool:
     """Tell whether a stem of the same beginning is there: all but the last two letters, and four at least."""
-    beginning = term[:_BEGINNING]
-    if len(term) < _BEGINNING or term.isdigit() or beginning not in one.beginnings:
-        return False
     alike = [other for other in one.held if other.startswith(beginning) and not other.isdigit()]
     return any(
         _prefix(other, min(len(other), len(term))) == _prefix(term, min(len(other), len(term))) for other in alike
