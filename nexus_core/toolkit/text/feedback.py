@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from typing import TypeVar
 
 from attrs import evolve, frozen
@@ -112,22 +112,19 @@ def feedback_words(
     if not good:
         return []
     languages = item_languages(items, language)
-    texts = [_counted(item, own) for item, own in zip(items, languages, strict=True)]
-    holding = Counter(stem for text in texts for stem in text)
-    lengths = [sum(text.values()) for text in texts]
-    mean = sum(lengths) / len(lengths)
     asked = {stem for own in dict.fromkeys(languages) for stem in terms(query, own)}
+    mean = sum(len(item.text) for item in items) / len(items)
     spelled: dict[str, str] = {}
     counts = []
     for place in good:
-        norm = length_norm(lengths[place], mean)
-        counts.append({stem: saturation(number, norm) for stem, number in texts[place].items()})
-        for stem, piece in _spelled(items[place], languages[place]).items():
-            spelled.setdefault(stem, piece)
+        item, norm = items[place], length_norm(len(items[place].text), mean)
+        counts.append({s: saturation(n, norm) for s, n in _counted(item, languages[place]).items()})
+        spelled = _spelled(item, languages[place]) | spelled
+    holding = _holding(items, languages, {stem for held in counts for stem in held})
     best = best_terms(
         counts,
         [scores[place] / scores[good[0]] for place in good],
-        lambda stem: inverse_frequency(holding[stem], len(texts)),
+        lambda stem: inverse_frequency(holding[stem], len(items)),
         count=count,
         without=asked,
     )
@@ -138,6 +135,16 @@ def _counted(item: Item, language: str) -> Counter[str]:
     """Return how often an item has each stem, those of its title as often as they count."""
     stems = terms(item.title, language) * TITLE_COUNTS + terms(item.text[:_LONGEST], language)
     return Counter(stem for stem in stems if len(stem) >= _SHORTEST_WORD)
+
+
+def _holding(items: Sequence[Item], languages: Sequence[str], wanted: Set[str]) -> Counter[str]:
+    """Return how many items hold each of some stems."""
+    holding: Counter[str] = Counter()
+    for item, language in zip(items, languages, strict=True):
+        table = stem_table(language)
+        held = {*pieces(item.title), *pieces(item.text[:_LONGEST])}
+        holding.update(wanted & {stem for piece in held for stem in table[piece]})
+    return holding
 
 
 def _spelled(item: Item, language: str) -> dict[str, str]:
