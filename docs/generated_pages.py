@@ -47,6 +47,7 @@ HOW_TO = {
     "Serve a team": "serve",
     "Choose sources": "sources",
     "Choose rankers": "rankers",
+    "Search in several steps": "search-in-steps",
     "Write a template": "templates",
     "Get JSON for an answer": "structured-answers",
     "Connect a model service": "openai",
