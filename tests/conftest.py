@@ -13,6 +13,10 @@ from collections import Counter
 from collections.abc import Iterable
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("nexus", deadline=None)  # no test depends on a wall clock
+settings.load_profile("nexus")
 
 FORBID = "NEXUS_FORBID_SKIPS"
 EXCUSED = re.compile(

@@ -197,8 +197,8 @@ async def test_connector_is_asked_in_batches_and_once_for_each_item() -> None:
 
 
 async def test_a_model_weighs_more_than_words_within_fuse() -> None:
-    """Unless the pipeline says otherwise; static vectors weigh as much."""
-    assert Semantic().usual_weight == 1.0
+    """Static vectors less; and those less that do not see what words have found first, unless the pipeline says so."""
+    assert (Semantic().usual_weight, Semantic(model=Embedding()).usual_weight) == (0.7, 1.5)
     words_first, vector_first = Item(id="words", text="bbb"), Item(id="vector", text="a")
 
     class Words:
@@ -206,7 +206,8 @@ async def test_a_model_weighs_more_than_words_within_fuse() -> None:
             return ranking.scored("words", [1.0, 0.0])
 
     ranking, semantic = Ranking((words_first, vector_first)), Semantic(model=Embedding())
-    assert best(await Fuse(rankers=(Words(), semantic)).rank("a", ranking, RunContext())) == "vector"
+    assert best(await Fuse(rankers=(Words(), semantic)).rank("a", ranking, RunContext())) == "words"
+    assert best(await Fuse(rankers=(Words(), semantic), weights=(1, 1.5)).rank("a", ranking, RunContext())) == "vector"
     assert best(await Fuse(rankers=(Words(), semantic), weights=(2, 1)).rank("a", ranking, RunContext())) == "words"
 
 

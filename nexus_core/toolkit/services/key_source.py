@@ -120,20 +120,22 @@ class KeySource:
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "cannot be run"
             raise NotConfiguredError(f"api_key_command: {name!r}: {reason}") from None
+        is_read = False
         try:
             async with asyncio.timeout(self.limit_s):
                 said, complained = await asyncio.gather(_read(process.stdout), _read(process.stderr))
-                code = await process.wait()
+                code, is_read = await process.wait(), True
         except TimeoutError:
             raise NotConfiguredError(f"api_key_command: {name!r} took longer than {self.limit_s:g} s") from None
         finally:
-            if process.returncode is None:
+            if not is_read:  # with what it began, which may hold its pipes when it has ended itself
                 with suppress(OSError):
                     os.killpg(process.pid, signal.SIGKILL)
-                for number in (1, 2):  # now, since a loop that ends waits for no pipe, and what it began may hold them
-                    if (pipe := process._transport.get_pipe_transport(number)) is not None:  # type: ignore[attr-defined]
-                        pipe.close()
-                await process.wait()
+            # Now, since a loop that ends waits for no pipe.
+            for number in (1, 2):
+                if (pipe := process._transport.get_pipe_transport(number)) is not None:  # type: ignore[attr-defined]
+                    pipe.close()
+            await process.wait()
         if code:
             raise NotConfiguredError(
                 f"api_key_command: {name!r} ended with exit code {code}" + _words(complained, said)

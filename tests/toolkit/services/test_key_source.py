@@ -152,9 +152,10 @@ async def test_error_stands_for_a_moment(tmp_path: Path) -> None:
     assert (tmp_path / "count").read_text().count("\n") == 2
 
 
-async def test_command_that_takes_too_long_is_ended(tmp_path: Path) -> None:
-    """With whatever it started."""
-    keys = KeySource(command=("sh", "-c", f"sleep 600 & echo $! > {tmp_path}/pid; wait"), limit_s=0.5)
+@pytest.mark.parametrize("end", ["wait", "exit 0"])
+async def test_command_that_takes_too_long_is_ended(tmp_path: Path, end: str) -> None:
+    """With whatever it started, also where that holds its output and the command itself has ended."""
+    keys = KeySource(command=("sh", "-c", f"sleep 600 & echo $! > {tmp_path}/pid; {end}"), limit_s=0.5)
     assert "took longer than 0.5 s" in await failure(keys)
     child = Path("/proc", (tmp_path / "pid").read_text().strip(), "stat")
     await until(lambda: not child.exists() or child.read_text().split()[2] == "Z")
