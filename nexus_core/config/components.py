@@ -103,6 +103,15 @@ class Components:
             self.used.add(use.text.partition(".")[0])
         return cls
 
+    def has_option(self, use: ScalarNode, kind: Kind, option: str) -> bool:
+        """Tell whether a component has an option of its own of some name; not for one that cannot be used."""
+        if self.is_not_run(use.text):
+            return False
+        try:
+            return any(spec.name == option for spec in options_of(self.catalogue.component(kind, use.text)))
+        except Exception:  # noqa: BLE001 - what is wrong with it is told where it is read
+            return False
+
     def is_not_run(self, use: str) -> bool:
         """Tell whether a name is that of a plugin that is not run."""
         return use.partition(".")[0] in self.not_run

@@ -151,6 +151,9 @@ class GatherKeys:
     """A gather step; every other key is an option of its source. The source's name alone may stand instead of it."""
 
     use: str = option(help="The source.")
+    where: Mapping[str, Any] | None = option(
+        None, help="Only items whose fields are so, as `{year: {gte: 2020}, author: [Ann, Bob]}`."
+    )
     expand: ExpandKeys | Literal["phrasings", "feedback", "hypothetical"] | None = option(
         None, help="Search for more than the question; `feedback` alone is `{by: feedback}`."
     )

@@ -11,6 +11,7 @@ from nexus_core.config.yaml.problems import SourceLocation
 from nexus_core.contract.components import Kind
 from nexus_core.contract.models import ModelPrices
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Value
+from nexus_core.toolkit.filters import EVERYTHING, Filter
 
 if TYPE_CHECKING:  # few files name a policy, and their classes cost start-up time
     from nexus_core.config.policies import BreakerPolicy, CachePolicy, CallPolicy, RateLimitPolicy, RetryPolicy
@@ -123,6 +124,8 @@ class GatherSpec(StepFields):
     """Adds the items of a source."""
 
     source: ComponentSpec
+    where: Filter = EVERYTHING
+    """For sources that have no filter of their own."""
     expand: ExpandSpec | None = None
 
 

@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 from nexus_core import structured
 from nexus_core.config.components import Components
 from nexus_core.config.expressions import Expressions, KnownNames
-from nexus_core.config.keys import VERBS, ExpandKeys, GenerateKeys, InputKeys, StepKeys, keys_of
+from nexus_core.config.keys import VERBS, ExpandKeys, GatherKeys, GenerateKeys, InputKeys, StepKeys, keys_of
 from nexus_core.config.models import ModelSpecs, call_options, report_tools
 from nexus_core.config.names import identifies
 from nexus_core.config.options import BAD, Options, place_of, with_defaults
@@ -33,6 +33,7 @@ from nexus_core.config.yaml.tree import (
     shown,
 )
 from nexus_core.contract.components import Kind, OptionSpec
+from nexus_core.toolkit.filters import EVERYTHING, Filter, parse_filter
 from nexus_core.toolkit.suggest import listed
 
 
@@ -72,6 +73,7 @@ def _input(key: ScalarNode, node: Node, options: Options) -> InputSpec:
 
 
 _SPECS = {spec.name: spec for spec in keys_of(StepKeys)}
+_GATHER = {spec.name: spec for spec in keys_of(GatherKeys)}
 _EXPAND = {spec.name: spec for spec in keys_of(ExpandKeys)}
 _OF_FEEDBACK, _OF_MODELS = ("items", "words"), ("model", "max_tokens", "timeout")
 _OF_OTHERS = {
@@ -226,12 +228,30 @@ class Steps:
         return {"ranker": self.components.reference(node, Kind.RANKER)}
 
     def _gather(self, node: Node, label: str) -> dict[str, Any]:
-        said = node.get("expand") if isinstance(node, MappingNode) else None
-        if said is None or not isinstance(node, MappingNode):
+        if not isinstance(node, MappingNode):
             return {"source": self.components.reference(node, Kind.SOURCE)}
+        use = node.get("use")
+        filters_itself = isinstance(use, ScalarNode) and self.components.has_option(use, Kind.SOURCE, "where")
+        keys = {"expand"} if filters_itself else {"expand", "where"}
+        said = {key: found for key in keys if (found := node.get(key)) is not None}
         # The rest is the source's own, and its options are checked as everywhere.
-        rest = evolve(node, entries=tuple(entry for entry in node.entries if entry.key.text != "expand"))
-        return {"source": self.components.reference(rest, Kind.SOURCE), "expand": self._expand(said, label)}
+        rest = evolve(node, entries=tuple(entry for entry in node.entries if entry.key.text not in said))
+        body: dict[str, Any] = {"source": self.components.reference(rest, Kind.SOURCE)}
+        if "expand" in said:
+            body["expand"] = self._expand(said["expand"], label)
+        if "where" in said:
+            body["where"] = self._where(said["where"])
+        return body
+
+    def _where(self, node: Node) -> Filter:
+        before = self._problems.errors
+        told = self.components.options.value(node, _GATHER["where"], _GATHER["where"].annotation, "where")
+        if self._problems.errors == before:
+            try:
+                return parse_filter(told)
+            except ValueError as error:
+                self._problems.error("T004", node.place, str(error))
+        return EVERYTHING
 
     def _expand(self, node: Node, label: str) -> ExpandSpec | None:
         if isinstance(node, ScalarNode) and node.value is None:

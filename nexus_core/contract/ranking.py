@@ -69,6 +69,17 @@ class Ranking(Sequence[Candidate]):
         made._sound = head is None or check_head(ranker, head, len(self.items))
         return made
 
+    def only(self, places: Sequence[int]) -> Ranking:
+        """Return the ranking of some of its items, by their indices in `items`, with their scores."""
+        items = tuple([self.items[place] for place in places])
+        columns = tuple((name, [column[place] for place in places]) for name, column in self.columns)
+        searched = None
+        if self.searched is not None:
+            searched = (self.searched[0], [self.searched[1][place] for place in places])
+        made = Ranking(items, columns, searched=searched)
+        made._sound = self._sound
+        return made
+
     def checked(self, ranker: str) -> Ranking:
         """Return this ranking, its last scores checked if they were not made by `scored`; raises RankerError."""
         if self._sound:

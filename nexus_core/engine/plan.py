@@ -49,6 +49,7 @@ from nexus_core.engine.query_rewriting import QueryRewriter
 from nexus_core.engine.runner import PlannedStep
 from nexus_core.engine.sinks import Fanout, SinkQueue
 from nexus_core.engine.steps import Gather, Generate, MakeDraft, Merger, Rank, Step
+from nexus_core.toolkit.filters import FilteredItems
 from nexus_core.toolkit.templates.template import Expression, TextTemplate
 
 _log = logging.getLogger(__name__)
@@ -298,6 +299,7 @@ class _Builder:
                     source=source,
                     resources=self.resources,
                     keep_as=spec.as_name,
+                    filtered=FilteredItems(spec.where) if spec.where else None,
                     expander=self._expander(spec, give),
                 )
             case RankSpec():

@@ -23,6 +23,7 @@ from nexus_core.engine.models import ModelRegistry
 from nexus_core.engine.packing.packer import Draft, PackingPolicy
 from nexus_core.engine.plugin_guard import PluginGuard, check_gathered, check_ranked
 from nexus_core.engine.state import NO_ITEMS, Scope, State, describe
+from nexus_core.toolkit.filters import FilteredItems
 from nexus_core.toolkit.templates.template import Expression
 from nexus_core.toolkit.text.segmentation import is_blank
 
@@ -70,6 +71,8 @@ class Gather:
     resources: ComponentLifecycle
     keep_as: str | None = None
     merger: Merger = field(factory=Merger)
+    filtered: FilteredItems | None = None
+    """What is let through of what the source gives."""
     expander: Expander | None = None
     """Searches for more than the question."""
 
@@ -77,7 +80,7 @@ class Gather:
         """Return the state with the source's items added."""
         with PluginGuard(f"source {self.name!r}", SourceError):
             await self.resources.open(self.source)
-            items = await self.source.gather(state.search, scope)
+            items = self._filtered(await self.source.gather(state.search, scope))
         if self.expander is not None:
             items = check_gathered(self.name, items)
             state, items = await self.expander(state, scope, items, partial(self._search, scope))
@@ -86,8 +89,18 @@ class Gather:
 
     async def _search(self, scope: Scope, query: str) -> tuple[Item, ...] | Ranking:
         with PluginGuard(f"source {self.name!r}", SourceError):
-            found = await self.source.gather(query, scope)
+            found = self._filtered(await self.source.gather(query, scope))
         return check_gathered(self.name, found)
+
+    def _filtered(self, found: Any) -> Any:
+        """Return the items that pass the filter; of the same items as before the same ones, so that an index holds."""
+        if self.filtered is None:
+            return found
+        items = check_gathered(self.name, found)
+        if isinstance(items, Ranking):
+            where = self.filtered.where
+            return items.only([place for place, item in enumerate(items.items) if where.matches(item)])
+        return self.filtered.of(items)
 
     def _gathered(self, known: Ranking, found: Sequence[Item] | Ranking) -> Ranking:
         if not self.merger.has_seen(found):  # what was good is looked at once

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from attrs import frozen
+from attrs import define, frozen
 
 from nexus_core.contract.values import Item, Value
 from nexus_core.toolkit.suggest import did_you_mean
@@ -224,3 +224,18 @@ def _moment(text: Any) -> datetime | None:
     except ValueError:
         return None
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+@define(eq=False, repr=False)
+class FilteredItems:
+    """The items that pass a filter: of the same tuple as the last time the same one, so that an index over it holds."""
+
+    where: Filter
+    _given: tuple[Item, ...] = ()
+    _passed: tuple[Item, ...] = ()
+
+    def of(self, items: tuple[Item, ...]) -> tuple[Item, ...]:
+        """Return those of some items that pass."""
+        if items is not self._given:
+            self._given, self._passed = items, tuple(item for item in items if self.where.matches(item))
+        return self._passed
