@@ -25,7 +25,7 @@ from math import log
 from attrs import frozen
 
 from nexus_core import FeatureKey, PackedItem
-from nexus_core.toolkit import has_only_stop_words, inverse_frequency, item_languages, pieces, terms
+from nexus_core.toolkit import has_only_stop_words, inverse_frequency, item_languages, pieces, query_words, terms
 from nexus_extractive.citable_units import Unit, units
 from nexus_extractive.question_words import is_general, is_written_without_spaces, telling_words
 
@@ -35,7 +35,7 @@ class QuestionTerms:
     """A question in the terms it is compared by."""
 
     weights: dict[str, float]
-    """Each term, in order, and what it is worth beside how rare it is: general words less."""
+    """Each term, in order, and what it is worth beside how rare it is: general words less, repeated ones more."""
     pairs: frozenset[tuple[str, str]]
     """Terms that stand side by side."""
 
@@ -46,9 +46,11 @@ def read_question(text: str, language: str, *, all_words: bool = False) -> Quest
     With `all_words` stop words are among them.
     """
     telling = [] if all_words else telling_words(pieces(text), language)
-    found = terms(" ".join(telling), language) or terms(text, language, all_words=all_words)
-    weights = {term: _GENERAL if is_general(term, language) else 1.0 for term in found}
-    return QuestionTerms(weights, frozenset(pairwise(found)))
+    words = query_words(" ".join(telling), [language])
+    if not words.counts:
+        words = query_words(text, [language], all_words=all_words)
+    weights = {term: count * (_GENERAL if is_general(term, language) else 1.0) for term, count in words.counts.items()}
+    return QuestionTerms(weights, frozenset(words.pairs))
 
 
 _LAST_LATIN = "\u024f"

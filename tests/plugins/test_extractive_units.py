@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from math import log
+
 import pytest
 from hypothesis import given, settings, strategies as st
 from nexus_extractive.citable_units import Unit, units
+from nexus_extractive.scoring import read_question
 
 
 def cut(text: str, kind: str = "markdown") -> list[tuple[str, str]]:
@@ -129,3 +132,9 @@ def test_any_text_can_be_cut(text: str, kind: str) -> None:
     """Nothing is raised, and every unit stands in the text as it is, but for its white space."""
     bare = "".join(text.split())
     assert all("".join(unit.text.split()) in bare for unit in units(text, kind))
+
+
+def test_a_word_that_the_question_repeats_counts_more() -> None:
+    """As in rankers, store and packer: one and the logarithm of how often."""
+    weights = read_question("Which mill: the tide mill?", "english").weights
+    assert weights["mill"] == pytest.approx((1 + log(2)) * weights["tide"])
