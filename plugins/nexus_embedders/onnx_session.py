@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,6 @@ _MODEL, _TOKENIZER, _POOLING, _LENGTHS = (
 )  # fmt: skip
 _MOST_TOKENS = 256
 """Of a text: what all-MiniLM-L6-v2 takes, and others where they say nothing."""
-_TOKENS_AT_ONCE = 2048
-"""How many tokens one call of the model has, with those that fill up shorter texts."""
 
 
 @frozen(eq=False)
@@ -42,9 +40,10 @@ class OnnxEmbedder:
     tokenizer: Any
     embedding_id: str
     dimensions: int
+    inputs: tuple[str, ...]
     by_first_token: bool = False
     """The vector of a text is that of its first token, and not the mean of all."""
-    batch: int = 256
+    batch: int = 64
     at_once: int = 1
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
@@ -52,42 +51,25 @@ class OnnxEmbedder:
         return await asyncio.to_thread(self.vectors, texts)
 
     def vectors(self, texts: Sequence[str]) -> Vectors:
-        """Return the vectors; texts of like length run together, so that few tokens are only there to fill up."""
+        """Return the vectors.
+
+        Each text runs alone. Together they are no faster on processors (in 8 bits 310 ms for 1,000 tokens alone, 470
+        in batches of 2,048, shortest first), and the scale of 8 bits would be that of a whole batch: so a text has the
+        same vector whatever stands beside it.
+        """
         sound = [text.encode("utf-8", "replace").decode() for text in texts]
-        ids = [encoded.ids for encoded in self.tokenizer.encode_batch_fast(sound)]
         rows = np.zeros((len(texts), self.dimensions), np.float32)
-        for places in _groups([*map(len, ids)]):
-            rows[places] = self._run([ids[place] for place in places])
+        for row, encoded in zip(rows, self.tokenizer.encode_batch_fast(sound), strict=True):
+            if encoded.ids:
+                row[:] = self._run(np.array([encoded.ids], np.int64))
         return unit_vectors(rows)
 
-    def _run(self, ids: Sequence[Sequence[int]]) -> Vectors:
-        tokens = np.zeros((len(ids), max(map(len, ids))), np.int64)
-        mask = np.zeros_like(tokens)
-        for row, own in enumerate(ids):
-            tokens[row, : len(own)] = own
-            mask[row, : len(own)] = 1
-        given = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
-        wanted = [entry.name for entry in self.session.get_inputs()]
-        output: Vectors = self.session.run(None, {name: given[name] for name in wanted})[0]
-        if output.ndim == 2:
+    def _run(self, tokens: npt.NDArray[np.int64]) -> Vectors:
+        given = {"input_ids": tokens, "attention_mask": np.ones_like(tokens), "token_type_ids": np.zeros_like(tokens)}
+        output: Vectors = self.session.run(None, {name: given[name] for name in self.inputs})[0][0]
+        if output.ndim == 1:
             return output
-        if self.by_first_token:
-            return output[:, 0]
-        return np.asarray(np.einsum("btd,bt->bd", output, mask.astype(np.float32)) / mask.sum(axis=1, keepdims=True))
-
-
-def _groups(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Yield the places of texts that run together, shortest first; a text without tokens is in none."""
-    group: list[int] = []
-    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if lengths[place] == 0:
-            continue
-        if group and (len(group) + 1) * lengths[place] > _TOKENS_AT_ONCE:
-            yield group
-            group = []
-        group.append(place)
-    if group:
-        yield group
+        return output[0] if self.by_first_token else np.asarray(output.mean(axis=0))
 
 
 def load(model: str, *, download: bool = False, embedding_id: str = "") -> OnnxEmbedder:
@@ -108,13 +90,9 @@ def load(model: str, *, download: bool = False, embedding_id: str = "") -> OnnxE
     width = session.get_outputs()[0].shape[-1]
     if not wanted <= {"input_ids", "attention_mask", "token_type_ids"} or not isinstance(width, int):
         raise PluginError(f"the model in {folder} is no model of sentences: it takes {', '.join(sorted(wanted))}")
-    return OnnxEmbedder(
-        session,
-        tokenizer,
-        embedding_id or f"onnx:{_digest(folder)}",
-        width,
-        bool(pooling.get("pooling_mode_cls_token")),
-    )
+    first = bool(pooling.get("pooling_mode_cls_token"))
+    name = embedding_id or f"onnx:{_digest(folder)}"
+    return OnnxEmbedder(session, tokenizer, name, width, tuple(sorted(wanted)), first)
 
 
 def open_session(model: bytes | str) -> InferenceSession:

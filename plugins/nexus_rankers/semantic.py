@@ -55,7 +55,7 @@ class Semantic:
     """
 
     model: str | Connector = option(
-        "static", help="`static`, a sentence-transformers model by name or path, or a connector that embeds."
+        "static", help="`static`, `minilm`, a folder, a sentence-transformers model by name, or a connector."
     )
     part_tokens: int = option(
         96, help="About how many tokens of an item are embedded at a time, in whole sentences.", ge=16, le=8192

@@ -1,6 +1,6 @@
 """Quality of what ships, with defaults only: how well `bm25` ranks, and how often a packed prompt holds the answer.
 
-    python tests/bench/quality.py DIR [--queries 300]
+    python tests/bench/quality.py DIR [--queries 300] [--fuse static|minilm|MODEL]
 
 DIR is a collection in BEIR layout (corpus.jsonl, queries.jsonl, qrels.tsv), or a folder of them. nDCG@10 is over all
 queries with a relevant item. Answer recall at B is the share of questions whose gold evidence stands in the text packed
@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from nexus_rankers.bm25 import Bm25
+from nexus_rankers.fuse import Fuse
+from nexus_rankers.semantic import Semantic
 
-from nexus_core import Message, ModelInfo, Prompt, Ranking, RunContext
+from nexus_core import Message, ModelInfo, Prompt, Ranker, Ranking, RunContext
 from nexus_core.engine.packing.packer import Draft, PackingPolicy, pack
 from nexus_core.evaluation.beir import BeirFiles, read_collection
 from nexus_core.evaluation.collection import JudgedCollection, Query
@@ -61,9 +63,12 @@ def load(folder: Path) -> JudgedCollection:
     return read_collection(BeirFiles.of_folder(folder), kind="code" if folder.name == "cosqa" else "text")
 
 
-async def measure(collection: JudgedCollection, limit: int | None) -> Iterator[tuple[str, float, float | None]]:
-    """Return (figure, value, gate) for a collection."""
-    ranker, items = Bm25(), Ranking(collection.items or ())
+async def measure(
+    collection: JudgedCollection, limit: int | None, model: str | None = None
+) -> Iterator[tuple[str, float, float | None]]:
+    """Return (figure, value, gate) for a collection, by words or by words and the vectors of a model."""
+    ranker: Ranker = Bm25() if model is None else Fuse(rankers=(Bm25(), Semantic(model=model)))
+    items = Ranking(collection.items or ())
     ranked = [(query, await ranker.rank(query.text, items, RunContext())) for query in collection.first(limit).queries]
     found = measure_rankings(collection.relevant, {query.id: retrieved(ranking, 10) for query, ranking in ranked})
     return _figures(collection, ranked, sum(values[0] for values in found.values()) / len(found))
@@ -97,6 +102,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument("--queries", type=int, default=None, help="only so many queries of each collection")
+    parser.add_argument("--fuse", metavar="MODEL", help="rank by `fuse` of words and the vectors of a model")
     options = parser.parse_args()
     folders = [file.parent for file in sorted(options.folder.rglob("corpus.jsonl"))]
     if not folders:
@@ -104,7 +110,7 @@ def main() -> int:
     failed = False
     print(f"{'collection':<16} {'figure':<22} {'value':>6} {'gate':>6}")
     for folder in folders:
-        for figure, value, gate in asyncio.run(measure(load(folder), options.queries)):
+        for figure, value, gate in asyncio.run(measure(load(folder), options.queries, options.fuse)):
             under = gate is not None and value < gate
             failed = failed or under
             verdict = "" if gate is None else "UNDER" if under else "ok"

@@ -17,8 +17,11 @@ who loads by name asks `isinstance(embedder, TextEmbedder)`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from nexus_core.toolkit.embedding.model_folders import InstalledModel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,3 +72,14 @@ class EmbedderKind(Protocol):
 
     def load(self, model: str, *, download: bool = False) -> TextEmbedder:
         """Load a model, which may take seconds; raises PluginError. The network is used with `download` alone."""
+
+
+@runtime_checkable
+class InstallableKind(Protocol):
+    """A kind of embedder whose one model `nexus models install` puts into the user's folder of models."""
+
+    def install(self, source: Path | None, tell: Callable[[str], None]) -> InstalledModel:
+        """Install the model from a file, or fetch it where none is given; raises PluginError.
+
+        `tell` is given a line about each thing that takes long.
+        """

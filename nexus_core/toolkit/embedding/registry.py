@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -20,7 +21,7 @@ from attrs import frozen
 from nexus_core.contract.errors import PluginError, describe_error
 from nexus_core.contract.hookspecs import ENTRY_POINT_GROUP, installed_entry_points
 from nexus_core.contract.protocols import Embedder
-from nexus_core.toolkit.embedding.embedder import EMBEDDER_GROUP, EmbedderKind, TextEmbedder
+from nexus_core.toolkit.embedding.embedder import EMBEDDER_GROUP, EmbedderKind, InstallableKind, TextEmbedder
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
 ONNX_FILE = "model.onnx"
@@ -107,6 +108,16 @@ class EmbedderRegistry:
                 self._loaded[meant] = known
         embedder: TextEmbedder = known
         return embedder
+
+    def installable(self) -> Mapping[str, InstallableKind]:
+        """Return the kinds whose model is installed by command; imports all kinds, and passes over broken ones."""
+        found: dict[str, InstallableKind] = {}
+        for name in self.names:
+            with suppress(PluginError):
+                kind = self.kind(name)
+                if isinstance(kind, InstallableKind):
+                    found[name] = kind
+        return found
 
     def kind(self, name: str) -> EmbedderKind:
         """Return what makes the embedders of a kind; raises PluginError where it cannot be imported."""

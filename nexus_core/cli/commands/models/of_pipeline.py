@@ -1,4 +1,4 @@
-"""`nexus models`: the models of a pipeline."""
+"""`nexus models of`: the models of a pipeline."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _AFTER = ("cache", "fallback", "aliases")
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "m"))
 
 
-@click.command("models", epilog=EPILOG)
+@click.command("of", epilog=EPILOG)
 @click.argument("pipeline", type=click.Path(dir_okay=False))
 @click.option(
     "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a value of the file (repeatable)."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the models as one JSON array.")
-def command(pipeline: str, overrides: tuple[str, ...], as_json: bool) -> None:
+def of(pipeline: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """List the models of PIPELINE: what each is, its three token figures, its fallbacks; * marks the default.
 
     Nothing is called: the figures are the connector's own, with the file's over them. $ are for a million tokens, those

@@ -1,0 +1,1 @@
+"""`nexus models`: the models of a pipeline, and those that are installed on this machine."""

