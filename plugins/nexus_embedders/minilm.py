@@ -28,8 +28,8 @@ SUMS = {
     WEIGHTS: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     TOKENIZER: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
-"""SHA-256 as huggingface.co publishes them: that of the weights on the page of the file (Git LFS), of the tokenizer by
-its content at the same revision."""
+"""SHA-256 of the files in revision 1110a243fdf4706b3f48f1d95db1a4f5529b4d41 of the model at huggingface.co, which shows
+that of the weights on the page of the file (Git LFS); many projects that pin the model have the same two."""
 VERSION = 1
 """Of our conversion: another one gives other vectors."""
 EMBEDDING_ID = f"minilm:all-MiniLM-L6-v2/int8/{VERSION}"
