@@ -56,6 +56,16 @@ def test_what_was_kept_by_words_is_embedded_later(notes: Path, capsys: pytest.Ca
     assert json.loads(shown)[0]["id"] == "notes/cat.md"
 
 
+def test_a_folder_of_the_name_of_a_model_is_not_meant(
+    notes: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in pipelines: a folder is named by a path with a slash then."""
+    monkeypatch.chdir(notes.parent)
+    (notes.parent / "static").mkdir()
+    assert nexus(capsys, "context", "add", "n", str(notes), "--embed", "static")[0] == 0
+    assert "by meaning with static\n" in nexus(capsys, "context", "show", "n")[1]
+
+
 def test_a_search_is_filtered_by_fields(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As in a pipeline; what is wrong with a filter or a model is told."""
     nexus(capsys, "context", "add", "n", str(notes))

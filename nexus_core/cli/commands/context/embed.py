@@ -12,7 +12,7 @@ from nexus_core.cli.output.tables import plain
 from nexus_core.cli.store_option import store_option, with_store
 from nexus_core.contract.errors import UsageError
 from nexus_core.store.store import Store
-from nexus_core.toolkit.embedding.registry import embedder_problem
+from nexus_core.toolkit.embedding.registry import embedder_names, embedder_problem
 
 NONE = "none"
 """What stands for no model."""
@@ -68,7 +68,8 @@ def checked_model(model: str) -> str:
     if model == NONE:
         return model
     folder = Path(model).expanduser()
-    chosen = str(folder.absolute()) if folder.is_dir() else model
+    is_path = model not in embedder_names() and folder.is_dir()
+    chosen = str(folder.absolute()) if is_path else model
     problem = embedder_problem(chosen)
     if problem:
         raise UsageError(problem)
