@@ -11,6 +11,7 @@ from nexus_core.contract.errors import UsageError
 from nexus_core.contract.run_context import Viewer
 from nexus_core.store.items.grants import grant_id
 from nexus_core.store.records import Context, check_text, checked_name, checked_readers
+from nexus_core.store.vectors.vector_model import forget_model
 from nexus_core.toolkit.suggest import did_you_mean, listed
 from nexus_core.toolkit.text.languages import AUTO
 from nexus_core.toolkit.text.stemming import ANALYZER_VERSION, LANGUAGES
@@ -91,6 +92,7 @@ def is_seen(context: Context, viewer: Viewer | None) -> bool:
 
 def remove(connection: sqlite3.Connection, context: Context) -> None:
     """Remove a context with all that is in it."""
+    forget_model(connection, context)
     connection.execute("DELETE FROM contexts WHERE id = ?", (context.id,))
 
 

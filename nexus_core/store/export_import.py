@@ -1,7 +1,8 @@
 """Contexts as JSON Lines, to take them elsewhere, and the whole store as a copy. Everything here blocks.
 
-The first line tells of the context, then comes a line for each document, then one for each item. Memory is bounded by
-the largest item; what changes during an export may be in it as it was or as it is.
+The first line tells of the context, then comes a line for each document, then one for each item. Vectors are not in it:
+the first line names the model that made them, for whoever wants them again. Memory is bounded by the largest item; what
+changes during an export may be in it as it was or as it is.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from nexus_core.store.items import rows
 from nexus_core.store.items.fronts import METADATA, hand_over
 from nexus_core.store.items.prepare import ItemPreparer, PreparedItem
 from nexus_core.store.records import (
+    LONGEST_NAME,
     LONGEST_REASON,
     Added,
     Context,
@@ -92,6 +94,8 @@ def _write(connection: sqlite3.Connection, folder: StorePaths, context: Context,
     }  # fmt: skip
     if context.readers:
         head["readers"] = [*context.readers]
+    if context.embedder:
+        head["embedder"] = context.embedder
     file.write(_line(head))
     last = ""
     while some := _next_rows(connection, folder, _DOCUMENT, (context.id, last)):
@@ -176,6 +180,7 @@ class ImportReader:
         for key in ("name", "description", "language", "encoding"):
             if not isinstance(told.get(key), str):
                 raise UsageError(f"line 1 tells no {key}: export the context again")
+        check_text(told.get("embedder", ""), "line 1: its embedder", LONGEST_NAME)
         checked_readers(told.get("readers", []), "line 1")  # whoever takes it in may not let others see it
         return told
 
@@ -288,7 +293,7 @@ def _write_document(connection: sqlite3.Connection, context: Context, document: 
 def backup(folder: StorePaths, target: Path, originals: BlobStore) -> None:
     """Make a copy of a store in a folder that is empty or not there; it can be opened as a store.
 
-    Indexes are not in it, since they are built from it, nor originals that are kept elsewhere.
+    Indexes and graphs of vectors are not in it, since they are built from it, nor originals that are kept elsewhere.
     """
     copy = StorePaths(target)
     if target.exists() and any(target.iterdir()):
@@ -304,6 +309,7 @@ def backup(folder: StorePaths, target: Path, originals: BlobStore) -> None:
         taken = connect(part, writes=True)
         try:
             taken.execute("DELETE FROM indexes")
+            taken.execute("DELETE FROM vector_indexes")
             if not originals.url:
                 objects = LocalBlobs(copy.objects)
                 for (key,) in taken.execute("SELECT DISTINCT original FROM documents WHERE original IS NOT NULL"):
@@ -353,7 +359,10 @@ async def _take_in(threads: WorkerThreads, file: BinaryIO, name: str | None) -> 
     while some := await asyncio.to_thread(next, batches, None):
         added += await threads.write(write_lines, context, some, prepare)
     await threads.write_indexed(catch_up, context)
-    return Imported(context=wanted, added=added, problems=tuple(lines.problems), left_out=lines.left_out)
+    embedder = "" if context.embedder else head.get("embedder", "")
+    return Imported(
+        context=wanted, added=added, problems=tuple(lines.problems), left_out=lines.left_out, embedder=embedder
+    )
 
 
 def catch_up(indexing: IndexUpdater, context: Context) -> None:

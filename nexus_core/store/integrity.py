@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
@@ -30,6 +30,7 @@ from nexus_core.store.search.index_checksums import UnsoundError, is_whole, live
 from nexus_core.store.search.index_updates import IndexState, IndexUpdater
 from nexus_core.store.search.renewal import Seen, renew
 from nexus_core.store.search.tantivy_index import ContextIndex, IndexDamagedError
+from nexus_core.store.vectors.vector_check import delete_orphaned, mend_vectors, orphaned_graphs, vector_problems
 from nexus_core.store.worker_threads import WorkerThreads
 from nexus_core.toolkit.text.stemming import ANALYZER_VERSION
 
@@ -55,6 +56,9 @@ def problems_of(folder: StorePaths, name: str | None, originals: BlobStore) -> I
         with closing(connect(folder.database, writes=False)) as connection:
             for context in _contexts(connection, name):
                 yield from _some(_index(connection, folder, context))
+                yield from _some(vector_problems(connection, folder, context))
+            if name is None:
+                yield from _some(_orphans(connection, folder))
             yield from _some(_objects(connection, originals, name))
     except (sqlite3.DatabaseError, StoreDamagedError) as error:
         yield f"{folder.database} cannot be read to its end ({error}): put back a backup, or export what can be read"
@@ -251,8 +255,23 @@ def _objects(connection: sqlite3.Connection, originals: BlobStore, name: str | N
             yield f"document {document!r}: {error}"
 
 
-async def check(threads: WorkerThreads, name: str | None, *, repair: bool, seen: Seen | None = None) -> tuple[str, ...]:
-    """Return what is wrong, each in one sentence; with `repair` what is left of it."""
+def _orphans(connection: sqlite3.Connection, folder: StorePaths) -> Iterator[str]:
+    for path in orphaned_graphs(connection, folder):
+        yield f"{path} belongs to no context: `nexus context check --repair` deletes it"
+
+
+async def check(
+    threads: WorkerThreads,
+    name: str | None,
+    *,
+    repair: bool,
+    embed: Callable[[Context], Awaitable[None]],
+    seen: Seen | None = None,
+) -> tuple[str, ...]:
+    """Return what is wrong, each in one sentence; with `repair` what is left of it.
+
+    `embed` gives vectors to the items of a context that lack them, and arranges them.
+    """
 
     def look() -> tuple[str, ...]:
         return tuple(problems_of(threads.folder, name, threads.originals))
@@ -266,8 +285,18 @@ async def check(threads: WorkerThreads, name: str | None, *, repair: bool, seen:
                 await threads.write(mend, context)
                 await renew(threads, context, seen, wait_s=TURN_S)
                 await threads.write_indexed(catch_up, context)
+                if await asyncio.to_thread(_has_vector_problems, threads.folder, context):
+                    await threads.write(mend_vectors, context)
+                    await embed(context)
+        if name is None:
+            await threads.read(delete_orphaned, threads.folder)
     await collect(threads)
     return await asyncio.to_thread(look) if found else found
+
+
+def _has_vector_problems(folder: StorePaths, context: Context) -> bool:
+    with closing(connect(folder.database, writes=False)) as connection:
+        return any(vector_problems(connection, folder, context))
 
 
 async def collect(threads: WorkerThreads) -> int:

@@ -96,6 +96,8 @@ class Imported(Value):
     """Why lines were left out, each with its number: the first thousand of them."""
     left_out: int = 0
     """Lines."""
+    embedder: str = ""
+    """By which the context was searched by meaning where it was exported, and is not here: vectors are not imported."""
 
 
 def checked_name(name: object, what: str) -> str:

@@ -12,7 +12,14 @@ from time import monotonic, time
 from types import TracebackType
 from typing import BinaryIO, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
-from nexus_core.contract.errors import ConnectorError, StoreBusyError, StoreError, StoreFullError, UsageError
+from nexus_core.contract.errors import (
+    ConnectorError,
+    PluginError,
+    StoreBusyError,
+    StoreError,
+    StoreFullError,
+    UsageError,
+)
 from nexus_core.contract.protocols import Documents
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.run_context import Viewer
@@ -38,7 +45,9 @@ from nexus_core.store.search.tantivy_index import delete
 from nexus_core.store.search.value_counts import count_values
 from nexus_core.store.usage import DailyUsage
 from nexus_core.store.vectors.embedders import SearchBy, StoreEmbedders
-from nexus_core.store.vectors.embedding import embed_context, forget_vectors
+from nexus_core.store.vectors.embedding import arrange_vectors, embed_context, forget_vectors
+from nexus_core.store.vectors.graph import delete_graph
+from nexus_core.store.vectors.graph_upkeep import delete_unnamed
 from nexus_core.store.worker_threads import WorkerThreads
 from nexus_core.toolkit.filters import EVERYTHING, Filter, tag_conditions
 from nexus_core.toolkit.text.languages import AUTO
@@ -182,18 +191,28 @@ class Store:
 
     async def unembed(self, name: str) -> None:
         """Let a context be searched by words alone, and delete its vectors."""
-        await self.write(forget_vectors, await self.context(name))
+        context = await self.context(name)
+        await self.write(forget_vectors, context)
+        await self.read(delete_unnamed, self.folder, context)
 
     async def _embed_new(self, name: str) -> None:
         """Give vectors to what was added; where that cannot be done it is found by words until it is."""
         context = await self.context(name)
         if context.embedder:
-            try:
-                await embed_context(
-                    self._threads, context, context.embedder, await self._embedders.named(context.embedder)
-                )
-            except (StoreError, ConnectorError) as error:
-                _log.warning("what was added to %r has no vectors yet, and is found by words alone: %s", name, error)
+            await self._embed_rest(context)
+
+    async def _embed_rest(self, context: Context, *, looks_at_all: bool = False) -> None:
+        try:
+            embedder = await self._embedders.named(context.embedder)
+            await embed_context(self._threads, context, context.embedder, embedder, looks_at_all=looks_at_all)
+        except (StoreError, ConnectorError, PluginError) as error:
+            _log.warning("items of %r have no vectors yet, and are found by words alone: %s", context.name, error)
+
+    async def _mend_vectors(self, context: Context) -> None:
+        """Give vectors to all items that lack them, where the model is here, and arrange those there are."""
+        if context.embedder:
+            await self._embed_rest(context, looks_at_all=True)
+        await arrange_vectors(self._threads, context)
 
     async def items(
         self,
@@ -418,7 +437,7 @@ class Store:
 
         With `repair`, indexes and counts are made anew where anything is wrong, and what is left is returned.
         """
-        return await integrity.check(self._threads, name, repair=repair, seen=seen)
+        return await integrity.check(self._threads, name, repair=repair, embed=self._mend_vectors, seen=seen)
 
     async def collect(self) -> int:
         """Delete originals that no document refers to any more; returns how many they were."""
@@ -491,6 +510,8 @@ class Store:
             contexts.remove(connection, context)
         for path in self.folder.indexes.glob(f"{context.id}-*"):
             delete(path)
+        for path in self.folder.vectors.glob(f"{context.id}-*"):
+            delete_graph(path)
 
     def _catch_up(self, name: str) -> bool:
         return self._threads.indexing().catch_up(self._find(name))

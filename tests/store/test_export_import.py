@@ -238,7 +238,7 @@ async def test_a_backup_is_a_store(tmp_path: Path) -> None:
         await store.remove("c", ["i7"])
         with pytest.raises(UsageError, match="is not empty"):
             await store.backup(tmp_path / "copy")
-    assert sorted(path.name for path in (tmp_path / "copy").iterdir()) == ["index", "objects", "store.db"]
+    assert sorted(path.name for path in (tmp_path / "copy").iterdir()) == ["index", "objects", "store.db", "vectors"]
     async with Store(tmp_path / "copy") as copy:
         assert await copy.check() == ()
         assert (await copy.search("c", "number 7")).items[0].id == "i7"

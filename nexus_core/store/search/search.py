@@ -26,6 +26,8 @@ from nexus_core.store.search.query_syntax import corrected, holds_phrases, phras
 from nexus_core.store.search.rescoring import weighted
 from nexus_core.store.search.tantivy_index import ContextIndex, IndexDamagedError
 from nexus_core.store.search.visibility import Visibility, VisibleKeys
+from nexus_core.store.vectors.context_vectors import ContextVectors
+from nexus_core.store.vectors.matrix import Vector
 from nexus_core.store.vectors.meaning import MeaningSearch, QueryVector, fused
 from nexus_core.toolkit.filters import EVERYTHING, Filter
 from nexus_core.toolkit.text.bm25 import has_only_stop_words, inverse_frequency, terms
@@ -227,10 +229,23 @@ class ContextSearch:
         if vectors is None:
             return {}
         query = request.meaning.vector
-        wanted = max(request.limit, SCORED)
-        nearest = dict(islice(vectors.nearest(query, wanted, visible).items(), wanted))
+        if not query.any():  # nothing is known of its words, and so nothing is near to it
+            return {}
+        nearest = self._still_near(context, vectors, query, max(request.limit, SCORED), visible)
         lacking = [key for key in known if key not in nearest]
         return nearest | (vectors.cosines_of(query, lacking) if lacking else {})
+
+    def _still_near(
+        self, context: Context, vectors: ContextVectors, query: Vector, wanted: int, visible: VisibleKeys | None
+    ) -> dict[int, float]:
+        """Return the items that are nearest and there still: more are asked for until there are enough."""
+        asked, seen = wanted, -1
+        while True:
+            found = vectors.nearest(query, asked, visible)
+            keys = still_there(self.connection, context, [*islice(found, max(asked, 2 * wanted))])
+            if len(keys) >= wanted or len(found) <= seen:
+                return {key: found[key] for key in keys[:wanted]}
+            seen, asked = len(found), asked * 4
 
     def _ranking(
         self, context: Context, request: SearchRequest, words: Mapping[int, float], cosines: Mapping[int, float]

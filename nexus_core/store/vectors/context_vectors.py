@@ -7,35 +7,25 @@ since the database is asked for every item that is returned.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from attrs import define, frozen
+from attrs import define
 
 from nexus_core.store.records import Context
 from nexus_core.store.search.visibility import VisibleKeys
 from nexus_core.store.vectors.graph import EXACT_VISIBLE, MOST_ASKED, VectorGraph
 from nexus_core.store.vectors.matrix import Keys, Vector, VectorMatrix, best_of
+from nexus_core.store.vectors.vector_model import VectorModel
 
 _PAGE = 4000
 """Rows of the database that are read at a time."""
 _PARTS = 3
 """How many rows are asked of a graph for each item that is wanted: several may be of one item."""
-
-
-@frozen
-class VectorModel:
-    """What has made the vectors of a context."""
-
-    name: str
-    """As the items' vectors are kept under."""
-    width: int
-
-    def number(self, connection: sqlite3.Connection) -> int | None:
-        """Return its number in the database, `None` where there are no vectors of it."""
-        found = connection.execute("SELECT id FROM vector_models WHERE name = ?", (self.name,)).fetchone()
-        return None if found is None else int(found[0])
+_SPARED = 4096
+"""Rows in memory, from which on those of items that are gone are let go of."""
 
 
 def newest_part(connection: sqlite3.Connection) -> int:
@@ -80,6 +70,8 @@ class ContextVectors:
     graph: VectorGraph | None
     fresh: VectorMatrix
     """What is not in the graph."""
+    swept: int = 0
+    """How many of these there were when those of items that are gone were let go of last."""
 
     def catch_up(self, connection: sqlite3.Connection, context: Context) -> None:
         """Take in what has come since."""
@@ -88,6 +80,22 @@ class ContextVectors:
             parts = read_parts(connection, context, self.number, self.newest, until)
             self.fresh = self.fresh.joined(VectorMatrix.of(parts, self.model.width))
             self.newest = until
+            if len(self.fresh) > 2 * self.swept + _SPARED:
+                self._sweep(connection, context)
+
+    def _sweep(self, connection: sqlite3.Connection, context: Context) -> None:
+        """Let go of the rows of items that are gone: a context that changes all the time does not grow by it."""
+        live = np.zeros(len(self.fresh), bool)
+        for start in range(0, len(live), _PAGE):
+            some = self.fresh.keys[start : start + _PAGE]
+            there = connection.execute(
+                "SELECT key FROM items INDEXED BY items_of_contexts"
+                " WHERE context_id = ? AND key IN (SELECT value FROM json_each(?))",
+                (context.id, json.dumps(some.tolist())),
+            )
+            live[start : start + _PAGE] = np.isin(some, [key for (key,) in there])
+        self.fresh = self.fresh.only(live)
+        self.swept = len(self.fresh)
 
     def nearest(self, query: Vector, count: int, visible: VisibleKeys | None) -> dict[int, float]:
         """Return the items whose meaning is nearest to a query, the best first, each with its cosine.
@@ -97,27 +105,30 @@ class ContextVectors:
         fresh = self.fresh if visible is None else self.fresh.only(visible.mask(self.fresh.keys))
         found = [(fresh.keys, fresh.scores_of(query))]
         if self.graph is not None:
-            places = None if visible is None else self.graph.places_of(visible.keys)
+            # An item that is visible has a row at least, or no text: too many are not looked up.
+            is_many = visible is None or len(visible) > EXACT_VISIBLE
+            places = None if is_many or visible is None else self.graph.places_of_visible(visible)
             if places is not None and len(places) <= EXACT_VISIBLE:
                 found.append(self.graph.scores(query, places))
             else:
-                found.append(self._ask_graph(self.graph, query, count, visible, places))
+                found.append(self._ask_graph(self.graph, query, count, visible))
         keys = np.concatenate([keys for keys, _ in found])
         return best_of(keys, np.concatenate([scores for _, scores in found]))
 
     def _ask_graph(
-        self, graph: VectorGraph, query: Vector, count: int, visible: VisibleKeys | None, places: Keys | None
+        self, graph: VectorGraph, query: Vector, count: int, visible: VisibleKeys | None
     ) -> tuple[Keys, Vector]:
         """Ask a graph for more until enough of what it gives is visible, or else compare all that is."""
         wanted = count * _PARTS
-        while True:
+        if visible is None:
+            return graph.nearest(query, wanted)
+        while wanted <= MOST_ASKED:
             keys, scores = graph.nearest(query, wanted)
-            mask = np.ones(len(keys), bool) if visible is None else visible.mask(keys)
-            if visible is None or len(set(keys[mask].tolist())) >= count or wanted >= len(graph):
+            mask = visible.mask(keys)
+            if len(set(keys[mask].tolist())) >= count or wanted >= len(graph):
                 return keys[mask], scores[mask]
-            if wanted >= MOST_ASKED:
-                return graph.scores(query, np.empty(0, np.int64) if places is None else places)
             wanted *= 4
+        return graph.scores(query, graph.places_of_visible(visible))
 
     def cosines_of(self, query: Vector, keys: Sequence[int]) -> dict[int, float]:
         """Return the cosine of each of some items that has a vector."""

@@ -10,9 +10,9 @@ from typing import Literal
 
 from nexus_core.contract.errors import ConnectorError, PluginError, StoreError
 from nexus_core.store.records import Context
-from nexus_core.store.vectors.context_vectors import VectorModel
 from nexus_core.store.vectors.embedding import vector_model
 from nexus_core.store.vectors.meaning import QueryVector
+from nexus_core.store.vectors.vector_model import VectorModel
 from nexus_core.toolkit.embedding.embedder import TextEmbedder
 from nexus_core.toolkit.embedding.registry import embedder_named
 

@@ -7,40 +7,26 @@ while another model is taken, by the one before.
 from __future__ import annotations
 
 import asyncio
-import logging
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain
-from pathlib import Path
-from secrets import token_hex
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from nexus_core.contract.errors import StoreBusyError
 from nexus_core.contract.values import Item
 from nexus_core.store import contexts
-from nexus_core.store.database.connection import connect
 from nexus_core.store.items.rows import read_items
 from nexus_core.store.items.vectors import keep_vectors
 from nexus_core.store.records import Context
-from nexus_core.store.vectors.context_vectors import VectorModel, graph_state, newest_part, read_parts
-from nexus_core.store.vectors.graph import EXACT, GraphDamagedError, VectorGraph, build_graph, delete_graph, has_graphs
-from nexus_core.store.vectors.matrix import VectorMatrix
+from nexus_core.store.vectors.graph_upkeep import Seen, delete_unnamed, update_graph, vectors_turn
+from nexus_core.store.vectors.vector_model import VectorModel, forget_model, keep_model, known_model
 from nexus_core.store.worker_threads import WorkerThreads
 from nexus_core.toolkit.embedding.embedder import TextEmbedder
 from nexus_core.toolkit.embedding.item_parts import KEPT_NUMBERS, item_parts, item_vectors_key
 
-Seen = Callable[[int, int, str], None]
-"""Told of progress: how many are done, of how many, and what was done last."""
 _PAGE = 256
 """Items that are embedded, and written, at a time."""
-_GRAPH_PAGE = 20_000
-_GONE = 0.25
-"""The share of a graph's items that are gone, from which on it is made anew."""
-_TURN_S = 600.0
-
-_log = logging.getLogger(__name__)
 
 
 async def vector_model(embedder: TextEmbedder) -> VectorModel:
@@ -52,35 +38,46 @@ async def vector_model(embedder: TextEmbedder) -> VectorModel:
 
 
 async def embed_context(
-    threads: WorkerThreads, context: Context, name: str, embedder: TextEmbedder, seen: Seen | None = None
+    threads: WorkerThreads,
+    context: Context,
+    name: str,
+    embedder: TextEmbedder,
+    seen: Seen | None = None,
+    *,
+    looks_at_all: bool = False,
 ) -> int:
     """Give vectors of a model to the items that lack them, and let searches use it; returns how many items that were.
 
-    Raises StoreBusyError where another process is at it.
+    With `looks_at_all`, also items are looked at that had vectors when it was done last. Raises StoreBusyError where
+    another process is at it.
     """
-    lock = FileLock(threads.folder.lock(f"vectors-{context.id}"), mode=0o600, thread_local=False)
-    if not await asyncio.to_thread(_acquire, lock):
-        raise StoreBusyError(f"another process is embedding {context.name!r}: try again when it is done")
-    try:
+    with vectors_turn(threads.folder, context) as ours:
+        if not ours:
+            raise StoreBusyError(f"another process is embedding {context.name!r}: try again when it is done")
         model = await vector_model(embedder)
         is_new = context.embedder != name
         newest, embedded = await threads.read(_state, context)
-        count = await _fill(threads, context, model, embedder, 0 if is_new else embedded, seen)
-        await _update_graph(threads, context, model)
-        await threads.write(_switch, context, name, newest)
+        after = 0 if is_new or looks_at_all else embedded
+        count = await _fill(threads, context, model, embedder, after, seen)
+        await update_graph(threads, context, model, seen)
+        await threads.write(_switch, context, name, model, newest)
         if is_new:
             await threads.write(_drop_others, context, model)
+            await threads.read(delete_unnamed, threads.folder, context)
         return count
-    finally:
-        lock.release()
 
 
-def _acquire(lock: FileLock) -> bool:
-    try:
-        lock.acquire(timeout=0.0)
-    except Timeout:
-        return False
-    return True
+async def arrange_vectors(threads: WorkerThreads, context: Context) -> None:
+    """Make the graph of a context anew where one is due, and delete what nothing names; needs no model.
+
+    Where another process is at its vectors, that is left to it.
+    """
+    with vectors_turn(threads.folder, context) as ours:
+        if ours:
+            known = await threads.read(known_model, context)
+            if known is not None:
+                await update_graph(threads, context, known.model)
+            await threads.read(delete_unnamed, threads.folder, context)
 
 
 def _state(connection: sqlite3.Connection, context: Context) -> tuple[int, int]:
@@ -91,8 +88,9 @@ def _state(connection: sqlite3.Connection, context: Context) -> tuple[int, int]:
     return int(newest), int(embedded)
 
 
-def _switch(connection: sqlite3.Connection, context: Context, name: str, newest: int) -> None:
+def _switch(connection: sqlite3.Connection, context: Context, name: str, model: VectorModel, newest: int) -> None:
     connection.execute("UPDATE contexts SET embedder = ?, embedded = ? WHERE id = ?", (name, newest, context.id))
+    keep_model(connection, context, model)
 
 
 def _drop_others(connection: sqlite3.Connection, context: Context, model: VectorModel) -> None:
@@ -112,6 +110,7 @@ def forget_vectors(connection: sqlite3.Connection, context: Context) -> None:
         "DELETE FROM vector_parts WHERE item_key IN (SELECT key FROM items WHERE context_id = ?)", (context.id,)
     )
     connection.execute("DELETE FROM vector_indexes WHERE context_id = ?", (context.id,))
+    forget_model(connection, context)
 
 
 # Vectors
@@ -168,80 +167,3 @@ async def _embedded(items: Sequence[Item], embedder: TextEmbedder) -> list[bytes
         found.append(rows[at : at + len(own)].tobytes())
         at += len(own)
     return found
-
-
-# The graph
-
-
-async def _update_graph(threads: WorkerThreads, context: Context, model: VectorModel) -> None:
-    """Make the graph of a context anew, where there are many vectors that are not in it, or few of its items left."""
-    if not has_graphs():
-        return
-    number = await threads.read(lambda connection: model.number(connection))
-    if number is None or not await threads.read(_is_graph_due, threads, context, model, number):
-        return
-    generation = token_hex(8)
-    folder = threads.folder.vectors / f"{context.id}-{number}-{generation}"
-    try:
-        newest = await asyncio.to_thread(_build, threads, context, model, number, folder)
-        await threads.write(_publish, context, number, generation, newest)
-    except BaseException:
-        delete_graph(folder)
-        raise
-    for other in threads.folder.vectors.glob(f"{context.id}-*"):
-        if other != folder:
-            delete_graph(other)
-
-
-def _is_graph_due(
-    connection: sqlite3.Connection, threads: WorkerThreads, context: Context, model: VectorModel, number: int
-) -> bool:
-    found = graph_state(connection, context, number)
-    newest, items = 0, 0
-    if found is not None:
-        try:
-            graph = VectorGraph(threads.folder.vectors / f"{context.id}-{number}-{found[0]}", model.width)
-        except GraphDamagedError as error:
-            _log.warning("the vectors of %r are arranged anew: %s", context.name, error)
-            return True
-        newest, items = found[1], graph.items
-    size = model.width * np.dtype(KEPT_NUMBERS).itemsize
-    (fresh,) = connection.execute(
-        "SELECT coalesce(sum(length(data)), 0) FROM vector_parts JOIN items ON items.key = item_key"
-        " WHERE vector_parts.key > ? AND model_id = ? AND items.context_id = ?",
-        (newest, number, context.id),
-    ).fetchone()
-    (left,) = connection.execute("SELECT items FROM contexts WHERE id = ?", (context.id,)).fetchone()
-    return bool(fresh / size > EXACT or (items and items - left > _GONE * items))
-
-
-def _build(threads: WorkerThreads, context: Context, model: VectorModel, number: int, folder: Path) -> int:
-    connection = connect(threads.folder.database, writes=False)
-    try:
-        newest = newest_part(connection)
-        build_graph(folder, model.width, _matrices(connection, context, model, number, newest))
-        return newest
-    finally:
-        connection.close()
-
-
-def _matrices(
-    connection: sqlite3.Connection, context: Context, model: VectorModel, number: int, newest: int
-) -> Iterator[VectorMatrix]:
-    """Yield the rows of a context, some at a time."""
-    pieces: list[tuple[int, bytes]] = []
-    for key, data in read_parts(connection, context, number, 0, newest):
-        if len(pieces) >= _GRAPH_PAGE and key != pieces[-1][0]:
-            yield VectorMatrix.of(pieces, model.width)
-            pieces = []
-        pieces.append((key, data))
-    if pieces:
-        yield VectorMatrix.of(pieces, model.width)
-
-
-def _publish(connection: sqlite3.Connection, context: Context, number: int, generation: str, newest: int) -> None:
-    connection.execute(
-        "INSERT INTO vector_indexes (context_id, model_id, generation, newest) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET generation = excluded.generation, newest = excluded.newest",
-        (context.id, number, generation, newest),
-    )

@@ -16,10 +16,12 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 from zlib import crc32
 
 import numpy as np
 
+from nexus_core.store.search.visibility import VisibleKeys
 from nexus_core.store.vectors.matrix import Keys, Rows, Vector, VectorMatrix, cosines
 
 FORMAT = 1
@@ -29,7 +31,9 @@ EXACT_VISIBLE = 50_000
 """Visible rows up to which a graph is not asked: they are compared one by one."""
 MOST_ASKED = 10_000
 """Of a graph for one search; where there are not enough visible ones among so many, these are compared one by one."""
-_CONNECTIVITY, _BUILDING, _SEARCHING = 8, 96, 200
+_CONNECTIVITY, _BUILDING, _SEARCHING = 12, 128, 320
+_THREADS = max(1, min(4, (os.cpu_count() or 2) // 2))
+"""For the building of a graph: others want to work, too."""
 _GRAPH, _KEYS, _NOTE = "graph.usearch", "keys.npy", "note.json"
 _PIECE = 2**20
 
@@ -55,7 +59,7 @@ def build_graph(folder: Path, width: int, parts: Iterable[VectorMatrix]) -> int:
     keys: list[Keys] = []
     count = 0
     for part in parts:
-        index.add(np.arange(count, count + len(part)), part.rows)
+        index.add(np.arange(count, count + len(part)), part.rows, threads=_THREADS)
         keys.append(part.keys)
         count += len(part)
     index.save(str(folder / _GRAPH))
@@ -96,6 +100,7 @@ class VectorGraph:
         self._sorted = self.keys[self._order]
         self.items = int(note["items"])
         """How many items it was made of."""
+        self._places: WeakKeyDictionary[VisibleKeys, Keys] = WeakKeyDictionary()
         self._looks = {name: _look(folder / name) for name in (_GRAPH, _KEYS)}
         self._folder = folder
 
@@ -116,10 +121,17 @@ class VectorGraph:
         starts = np.repeat(first - (np.cumsum(counts) - counts), counts)
         return np.asarray(self._order[starts + np.arange(int(counts.sum()))], np.int64)
 
+    def places_of_visible(self, visible: VisibleKeys) -> Keys:
+        """Return the same of what somebody may see, which is kept as long as that is."""
+        known = self._places.get(visible)
+        if known is None:
+            known = self._places[visible] = self.places_of(visible.keys)
+        return known
+
     def nearest(self, query: Vector, count: int) -> tuple[Keys, Vector]:
         """Return the items of the rows that are most like a query, and their cosines, the best first."""
         peak = float(np.abs(query).max()) or 1.0
-        matches = self._index.search(np.rint(query * (127 / peak)).astype(np.int8), min(count, len(self)))
+        matches = self._index.search(np.rint(query * (127 / peak)).astype(np.int8), min(count, len(self)), threads=1)
         places = np.asarray(matches.keys, np.int64)
         return self.keys[places], cosines(self._rows(places), query)
 

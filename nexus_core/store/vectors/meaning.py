@@ -11,9 +11,10 @@ from attrs import frozen
 
 from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.records import Context
-from nexus_core.store.vectors.context_vectors import ContextVectors, VectorModel, graph_state
+from nexus_core.store.vectors.context_vectors import ContextVectors, graph_state
 from nexus_core.store.vectors.graph import GraphDamagedError, VectorGraph
 from nexus_core.store.vectors.matrix import Vector, VectorMatrix
+from nexus_core.store.vectors.vector_model import VectorModel
 
 _log = logging.getLogger(__name__)
 

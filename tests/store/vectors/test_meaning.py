@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nexus_core import Item, Store, StoreError, Viewer
-from nexus_core.store.vectors import embedding
+from nexus_core.store.vectors import graph_upkeep
 from nexus_core.store.vectors.graph import GraphDamagedError, VectorGraph, build_graph
 from nexus_core.store.vectors.matrix import VectorMatrix, quantized
 from nexus_core.toolkit import parse_filter
@@ -52,7 +52,7 @@ async def test_a_question_without_a_shared_word_finds_its_item(tmp_path: Path) -
 
 async def test_a_graph_finds_what_comparing_all_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also for who may see a part, with a filter, and with what came after it was made."""
-    monkeypatch.setattr(embedding, "EXACT", 100)
+    monkeypatch.setattr(graph_upkeep, "EXACT", 100)
     async with Store(tmp_path) as store:
         await store.create("c")
         await store.add("c", [*items(300), Item(id="secret", text="A puppy makes noise.", readers=("group:hr",))])
@@ -69,7 +69,7 @@ async def test_a_damaged_graph_is_not_believed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The rows are compared instead, and the next pass makes another one."""
-    monkeypatch.setattr(embedding, "EXACT", 100)
+    monkeypatch.setattr(graph_upkeep, "EXACT", 100)
     async with Store(tmp_path) as store:
         await store.create("c")
         await store.add("c", items(200))

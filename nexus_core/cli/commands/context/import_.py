@@ -32,6 +32,11 @@ def command(name: str, file: str) -> None:
     done = with_store(lambda opened: opened.import_(source, name), create=True)
     added = done.added
     echo(f"{done.context}: {added.new:,} items new, {added.changed:,} changed, {added.unchanged:,} unchanged")
+    if done.embedder:
+        echo(
+            f"vectors are not imported: `nexus context embed {done.context} --model {plain(done.embedder)}` makes those"
+            " by which it was searched by meaning"
+        )
     for problem in done.problems[:TOLD]:
         echo(f"  failed: {plain(problem)}", err=True)
     if done.left_out > TOLD:

@@ -1,0 +1,60 @@
+"""Models by what the database knows of them: enough to look at the vectors of a context without loading its model."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+from attrs import frozen
+
+from nexus_core.store.records import Context
+
+
+@frozen
+class VectorModel:
+    """What has made the vectors of a context."""
+
+    name: str
+    """As the items' vectors are kept under."""
+    width: int
+
+    def number(self, connection: sqlite3.Connection) -> int | None:
+        """Return its number in the database, `None` where there are no vectors of it."""
+        found = connection.execute("SELECT id FROM vector_models WHERE name = ?", (self.name,)).fetchone()
+        return None if found is None else int(found[0])
+
+
+@frozen
+class EmbeddedModel:
+    """A model with its number in the database."""
+
+    model: VectorModel
+    number: int
+
+
+def keep_model(connection: sqlite3.Connection, context: Context, model: VectorModel) -> None:
+    """Note whose vectors a context has, and how long they are; in the transaction that lets searches use them."""
+    connection.execute(
+        "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+        (_name(context), json.dumps({"model": model.name, "width": model.width})),
+    )
+
+
+def forget_model(connection: sqlite3.Connection, context: Context) -> None:
+    """Forget it, where the vectors go or the context does."""
+    connection.execute("DELETE FROM settings WHERE name = ?", (_name(context),))
+
+
+def known_model(connection: sqlite3.Connection, context: Context) -> EmbeddedModel | None:
+    """Return whose vectors a context has; `None` where it has none, or another version has made them."""
+    found = connection.execute("SELECT value FROM settings WHERE name = ?", (_name(context),)).fetchone()
+    if found is None or not context.embedder:
+        return None
+    told = json.loads(found[0])
+    model = VectorModel(str(told["model"]), int(told["width"]))
+    number = model.number(connection)
+    return EmbeddedModel(model, number) if number is not None else None
+
+
+def _name(context: Context) -> str:
+    return f"vectors of context {context.id}"

@@ -1,0 +1,170 @@
+"""The check looks at vectors and graphs, and a repair makes anew what can be made anew."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nexus_core import Item, Store
+from nexus_core.store.vectors import graph_upkeep
+from nexus_core.store.vectors.graph import build_graph
+from nexus_core.store.vectors.matrix import VectorMatrix, quantized
+
+pytest.importorskip("usearch")
+pytest.importorskip("wordllama")
+
+
+@pytest.fixture
+async def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
+    monkeypatch.setattr(graph_upkeep, "EXACT", 100)
+    async with Store(tmp_path) as store:
+        await store.create("d")
+        await store.add("d", [Item(id="other", text="Something else.")])
+        await store.create("c")
+        await store.add("c", [Item(id=f"i{n}", text=f"A dog barks at number {n}.") for n in range(150)])
+        await store.add("c", [Item(id="blank", text=" ")])
+        await store.embed("c", "static")
+        yield store
+
+
+def change(store: Store, statement: str) -> None:
+    """Change the database behind the store's back, as damage would."""
+    connection = sqlite3.connect(store.folder.database)
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+def graph(store: Store) -> Path:
+    (folder,) = store.folder.vectors.iterdir()
+    return folder
+
+
+def cut(folder: Path) -> None:
+    (folder / "graph.usearch").write_bytes((folder / "graph.usearch").read_bytes()[:-100])
+
+
+def replace(folder: Path, keys: np.ndarray) -> None:
+    """Put a graph of other items in the place of one."""
+    shutil.rmtree(folder)
+    rows = quantized(np.random.default_rng(1).normal(size=(len(keys), 256)).astype(np.float32))
+    build_graph(folder, 256, [VectorMatrix(keys, rows)])
+
+
+async def test_an_embedded_context_has_no_problems(store: Store) -> None:
+    """Also after changes, removals and tags, whose rows the graph has still, and with items without text."""
+    assert await store.check() == ()
+    await store.remove("c", ["i1", "i2"])
+    await store.add("c", [Item(id="i3", text="A cat sleeps."), Item(id="new", text="Puppies.")])
+    await store.tag("c", ["i4"], add=["loud"])
+    assert await store.check() == ()
+    await store.unembed("c")
+    assert [*store.folder.vectors.iterdir()] == []
+    assert await store.check() == ()
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        pytest.param(
+            "UPDATE vector_parts SET data = CAST('short' AS BLOB) WHERE key = 5",
+            "vectors of 1 item .* damaged",
+            id="cut",
+        ),
+        pytest.param(
+            "DELETE FROM vector_parts WHERE key IN (7, 8)", "2 items in 'c' should have vectors", id="lacking"
+        ),
+        pytest.param("UPDATE vector_indexes SET generation = 'x'", "graph of 'c' is damaged", id="generation"),
+    ],
+)
+async def test_damaged_rows_are_found_and_embedded_anew(store: Store, statement: str, problem: str) -> None:
+    """Afterwards all is as it was."""
+    change(store, statement)
+    found = await store.check()
+    assert any(re.search(problem, each) for each in found), found
+    assert all("nexus context check --repair" in each for each in found)
+    assert await store.check(repair=True) == ()
+    assert len([*store.folder.vectors.iterdir()]) == 1
+    ranking = await store.search("c", "puppy noise", by="meaning")
+    assert len(ranking.items) == 10
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        pytest.param(np.arange(2, 140), "lacks 12 items", id="lacks"),
+        pytest.param(np.arange(1, 152), "holds 1 item that", id="another-context"),
+        pytest.param(np.arange(2, 400), "holds [0-9]+ items that were never in it", id="never-given"),
+    ],
+)
+async def test_a_graph_of_other_items_is_found_and_made_anew(store: Store, keys: np.ndarray, problem: str) -> None:
+    """What is gone from the context may be in it, what was never there may not."""
+    replace(graph(store), keys)
+    found = await store.check("c")
+    assert any(re.search(problem, each) for each in found), found
+    assert await store.check("c", repair=True) == ()
+
+
+async def test_damaged_and_unnamed_graphs_are_found(store: Store) -> None:
+    """Those of contexts that are there and of others; a repair leaves the one that is right."""
+    cut(graph(store))
+    (store.folder.vectors / "2-1-killed").mkdir()
+    (store.folder.vectors / "77-1-gone").mkdir()
+    found = await store.check()
+    assert len(found) == 3, found
+    assert await store.check(repair=True) == ()
+    assert graph(store).name.startswith("2-1-")
+
+
+async def test_a_repair_without_the_model_arranges_what_is_there(store: Store) -> None:
+    """And tells what is left."""
+    cut(graph(store))
+    change(store, "UPDATE contexts SET embedder = 'no-such-model' WHERE name = 'c'")
+    change(store, "DELETE FROM vector_parts WHERE key = 7")
+    left = await store.check(repair=True)
+    assert len(left) == 1
+    assert "1 item in 'c' should have vectors" in left[0]
+    assert len([*store.folder.vectors.iterdir()]) == 1
+
+
+async def test_a_deleted_context_leaves_no_graph(store: Store) -> None:
+    """Nor anything else that was known of it."""
+    await store.delete("c")
+    assert [*store.folder.vectors.iterdir()] == []
+    told = await store.read(lambda db: db.execute("SELECT name FROM settings WHERE name LIKE 'vectors%'").fetchall())
+    assert told == []
+    assert await store.check() == ()
+
+
+async def test_a_backup_has_vectors_and_no_graph(store: Store, tmp_path: Path) -> None:
+    """It is searched by meaning at once, and what is embedded next makes the graph."""
+    await store.backup(tmp_path / "copy")
+    async with Store(tmp_path / "copy") as copy:
+        assert [*copy.folder.vectors.iterdir()] == []
+        assert await copy.check() == ()
+        assert len((await copy.search("c", "puppy noise", by="meaning")).items) == 10
+        await copy.embed("c", "static")
+        assert len([*copy.folder.vectors.iterdir()]) == 1
+
+
+async def test_an_export_names_the_model_and_holds_no_vectors(store: Store, tmp_path: Path) -> None:
+    """Whoever imports it is told; nothing is embedded unasked, since that may cost money."""
+    await store.export("c", tmp_path / "c.jsonl")
+    taken = await store.import_(tmp_path / "c.jsonl", "e")
+    assert taken.embedder == "static"
+    assert (await store.context("e")).embedder == ""
+    assert (await store.import_(tmp_path / "c.jsonl", "c")).embedder == ""
+
+
+async def test_items_that_are_gone_hide_none_that_are_there(store: Store) -> None:
+    """However many of those that were nearest are gone, the next ones are found."""
+    await store.add("c", [Item(id=f"p{n}", text="A puppy makes noise.") for n in range(60)])
+    await store.embed("c", "static")
+    await store.remove("c", [f"p{n}" for n in range(60)])
+    assert len((await store.search("c", "A puppy makes noise", by="meaning", limit=10)).items) == 10
