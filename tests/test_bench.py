@@ -7,10 +7,13 @@ import asyncio
 import importlib.util
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from nexus_core.toolkit import query_terms, terms
 
 pytestmark = pytest.mark.slow
 
@@ -53,3 +56,13 @@ def test_a_benchmark_adds_all_the_items_that_it_tells_of(tmp_path: Path) -> None
     store = script("store")
     asyncio.run(store.add(tmp_path / "store", 2_050))
     assert asyncio.run(store.count_items(tmp_path / "store")) == 2_050
+
+
+def test_zero_overlap_questions_share_no_stem_with_their_text() -> None:
+    """By the project's own stems; what is found then is found by meaning."""
+    cases = script("zero_overlap").own()
+    assert len(cases) == len({case.item.text for case in cases}) == 100
+    for case in cases:
+        words = set(chain.from_iterable(query_terms(case.question, ["english"])))
+        assert words
+        assert not words & set(terms(f"{case.item.title}\n{case.item.text}")), case.question
