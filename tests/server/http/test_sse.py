@@ -99,7 +99,7 @@ async def test_a_client_that_goes_closes_the_upstream(start: Any, stream: bool) 
         await until(lambda: upstream.requests)
         await asyncio.sleep(0.05)
         asked.cancel()
-        assert await upstream.left_open(0.5) == []
+        assert await upstream.left_open(5) == []
 
 
 @pytest.mark.slow
