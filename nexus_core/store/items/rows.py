@@ -13,7 +13,7 @@ from nexus_core.store.items.fronts import METADATA, front_of, hand_over, keep_fr
 from nexus_core.store.items.grants import keep_grants
 from nexus_core.store.items.passage_codec import give
 from nexus_core.store.items.prepare import PreparedItem
-from nexus_core.store.items.vectors import give_vectors
+from nexus_core.store.items.vectors import give_vectors, keep_vectors, other_vectors, own_vectors
 from nexus_core.store.records import Added, Context, StoredDocument, links_of
 from nexus_core.toolkit.text.languages import AUTO, DEFAULT, language_of
 from nexus_core.toolkit.text.sentence_figures import figures_key
@@ -30,12 +30,24 @@ def write_items(
     """Write items, the last of several with one id; returns what became of them, and (key, item) of the new rows."""
     latest = {each.item.id: each for each in prepared}
     known = _known(connection, context, latest)
-    fresh = [each for each in latest.values() if known.get(each.item.id, (0, b""))[1] != each.digest]
+    own = {key: vectors for key, each in latest.items() if (vectors := own_vectors(each.item))}
+    there = {known[key][0]: vectors for key, vectors in own.items() if key in known}
+    others = other_vectors(connection, there) if there else ()
+    fresh = [
+        each
+        for each in latest.values()
+        if known.get(each.item.id, (0, b""))[1] != each.digest or known[each.item.id][0] in others
+    ]
     stale = [known[each.item.id][0] for each in fresh if each.item.id in known]
     remove_keys(connection, context, stale)
     first = next_keys(connection, len(fresh))
     rows = list(enumerate(fresh, first))
     _insert(connection, context, document_id, rows)
+    if own:
+        keep_vectors(
+            connection,
+            [(key, model, data) for key, each in rows for model, data in own.get(each.item.id, {}).items()],
+        )
     if rows:
         connection.execute(
             "UPDATE contexts SET items = items + ?, newest = ?, changed = ? WHERE id = ?",

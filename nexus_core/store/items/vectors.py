@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+import struct
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
+from nexus_core.contract.errors import UsageError
 from nexus_core.contract.features import vector_key
 from nexus_core.contract.values import Item
 
@@ -22,6 +24,11 @@ _ENTRY = 20
 """... and in the index."""
 _LEAST = 256
 """Bytes of a part."""
+_VECTOR = vector_key("").name
+_PARTS = (
+    "SELECT item_key, name, data FROM vector_parts JOIN vector_models ON vector_models.id = model_id"
+    " WHERE item_key IN (SELECT value FROM json_each(?)) ORDER BY item_key, model_id, part"
+)
 
 
 @lru_cache
@@ -53,6 +60,42 @@ def keep_vectors(connection: sqlite3.Connection, vectors: Iterable[tuple[int, st
         )
 
 
+def own_vectors(item: Item) -> dict[str, bytes]:
+    """Return the vectors that come with an item, by model; raises UsageError for what can be none."""
+    found = {}
+    for key, data in item.features.items():
+        if key.name == _VECTOR:
+            problem = _problem(data)
+            if problem:
+                raise UsageError(
+                    f"item {ascii(item.id)[:80]}: its vectors are {problem}: give the bytes of halves, one vector after"
+                    " the other"
+                )
+            found[str(key.parameter)] = data
+    return found
+
+
+def _problem(data: object) -> str:
+    if not isinstance(data, bytes):
+        return f"of type {type(data).__name__}"
+    size = struct.calcsize("<e")
+    if not data or len(data) % size:
+        return f"{len(data):,} bytes"
+    # The exponent of what is not finite is all ones.
+    is_finite = all(number & 0x7C00 != 0x7C00 for number in struct.unpack(f"<{len(data) // size}H", data))
+    return "" if is_finite else "not all finite numbers"
+
+
+def other_vectors(connection: sqlite3.Connection, own: Mapping[int, Mapping[str, bytes]]) -> set[int]:
+    """Return the keys of the items that are kept with other vectors than these, or with none of a model."""
+    kept: dict[tuple[int, str], bytes] = {}
+    for key, model, data in connection.execute(_PARTS, (json.dumps([*own]),)):
+        kept[key, model] = kept.get((key, model), b"") + data
+    return {
+        key for key, vectors in own.items() if any(kept.get((key, model)) != data for model, data in vectors.items())
+    }
+
+
 def _number_of(connection: sqlite3.Connection, model: str) -> int:
     connection.execute("INSERT OR IGNORE INTO vector_models (name) VALUES (?)", (model,))
     return int(connection.execute("SELECT id FROM vector_models WHERE name = ?", (model,)).fetchone()[0])
@@ -64,11 +107,7 @@ def give_vectors(connection: sqlite3.Connection, items: dict[int, Item]) -> None
     older = "SELECT item_key, model, data FROM vectors WHERE item_key IN (SELECT value FROM json_each(?))"
     for key, model, data in connection.execute(older, (told,)):
         items[key].features.put(vector_key(model), data)
-    found = connection.execute(
-        "SELECT item_key, name, data FROM vector_parts JOIN vector_models ON vector_models.id = model_id"
-        " WHERE item_key IN (SELECT value FROM json_each(?)) ORDER BY item_key, model_id, part",
-        (told,),
-    )
+    found = connection.execute(_PARTS, (told,))
     parts: dict[tuple[int, str], list[bytes]] = {}
     for key, model, data in found:
         parts.setdefault((key, model), []).append(data)

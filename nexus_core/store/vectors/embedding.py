@@ -134,21 +134,27 @@ async def _fill(
             seen(count, total, f"the vectors of {context.name}")
 
 
+# What came with an item and is no whole number of vectors of the model is none of it.
 _LACKING = (
-    "FROM items WHERE context_id = ? AND key > ? AND NOT EXISTS"
-    " (SELECT 1 FROM vector_parts WHERE item_key = items.key AND model_id = ?)"
+    "FROM items WHERE context_id = ? AND key > ? AND coalesce("
+    "(SELECT sum(length(data)) % ? FROM vector_parts WHERE item_key = items.key AND model_id = ?), 1) <> 0"
 )
 
 
 def _count_lacking(connection: sqlite3.Connection, context: Context, model: VectorModel, after: int) -> int:
-    place = (context.id, after, model.number(connection))
+    place = (context.id, after, _size(model), model.number(connection))
     return int(connection.execute(f"SELECT count(*) {_LACKING}", place).fetchone()[0])
 
 
 def _lacking(connection: sqlite3.Connection, context: Context, model: VectorModel, after: int) -> dict[int, Item]:
-    place = (context.id, after, model.number(connection), _PAGE)
+    place = (context.id, after, _size(model), model.number(connection), _PAGE)
     found = connection.execute(f"SELECT key {_LACKING} ORDER BY key LIMIT ?", place)
     return read_items(connection, [key for (key,) in found])
+
+
+def _size(model: VectorModel) -> int:
+    """Return how many bytes a vector has as it is kept."""
+    return model.width * np.dtype(KEPT_NUMBERS).itemsize
 
 
 async def _embedded(items: Sequence[Item], embedder: TextEmbedder) -> list[bytes]:
