@@ -49,9 +49,10 @@ class Ranking(Sequence[Candidate]):
         self.columns = columns
         """(ranker, one score per item), in the order the rankers ran."""
         self.searched = searched
-        """Where the items are what an index over a whole context has found: its language, and its BM25 scores.
+        """Where the items are what an index over a whole context has found: its language, and its scores.
 
-        No ranker can work these out from the items found, since how rare a word is, is judged by all of them.
+        By BM25, and by meaning where that was searched by. No ranker can work these out from the items found: how rare
+        a word is, is judged by all of them, and what was found by meaning may share no word with the query.
         """
         self._head: Sequence[int] = head if head is not None else ()
         self._whole: Sequence[int] | None = None

@@ -52,7 +52,7 @@ class Bm25:
     """Built where a query has no other words: hardly any does, and these words are more than a third of a text."""
 
     async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
-        """Return the ranking by BM25: by an index over the whole context where the items were found by one."""
+        """Return the ranking by BM25; what an index over a whole context has found stands as that has scored it."""
         if ranking.searched is not None and self._is_as_searched(ranking.searched[0]):
             return ranking.scored("bm25", ranking.searched[1])
         in_thread = not small_index.is_few(ranking.items)

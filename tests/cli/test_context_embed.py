@@ -46,6 +46,25 @@ def test_a_context_is_embedded_as_it_is_made(notes: Path, capsys: pytest.Capture
     assert "nexus context embed n" in nexus(capsys, "context", "search", "n", "puppy", "--by", "meaning")[1]
 
 
+@pytest.mark.parametrize("ranked", ["", "  - rank: bm25\n"])
+def test_ask_finds_what_shares_no_word(
+    notes: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ranked: str
+) -> None:
+    """By the default pipeline and by one of your own, it is in the prompt, beside what has a word in common by chance."""
+    for name in ("OPENAI_API_KEY", "NEXUS_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    for number in range(40):
+        (notes / f"{number}.md").write_text(f"The {'figure' if number % 10 else 'noise'} {number} " + "is in the ledger. " * 50)
+    nexus(capsys, "context", "add", "n", str(notes), "--embed", "static")
+    mine = tmp_path / "mine.yaml"
+    head = "name: mine\nmodels: {main: {use: extractive}}\nsteps:\n  - gather: store\n"
+    mine.write_text(f"{head}{ranked}  - prompt: {{template: qa, budget: 500}}\n  - generate: main\n")
+    for more in ([], ["--pipeline", str(mine)]):
+        code, shown = nexus(capsys, "ask", "n", "noise that puppies make at a mailman", "--json", *more)
+        items = json.loads(shown[shown.index("{") : shown.rindex("}") + 1])["metadata"]["contextItems"]
+        assert (code, "notes/dog.md" in {each["id"] for each in items}) == (0, True)
+
+
 def test_what_was_kept_by_words_is_embedded_later(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """And what comes then gets vectors by itself."""
     nexus(capsys, "context", "add", "n", str(notes))

@@ -84,7 +84,8 @@ def command(name: str, question: str | None, pipeline: str | None, model: str | 
     kept = StoreOnDemand(conversation)
     loaded = Pipeline.load(
         Path(pipeline) if pipeline else PIPELINE,
-        overrides=() if pipeline else ranking(),
+        # What was searched by meaning has its order by the model of the context.
+        overrides=() if pipeline or context.embedder else ranking(),
         conversations=kept.conversations,
         answers=kept if recording["interceptor"] is None else None,
         **recording,

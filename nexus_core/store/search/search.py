@@ -262,9 +262,9 @@ class ContextSearch:
         items = self._found.items_of(self.connection, [key for key, _ in best])
         if request.without:
             best = [each for each in best if items[each[0]].id != request.without][: request.limit]
-        searched = (context.language, [words[key] for key, _ in best])
-        ranking = Ranking(tuple([items[key] for key, _ in best]), searched=searched)
-        return ranking.scored("store", [score for _, score in best], range(len(best)))
+        scores = [score for _, score in best]
+        ranking = Ranking(tuple([items[key] for key, _ in best]), searched=(context.language, scores))
+        return ranking.scored("store", scores, range(len(best)))
 
     def _with_phrase(self, context: Context, query: str, limit: int, visible: VisibleKeys | None) -> Ranking:
         """Return the items that hold a query of stop words alone as it is: no index has such words."""
