@@ -23,6 +23,7 @@ from nexus_core.store.items.fronts import METADATA
 from nexus_core.store.items.grants import visible_grants
 from nexus_core.store.records import Context
 from nexus_core.store.search.cache import still_there
+from nexus_core.store.search.rough_filter import NOTHING_KNOWN, RoughFilter, rough_filter
 from nexus_core.toolkit.filters import OWN_FIELDS, Filter
 
 KEPT = 64
@@ -116,6 +117,8 @@ class Visibility:
         self, context: Context, viewer: Viewer | None, grants: list[int] | None, where: Filter, after: int
     ) -> Keys:
         """Return what is visible of the items that came after a key."""
+        if grants is None and "tags" not in where.fields and (viewer is None or viewer.tags is None):
+            return self._scanned(context, where, after)
         tags = [[tag] for tag in where.required_tags]
         if viewer is not None and viewer.tags is not None:
             tags.append(sorted(viewer.tags))
@@ -126,7 +129,28 @@ class Visibility:
         rest = where.without_tags()
         if not rest and grants is not None:
             return keys
+        if not rest:  # tags are of all contexts
+            pages = (keys[start : start + _PAGE].tolist() for start in range(0, len(keys), _PAGE))
+            return _array(key for some in pages for key in still_there(self._connection, context, some))
         return _array(self._matching(context, keys, rest))
+
+    def _scanned(self, context: Context, where: Filter, after: int) -> Keys:
+        """Return what matches of all that came after a key: one pass over the rows, most of them passed over by SQL."""
+        try:
+            return _array(self._scan(context, where, after, rough_filter(where)))
+        except sqlite3.OperationalError:  # some metadata is no JSON: told where it is looked at
+            return _array(self._scan(context, where, after, NOTHING_KNOWN))
+
+    def _scan(self, context: Context, where: Filter, after: int, rough: RoughFilter) -> Iterator[int]:
+        own, columns = _columns(where)
+        rows = self._connection.execute(
+            f"SELECT {rough.surely}, {columns} FROM items"
+            f" WHERE context_id = ? AND key > ? AND {rough.may} ORDER BY key",
+            (*rough.surely_operands, context.id, after, *rough.may_operands),
+        )
+        for is_sure, key, written, *values in rows:
+            if is_sure or where.holds(dict(zip(own, values, strict=True)), json.loads(written)):
+                yield key
 
     def _granted(self, context: Context, grants: list[int] | None, after: int) -> Keys:
         if grants is None:
@@ -157,9 +181,7 @@ class Visibility:
 
     def _matching(self, context: Context, keys: Keys, where: Filter) -> Iterator[int]:
         """Yield those of the keys that are in the context, and whose rows match."""
-        own = [name for name in ("id", "title", "kind", "source") if name in where.fields]
-        metadata = METADATA if where.fields.difference(OWN_FIELDS) else "'{}'"
-        columns = ", ".join(["key", metadata, *own])
+        own, columns = _columns(where)
         for start in range(0, len(keys), _PAGE):
             told = json.dumps([int(key) for key in keys[start : start + _PAGE]])
             tags = self._tags_of(told) if "tags" in where.fields else {}
@@ -181,6 +203,13 @@ class Visibility:
         for key, tag in found:
             tags.setdefault(key, []).append(tag)
         return tags
+
+
+def _columns(where: Filter) -> tuple[list[str], str]:
+    """Return the own fields that a filter looks at, and what is read of a row for it."""
+    own = [name for name in ("id", "title", "kind", "source") if name in where.fields]
+    metadata = METADATA if where.fields.difference(OWN_FIELDS) else "'{}'"
+    return own, ", ".join(["key", metadata, *own])
 
 
 def _array(keys: Iterable[int]) -> Keys:
