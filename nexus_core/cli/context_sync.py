@@ -100,6 +100,7 @@ class ContextSync:
                 origin=place.origin,
                 within=place.within,
                 tags=settings.get("tags", ()),
+                within_readers=settings.get("granted", ()),
                 keep_originals=settings.get("keep_originals", False),
                 prune=self.prune,
                 limit_s=self.limit_s,

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from nexus_core.contract.models import ModelPrices
-from nexus_core.contract.run_context import RunContext
+from nexus_core.contract.run_context import RunContext, Viewer
+from nexus_core.contract.values import Item, Message
 
 
 @runtime_checkable
@@ -16,6 +17,31 @@ class ContextSource(Protocol):
     @property
     def takes_context(self) -> bool:
         """Whether the caller chooses the context."""
+
+
+@runtime_checkable
+class GuardedConversations(Protocol):
+    """Conversations that know what each turn was made of, and show nobody a turn of what they may not see."""
+
+    async def history_for(
+        self, viewer: Viewer | None, id: str, *, owner: str = "", characters: int | None = None
+    ) -> Sequence[Message]:
+        """Return what was said so far, as `history` does, of it what a viewer may see."""
+
+    async def add_turn(
+        self,
+        viewer: Viewer | None,
+        id: str,
+        *,
+        query: str,
+        answer: str,
+        model: str,
+        run_id: str,
+        owner: str = "",
+        contexts: Sequence[str] = (),
+        items: Sequence[Item] = (),
+    ) -> int:
+        """Keep a turn, as `add` does, with the contexts that were searched for it and the items of its prompt."""
 
 
 @runtime_checkable

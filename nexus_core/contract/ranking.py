@@ -71,13 +71,14 @@ class Ranking(Sequence[Candidate]):
         return made
 
     def only(self, places: Sequence[int]) -> Ranking:
-        """Return the ranking of some of its items, by their indices in `items`, with their scores."""
-        items = tuple([self.items[place] for place in places])
-        columns = tuple((name, [column[place] for place in places]) for name, column in self.columns)
-        searched = None
-        if self.searched is not None:
-            searched = (self.searched[0], [self.searched[1][place] for place in places])
-        made = Ranking(items, columns, searched=searched)
+        """Return a ranking of the items at some places of `items`, with the scores that they have."""
+
+        def chosen(scores: Sequence[float]) -> list[float]:
+            return [float(scores[place]) for place in places]
+
+        searched = None if self.searched is None else (self.searched[0], chosen(self.searched[1]))
+        columns = tuple((name, chosen(scores)) for name, scores in self.columns)
+        made = Ranking(tuple(self.items[place] for place in places), columns, searched=searched)
         made._sound = self._sound
         return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from time import perf_counter
 from typing import TypeVar
@@ -12,6 +13,31 @@ from nexus_core.contract.errors import DeadlineError
 from nexus_core.contract.values import Item, Value
 
 _Model = TypeVar("_Model")
+
+_GROUP = re.compile(r"group:[^\x00-\x20\x7f\ud800-\udfff]{1,200}")
+
+NOBODY = "group:nobody"
+"""The group that nobody is in: what is granted to it alone is hidden from all who do not see everything."""
+
+
+def parse_readers(told: object) -> tuple[tuple[str, ...], str]:
+    """Return the groups that a document or a line names as its readers, and what is wrong with that.
+
+    They are a list, or a text with commas or spaces between. What names no groups is for `NOBODY`: a mistake hides.
+    """
+    names = told.replace(",", " ").split() if isinstance(told, str) else told
+    if isinstance(names, list | tuple) and names:
+        groups = [name.strip() if isinstance(name, str) else "" for name in names]
+        if all(_GROUP.fullmatch(name) for name in groups):
+            return tuple(sorted(set(groups))), ""
+    return (NOBODY,), f"its readers, {str(told)[:80]!r}, name no groups, as [group:hr] does: nobody is shown it"
+
+
+def narrow_readers(own: Iterable[str], within: Iterable[str]) -> tuple[str, ...]:
+    """Return the groups that are among both; where one names none the other's, and where none is in both `NOBODY`."""
+    ours, theirs = frozenset(own), frozenset(within)
+    both = ours & theirs if ours and theirs else ours | theirs
+    return tuple(sorted(both)) or ((NOBODY,) if ours else ())
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -28,7 +54,11 @@ class Viewer(Value):
     def may_see(self, readers: Iterable[str]) -> bool:
         """Tell whether what is granted to these groups may be seen; what is granted to none may be seen by all."""
         granted = frozenset(readers)
-        return not granted or not granted.isdisjoint(self.groups)
+        return not granted or not granted.isdisjoint(self.groups - {NOBODY})
+
+    def may_ask(self, context: str) -> bool:
+        """Tell whether they may ask a context of this name, as far as it is a matter of what they are bound to."""
+        return self.contexts is None or context in self.contexts
 
     def may_see_item(self, item: Item) -> bool:
         """Tell whether an item of a context that they may see may be seen."""
@@ -71,6 +101,9 @@ class RunContext(Value):
 
         Such as a search that has done without vectors. Without any content: sinks get it.
         """
+
+    def looked_in(self, context: str) -> None:
+        """Tell that a component has searched a context of a store: what is kept of the run is as secret as that is."""
 
     def bind(self, model: _Model) -> _Model:
         """Return a connector option of a component for use in this run: `run.bind(self.model).embed(texts)`.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Sequence
 
 from attrs import evolve, frozen
 
 from nexus_core.contract.answers import Answer
 from nexus_core.contract.errors import DeadlineError, NexusError, StoreError, describe_error
+from nexus_core.contract.optional_protocols import GuardedConversations
 from nexus_core.contract.protocols import Conversations
+from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import Message
 from nexus_core.engine.state import State
 
@@ -25,12 +28,16 @@ class ConversationMemory:
     owner: str
     characters: int
     """No more of the conversation is loaded than comes to so many: the largest window could not hold it."""
+    viewer: Viewer | None = None
+    """Whose eyes the run looks with."""
+    context: str = ""
+    """The one that the caller has chosen; empty where the pipeline's sources are its own."""
 
     async def recall(self, state: State, left_s: float | None = None) -> State:
         """Return the state with what was said so far; raises StoreError, DeadlineError after `left_s`."""
         try:
             async with asyncio.timeout(left_s):
-                found = tuple(await self.conversations.history(self.id, owner=self.owner, characters=self.characters))
+                found = tuple(await self._history())
         except NexusError:
             raise
         except Exception as error:
@@ -41,15 +48,18 @@ class ConversationMemory:
             raise StoreError(f"the history of conversation {self.id!r} must be made of messages")
         return evolve(state, history=found)
 
-    async def keep(self, answer: Answer) -> None:
-        """Keep the turn of a whole answer; raises StoreError, which carries the answer.
+    def _history(self) -> Awaitable[Sequence[Message]]:
+        if isinstance(self.conversations, GuardedConversations):
+            return self.conversations.history_for(self.viewer, self.id, owner=self.owner, characters=self.characters)
+        return self.conversations.history(self.id, owner=self.owner, characters=self.characters)
+
+    async def keep(self, answer: Answer, contexts: Sequence[str] = ()) -> None:
+        """Keep the turn of a whole answer, for which `contexts` were searched; raises StoreError with the answer.
 
         The caller's time is no limit here: the answer is there, and what is lost then is lost for good.
         """
         try:
-            await self.conversations.add(
-                self.id, query=answer.query, answer=answer.text, model=answer.model, run_id=answer.id, owner=self.owner
-            )
+            await self._add(answer, contexts)
         except StoreError as error:
             error.answer = answer
             raise
@@ -57,6 +67,24 @@ class ConversationMemory:
             failed = self._failed("written", error)
             failed.answer = answer
             raise failed from error
+
+    def _add(self, answer: Answer, contexts: Sequence[str]) -> Awaitable[int]:
+        kept = self.conversations
+        if not isinstance(kept, GuardedConversations):
+            return kept.add(
+                self.id, query=answer.query, answer=answer.text, model=answer.model, run_id=answer.id, owner=self.owner
+            )
+        return kept.add_turn(
+            self.viewer,
+            self.id,
+            query=answer.query,
+            answer=answer.text,
+            model=answer.model,
+            run_id=answer.id,
+            owner=self.owner,
+            contexts=tuple(dict.fromkeys([*filter(None, [self.context]), *contexts])),
+            items=[packed.item for packed in answer.prompt.items],
+        )
 
     def _failed(self, done: str, error: Exception) -> StoreError:
         return StoreError(f"conversation {self.id!r} could not be {done}: {describe_error(error)}")

@@ -26,6 +26,7 @@ def item_json(item: Item) -> dict[str, Any]:
         "tags": list(item.tags),
         "source": item.source,
         "metadata": dict(item.metadata),
+        **({"readers": list(item.readers)} if item.readers else {}),
     }
 
 
@@ -58,8 +59,11 @@ def tool_calls_json(calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
     return [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in calls]
 
 
-def answer_json(answer: Answer) -> dict[str, Any]:
-    """Return an answer as JSON data; counts that are unknown are null, and so is a cost: that of all its attempts."""
+def answer_json(answer: Answer, digits: int | None = None) -> dict[str, Any]:
+    """Return an answer as JSON data; counts that are unknown are null, and so is a cost: that of all its attempts.
+
+    Scores have so many `digits`, here and in what follows.
+    """
     cost, unpriced = sum_costs(answer.attempts)
     return {
         "id": answer.id,
@@ -80,7 +84,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
             **({"nativeFinishReason": answer.native_finish_reason} if answer.native_finish_reason else {}),
             "responseTimeMs": round(answer.duration_s * 1000),
             "contextItems": [
-                {"id": packed.item.id, "title": packed.item.title, "relevance": packed.score}
+                {"id": packed.item.id, "title": packed.item.title, "relevance": _rounded(packed.score, digits)}
                 for packed in answer.prompt.items
             ],
         },
@@ -92,7 +96,7 @@ TRACE_ENTRIES = 200
 """The most entries of a trace that are told, best first: a run may have a million candidates."""
 
 
-def packing_json(prompt: Prompt) -> dict[str, Any]:
+def packing_json(prompt: Prompt, digits: int | None = None) -> dict[str, Any]:
     """Return what fills a prompt's window, and what became of its best candidates, as JSON data."""
     return {
         "searched": str(prompt.searched) or None,
@@ -103,11 +107,11 @@ def packing_json(prompt: Prompt) -> dict[str, Any]:
         "contextTokens": prompt.context_tokens,
         "history": {"kept": prompt.history_kept, "dropped": prompt.history_dropped},
         "candidates": len(prompt.trace),
-        "trace": [_trace_json(entry) for entry in prompt.trace[:TRACE_ENTRIES]],
+        "trace": [_trace_json(entry, digits) for entry in prompt.trace[:TRACE_ENTRIES]],
     }
 
 
-def passages_json(prompt: Prompt) -> list[dict[str, Any]]:
+def passages_json(prompt: Prompt, digits: int | None = None) -> list[dict[str, Any]]:
     """Return the items of a prompt as they stand in it, as JSON data: what its citations refer to."""
     return [
         {
@@ -116,7 +120,7 @@ def passages_json(prompt: Prompt) -> list[dict[str, Any]]:
             "title": packed.item.title,
             "source": packed.item.source,
             "place": place_of(packed.item, packed.text),
-            "relevance": packed.score,
+            "relevance": _rounded(packed.score, digits),
             "whole": packed.whole,
             "text": packed.text,
         }
@@ -194,14 +198,18 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def _trace_json(entry: TraceEntry) -> dict[str, Any]:
+def _rounded(score: float, digits: int | None) -> float:
+    return score if digits is None else round(score, digits)
+
+
+def _trace_json(entry: TraceEntry, digits: int | None = None) -> dict[str, Any]:
     return {
         "id": entry.item_id,
         "title": entry.title,
         "decision": entry.decision,
         "reason": entry.reason,
-        "score": entry.score,
-        "scores": dict(entry.scores),
+        "score": _rounded(entry.score, digits),
+        "scores": {name: _rounded(score, digits) for name, score in entry.scores.items()},
         "tokens": entry.tokens,
         "alike": entry.alike,
     }

@@ -20,6 +20,7 @@ from nexus_core.contract.errors import DeadlineError, RankerError, UsageError
 from nexus_core.contract.optional_protocols import ContextSource, EmbeddingRanker
 from nexus_core.contract.protocols import AnswerCache, Conversations, Sink
 from nexus_core.contract.ranking import Ranking
+from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Item, Message, Part
 from nexus_core.engine.component_models import check_vectors, find_embedding_ranker
 from nexus_core.engine.conversation_memory import CHARACTERS_PER_TOKEN, ConversationMemory
@@ -65,6 +66,8 @@ class RunOptions(TypedDict, total=False):
     """Of the conversation that goes on: its turns are the history, and a run's own turn is added to them."""
     owner: str
     """Who asks, where there are several users: conversations and kept answers of others are not for them."""
+    viewer: Viewer | None
+    """Whose eyes the run looks with: what they may not see is not there; `None` sees all."""
     fresh: bool
     """Take no answer from a cache: models are asked, and what they answer is kept."""
 
@@ -226,9 +229,9 @@ class Pipeline:
         """Return the whole answer; raises the error of the step that failed, whose `attempts` are those of the run.
 
         What else may be asked is in `RunOptions` and `StreamOptions`: `items`, `history`, `attachments`, `inputs`,
-        `model`, `options`, `conversation_id`, `owner`, `run_id`, `deadline_s`. `on_event` is called with each event as
-        it happens and must not block. Where a conversation could not be written, a StoreError carries the whole answer
-        as `answer`.
+        `model`, `options`, `conversation_id`, `owner`, `viewer`, `run_id`, `deadline_s`. `on_event` is called with each
+        event as it happens and must not block. Where a conversation could not be written, a StoreError carries the
+        whole answer as `answer`.
         """
         answer = await self._opened().answer(self._request(query, **asked), on_event)
         if answer is None:
@@ -346,6 +349,7 @@ class Pipeline:
         context_id: str | None = None,
         conversation_id: str | None = None,
         owner: str = "",
+        viewer: Viewer | None = None,
         fresh: bool = False,
     ) -> Request:
         if not query.strip():
@@ -373,8 +377,11 @@ class Pipeline:
             context_id=context_id,
             conversation_id=conversation_id,
             owner=owner,
+            viewer=viewer,
             fresh=fresh,
-            memory=None if conversation_id is None else self._open_conversation(conversation_id, owner, history),
+            memory=self._open_conversation(conversation_id, owner, history, context_id, viewer)
+            if conversation_id is not None
+            else None,
         )
 
     def check_attachments(self, attachments: tuple[Part, ...], model: str | None = None) -> tuple[Part, ...]:
@@ -387,7 +394,9 @@ class Pipeline:
         check_attachments(attachments, {each.name: each.info for each in self.models.chain(model or last.model)})
         return attachments
 
-    def _open_conversation(self, id: str, owner: str, history: Sequence[Message]) -> ConversationMemory:
+    def _open_conversation(
+        self, id: str, owner: str, history: Sequence[Message], context_id: str | None, viewer: Viewer | None
+    ) -> ConversationMemory:
         if self._conversations is None:
             raise UsageError(
                 "conversation_id needs a memory: use `Pipeline.load(..., conversations=store.conversations)` within "
@@ -395,8 +404,14 @@ class Pipeline:
             )
         if history:
             raise UsageError("history and conversation_id are given, and the conversation is the history: give one")
+        context = context_id if context_id is not None and self.takes_context else ""
         return ConversationMemory(
-            conversations=self._conversations, id=id, owner=owner, characters=self.history_characters
+            conversations=self._conversations,
+            id=id,
+            owner=owner,
+            characters=self.history_characters,
+            viewer=viewer,
+            context=context,
         )
 
     def _inputs(self, given: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from attrs import field, frozen
 from nexus_core.contract.answers import Answer, AttemptFinished, Event, sum_costs
 from nexus_core.contract.errors import ConnectorError, DeadlineError, NexusError, RunError, StepTimeoutError
 from nexus_core.contract.events import Delta, RunFailed, RunFinished, RunStarted, StepFinished, StreamRestarted
+from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Part, Usage
 from nexus_core.engine.calls.text_buffer import TextBuffer
 from nexus_core.engine.sinks import Fanout
@@ -64,6 +65,8 @@ class Request:
     conversation_id: str | None = None
     owner: str = ""
     """Of that conversation, and of the answers that are kept."""
+    viewer: Viewer | None = None
+    """Whose eyes it looks with."""
     fresh: bool = False
     """No answer is taken from a cache."""
     memory: ConversationMemory | None = None
@@ -77,6 +80,7 @@ class Request:
             context_id=self.context_id,
             conversation_id=self.conversation_id,
             owner=self.owner,
+            viewer=self.viewer,
             fresh=self.fresh,
             ends_at=ends_at,
             emit=emit,
@@ -117,7 +121,7 @@ class Runner:
                     run.emit_step(planned, state, began, skipped, scope.take_notes())
             answer = run.answer(state)
             if request.memory is not None and answer is not None:
-                await request.memory.keep(answer)
+                await request.memory.keep(answer, scope.contexts)
             return run.finish(answer)
 
     async def events(self, request: Request, on_event: Listener | None = None) -> AsyncGenerator[Event, None]:
@@ -157,7 +161,7 @@ class Runner:
                         yield unread.pop(0)
                 answer = run.answer(state)
                 if request.memory is not None and answer is not None:
-                    await request.memory.keep(answer)
+                    await request.memory.keep(answer, scope.contexts)
                 run.finish(answer)
         except NexusError as error:
             unread.append(run.failed(error, partial=run.parts.text() or None, error=error))

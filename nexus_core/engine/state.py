@@ -85,6 +85,14 @@ class Scope(RunContext):
     notes: list[str] = field(factory=list)
     """Of the components of the step that runs."""
 
+    contexts: list[str] = field(factory=list)
+    """Of stores that sources have searched."""
+
+    def looked_in(self, context: str) -> None:
+        """Keep the name of a context that a source has searched."""
+        if context not in self.contexts:
+            self.contexts.append(context)
+
     def call_id(self) -> str:
         """Return the id of the next call of this run."""
         return f"{self.run_id}.{next(self.calls)}"

@@ -13,6 +13,7 @@ from nexus_core import structured
 from nexus_core.contract.errors import RankerError, SourceError
 from nexus_core.contract.protocols import Ranker, Source, Template
 from nexus_core.contract.ranking import Ranking
+from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Item, Message
 from nexus_core.engine.calls.call import Call
 from nexus_core.engine.calls.caller import Caller, CallResult
@@ -26,6 +27,11 @@ from nexus_core.engine.state import NO_ITEMS, Scope, State, describe
 from nexus_core.toolkit.filters import FilteredItems
 from nexus_core.toolkit.templates.template import Expression
 from nexus_core.toolkit.text.segmentation import is_blank
+
+Found = tuple[Item, ...] | Ranking
+
+VIEWERS_KEPT = 16
+"""Viewers for whom what they may see of a source is kept from one run to the next."""
 
 
 class Step(Protocol):
@@ -62,6 +68,32 @@ class Merger:
         return self._merged
 
 
+@define(eq=False, repr=False)
+class ViewFilter:
+    """Leaves of what a source has found what a viewer may see.
+
+    For the same viewer the same tuple comes out while the same one comes in, so that an index over it stays good.
+    """
+
+    _known: dict[Viewer, tuple[tuple[Item, ...], tuple[Item, ...]]] = field(factory=dict)
+
+    def recall(self, found: object, viewer: Viewer) -> tuple[Item, ...] | None:
+        """Return what a viewer may see of the very items that came in last for them; `None` where these are others."""
+        known = self._known.get(viewer)
+        return known[1] if known is not None and known[0] is found else None
+
+    def __call__(self, found: Found, viewer: Viewer) -> Found:
+        """Return what may be seen."""
+        if isinstance(found, Ranking):
+            places = [place for place, item in enumerate(found.items) if viewer.may_see_item(item)]
+            return found if len(places) == len(found.items) else found.only(places)
+        seen = tuple(item for item in found if viewer.may_see_item(item))
+        if len(self._known) >= VIEWERS_KEPT:
+            self._known.clear()
+        self._known[viewer] = found, seen if len(seen) < len(found) else found
+        return self._known[viewer][1]
+
+
 @frozen(kw_only=True, eq=False, repr=False)
 class Gather:
     """Adds the items of a source."""
@@ -73,14 +105,17 @@ class Gather:
     merger: Merger = field(factory=Merger)
     filtered: FilteredItems | None = None
     """What is let through of what the source gives."""
+    view: ViewFilter = field(factory=ViewFilter)
     expander: Expander | None = None
     """Searches for more than the question."""
 
     async def __call__(self, state: State, scope: Scope) -> State:
-        """Return the state with the source's items added."""
+        """Return the state with the source's items added, those that the caller may see."""
         with PluginGuard(f"source {self.name!r}", SourceError):
             await self.resources.open(self.source)
             items = self._filtered(await self.source.gather(state.search, scope))
+        if scope.viewer is not None:
+            items = self._seen(items, scope.viewer)
         if self.expander is not None:
             items = check_gathered(self.name, items)
             state, items = await self.expander(state, scope, items, partial(self._search, scope))
@@ -90,7 +125,12 @@ class Gather:
     async def _search(self, scope: Scope, query: str) -> tuple[Item, ...] | Ranking:
         with PluginGuard(f"source {self.name!r}", SourceError):
             found = self._filtered(await self.source.gather(query, scope))
-        return check_gathered(self.name, found)
+        return check_gathered(self.name, found) if scope.viewer is None else self._seen(found, scope.viewer)
+
+    def _seen(self, found: Sequence[Item] | Ranking, viewer: Viewer) -> Found:
+        """Return of what the source has found what a viewer may see."""
+        known = self.view.recall(found, viewer)
+        return known if known is not None else self.view(check_gathered(self.name, found), viewer)
 
     def _filtered(self, found: Any) -> Any:
         """Return the items that pass the filter; of the same items as before the same ones, so that an index holds."""

@@ -11,12 +11,14 @@ from types import TracebackType
 from typing import Self
 
 from nexus_core.config.sibling_files import is_pipeline_file
-from nexus_core.contract.errors import ConfigError, Problem, UsageError
+from nexus_core.contract.errors import ConfigError, NexusError, Problem, UsageError
+from nexus_core.contract.run_context import Viewer
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.server.errors import Failure
 from nexus_core.store.shared_store import lent
 from nexus_core.store.store import Store
+from nexus_core.store.store_view import StoreView
 from nexus_core.toolkit.shared_resources import SharedResources
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
@@ -141,17 +143,38 @@ class ServedPipelines:
         await pipeline.__aenter__()
         self._open.append(pipeline)
 
-    def pipeline(self, name: str | None) -> Pipeline:
-        """Return a pipeline by name, the default without one; raises Failure where there is none."""
-        found = self.pipelines.get(name or self.default)
+    def seen_by(self, viewer: Viewer | None) -> StoreView:
+        """Return the store as a viewer may see it: the only way for routes to what it holds."""
+        return StoreView(self.store, viewer)
+
+    def asked_by(self, viewer: Viewer | None) -> dict[str, Pipeline]:
+        """Return the pipelines that a viewer may ask, by name: who is bound to contexts asks none that has another."""
+        return {
+            name: pipeline
+            for name, pipeline in self.pipelines.items()
+            if viewer is None or pipeline.takes_context or viewer.may_ask(name)
+        }
+
+    async def find_write_problem(self) -> str | None:
+        """Return why the store cannot be written, `None` where it can."""
+        try:
+            await self.store.write(lambda connection: None)
+        except NexusError as error:
+            return str(error)
+        return None
+
+    def pipeline(self, name: str | None, viewer: Viewer | None = None) -> Pipeline:
+        """Return a pipeline by name, the default without one; raises Failure where there is none for a viewer."""
+        pipelines, wanted = self.asked_by(viewer), name or self.default
+        found = pipelines.get(wanted)
         if found is None:
-            known = listed(sorted(self.pipelines))
-            hint = did_you_mean(name or "", self.pipelines)
-            raise Failure(404, "pipeline_not_found", f"there is no pipeline {name!r}{hint}; there are: {known}")
+            known = listed(sorted(pipelines)) or "none"
+            hint = did_you_mean(wanted, pipelines)
+            raise Failure(404, "pipeline_not_found", f"there is no pipeline {wanted!r}{hint}; there are: {known}")
         return found
 
-    async def check_context(self, pipeline: Pipeline, context_id: str) -> None:
-        """Raise Failure unless a pipeline can be asked over a context.
+    async def check_context(self, pipeline: Pipeline, context_id: str, viewer: Viewer | None) -> None:
+        """Raise Failure unless a viewer can ask a pipeline over a context.
 
         A pipeline whose sources are its own has one context, and that has the pipeline's name.
         """
@@ -163,13 +186,15 @@ class ServedPipelines:
                     f"pipeline {pipeline.name!r} reads its own sources: its only context is {pipeline.name!r}",
                 )
             return
-        if self._known.get(context_id, 0.0) > monotonic():
+        if viewer is None and self._known.get(context_id, 0.0) > monotonic():
             return
         try:
-            await self.store.context(context_id)
+            await self.seen_by(viewer).check(context_id)
         except UsageError as error:
             said = f"there is no context {context_id[:200]!r}"
             raise Failure(404, "context_not_found", said, words=str(error)) from error
+        if viewer is not None:  # what is granted to them can be withdrawn at any time
+            return
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
         self._known[context_id] = monotonic() + _KNOWN_S

@@ -6,9 +6,10 @@ a plain hash is enough. One that was revoked stays as a row: a store that has ha
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from math import inf
 from secrets import token_bytes
@@ -18,8 +19,9 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from nexus_core.contract.errors import UsageError
+from nexus_core.contract.run_context import NOBODY, Viewer
 from nexus_core.contract.values import Value
-from nexus_core.store.records import checked_name
+from nexus_core.store.records import checked_name, checked_readers
 from nexus_core.toolkit.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID, _SECRET = 8, 43
 _PATTERN = re.compile(f"cnx_([0-9A-Za-z]{{{_ID}}})_([0-9A-Za-z]{{{_SECRET}}})")
 _COLUMNS = (
-    "id, digest, owner, scopes, created, expires, revoked, used, requests_per_minute, tokens_per_minute, concurrency"
+    "id, digest, owner, scopes, created, expires, revoked, used, requests_per_minute, tokens_per_minute, concurrency,"
+    " groups, contexts, tags"
 )
 
 
@@ -55,6 +58,23 @@ class ApiKey(Value):
     requests_per_minute: int | None
     tokens_per_minute: int | None
     concurrency: int
+    groups: tuple[str, ...] = ()
+    """The groups that whoever shows it is in, as `group:hr`."""
+    contexts: tuple[str, ...] | None = None
+    """The names of the contexts that it is bound to; `None` is any."""
+    tags: tuple[str, ...] | None = None
+    """It shows only items that have one of these; `None` is any."""
+
+    @property
+    def viewer(self) -> Viewer | None:
+        """What may be seen with it; `None` is all: with the scope `admin`, unless it is bound to something."""
+        if "admin" in self.scopes and self.contexts is None and self.tags is None:
+            return None
+        return Viewer(
+            groups=frozenset(self.groups),
+            contexts=None if self.contexts is None else frozenset(self.contexts),
+            tags=None if self.tags is None else frozenset(self.tags),
+        )
 
     def holds(self, now: float) -> bool:
         """Tell whether it is neither revoked nor expired."""
@@ -87,9 +107,17 @@ class ApiKeys:
         requests_per_minute: int | None = None,
         tokens_per_minute: int | None = None,
         concurrency: int = CONCURRENCY,
+        groups: Sequence[str] = (),
+        contexts: Sequence[str] = (),
+        tags: Sequence[str] = (),
     ) -> tuple[ApiKey, str]:
-        """Make a key; returns it with its whole text, which is told this once and kept nowhere."""
+        """Make a key; returns it with its whole text, which is told this once and kept nowhere.
+
+        Who shows it is in `groups`, and sees of the store only these `contexts`, and of them only items that have one
+        of these `tags`; without any, all that is granted to nobody else.
+        """
         checked_name(owner, "the owner of a key")
+        bound = _checked_bounds(scopes, contexts, tags)
         for scope in scopes:
             if scope not in SCOPES:
                 raise UsageError(f"there is no scope {scope!r}{did_you_mean(scope, SCOPES)}: {', '.join(SCOPES)}")
@@ -110,6 +138,9 @@ class ApiKeys:
             requests_per_minute=requests_per_minute,
             tokens_per_minute=tokens_per_minute,
             concurrency=concurrency,
+            groups=_checked_groups(groups),
+            contexts=bound[0],
+            tags=bound[1],
         )
         await self._store.write(_insert, key)
         return key, f"cnx_{key.id}_{secret}"
@@ -127,6 +158,24 @@ class ApiKeys:
         await self._store.write(_note_used, seen)
 
 
+def _checked_groups(groups: Sequence[str]) -> tuple[str, ...]:
+    found = checked_readers(tuple(groups), "a key")
+    if NOBODY in found:
+        raise UsageError(f"{NOBODY} is nobody's group: what cannot be seen by anybody is granted to it")
+    return found
+
+
+def _checked_bounds(
+    scopes: Sequence[str], contexts: Sequence[str], tags: Sequence[str]
+) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+    """Return the names of the contexts and the tags that a key is bound to."""
+    if "admin" in scopes and (contexts or tags):
+        raise UsageError("a key with the scope admin sees and changes all, so it is bound to nothing: leave one out")
+    every = [(contexts, "the name of a context"), (tags, "a tag")]
+    bound = [tuple(dict.fromkeys(checked_name(each, what) for each in names)) or None for names, what in every]
+    return bound[0], bound[1]
+
+
 def _random(length: int, size: int) -> str:
     """Return so many random letters, made of so many random bytes."""
     number, letters = int.from_bytes(token_bytes(size)), []
@@ -139,7 +188,8 @@ def _random(length: int, size: int) -> str:
 def _insert(connection: sqlite3.Connection, key: ApiKey) -> None:
     values = (
         key.id, key.digest, key.owner, " ".join(key.scopes), key.created, key.expires, key.revoked, key.used,
-        key.requests_per_minute, key.tokens_per_minute, key.concurrency,
+        key.requests_per_minute, key.tokens_per_minute, key.concurrency, _told(key.groups), _told(key.contexts),
+        _told(key.tags),
     )  # fmt: skip
     connection.execute(f"INSERT INTO keys ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)
 
@@ -148,7 +198,17 @@ def _all(connection: sqlite3.Connection) -> tuple[ApiKey, ...]:
     found = connection.execute(f"SELECT {_COLUMNS} FROM keys ORDER BY created, id")
     names = [name.strip() for name in _COLUMNS.split(",")]
     rows = (dict(zip(names, row, strict=True)) for row in found)
-    return tuple(ApiKey(**{**row, "scopes": tuple(row["scopes"].split())}) for row in rows)
+    return tuple(ApiKey(**{**row, "scopes": tuple(row["scopes"].split()), **_bounds(row)}) for row in rows)
+
+
+def _told(names: Iterable[str] | None) -> str | None:
+    return None if names is None else json.dumps(list(names), ensure_ascii=False)
+
+
+def _bounds(row: Mapping[str, str | None]) -> dict[str, tuple[str, ...] | None]:
+    """Return the groups of a key and what it is bound to, as the columns of a row have them."""
+    told = {name: row[name] for name in ("groups", "contexts", "tags")}
+    return {name: None if text is None else tuple(json.loads(text)) for name, text in told.items()}
 
 
 def _revoke(connection: sqlite3.Connection, id: str, now: float) -> None:

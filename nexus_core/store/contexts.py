@@ -6,10 +6,11 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from time import time
+from typing import TypedDict
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.run_context import Viewer
-from nexus_core.store.items.grants import grant_id
+from nexus_core.store.items.grants import grant_id, seen_grants
 from nexus_core.store.records import Context, check_text, checked_name, checked_readers
 from nexus_core.store.vectors.vector_model import forget_model
 from nexus_core.toolkit.suggest import did_you_mean, listed
@@ -25,6 +26,16 @@ _CONTEXT = (
     "SELECT id, name, description, language, encoding, created, changed, items, analyzer, embedder,"
     " (SELECT readers FROM grants WHERE grants.id = grant_id) FROM contexts"
 )
+
+
+class NewContext(TypedDict, total=False):
+    """What may be said of a new context."""
+
+    description: str
+    language: str
+    encoding: str
+    readers: Sequence[str]
+    """The groups that alone may see it."""
 
 
 def create(
@@ -68,9 +79,11 @@ def grant(connection: sqlite3.Connection, name: str, readers: Sequence[str]) -> 
 def find(connection: sqlite3.Connection, name: str, viewer: Viewer | None = None) -> Context:
     """Return a context by its name; raises UsageError where there is none, or none that the viewer may see."""
     check_text(name, "the name of a context")
-    row = connection.execute(f"{_CONTEXT} WHERE name = ?", (name,)).fetchone()
-    if row is not None and is_seen(found := _context(row), viewer):
-        return found
+    if viewer is None or viewer.may_ask(name):
+        seen, values = _seen(connection, viewer)
+        row = connection.execute(f"{_CONTEXT} WHERE name = ? AND {seen}", (name, *values)).fetchone()
+        if row is not None:
+            return _context(row)
     names = [each.name for each in everything(connection, viewer)]
     some = [*names[:_NAMED], f"{len(names) - _NAMED:,} more"] if len(names) > _NAMED else names
     known = f"there are: {listed(some)}" if names else "there is none yet: make one with `nexus context add NAME PATH`"
@@ -79,15 +92,18 @@ def find(connection: sqlite3.Connection, name: str, viewer: Viewer | None = None
 
 def everything(connection: sqlite3.Connection, viewer: Viewer | None = None) -> tuple[Context, ...]:
     """Return all contexts that the viewer may see, by name."""
-    found = map(_context, connection.execute(f"{_CONTEXT} ORDER BY name"))
-    return tuple(context for context in found if is_seen(context, viewer))
+    seen, values = _seen(connection, viewer)
+    bound = sorted(viewer.contexts) if viewer is not None and viewer.contexts is not None else None
+    among = "" if bound is None else " AND name IN (SELECT value FROM json_each(?))"
+    asked = (*values, *([] if bound is None else [json.dumps(bound)]))
+    return tuple(map(_context, connection.execute(f"{_CONTEXT} WHERE {seen}{among} ORDER BY name", asked)))
 
 
-def is_seen(context: Context, viewer: Viewer | None) -> bool:
-    """Tell whether a viewer may see a context: it is granted to them, and they are bound to no others."""
+def _seen(connection: sqlite3.Connection, viewer: Viewer | None) -> tuple[str, tuple[str, ...]]:
+    """Return the condition that holds for contexts that are granted to a viewer, with its values."""
     if viewer is None:
-        return True
-    return viewer.may_see(context.readers) and (viewer.contexts is None or context.name in viewer.contexts)
+        return "true", ()
+    return "grant_id IN (SELECT value FROM json_each(?))", (json.dumps(seen_grants(connection, viewer)),)
 
 
 def remove(connection: sqlite3.Connection, context: Context) -> None:

@@ -6,18 +6,21 @@ write to it. What has expired is gone for readers at once, and deleted by the wr
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from math import inf
 from secrets import token_urlsafe
 from time import time
 from typing import Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from nexus_core.contract.errors import UsageError
-from nexus_core.contract.values import Message, Value
+from nexus_core.contract.run_context import Viewer
+from nexus_core.contract.values import Item, Message, Value
 from nexus_core.store.records import checked_name
+from nexus_core.store.turn_sources import TurnVisibility, sources_json
 from nexus_core.store.worker_threads import WorkerThreads
 from nexus_core.toolkit.suggest import did_you_mean
 
@@ -39,6 +42,8 @@ _CONVERSATION = (
     f"(SELECT substr(query, 1, {_TITLE}) FROM turns WHERE conversation_key = conversations.key AND number = 1) "
     "FROM conversations"
 )
+Hidden = Callable[[sqlite3.Connection, int], Collection[int]]
+"""Returns the numbers of the turns of a conversation, by its key, that are hidden from whoever looks."""
 _ALIVE = "(expires IS NULL OR expires > ?)"
 
 
@@ -98,9 +103,15 @@ class StoredConversations:
         It is the newest 200 turns at most, and of them no more than are needed to come to so many characters. A turn
         whose answer is blank (a call of a tool) is left out, since services refuse messages without text.
         """
+        return await self.history_for(None, id, owner=owner, characters=characters)
+
+    async def history_for(
+        self, viewer: Viewer | None, id: str, *, owner: str = "", characters: int | None = None
+    ) -> tuple[Message, ...]:
+        """Return what was said so far, as `history` does, but for the turns made of what a viewer may not see."""
         _check(id, owner)
         limit = inf if characters is None else characters
-        return await self._threads.read(_history, owner, id, self._clock(), limit)
+        return await self._threads.read(_history, owner, id, self._clock(), limit, self._hidden(viewer))
 
     async def add(self, id: str, *, query: str, answer: str, model: str, run_id: str, owner: str = "") -> int:
         """Keep a turn, durably, and return its number; begins the conversation where there is none.
@@ -108,9 +119,33 @@ class StoredConversations:
         Of a run that is kept already nothing is written again. Halves of surrogate pairs, as of a model that broke off
         inside one, are kept as U+FFFD.
         """
+        return await self.add_turn(None, id, query=query, answer=answer, model=model, run_id=run_id, owner=owner)
+
+    async def add_turn(
+        self,
+        viewer: Viewer | None,
+        id: str,
+        *,
+        query: str,
+        answer: str,
+        model: str,
+        run_id: str,
+        owner: str = "",
+        contexts: Sequence[str] = (),
+        items: Sequence[Item] = (),
+    ) -> int:
+        """Keep a turn, as `add` does, with what it was made of: from who may not see that it is hidden from now on."""
         _check(id, owner)
         turn = tuple(map(_whole, (run_id, query, answer, model)))
-        return await self._threads.write(_add, owner, id, self._clock(), turn)
+        unseen: Sequence[int] = ()
+        if viewer is not None:
+            unseen = await self._threads.read(_unseen, owner, id, self._clock(), self._hidden(viewer))
+        sources = sources_json(contexts, items, unseen)
+        return await self._threads.write(_add, owner, id, self._clock(), (*turn, sources))
+
+    def _hidden(self, viewer: Viewer | None) -> Hidden | None:
+        """Return what tells the numbers of the turns that a viewer may not see; `None` where they see all."""
+        return None if viewer is None else TurnVisibility(self._threads.opened(), viewer).hidden
 
     # For those who keep them
 
@@ -126,13 +161,18 @@ class StoredConversations:
         lives = ttl_s if ttl_s == "default" else _checked_ttl(ttl_s)
         return await self._threads.write(_new, owner, made, self._clock(), lives)
 
-    async def get(self, id: str, *, owner: str = "") -> Conversation:
-        """Return a conversation; UsageError where there is none."""
+    async def get(self, id: str, *, owner: str = "", viewer: Viewer | None = None) -> Conversation:
+        """Return a conversation, to a viewer as they may see it; UsageError where there is none."""
         _check(id, owner)
-        return await self._threads.read(_get, owner, id, self._clock())
+        return await self._threads.read(_get_seen, owner, id, self._clock(), self._hidden(viewer))
 
     async def list(
-        self, *, owner: str | None = "", after: tuple[float, int] | None = None, limit: int = 100
+        self,
+        *,
+        owner: str | None = "",
+        after: tuple[float, int] | None = None,
+        limit: int = 100,
+        viewer: Viewer | None = None,
     ) -> tuple[Conversation, ...]:
         """Return conversations, the last changed first: those of an owner, or with `None` those of all owners.
 
@@ -140,12 +180,20 @@ class StoredConversations:
         """
         if owner:
             checked_name(owner, "the owner of a conversation")
-        return await self._threads.read(_list, owner, self._clock(), after or (inf, 0), _checked_limit(limit))
+        place, hidden = after or (inf, 0), self._hidden(viewer)
+        return await self._threads.read(_list_seen, owner, self._clock(), place, _checked_limit(limit), hidden)
 
-    async def turns(self, id: str, *, owner: str = "", after: int = 0, limit: int = 100) -> tuple[Turn, ...]:
-        """Return the next turns after a number, in their order; UsageError where there is no such conversation."""
+    async def turns(
+        self, id: str, *, owner: str = "", after: int = 0, limit: int = 100, viewer: Viewer | None = None
+    ) -> tuple[Turn, ...]:
+        """Return the next turns after a number, in their order; UsageError where there is no such conversation.
+
+        To a viewer, those that are made of what they may see.
+        """
         _check(id, owner)
-        return await self._threads.read(_turns, owner, id, self._clock(), min(after, _LARGEST), _checked_limit(limit))
+        return await self._threads.read(
+            _turns, owner, id, self._clock(), min(after, _LARGEST), _checked_limit(limit), self._hidden(viewer)
+        )
 
     async def delete(self, id: str, *, owner: str = "") -> None:
         """Delete a conversation with all its turns; UsageError where there is none."""
@@ -173,20 +221,31 @@ class StoredConversations:
 # On a connection
 
 
-def _history(connection: sqlite3.Connection, owner: str, id: str, now: float, limit: float) -> tuple[Message, ...]:
+def _history(
+    connection: sqlite3.Connection, owner: str, id: str, now: float, limit: float, hidden: Hidden | None
+) -> tuple[Message, ...]:
+    unseen = frozenset(_unseen(connection, owner, id, now, hidden)) if hidden is not None else frozenset()
     rows = connection.execute(
-        "SELECT query, answer FROM turns WHERE conversation_key = "
+        "SELECT number, query, answer FROM turns WHERE conversation_key = "
         f"(SELECT key FROM conversations WHERE owner = ? AND id = ? AND {_ALIVE}) ORDER BY number DESC LIMIT ?",
         (owner, id, now, MOST_TURNS),
     )
     found: list[Message] = []
-    for query, answer in rows:
+    for number, query, answer in rows:
+        if number in unseen:
+            continue
         if answer.strip():
             found += (Message("assistant", answer), Message("user", query))
         limit -= len(query) + len(answer)
         if limit <= 0:
             break
     return tuple(reversed(found))
+
+
+def _unseen(connection: sqlite3.Connection, owner: str, id: str, now: float, hidden: Hidden | None) -> tuple[int, ...]:
+    """Return the numbers of the turns of a conversation, if it is there, that are hidden."""
+    row = _row(connection, owner, id, now)
+    return () if row is None or hidden is None else tuple(sorted(hidden(connection, row.key)))
 
 
 def _add(connection: sqlite3.Connection, owner: str, id: str, now: float, turn: tuple[str, ...]) -> int:
@@ -199,7 +258,8 @@ def _add(connection: sqlite3.Connection, owner: str, id: str, now: float, turn: 
         return int(known[0])
     number = row.turns + 1
     connection.execute(
-        "INSERT INTO turns (conversation_key, number, time, run_id, query, answer, model) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO turns (conversation_key, number, time, run_id, query, answer, model, sources)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (row.key, number, now, *turn),
     )
     connection.execute(
@@ -239,6 +299,29 @@ def _get(connection: sqlite3.Connection, owner: str, id: str, now: float) -> Con
     return found
 
 
+def _get_seen(connection: sqlite3.Connection, owner: str, id: str, now: float, hidden: Hidden | None) -> Conversation:
+    return _as_seen(connection, _get(connection, owner, id, now), hidden)
+
+
+def _list_seen(
+    connection: sqlite3.Connection,
+    owner: str | None,
+    now: float,
+    after: tuple[float, int],
+    limit: int,
+    hidden: Hidden | None,
+) -> tuple[Conversation, ...]:
+    return tuple(_as_seen(connection, each, hidden) for each in _list(connection, owner, now, after, limit))
+
+
+def _as_seen(connection: sqlite3.Connection, row: Conversation, hidden: Hidden | None) -> Conversation:
+    """Return a conversation without what is hidden of it: its title is its first question."""
+    unseen = hidden(connection, row.key) if hidden is not None else ()
+    if not unseen:
+        return row
+    return evolve(row, turns=row.turns - len(unseen), title="" if 1 in unseen else row.title)
+
+
 def _list(
     connection: sqlite3.Connection, owner: str | None, now: float, after: tuple[float, int], limit: int
 ) -> tuple[Conversation, ...]:
@@ -250,11 +333,15 @@ def _list(
     return tuple(map(_conversation, rows))
 
 
-def _turns(connection: sqlite3.Connection, owner: str, id: str, now: float, after: int, limit: int) -> tuple[Turn, ...]:
+def _turns(
+    connection: sqlite3.Connection, owner: str, id: str, now: float, after: int, limit: int, hidden: Hidden | None
+) -> tuple[Turn, ...]:
+    key = _get(connection, owner, id, now).key
+    unseen = sorted(hidden(connection, key)) if hidden is not None else []
     rows = connection.execute(
-        "SELECT number, run_id, time, query, answer, model FROM turns "
-        "WHERE conversation_key = ? AND number > ? ORDER BY number LIMIT ?",
-        (_get(connection, owner, id, now).key, after, limit),
+        "SELECT number, run_id, time, query, answer, model FROM turns WHERE conversation_key = ? AND number > ?"
+        " AND number NOT IN (SELECT value FROM json_each(?)) ORDER BY number LIMIT ?",
+        (key, after, json.dumps(unseen), limit),
     )
     return tuple(
         Turn(number=number, run_id=run_id, time=when, query=query, answer=answer, model=model)

@@ -28,6 +28,7 @@ from nexus_core.store.database.connection import connect, snapshot, translated
 from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.items import rows
 from nexus_core.store.items.fronts import METADATA, hand_over
+from nexus_core.store.items.grants import mark_document
 from nexus_core.store.items.prepare import ItemPreparer, PreparedItem
 from nexus_core.store.records import (
     LONGEST_NAME,
@@ -62,7 +63,8 @@ _ITEM = (
     " FROM items WHERE context_id = ? AND key > ? ORDER BY key LIMIT ?"
 )
 _DOCUMENT = (
-    "SELECT name, origin, stamp, digest, size, skipped, reader FROM documents"
+    "SELECT name, origin, stamp, digest, size, skipped, reader,"
+    " (SELECT readers FROM grants WHERE grants.id = grant_id) FROM documents"
     " WHERE context_id = ? AND name > ? ORDER BY name LIMIT ?"
 )
 
@@ -99,12 +101,14 @@ def _write(connection: sqlite3.Connection, folder: StorePaths, context: Context,
     file.write(_line(head))
     last = ""
     while some := _next_rows(connection, folder, _DOCUMENT, (context.id, last)):
-        for name, origin, stamp, digest, size, skipped, reader in some:
+        for name, origin, stamp, digest, size, skipped, reader, readers in some:
             told = {"name": name, "origin": origin, "stamp": stamp, "digest": digest, "size": size}
             if skipped:
                 told["skipped"] = skipped
             if reader:
                 told["reader"] = reader
+            if readers:
+                told["readers"] = json.loads(readers)
             file.write(_line({"document": told}))
         last = some[-1][0]
     after = count = 0
@@ -253,7 +257,8 @@ def _document(told: dict[str, Any]) -> StoredDocument:
         raise UsageError("the size of a document is no number of bytes")
     skipped = told.get("skipped", "")
     check_text(skipped, "why a document was skipped", LONGEST_REASON)
-    return StoredDocument(**known, size=size, skipped=skipped)
+    readers = checked_readers(told.get("readers", []), "the document")
+    return StoredDocument(**known, size=size, skipped=skipped, readers=readers)
 
 
 def write_lines(
@@ -274,7 +279,9 @@ def write_lines(
         ).fetchone()
         prepared = [prepare(line.item) for line in lines if line.item]
         added += rows.write_items(connection, context, prepared, found[0] if found else None)[0]
-        if found is None:
+        if found is not None:
+            mark_document(connection, context, found[0])
+        else:
             hand_over(connection, rows.keys_of(connection, context, [each.item.id for each in prepared]).values(), None)
     return added
 

@@ -66,6 +66,8 @@ class StoredDocument(Value):
     """Why nothing was read of it; empty where it was read."""
     reader: str = ""
     """What has read it, with its version, such as `html 3`; empty where that is not known."""
+    readers: tuple[str, ...] = ()
+    """The groups that may see all of it; empty: whoever may see its context."""
 
 
 @frozen(kw_only=True, eq=False, repr=False)

@@ -33,7 +33,7 @@ from nexus_core.store.database.paths import StorePaths, default_folder
 from nexus_core.store.ingest.batch_add import BatchAdd
 from nexus_core.store.ingest.ingest import Ingested, Ingester, ingest
 from nexus_core.store.ingest.reader_processes import ReaderProcesses
-from nexus_core.store.ingest.successors import find_items
+from nexus_core.store.ingest.successors import find_items, find_visible
 from nexus_core.store.items import rows
 from nexus_core.store.items.tags import tag_items
 from nexus_core.store.items.vectors import keep_vectors
@@ -244,8 +244,22 @@ class Store:
         """
 
         def find(connection: sqlite3.Connection) -> tuple[Item, ...]:
-            found = find_items(connection, contexts.find(connection, name, viewer), ids)
-            return found if viewer is None else tuple(item for item in found if viewer.may_see_item(item))
+            context = contexts.find(connection, name, viewer)
+            if viewer is None:
+                return find_items(connection, context, ids)
+            # Looked up among what is visible first: no row of an item that is hidden is read.
+            keys = find_visible(connection, context, ids, self._threads.opened().visible(context, viewer))
+            found = rows.read_items(connection, [*dict.fromkeys(keys.values())])
+            return tuple(found[keys[each]] for each in ids if keys.get(each) in found)
+
+        return await self.read(find)
+
+    async def visible_ids(self, name: str, ids: Sequence[str], *, viewer: Viewer | None = None) -> frozenset[str]:
+        """Return those of some ids, now or before, whose items are there and may be seen."""
+
+        def find(connection: sqlite3.Connection) -> frozenset[str]:
+            context = contexts.find(connection, name, viewer)
+            return frozenset(find_visible(connection, context, ids, self._threads.opened().visible(context, viewer)))
 
         return await self.read(find)
 
@@ -286,7 +300,7 @@ class Store:
         is what is searched for, and the query comes first in it.
         """
         searching, give_up = self._threads.opened(), monotonic() + INDEX_WAIT_S
-        context = await self.context(name, viewer=viewer)
+        context = await self.read(contexts.find, name, viewer)  # what they may see of it is not counted here
         if not self._threads.may_write and context.analyzer != ANALYZER_VERSION:
             raise StoreError(_OLDER_WORDS.format(name=name))
         if like is not None:
@@ -369,17 +383,24 @@ class Store:
             self._readers = ReaderProcesses()
         return self._readers
 
-    async def documents(self, name: str, *, origin: str | None = None) -> tuple[StoredDocument, ...]:
-        """Return the documents of a context by name: all that were read, or those of one origin."""
-        return tuple(each for each in await self._documents(name, origin) if not each.skipped)
+    async def documents(
+        self, name: str, *, origin: str | None = None, viewer: Viewer | None = None
+    ) -> tuple[StoredDocument, ...]:
+        """Return the documents of a context by name: all that were read, or those of one origin.
 
-    async def skipped(self, name: str, *, origin: str | None = None) -> tuple[StoredDocument, ...]:
+        To a viewer, those of which they may see all items.
+        """
+        return tuple(each for each in await self._documents(name, origin, viewer) if not each.skipped)
+
+    async def skipped(
+        self, name: str, *, origin: str | None = None, viewer: Viewer | None = None
+    ) -> tuple[StoredDocument, ...]:
         """Return what was found and not read, by name, each with its reason in `skipped`."""
-        return tuple(each for each in await self._documents(name, origin) if each.skipped)
+        return tuple(each for each in await self._documents(name, origin, viewer) if each.skipped)
 
-    async def _documents(self, name: str, origin: str | None) -> tuple[StoredDocument, ...]:
+    async def _documents(self, name: str, origin: str | None, viewer: Viewer | None) -> tuple[StoredDocument, ...]:
         def read_documents(connection: sqlite3.Connection) -> tuple[StoredDocument, ...]:
-            return rows.documents_of(connection, contexts.find(connection, name), origin)
+            return rows.documents_of(connection, contexts.find(connection, name, viewer), origin, viewer)
 
         return await self.read(read_documents)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
-from nexus_core import Item, option
+from nexus_core import Item, option, parse_readers
 from nexus_core.toolkit import did_you_mean
 
 _MISSING = object()
@@ -62,7 +62,7 @@ def each(lines: Iterable[bytes], name: str, fields: Fields, bad: list[str], left
             continue
         try:
             record, twice = parse(stripped)
-            item = _item(record, fields, name, number)
+            item, remark = _item(record, fields, name, number)
         except NoJsonError as error:
             bad.append(f"{name}:{number}: is no JSON ({_reason(error, stripped, number)})")
         except _Unfit as error:
@@ -71,6 +71,8 @@ def each(lines: Iterable[bytes], name: str, fields: Fields, bad: list[str], left
             if not item.text.strip() and not item.title.strip():
                 left_out.append(f"{name}:{number}: is empty; left out")
             elif places.setdefault(item.id, number) == number:
+                if remark:
+                    left_out.append(f"{name}:{number}: {remark}")
                 if twice:
                     left_out.append(f"{name}:{number}: has the key {twice!r} more than once; the last one holds")
                 yield item
@@ -84,7 +86,8 @@ def _reason(error: ValueError, line: bytes, number: int) -> str:
     return str(error)
 
 
-def _item(record: Any, fields: Fields, name: str, number: int) -> Item:
+def _item(record: Any, fields: Fields, name: str, number: int) -> tuple[Item, str]:
+    """Return the item of a line, and what is wrong with who may see it."""
     if not isinstance(record, dict):
         raise _Unfit(f"must be an object, not {_word(record)}")
     used: set[str] = set()
@@ -95,13 +98,15 @@ def _item(record: Any, fields: Fields, name: str, number: int) -> Item:
     text, title = _text(value(fields.text), fields.text), _text(value(fields.title), fields.title)
     if text is None and title is None:
         raise _Unfit(_no_text(record, fields))
+    granted = value("readers")
+    readers, remark = ((), "") if granted is _MISSING else parse_readers(granted)
     tags, given, source = value(fields.tags), value(fields.metadata), _text(value(fields.source), fields.source)
     kind = _text(value(fields.kind), fields.kind)
     unique = value(fields.id) if fields.id else _first(record, ("id", "_id"), used)
     if unique is _MISSING and fields.id:
         raise _Unfit(f"has no {fields.id!r}, which `fields` names as the id")
     metadata = given if isinstance(given, dict) else {}
-    return Item(
+    item = Item(
         id=f"{name}:{number}" if unique is _MISSING or unique is None else str(unique),
         text=text or "",
         title=title or "",
@@ -109,7 +114,9 @@ def _item(record: Any, fields: Fields, name: str, number: int) -> Item:
         tags=(tags,) if isinstance(tags, str) else tuple(map(str, tags)) if isinstance(tags, list) else (),
         source=source or f"{name}:{number}",
         metadata={**{key: left for key, left in record.items() if key not in used}, **metadata},
+        readers=readers,
     )
+    return item, remark
 
 
 def _value(record: Mapping[str, Any], key: str, used: set[str]) -> Any:

@@ -89,6 +89,7 @@ class StoreSource:
             raise SourceError(
                 "store: no context is named: give `context` in the pipeline, or `context_id` with the run"
             )
+        run.looked_in(context)
         try:
             found = await self._store.search(
                 context, query, limit=self.candidates, tags=self.tags, where=self._filter, viewer=run.viewer,

@@ -23,6 +23,8 @@ EPILOG = """\b
 Examples:
   nexus keys new --owner ann
   nexus keys new --owner build --scope query --expires 90d --requests-per-minute 60
+  nexus keys new --owner eve --group group:hr
+  nexus keys new --owner site --scope query --context handbook --tag public
   nexus keys list
   nexus keys revoke 4fQx01Zb
 """
@@ -48,6 +50,21 @@ def command() -> None:
 @click.option("--requests-per-minute", type=click.IntRange(min=1), metavar="N", help="By default without a limit.")
 @click.option("--tokens-per-minute", type=click.IntRange(min=1), metavar="N", help="By default without a limit.")
 @click.option("--concurrency", type=click.IntRange(min=1), default=8, show_default=True, help="Requests at once.")
+@click.option("--group", "groups", multiple=True, metavar="group:NAME", help="A group that they are in (repeatable).")
+@click.option(
+    "--context",
+    "contexts",
+    multiple=True,
+    metavar="NAME",
+    help="Bind it to this context: others are not there (repeatable).",
+)
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="TAG",
+    help="Bind it to items with this tag, or one of several: others are not there (repeatable).",
+)
 @store_option
 def new(
     owner: str,
@@ -56,8 +73,14 @@ def new(
     requests_per_minute: int | None,
     tokens_per_minute: int | None,
     concurrency: int,
+    groups: tuple[str, ...],
+    contexts: tuple[str, ...],
+    tags: tuple[str, ...],
 ) -> None:
-    """Make a key, and print it this once: only its hash is kept."""
+    """Make a key, and print it this once: only its hash is kept.
+
+    It shows what is granted to none, and to one of its groups; with the scope `admin` all there is.
+    """
     lives_s = None if expires is None else seconds_above_0(expires, "--expires", "90d, 12h or 30m")
     key, text = _with(
         lambda keys: keys.new(
@@ -67,6 +90,9 @@ def new(
             requests_per_minute=requests_per_minute,
             tokens_per_minute=tokens_per_minute,
             concurrency=concurrency,
+            groups=groups,
+            contexts=contexts,
+            tags=tags,
         ),
         create=True,
     )
@@ -88,9 +114,10 @@ def list_them(as_json: bool) -> None:
         return
     now = time()
     rows = [
-        (key.id, key.owner, " ".join(key.scopes), _state(key, now), _shown(key.used), _limits(key)) for key in found
+        (key.id, key.owner, " ".join(key.scopes), _state(key, now), _shown(key.used), _sees(key), _limits(key))
+        for key in found
     ]
-    print_table(("key", "owner", "scopes", "holds", "last used", "limits"), rows)
+    print_table(("key", "owner", "scopes", "holds", "last used", "sees", "limits"), rows)
 
 
 @command.command("revoke")
@@ -119,6 +146,13 @@ def _state(key: ApiKey, now: float) -> str:
     return f"expired {_shown(key.expires)}"
 
 
+def _sees(key: ApiKey) -> str:
+    if key.viewer is None:
+        return "all"
+    told = [*key.groups, *(f"context {name}" for name in key.contexts or ()), *(f"tag {tag}" for tag in key.tags or ())]
+    return ", ".join(told) or "what has no grant"
+
+
 def _limits(key: ApiKey) -> str:
     told = [f"{key.concurrency} at once"]
     if key.requests_per_minute is not None:
@@ -135,5 +169,5 @@ def _shown(moment: float | None) -> str:
 def _key_json(key: ApiKey) -> dict[str, Any]:
     """Return a key as JSON data; its hash is nobody's business."""
     names = ("id", "owner", "scopes", "created", "expires", "revoked", "used", "requests_per_minute",
-             "tokens_per_minute", "concurrency")  # fmt: skip
+             "tokens_per_minute", "concurrency", "groups", "contexts", "tags")  # fmt: skip
     return {name: getattr(key, name) for name in names}

@@ -11,6 +11,7 @@ from attrs import frozen
 
 from nexus_core.config.policies import RateLimitPolicy
 from nexus_core.contract.errors import StoreError
+from nexus_core.contract.run_context import Viewer
 from nexus_core.store.api_keys import ApiKey, ApiKeys, digest_of, parse
 
 Scope = Literal["query", "read", "admin", "public"]
@@ -35,6 +36,8 @@ class Identity:
     key_id: str = ""
     limits: RateLimitPolicy | None = None
     """What they may ask of one process; `None` is as much as anybody."""
+    viewer: Viewer | None = None
+    """Whose eyes they see the store with; `None` sees all."""
 
     def may(self, scope: Scope) -> bool:
         """Tell whether a route of this scope is open to them; `admin` may do all."""
@@ -123,4 +126,7 @@ def _identity(key: ApiKey) -> Identity:
         concurrency=key.concurrency,
         queue=0,
     )
-    return Identity(owner=key.owner, scopes=frozenset(key.scopes), key_id=key.id, limits=limits)
+    # What is bound to a part of the store is nobody who may change all of it, whatever its row says.
+    bound = key.contexts is not None or key.tags is not None
+    scopes = frozenset(key.scopes) - ({"admin"} if bound else frozenset())
+    return Identity(owner=key.owner, scopes=scopes, key_id=key.id, limits=limits, viewer=key.viewer)

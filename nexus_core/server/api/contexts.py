@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from aiohttp import web
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.server.errors import Failure
+from nexus_core.server.http.app import identity
 from nexus_core.server.http.bodies import read_json
 from nexus_core.server.http.json_schema import COUNT, MOMENT, TEXT, array, checker, closed, text
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
 from nexus_core.store.records import Context
+from nexus_core.store.store_view import StoreView
 from nexus_core.toolkit.text.languages import AUTO
 from nexus_core.toolkit.text.stemming import LANGUAGES
 
 PATH = "/contexts/{contextId}"
+READERS = array(text(4096, minLength=1), maxItems=100)
+"""The groups that may see something, as `group:hr`."""
 NEW = closed(
     {
         "name": text(minLength=1),
         "description": text(64 * 1024),
         "language": {"enum": [AUTO, *LANGUAGES]},
         "encoding": text(),
+        "readers": READERS,
     },
     required=("name",),
 )
@@ -33,7 +39,10 @@ _TOLD = {
     "name": TEXT, "description": TEXT, "language": TEXT, "encoding": TEXT, "items": COUNT, "created": MOMENT,
     "changed": MOMENT,
 }  # fmt: skip
-CONTEXT = closed(_TOLD, required=tuple(_TOLD))
+CONTEXT = closed({**_TOLD, "readers": array(TEXT)}, required=tuple(_TOLD))
+"""A context as it is told; its `readers` are for who sees everything."""
+GRANT = closed({"readers": READERS}, required=("readers",))
+"""What `PUT {prefix}/contexts/{contextId}/readers` takes."""
 
 
 class ContextsApi:
@@ -42,7 +51,7 @@ class ContextsApi:
     def __init__(self, serving: ServedPipelines, settings: ServerSettings) -> None:
         self._serving = serving
         self._settings = settings
-        self._check = checker(NEW)
+        self._check, self._check_grant = checker(NEW), checker(GRANT)
 
     def routes(self) -> Sequence[Route]:
         """Return the routes of this part."""
@@ -60,6 +69,11 @@ class ContextsApi:
                 answer=CONTEXT, errors=(404,),
             ),
             Route(
+                method="PUT", path=f"{PATH}/readers", handler=self.grant, scope="admin",
+                summary="Let some groups alone see a context; with none, everybody who may ask it.",
+                body=GRANT, answer=CONTEXT, errors=(404,),
+            ),
+            Route(
                 method="DELETE", path=PATH, handler=self.delete, scope="admin",
                 summary="Delete a context with all that is in it.", status=204, errors=(404,),
             ),
@@ -67,43 +81,67 @@ class ContextsApi:
 
     async def list(self, request: web.Request) -> web.Response:
         """List the contexts."""
-        found = await self._serving.store.contexts()
-        return web.json_response({"contexts": [_context_json(context) for context in found]})
+        view = view_of(self._serving, request)
+        return web.json_response({"contexts": [_context_json(context, view) for context in await view.contexts()]})
 
     async def create(self, request: web.Request) -> web.Response:
         """Make a context."""
         body = self._check(await read_json(request, self._settings.limits))
-        store = self._serving.store
+        name = body["name"]
+        view = view_of(self._serving, request)
         try:
-            context = await store.create(**body)
+            context = await view.create(body.pop("name"), **body)
         except UsageError as error:
-            if any(each.name == body["name"] for each in await store.contexts()):
-                said = f"there is a context {body['name']!r} already: choose another name, or add to it"
+            if any(each.name == name for each in await view.names()):
+                said = f"there is a context {name!r} already: choose another name, or add to it"
                 raise Failure(409, "context_exists", said) from error
             raise
-        return web.json_response(_context_json(context), status=201)
+        return web.json_response(_context_json(context, view), status=201)
 
     async def show(self, request: web.Request) -> web.Response:
         """Tell of a context."""
-        return web.json_response(_context_json(await context_of(self._serving, request)))
+        view = view_of(self._serving, request)
+        with absence_told(request):
+            return web.json_response(_context_json(await view.context(request.match_info["contextId"]), view))
+
+    async def grant(self, request: web.Request) -> web.Response:
+        """Change who may see a context."""
+        view, name = await context_of(self._serving, request)
+        body = self._check_grant(await read_json(request, self._settings.limits))
+        await view.grant(name, body["readers"])
+        return web.json_response(_context_json(await view.context(name), view))
 
     async def delete(self, request: web.Request) -> web.Response:
         """Delete a context."""
-        context = await context_of(self._serving, request)
-        await self._serving.store.delete(context.name)
+        view, name = await context_of(self._serving, request)
+        await view.delete(name)
         return web.Response(status=204)
 
 
-async def context_of(serving: ServedPipelines, request: web.Request) -> Context:
-    """Return the context that an address names; raises Failure where there is none."""
+def view_of(serving: ServedPipelines, request: web.Request) -> StoreView:
+    """Return the store as whoever asks may see it."""
+    return serving.seen_by(identity(request).viewer)
+
+
+async def context_of(serving: ServedPipelines, request: web.Request) -> tuple[StoreView, str]:
+    """Return the store as whoever asks sees it, and the name of the context that an address names; raises Failure."""
+    view, name = view_of(serving, request), request.match_info["contextId"]
+    with absence_told(request):
+        await view.check(name)
+    return view, name
+
+
+@contextmanager
+def absence_told(request: web.Request) -> Iterator[None]:
+    """Raise Failure where there is no such context as an address names: none at all, or none for whoever asks."""
     try:
-        return await serving.store.context(request.match_info["contextId"])
+        yield
     except UsageError as error:
         said = f"there is no context {request.match_info['contextId'][:200]!r}"
         raise Failure(404, "context_not_found", said, words=str(error)) from error
 
 
-def _context_json(context: Context) -> dict[str, Any]:
+def _context_json(context: Context, view: StoreView) -> dict[str, Any]:
     return {
         "name": context.name,
         "description": context.description,
@@ -112,4 +150,5 @@ def _context_json(context: Context) -> dict[str, Any]:
         "items": context.items,
         "created": context.created,
         "changed": context.changed,
+        **({"readers": list(context.readers)} if view.sees_all else {}),
     }

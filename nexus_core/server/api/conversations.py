@@ -66,8 +66,9 @@ class ConversationsApi:
         """List the next conversations."""
         asked = self._list.read(request)
         limit = asked.get("limit", 100)
-        found = await self._serving.store.conversations.list(
-            owner=identity(request).owner, after=_place(asked.get("after")), limit=limit + 1
+        who = identity(request)
+        found = await self._serving.seen_by(who.viewer).conversations(
+            who.owner, after=_place(asked.get("after")), limit=limit + 1
         )
         page = found[:limit]
         return web.json_response(
@@ -80,11 +81,11 @@ class ConversationsApi:
     async def show(self, request: web.Request) -> web.Response:
         """Show the next turns of a conversation."""
         asked = self._turns.read(request)
-        limit, owner = asked.get("limit", 100), identity(request).owner
-        name, kept = request.match_info["conversationId"], self._serving.store.conversations
+        limit, who, name = asked.get("limit", 100), identity(request), request.match_info["conversationId"]
+        view = self._serving.seen_by(who.viewer)
         try:
-            conversation = await kept.get(name, owner=owner)
-            found = await kept.turns(name, owner=owner, after=asked.get("after", 0), limit=limit + 1)
+            conversation = await view.conversation(name, who.owner)
+            found = await view.turns(name, who.owner, after=asked.get("after", 0), limit=limit + 1)
         except UsageError as error:
             raise _no_conversation(name, error) from error
         page = found[:limit]
@@ -98,9 +99,9 @@ class ConversationsApi:
 
     async def delete(self, request: web.Request) -> web.Response:
         """Delete a conversation."""
-        name, kept = request.match_info["conversationId"], self._serving.store.conversations
+        name, who = request.match_info["conversationId"], identity(request)
         try:
-            await kept.delete(name, owner=identity(request).owner)
+            await self._serving.seen_by(who.viewer).delete_conversation(name, who.owner)
         except UsageError as error:
             raise _no_conversation(name, error) from error
         return web.Response(status=204)

@@ -7,7 +7,6 @@ from time import monotonic
 
 from aiohttp import web
 
-from nexus_core.contract.errors import NexusError
 from nexus_core.server.access.access import AccessControl
 from nexus_core.server.access.run_slots import shutting_down
 from nexus_core.server.api.response_schemas import STATUS
@@ -62,17 +61,9 @@ class HealthApi:
         if self._gate.is_draining:
             raise shutting_down()
         if monotonic() - self._looked_at >= _LOOK_S:
-            self._problem = await self._tried()
+            self._problem = await self._serving.find_write_problem()
             self._looked_at = monotonic()
         if self._problem is not None:
             said = "the store cannot be written"
             raise Failure(503, "store_failed", said, {"Retry-After": "5"}, noted=f"{said}: {self._problem}")
         return json_answer({"status": "ready"})
-
-    async def _tried(self) -> str | None:
-        """Return why the store cannot be written, `None` where it can."""
-        try:
-            await self._serving.store.write(lambda connection: None)
-        except NexusError as error:
-            return str(error)
-        return None

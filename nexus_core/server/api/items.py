@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from aiohttp import web
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.values import Item
 from nexus_core.engine.json_shapes import item_json
-from nexus_core.server.api.contexts import PATH, context_of
+from nexus_core.server.api.contexts import PATH, READERS, context_of
 from nexus_core.server.errors import Failure
 from nexus_core.server.http.bodies import Parameters, read_json
 from nexus_core.server.http.json_schema import COUNT, TEXT, array, checker, closed, or_null, text
@@ -17,6 +18,7 @@ from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
 from nexus_core.store.records import Added
+from nexus_core.store.store_view import StoreView
 from nexus_core.toolkit.filters import parse_filter
 
 ITEMS_AT_ONCE = 1_000
@@ -32,6 +34,7 @@ _NEW_ITEM = closed(
         "tags": array(text(NAME, minLength=1), maxItems=100),
         "source": text(NAME),
         "metadata": {"type": "object"},
+        "readers": READERS,
     },
     required=("id", "text"),
 )
@@ -61,7 +64,8 @@ _TOLD = {
     "id": TEXT, "title": TEXT, "text": TEXT, "kind": TEXT, "tags": array(TEXT), "source": TEXT,
     "metadata": {"type": "object"},
 }  # fmt: skip
-ITEM = closed(_TOLD, required=tuple(_TOLD))
+ITEM = closed({**_TOLD, "readers": array(TEXT)}, required=tuple(_TOLD))
+"""An item as it is told; its `readers`, where it has any, are for who sees everything."""
 ADDED = closed(
     {"new": COUNT, "changed": COUNT, "unchanged": COUNT, "removed": COUNT},
     required=("new", "changed", "unchanged", "removed"),
@@ -121,63 +125,67 @@ class ItemsApi:
     async def list_items(self, request: web.Request) -> web.Response:
         """List the next items."""
         asked = self._page.read(request)
-        context = await context_of(self._serving, request)
+        view, name = await context_of(self._serving, request)
         limit = asked.get("limit", 100)
-        found = await self._serving.store.items(
-            context.name, after=asked.get("after", 0), limit=limit + 1, tag=asked.get("tag")
-        )
+        found = await view.items(name, after=asked.get("after", 0), limit=limit + 1, tag=asked.get("tag"))
         page = found[:limit]
-        return web.json_response(
-            {"items": [item_json(item) for _, item in page], "next": page[-1][0] if len(found) > limit else None}
-        )
+        told = [_item_json(item, view) for _, item in page]
+        return web.json_response({"items": told, "next": page[-1][0] if len(found) > limit else None})
 
     async def add(self, request: web.Request) -> web.Response:
         """Add items."""
-        context = await context_of(self._serving, request)
+        view, name = await context_of(self._serving, request)
         body = self._check_added(await read_json(request, self._limits))
-        items = [Item(**{**each, "tags": tuple(each.get("tags", ()))}) for each in body["items"]]
-        return web.json_response(added_json(await self._serving.store.add(context.name, items)))
+        items = [Item(**{**each, **_tuples(each)}) for each in body["items"]]
+        return web.json_response(added_json(await view.add(name, items)))
 
     async def show(self, request: web.Request) -> web.Response:
         """Tell an item."""
-        context = await context_of(self._serving, request)
-        found = await self._serving.store.get(context.name, [request.match_info["itemId"]])
+        view, name = await context_of(self._serving, request)
+        found = await view.get(name, [request.match_info["itemId"]])
         if not found:
             raise _no_item(request)
-        return web.json_response(item_json(found[0]))
+        return web.json_response(_item_json(found[0], view))
 
     async def delete(self, request: web.Request) -> web.Response:
         """Remove an item."""
-        context = await context_of(self._serving, request)
-        if not await self._serving.store.remove(context.name, [request.match_info["itemId"]]):
+        view, name = await context_of(self._serving, request)
+        if not await view.remove(name, [request.match_info["itemId"]]):
             raise _no_item(request)
         return web.Response(status=204)
 
     async def search(self, request: web.Request) -> web.Response:
         """Search."""
-        context = await context_of(self._serving, request)
+        view, name = await context_of(self._serving, request)
         body = self._check_search(await read_json(request, self._limits))
         limit = body.get("limit", 10)
         try:
             where = parse_filter(body.get("where"))
         except ValueError as error:
             raise UsageError(str(error)) from error
-        ranking = await self._serving.store.search(
-            context.name, body["query"], limit=limit, tags=body.get("tags", ()), where=where, by=body.get("by"),
+        found = await view.search(
+            name, body["query"], limit=limit, tags=body.get("tags", ()), where=where, by=body.get("by"),
             like=body.get("like"), typos=body.get("typos", False),
         )  # fmt: skip
-        found = [
-            {"score": round(candidate.score, 4), "item": item_json(candidate.item)} for candidate in ranking.top(limit)
-        ]
-        return web.json_response({"found": found})
+        return web.json_response({"found": [{"score": score, "item": _item_json(item, view)} for score, item in found]})
 
     async def tag(self, request: web.Request) -> web.Response:
         """Change tags."""
-        context = await context_of(self._serving, request)
+        view, name = await context_of(self._serving, request)
         body = self._check_tag(await read_json(request, self._limits))
         add, remove = body.get("add", ()), body.get("remove", ())
-        changed = await self._serving.store.tag(context.name, body["ids"], add=add, remove=remove)
+        changed = await view.tag(name, body["ids"], add=add, remove=remove)
         return web.json_response({"changed": changed})
+
+
+def _item_json(item: Item, view: StoreView) -> dict[str, Any]:
+    """Return an item as whoever asks may be told it; who else may see it is for who sees everything."""
+    told = item_json(item)
+    return told if view.sees_all else {name: value for name, value in told.items() if name != "readers"}
+
+
+def _tuples(given: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(given.get(name, ())) for name in ("tags", "readers")}
 
 
 def added_json(added: Added) -> dict[str, int]:

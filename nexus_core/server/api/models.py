@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from nexus_core.engine.models import Model, UsageFigures
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.server.api import response_schemas
 from nexus_core.server.api.run_query import model_of
+from nexus_core.server.http.app import identity
 from nexus_core.server.http.bodies import read_json
 from nexus_core.server.http.json_schema import checker, closed, text
 from nexus_core.server.pipelines import ServedPipelines
@@ -74,12 +75,14 @@ class ModelsApi:
     async def show(self, request: web.Request) -> web.Response:
         """List the models of every pipeline."""
         # In a thread: prices that are looked up the first time take as long as an import.
-        found = await asyncio.to_thread(lambda: [_model_json(pipeline, model) for pipeline, model in self._all()])
+        pipelines = self._serving.asked_by(identity(request).viewer)
+        found = await asyncio.to_thread(lambda: [_model_json(*each) for each in _models_of(pipelines.values())])
         return web.json_response({"models": found})
 
     async def usage(self, request: web.Request) -> web.Response:
         """Tell the figures of every model."""
-        found = self._usage()
+        shown = self._serving.asked_by(identity(request).viewer)
+        found = {key: own for key, own in self._usage().items() if key[0] in shown}
         for told in (await self._siblings.ask("usage", needs_all=False)).values():
             found = {key: own + _figures(told.get("/".join(key))) for key, own in found.items()}
         lines = [{"pipeline": pipeline, "name": name, **_figures_json(own)} for (pipeline, name), own in found.items()]
@@ -94,7 +97,7 @@ class ModelsApi:
     async def choose(self, request: web.Request) -> web.Response:
         """Change the default model of a pipeline."""
         body = self._check(await read_json(request, self._settings.limits))
-        pipeline = self._serving.pipeline(body.get("pipeline"))
+        pipeline = self._serving.pipeline(body.get("pipeline"), identity(request).viewer)
         name = model_of(pipeline, body["modelId"]).name
         await self._siblings.ask("default", {"pipeline": pipeline.name, "model": name})
         if self._siblings.worker is not None:
@@ -120,7 +123,7 @@ class ModelsApi:
                 "default": pipeline.name == self._serving.default,
                 "inputs": list(pipeline.inputs),
             }
-            for pipeline in self._serving.pipelines.values()
+            for pipeline in self._serving.asked_by(identity(request).viewer).values()
         ]
         return web.json_response({"pipelines": found})
 
@@ -133,10 +136,11 @@ class ModelsApi:
         for pipeline in self._serving.pipelines.values():
             pipeline.models.clear_usage()
 
-    def _all(self) -> Iterator[tuple[Pipeline, Model]]:
-        for pipeline in self._serving.pipelines.values():
-            for model in pipeline.models.list():
-                yield pipeline, model
+
+def _models_of(pipelines: Iterable[Pipeline]) -> Iterator[tuple[Pipeline, Model]]:
+    for pipeline in pipelines:
+        for model in pipeline.models.list():
+            yield pipeline, model
 
 
 def chosen(folder: Path) -> dict[str, str]:

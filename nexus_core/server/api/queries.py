@@ -25,6 +25,7 @@ from nexus_core.server.http.sse import EventStream, event
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
+from nexus_core.store.store_view import DIGITS
 from nexus_core.toolkit.attachments import AttachmentError, attachment_of_base64, image_of_url
 from nexus_core.toolkit.timers import TimeLimit
 
@@ -48,14 +49,16 @@ class Included:
     metadata: bool
     trace: bool
     """Also the passages that were sent, what became of the others, and the attempts."""
+    digits: int | None
+    """Of scores; `None` is all."""
     errors: bool
     """Also what services said in attempts that failed: for operators."""
 
     @classmethod
-    def by(cls, options: dict[str, Any], *, errors: bool) -> Included:
+    def by(cls, options: dict[str, Any], *, digits: int | None, errors: bool) -> Included:
         """Return what a request's options ask for; the trace comes with the metadata."""
         trace = bool(options.get("includeTrace"))
-        return cls(trace or bool(options.get("includeMetadata")), trace, errors)
+        return cls(trace or bool(options.get("includeMetadata")), trace, digits, errors)
 
     def attempt(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return a row of the ledger; what a service said of its failure is for operators."""
@@ -95,7 +98,9 @@ class QueriesApi:
         body = self._check(await read_json(request, self._settings.limits))
         options = body.get("options", {})
         asked = await self._question(request, body, options)
-        include = Included.by(options, errors=request[OPERATOR])
+        include = Included.by(
+            options, digits=None if identity(request).viewer is None else DIGITS, errors=request[OPERATOR]
+        )
         if options.get("stream"):
             return await self._stream(request, asked, include)
         try:
@@ -105,15 +110,17 @@ class QueriesApi:
         return json_answer(_answer_json(answer, include))
 
     async def _question(self, request: web.Request, body: dict[str, Any], options: dict[str, Any]) -> QueryRequest:
-        pipeline = self._serving.pipeline(body.get("pipeline"))
-        await self._serving.check_context(pipeline, body["contextId"])
+        who = identity(request)
+        pipeline = self._serving.pipeline(body.get("pipeline"), who.viewer)
+        await self._serving.check_context(pipeline, body["contextId"], who.viewer)
         given = {**options, **options.get("llmOptions", {})}
         asked: StreamOptions = {
             "context_id": body["contextId"],
             "model": options.get("modelId"),
             "options": call_options(given, _OPTION_NAMES | _LLM_OPTION_NAMES),
             "deadline_s": self._settings.deadline_s,
-            "owner": identity(request).owner,
+            "owner": who.owner,
+            "viewer": who.viewer,
             "fresh": wants_fresh(request),
         }
         if body.get("attachments"):
@@ -176,10 +183,10 @@ def _failure(error: BaseException, include: Included) -> Failure:
 
 
 def _answer_json(answer: Answer, include: Included, *, response: bool = True) -> dict[str, Any]:
-    told = answer_json(answer)
+    told = answer_json(answer, include.digits)
     if include.trace:
-        told["metadata"]["contextItems"] = passages_json(answer.prompt)
-        told["packing"] = packing_json(answer.prompt)
+        told["metadata"]["contextItems"] = passages_json(answer.prompt, include.digits)
+        told["packing"] = packing_json(answer.prompt, include.digits)
         told["attempts"] = [include.attempt(row) for row in told["attempts"]]
     else:
         del told["attempts"]

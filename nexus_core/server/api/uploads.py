@@ -31,6 +31,7 @@ from nexus_core.server.settings import ServerSettings
 from nexus_core.store.ingest.ingest import Ingested
 from nexus_core.store.ingest.read_document import MixedFiles
 from nexus_core.store.records import StoredDocument, checked_name
+from nexus_core.store.store_view import StoreView
 
 FILES_AT_ONCE = 100
 READ_AT_ONCE = 2
@@ -112,9 +113,9 @@ class UploadsApi:
     async def list_documents(self, request: web.Request) -> web.Response:
         """List the next documents."""
         asked = self._page.read(request)
-        context = await context_of(self._serving, request)
+        view, context = await context_of(self._serving, request)
         after, limit = asked.get("after", ""), asked.get("limit", 100)
-        known = [each for each in await self._serving.store.documents(context.name) if each.name > after]
+        known = [each for each in await view.documents(context) if each.name > after]
         page = known[:limit]
         told = {"documents": [_document_json(each, paths=request[OPERATOR]) for each in page]}
         return web.json_response({**told, "next": page[-1].name if len(known) > limit else None})
@@ -122,9 +123,9 @@ class UploadsApi:
     async def skipped(self, request: web.Request) -> web.Response:
         """List the next files that were not read."""
         asked = self._page.read(request)
-        context = await context_of(self._serving, request)
+        view, context = await context_of(self._serving, request)
         after, limit = asked.get("after", ""), asked.get("limit", 100)
-        known = [each for each in await self._serving.store.skipped(context.name) if each.name > after]
+        known = [each for each in await view.skipped(context) if each.name > after]
         page = known[:limit]
         to_operator = request[OPERATOR]
         told = [
@@ -140,24 +141,24 @@ class UploadsApi:
 
     async def delete(self, request: web.Request) -> web.Response:
         """Remove a document."""
-        context = await context_of(self._serving, request)
+        view, context = await context_of(self._serving, request)
         name = request.match_info["document"]
-        if all(each.name != name for each in await self._serving.store.documents(context.name)):
+        if all(each.name != name for each in await view.documents(context)):
             raise Failure(404, "document_not_found", f"there is no document {name[:200]!r} in this context")
-        await self._serving.store.remove_documents(context.name, [name])
+        await view.remove_documents(context, [name])
         return web.Response(status=204)
 
     async def add(self, request: web.Request) -> web.Response:
         """Take files in."""
         asked = self._asked.read(request)
-        context = await context_of(self._serving, request)
+        view, context = await context_of(self._serving, request)
         with TemporaryDirectory(prefix="nexus-") as folder:
             uploads = await self._receive(request, Path(folder), asked.get("name"))
             async with self._turn():
-                known = {each.name: each for each in await self._serving.store.documents(context.name)}
+                known = {each.name: each for each in await view.documents(context)}
                 for upload in uploads:
                     _check_free(upload, known)
-                done = await self._read_all(context.name, uploads, asked.get("tag", ()))
+                done = await self._read_all(view, context, uploads, asked.get("tag", ()))
         if all(each.failed and not each.written for each in done):
             name, reason = done[0].failed[0]
             raise Failure(
@@ -180,20 +181,22 @@ class UploadsApi:
         finally:
             self._turns.release()
 
-    async def _read_all(self, context: str, uploads: Sequence[Upload], tags: Sequence[str]) -> list[Ingested]:
+    async def _read_all(
+        self, view: StoreView, context: str, uploads: Sequence[Upload], tags: Sequence[str]
+    ) -> list[Ingested]:
         """Read the files of a request, as many as there is time for; the others have failed."""
         seconds = self._limits.read_s
         done: list[Ingested] = []
         try:
             async with asyncio.timeout(seconds):
                 for upload in uploads:
-                    done.append(await self._read(context, upload, tags))  # noqa: PERF401 - some may be late
+                    done.append(await self._read(view, context, upload, tags))  # noqa: PERF401 - some may be late
         except TimeoutError:
             late = f"was not read within the {seconds:g} s that the files of one request may take"
             done += [Ingested(found=1, failed=((upload.name, late),)) for upload in uploads[len(done) :]]
         return done
 
-    async def _read(self, context: str, upload: Upload, tags: Sequence[str]) -> Ingested:
+    async def _read(self, view: StoreView, context: str, upload: Upload, tags: Sequence[str]) -> Ingested:
         """Read a file into a context; one that is left out has failed, since it was meant."""
         if self._catalogue is None:
             self._catalogue = PluginRegistry.installed()
@@ -201,7 +204,7 @@ class UploadsApi:
             paths=glob.escape(upload.path.name), root=str(upload.path.parent), max_bytes=self._limits.upload_bytes
         )
         source = MixedFiles(files, self._catalogue.component(Kind.SOURCE, "jsonl"), upload.name)
-        ingested = await self._serving.store.ingest(
+        ingested = await view.ingest(
             context,
             source,
             origin=_origin(upload.name),
@@ -212,7 +215,7 @@ class UploadsApi:
         )
         if not ingested.left_out:
             return ingested
-        await self._serving.store.remove_documents(context, [upload.name])
+        await view.remove_documents(context, [upload.name])
         return evolve(ingested, failed=(*ingested.failed, *ingested.left_out), written=0)
 
     async def _receive(self, request: web.Request, folder: Path, name: str | None) -> list[Upload]:

@@ -86,11 +86,10 @@ class AnswerCitations:
         if not wanted or context is None or not identity(request).may("read"):
             return {}
         try:
-            name = (await self._serving.store.context(context)).name
-            found = await self._serving.store.get(name, sorted(wanted))
+            found = await self._serving.seen_by(identity(request).viewer).get(context, sorted(wanted))
         except NexusError:  # the context of a pipeline with sources of its own is none of the store
             return {}
-        start = f"{self._scheme}://{request.host}/#contexts/{_quoted(name)}/items"
+        start = f"{self._scheme}://{request.host}/#contexts/{_quoted(context)}/items"
         return {item.id: "/".join([start, _quoted(item.id), *_steps(item)]) for item in found}
 
 

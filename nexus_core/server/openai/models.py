@@ -63,45 +63,47 @@ class PipelineModels:
         for model in await self._models(request):
             if model["id"] == name:
                 return json_answer(model)
-        pipeline, context_id = self._named(name)
+        pipeline, context_id = self._named(request, name)
         if pipeline is not None and context_id and not _sees_contexts(request):  # it may be asked by who knows it
-            return json_answer(await self._named_context(pipeline, context_id, name))
+            return json_answer(await self._named_context(request, pipeline, context_id, name))
         raise await self._no_model(request, name)
 
     async def resolve(self, request: web.Request, name: str) -> tuple[Pipeline, str]:
         """Return the pipeline and the context that the name of a model means."""
-        pipeline, context_id = self._named(name)
+        pipeline, context_id = self._named(request, name)
         if pipeline is None:
             raise await self._no_model(request, name)
         if not context_id:
             return pipeline, await self._only_context(request, pipeline)
-        await self._check_context(pipeline, context_id, name)
+        await self._check_context(request, pipeline, context_id, name)
         return pipeline, context_id
 
     async def pipeline(self, request: web.Request, name: str) -> Pipeline:
         """Return the pipeline that the name of a model means, over whichever context."""
-        pipeline, context_id = self._named(name)
+        pipeline, context_id = self._named(request, name)
         if pipeline is None:
             raise await self._no_model(request, name)
         if context_id:
-            await self._check_context(pipeline, context_id, name)
+            await self._check_context(request, pipeline, context_id, name)
         return pipeline
 
-    async def _check_context(self, pipeline: Pipeline, context_id: str, name: str) -> None:
+    async def _check_context(self, request: web.Request, pipeline: Pipeline, context_id: str, name: str) -> None:
         try:
-            await self._serving.check_context(pipeline, context_id)
+            await self._serving.check_context(pipeline, context_id, identity(request).viewer)
         except Failure as error:
             said = f"there is no model {name[:200]!r}"
             words = f"{said}: {error}"
             raise Failure(404, "model_not_found", f"{said}: {error.message}", words=words) from error
 
-    async def _named_context(self, pipeline: Pipeline, context_id: str, name: str) -> dict[str, Any]:
-        await self._check_context(pipeline, context_id, name)
+    async def _named_context(
+        self, request: web.Request, pipeline: Pipeline, context_id: str, name: str
+    ) -> dict[str, Any]:
+        await self._check_context(request, pipeline, context_id, name)
         return _model_json(pipeline, f"/{context_id}", self._since)
 
-    def _named(self, name: str) -> tuple[Pipeline | None, str]:
+    def _named(self, request: web.Request, name: str) -> tuple[Pipeline | None, str]:
         rest = name.removeprefix(PREFIX) if name.startswith(PREFIX) else ""
-        known = self._serving.pipelines
+        known = self._serving.asked_by(identity(request).viewer)
         if rest in known:
             return known[rest], ""
         fits = [each for each in known if rest.startswith(f"{each}/")]
@@ -111,7 +113,7 @@ class PipelineModels:
     async def _only_context(self, request: web.Request, pipeline: Pipeline) -> str:
         if not pipeline.takes_context:
             return pipeline.name
-        contexts = await self._serving.store.contexts()
+        contexts = await self._serving.seen_by(identity(request).viewer).names()
         if len(contexts) == 1:
             return contexts[0].name
         model = f"{PREFIX}{pipeline.name}"
@@ -126,9 +128,10 @@ class PipelineModels:
 
     async def _models(self, request: web.Request) -> list[dict[str, Any]]:
         """Return the models that somebody may know of: names of contexts are for those who may list them."""
-        contexts = await self._serving.store.contexts() if _sees_contexts(request) else ()
+        viewer = identity(request).viewer
+        contexts = await self._serving.seen_by(viewer).names() if _sees_contexts(request) else ()
         found = []
-        for pipeline in self._serving.pipelines.values():
+        for pipeline in self._serving.asked_by(viewer).values():
             found.append(_model_json(pipeline, "", self._since))
             if pipeline.takes_context:
                 found += [_model_json(pipeline, f"/{each.name}", int(each.created)) for each in contexts]
@@ -136,7 +139,7 @@ class PipelineModels:
 
     async def _no_model(self, request: web.Request, name: str) -> Failure:
         known = [model["id"] for model in await self._models(request)]
-        hint = did_you_mean(name, known) or f"; GET /v1/models lists them, such as {known[0]!r}"
+        hint = did_you_mean(name, known) or (f"; GET /v1/models lists them, such as {known[0]!r}" if known else "")
         return Failure(404, "model_not_found", f"there is no model {name[:200]!r}{hint}")
 
 

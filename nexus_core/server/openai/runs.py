@@ -67,12 +67,13 @@ class OpenAIRuns:
         self, request: web.Request, target: tuple[Pipeline, str], said: ChatRequest, options: CallOptions | None
     ) -> QueryRequest:
         """Return what a request asks of a pipeline over a context; raises Failure."""
-        pipeline, context_id = target
+        (pipeline, context_id), who = target, identity(request)
         asked: StreamOptions = {
             "context_id": context_id,
             "options": options,
             "deadline_s": self._settings.deadline_s,
-            "owner": identity(request).owner,
+            "owner": who.owner,
+            "viewer": who.viewer,
             "fresh": wants_fresh(request),
             "continuation": said.continuation,
             "attachments": said.attachments,

@@ -262,7 +262,21 @@ _MEANING = (
     ) WITHOUT ROWID, STRICT""",
 )
 
-MIGRATIONS = (_FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN, _ORIGINS, _GRANTS, _MEANING)
+_SEEN = (
+    # Who may see all of a document: what is told of it as a whole, such as its size, is for nobody else.
+    """ALTER TABLE documents ADD COLUMN grant_id INTEGER NOT NULL DEFAULT 0""",
+    """CREATE INDEX documents_of_grants ON documents (context_id, grant_id, name)""",
+    # Nobody knows it of those that were read before, where any item is granted.
+    """INSERT OR IGNORE INTO grants (readers) SELECT '["group:nobody"]' WHERE EXISTS
+        (SELECT 1 FROM context_grants WHERE grant_id > 0)""",
+    """UPDATE documents SET grant_id = (SELECT id FROM grants WHERE readers = '["group:nobody"]')
+        WHERE context_id IN (SELECT context_id FROM context_grants WHERE grant_id > 0)
+        AND EXISTS (SELECT 1 FROM items WHERE document_id = documents.id AND items.grant_id > 0)""",
+    # What a turn was made of, as JSON; NULL of an older version, where nobody knows.
+    """ALTER TABLE turns ADD COLUMN sources TEXT""",
+)
+
+MIGRATIONS = (_FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN, _ORIGINS, _GRANTS, _MEANING, _SEEN)
 """What leads from each version to the next; the version of a file is the number of those it has seen."""
 
 OLDER = (

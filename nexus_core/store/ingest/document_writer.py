@@ -16,6 +16,7 @@ from nexus_core.store.ingest.read_document import DocumentEnd
 from nexus_core.store.ingest.successors import note_moved, successors, was_read_otherwise
 from nexus_core.store.items import rows
 from nexus_core.store.items.fronts import drop_unused
+from nexus_core.store.items.grants import mark_document
 from nexus_core.store.items.prepare import ItemPreparer, PreparedItem
 from nexus_core.store.records import Added, Context, StoredDocument
 from nexus_core.store.search.index_updates import IndexUpdate, IndexUpdater
@@ -123,6 +124,7 @@ class DocumentWriter:
         added, new = rows.write_items(self._connection, self._context, self._linking.resolved(prepared, fresh), number)
         gone = [key for id, key in before.items() if id not in {*ids} and id not in draft.before]
         removed = rows.remove_keys(self._connection, self._context, gone)
+        mark_document(self._connection, self._context, number)
         if before:
             drop_unused(self._connection, number)
         outcome.added += evolve(added, removed=removed)

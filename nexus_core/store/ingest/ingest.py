@@ -25,7 +25,15 @@ from nexus_core.store.ingest.read_document import DocumentEnd, DocumentPart, Doc
 from nexus_core.store.ingest.reader_processes import ReaderProcesses
 from nexus_core.store.items import rows
 from nexus_core.store.items.prepare import ItemPreparer, PreparedItem
-from nexus_core.store.records import LONGEST_NAME, LONGEST_REASON, Added, Context, StoredDocument, checked_name
+from nexus_core.store.records import (
+    LONGEST_NAME,
+    LONGEST_REASON,
+    Added,
+    Context,
+    StoredDocument,
+    checked_name,
+    checked_readers,
+)
 from nexus_core.store.worker_threads import WorkerThreads
 
 _P = ParamSpec("_P")
@@ -68,6 +76,8 @@ class Ingester(TypedDict, total=False):
     """Only documents whose names begin so are looked for; others of the same origin have not vanished."""
     tags: Sequence[str]
     """Of all items, beside their own."""
+    within_readers: Sequence[str]
+    """The groups that alone may see it; the readers that an item has of its own narrow them."""
     prune: bool
     """Remove the documents of this origin that are no longer there."""
     keep_originals: bool
@@ -95,11 +105,13 @@ async def ingest(
     tags, prune = tuple(dict.fromkeys(asked.get("tags", ()))), asked.get("prune", False)
     for tag in tags:
         checked_name(tag, "a tag")
+    granted = checked_readers(tuple(asked.get("within_readers", ())), "what is added")
     context = await threads.read(contexts.find, name)
     reading = DocumentReading(
         source=source,
         preparation=ItemPreparer(context.language, context.encoding),
         tags=tags,
+        readers=granted,
         keeps_originals=asked.get("keep_originals", False),
     )
     known = {each.name: each for each in await threads.read(rows.documents_of, context)}
@@ -300,6 +312,7 @@ class _Work:
             digest=end.digest,
             size=end.size or mark.size,
             reader=end.reader[:LONGEST_NAME],
+            readers=self.reading.readers,
         )
 
     async def _flush(self, writer: DocumentWriter, name: str = "") -> None:

@@ -14,6 +14,7 @@ from nexus_core.contract.documents import DocumentMark, DocumentRead
 from nexus_core.contract.errors import NexusError, UsageError, describe_error
 from nexus_core.contract.optional_protocols import VersionedDocuments
 from nexus_core.contract.protocols import Documents
+from nexus_core.contract.run_context import narrow_readers
 from nexus_core.contract.values import Item, Value
 from nexus_core.store.items.prepare import ItemPreparer, PreparedItem
 from nexus_core.toolkit.text.languages import detect_language
@@ -22,7 +23,7 @@ _AT_ONCE = 250
 """Items that are handed on together."""
 _FIRST, _BEGINNING = 8, 400
 """Items of a document, and characters of each, by which its language is told."""
-_VERSION = 2
+_VERSION = 3
 """Of what is made of a document: all are read again when this changes."""
 
 Due = tuple[DocumentMark, str]
@@ -62,6 +63,8 @@ class DocumentReading:
     preparation: ItemPreparer
     tags: tuple[str, ...] = ()
     """Of all items, beside their own."""
+    readers: tuple[str, ...] = ()
+    """The groups that alone may see its items, which the readers of an item's own narrow."""
     keeps_originals: bool = False
 
     @cached_property
@@ -71,6 +74,7 @@ class DocumentReading:
         own = self.source.variant if isinstance(self.source, VersionedDocuments) else ""
         parts = (str(_VERSION), f"{kind.__module__}.{kind.__qualname__}", str(self.keeps_originals), *self.tags)
         parts += (f"\0{own}",) if own else ()
+        parts += ("\0\0readers", *self.readers) if self.readers else ()
         return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
     def parts(self, mark: DocumentMark, known: str = "") -> Iterator[DocumentPart]:
@@ -116,7 +120,10 @@ class DocumentReading:
         return tuple(prepared)
 
     def _tagged(self, item: Item) -> Item:
-        return evolve(item, tags=tuple(dict.fromkeys((*item.tags, *self.tags)))) if self.tags else item
+        if not self.tags and not self.readers:
+            return item
+        tags = tuple(dict.fromkeys((*item.tags, *self.tags)))
+        return evolve(item, tags=tags, readers=narrow_readers(item.readers, self.readers))
 
 
 def _language_of(items: Sequence[Item]) -> str:

@@ -18,8 +18,9 @@ from attrs import evolve, frozen
 from nexus_core.contract.values import Item
 from nexus_core.store.items.fronts import METADATA
 from nexus_core.store.items.prepare import PreparedItem
-from nexus_core.store.items.rows import keys_of, read_items
+from nexus_core.store.items.rows import find_keys, keys_of, read_items
 from nexus_core.store.records import Context, digest_of
+from nexus_core.store.search.visibility import VisibleKeys
 
 _OLD = (
     f"SELECT id, title, {METADATA}, (SELECT json_group_array(tag) FROM tags WHERE item_key = key)"
@@ -67,6 +68,23 @@ def note_moved(connection: sqlite3.Connection, context: Context, moved: Mapping[
                            (context.id, old, new))  # fmt: skip
 
 
+def find_visible(
+    connection: sqlite3.Connection, context: Context, ids: Sequence[str], visible: VisibleKeys | None
+) -> dict[str, int]:
+    """Return the keys of those of some items, by their ids now or before, that are visible; reads no row of others."""
+    keys = find_keys(connection, context, ids)
+    targets = _targets(connection, context, ids)
+    moved = find_keys(connection, context, [targets[each] or each for each in ids])
+    every = [*dict.fromkeys(key for key in (*keys.values(), *moved.values()) if key is not None)]
+    seen = {*(every if visible is None else visible.only(every))}
+    found: dict[str, int] = {}
+    for name in ids:
+        for key in (keys[name], moved[targets[name] or name]):
+            if key in seen and key is not None:
+                found.setdefault(name, key)
+    return found
+
+
 def find_items(connection: sqlite3.Connection, context: Context, ids: Sequence[str]) -> tuple[Item, ...]:
     """Return the items with these ids, now or before, as many as there are, in the order of the ids."""
     keys = keys_of(connection, context, ids)
@@ -77,6 +95,16 @@ def find_items(connection: sqlite3.Connection, context: Context, ids: Sequence[s
         keys |= {old: there[new] for old, new in moved.items() if new in there}
     items = read_items(connection, list(keys.values()))
     return tuple(items[keys[each]] for each in ids if each in keys)
+
+
+def _targets(connection: sqlite3.Connection, context: Context, ids: Sequence[str]) -> dict[str, str | None]:
+    """Return by which id each item is called now that has been moved; a row for each id."""
+    found = connection.execute(
+        "SELECT (SELECT target FROM aliases WHERE context_id = ? AND id = value) FROM json_each(?)"
+        " ORDER BY json_each.key",
+        (context.id, json.dumps(ids)),
+    )
+    return {name: target for name, (target,) in zip(ids, found, strict=True)}
 
 
 def _aliases(connection: sqlite3.Connection, context: Context, ids: Sequence[str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ import json
 import sqlite3
 from collections.abc import Iterable
 
-from nexus_core.contract.run_context import Viewer
+from nexus_core.contract.run_context import Viewer, narrow_readers
 from nexus_core.store.records import Context
 
 NONE = 0
@@ -41,10 +41,36 @@ def visible_grants(connection: sqlite3.Connection, context: Context, viewer: Vie
     """Return the grants of a context's items that a viewer may see; `None` where these are all there are."""
     if viewer is None:
         return None
-    found = connection.execute(
-        "SELECT grant_id, coalesce((SELECT readers FROM grants WHERE grants.id = grant_id), '[]')"
+    # In one row, whatever is hidden.
+    (told,) = connection.execute(
+        "SELECT json_group_array(json_array("
+        "grant_id, json(coalesce((SELECT readers FROM grants WHERE grants.id = grant_id), '[]'))))"
         " FROM context_grants WHERE context_id = ?",
         (context.id,),
-    ).fetchall()
-    seen = [number for number, readers in found if viewer.may_see(json.loads(readers))]
+    ).fetchone()
+    found = json.loads(told)
+    seen = [number for number, readers in found if viewer.may_see(readers)]
     return None if len(seen) == len(found) else seen
+
+
+def seen_grants(connection: sqlite3.Connection, viewer: Viewer) -> list[int]:
+    """Return all grants of a store that a viewer may see, the one that is none among them."""
+    (told,) = connection.execute("SELECT json_group_array(json_array(id, json(readers))) FROM grants").fetchone()
+    return [NONE, *(number for number, readers in json.loads(told) if viewer.may_see(readers))]
+
+
+def mark_document(connection: sqlite3.Connection, context: Context, document_id: int) -> None:
+    """Grant a document to those alone who may see all of its items."""
+    grants = "SELECT 1 FROM context_grants WHERE context_id = ? AND grant_id > ?"
+    if connection.execute(grants, (context.id, NONE)).fetchone() is None:
+        return
+    found = connection.execute(
+        "SELECT readers FROM grants WHERE id IN (SELECT grant_id FROM items WHERE document_id = ?"
+        " UNION SELECT grant_id FROM documents WHERE id = ?)",
+        (document_id, document_id),
+    )
+    readers: tuple[str, ...] = ()
+    for (told,) in found.fetchall():
+        readers = narrow_readers(readers, json.loads(told))
+    number = grant_id(connection, readers)
+    connection.execute("UPDATE documents SET grant_id = ? WHERE id = ?", (number, document_id))

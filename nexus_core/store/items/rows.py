@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from time import time
 
 from nexus_core.contract.errors import StoreDamagedError
+from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import Item
 from nexus_core.store.items.fronts import METADATA, front_of, hand_over, keep_front, own_part
-from nexus_core.store.items.grants import keep_grants
+from nexus_core.store.items.grants import grant_id, keep_grants, seen_grants
 from nexus_core.store.items.passage_codec import give
 from nexus_core.store.items.prepare import PreparedItem
 from nexus_core.store.items.vectors import give_vectors, keep_vectors, other_vectors, own_vectors
@@ -168,6 +169,20 @@ def keys_of(connection: sqlite3.Connection, context: Context, ids: Iterable[str]
     return {name: key for name, (key, _) in _known(connection, context, ids).items()}
 
 
+def find_keys(connection: sqlite3.Connection, context: Context, ids: Sequence[str]) -> dict[str, int | None]:
+    """Return for each id the key of its item, `None` where there is none: from an index alone, a row for each id.
+
+    So nothing of an item is read, and no more for one that is there than for one that is not.
+    """
+    told = json.dumps(ids)
+    found = connection.execute(
+        "SELECT (SELECT key FROM items WHERE context_id = ? AND id = value) FROM json_each(?) ORDER BY json_each.key",
+        (context.id, told),
+    )
+    # SQLite ends a text of JSON at its first NUL, and would find what nobody has asked for.
+    return {name: None if "\0" in name else key for name, (key,) in zip(ids, found, strict=True)}
+
+
 def read_items(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, Item]:
     """Return the items with these keys, as many as there are, with their tags and kept figures."""
     told = json.dumps(list(keys))
@@ -221,13 +236,21 @@ def page_of_keys(
 
 
 def documents_of(
-    connection: sqlite3.Connection, context: Context, origin: str | None = None
+    connection: sqlite3.Connection, context: Context, origin: str | None = None, viewer: Viewer | None = None
 ) -> tuple[StoredDocument, ...]:
-    """Return what the items of a context were read from, and what was skipped, by name."""
+    """Return what the items of a context were read from, and what was skipped, by name.
+
+    A viewer is shown those of which they may see all items; who is bound to tags none, since documents have no tags.
+    """
+    if viewer is not None and viewer.tags is not None:
+        return ()
+    seen = "" if viewer is None else " AND grant_id IN (SELECT value FROM json_each(?))"
     found = connection.execute(
-        "SELECT name, origin, stamp, digest, size, original, skipped, reader FROM documents"
-        " WHERE context_id = ? AND (? IS NULL OR origin = ?) ORDER BY name",
-        (context.id, origin, origin),
+        "SELECT name, origin, stamp, digest, size, original, skipped, reader,"
+        " (SELECT readers FROM grants WHERE grants.id = grant_id) FROM documents"
+        f"{'' if viewer is None else ' INDEXED BY documents_of_grants'}"
+        f" WHERE context_id = ? AND (? IS NULL OR origin = ?){seen} ORDER BY name",
+        (context.id, origin, origin, *([] if viewer is None else [json.dumps(seen_grants(connection, viewer))])),
     )
     return tuple(
         StoredDocument(
@@ -239,21 +262,25 @@ def documents_of(
             original=original,
             skipped=skipped,
             reader=reader,
+            readers=tuple(json.loads(granted)) if granted else (),
         )
-        for name, part_of, stamp, digest, size, original, skipped, reader in found
+        for name, part_of, stamp, digest, size, original, skipped, reader, granted in found
     )
 
 
 def write_document(connection: sqlite3.Connection, context: Context, document: StoredDocument) -> int:
     """Write a document, or its new state, and return its number."""
     connection.execute(
-        "INSERT INTO documents (context_id, name, origin, stamp, digest, size, original, skipped, reader, added)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (context_id, name) DO UPDATE SET origin = excluded.origin,"
+        "INSERT INTO documents (context_id, name, origin, stamp, digest, size, original, skipped, reader, added,"
+        " grant_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (context_id, name) DO UPDATE"
+        " SET origin = excluded.origin,"
         " stamp = excluded.stamp, digest = excluded.digest, size = excluded.size, original = excluded.original,"
-        " skipped = excluded.skipped, reader = excluded.reader, added = excluded.added",
+        " skipped = excluded.skipped, reader = excluded.reader, added = excluded.added,"
+        " grant_id = excluded.grant_id",
         (
             context.id, document.name, document.origin, document.stamp, document.digest, document.size,
             document.original, document.skipped, document.reader, time(),
+            grant_id(connection, document.readers),
         ),
     )  # fmt: skip
     (number,) = connection.execute(

@@ -109,6 +109,10 @@ class ContextSearch:
         """Return the contexts that a viewer may see, by name."""
         return tuple(self._as_seen(each, viewer) for each in contexts.everything(self.connection, viewer))
 
+    def named(self, viewer: Viewer | None) -> tuple[Context, ...]:
+        """Return the contexts that a viewer may see, by name; their items are not counted."""
+        return contexts.everything(self.connection, viewer)
+
     def context(self, name: str, viewer: Viewer | None) -> Context:
         """Return one context as a viewer may see it; raises UsageError where there is none."""
         return self._as_seen(contexts.find(self.connection, name, viewer), viewer)

@@ -12,6 +12,7 @@ from typing import Any
 from attrs import define, evolve, field, frozen
 
 from nexus_core.contract.blocks import Block, Heading, Metadata, PageBreak, Remark
+from nexus_core.contract.run_context import narrow_readers, parse_readers
 from nexus_core.contract.values import Item
 from nexus_core.toolkit.documents.block_text import is_code, kind_of, length_of
 from nexus_core.toolkit.documents.links import markdown_links, targets
@@ -20,6 +21,8 @@ from nexus_core.toolkit.documents.sections import SHORT, Section, anchored, part
 AHEAD = 20_000
 """Blocks of a document that are looked at before its first item is made: by them its title is chosen."""
 MOST_REMARKS = 200
+READERS = "readers"
+"""The name of the value by which a document says who alone may see it."""
 _WRITTEN_BY_PROGRAMS = re.compile(
     r"\s*(?:microsoft (?:word|powerpoint|excel)\b.*|untitled.*|\(?(?:anonymous|unspecified|no title|title)\)?"
     r"|(?:(?:document|slide|presentation|sheet|book|page)\s*\d*)|.*[\\/].*|.*\.(?:docx?|pptx?|xlsx?|odt|rtf|tex|dvi|pdf|html?|indd|qxd|pmd|wpd)|[\W\d_]*)\s*",
@@ -60,7 +63,7 @@ class ItemMaker:
         top = _top(ahead, first)
         title = top.text if top is not None else sensible_title(first.title)
         title = self.document.name if not title and is_code(ahead) else title
-        maker = _SectionItems(self.document, title, first, self.links)
+        maker = _SectionItems(self.document, title, first, self.links, self._readers(metadata))
         rest = (block for block in content if not isinstance(block, Metadata))
         if not self.sections or (len(ahead) < AHEAD and _is_short(ahead)):
             yield from maker.whole([*ahead, *rest], top)
@@ -68,6 +71,17 @@ class ItemMaker:
         for section in sections_of(chain(ahead, rest)):
             for part in parts_of(section):
                 yield from maker.item(part)
+
+    def _readers(self, metadata: Iterable[Metadata]) -> tuple[str, ...]:
+        """Return who alone may see the document, as it says itself: with a mistake in it nobody is shown it."""
+        readers: tuple[str, ...] = ()
+        for told in metadata:
+            for name, value in told.values.items():
+                if name.partition(".")[0].lower() == READERS:
+                    groups, remark = parse_readers(value if name.lower() == READERS else {name: value})
+                    readers = narrow_readers(readers, groups)
+                    self.remarks += [remark] if remark else []
+        return readers
 
     def _content(self, blocks: Iterable[Block]) -> Iterator[Block]:
         for block in blocks:
@@ -108,6 +122,7 @@ class _SectionItems:
     title: str
     metadata: Metadata
     links: bool
+    readers: tuple[str, ...] = ()
     _ids: _Ids = field(init=False)
     _front: dict[str, Any] = field(init=False)
     """What the document says of itself, for all of its items."""
@@ -117,7 +132,8 @@ class _SectionItems:
         self._ids = _Ids(self.document.name)
         changed = datetime.fromtimestamp(self.document.modified_ns / 1e9, UTC)
         own = {name: getattr(self.metadata, name) for name in ("author", "date", "language")}
-        self._front = {**self.metadata.values, **own}
+        values = {name: told for name, told in self.metadata.values.items() if name.lower() != READERS}
+        self._front = {**values, **own}
         self._file = {"path": self.document.name, "modified": changed.isoformat(timespec="seconds")}
 
     def whole(self, blocks: list[Block], top: Heading | None) -> Iterator[Item]:
@@ -155,6 +171,7 @@ class _SectionItems:
             tags=self.metadata.tags,
             source=self.document.name,
             metadata=self._item_metadata(section),
+            readers=self.readers,
         )
 
     def _title(self, section: Section) -> str:

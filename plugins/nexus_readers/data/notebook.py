@@ -41,7 +41,10 @@ class NotebookReader:
         yield Metadata(
             title=str(about.get("title") or ""),
             author=", ".join(filter(None, map(str, authors))),
-            values={"notebook_language": language} if language else {},
+            values={
+                **({"notebook_language": language} if language else {}),
+                **({"readers": about["readers"]} if "readers" in about else {}),
+            },
         )
         for number, cell in enumerate(cells, 1):
             yield from _cell(_mapping(cell), number, language, hints)

@@ -15,6 +15,8 @@ from nexus_core import Metadata
 
 _YAML = re.compile(r"\A---[ \t]*\n(.{0,20000}?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _TOML = re.compile(r"\A\+\+\+[ \t]*\n(.{0,20000}?\n)?\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL)
+_LONGEST = 20_000
+_SAYS_READERS = re.compile(r"^[\"']?readers[\"']?[ \t]*[:=]", re.MULTILINE)
 _MERGE = "tag:yaml.org,2002:merge"
 _MOST_CHARACTERS = 1000
 """Characters of values, which each item repeats."""
@@ -53,15 +55,20 @@ def front_matter(text: str) -> FrontMatter:
     """Return the front matter of a document; what is neither a YAML mapping nor TOML is text."""
     match = _YAML.match(text) if text.startswith("---") else _TOML.match(text) if text.startswith("+++") else None
     if match is None or (":" if text[0] == "-" else "=") not in (match[1] or ""):
-        return NONE
+        return _unread(text[:_LONGEST] if match is None and text.startswith(("---", "+++")) else "")
     values = _yaml(match[1]) if text[0] == "-" else _toml(match[1])
     if values is None:
-        return NONE
+        return _unread(match[1])
     return FrontMatter(
         metadata_of(values),
         _in_words(values),
         match[0].count("\n") + (not match[0].endswith("\n")),
     )
+
+
+def _unread(text: str) -> FrontMatter:
+    """Return what cannot be read as text alone; where it says who may see the document, nobody knows who that is."""
+    return FrontMatter(Metadata(values={"readers": ""})) if _SAYS_READERS.search(text) else NONE
 
 
 def metadata_of(values: Mapping[Any, Any]) -> Metadata:
@@ -76,8 +83,19 @@ def metadata_of(values: Mapping[Any, Any]) -> Metadata:
         date=_first(values, _DATES),
         language=_first(values, _LANGUAGES),
         tags=tuple(str(tag)[:_LONGEST_TAG] for tag in tags[:_MOST_TAGS] if isinstance(tag, str | int | float) and tag),
-        values=dict(_rest(values)),
+        values={**dict(_rest(values)), **_readers(values)},
     )
+
+
+def _readers(values: Mapping[Any, Any]) -> Mapping[str, Any]:
+    """Return who alone may see the document, whatever is said there: what names no groups shows it to nobody."""
+    told = [value for key, value in values.items() if isinstance(key, str) and key.strip().lower() == "readers"]
+    if not told:
+        return {}
+    names = told[0] if len(told) == 1 else ""
+    if isinstance(names, list):
+        names = [name if isinstance(name, str) else "" for name in names]
+    return {"readers": names if isinstance(names, str | list) else str(names)}
 
 
 def _in_words(values: Mapping[Any, Any]) -> str:
@@ -88,7 +106,7 @@ def _in_words(values: Mapping[Any, Any]) -> str:
         key = path[-1]
         if not isinstance(key, str) or any(_FOR_PROGRAMS.fullmatch(str(part)) for part in path):
             continue
-        if key.lower() == "tags":  # they stand with each item, and are asked for by name
+        if key.lower() in ("tags", "readers"):  # they stand with each item, and are asked for by name
             continue
         words = value[:_MOST_TAGS] if isinstance(value, list) else [value]
         text = ", ".join(" ".join(str(word).split()) for word in words if type(word) in _WORDY)
@@ -118,7 +136,7 @@ def _first(values: Mapping[Any, Any], names: tuple[str, ...]) -> str:
 
 def _rest(values: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the plain values that have no place of their own, as far as there is room for them."""
-    own = ("title", "tags", *_AUTHORS, *_LANGUAGES, *_DATES)
+    own = ("title", "tags", "readers", *_AUTHORS, *_LANGUAGES, *_DATES)
     left = _MOST_CHARACTERS
     for path, value in _flat(values):
         key = ".".join(map(str, path))

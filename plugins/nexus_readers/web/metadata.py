@@ -43,7 +43,15 @@ def metadata_of(page: LexborHTMLParser) -> Metadata:
         or (marked and _marked_date(page))
         or "",
         language=_language(page, told),
+        values=_readers(page),
     )
+
+
+def _readers(page: LexborHTMLParser) -> Mapping[str, Any]:
+    """Return who alone may see the page, by `<meta name="readers">`; several of them name nobody together."""
+    said = [node.attributes for node in page.css("meta")]
+    told = [each.get("content") or "" for each in said if (each.get("name") or "").strip().lower() == "readers"]
+    return {"readers": told[0] if len(told) == 1 else ""} if told else {}
 
 
 def _in_picture(title: Any) -> bool:

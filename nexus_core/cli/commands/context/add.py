@@ -23,6 +23,7 @@ from nexus_core.contract.errors import NexusError, UsageError
 from nexus_core.store import origins
 from nexus_core.store.database.damage_sampling import refuse_damaged
 from nexus_core.store.ingest.ingest import Ingested
+from nexus_core.store.records import checked_readers
 from nexus_core.store.store import Store
 from nexus_core.toolkit.suggest import counted
 
@@ -30,6 +31,7 @@ EPILOG = """\b
 Examples:
   nexus context add handbook docs/ --description "The staff handbook"
   nexus context add handbook docs/ --prune
+  nexus context add handbook hr/ --readers group:hr
   nexus context add handbook https://example.com/travel.html --tag travel
   nexus context add code . --exclude "tests/**" --exclude "*.lock"
   nexus context add code git+https://example.com/team/code.git@main --exclude "*.lock"
@@ -50,6 +52,10 @@ links that lead out of the folder, and what .gitignore and .nexusignore (same la
 @click.argument("name")
 @click.argument("places", nargs=-1, required=True, metavar="PATH|URL|-...", callback=named_paths)
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Give all items this tag, too (repeatable).")
+@click.option(
+    "--readers", "granted", multiple=True, metavar="group:NAME",
+    help="Let this group alone see what is added, or one of several (repeatable).",
+)  # fmt: skip
 @click.option(
     "--exclude",
     multiple=True,
@@ -97,6 +103,7 @@ def command(name: str, places: tuple[str, ...], as_json: bool, **asked: Any) -> 
     """
     if asked["called"] is not None and len(places) > 1:
         raise UsageError("--as names one thing: add several with a command for each")
+    checked_readers(asked["granted"], "--readers")
     if asked["model"] is not None:
         asked["model"] = checked_model(asked["model"])
     with IngestProgressBar(quiet=asked["quiet"] or as_json) as counting:
@@ -155,8 +162,9 @@ async def _add(
 async def _ingest(
     store: Store, name: str, place: ContextInput, asked: dict[str, Any], see: Callable[[int, int, str], None]
 ) -> Ingested:
+    granted = asked["granted"] or await _granted_before(store, name, place)
     if place.settings is not None:
-        kept = {"tags": list(asked["tags"]), "keep_originals": asked["keep_originals"]}
+        kept = {"tags": list(asked["tags"]), "keep_originals": asked["keep_originals"], "granted": list(granted)}
         settings = {**place.settings, **{key: value for key, value in kept.items() if value}}
         await store.write(origins.keep, name, place.origin, settings)
     ingested = await store.ingest(
@@ -165,12 +173,19 @@ async def _ingest(
         origin=place.origin,
         within=place.within,
         tags=asked["tags"],
+        within_readers=granted,
         prune=asked["prune"],
         keep_originals=asked["keep_originals"],
         limit_s=asked["limit_s"],
         seen=see,
     )
     return _judged(place, ingested)
+
+
+async def _granted_before(store: Store, name: str, place: ContextInput) -> Sequence[str]:
+    """Return who alone could see what was added from there before: to forget it the next time shows it to nobody."""
+    found = await store.read(origins.read_all, name)
+    return next((each.settings.get("granted", ()) for each in found if each.origin == place.origin), ())
 
 
 async def _prepare(store: Store, name: str, is_new: bool, asked: dict[str, Any]) -> None:

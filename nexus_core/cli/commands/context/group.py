@@ -16,6 +16,7 @@ COMMANDS = {
     "search": "Search a context.",
     "embed": "Let a context be searched by meaning, too, or by another model.",
     "read": "Show a file as it is read, block by block.",
+    "grant": "Say who may see a context.",
     "tag": "Add tags to items, or remove them.",
     "remove": "Remove items, documents or a whole context.",
     "export": "Write a context to a file.",

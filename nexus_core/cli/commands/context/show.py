@@ -74,6 +74,8 @@ async def _shown(store: Store, name: str) -> _Shown:
 def _print_item(item: Item) -> None:
     echo(f"id      {plain(item.id)}\ntitle   {plain(item.title)}\nkind    {item.kind}")
     echo(f"source  {plain(item.source)}\ntags    {plain(', '.join(item.tags)) or '-'}")
+    if item.readers:
+        echo(f"readers {plain(', '.join(item.readers))}")
     for key, value in item.metadata.items():
         echo(f"{plain(key):<7} {line(str(value), 110)}")
     echo("\n" + item.text)
@@ -90,12 +92,15 @@ def _print_context(shown: _Shown) -> None:
     )
     searched = f"by words, and by meaning with {plain(context.embedder)}" if context.embedder else "by words"
     echo(f"searched {searched}")
+    if context.readers:
+        echo(f"readers {plain(', '.join(context.readers))}")
     for origin, count in Counter(document.origin for document in documents).most_common():
         echo(f"\n{counted(count, 'document')} from {plain(origin)}")
         mine = (document for document in documents if document.origin == origin)
         for document in islice(mine, SHOWN):
             reader = f", read by {plain(document.reader)}" if document.reader else ""
-            echo(f"  {plain(document.name)}  ({document.size:,} bytes{reader})")
+            readers = f", for {plain(', '.join(document.readers))}" if document.readers else ""
+            echo(f"  {plain(document.name)}  ({document.size:,} bytes{reader}{readers})")
         if count > SHOWN:
             echo(f"  and {count - SHOWN:,} more: see --json")
 
@@ -123,6 +128,7 @@ def _json(shown: _Shown) -> dict[str, Any]:
         "language": context.language,
         "encoding": context.encoding,
         "embedder": context.embedder,
+        "readers": list(context.readers),
         "items": context.items,
         "created": context.created,
         "changed": context.changed,
@@ -134,6 +140,7 @@ def _json(shown: _Shown) -> dict[str, Any]:
                 "sha256": document.digest,
                 "original": document.original,
                 "reader": document.reader,
+                "readers": list(document.readers),
             }
             for document in shown.documents
         ],

@@ -1,0 +1,181 @@
+"""`StoreView`: a store as one viewer may see it. What they may not see is not there, by whatever way it is asked for.
+
+Whoever answers to others, such as the routes of a server, holds a view and never the store: there is no method here
+that shows, counts or changes what the viewer may not see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Unpack
+
+from attrs import evolve
+
+from nexus_core.contract.errors import UsageError
+from nexus_core.contract.protocols import Documents
+from nexus_core.contract.ranking import Ranking
+from nexus_core.contract.run_context import Viewer
+from nexus_core.contract.values import Item
+from nexus_core.store.contexts import NewContext, everything, find
+from nexus_core.store.conversations import Conversation, Turn
+from nexus_core.store.ingest.ingest import Ingested, Ingester
+from nexus_core.store.records import Added, Context, StoredDocument, links_of
+from nexus_core.store.store import Store
+from nexus_core.store.vectors.embedders import SearchBy
+from nexus_core.toolkit.filters import EVERYTHING, Filter
+
+DIGITS = 2
+"""Of the scores that a viewer is told: word statistics count all items, and finer scores would tell of hidden ones."""
+OWN_DIGITS = 4
+"""Of those that who sees everything is told."""
+
+
+class StoreView:
+    """The contexts, items, documents and conversations that a viewer may see, and what they may change of these."""
+
+    def __init__(self, store: Store, viewer: Viewer | None) -> None:
+        """Look at a store with a viewer's eyes; `None` sees all."""
+        self._store = store
+        self._viewer = viewer
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether nothing is hidden, and grants may be told."""
+        return self._viewer is None
+
+    @property
+    def digits(self) -> int:
+        """How many digits of scores may be told."""
+        return OWN_DIGITS if self._viewer is None else DIGITS
+
+    def rounded(self, score: float) -> float:
+        """Return a score as it may be told."""
+        return round(score, self.digits)
+
+    # What is there
+
+    async def contexts(self) -> tuple[Context, ...]:
+        """Return the contexts, by name, each with the number of its items."""
+        return await self._store.contexts(viewer=self._viewer)
+
+    async def names(self) -> tuple[Context, ...]:
+        """Return the contexts, by name; their items are not counted."""
+        return await self._store.read(everything, self._viewer)
+
+    async def context(self, name: str) -> Context:
+        """Return a context; raises UsageError where there is none."""
+        return await self._store.context(name, viewer=self._viewer)
+
+    async def check(self, name: str) -> None:
+        """Raise UsageError where there is no context of this name."""
+        await self._store.read(find, name, self._viewer)
+
+    async def items(
+        self, name: str, *, after: int = 0, limit: int = 100, tag: str | None = None
+    ) -> list[tuple[int, Item]]:
+        """Return the next items after a place, each with its own."""
+        found = await self._store.items(name, after=after, limit=limit, tag=tag, viewer=self._viewer)
+        items = await self._without_hidden_links(name, [item for _, item in found])
+        return [(place, item) for (place, _), item in zip(found, items, strict=True)]
+
+    async def get(self, name: str, ids: Sequence[str]) -> tuple[Item, ...]:
+        """Return the items with these ids, as many as there are."""
+        return await self._without_hidden_links(name, await self._store.get(name, ids, viewer=self._viewer))
+
+    async def search(
+        self, name: str, query: str, *, limit: int, tags: Sequence[str] = (), where: Filter = EVERYTHING,
+        by: SearchBy | None = None, like: str | None = None, typos: bool = False,
+    ) -> list[tuple[float, Item]]:  # fmt: skip
+        """Return the best items for a query, best first, each with its score as it may be told."""
+        ranking: Ranking = await self._store.search(
+            name, query, limit=limit, tags=tags, where=where, viewer=self._viewer, by=by, like=like, typos=typos
+        )
+        best = ranking.top(limit)
+        items = await self._without_hidden_links(name, [candidate.item for candidate in best])
+        return [(self.rounded(each.score), item) for each, item in zip(best, items, strict=True)]
+
+    async def documents(self, name: str) -> tuple[StoredDocument, ...]:
+        """Return the documents of a context that were read, by name."""
+        return await self._store.documents(name, viewer=self._viewer)
+
+    async def skipped(self, name: str) -> tuple[StoredDocument, ...]:
+        """Return what was found and not read, by name."""
+        return await self._store.skipped(name, viewer=self._viewer)
+
+    async def _without_hidden_links(self, name: str, items: Sequence[Item]) -> tuple[Item, ...]:
+        """Return items whose metadata name no others than may be seen: where one links to tells what is there."""
+        targets = [*dict.fromkeys(target for item in items for target in links_of(item))]
+        if self._viewer is None or not targets:
+            return tuple(items)
+        seen = await self._store.visible_ids(name, targets, viewer=self._viewer)
+        return tuple(_with_links(item, seen) if links_of(item) else item for item in items)
+
+    # Conversations
+
+    async def conversations(
+        self, owner: str, *, after: tuple[float, int] | None = None, limit: int = 100
+    ) -> tuple[Conversation, ...]:
+        """Return conversations of an owner, the last changed first."""
+        return await self._store.conversations.list(owner=owner, after=after, limit=limit, viewer=self._viewer)
+
+    async def conversation(self, id: str, owner: str) -> Conversation:
+        """Return a conversation; raises UsageError where there is none."""
+        return await self._store.conversations.get(id, owner=owner, viewer=self._viewer)
+
+    async def turns(self, id: str, owner: str, *, after: int = 0, limit: int = 100) -> tuple[Turn, ...]:
+        """Return the next turns of a conversation, but for those made of what may not be seen."""
+        kept = self._store.conversations
+        return await kept.turns(id, owner=owner, after=after, limit=limit, viewer=self._viewer)
+
+    async def delete_conversation(self, id: str, owner: str) -> None:
+        """Delete a conversation with all its turns; raises UsageError where there is none."""
+        await self._store.conversations.delete(id, owner=owner)
+
+    # Changes: of what is there for the viewer, and nowhere else
+
+    async def create(self, name: str, **told: Unpack[NewContext]) -> Context:
+        """Make an empty context; raises UsageError where there is one of its name, or the viewer is bound to others."""
+        if self._viewer is not None and not self._viewer.may_ask(name):
+            raise UsageError(f"{name[:200]!r} is none of the contexts that this key is bound to")
+        return await self._store.create(name, **told)
+
+    async def grant(self, name: str, readers: Sequence[str]) -> None:
+        """Let some groups alone see a context from now on; without any, everyone who may ask it."""
+        await self.check(name)
+        await self._store.grant(name, readers)
+
+    async def delete(self, name: str) -> None:
+        """Delete a context with all that is in it."""
+        await self.check(name)
+        await self._store.delete(name)
+
+    async def add(self, name: str, items: Iterable[Item]) -> Added:
+        """Add items to a context, or their new states."""
+        await self.check(name)
+        return await self._store.add(name, items)
+
+    async def remove(self, name: str, ids: Sequence[str]) -> int:
+        """Remove those of some items that are there; returns how many."""
+        there = ids if self._viewer is None else [item.id for item in await self.get(name, ids)]
+        return await self._store.remove(name, there)
+
+    async def tag(self, name: str, ids: Sequence[str], *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> int:
+        """Add and remove tags of those of some items that are there; returns how many have changed."""
+        there = ids if self._viewer is None else [item.id for item in await self.get(name, ids)]
+        return await self._store.tag(name, there, add=add, remove=remove)
+
+    async def ingest(self, name: str, source: Documents, *, origin: str, **asked: Unpack[Ingester]) -> Ingested:
+        """Bring the documents of a source into a context."""
+        await self.check(name)
+        return await self._store.ingest(name, source, origin=origin, **asked)
+
+    async def remove_documents(self, name: str, documents: Sequence[str]) -> int:
+        """Remove documents with their items; returns how many items that were."""
+        await self.check(name)
+        return await self._store.remove_documents(name, documents)
+
+
+def _with_links(item: Item, seen: frozenset[str]) -> Item:
+    links = [target for target in links_of(item) if target in seen]
+    metadata = {name: told for name, told in item.metadata.items() if name != "links"}
+    return evolve(item, metadata={**metadata, "links": links} if links else metadata)

@@ -1,0 +1,103 @@
+"""What turns of conversations were made of, and who may still see it.
+
+With each turn are kept the contexts that were searched, the items of its prompt, who might see these, and which turns
+before it were not in its prompt. A viewer is shown a turn if all of that may be seen now as it could be then: what was
+granted and is no longer hides it, and each later turn whose prompt it was in.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from attrs import define, field
+
+from nexus_core.contract.run_context import Viewer
+from nexus_core.contract.values import Item
+from nexus_core.store.ingest.successors import find_visible
+from nexus_core.store.records import Context
+from nexus_core.store.search.search import ContextSearch
+
+
+def sources_json(contexts: Sequence[str], items: Sequence[Item], unseen: Sequence[int]) -> str:
+    """Return what a turn was made of as it is kept; `unseen` are the turns before it that were not in its prompt."""
+    marks = sorted({(tuple(sorted(item.readers)), tuple(sorted(item.tags))) for item in items})
+    told = {
+        "contexts": [*dict.fromkeys(contexts)],
+        "items": [*dict.fromkeys(item.id for item in items)],
+        "marks": marks,
+        "unseen": [*unseen],
+    }
+    return json.dumps(told)
+
+
+@define(eq=False, repr=False)
+class TurnVisibility:
+    """Tells which turns a viewer may see; for one look at a store, in the thread that reads."""
+
+    search: ContextSearch
+    viewer: Viewer
+    _contexts: dict[str, Context] | None = None
+    _sees_all: bool | None = None
+    _seen: dict[str, bool] = field(factory=dict)
+    """By what a turn was made of: turns after one another are often made of the same."""
+
+    def hidden(self, connection: sqlite3.Connection, conversation_key: int) -> frozenset[int]:
+        """Return the numbers of the turns of a conversation that the viewer may not see."""
+        rows = connection.execute(
+            "SELECT number, sources FROM turns WHERE conversation_key = ? ORDER BY number", (conversation_key,)
+        )
+        hidden: set[int] = set()
+        for number, told in rows.fetchall():
+            sources: Mapping[str, Any] | None = None if told is None else json.loads(told)
+            unseen = frozenset[int]() if sources is None else frozenset(sources["unseen"])
+            if hidden - unseen or not self._may_see(connection, told, sources):
+                hidden.add(number)
+        return frozenset(hidden)
+
+    def _may_see(self, connection: sqlite3.Connection, told: str | None, sources: Mapping[str, Any] | None) -> bool:
+        if sources is None or told is None:  # of an older version: nobody knows what it was made of
+            return self._all_is_seen(connection)
+        place = json.dumps([sources["contexts"], sources["items"], sources["marks"]])
+        if place not in self._seen:
+            self._seen[place] = self._are_seen(connection, sources)
+        return self._seen[place]
+
+    def _are_seen(self, connection: sqlite3.Connection, sources: Mapping[str, Any]) -> bool:
+        viewer, known = self.viewer, self._known()
+        for readers, tags in sources["marks"]:
+            if not viewer.may_see_item(Item(id="", text="", readers=tuple(readers), tags=tuple(tags))):
+                return False
+        for name in sources["contexts"]:
+            if name not in known:
+                return False
+            hidden = self._hidden_of(connection, known[name], sources["items"])
+            if next(hidden, None) is not None:
+                return False
+        return True
+
+    def _hidden_of(self, connection: sqlite3.Connection, context: Context, ids: Sequence[str]) -> Iterator[str]:
+        """Yield the ids of items that are there and hidden: what is gone is judged by who might see it then."""
+        visible = self.search.visible(context, self.viewer)
+        if visible is None:
+            return
+        seen = find_visible(connection, context, ids, visible)
+        there = find_visible(connection, context, ids, None)
+        yield from (each for each in ids if each in there and each not in seen)
+
+    def _known(self) -> dict[str, Context]:
+        if self._contexts is None:
+            self._contexts = {each.name: each for each in self.search.named(self.viewer)}
+        return self._contexts
+
+    def _all_is_seen(self, connection: sqlite3.Connection) -> bool:
+        """Tell whether nothing in the store is hidden from the viewer."""
+        if self._sees_all is None:
+            known = self._known()
+            (count,) = connection.execute("SELECT count(*) FROM contexts").fetchone()
+            self._sees_all = len(known) == count and all(
+                self.search.visible(each, self.viewer) is None for each in known.values()
+            )
+        return self._sees_all
