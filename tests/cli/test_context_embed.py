@@ -50,11 +50,13 @@ def test_a_context_is_embedded_as_it_is_made(notes: Path, capsys: pytest.Capture
 def test_ask_finds_what_shares_no_word(
     notes: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ranked: str
 ) -> None:
-    """By the default pipeline and by one of your own, it is in the prompt, beside what has a word in common by chance."""
+    """By the default pipeline and by one of your own it is in the prompt, beside what shares a word by chance."""
     for name in ("OPENAI_API_KEY", "NEXUS_MODEL"):
         monkeypatch.delenv(name, raising=False)
     for number in range(40):
-        (notes / f"{number}.md").write_text(f"The {'figure' if number % 10 else 'noise'} {number} " + "is in the ledger. " * 50)
+        (notes / f"{number}.md").write_text(
+            f"The {'figure' if number % 10 else 'noise'} {number} " + "is in the ledger. " * 50
+        )
     nexus(capsys, "context", "add", "n", str(notes), "--embed", "static")
     mine = tmp_path / "mine.yaml"
     head = "name: mine\nmodels: {main: {use: extractive}}\nsteps:\n  - gather: store\n"
