@@ -48,6 +48,7 @@ from nexus_core.store.vectors.embedders import SearchBy, StoreEmbedders
 from nexus_core.store.vectors.embedding import arrange_vectors, embed_context, forget_vectors
 from nexus_core.store.vectors.graph import delete_graph
 from nexus_core.store.vectors.graph_upkeep import delete_unnamed
+from nexus_core.store.vectors.vector_check import graph_note
 from nexus_core.store.worker_threads import WorkerThreads
 from nexus_core.toolkit.filters import EVERYTHING, Filter, tag_conditions
 from nexus_core.toolkit.text.languages import AUTO
@@ -194,6 +195,11 @@ class Store:
         context = await self.context(name)
         await self.write(forget_vectors, context)
         await self.read(delete_unnamed, self.folder, context)
+
+    async def vectors_note(self, name: str) -> str:
+        """Return why searches by meaning in a context are slower than they might be; mostly nothing."""
+        context = await self.context(name)
+        return await self.read(graph_note, context)
 
     async def _embed_new(self, name: str) -> None:
         """Give vectors to what was added; where that cannot be done it is found by words until it is."""

@@ -119,10 +119,8 @@ class ContextSearch:
 
     def _as_seen(self, context: Context, viewer: Viewer | None) -> Context:
         """Return a context with the number of the items that a viewer may see."""
-        visible = self.visible(context, viewer)
-        if visible is None:
-            return context
-        return evolve(context, items=len(still_there(self.connection, context, visible.listed)))
+        count = self._visibility.count(context, viewer)
+        return context if count is None else evolve(context, items=count)
 
     def search(self, name: str, asked: SearchRequest, *, written: int | None = None) -> Ranking | None:
         """Return the best items, or `None` where the index is not up to the database or not to be read.

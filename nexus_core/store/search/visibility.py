@@ -24,7 +24,7 @@ from nexus_core.store.items.grants import visible_grants
 from nexus_core.store.records import Context
 from nexus_core.store.search.cache import still_there
 from nexus_core.store.search.rough_filter import NOTHING_KNOWN, RoughFilter, rough_filter
-from nexus_core.toolkit.filters import OWN_FIELDS, Filter
+from nexus_core.toolkit.filters import EVERYTHING, OWN_FIELDS, Filter
 
 KEPT = 64
 """Arrays, of different viewers and filters."""
@@ -81,6 +81,8 @@ class _Known:
     newest: int
     items: int
     visible: VisibleKeys
+    live: int | None = None
+    """How many of them are there still, once somebody has asked."""
 
 
 class Visibility:
@@ -112,6 +114,28 @@ class Visibility:
         ):
             self._known.popitem(last=False)
         return known.visible
+
+    def count(self, context: Context, viewer: Viewer | None) -> int | None:
+        """Return how many items of a context a viewer may see; `None` is all of them."""
+        grants = visible_grants(self._connection, context, viewer)
+        if viewer is None or viewer.tags is None:
+            return None if grants is None else self._count_granted(context, grants)
+        visible = self.of(context, viewer, EVERYTHING)
+        known = self._known[context.id, viewer, repr(EVERYTHING)]
+        if known.live is None and visible is not None:
+            known.live = len(still_there(self._connection, context, visible.listed))
+        return known.live
+
+    def _count_granted(self, context: Context, grants: list[int]) -> int:
+        """Count in the index, one grant after the other: no row is read, and nothing of what is hidden."""
+        counted = (
+            self._connection.execute(
+                "SELECT count(*) FROM items INDEXED BY items_of_grants WHERE context_id = ? AND grant_id = ?",
+                (context.id, grant),
+            ).fetchone()
+            for grant in grants
+        )
+        return sum(int(count) for (count,) in counted)
 
     def _after(
         self, context: Context, viewer: Viewer | None, grants: list[int] | None, where: Filter, after: int

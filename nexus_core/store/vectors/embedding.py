@@ -132,6 +132,8 @@ async def _fill(
         count += len(fresh)
         if seen is not None:
             seen(count, total, f"the vectors of {context.name}")
+        if len(page) < _PAGE:
+            return count
 
 
 # What came with an item and is no whole number of vectors of the model is none of it.

@@ -12,8 +12,8 @@ Of 56,000 parts of six collections, with vectors of the static table and real qu
 | 12, 96 | .962 | .978 | .989 | 1.46 |
 | 12, 160 | .974 | .989 | .996 | 1.46 |
 
-Clustered text (`tests/bench/meaning.py`) is easier. Rows are read from the file itself: usearch takes ten times as long
-to give many of them.
+Clustered text (`tests/bench/meaning.py`) is easier. Rows are read from the file itself: usearch takes seven times as
+long to give many of them.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def build_graph(folder: Path, width: int, parts: Iterable[VectorMatrix]) -> int:
 
 
 def _rows_in(path: Path, count: int, width: int) -> Rows | None:
-    """Return the rows that stand at the beginning of a file of usearch, in an order of its own; `None` where none do."""
+    """Return the rows at the beginning of a file of usearch, in an order of its own; `None` where there are none."""
     if not count or np.fromfile(path, np.uint32, 2).tolist() != [count, width]:
         return None
     return np.memmap(path, np.int8, "r", _HEAD, (count, width))

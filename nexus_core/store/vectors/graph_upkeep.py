@@ -35,6 +35,12 @@ _PAGE = 10_000
 _GONE = 0.25
 """The share of a graph's items that are gone, from which on it is made anew."""
 
+WITHOUT_GRAPH = (
+    "{name} has more than {most:,} vectors, and each search by meaning compares them one by one: "
+    "pip install 'contextnexus[minilm]' has usearch, by which they are arranged when something is added next"
+)
+"""What is said of a context that is searched slowly."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -62,11 +68,21 @@ async def update_graph(threads: WorkerThreads, context: Context, model: VectorMo
 
     To be called by who has the turn at its vectors.
     """
-    number = await threads.read(lambda connection: model.number(connection))
-    is_due = has_graphs() and number is not None
-    if number is not None and is_due and await threads.read(_is_graph_due, threads.folder, context, model, number):
+    number = await threads.read(_due_graph, threads.folder, context, model)
+    if number is None:
+        return
+    if has_graphs():
         await _replace(threads, context, model, number, seen)
-    await threads.read(delete_unnamed, threads.folder, context)
+        await threads.read(delete_unnamed, threads.folder, context)
+    else:
+        _log.warning(WITHOUT_GRAPH.format(name=repr(context.name), most=EXACT))
+
+
+def _due_graph(connection: sqlite3.Connection, folder: StorePaths, context: Context, model: VectorModel) -> int | None:
+    """Return the number of the model where its graph is to be made anew; deletes what a killed build has left."""
+    delete_unnamed(connection, folder, context)
+    number = model.number(connection)
+    return number if number is not None and _is_graph_due(connection, folder, context, model, number) else None
 
 
 async def _replace(
@@ -126,14 +142,15 @@ def _is_graph_due(
             _log.warning("the vectors of %r are arranged anew: %s", context.name, error)
             return True
         newest, items = found[1], graph.items
-    fresh = _count_rows(connection, context, model, number, newest_part(connection), newest)
+    fresh = count_rows(connection, context, model, number, newest_part(connection), newest)
     (left,) = connection.execute("SELECT items FROM contexts WHERE id = ?", (context.id,)).fetchone()
     return bool(fresh > EXACT or (items and items - left > _GONE * items))
 
 
-def _count_rows(
+def count_rows(
     connection: sqlite3.Connection, context: Context, model: VectorModel, number: int, until: int, after: int = 0
 ) -> int:
+    """Return how many vectors of a model the items of a context have, of those between two keys."""
     (size,) = connection.execute(
         "SELECT coalesce(sum(length(data)), 0) FROM vector_parts JOIN items ON items.key = item_key"
         " WHERE vector_parts.key > ? AND vector_parts.key <= ? AND model_id = ? AND items.context_id = ?",
@@ -148,7 +165,7 @@ def _build(
     connection = connect(folder.database, writes=False)
     try:
         newest = newest_part(connection)
-        total = _count_rows(connection, context, model, number, newest) if seen is not None else 0
+        total = count_rows(connection, context, model, number, newest) if seen is not None else 0
         parts = _matrices(connection, context, model, number, newest)
         build_graph(target, model.width, _watched(parts, context, total, stop, seen))
         return newest

@@ -17,9 +17,9 @@ from nexus_core.store.database.connection import snapshot
 from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.items.rows import read_items
 from nexus_core.store.records import Context
-from nexus_core.store.vectors.context_vectors import graph_state
-from nexus_core.store.vectors.graph import GraphDamagedError, VectorGraph, delete_graph, has_graphs
-from nexus_core.store.vectors.graph_upkeep import graph_folder, unnamed_graphs, vectors_turn
+from nexus_core.store.vectors.context_vectors import graph_state, newest_part
+from nexus_core.store.vectors.graph import EXACT, GraphDamagedError, VectorGraph, delete_graph, has_graphs
+from nexus_core.store.vectors.graph_upkeep import WITHOUT_GRAPH, count_rows, graph_folder, unnamed_graphs, vectors_turn
 from nexus_core.store.vectors.vector_model import EmbeddedModel, known_model
 from nexus_core.toolkit.embedding.item_parts import KEPT_NUMBERS, item_parts
 from nexus_core.toolkit.suggest import counted
@@ -123,6 +123,15 @@ def _count_foreign(connection: sqlite3.Connection, context: Context, keys: np.nd
         ).fetchone()
         count += int(others)
     return count
+
+
+def graph_note(connection: sqlite3.Connection, context: Context) -> str:
+    """Return what is to be said of a context of many vectors where no graph of them can be made or read."""
+    known = known_model(connection, context)
+    if known is None or has_graphs():
+        return ""
+    is_many = count_rows(connection, context, known.model, known.number, newest_part(connection)) > EXACT
+    return WITHOUT_GRAPH.format(name=repr(context.name), most=EXACT) if is_many else ""
 
 
 def mend_vectors(connection: sqlite3.Connection, context: Context) -> None:

@@ -86,3 +86,21 @@ async def test_grants_go_with_an_export(tmp_path: Path) -> None:
         await two.import_(tmp_path / "c.jsonl")
         assert (await two.context("c")).readers == ("group:hr",)
         assert [item.readers for _, item in await two.items("c")] == [item.readers for item in items(6)]
+
+
+async def test_contexts_are_counted_without_reading_their_items(tmp_path: Path) -> None:
+    """What a viewer may see of each, as it changes; in the index of grants, and with tags once for each state."""
+    async with Store(tmp_path) as store:
+        await store.create("c")
+        open_items = [Item(id=f"o{n}", text="x", tags=("t",) if n % 2 else ()) for n in range(6)]
+        await store.add("c", [*open_items, Item(id="s", text="x", readers=("group:hr",))])
+        for viewer, count in (
+            (None, 7),
+            (Viewer(), 6),
+            (Viewer(groups=frozenset({"group:hr"})), 7),
+            (Viewer(tags=frozenset({"t"})), 3),
+        ):
+            assert [each.items for each in await store.contexts(viewer=viewer)] == [count]
+        await store.remove("c", ["o1"])
+        assert (await store.context("c", viewer=Viewer(tags=frozenset({"t"})))).items == 2
+        assert (await store.context("c", viewer=Viewer())).items == 5

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from nexus_core import Item, Store
-from nexus_core.store.vectors import graph_upkeep
+from nexus_core.store.vectors import graph_upkeep, vector_check
 from nexus_core.store.vectors.graph import build_graph
 from nexus_core.store.vectors.matrix import VectorMatrix, quantized
 
@@ -168,3 +168,19 @@ async def test_items_that_are_gone_hide_none_that_are_there(store: Store) -> Non
     await store.embed("c", "static")
     await store.remove("c", [f"p{n}" for n in range(60)])
     assert len((await store.search("c", "A puppy makes noise", by="meaning", limit=10)).items) == 10
+
+
+async def test_without_usearch_a_large_context_says_so(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All is compared one by one then, and found as before."""
+    monkeypatch.setattr(graph_upkeep, "has_graphs", lambda: False)
+    monkeypatch.setattr(vector_check, "has_graphs", lambda: False)
+    monkeypatch.setattr(vector_check, "EXACT", 100)
+    assert "contextnexus[minilm]" in await store.vectors_note("c")
+    assert await store.vectors_note("d") == ""
+    await store.unembed("c")
+    await store.embed("c", "static")
+    assert "usearch" in caplog.text
+    assert [*store.folder.vectors.iterdir()] == []
+    assert len((await store.search("c", "puppy noise", by="meaning")).items) == 10

@@ -31,6 +31,8 @@ class _Shown:
     context: Context
     documents: tuple[StoredDocument, ...]
     skipped: tuple[StoredDocument, ...]
+    note: str
+    """On how it is searched by meaning; mostly empty."""
 
 
 EPILOG = """\b
@@ -68,7 +70,12 @@ async def _item(store: Store, name: str, item: str) -> Item:
 
 
 async def _shown(store: Store, name: str) -> _Shown:
-    return _Shown(await store.context(name), await store.documents(name), await store.skipped(name))
+    return _Shown(
+        await store.context(name),
+        await store.documents(name),
+        await store.skipped(name),
+        await store.vectors_note(name),
+    )
 
 
 def _print_item(item: Item) -> None:
@@ -94,6 +101,8 @@ def _print_context(shown: _Shown) -> None:
     echo(f"searched {searched}")
     if context.readers:
         echo(f"readers {plain(', '.join(context.readers))}")
+    if shown.note:
+        echo(plain(shown.note))
     for origin, count in Counter(document.origin for document in documents).most_common():
         echo(f"\n{counted(count, 'document')} from {plain(origin)}")
         mine = (document for document in documents if document.origin == origin)
