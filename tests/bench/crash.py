@@ -1,9 +1,11 @@
 """Kills a process that writes to a store, again and again, and looks for what it had acknowledged.
 
-    python tests/bench/crash.py [--rounds 200] [--seed 157]
+    python tests/bench/crash.py [--rounds 200] [--seed 157] [--vectors]
 
 Each round starts a process that adds, changes, tags and removes items and keeps turns of conversations, kills it at a
 random moment (SIGKILL), and then looks: what was acknowledged is there once, nothing is half, index and rows agree.
+With `--vectors` the context is embedded, and graphs are made all the time: after the next pass each item has the
+vectors of its text, and none that is gone is found.
 Exits with 1 where not.
 
 Left out: documents and originals, several writers at once, the server, and the loss of power: that takes a disk that
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
 import subprocess
 import sys
@@ -24,7 +27,13 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 
 from nexus_core import Item, Store
+from nexus_core.store.vectors import graph_upkeep
+from nexus_core.toolkit import KEPT_NUMBERS, embedder_named, item_parts, item_vectors_key
 
+WITH_VECTORS = bool(os.environ.get("NEXUS_CRASH_VECTORS"))
+"""Whether the context is embedded, by the static table: for the processes that are killed, too."""
+GRAPH_FROM = 60
+"""Vectors from which on there is a graph here."""
 BATCH = 5
 """Items of one addition: all of them are there, or none."""
 
@@ -74,6 +83,10 @@ async def write(path: str, begun: int, seed: int) -> None:
     async with Store(path) as store:
         if not await store.contexts():
             await store.create("c", encoding="approximate")
+        if WITH_VECTORS:
+            graph_upkeep.EXACT = GRAPH_FROM
+            await store.embed("c", "static")
+            say("embedded")
         say("ready")
         await asyncio.gather(items(store), talk(store))
 
@@ -140,6 +153,12 @@ class Expected:
 async def look(path: Path, expected: Expected) -> list[str]:
     """Return what is wrong in the store."""
     async with Store(path) as store:
+        if WITH_VECTORS and await store.contexts() and (await store.context("c")).embedder:
+            graph_upkeep.EXACT = GRAPH_FROM
+            unnamed = await store.check()
+            if any("that nothing names" not in each for each in unnamed):
+                return [*unnamed]
+            await store.embed("c", "static")
         found = list(await store.check())
         items: list[Item] = []
         after = 0
@@ -154,8 +173,26 @@ async def look(path: Path, expected: Expected) -> list[str]:
             hits = await store.search("c", items[-1].id, limit=5)
             if items[-1].id not in {item.id for item in hits.items}:
                 found.append(f"{items[-1].id} is not found by its own words")
+        if items and WITH_VECTORS:
+            found += await lost_by_meaning(store, items)
         found += await store.check()
     return found
+
+
+async def lost_by_meaning(store: Store, items: list[Item]) -> list[str]:
+    """Return the items that have no vector, or another one than their text."""
+    if not (await store.context("c")).embedder:
+        return []
+    embedder = embedder_named("static")
+    key = item_vectors_key(embedder.embedding_id)
+    found = []
+    for item in items:
+        vectors = (await embedder.embed(item_parts(item))).astype(KEPT_NUMBERS).tobytes()
+        if item.features.get(key) != vectors:
+            found.append(f"{item.id} has {'other' if item.features.get(key) else 'no'} vectors")
+    hits = await store.search("c", items[-1].text, limit=30, by="meaning")
+    gone = {item.id for item in hits.items} - {item.id for item in items}
+    return found + [f"{name} is found by meaning and gone" for name in gone]
 
 
 def run(rounds: int, seed: int, longest_s: float) -> tuple[int, int, list[str]]:
@@ -177,11 +214,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=157)
     parser.add_argument("--longest", type=float, default=1.0, help="seconds before a kill, at most")
+    parser.add_argument("--vectors", action="store_true", help="with vectors of the static table, and graphs of them")
     parser.add_argument("--write", nargs=3, metavar=("PATH", "ROUND", "SEED"), help="what the killed process does")
     asked = parser.parse_args()
     if asked.write:
         asyncio.run(write(asked.write[0], int(asked.write[1]), int(asked.write[2])))
         return
+    if asked.vectors:
+        os.environ["NEXUS_CRASH_VECTORS"] = "yes"
+        global WITH_VECTORS
+        WITH_VECTORS = True
     begun = monotonic()
     items, turns, wrong = run(asked.rounds, asked.seed, asked.longest)
     print(f"{asked.rounds} kills, {items:,} items and {turns:,} turns acknowledged, {monotonic() - begun:.0f} s")

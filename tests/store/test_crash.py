@@ -20,3 +20,14 @@ def test_ten_kills_at_random_moments_lose_nothing() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no problem found" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills by a signal")
+def test_six_kills_while_vectors_and_graphs_are_made_lose_nothing() -> None:
+    """Rows, words and vectors agree, and the check is clean once the next pass is over."""
+    pytest.importorskip("usearch")
+    pytest.importorskip("wordllama")
+    command = [sys.executable, str(SCRIPT), "--rounds", "6", "--longest", "0.6", "--vectors"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no problem found" in done.stdout
