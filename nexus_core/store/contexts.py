@@ -106,6 +106,18 @@ def _seen(connection: sqlite3.Connection, viewer: Viewer | None) -> tuple[str, t
     return "grant_id IN (SELECT value FROM json_each(?))", (json.dumps(seen_grants(connection, viewer)),)
 
 
+def secret(connection: sqlite3.Connection) -> bytes:
+    """Return the random bytes that a store has kept, nothing before there are any."""
+    found = connection.execute("SELECT value FROM settings WHERE name = 'secret'").fetchone()
+    return bytes.fromhex(found[0]) if found else b""
+
+
+def keep_secret(connection: sqlite3.Connection, made: bytes) -> bytes:
+    """Keep random bytes for a store that has none, and return those that it has."""
+    connection.execute("INSERT OR IGNORE INTO settings (name, value) VALUES ('secret', ?)", (made.hex(),))
+    return secret(connection)
+
+
 def remove(connection: sqlite3.Connection, context: Context) -> None:
     """Remove a context with all that is in it."""
     forget_model(connection, context)

@@ -8,6 +8,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from secrets import token_bytes
 from time import monotonic, time
 from types import TracebackType
 from typing import BinaryIO, Concatenate, ParamSpec, Self, TypeVar, Unpack
@@ -102,6 +103,7 @@ class Store:
         self._answers = StoredAnswers(self._threads)
         self._embedders = StoreEmbedders()
         self._readers: ReaderProcesses | None = None
+        self._secret = b""
         self._written = 0
         self._bulk = 0
 
@@ -268,6 +270,15 @@ class Store:
             return frozenset(find_visible(connection, context, ids, self._threads.opened().visible(context, viewer)))
 
         return await self.read(find)
+
+    async def read_secret(self) -> bytes:
+        """Return random bytes that are this store's for ever; where nothing may be written, this object's."""
+        if not self._secret:
+            kept = await self.read(contexts.secret)
+            if not kept and self._threads.may_write:
+                kept = await self.write(contexts.keep_secret, token_bytes(16))
+            self._secret = kept or token_bytes(16)
+        return self._secret
 
     async def remove(self, name: str, ids: Sequence[str]) -> int:
         """Remove items by their ids; returns how many there were."""

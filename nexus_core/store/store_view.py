@@ -7,6 +7,7 @@ that shows, counts or changes what the viewer may not see.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from hashlib import blake2b
 from typing import Unpack
 
 from attrs import evolve
@@ -26,6 +27,8 @@ from nexus_core.toolkit.filters import EVERYTHING, Filter
 
 DIGITS = 2
 """Of the scores that a viewer is told: word statistics count all items, and finer scores would tell of hidden ones."""
+_HALF, _MASK = 26, 2**26 - 1
+"""Of a place in a list: JavaScript reads no larger numbers than 2**53 exactly."""
 OWN_DIGITS = 4
 """Of those that who sees everything is told."""
 
@@ -73,10 +76,15 @@ class StoreView:
     async def items(
         self, name: str, *, after: int = 0, limit: int = 100, tag: str | None = None
     ) -> list[tuple[int, Item]]:
-        """Return the next items after a place, each with its own."""
-        found = await self._store.items(name, after=after, limit=limit, tag=tag, viewer=self._viewer)
+        """Return the next items after a place, each with its own.
+
+        The places that a viewer is given tell nothing: a key of the store is a count of all that was ever added to it.
+        """
+        secret = b"" if self._viewer is None else await self._store.read_secret()
+        start = _place_of(after, secret) if after and secret else after
+        found = await self._store.items(name, after=start, limit=limit, tag=tag, viewer=self._viewer)
         items = await self._without_hidden_links(name, [item for _, item in found])
-        return [(place, item) for (place, _), item in zip(found, items, strict=True)]
+        return [(_place_of(key, secret) if secret else key, item) for (key, _), item in zip(found, items, strict=True)]
 
     async def get(self, name: str, ids: Sequence[str]) -> tuple[Item, ...]:
         """Return the items with these ids, as many as there are."""
@@ -173,6 +181,19 @@ class StoreView:
         """Remove documents with their items; returns how many items that were."""
         await self.check(name)
         return await self._store.remove_documents(name, documents)
+
+
+def _place_of(number: int, secret: bytes) -> int:
+    """Return another number for each below 2**52, and from that the first again: a Feistel network of four rounds.
+
+    Its halves are swapped at the end, so that the same rounds in the other order undo it: here the rounds are the same
+    read from either end.
+    """
+    left, right = number >> _HALF & _MASK, number & _MASK
+    for step in (0, 1, 1, 0):
+        told = blake2b(right.to_bytes(4, "big") + bytes([step]), key=secret, digest_size=4).digest()
+        left, right = right, left ^ (int.from_bytes(told, "big") & _MASK)
+    return right << _HALF | left
 
 
 def _with_links(item: Item, seen: frozenset[str]) -> Item:

@@ -1,0 +1,301 @@
+"""Who may see what over HTTP: every route for ten principals, and a store with what is hidden beside one without."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from attrs import frozen
+
+import nexus_core.server
+from nexus_core import CallOptions, Item, Prompt, Store
+from nexus_core.store.api_keys import ApiKeys
+from nexus_core.testing.fakes import FakeConnector
+
+if TYPE_CHECKING:
+    from nexus_core.server.routes import Route
+    from tests.server.conftest import Fakes, Running, Start
+
+pytestmark = pytest.mark.slow
+
+GUARDED = """name: guarded
+models: {main: {use: fake, to: main, cache: {expires: 1h}}}
+steps:
+  - gather: {use: store, path: PATH}
+  - prompt: {template: answer.jinja, variables: {told: ""}}
+  - generate: main
+"""
+OWN = """name: own
+models: {main: {use: fake, to: own}}
+steps:
+  - gather: {use: jsonl, path: own.jsonl}
+  - rank: bm25
+  - prompt: {template: answer.jinja, variables: {told: ""}}
+  - generate: main
+"""
+WORDS = {
+    "open": "alderfen", "hr": "birchmere", "it": "cedarlake", "payroll": "dogwoodia", "tagged": "elderholt",
+    "was": "firgrove",
+}  # fmt: skip
+"""By what they are for, the words that stand in the ids, titles and texts of items: whoever reads one has seen them."""
+
+
+class Echo(FakeConnector):
+    """Answers with its prompt, so that an answer shows what it was made of."""
+
+    def _next(self, prompt: Prompt, options: CallOptions) -> str:
+        super()._next(prompt, options)
+        return "; ".join(message.text for message in prompt.messages)
+
+
+@frozen(kw_only=True)
+class Principal:
+    """Somebody with a key, and what they may see."""
+
+    groups: tuple[str, ...] = ()
+    contexts: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ("query", "read")
+    sees: frozenset[str]
+
+
+EVERYTHING = frozenset(WORDS)
+PRINCIPALS = {
+    "admin": Principal(scopes=("admin",), sees=EVERYTHING),
+    "hr": Principal(groups=("group:hr",), sees=frozenset({"open", "hr", "payroll", "tagged"})),
+    "it": Principal(groups=("group:it",), sees=frozenset({"open", "it", "tagged"})),
+    "both": Principal(groups=("group:hr", "group:it"), sees=frozenset({"open", "hr", "it", "payroll", "tagged"})),
+    "none": Principal(sees=frozenset({"open", "tagged"})),
+    "asks-alone": Principal(scopes=("query",), sees=frozenset({"open", "tagged"})),
+    "context": Principal(groups=("group:hr",), contexts=("payroll",), sees=frozenset({"payroll"})),
+    "tag": Principal(groups=("group:hr",), tags=("public",), sees=frozenset({"tagged"})),
+    "withdrawn": Principal(groups=("group:was",), sees=frozenset({"open", "tagged"})),
+    "expired": Principal(sees=frozenset()),
+}
+
+
+def item(of: str, number: int = 0, **more: Any) -> Item:
+    word = WORDS[of]
+    text = f"The {word} leave of number {number} is granted each year."
+    return Item(id=f"{word}-{number}", title=f"Leave {word} {number}", text=text, **more)
+
+
+async def fill(store: Store, *, much: bool) -> None:
+    """Fill a store with what a key without any group sees, and `much` or little that is hidden from it."""
+    await store.create("handbook")
+    links = {"links": ["birchmere-0", "elderholt-0"]}
+    await store.add("handbook", [item("open", metadata=links), item("tagged", tags=("public",))])
+    await store.add("handbook", [item("hr", n, readers=("group:hr",)) for n in range(9 if much else 1)])
+    if not much:
+        return
+    await store.add("handbook", [item("it", n, readers=("group:it",)) for n in range(5)])
+    await store.create("payroll", readers=["group:hr"])
+    await store.add("payroll", [item("payroll")])
+    await store.create("was", readers=["group:was"])
+    await store.add("was", [item("was")])
+
+
+@frozen(kw_only=True)
+class Guarded:
+    """A server over such a store, and the keys of the principals."""
+
+    running: Running
+    keys: Mapping[str, str]
+
+    async def ask(self, who: str, method: str, path: str, **more: Any) -> tuple[int, str, dict[str, str]]:
+        """Return status, text and headers, without what is other each time."""
+        headers = {"Authorization": f"Bearer {self.keys[who]}", "X-Request-Id": "same", **more.pop("headers", {})}
+        origin = self.running.origin
+        async with self.running.session.request(method, origin + path, headers=headers, **more) as response:
+            told = {name: value for name, value in response.headers.items() if name not in ("Date", "Content-Length")}
+            return response.status, await response.text(), told
+
+
+@asynccontextmanager
+async def guard(start: Start, fakes: Fakes, folder: Path, *, much: bool = True) -> AsyncIterator[Guarded]:
+    """Start a server whose model repeats its prompt, so that an answer shows what it was made of."""
+    fakes.connectors |= {"main": Echo(), "own": Echo()}
+    own = [{"id": f"own-{word}", "text": f"own {word} leave", "readers": [f"group:{of}"]} for of, word in WORDS.items()]
+    (folder / "own.jsonl").write_text("".join(json.dumps(each) + "\n" for each in own))
+    store = Store(folder / f"store-{much}")
+    texts = {"guarded": GUARDED.replace("PATH", str(folder / f"store-{much}")), "own": OWN}
+    running = await start(pipelines=texts, store=store)
+    await fill(store, much=much)
+    made, keys = ApiKeys(store), {}
+    for name, each in PRINCIPALS.items():
+        lives_s = 0.001 if name == "expired" else None
+        bounds = {"groups": each.groups, "contexts": each.contexts, "tags": each.tags}
+        keys[name] = (await made.new(name, each.scopes, lives_s=lives_s, **bounds))[1]
+    running.server.keys._read_at = None  # type: ignore[union-attr]
+    yield Guarded(running=running, keys=keys)
+
+
+CONTEXTS = ("handbook", "payroll", "was", "nowhere", "own")
+QUERY = {"query": "Which leave is granted each year?", "options": {"includeTrace": True}}
+
+
+def requests() -> list[tuple[str, str, dict[str, Any]]]:
+    """Return a request for every route that shows anything, of every context that there is, and one that is not."""
+    found: list[tuple[str, str, dict[str, Any]]] = [
+        ("GET", path, {})
+        for path in (
+            "/api/contexts", "/api/pipelines", "/api/queries/models", "/api/queries/usage", "/api/conversations",
+            "/v1/models", "/v1/models/nexus/guarded", "/v1/models/nexus/guard", "/metrics", "/openapi.json", "/",
+        )
+    ]  # fmt: skip
+    for name in CONTEXTS:
+        one = f"/api/contexts/{name}"
+        ids = [f"{word}-0" for word in WORDS.values()]
+        found += [("GET", path, {}) for path in (one, f"{one}/items", f"{one}/documents", f"{one}/skipped")]
+        found += [("GET", f"{one}/items?tag=public", {}), ("GET", f"/v1/models/nexus/guarded/{name}", {})]
+        found += [("GET", f"{one}/items/{each}", {}) for each in ids]
+        found += [("POST", f"{one}/search", {"json": {"query": "leave granted", "by": by}}) for by in ("words", "both")]
+        for pipeline in ("guarded", "own"):
+            asked = {**QUERY, "contextId": name, "pipeline": pipeline}
+            kept = {**asked, "options": {**QUERY["options"], "conversationId": f"talk-{name}-{pipeline}"}}  # type: ignore[dict-item]
+            chat = {"model": f"nexus/{pipeline}/{name}", "messages": [{"role": "user", "content": QUERY["query"]}]}
+            found += [("POST", "/api/queries", {"json": each}) for each in (asked, kept, asked)]
+            found += [("POST", "/api/queries", {"json": {**asked, "options": {"stream": True, "includeTrace": True}}})]
+            found += [("POST", "/v1/chat/completions", {"json": {**chat, "stream": each}}) for each in (False, True)]
+            found += [("POST", "/v1/responses", {"json": {"model": chat["model"], "input": QUERY["query"]}})]
+            found += [("POST", "/v1/embeddings", {"json": {"model": chat["model"], "input": "leave"}})]
+            found += [("GET", f"/api/conversations/talk-{name}-{pipeline}", {})]
+    return found
+
+
+async def test_every_route_that_shows_something_is_asked(running: Running) -> None:
+    """A route that is added is asked, too, or changes something and takes a key that may do all."""
+    shown = {(method, path.partition("?")[0]) for method, path, _ in requests()}
+    left = {
+        f"{route.method} {route.path}"
+        for route in running.server.routes()
+        if route.scope in ("query", "read") and not any(m == route.method and _fits(route, path) for m, path in shown)
+    }
+    assert left == {"DELETE /conversations/{conversationId}"}
+
+
+def _fits(route: Route, path: str) -> bool:
+    own = route.path if route.bare else f"/api{route.path}"
+    return re.fullmatch(re.sub(r"\\\{[^}]*\\\}", ".+", re.escape(own)), path) is not None
+
+
+async def test_nobody_reads_of_what_they_may_not_see(start: Start, fakes: Fakes, tmp_path: Path) -> None:
+    """By no route: no id, title or text; and what is not theirs is refused as what is not there."""
+    async with guard(start, fakes, tmp_path) as guarded:
+        for method, path, more in requests():
+            for who, each in PRINCIPALS.items():
+                status, told, _ = await guarded.ask(who, method, path, **more)
+                for of in EVERYTHING - each.sees:
+                    assert WORDS[of] not in told.replace(path.rsplit("/")[-1], ""), (who, method, path, told)
+                assert status < 500, (who, method, path, told)
+                assert who != "expired" or status in (200, 401, 429)
+
+
+async def test_what_may_not_be_seen_is_told_as_what_is_not_there(start: Start, fakes: Fakes, tmp_path: Path) -> None:
+    """The same status, body and headers, but for the name that was asked."""
+    async with guard(start, fakes, tmp_path) as guarded:
+        for path, there, not_there in (
+            ("/api/contexts/{}", "payroll", "nowhere"),
+            ("/api/contexts/{}/items", "payroll", "nowhere"),
+            ("/api/contexts/{}/documents", "payroll", "nowhere"),
+            ("/api/contexts/handbook/items/{}", "birchmere-0", "birchmere-x"),
+            ("/v1/models/nexus/guarded/{}", "payroll", "nowhere"),
+        ):
+            found = [await guarded.ask("none", "GET", path.format(name)) for name in (there, not_there)]
+            assert found[0][0] == found[1][0] == 404
+            assert found[0][1].replace(there, "X") == found[1][1].replace(not_there, "X")
+            assert found[0][2] == found[1][2]
+        for name in ("payroll", "nowhere"):
+            asked = {**QUERY, "contextId": name, "pipeline": "guarded"}
+            status, told, _ = await guarded.ask("none", "POST", "/api/queries", json=asked)
+            assert (status, json.loads(told)["error"]) == (404, f"there is no context {name!r}")
+
+
+async def test_nothing_that_is_told_counts_what_is_hidden(start: Start, fakes: Fakes, tmp_path: Path) -> None:
+    """Counts, pages and lists are the same as over a store without it, and scores have two digits."""
+    async with guard(start, fakes, tmp_path) as guarded:
+        status, told, _ = await guarded.ask("none", "GET", "/api/contexts/handbook")
+        assert (status, json.loads(told)["items"]) == (200, 2)
+        _, told, _ = await guarded.ask("none", "GET", "/api/contexts/handbook/items?limit=1")
+        assert [each["metadata"] for each in json.loads(told)["items"]] == [{"links": ["elderholt-0"]}]
+        place = json.loads(told)["next"]
+        assert place > 1000  # no key of the store, which would count what was added before
+        _, told, _ = await guarded.ask("none", "GET", f"/api/contexts/handbook/items?after={place}")
+        assert [each["id"] for each in json.loads(told)["items"]] == ["elderholt-0"]
+        found = {"query": "leave granted"}
+        _, told, _ = await guarded.ask("none", "POST", "/api/contexts/handbook/search", json=found)
+        scores = [each["score"] for each in json.loads(told)["found"]]
+        assert scores == [round(score, 2) for score in scores]
+        asked = {**QUERY, "contextId": "handbook", "pipeline": "guarded"}
+        _, told, _ = await guarded.ask("none", "POST", "/api/queries", json=asked)
+        assert json.loads(told)["packing"]["candidates"] == 2
+
+
+@pytest.mark.parametrize("change", ["context", "item"])
+async def test_a_withdrawn_grant_hides_what_was_kept(start: Start, fakes: Fakes, tmp_path: Path, change: str) -> None:
+    """Turns of conversations that were made of it, those that came after them, and answers of the cache."""
+    async with guard(start, fakes, tmp_path) as guarded:
+        name = "payroll" if change == "context" else "handbook"
+        word = "dogwoodia" if change == "context" else "birchmere"
+        asked = {"query": QUERY["query"], "contextId": name, "pipeline": "guarded"}
+        kept = {**asked, "options": {"conversationId": "talk"}}
+        for body in (asked, asked, kept, kept):
+            status, told, _ = await guarded.ask("hr", "POST", "/api/queries", json=body)
+            assert (status, word in told) == (200, True)
+        _, told, _ = await guarded.ask("hr", "GET", "/api/conversations/talk")
+        assert (told.count(word) > 1, json.loads(told)["conversation"]["turns"]) == (True, 2)
+        if change == "context":
+            await guarded.running.store.grant(name, ["group:management"])
+        else:
+            await guarded.running.store.add(name, [item("hr", n, readers=("group:management",)) for n in range(9)])
+        _, told, _ = await guarded.ask("hr", "GET", "/api/conversations/talk")
+        assert (word in told, json.loads(told)["turns"]) == (False, [])
+        assert json.loads(told)["conversation"]["title"] == ""
+        for body in (asked, kept):
+            _, told, _ = await guarded.ask("hr", "POST", "/api/queries", json=body)
+            assert word not in told
+        assert word in (await guarded.running.store.conversations.turns("talk", owner="hr"))[0].answer
+
+
+async def test_a_store_is_read_as_if_what_is_hidden_were_not_there(start: Start, fakes: Fakes, tmp_path: Path) -> None:
+    """The routes fetch as many rows of the database where much is hidden as where little is."""
+    counts = []
+    for much in (True, False):
+        async with guard(start, fakes, tmp_path, much=much) as guarded:
+            counts.append([await rows_read(guarded, each) for each in requests()])
+    for (method, path, _), one, other in zip(requests(), *counts, strict=True):
+        assert one == other, (method, path)
+    assert sum(counts[0]) > len(counts[0])
+
+
+async def rows_read(guarded: Guarded, request: tuple[str, str, dict[str, Any]]) -> int:
+    """Return how many rows are fetched by the connection that reads while the key without groups is answered."""
+    connection = guarded.running.store._threads.opened().connection
+    rows = []
+    connection.row_factory = lambda cursor, row: rows.append(1) or row
+    method, path, more = request
+    try:
+        await guarded.ask("none", method, path, **more)
+        return len(rows)
+    finally:
+        connection.row_factory = None
+
+
+def test_routes_look_at_the_store_through_a_view_alone() -> None:
+    """No module of routes touches the store itself, whose methods show everything."""
+    assert nexus_core.server.__file__ is not None
+    root = Path(nexus_core.server.__file__).parent
+    wrong = [
+        f"{path.relative_to(root)}:{node.lineno}"
+        for room in ("api", "openai", "page", "http")
+        for path in sorted((root / room).glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in ("store", "_store")
+    ]
+    assert wrong == []

@@ -1,0 +1,103 @@
+"""Grants in the store beside those of items: documents, kept turns, and reads by id."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from nexus_core import Item, Store, Viewer
+from nexus_core.contract.run_context import NOBODY, narrow_readers, parse_readers
+from nexus_core.store.store_view import StoreView
+
+GROUPS = ("group:a", "group:b", "group:c")
+SOME = st.frozensets(st.sampled_from(GROUPS))
+TAGS = st.frozensets(st.sampled_from(("x", "y")))
+ITEMS = st.lists(st.tuples(SOME, TAGS), min_size=1, max_size=8)
+
+
+def may_see(context: frozenset[str], item: tuple[frozenset[str], frozenset[str]], viewer: Viewer) -> bool:
+    """Tell, in other words than the store's, whether somebody may see an item of a context."""
+    readers, tags = item
+    granted = all(not groups or groups & viewer.groups for groups in (context, readers))
+    return bool(granted) and (viewer.tags is None or bool(viewer.tags & tags))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(context=SOME, items=ITEMS, groups=SOME, tags=st.none() | TAGS, bound=st.sampled_from([None, "c", "d"]))
+def test_a_view_shows_what_is_granted_and_nothing_else(
+    context: frozenset[str],
+    items: list[tuple[frozenset[str], frozenset[str]]],
+    groups: frozenset[str],
+    tags: frozenset[str] | None,
+    bound: str | None,
+) -> None:
+    """By id, in pages, in searches and counts; of what is hidden as little as of what is not there."""
+    viewer = Viewer(groups=groups, tags=tags, contexts=None if bound is None else frozenset({bound}))
+
+    async def look(folder: str) -> None:
+        async with Store(folder) as store:
+            await store.create("c", readers=sorted(context))
+            every = [
+                Item(id=f"i{n}", text=f"leave of number {n}", readers=tuple(sorted(readers)), tags=tuple(sorted(marks)))
+                for n, (readers, marks) in enumerate(items)
+            ]
+            await store.add("c", every)
+            wanted = {f"i{n}" for n, each in enumerate(items) if bound != "d" and may_see(context, each, viewer)}
+            view = StoreView(store, viewer)
+            there = bound != "d" and (not context or bool(context & groups))
+            assert [each.name for each in await view.contexts()] == (["c"] if there else [])
+            if not there:
+                return
+            assert (await view.context("c")).items == len(wanted)
+            assert {item.id for _, item in await view.items("c")} == wanted
+            assert {item.id for item in await view.get("c", [each.id for each in every])} == wanted
+            assert {item.id for _, item in await view.search("c", "leave", limit=20)} == wanted
+            await store.conversations.add_turn(
+                None, "t", query="q", answer="a", model="m", run_id="r", contexts=["c"], items=every
+            )
+            assert len(await view.turns("t", "")) == (len(wanted) == len(every))
+
+    with TemporaryDirectory() as folder:
+        asyncio.run(look(folder))
+
+
+@given(own=SOME, within=SOME, groups=SOME)
+def test_narrowed_readers_are_those_who_may_see_both(
+    own: frozenset[str], within: frozenset[str], groups: frozenset[str]
+) -> None:
+    """Nobody is shown more by it than each of the two would show."""
+    viewer = Viewer(groups=groups | {NOBODY})
+    if viewer.may_see(narrow_readers(own, within)):
+        assert viewer.may_see(own)
+        assert viewer.may_see(within)
+
+
+def test_what_names_no_group_is_for_nobody() -> None:
+    """A mistake hides, whatever it is."""
+    assert parse_readers("group:hr, group:it") == (("group:hr", "group:it"), "")
+    assert parse_readers(["group:hr"]) == (("group:hr",), "")
+    for told in ("hr", "", [], ["group:hr", "it"], ["group:hr", 7], {"group:hr": 1}, None, 5, True, "group:"):
+        readers, remark = parse_readers(told)
+        assert (readers, bool(remark)) == ((NOBODY,), True)
+
+
+async def test_a_later_turn_is_hidden_with_what_its_prompt_held(tmp_path: Path) -> None:
+    """And is not where the turn before was not in it; what an older version kept is for who sees everything."""
+    async with Store(tmp_path) as store:
+        await store.create("c")
+        secret, plain = Item(id="s", text="s", readers=("group:a",)), Item(id="p", text="p")
+        await store.add("c", [secret, plain])
+        kept, seen, none = store.conversations, Viewer(groups=frozenset({"group:a"})), Viewer()
+        turn = {"query": "q", "answer": "a", "model": "m"}
+        await kept.add_turn(seen, "t", run_id="1", contexts=["c"], items=[secret], **turn)
+        await kept.add_turn(seen, "t", run_id="2", contexts=["c"], items=[plain], **turn)
+        await kept.add_turn(none, "t", run_id="3", contexts=["c"], items=[plain], **turn)
+        assert [each.number for each in await kept.turns("t", viewer=seen)] == [1, 2, 3]
+        assert [each.number for each in await kept.turns("t", viewer=none)] == [3]
+        assert len(await kept.history_for(none, "t")) == 2
+        await store.write(lambda connection: connection.execute("UPDATE turns SET sources = NULL"))
+        assert await kept.turns("t", viewer=none) == ()
+        assert len(await kept.turns("t", viewer=seen)) == 3
