@@ -188,8 +188,8 @@ def _random(length: int, size: int) -> str:
 def _insert(connection: sqlite3.Connection, key: ApiKey) -> None:
     values = (
         key.id, key.digest, key.owner, " ".join(key.scopes), key.created, key.expires, key.revoked, key.used,
-        key.requests_per_minute, key.tokens_per_minute, key.concurrency, _told(key.groups), _told(key.contexts),
-        _told(key.tags),
+        key.requests_per_minute, key.tokens_per_minute, key.concurrency, _as_json(key.groups), _as_json(key.contexts),
+        _as_json(key.tags),
     )  # fmt: skip
     connection.execute(f"INSERT INTO keys ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)
 
@@ -201,7 +201,7 @@ def _all(connection: sqlite3.Connection) -> tuple[ApiKey, ...]:
     return tuple(ApiKey(**{**row, "scopes": tuple(row["scopes"].split()), **_bounds(row)}) for row in rows)
 
 
-def _told(names: Iterable[str] | None) -> str | None:
+def _as_json(names: Iterable[str] | None) -> str | None:
     return None if names is None else json.dumps(list(names), ensure_ascii=False)
 
 

@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -124,7 +125,7 @@ async def search(folder: Path, size: int, count: int) -> dict[str, Any]:
 
         for kind, where in (("first year", {"year": {"gte": 2020}}), ("first tag", {"tags": "tenth"})):
             for turn in (kind, kind.replace("first", "next")):
-                found[turn] = await timed(lambda where=where: both("some words", None, parse_filter(where)))
+                found[turn] = await timed(partial(both, "some words", None, parse_filter(where)))
         found["peak before"] = peak_mib()
         warm = corpus.questions(60, 1)
         for query, vector in zip(warm, await vectors_of(warm), strict=True):
@@ -135,8 +136,8 @@ async def search(folder: Path, size: int, count: int) -> dict[str, Any]:
         times: dict[str, list[float]] = {"words": [], "both": [], "tantivy": []}
         for place in range(0, 2 * count, 2):
             (one, other), (_, vector) = questions[place : place + 2], vectors[place : place + 2]
-            times["words"].append(await timed(lambda one=one: both(one, None)))
-            times["both"].append(await timed(lambda other=other, vector=vector: both(other, vector)))
+            times["words"].append(await timed(partial(both, one, None)))
+            times["both"].append(await timed(partial(both, other, vector)))
             times["tantivy"].append(searching_alone(searching, one))
         found |= {name: statistics.median(each) for name, each in times.items()}
         found |= await recalls(store, corpus, count)

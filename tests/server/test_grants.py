@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -130,8 +131,9 @@ async def guard(start: Start, fakes: Fakes, folder: Path, *, much: bool = True) 
     made, keys = ApiKeys(store), {}
     for name, each in PRINCIPALS.items():
         lives_s = 0.001 if name == "expired" else None
-        bounds = {"groups": each.groups, "contexts": each.contexts, "tags": each.tags}
-        keys[name] = (await made.new(name, each.scopes, lives_s=lives_s, **bounds))[1]
+        _, keys[name] = await made.new(
+            name, each.scopes, lives_s=lives_s, groups=each.groups, contexts=each.contexts, tags=each.tags
+        )
     running.server.keys._read_at = None  # type: ignore[union-attr]
     yield Guarded(running=running, keys=keys)
 
@@ -278,7 +280,12 @@ async def rows_read(guarded: Guarded, request: tuple[str, str, dict[str, Any]]) 
     """Return how many rows are fetched by the connection that reads while the key without groups is answered."""
     connection = guarded.running.store._threads.opened().connection
     rows = []
-    connection.row_factory = lambda cursor, row: rows.append(1) or row
+
+    def count(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        rows.append(1)
+        return row
+
+    connection.row_factory = count
     method, path, more = request
     try:
         await guarded.ask("none", method, path, **more)

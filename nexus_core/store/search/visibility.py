@@ -231,7 +231,7 @@ class Visibility:
 
 def _columns(where: Filter) -> tuple[list[str], str]:
     """Return the own fields that a filter looks at, and what is read of a row for it."""
-    own = [name for name in ("id", "title", "kind", "source") if name in where.fields]
+    own: list[str] = [name for name in ("id", "title", "kind", "source") if name in where.fields]
     metadata = METADATA if where.fields.difference(OWN_FIELDS) else "'{}'"
     return own, ", ".join(["key", metadata, *own])
 

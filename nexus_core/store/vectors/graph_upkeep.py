@@ -109,7 +109,11 @@ def _told_in_loop(seen: Seen | None) -> Seen | None:
     if seen is None:
         return None
     loop, tell = asyncio.get_running_loop(), seen
-    return lambda done, total, what: loop.call_soon_threadsafe(tell, done, total, what) and None
+
+    def told(done: int, total: int, what: str) -> None:
+        loop.call_soon_threadsafe(tell, done, total, what)
+
+    return told
 
 
 def graph_folder(folder: StorePaths, context: Context, number: int, generation: str) -> Path:

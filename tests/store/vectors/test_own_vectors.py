@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +20,9 @@ async def vectors(text: str) -> bytes:
     return (await embedder_named("static").embed([text])).astype(KEPT_NUMBERS).tobytes()
 
 
-def with_vectors(id: str, text: str, data: object) -> Item:
+def with_vectors(id: str, text: str, data: Any) -> Item:
     item = Item(id=id, text=text)
-    item.features.put(item_vectors_key(embedder_named("static").embedding_id), data)  # type: ignore[arg-type]
+    item.features.put(item_vectors_key(embedder_named("static").embedding_id), data)
     return item
 
 

@@ -40,6 +40,9 @@ def command(name: str, groups: tuple[str, ...], everybody: bool) -> None:
         await opened.grant(name, groups)
         return (await opened.context(name)).readers
 
-    readers = with_store(change)
-    who = plain(", ".join(readers)) if readers else "everybody who may ask it"
-    echo(f"{plain(name)} is seen by {who}")
+    echo(f"{plain(name)} is seen by {_shown(with_store(change))}")
+
+
+def _shown(readers: tuple[str, ...]) -> str:
+    """Return who may see a context, as people say it."""
+    return plain(", ".join(readers)) if readers else "everybody who may ask it"
