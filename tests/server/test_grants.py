@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -67,6 +66,8 @@ class Principal:
 
 
 EVERYTHING = frozenset(WORDS)
+OWN_READERS = {"was": "group:management"}
+"""Who may see items in memory, where that is not the group of their name."""
 PRINCIPALS = {
     "admin": Principal(scopes=("admin",), sees=EVERYTHING),
     "hr": Principal(groups=("group:hr",), sees=frozenset({"open", "hr", "payroll", "tagged"})),
@@ -100,6 +101,7 @@ async def fill(store: Store, *, much: bool) -> None:
     await store.add("payroll", [item("payroll")])
     await store.create("was", readers=["group:was"])
     await store.add("was", [item("was")])
+    await store.grant("was", ["group:management"])
 
 
 @frozen(kw_only=True)
@@ -122,7 +124,10 @@ class Guarded:
 async def guard(start: Start, fakes: Fakes, folder: Path, *, much: bool = True) -> AsyncIterator[Guarded]:
     """Start a server whose model repeats its prompt, so that an answer shows what it was made of."""
     fakes.connectors |= {"main": Echo(), "own": Echo()}
-    own = [{"id": f"own-{word}", "text": f"own {word} leave", "readers": [f"group:{of}"]} for of, word in WORDS.items()]
+    own = [
+        {"id": f"own-{word}", "text": f"own {word} leave", "readers": [OWN_READERS.get(of, f"group:{of}")]}
+        for of, word in WORDS.items()
+    ]
     (folder / "own.jsonl").write_text("".join(json.dumps(each) + "\n" for each in own))
     store = Store(folder / f"store-{much}")
     texts = {"guarded": GUARDED.replace("PATH", str(folder / f"store-{much}")), "own": OWN}
@@ -279,10 +284,10 @@ async def test_a_store_is_read_as_if_what_is_hidden_were_not_there(start: Start,
 async def rows_read(guarded: Guarded, request: tuple[str, str, dict[str, Any]]) -> int:
     """Return how many rows are fetched by the connection that reads while the key without groups is answered."""
     connection = guarded.running.store._threads.opened().connection
-    rows = []
+    rows: list[tuple[object, ...]] = []
 
-    def count(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> tuple[Any, ...]:
-        rows.append(1)
+    def count(cursor: object, row: tuple[object, ...]) -> tuple[object, ...]:
+        rows.append(row)
         return row
 
     connection.row_factory = count
