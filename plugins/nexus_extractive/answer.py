@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Literal
 
-from nexus_core import CallOptions, FeatureKey, Prompt
+from nexus_core import CallOptions, Prompt
 from nexus_core.toolkit import token_counter
 from nexus_extractive.compose import pieces
-from nexus_extractive.scoring import Question, choose, score_units
+from nexus_extractive.scoring import SCALES, Cosines, Question, choose, score_units
 
 Reason = Literal["stop", "length"]
 
@@ -42,13 +42,17 @@ def _question(prompt: Prompt) -> str:
     return prompt.searched or prompt.query or (said[-1] if said else "")
 
 
-def read_cosines(prompt: Prompt) -> dict[int, float]:
-    """Return the cosines of the packed items with the question by number: none where `semantic` did not rank them.
+def read_cosines(prompt: Prompt) -> Cosines | None:
+    """Return the cosines of the packed items with the question: `None` where `semantic` did not rank them.
 
-    Those of other models than the static table lie elsewhere, and nothing was measured of them.
+    Nor where its model is none that was measured. Of two that have left vectors, the scale of the first is taken, which
+    differs little from the other.
     """
-    if not any(_is_static(key) for key in prompt.items[0].item.features):
-        return {}
+    keys = prompt.items[0].item.features
+    models = {str(key.parameter).partition(":")[0] for key in keys if key.name == "vector"}
+    scale = next((scale for model, scale in SCALES.items() if model in models), None)
+    if scale is None:
+        return None
     numbers = {packed.item.id: packed.number for packed in prompt.items}
     cosines: dict[int, float] = {}
     for entry in islice(prompt.trace, _TRACED):
@@ -56,11 +60,7 @@ def read_cosines(prompt: Prompt) -> dict[int, float]:
             cosines[number] = cosine
             if len(cosines) == len(numbers):
                 break
-    return cosines
-
-
-def _is_static(key: FeatureKey[object]) -> bool:
-    return key.name == "vector" and str(key.parameter).startswith("static:")
+    return Cosines(cosines, scale)
 
 
 def _nothing(count: int) -> str:

@@ -4,13 +4,14 @@ The weights of a score were chosen on 600 questions of SQuAD and held on 600 oth
 `min_score`, was chosen on every second question of tests/bench/extractive, whose others tests/bench/extractive.py
 measures:
 
-    sure  = scale * share + 2 * (cosine - 0.32 - 0.066 * ln(characters of the question / 45))
+    sure  = scale * share + 2 * (cosine - neutral)
     share = sum of weight * part of each term, over the sum of weights
     weight = worth * (inverse frequency among the units + 0.5)
 
 `scale` is 1 for English and 1.2 elsewhere; `worth` is 0.35 for general terms and 1 for others, and of two characters
-that are not there 0.4 of that; `part` is 1 for a term in the unit and less for one around it. Without vectors of the
-static table, and in other languages, the part with the cosine is left out.
+that are not there 0.4 of that; `part` is 1 for a term in the unit and less for one around it. `neutral` is, with
+vectors of the static table, 0.32 + 0.066 * ln(characters of the question / 45), and with those of minilm 0.30. Without
+vectors of one of these, and in other languages, the part with the cosine is left out.
 """
 
 from __future__ import annotations
@@ -117,12 +118,6 @@ _UNKNOWN_PAIR = 0.4
 """Two characters that no unit holds, in writing without spaces: it need not be a word."""
 _OTHER_LANGUAGE = 1.2
 """What a share counts where it is judged whether there is an answer: general words are known of English alone."""
-_COSINE = 2.0
-"""What a cosine counts there, against the share of the words ..."""
-_NEUTRAL_COSINE = 0.32
-"""... the one that says nothing for or against, for a question of `_USUAL_LENGTH` ..."""
-_LONGER = 0.066
-"""... and how much more it is for one of e times that."""
 _USUAL_LENGTH = 45
 _BEGINNING = 4
 
@@ -145,6 +140,30 @@ class Studied:
     around: frozenset[str]
     leads: bool
     """It introduces others."""
+
+
+@frozen
+class CosineScale:
+    """What cosines of a model count where it is judged whether there is an answer."""
+
+    weight: float
+    """Against the share of the words."""
+    neutral: float
+    """The one that says nothing for or against, for a question of `_USUAL_LENGTH` ..."""
+    longer: float
+    """... and how much more it is for one of e times that."""
+
+
+SCALES = {"static": CosineScale(2.0, 0.32, 0.066), "minilm": CosineScale(2.0, 0.30, 0.0)}
+"""By what the names of a model's vectors begin with; of others nothing was measured."""
+
+
+@frozen
+class Cosines:
+    """Cosines of items with a question, by the numbers of the items."""
+
+    of_items: Mapping[int, float]
+    scale: CosineScale
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -192,12 +211,10 @@ def _studied(unit: Unit, packed: PackedItem, terms_of: Callable[[str], list[str]
     return Studied(unit, found, held, frozenset(term[:_BEGINNING] for term in held), around, leads)
 
 
-def score_units(
-    question: Question, items: Sequence[PackedItem], cosines: Mapping[int, float] | None = None
-) -> list[Scored]:
+def score_units(question: Question, items: Sequence[PackedItem], cosines: Cosines | None = None) -> list[Scored]:
     """Return every unit of the items that holds a word of the question, best first.
 
-    `cosines` are those of items with the question, by their numbers, where vectors of the static table ranked them.
+    `cosines` are those of the items with the question, where vectors of a model that was measured ranked them.
     """
     asked = question.terms
     if not asked:
@@ -247,13 +264,14 @@ def _weight(term: str, worth: float, holding: int) -> float:
     return worth * _UNKNOWN_PAIR if not holding and len(term) == 2 and is_written_without_spaces(term) else worth
 
 
-def _nearness(packed: PackedItem, question: Question, cosines: Mapping[int, float] | None) -> float:
-    """Return what the cosine of an item says beside its words; the static table knows English."""
-    cosine = cosines.get(packed.number) if cosines else None
-    if cosine is None or not question.is_english_for(packed):
+def _nearness(packed: PackedItem, question: Question, cosines: Cosines | None) -> float:
+    """Return what the cosine of an item says beside its words; the models know English."""
+    cosine = cosines.of_items.get(packed.number) if cosines else None
+    if cosines is None or cosine is None or not question.is_english_for(packed):
         return 0.0
-    neutral = _NEUTRAL_COSINE + _LONGER * log(max(len(question.text), 1) / _USUAL_LENGTH)
-    return _COSINE * (cosine - neutral)
+    scale = cosines.scale
+    neutral = scale.neutral + scale.longer * log(max(len(question.text), 1) / _USUAL_LENGTH)
+    return scale.weight * (cosine - neutral)
 
 
 def _match(one: Studied, before: Studied | None, weights: _Weights) -> tuple[float, float]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from nexus_extractive.connector import Extractive
 
-from nexus_core import Pipeline
+from nexus_core import CallOptions, Item, Message, PackedItem, Pipeline, Prompt, TraceEntry
+from nexus_core.toolkit import item_vectors_key
 
 PIPELINE = """
 name: honest
@@ -81,6 +83,19 @@ async def test_vectors_refuse_a_word_in_another_sense(tmp_path: Path) -> None:
     query = "How long is a burn cooled?"
     assert (await said(tmp_path, DEW, query)).startswith("Let the tube cool")
     assert (await said(tmp_path, DEW, query, FUSE)).startswith("Nothing in")
+
+
+@pytest.mark.parametrize(("model", "quoted"), [("static:any", True), ("minilm:any", True), ("onnx:any", False)])
+async def test_cosines_count_by_models_that_were_measured_alone(model: str, quoted: bool) -> None:
+    """The same cosine of .6, for a question that by its words gets no answer."""
+    item = Item(id="queen", text=QUEEN)
+    item.features.put(item_vectors_key(model), b"")
+    packed = PackedItem(number=1, item=item, text=QUEEN, score=1.0)
+    entry = TraceEntry(item_id="queen", title="", decision="kept", reason="", score=1.0, scores={"semantic": 0.6})
+    query = "What is the life span of a queen?"
+    asked = Prompt(messages=(Message("user", query),), query=query, items=(packed,), trace=(entry,))
+    said = (await Extractive().send_prompt(asked, CallOptions())).text
+    assert said == (f"{QUEEN} [1]" if quoted else "Nothing in the 1 item that was packed matches the question.")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
