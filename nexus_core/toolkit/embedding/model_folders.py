@@ -53,10 +53,18 @@ def models_folder() -> Path:
     """Return the folder that NEXUS_MODELS names, else the user's own."""
     named = os.environ.get(VARIABLE)
     if named:
-        return Path(named).expanduser()
+        return expand_home(named)
     from platformdirs import user_data_path  # for those who name none
 
     return user_data_path("contextnexus", appauthor=False) / "models"
+
+
+def expand_home(path: str) -> Path:
+    """Return a path with `~` and `~user` replaced; raises PluginError where there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise PluginError(f"the folder {path!r} cannot be found: {error}") from error
 
 
 def installed_model(name: str) -> InstalledModel | None:
@@ -77,21 +85,34 @@ def installed_model(name: str) -> InstalledModel | None:
 
 
 def installed_models() -> list[InstalledModel]:
-    """Return the models that are installed, by name."""
+    """Return the models that are installed, by name; those whose manifest cannot be read are not."""
     root = models_folder()
     names = sorted(path.name for path in root.iterdir() if path.name[0] != ".") if root.is_dir() else []
-    return [model for name in names if (model := installed_model(name)) is not None]
+    return [model for name in names if (model := readable_model(name)) is not None]
+
+
+def readable_model(name: str) -> InstalledModel | None:
+    """Return a model by its name, `None` where it is not installed or its manifest cannot be read."""
+    try:
+        return installed_model(name)
+    except PluginError:
+        return None
+
+
+def model_names() -> list[str]:
+    """Return the names of all folders that hold a manifest, also one that cannot be read."""
+    return sorted(path.parent.name for path in models_folder().glob(f"[!.]*/{MANIFEST}"))
 
 
 @contextmanager
 def new_model_folder(name: str, told: Mapping[str, str]) -> Iterator[Path]:
     """Give an empty folder that takes the place of a model's at the end, with a manifest of all files in it.
 
-    `told` has its embedding_id, licence and source. Two installations of one model take turns.
+    `told` has its embedding_id, licence and source. Two installations of one model take turns. Raises PluginError where
+    the folder cannot be written.
     """
     root = models_folder()
-    root.mkdir(parents=True, exist_ok=True)
-    with _lock(root, name):
+    with _writing(root), _lock(root, name):
         _sweep(root, name)
         fresh = Path(mkdtemp(prefix=f".{name}-new-", dir=root))
         try:
@@ -108,10 +129,23 @@ def remove_model(name: str) -> bool:
     root = models_folder()
     if not (root / name).is_dir():
         return False
-    with _lock(root, name):
+    with _writing(root), _lock(root, name):
         os.rename(root / name, Path(mkdtemp(prefix=f".{name}-old-", dir=root)) / name)
         _sweep(root, name)
     return True
+
+
+@contextmanager
+def _writing(root: Path) -> Iterator[None]:
+    """Make the folder of models where it is not there; raise PluginError for what the system refuses."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise PluginError(
+            f"the folder of models {root} cannot be written ({error.strerror or type(error).__name__}): "
+            f"name another one by {VARIABLE}"
+        ) from error
 
 
 def _lock(root: Path, name: str) -> AbstractContextManager[object]:

@@ -22,6 +22,7 @@ from nexus_core.contract.errors import PluginError, describe_error
 from nexus_core.contract.hookspecs import ENTRY_POINT_GROUP, installed_entry_points
 from nexus_core.contract.protocols import Embedder
 from nexus_core.toolkit.embedding.embedder import EMBEDDER_GROUP, EmbedderKind, InstallableKind, TextEmbedder
+from nexus_core.toolkit.embedding.model_folders import expand_home
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
 ONNX_FILE = "model.onnx"
@@ -67,12 +68,12 @@ class EmbedderRegistry:
         """Return what a name means; the path of a folder is seen from `base_dir`."""
         if name in self._kinds:
             return EmbedderName(name, name)
-        folder = (Path(base_dir) / Path(name).expanduser()).absolute()
+        folder = (Path(base_dir) / expand_home(name)).absolute()
         if folder.is_dir():
             return EmbedderName(_OF_ONNX if (folder / ONNX_FILE).exists() else _OF_ANY_NAME, str(folder))
         before, colon, model = name.partition(":")
         if colon and model and before in self._kinds:
-            path = (Path(base_dir) / Path(model).expanduser()).absolute()
+            path = (Path(base_dir) / expand_home(model)).absolute()
             return EmbedderName(before, str(path) if path.is_dir() else model)
         if colon and model and before in self._plugins:
             return EmbedderName(before, model, is_connector=True)
@@ -80,8 +81,8 @@ class EmbedderRegistry:
 
     def problem(self, name: str, base_dir: str | Path = ".") -> str:
         """Return why an embedder cannot be used, and the command that mends it; empty where it can."""
-        meant = self.resolve(name, base_dir)
         try:
+            meant = self.resolve(name, base_dir)
             if meant.is_connector:
                 _connector_class(self._plugins[meant.kind])
                 return ""

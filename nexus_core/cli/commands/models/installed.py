@@ -11,7 +11,13 @@ import click
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.tables import print_table
 from nexus_core.contract.errors import UsageError
-from nexus_core.toolkit.embedding.model_folders import InstalledModel, installed_models, models_folder, remove_model
+from nexus_core.toolkit.embedding.model_folders import (
+    InstalledModel,
+    installed_models,
+    model_names,
+    models_folder,
+    remove_model,
+)
 from nexus_core.toolkit.embedding.registry import installed_embedders
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
@@ -57,7 +63,7 @@ def install(name: str, source: str | None) -> None:
 @click.argument("name")
 def remove(name: str) -> None:
     """Remove the model NAME from this machine."""
-    known = [model.name for model in installed_models()]
+    known = model_names()
     if name not in known or not remove_model(name):
         raise UsageError(
             f"no model {name!r} is installed{did_you_mean(name, known)}; installed: {listed(known) or 'none'}"
