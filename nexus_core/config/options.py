@@ -85,13 +85,20 @@ class Options:
             return None
         parts = alternatives(annotation)
         if len(parts) > 1:
-            fitting = self._named_connector(node, parts) or next((part for part in parts if _fits(node, part)), None)
+            fitting = self._named_connector(node, spec, parts) or next(
+                (part for part in parts if _fits(node, part)), None
+            )
             return self._wrong(node, annotation, label) if fitting is None else self.value(node, spec, fitting, label)
         return self._single(node, spec, parts[0] if parts else Any, label)
 
-    def _named_connector(self, node: Node, parts: Sequence[Any]) -> Any:
-        """Return the type of a connector where texts are allowed too and this one is the name of a model."""
-        if isinstance(node, ScalarNode) and isinstance(node.value, str) and self.is_model(node.text):
+    def _named_connector(self, node: Node, spec: OptionSpec, parts: Sequence[Any]) -> Any:
+        """Return the type of a connector where texts are allowed too, and this one names a model or has not their form.
+
+        So an option may take a folder's path by its pattern, and every other text stays the name of a connector.
+        """
+        if not isinstance(node, ScalarNode) or not isinstance(node.value, str):
+            return None
+        if self.is_model(node.text) or not _may_have_form(node.text, spec.pattern):
             return next((part for part in parts if kind_of(part) is Kind.CONNECTOR), None)
         return None
 
@@ -186,6 +193,14 @@ class Options:
         found = "something else" if secret else shown(node)
         self.problems.error("T001", node.place, f"`{label}` must be {words(annotation)}, found {found}{hint}")
         return BAD
+
+
+def _may_have_form(text: str, pattern: str | None) -> bool:
+    """Tell whether a text matches; a broken pattern is left to where it is noted."""
+    try:
+        return pattern is None or re.fullmatch(pattern, text) is not None
+    except re.error:
+        return True
 
 
 def bounds(spec: OptionSpec) -> str:

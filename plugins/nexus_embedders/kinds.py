@@ -8,15 +8,23 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from nexus_core import PluginError
-from nexus_core.toolkit import InstalledModel, TextEmbedder, installed_model
+from nexus_core.toolkit import CrossEncoder, InstalledModel, TextEmbedder, installed_model
 
 MINILM = "minilm"
 _INSTALL = f"nexus models install {MINILM}"
+_ONNX_FILE, _TOKENIZER_FILE = "model.onnx", "tokenizer.json"
+_EXPORT = "optimum-cli export onnx --task text-classification --model MODEL FOLDER"
+"""Writes the two files of a cross-encoder of transformers."""
 
 
 def missing_package(module: str, extra: str) -> str:
     """Return what to do where a package is not there, else nothing; looks for it without importing it."""
     return "" if find_spec(module) else f"it needs the package {module}: pip install 'contextnexus[{extra}]'"
+
+
+def _missing_runtime() -> str:
+    """Return which package of those that run ONNX is missing, and the command."""
+    return missing_package("onnxruntime", "minilm") or missing_package("tokenizers", "minilm")
 
 
 def _load(module: str, model: str, download: bool) -> TextEmbedder:
@@ -54,19 +62,30 @@ class OnnxFolders:
 
     def problem(self, model: str) -> str:
         """Return which package is missing."""
-        return missing_package("onnxruntime", "minilm") or missing_package("tokenizers", "minilm")
+        return _missing_runtime()
 
     def load(self, model: str, *, download: bool = False) -> TextEmbedder:
         """Load the model of a folder; no network ever."""
         return _load("onnx_session", model, download)
 
+    def cross_encoder_problem(self, folder: str) -> str:
+        """Return which package or file is missing."""
+        absent = [name for name in (_ONNX_FILE, _TOKENIZER_FILE) if not (Path(folder) / name).is_file()]
+        missing = f"{' and '.join(absent)} must be in {folder}: {_EXPORT}" if absent else ""
+        return "; ".join(filter(None, (_missing_runtime(), missing)))
 
-class MiniLm(OnnxFolders):
+    def load_cross_encoder(self, folder: str) -> CrossEncoder:
+        """Load the model of a folder; no network ever."""
+        loaded: CrossEncoder = import_module("nexus_embedders.cross_encoder").load(folder)
+        return loaded
+
+
+class MiniLm:
     """`minilm`: all-MiniLM-L6-v2 in 8 bits, once it is installed."""
 
     def problem(self, model: str) -> str:
         """Return which package is missing, or that the weights are."""
-        package = super().problem(model)
+        package = _missing_runtime()
         weights = "" if installed_model(MINILM) else f"its weights are not on this machine: {_INSTALL}"
         return f"{package}, then {_INSTALL}" if package and weights else package or weights
 

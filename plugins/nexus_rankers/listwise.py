@@ -28,14 +28,14 @@ _PER_NUMBER = 8
 """Tokens that the answer takes for each passage, at most."""
 _SHORTEST = 16
 """Tokens of a passage without which there is no use in asking."""
-_CHARACTERS = 12
+CHARACTERS = 12
 """Characters that a token has at most, but for long runs of blanks and signs: more are not looked at."""
 
 
 def passage(item: Item, tokens: int, count: Count) -> str:
     """Return the beginning of an item, its title first, on one line of at most `tokens`."""
-    start = f"{item.title}: {item.text[: tokens * _CHARACTERS]}" if item.title else item.text[: tokens * _CHARACTERS]
-    return cut(" ".join(start[: tokens * _CHARACTERS].split()), tokens, count)
+    start = f"{item.title}: {item.text[: tokens * CHARACTERS]}" if item.title else item.text[: tokens * CHARACTERS]
+    return cut(" ".join(start[: tokens * CHARACTERS].split()), tokens, count)
 
 
 def cut(text: str, tokens: int, count: Count) -> str:
@@ -73,7 +73,7 @@ def question(query: str, passages: Sequence[str]) -> tuple[Message, ...]:
 
 def shortened(query: str, count: Count) -> str:
     """Return a query as it is asked: on one line, and no longer than a question is."""
-    return cut(" ".join(query[: _LONGEST_QUERY * _CHARACTERS].split()), _LONGEST_QUERY, count)
+    return cut(" ".join(query[: _LONGEST_QUERY * CHARACTERS].split()), _LONGEST_QUERY, count)
 
 
 def order_in(answer: str, passages: int) -> list[int] | None:

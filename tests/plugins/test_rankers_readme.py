@@ -58,7 +58,9 @@ def test_readme_has_the_options_as_they_are_declared(name: str) -> None:
 SNIPPETS = [body for body in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL) if not body.startswith("name:")]
 
 
-@pytest.mark.parametrize("body", SNIPPETS, ids=["semantic", "links", "rerank", "mmr", "recency", "own"])
+@pytest.mark.parametrize(
+    "body", SNIPPETS, ids=["semantic", "links", "rerank", "cross-encoder", "mmr", "recency", "own"]
+)
 def test_readme_snippets_lint_in_a_pipeline(body: str, tmp_path: Path) -> None:
     """With a name, a model and the steps that follow, each is a whole pipeline without a problem."""
     (tmp_path / "concise.py").write_text(python_block("concise"), "utf-8")

@@ -74,6 +74,33 @@ class EmbedderKind(Protocol):
         """Load a model, which may take seconds; raises PluginError. The network is used with `download` alone."""
 
 
+class CrossEncoder(Protocol):
+    """Reads a query and a text together and says how well the one answers the other, on this machine.
+
+    May be used by several runs and event loops at once.
+    """
+
+    async def relevance(self, query: str, texts: Sequence[str]) -> Sequence[float]:
+        """Return a finite number for each text, higher is better; one that is too long has that of its best part.
+
+        Raises PluginError where the model cannot run.
+        """
+
+
+@runtime_checkable
+class CrossEncoderKind(Protocol):
+    """A kind of embedder whose folders may hold cross-encoders instead: the same libraries run both."""
+
+    def cross_encoder_problem(self, folder: str) -> str:
+        """Return why a folder cannot be used, and the command that mends it; empty where it can.
+
+        Imports nothing heavy.
+        """
+
+    def load_cross_encoder(self, folder: str) -> CrossEncoder:
+        """Load the model of a folder, which may take seconds; no network ever. Raises PluginError."""
+
+
 @runtime_checkable
 class InstallableKind(Protocol):
     """A kind of embedder whose one model `nexus models install` puts into the user's folder of models."""

@@ -21,7 +21,14 @@ from attrs import frozen
 from nexus_core.contract.errors import PluginError, describe_error
 from nexus_core.contract.hookspecs import ENTRY_POINT_GROUP, installed_entry_points
 from nexus_core.contract.protocols import Embedder
-from nexus_core.toolkit.embedding.embedder import EMBEDDER_GROUP, EmbedderKind, InstallableKind, TextEmbedder
+from nexus_core.toolkit.embedding.embedder import (
+    EMBEDDER_GROUP,
+    CrossEncoder,
+    CrossEncoderKind,
+    EmbedderKind,
+    InstallableKind,
+    TextEmbedder,
+)
 from nexus_core.toolkit.embedding.model_folders import expand_home
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
@@ -52,6 +59,7 @@ class EmbedderRegistry:
         self._plugins: Mapping[str, EntryPoint] = {point.name: point for point in plugins}
         self._made: dict[str, EmbedderKind] = {}
         self._loaded: WeakValueDictionary[EmbedderName, Any] = WeakValueDictionary()
+        self._cross_encoders: WeakValueDictionary[EmbedderName, Any] = WeakValueDictionary()
         self._loading = Lock()
 
     @classmethod
@@ -109,6 +117,44 @@ class EmbedderRegistry:
                 self._loaded[meant] = known
         embedder: TextEmbedder = known
         return embedder
+
+    def cross_encoder_problem(self, name: str, base_dir: str | Path = ".") -> str:
+        """Return why a cross-encoder cannot be used, and the command that mends it; empty where it can."""
+        try:
+            meant = self._resolve_cross_encoder(name, base_dir)
+            problem = self._cross_encoder_kind(meant).cross_encoder_problem(meant.model)
+        except (OSError, ValueError) as error:  # of a path that can be none
+            problem = str(error)
+        except PluginError as error:
+            return str(error)
+        return f"the cross-encoder {name!r} cannot be used: {problem}" if problem else ""
+
+    def load_cross_encoder(self, name: str, base_dir: str | Path = ".") -> CrossEncoder:
+        """Return the cross-encoder of a folder, shared as embedders are; raises PluginError."""
+        meant = self._resolve_cross_encoder(name, base_dir)
+        with self._loading:
+            known = self._cross_encoders.get(meant)
+            if known is None:
+                problem = self.cross_encoder_problem(name, base_dir)
+                if problem:
+                    raise PluginError(problem)
+                known = self._cross_encoder_kind(meant).load_cross_encoder(meant.model)
+                self._cross_encoders[meant] = known
+        encoder: CrossEncoder = known
+        return encoder
+
+    def _resolve_cross_encoder(self, name: str, base_dir: str | Path) -> EmbedderName:
+        """Return whose model a folder holds: that of ONNX, or of the kind in `KIND:FOLDER`."""
+        kind, colon, folder = name.partition(":")
+        if not colon or kind not in self._kinds:
+            kind, folder = _OF_ONNX, name
+        return EmbedderName(kind, str((Path(base_dir) / expand_home(folder)).absolute()))
+
+    def _cross_encoder_kind(self, meant: EmbedderName) -> CrossEncoderKind:
+        kind = self.kind(meant.kind)
+        if not isinstance(kind, CrossEncoderKind):
+            raise PluginError(f"the kind of embedders {meant.kind!r} runs no cross-encoders: give the path of a folder")
+        return kind
 
     def installable(self) -> Mapping[str, InstallableKind]:
         """Return the kinds whose model is installed by command; imports all kinds, and passes over broken ones."""
@@ -168,6 +214,19 @@ def embedder_named(name: str, base_dir: str | Path = ".", *, download: bool = Fa
     Call it in a thread: a model that is not loaded yet may take seconds.
     """
     return installed_embedders().load(name, base_dir, download=download)
+
+
+def cross_encoder_named(name: str, base_dir: str | Path = ".") -> CrossEncoder:
+    """Return the cross-encoder of a folder, shared within the process; raises PluginError that says what to do.
+
+    Call it in a thread: a model that is not loaded yet may take seconds.
+    """
+    return installed_embedders().load_cross_encoder(name, base_dir)
+
+
+def cross_encoder_problem(name: str, base_dir: str | Path = ".") -> str:
+    """Return why the folder of a cross-encoder cannot be used, and the command; empty where it can. Loads no model."""
+    return installed_embedders().cross_encoder_problem(name, base_dir)
 
 
 def embedder_names() -> Sequence[str]:
