@@ -36,7 +36,11 @@ from nexus_core.toolkit.documents.sections import (
     slug as slug,
 )
 from nexus_core.toolkit.documents.table_grid import Cell as Cell, TableGrid as TableGrid, table_rows as table_rows
-from nexus_core.toolkit.embedding.embedder import EmbedderKind as EmbedderKind, TextEmbedder as TextEmbedder
+from nexus_core.toolkit.embedding.embedder import (
+    CrossEncoder as CrossEncoder,
+    EmbedderKind as EmbedderKind,
+    TextEmbedder as TextEmbedder,
+)
 from nexus_core.toolkit.embedding.item_parts import (
     KEPT_NUMBERS as KEPT_NUMBERS,
     PART_TOKENS as PART_TOKENS,
@@ -47,8 +51,11 @@ from nexus_core.toolkit.embedding.model_folders import (
     InstalledModel as InstalledModel,
     installed_model as installed_model,
     new_model_folder as new_model_folder,
+    readable_model as readable_model,
 )
 from nexus_core.toolkit.embedding.registry import (
+    cross_encoder_named as cross_encoder_named,
+    cross_encoder_problem as cross_encoder_problem,
     embedder_named as embedder_named,
     embedder_names as embedder_names,
     embedder_problem as embedder_problem,
