@@ -79,7 +79,7 @@ def nexus(*arguments: str) -> str:
 @pytest.mark.parametrize("place", [".", "note.md"], ids=["a folder", "one file"])
 def test_context_add_runs_nothing_of_the_folder_it_is_in(hostile: Callable[[], list[str]], place: str) -> None:
     """Nor of the folder that it reads: its modules are documents."""
-    assert "documents read" in nexus("context", "add", "code", place)
+    assert " read from " in nexus("context", "add", "code", place)
     assert hostile() == []
 
 

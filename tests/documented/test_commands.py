@@ -21,7 +21,7 @@ PAGES = sorted(
 )
 FOREIGN = frozenset({
     "--api-key", "--max-model-len", "--data-binary", "--import-mode", "--editable", "--no-deps", "--no-build-isolation",
-    "--rounds", "--seed", "--seconds", "--longest", "--clients", "--workers", "--resource",
+    "--rounds", "--fuse", "--minilm", "--wheel", "--seed", "--seconds", "--longest", "--clients", "--workers", "--resource",
 })  # fmt: skip
 """Options of other programs: vLLM, curl, pip, pytest, az, the benchmarks."""
 _COMMAND = re.compile(r"(?:`|^\$ |^| \| )nexus ((?:[a-z]|-[a-z-])[^`\n]*)", re.MULTILINE)
@@ -32,7 +32,7 @@ def command_of(words: list[str]) -> tuple[click.Command, click.Context, list[str
     """Return the command that words begin with, and the rest of them; raises UsageError where there is none."""
     found: click.Command = cli
     context = click.Context(cli, info_name="nexus")
-    while words and isinstance(found, click.Group) and not words[0].startswith("-"):
+    while words and isinstance(found, click.Group) and (not words[0].startswith("-") or found.name == "models"):
         _, next_one, words = found.resolve_command(context, words)
         assert next_one is not None
         found, context = next_one, click.Context(next_one, parent=context, info_name=next_one.name)

@@ -186,7 +186,7 @@ async def test_skipped_files_are_listed_apart_with_their_reasons(running: Runnin
     """Those that `nexus context add` has found; never among the documents, and page by page."""
     folder = tmp_path / "docs"
     folder.mkdir()
-    for name in ("a.gz", "b.gz", "c.gz"):
+    for name in ("a.exe", "b.exe", "c.exe"):
         (folder / name).write_bytes(b"\x1f\x8b\x08\0\0")
     (folder / "travel.md").write_bytes(TRAVEL)
     files = PluginRegistry.installed().component(Kind.SOURCE, "files")(paths=".", root=str(folder))
@@ -197,8 +197,8 @@ async def test_skipped_files_are_listed_apart_with_their_reasons(running: Runnin
     _, first = await running.call("GET", skipped, params={"limit": 2})
     _, last = await running.call("GET", skipped, params={"after": first["next"]})
     assert [(each["name"], "is binary" in each["reason"]) for each in first["skipped"] + last["skipped"]] == [
-        (name, True) for name in ("a.gz", "b.gz", "c.gz")
+        (name, True) for name in ("a.exe", "b.exe", "c.exe")
     ]
     assert {each["origin"] for each in first["skipped"]} == {str(folder)}  # this machine's own client is its operator
-    await send(running, "own.gz", b"\x1f\x8b\x08\0\0\0")
+    await send(running, "own.exe", b"\x1f\x8b\x08\0\0\0")
     assert len((await running.call("GET", skipped))[1]["skipped"]) == 3  # what a client sends is answered, not kept

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Literal
 
-from nexus_core.contract.errors import ConnectorError, PluginError, StoreError
+from nexus_core.contract.errors import ConnectorError, PluginError, StoreError, UsageError
 from nexus_core.store.records import Context
 from nexus_core.store.vectors.embedding import vector_model
 from nexus_core.store.vectors.meaning import QueryVector
@@ -50,12 +50,14 @@ class StoreEmbedders:
     ) -> QueryVector | None:
         """Return a query as the model of a context understands it; `None` where it is searched by words.
 
-        Raises StoreError where it is to be searched by meaning alone, and cannot be.
+        Raises UsageError or StoreError where it is to be searched by meaning alone, and cannot be.
         """
         if not context.embedder:
             if by is None:
                 return None
             problem = f"{context.name!r} has no vectors: make them with `nexus context embed {context.name} --model M`"
+            if by == "meaning":
+                raise UsageError(f"it cannot be searched by meaning: {problem}")
             _go_without(problem, by, note)
             return None
         if not query.strip():

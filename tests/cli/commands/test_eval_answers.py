@@ -149,7 +149,7 @@ def test_embeddings_are_used_where_their_extra_is_installed(nexus: Nexus) -> Non
 
 def test_embeddings_are_left_out_where_their_extra_is_missing(nexus: Nexus, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked for by name it is an error that says what to install."""
-    monkeypatch.setattr("nexus_rankers.embedders.find_spec", lambda name: None)
+    monkeypatch.setattr("nexus_embedders.kinds.find_spec", lambda name: None)
     told = report(nexus, "good.yaml")
     assert (told["answers"]["embedder"], "grounded by embeddings" in means(told["pipelines"][0])) == (None, False)
     code, _, err = nexus("good.yaml", *COLLECTION, "--embedder", "semantic")

@@ -309,7 +309,7 @@ async def test_address_of_what_is_not_there_is_told(tab: Any, running: Any) -> N
 async def test_skipped_files_stand_apart_with_their_reasons(tab: Any, running: Any, tmp_path: Path) -> None:
     """Below the documents, and not among them."""
     (tmp_path / "docs").mkdir()
-    (tmp_path / "docs" / "old.gz").write_bytes(b"\x1f\x8b\x08\0\0")
+    (tmp_path / "docs" / "old.exe").write_bytes(b"\x1f\x8b\x08\0\0")
     files = PluginRegistry.installed().component(Kind.SOURCE, "files")(paths=".", root=str(tmp_path / "docs"))
     await running.store.ingest("handbook", files, origin="docs")
     await tab.go(running.origin + "/#contexts/handbook/documents")

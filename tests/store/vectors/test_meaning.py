@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nexus_core import Item, Store, StoreError, Viewer
+from nexus_core import Item, Store, StoreError, UsageError, Viewer
 from nexus_core.store.vectors import graph_upkeep
 from nexus_core.store.vectors.graph import GraphDamagedError, VectorGraph, build_graph
 from nexus_core.store.vectors.matrix import VectorMatrix, quantized
@@ -116,7 +116,7 @@ async def test_without_the_model_words_answer_and_say_so(tmp_path: Path) -> None
     async with Store(tmp_path) as store:
         await store.create("c")
         await store.add("c", items(6))
-        with pytest.raises(StoreError, match="nexus context embed c --model"):
+        with pytest.raises(UsageError, match="nexus context embed c --model"):
             await best(store, "puppy")
         await store.embed("c", "static")
         await store.write(lambda db: db.execute("UPDATE contexts SET embedder = 'no-such-model'").rowcount)

@@ -28,10 +28,20 @@ class ModelsGroup(LazyGroup):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the subcommand that is meant in front of arguments that begin with none."""
-        if not args or (args[0] not in self._table and args[0] not in ctx.help_option_names):
-            names_one = any(not arg.startswith("-") for arg in args)
-            args = ["of" if names_one else "installed", *args]
+        if not args or args[0] not in ctx.help_option_names:
+            args = self._with_subcommand(args)
         return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the subcommand that arguments mean, and the rest of them."""
+        return super().resolve_command(ctx, self._with_subcommand(args))
+
+    def _with_subcommand(self, args: list[str]) -> list[str]:
+        if args and args[0] in self._table:
+            return args
+        return ["of" if any(not arg.startswith("-") for arg in args) else "installed", *args]
 
 
 @click.group(
