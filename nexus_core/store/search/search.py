@@ -28,7 +28,7 @@ from nexus_core.store.search.tantivy_index import ContextIndex, IndexDamagedErro
 from nexus_core.store.search.visibility import Visibility, VisibleKeys
 from nexus_core.store.vectors.context_vectors import ContextVectors
 from nexus_core.store.vectors.matrix import Vector
-from nexus_core.store.vectors.meaning import MeaningSearch, QueryVector, fused
+from nexus_core.store.vectors.meaning import MeaningSearch, QueryVector, fused, usual_weight
 from nexus_core.toolkit.filters import EVERYTHING, Filter
 from nexus_core.toolkit.text.bm25 import has_only_stop_words, inverse_frequency, terms
 from nexus_core.toolkit.text.languages import DEFAULT
@@ -256,7 +256,7 @@ class ContextSearch:
         if request.meaning is None:
             found = {key: score for key, score in words.items() if score > 0}
         elif request.by_words:
-            found = fused(words, cosines)
+            found = fused(words, cosines, usual_weight(request.meaning.model))
         else:
             found = dict(cosines)
         most = request.limit + bool(request.without)

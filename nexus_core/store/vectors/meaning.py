@@ -67,13 +67,28 @@ class MeaningSearch:
         return ContextVectors(model, number, newest if graph is not None else 0, generation, graph, empty)
 
 
-def fused(words: Mapping[int, float], meaning: Mapping[int, float]) -> dict[int, float]:
-    """Return one score for each item: the sum of both on a scale they share, the deviation from their mean."""
+_USUAL = 1.5
+"""What vectors count against words ..."""
+_USUAL_OF_TABLE = 0.5
+"""... and those of the static table, less than in `semantic`: the mean nDCG@10 of seven collections, 150 candidates of
+each kind, is .668 so, .664 with 0.7 and .663 with 1."""
+
+
+def usual_weight(model: VectorModel) -> float:
+    """Return what the vectors of a model count against words."""
+    return _USUAL_OF_TABLE if model.name.startswith("static:") else _USUAL
+
+
+def fused(words: Mapping[int, float], meaning: Mapping[int, float], weight: float) -> dict[int, float]:
+    """Return one score for each item: the sum of both on a scale they share, the deviation from their mean.
+
+    `weight` is what meaning counts against words.
+    """
     keys = list(dict.fromkeys([*words, *meaning]))
     total = np.zeros(len(keys))
-    for scores in (words, meaning):
+    for scores, worth in ((words, 1.0), (meaning, weight)):
         column = np.array([scores.get(key, 0.0) for key in keys])
         spread = column.std()
         if spread > 0:
-            total += (column - column.mean()) / spread
+            total += worth * (column - column.mean()) / spread
     return dict(zip(keys, total.tolist(), strict=True))

@@ -13,6 +13,8 @@ from nexus_core import Item, Store, StoreError, UsageError, Viewer
 from nexus_core.store.vectors import graph_upkeep
 from nexus_core.store.vectors.graph import GraphDamagedError, VectorGraph, build_graph
 from nexus_core.store.vectors.matrix import VectorMatrix, quantized
+from nexus_core.store.vectors.meaning import fused, usual_weight
+from nexus_core.store.vectors.vector_model import VectorModel
 from nexus_core.toolkit import parse_filter
 
 pytest.importorskip("usearch")
@@ -48,6 +50,14 @@ async def test_a_question_without_a_shared_word_finds_its_item(tmp_path: Path) -
         assert await best(store, "puppy noise", tags=["loud"]) == ["new"]
         await store.remove("c", ["new"])
         assert "new" not in await best(store, "puppy noise")
+
+
+@pytest.mark.parametrize(("model", "first"), [("static:table/96", "words"), ("minilm:any/96", "meaning")])
+def test_both_trusts_a_model_that_runs_more_than_words_and_the_table_less(model: str, first: str) -> None:
+    """Of two items, one of which words find and the other meaning."""
+    weight = usual_weight(VectorModel(model, 4))
+    found = fused({1: 3.0, 2: 0.0}, {1: 0.1, 2: 0.7}, weight)
+    assert max(found, key=lambda key: found[key]) == {"words": 1, "meaning": 2}[first]
 
 
 async def test_a_graph_finds_what_comparing_all_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
