@@ -208,7 +208,7 @@ def _named(part: Any, folder: Path) -> Iterator[Path]:
     for each in attrs.fields(type(part)):
         text = getattr(part, each.name) if each.init else None
         if each.name != "base_dir" and isinstance(text, str) and text:
-            path = Path(os.path.abspath(folder / Path(text).expanduser()))
+            path = Path(os.path.abspath(folder / os.path.expanduser(text)))
             yield from (file for file in _all_files(path) if file.is_file())
 
 

@@ -52,8 +52,12 @@ def where_option(function: _Function) -> _Function:
 
 def _filter(context: click.Context, option: click.Parameter, text: str | None) -> Filter:
     try:
-        return parse_filter(yaml.safe_load(text) if text is not None else None)
-    except (ValueError, yaml.YAMLError) as error:
+        fields = yaml.safe_load(text) if text is not None else None
+    except (ValueError, yaml.YAMLError) as error:  # ValueError: of a date that is none
+        raise click.BadParameter(f"{(text or '')[:100]} is no YAML: {' '.join(str(error).split())}") from error
+    try:
+        return parse_filter(fields)
+    except ValueError as error:
         raise click.BadParameter(" ".join(str(error).split())) from error
 
 

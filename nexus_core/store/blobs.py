@@ -227,7 +227,7 @@ def _normal(url: str) -> str:
         if urlsplit(url).password:
             raise UsageError("the place of the originals holds a password: give it by the environment of its library")
         return url.rstrip("/")
-    path = Path(url.removeprefix("file://")).expanduser().absolute()
+    path = Path(os.path.expanduser(url.removeprefix("file://"))).absolute()
     return str(path)
 
 

@@ -96,3 +96,30 @@ def test_a_search_is_filtered_by_fields(notes: Path, capsys: pytest.CaptureFixtu
     assert "did you mean 'gte'" in nexus(capsys, "context", "search", "n", "x", "--where", "{year: {gtee: 1}}")[1]
     code, told = nexus(capsys, "context", "embed", "n", "--model", "statik")
     assert (code, "static" in told) == (2, True)
+
+
+UNKNOWN = {
+    "model": (("context", "embed", "n", "--model", "~nobody-x/m"), "'~nobody-x/m' cannot"),
+    "no model": (("context", "embed", "n", "--model", " "), "the model is empty"),
+    "embed": (("context", "add", "n", ".", "--embed", "~nobody-x/m"), "'~nobody-x/m' cannot"),
+    "documents": (("context", "add", "n", "~nobody-x/docs"), "~nobody-x/docs"),
+    "no date": (("context", "search", "n", "a", "--where", "{day: 2020-13-45}"), "{day: 2020-13-45} is no YAML: month"),
+}
+
+
+@pytest.mark.parametrize(("words", "message"), UNKNOWN.values(), ids=UNKNOWN.keys())
+def test_what_names_nothing_is_told(
+    notes: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
+) -> None:
+    """A home of nobody, an empty name, a day that is none: in a sentence, with what was written."""
+    code, shown = nexus(capsys, *words)
+    assert (code, message in shown) == (2, True), shown
+
+
+def test_a_store_in_the_home_of_nobody_is_told(
+    notes: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the variable that names it; nothing is made instead."""
+    monkeypatch.setenv("NEXUS_STORE", "~nobody-x/s")
+    code, shown = nexus(capsys, "context", "add", "n", str(notes))
+    assert (code, "'~nobody-x/s' of NEXUS_STORE" in shown) == (2, True)

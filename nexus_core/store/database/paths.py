@@ -8,6 +8,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from nexus_core.contract.errors import UsageError
 from nexus_core.store.database.connection import storage_error
 
 VARIABLE = "NEXUS_STORE"
@@ -76,7 +77,10 @@ def default_folder() -> Path:
     """Return the folder that NEXUS_STORE names, else the user's own."""
     named = os.environ.get(VARIABLE)
     if named:
-        return Path(named).expanduser()
+        folder = os.path.expanduser(named)
+        if folder.startswith("~"):
+            raise UsageError(f"the store {named!r} of {VARIABLE} cannot be found: there is no such user")
+        return Path(folder)
     from platformdirs import user_data_path  # for those who name none
 
     return user_data_path("contextnexus", appauthor=False) / "store"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -67,7 +68,9 @@ def checked_model(model: str) -> str:
     """Return a model as a context remembers it, a folder by its whole path; raises UsageError for what is of no use."""
     if model == NONE:
         return model
-    folder = Path(model).expanduser()
+    if not model.strip():
+        raise UsageError(f"the model is empty: name one, such as `static`, or `{NONE}`")
+    folder = Path(os.path.expanduser(model))
     is_path = model not in embedder_names() and folder.is_dir()
     chosen = str(folder.absolute()) if is_path else model
     problem = embedder_problem(chosen)

@@ -155,7 +155,7 @@ def place_of(
         raise UsageError(f"{argument} is no page that can be read: give an address with https:// or http://, or a path")
     if argument == "-":
         return _standard_input(called or STDIN, manner, catalogue)
-    path = Path(argument).expanduser()
+    path = Path(os.path.expanduser(argument))
     if not path.exists():
         raise UsageError(_absent(path))
     whole = path.resolve()
