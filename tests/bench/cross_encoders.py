@@ -13,8 +13,10 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from nexus_embedders.bert_graph import bert_graph
 from nexus_embedders.cross_encoder import OnnxCrossEncoder, load
 from onnx import TensorProto, helper, numpy_helper
@@ -23,7 +25,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 LAYERS, WIDTH, WORDS, ROUNDS = 6, 384, 30_522, 15
 
 
-def made_weights() -> dict[str, np.ndarray]:
+def made_weights() -> dict[str, npt.NDArray[Any]]:
     """Return weights by the names that BertModel gives them."""
     chance, wide = np.random.default_rng(7), 4 * WIDTH
     embeddings = {"word": WORDS, "position": 512, "token_type": 2}
@@ -46,7 +48,10 @@ def made_weights() -> dict[str, np.ndarray]:
 def made_encoder(folder: Path, *, in_8_bits: bool) -> OnnxCrossEncoder:
     """Return the model, with one number that is made of the first token's vector."""
     model = bert_graph(made_weights(), heads=12, in_8_bits=in_8_bits)
-    constants = {"head/first": np.array(0, np.int64), "head/weight": np.ones((WIDTH, 1), np.float32)}
+    constants: dict[str, npt.NDArray[Any]] = {
+        "head/first": np.array(0, np.int64),
+        "head/weight": np.ones((WIDTH, 1), np.float32),
+    }
     model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
     model.graph.node.append(helper.make_node("Gather", ["last_hidden_state", "head/first"], ["head/vector"], axis=1))
     model.graph.node.append(helper.make_node("MatMul", ["head/vector", "head/weight"], ["logits"]))

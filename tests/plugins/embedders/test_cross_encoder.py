@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import nexus_embedders.kinds
 import numpy as np
+import numpy.typing as npt
 import pytest
 from nexus_embedders.cross_encoder import load
 from nexus_rankers.rerank import Rerank
@@ -48,7 +50,11 @@ def made_graph(classes: int = 1, kind: str = "token_type_ids") -> bytes:
             "Concat", {1: ["positive"], 2: ["negative", "positive"], 3: ["positive"] * 3}[classes], ["logits"], axis=1
         ),
     ]
-    constants = {"letters": eye, "last": np.array([2], np.int64), "middle": np.array([1], np.int64)}
+    constants: dict[str, npt.NDArray[Any]] = {
+        "letters": eye,
+        "last": np.array([2], np.int64),
+        "middle": np.array([1], np.int64),
+    }
     graph = helper.make_graph(
         nodes, "shared letters",
         [helper.make_tensor_value_info(name, TensorProto.INT64, ["b", "n"]) for name in ("input_ids", kind)],
@@ -136,8 +142,8 @@ def test_one_model_in_memory_serves_all_who_ask(folder: Path) -> None:
     assert cross_encoder_named(str(folder)) is encoder
     assert cross_encoder_named(f"onnx:{folder}") is encoder
 
-    async def together() -> list[list[float]]:
-        return await asyncio.gather(*(encoder.relevance("ab", ["ab", "a", "x"]) for _ in range(8)))  # type: ignore[arg-type]
+    async def together() -> list[Sequence[float]]:
+        return await asyncio.gather(*(encoder.relevance("ab", ["ab", "a", "x"]) for _ in range(8)))
 
     assert asyncio.run(together()) == asyncio.run(together()) == [[2, 1, 0]] * 8
 
@@ -158,10 +164,10 @@ async def test_what_is_no_cross_encoder_is_refused(folder: Path, content: bytes,
     assert await order(folder, "a", ranking("x", "a"), on_failure="keep") == [1, 2]
 
 
-def test_numbers_that_are_none_are_refused(folder: Path) -> None:
+def test_numbers_that_are_none_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They could not be put in order."""
     encoder = load(str(folder))
-    encoder.session.run = lambda *_: [np.array([[math.nan]])]
+    monkeypatch.setattr(type(encoder.session), "run", lambda *_: [np.array([[math.nan]])])
     with pytest.raises(PluginError, match="gave nan for a pair"):
         encoder.best("a", "a")
 
