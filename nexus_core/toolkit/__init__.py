@@ -26,8 +26,15 @@ _HOME = {
     "documents.registry": ("ReaderChoice", "ReaderRegistry"),
     "documents.sections": ("anchored", "block_starts", "cut", "shortened", "slug"),
     "documents.table_grid": ("Cell", "TableGrid", "table_rows"),
-    "embedding.embedder": ("CrossEncoder", "EmbedderKind", "TextEmbedder"),
-    "embedding.item_parts": ("KEPT_NUMBERS", "PART_TOKENS", "item_parts", "item_vectors_key"),
+    "embedding.embedder": (
+        "CrossEncoder",
+        "EmbedderKind",
+        "KEPT_NUMBERS",
+        "PART_TOKENS",
+        "TextEmbedder",
+        "item_parts",
+        "item_vectors_key",
+    ),
     "embedding.model_folders": ("InstalledModel", "installed_model", "new_model_folder", "readable_model"),
     "embedding.registry": (
         "cross_encoder_named",

@@ -37,13 +37,11 @@ from nexus_core.toolkit.documents.sections import (
 )
 from nexus_core.toolkit.documents.table_grid import Cell as Cell, TableGrid as TableGrid, table_rows as table_rows
 from nexus_core.toolkit.embedding.embedder import (
+    KEPT_NUMBERS as KEPT_NUMBERS,
+    PART_TOKENS as PART_TOKENS,
     CrossEncoder as CrossEncoder,
     EmbedderKind as EmbedderKind,
     TextEmbedder as TextEmbedder,
-)
-from nexus_core.toolkit.embedding.item_parts import (
-    KEPT_NUMBERS as KEPT_NUMBERS,
-    PART_TOKENS as PART_TOKENS,
     item_parts as item_parts,
     item_vectors_key as item_vectors_key,
 )

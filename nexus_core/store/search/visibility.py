@@ -13,9 +13,8 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, reduce
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 from attrs import define
 
 from nexus_core.contract.run_context import Viewer
@@ -25,13 +24,21 @@ from nexus_core.store.records import Context
 from nexus_core.store.search.cache import still_there
 from nexus_core.store.search.rough_filter import NOTHING_KNOWN, RoughFilter, rough_filter
 from nexus_core.toolkit.filters import EVERYTHING, OWN_FIELDS, Filter
+from nexus_core.toolkit.lazy_module import LazyModule
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Keys = npt.NDArray[np.int64]
+else:
+    np = LazyModule("numpy")
+    Keys = Any
 
 KEPT = 64
 """Arrays, of different viewers and filters."""
 KEPT_KEYS = 8_000_000
 _PAGE = 2000
-
-Keys = npt.NDArray[np.int64]
 
 
 @define(eq=False, slots=False)

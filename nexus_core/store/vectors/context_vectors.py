@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
 from attrs import define
 
 from nexus_core.store.records import Context
@@ -19,6 +19,12 @@ from nexus_core.store.search.visibility import VisibleKeys
 from nexus_core.store.vectors.graph import EXACT_VISIBLE, MOST_ASKED, VectorGraph
 from nexus_core.store.vectors.matrix import Keys, Vector, VectorMatrix, best_of
 from nexus_core.store.vectors.vector_model import VectorModel
+from nexus_core.toolkit.lazy_module import LazyModule
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = LazyModule("numpy")
 
 _PAGE = 4000
 """Rows of the database that are read at a time."""

@@ -10,8 +10,7 @@ import asyncio
 import sqlite3
 from collections.abc import Sequence
 from itertools import chain
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from nexus_core.contract.errors import StoreBusyError
 from nexus_core.contract.values import Item
@@ -22,8 +21,13 @@ from nexus_core.store.records import Context
 from nexus_core.store.vectors.graph_upkeep import Seen, delete_unnamed, update_graph, vectors_turn
 from nexus_core.store.vectors.vector_model import VectorModel, forget_model, keep_model, known_model
 from nexus_core.store.worker_threads import WorkerThreads
-from nexus_core.toolkit.embedding.embedder import TextEmbedder
-from nexus_core.toolkit.embedding.item_parts import KEPT_NUMBERS, item_parts, item_vectors_key
+from nexus_core.toolkit.embedding.embedder import KEPT_NUMBERS, TextEmbedder, item_parts, item_vectors_key
+from nexus_core.toolkit.lazy_module import LazyModule
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = LazyModule("numpy")
 
 _PAGE = 256
 """Items that are embedded, and written, at a time."""

@@ -24,15 +24,19 @@ import shutil
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 from zlib import crc32
 
-import numpy as np
-import numpy.typing as npt
-
 from nexus_core.store.search.visibility import VisibleKeys
 from nexus_core.store.vectors.matrix import Keys, Rows, Vector, VectorMatrix, cosines
+from nexus_core.toolkit.lazy_module import LazyModule
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+else:
+    np = LazyModule("numpy")
 
 FORMAT = 2
 EXACT = 20_000

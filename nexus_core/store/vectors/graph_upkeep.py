@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
 from threading import Event
+from typing import TYPE_CHECKING
 
-import numpy as np
 from filelock import FileLock, Timeout
 
 from nexus_core.store.database.connection import connect
@@ -26,7 +26,13 @@ from nexus_core.store.vectors.graph import EXACT, GraphDamagedError, VectorGraph
 from nexus_core.store.vectors.matrix import VectorMatrix
 from nexus_core.store.vectors.vector_model import VectorModel
 from nexus_core.store.worker_threads import WorkerThreads
-from nexus_core.toolkit.embedding.item_parts import KEPT_NUMBERS
+from nexus_core.toolkit.embedding.embedder import KEPT_NUMBERS
+from nexus_core.toolkit.lazy_module import LazyModule
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = LazyModule("numpy")
 
 Seen = Callable[[int, int, str], None]
 """Told of progress: how many are done, of how many, and what was done last."""
@@ -110,10 +116,10 @@ def _told_in_loop(seen: Seen | None) -> Seen | None:
         return None
     loop, tell = asyncio.get_running_loop(), seen
 
-    def told(done: int, total: int, what: str) -> None:
+    def report(done: int, total: int, what: str) -> None:
         loop.call_soon_threadsafe(tell, done, total, what)
 
-    return told
+    return report
 
 
 def graph_folder(folder: StorePaths, context: Context, number: int, generation: str) -> Path:

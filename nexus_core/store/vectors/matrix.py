@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import groupby
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-import numpy.typing as npt
 from attrs import define
 
-from nexus_core.toolkit.embedding.item_parts import KEPT_NUMBERS
+from nexus_core.toolkit.embedding.embedder import KEPT_NUMBERS
+from nexus_core.toolkit.lazy_module import LazyModule
 
-Keys = npt.NDArray[np.int64]
-Rows = npt.NDArray[np.int8]
-Vector = npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Keys = npt.NDArray[np.int64]
+    Rows = npt.NDArray[np.int8]
+    Vector = npt.NDArray[np.float32]
+else:
+    np = LazyModule("numpy")
+    Keys = Rows = Vector = Any
+
 
 _MOST = 127
 _AT_ONCE = 8192

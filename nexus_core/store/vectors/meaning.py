@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import numpy as np
 from attrs import frozen
 
 from nexus_core.store.database.paths import StorePaths
@@ -15,6 +15,12 @@ from nexus_core.store.vectors.context_vectors import ContextVectors, graph_state
 from nexus_core.store.vectors.graph import GraphDamagedError, VectorGraph
 from nexus_core.store.vectors.matrix import Vector, VectorMatrix
 from nexus_core.store.vectors.vector_model import VectorModel
+from nexus_core.toolkit.lazy_module import LazyModule
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = LazyModule("numpy")
 
 _log = logging.getLogger(__name__)
 

@@ -10,8 +10,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from nexus_core.store.database.connection import snapshot
 from nexus_core.store.database.paths import StorePaths
@@ -21,8 +20,14 @@ from nexus_core.store.vectors.context_vectors import graph_state, newest_part
 from nexus_core.store.vectors.graph import EXACT, GraphDamagedError, VectorGraph, delete_graph, has_graphs
 from nexus_core.store.vectors.graph_upkeep import WITHOUT_GRAPH, count_rows, graph_folder, unnamed_graphs, vectors_turn
 from nexus_core.store.vectors.vector_model import EmbeddedModel, known_model
-from nexus_core.toolkit.embedding.item_parts import KEPT_NUMBERS, item_parts
+from nexus_core.toolkit.embedding.embedder import KEPT_NUMBERS, item_parts
+from nexus_core.toolkit.lazy_module import LazyModule
 from nexus_core.toolkit.suggest import counted
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = LazyModule("numpy")
 
 _PAGE = 500
 _REPAIR = "`nexus context check --repair` makes them anew, where their model is here"

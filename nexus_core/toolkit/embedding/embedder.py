@@ -21,7 +21,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from nexus_core.contract.features import FeatureKey, vector_key
+from nexus_core.contract.values import Item
 from nexus_core.toolkit.embedding.model_folders import InstalledModel
+from nexus_core.toolkit.text.segmentation import passages
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +33,12 @@ if TYPE_CHECKING:
     Vectors = npt.NDArray[np.float32]
 
 EMBEDDER_GROUP = "contextnexus.embedders"
+PART_TOKENS = 96
+"""About how many tokens of an item make one vector, in whole sentences."""
+KEPT_NUMBERS = "<f2"
+"""The numbers of a kept vector: little-endian halves."""
+_LONGEST_TITLE = 300
+"""Characters: it stands in front of every part."""
 
 
 @runtime_checkable
@@ -110,3 +119,19 @@ class InstallableKind(Protocol):
 
         `tell` is given a line about each thing that takes long.
         """
+
+
+# What is embedded of an item: the same parts under the same key wherever, so that one's vectors serve the other
+
+
+def item_parts(item: Item, tokens: int = PART_TOKENS, prefix: str = "") -> list[str]:
+    """Return the parts of an item, each of a few sentences under its title; none where there is no text at all."""
+    title = item.title[:_LONGEST_TITLE].strip()
+    cuts = [item.text[part[0][0] : part[-1][1]] for part in passages(item.text, item.kind, tokens)]
+    texts = [f"{title}\n{text}" if title else text for text in cuts or [""]]
+    return [prefix + text for text in texts if text.strip()]
+
+
+def item_vectors_key(embedding_id: str, tokens: int = PART_TOKENS, prefix: str = "") -> FeatureKey[bytes]:
+    """Return what the vectors of an item's parts are kept under."""
+    return vector_key(f"{embedding_id}/{tokens}{f'/{prefix}' if prefix else ''}")
