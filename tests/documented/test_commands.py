@@ -21,9 +21,10 @@ PAGES = sorted(
 )
 FOREIGN = frozenset({
     "--api-key", "--max-model-len", "--data-binary", "--import-mode", "--editable", "--no-deps", "--no-build-isolation",
-    "--rounds", "--fuse", "--minilm", "--wheel", "--seed", "--seconds", "--longest", "--clients", "--workers", "--resource",
+    "--rounds", "--fuse", "--minilm", "--wheel", "--seed", "--seconds", "--longest", "--clients", "--workers",
+    "--resource", "--task", "--vectors",
 })  # fmt: skip
-"""Options of other programs: vLLM, curl, pip, pytest, az, the benchmarks."""
+"""Options of other programs: vLLM, curl, pip, pytest, az, optimum-cli, the benchmarks."""
 _COMMAND = re.compile(r"(?:`|^\$ |^| \| )nexus ((?:[a-z]|-[a-z-])[^`\n]*)", re.MULTILINE)
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 
