@@ -345,7 +345,7 @@ async def test_errors_of_the_store_tell_no_path(
 ) -> None:
     """It stands in the log alone (fault 205)."""
 
-    async def fails() -> None:
+    async def fails(**seen: object) -> None:
         raise error
 
     monkeypatch.setattr(running.store, "contexts", fails)
