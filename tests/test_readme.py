@@ -35,9 +35,11 @@ def run(arguments: list[str], folder: Path) -> str:
     """Run a command and return what it printed."""
     if arguments[0] == "nexus":
         arguments = [sys.executable, "-m", "nexus_core.cli.main", *arguments[1:]]
+    own = {"NEXUS_STORE": str(folder / "own-store")}  # never that of who runs the tests
     done = subprocess.run(
-        arguments, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
-    )
+        arguments, cwd=folder, env={**ENVIRONMENT, **own}, capture_output=True, text=True, timeout=120,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
 
