@@ -33,6 +33,7 @@ def items_of(name: str, data: bytes) -> tuple[list[Item], list[str]]:
         ("two.txt.gz", gzip.compress(b"one ") + gzip.compress(b"two") + b"\0" * 9, "one two"),
         ("plain.txt.gz", b"no gzip at all", "no gzip at all"),
     ],
+    ids=["gz", "bz2", "xz", "two", "plain"],  # what gzip writes holds the time
 )
 def test_compressed_file_is_read_by_the_reader_of_what_is_in_it(name: str, data: bytes, text: str) -> None:
     """Its name without the suffix tells the format; several streams after each other are one file."""
