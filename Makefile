@@ -13,7 +13,7 @@ REAL := $(VENV)/real
 .PHONY: demo test test-ray test-real fast coverage lint types pipelines tests docs changelog release clean
 
 # A file's tests stay in one process, in their order: fixtures of a module (a browser, a server) are made once.
-TOGETHER := -n 2 --dist loadfile
+TOGETHER := -n 3 --dist loadfile
 # More options for pytest, as in `make tests TESTS='--cov -k packing'`.
 TESTS :=
 
