@@ -6,6 +6,7 @@ import ast
 import html
 import json
 import re
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -49,10 +50,8 @@ def embedded_json(text: str) -> tuple[str, Any]:
 
 def _parse(text: str) -> Any:
     """Return the value at the start of a text, `_NOTHING` where it is no JSON."""
-    try:
+    with suppress(ValueError):
         return orjson.loads(text)
-    except ValueError:
-        pass
     if text[:1] not in ("{", "["):
         return _NOTHING
     for candidate in (text, re.sub(_COMMAS, r"\1", text)):
