@@ -123,3 +123,20 @@ def test_a_store_in_the_home_of_nobody_is_told(
     monkeypatch.setenv("NEXUS_STORE", "~nobody-x/s")
     code, shown = nexus(capsys, "context", "add", "n", str(notes))
     assert (code, "'~nobody-x/s' of NEXUS_STORE" in shown) == (2, True)
+
+
+def test_phrases_typing_errors_and_counts_are_reached_from_the_shell(
+    notes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A phrase in quotes, a word with an error, what is like an item, and how many items a value has."""
+    nexus(capsys, "context", "add", "n", str(notes))
+
+    def ids(*words: str) -> list[str]:
+        return [item["id"] for item in json.loads(nexus(capsys, "context", "search", "n", *words, "--json")[1])]
+
+    assert ids('"rates rise" dog') == ["notes/rates.md"]
+    assert (ids("postmann", "--typos"), ids("flourr")) == (["notes/dog.md"], [])
+    assert "notes/dog.md" not in ids("--like", "notes/dog.md")
+    counted = nexus(capsys, "context", "items", "n", "--count", "year", "--where", "{year: {gte: 2023}}", "--json")[1]
+    assert json.loads(counted) == {"2023": 1, "2024": 1}
+    assert "no item has a value of 'x'" in nexus(capsys, "context", "items", "n", "--count", "x")[1]
