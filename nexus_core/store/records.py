@@ -17,6 +17,8 @@ LONGEST_REASON = 1000
 """Characters of an id, a name of a context or document, a tag, a link: as long as a path may be."""
 LONGEST_TEXT = 64 * 2**20
 """Characters of an item: text, title, kind, source and metadata together."""
+LINKS = "links"
+"""The field of the metadata that names the items that one links to."""
 GROUP = "group:"
 """How the name of a group of readers begins."""
 DEEPEST = 64
@@ -193,7 +195,7 @@ def _is_plain(given: Mapping[Any, Any]) -> bool:
 
 def links_of(item: Item) -> tuple[str, ...]:
     """Return the ids that an item links to, as its metadata tells them."""
-    told: Any = item.metadata.get("links")
+    told: Any = item.metadata.get(LINKS)
     if not isinstance(told, list | tuple):
         return ()
     return tuple(dict.fromkeys(target for target in told if isinstance(target, str) and target))

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from secrets import token_bytes
@@ -43,7 +44,8 @@ from nexus_core.store.search.index_updates import IndexUpdater
 from nexus_core.store.search.renewal import Seen, renew
 from nexus_core.store.search.search import SearchRequest
 from nexus_core.store.search.tantivy_index import delete
-from nexus_core.store.search.value_counts import count_values
+from nexus_core.store.search.value_counts import count_page, most_first
+from nexus_core.store.search.visibility import VisibleKeys
 from nexus_core.store.usage import DailyUsage
 from nexus_core.store.vectors.embedders import SearchBy, StoreEmbedders
 from nexus_core.store.vectors.embedding import arrange_vectors, embed_context, forget_vectors
@@ -364,11 +366,18 @@ class Store:
         Of a list each element counts. Of items that a viewer may see, and a filter lets through.
         """
 
-        def count(connection: sqlite3.Connection) -> dict[str, int]:
+        def begin(connection: sqlite3.Connection) -> tuple[Context, VisibleKeys | None]:
             context = contexts.find(connection, name, viewer)
-            return count_values(connection, context, field, self._threads.opened().visible(context, viewer, where))
+            return context, self._threads.opened().visible(context, viewer, where)
 
-        return await self.read(count)
+        context, visible = await self.read(begin)
+        counts, after = Counter[str](), 0
+        while True:  # page by page, so that searches go on between them
+            some, following = await self.read(count_page, context, field, visible, after)
+            counts.update(some)
+            if following is None:
+                return most_first(counts)
+            after = following
 
     async def fresh_vectors(self) -> None:
         """Return as soon as a ranker has worked out vectors of items that a search has found."""

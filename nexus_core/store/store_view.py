@@ -20,7 +20,7 @@ from nexus_core.contract.values import Item
 from nexus_core.store.contexts import NewContext, everything, find
 from nexus_core.store.conversations import Conversation, Turn
 from nexus_core.store.ingest.ingest import Ingested, Ingester
-from nexus_core.store.records import Added, Context, StoredDocument, links_of
+from nexus_core.store.records import LINKS, Added, Context, StoredDocument, links_of
 from nexus_core.store.store import Store
 from nexus_core.store.vectors.embedders import SearchBy
 from nexus_core.toolkit.filters import EVERYTHING, Filter
@@ -101,6 +101,14 @@ class StoreView:
         best = ranking.top(limit)
         items = await self._without_hidden_links(name, [candidate.item for candidate in best])
         return [(self.rounded(each.score), item) for each, item in zip(best, items, strict=True)]
+
+    async def counts(self, name: str, field: str, *, where: Filter = EVERYTHING) -> dict[str, int]:
+        """Return how many items have each value of a field, the most first."""
+        counts = await self._store.counts(name, field, where=where, viewer=self._viewer)
+        if self._viewer is None or field != LINKS:
+            return counts
+        seen = await self._store.visible_ids(name, [*counts], viewer=self._viewer)
+        return {target: count for target, count in counts.items() if target in seen}
 
     async def documents(self, name: str) -> tuple[StoredDocument, ...]:
         """Return the documents of a context that were read, by name."""
@@ -198,5 +206,5 @@ def _place_of(number: int, secret: bytes) -> int:
 
 def _with_links(item: Item, seen: frozenset[str]) -> Item:
     links = [target for target in links_of(item) if target in seen]
-    metadata = {name: told for name, told in item.metadata.items() if name != "links"}
-    return evolve(item, metadata={**metadata, "links": links} if links else metadata)
+    metadata = {name: told for name, told in item.metadata.items() if name != LINKS}
+    return evolve(item, metadata={**metadata, LINKS: links} if links else metadata)

@@ -162,6 +162,7 @@ def requests() -> list[tuple[str, str, dict[str, Any]]]:
         found += [("GET", path, {}) for path in (one, f"{one}/items", f"{one}/documents", f"{one}/skipped")]
         found += [("GET", f"{one}/items?tag=public", {}), ("GET", f"/v1/models/nexus/guarded/{name}", {})]
         found += [("GET", f"{one}/items/{each}", {}) for each in ids]
+        found += [("GET", f"{one}/counts?field={field}", {}) for field in ("tags", "id", "title", "links")]
         found += [("POST", f"{one}/search", {"json": {"query": "leave granted", "by": by}}) for by in ("words", "both")]
         for pipeline in ("guarded", "own"):
             asked = {**QUERY, "contextId": name, "pipeline": pipeline}
@@ -235,6 +236,10 @@ async def test_nothing_that_is_told_counts_what_is_hidden(start: Start, fakes: F
         assert place > 1000  # no key of the store, which would count what was added before
         _, told, _ = await guarded.ask("none", "GET", f"/api/contexts/handbook/items?after={place}")
         assert [each["id"] for each in json.loads(told)["items"]] == ["elderholt-0"]
+        _, told, _ = await guarded.ask("none", "GET", "/api/contexts/handbook/counts?field=kind")
+        assert json.loads(told) == {"counts": [{"value": "text", "items": 2}], "values": 1}
+        _, told, _ = await guarded.ask("none", "GET", "/api/contexts/handbook/counts?field=links")
+        assert json.loads(told) == {"counts": [{"value": "elderholt-0", "items": 1}], "values": 1}
         found = {"query": "leave granted"}
         _, told, _ = await guarded.ask("none", "POST", "/api/contexts/handbook/search", json=found)
         scores = [each["score"] for each in json.loads(told)["found"]]

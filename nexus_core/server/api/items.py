@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from aiohttp import web
@@ -12,14 +13,14 @@ from nexus_core.contract.values import Item
 from nexus_core.engine.json_shapes import item_json
 from nexus_core.server.api.contexts import PATH, READERS, context_of
 from nexus_core.server.errors import Failure
-from nexus_core.server.http.bodies import Parameters, read_json
+from nexus_core.server.http.bodies import Parameters, parse, read_json
 from nexus_core.server.http.json_schema import COUNT, TEXT, array, checker, closed, or_null, text
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
 from nexus_core.store.records import Added
 from nexus_core.store.store_view import StoreView
-from nexus_core.toolkit.filters import parse_filter
+from nexus_core.toolkit.filters import Filter, parse_filter
 
 ITEMS_AT_ONCE = 1_000
 NAME = 4096
@@ -71,6 +72,11 @@ ADDED = closed(
     required=("new", "changed", "unchanged", "removed"),
 )
 PAGE = closed({"items": array(ITEM), "next": or_null(COUNT)}, required=("items", "next"))
+COUNTS = closed(
+    {"counts": array(closed({"value": TEXT, "items": COUNT}, required=("value", "items"))), "values": COUNT},
+    required=("counts", "values"),
+)
+"""The most frequent values of a field, and how many there are in all."""
 _FOUND = closed({"score": {"type": "number"}, "item": ITEM}, required=("score", "item"))
 _NEXT = "Where the next page begins: `next` of the page before."
 
@@ -87,6 +93,13 @@ class ItemsApi:
                 "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
                 "after": {"type": "integer", "minimum": 0, "maximum": 2**62, "description": _NEXT},
                 "tag": text(NAME, minLength=1, description="Only items with this tag."),
+            }
+        )
+        self._counted = Parameters(
+            {
+                "field": text(NAME, minLength=1, description="`tags` (by default), `kind`, one of the metadata."),
+                "where": text(8192, description="Only items that this filter lets through: a JSON object."),
+                "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
             }
         )
 
@@ -114,6 +127,11 @@ class ItemsApi:
                 method="POST", path=f"{PATH}/search", handler=self.search, scope="read",
                 summary="Search by words and their stems; the best come first.",
                 body=SEARCH, answer=closed({"found": array(_FOUND)}, required=("found",)), errors=(404,),
+            ),
+            Route(
+                method="GET", path=f"{PATH}/counts", handler=self.counts, scope="read",
+                summary="Count the items by the values of a field; the most frequent come first.",
+                query=self._counted.properties, answer=COUNTS, errors=(400, 404),
             ),
             Route(
                 method="POST", path=f"{PATH}/tags", handler=self.tag, scope="admin",
@@ -159,15 +177,21 @@ class ItemsApi:
         view, name = await context_of(self._serving, request)
         body = self._check_search(await read_json(request, self._limits))
         limit = body.get("limit", 10)
-        try:
-            where = parse_filter(body.get("where"))
-        except ValueError as error:
-            raise UsageError(str(error)) from error
+        where = _filter(body.get("where"))
         found = await view.search(
             name, body["query"], limit=limit, tags=body.get("tags", ()), where=where, by=body.get("by"),
             like=body.get("like"), typos=body.get("typos", False),
         )  # fmt: skip
         return web.json_response({"found": [{"score": score, "item": _item_json(item, view)} for score, item in found]})
+
+    async def counts(self, request: web.Request) -> web.Response:
+        """Count items by a field."""
+        asked = self._counted.read(request)
+        view, name = await context_of(self._serving, request)
+        where = _filter(_where_of(asked["where"]) if "where" in asked else None)
+        counts = await view.counts(name, asked.get("field", "tags"), where=where)
+        told = [{"value": value, "items": count} for value, count in islice(counts.items(), asked.get("limit", 100))]
+        return web.json_response({"counts": told, "values": len(counts)})
 
     async def tag(self, request: web.Request) -> web.Response:
         """Change tags."""
@@ -176,6 +200,22 @@ class ItemsApi:
         add, remove = body.get("add", ()), body.get("remove", ())
         changed = await view.tag(name, body["ids"], add=add, remove=remove)
         return web.json_response({"changed": changed})
+
+
+def _filter(told: object) -> Filter:
+    try:
+        return parse_filter(told)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _where_of(text: str) -> dict[str, Any]:
+    """Return the filter that a parameter holds; raises Failure."""
+    try:
+        return parse(text.encode("utf-8", "surrogateescape"))
+    except Failure as error:
+        said = f"the parameter 'where': {error.message.replace('the body', 'it')}"
+        raise Failure(400, "invalid_request", said) from error
 
 
 def _item_json(item: Item, view: StoreView) -> dict[str, Any]:

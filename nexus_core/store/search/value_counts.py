@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 
 from nexus_core.store.items.fronts import METADATA
 from nexus_core.store.items.rows import page_of_keys
@@ -16,29 +16,24 @@ from nexus_core.toolkit.filters import OWN_FIELDS, values_of
 _PAGE = 2000
 
 
-def count_values(
-    connection: sqlite3.Connection, context: Context, field: str, visible: VisibleKeys | None
-) -> dict[str, int]:
-    """Return the number of items by value, the most first; of a list each element counts once."""
+def count_page(
+    connection: sqlite3.Connection, context: Context, field: str, visible: VisibleKeys | None, after: int
+) -> tuple[Counter[str], int | None]:
+    """Return the number of items by value among the next after a key, and the key after which to go on, if at all."""
+    if visible is None:
+        keys = page_of_keys(connection, context, after=after, limit=_PAGE)
+    else:
+        start = int(visible.keys.searchsorted(after, "right"))
+        keys = visible.keys[start : start + _PAGE].tolist()
     counts: Counter[str] = Counter()
-    for keys in _pages(connection, context, visible):
-        told = json.dumps(keys)
-        for values in _values(connection, context, field, told):
-            counts.update(
-                {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values}
-            )
+    for values in _values(connection, context, field, json.dumps(keys)):
+        counts.update({value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values})
+    return counts, keys[-1] if len(keys) == _PAGE else None
+
+
+def most_first(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return counts in the order in which they are told."""
     return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
-
-
-def _pages(connection: sqlite3.Connection, context: Context, visible: VisibleKeys | None) -> Iterator[list[int]]:
-    if visible is not None:
-        every = visible.listed
-        yield from (every[start : start + _PAGE] for start in range(0, len(every), _PAGE))
-        return
-    after = 0
-    while keys := page_of_keys(connection, context, after=after, limit=_PAGE):
-        yield keys
-        after = keys[-1]
 
 
 def _values(connection: sqlite3.Connection, context: Context, field: str, told: str) -> Iterable[list[object]]:

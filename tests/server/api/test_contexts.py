@@ -62,6 +62,7 @@ async def test_context_that_cannot_be_made_is_refused(
         ("DELETE", "/items/leave", None),
         ("POST", "/search", {"query": "leave"}),
         ("POST", "/tags", {"ids": ["leave"], "add": ["x"]}),
+        ("GET", "/counts", None),
         ("GET", "/documents", None),
         ("POST", "/documents?name=a.md", None),
         ("DELETE", "/documents/a.md", None),
@@ -145,6 +146,34 @@ async def test_search_finds_the_best_items(running: Running) -> None:
     assert told["found"][0]["score"] > 0
     body = {"query": "trains", "tags": ["time"]}
     assert (await running.call("POST", f"{HANDBOOK}/search", json=body)) == (200, {"found": []})
+
+
+async def test_items_are_counted_by_a_field(running: Running) -> None:
+    """By tags unless another is named; of those that a filter lets through, and as many values as are asked for."""
+    _, told = await running.call("GET", f"{HANDBOOK}/counts")
+    assert told == {"counts": [{"value": "travel", "items": 2}, {"value": "time", "items": 1}], "values": 2}
+    _, told = await running.call("GET", f"{HANDBOOK}/counts?limit=1")
+    assert told == {"counts": [{"value": "travel", "items": 2}], "values": 2}
+    _, told = await running.call("GET", f"{HANDBOOK}/counts?field=id&where=%7B%22tags%22:%22time%22%7D")
+    assert told == {"counts": [{"value": "leave", "items": 1}], "values": 1}
+    assert (await running.call("GET", f"{HANDBOOK}/counts?field=nothing"))[1] == {"counts": [], "values": 0}
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("where=x", "the parameter 'where': it is no JSON"),
+        ("where=%5B%5D", "the parameter 'where': it is no JSON object"),
+        ("where=%7B%22year%22:%7B%22atleast%22:1%7D%7D", "`where`: year has 'atleast'"),
+        ("field=", "the parameter 'field'"),
+        ("limit=0", "the parameter 'limit'"),
+    ],
+    ids=["no JSON", "list", "operator", "no field", "limit"],
+)
+async def test_counts_that_cannot_be_asked_for_are_refused(running: Running, query: str, said: str) -> None:
+    """As 400, with the parameter and what is wrong."""
+    status, told = await running.call("GET", f"{HANDBOOK}/counts?{query}")
+    assert (status, said in told["error"]) == (400, True), told
 
 
 async def test_whole_number_may_be_written_as_a_fraction(running: Running) -> None:

@@ -43,6 +43,8 @@ ASKED: list[tuple[str, str, str, Any]] = [
     ("GET", f"{HANDBOOK}/items/leave", "/api/contexts/{contextId}/items/{itemId}", None),
     ("DELETE", f"{HANDBOOK}/items/leave", "/api/contexts/{contextId}/items/{itemId}", None),
     ("POST", f"{HANDBOOK}/search", "/api/contexts/{contextId}/search", {"query": "trains"}),
+    ("GET", f"{HANDBOOK}/counts?field=tags", "/api/contexts/{contextId}/counts", None),
+    ("GET", f"{HANDBOOK}/counts?where=x", "/api/contexts/{contextId}/counts", None),
     ("POST", f"{HANDBOOK}/tags", "/api/contexts/{contextId}/tags", {"ids": ["leave"], "add": ["x"]}),
     ("GET", f"{HANDBOOK}/documents", "/api/contexts/{contextId}/documents", None),
     ("POST", f"{HANDBOOK}/documents?name=a.md", "/api/contexts/{contextId}/documents", "Some words."),
