@@ -86,7 +86,7 @@ class ContextSync:
 
     async def _sync(self, name: str, stored: StoredOrigin, known: Sequence[StoredDocument]) -> SyncedOrigin:
         settings = stored.settings
-        if not settings:
+        if "argument" not in settings:
             return SyncedOrigin(context=name, shown=stored.origin, left_alone=UNKNOWN)
         try:
             manner = InputOptions.of_settings(settings)

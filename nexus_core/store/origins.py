@@ -42,6 +42,18 @@ def keep(connection: sqlite3.Connection, name: str, origin: str, settings: Mappi
     )
 
 
+def readers_of(connection: sqlite3.Connection, name: str, origin: str) -> tuple[str, ...]:
+    """Return who alone may see what was added as part of an origin; none where nothing of it is left."""
+    context = contexts.find(connection, name)
+    found = connection.execute(
+        "SELECT settings FROM origins WHERE context_id = ? AND origin = ? AND EXISTS"
+        " (SELECT 1 FROM documents WHERE documents.context_id = origins.context_id"
+        " AND documents.origin = origins.origin)",
+        (context.id, origin),
+    ).fetchone()
+    return tuple(json.loads(found[0]).get("granted", ())) if found is not None else ()
+
+
 def read_all(connection: sqlite3.Connection, name: str) -> tuple[StoredOrigin, ...]:
     """Return the origins of all documents of a context, by name; one of which nothing is left is forgotten."""
     context = contexts.find(connection, name)

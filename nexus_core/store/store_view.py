@@ -17,10 +17,11 @@ from nexus_core.contract.protocols import Documents
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import Item
+from nexus_core.store import origins
 from nexus_core.store.contexts import NewContext, everything, find
 from nexus_core.store.conversations import Conversation, Turn
 from nexus_core.store.ingest.ingest import Ingested, Ingester
-from nexus_core.store.records import LINKS, Added, Context, StoredDocument, links_of
+from nexus_core.store.records import LINKS, Added, Context, StoredDocument, checked_readers, links_of
 from nexus_core.store.store import Store
 from nexus_core.store.vectors.embedders import SearchBy
 from nexus_core.toolkit.filters import EVERYTHING, Filter
@@ -179,6 +180,14 @@ class StoreView:
         """Add and remove tags of those of some items that are there; returns how many have changed."""
         there = ids if self._viewer is None else [item.id for item in await self.get(name, ids)]
         return await self._store.tag(name, there, add=add, remove=remove)
+
+    async def settle_readers(self, name: str, origin: str, readers: Sequence[str]) -> tuple[str, ...]:
+        """Return who alone may see what is added as part of an origin, and remember it: without readers, as before."""
+        if not readers:
+            return await self._store.read(origins.readers_of, name, origin)
+        granted = checked_readers(tuple(readers), origin)
+        await self._store.write(origins.keep, name, origin, {"granted": list(granted)})
+        return granted
 
     async def ingest(self, name: str, source: Documents, *, origin: str, **asked: Unpack[Ingester]) -> Ingested:
         """Bring the documents of a source into a context."""

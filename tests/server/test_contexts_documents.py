@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from nexus_core.contract.components import Kind
+from nexus_core.contract.run_context import Viewer
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.server.settings import ServerLimits
 
@@ -48,6 +49,28 @@ async def test_file_as_the_body_becomes_items(running: Running) -> None:
     assert {"travel", "2026"} <= set(item["tags"])
     _, listed = await running.call("GET", DOCUMENTS)
     assert [(each["name"], each["size"]) for each in listed["documents"]] == [("docs/travel.md", len(TRAVEL))]
+
+
+async def test_readers_of_a_file_narrow_those_of_its_context(running: Running) -> None:
+    """They hold when it is sent again without any, and what the file itself says narrows them further."""
+    status, _ = await send(running, "pay.md", TRAVEL, readers=["group:hr", "group:it"])
+    assert (status, (await search(running, "hotels"))["readers"]) == (200, ["group:hr", "group:it"])
+    await send(running, "pay.md", b"---\nreaders: [group:it, group:all]\n---\n# Pay\n\nHotels are paid.\n")
+    assert (await search(running, "hotels"))["readers"] == ["group:it"]
+    await running.store.grant("handbook", ["group:staff"])
+    for groups, count in ((("group:it",), 0), (("group:staff",), 3), (("group:staff", "group:it"), 4)):
+        seen = await running.store.contexts(viewer=Viewer(groups=frozenset(groups)))
+        assert sum(context.items for context in seen) == count
+    await running.call("DELETE", f"{DOCUMENTS}/pay.md")
+    await send(running, "pay.md", TRAVEL)
+    assert "readers" not in await search(running, "hotels")
+
+
+async def test_readers_that_name_no_group_are_refused(running: Running) -> None:
+    """Before anything is kept."""
+    status, told = await send(running, "pay.md", TRAVEL, readers="hr")
+    assert (status, "group:hr" in told["error"]) == (400, True)
+    assert (await running.call("GET", DOCUMENTS))[1]["documents"] == []
 
 
 async def test_file_sent_again_replaces_its_items(running: Running) -> None:

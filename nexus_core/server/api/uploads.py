@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import glob
 import mimetypes
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from posixpath import splitext
@@ -84,6 +84,11 @@ class UploadsApi:
             {
                 "name": text(NAME, minLength=1, description="Of a file that is the body itself, with its ending."),
                 "tag": array(text(NAME, minLength=1), maxItems=100, description="Given to all items (repeatable)."),
+                "readers": array(
+                    text(NAME, minLength=1),
+                    maxItems=100,
+                    description="A group that alone may see it, as group:hr (repeatable); without any, as before.",
+                ),
             }
         )
 
@@ -158,7 +163,7 @@ class UploadsApi:
                 known = {each.name: each for each in await view.documents(context)}
                 for upload in uploads:
                     _check_free(upload, known)
-                done = await self._read_all(view, context, uploads, asked.get("tag", ()))
+                done = await self._read_all(view, context, uploads, asked)
         if all(each.failed and not each.written for each in done):
             name, reason = done[0].failed[0]
             raise Failure(
@@ -182,7 +187,7 @@ class UploadsApi:
             self._turns.release()
 
     async def _read_all(
-        self, view: StoreView, context: str, uploads: Sequence[Upload], tags: Sequence[str]
+        self, view: StoreView, context: str, uploads: Sequence[Upload], asked: Mapping[str, Any]
     ) -> list[Ingested]:
         """Read the files of a request, as many as there is time for; the others have failed."""
         seconds = self._limits.read_s
@@ -190,13 +195,13 @@ class UploadsApi:
         try:
             async with asyncio.timeout(seconds):
                 for upload in uploads:
-                    done.append(await self._read(view, context, upload, tags))  # noqa: PERF401 - some may be late
+                    done.append(await self._read(view, context, upload, asked))  # noqa: PERF401 - some may be late
         except TimeoutError:
             late = f"was not read within the {seconds:g} s that the files of one request may take"
             done += [Ingested(found=1, failed=((upload.name, late),)) for upload in uploads[len(done) :]]
         return done
 
-    async def _read(self, view: StoreView, context: str, upload: Upload, tags: Sequence[str]) -> Ingested:
+    async def _read(self, view: StoreView, context: str, upload: Upload, asked: Mapping[str, Any]) -> Ingested:
         """Read a file into a context; one that is left out has failed, since it was meant."""
         if self._catalogue is None:
             self._catalogue = PluginRegistry.installed()
@@ -204,12 +209,14 @@ class UploadsApi:
             paths=glob.escape(upload.path.name), root=str(upload.path.parent), max_bytes=self._limits.upload_bytes
         )
         source = MixedFiles(files, self._catalogue.component(Kind.SOURCE, "jsonl"), upload.name)
+        origin = _origin(upload.name)
         ingested = await view.ingest(
             context,
             source,
-            origin=_origin(upload.name),
+            origin=origin,
             within=upload.name,
-            tags=tags,
+            tags=asked.get("tag", ()),
+            within_readers=await view.settle_readers(context, origin, asked.get("readers", ())),
             limit_s=self._limits.read_s,
             keep_skipped=False,
         )
