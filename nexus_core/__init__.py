@@ -23,8 +23,8 @@ _HOME = {
         "OverloadedError", "PluginError", "PoolBusyError", "Problem", "PromptTooLongError", "ProtocolError",
         "QuotaError", "RankerError", "RateLimitError", "ResponseTooLargeError", "RunError", "SchemaMismatchError",
         "ServerError", "SourceError", "StalledError", "StepTimeoutError", "StoreBusyError", "StoreDamagedError",
-        "StoreError", "StoreFullError", "TemplateError", "ToolCallIncompleteError", "TruncatedError",
-        "UnsupportedRequestError", "UpstreamTimeoutError", "UsageError",
+        "StoreError", "StoreFullError", "StoreUnavailableError", "TemplateError", "ToolCallIncompleteError",
+        "TruncatedError", "UnsupportedRequestError", "UpstreamTimeoutError", "UsageError",
     ),
     "contract.events": (
         "Delta", "PromptPacked", "QueryExpanded", "RunFailed", "RunFinished", "RunStarted", "StepFinished",

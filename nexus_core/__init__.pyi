@@ -68,6 +68,7 @@ from nexus_core.contract.errors import (
     StoreDamagedError as StoreDamagedError,
     StoreError as StoreError,
     StoreFullError as StoreFullError,
+    StoreUnavailableError as StoreUnavailableError,
     TemplateError as TemplateError,
     ToolCallIncompleteError as ToolCallIncompleteError,
     TruncatedError as TruncatedError,

@@ -7,6 +7,7 @@ NexusError
 ├── StoreError                contexts at rest cannot be read or written; the subclass tells why
 │   ├── StoreBusyError        another process keeps the store for too long; the same may be tried again
 │   ├── StoreFullError        no space is left; the write changed nothing
+│   ├── StoreUnavailableError the database of the store cannot be reached; the same may be tried again
 │   └── StoreDamagedError     the files are damaged, foreign, or of a newer version
 └── RunError                  a run could not be finished
     ├── SourceError           a source could not yield its items
@@ -110,6 +111,10 @@ class StoreBusyError(StoreError):
 
 class StoreFullError(StoreError):
     """No space is left where the store is; the write that failed changed nothing, those before it stand."""
+
+
+class StoreUnavailableError(StoreError):
+    """The database of a store cannot be reached for now; what it has acknowledged is kept."""
 
 
 class StoreDamagedError(StoreError):

@@ -63,6 +63,7 @@ _TOLD: tuple[tuple[type[known.NexusError], int, str, str], ...] = (
     (known.EmptyAnswerError, 502, "empty_answer", "the model's service gave an answer without text: ask again"),
     (known.ConnectorError, 502, "upstream_failed", _NO_ANSWER),
     (known.StoreBusyError, 503, "store_busy", "another process keeps the store: try again in a moment"),
+    (known.StoreUnavailableError, 503, "store_unavailable", "the database cannot be reached: try again in a moment"),
     (known.StoreFullError, 507, "store_full", "the store is full, and nothing was written"),
     (known.StoreError, 503, "store_failed", "the store cannot be used; the log of the server has more"),
     (known.RunError, 500, "run_failed", "the pipeline failed; the log of the server has more under the request's id"),

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import sqlite3
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from itertools import islice
@@ -21,6 +20,7 @@ from attrs import frozen
 
 from nexus_core.contract.errors import describe_error
 from nexus_core.contract.values import Completion, ToolCall
+from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.records import checked_name
 from nexus_core.store.worker_threads import WorkerThreads
 
@@ -163,7 +163,7 @@ _Row = tuple[str, bytes, float, float, float]
 """Answer, digest, and when it was made, was used and expires."""
 
 
-def _find(connection: sqlite3.Connection, owner: str, key: str) -> _Row | None:
+def _find(connection: SqlConnection, owner: str, key: str) -> _Row | None:
     row: _Row | None = connection.execute(
         "SELECT answer, digest, made, used, expires FROM answers WHERE owner = ? AND request = ?", (owner, key)
     ).fetchone()
@@ -171,7 +171,7 @@ def _find(connection: sqlite3.Connection, owner: str, key: str) -> _Row | None:
 
 
 def _keep(
-    connection: sqlite3.Connection,
+    connection: SqlConnection,
     batch: Mapping[_Name, WaitingAnswer],
     used: Mapping[_Name, float],
     clock: Callable[[], float],
@@ -181,9 +181,11 @@ def _keep(
     connection.executemany(
         "UPDATE answers SET used = ? WHERE owner = ? AND request = ?", [(when, *name) for name, when in used.items()]
     )
+    # Written as new ones: of those that were used at the same time, those that were written last are kept.
+    connection.executemany("DELETE FROM answers WHERE owner = ? AND request = ?", list(batch))
     connection.executemany(
-        "INSERT OR REPLACE INTO answers (owner, request, model, answer, digest, size, made, used, expires) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO answers (owner, request, model, answer, digest, size, made, used, expires)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (*name, entry.model, entry.text, _digest(entry.text), entry.takes, entry.made, entry.made,
              entry.made + entry.expires_s)
@@ -195,19 +197,22 @@ def _keep(
         _bound(connection, model, items, size)
 
 
-def _bound(connection: sqlite3.Connection, model: str, items: int, size: int) -> None:
-    count, total = connection.execute("SELECT count(*), total(size) FROM answers WHERE model = ?", (model,)).fetchone()
+def _bound(connection: SqlConnection, model: str, items: int, size: int) -> None:
+    count, total = connection.execute(
+        "SELECT count(*), coalesce(sum(size), 0) FROM answers WHERE model = ?", (model,)
+    ).fetchone()
     if count <= items and total <= size:
         return
     connection.execute(
         "DELETE FROM answers WHERE key IN (SELECT key FROM ("
         "SELECT key, row_number() OVER by_use AS place, sum(size) OVER by_use AS total FROM answers WHERE model = ? "
-        "WINDOW by_use AS (ORDER BY used DESC, key DESC ROWS UNBOUNDED PRECEDING)) WHERE place > ? OR total > ?)",
+        "WINDOW by_use AS (ORDER BY used DESC, key DESC ROWS UNBOUNDED PRECEDING)) AS placed"
+        " WHERE place > ? OR total > ?)",
         (model, items, size),
     )
 
 
-def _clear(connection: sqlite3.Connection, owner: str | None) -> int:
+def _clear(connection: SqlConnection, owner: str | None) -> int:
     if owner is None:
         return connection.execute("DELETE FROM answers").rowcount
     return connection.execute("DELETE FROM answers WHERE owner = ?", (owner,)).rowcount

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from math import inf
@@ -21,6 +20,7 @@ from attrs import frozen
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.run_context import NOBODY, Viewer
 from nexus_core.contract.values import Value
+from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.records import checked_name, checked_readers
 from nexus_core.toolkit.suggest import did_you_mean
 
@@ -185,7 +185,7 @@ def _random(length: int, size: int) -> str:
     return "".join(letters)
 
 
-def _insert(connection: sqlite3.Connection, key: ApiKey) -> None:
+def _insert(connection: SqlConnection, key: ApiKey) -> None:
     values = (
         key.id, key.digest, key.owner, " ".join(key.scopes), key.created, key.expires, key.revoked, key.used,
         key.requests_per_minute, key.tokens_per_minute, key.concurrency, _as_json(key.groups), _as_json(key.contexts),
@@ -194,7 +194,7 @@ def _insert(connection: sqlite3.Connection, key: ApiKey) -> None:
     connection.execute(f"INSERT INTO keys ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)
 
 
-def _all(connection: sqlite3.Connection) -> tuple[ApiKey, ...]:
+def _all(connection: SqlConnection) -> tuple[ApiKey, ...]:
     found = connection.execute(f"SELECT {_COLUMNS} FROM keys ORDER BY created, id")
     names = [name.strip() for name in _COLUMNS.split(",")]
     rows = (dict(zip(names, row, strict=True)) for row in found)
@@ -211,12 +211,12 @@ def _bounds(row: Mapping[str, str | None]) -> dict[str, tuple[str, ...] | None]:
     return {name: None if text is None else tuple(json.loads(text)) for name, text in told.items()}
 
 
-def _revoke(connection: sqlite3.Connection, id: str, now: float) -> None:
+def _revoke(connection: SqlConnection, id: str, now: float) -> None:
     done = connection.execute("UPDATE keys SET revoked = coalesce(revoked, ?) WHERE id = ?", (now, id))
     if not done.rowcount:
         known = [name for (name,) in connection.execute("SELECT id FROM keys ORDER BY created")]
         raise UsageError(f"there is no key {id!r}{did_you_mean(id, known)}: `nexus keys list` shows those there are")
 
 
-def _note_used(connection: sqlite3.Connection, seen: Mapping[str, float]) -> None:
+def _note_used(connection: SqlConnection, seen: Mapping[str, float]) -> None:
     connection.executemany("UPDATE keys SET used = ? WHERE id = ?", [(when, id) for id, when in seen.items()])

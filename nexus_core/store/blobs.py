@@ -7,7 +7,6 @@ that forgets its key. So nobody can be told that an original is there while anot
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 
 from nexus_core.contract.errors import NexusError, StoreDamagedError, StoreError, UsageError
 from nexus_core.store.database.connection import storage_error
+from nexus_core.store.database.sql import SqlConnection
 
 VARIABLE = "NEXUS_OBJECTS"
 """The environment variable that says where the originals of stores are kept."""
@@ -142,7 +142,7 @@ class BlobStore:
             raise StoreDamagedError(f"the original {key} in {self._place} is damaged: {_ADVICE}")
         return data
 
-    def keep(self, connection: sqlite3.Connection, data: bytes) -> str | None:
+    def keep(self, connection: SqlConnection, data: bytes) -> str | None:
         """Keep bytes, if they are many enough, and return their key; for who is in a transaction anyway. Blocks."""
         if len(data) <= SMALLEST:
             return None
@@ -151,16 +151,18 @@ class BlobStore:
         self.put(key, data)
         return key
 
-    def note(self, connection: sqlite3.Connection, key: str, size: int) -> None:
+    def note(self, connection: SqlConnection, key: str, size: int) -> None:
         """Note that bytes are about to be put away, so that nobody collects them; and where, from the first on."""
-        connection.execute("INSERT OR IGNORE INTO settings (name, value) VALUES ('objects', ?)", (self.url,))
+        connection.execute(
+            "INSERT INTO settings (name, value) VALUES ('objects', ?) ON CONFLICT DO NOTHING", (self.url,)
+        )
         connection.execute(
             "INSERT INTO objects (key, size, added) VALUES (?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET added = excluded.added, size = excluded.size",
+            " ON CONFLICT (key) DO UPDATE SET added = excluded.added, size = excluded.size",
             (key, size, time()),
         )
 
-    def collect(self, connection: sqlite3.Connection, before: float) -> int:
+    def collect(self, connection: SqlConnection, before: float) -> int:
         """Delete some of the originals that no document refers to and that were put there before a time.
 
         To be called in a transaction; returns how many they were, 0 when it is done.
@@ -205,7 +207,7 @@ class BlobStore:
             raise StoreError(f"the originals in {self._place} cannot be reached: {error}") from error
 
 
-def place_of(connection: sqlite3.Connection, asked: str | None) -> str:
+def place_of(connection: SqlConnection, asked: str | None) -> str:
     """Return where the originals of a store are; raises UsageError where another place is asked for than there was."""
     asked = asked if asked is not None else os.environ.get(VARIABLE) or None
     url = _normal(asked) if asked is not None else ""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Sequence
 from time import time
 from typing import TypedDict
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.run_context import Viewer
+from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.items.grants import grant_id, seen_grants
 from nexus_core.store.records import Context, check_text, checked_name, checked_readers
 from nexus_core.store.vectors.vector_model import forget_model
@@ -39,7 +39,7 @@ class NewContext(TypedDict, total=False):
 
 
 def create(
-    connection: sqlite3.Connection,
+    connection: SqlConnection,
     name: str,
     *,
     description: str,
@@ -58,25 +58,24 @@ def create(
         raise UsageError(str(error)) from error
     now = time()
     granted = grant_id(connection, checked_readers(readers, f"the context {name[:80]!r}"))
-    try:
-        connection.execute(
-            "INSERT INTO contexts (name, description, language, encoding, created, changed, analyzer, grant_id)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (name, description, language, encoding, now, now, ANALYZER_VERSION, granted),
-        )
-    except sqlite3.IntegrityError as error:
-        raise UsageError(f"there is a context {name!r} already: choose another name, or add to it") from error
+    made = connection.execute(
+        "INSERT INTO contexts (name, description, language, encoding, created, changed, analyzer, grant_id)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING RETURNING id",
+        (name, description, language, encoding, now, now, ANALYZER_VERSION, granted),
+    ).fetchone()
+    if made is None:
+        raise UsageError(f"there is a context {name!r} already: choose another name, or add to it")
     return find(connection, name)
 
 
-def grant(connection: sqlite3.Connection, name: str, readers: Sequence[str]) -> None:
+def grant(connection: SqlConnection, name: str, readers: Sequence[str]) -> None:
     """Let some groups alone see a context from now on; without any, everyone who may ask it."""
     context = find(connection, name)
     granted = grant_id(connection, checked_readers(readers, f"the context {name[:80]!r}"))
     connection.execute("UPDATE contexts SET grant_id = ?, changed = ? WHERE id = ?", (granted, time(), context.id))
 
 
-def find(connection: sqlite3.Connection, name: str, viewer: Viewer | None = None) -> Context:
+def find(connection: SqlConnection, name: str, viewer: Viewer | None = None) -> Context:
     """Return a context by its name; raises UsageError where there is none, or none that the viewer may see."""
     check_text(name, "the name of a context")
     if viewer is None or viewer.may_ask(name):
@@ -90,35 +89,35 @@ def find(connection: sqlite3.Connection, name: str, viewer: Viewer | None = None
     raise UsageError(f"there is no context {name!r}{did_you_mean(name, names)}; {known}")
 
 
-def everything(connection: sqlite3.Connection, viewer: Viewer | None = None) -> tuple[Context, ...]:
+def everything(connection: SqlConnection, viewer: Viewer | None = None) -> tuple[Context, ...]:
     """Return all contexts that the viewer may see, by name."""
     seen, values = _seen(connection, viewer)
     bound = sorted(viewer.contexts) if viewer is not None and viewer.contexts is not None else None
-    among = "" if bound is None else " AND name IN (SELECT value FROM json_each(?))"
+    among = "" if bound is None else " AND name IN (SELECT value FROM json_each(?) AS texts)"
     asked = (*values, *([] if bound is None else [json.dumps(bound)]))
     return tuple(map(_context, connection.execute(f"{_CONTEXT} WHERE {seen}{among} ORDER BY name", asked)))
 
 
-def _seen(connection: sqlite3.Connection, viewer: Viewer | None) -> tuple[str, tuple[str, ...]]:
+def _seen(connection: SqlConnection, viewer: Viewer | None) -> tuple[str, tuple[str, ...]]:
     """Return the condition that holds for contexts that are granted to a viewer, with its values."""
     if viewer is None:
         return "true", ()
-    return "grant_id IN (SELECT value FROM json_each(?))", (json.dumps(seen_grants(connection, viewer)),)
+    return "grant_id IN (SELECT value FROM json_each(?) AS numbers)", (json.dumps(seen_grants(connection, viewer)),)
 
 
-def secret(connection: sqlite3.Connection) -> bytes:
+def secret(connection: SqlConnection) -> bytes:
     """Return the random bytes that a store has kept, nothing before there are any."""
     found = connection.execute("SELECT value FROM settings WHERE name = 'secret'").fetchone()
     return bytes.fromhex(found[0]) if found else b""
 
 
-def keep_secret(connection: sqlite3.Connection, made: bytes) -> bytes:
+def keep_secret(connection: SqlConnection, made: bytes) -> bytes:
     """Keep random bytes for a store that has none, and return those that it has."""
-    connection.execute("INSERT OR IGNORE INTO settings (name, value) VALUES ('secret', ?)", (made.hex(),))
+    connection.execute("INSERT INTO settings (name, value) VALUES ('secret', ?) ON CONFLICT DO NOTHING", (made.hex(),))
     return secret(connection)
 
 
-def remove(connection: sqlite3.Connection, context: Context) -> None:
+def remove(connection: SqlConnection, context: Context) -> None:
     """Remove a context with all that is in it."""
     forget_model(connection, context)
     connection.execute("DELETE FROM contexts WHERE id = ?", (context.id,))

@@ -7,7 +7,6 @@ write to it. What has expired is gone for readers at once, and deleted by the wr
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from math import inf
 from secrets import token_urlsafe
@@ -19,6 +18,7 @@ from attrs import evolve, frozen
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import Item, Message, Value
+from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.records import checked_name
 from nexus_core.store.turn_sources import TurnVisibility, sources_json
 from nexus_core.store.worker_threads import WorkerThreads
@@ -42,7 +42,7 @@ _CONVERSATION = (
     f"(SELECT substr(query, 1, {_TITLE}) FROM turns WHERE conversation_key = conversations.key AND number = 1) "
     "FROM conversations"
 )
-Hidden = Callable[[sqlite3.Connection, int], Collection[int]]
+Hidden = Callable[[SqlConnection, int], Collection[int]]
 """Returns the numbers of the turns of a conversation, by its key, that are hidden from whoever looks."""
 _ALIVE = "(expires IS NULL OR expires > ?)"
 
@@ -222,7 +222,7 @@ class StoredConversations:
 
 
 def _history(
-    connection: sqlite3.Connection, owner: str, id: str, now: float, limit: float, hidden: Hidden | None
+    connection: SqlConnection, owner: str, id: str, now: float, limit: float, hidden: Hidden | None
 ) -> tuple[Message, ...]:
     unseen = frozenset(_unseen(connection, owner, id, now, hidden)) if hidden is not None else frozenset()
     rows = connection.execute(
@@ -242,13 +242,13 @@ def _history(
     return tuple(reversed(found))
 
 
-def _unseen(connection: sqlite3.Connection, owner: str, id: str, now: float, hidden: Hidden | None) -> tuple[int, ...]:
+def _unseen(connection: SqlConnection, owner: str, id: str, now: float, hidden: Hidden | None) -> tuple[int, ...]:
     """Return the numbers of the turns of a conversation, if it is there, that are hidden."""
     row = _row(connection, owner, id, now)
     return () if row is None or hidden is None else tuple(sorted(hidden(connection, row.key)))
 
 
-def _add(connection: sqlite3.Connection, owner: str, id: str, now: float, turn: tuple[str, ...]) -> int:
+def _add(connection: SqlConnection, owner: str, id: str, now: float, turn: tuple[str, ...]) -> int:
     _forget(connection, owner, id, now)
     row = _row(connection, owner, id, now) or _begin(connection, owner, id, now, _default_ttl(connection))
     known = connection.execute(
@@ -270,7 +270,7 @@ def _add(connection: sqlite3.Connection, owner: str, id: str, now: float, turn: 
 
 
 def _new(
-    connection: sqlite3.Connection, owner: str, id: str, now: float, ttl_s: float | Literal["default"] | None
+    connection: SqlConnection, owner: str, id: str, now: float, ttl_s: float | Literal["default"] | None
 ) -> Conversation:
     _forget(connection, owner, id, now)
     if _row(connection, owner, id, now) is not None:
@@ -278,20 +278,20 @@ def _new(
     return _begin(connection, owner, id, now, _default_ttl(connection) if ttl_s == "default" else ttl_s)
 
 
-def _begin(connection: sqlite3.Connection, owner: str, id: str, now: float, ttl_s: float | None) -> Conversation:
+def _begin(connection: SqlConnection, owner: str, id: str, now: float, ttl_s: float | None) -> Conversation:
     connection.execute(
-        "INSERT INTO conversations (owner, id, created, changed, ttl_s, expires) VALUES (?, ?, ?, ?, ?, ? + ?)",
-        (owner, id, now, now, ttl_s, now, ttl_s),
+        "INSERT INTO conversations (owner, id, created, changed, ttl_s, expires) VALUES (?, ?, ?, ?, ?, ?)",
+        (owner, id, now, now, ttl_s, None if ttl_s is None else now + ttl_s),
     )
     return _get(connection, owner, id, now)
 
 
-def _row(connection: sqlite3.Connection, owner: str, id: str, now: float) -> Conversation | None:
+def _row(connection: SqlConnection, owner: str, id: str, now: float) -> Conversation | None:
     row = connection.execute(f"{_CONVERSATION} WHERE owner = ? AND id = ? AND {_ALIVE}", (owner, id, now)).fetchone()
     return None if row is None else _conversation(row)
 
 
-def _get(connection: sqlite3.Connection, owner: str, id: str, now: float) -> Conversation:
+def _get(connection: SqlConnection, owner: str, id: str, now: float) -> Conversation:
     found = _row(connection, owner, id, now)
     if found is None:
         ids = [each.id for each in _list(connection, owner, now, (inf, 0), 1000)]
@@ -299,12 +299,12 @@ def _get(connection: sqlite3.Connection, owner: str, id: str, now: float) -> Con
     return found
 
 
-def _get_seen(connection: sqlite3.Connection, owner: str, id: str, now: float, hidden: Hidden | None) -> Conversation:
+def _get_seen(connection: SqlConnection, owner: str, id: str, now: float, hidden: Hidden | None) -> Conversation:
     return _as_seen(connection, _get(connection, owner, id, now), hidden)
 
 
 def _list_seen(
-    connection: sqlite3.Connection,
+    connection: SqlConnection,
     owner: str | None,
     now: float,
     after: tuple[float, int],
@@ -314,7 +314,7 @@ def _list_seen(
     return tuple(_as_seen(connection, each, hidden) for each in _list(connection, owner, now, after, limit))
 
 
-def _as_seen(connection: sqlite3.Connection, row: Conversation, hidden: Hidden | None) -> Conversation:
+def _as_seen(connection: SqlConnection, row: Conversation, hidden: Hidden | None) -> Conversation:
     """Return a conversation without what is hidden of it: its title is its first question."""
     unseen = hidden(connection, row.key) if hidden is not None else ()
     if not unseen:
@@ -323,7 +323,7 @@ def _as_seen(connection: sqlite3.Connection, row: Conversation, hidden: Hidden |
 
 
 def _list(
-    connection: sqlite3.Connection, owner: str | None, now: float, after: tuple[float, int], limit: int
+    connection: SqlConnection, owner: str | None, now: float, after: tuple[float, int], limit: int
 ) -> tuple[Conversation, ...]:
     rest = f"{_ALIVE} AND (changed, key) < (?, ?) ORDER BY changed DESC, key DESC LIMIT ?"
     if owner is None:
@@ -334,13 +334,13 @@ def _list(
 
 
 def _turns(
-    connection: sqlite3.Connection, owner: str, id: str, now: float, after: int, limit: int, hidden: Hidden | None
+    connection: SqlConnection, owner: str, id: str, now: float, after: int, limit: int, hidden: Hidden | None
 ) -> tuple[Turn, ...]:
     key = _get(connection, owner, id, now).key
     unseen = sorted(hidden(connection, key)) if hidden is not None else []
     rows = connection.execute(
         "SELECT number, run_id, time, query, answer, model FROM turns WHERE conversation_key = ? AND number > ?"
-        " AND number NOT IN (SELECT value FROM json_each(?)) ORDER BY number LIMIT ?",
+        " AND number NOT IN (SELECT value FROM json_each(?) AS numbers) ORDER BY number LIMIT ?",
         (key, after, json.dumps(unseen), limit),
     )
     return tuple(
@@ -349,17 +349,17 @@ def _turns(
     )
 
 
-def _delete(connection: sqlite3.Connection, owner: str, id: str, now: float) -> None:
+def _delete(connection: SqlConnection, owner: str, id: str, now: float) -> None:
     connection.execute("DELETE FROM conversations WHERE key = ?", (_get(connection, owner, id, now).key,))
 
 
-def _forget(connection: sqlite3.Connection, owner: str, id: str, now: float) -> None:
+def _forget(connection: SqlConnection, owner: str, id: str, now: float) -> None:
     """Delete this conversation if it has expired, and some others that have."""
     connection.execute("DELETE FROM conversations WHERE owner = ? AND id = ? AND expires <= ?", (owner, id, now))
     _expire(connection, now, -inf, _ALONG)
 
 
-def _expire(connection: sqlite3.Connection, now: float, idle_since: float, most: int) -> int:
+def _expire(connection: SqlConnection, now: float, idle_since: float, most: int) -> int:
     found = "SELECT key FROM conversations WHERE expires <= ?"
     if idle_since == -inf:
         return connection.execute(f"DELETE FROM conversations WHERE key IN ({found} LIMIT ?)", (now, most)).rowcount
@@ -368,16 +368,19 @@ def _expire(connection: sqlite3.Connection, now: float, idle_since: float, most:
     ).rowcount
 
 
-def _default_ttl(connection: sqlite3.Connection) -> float | None:
+def _default_ttl(connection: SqlConnection) -> float | None:
     row = connection.execute("SELECT value FROM settings WHERE name = ?", (_SETTING,)).fetchone()
     return None if row is None else float(row[0])
 
 
-def _set_default_ttl(connection: sqlite3.Connection, seconds: float | None) -> None:
+def _set_default_ttl(connection: SqlConnection, seconds: float | None) -> None:
     if seconds is None:
         connection.execute("DELETE FROM settings WHERE name = ?", (_SETTING,))
     else:
-        connection.execute("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)", (_SETTING, repr(seconds)))
+        connection.execute(
+            "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (_SETTING, repr(seconds)),
+        )
 
 
 def _conversation(

@@ -26,6 +26,7 @@ from nexus_core.store.blobs import BlobStore, LocalBlobs
 from nexus_core.store.database import online_copy
 from nexus_core.store.database.connection import connect, snapshot, translated
 from nexus_core.store.database.paths import StorePaths
+from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.items import rows
 from nexus_core.store.items.fronts import METADATA, hand_over
 from nexus_core.store.items.grants import mark_document
@@ -77,7 +78,7 @@ def export(folder: StorePaths, name: str, target: str | os.PathLike[str] | Binar
 
     A file appears as a whole at the end, for its owner alone; what an export that was killed has left of it is deleted.
     """
-    connection = connect(folder.database, writes=False)
+    connection = folder.connect(writes=False)
     try:
         with translated(folder.database):
             context = contexts.find(connection, name)
@@ -89,7 +90,7 @@ def export(folder: StorePaths, name: str, target: str | os.PathLike[str] | Binar
         connection.close()
 
 
-def _write(connection: sqlite3.Connection, folder: StorePaths, context: Context, file: BinaryIO) -> int:
+def _write(connection: SqlConnection, folder: StorePaths, context: Context, file: BinaryIO) -> int:
     head: dict[str, Any] = {
         "contextnexus": FORMAT, "name": context.name, "description": context.description,
         "language": context.language, "encoding": context.encoding,
@@ -119,7 +120,7 @@ def _write(connection: sqlite3.Connection, folder: StorePaths, context: Context,
 
 
 def _next_rows(
-    connection: sqlite3.Connection, folder: StorePaths, statement: str, place: tuple[object, ...]
+    connection: SqlConnection, folder: StorePaths, statement: str, place: tuple[object, ...]
 ) -> list[tuple[Any, ...]]:
     """Return the next rows, as many as are to be in memory at a time; nobody waits for the file they go to."""
     found, characters = [], 0
@@ -262,7 +263,7 @@ def _document(told: dict[str, Any]) -> StoredDocument:
 
 
 def write_lines(
-    connection: sqlite3.Connection,
+    connection: SqlConnection,
     context: Context,
     some: Sequence[ImportLine],
     prepare: Callable[[Item], PreparedItem],
@@ -286,7 +287,7 @@ def write_lines(
     return added
 
 
-def _write_document(connection: sqlite3.Connection, context: Context, document: StoredDocument) -> None:
+def _write_document(connection: SqlConnection, context: Context, document: StoredDocument) -> None:
     known = connection.execute(
         "SELECT digest FROM documents WHERE context_id = ? AND name = ?", (context.id, document.name)
     ).fetchone()
@@ -302,6 +303,8 @@ def backup(folder: StorePaths, target: Path, originals: BlobStore) -> None:
 
     Indexes and graphs of vectors are not in it, since they are built from it, nor originals that are kept elsewhere.
     """
+    if folder.is_server:
+        raise UsageError(f"{folder.name} is backed up by its own means, such as pg_dump: only a folder is copied here")
     copy = StorePaths(target)
     if target.exists() and any(target.iterdir()):
         raise UsageError(f"{target} is not empty: give the backup a folder of its own")

@@ -9,7 +9,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from itertools import islice
 from pathlib import Path
 from time import time
@@ -18,9 +18,10 @@ from nexus_core.contract.errors import StoreDamagedError, StoreError
 from nexus_core.store import contexts
 from nexus_core.store.blobs import GRACE_S, BlobStore
 from nexus_core.store.database import schema
-from nexus_core.store.database.connection import connect, snapshot
+from nexus_core.store.database.connection import snapshot
 from nexus_core.store.database.online_copy import steady
 from nexus_core.store.database.paths import StorePaths
+from nexus_core.store.database.sql import SqlConnection, copies_of
 from nexus_core.store.export_import import catch_up
 from nexus_core.store.items.fronts import metadata_of
 from nexus_core.store.items.passage_codec import is_current, unpacked
@@ -45,15 +46,16 @@ _REPAIR = "`nexus context check --repair` builds it anew"
 def problems_of(folder: StorePaths, name: str | None, originals: BlobStore) -> Iterator[str]:
     """Yield what is wrong in one context, or in the whole store."""
     try:
-        with steady(folder.database) as connection:
-            yield from _some(_database(connection, folder.database))
+        with _steady(folder) as connection:
+            if not folder.is_server:  # which looks after its pages and keys itself
+                yield from _some(_database(connection, folder.database))
             for context in _contexts(connection, name):
                 yield from _older_words(context)
                 yield from _some(_counts(connection, folder, context))
                 yield from _some(_rows(connection, folder, context))
             if name is None:
                 yield from _some(_conversations(connection))
-        with closing(connect(folder.database, writes=False)) as connection:
+        with closing(folder.connect(writes=False)) as connection:
             for context in _contexts(connection, name):
                 yield from _some(_index(connection, folder, context))
                 yield from _some(vector_problems(connection, folder, context))
@@ -61,24 +63,32 @@ def problems_of(folder: StorePaths, name: str | None, originals: BlobStore) -> I
                 yield from _some(_orphans(connection, folder))
             yield from _some(_objects(connection, originals, name))
     except (sqlite3.DatabaseError, StoreDamagedError) as error:
-        yield f"{folder.database} cannot be read to its end ({error}): put back a backup, or export what can be read"
+        where = folder.name if folder.is_server else folder.database
+        yield f"{where} cannot be read to its end ({error}): put back a backup, or export what can be read"
 
 
-def _contexts(connection: sqlite3.Connection, name: str | None) -> tuple[Context, ...]:
+def _steady(folder: StorePaths) -> AbstractContextManager[SqlConnection]:
+    """Give a connection for long readings, while others write."""
+    return closing(folder.connect(writes=False)) if folder.is_server else steady(folder.database)
+
+
+def _contexts(connection: SqlConnection, name: str | None) -> tuple[Context, ...]:
     return (contexts.find(connection, name),) if name is not None else contexts.everything(connection)
 
 
-def mend(connection: sqlite3.Connection, context: Context) -> None:
+def mend(connection: SqlConnection, context: Context) -> None:
     """Count anew what is counted, and forget the index, so that it is built anew. To be called in a transaction."""
     connection.execute(
         "UPDATE contexts SET items = (SELECT count(*) FROM items WHERE context_id = contexts.id),"
-        " newest = max(newest, (SELECT coalesce(max(key), 0) FROM items WHERE context_id = contexts.id)) WHERE id = ?",
-        (context.id,),
+        " newest = (SELECT CASE WHEN newest < coalesce(max(key), 0) THEN max(key) ELSE newest END FROM items"
+        " WHERE context_id = ?) WHERE id = ?",
+        (context.id, context.id),
     )
-    connection.execute("DELETE FROM indexes WHERE context_id = ?", (context.id,))
+    copies_of(connection).execute("DELETE FROM indexes WHERE context_id = ?", (context.id,))
     connection.execute(
-        "INSERT INTO settings (name, value) SELECT 'next_key', coalesce(max(key), 0) + 1 FROM items WHERE true"
-        " ON CONFLICT DO UPDATE SET value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))"
+        "INSERT INTO settings (name, value) SELECT 'next_key', CAST(coalesce(max(key), 0) + 1 AS TEXT) FROM items"
+        " WHERE true ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+        " WHERE CAST(settings.value AS BIGINT) < CAST(excluded.value AS BIGINT)"
     )
     for key, _ in list(_damaged_figures(connection, context, 0, 2**62)):
         connection.execute("DELETE FROM figures WHERE item_key = ?", (key,))
@@ -92,7 +102,7 @@ def _some(problems: Iterable[str]) -> Iterator[str]:
         yield f"... and {more:,} more of this kind"
 
 
-def _database(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
+def _database(connection: SqlConnection, path: Path) -> Iterator[str]:
     for (said,) in connection.execute("PRAGMA integrity_check(100)"):
         if said != "ok":
             yield f"{path}: {said}; put back a backup, or export what can be read into a new store"
@@ -110,17 +120,17 @@ def _older_words(context: Context) -> Iterator[str]:
         yield f"the words of {context.name!r} were made by another version: `nexus context check --repair` renews them"
 
 
-def _counts(connection: sqlite3.Connection, folder: StorePaths, context: Context) -> Iterator[str]:
+def _counts(connection: SqlConnection, folder: StorePaths, context: Context) -> Iterator[str]:
     with snapshot(connection, folder.database):
         row = connection.execute(
             "SELECT contexts.items, newest, count(key), coalesce(max(key), 0),"
-            " (SELECT CAST(value AS INTEGER) FROM settings WHERE name = 'next_key')"
-            " FROM contexts LEFT JOIN items ON context_id = contexts.id WHERE contexts.id = ?",
+            " (SELECT CAST(value AS BIGINT) FROM settings WHERE name = 'next_key')"
+            " FROM contexts LEFT JOIN items ON context_id = contexts.id WHERE contexts.id = ? GROUP BY contexts.id",
             (context.id,),
         ).fetchone()
-    kept, newest, counted, largest, following = row
-    if kept is None:  # it was deleted meanwhile
+    if row is None:  # it was deleted meanwhile
         return
+    kept, newest, counted, largest, following = row
     if kept != counted:
         yield f"{context.name!r} holds {counted:,} items and says {kept:,}: {_REPAIR.replace('builds', 'counts')}"
     if newest < largest:
@@ -129,7 +139,7 @@ def _counts(connection: sqlite3.Connection, folder: StorePaths, context: Context
         yield f"{context.name!r} has an item whose key would be given again: {_REPAIR.replace('builds', 'counts')}"
 
 
-def _rows(connection: sqlite3.Connection, folder: StorePaths, context: Context) -> Iterator[str]:
+def _rows(connection: SqlConnection, folder: StorePaths, context: Context) -> Iterator[str]:
     after = 0
     while True:
         with snapshot(connection, folder.database):
@@ -147,7 +157,7 @@ def _rows(connection: sqlite3.Connection, folder: StorePaths, context: Context) 
         after = page[-1][0]
 
 
-def _of_row(connection: sqlite3.Connection, context: Context, key: int, digest: bytes) -> list[str]:
+def _of_row(connection: SqlConnection, context: Context, key: int, digest: bytes) -> list[str]:
     where = f"the item with key {key} in {context.name!r}"
     again = "remove it and add it again"
     try:
@@ -167,9 +177,7 @@ def _of_row(connection: sqlite3.Connection, context: Context, key: int, digest: 
     return found
 
 
-def _damaged_figures(
-    connection: sqlite3.Connection, context: Context, after: int, last: int
-) -> Iterator[tuple[int, str]]:
+def _damaged_figures(connection: SqlConnection, context: Context, after: int, last: int) -> Iterator[tuple[int, str]]:
     rows = connection.execute(
         "SELECT item_key, encoding, data FROM items JOIN figures ON item_key = key"
         " WHERE context_id = ? AND key > ? AND key <= ?",
@@ -180,7 +188,7 @@ def _damaged_figures(
             yield key, encoding
 
 
-def _index(connection: sqlite3.Connection, folder: StorePaths, context: Context) -> Iterator[str]:
+def _index(connection: SqlConnection, folder: StorePaths, context: Context) -> Iterator[str]:
     with IndexUpdater(folder, connection).turn(context, TURN_S) as ours:
         if not ours and folder.may_be_written():  # elsewhere nobody can be at it
             yield f"the index of {context.name!r} is being written by another process: check it again later"
@@ -199,7 +207,7 @@ def _index(connection: sqlite3.Connection, folder: StorePaths, context: Context)
             yield f"the index of {context.name!r} cannot be read ({error}): {_REPAIR}"
 
 
-def _keys(connection: sqlite3.Connection, folder: StorePaths, context: Context, keys: list[int]) -> Iterator[str]:
+def _keys(connection: SqlConnection, folder: StorePaths, context: Context, keys: list[int]) -> Iterator[str]:
     indexed = set(keys)
     with snapshot(connection, folder.database):
         newest = IndexState(connection, context).newest
@@ -224,7 +232,7 @@ def _files(path: Path, context: Context) -> Iterator[str]:
             yield f"the index of {context.name!r} is damaged in {path / name}: {_REPAIR}"
 
 
-def _conversations(connection: sqlite3.Connection) -> Iterator[str]:
+def _conversations(connection: SqlConnection) -> Iterator[str]:
     rows = connection.execute(
         "SELECT conversations.id, conversations.turns, count(number)"
         " FROM conversations LEFT JOIN turns ON conversation_key = conversations.key GROUP BY conversations.key"
@@ -238,7 +246,7 @@ def _conversations(connection: sqlite3.Connection) -> Iterator[str]:
         )
 
 
-def _objects(connection: sqlite3.Connection, originals: BlobStore, name: str | None) -> Iterator[str]:
+def _objects(connection: SqlConnection, originals: BlobStore, name: str | None) -> Iterator[str]:
     after = ""
     while True:
         row = connection.execute(
@@ -255,7 +263,7 @@ def _objects(connection: sqlite3.Connection, originals: BlobStore, name: str | N
             yield f"document {document!r}: {error}"
 
 
-def _orphans(connection: sqlite3.Connection, folder: StorePaths) -> Iterator[str]:
+def _orphans(connection: SqlConnection, folder: StorePaths) -> Iterator[str]:
     for path in orphaned_graphs(connection, folder):
         yield f"{path} belongs to no context: `nexus context check --repair` deletes it"
 
@@ -295,7 +303,7 @@ async def check(
 
 
 def _has_vector_problems(folder: StorePaths, context: Context) -> bool:
-    with closing(connect(folder.database, writes=False)) as connection:
+    with closing(folder.connect(writes=False)) as connection:
         return any(vector_problems(connection, folder, context))
 
 

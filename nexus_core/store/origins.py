@@ -6,7 +6,6 @@ The settings of an origin are whatever who added it needs to find it again; no s
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping
 from time import time
 from typing import Any
@@ -15,6 +14,7 @@ from attrs import field, frozen
 
 from nexus_core.contract.values import Value
 from nexus_core.store import contexts
+from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.records import check_text
 
 _LONGEST_SETTINGS = 2**16
@@ -31,7 +31,7 @@ class StoredOrigin(Value):
     """When it was last read, in seconds since the epoch; 0.0 where that is not known."""
 
 
-def keep(connection: sqlite3.Connection, name: str, origin: str, settings: Mapping[str, Any]) -> None:
+def keep(connection: SqlConnection, name: str, origin: str, settings: Mapping[str, Any]) -> None:
     """Keep how an origin is read, and that it has been read now."""
     text = json.dumps(dict(settings), ensure_ascii=False, sort_keys=True)
     check_text(text, f"the settings of {origin[:80]}", _LONGEST_SETTINGS)
@@ -42,7 +42,7 @@ def keep(connection: sqlite3.Connection, name: str, origin: str, settings: Mappi
     )
 
 
-def readers_of(connection: sqlite3.Connection, name: str, origin: str) -> tuple[str, ...]:
+def readers_of(connection: SqlConnection, name: str, origin: str) -> tuple[str, ...]:
     """Return who alone may see what was added as part of an origin; none where nothing of it is left."""
     context = contexts.find(connection, name)
     found = connection.execute(
@@ -54,7 +54,7 @@ def readers_of(connection: sqlite3.Connection, name: str, origin: str) -> tuple[
     return tuple(json.loads(found[0]).get("granted", ())) if found is not None else ()
 
 
-def read_all(connection: sqlite3.Connection, name: str) -> tuple[StoredOrigin, ...]:
+def read_all(connection: SqlConnection, name: str) -> tuple[StoredOrigin, ...]:
     """Return the origins of all documents of a context, by name; one of which nothing is left is forgotten."""
     context = contexts.find(connection, name)
     rows = connection.execute(

@@ -8,7 +8,6 @@ granted and is no longer hides it, and each later turn whose prompt it was in.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from attrs import define, field
 
 from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import Item
+from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.ingest.successors import find_visible
 from nexus_core.store.records import Context
 from nexus_core.store.search.search import ContextSearch
@@ -44,7 +44,7 @@ class TurnVisibility:
     _seen: dict[str, bool] = field(factory=dict)
     """By what a turn was made of: turns after one another are often made of the same."""
 
-    def hidden(self, connection: sqlite3.Connection, conversation_key: int) -> frozenset[int]:
+    def hidden(self, connection: SqlConnection, conversation_key: int) -> frozenset[int]:
         """Return the numbers of the turns of a conversation that the viewer may not see."""
         rows = connection.execute(
             "SELECT number, sources FROM turns WHERE conversation_key = ? ORDER BY number", (conversation_key,)
@@ -57,7 +57,7 @@ class TurnVisibility:
                 hidden.add(number)
         return frozenset(hidden)
 
-    def _may_see(self, connection: sqlite3.Connection, told: str | None, sources: Mapping[str, Any] | None) -> bool:
+    def _may_see(self, connection: SqlConnection, told: str | None, sources: Mapping[str, Any] | None) -> bool:
         if sources is None or told is None:  # of an older version: nobody knows what it was made of
             return self._all_is_seen(connection)
         place = json.dumps([sources["contexts"], sources["items"], sources["marks"]])
@@ -65,7 +65,7 @@ class TurnVisibility:
             self._seen[place] = self._are_seen(connection, sources)
         return self._seen[place]
 
-    def _are_seen(self, connection: sqlite3.Connection, sources: Mapping[str, Any]) -> bool:
+    def _are_seen(self, connection: SqlConnection, sources: Mapping[str, Any]) -> bool:
         viewer, known = self.viewer, self._known()
         for readers, tags in sources["marks"]:
             if not viewer.may_see_item(Item(id="", text="", readers=tuple(readers), tags=tuple(tags))):
@@ -78,7 +78,7 @@ class TurnVisibility:
                 return False
         return True
 
-    def _hidden_of(self, connection: sqlite3.Connection, context: Context, ids: Sequence[str]) -> Iterator[str]:
+    def _hidden_of(self, connection: SqlConnection, context: Context, ids: Sequence[str]) -> Iterator[str]:
         """Yield the ids of items that are there and hidden: what is gone is judged by who might see it then."""
         visible = self.search.visible(context, self.viewer)
         if visible is None:
@@ -92,7 +92,7 @@ class TurnVisibility:
             self._contexts = {each.name: each for each in self.search.named(self.viewer)}
         return self._contexts
 
-    def _all_is_seen(self, connection: sqlite3.Connection) -> bool:
+    def _all_is_seen(self, connection: SqlConnection) -> bool:
         """Tell whether nothing in the store is hidden from the viewer."""
         if self._sees_all is None:
             known = self._known()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
@@ -11,6 +10,7 @@ from attrs import evolve, frozen
 from nexus_core.contract.answers import AttemptFinished
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.values import Value
+from nexus_core.store.database.sql import SqlConnection
 
 KEEP_DAYS = 400
 """A year, and what is needed to compare it with the one before."""
@@ -29,7 +29,8 @@ _SUMS = (
 _COLUMNS = ", ".join(_KEY + _SUMS)
 _ADD = (
     f"INSERT INTO usage ({_COLUMNS}) VALUES ({', '.join('?' * len(_KEY + _SUMS))}) "
-    f"ON CONFLICT DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in _SUMS)}"
+    f"ON CONFLICT ({', '.join(_KEY)}) DO UPDATE"
+    f" SET {', '.join(f'{name} = usage.{name} + excluded.{name}' for name in _SUMS)}"
 )
 _SAME = " AND ".join(f"{name} = ?" for name in _KEY)
 
@@ -111,7 +112,7 @@ class DailyUsage(Value):
         return evolve(self, pipeline=OTHERS, model=OTHERS, model_id=OTHERS)
 
 
-def add(connection: sqlite3.Connection, rows: Sequence[DailyUsage], now: float, keep_days: int) -> None:
+def add(connection: SqlConnection, rows: Sequence[DailyUsage], now: float, keep_days: int) -> None:
     """Add to what is there, and drop the days that are over for longer than `keep_days`."""
     for row in rows:
         if not _is_known(connection, row) and _is_full(connection, row.day):
@@ -122,7 +123,7 @@ def add(connection: sqlite3.Connection, rows: Sequence[DailyUsage], now: float, 
     connection.execute("DELETE FROM usage WHERE day < ?", (last.isoformat(),))
 
 
-def read(connection: sqlite3.Connection, since: str) -> tuple[DailyUsage, ...]:
+def read(connection: SqlConnection, since: str) -> tuple[DailyUsage, ...]:
     """Return all rows from a day on, by day and name."""
     rows = connection.execute(f"SELECT {_COLUMNS} FROM usage WHERE day >= ? ORDER BY {', '.join(_KEY)}", (since,))
     return tuple(DailyUsage(**dict(zip(_KEY + _SUMS, row, strict=True))) for row in rows)
@@ -138,15 +139,15 @@ def checked_day(day: str) -> str:
         raise UsageError(f"{day!r} is no day: write it as in 2026-11-23") from error
 
 
-def _write(connection: sqlite3.Connection, row: DailyUsage) -> None:
+def _write(connection: SqlConnection, row: DailyUsage) -> None:
     connection.execute(_ADD, [getattr(row, name) for name in _KEY + _SUMS])
 
 
-def _is_known(connection: sqlite3.Connection, row: DailyUsage) -> bool:
+def _is_known(connection: SqlConnection, row: DailyUsage) -> bool:
     return connection.execute(f"SELECT 1 FROM usage WHERE {_SAME}", row.key).fetchone() is not None
 
 
-def _is_full(connection: sqlite3.Connection, day: str) -> bool:
+def _is_full(connection: SqlConnection, day: str) -> bool:
     (count,) = connection.execute("SELECT count(*) FROM usage WHERE day = ?", (day,)).fetchone()
     return bool(count >= MOST_ROWS_OF_A_DAY)
 

@@ -12,16 +12,29 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from nexus_core.contract.errors import StoreDamagedError, StoreError, UsageError
 from nexus_core.store.blobs import SMALLEST, BlobStore, place_of
-from nexus_core.store.database.connection import connect, is_open, snapshot, transaction, translated
+from nexus_core.store.database.connection import is_open, snapshot, transaction, translated
 from nexus_core.store.database.crash_check import OpenMarker, check_after_crash
 from nexus_core.store.database.paths import StorePaths
+from nexus_core.store.database.sql import LostTransactionError, SqlConnection, WriteConflictError
 from nexus_core.store.search.index_updates import IndexUpdater
 from nexus_core.store.search.search import ContextSearch
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
+_AGAIN = 2
+"""So often a transaction is begun again."""
 _CLOSED = "the store is not open: use `async with Store(...) as store`"
+
+
+def repeated(work: Callable[[], _T]) -> _T:
+    """Return what a transaction returns, begun again where the database has undone it because of others."""
+    for _ in range(_AGAIN):
+        try:
+            return work()
+        except (WriteConflictError, LostTransactionError):
+            continue
+    return work()
 
 
 class WorkerThreads:
@@ -34,7 +47,7 @@ class WorkerThreads:
         self._is_over = False
         self._writing = ThreadPoolExecutor(1, "nexus-store-writer")
         self._reading = ThreadPoolExecutor(1, "nexus-store-reader")
-        self._writer: sqlite3.Connection | None = None
+        self._writer: SqlConnection | None = None
         self._searching: ContextSearch | None = None
         self._mark: OpenMarker | None = None
 
@@ -62,9 +75,7 @@ class WorkerThreads:
         """Return what a function returns in the thread that writes."""
         return await self._in(self._writing, work, *args, **kwargs)
 
-    async def read(
-        self, work: Callable[Concatenate[sqlite3.Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
-    ) -> _T:
+    async def read(self, work: Callable[Concatenate[SqlConnection, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Return what a function makes of the connection that reads, in the thread that reads."""
         connection = self.opened().connection
 
@@ -72,10 +83,10 @@ class WorkerThreads:
             with snapshot(connection, self.folder.database):
                 return work(connection, *args, **kwargs)
 
-        return await self.reading(run)
+        return await self.reading(repeated, run)
 
     async def write(
-        self, work: Callable[Concatenate[sqlite3.Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+        self, work: Callable[Concatenate[SqlConnection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
         """Return what a function makes of the connection that writes, in one transaction: all or nothing."""
         self.opened()
@@ -84,7 +95,7 @@ class WorkerThreads:
             with transaction(self.connection(), self.folder.database) as connection:
                 return work(connection, *args, **kwargs)
 
-        return await self.writing(run)
+        return await self.writing(repeated, run)
 
     async def write_indexed(
         self, work: Callable[Concatenate[IndexUpdater, _P], _T], *args: _P.args, **kwargs: _P.kwargs
@@ -122,13 +133,13 @@ class WorkerThreads:
 
     # In the thread that writes
 
-    def connection(self) -> sqlite3.Connection:
+    def connection(self) -> SqlConnection:
         """Return the connection that writes, another one where the disk has failed under it."""
         if self._writer is None:
             self.opened()
-            raise StoreError(f"the store at {self.folder.root} may only be read here: ask who owns it to change it")
-        if not is_open(self._writer):  # the disk has failed under it
-            self._writer = connect(self.folder.database, writes=True)
+            raise StoreError(f"the store at {self.folder.name} may only be read here: ask who owns it to change it")
+        if isinstance(self._writer, sqlite3.Connection) and not is_open(self._writer):  # the disk has failed under it
+            self._writer = self.folder.connect(writes=True)
         return self._writer
 
     def indexing(self) -> IndexUpdater:
@@ -144,19 +155,19 @@ class WorkerThreads:
         may_write = self.folder.may_be_written()
         if may_write:
             self.folder.prepare()
-            self._writer = connect(self.folder.database, writes=True)
-            if not self._salvage:
+            self._writer = self.folder.connect(writes=True)
+            if not self._salvage and isinstance(self._writer, sqlite3.Connection):
                 check_after_crash(self.folder, self._writer)
-        reader = connect(self.folder.database, writes=False)
+        reader = self.folder.connect(writes=False)
         try:
             self._originals = BlobStore(self.folder.objects, self._place_of_originals(reader))
-            self._mark = OpenMarker(self.folder) if may_write else None
+            self._mark = OpenMarker(self.folder) if may_write and not self.folder.is_server else None
         except BaseException:
             reader.close()
             raise
         self._searching = ContextSearch(self.folder, reader)
 
-    def _place_of_originals(self, connection: sqlite3.Connection) -> str:
+    def _place_of_originals(self, connection: SqlConnection) -> str:
         try:
             with translated(self.folder.database):
                 return place_of(connection, self._objects)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from io import BytesIO
@@ -14,6 +13,7 @@ import pytest
 from nexus_core import Completion, Store, StoreBusyError, ToolCall, UsageError
 from nexus_core.store import answer_cache
 from nexus_core.store.answer_cache import StoredAnswers
+from nexus_core.store.database.sql import SqlConnection
 
 ANSWER = Completion(
     text="Half \ud83d, ü.",
@@ -45,7 +45,7 @@ class Answers:
     async def there(self, *keys: str) -> list[str]:
         """Return which of some keys are there; that is no use of them."""
 
-        def read(connection: sqlite3.Connection) -> set[str]:
+        def read(connection: SqlConnection) -> set[str]:
             return {key for (key,) in connection.execute("SELECT request FROM answers")}
 
         return sorted(await self.store.read(read) & set(keys))

@@ -14,6 +14,7 @@ from nexus_store.usage import StoreSink
 from nexus_core import AttemptFinished, DailyUsage, RunFinished, RunStarted, Sink, Store, UsageError
 from nexus_core.engine.sinks import SinkQueue
 from nexus_core.store import usage
+from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.usage import OTHERS
 from nexus_core.testing import SinkContract
 
@@ -79,7 +80,7 @@ async def test_other_days_pipelines_models_and_outcomes_are_told_apart(store: St
 async def test_old_days_are_dropped(store: Store) -> None:
     """The table holds so many days and no more, however long it is written to (fault 167)."""
 
-    def daily(connection: sqlite3.Connection) -> None:
+    def daily(connection: SqlConnection) -> None:
         for day in range(410):
             usage.add(connection, [row(time=NOW + day * DAY)], NOW + day * DAY, 30)
 

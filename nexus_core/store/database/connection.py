@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import cast
 
 from nexus_core.contract.errors import (
     NexusError,
@@ -25,6 +26,7 @@ from nexus_core.contract.errors import (
 )
 from nexus_core.store.database.creation import begin, refuse_emptied
 from nexus_core.store.database.schema import migrate, refuse_foreign, refuse_older
+from nexus_core.store.database.sql import ServerConnection, SqlConnection
 
 BUSY_TIMEOUT_S = 5.0
 OLDEST = (3, 37, 0)
@@ -36,6 +38,9 @@ _REPAIRED = (3, 51, 3)
 _BACKPORTS = {(3, 44): 6, (3, 50): 7}
 """Branches that have the repair, too, from this release on."""
 _JOURNAL_LIMIT = 64 * 2**20
+_CACHE_KIB = 32 * 1024
+"""Of the database, for who reads: the inner pages of a million items and the keys of a context, which each search
+passes through."""
 _PROBE = 256 * 2**10
 _FARTHEST = 64 * 2**20
 """Bytes by which one transaction may want a file to grow."""
@@ -94,7 +99,7 @@ def _opened(path: Path, *, writes: bool, takes_older: bool = False) -> sqlite3.C
     return connection
 
 
-def is_open(connection: sqlite3.Connection) -> bool:
+def is_open(connection: SqlConnection) -> bool:
     """Tell whether a connection can be used still."""
     try:
         return connection.in_transaction or True
@@ -121,11 +126,16 @@ def _configure(connection: sqlite3.Connection, *, writes: bool) -> None:
         connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_LIMIT:d}")
     else:
         connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB:d}")
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.Connection]:
+def transaction(connection: SqlConnection, path: Path) -> Iterator[SqlConnection]:
     """Give a connection that may write; what is written is there as a whole at the end, or not at all."""
+    if not isinstance(connection, sqlite3.Connection):
+        with cast(ServerConnection, connection).transaction():
+            yield connection
+        return
     with translated(path):
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -140,11 +150,15 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.
 
 
 @contextmanager
-def snapshot(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.Connection]:
+def snapshot(connection: SqlConnection, path: Path) -> Iterator[SqlConnection]:
     """Give a connection whose reads all see one state of the database.
 
     Without a write-ahead log nobody can commit meanwhile, so let it be short.
     """
+    if not isinstance(connection, sqlite3.Connection):
+        with cast(ServerConnection, connection).snapshot():
+            yield connection
+        return
     with translated(path):
         connection.execute("BEGIN")
         try:

@@ -26,7 +26,12 @@ _SMALL = ("settings", "contexts", "documents", "indexes", "removals", "keys", "c
 
 
 def refuse_damaged(folder: StorePaths, *, largest: int = LARGEST_CHECKED) -> None:
-    """Raise StoreDamagedError where damage is found; a store that is not there yet has none."""
+    """Raise StoreDamagedError where damage is found; a store that is not there yet has none.
+
+    What a server keeps is looked after by that.
+    """
+    if folder.is_server:
+        return
     with suppress(FileNotFoundError), translated(folder.database):
         size = folder.database.stat().st_size if folder.database.exists() else 0
         if not size:

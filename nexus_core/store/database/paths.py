@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from typing import Literal
 
 from attrs import frozen
 
 from nexus_core.contract.errors import UsageError
-from nexus_core.store.database.connection import storage_error
+from nexus_core.store.database.connection import connect, storage_error
+from nexus_core.store.database.sql import SqlConnection
 
 VARIABLE = "NEXUS_STORE"
 """The environment variable that names the folder."""
@@ -51,6 +53,24 @@ class StorePaths:
         """The file by which processes take turns at something."""
         return self.root / f"{name}.lock"
 
+    @property
+    def name(self) -> str:
+        """How messages call the store."""
+        return str(self.root)
+
+    @property
+    def is_server(self) -> bool:
+        """Whether the rows are in a database elsewhere, and only what is made of them is in the folder."""
+        return False
+
+    def exists(self) -> bool:
+        """Tell whether there is a store."""
+        return self.database.exists()
+
+    def connect(self, *, writes: bool, takes_older: bool = False) -> SqlConnection:
+        """Return a connection for one thread at a time; see `connection.connect`."""
+        return connect(self.database, writes=writes, takes_older=takes_older)
+
     def may_be_written(self) -> bool:
         """Tell whether there is no store yet, or one that this process may change."""
         return not self.database.exists() or (os.access(self.root, os.W_OK) and os.access(self.database, os.W_OK))
@@ -81,9 +101,15 @@ def default_folder() -> Path:
         if folder.startswith("~"):
             raise UsageError(f"the store {named!r} of {VARIABLE} cannot be found: there is no such user")
         return Path(folder)
-    from platformdirs import user_data_path  # for those who name none
+    return user_folder("data") / "store"
 
-    return user_data_path("contextnexus", appauthor=False) / "store"
+
+def user_folder(kind: Literal["data", "cache"]) -> Path:
+    """Return the user's own folder for what is to be kept, or for what can be made again."""
+    import platformdirs  # for those who name none
+
+    found = platformdirs.user_data_path if kind == "data" else platformdirs.user_cache_path
+    return found("contextnexus", appauthor=False)
 
 
 def file_system(path: Path, mounts: str = "/proc/self/mounts") -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 
 from nexus_core.contract.errors import StoreDamagedError, StoreError
+from nexus_core.store.database.sql import SqlConnection
 
 APPLICATION_ID = 0x4E585553
 """`NXUS`, in the header of the file."""
@@ -343,6 +344,6 @@ def expected() -> dict[str, str]:
         connection.close()
 
 
-def read_statements(connection: sqlite3.Connection) -> dict[str, str]:
+def read_statements(connection: SqlConnection) -> dict[str, str]:
     """Return the statement that made each table, index, trigger and view of a database, by its name."""
     return dict(connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall())

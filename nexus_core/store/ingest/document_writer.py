@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 
 from attrs import define, evolve, field
 
 from nexus_core.store.database.connection import transaction
+from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.ingest.links import LinkResolver
 from nexus_core.store.ingest.read_document import DocumentEnd
 from nexus_core.store.ingest.successors import note_moved, successors, was_read_otherwise
@@ -100,7 +100,7 @@ class DocumentWriter:
         with self._transaction() as connection:
             return sum(rows.remove_document(connection, self._context, name) for name in names)
 
-    def _transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+    def _transaction(self) -> AbstractContextManager[SqlConnection]:
         return transaction(self._connection, self._indexing.folder.database)
 
     def _write_one(
@@ -150,7 +150,7 @@ class DocumentWriter:
         return dict(
             self._connection.execute(
                 "SELECT items.id, documents.name FROM items JOIN documents ON documents.id = items.document_id"
-                " WHERE items.context_id = ? AND items.id IN (SELECT value FROM json_each(?))",
+                " WHERE items.context_id = ? AND items.id IN (SELECT value FROM json_each(?) AS texts)",
                 (self._context.id, json.dumps(ids)),
             ).fetchall()
         )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from posixpath import basename, splitext
 
 from attrs import evolve
 
 from nexus_core.contract.values import Item
+from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.items.prepare import PreparedItem
 from nexus_core.store.items.rows import keys_of, read_items
 from nexus_core.store.records import Context, checked_item, digest_of, links_of
@@ -25,7 +25,7 @@ class LinkResolver:
     `document`, whose first section is meant; or `[[Name]]`, a document by its name without folder and suffix.
     """
 
-    def __init__(self, connection: sqlite3.Connection, context: Context, names: Iterable[str]) -> None:
+    def __init__(self, connection: SqlConnection, context: Context, names: Iterable[str]) -> None:
         self._connection = connection
         self._context = context
         self._by_stem: dict[str, str] | None = None
@@ -59,7 +59,7 @@ class LinkResolver:
         """Return the items with these keys, by the number of their document."""
         found = read_items(self._connection, keys)
         numbers = self._connection.execute(
-            "SELECT key, document_id FROM items WHERE key IN (SELECT value FROM json_each(?))",
+            "SELECT key, document_id FROM items WHERE key IN (SELECT value FROM json_each(?) AS numbers)",
             (json.dumps(list(keys)),),
         )
         items: dict[int | None, list[Item]] = {}
@@ -92,7 +92,7 @@ class LinkResolver:
         """Yield the first item of each document that is there."""
         found = self._connection.execute(
             "SELECT documents.name, items.id FROM documents JOIN items ON items.document_id = documents.id"
-            " WHERE documents.context_id = ? AND documents.name IN (SELECT value FROM json_each(?))"
+            " WHERE documents.context_id = ? AND documents.name IN (SELECT value FROM json_each(?) AS texts)"
             " ORDER BY coalesce(json_extract(items.metadata, '$.line'), json_extract(items.metadata, '$.page'), 0)"
             " DESC, items.key DESC",
             (self._context.id, json.dumps([name.replace("%23", "#") for name in names])),

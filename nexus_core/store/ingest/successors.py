@@ -8,7 +8,6 @@ who asks for the old id, such as for a source that was cited, gets the new item.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from nexus_core.contract.values import Item
+from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.items.fronts import METADATA
 from nexus_core.store.items.prepare import PreparedItem
 from nexus_core.store.items.rows import find_keys, keys_of, read_items
@@ -36,7 +36,7 @@ class Succession:
     moved: Mapping[str, str]
 
 
-def was_read_otherwise(connection: sqlite3.Connection, context: Context, name: str, reader: str) -> bool:
+def was_read_otherwise(connection: SqlConnection, context: Context, name: str, reader: str) -> bool:
     """Tell whether a document is there whose items another reader has made."""
     found = connection.execute(
         "SELECT reader FROM documents WHERE context_id = ? AND name = ? AND skipped = ''", (context.id, name)
@@ -44,7 +44,7 @@ def was_read_otherwise(connection: sqlite3.Connection, context: Context, name: s
     return found is not None and found[0] != reader
 
 
-def successors(connection: sqlite3.Connection, document_id: int, prepared: Sequence[PreparedItem]) -> Succession:
+def successors(connection: SqlConnection, document_id: int, prepared: Sequence[PreparedItem]) -> Succession:
     """Return the new items of a document with the tags of those whose places they take."""
     old = connection.execute(_OLD, (document_id,)).fetchall()
     tags = {name: json.loads(told) for name, _, _, told in old}
@@ -60,16 +60,19 @@ def successors(connection: sqlite3.Connection, document_id: int, prepared: Seque
     return Succession([_tagged(each, tags.get(before.get(each.item.id, ""), ())) for each in prepared], moved)
 
 
-def note_moved(connection: sqlite3.Connection, context: Context, moved: Mapping[str, str]) -> None:
+def note_moved(connection: SqlConnection, context: Context, moved: Mapping[str, str]) -> None:
     """Keep which id is called by which now; who was moved before is found by the first id, too."""
     for old, new in moved.items():
         connection.execute("UPDATE aliases SET target = ? WHERE context_id = ? AND target = ?", (new, context.id, old))
-        connection.execute("INSERT OR REPLACE INTO aliases (context_id, id, target) VALUES (?, ?, ?)",
-                           (context.id, old, new))  # fmt: skip
+        connection.execute(
+            "INSERT INTO aliases (context_id, id, target) VALUES (?, ?, ?)"
+            " ON CONFLICT (context_id, id) DO UPDATE SET target = excluded.target",
+            (context.id, old, new),
+        )
 
 
 def find_visible(
-    connection: sqlite3.Connection, context: Context, ids: Sequence[str], visible: VisibleKeys | None
+    connection: SqlConnection, context: Context, ids: Sequence[str], visible: VisibleKeys | None
 ) -> dict[str, int]:
     """Return the keys of those of some items, by their ids now or before, that are visible; reads no row of others."""
     keys = find_keys(connection, context, ids)
@@ -85,7 +88,7 @@ def find_visible(
     return found
 
 
-def find_items(connection: sqlite3.Connection, context: Context, ids: Sequence[str]) -> tuple[Item, ...]:
+def find_items(connection: SqlConnection, context: Context, ids: Sequence[str]) -> tuple[Item, ...]:
     """Return the items with these ids, now or before, as many as there are, in the order of the ids."""
     keys = keys_of(connection, context, ids)
     gone = [each for each in ids if each not in keys]
@@ -97,20 +100,20 @@ def find_items(connection: sqlite3.Connection, context: Context, ids: Sequence[s
     return tuple(items[keys[each]] for each in ids if each in keys)
 
 
-def _targets(connection: sqlite3.Connection, context: Context, ids: Sequence[str]) -> dict[str, str | None]:
+def _targets(connection: SqlConnection, context: Context, ids: Sequence[str]) -> dict[str, str | None]:
     """Return by which id each item is called now that has been moved; a row for each id."""
     found = connection.execute(
-        "SELECT (SELECT target FROM aliases WHERE context_id = ? AND id = value) FROM json_each(?)"
-        " ORDER BY json_each.key",
+        "SELECT (SELECT target FROM aliases WHERE context_id = ? AND id = value) FROM json_each(?) AS texts"
+        " ORDER BY texts.key",
         (context.id, json.dumps(ids)),
     )
     return {name: target for name, (target,) in zip(ids, found, strict=True)}
 
 
-def _aliases(connection: sqlite3.Connection, context: Context, ids: Sequence[str]) -> dict[str, str]:
+def _aliases(connection: SqlConnection, context: Context, ids: Sequence[str]) -> dict[str, str]:
     """Return by which id items are called now, for those of some ids that have been moved."""
     found = connection.execute(
-        "SELECT id, target FROM aliases WHERE context_id = ? AND id IN (SELECT value FROM json_each(?))",
+        "SELECT id, target FROM aliases WHERE context_id = ? AND id IN (SELECT value FROM json_each(?) AS texts)",
         (context.id, json.dumps(list(ids))),
     )
     return dict(found.fetchall())

@@ -8,13 +8,14 @@ a document do not begin alike, each keeps all of its own.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from nexus_core.store.database.sql import SqlConnection
+
 METADATA = (
-    "coalesce((SELECT iif(items.metadata = '{}', fronts.metadata,"
-    " substr(fronts.metadata, 1, length(fronts.metadata) - 1) || ',' || substr(items.metadata, 2))"
+    "coalesce((SELECT CASE items.metadata WHEN '{}' THEN fronts.metadata ELSE"
+    " substr(fronts.metadata, 1, length(fronts.metadata) - 1) || ',' || substr(items.metadata, 2) END"
     " FROM fronts WHERE fronts.id = items.front), items.metadata)"
 )
 """The whole metadata of a row of `items`, as an expression of SQL."""
@@ -42,7 +43,7 @@ def own_part(metadata: str, front: str) -> str | None:
     return f"{{{metadata[len(begin) :]}" if metadata.startswith(begin) else None
 
 
-def keep_front(connection: sqlite3.Connection, document_id: int, front: str) -> int:
+def keep_front(connection: SqlConnection, document_id: int, front: str) -> int:
     """Return the number of a document's front, which is written if it is not there."""
     found = connection.execute(
         "SELECT id FROM fronts WHERE document_id = ? AND metadata = ?", (document_id, front)
@@ -56,7 +57,7 @@ def keep_front(connection: sqlite3.Connection, document_id: int, front: str) -> 
     )
 
 
-def drop_unused(connection: sqlite3.Connection, document_id: int) -> None:
+def drop_unused(connection: SqlConnection, document_id: int) -> None:
     """Delete the fronts of a document that none of its items begins with any more."""
     connection.execute(
         "DELETE FROM fronts WHERE document_id = ?"
@@ -65,15 +66,16 @@ def drop_unused(connection: sqlite3.Connection, document_id: int) -> None:
     )
 
 
-def hand_over(connection: sqlite3.Connection, keys: Iterable[int], document_id: int | None) -> None:
+def hand_over(connection: SqlConnection, keys: Iterable[int], document_id: int | None) -> None:
     """Let items belong to a document, or to none; those of another one take what they share with its items along."""
     connection.executemany(
-        f"UPDATE items SET metadata = {METADATA}, front = NULL, document_id = ? WHERE key = ? AND document_id IS NOT ?",
+        f"UPDATE items SET metadata = {METADATA}, front = NULL, document_id = ?"
+        " WHERE key = ? AND coalesce(document_id, 0) <> coalesce(?, 0)",
         ((document_id, key, document_id) for key in keys),
     )
 
 
-def metadata_of(connection: sqlite3.Connection, key: int) -> str | None:
+def metadata_of(connection: SqlConnection, key: int) -> str | None:
     """Return the whole metadata of an item as it was written, `None` where the item is not there."""
     found = connection.execute(f"SELECT {METADATA} FROM items WHERE key = ?", (key,)).fetchone()
     return None if found is None else str(found[0])

@@ -6,60 +6,61 @@ An item without a grant has the number 0, and is seen by whoever may see its con
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable
 
 from nexus_core.contract.run_context import Viewer, narrow_readers
+from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.records import Context
 
 NONE = 0
 """The number of no grant."""
 
 
-def grant_id(connection: sqlite3.Connection, readers: Iterable[str]) -> int:
+def grant_id(connection: SqlConnection, readers: Iterable[str]) -> int:
     """Return the number of a set of groups, which is written if it is not there; 0 where there is none in it."""
     told = json.dumps(sorted(set(readers)), ensure_ascii=False, separators=(",", ":"))
     if told == "[]":
         return NONE
-    connection.execute("INSERT OR IGNORE INTO grants (readers) VALUES (?)", (told,))
+    connection.execute("INSERT INTO grants (readers) VALUES (?) ON CONFLICT DO NOTHING", (told,))
     return int(connection.execute("SELECT id FROM grants WHERE readers = ?", (told,)).fetchone()[0])
 
 
 def keep_grants(
-    connection: sqlite3.Connection, context: Context, every: Iterable[tuple[str, ...]]
+    connection: SqlConnection, context: Context, every: Iterable[tuple[str, ...]]
 ) -> dict[tuple[str, ...], int]:
     """Return the number of each set of groups, and note that items of a context have them."""
     found = {readers: grant_id(connection, readers) for readers in every}
     connection.executemany(
-        "INSERT OR IGNORE INTO context_grants (context_id, grant_id) VALUES (?, ?)",
+        "INSERT INTO context_grants (context_id, grant_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
         [(context.id, number) for number in found.values()],
     )
     return found
 
 
-def visible_grants(connection: sqlite3.Connection, context: Context, viewer: Viewer | None) -> list[int] | None:
+def visible_grants(connection: SqlConnection, context: Context, viewer: Viewer | None) -> list[int] | None:
     """Return the grants of a context's items that a viewer may see; `None` where these are all there are."""
     if viewer is None:
         return None
     # In one row, whatever is hidden.
     (told,) = connection.execute(
-        "SELECT json_group_array(json_array("
-        "grant_id, json(coalesce((SELECT readers FROM grants WHERE grants.id = grant_id), '[]'))))"
+        "SELECT json_group_array("
+        "'[' || grant_id || ',' || coalesce((SELECT readers FROM grants WHERE grants.id = grant_id), '[]') || ']')"
         " FROM context_grants WHERE context_id = ?",
         (context.id,),
     ).fetchone()
-    found = json.loads(told)
+    found = [json.loads(each) for each in json.loads(told)]
     seen = [number for number, readers in found if viewer.may_see(readers)]
     return None if len(seen) == len(found) else seen
 
 
-def seen_grants(connection: sqlite3.Connection, viewer: Viewer) -> list[int]:
+def seen_grants(connection: SqlConnection, viewer: Viewer) -> list[int]:
     """Return all grants of a store that a viewer may see, the one that is none among them."""
-    (told,) = connection.execute("SELECT json_group_array(json_array(id, json(readers))) FROM grants").fetchone()
-    return [NONE, *(number for number, readers in json.loads(told) if viewer.may_see(readers))]
+    (told,) = connection.execute("SELECT json_group_array('[' || id || ',' || readers || ']') FROM grants").fetchone()
+    found = map(json.loads, json.loads(told))
+    return [NONE, *(number for number, readers in found if viewer.may_see(readers))]
 
 
-def mark_document(connection: sqlite3.Connection, context: Context, document_id: int) -> None:
+def mark_document(connection: SqlConnection, context: Context, document_id: int) -> None:
     """Grant a document to those alone who may see all of its items."""
     grants = "SELECT 1 FROM context_grants WHERE context_id = ? AND grant_id > ?"
     if connection.execute(grants, (context.id, NONE)).fetchone() is None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Sequence
 from time import time
 
 from nexus_core.contract.errors import StoreDamagedError
 from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import Item
+from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.items.fronts import METADATA, front_of, hand_over, keep_front, own_part
 from nexus_core.store.items.grants import grant_id, keep_grants, seen_grants
 from nexus_core.store.items.passage_codec import give
@@ -26,7 +26,7 @@ _ITEM = (
 
 
 def write_items(
-    connection: sqlite3.Connection, context: Context, prepared: Sequence[PreparedItem], document_id: int | None = None
+    connection: SqlConnection, context: Context, prepared: Sequence[PreparedItem], document_id: int | None = None
 ) -> tuple[Added, list[tuple[int, PreparedItem]]]:
     """Write items, the last of several with one id; returns what became of them, and (key, item) of the new rows."""
     latest = {each.item.id: each for each in prepared}
@@ -63,7 +63,7 @@ def write_items(
 
 
 def _insert(
-    connection: sqlite3.Connection, context: Context, document_id: int | None, rows: Sequence[tuple[int, PreparedItem]]
+    connection: SqlConnection, context: Context, document_id: int | None, rows: Sequence[tuple[int, PreparedItem]]
 ) -> None:
     front = front_of([(each.item.metadata, each.metadata) for _, each in rows]) if document_id is not None else ""
     number = keep_front(connection, document_id, front) if document_id is not None and front else None
@@ -89,15 +89,15 @@ def _insert(
     keep_languages(connection, context, {each.language for _, each in rows})
 
 
-def keep_languages(connection: sqlite3.Connection, context: Context, languages: Iterable[str]) -> None:
+def keep_languages(connection: SqlConnection, context: Context, languages: Iterable[str]) -> None:
     """Note in which languages a context has items: its queries are looked for in each of them."""
     connection.executemany(
-        "INSERT OR IGNORE INTO context_languages (context_id, language) VALUES (?, ?)",
+        "INSERT INTO context_languages (context_id, language) VALUES (?, ?) ON CONFLICT DO NOTHING",
         ((context.id, language) for language in languages),
     )
 
 
-def languages_of(connection: sqlite3.Connection, context: Context) -> list[str]:
+def languages_of(connection: SqlConnection, context: Context) -> list[str]:
     """Return the languages of a context's items."""
     if context.language != AUTO:
         return [context.language]
@@ -115,22 +115,23 @@ def stored_language(item: Item, context: Context) -> str:
     return figures.language if figures is not None else language_of(item)
 
 
-def _known(connection: sqlite3.Connection, context: Context, ids: Iterable[str]) -> dict[str, tuple[int, bytes]]:
+def _known(connection: SqlConnection, context: Context, ids: Iterable[str]) -> dict[str, tuple[int, bytes]]:
     asked = set(ids)
     found = connection.execute(
-        "SELECT id, key, digest FROM items WHERE context_id = ? AND id IN (SELECT value FROM json_each(?))",
+        "SELECT id, key, digest FROM items WHERE context_id = ? AND id IN (SELECT value FROM json_each(?) AS texts)",
         (context.id, json.dumps(list(asked))),
     )
     # SQLite ends a text of JSON at its first NUL, and would find what nobody has asked for.
     return {name: (key, digest) for name, key, digest in found if name in asked}
 
 
-def next_keys(connection: sqlite3.Connection, count: int) -> int:
+def next_keys(connection: SqlConnection, count: int) -> int:
     """Return the first of so many keys that were never used."""
     found = connection.execute("SELECT value FROM settings WHERE name = 'next_key'").fetchone()
     first = int(found[0]) if found else 1
     connection.execute(
-        "INSERT INTO settings (name, value) VALUES ('next_key', ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+        "INSERT INTO settings (name, value) VALUES ('next_key', ?)"
+        " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         (str(first + count),),
     )
     return first
@@ -141,52 +142,56 @@ def _texts(each: PreparedItem) -> tuple[str, ...]:
     return item.id, item.title, item.text, item.kind, item.source, each.language
 
 
-def keep_figures(connection: sqlite3.Connection, context: Context, figures: Iterable[tuple[int, bytes]]) -> None:
+def keep_figures(connection: SqlConnection, context: Context, figures: Iterable[tuple[int, bytes]]) -> None:
     """Keep the figures of items, by their keys."""
     connection.executemany(
-        "INSERT OR REPLACE INTO figures (item_key, encoding, data) VALUES (?, ?, ?)",
+        "INSERT INTO figures (item_key, encoding, data) VALUES (?, ?, ?) ON CONFLICT (item_key) DO UPDATE"
+        " SET encoding = excluded.encoding, data = excluded.data",
         ((key, context.encoding, data) for key, data in figures),
     )
 
 
-def remove_keys(connection: sqlite3.Connection, context: Context, keys: Sequence[int]) -> int:
+def remove_keys(connection: SqlConnection, context: Context, keys: Sequence[int]) -> int:
     """Remove items, and note for the index that they are gone; returns how many there were."""
     if not keys:
         return 0
     told = json.dumps(list(keys))
     gone = connection.execute(
-        "DELETE FROM items WHERE context_id = ? AND key IN (SELECT value FROM json_each(?))", (context.id, told)
+        "DELETE FROM items WHERE context_id = ? AND key IN (SELECT value FROM json_each(?) AS numbers)",
+        (context.id, told),
     ).rowcount
     connection.executemany(
-        "INSERT OR IGNORE INTO removals (context_id, item_key) VALUES (?, ?)", ((context.id, key) for key in keys)
+        "INSERT INTO removals (context_id, item_key) VALUES (?, ?) ON CONFLICT DO NOTHING",
+        ((context.id, key) for key in keys),
     )
     connection.execute("UPDATE contexts SET items = items - ?, changed = ? WHERE id = ?", (gone, time(), context.id))
     return gone
 
 
-def keys_of(connection: sqlite3.Connection, context: Context, ids: Iterable[str]) -> dict[str, int]:
+def keys_of(connection: SqlConnection, context: Context, ids: Iterable[str]) -> dict[str, int]:
     """Return the key of each item that is there, by its id."""
     return {name: key for name, (key, _) in _known(connection, context, ids).items()}
 
 
-def find_keys(connection: sqlite3.Connection, context: Context, ids: Sequence[str]) -> dict[str, int | None]:
+def find_keys(connection: SqlConnection, context: Context, ids: Sequence[str]) -> dict[str, int | None]:
     """Return for each id the key of its item, `None` where there is none: from an index alone, a row for each id.
 
     So nothing of an item is read, and no more for one that is there than for one that is not.
     """
     told = json.dumps(ids)
     found = connection.execute(
-        "SELECT (SELECT key FROM items WHERE context_id = ? AND id = value) FROM json_each(?) ORDER BY json_each.key",
+        "SELECT (SELECT key FROM items WHERE context_id = ? AND id = value) FROM json_each(?) AS texts"
+        " ORDER BY texts.key",
         (context.id, told),
     )
     # SQLite ends a text of JSON at its first NUL, and would find what nobody has asked for.
     return {name: None if "\0" in name else key for name, (key,) in zip(ids, found, strict=True)}
 
 
-def read_items(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, Item]:
+def read_items(connection: SqlConnection, keys: Sequence[int]) -> dict[int, Item]:
     """Return the items with these keys, as many as there are, with their tags and kept figures."""
     told = json.dumps(list(keys))
-    wanted = "(SELECT value FROM json_each(?))"
+    wanted = "(SELECT value FROM json_each(?) AS numbers)"
     tags: dict[int, list[str]] = {}
     for key, tag in connection.execute(f"SELECT item_key, tag FROM tags WHERE item_key IN {wanted}", (told,)):
         tags.setdefault(key, []).append(tag)
@@ -216,7 +221,7 @@ def _item(row: tuple[int, str, str, str, str, str, str, str | None], tags: Seque
 
 
 def page_of_keys(
-    connection: sqlite3.Connection, context: Context, *, after: int = 0, limit: int = 100, tag: str | None = None
+    connection: SqlConnection, context: Context, *, after: int = 0, limit: int = 100, tag: str | None = None
 ) -> list[int]:
     """Return the keys of the next items after one, in the order in which they were added."""
     if tag is None:
@@ -236,7 +241,7 @@ def page_of_keys(
 
 
 def documents_of(
-    connection: sqlite3.Connection, context: Context, origin: str | None = None, viewer: Viewer | None = None
+    connection: SqlConnection, context: Context, origin: str | None = None, viewer: Viewer | None = None
 ) -> tuple[StoredDocument, ...]:
     """Return what the items of a context were read from, and what was skipped, by name.
 
@@ -244,7 +249,7 @@ def documents_of(
     """
     if viewer is not None and viewer.tags is not None:
         return ()
-    seen = "" if viewer is None else " AND grant_id IN (SELECT value FROM json_each(?))"
+    seen = "" if viewer is None else " AND grant_id IN (SELECT value FROM json_each(?) AS numbers)"
     found = connection.execute(
         "SELECT name, origin, stamp, digest, size, original, skipped, reader,"
         " (SELECT readers FROM grants WHERE grants.id = grant_id) FROM documents"
@@ -268,7 +273,7 @@ def documents_of(
     )
 
 
-def write_document(connection: sqlite3.Connection, context: Context, document: StoredDocument) -> int:
+def write_document(connection: SqlConnection, context: Context, document: StoredDocument) -> int:
     """Write a document, or its new state, and return its number."""
     connection.execute(
         "INSERT INTO documents (context_id, name, origin, stamp, digest, size, original, skipped, reader, added,"
@@ -289,12 +294,12 @@ def write_document(connection: sqlite3.Connection, context: Context, document: S
     return int(number)
 
 
-def keys_of_document(connection: sqlite3.Connection, document_id: int) -> dict[str, int]:
+def keys_of_document(connection: SqlConnection, document_id: int) -> dict[str, int]:
     """Return the keys of a document's items, by their ids."""
     return dict(connection.execute("SELECT id, key FROM items WHERE document_id = ?", (document_id,)).fetchall())
 
 
-def remove_document(connection: sqlite3.Connection, context: Context, name: str) -> int:
+def remove_document(connection: SqlConnection, context: Context, name: str) -> int:
     """Remove a document with its items; returns how many items that were."""
     found = connection.execute(
         "SELECT id FROM documents WHERE context_id = ? AND name = ?", (context.id, name)

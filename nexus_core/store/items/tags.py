@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from time import time
 
 from attrs import evolve
 
 from nexus_core.contract.errors import UsageError
+from nexus_core.store.database.sql import DEFER_FOREIGN_KEYS, SqlConnection
 from nexus_core.store.items.fronts import metadata_of
 from nexus_core.store.items.rows import keys_of, next_keys, read_items
 from nexus_core.store.records import Context, checked_name, digest_of
@@ -26,7 +26,7 @@ _MOVES = (
 
 
 def tag_items(
-    connection: sqlite3.Connection, context: Context, ids: Sequence[str], add: Sequence[str], remove: Sequence[str]
+    connection: SqlConnection, context: Context, ids: Sequence[str], add: Sequence[str], remove: Sequence[str]
 ) -> int:
     """Add and remove tags of items; returns how many items have changed. To be called in a transaction."""
     for tag in (*add, *remove):
@@ -41,9 +41,7 @@ def tag_items(
     )
 
 
-def _tag_page(
-    connection: sqlite3.Connection, context: Context, keys: Sequence[int], add: set[str], remove: set[str]
-) -> int:
+def _tag_page(connection: SqlConnection, context: Context, keys: Sequence[int], add: set[str], remove: set[str]) -> int:
     changed = []
     for old, item in read_items(connection, keys).items():
         tags = tuple(sorted((add | {*item.tags}) - remove))
@@ -53,7 +51,7 @@ def _tag_page(
     if not changed:
         return 0
     first = next_keys(connection, len(changed))
-    connection.execute("PRAGMA defer_foreign_keys = ON")  # up to the end of the transaction: what is moved is in parts
+    connection.execute(DEFER_FOREIGN_KEYS)  # up to the end of the transaction: what is moved is in parts
     for new, (old, digest, tags) in enumerate(changed, first):
         connection.execute("UPDATE items SET key = ?, digest = ? WHERE key = ?", (new, digest, old))
         for move in _MOVES:

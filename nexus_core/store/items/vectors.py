@@ -7,7 +7,6 @@ the order in which they are worked out, since pages that are filled at random pl
 from __future__ import annotations
 
 import json
-import sqlite3
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -15,6 +14,7 @@ from functools import lru_cache
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.features import vector_key
 from nexus_core.contract.values import Item
+from nexus_core.store.database.sql import SqlConnection
 
 _PAGE = 4088
 """Bytes of a page of the database that rows may take."""
@@ -27,7 +27,7 @@ _LEAST = 256
 _VECTOR = vector_key("").name
 _PARTS = (
     "SELECT item_key, name, data FROM vector_parts JOIN vector_models ON vector_models.id = model_id"
-    " WHERE item_key IN (SELECT value FROM json_each(?)) ORDER BY item_key, model_id, part"
+    " WHERE item_key IN (SELECT value FROM json_each(?) AS numbers) ORDER BY item_key, model_id, part"
 )
 
 
@@ -43,7 +43,7 @@ def part_size(length: int) -> int:
     return max(1, -(-length // best))
 
 
-def keep_vectors(connection: sqlite3.Connection, vectors: Iterable[tuple[int, str, bytes]]) -> None:
+def keep_vectors(connection: SqlConnection, vectors: Iterable[tuple[int, str, bytes]]) -> None:
     """Keep (key, model, vector) of items that are still there."""
     numbers: dict[str, int] = {}
     for key, model, data in vectors:
@@ -86,7 +86,7 @@ def _problem(data: object) -> str:
     return "" if is_finite else "not all finite numbers"
 
 
-def other_vectors(connection: sqlite3.Connection, own: Mapping[int, Mapping[str, bytes]]) -> set[int]:
+def other_vectors(connection: SqlConnection, own: Mapping[int, Mapping[str, bytes]]) -> set[int]:
     """Return the keys of the items that are kept with other vectors than these, or with none of a model."""
     kept: dict[tuple[int, str], bytes] = {}
     for key, model, data in connection.execute(_PARTS, (json.dumps([*own]),)):
@@ -96,15 +96,15 @@ def other_vectors(connection: sqlite3.Connection, own: Mapping[int, Mapping[str,
     }
 
 
-def _number_of(connection: sqlite3.Connection, model: str) -> int:
-    connection.execute("INSERT OR IGNORE INTO vector_models (name) VALUES (?)", (model,))
+def _number_of(connection: SqlConnection, model: str) -> int:
+    connection.execute("INSERT INTO vector_models (name) VALUES (?) ON CONFLICT DO NOTHING", (model,))
     return int(connection.execute("SELECT id FROM vector_models WHERE name = ?", (model,)).fetchone()[0])
 
 
-def give_vectors(connection: sqlite3.Connection, items: dict[int, Item]) -> None:
+def give_vectors(connection: SqlConnection, items: dict[int, Item]) -> None:
     """Put the kept vectors with items, by their keys."""
     told = json.dumps([*items])
-    older = "SELECT item_key, model, data FROM vectors WHERE item_key IN (SELECT value FROM json_each(?))"
+    older = "SELECT item_key, model, data FROM vectors WHERE item_key IN (SELECT value FROM json_each(?) AS numbers)"
     for key, model, data in connection.execute(older, (told,)):
         items[key].features.put(vector_key(model), data)
     found = connection.execute(_PARTS, (told,))
@@ -115,10 +115,10 @@ def give_vectors(connection: sqlite3.Connection, items: dict[int, Item]) -> None
         items[key].features.put(vector_key(model), b"".join(some))
 
 
-def move_older(connection: sqlite3.Connection, keys: Sequence[int]) -> None:
+def move_older(connection: SqlConnection, keys: Sequence[int]) -> None:
     """Move the vectors of items from where an older version kept them; to be called in a transaction."""
     told = json.dumps([*keys])
-    some = "FROM vectors WHERE item_key IN (SELECT value FROM json_each(?))"
+    some = "FROM vectors WHERE item_key IN (SELECT value FROM json_each(?) AS numbers)"
     found = connection.execute(f"SELECT item_key, model, data {some}", (told,)).fetchall()
     if found:
         keep_vectors(connection, found)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from sys import getsizeof
 from typing import Generic, TypeVar
 
 from nexus_core.contract.values import Item
+from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.items.passage_codec import codes_in
 from nexus_core.store.items.rows import read_items, stored_language
 from nexus_core.store.records import Context
@@ -67,7 +67,7 @@ class ItemCache:
         self.items: LruCache[Item] = LruCache(ITEMS_KEPT, ITEM_BYTES_KEPT)
         self.streams: LruCache[bytes] = LruCache(STREAMS_KEPT, STREAM_BYTES_KEPT)
 
-    def items_of(self, connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, Item]:
+    def items_of(self, connection: SqlConnection, keys: Sequence[int]) -> dict[int, Item]:
         """Return the items with these keys; all of them are there."""
         found = {key: item for key in keys if (item := self.items.get(key)) is not None}
         missing = [key for key in keys if key not in found]
@@ -77,9 +77,7 @@ class ItemCache:
             found[key] = item
         return found
 
-    def streams_of_items(
-        self, connection: sqlite3.Connection, context: Context, keys: Sequence[int]
-    ) -> dict[int, bytes]:
+    def streams_of_items(self, connection: SqlConnection, context: Context, keys: Sequence[int]) -> dict[int, bytes]:
         """Return the same, where the items themselves will be asked for, too: they are read once."""
         there = still_there(connection, context, keys)
         found = {}
@@ -93,7 +91,7 @@ class ItemCache:
             found[key] = stream
         return {key: found[key] for key in there if key in found}
 
-    def streams_of(self, connection: sqlite3.Connection, context: Context, keys: Sequence[int]) -> dict[int, bytes]:
+    def streams_of(self, connection: SqlConnection, context: Context, keys: Sequence[int]) -> dict[int, bytes]:
         """Return what the items are scored by that are in the context still, in the order of the keys."""
         known = {key: stream for key in keys if (stream := self.streams.get(key)) is not None}
         found = {key: known[key] for key in still_there(connection, context, [*known])} if known else {}
@@ -105,7 +103,7 @@ class ItemCache:
 
 
 def still_there(
-    connection: sqlite3.Connection, context: Context, keys: Sequence[int], tags: Iterable[str] = ()
+    connection: SqlConnection, context: Context, keys: Sequence[int], tags: Iterable[str] = ()
 ) -> list[int]:
     """Return those of the keys whose items are in the context and have all of the tags, in the same order."""
     told = json.dumps(keys)
@@ -113,7 +111,7 @@ def still_there(
         key
         for (key,) in connection.execute(
             "SELECT key FROM items INDEXED BY items_of_contexts"  # rows are wide, and not all of them are read
-            " WHERE context_id = ? AND key IN (SELECT value FROM json_each(?))",
+            " WHERE context_id = ? AND key IN (SELECT value FROM json_each(?) AS numbers)",
             (context.id, told),
         )
     }
@@ -121,16 +119,17 @@ def still_there(
         found &= {
             key
             for (key,) in connection.execute(
-                "SELECT item_key FROM tags WHERE tag = ? AND item_key IN (SELECT value FROM json_each(?))", (tag, told)
+                "SELECT item_key FROM tags WHERE tag = ? AND item_key IN (SELECT value FROM json_each(?) AS numbers)",
+                (tag, told),
             )
         }
     return [key for key in keys if key in found]
 
 
-def _read_streams(connection: sqlite3.Connection, context: Context, keys: Sequence[int]) -> Iterable[tuple[int, bytes]]:
+def _read_streams(connection: SqlConnection, context: Context, keys: Sequence[int]) -> Iterable[tuple[int, bytes]]:
     kept = connection.execute(
         "SELECT key, title, language, data FROM items LEFT JOIN figures ON item_key = key AND encoding = ?"
-        " WHERE key IN (SELECT value FROM json_each(?)) AND +context_id = ?",  # found by key, not by an index
+        " WHERE key IN (SELECT value FROM json_each(?) AS numbers) AND +context_id = ?",  # by key, not by an index
         (context.encoding, json.dumps(keys), context.id),
     ).fetchall()
     for key, title, language, data in kept:

@@ -8,7 +8,6 @@ by, after a crash between the two, is taken out again.
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from secrets import token_hex
@@ -18,6 +17,7 @@ from filelock import FileLock, Timeout
 from nexus_core.contract.errors import StoreError
 from nexus_core.store.database.connection import NO_SPACE, storage_error, transaction, translated
 from nexus_core.store.database.paths import StorePaths
+from nexus_core.store.database.sql import SqlConnection, copies_of
 from nexus_core.store.items.prepare import PreparedItem, index_terms
 from nexus_core.store.items.rows import page_of_keys, read_items, stored_language
 from nexus_core.store.records import Context
@@ -31,31 +31,34 @@ _log = logging.getLogger(__name__)
 class IndexState:
     """What the database says of the index of a context, beside what it says of the context."""
 
-    def __init__(self, connection: sqlite3.Connection, context: Context) -> None:
+    def __init__(self, connection: SqlConnection, context: Context) -> None:
         found = connection.execute(
-            "SELECT generation, indexes.newest, contexts.newest, contexts.items,"
-            " EXISTS (SELECT 1 FROM removals WHERE context_id = contexts.id), analyzer"
-            " FROM contexts LEFT JOIN indexes ON context_id = contexts.id WHERE contexts.id = ?",
+            "SELECT newest, items, EXISTS (SELECT 1 FROM removals WHERE context_id = contexts.id), analyzer"
+            " FROM contexts WHERE id = ?",
             (context.id,),
         ).fetchone()
         if found is None:
             raise StoreError(f"the context {context.name!r} was deleted meanwhile")
-        self.generation: str = found[0] if (found[0] or "").startswith(f"{FORMAT}-") else ""
+        index = copies_of(connection).execute(
+            "SELECT generation, newest FROM indexes WHERE context_id = ?", (context.id,)
+        )
+        generation, newest = index.fetchone() or ("", 0)
+        self.generation: str = generation if generation.startswith(f"{FORMAT}-") else ""
         """Empty where there is no index of this format."""
-        self.newest: int = (found[1] or 0) if self.generation else 0
+        self.newest: int = newest if self.generation else 0
         """The largest key that is in the index."""
-        self.last: int = found[2]
+        self.last: int = found[0]
         """The largest key that was ever written to the context."""
-        self.items: int = found[3]
-        self.analyzer: int = found[5]
+        self.items: int = found[1]
+        self.analyzer: int = found[3]
         """The version by which the words of the context were made."""
-        self.is_current = bool(self.generation) and self.newest >= found[2] and not found[4]
+        self.is_current = bool(self.generation) and self.newest >= self.last and not found[2]
 
 
 class IndexUpdater:
     """The indexes of one store, for the thread that writes."""
 
-    def __init__(self, folder: StorePaths, connection: sqlite3.Connection) -> None:
+    def __init__(self, folder: StorePaths, connection: SqlConnection) -> None:
         self.folder = folder
         self.connection = connection
 
@@ -255,9 +258,9 @@ class IndexUpdate:
                 "DELETE FROM removals WHERE context_id = ? AND item_key = ?",
                 ((self._context.id, key) for key in gone),
             )
-            self._connection.execute(
+            copies_of(self._connection).execute(
                 "INSERT INTO indexes (context_id, generation, newest) VALUES (?, ?, ?)"
-                " ON CONFLICT DO UPDATE SET generation = excluded.generation, newest = excluded.newest",
+                " ON CONFLICT (context_id) DO UPDATE SET generation = excluded.generation, newest = excluded.newest",
                 (self._context.id, self._generation, newest),
             )
             state = IndexState(self._connection, self._context)

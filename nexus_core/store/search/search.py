@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from time import monotonic
@@ -17,6 +16,7 @@ from nexus_core.contract.values import parts_of
 from nexus_core.store import contexts
 from nexus_core.store.database.connection import snapshot
 from nexus_core.store.database.paths import StorePaths
+from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.items.rows import languages_of, page_of_keys
 from nexus_core.store.records import Context
 from nexus_core.store.search.cache import ItemCache, still_there
@@ -46,8 +46,6 @@ MOST_WITH_PHRASES = 300
 """Items that hold the words of a phrase, and are looked at for the phrase."""
 MOST_ASKED = 4_000
 """Items that an index is asked for where few are visible, before it is told which those are."""
-_CACHE_KIB = 32 * 1024
-"""Of the database: the inner pages of a million items and the keys of a context, which each search passes through."""
 _LOOK_S = 1.0
 """The files of an open index are looked at after so long."""
 
@@ -84,9 +82,8 @@ class _Open:
 class ContextSearch:
     """The connection that reads, the indexes that are open, and the items found last."""
 
-    def __init__(self, folder: StorePaths, connection: sqlite3.Connection) -> None:
+    def __init__(self, folder: StorePaths, connection: SqlConnection) -> None:
         self.connection = connection
-        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB:d}")
         self._folder = folder
         self._open: dict[int, _Open] = {}
         self.fresh = FreshVectors()
@@ -271,10 +268,10 @@ class ContextSearch:
     def _with_phrase(self, context: Context, query: str, limit: int, visible: VisibleKeys | None) -> Ranking:
         """Return the items that hold a query of stop words alone as it is: no index has such words."""
         words = terms(query, all_words=True)
-        among = "" if visible is None else " AND key IN (SELECT value FROM json_each(?))"
+        among = "" if visible is None else " AND key IN (SELECT value FROM json_each(?) AS numbers)"
         found = self.connection.execute(
-            "SELECT key, title || char(10) || text FROM items"
-            f" WHERE {'' if visible is None else '+'}context_id = ? AND title || char(10) || text LIKE ?{among}",
+            "SELECT key, title || '\n' || text FROM items"
+            f" WHERE {'' if visible is None else '+'}context_id = ? AND lower(title || '\n' || text) LIKE ?{among}",
             # Letters alone, which mean themselves.
             (context.id, f"%{'%'.join(words)}%", *([] if visible is None else [json.dumps(visible.listed)])),
         )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.items.fronts import METADATA
 from nexus_core.store.items.rows import page_of_keys
 from nexus_core.store.records import Context
@@ -17,7 +17,7 @@ _PAGE = 2000
 
 
 def count_page(
-    connection: sqlite3.Connection, context: Context, field: str, visible: VisibleKeys | None, after: int
+    connection: SqlConnection, context: Context, field: str, visible: VisibleKeys | None, after: int
 ) -> tuple[Counter[str], int | None]:
     """Return the number of items by value among the next after a key, and the key after which to go on, if at all."""
     if visible is None:
@@ -36,8 +36,8 @@ def most_first(counts: Mapping[str, int]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
 
 
-def _values(connection: sqlite3.Connection, context: Context, field: str, told: str) -> Iterable[list[object]]:
-    some = "items.key IN (SELECT value FROM json_each(?)) AND +items.context_id = ?"
+def _values(connection: SqlConnection, context: Context, field: str, told: str) -> Iterable[list[object]]:
+    some = "items.key IN (SELECT value FROM json_each(?) AS numbers) AND +items.context_id = ?"
     if field == "tags":
         rows = connection.execute(
             f"SELECT tag FROM tags JOIN items ON items.key = item_key WHERE {some}", (told, context.id)

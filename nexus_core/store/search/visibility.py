@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define
 
 from nexus_core.contract.run_context import Viewer
+from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.items.fronts import METADATA
 from nexus_core.store.items.grants import visible_grants
 from nexus_core.store.records import Context
@@ -66,7 +67,7 @@ class VisibleKeys:
         return np.asarray(self.keys[places] == asked)
 
     def page(
-        self, connection: sqlite3.Connection, context: Context, *, after: int, limit: int, tag: str | None
+        self, connection: SqlConnection, context: Context, *, after: int, limit: int, tag: str | None
     ) -> list[int]:
         """Return the next keys after one whose items are there still, and have a tag."""
         start = int(np.searchsorted(self.keys, after, "right"))
@@ -95,7 +96,7 @@ class _Known:
 class Visibility:
     """What is visible in the contexts of one store; for the thread that reads."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: SqlConnection) -> None:
         self._connection = connection
         self._known: OrderedDict[tuple[int, Viewer | None, str], _Known] = OrderedDict()
 
@@ -167,10 +168,12 @@ class Visibility:
 
     def _scanned(self, context: Context, where: Filter, after: int) -> Keys:
         """Return what matches of all that came after a key: one pass over the rows, most of them passed over by SQL."""
-        try:
-            return _array(self._scan(context, where, after, rough_filter(where)))
-        except sqlite3.OperationalError:  # some metadata is no JSON: told where it is looked at
-            return _array(self._scan(context, where, after, NOTHING_KNOWN))
+        if isinstance(self._connection, sqlite3.Connection):  # another database has other functions for JSON
+            try:
+                return _array(self._scan(context, where, after, rough_filter(where)))
+            except sqlite3.OperationalError:  # some metadata is no JSON: told where it is looked at
+                pass
+        return _array(self._scan(context, where, after, NOTHING_KNOWN))
 
     def _scan(self, context: Context, where: Filter, after: int, rough: RoughFilter) -> Iterator[int]:
         own, columns = _columns(where)
@@ -204,7 +207,7 @@ class Visibility:
 
     def _tagged(self, tags: Sequence[str], after: int) -> Keys:
         found = self._connection.execute(
-            "SELECT DISTINCT item_key FROM tags WHERE tag IN (SELECT value FROM json_each(?)) AND item_key > ?"
+            "SELECT DISTINCT item_key FROM tags WHERE tag IN (SELECT value FROM json_each(?) AS texts) AND item_key > ?"
             " ORDER BY item_key",
             (json.dumps(tags), after),
         )
@@ -217,8 +220,8 @@ class Visibility:
             told = json.dumps([int(key) for key in keys[start : start + _PAGE]])
             tags = self._tags_of(told) if "tags" in where.fields else {}
             rows = self._connection.execute(
-                f"SELECT {columns} FROM items WHERE key IN (SELECT value FROM json_each(?)) AND +context_id = ?"
-                " ORDER BY key",
+                f"SELECT {columns} FROM items WHERE key IN (SELECT value FROM json_each(?) AS numbers)"
+                " AND +context_id = ? ORDER BY key",
                 (told, context.id),
             )
             for key, written, *values in rows:
@@ -229,7 +232,7 @@ class Visibility:
     def _tags_of(self, told: str) -> dict[int, list[str]]:
         tags: dict[int, list[str]] = {}
         found = self._connection.execute(
-            "SELECT item_key, tag FROM tags WHERE item_key IN (SELECT value FROM json_each(?))", (told,)
+            "SELECT item_key, tag FROM tags WHERE item_key IN (SELECT value FROM json_each(?) AS numbers)", (told,)
         )
         for key, tag in found:
             tags.setdefault(key, []).append(tag)

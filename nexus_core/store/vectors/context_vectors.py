@@ -8,12 +8,12 @@ since the database is asked for every item that is returned.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import define
 
+from nexus_core.store.database.sql import SqlConnection, copies_of
 from nexus_core.store.records import Context
 from nexus_core.store.search.visibility import VisibleKeys
 from nexus_core.store.vectors.graph import EXACT_VISIBLE, MOST_ASKED, VectorGraph
@@ -34,21 +34,25 @@ _SPARED = 4096
 """Rows in memory, from which on those of items that are gone are let go of."""
 
 
-def newest_part(connection: sqlite3.Connection) -> int:
+def newest_part(connection: SqlConnection) -> int:
     """Return the largest key of all parts of vectors."""
     return int(connection.execute("SELECT coalesce(max(key), 0) FROM vector_parts").fetchone()[0])
 
 
-def graph_state(connection: sqlite3.Connection, context: Context, number: int) -> tuple[str, int] | None:
+def graph_state(connection: SqlConnection, context: Context, number: int) -> tuple[str, int] | None:
     """Return the generation of a context's graph and the last part in it, `None` where there is none."""
-    found: tuple[str, int] | None = connection.execute(
-        "SELECT generation, newest FROM vector_indexes WHERE context_id = ? AND model_id = ?", (context.id, number)
-    ).fetchone()
+    found: tuple[str, int] | None = (
+        copies_of(connection)
+        .execute(
+            "SELECT generation, newest FROM vector_indexes WHERE context_id = ? AND model_id = ?", (context.id, number)
+        )
+        .fetchone()
+    )
     return found
 
 
 def read_parts(
-    connection: sqlite3.Connection, context: Context, number: int, after: int, until: int
+    connection: SqlConnection, context: Context, number: int, after: int, until: int
 ) -> Iterator[tuple[int, bytes]]:
     """Yield (item, a piece of its vectors) of a context, by a model, in their order, of those between two keys."""
     while after < until:
@@ -79,7 +83,7 @@ class ContextVectors:
     swept: int = 0
     """How many of these there were when those of items that are gone were let go of last."""
 
-    def catch_up(self, connection: sqlite3.Connection, context: Context) -> None:
+    def catch_up(self, connection: SqlConnection, context: Context) -> None:
         """Take in what has come since."""
         until = newest_part(connection)
         if until > self.newest:
@@ -89,14 +93,14 @@ class ContextVectors:
             if len(self.fresh) > 2 * self.swept + _SPARED:
                 self._sweep(connection, context)
 
-    def _sweep(self, connection: sqlite3.Connection, context: Context) -> None:
+    def _sweep(self, connection: SqlConnection, context: Context) -> None:
         """Let go of the rows of items that are gone: a context that changes all the time does not grow by it."""
         live = np.zeros(len(self.fresh), bool)
         for start in range(0, len(live), _PAGE):
             some = self.fresh.keys[start : start + _PAGE]
             there = connection.execute(
                 "SELECT key FROM items INDEXED BY items_of_contexts"
-                " WHERE context_id = ? AND key IN (SELECT value FROM json_each(?))",
+                " WHERE context_id = ? AND key IN (SELECT value FROM json_each(?) AS numbers)",
                 (context.id, json.dumps(some.tolist())),
             )
             live[start : start + _PAGE] = np.isin(some, [key for (key,) in there])

@@ -7,7 +7,6 @@ while another model is taken, by the one before.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 from nexus_core.contract.errors import StoreBusyError
 from nexus_core.contract.values import Item
 from nexus_core.store import contexts
+from nexus_core.store.database.sql import SqlConnection, copies_of
 from nexus_core.store.items.rows import read_items
 from nexus_core.store.items.vectors import keep_vectors
 from nexus_core.store.records import Context
@@ -84,7 +84,7 @@ async def arrange_vectors(threads: WorkerThreads, context: Context) -> None:
             await threads.read(delete_unnamed, threads.folder, context)
 
 
-def _state(connection: sqlite3.Connection, context: Context) -> tuple[int, int]:
+def _state(connection: SqlConnection, context: Context) -> tuple[int, int]:
     found = connection.execute("SELECT newest, embedded FROM contexts WHERE id = ?", (context.id,)).fetchone()
     if found is None:
         contexts.find(connection, context.name)  # which says that it is not there
@@ -92,28 +92,30 @@ def _state(connection: sqlite3.Connection, context: Context) -> tuple[int, int]:
     return int(newest), int(embedded)
 
 
-def _switch(connection: sqlite3.Connection, context: Context, name: str, model: VectorModel, newest: int) -> None:
+def _switch(connection: SqlConnection, context: Context, name: str, model: VectorModel, newest: int) -> None:
     connection.execute("UPDATE contexts SET embedder = ?, embedded = ? WHERE id = ?", (name, newest, context.id))
     keep_model(connection, context, model)
 
 
-def _drop_others(connection: sqlite3.Connection, context: Context, model: VectorModel) -> None:
+def _drop_others(connection: SqlConnection, context: Context, model: VectorModel) -> None:
     """Delete what other models have made of a context."""
-    number = model.number(connection)
+    number = model.number(connection) or 0
     connection.execute(
-        "DELETE FROM vector_parts WHERE model_id IS NOT ? AND item_key IN (SELECT key FROM items WHERE context_id = ?)",
+        "DELETE FROM vector_parts WHERE model_id <> ? AND item_key IN (SELECT key FROM items WHERE context_id = ?)",
         (number, context.id),
     )
-    connection.execute("DELETE FROM vector_indexes WHERE context_id = ? AND model_id IS NOT ?", (context.id, number))
+    copies_of(connection).execute(
+        "DELETE FROM vector_indexes WHERE context_id = ? AND model_id <> ?", (context.id, number)
+    )
 
 
-def forget_vectors(connection: sqlite3.Connection, context: Context) -> None:
+def forget_vectors(connection: SqlConnection, context: Context) -> None:
     """Let a context be searched by words alone, and delete its vectors."""
     connection.execute("UPDATE contexts SET embedder = '', embedded = 0 WHERE id = ?", (context.id,))
     connection.execute(
         "DELETE FROM vector_parts WHERE item_key IN (SELECT key FROM items WHERE context_id = ?)", (context.id,)
     )
-    connection.execute("DELETE FROM vector_indexes WHERE context_id = ?", (context.id,))
+    copies_of(connection).execute("DELETE FROM vector_indexes WHERE context_id = ?", (context.id,))
     forget_model(connection, context)
 
 
@@ -147,12 +149,12 @@ _LACKING = (
 )
 
 
-def _count_lacking(connection: sqlite3.Connection, context: Context, model: VectorModel, after: int) -> int:
+def _count_lacking(connection: SqlConnection, context: Context, model: VectorModel, after: int) -> int:
     place = (context.id, after, _size(model), model.number(connection))
     return int(connection.execute(f"SELECT count(*) {_LACKING}", place).fetchone()[0])
 
 
-def _lacking(connection: sqlite3.Connection, context: Context, model: VectorModel, after: int) -> dict[int, Item]:
+def _lacking(connection: SqlConnection, context: Context, model: VectorModel, after: int) -> dict[int, Item]:
     place = (context.id, after, _size(model), model.number(connection), _PAGE)
     found = connection.execute(f"SELECT key {_LACKING} ORDER BY key LIMIT ?", place)
     return read_items(connection, [key for (key,) in found])

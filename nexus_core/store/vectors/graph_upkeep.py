@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from nexus_core.store.database.connection import connect
 from nexus_core.store.database.paths import StorePaths
+from nexus_core.store.database.sql import SqlConnection, copies_of
 from nexus_core.store.records import Context
 from nexus_core.store.vectors.context_vectors import graph_state, newest_part, read_parts
 from nexus_core.store.vectors.graph import EXACT, GraphDamagedError, VectorGraph, build_graph, delete_graph, has_graphs
@@ -84,7 +83,7 @@ async def update_graph(threads: WorkerThreads, context: Context, model: VectorMo
         _log.warning(WITHOUT_GRAPH.format(name=repr(context.name), most=EXACT))
 
 
-def _due_graph(connection: sqlite3.Connection, folder: StorePaths, context: Context, model: VectorModel) -> int | None:
+def _due_graph(connection: SqlConnection, folder: StorePaths, context: Context, model: VectorModel) -> int | None:
     """Return the number of the model where its graph is to be made anew; deletes what a killed build has left."""
     delete_unnamed(connection, folder, context)
     number = model.number(connection)
@@ -127,21 +126,23 @@ def graph_folder(folder: StorePaths, context: Context, number: int, generation: 
     return folder.vectors / f"{context.id}-{number}-{generation}"
 
 
-def delete_unnamed(connection: sqlite3.Connection, folder: StorePaths, context: Context) -> None:
+def delete_unnamed(connection: SqlConnection, folder: StorePaths, context: Context) -> None:
     """Delete the graphs of a context that the database does not name; by who has the turn at its vectors."""
     for path in unnamed_graphs(connection, folder, context):
         delete_graph(path)
 
 
-def unnamed_graphs(connection: sqlite3.Connection, folder: StorePaths, context: Context) -> list[Path]:
+def unnamed_graphs(connection: SqlConnection, folder: StorePaths, context: Context) -> list[Path]:
     """Return the folders of a context's graphs that the database does not name."""
-    rows = connection.execute("SELECT model_id, generation FROM vector_indexes WHERE context_id = ?", (context.id,))
+    rows = copies_of(connection).execute(
+        "SELECT model_id, generation FROM vector_indexes WHERE context_id = ?", (context.id,)
+    )
     named = {graph_folder(folder, context, number, generation) for number, generation in rows}
     return sorted({*folder.vectors.glob(f"{context.id}-*")} - named)
 
 
 def _is_graph_due(
-    connection: sqlite3.Connection, folder: StorePaths, context: Context, model: VectorModel, number: int
+    connection: SqlConnection, folder: StorePaths, context: Context, model: VectorModel, number: int
 ) -> bool:
     found = graph_state(connection, context, number)
     newest, items = 0, 0
@@ -158,7 +159,7 @@ def _is_graph_due(
 
 
 def count_rows(
-    connection: sqlite3.Connection, context: Context, model: VectorModel, number: int, until: int, after: int = 0
+    connection: SqlConnection, context: Context, model: VectorModel, number: int, until: int, after: int = 0
 ) -> int:
     """Return how many vectors of a model the items of a context have, of those between two keys."""
     (size,) = connection.execute(
@@ -172,7 +173,7 @@ def count_rows(
 def _build(
     folder: StorePaths, context: Context, model: VectorModel, number: int, target: Path, stop: Event, seen: Seen | None
 ) -> int:
-    connection = connect(folder.database, writes=False)
+    connection = folder.connect(writes=False)
     try:
         newest = newest_part(connection)
         total = count_rows(connection, context, model, number, newest) if seen is not None else 0
@@ -198,7 +199,7 @@ def _watched(
 
 
 def _matrices(
-    connection: sqlite3.Connection, context: Context, model: VectorModel, number: int, newest: int
+    connection: SqlConnection, context: Context, model: VectorModel, number: int, newest: int
 ) -> Iterator[VectorMatrix]:
     """Yield the rows of a context, some at a time."""
     pieces: list[tuple[int, bytes]] = []
@@ -211,9 +212,9 @@ def _matrices(
         yield VectorMatrix.of(pieces, model.width)
 
 
-def _publish(connection: sqlite3.Connection, context: Context, number: int, generation: str, newest: int) -> None:
-    connection.execute(
+def _publish(connection: SqlConnection, context: Context, number: int, generation: str, newest: int) -> None:
+    copies_of(connection).execute(
         "INSERT INTO vector_indexes (context_id, model_id, generation, newest) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET generation = excluded.generation, newest = excluded.newest",
+        " ON CONFLICT (context_id, model_id) DO UPDATE SET generation = excluded.generation, newest = excluded.newest",
         (context.id, number, generation, newest),
     )

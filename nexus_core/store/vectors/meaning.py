@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from nexus_core.store.database.paths import StorePaths
+from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.records import Context
 from nexus_core.store.vectors.context_vectors import ContextVectors, graph_state
 from nexus_core.store.vectors.graph import GraphDamagedError, VectorGraph
@@ -36,7 +36,7 @@ class QueryVector:
 class MeaningSearch:
     """The vectors of contexts that are open."""
 
-    def __init__(self, folder: StorePaths, connection: sqlite3.Connection) -> None:
+    def __init__(self, folder: StorePaths, connection: SqlConnection) -> None:
         self._folder = folder
         self._connection = connection
         self._open: dict[tuple[int, VectorModel], ContextVectors] = {}

@@ -7,13 +7,13 @@ embeds what lacks then.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nexus_core.store.database.connection import snapshot
 from nexus_core.store.database.paths import StorePaths
+from nexus_core.store.database.sql import SqlConnection, copies_of
 from nexus_core.store.items.rows import read_items
 from nexus_core.store.records import Context
 from nexus_core.store.vectors.context_vectors import graph_state, newest_part
@@ -34,7 +34,7 @@ _REPAIR = "`nexus context check --repair` makes them anew, where their model is 
 _ARRANGE = "`nexus context check --repair` makes it anew"
 
 
-def vector_problems(connection: sqlite3.Connection, folder: StorePaths, context: Context) -> Iterator[str]:
+def vector_problems(connection: SqlConnection, folder: StorePaths, context: Context) -> Iterator[str]:
     """Yield what is wrong with the vectors of a context, each in a sentence."""
     known = known_model(connection, context)
     if known is not None:
@@ -54,7 +54,7 @@ def vector_problems(connection: sqlite3.Connection, folder: StorePaths, context:
             yield f"{path} is a graph of {context.name!r} that nothing names: `nexus context check --repair` deletes it"
 
 
-def _damaged(connection: sqlite3.Connection, context: Context, known: EmbeddedModel) -> list[int]:
+def _damaged(connection: SqlConnection, context: Context, known: EmbeddedModel) -> list[int]:
     """Return the keys of the items whose pieces are no whole number of vectors, or not one after the other."""
     found = connection.execute(
         "SELECT item_key FROM vector_parts JOIN items ON items.key = item_key WHERE context_id = ? AND model_id = ?"
@@ -64,9 +64,7 @@ def _damaged(connection: sqlite3.Connection, context: Context, known: EmbeddedMo
     return [key for (key,) in found]
 
 
-def _lacking(
-    connection: sqlite3.Connection, folder: StorePaths, context: Context, known: EmbeddedModel
-) -> Iterator[int]:
+def _lacking(connection: SqlConnection, folder: StorePaths, context: Context, known: EmbeddedModel) -> Iterator[int]:
     """Yield the keys of the items with text that were embedded, as the context says, and have no vectors."""
     after = 0
     while True:
@@ -87,7 +85,7 @@ def _lacking(
         after = keys[-1]
 
 
-def _graph(connection: sqlite3.Connection, folder: StorePaths, context: Context, known: EmbeddedModel) -> Iterator[str]:
+def _graph(connection: SqlConnection, folder: StorePaths, context: Context, known: EmbeddedModel) -> Iterator[str]:
     state = graph_state(connection, context, known.number)
     if state is None:
         return
@@ -113,24 +111,24 @@ def _graph(connection: sqlite3.Connection, folder: StorePaths, context: Context,
         yield f"the graph of {context.name!r} holds {counted(foreign, 'item')} that were never in it: {_ARRANGE}"
 
 
-def _count_foreign(connection: sqlite3.Connection, context: Context, keys: np.ndarray) -> int:
+def _count_foreign(connection: SqlConnection, context: Context, keys: np.ndarray) -> int:
     """Return how many keys without a row can be none of items that are gone: never given, or of another context."""
     (following,) = connection.execute(
-        "SELECT coalesce((SELECT CAST(value AS INTEGER) FROM settings WHERE name = 'next_key'), 1)"
+        "SELECT coalesce((SELECT CAST(value AS BIGINT) FROM settings WHERE name = 'next_key'), 1)"
     ).fetchone()
     given = keys[(keys > 0) & (keys < following)]
     count = len(keys) - len(given)
     for start in range(0, len(given), _PAGE):
         told = json.dumps(given[start : start + _PAGE].tolist())
         (others,) = connection.execute(
-            "SELECT count(*) FROM items WHERE key IN (SELECT value FROM json_each(?)) AND +context_id <> ?",
+            "SELECT count(*) FROM items WHERE key IN (SELECT value FROM json_each(?) AS numbers) AND +context_id <> ?",
             (told, context.id),
         ).fetchone()
         count += int(others)
     return count
 
 
-def graph_note(connection: sqlite3.Connection, context: Context) -> str:
+def graph_note(connection: SqlConnection, context: Context) -> str:
     """Return what is to be said of a context of many vectors where no graph of them can be made or read."""
     known = known_model(connection, context)
     if known is None or has_graphs():
@@ -139,21 +137,21 @@ def graph_note(connection: sqlite3.Connection, context: Context) -> str:
     return WITHOUT_GRAPH.format(name=repr(context.name), most=EXACT) if is_many else ""
 
 
-def mend_vectors(connection: sqlite3.Connection, context: Context) -> None:
+def mend_vectors(connection: SqlConnection, context: Context) -> None:
     """Forget what is damaged of the vectors of a context, and its graph; to be called in a transaction."""
     known = known_model(connection, context)
     for key in _damaged(connection, context, known) if known is not None else ():
         connection.execute("DELETE FROM vector_parts WHERE item_key = ?", (key,))
-    connection.execute("DELETE FROM vector_indexes WHERE context_id = ?", (context.id,))
+    copies_of(connection).execute("DELETE FROM vector_indexes WHERE context_id = ?", (context.id,))
 
 
-def orphaned_graphs(connection: sqlite3.Connection, folder: StorePaths) -> list[Path]:
+def orphaned_graphs(connection: SqlConnection, folder: StorePaths) -> list[Path]:
     """Return what is in the folder of graphs and belongs to no context."""
     ids = {str(number) for (number,) in connection.execute("SELECT id FROM contexts")}
     return sorted(path for path in folder.vectors.glob("*") if path.name.partition("-")[0] not in ids)
 
 
-def delete_orphaned(connection: sqlite3.Connection, folder: StorePaths) -> None:
+def delete_orphaned(connection: SqlConnection, folder: StorePaths) -> None:
     """Delete it."""
     for path in orphaned_graphs(connection, folder):
         delete_graph(path)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 
 from attrs import frozen
 
+from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.records import Context
 
 
@@ -18,7 +18,7 @@ class VectorModel:
     """As the items' vectors are kept under."""
     width: int
 
-    def number(self, connection: sqlite3.Connection) -> int | None:
+    def number(self, connection: SqlConnection) -> int | None:
         """Return its number in the database, `None` where there are no vectors of it."""
         found = connection.execute("SELECT id FROM vector_models WHERE name = ?", (self.name,)).fetchone()
         return None if found is None else int(found[0])
@@ -32,20 +32,20 @@ class EmbeddedModel:
     number: int
 
 
-def keep_model(connection: sqlite3.Connection, context: Context, model: VectorModel) -> None:
+def keep_model(connection: SqlConnection, context: Context, model: VectorModel) -> None:
     """Note whose vectors a context has, and how long they are; in the transaction that lets searches use them."""
     connection.execute(
-        "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+        "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         (_name(context), json.dumps({"model": model.name, "width": model.width})),
     )
 
 
-def forget_model(connection: sqlite3.Connection, context: Context) -> None:
+def forget_model(connection: SqlConnection, context: Context) -> None:
     """Forget it, where the vectors go or the context does."""
     connection.execute("DELETE FROM settings WHERE name = ?", (_name(context),))
 
 
-def known_model(connection: sqlite3.Connection, context: Context) -> EmbeddedModel | None:
+def known_model(connection: SqlConnection, context: Context) -> EmbeddedModel | None:
     """Return whose vectors a context has; `None` where it has none, or another version has made them."""
     found = connection.execute("SELECT value FROM settings WHERE name = ?", (_name(context),)).fetchone()
     if found is None or not context.embedder:

@@ -1,0 +1,86 @@
+"""The seam to the databases: what a connection can do, and which SQL the modules of the store may write.
+
+All statements are written once, for SQLite and for Postgres. They are SQLite's with `?` for parameters, one statement a
+call, and keep to what both understand: `ON CONFLICT` with its columns, `RETURNING`, `CASE` for the larger of two,
+`coalesce` where something may be NULL on both sides, `CAST(... AS BIGINT)`, windows, and parameters of a plain type
+(int, float, str, bytes, None). What another database spells otherwise, its connection translates: `INDEXED BY`,
+`json_each(?) AS numbers` and `AS texts` (the rows of a JSON array, in order, as `key` and `value`),
+`json_group_array` of texts, and `DEFER_FOREIGN_KEYS`.
+
+Whoever wants one state of the database or one change of it uses `transaction` and `snapshot` of `connection.py`. How
+far the index of a context has come, and which graph it has, is asked of `copies_of` a connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from nexus_core.contract.errors import StoreBusyError, StoreUnavailableError
+
+
+class WriteConflictError(StoreBusyError):
+    """Another server has changed the same at the same time; the transaction is undone and may be run again."""
+
+
+class LostTransactionError(StoreUnavailableError):
+    """The database was lost within a transaction, of which nothing is there; it may be run again."""
+
+
+DEFER_FOREIGN_KEYS = "PRAGMA defer_foreign_keys = ON"
+"""Lets foreign keys hold at the end of the transaction only, for who moves rows in parts."""
+
+
+class Cursor(Protocol):
+    """The result of a statement."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows it has changed."""
+
+    def fetchone(self) -> Any:
+        """Return the next row as a tuple, `None` after the last."""
+
+    def fetchall(self) -> list[Any]:
+        """Return all rows that are left."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Return the rows that are left, one by one."""
+
+
+class SqlConnection(Protocol):
+    """A connection to the database of a store, for one thread at a time; `sqlite3.Connection` is one as it is."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open on it."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Cursor:
+        """Run one statement, and return its result."""
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Cursor:
+        """Run one statement for each row of parameters."""
+
+    def close(self) -> None:
+        """Close it; what was not committed is undone."""
+
+
+class ServerConnection(SqlConnection, Protocol):
+    """A connection that begins and ends its transactions itself, and raises errors of the store alone."""
+
+    @property
+    def copies(self) -> SqlConnection:
+        """The connection to what this server knows of its own indexes, beside them: those of others are elsewhere."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Begin a transaction that may write; what is written is there as a whole at the end, or not at all."""
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Begin a transaction that reads one state."""
+
+
+def copies_of(connection: SqlConnection) -> SqlConnection:
+    """Return where it stands how far the indexes have come: in the database itself, or on this server alone."""
+    found: SqlConnection = getattr(connection, "copies", connection)
+    return found
