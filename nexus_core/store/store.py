@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import sqlite3
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from secrets import token_bytes
-from time import monotonic, time
+from time import time
 from types import TracebackType
 from typing import BinaryIO, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
-from nexus_core.contract.errors import (
-    ConnectorError,
-    PluginError,
-    StoreBusyError,
-    StoreError,
-    StoreFullError,
-    UsageError,
-)
 from nexus_core.contract.protocols import Documents
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.run_context import Viewer
@@ -32,51 +21,29 @@ from nexus_core.store.blobs import BlobStore
 from nexus_core.store.conversations import StoredConversations
 from nexus_core.store.database.connection import transaction, translated
 from nexus_core.store.database.paths import StorePaths, default_folder
+from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.ingest.batch_add import BatchAdd
 from nexus_core.store.ingest.ingest import Ingested, Ingester, ingest
 from nexus_core.store.ingest.reader_processes import ReaderProcesses
-from nexus_core.store.ingest.successors import find_items, find_visible
+from nexus_core.store.ingest.successors import find_visible
 from nexus_core.store.items import rows
 from nexus_core.store.items.tags import tag_items
 from nexus_core.store.items.vectors import keep_vectors
 from nexus_core.store.records import Added, Context, Imported, StoredDocument
 from nexus_core.store.search.index_updates import IndexUpdater
 from nexus_core.store.search.renewal import Seen, renew
-from nexus_core.store.search.search import SearchRequest
+from nexus_core.store.search.store_search import SearchOptions, StoreSearch
 from nexus_core.store.search.tantivy_index import delete
-from nexus_core.store.search.value_counts import count_page, most_first
-from nexus_core.store.search.visibility import VisibleKeys
 from nexus_core.store.usage import DailyUsage
-from nexus_core.store.vectors.embedders import SearchBy, StoreEmbedders
-from nexus_core.store.vectors.embedding import arrange_vectors, embed_context, forget_vectors
+from nexus_core.store.vectors.embedders import StoreEmbedders
 from nexus_core.store.vectors.graph import delete_graph
-from nexus_core.store.vectors.graph_upkeep import delete_unnamed
-from nexus_core.store.vectors.vector_check import graph_note
+from nexus_core.store.vectors.store_vectors import StoreVectors
 from nexus_core.store.worker_threads import WorkerThreads
-from nexus_core.toolkit.filters import EVERYTHING, Filter, tag_conditions
+from nexus_core.toolkit.filters import EVERYTHING, Filter
 from nexus_core.toolkit.text.languages import AUTO
-from nexus_core.toolkit.text.stemming import ANALYZER_VERSION
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-
-INDEX_WAIT_S = 30.0
-"""How long a search waits for another process that is building the index."""
-_LOOK_AGAIN_S = 0.05
-LONGEST_LIKE = 4_000
-"""Characters of an item that others are to be like."""
-
-_log = logging.getLogger(__name__)
-
-
-_OLDER_WORDS = (
-    "the words of {name!r} were made by another version, and who may not write here cannot renew them: run "
-    "`nexus context check --repair` as who owns the store"
-)
-_UNREADABLE = (
-    "the index of {name!r} cannot be read, nor mended by who may not write here: run `nexus context check --repair` as "
-    "who owns the store"
-)
 
 
 class Store:
@@ -104,10 +71,10 @@ class Store:
         self._threads = WorkerThreads(self.folder, objects, salvage)
         self._answers = StoredAnswers(self._threads)
         self._embedders = StoreEmbedders()
+        self._searching = StoreSearch(self._threads, self._embedders)
+        self._vectors = StoreVectors(self._threads, self._embedders)
         self._readers: ReaderProcesses | None = None
         self._secret = b""
-        self._written = 0
-        self._bulk = 0
 
     async def __aenter__(self) -> Self:
         """Open the store, and make it where there is none; raises StoreError."""
@@ -167,8 +134,7 @@ class Store:
         def begin(indexing: IndexUpdater) -> BatchAdd:
             return BatchAdd(indexing, self._find(name), iter(items))
 
-        self._bulk += 1
-        try:
+        with self._searching.bulk():
             await self.renew(name)
             adding = await self.write_indexed(begin)
             try:
@@ -178,10 +144,8 @@ class Store:
                 await asyncio.shield(self._threads.writing(adding.finish, has_failed=True))
                 raise
             await asyncio.shield(self._threads.writing(adding.finish))
-        finally:
-            self._bulk -= 1
-        await self._threads.writing(self._note_written)
-        await self._embed_new(name)
+        await self._searching.note_written()
+        await self._vectors.embed_new(name)
         return adding.total
 
     async def embed(self, name: str, model: str, *, seen: Seen | None = None) -> int:
@@ -190,39 +154,15 @@ class Store:
         Until all have vectors it is searched as before. What was killed goes on where it was; another model than
         before takes its place at the end. Raises StoreError where the model cannot be used.
         """
-        context = await self.context(name)
-        embedder = await self._embedders.named(model)
-        return await embed_context(self._threads, context, model, embedder, seen)
+        return await self._vectors.embed(name, model, seen)
 
     async def unembed(self, name: str) -> None:
         """Let a context be searched by words alone, and delete its vectors."""
-        context = await self.context(name)
-        await self.write(forget_vectors, context)
-        await self.read(delete_unnamed, self.folder, context)
+        await self._vectors.forget(name)
 
     async def vectors_note(self, name: str) -> str:
         """Return why searches by meaning in a context are slower than they might be; mostly nothing."""
-        context = await self.context(name)
-        return await self.read(graph_note, context)
-
-    async def _embed_new(self, name: str) -> None:
-        """Give vectors to what was added; where that cannot be done it is found by words until it is."""
-        context = await self.context(name)
-        if context.embedder:
-            await self._embed_rest(context)
-
-    async def _embed_rest(self, context: Context, *, looks_at_all: bool = False) -> None:
-        try:
-            embedder = await self._embedders.named(context.embedder)
-            await embed_context(self._threads, context, context.embedder, embedder, looks_at_all=looks_at_all)
-        except (StoreError, ConnectorError, PluginError) as error:
-            _log.warning("items of %r have no vectors yet, and are found by words alone: %s", context.name, error)
-
-    async def _mend_vectors(self, context: Context) -> None:
-        """Give vectors to all items that lack them, where the model is here, and arrange those there are."""
-        if context.embedder:
-            await self._embed_rest(context, looks_at_all=True)
-        await arrange_vectors(self._threads, context)
+        return await self._vectors.note(name)
 
     async def items(
         self,
@@ -236,7 +176,7 @@ class Store:
     ) -> list[tuple[int, Item]]:
         """Return the next items after a key, each with its key, in the order in which they were added."""
 
-        def read_page(connection: sqlite3.Connection) -> list[tuple[int, Item]]:
+        def read_page(connection: SqlConnection) -> list[tuple[int, Item]]:
             context = contexts.find(connection, name, viewer)
             visible = self._threads.opened().visible(context, viewer, where)
             if visible is None:
@@ -253,21 +193,12 @@ class Store:
         What another reader has made of a document since is found by its old ids, too.
         """
 
-        def find(connection: sqlite3.Connection) -> tuple[Item, ...]:
-            context = contexts.find(connection, name, viewer)
-            if viewer is None:
-                return find_items(connection, context, ids)
-            # Looked up among what is visible first: no row of an item that is hidden is read.
-            keys = find_visible(connection, context, ids, self._threads.opened().visible(context, viewer))
-            found = rows.read_items(connection, [*dict.fromkeys(keys.values())])
-            return tuple(found[keys[each]] for each in ids if keys.get(each) in found)
-
-        return await self.read(find)
+        return await self._searching.get(name, ids, viewer)
 
     async def visible_ids(self, name: str, ids: Sequence[str], *, viewer: Viewer | None = None) -> frozenset[str]:
         """Return those of some ids, now or before, whose items are there and may be seen."""
 
-        def find(connection: sqlite3.Connection) -> frozenset[str]:
+        def find(connection: SqlConnection) -> frozenset[str]:
             context = contexts.find(connection, name, viewer)
             return frozenset(find_visible(connection, context, ids, self._threads.opened().visible(context, viewer)))
 
@@ -285,7 +216,7 @@ class Store:
     async def remove(self, name: str, ids: Sequence[str]) -> int:
         """Remove items by their ids; returns how many there were."""
 
-        def remove(connection: sqlite3.Connection) -> int:
+        def remove(connection: SqlConnection) -> int:
             context = contexts.find(connection, name)
             return rows.remove_keys(connection, context, list(rows.keys_of(connection, context, ids).values()))
 
@@ -293,20 +224,7 @@ class Store:
         await self._threads.writing(self._catch_up, name)
         return count
 
-    async def search(
-        self,
-        name: str,
-        query: str,
-        *,
-        limit: int = 10,
-        tags: Sequence[str] = (),
-        where: Filter = EVERYTHING,
-        viewer: Viewer | None = None,
-        by: SearchBy | None = None,
-        like: str | None = None,
-        typos: bool = False,
-        note: Callable[[str], None] | None = None,
-    ) -> Ranking:
+    async def search(self, name: str, query: str, **options: Unpack[SearchOptions]) -> Ranking:
         """Return the best items for a query, best first, by BM25 over the whole context, by meaning, or by both.
 
         With `tags`, those that have all of them; with `where`, those that it lets through; to a `viewer`, those that
@@ -318,45 +236,7 @@ class Store:
         and more that no item holds stands for one that is a typing error away. With `like`, the id of an item, its text
         is what is searched for, and the query comes first in it.
         """
-        searching, give_up = self._threads.opened(), monotonic() + INDEX_WAIT_S
-        context = await self.read(contexts.find, name, viewer)  # what they may see of it is not counted here
-        if not self._threads.may_write and context.analyzer != ANALYZER_VERSION:
-            raise StoreError(_OLDER_WORDS.format(name=name))
-        if like is not None:
-            query = self._like(query, await self.get(name, [like], viewer=viewer), like)
-        meaning = None if by == "words" else await self._embedders.query_vector(context, query, by, note)
-        every = Filter((*where.conditions, *tag_conditions(tags)))
-        asked = SearchRequest(
-            query=query,
-            limit=limit,
-            where=every,
-            viewer=viewer,
-            by_words=by != "meaning",
-            meaning=meaning,
-            typos=typos,
-            without=like or "",
-        )
-        found = await self._threads.reading(searching.search, name, asked)
-        if found is None and searching.suspect:  # or somebody has just changed it
-            found = await self._threads.reading(searching.search, name, asked)
-        while found is None:  # the index is behind or damaged, and the writer's to mend
-            if self._threads.may_write and not (self._bulk and not searching.suspect):
-                await self._threads.writing(self._mend, name, searching.suspect)
-            found = await self._threads.reading(searching.search, name, asked, written=self._written)
-            if found is None and not self._threads.may_write:
-                raise StoreError(_UNREADABLE.format(name=name))
-            if found is None and monotonic() > give_up:
-                raise StoreBusyError(f"another process is building the index of {name!r}: try again when it is done")
-            if found is None:
-                await asyncio.sleep(_LOOK_AGAIN_S)
-        return found
-
-    @staticmethod
-    def _like(query: str, found: Sequence[Item], name: str) -> str:
-        """Return what is searched for where something like an item is."""
-        if not found:
-            raise UsageError(f"there is no item {name[:200]!r}: name one that others are to be like")
-        return "\n".join(filter(None, (query, found[0].title, found[0].text[:LONGEST_LIKE])))
+        return await self._searching.search(name, query, **options)
 
     async def counts(
         self, name: str, field: str = "tags", *, where: Filter = EVERYTHING, viewer: Viewer | None = None
@@ -365,19 +245,7 @@ class Store:
 
         Of a list each element counts. Of items that a viewer may see, and a filter lets through.
         """
-
-        def begin(connection: sqlite3.Connection) -> tuple[Context, VisibleKeys | None]:
-            context = contexts.find(connection, name, viewer)
-            return context, self._threads.opened().visible(context, viewer, where)
-
-        context, visible = await self.read(begin)
-        counts, after = Counter[str](), 0
-        while True:  # page by page, so that searches go on between them
-            some, following = await self.read(count_page, context, field, visible, after)
-            counts.update(some)
-            if following is None:
-                return most_first(counts)
-            after = following
+        return await self._searching.counts(name, field, where, viewer)
 
     async def fresh_vectors(self) -> None:
         """Return as soon as a ranker has worked out vectors of items that a search has found."""
@@ -399,7 +267,7 @@ class Store:
         """
         await self.renew(name, seen=asked.get("seen"))
         ingested = await ingest(self._threads, self.readers, name, source, origin=origin, **asked)
-        await self._embed_new(name)
+        await self._vectors.embed_new(name)
         return ingested
 
     @property
@@ -425,7 +293,7 @@ class Store:
         return tuple(each for each in await self._documents(name, origin, viewer) if each.skipped)
 
     async def _documents(self, name: str, origin: str | None, viewer: Viewer | None) -> tuple[StoredDocument, ...]:
-        def read_documents(connection: sqlite3.Connection) -> tuple[StoredDocument, ...]:
+        def read_documents(connection: SqlConnection) -> tuple[StoredDocument, ...]:
             return rows.documents_of(connection, contexts.find(connection, name, viewer), origin, viewer)
 
         return await self.read(read_documents)
@@ -433,7 +301,7 @@ class Store:
     async def remove_documents(self, name: str, documents: Sequence[str]) -> int:
         """Remove documents with their items; returns how many items that were."""
 
-        def remove(connection: sqlite3.Connection) -> int:
+        def remove(connection: SqlConnection) -> int:
             context = contexts.find(connection, name)
             return sum(rows.remove_document(connection, context, document) for document in documents)
 
@@ -462,7 +330,7 @@ class Store:
     async def tag(self, name: str, ids: Sequence[str], *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> int:
         """Add and remove tags of items; returns how many items have changed."""
 
-        def change(connection: sqlite3.Connection) -> int:
+        def change(connection: SqlConnection) -> int:
             return tag_items(connection, contexts.find(connection, name), ids, add, remove)
 
         count = await self.write(change)
@@ -484,7 +352,7 @@ class Store:
 
         With `repair`, indexes and counts are made anew where anything is wrong, and what is left is returned.
         """
-        return await integrity.check(self._threads, name, repair=repair, embed=self._mend_vectors, seen=seen)
+        return await integrity.check(self._threads, name, repair=repair, embed=self._vectors.mend, seen=seen)
 
     async def collect(self) -> int:
         """Delete originals that no document refers to any more; returns how many they were."""
@@ -527,14 +395,12 @@ class Store:
 
     # Threads
 
-    async def read(
-        self, work: Callable[Concatenate[sqlite3.Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
-    ) -> _T:
+    async def read(self, work: Callable[Concatenate[SqlConnection, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Return what a function makes of the connection that reads, in the thread that reads."""
         return await self._threads.read(work, *args, **kwargs)
 
     async def write(
-        self, work: Callable[Concatenate[sqlite3.Connection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+        self, work: Callable[Concatenate[SqlConnection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
         """Return what a function makes of the connection that writes, in one transaction: all or nothing."""
         return await self._threads.write(work, *args, **kwargs)
@@ -562,23 +428,3 @@ class Store:
 
     def _catch_up(self, name: str) -> bool:
         return self._threads.indexing().catch_up(self._find(name))
-
-    def _mend(self, name: str, suspect: str) -> None:
-        """Bring an index up to the database; where there is no space for that, it is searched as it is."""
-        indexing, context = self._threads.indexing(), self._find(name)
-        try:
-            with indexing.turn(context, 0.0) as ours:
-                if ours and suspect and indexing.state(context).generation == suspect:
-                    indexing.rebuild(context)
-                elif ours:
-                    indexing.bring_up(context)
-        except StoreFullError as error:
-            if suspect:
-                raise
-            _log.warning("the index of %r lacks what was added last: %s", name, error)
-
-    def _note_written(self) -> None:
-        """Note the largest key of all that this process may have written: its own searches are to find that."""
-        with translated(self.folder.database):
-            found = self._threads.connection().execute("SELECT value FROM settings WHERE name = 'next_key'").fetchone()
-        self._written = int(found[0]) - 1 if found else 0

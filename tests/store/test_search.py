@@ -202,7 +202,7 @@ async def test_another_searches_a_new_context_while_its_first_items_are_added(
 ) -> None:
     """What the first batch has brought is found by somebody else while the addition goes on, however long it takes."""
     monkeypatch.setattr("nexus_core.store.ingest.batch_add.BATCH", 10)
-    monkeypatch.setattr("nexus_core.store.store.INDEX_WAIT_S", 0.2)
+    monkeypatch.setattr("nexus_core.store.search.store_search.INDEX_WAIT_S", 0.2)
     begun, ends, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
 
     def items() -> Iterator[Item]:
