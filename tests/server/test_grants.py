@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -289,6 +290,7 @@ async def test_a_store_is_read_as_if_what_is_hidden_were_not_there(start: Start,
 async def rows_read(guarded: Guarded, request: tuple[str, str, dict[str, Any]]) -> int:
     """Return how many rows are fetched by the connection that reads while the key without groups is answered."""
     connection = guarded.running.store._threads.opened().connection
+    assert isinstance(connection, sqlite3.Connection)
     rows: list[tuple[object, ...]] = []
 
     def count(cursor: object, row: tuple[object, ...]) -> tuple[object, ...]:

@@ -19,6 +19,7 @@ import pytest
 from nexus_core import Item, Store, StoreBusyError, StoreDamagedError, StoreError, StoreFullError, UsageError
 from nexus_core.store.database import connection
 from nexus_core.store.database.connection import connect, is_open, journal_mode, snapshot, transaction, translated
+from nexus_core.store.database.sql import SqlConnection
 
 
 @pytest.fixture
@@ -238,7 +239,7 @@ async def test_a_store_writes_on_after_the_disk_failed(tmp_path: Path) -> None:
     failure = sqlite3.OperationalError("disk I/O error")
     failure.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
 
-    def fail(connection: sqlite3.Connection) -> None:
+    def fail(connection: SqlConnection) -> None:
         raise failure
 
     async with Store(tmp_path) as store:

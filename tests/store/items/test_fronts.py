@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from nexus_core import DocumentMark, DocumentRead, Item, Store
+from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.items.fronts import front_of, own_part
 from nexus_core.store.records import checked_item
 
@@ -33,7 +33,7 @@ class Handbook:
         return DocumentRead(items=items, digest=repr(self.parts), size=1)
 
 
-def kept(connection: sqlite3.Connection) -> tuple[list[str], list[str]]:
+def kept(connection: SqlConnection) -> tuple[list[str], list[str]]:
     fronts = [row[0] for row in connection.execute("SELECT metadata FROM fronts")]
     return fronts, [row[0] for row in connection.execute("SELECT metadata FROM items ORDER BY id")]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from nexus_core import Item, Store, UsageError, vector_key
+from nexus_core.store.database.sql import SqlConnection
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
         yield store
 
 
-def derived(connection: sqlite3.Connection) -> dict[str, tuple[object, ...]]:
+def derived(connection: SqlConnection) -> dict[str, tuple[object, ...]]:
     rows = connection.execute(
         "SELECT id, figures.data, vector_parts.data, target, document_id FROM items"
         " JOIN figures ON figures.item_key = items.key LEFT JOIN vector_parts ON vector_parts.item_key = items.key"
