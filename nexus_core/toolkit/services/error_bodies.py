@@ -50,10 +50,12 @@ _TEXTS = (
 )  # fmt: skip
 _HINTS = ("reason", "hint", "info", "explanation")
 """Keys that hold a code or a sentence."""
+_WORDED = frozenset((*_LAYERS, *_TEXTS, *_HINTS))
 _CODES = (
     "code", "type", "reason", "error_code", "errorcode", "error_type", "errortype", "status", "status_code",
     "statuscode", "http_status", "errcode", "err_code", "__type", "error", "exception",
 )  # fmt: skip
+_CODED = frozenset(_CODES)
 _STATUSES = ("code", "status", "status_code", "statuscode", "http_status", "error_code", "errorcode")
 _LIMITS = ("quotaid", "quota_limit", "quotametric", "quota_metric")
 _SAYS_NOTHING = frozenset({"", "null", "none", "ok", "success", "0", "200", "error", "fail", "failed", "failure"})
@@ -61,7 +63,7 @@ _SAYS_NOTHING = frozenset({"", "null", "none", "ok", "success", "0", "200", "err
 _ERROR_KEYS = frozenset({"error", "errors", "Error", "fault", "base_resp"})
 """Keys of a body under which an error stands."""
 _GOOD = frozenset({"", "null", "none", "ok", "success", "succeeded", "0", "200", "20000"})
-_ANSWERS = ("choices", "usage", "output", "content", "candidates", "results", "embeddings", "text")
+_ANSWERS = frozenset({"choices", "usage", "output", "content", "candidates", "results", "embeddings", "text"})
 """Keys of answers: what has one with a value is not only an error."""
 _NOT_WORDS = frozenset({"input", "prompt", "messages", "content", "loc", "url", "stack", "traceback", "stacktrace"})
 """Keys whose texts are no words about an error."""
@@ -126,7 +128,7 @@ def is_only_error(payload: Any) -> bool:
     """Tell whether a body without an answer is nothing but the words of an error, such as `{"message": "..."}`."""
     if not isinstance(payload, dict):
         return False
-    if any(payload.get(name) for name in _ANSWERS):
+    if any(payload[name] for name in payload.keys() & _ANSWERS):
         return False
     found = _Layers()
     found.enter(payload, 0)
@@ -158,6 +160,8 @@ class _Layers:
 
     def _enter_object(self, layer: dict[str, Any], depth: int) -> None:
         self.layers.append(layer)
+        if _WORDED.isdisjoint(layer):  # nearly all that is no error
+            return
         for name in _TEXTS:
             if isinstance(layer.get(name), str):
                 self._enter_text(layer[name], depth)
@@ -191,17 +195,17 @@ class _Layers:
     def said(self) -> Iterator[Any]:
         """Yield what stands where codes stand, the most specific first."""
         for layer in reversed(self.layers):
-            for name in _CODES:
+            for name in () if _CODED.isdisjoint(layer) else _CODES:
                 value = layer.get(name)
                 if type(value) in (str, int) and len(str(value)) <= _LONGEST and str(value).strip():
                     yield valid_unicode(value) if isinstance(value, str) else value
 
     def status(self, message: str) -> int | None:
         for layer in reversed(self.layers):
-            status = _status([layer.get(name) for name in _STATUSES])
+            status = None if _CODED.isdisjoint(layer) else _status([layer.get(name) for name in _STATUSES])
             if status is not None:
                 return status
-        told = re.search(_TOLD_STATUS, message, re.IGNORECASE)
+        told = re.search(_TOLD_STATUS, message, re.IGNORECASE) if message else None
         return int(told[1]) if told else None
 
     def named_limits(self) -> Iterator[str]:
