@@ -21,15 +21,21 @@ _T = TypeVar("_T")
 
 
 def store_option(function: _Function) -> _Function:
-    """Add --store: while the command runs, its folder is the store of all that name none, workers and sources included.
+    """Add --store: while the command runs, that is the store of all that name none, workers and sources included.
 
     The command itself is not given it: `Store()` is the store. Groups have the option, too, so that it may stand before
     a subcommand; where both are given, that of the subcommand holds.
     """
-    return click.option(
-        "--store", metavar="FOLDER", callback=_choose, expose_value=False, is_eager=True,
-        help="The store; by default the one that NEXUS_STORE names, else your own.",
-    )(function)  # fmt: skip
+    from_file = click.option(
+        "--store-url-file", metavar="FILE", callback=_choose_from_file, expose_value=False, is_eager=True,
+        type=click.Path(exists=True, dir_okay=False),
+        help="A file whose first line is the URL of the store: so no password is among the arguments.",
+    )  # fmt: skip
+    by_name = click.option(
+        "--store", metavar="FOLDER_OR_URL", callback=_choose, expose_value=False, is_eager=True,
+        help="The store: a folder or a URL. By default the one that NEXUS_STORE names, else your own.",
+    )  # fmt: skip
+    return by_name(from_file(function))
 
 
 def with_store(work: Callable[[Store], Awaitable[_T]], *, create: bool = False) -> _T:
@@ -46,9 +52,9 @@ def with_store(work: Callable[[Store], Awaitable[_T]], *, create: bool = False) 
             return await work(store)
 
     paths = Store().folder
-    if create or paths.database.exists():
+    if create or paths.exists():
         return run(opened())
-    echo(f"there is no store in {plain(str(paths.root))} yet", err=True)
+    echo(f"there is no store in {plain(paths.name)} yet", err=True)
     with TemporaryDirectory() as nowhere:
         return run(opened(nowhere))
 
@@ -56,6 +62,16 @@ def with_store(work: Callable[[Store], Awaitable[_T]], *, create: bool = False) 
 def _choose(context: click.Context, option: click.Parameter, folder: str | None) -> None:
     if folder is not None:
         context.with_resource(_variable(folder))
+
+
+def _choose_from_file(context: click.Context, option: click.Parameter, path: str | None) -> None:
+    if path is None:
+        return
+    with open(path, encoding="utf-8") as file:
+        url = file.readline().strip()
+    if not url:
+        raise click.BadParameter(f"{path} is empty: write the URL of the store on its first line")
+    context.with_resource(_variable(url))
 
 
 @contextmanager

@@ -174,7 +174,7 @@ class Server:
             why = f"whoever reaches {settings.host} could ask"
             instead = "serve this machine alone with --host 127.0.0.1"
         raise UsageError(
-            f"the store at {self.serving.store.folder.root} has no keys, and {why}: make one with "
+            f"the store at {self.serving.store.folder.name} has no keys, and {why}: make one with "
             f"`nexus keys new --owner NAME`, or {instead}"
         )
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
-from nexus_core.store.database.paths import default_folder
 from nexus_core.store.store import Store
 from nexus_core.toolkit.shared_resources import SharedResources
 
@@ -41,9 +39,9 @@ class _Held:
 @asynccontextmanager
 async def open_store(shared: SharedResources, path: str = "") -> AsyncIterator[Store]:
     """Give the store of a folder, open, as all have it that come with the same `shared`; raises StoreError."""
-    folder = Path(path) if path else default_folder()
-    key = _key(folder)
-    held = shared.take(key, lambda: _Held(Store(folder), is_lent=False))
+    store = Store(path or None)
+    key = _key(store)
+    held = shared.take(key, lambda: _Held(store, is_lent=False))
     try:
         yield await held.opened()
     finally:
@@ -53,7 +51,7 @@ async def open_store(shared: SharedResources, path: str = "") -> AsyncIterator[S
 @asynccontextmanager
 async def lent(store: Store, shared: SharedResources) -> AsyncIterator[None]:
     """Let all who come with this `shared` use an open store, where they name its folder."""
-    key = _key(store.folder.root)
+    key = _key(store)
     shared.take(key, lambda: _Held(store, is_lent=True))
     try:
         yield
@@ -61,5 +59,5 @@ async def lent(store: Store, shared: SharedResources) -> AsyncIterator[None]:
         await shared.release(key)
 
 
-def _key(folder: Path) -> Hashable:
-    return "store", str(folder.absolute()), asyncio.get_running_loop()
+def _key(store: Store) -> Hashable:
+    return "store", str(store.folder.root.absolute()), asyncio.get_running_loop()

@@ -20,7 +20,7 @@ from nexus_core.store.answer_cache import StoredAnswers
 from nexus_core.store.blobs import BlobStore
 from nexus_core.store.conversations import StoredConversations
 from nexus_core.store.database.connection import transaction, translated
-from nexus_core.store.database.paths import StorePaths, default_folder
+from nexus_core.store.database.places import place_of_store
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.ingest.batch_add import BatchAdd
 from nexus_core.store.ingest.ingest import Ingested, Ingester, ingest
@@ -61,13 +61,13 @@ class Store:
     def __init__(
         self, path: str | os.PathLike[str] | None = None, *, objects: str | None = None, salvage: bool = False
     ) -> None:
-        """Take the store in a folder, by default the one that NEXUS_STORE names, else the user's own.
+        """Take the store in a folder or by its URL, by default the one that NEXUS_STORE names, else the user's own.
 
         `objects` says where large originals are kept, as a folder or a URL of fsspec, by default what NEXUS_OBJECTS
         says, else the store's folder; that is remembered with the first of them.
         With `salvage` a damaged one is opened, too: to export what can still be read.
         """
-        self.folder = StorePaths(Path(path) if path is not None else default_folder())
+        self.folder = place_of_store(path)
         self._threads = WorkerThreads(self.folder, objects, salvage)
         self._answers = StoredAnswers(self._threads)
         self._embedders = StoreEmbedders()

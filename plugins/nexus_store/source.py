@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+import nexus_core  # its names are imported when they are first used
 from nexus_core import Ranking, RunContext, SourceError, StoreError, UsageError, component, injected, option, state
 from nexus_core.toolkit import EVERYTHING, Filter, SharedResources, parse_filter
 
@@ -27,7 +28,9 @@ class StoreSource:
     name = "store"
 
     context: str = option("", help="The name of the context; by default the one that the caller of a run names.")
-    path: str = option("", help="The store's folder; by default the one that NEXUS_STORE names, else the user's own.")
+    path: str = option(
+        "", help="The store, a folder or a URL; by default the one that NEXUS_STORE names, else the user's own."
+    )
     candidates: int = option(150, help="How many items the search yields at most.", ge=1, le=10_000)
     tags: tuple[str, ...] = option((), help="Only items that have all of these tags.")
     where: Mapping[str, Any] = option(
@@ -45,18 +48,26 @@ class StoreSource:
     def __attrs_post_init__(self) -> None:
         self._filter = parse_filter(self.where)
 
+    def check_built(self) -> None:
+        """Raise ValueError where `path` is a URL that no store is installed for."""
+        if "://" in self.path:
+            try:
+                nexus_core.Store(self.path)
+            except UsageError as error:
+                raise ValueError(str(error)) from error
+
     async def __aenter__(self) -> Self:
         """Open the store; raises SourceError where there is none."""
-        from nexus_core import Store, open_store
-
-        folder = Store(self.path or None).folder
-        if not await asyncio.to_thread(folder.database.exists):
+        folder = nexus_core.Store(self.path or None).folder
+        if not await asyncio.to_thread(folder.exists):
             raise SourceError(
-                f"store: there is no store at {folder.root}: make one with "
+                f"store: there is no store at {folder.name}: make one with "
                 f"`nexus context add {self.context or 'NAME'} PATH`, or say where it is with `path` or NEXUS_STORE"
             )
         try:
-            self._store = await self._open.enter_async_context(open_store(self.shared or SharedResources(), self.path))
+            self._store = await self._open.enter_async_context(
+                nexus_core.open_store(self.shared or SharedResources(), self.path)
+            )
         except StoreError as error:
             raise SourceError(f"store: {error}") from error
         self._keeping = asyncio.create_task(self._keep_what_comes(self._store))

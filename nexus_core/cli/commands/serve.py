@@ -173,7 +173,7 @@ async def _serve(
     server = Server({pipeline.name: pipeline for pipeline in loaded.values()}, store, settings, shared=shared)
     for file, pipeline in loaded.items():
         _say(f"serving {pipeline.name} ({file}): {pipeline.description or 'no description'}")
-    _say(f"the store is {store.folder.root}")
+    _say(f"the store is {store.folder.name}")
     beside: list[_Beside] = [PipelineReloader(paths, loaded, server, again, _say).run] if reloads else []
     if sync_s is not None and (settings.worker is None or settings.worker.number == 0):
         beside.append(partial(serve_sync, store, sync_s, _say))
