@@ -6,6 +6,7 @@ that forgets its key. So nobody can be told that an original is there while anot
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,6 +31,8 @@ GRACE_S = 3600.0
 _AT_ONCE = 100
 _ADVICE = "remove its document and add it again, or put it back from a backup"
 _UNFINISHED = ".new-"
+
+_log = logging.getLogger(__name__)
 
 
 class BlobStorage(Protocol):
@@ -119,10 +122,14 @@ class RemoteBlobs:
 
 
 class BlobStore:
-    """The originals of one store. `url` is where they are, empty for the store's own folder."""
+    """The originals of one store. `url` is where they are, empty for the store's own folder.
 
-    def __init__(self, folder: Path, url: str) -> None:
+    Where several servers use the store, a folder of one of them `is_apart`: what is put there is warned of.
+    """
+
+    def __init__(self, folder: Path, url: str, *, is_apart: bool = False) -> None:
         self.url = url
+        self._is_apart = is_apart and (not url or _is_local(url))
         self._folder = folder
         self._kept: BlobStorage | None = None
 
@@ -153,6 +160,12 @@ class BlobStore:
 
     def note(self, connection: SqlConnection, key: str, size: int) -> None:
         """Note that bytes are about to be put away, so that nobody collects them; and where, from the first on."""
+        if self._is_apart:
+            self._is_apart = False
+            _log.warning(
+                "originals are kept in %s, where no other server can read them: name a shared place by %s",
+                self._place, VARIABLE,
+            )  # fmt: skip
         connection.execute(
             "INSERT INTO settings (name, value) VALUES ('objects', ?) ON CONFLICT DO NOTHING", (self.url,)
         )

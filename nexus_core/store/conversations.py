@@ -136,7 +136,8 @@ class StoredConversations:
     ) -> int:
         """Keep a turn, as `add` does, with what it was made of: from who may not see that it is hidden from now on."""
         _check(id, owner)
-        turn = tuple(map(_whole, (run_id, query, answer, model)))
+        texts = (run_id, query, answer, model)
+        turn = tuple(_whole(text, takes_nul=not self._threads.folder.is_server) for text in texts)
         unseen: Sequence[int] = ()
         if viewer is not None:
             unseen = await self._threads.read(_unseen, owner, id, self._clock(), self._hidden(viewer))
@@ -414,8 +415,9 @@ def _checked_limit(limit: int) -> int:
     return limit
 
 
-def _whole(text: str) -> str:
-    """Return a text that can be kept: pairs of surrogates joined, halves replaced."""
+def _whole(text: str, *, takes_nul: bool) -> str:
+    """Return a text that can be kept: pairs of surrogates joined, halves replaced, NUL if need be."""
+    text = text if takes_nul else text.replace("\0", "\ufffd")
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -160,7 +160,9 @@ class WorkerThreads:
                 check_after_crash(self.folder, self._writer)
         reader = self.folder.connect(writes=False)
         try:
-            self._originals = BlobStore(self.folder.objects, self._place_of_originals(reader))
+            self._originals = BlobStore(
+                self.folder.objects, self._place_of_originals(reader), is_apart=self.folder.is_server
+            )
             self._mark = OpenMarker(self.folder) if may_write and not self.folder.is_server else None
         except BaseException:
             reader.close()

@@ -1,0 +1,170 @@
+"""A connection to Postgres, as the store uses it: for one thread at a time, opened anew where it was lost.
+
+One server writes at a time: every transaction that writes takes the lock of the store first, so that keys are given in
+the order in which they are committed, and an index can go on from the largest it has seen. Nothing depends on the
+session, so a pooler of transactions may stand between: what holds for a transaction is set with its beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
+from time import monotonic, sleep
+from typing import Any
+
+import psycopg
+from psycopg.adapt import Loader
+from psycopg.pq import TransactionStatus
+
+from nexus_core.contract.errors import StoreUnavailableError, UsageError
+from nexus_core.store.database.sql import Cursor, LostTransactionError
+from nexus_core.store.postgres.dialect import nul_in, translate
+from nexus_core.store.postgres.errors import is_lost, meaning, secrets_of, without_password
+
+STORE_LOCK = 0x4E58_5553_0001
+"""The advisory lock of who writes."""
+CONNECT_S = 5
+LOST_S = 2.0
+"""For so long a lost connection is tried to be opened anew by who needs it."""
+_FIRST_PAUSE_S = 0.05
+_ROWS = 500
+"""Written with one statement."""
+_TIMES = "SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '60s'"
+_WRITING = (
+    f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_TIMES};"
+    f" SET LOCAL idle_in_transaction_session_timeout = '60s'; SELECT pg_advisory_xact_lock({STORE_LOCK:d})"
+)
+_READING = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_TIMES}"
+_OPTIONS: dict[str, Any] = {
+    "connect_timeout": CONNECT_S,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    "application_name": "contextnexus",
+}
+_UNKNOWN = "{name} was lost while a write was being kept: whether it was is not known; look, and write again if not"
+
+
+class _Number(Loader):
+    """Reads sums, which Postgres counts without a limit, as the numbers that SQLite gives."""
+
+    def load(self, data: Any) -> int | float:
+        text = bytes(data).decode()
+        return float(text) if "." in text else int(text)
+
+
+class PostgresConnection:
+    """A connection by a URL; opened by its first use. Raises errors of the store alone."""
+
+    def __init__(self, url: str) -> None:
+        self.name = without_password(url)
+        self._url = url
+        self._secrets = secrets_of(url)
+        self._open: psycopg.Connection[tuple[Any, ...]] | None = None
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open on it."""
+        return self._open is not None and self._open.info.transaction_status != TransactionStatus.IDLE
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Cursor:
+        """Run one statement, and return its result; one that only reads is asked again where no transaction is open."""
+        statement = translate(sql)
+        if self.in_transaction or statement.writes:
+            return self._run(statement.text, parameters)
+        return self._run_anew(statement.text, parameters)
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Cursor:
+        """Run one statement for each row of parameters, many of them at a time."""
+        statement, rows = translate(sql), iter(parameters)
+        done: Cursor = self._opened().cursor()
+        while some := [*islice(rows, _ROWS)]:
+            values = [value for row in some for value in row]
+            if statement.rows is not None:
+                before, mark, after = statement.rows
+                done = self._run(f"{before}{', '.join([mark] * len(some))}{after}", values)
+            else:
+                done = self._run(";".join([statement.text] * len(some)), values)
+        return done
+
+    def close(self) -> None:
+        """Close it; what was not committed is undone."""
+        if self._open is not None:
+            with suppress(psycopg.Error):
+                self._open.close()
+            self._open = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Begin a transaction that may write, as the only one of the store; ends with all of it, or nothing."""
+        self._run_anew(_WRITING)
+        try:
+            yield
+        except BaseException as error:
+            self._undo()
+            if isinstance(error, StoreUnavailableError):  # nothing is there of it, whatever was lost
+                raise LostTransactionError(str(error)) from error
+            raise
+        try:
+            self._run("COMMIT")
+        except StoreUnavailableError as error:
+            self.close()
+            raise StoreUnavailableError(_UNKNOWN.format(name=self.name)) from error
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Begin a transaction that sees one state, and changes nothing."""
+        self._run_anew(_READING)
+        try:
+            yield
+        finally:
+            self._undo()
+
+    def run(self, script: str) -> None:
+        """Run statements as Postgres reads them."""
+        self._run(script)
+
+    def _undo(self) -> None:
+        try:
+            if self.in_transaction:
+                self._opened().execute("ROLLBACK")
+        except psycopg.Error:  # whatever has happened to it, a new one has no transaction
+            self.close()
+
+    def _run_anew(self, text: str, parameters: Sequence[Any] = ()) -> Cursor:
+        """Run what changes nothing; where the connection was lost, or cannot be opened yet, again for some seconds."""
+        give_up, pause = monotonic() + LOST_S, _FIRST_PAUSE_S
+        while True:
+            try:
+                return self._run(text, parameters)
+            except StoreUnavailableError:
+                self.close()
+                if monotonic() + pause > give_up:
+                    raise
+            sleep(pause)
+            pause *= 2
+
+    def _run(self, text: str, parameters: Sequence[Any] = ()) -> Cursor:
+        try:
+            # Without parameters a text may hold several statements, and `%` is only a sign in it.
+            return self._opened().execute(text, parameters or None) if parameters else self._plain(text)
+        except psycopg.Error as error:
+            if is_lost(error):
+                self.close()
+            told = meaning(error, self.name, self._secrets)
+            if isinstance(told, UsageError) and (text_with_nul := nul_in(parameters)):
+                told = UsageError(f"{text_with_nul} holds a NUL character, which Postgres cannot keep: remove it")
+            raise told from None  # whose text, or that of what it was raised for, may hold the URL
+
+    def _plain(self, text: str) -> Cursor:
+        return self._opened().execute(text.replace("%%", "%").encode())
+
+    def _opened(self) -> psycopg.Connection[tuple[Any, ...]]:
+        if self._open is None or self._open.closed:
+            self._open = psycopg.connect(
+                self._url, autocommit=True, cursor_factory=psycopg.ClientCursor, prepare_threshold=None, **_OPTIONS
+            )
+            self._open.adapters.register_loader("numeric", _Number)
+        return self._open

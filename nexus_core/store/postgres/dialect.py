@@ -1,0 +1,61 @@
+"""The dialect: SQL as the modules of the store write it, as Postgres reads it.
+
+Each statement is translated once. What Postgres spells otherwise is little, since the modules keep to what both
+understand (see `database/sql.py`); the rest are functions of the schema that are called by SQLite's names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from attrs import frozen
+
+from nexus_core.store.database.sql import DEFER_FOREIGN_KEYS
+
+_INDEXED_BY = re.compile(r" INDEXED BY \w+")
+_ARRAY = re.compile(r"\bjson_each\(\?\) AS (numbers|texts)\b")
+_QUOTED = re.compile(r"('(?:[^']|'')*')")
+_VALUES = re.compile(r"^(INSERT INTO .*? VALUES )(\([?, ]+\))((?: ON CONFLICT(?: \([^)]*\))? DO NOTHING)?)$", re.DOTALL)
+"""An insertion whose rows can be written many at a time; where one changes another, each is a statement of its own."""
+_WRITTEN = frozenset({"INSERT", "UPDATE", "DELETE"})
+
+
+@frozen
+class Statement:
+    """A statement as Postgres reads it, with `%s` for parameters."""
+
+    text: str
+    rows: tuple[str, str, str] | None = None
+    """Of an insertion: what comes before the values of a row, the values, and what comes after."""
+    writes: bool = False
+
+
+@lru_cache(2048)
+def translate(sql: str) -> Statement:
+    """Return a statement of the store as Postgres reads it."""
+    if sql == DEFER_FOREIGN_KEYS:
+        return Statement("SET CONSTRAINTS ALL DEFERRED")
+    text = _ARRAY.sub(r"json_\1(?) AS \1", _INDEXED_BY.sub("", sql))
+    word = text.split(None, 1)[0].upper()
+    found = _VALUES.fullmatch(text)
+    rows = (_marked(found[1]), _marked(found[2]), found[3]) if found else None
+    return Statement(_marked(text), rows, writes=word in _WRITTEN)
+
+
+def _marked(text: str) -> str:
+    """Return a text with `%s` in the place of each `?` that is in no string, and with all `%` doubled."""
+    parts = _QUOTED.split(text.replace("%", "%%"))
+    parts[::2] = [part.replace("?", "%s") for part in parts[::2]]
+    return "".join(parts)
+
+
+def nul_in(parameters: Sequence[Any]) -> str:
+    """Return the first text of some parameters with a NUL, shortened, as it is written in Python; empty without one."""
+    for value in parameters:
+        if isinstance(value, str) and ("\0" in value or "\\u0000" in value):
+            place = value.find("\0")
+            return ascii(value[max(0, place - 20) : place + 20] if place >= 0 else value[:60])
+    return ""

@@ -1,0 +1,77 @@
+"""What errors of Postgres mean, as errors of the store. No message holds a password."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote, urlsplit
+
+import psycopg
+from psycopg import errors
+
+from nexus_core.contract.errors import (
+    NexusError,
+    StoreBusyError,
+    StoreError,
+    StoreFullError,
+    StoreUnavailableError,
+    UsageError,
+)
+from nexus_core.store.database.sql import WriteConflictError
+
+_SECRET = re.compile(r"([?&](?:password|sslpassword)=)[^&#]*")
+_WAITED = (errors.LockNotAvailable, errors.QueryCanceled, errors.IdleInTransactionSessionTimeout)
+_AGAIN = (errors.SerializationFailure, errors.DeadlockDetected)
+_FULL = (errors.DiskFull, errors.OutOfMemory, errors.ConfigurationLimitExceeded)
+_REFUSED = (errors.InvalidPassword, errors.InvalidAuthorizationSpecification, errors.InvalidCatalogName)
+_NUL = (errors.UntranslatableCharacter, errors.CharacterNotInRepertoire)
+_WHAT_TO_DO = "look whether it runs and can be reached from here; what was acknowledged is kept"
+
+
+def without_password(url: str) -> str:
+    """Return a URL as it may be told: without its password, wherever that stands."""
+    scheme, _, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    user, at, host = place.rpartition("@")
+    return _SECRET.sub(r"\1***", f"{scheme}://{user.partition(':')[0]}{at}{host}{slash}{path}")
+
+
+def secrets_of(url: str) -> tuple[str, ...]:
+    """Return what may not be told of a URL: its password as it is written, and as it is."""
+    found = [match[0].partition("=")[2] for match in _SECRET.finditer(url)]
+    place = urlsplit(url).netloc if "://" in url else ""
+    written = place.rpartition("@")[0].partition(":")[2]
+    return tuple(dict.fromkeys(each for one in [*found, written] if one for each in (one, unquote(one))))
+
+
+def hidden(text: str, secrets: tuple[str, ...]) -> str:
+    """Return a text without passwords."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text
+
+
+def is_lost(error: BaseException) -> bool:
+    """Tell whether an error says that the connection is gone, or the server on its way down or up."""
+    if isinstance(error, errors.AdminShutdown | errors.CrashShutdown | errors.CannotConnectNow):
+        return True
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and error.sqlstate is None
+
+
+def meaning(error: psycopg.Error, name: str, secrets: tuple[str, ...]) -> NexusError:
+    """Return an error of Postgres as one of the store; `name` is how the store is called."""
+    said = hidden(" ".join(str(error).split()), secrets)
+    if isinstance(error, _AGAIN):
+        return WriteConflictError(f"another server has changed {name} at the same time: try again")
+    if isinstance(error, _WAITED):
+        return StoreBusyError(f"{name} is kept by another server for too long ({said}): try again when it is done")
+    if isinstance(error, _FULL):
+        return StoreFullError(f"no space is left for {name} ({said}): this write changed nothing; free some")
+    if isinstance(error, errors.ReadOnlySqlTransaction | errors.InsufficientPrivilege):
+        return StoreError(f"{name} may not be changed or read by this role ({said}): grant it the rights of an owner")
+    if isinstance(error, _NUL) or "NUL" in said:
+        return UsageError("a text holds a NUL character, which Postgres cannot keep: remove it")
+    if isinstance(error, _REFUSED):
+        return StoreUnavailableError(f"{name} lets nobody in as that user ({said}): check user, password and database")
+    if is_lost(error) or isinstance(error, errors.TooManyConnections):
+        return StoreUnavailableError(f"{name} cannot be reached ({said}): {_WHAT_TO_DO}")
+    return StoreError(f"the store at {name} failed: {said}")

