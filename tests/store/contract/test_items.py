@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -134,6 +138,35 @@ async def test_a_transaction_is_whole_or_not_there(store: Store) -> None:
     with pytest.raises(ValueError, match="stop"):
         await store.write(fail)
     assert (await store.context("harbour")).description == ""
+
+
+_KILLED = """
+import asyncio, os, signal, sys
+from nexus_core import Item, Store
+
+def half(connection):
+    connection.execute("UPDATE contexts SET description = ?", ("half",))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+async def main():
+    async with Store(sys.argv[1]) as store:
+        await store.add("harbour", [Item(id="kept", text="a lighthouse")])
+        await store.write(half)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_process_that_is_killed_leaves_what_it_has_acknowledged(place: str) -> None:
+    """And nothing of the transaction it was in; nobody waits for it."""
+    async with Store(place) as store:
+        await store.create("harbour")
+        done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", _KILLED, place], check=False)
+        assert done.returncode == -signal.SIGKILL
+        assert (await store.context("harbour")).description == ""
+        assert await ids(store, "lighthouse") == ["kept"]
+        assert (await store.add("harbour", ITEMS)).new == 5
+        assert await store.check() == ()
 
 
 async def test_a_store_is_as_it_was_when_it_is_opened_again(place: str) -> None:

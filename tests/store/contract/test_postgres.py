@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from traceback import format_exception
+from typing import Any
 
 import psycopg
 import pytest
@@ -115,6 +119,32 @@ async def test_a_write_whose_connection_is_lost_in_the_middle_is_made_once(postg
         await store.create("harbour")
         await store.write(write)
         assert ((await store.context("harbour")).description, tries) == ("xy", 2)
+
+
+@pytest.mark.parametrize("how", [signal.SIGQUIT, signal.SIGKILL], ids=["quit", "kill"])
+async def test_a_database_that_has_crashed_is_told_and_found_again(
+    own_server: Any, how: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is down every use says so; once it is up again everything goes on, with all that was acknowledged."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    async with Store(f"{own_server.get_uri()}&cache={tmp_path / 'cache'}") as store:
+        await store.create("harbour")
+        await store.add("harbour", ITEMS)
+        os.kill(own_server.get_pid(), how)
+        await used_in_vain(store)
+        with pytest.raises(StoreUnavailableError, match="cannot be reached"):
+            await store.remove("harbour", ["n0"])
+        own_server.ensure_postgres_running()
+        assert len((await store.search("harbour", "rope", limit=50)).items) == 20
+        assert await store.remove("harbour", ["n0"]) == 1
+        assert await store.check() == ()
+
+
+async def used_in_vain(store: Store) -> None:
+    """Use a store until that fails: a server that is killed leaves its children to the work that they are at."""
+    with suppress(StoreUnavailableError):
+        while True:
+            await store.contexts()
 
 
 def end_connections(server: str, database: str) -> None:
