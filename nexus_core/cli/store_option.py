@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +16,7 @@ from nexus_core.cli.output.tables import plain
 if TYPE_CHECKING:
     from nexus_core.store.store import Store
 
+_OPTIONS = ("--store", "--store-url-file")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _T = TypeVar("_T")
 
@@ -57,6 +58,22 @@ def with_store(work: Callable[[Store], Awaitable[_T]], *, create: bool = False) 
     echo(f"there is no store in {plain(paths.name)} yet", err=True)
     with TemporaryDirectory() as nowhere:
         return run(opened(nowhere))
+
+
+def without_store(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of a command without its store, which its children have by their environment.
+
+    Its URL may hold a password, and arguments are there for all to read.
+    """
+    kept, rest = [], iter(arguments)
+    for argument in rest:
+        if argument == "--":
+            return [*kept, argument, *rest]
+        if argument in _OPTIONS:
+            next(rest, None)
+        elif not argument.startswith(tuple(f"{option}=" for option in _OPTIONS)):
+            kept.append(argument)
+    return kept
 
 
 def _choose(context: click.Context, option: click.Parameter, folder: str | None) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from nexus_core.cli.main import COMMANDS, cli, main
 from nexus_core.cli.output.progress_bar import IngestProgressBar, pace
+from nexus_core.cli.store_option import without_store
 
 pytestmark = pytest.mark.slow
 
@@ -283,3 +284,17 @@ def test_a_command_that_adds_nothing_makes_no_store(nexus: Nexus, tmp_path: Path
     found, _, err = nexus(*command.split(), "--store", "misspelt")
     assert (found, "there is no store in misspelt yet" in err) == (code, True), err
     assert not (tmp_path / "misspelt").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        pytest.param(["serve", "--store", "postgresql://a:b@h/d", "--port", "1"], ["serve", "--port", "1"], id="two"),
+        pytest.param(["serve", "--store=postgresql://a:b@h/d", "p.yaml"], ["serve", "p.yaml"], id="one"),
+        pytest.param(["serve", "--store-url-file", "f", "p.yaml"], ["serve", "p.yaml"], id="file"),
+        pytest.param(["serve", "--", "--store"], ["serve", "--", "--store"], id="no option"),
+    ],
+)
+def test_children_have_the_store_by_their_environment(arguments: list[str], expected: list[str]) -> None:
+    """Not among their arguments, which everybody may read: a URL may hold a password."""
+    assert without_store(arguments) == expected

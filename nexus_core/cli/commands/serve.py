@@ -18,7 +18,7 @@ from nexus_core.cli.option_types import SectionedCommand, SectionedOption, durat
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.log_format import write_log
 from nexus_core.cli.run_options import KEY, PIPELINE, answering, has_key, ranking
-from nexus_core.cli.store_option import store_option
+from nexus_core.cli.store_option import store_option, without_store
 from nexus_core.contract.errors import UsageError
 from nexus_core.server.pipelines import load, load_all, pipeline_files
 from nexus_core.server.reload import PipelineReloader
@@ -156,7 +156,7 @@ def settings_of(*, prefix: str, connections_per_address: int | None, **given: An
 def _worker_command(worker: WorkerSettings) -> Sequence[str]:
     """Return the command of one of several workers: of --workers the last one holds."""
     told = map(str, astuple(worker))
-    return module_command("nexus_core.cli.main", *sys.argv[1:], "--workers", "1", "--worker", *told)
+    return module_command("nexus_core.cli.main", *without_store(sys.argv[1:]), "--workers", "1", "--worker", *told)
 
 
 async def _serve(
