@@ -6,6 +6,7 @@ import os
 import sqlite3
 from hashlib import sha256
 from pathlib import Path
+from shutil import rmtree
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from attrs import field, frozen
@@ -97,10 +98,21 @@ class PostgresPlace(StorePaths):
         connection = CopiedConnection(self.url, self.root / "copies.db")
         try:
             prepare(connection, writes=writes)
+            if writes:
+                self._prune(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _prune(self, connection: CopiedConnection) -> None:
+        """Delete what was made of contexts that another server has deleted; numbers are never used twice."""
+        made = [*self.indexes.glob("*-*"), *self.vectors.glob("*-*")]  # before the look at what there is
+        if made:
+            there = {str(number) for (number,) in connection.execute("SELECT id FROM contexts")}
+            for path in made:
+                if path.name.partition("-")[0] not in there:
+                    rmtree(path, ignore_errors=True)
 
     def may_be_written(self) -> bool:
         """Tell that it may: the database says so itself where not."""

@@ -169,6 +169,21 @@ async def test_two_servers_see_what_each_other_writes(postgres: str, tmp_path: P
             assert await store.check() == ()
 
 
+async def test_what_was_made_of_a_context_goes_where_another_server_has_deleted_it(
+    postgres: str, tmp_path: Path
+) -> None:
+    """When the store is opened next: its number is never used again."""
+    one, other = (f"{postgres}{'&' if '?' in postgres else '?'}cache={tmp_path / name}" for name in "ab")
+    async with Store(one) as store:
+        await store.create("harbour")
+        await store.add("harbour", ITEMS)
+        assert [*store.folder.indexes.iterdir()]
+    async with Store(other) as store:
+        await store.delete("harbour")
+    async with Store(one) as store:
+        assert not [*store.folder.indexes.iterdir()]
+
+
 async def test_a_text_with_a_nul_is_refused_and_named(postgres: str) -> None:
     """Postgres cannot keep it: nothing is written, and the text is told."""
     async with Store(postgres) as store:
