@@ -82,7 +82,8 @@ class PostgresConnection:
         done: Cursor = self._opened().cursor()
         while some := [*islice(rows, _ROWS)]:
             values = [value for row in some for value in row]
-            if statement.rows is not None:
+            keys = {tuple(row[place] for place in statement.once) for row in some} if statement.once else some
+            if statement.rows is not None and len(keys) == len(some):
                 before, mark, after = statement.rows
                 done = self._run(f"{before}{', '.join([mark] * len(some))}{after}", values)
             else:

@@ -18,8 +18,11 @@ from nexus_core.store.database.sql import DEFER_FOREIGN_KEYS
 _INDEXED_BY = re.compile(r" INDEXED BY \w+")
 _ARRAY = re.compile(r"\bjson_each\(\?\) AS (numbers|texts)\b")
 _QUOTED = re.compile(r"('(?:[^']|'')*')")
-_VALUES = re.compile(r"^(INSERT INTO .*? VALUES )(\([?, ]+\))((?: ON CONFLICT(?: \([^)]*\))? DO NOTHING)?)$", re.DOTALL)
-"""An insertion whose rows can be written many at a time; where one changes another, each is a statement of its own."""
+_VALUES = re.compile(
+    r"(INSERT INTO \w+ \(([^)]*)\) VALUES )(\([?, ]+\))((?: ON CONFLICT(?: \(([^)]*)\))? DO (?:NOTHING|UPDATE .*))?)",
+    re.DOTALL,
+)
+"""An insertion whose rows can be written many at a time: all values of a row are parameters."""
 _WRITTEN = frozenset({"INSERT", "UPDATE", "DELETE"})
 
 
@@ -30,6 +33,8 @@ class Statement:
     text: str
     rows: tuple[str, str, str] | None = None
     """Of an insertion: what comes before the values of a row, the values, and what comes after."""
+    once: tuple[int, ...] = ()
+    """The places of the parameters that no two rows written together may share: the second would change the first."""
     writes: bool = False
 
 
@@ -41,8 +46,13 @@ def translate(sql: str) -> Statement:
     text = _ARRAY.sub(r"json_\1(?) AS \1", _INDEXED_BY.sub("", sql))
     word = text.split(None, 1)[0].upper()
     found = _VALUES.fullmatch(text)
-    rows = (_marked(found[1]), _marked(found[2]), found[3]) if found else None
-    return Statement(_marked(text), rows, writes=word in _WRITTEN)
+    if found is None or "?" in found[4]:
+        return Statement(_marked(text), writes=word in _WRITTEN)
+    before, columns, values, after, target = found.groups()
+    names = [name.strip() for name in columns.split(",")]
+    keys = target.split(",") if target and "DO UPDATE" in after else ()
+    once = tuple(names.index(name.strip()) for name in keys)
+    return Statement(_marked(text), (_marked(before), _marked(values), _marked(after)), once, writes=True)
 
 
 def _marked(text: str) -> str:

