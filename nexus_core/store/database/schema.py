@@ -277,7 +277,12 @@ _SEEN = (
     """ALTER TABLE turns ADD COLUMN sources TEXT""",
 )
 
-MIGRATIONS = (_FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN, _ORIGINS, _GRANTS, _MEANING, _SEEN)
+_LANGUAGES = (
+    # Which languages a context has still: a query is looked for in those, and in none whose items are gone.
+    """CREATE INDEX items_of_languages ON items (context_id, language)""",
+)
+
+MIGRATIONS = (_FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN, _ORIGINS, _GRANTS, _MEANING, _SEEN, _LANGUAGES)
 """What leads from each version to the next; the version of a file is the number of those it has seen."""
 
 OLDER = (

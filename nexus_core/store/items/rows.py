@@ -98,11 +98,13 @@ def keep_languages(connection: SqlConnection, context: Context, languages: Itera
 
 
 def languages_of(connection: SqlConnection, context: Context) -> list[str]:
-    """Return the languages of a context's items."""
+    """Return the languages of the items that a context has now: what is noted of items that are gone does not count."""
     if context.language != AUTO:
         return [context.language]
     found = connection.execute(
-        "SELECT language FROM context_languages WHERE context_id = ? ORDER BY language", (context.id,)
+        "SELECT language FROM context_languages AS noted WHERE context_id = ? AND EXISTS (SELECT 1 FROM items"
+        " WHERE items.context_id = noted.context_id AND items.language = noted.language) ORDER BY language",
+        (context.id,),
     )
     return [language for (language,) in found] or [DEFAULT]
 
