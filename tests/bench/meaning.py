@@ -170,7 +170,7 @@ async def recalls(store: Store, corpus: Corpus, count: int) -> dict[str, float]:
         assert vectors is not None
         keys, rows = vectors.fresh.keys, vectors.fresh.rows
         if vectors.graph is not None:
-            keys, rows = vectors.graph.keys, vectors.graph._rows(np.arange(len(vectors.graph)))
+            keys, rows = vectors.graph.keys, vectors.graph.rows_at(np.arange(len(vectors.graph)))
         mask = np.ones(len(keys), bool) if visible is None else visible.mask(np.asarray(keys))
         kept, own, hits, times = np.asarray(keys)[mask], rows[mask], 0, []
         for query in queries[: max(20, 20_000_000 // len(kept))]:

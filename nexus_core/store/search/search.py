@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from time import monotonic
 
 from attrs import define, evolve, frozen
@@ -22,15 +22,16 @@ from nexus_core.store.records import Context
 from nexus_core.store.search.cache import ItemCache, still_there
 from nexus_core.store.search.fresh_vectors import FreshVectors
 from nexus_core.store.search.index_updates import IndexState
+from nexus_core.store.search.pool import WordPool, cut_by_id
 from nexus_core.store.search.query_syntax import corrected, holds_phrases, phrases_of, stems_of
 from nexus_core.store.search.rescoring import weighted
 from nexus_core.store.search.tantivy_index import ContextIndex, IndexDamagedError
 from nexus_core.store.search.visibility import Visibility, VisibleKeys
 from nexus_core.store.vectors.context_vectors import ContextVectors
-from nexus_core.store.vectors.matrix import Vector
+from nexus_core.store.vectors.matrix import ROUGH, Vector
 from nexus_core.store.vectors.meaning import MeaningSearch, QueryVector, fused, usual_weight
 from nexus_core.toolkit.filters import EVERYTHING, Filter
-from nexus_core.toolkit.text.bm25 import has_only_stop_words, inverse_frequency, terms
+from nexus_core.toolkit.text.bm25 import has_only_stop_words, terms
 from nexus_core.toolkit.text.languages import DEFAULT
 from nexus_core.toolkit.text.query_words import QueryWords, query_words
 
@@ -44,8 +45,6 @@ TAIL = 1_000
 """Items that an index lacks, and that are looked at one by one while another process is about to add them."""
 MOST_WITH_PHRASES = 300
 """Items that hold the words of a phrase, and are looked at for the phrase."""
-MOST_ASKED = 4_000
-"""Items that an index is asked for where few are visible, before it is told which those are."""
 _LOOK_S = 1.0
 """The files of an open index are looked at after so long."""
 
@@ -183,14 +182,13 @@ class ContextSearch:
         is_phrase = request.meaning is None and not holding and DEFAULT in languages
         if is_phrase and has_only_stop_words(query[:LONGEST_QUERY]):
             return self._with_phrase(context, query, limit, visible)
-        boosts = {stem: weight / inverse_frequency(holding[stem], state.items) for stem, weight in weights.items()}
         streams: dict[int, bytes] = {}
         phrases = phrases_of(query[:LONGEST_QUERY]) if request.by_words else []
         if phrases:
             required = stems_of(phrases, languages)
-            streams = self._proposed(index, state, context, boosts, max(limit, MOST_WITH_PHRASES), visible, required)
+            streams = self._proposed(index, state, context, weights, max(limit, MOST_WITH_PHRASES), visible, required)
         if request.by_words and not streams:
-            streams = self._proposed(index, state, context, boosts, limit, visible)
+            streams = self._proposed(index, state, context, weights, limit, visible)
         if tail and request.by_words:
             new = [key for key in tail if key not in streams]
             more = still_there(self.connection, context, new if visible is None else visible.only(new))
@@ -231,20 +229,27 @@ class ContextSearch:
         if not query.any():  # nothing is known of its words, and so nothing is near to it
             return {}
         nearest = self._still_near(context, vectors, query, max(request.limit, SCORED), visible)
-        lacking = [key for key in known if key not in nearest]
-        return nearest | (vectors.cosines_of(query, lacking) if lacking else {})
+        # Worked out together once more, exactly: what is found roughly depends on what stands beside it.
+        cosines = vectors.cosines_of(query, [*nearest, *(key for key in known if key not in nearest)])
+        near = cut_by_id(self.connection, {key: cosines[key] for key in nearest}, max(request.limit, SCORED))
+        return {key: cosines[key] for key in dict.fromkeys([*near, *known]) if key in cosines}
 
     def _still_near(
         self, context: Context, vectors: ContextVectors, query: Vector, wanted: int, visible: VisibleKeys | None
-    ) -> dict[int, float]:
-        """Return the items that are nearest and there still: more are asked for until there are enough."""
+    ) -> list[int]:
+        """Return the items that may be among the nearest, and are there still: until there are enough of them."""
         asked, seen = wanted, -1
         while True:
             found = vectors.nearest(query, asked, visible)
             keys = still_there(self.connection, context, [*islice(found, max(asked, 2 * wanted))])
             if len(keys) >= wanted or len(found) <= seen:
-                return {key: found[key] for key in keys[:wanted]}
+                break
             seen, asked = len(found), asked * 4
+        if len(keys) < wanted:
+            return keys
+        least = found[keys[wanted - 1]] - ROUGH
+        near = [*takewhile(lambda key: found[key] >= least, found)]
+        return still_there(self.connection, context, near)
 
     def _ranking(
         self, context: Context, request: SearchRequest, words: Mapping[int, float], cosines: Mapping[int, float]
@@ -256,9 +261,9 @@ class ContextSearch:
             found = fused(words, cosines, usual_weight(request.meaning.model))
         else:
             found = dict(cosines)
-        most = request.limit + bool(request.without)
-        best = sorted(found.items(), key=lambda each: (-each[1], each[0]))[:most]
-        items = self._found.items_of(self.connection, [key for key, _ in best])
+        keys = cut_by_id(self.connection, found, request.limit + bool(request.without))
+        items = self._found.items_of(self.connection, keys)
+        best = sorted([(key, found[key]) for key in keys], key=lambda each: (-each[1], items[each[0]].id))
         if request.without:
             best = [each for each in best if items[each[0]].id != request.without][: request.limit]
         scores = [score for _, score in best]
@@ -271,7 +276,8 @@ class ContextSearch:
         among = "" if visible is None else " AND key IN (SELECT value FROM json_each(?) AS numbers)"
         found = self.connection.execute(
             "SELECT key, title || '\n' || text FROM items"
-            f" WHERE {'' if visible is None else '+'}context_id = ? AND lower(title || '\n' || text) LIKE ?{among}",
+            f" WHERE {'' if visible is None else '+'}context_id = ? AND lower(title || '\n' || text) LIKE ?{among}"
+            " ORDER BY id",
             # Letters alone, which mean themselves.
             (context.id, f"%{'%'.join(words)}%", *([] if visible is None else [json.dumps(visible.listed)])),
         )
@@ -284,35 +290,17 @@ class ContextSearch:
         return ranking.scored("store", column, range(len(keys)))
 
     def _proposed(
-        self, index: ContextIndex, state: IndexState, context: Context, stems: Mapping[str, float], limit: int,
+        self, index: ContextIndex, state: IndexState, context: Context, weights: Mapping[str, float], limit: int,
         visible: VisibleKeys | None, required: Sequence[Collection[str]] = (),
     ) -> dict[int, bytes]:  # fmt: skip
-        """Return the best by words that are there and visible: more are asked for until there are enough."""
-        wanted = max(limit, SCORED)
-        asked, among = wanted, None
-        if visible is not None:
-            if not len(visible):
-                return {}
-            asked = wanted * -(-state.items // max(len(visible), 1)) * 2
-            among = visible.listed if asked > MOST_ASKED else None
-            asked = asked if among is None else wanted
+        """Return the best by words that are there and visible."""
+        pool = WordPool(self.connection, context, index, state.items, state.is_current, visible, weights, required)
+        keys = pool.best(max(limit, SCORED))
         read = self._found.streams_of_items if limit >= SCORED else self._found.streams_of
-        good: dict[int, bytes] = {}
-        seen = 0
-        while True:
-            keys = [key for key, _ in index.search(stems, asked, among, required)]
-            new = keys[seen:] if visible is None else visible.only(keys[seen:])
-            for start in range(0, len(new), wanted):
-                chosen = new[start : start + wanted]
-                streams = read(self.connection, context, chosen)
-                if len(streams) < len(chosen) and state.is_current:
-                    raise IndexDamagedError("it holds items that are not in the context")
-                good |= dict(islice(streams.items(), wanted - len(good)))
-                if len(good) >= wanted:
-                    return good
-            if len(keys) < asked:
-                return good
-            seen, asked = len(keys), asked * 4
+        streams = read(self.connection, context, keys)
+        if len(streams) < len(keys):
+            raise IndexDamagedError("it holds items that are not in the context")
+        return streams
 
 
 def _weights(asked: Sequence[QueryWords[str]], holding: Mapping[str, int], size: int) -> dict[str, float]:

@@ -15,7 +15,9 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from ctypes import c_float
+from math import log
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, Self
@@ -34,6 +36,12 @@ _SYSTEM_ERROR = re.compile(r"os error (\d+)|\b(?:Os \{ )?code: (\d+)")
 _PROBE = 2**20
 _TRIES = 5
 """How often an index is looked at anew while another process changes it."""
+_K1, _B = 1.2, 0.75
+"""Of tantivy's BM25."""
+_HELD_KEPT = 100_000
+"""Words of which is kept how many items hold them."""
+_NEAR_ONE = 2.0**-20
+"""A boost that is as near to 1 is none."""
 
 
 class IndexDamagedError(Exception):
@@ -92,6 +100,10 @@ class ContextIndex:
             raise IndexDamagedError(f"{self.path} holds an index of something else")
         self._searcher = self._index.searcher()
         self._average: float | None = None
+        self._held: dict[str, tuple[int, int]] = {}
+        self._counted = 0.0
+        self.scored_length = 0.0
+        """The average length that tantivy scores by, known once a word was found: that of items gone is in it."""
 
     def is_untouched(self) -> bool:
         """Tell whether the files are still those that were opened: to read one that was cut short would be the end."""
@@ -124,8 +136,59 @@ class ContextIndex:
 
     def holding(self, stem: str) -> int:
         """Return how many items hold a stem."""
+        return self._holding(stem)[1]
+
+    def _holding(self, stem: str) -> tuple[int, int]:
+        """Return how many items tantivy counts for a stem, and how many of them are there still."""
+        known = self._held.get(stem)
+        if known is None:
+            with _meaning_of_errors(self.path):
+                counted = int(self._searcher.doc_freq("words", stem))
+                known = counted, self._there(stem, counted) if counted else 0
+            if len(self._held) >= _HELD_KEPT:
+                self._held.clear()
+            self._held[stem] = known
+        return known
+
+    def _there(self, stem: str, counted: int) -> int:
+        """Return how many of the items with a stem are not removed; takes notice of what tantivy scores by."""
+        if self._counted == c_float(len(self)).value:  # nothing is removed
+            return counted
+        found = self._searcher.search(self._term(stem), 1, count=True)
+        if found.hits and not self._counted:
+            figures = _figures(self._term(stem), self._searcher, found.hits[0][1])
+            self._counted, self.scored_length = figures["N"], figures["avgdl"]
+        return int(found.count)
+
+    def _term(self, stem: str) -> Any:
+        return tantivy.Query.term_query(self._schema, "words", stem, "freq")
+
+    def _boost(self, stem: str, weight: float) -> float:
+        """Return by what tantivy's own weight of a stem is to be multiplied, worked out in 32 bits as there."""
+        held = self._holding(stem)[0]
+        share = c_float(c_float(self._counted - held + 0.5).value / c_float(held + 0.5).value).value
+        own = c_float(log(c_float(1.0 + share).value)).value
+        return weight / own if own > 0 else 0.0
+
+    def counts_of(self, keys: Sequence[int], stems: Iterable[str]) -> dict[int, tuple[dict[str, float], float]]:
+        """Return how often each of some items holds each stem, and its length as tantivy rounds it."""
+        if not keys:
+            return {}
+        query = tantivy.Query
+        found: dict[int, tuple[dict[str, float], float]] = {}
+        terms = {stem: self._term(stem) for stem in stems}
         with _meaning_of_errors(self.path):
-            return int(self._searcher.doc_freq("words", stem))
+            chosen = query.term_set_query(self._schema, "key", list(keys))
+            places = [address for _, address in self._searcher.search(chosen, len(keys), count=False).hits]
+            for key, place in zip(self._searcher.fast_field_values("key", places), places, strict=True):
+                held: dict[str, float] = {}
+                length = 0.0
+                for stem, term in terms.items():
+                    with suppress(ValueError):  # it does not hold that
+                        figures = _figures(term, self._searcher, place)
+                        held[stem], length = figures["freq"], figures["dl"]
+                found[int(key or 0)] = held, length
+        return found
 
     def search(
         self,
@@ -134,23 +197,23 @@ class ContextIndex:
         among: Sequence[int] | None = None,
         required: Sequence[Iterable[str]] = (),
     ) -> list[tuple[int, float]]:
-        """Return (key, BM25 by tantivy's figures) of the best items for some stems, best first; of some keys alone.
+        """Return (key, `word_score` as tantivy has it) of the best items for some stems, best first; of some keys only.
 
-        `asked` tells how much more than by its rarity alone a stem counts: 1.0 for most. Of each group of `required`
-        stems an item holds at least one.
+        `asked` tells what each stem counts. Of each group of `required` stems an item holds at least one.
         """
-        if not asked or limit < 1:
+        boosts = {stem: self._boost(stem, weight) for stem, weight in asked.items() if self.holding(stem)}
+        if not boosts or limit < 1:
             return []
         query = tantivy.Query
         with _meaning_of_errors(self.path):
             parts = [
-                term if boost == 1.0 else query.boost_query(term, boost)
-                for stem, boost in asked.items()
-                for term in (query.term_query(self._schema, "words", stem, "freq"),)
+                term if abs(boost - 1.0) < _NEAR_ONE else query.boost_query(term, boost)
+                for stem, boost in boosts.items()
+                for term in (self._term(stem),)
             ]
             together = query.boolean_query([(tantivy.Occur.Should, part) for part in parts])
             for group in required:
-                some = [query.term_query(self._schema, "words", stem, "freq") for stem in sorted(group)]
+                some = [self._term(stem) for stem in sorted(group)]
                 any_of = query.const_score_query(
                     query.boolean_query([(tantivy.Occur.Should, part) for part in some]), 0.0
                 )
@@ -273,6 +336,22 @@ def _schema() -> Any:
     builder.add_unsigned_field("length", fast=True)
     builder.add_text_field("words", tokenizer_name="whitespace", index_option="freq")
     return builder.build()
+
+
+def word_score(weight: float, count: float, length: float, average: float) -> float:
+    """Return what a word of a weight gives an item by tantivy's BM25, by an average length of our own."""
+    return weight * (_K1 + 1) * count / (count + _K1 * (1 - _B + _B * length / max(average, 1e-9)))
+
+
+def _figures(term: Any, searcher: Any, place: Any) -> dict[str, float]:
+    """Return what tantivy works out the score of a word from; raises ValueError where an item does not hold it."""
+    figures: dict[str, float] = {}
+    left = [json.loads(term.explain(searcher, place).to_json())]
+    while left:
+        part = left.pop()
+        left += part.get("details") or ()
+        figures[part["description"].partition(",")[0]] = float(part["value"])
+    return figures
 
 
 def _newer(schema: Any, key: int) -> Any:

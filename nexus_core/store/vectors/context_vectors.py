@@ -17,7 +17,7 @@ from nexus_core.store.database.sql import SqlConnection, copies_of
 from nexus_core.store.records import Context
 from nexus_core.store.search.visibility import VisibleKeys
 from nexus_core.store.vectors.graph import EXACT_VISIBLE, MOST_ASKED, VectorGraph
-from nexus_core.store.vectors.matrix import Keys, Vector, VectorMatrix, best_of
+from nexus_core.store.vectors.matrix import Keys, Vector, VectorMatrix, best_of, exact_cosines
 from nexus_core.store.vectors.vector_model import VectorModel
 from nexus_core.toolkit.lazy_module import LazyModule
 
@@ -141,10 +141,12 @@ class ContextVectors:
         return graph.scores(query, graph.places_of_visible(visible))
 
     def cosines_of(self, query: Vector, keys: Sequence[int]) -> dict[int, float]:
-        """Return the cosine of each of some items that has a vector."""
+        """Return the cosine of each of some items that has a vector: the same to the last bit in every store."""
         asked = VisibleKeys(np.sort(np.asarray(keys, np.int64)))
         fresh = self.fresh.only(asked.mask(self.fresh.keys))
-        found = [(fresh.keys, fresh.scores_of(query))]
+        owners, rows = [fresh.keys], [fresh.rows]
         if self.graph is not None:
-            found.append(self.graph.scores(query, self.graph.places_of(asked.keys)))
-        return best_of(np.concatenate([keys for keys, _ in found]), np.concatenate([scores for _, scores in found]))
+            places = self.graph.places_of(asked.keys)
+            owners.append(self.graph.keys[places])
+            rows.append(self.graph.rows_at(places))
+        return best_of(np.concatenate(owners), exact_cosines(np.concatenate(rows), query))

@@ -191,13 +191,14 @@ class VectorGraph:
         peak = float(np.abs(query).max()) or 1.0
         matches = self._index.search(np.rint(query * (127 / peak)).astype(np.int8), min(count, len(self)), threads=1)
         places = np.asarray(matches.keys, np.int64)
-        return self.keys[places], cosines(self._rows(places), query)
+        return self.keys[places], cosines(self.rows_at(places), query)
 
     def scores(self, query: Vector, places: Keys) -> tuple[Keys, Vector]:
         """Return the items of some rows, and their cosines."""
-        return self.keys[places], cosines(self._rows(places), query)
+        return self.keys[places], cosines(self.rows_at(places), query)
 
-    def _rows(self, places: Keys) -> Rows:
+    def rows_at(self, places: Keys) -> Rows:
+        """Return some rows."""
         if self._file is not None:
             return np.asarray(self._file[self._slots[places]])
         found = self._index.get(places) if len(places) else []

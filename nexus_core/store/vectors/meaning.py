@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from math import fsum, sqrt
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -91,10 +92,13 @@ def fused(words: Mapping[int, float], meaning: Mapping[int, float], weight: floa
     `weight` is what meaning counts against words.
     """
     keys = list(dict.fromkeys([*words, *meaning]))
-    total = np.zeros(len(keys))
+    total = dict.fromkeys(keys, 0.0)
     for scores, worth in ((words, 1.0), (meaning, weight)):
-        column = np.array([scores.get(key, 0.0) for key in keys])
-        spread = column.std()
+        column = [scores.get(key, 0.0) for key in keys]
+        # Sums that are rounded once: they are the same in whatever order items were found.
+        mean = fsum(column) / max(len(column), 1)
+        spread = sqrt(fsum([(score - mean) ** 2 for score in column]) / max(len(column), 1))
         if spread > 0:
-            total += worth * (column - column.mean()) / spread
-    return dict(zip(keys, total.tolist(), strict=True))
+            for key, score in zip(keys, column, strict=True):
+                total[key] += worth * (score - mean) / spread
+    return total
