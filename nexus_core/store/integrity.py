@@ -25,6 +25,7 @@ from nexus_core.store.database.sql import SqlConnection, copies_of
 from nexus_core.store.export_import import catch_up
 from nexus_core.store.items.fronts import metadata_of
 from nexus_core.store.items.passage_codec import is_current, unpacked
+from nexus_core.store.items.removals import removals_after
 from nexus_core.store.items.rows import read_items
 from nexus_core.store.records import Context, digest_of, links_of
 from nexus_core.store.search.index_checksums import UnsoundError, is_whole, live_files
@@ -210,14 +211,12 @@ def _index(connection: SqlConnection, folder: StorePaths, context: Context) -> I
 def _keys(connection: SqlConnection, folder: StorePaths, context: Context, keys: list[int]) -> Iterator[str]:
     indexed = set(keys)
     with snapshot(connection, folder.database):
-        newest = IndexState(connection, context).newest
+        state = IndexState(connection, context)
         live = {key for (key,) in connection.execute("SELECT key FROM items WHERE context_id = ?", (context.id,))}
-        gone = {
-            key for (key,) in connection.execute("SELECT item_key FROM removals WHERE context_id = ?", (context.id,))
-        }
+        gone = {*(removals_after(connection, context, state.removed) or ())}
     if len(indexed) < len(keys):
         yield f"the index of {context.name!r} holds {len(keys) - len(indexed):,} items twice: {_REPAIR}"
-    lost = sum(key <= newest for key in live - indexed)
+    lost = sum(key <= state.newest for key in live - indexed)
     if lost:
         yield f"the index of {context.name!r} lacks {lost:,} items: {_REPAIR}"
     ghosts = len(indexed - live - gone)

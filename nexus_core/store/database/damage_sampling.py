@@ -22,7 +22,7 @@ from nexus_core.store.records import digest_of
 ITEMS = 256
 """So many are read."""
 _NEXT = "SELECT key, digest FROM items WHERE key >= ? ORDER BY key LIMIT 1"
-_SMALL = ("settings", "contexts", "documents", "indexes", "removals", "keys", "conversations", "origins")
+_SMALL = ("settings", "contexts", "documents", "indexes", "removal_log", "keys", "conversations", "origins")
 
 
 def refuse_damaged(folder: StorePaths, *, largest: int = LARGEST_CHECKED) -> None:

@@ -282,7 +282,23 @@ _LANGUAGES = (
     """CREATE INDEX items_of_languages ON items (context_id, language)""",
 )
 
-MIGRATIONS = (_FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN, _ORIGINS, _GRANTS, _MEANING, _SEEN, _LANGUAGES)
+_REMOVALS = (
+    # The number of the last removal, and that up to which an index has taken them: see items/removals.py.
+    """ALTER TABLE contexts ADD COLUMN removed INTEGER NOT NULL DEFAULT 0""",
+    """ALTER TABLE indexes ADD COLUMN removed INTEGER NOT NULL DEFAULT 0""",
+    """CREATE TABLE removal_log (
+        context_id INTEGER NOT NULL REFERENCES contexts ON DELETE CASCADE,
+        number INTEGER NOT NULL,
+        item_key INTEGER NOT NULL,
+        PRIMARY KEY (context_id, number)
+    ) WITHOUT ROWID, STRICT""",
+    """INSERT INTO removal_log (context_id, number, item_key)
+        SELECT context_id, row_number() OVER (PARTITION BY context_id ORDER BY item_key), item_key FROM removals""",
+    """UPDATE contexts SET removed = (SELECT count(*) FROM removals WHERE context_id = contexts.id)""",
+    """DELETE FROM removals""",
+)
+
+MIGRATIONS = (_FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN, _ORIGINS, _GRANTS, _MEANING, _SEEN, _LANGUAGES, _REMOVALS)
 """What leads from each version to the next; the version of a file is the number of those it has seen."""
 
 OLDER = (

@@ -14,6 +14,7 @@ from nexus_core.store.items.fronts import METADATA, front_of, hand_over, keep_fr
 from nexus_core.store.items.grants import grant_id, keep_grants, seen_grants
 from nexus_core.store.items.passage_codec import give
 from nexus_core.store.items.prepare import PreparedItem
+from nexus_core.store.items.removals import note_removals
 from nexus_core.store.items.vectors import give_vectors, keep_vectors, other_vectors, own_vectors
 from nexus_core.store.records import Added, Context, StoredDocument, links_of
 from nexus_core.toolkit.text.languages import AUTO, DEFAULT, language_of
@@ -162,10 +163,7 @@ def remove_keys(connection: SqlConnection, context: Context, keys: Sequence[int]
         "DELETE FROM items WHERE context_id = ? AND key IN (SELECT value FROM json_each(?) AS numbers)",
         (context.id, told),
     ).rowcount
-    connection.executemany(
-        "INSERT INTO removals (context_id, item_key) VALUES (?, ?) ON CONFLICT DO NOTHING",
-        ((context.id, key) for key in keys),
-    )
+    note_removals(connection, context, keys)
     connection.execute("UPDATE contexts SET items = items - ?, changed = ? WHERE id = ?", (gone, time(), context.id))
     return gone
 

@@ -10,6 +10,7 @@ from attrs import evolve
 from nexus_core.contract.errors import UsageError
 from nexus_core.store.database.sql import DEFER_FOREIGN_KEYS, SqlConnection
 from nexus_core.store.items.fronts import metadata_of
+from nexus_core.store.items.removals import note_removals
 from nexus_core.store.items.rows import keys_of, next_keys, read_items
 from nexus_core.store.records import Context, checked_name, digest_of
 
@@ -59,7 +60,7 @@ def _tag_page(connection: SqlConnection, context: Context, keys: Sequence[int], 
         connection.execute("DELETE FROM vector_parts WHERE item_key = ?", (old,))
         connection.execute("DELETE FROM tags WHERE item_key = ?", (new,))
         connection.executemany("INSERT INTO tags (item_key, tag) VALUES (?, ?)", ((new, tag) for tag in tags))
-        connection.execute("INSERT INTO removals (context_id, item_key) VALUES (?, ?)", (context.id, old))
+    note_removals(connection, context, [old for old, _, _ in changed])
     connection.execute(
         "UPDATE contexts SET newest = ?, changed = ? WHERE id = ?", (first + len(changed) - 1, time(), context.id)
     )

@@ -1,8 +1,8 @@
 """Keeps the index of each context up to the database: after items were added, and whenever it is behind.
 
 An index is a folder of its own, named in the database once it is complete. It is changed by whoever holds the lock of
-the context, and the database says up to which key it has come, always after the index itself: what the index is ahead
-by, after a crash between the two, is taken out again.
+the context, and the database says up to which key and which removal it has come, always after the index itself: what
+the index is ahead by, after a crash between the two, is taken out again.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from nexus_core.store.database.connection import NO_SPACE, storage_error, transa
 from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.database.sql import SqlConnection, copies_of
 from nexus_core.store.items.prepare import PreparedItem, index_terms
+from nexus_core.store.items.removals import forget_removals, removals_after
 from nexus_core.store.items.rows import page_of_keys, read_items, stored_language
 from nexus_core.store.records import Context
 from nexus_core.store.search.tantivy_index import FORMAT, ContextIndex, IndexDamagedError, delete
@@ -33,16 +34,15 @@ class IndexState:
 
     def __init__(self, connection: SqlConnection, context: Context) -> None:
         found = connection.execute(
-            "SELECT newest, items, EXISTS (SELECT 1 FROM removals WHERE context_id = contexts.id), analyzer"
-            " FROM contexts WHERE id = ?",
+            "SELECT newest, items, removed, analyzer FROM contexts WHERE id = ?",
             (context.id,),
         ).fetchone()
         if found is None:
             raise StoreError(f"the context {context.name!r} was deleted meanwhile")
         index = copies_of(connection).execute(
-            "SELECT generation, newest FROM indexes WHERE context_id = ?", (context.id,)
+            "SELECT generation, newest, removed FROM indexes WHERE context_id = ?", (context.id,)
         )
-        generation, newest = index.fetchone() or ("", 0)
+        generation, newest, removed = index.fetchone() or ("", 0, 0)
         self.generation: str = generation if generation.startswith(f"{FORMAT}-") else ""
         """Empty where there is no index of this format."""
         self.newest: int = newest if self.generation else 0
@@ -50,9 +50,13 @@ class IndexState:
         self.last: int = found[0]
         """The largest key that was ever written to the context."""
         self.items: int = found[1]
+        self.removed: int = removed if self.generation else 0
+        """The number of the last removal that the index has taken."""
+        self.last_removed: int = found[2]
+        """That of the last one there is."""
         self.analyzer: int = found[3]
         """The version by which the words of the context were made."""
-        self.is_current = bool(self.generation) and self.newest >= self.last and not found[2]
+        self.is_current = bool(self.generation) and self.newest >= self.last and self.removed >= self.last_removed
 
 
 class IndexUpdater:
@@ -153,6 +157,8 @@ class IndexUpdate:
         self._generation = "" if anew else state.generation
         self.newest = state.newest if self._generation else 0
         """The largest key up to which the index has all items."""
+        # What goes from now on is taken out again: an index that is built anew may have read it before.
+        self._removed = state.removed if self._generation else state.last_removed
         self._own: list[tuple[int, int]] = []
         """First and last of the keys that were added here since; none between them is missing."""
         self._uncommitted = 0
@@ -229,16 +235,14 @@ class IndexUpdate:
         with self._lets_go():
             newest = self._add_missing()
             with translated(self._database):
-                gone = [
-                    key
-                    for (key,) in self._connection.execute(
-                        "SELECT item_key FROM removals WHERE context_id = ?", (self._context.id,)
-                    )
-                ]
+                gone = removals_after(self._connection, self._context, self._removed)
+            if gone is None:
+                raise IndexDamagedError("the log of removals begins after those that it has taken")
             self._writer.remove(gone)
             self._writer.commit()
             self.index.reload()
-            self._say(newest, gone, analyzer)
+            self._say(newest, self._removed + len(gone), analyzer)
+        self._removed += len(gone)
         self.newest, self._own, self._is_new, self._uncommitted = newest, [], False, 0
 
     def finish(self, analyzer: int | None = None) -> None:
@@ -250,18 +254,18 @@ class IndexUpdate:
             if other != self.index.path:
                 delete(other)
 
-    def _say(self, newest: int, gone: Sequence[int], analyzer: int | None) -> None:
+    def _say(self, newest: int, removed: int, analyzer: int | None) -> None:
         with transaction(self._connection, self._database):
             if analyzer is not None:
                 self._connection.execute("UPDATE contexts SET analyzer = ? WHERE id = ?", (analyzer, self._context.id))
-            self._connection.executemany(
-                "DELETE FROM removals WHERE context_id = ? AND item_key = ?",
-                ((self._context.id, key) for key in gone),
-            )
-            copies_of(self._connection).execute(
-                "INSERT INTO indexes (context_id, generation, newest) VALUES (?, ?, ?)"
-                " ON CONFLICT (context_id) DO UPDATE SET generation = excluded.generation, newest = excluded.newest",
-                (self._context.id, self._generation, newest),
+            copies = copies_of(self._connection)
+            if copies is self._connection:  # this is the only copy of the index
+                forget_removals(self._connection, self._context, removed)
+            copies.execute(
+                "INSERT INTO indexes (context_id, generation, newest, removed) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (context_id) DO UPDATE SET generation = excluded.generation,"
+                " newest = excluded.newest, removed = excluded.removed",
+                (self._context.id, self._generation, newest, removed),
             )
             state = IndexState(self._connection, self._context)
             if state.is_current and len(self.index) != state.items:  # otherwise somebody has written meanwhile

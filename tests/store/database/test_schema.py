@@ -142,3 +142,21 @@ async def test_what_an_older_version_left_out_is_read_again_for_its_reason(
     async with Store(tmp_path) as store:
         kept = {each.name: (each.stamp, each.digest, each.skipped) for each in await store.documents("c")}
     assert kept == {"pic.png": ("", "", ""), "a.md": ("v:2", "e", "")}
+
+
+def test_removals_of_an_older_version_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its indexes have not taken gets numbers, in each context from 1 on."""
+    path = tmp_path / "store.db"
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", MIGRATIONS[:9])
+        connect(path, writes=True).close()
+    made(
+        path,
+        "INSERT INTO contexts (id, name, description, language, encoding, created, changed)"
+        " VALUES (1, 'c', '', 'auto', 'o', 0, 0), (2, 'd', '', 'auto', 'o', 0, 0), (3, 'e', '', 'auto', 'o', 0, 0)",
+        "INSERT INTO removals (context_id, item_key) VALUES (1, 7), (1, 5), (3, 9)",
+    )
+    with closing(connect(path, writes=True)) as connection:
+        log = connection.execute("SELECT context_id, number, item_key FROM removal_log ORDER BY context_id, number")
+        assert log.fetchall() == [(1, 1, 5), (1, 2, 7), (3, 1, 9)]
+        assert connection.execute("SELECT removed FROM contexts ORDER BY id").fetchall() == [(2,), (0,), (1,)]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from nexus_core import Item, Store
+from nexus_core.store.items import removals
 from nexus_core.store.search import index_updates as indexing_module
 from nexus_core.store.search.index_checksums import NOTE
 from nexus_core.store.search.tantivy_index import ContextIndex, IndexDamagedError
@@ -187,10 +188,42 @@ async def test_an_index_that_is_behind_is_brought_up(folder: Path) -> None:
         await store.remove("harbour", ["0"])
     shutil.rmtree(before)
     aside.rename(before)
-    change_database(folder, "UPDATE indexes SET newest = 4")
-    change_database(folder, "INSERT INTO removals (context_id, item_key) VALUES (1, 1)")
+    change_database(folder, "UPDATE indexes SET newest = 4, removed = removed - 1")
+    change_database(
+        folder, "INSERT INTO removal_log (context_id, number, item_key) SELECT id, removed, 1 FROM contexts"
+    )
     assert {*await found(folder)} == {"2", "late"}
     assert index_of(folder) == before
+
+
+async def test_an_index_that_is_behind_the_log_of_removals_is_built_anew(folder: Path) -> None:
+    """What it has not taken is forgotten: nobody can tell which items of it are gone."""
+    before = index_of(folder)
+    async with Store(folder) as store:
+        await store.remove("harbour", ["0"])
+    change_database(folder, "UPDATE indexes SET removed = removed - 1")
+    assert await found(folder) == ["2"]
+    assert index_of(folder) != before
+    async with Store(folder) as store:
+        assert not await store.check()
+
+
+async def test_the_log_of_removals_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond that many the oldest go, whether or not a copy of the index has taken them."""
+    monkeypatch.setattr(removals, "MOST", 3)
+    items = [Item(id=f"i{n}", text="a late ferry") for n in range(6)]
+    async with Store(folder) as store:
+        await store.add("harbour", items)
+        context = await store.context("harbour")
+        keys = [*range(100, 106)]
+        await store.write(removals.note_removals, context, keys[:2])
+        await store.write(removals.note_removals, context, keys[2:])
+        assert await store.read(removals.removals_after, context, 0) is None
+        assert await store.read(removals.removals_after, context, 3) == keys[-3:]
+        await store.add("harbour", [Item(id="new", text="another ferry")])
+        assert len((await store.search("harbour", "ferry")).items) == 9
+        assert (await store.read(removals.removals_after, context, 6)) == []
+        assert not await store.check()
 
 
 async def test_an_index_that_is_ahead_is_set_back(folder: Path) -> None:
