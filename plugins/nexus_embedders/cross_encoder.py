@@ -19,14 +19,12 @@ from typing import Any
 import numpy as np
 from attrs import field, frozen
 from onnxruntime import InferenceSession
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding
 
 from nexus_core import PluginError
-from nexus_embedders.onnx_session import open_session
+from nexus_embedders.onnx_session import loading, open_model, sound_text
 
-_MODEL, _TOKENIZER = "model.onnx", "tokenizer.json"
 _LENGTHS = (("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length"))
-_INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 _MOST_TOKENS = 512
 """Of a pair: what most cross-encoders take, and others where they say nothing."""
 _FEWEST_TOKENS = 16
@@ -58,7 +56,7 @@ class OnnxCrossEncoder:
 
         Pairs run alone, as texts of embedders do: in 8 bits the scale would be that of a whole batch.
         """
-        return max(map(self._run, self._pairs(_sound(query), _sound(text))))
+        return max(map(self._run, self._pairs(sound_text(query), sound_text(text))))
 
     def _pairs(self, query: str, text: str) -> Iterator[Encoding]:
         """Yield the query with one part of the text after the other; a query has half of the window at most."""
@@ -87,21 +85,10 @@ class OnnxCrossEncoder:
 def load(model: str) -> OnnxCrossEncoder:
     """Load a model from its folder and try it on a pair that fills its window; raises PluginError. No network ever."""
     folder = Path(model)
-    try:
-        tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
+    with loading(folder, "cross-encoder"):
         window = _window(folder)
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(window, stride=window // 8, strategy="longest_first")
-        session = open_session((folder / _MODEL).read_bytes())
-        wanted = {entry.name for entry in session.get_inputs()}
-    except Exception as error:  # of three libraries, some of them bare Exceptions
-        raise PluginError(
-            f"the cross-encoder in {folder} cannot be loaded, which takes {_MODEL} and {_TOKENIZER}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    if not wanted <= _INPUTS:
-        raise PluginError(f"the model in {folder} is no cross-encoder: it takes {', '.join(sorted(wanted))}")
-    encoder = OnnxCrossEncoder(folder, session, tokenizer, tuple(sorted(wanted)), window)
+        files = open_model(folder, "cross-encoder", window, stride=window // 8, strategy="longest_first")
+    encoder = OnnxCrossEncoder(folder, files.session, files.tokenizer, files.inputs, window)
     encoder.best("a", "a " * window)
     return encoder
 
@@ -112,10 +99,6 @@ def _window(folder: Path) -> int:
         if told:
             return int(max(_FEWEST_TOKENS, min(told, _MOST_TOKENS)))
     return _MOST_TOKENS
-
-
-def _sound(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
 
 
 def _shown(logits: Any) -> str:

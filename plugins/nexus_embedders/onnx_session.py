@@ -10,7 +10,8 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ Vectors = npt.NDArray[np.float32]
 _MODEL, _TOKENIZER, _POOLING, _LENGTHS = (
     "model.onnx", "tokenizer.json", "1_Pooling/config.json", "sentence_bert_config.json",
 )  # fmt: skip
+_INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 _MOST_TOKENS = 256
 """Of a text: what all-MiniLM-L6-v2 takes, and others where they say nothing."""
 
@@ -57,9 +59,8 @@ class OnnxEmbedder:
         in batches of 2,048, shortest first), and the scale of 8 bits would be that of a whole batch: so a text has the
         same vector whatever stands beside it.
         """
-        sound = [text.encode("utf-8", "replace").decode() for text in texts]
         rows = np.zeros((len(texts), self.dimensions), np.float32)
-        for row, encoded in zip(rows, self.tokenizer.encode_batch_fast(sound), strict=True):
+        for row, encoded in zip(rows, self.tokenizer.encode_batch_fast([*map(sound_text, texts)]), strict=True):
             if encoded.ids:
                 row[:] = self._run(np.array([encoded.ids], np.int64))
         return unit_vectors(rows)
@@ -75,24 +76,56 @@ class OnnxEmbedder:
 def load(model: str, *, download: bool = False, embedding_id: str = "") -> OnnxEmbedder:
     """Load a model from its folder; no network ever. Raises PluginError where that is no such model."""
     folder = Path(model)
-    try:
+    with loading(folder, "model of sentences"):
         pooling, lengths = _json(folder / _POOLING), _json(folder / _LENGTHS)
-        tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(int(lengths.get("max_seq_length") or _MOST_TOKENS))
-        session = open_session((folder / _MODEL).read_bytes())
-        wanted = {entry.name for entry in session.get_inputs()}
-    except Exception as error:  # of three libraries, some of them bare Exceptions
-        raise PluginError(
-            f"the model in {folder} cannot be loaded, which takes {_MODEL} and {_TOKENIZER}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    width = session.get_outputs()[0].shape[-1]
-    if not wanted <= {"input_ids", "attention_mask", "token_type_ids"} or not isinstance(width, int):
-        raise PluginError(f"the model in {folder} is no model of sentences: it takes {', '.join(sorted(wanted))}")
+        model_files = open_model(folder, "model of sentences", int(lengths.get("max_seq_length") or _MOST_TOKENS))
+        width = model_files.session.get_outputs()[0].shape[-1]
+    if not isinstance(width, int):
+        raise PluginError(f"the model in {folder} is no model of sentences: its vectors have no fixed length")
     first = bool(pooling.get("pooling_mode_cls_token"))
     name = embedding_id or f"onnx:{_digest(folder)}"
-    return OnnxEmbedder(session, tokenizer, name, width, tuple(sorted(wanted)), first)
+    return OnnxEmbedder(model_files.session, model_files.tokenizer, name, width, model_files.inputs, first)
+
+
+@frozen(eq=False)
+class OnnxModel:
+    """What a folder with a model in ONNX holds, ready to run."""
+
+    session: InferenceSession
+    tokenizer: Any
+    inputs: tuple[str, ...]
+    """What it wants of a tokenized text, by name."""
+
+
+@contextmanager
+def loading(folder: Path, kind: str) -> Iterator[None]:
+    """Raise PluginError, with the folder and what must be in it, where something in it cannot be read."""
+    try:
+        yield
+    except Exception as error:  # of three libraries, some of them bare Exceptions
+        if isinstance(error, PluginError):
+            raise
+        raise PluginError(
+            f"the {kind} in {folder} cannot be loaded, which takes {_MODEL} and {_TOKENIZER}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def open_model(folder: Path, kind: str, window: int, **truncation: Any) -> OnnxModel:
+    """Open the model of a folder, whose texts are cut after so many tokens; raises PluginError, and what is foreign."""
+    tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(window, **truncation)
+    session = open_session((folder / _MODEL).read_bytes())
+    wanted = {entry.name for entry in session.get_inputs()}
+    if not wanted <= _INPUTS:
+        raise PluginError(f"the model in {folder} is no {kind}: it takes {', '.join(sorted(wanted))}")
+    return OnnxModel(session, tokenizer, tuple(sorted(wanted)))
+
+
+def sound_text(text: str) -> str:
+    """Return a text without halves of characters, which tokenizers refuse."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def open_session(model: bytes | str) -> InferenceSession:
