@@ -70,7 +70,9 @@ class Server:
         self.settings = settings
         self.serving = ServedPipelines(pipelines, store, shared)
         loopback = is_loopback(settings.host)
-        self.keys = None if verify is not None else Keyring(ApiKeys(store), open_without=not needs_keys(settings))
+        keys = ApiKeys(store)
+        ring = Keyring(keys, open_without=not needs_keys(settings), stamp=keys.stamp)
+        self.keys = ring if verify is None else None
         verifies = verify if self.keys is None else self.keys.verify
         self.gate = AccessControl(
             settings.limits,

@@ -6,14 +6,18 @@ a plain hash is enough. One that was revoked stays as a row: a store that has ha
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from math import inf
+from pathlib import Path
 from secrets import token_bytes
-from time import time
-from typing import TYPE_CHECKING
+from time import time, time_ns
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from attrs import frozen
 
@@ -26,6 +30,8 @@ from nexus_core.toolkit.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from nexus_core.store.store import Store
+
+_P = ParamSpec("_P")
 
 SCOPES = ("query", "read", "admin")
 CONCURRENCY = 8
@@ -142,7 +148,7 @@ class ApiKeys:
             contexts=bound[0],
             tags=bound[1],
         )
-        await self._store.write(_insert, key)
+        await self._change(_insert, key)
         return key, f"cnx_{key.id}_{secret}"
 
     async def everything(self) -> tuple[ApiKey, ...]:
@@ -151,7 +157,35 @@ class ApiKeys:
 
     async def revoke(self, id: str) -> None:
         """Let a key hold no more, for good; raises UsageError where there is none of this name."""
-        await self._store.write(_revoke, id, time())
+        await self._change(_revoke, id, time())
+
+    async def change(
+        self,
+        id: str,
+        *,
+        groups: Sequence[str] | None = None,
+        contexts: Sequence[str] | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> None:
+        """Change what may be seen with a key; `None` leaves a list as it is, an empty one binds to nothing.
+
+        Raises UsageError where there is no key of this name that is not revoked.
+        """
+        told = {"groups": groups, "contexts": contexts, "tags": tags}
+        await self._change(_rebind, id, {name: names for name, names in told.items() if names is not None})
+
+    def stamp(self) -> int:
+        """Return what is another number whenever keys were changed, by whatever process of this machine."""
+        try:
+            return os.stat(self._store.folder.keys_stamp).st_mtime_ns
+        except OSError:
+            return 0
+
+    async def _change(
+        self, work: Callable[Concatenate[SqlConnection, _P], None], *args: _P.args, **kwargs: _P.kwargs
+    ) -> None:
+        await self._store.write(work, *args, **kwargs)
+        await asyncio.to_thread(_mark, self._store.folder.keys_stamp)
 
     async def note_used(self, seen: Mapping[str, float]) -> None:
         """Note when keys were last seen."""
@@ -215,7 +249,35 @@ def _revoke(connection: SqlConnection, id: str, now: float) -> None:
     done = connection.execute("UPDATE keys SET revoked = coalesce(revoked, ?) WHERE id = ?", (now, id))
     if not done.rowcount:
         known = [name for (name,) in connection.execute("SELECT id FROM keys ORDER BY created")]
-        raise UsageError(f"there is no key {id!r}{did_you_mean(id, known)}: `nexus keys list` shows those there are")
+        raise _no_key(id, known)
+
+
+def _rebind(connection: SqlConnection, id: str, told: Mapping[str, Sequence[str]]) -> None:
+    known = {key.id: key for key in _all(connection)}
+    if id not in known:
+        raise _no_key(id, known)
+    key = known[id]
+    if key.revoked is not None:
+        raise UsageError(f"the key {id!r} is revoked, for good: make another one with `nexus keys new`")
+    bound = {"contexts": key.contexts or (), "tags": key.tags or (), **told}
+    contexts, tags = _checked_bounds(key.scopes, bound["contexts"], bound["tags"])
+    groups = _checked_groups(told["groups"]) if "groups" in told else key.groups
+    connection.execute(
+        "UPDATE keys SET groups = ?, contexts = ?, tags = ? WHERE id = ?",
+        (_as_json(groups), _as_json(contexts), _as_json(tags), id),
+    )
+
+
+def _no_key(id: str, known: Iterable[str]) -> UsageError:
+    return UsageError(f"there is no key {id!r}{did_you_mean(id, known)}: `nexus keys list` shows those there are")
+
+
+def _mark(stamp: Path) -> None:
+    """Let servers look again at once; where that cannot be, they do so after some seconds."""
+    with suppress(OSError):
+        stamp.touch(mode=0o600)
+        now = time_ns()
+        os.utime(stamp, ns=(now, now))
 
 
 def _note_used(connection: SqlConnection, seen: Mapping[str, float]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,6 +95,51 @@ def test_a_context_is_granted_and_given_back(tmp_path: Path, nexus: Nexus) -> No
     assert json.loads(nexus("context", "show", "c", "--json"))["readers"] == []
     nexus("context", "grant", "c", "hr", code=2)
     nexus("context", "grant", "c", code=2)
+
+
+def test_what_a_key_sees_is_changed_later(nexus: Nexus) -> None:
+    """What is named takes the place of what was, and the rest stays; one may also be bound to nothing again."""
+    nexus("keys", "new", "--owner", "ann", "--group", "group:hr", "--context", "c")
+
+    def told() -> dict[str, Any]:
+        (found,) = json.loads(nexus("keys", "list", "--json"))
+        return {name: found[name] for name in ("groups", "contexts", "tags")}
+
+    id = json.loads(nexus("keys", "list", "--json"))[0]["id"]
+    assert "sees: group:it, context c, tag public" in nexus(
+        "keys", "change", id, "--group", "group:it", "--tag", "public"
+    )
+    assert told() == {"groups": ["group:it"], "contexts": ["c"], "tags": ["public"]}
+    nexus("keys", "change", id, "--no-group", "--any-context", "--any-tag")
+    assert told() == {"groups": [], "contexts": None, "tags": None}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ((), "nothing is to be changed"),
+        (("--group", "hr"), "names no group"),
+        (("--group", "group:hr", "--no-group"), "contradict each other"),
+        (("--group", "group:nobody"), "nobody's group"),
+    ],
+    ids=["nothing", "no group", "both", "nobody"],
+)
+def test_a_change_of_a_key_that_says_nothing_is_refused(nexus: Nexus, wrong: tuple[str, ...], said: str) -> None:
+    """With what to do, and the key stays as it was; so do one that is not there and one that is revoked."""
+    nexus("keys", "new", "--owner", "ann", "--group", "group:it")
+    (key,) = json.loads(nexus("keys", "list", "--json"))
+    assert said in nexus("keys", "change", key["id"], *wrong, code=2)
+    assert "there is no key" in nexus("keys", "change", "abcdefgh", "--no-group", code=2)
+    assert json.loads(nexus("keys", "list", "--json"))[0]["groups"] == ["group:it"]
+    nexus("keys", "revoke", key["id"])
+    assert "is revoked" in nexus("keys", "change", key["id"], "--no-group", code=2)
+
+
+def test_a_key_that_may_do_all_is_bound_to_nothing_later(nexus: Nexus) -> None:
+    """As when it is made."""
+    nexus("keys", "new", "--owner", "ann", "--scope", "admin")
+    (key,) = json.loads(nexus("keys", "list", "--json"))
+    assert "bound to nothing" in nexus("keys", "change", key["id"], "--context", "c", code=2)
 
 
 def test_a_key_is_told_with_what_it_sees(tmp_path: Path, nexus: Nexus) -> None:

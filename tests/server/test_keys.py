@@ -379,6 +379,26 @@ def key(text: str) -> ApiKey:
     )  # fmt: skip
 
 
+async def test_a_change_of_a_key_holds_from_the_next_request_on(running: Any) -> None:
+    """Another process makes it, and every server of the store, each worker of its own, sees that at once."""
+    text = await new(running, "ann", "read")
+    (name, _) = parse(text) or ("", "")
+    await running.store.grant("handbook", ["group:hr"])
+
+    async def seen() -> list[str]:
+        _, told = await running.call("GET", "/api/contexts", headers={"X-Api-Key": text})
+        return [each["name"] for each in told.get("contexts", ())]
+
+    assert await seen() == []
+    async with Store(running.store.folder.root) as other:
+        await ApiKeys(other).change(name, groups=["group:hr"])
+        assert await seen() == ["handbook"]
+        await ApiKeys(other).change(name, contexts=["elsewhere"])
+        assert await seen() == []
+        await ApiKeys(other).revoke(name)
+        assert (await running.call("GET", "/api/contexts", headers={"X-Api-Key": text}))[0] == 401
+
+
 async def test_what_is_known_of_keys_grows_old() -> None:
     """After five seconds they are read again; where the store is busy, they hold for half a minute (fault 199)."""
     text, now = f"cnx_abcdefgh_{'a' * 43}", [0.0]

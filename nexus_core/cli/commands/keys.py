@@ -14,6 +14,7 @@ from nexus_core.cli.option_types import seconds_above_0
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.tables import print_table
 from nexus_core.cli.store_option import store_option, with_store
+from nexus_core.contract.errors import UsageError
 from nexus_core.store.api_keys import ApiKeys
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ Examples:
   nexus keys new --owner build --scope query --expires 90d --requests-per-minute 60
   nexus keys new --owner eve --group group:hr
   nexus keys new --owner site --scope query --context handbook --tag public
+  nexus keys change 4fQx01Zb --group group:hr --any-context
   nexus keys list
   nexus keys revoke 4fQx01Zb
 """
@@ -34,7 +36,7 @@ _T = TypeVar("_T")
 @click.group("keys", epilog=EPILOG)
 @store_option
 def command() -> None:
-    """Make, list and revoke the keys of those who may ask `nexus serve`.
+    """Make, list, change and revoke the keys of those who may ask `nexus serve`.
 
     From the first key on, the servers of this store serve nobody without one.
     """
@@ -100,6 +102,38 @@ def new(
     echo(text)
 
 
+@command.command("change")
+@click.argument("id", metavar="KEY")
+@click.option("--group", "groups", multiple=True, metavar="group:NAME", help="A group that they are in (repeatable).")
+@click.option("--no-group", is_flag=True, help="They are in no group.")
+@click.option("--context", "contexts", multiple=True, metavar="NAME", help="Bind it to this context (repeatable).")
+@click.option("--any-context", is_flag=True, help="Bind it to no context.")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Bind it to items with this tag (repeatable).")
+@click.option("--any-tag", is_flag=True, help="Bind it to no tag.")
+@store_option
+def change(id: str, groups: tuple[str, ...], contexts: tuple[str, ...], tags: tuple[str, ...], **lifts: bool) -> None:
+    """Change what is seen with a key, by the name that `nexus keys list` shows.
+
+    What is named takes the place of what was; the rest stays. Servers of this machine go by it from their next request
+    on; what runs already goes on.
+    """
+    groups_now = _chosen("--group", groups, "--no-group", lifts["no_group"])
+    contexts_now = _chosen("--context", contexts, "--any-context", lifts["any_context"])
+    tags_now = _chosen("--tag", tags, "--any-tag", lifts["any_tag"])
+    if groups_now is None and contexts_now is None and tags_now is None:
+        raise UsageError("nothing is to be changed: say --group, --context or --tag, or --no-group and the like")
+    _with(lambda keys: keys.change(id, groups=groups_now, contexts=contexts_now, tags=tags_now))
+    found = next(key for key in _with(lambda keys: keys.everything()) if key.id == id)
+    echo(f"key {found.id} of {found.owner} sees: {_sees(found)}")
+
+
+def _chosen(option: str, names: tuple[str, ...], lift: str, is_lifted: bool) -> tuple[str, ...] | None:
+    """Return what takes the place of a list, nothing in it where it is lifted; `None` where it stays."""
+    if names and is_lifted:
+        raise UsageError(f"{option} and {lift} contradict each other: leave one out")
+    return names if names or is_lifted else None
+
+
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print them as one JSON array.")
 @store_option
@@ -124,7 +158,7 @@ def list_them(as_json: bool) -> None:
 @click.argument("ids", metavar="KEY...", nargs=-1, required=True)
 @store_option
 def revoke(ids: tuple[str, ...]) -> None:
-    """Let keys hold no more, for good, by the names that `nexus keys list` shows; servers know within 5 s."""
+    """Let keys hold no more, for good, by the names that `nexus keys list` shows; servers know at once."""
 
     async def work(keys: ApiKeys) -> None:
         for id in ids:

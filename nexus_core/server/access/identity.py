@@ -62,11 +62,14 @@ class Keyring:
         open_without: bool,
         clock: Callable[[], float] = monotonic,
         wall: Callable[[], float] = time,
+        stamp: Callable[[], int] = int,
     ) -> None:
+        """Take the keys of a store; `stamp` returns another number whenever they were changed."""
         self._keys = keys
         self._open_without = open_without
         self._clock = clock
         self._wall = wall
+        self._stamp, self._stamped = stamp, -1
         self._known: dict[str, tuple[ApiKey, Identity]] = {}
         self._read_at: float | None = None
         self._noted_at = 0.0
@@ -80,7 +83,8 @@ class Keyring:
 
     async def verify(self, text: str) -> Identity | None:
         """Return whose key a text is; `None` for one that is nobody's, revoked or expired."""
-        if self._read_at is None or self._clock() - self._read_at >= FRESH_S:
+        is_fresh = self._read_at is not None and self._clock() - self._read_at < FRESH_S
+        if not is_fresh or self._stamp() != self._stamped:
             await self._refresh()
         if not self._known and self._open_without:
             return ANYBODY
@@ -103,8 +107,10 @@ class Keyring:
     async def _refresh(self) -> None:
         """Read the keys anew; those that were read stay for a while where the store cannot be read."""
         before, now = self._read_at, self._clock()
+        stamped_before, stamped = self._stamped, self._stamp()
         if before is not None:
             self._read_at = now  # whoever comes meanwhile goes by what is known
+            self._stamped = stamped
         try:
             if now - self._noted_at >= _NOTED_S:
                 self._noted_at = now
@@ -112,9 +118,9 @@ class Keyring:
             self._known = {key.id: (key, _identity(key)) for key in await self._keys.everything()}
             # Keys are revoked and stay as rows: a store without any where some were is not the one that it was.
             self._open_without = self._open_without and not self._known
-            self._read_at = now
+            self._read_at, self._stamped = now, stamped
         except BaseException as error:
-            self._read_at = before
+            self._read_at, self._stamped = before, stamped_before
             if before is None or now - before >= STALE_S or not isinstance(error, StoreError):
                 raise
 

@@ -49,6 +49,11 @@ class StorePaths:
         """Large originals, unless the store keeps them elsewhere."""
         return self.root / "objects"
 
+    @property
+    def keys_stamp(self) -> Path:
+        """The file whose time tells when API keys were last changed."""
+        return self.root / "keys.stamp"
+
     def lock(self, name: str) -> Path:
         """The file by which processes take turns at something."""
         return self.root / f"{name}.lock"
