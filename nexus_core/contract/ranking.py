@@ -35,7 +35,7 @@ class Candidate:
 class Ranking(Sequence[Candidate]):
     """Items with their scores, best first; equal scores stand in the order of the items."""
 
-    __slots__ = ("_head", "_sound", "_whole", "columns", "items", "searched")
+    __slots__ = ("_head", "_sound", "_whole", "by_meaning", "columns", "items", "searched")
 
     def __init__(
         self,
@@ -43,6 +43,8 @@ class Ranking(Sequence[Candidate]):
         columns: tuple[tuple[str, Sequence[float]], ...] = (),
         head: Sequence[int] | None = None,
         searched: tuple[str, Sequence[float]] | None = None,
+        *,
+        by_meaning: bool = False,
     ) -> None:
         self.items = items
         """In the order of their sources; the same object through all steps."""
@@ -54,6 +56,8 @@ class Ranking(Sequence[Candidate]):
         By BM25, and by meaning where that was searched by. No ranker can work these out from the items found: how rare
         a word is, is judged by all of them, and what was found by meaning may share no word with the query.
         """
+        self.by_meaning = by_meaning
+        """Whether these scores are also by meaning, with the vectors of the context's own model."""
         self._head: Sequence[int] = head if head is not None else ()
         self._whole: Sequence[int] | None = None
         self._sound = not columns and head is None
@@ -66,7 +70,7 @@ class Ranking(Sequence[Candidate]):
         best few, best first: a ranker that knows them saves the sorting. Raises RankerError, with the ranker's name.
         """
         column = check_scores(ranker, scores, len(self.items))
-        made = Ranking(self.items, (*self.columns, (ranker, column)), head, self.searched)
+        made = Ranking(self.items, (*self.columns, (ranker, column)), head, self.searched, by_meaning=self.by_meaning)
         made._sound = head is None or check_head(ranker, head, len(self.items))
         return made
 
@@ -78,7 +82,9 @@ class Ranking(Sequence[Candidate]):
 
         searched = None if self.searched is None else (self.searched[0], chosen(self.searched[1]))
         columns = tuple((name, chosen(scores)) for name, scores in self.columns)
-        made = Ranking(tuple(self.items[place] for place in places), columns, searched=searched)
+        made = Ranking(
+            tuple(self.items[place] for place in places), columns, searched=searched, by_meaning=self.by_meaning
+        )
         made._sound = self._sound
         return made
 
@@ -89,7 +95,8 @@ class Ranking(Sequence[Candidate]):
         if not self.columns:
             raise RankerError(f"ranker {ranker!r} returned an order without scores")
         name, scores = self.columns[-1]
-        return Ranking(self.items, self.columns[:-1], searched=self.searched).scored(name, scores, self._head or None)
+        before = Ranking(self.items, self.columns[:-1], searched=self.searched, by_meaning=self.by_meaning)
+        return before.scored(name, scores, self._head or None)
 
     @property
     def scores(self) -> Sequence[float] | None:

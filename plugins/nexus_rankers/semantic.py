@@ -63,6 +63,9 @@ class Semantic:
     query_prefix: str = option("", help="What the model wants in front of a query, such as `query: `.")
     item_prefix: str = option("", help="What the model wants in front of an item, such as `passage: `.")
     download: bool = option(False, help="Fetch a sentence-transformers model that is not on this machine.")
+    only_without_vectors: bool = option(
+        False, help="Score nothing where the context was searched by meaning already, by vectors of its own model."
+    )
     concurrency: int = option(4, help="How many requests to a connector may be under way at once.", ge=1, le=100)
     base_dir: str = injected(default=".")
     _open: AsyncExitStack = state(AsyncExitStack)
@@ -101,7 +104,7 @@ class Semantic:
 
     async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         """Return the ranking by likeness; ConnectorErrors of a connector pass as they are."""
-        if not ranking.items or not query.strip():
+        if not ranking.items or not query.strip() or (self.only_without_vectors and ranking.by_meaning):
             return ranking.scored("semantic", [0.0] * len(ranking.items))
         # numpy, which takes longer than a pipeline takes to load.
         from nexus_rankers.top_k import scored

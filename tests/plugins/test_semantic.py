@@ -45,6 +45,18 @@ SEA = tuple(
 )
 
 
+async def test_what_was_searched_by_meaning_is_left_to_the_model_of_its_context() -> None:
+    """Nothing is embedded by a second model, and in `fuse` the order of the store stands; elsewhere it ranks."""
+    connector = Embedding()
+    own = Fuse(rankers=(Bm25(), Semantic(model=connector, only_without_vectors=True)))
+    found = Ranking(SEA, searched=("english", [1.0, 3.0, 2.0]), by_meaning=True).scored("store", [1.0, 3.0, 2.0])
+    ranked = await own.rank("a cat", found, RunContext())
+    assert ([each.item.id for each in ranked], connector.asked) == (["ship", "tax", "cat"], [])
+    assert (ranked.by_meaning, ranked.only([0]).by_meaning) == (True, True)
+    await own.rank("a cat", Ranking(SEA, searched=("english", [1.0, 3.0, 2.0])), RunContext())
+    assert connector.asked
+
+
 @define(kw_only=True, eq=False)
 class Embedding(FakeConnector):
     """A connector that embeds: a vector counts the letters a, b and c of its text."""

@@ -44,7 +44,7 @@ def fuse(first: Ranking, others: Sequence[Ranking], weight: float, method: Liter
         if name != COLUMN
     )
     searched = None if first.searched is None else (first.searched[0], fused)
-    together = Ranking(tuple(items[item] for item in best), columns, searched=searched)
+    together = Ranking(tuple(items[item] for item in best), columns, searched=searched, by_meaning=first.by_meaning)
     return together.scored(COLUMN, fused, range(len(best)))
 
 

@@ -267,7 +267,8 @@ class ContextSearch:
         if request.without:
             best = [each for each in best if items[each[0]].id != request.without][: request.limit]
         scores = [score for _, score in best]
-        ranking = Ranking(tuple([items[key] for key, _ in best]), searched=(context.language, scores))
+        chosen = tuple([items[key] for key, _ in best])
+        ranking = Ranking(chosen, searched=(context.language, scores), by_meaning=bool(cosines))
         return ranking.scored("store", scores, range(len(best)))
 
     def _with_phrase(self, context: Context, query: str, limit: int, visible: VisibleKeys | None) -> Ranking:
