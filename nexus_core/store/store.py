@@ -37,6 +37,7 @@ from nexus_core.store.search.tantivy_index import delete
 from nexus_core.store.usage import DailyUsage
 from nexus_core.store.vectors.embedders import StoreEmbedders
 from nexus_core.store.vectors.graph import delete_graph
+from nexus_core.store.vectors.graph_mending import GraphMending
 from nexus_core.store.vectors.store_vectors import StoreVectors
 from nexus_core.store.worker_threads import WorkerThreads
 from nexus_core.toolkit.filters import EVERYTHING, Filter
@@ -73,6 +74,7 @@ class Store:
         self._embedders = StoreEmbedders()
         self._searching = StoreSearch(self._threads, self._embedders)
         self._vectors = StoreVectors(self._threads, self._embedders)
+        self._graphs = GraphMending(self._threads)
         self._readers: ReaderProcesses | None = None
         self._secret = b""
 
@@ -87,6 +89,7 @@ class Store:
         """Close it; what has begun to be written is written."""
         if self._readers is not None:
             await self._readers.close()
+        await self._graphs.close()
         await self._embedders.close()
         await self._answers.settle()
         await self._threads.close()
@@ -236,7 +239,9 @@ class Store:
         and more that no item holds stands for one that is a typing error away. With `like`, the id of an item, its text
         is what is searched for, and the query comes first in it.
         """
-        return await self._searching.search(name, query, **options)
+        found = await self._searching.search(name, query, **options)
+        self._graphs.look(name)
+        return found
 
     async def counts(
         self, name: str, field: str = "tags", *, where: Filter = EVERYTHING, viewer: Viewer | None = None

@@ -97,6 +97,11 @@ class ContextSearch:
         """Close the connection."""
         self.connection.close()
 
+    @property
+    def unarranged(self) -> dict[str, Context]:
+        """Contexts by name whose vectors lack the graph that they should have."""
+        return self._meaning.unarranged
+
     def visible(self, context: Context, viewer: Viewer | None, where: Filter = EVERYTHING) -> VisibleKeys | None:
         """Return what a viewer and a filter leave of a context; `None` is all of it."""
         return self._visibility.of(context, viewer, where)

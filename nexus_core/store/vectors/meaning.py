@@ -13,7 +13,7 @@ from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.records import Context
 from nexus_core.store.vectors.context_vectors import ContextVectors, graph_state
-from nexus_core.store.vectors.graph import GraphDamagedError, VectorGraph
+from nexus_core.store.vectors.graph import EXACT, GraphDamagedError, VectorGraph
 from nexus_core.store.vectors.matrix import Vector, VectorMatrix
 from nexus_core.store.vectors.vector_model import VectorModel
 from nexus_core.toolkit.lazy_module import LazyModule
@@ -41,6 +41,8 @@ class MeaningSearch:
         self._folder = folder
         self._connection = connection
         self._open: dict[tuple[int, VectorModel], ContextVectors] = {}
+        self.unarranged: dict[str, Context] = {}
+        """Contexts by name whose graph was not there for the last search, and should be."""
 
     def vectors_of(self, context: Context, model: VectorModel) -> ContextVectors | None:
         """Return the vectors of a context by a model, `None` where it has none of it."""
@@ -55,6 +57,10 @@ class MeaningSearch:
             known = self._opened(context, model, number, generation, newest)
             self._open[context.id, model] = known
         known.catch_up(self._connection, context)
+        if known.graph is None and (generation or len(known.fresh) > EXACT):
+            self.unarranged[context.name] = context
+        else:
+            self.unarranged.pop(context.name, None)
         return known if known.graph is not None or len(known.fresh) else None
 
     def _opened(
@@ -67,7 +73,7 @@ class MeaningSearch:
                 graph = VectorGraph(self._folder.vectors / f"{context.id}-{number}-{generation}", model.width)
             except GraphDamagedError as error:
                 _log.warning(
-                    "the vectors of %r are compared one by one until `nexus context embed` arranges them anew: %s",
+                    "the vectors of %r are compared one by one until they are arranged anew: %s",
                     context.name, error,
                 )  # fmt: skip
         empty = VectorMatrix.empty(model.width)

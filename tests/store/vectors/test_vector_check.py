@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 import sqlite3
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from nexus_core import Item, Store
-from nexus_core.store.vectors import graph_upkeep, vector_check
+from nexus_core.store.vectors import graph_mending, graph_upkeep, vector_check
 from nexus_core.store.vectors.graph import build_graph
 from nexus_core.store.vectors.matrix import VectorMatrix, quantized
 
@@ -109,6 +110,62 @@ async def test_a_graph_of_other_items_is_found_and_made_anew(store: Store, keys:
     found = await store.check("c")
     assert any(re.search(problem, each) for each in found), found
     assert await store.check("c", repair=True) == ()
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["damaged", "lost"])
+async def test_a_graph_is_made_anew_in_the_background_by_who_searches(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, is_lost: bool
+) -> None:
+    """Once, however many search meanwhile, and they find the same."""
+    monkeypatch.setattr(graph_mending, "AFTER_S", 0.0)
+    caplog.set_level("INFO", "nexus_core.store.vectors.graph_mending")
+    before = graph(store)
+    async with Store(store.folder.root) as server:
+        if is_lost:
+            shutil.rmtree(before)
+        else:
+            cut(before)
+        found = await asyncio.gather(*(server.search("c", "puppy noise", by="meaning") for _ in range(4)))
+        await server._graphs.settle()
+        after = await server.search("c", "puppy noise", by="meaning")
+        await server._graphs.settle()
+        assert {tuple(item.id for item in each.items) for each in (*found, after)} == {tuple(i.id for i in after.items)}
+        assert server._threads.opened().unarranged == {}
+    assert graph(store) != before
+    assert [record.message for record in caplog.records].count(
+        "the vectors of 'c' are arranged anew in the background"
+    ) == 1
+    assert await store.check() == ()
+
+
+async def test_a_graph_that_cannot_be_made_anew_is_let_be_for_a_while(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told in the log, searches go on, and the next one does not begin at once."""
+    monkeypatch.setattr(graph_mending, "AFTER_S", 0.0)
+    cut(graph(store))
+
+    def fail(*_: object) -> int:
+        raise OSError("no space")
+
+    monkeypatch.setattr(graph_upkeep, "build_graph", fail)
+    for _ in range(3):
+        assert (await store.search("c", "puppy noise", by="meaning")).items
+        await store._graphs.settle()
+    assert caplog.text.count("cannot be arranged anew: no space") == 1
+    assert len([*store.folder.vectors.iterdir()]) == 1
+
+
+async def test_a_store_that_closes_gives_up_the_graph_that_it_makes(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not wait for the whole, and leaves nothing that no database names."""
+    cut(graph(store))
+    async with Store(store.folder.root) as server:
+        await server.search("c", "puppy noise", by="meaning")
+    assert server._graphs._work is not None
+    assert server._graphs._work.cancelled()
+    assert len([*store.folder.vectors.iterdir()]) == 1
 
 
 async def test_damaged_and_unnamed_graphs_are_found(store: Store) -> None:
