@@ -13,6 +13,8 @@ from nexus_core.contract.components import Kind
 from nexus_core.contract.run_context import Viewer
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.server.settings import ServerLimits
+from nexus_core.store.api_keys import ApiKeys
+from nexus_core.store.store import Store
 
 pytestmark = pytest.mark.slow
 
@@ -64,6 +66,42 @@ async def test_readers_of_a_file_narrow_those_of_its_context(running: Running) -
     await running.call("DELETE", f"{DOCUMENTS}/pay.md")
     await send(running, "pay.md", TRAVEL)
     assert "readers" not in await search(running, "hotels")
+
+
+async def test_who_is_bound_to_tags_lists_documents_whose_items_all_have_one(running: Running) -> None:
+    """None of which anything is hidden, none that was not read, and no more rows are fetched where more is hidden."""
+    lines = b'{"id": "a", "text": "Canteen opens at noon."}\n{"id": "b", "text": "Parking is free."}\n'
+    for name, data in (("all.md", TRAVEL), ("part.jsonl", lines)):
+        await send(running, name, data, tag=["public", "travel"])
+    assert await running.store.tag("handbook", ["a"], remove=["public"]) == 1
+    viewer = Viewer(tags=frozenset({"public", "other"}))
+    counts = [await fetched(running.store, viewer)]
+    for number in range(5):
+        await send(running, f"{number}.md", TRAVEL, tag=["private"])
+    await send(running, "granted.md", TRAVEL, tag=["public"], readers="group:hr")
+    counts.append(await fetched(running.store, viewer))
+    assert counts[0] == counts[1]
+    _, key = await ApiKeys(running.store).new("site", ("read",), tags=["public", "other"])
+    _, listed = await running.call("GET", DOCUMENTS, headers={"X-Api-Key": key})
+    assert [each["name"] for each in listed["documents"]] == ["all.md"]
+    _, skipped = await running.call("GET", "/api/contexts/handbook/skipped", headers={"X-Api-Key": key})
+    assert skipped["skipped"] == []
+
+
+async def fetched(store: Store, viewer: Viewer) -> int:
+    """Return how many rows are fetched where a viewer lists documents."""
+    connection, rows = store._threads.opened().connection, []
+
+    def count(cursor: object, row: tuple[object, ...]) -> tuple[object, ...]:
+        rows.append(row)
+        return row
+
+    connection.row_factory = count
+    try:
+        assert [each.name for each in await store.documents("handbook", viewer=viewer)] == ["all.md"]
+        return len(rows)
+    finally:
+        connection.row_factory = None
 
 
 async def test_readers_that_name_no_group_are_refused(running: Running) -> None:

@@ -240,22 +240,35 @@ def page_of_keys(
 # Documents
 
 
+_ALL_TAGGED = (
+    " AND id IN (SELECT document_id FROM tags JOIN items ON items.key = item_key"
+    " WHERE tag IN (SELECT value FROM json_each(?) AS texts) AND items.context_id = ?)"
+    " AND NOT EXISTS (SELECT 1 FROM items WHERE items.document_id = documents.id AND NOT EXISTS"
+    " (SELECT 1 FROM tags WHERE tags.item_key = items.key AND tag IN (SELECT value FROM json_each(?) AS texts)))"
+)
+"""Of documents all of whose items, and there is one at least, have one of some tags: by indexes alone, and no row of
+what is hidden is fetched."""
+
+
 def documents_of(
     connection: SqlConnection, context: Context, origin: str | None = None, viewer: Viewer | None = None
 ) -> tuple[StoredDocument, ...]:
     """Return what the items of a context were read from, and what was skipped, by name.
 
-    A viewer is shown those of which they may see all items; who is bound to tags none, since documents have no tags.
+    A viewer is shown those of which they may see all items; who is bound to tags only what was read.
     """
-    if viewer is not None and viewer.tags is not None:
-        return ()
     seen = "" if viewer is None else " AND grant_id IN (SELECT value FROM json_each(?) AS numbers)"
+    tags = None if viewer is None or viewer.tags is None else json.dumps(sorted(viewer.tags))
     found = connection.execute(
         "SELECT name, origin, stamp, digest, size, original, skipped, reader,"
         " (SELECT readers FROM grants WHERE grants.id = grant_id) FROM documents"
         f"{'' if viewer is None else ' INDEXED BY documents_of_grants'}"
-        f" WHERE context_id = ? AND (? IS NULL OR origin = ?){seen} ORDER BY name",
-        (context.id, origin, origin, *([] if viewer is None else [json.dumps(seen_grants(connection, viewer))])),
+        f" WHERE context_id = ? AND (? IS NULL OR origin = ?){seen}{'' if tags is None else _ALL_TAGGED} ORDER BY name",
+        (
+            *(context.id, origin, origin),
+            *([] if viewer is None else [json.dumps(seen_grants(connection, viewer))]),
+            *([] if tags is None else [tags, context.id, tags]),
+        ),
     )
     return tuple(
         StoredDocument(
