@@ -39,6 +39,7 @@ from nexus_core.store.vectors.embedders import StoreEmbedders
 from nexus_core.store.vectors.graph import delete_graph
 from nexus_core.store.vectors.graph_mending import GraphMending
 from nexus_core.store.vectors.store_vectors import StoreVectors
+from nexus_core.store.vectors.vector_model import VectorState
 from nexus_core.store.worker_threads import WorkerThreads
 from nexus_core.toolkit.filters import EVERYTHING, Filter
 from nexus_core.toolkit.text.languages import AUTO
@@ -166,6 +167,10 @@ class Store:
     async def vectors_note(self, name: str) -> str:
         """Return why searches by meaning in a context are slower than they might be; mostly nothing."""
         return await self._vectors.note(name)
+
+    async def vector_state(self, name: str) -> VectorState | None:
+        """Return how many items of a context have vectors, `None` where it is searched by words alone."""
+        return await self._vectors.state(name)
 
     async def items(
         self,

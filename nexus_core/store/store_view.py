@@ -24,6 +24,7 @@ from nexus_core.store.ingest.ingest import Ingested, Ingester
 from nexus_core.store.records import LINKS, Added, Context, StoredDocument, checked_readers, links_of
 from nexus_core.store.store import Store
 from nexus_core.store.vectors.embedders import SearchBy
+from nexus_core.store.vectors.vector_model import VectorState
 from nexus_core.toolkit.filters import EVERYTHING, Filter
 
 DIGITS = 2
@@ -69,6 +70,10 @@ class StoreView:
     async def context(self, name: str) -> Context:
         """Return a context; raises UsageError where there is none."""
         return await self._store.context(name, viewer=self._viewer)
+
+    async def vector_state(self, name: str) -> VectorState | None:
+        """Return how many items of a context have vectors; only who sees everything is told."""
+        return await self._store.vector_state(name) if self._viewer is None else None
 
     async def check(self, name: str) -> None:
         """Raise UsageError where there is no context of this name."""

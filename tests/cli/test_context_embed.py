@@ -38,7 +38,11 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_context_is_embedded_as_it_is_made(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A question without a shared word finds its document; the context remembers and shows its model."""
     assert nexus(capsys, "context", "add", "n", str(notes), "--embed", "static")[0] == 0
-    assert "by meaning with static" in nexus(capsys, "context", "show", "n")[1]
+    told = "by words, and by meaning with static\nvectors of 3 of 3 items, of 256 numbers each\n"
+    assert told in nexus(capsys, "context", "show", "n")[1]
+    shown = json.loads(nexus(capsys, "context", "show", "n", "--json")[1])
+    assert shown["vectors"] == {"dimensions": 256, "items": 3, "total": 3}
+    assert {each["reader"].rpartition(" ")[0] for each in shown["documents"]} == {"contextnexus md"}
     code, shown = nexus(capsys, "context", "search", "n", "puppy noise", "--limit", "1", "--json")
     assert (code, json.loads(shown)[0]["id"]) == (0, "notes/dog.md")
     assert nexus(capsys, "context", "search", "n", "puppy noise", "--by", "words")[1].startswith("nothing found")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from aiohttp import web
+from attrs import asdict
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.server.errors import Failure
-from nexus_core.server.http.app import identity
+from nexus_core.server.http.app import OPERATOR, identity
 from nexus_core.server.http.bodies import read_json
-from nexus_core.server.http.json_schema import COUNT, MOMENT, TEXT, array, checker, closed, text
+from nexus_core.server.http.json_schema import COUNT, MOMENT, TEXT, array, checker, closed, or_null, text
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
@@ -37,10 +39,11 @@ NEW = closed(
 """What `POST {prefix}/contexts` takes."""
 _TOLD = {
     "name": TEXT, "description": TEXT, "language": TEXT, "encoding": TEXT, "items": COUNT, "created": MOMENT,
-    "changed": MOMENT,
+    "changed": MOMENT, "embedder": TEXT,
 }  # fmt: skip
-CONTEXT = closed({**_TOLD, "readers": array(TEXT)}, required=tuple(_TOLD))
-"""A context as it is told; its `readers` are for who sees everything."""
+_VECTORS = closed({"dimensions": COUNT, "items": COUNT, "total": COUNT}, required=("dimensions", "items", "total"))
+CONTEXT = closed({**_TOLD, "readers": array(TEXT), "vectors": or_null(_VECTORS)}, required=tuple(_TOLD))
+"""A context as it is told; its `readers`, and how many items have vectors, are for who sees everything."""
 GRANT = closed({"readers": READERS}, required=("readers",))
 """What `PUT {prefix}/contexts/{contextId}/readers` takes."""
 
@@ -82,7 +85,8 @@ class ContextsApi:
     async def list(self, request: web.Request) -> web.Response:
         """List the contexts."""
         view = view_of(self._serving, request)
-        return web.json_response({"contexts": [_context_json(context, view) for context in await view.contexts()]})
+        told = [_context_json(context, view, request) for context in await view.contexts()]
+        return web.json_response({"contexts": told})
 
     async def create(self, request: web.Request) -> web.Response:
         """Make a context."""
@@ -96,20 +100,21 @@ class ContextsApi:
                 said = f"there is a context {name!r} already: choose another name, or add to it"
                 raise Failure(409, "context_exists", said) from error
             raise
-        return web.json_response(_context_json(context, view), status=201)
+        return web.json_response(await _whole_json(context, view, request), status=201)
 
     async def show(self, request: web.Request) -> web.Response:
         """Tell of a context."""
         view = view_of(self._serving, request)
         with absence_told(request):
-            return web.json_response(_context_json(await view.context(request.match_info["contextId"]), view))
+            context = await view.context(request.match_info["contextId"])
+            return web.json_response(await _whole_json(context, view, request))
 
     async def grant(self, request: web.Request) -> web.Response:
         """Change who may see a context."""
         view, name = await context_of(self._serving, request)
         body = self._check_grant(await read_json(request, self._settings.limits))
         await view.grant(name, body["readers"])
-        return web.json_response(_context_json(await view.context(name), view))
+        return web.json_response(await _whole_json(await view.context(name), view, request))
 
     async def delete(self, request: web.Request) -> web.Response:
         """Delete a context."""
@@ -141,7 +146,16 @@ def absence_told(request: web.Request) -> Iterator[None]:
         raise Failure(404, "context_not_found", said, words=str(error)) from error
 
 
-def _context_json(context: Context, view: StoreView) -> dict[str, Any]:
+async def _whole_json(context: Context, view: StoreView, request: web.Request) -> dict[str, Any]:
+    """Return what is told of one context, which would take too long for a list of them."""
+    told = _context_json(context, view, request)
+    if not view.sees_all:
+        return told
+    state = await view.vector_state(context.name)
+    return {**told, "vectors": None if state is None else asdict(state)}
+
+
+def _context_json(context: Context, view: StoreView, request: web.Request) -> dict[str, Any]:
     return {
         "name": context.name,
         "description": context.description,
@@ -150,5 +164,7 @@ def _context_json(context: Context, view: StoreView) -> dict[str, Any]:
         "items": context.items,
         "created": context.created,
         "changed": context.changed,
+        # The folder of a model is a path of this machine: that is for operators.
+        "embedder": context.embedder if request[OPERATOR] else re.split(r"[/\\]", context.embedder)[-1],
         **({"readers": list(context.readers)} if view.sees_all else {}),
     }

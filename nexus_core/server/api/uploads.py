@@ -49,7 +49,8 @@ UPLOADED = closed(
     required=("found", "read", "unchanged", "items", "failed", "remarks"),
 )
 _DOCUMENT = closed(
-    {"name": TEXT, "origin": TEXT, "size": COUNT, "sha256": TEXT}, required=("name", "origin", "size", "sha256")
+    {"name": TEXT, "origin": TEXT, "size": COUNT, "sha256": TEXT, "reader": TEXT},
+    required=("name", "origin", "size", "sha256", "reader"),
 )
 _SKIPPED = closed({"name": TEXT, "origin": TEXT, "reason": TEXT}, required=("name", "origin", "reason"))
 SKIPPED = closed({"skipped": array(_SKIPPED), "next": or_null(TEXT)}, required=("skipped", "next"))
@@ -321,6 +322,7 @@ def _document_json(document: StoredDocument, *, paths: bool) -> dict[str, Any]:
         "origin": _shown_origin(document, paths=paths),
         "size": document.size,
         "sha256": document.digest,
+        "reader": document.reader,
     }
 
 

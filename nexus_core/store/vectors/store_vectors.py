@@ -12,6 +12,7 @@ from nexus_core.store.vectors.embedders import StoreEmbedders
 from nexus_core.store.vectors.embedding import arrange_vectors, embed_context, forget_vectors
 from nexus_core.store.vectors.graph_upkeep import delete_unnamed
 from nexus_core.store.vectors.vector_check import graph_note
+from nexus_core.store.vectors.vector_model import VectorState, vector_state
 from nexus_core.store.worker_threads import WorkerThreads
 
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ class StoreVectors:
         """Return why searches by meaning in a context are slower than they might be; mostly nothing."""
         context = await self._threads.read(contexts.find, name)
         return await self._threads.read(graph_note, context)
+
+    async def state(self, name: str) -> VectorState | None:
+        """Return how many items of a context have vectors; see `Store.vector_state`."""
+        context = await self._threads.read(contexts.find, name)
+        return await self._threads.read(vector_state, context)
 
     async def embed_new(self, name: str) -> None:
         """Give vectors to what was added; where that cannot be done it is found by words until it is."""

@@ -18,6 +18,11 @@ class VectorModel:
     """As the items' vectors are kept under."""
     width: int
 
+    @property
+    def bytes_each(self) -> int:
+        """How many bytes a vector has as it is kept: a half for each number."""
+        return 2 * self.width
+
     def number(self, connection: SqlConnection) -> int | None:
         """Return its number in the database, `None` where there are no vectors of it."""
         found = connection.execute("SELECT id FROM vector_models WHERE name = ?", (self.name,)).fetchone()
@@ -54,6 +59,35 @@ def known_model(connection: SqlConnection, context: Context) -> EmbeddedModel | 
     model = VectorModel(str(told["model"]), int(told["width"]))
     number = model.number(connection)
     return EmbeddedModel(model, number) if number is not None else None
+
+
+@frozen(kw_only=True)
+class VectorState:
+    """How far a context can be searched by meaning."""
+
+    dimensions: int
+    """Numbers of a vector; 0 where that is not known."""
+    items: int
+    """Those that have been given their vectors; what has no text needs none."""
+    total: int
+    """All items of the context."""
+
+
+def vector_state(connection: SqlConnection, context: Context) -> VectorState | None:
+    """Return how many items of a context have vectors of its model, `None` where it is searched by words alone.
+
+    Only the items that came after the last ones with vectors are counted.
+    """
+    if not context.embedder:
+        return None
+    known = known_model(connection, context)
+    total, lacking = connection.execute(
+        "SELECT items, (SELECT count(*) FROM items WHERE context_id = contexts.id AND items.key > embedded)"
+        " FROM contexts WHERE id = ?",
+        (context.id,),
+    ).fetchone()
+    width = known.model.width if known is not None else 0
+    return VectorState(dimensions=width, items=int(total) - int(lacking), total=int(total))
 
 
 def _name(context: Context) -> str:

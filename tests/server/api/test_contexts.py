@@ -111,6 +111,21 @@ async def test_items_that_cannot_be_kept_are_refused(running: Running, items: li
     assert (await running.store.context("handbook")).items == 3
 
 
+async def test_a_context_tells_how_many_items_have_vectors(running: Running) -> None:
+    """Nothing where it is searched by words; and its list of documents tells who has read them."""
+    _, told = await running.call("GET", HANDBOOK)
+    assert (told["embedder"], told["vectors"]) == ("", None)
+    pytest.importorskip("wordllama")
+    await running.store.embed("handbook", "static")
+    await running.call("POST", f"{HANDBOOK}/documents?name=a.md", data=b"# A\n\nText.")
+    _, told = await running.call("GET", HANDBOOK)
+    assert (told["embedder"], told["vectors"]) == ("static", {"dimensions": 256, "items": 4, "total": 4})
+    await running.store.write(lambda connection: connection.execute("UPDATE contexts SET embedded = embedded - 1"))
+    assert (await running.call("GET", HANDBOOK))[1]["vectors"]["items"] == 3
+    _, listed = await running.call("GET", f"{HANDBOOK}/documents")
+    assert listed["documents"][0]["reader"].startswith("contextnexus md ")
+
+
 async def test_pages_hold_every_item_once(running: Running) -> None:
     """In the order in which they came, until there is no next page."""
     await running.call("POST", f"{HANDBOOK}/items", json={"items": fresh(5)})

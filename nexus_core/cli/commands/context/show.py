@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 import click
-from attrs import frozen
+from attrs import asdict, frozen
 
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.tables import json_option, line, plain, print_json
@@ -18,6 +18,7 @@ from nexus_core.contract.values import Item
 from nexus_core.engine.json_shapes import item_json
 from nexus_core.store.records import Context, StoredDocument
 from nexus_core.store.store import Store
+from nexus_core.store.vectors.vector_model import VectorState
 from nexus_core.toolkit.suggest import counted
 
 SHOWN = 20
@@ -31,6 +32,7 @@ class _Shown:
     context: Context
     documents: tuple[StoredDocument, ...]
     skipped: tuple[StoredDocument, ...]
+    vectors: VectorState | None
     note: str
     """On how it is searched by meaning; mostly empty."""
 
@@ -74,6 +76,7 @@ async def _shown(store: Store, name: str) -> _Shown:
         await store.context(name),
         await store.documents(name),
         await store.skipped(name),
+        await store.vector_state(name),
         await store.vectors_note(name),
     )
 
@@ -99,6 +102,9 @@ def _print_context(shown: _Shown) -> None:
     )
     searched = f"by words, and by meaning with {plain(context.embedder)}" if context.embedder else "by words"
     echo(f"searched {searched}")
+    if shown.vectors is not None:
+        numbers = f", of {shown.vectors.dimensions} numbers each" if shown.vectors.dimensions else ""
+        echo(f"vectors of {shown.vectors.items:,} of {counted(shown.vectors.total, 'item')}{numbers}")
     if context.readers:
         echo(f"readers {plain(', '.join(context.readers))}")
     if shown.note:
@@ -137,6 +143,7 @@ def _json(shown: _Shown) -> dict[str, Any]:
         "language": context.language,
         "encoding": context.encoding,
         "embedder": context.embedder,
+        "vectors": None if shown.vectors is None else asdict(shown.vectors),
         "readers": list(context.readers),
         "items": context.items,
         "created": context.created,
