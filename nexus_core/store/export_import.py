@@ -1,8 +1,8 @@
 """Contexts as JSON Lines, to take them elsewhere, and the whole store as a copy. Everything here blocks.
 
-The first line tells of the context, then comes a line for each document, then one for each item. Vectors are not in it:
-the first line names the model that made them, for whoever wants them again. Memory is bounded by the largest item; what
-changes during an export may be in it as it was or as it is.
+The first line tells of the context, then comes a line for each document, then one for each item. Vectors are in it
+where they are asked for: else the first line names the model that made them, for whoever wants them again. Memory is
+bounded by the largest item; what changes during an export may be in it as it was or as it is.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import asyncio
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +21,7 @@ from typing import Any, BinaryIO
 from attrs import frozen
 
 from nexus_core.contract.errors import UsageError
+from nexus_core.contract.features import vector_key
 from nexus_core.contract.values import Item
 from nexus_core.store import contexts
 from nexus_core.store.blobs import BlobStore, LocalBlobs
@@ -31,6 +33,7 @@ from nexus_core.store.items import rows
 from nexus_core.store.items.fronts import METADATA, hand_over
 from nexus_core.store.items.grants import mark_document
 from nexus_core.store.items.prepare import ItemPreparer, PreparedItem
+from nexus_core.store.items.vectors import vectors_of
 from nexus_core.store.records import (
     LONGEST_NAME,
     LONGEST_REASON,
@@ -44,10 +47,13 @@ from nexus_core.store.records import (
     checked_readers,
 )
 from nexus_core.store.search.index_updates import IndexUpdater
+from nexus_core.store.vectors.vector_model import known_model, vector_problem
 from nexus_core.store.worker_threads import WorkerThreads
 from nexus_core.toolkit.atomic_file import whole_file
+from nexus_core.toolkit.embedding.item_vectors import encode_item_vectors, parse_item_vectors
 
-FORMAT = 1
+FORMAT, WITH_VECTORS = 1, 2
+"""The second is that of exports with vectors, which older versions cannot read."""
 _HEAD = b'{"contextnexus":'
 """How an export begins."""
 LONGEST_LINE = 2**29
@@ -73,7 +79,7 @@ _DOCUMENT = (
 # Out
 
 
-def export(folder: StorePaths, name: str, target: str | os.PathLike[str] | BinaryIO) -> int:
+def export(folder: StorePaths, name: str, target: str | os.PathLike[str] | BinaryIO, *, vectors: bool = False) -> int:
     """Write a context to a file, or to what is open for writing bytes; returns how many items it were.
 
     A file appears as a whole at the end, for its owner alone; what an export that was killed has left of it is deleted.
@@ -84,15 +90,15 @@ def export(folder: StorePaths, name: str, target: str | os.PathLike[str] | Binar
             context = contexts.find(connection, name)
             if isinstance(target, str | os.PathLike):
                 with whole_file(Path(target), begins=_HEAD) as file:
-                    return _write(connection, folder, context, file)
-            return _write(connection, folder, context, target)
+                    return _write(connection, folder, context, file, vectors=vectors)
+            return _write(connection, folder, context, target, vectors=vectors)
     finally:
         connection.close()
 
 
-def _write(connection: SqlConnection, folder: StorePaths, context: Context, file: BinaryIO) -> int:
+def _write(connection: SqlConnection, folder: StorePaths, context: Context, file: BinaryIO, *, vectors: bool) -> int:
     head: dict[str, Any] = {
-        "contextnexus": FORMAT, "name": context.name, "description": context.description,
+        "contextnexus": WITH_VECTORS if vectors else FORMAT, "name": context.name, "description": context.description,
         "language": context.language, "encoding": context.encoding,
     }  # fmt: skip
     if context.readers:
@@ -114,9 +120,23 @@ def _write(connection: SqlConnection, folder: StorePaths, context: Context, file
         last = some[-1][0]
     after = count = 0
     while some := _next_rows(connection, folder, _ITEM, (context.id, after)):
-        file.writelines(_line(_item_json(row)) for row in some)
+        own = _vectors(connection, folder, context, [row[0] for row in some]) if vectors else {}
+        file.writelines(_line(_item_json(row) | own.get(row[0], {})) for row in some)
         after, count = some[-1][0], count + len(some)
     return count
+
+
+def _vectors(
+    connection: SqlConnection, folder: StorePaths, context: Context, keys: Sequence[int]
+) -> dict[int, dict[str, Any]]:
+    """Return what is told of the vectors of items: those of the context's model by the name that it knows it by."""
+    with snapshot(connection, folder.database):
+        known, found = known_model(connection, context), vectors_of(connection, keys)
+    own: dict[int, dict[str, bytes]] = {}
+    for (key, model), data in found.items():
+        is_own = known is not None and model == known.model.name
+        own.setdefault(key, {})[context.embedder if is_own else model] = data
+    return {key: {"vectors": encode_item_vectors(each)} for key, each in own.items()}
 
 
 def _next_rows(
@@ -170,6 +190,8 @@ class ImportReader:
         self._number = 0
         self.problems: list[str] = []
         self.left_out = 0
+        self.vector_problem: Callable[[Mapping[str, bytes]], str] = lambda vectors: ""
+        """Tells why vectors of an item can be none of the context that they are for."""
 
     def header(self) -> dict[str, Any]:
         """Return the first line; raises UsageError where it is none of an export."""
@@ -180,7 +202,7 @@ class ImportReader:
         version = told.get("contextnexus") if isinstance(told, dict) else None
         if not isinstance(told, dict) or not isinstance(version, int):
             raise UsageError("line 1 is not the head of an export: add other files with `nexus context add NAME PATH`")
-        if version > FORMAT:
+        if version > WITH_VECTORS:
             raise UsageError(f"the export was written by a newer version (format {version}): upgrade contextnexus")
         for key in ("name", "description", "language", "encoding"):
             if not isinstance(told.get(key), str):
@@ -239,12 +261,24 @@ class ImportReader:
             raise UsageError("`metadata` is no map")
         if part_of is not None:
             checked_name(part_of, "the name of its document")
+        vectors = self._vectors(told.pop("vectors", {}))
         item = Item(**told, tags=tuple(tags), metadata=metadata, readers=readers)
         checked_item(item)
+        for model, data in vectors.items():
+            item.features.put(vector_key(checked_name(model, "the model of its vectors")), data)
         return ImportLine(self._number, item=item, part_of=part_of)
 
+    def _vectors(self, told: Any) -> dict[str, bytes]:
+        try:
+            vectors = parse_item_vectors(told)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        if problem := self.vector_problem(vectors):
+            raise UsageError(problem)
+        return vectors
 
-_FIELDS = frozenset({"id", "title", "text", "kind", "tags", "source", "metadata", "document", "readers"})
+
+_FIELDS = frozenset({"id", "title", "text", "kind", "tags", "source", "metadata", "document", "readers", "vectors"})
 
 
 def _document(told: dict[str, Any]) -> StoredDocument:
@@ -364,6 +398,7 @@ async def _take_in(threads: WorkerThreads, file: BinaryIO, name: str | None) -> 
         told = {key: head[key] for key in ("description", "language", "encoding")}
         await threads.write(contexts.create, wanted, readers=head.get("readers", ()), **told)
     context = await threads.read(contexts.find, wanted)
+    lines.vector_problem = partial(vector_problem, await threads.read(known_model, context), context)
     prepare, added = ItemPreparer(context.language, context.encoding), Added()
     batches = _batches(lines)
     while some := await asyncio.to_thread(next, batches, None):

@@ -368,9 +368,9 @@ class Store:
         """Delete originals that no document refers to any more; returns how many they were."""
         return await integrity.collect(self._threads)
 
-    async def export(self, name: str, target: str | os.PathLike[str] | BinaryIO) -> int:
+    async def export(self, name: str, target: str | os.PathLike[str] | BinaryIO, *, vectors: bool = False) -> int:
         """Write a context as JSON Lines to a file, or to what is open for bytes; returns how many items it were."""
-        return await asyncio.to_thread(export_import.export, self.folder, name, target)
+        return await asyncio.to_thread(export_import.export, self.folder, name, target, vectors=vectors)
 
     async def import_(self, source: str | os.PathLike[str] | BinaryIO, name: str | None = None) -> Imported:
         """Add what an export holds to the context of its name, or of another, which is made if it is not there.

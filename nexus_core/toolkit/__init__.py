@@ -35,6 +35,7 @@ _HOME = {
         "item_parts",
         "item_vectors_key",
     ),
+    "embedding.item_vectors": ("parse_item_vectors",),
     "embedding.model_folders": ("InstalledModel", "installed_model", "new_model_folder", "readable_model"),
     "embedding.registry": (
         "cross_encoder_named",

@@ -45,6 +45,7 @@ from nexus_core.toolkit.embedding.embedder import (
     item_parts as item_parts,
     item_vectors_key as item_vectors_key,
 )
+from nexus_core.toolkit.embedding.item_vectors import parse_item_vectors as parse_item_vectors
 from nexus_core.toolkit.embedding.model_folders import (
     InstalledModel as InstalledModel,
     installed_model as installed_model,

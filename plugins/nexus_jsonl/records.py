@@ -8,8 +8,8 @@ from typing import Any
 
 from attrs import frozen
 
-from nexus_core import Item, option, parse_readers
-from nexus_core.toolkit import did_you_mean
+from nexus_core import Item, option, parse_readers, vector_key
+from nexus_core.toolkit import did_you_mean, parse_item_vectors
 
 _MISSING = object()
 _AT_ONCE = 500
@@ -105,6 +105,7 @@ def _item(record: Any, fields: Fields, name: str, number: int) -> tuple[Item, st
     unique = value(fields.id) if fields.id else _first(record, ("id", "_id"), used)
     if unique is _MISSING and fields.id:
         raise _Unfit(f"has no {fields.id!r}, which `fields` names as the id")
+    vectors = _vectors(value(fields.vectors), fields.vectors)
     metadata = given if isinstance(given, dict) else {}
     item = Item(
         id=f"{name}:{number}" if unique is _MISSING or unique is None else str(unique),
@@ -116,7 +117,18 @@ def _item(record: Any, fields: Fields, name: str, number: int) -> tuple[Item, st
         metadata={**{key: left for key, left in record.items() if key not in used}, **metadata},
         readers=readers,
     )
+    for model, data in vectors.items():
+        item.features.put(vector_key(model), data)
     return item, remark
+
+
+def _vectors(told: Any, key: str) -> Mapping[str, bytes]:
+    if told is _MISSING or told is None:
+        return {}
+    try:
+        return parse_item_vectors(told)
+    except ValueError as error:
+        raise _Unfit(f"{error}; or name another key than {key!r} with `fields: {{vectors: ...}}`") from error
 
 
 def _value(record: Mapping[str, Any], key: str, used: set[str]) -> Any:
@@ -178,4 +190,5 @@ class Fields:
     kind: str = option("kind", help="The key of the kind: `text`, `markdown` or `code`.")
     tags: str = option("tags", help="The key of a list of tags, or of one tag.")
     source: str = option("source", help="The key of where it comes from; without one, file and line.")
+    vectors: str = option("vectors", help="The key of its own vectors by model: lists of numbers, or base64 of halves.")
     metadata: str = option("metadata", help="The key of further data; keys that nothing else uses join it.")

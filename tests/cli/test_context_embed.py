@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
+from nexus_core import Item, Pipeline, Store
 from nexus_core.cli.main import main
+from nexus_core.cli.run_options import PIPELINE, ranking
+from nexus_core.toolkit import embedder_named
 
 pytest.importorskip("wordllama")
 
@@ -48,6 +52,49 @@ def test_a_context_is_embedded_as_it_is_made(notes: Path, capsys: pytest.Capture
     assert nexus(capsys, "context", "search", "n", "puppy noise", "--by", "words")[1].startswith("nothing found")
     assert nexus(capsys, "context", "embed", "n", "--model", "none")[0] == 0
     assert "nexus context embed n" in nexus(capsys, "context", "search", "n", "puppy", "--by", "meaning")[1]
+
+
+def test_lines_bring_their_own_vectors(notes: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Added to a new context, which takes their model then, or to one that has it; what is no vector is told."""
+    row = asyncio.run(embedder_named("static").embed(["A puppy makes noise."]))[0].tolist()
+    lines = [{"id": "scan", "text": "Page 17.", "vectors": {"static": row}}, {"id": "bread", "text": "Bread is baked."}]
+    file = tmp_path / "lines.jsonl"
+    file.write_text("".join(json.dumps(each) + "\n" for each in lines))
+    nexus(capsys, "context", "add", "n", str(notes), "--embed", "static", "-q")
+    for name in ("n", "new"):
+        assert nexus(capsys, "context", "add", name, str(file), "-q", "--embed", "static")[0] == 0
+        _, shown = nexus(capsys, "context", "search", name, "loud puppies", "--by", "meaning", "--limit", "1", "--json")
+        assert json.loads(shown)[0]["id"] == "scan"
+        assert nexus(capsys, "context", "check", name)[0] == 0
+    file.write_text(json.dumps({"id": "scan", "text": "Page 17.", "vectors": {"static": [1, 2]}}) + "\n")
+    code, shown = nexus(capsys, "context", "add", "n", str(file))
+    assert (code, "are 2 numbers: one has 256" in shown) == (1, True), shown
+    file.write_text(json.dumps({"id": "scan", "text": "Page 17.", "vectors": "none"}) + "\n")
+    code, shown = nexus(capsys, "context", "add", "new", str(file))
+    assert (code, "its vectors are of type str" in shown) == (1, True), shown
+
+
+async def test_the_pipeline_of_a_server_leaves_the_order_to_the_model_of_the_context(
+    notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A context without vectors is also ranked by the static table, one with vectors by its own model alone."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    texts = ("A dog barks at the postman.", "Interest rates rise in autumn.", "The recipe needs flour and eggs.")
+    items = [Item(id=str(number), text=text) for number, text in enumerate(texts)]
+    async with Store() as store:
+        for name in ("words", "meaning"):
+            await store.create(name)
+            await store.add(name, items)
+        await store.embed("meaning", "static")
+    async with Pipeline.load(PIPELINE, overrides=ranking()) as pipeline:
+        seen = {}
+        for name in ("words", "meaning"):
+            prompt = (await pipeline.explain("postman rates noise", context_id=name)).prompt
+            seen[name] = [dict(each.scores) for each in prompt.trace]
+    assert any(scores["semantic"] for scores in seen["words"])
+    assert [scores["semantic"] for scores in seen["meaning"]] == [0.0] * len(seen["meaning"])
+    order = [scores["store"] for scores in seen["meaning"]]
+    assert order == sorted(order, reverse=True)
 
 
 @pytest.mark.parametrize("ranked", ["", "  - rank: bm25\n"])

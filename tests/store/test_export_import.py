@@ -9,10 +9,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from nexus_core import Item, Store, StoreDamagedError, UsageError
+from nexus_core import Item, Store, StoreDamagedError, UsageError, vector_key
 from nexus_core.store import contexts, export_import
 from nexus_core.store.items import rows
 from nexus_core.store.records import Added, StoredDocument
@@ -127,7 +128,7 @@ async def test_a_bad_line_is_told_by_its_number_and_stops_nothing(tmp_path: Path
     ("head", "reason"),
     [
         pytest.param({"id": "a", "text": "b"}, "line 1 is not the head of an export", id="item"),
-        pytest.param({**HEAD, "contextnexus": 2}, "newer version", id="newer"),
+        pytest.param({**HEAD, "contextnexus": 3}, "newer version", id="newer"),
         pytest.param({**HEAD, "language": None}, "line 1 tells no language", id="no-language"),
         pytest.param({**HEAD, "language": "klingon"}, "there is no language 'klingon'", id="language"),
         pytest.param({**HEAD, "encoding": "o200k"}, "there is no encoding 'o200k', did you mean", id="encoding"),
@@ -244,3 +245,25 @@ async def test_a_backup_is_a_store(tmp_path: Path) -> None:
         assert (await copy.search("c", "number 7")).items[0].id == "i7"
         assert await copy.original(key) == b"x" * 100_000
         assert len(await copy.conversations.turns("t")) == 1
+
+
+async def test_an_export_has_the_vectors_where_they_are_asked_for(tmp_path: Path) -> None:
+    """By the name of the context's model; taken in, nothing is worked out again."""
+    pytest.importorskip("wordllama")
+    own = Item(id="p", text="Nothing of the kind.")
+    own.features.put(vector_key("mine"), np.ones(4, "<f2").tobytes())
+    async with Store(tmp_path / "one") as store:
+        await store.create("c")
+        await store.add("c", [Item(id="a", text="A puppy makes noise."), own])
+        await store.embed("c", "static")
+        await store.export("c", tmp_path / "plain.jsonl")
+        await store.export("c", tmp_path / "vectors.jsonl", vectors=True)
+    assert '"vectors"' not in (tmp_path / "plain.jsonl").read_text()
+    async with Store(tmp_path / "two") as store:
+        imported = await store.import_(tmp_path / "vectors.jsonl")
+        assert (imported.added.new, imported.problems, imported.embedder) == (2, (), "static")
+        assert await store.embed("c", "static") == 0
+        found = await store.search("c", "dogs are loud", limit=1, by="meaning")
+        assert [item.id for item in found.items] == ["a"]
+        assert (await store.import_(tmp_path / "vectors.jsonl")).added.unchanged == 2
+        assert await store.check() == ()

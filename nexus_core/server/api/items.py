@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from nexus_core.contract.errors import UsageError
+from nexus_core.contract.features import vector_key
 from nexus_core.contract.values import Item
 from nexus_core.engine.json_shapes import item_json
 from nexus_core.server.api.contexts import PATH, READERS, context_of
@@ -20,12 +21,19 @@ from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
 from nexus_core.store.records import Added
 from nexus_core.store.store_view import StoreView
+from nexus_core.toolkit.embedding.item_vectors import MOST_MODELS, parse_item_vectors
 from nexus_core.toolkit.filters import Filter, parse_filter
 
 ITEMS_AT_ONCE = 1_000
 NAME = 4096
 """Characters of an id or a tag, as the store has it."""
 
+VECTORS = {
+    "type": "object",
+    "maxProperties": MOST_MODELS,
+    "description": "Its own vectors by model, as `minilm`: lists of numbers, one for each part of the text, or base64"
+    " of little-endian halves of unit length.",
+}
 _NEW_ITEM = closed(
     {
         "id": text(NAME, minLength=1),
@@ -36,6 +44,7 @@ _NEW_ITEM = closed(
         "source": text(NAME),
         "metadata": {"type": "object"},
         "readers": READERS,
+        "vectors": VECTORS,
     },
     required=("id", "text"),
 )
@@ -154,7 +163,7 @@ class ItemsApi:
         """Add items."""
         view, name = await context_of(self._serving, request)
         body = self._check_added(await read_json(request, self._limits))
-        items = [Item(**{**each, **_tuples(each)}) for each in body["items"]]
+        items = [_item(each, f"items[{place}]") for place, each in enumerate(body["items"])]
         return web.json_response(added_json(await view.add(name, items)))
 
     async def show(self, request: web.Request) -> web.Response:
@@ -222,6 +231,19 @@ def _item_json(item: Item, view: StoreView) -> dict[str, Any]:
     """Return an item as whoever asks may be told it; who else may see it is for who sees everything."""
     told = item_json(item)
     return told if view.sees_all else {name: value for name, value in told.items() if name != "readers"}
+
+
+def _item(told: Mapping[str, Any], place: str) -> Item:
+    """Return the item that a client sends; raises Failure for vectors that are none."""
+    fields = {name: value for name, value in told.items() if name != "vectors"}
+    item = Item(**{**fields, **_tuples(told)})
+    try:
+        vectors = parse_item_vectors(told.get("vectors", {}))
+    except ValueError as error:
+        raise Failure(400, "invalid_request", f"{place}: {error}", param=f"{place}.vectors") from error
+    for model, data in vectors.items():
+        item.features.put(vector_key(model), data)
+    return item
 
 
 def _tuples(given: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

@@ -21,6 +21,7 @@ from nexus_core.store.items.prepare import ItemPreparer, PreparedItem
 from nexus_core.store.records import Added, Context, StoredDocument
 from nexus_core.store.search.index_updates import IndexUpdate, IndexUpdater
 from nexus_core.store.search.tantivy_index import IndexDamagedError
+from nexus_core.store.vectors.vector_model import known_model, vector_problem
 
 INDEXED_AT_ONCE = 20_000
 """After so many items the index is committed, and others find them."""
@@ -63,6 +64,7 @@ class DocumentWriter:
         self._connection = indexing.connection
         self._context = context
         self._present = present
+        self._model = known_model(self._connection, context)
         self._preparation = ItemPreparer(context.language, context.encoding)
         self._linking = LinkResolver(self._connection, context, present)
         self._turn = ExitStack()
@@ -115,6 +117,12 @@ class DocumentWriter:
         taken = next((id for id in ids if owners.get(id, name) != name and owners[id] in self._present), None)
         if taken is not None:
             outcome.refused.append((name, f"has the id {taken!r}, which is in {owners[taken]} already"))
+            return
+        problem = next(
+            filter(None, (vector_problem(self._model, self._context, e.vectors) for e in draft.prepared)), ""
+        )
+        if problem:
+            outcome.refused.append((name, problem))
             return
         owners.update(dict.fromkeys(ids, name))
         is_read_anew = was_read_otherwise(self._connection, self._context, name, draft.document.reader)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 
-from attrs import frozen
+from attrs import field, frozen
 
 from nexus_core.contract.values import Item
 from nexus_core.store.items.passage_codec import packed
+from nexus_core.store.items.vectors import own_vectors
 from nexus_core.store.records import checked_item, digest_of
 from nexus_core.toolkit.text.bm25 import CODE_SIZE, TITLE_COUNTS, code_of
 from nexus_core.toolkit.text.languages import AUTO, language_of
@@ -36,6 +37,8 @@ class PreparedItem:
     """Its sentences, with their stems and tokens, as bytes."""
     language: str = ""
     """That of its text."""
+    vectors: Mapping[str, bytes] = field(factory=dict)
+    """Those that came with it, by model."""
 
 
 @frozen
@@ -61,6 +64,7 @@ class ItemPreparer:
             words=words,
             figures=packed(figures),
             language=language,
+            vectors=own_vectors(item),
         )
 
     def all(self, items: Sequence[Item]) -> list[PreparedItem]:

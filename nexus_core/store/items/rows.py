@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from time import time
 
 from nexus_core.contract.errors import StoreDamagedError
@@ -15,8 +15,9 @@ from nexus_core.store.items.grants import grant_id, keep_grants, seen_grants
 from nexus_core.store.items.passage_codec import give
 from nexus_core.store.items.prepare import PreparedItem
 from nexus_core.store.items.removals import note_removals
-from nexus_core.store.items.vectors import give_vectors, keep_vectors, other_vectors, own_vectors
+from nexus_core.store.items.vectors import give_vectors, keep_vectors, other_vectors
 from nexus_core.store.records import Added, Context, StoredDocument, links_of
+from nexus_core.store.vectors.vector_model import known_model, resolve_names
 from nexus_core.toolkit.text.languages import AUTO, DEFAULT, language_of
 from nexus_core.toolkit.text.sentence_figures import figures_key
 
@@ -32,7 +33,9 @@ def write_items(
     """Write items, the last of several with one id; returns what became of them, and (key, item) of the new rows."""
     latest = {each.item.id: each for each in prepared}
     known = _known(connection, context, latest)
-    own = {key: vectors for key, each in latest.items() if (vectors := own_vectors(each.item))}
+    own: dict[str, Mapping[str, bytes]] = {key: each.vectors for key, each in latest.items() if each.vectors}
+    if own:
+        own = resolve_names(known_model(connection, context), context, own)
     there = {known[key][0]: vectors for key, vectors in own.items() if key in known}
     others = other_vectors(connection, there) if there else ()
     fresh = [

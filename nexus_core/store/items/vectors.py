@@ -15,6 +15,7 @@ from nexus_core.contract.errors import UsageError
 from nexus_core.contract.features import vector_key
 from nexus_core.contract.values import Item
 from nexus_core.store.database.sql import SqlConnection
+from nexus_core.store.records import checked_name
 
 _PAGE = 4088
 """Bytes of a page of the database that rows may take."""
@@ -71,7 +72,7 @@ def own_vectors(item: Item) -> dict[str, bytes]:
                     f"item {ascii(item.id)[:80]}: its vectors are {problem}: give the bytes of halves, one vector after"
                     " the other"
                 )
-            found[str(key.parameter)] = data
+            found[checked_name(str(key.parameter), f"item {ascii(item.id)[:80]}: the model of its vectors")] = data
     return found
 
 
@@ -103,16 +104,30 @@ def _number_of(connection: SqlConnection, model: str) -> int:
 
 def give_vectors(connection: SqlConnection, items: dict[int, Item]) -> None:
     """Put the kept vectors with items, by their keys."""
-    told = json.dumps([*items])
-    older = "SELECT item_key, model, data FROM vectors WHERE item_key IN (SELECT value FROM json_each(?) AS numbers)"
-    for key, model, data in connection.execute(older, (told,)):
+    for (key, model), data in vectors_of(connection, items).items():
         items[key].features.put(vector_key(model), data)
-    found = connection.execute(_PARTS, (told,))
+
+
+def vectors_of(connection: SqlConnection, keys: Iterable[int]) -> dict[tuple[int, str], bytes]:
+    """Return the kept vectors of some items, by key and model."""
+    told = json.dumps([*keys])
+    older = "SELECT item_key, model, data FROM vectors WHERE item_key IN (SELECT value FROM json_each(?) AS numbers)"
+    found: dict[tuple[int, str], bytes] = {
+        (key, model): data for key, model, data in connection.execute(older, (told,))
+    }
     parts: dict[tuple[int, str], list[bytes]] = {}
-    for key, model, data in found:
+    for key, model, data in connection.execute(_PARTS, (told,)):
         parts.setdefault((key, model), []).append(data)
-    for (key, model), some in parts.items():
-        items[key].features.put(vector_key(model), b"".join(some))
+    return found | {place: b"".join(some) for place, some in parts.items()}
+
+
+def drop_vectors(connection: SqlConnection, keys: Iterable[int], model: str) -> None:
+    """Delete the vectors that some items have under a name."""
+    connection.execute(
+        "DELETE FROM vector_parts WHERE item_key IN (SELECT value FROM json_each(?) AS numbers)"
+        " AND model_id = (SELECT id FROM vector_models WHERE name = ?)",
+        (json.dumps([*keys]), model),
+    )
 
 
 def move_older(connection: SqlConnection, keys: Sequence[int]) -> None:

@@ -16,7 +16,7 @@ from nexus_core.contract.values import Item
 from nexus_core.store import contexts
 from nexus_core.store.database.sql import SqlConnection, copies_of
 from nexus_core.store.items.rows import read_items
-from nexus_core.store.items.vectors import keep_vectors
+from nexus_core.store.items.vectors import drop_vectors, keep_vectors, vectors_of
 from nexus_core.store.records import Context
 from nexus_core.store.vectors.graph_upkeep import Seen, delete_unnamed, update_graph, vectors_turn
 from nexus_core.store.vectors.vector_model import VectorModel, forget_model, keep_model, known_model
@@ -62,6 +62,7 @@ async def embed_context(
         is_new = context.embedder != name
         newest, embedded = await threads.read(_state, context)
         after = 0 if is_new or looks_at_all else embedded
+        await _adopt(threads, context, name, model, after)
         count = await _fill(threads, context, model, embedder, after, seen)
         await update_graph(threads, context, model, seen)
         await threads.write(_switch, context, name, model, newest)
@@ -122,6 +123,37 @@ def forget_vectors(connection: SqlConnection, context: Context) -> None:
 # Vectors
 
 
+async def _adopt(threads: WorkerThreads, context: Context, name: str, model: VectorModel, after: int) -> None:
+    """Keep vectors that came with items by the name of the model under its own, page by page: they stand in its place.
+
+    Whoever adds items knows `minilm`, and not what all its vectors depend on.
+    """
+    while keys := await threads.read(_find_named, context, name, after):
+        await threads.write(_rename, keys, name, model)
+        after = keys[-1]
+
+
+def _find_named(connection: SqlConnection, context: Context, name: str, after: int) -> list[int]:
+    number = VectorModel(name, 0).number(connection)
+    if number is None:
+        return []
+    found = connection.execute(
+        "SELECT key FROM items WHERE context_id = ? AND key > ? AND EXISTS"
+        " (SELECT 1 FROM vector_parts WHERE item_key = items.key AND model_id = ?) ORDER BY key LIMIT ?",
+        (context.id, after, number, _PAGE),
+    )
+    return [key for (key,) in found]
+
+
+def _rename(connection: SqlConnection, keys: Sequence[int], name: str, model: VectorModel) -> None:
+    found = {key: data for (key, each), data in vectors_of(connection, keys).items() if each == name}
+    # Written anew, since a graph says up to which key it has come. What is no whole number of vectors is none of it.
+    keep_vectors(
+        connection, [(key, model.name, data) for key, data in found.items() if not len(data) % model.bytes_each]
+    )
+    drop_vectors(connection, keys, name)
+
+
 async def _fill(
     threads: WorkerThreads, context: Context, model: VectorModel, embedder: TextEmbedder, after: int, seen: Seen | None
 ) -> int:
@@ -150,19 +182,14 @@ _LACKING = (
 
 
 def _count_lacking(connection: SqlConnection, context: Context, model: VectorModel, after: int) -> int:
-    place = (context.id, after, _size(model), model.number(connection))
+    place = (context.id, after, model.bytes_each, model.number(connection))
     return int(connection.execute(f"SELECT count(*) {_LACKING}", place).fetchone()[0])
 
 
 def _lacking(connection: SqlConnection, context: Context, model: VectorModel, after: int) -> dict[int, Item]:
-    place = (context.id, after, _size(model), model.number(connection), _PAGE)
+    place = (context.id, after, model.bytes_each, model.number(connection), _PAGE)
     found = connection.execute(f"SELECT key {_LACKING} ORDER BY key LIMIT ?", place)
     return read_items(connection, [key for (key,) in found])
-
-
-def _size(model: VectorModel) -> int:
-    """Return how many bytes a vector has as it is kept."""
-    return model.width * np.dtype(KEPT_NUMBERS).itemsize
 
 
 async def _embedded(items: Sequence[Item], embedder: TextEmbedder) -> list[bytes]:

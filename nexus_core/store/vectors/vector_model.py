@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from attrs import frozen
 
+from nexus_core.contract.errors import UsageError
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.records import Context
 
@@ -88,6 +90,34 @@ def vector_state(connection: SqlConnection, context: Context) -> VectorState | N
     ).fetchone()
     width = known.model.width if known is not None else 0
     return VectorState(dimensions=width, items=int(total) - int(lacking), total=int(total))
+
+
+def vector_problem(known: EmbeddedModel | None, context: Context, vectors: Mapping[str, bytes]) -> str:
+    """Return why an item's own vectors, by the name of the context's model, can be none of it; empty where they can."""
+    named = vectors.get(context.embedder)
+    if known is None or named is None or not len(named) % known.model.bytes_each:
+        return ""
+    width = known.model.width
+    return (
+        f"its vectors of {context.embedder!r} are {len(named) // 2:,} numbers: one has {width:,}, so give as many for"
+        " each part of its text"
+    )
+
+
+def resolve_names(
+    known: EmbeddedModel | None, context: Context, own: Mapping[str, Mapping[str, bytes]]
+) -> dict[str, Mapping[str, bytes]]:
+    """Return own vectors of items under the name that the store has for a model, where the context's is named.
+
+    Raises UsageError where they can be none of it.
+    """
+    if known is None:
+        return dict(own)
+    for id, vectors in own.items():
+        if problem := vector_problem(known, context, vectors):
+            raise UsageError(f"item {ascii(id)[:80]}: {problem}")
+    kept = {context.embedder: known.model.name}
+    return {id: {kept.get(name, name): data for name, data in vectors.items()} for id, vectors in own.items()}
 
 
 def _name(context: Context) -> str:

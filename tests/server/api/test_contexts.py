@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from nexus_core.toolkit import KEPT_NUMBERS, embedder_named
 
 pytestmark = pytest.mark.slow
 
@@ -124,6 +127,47 @@ async def test_a_context_tells_how_many_items_have_vectors(running: Running) -> 
     assert (await running.call("GET", HANDBOOK))[1]["vectors"]["items"] == 3
     _, listed = await running.call("GET", f"{HANDBOOK}/documents")
     assert listed["documents"][0]["reader"].startswith("contextnexus md ")
+
+
+@pytest.mark.parametrize("is_base64", [True, False], ids=["base64", "numbers"])
+async def test_items_come_with_their_own_vectors(running: Running, is_base64: bool) -> None:
+    """By the name of the model: they are found by meaning, and are not worked out."""
+    pytest.importorskip("wordllama")
+    row = (await embedder_named("static").embed(["A puppy makes noise."]))[0]
+    told: Any = base64.b64encode(row.astype(KEPT_NUMBERS).tobytes()).decode() if is_base64 else (row * 3).tolist()
+    await running.store.embed("handbook", "static")
+    item = {"id": "scan", "text": "Page 17 of it.", "vectors": {"static": told}}
+    for state in ("new", "unchanged"):
+        status, added = await running.call("POST", f"{HANDBOOK}/items", json={"items": [item]})
+        assert (status, added[state]) == (200, 1)
+    body = {"query": "loud puppies", "by": "meaning", "limit": 1}
+    _, found = await running.call("POST", f"{HANDBOOK}/search", json=body)
+    assert [each["item"]["id"] for each in found["found"]] == ["scan"]
+
+
+@pytest.mark.parametrize(
+    ("vectors", "said"),
+    [
+        ([1, 2], "must be object"),
+        ({"m": "no base64!"}, "items[0]: its vectors of 'm' are no base64"),
+        ({"m": ""}, "are 0 bytes"),
+        ({"m": []}, "are empty"),
+        ({"m": [[1, 2], [3]]}, "are not lists of one length"),
+        ({"m": [1, True]}, "hold what is no number"),
+        ({"m": "AHw="}, "are not all finite numbers"),
+        ({"": [1, 2]}, "the model of its vectors is empty"),
+        ({"static": [1, 2]}, "are 2 numbers: one has 256"),
+    ],
+    ids=["list", "no base64", "no bytes", "no rows", "lengths", "truth", "infinite", "no model", "width"],
+)
+async def test_vectors_that_are_none_are_refused(running: Running, vectors: Any, said: str) -> None:
+    """As 400 with what is wrong, and the item is not there."""
+    pytest.importorskip("wordllama")
+    await running.store.embed("handbook", "static")
+    item = {"id": "scan", "text": "x", "vectors": vectors}
+    status, told = await running.call("POST", f"{HANDBOOK}/items", json={"items": [item]})
+    assert (status, said in told["error"]) == (400, True), told
+    assert (await running.call("GET", f"{HANDBOOK}/items/scan"))[0] == 404
 
 
 async def test_pages_hold_every_item_once(running: Running) -> None:

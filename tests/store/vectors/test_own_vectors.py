@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nexus_core import Item, Store, UsageError
+from nexus_core import Item, Store, UsageError, vector_key
 from nexus_core.toolkit import KEPT_NUMBERS, embedder_named, item_vectors_key
 
 pytest.importorskip("usearch")
@@ -59,6 +59,40 @@ async def test_a_change_of_own_vectors_is_a_change_of_the_item(tmp_path: Path) -
         assert (await store.add("c", [with_vectors("p", "x", other)])).changed == 1
         assert await nearest(store, "bank interest") == ["p"]
         assert await store.check() == ()
+
+
+def named(id: str, text: str, model: str, data: bytes) -> Item:
+    item = Item(id=id, text=text)
+    item.features.put(vector_key(model), data)
+    return item
+
+
+@pytest.mark.parametrize("is_embedded_first", [True, False])
+async def test_own_vectors_may_name_the_model_as_the_context_does(tmp_path: Path, is_embedded_first: bool) -> None:
+    """Whether it has the model already or takes it later; the same ones again are no change."""
+    async with Store(tmp_path) as store:
+        await store.create("c")
+        await store.add("c", [Item(id="a", text="Bread is baked.")])
+        puppy = named("p", "Nothing of the kind.", "static", await vectors("A puppy makes noise."))
+        if is_embedded_first:
+            await store.embed("c", "static")
+        await store.add("c", [puppy])
+        assert (await store.add("c", [puppy])).unchanged == 1
+        assert await store.embed("c", "static") == (0 if is_embedded_first else 1)
+        assert (await store.add("c", [puppy])).unchanged == 1
+        assert await nearest(store, "puppies are loud") == ["p"]
+        assert await store.check() == ()
+
+
+async def test_own_vectors_of_another_length_than_the_named_model_are_refused(tmp_path: Path) -> None:
+    """With what a vector of it has; nothing is written."""
+    async with Store(tmp_path) as store:
+        await store.create("c")
+        await store.add("c", [Item(id="a", text="Bread is baked.")])
+        await store.embed("c", "static")
+        with pytest.raises(UsageError, match="'p': its vectors of 'static' are 7 numbers: one has 256"):
+            await store.add("c", [named("p", "x", "static", bytes(14))])
+        assert (await store.context("c")).items == 1
 
 
 @pytest.mark.parametrize(
