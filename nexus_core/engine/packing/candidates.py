@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from nexus_core.contract.ranking import Ranking
-from nexus_core.contract.values import parts_of
+from nexus_core.contract.values import Item, parts_of
+from nexus_core.engine.packing.named_items import NamedItems
 from nexus_core.engine.packing.small_passage_scores import (
     FEW_ITEMS,
     FEW_STEMS,
@@ -65,8 +66,7 @@ def pool_of(
     item_of = [place for place, count in enumerate(counts) for _ in range(count)]
     scores = None if ranking.scores is None else [ranking.scores[index] for index in chosen]
     few = len(ranking.items) <= FEW_ITEMS
-    titles = [title_codes(ranking.items[index], cut) for index, cut in zip(chosen, cuts, strict=True)]
-    order, stems = _ordered(cuts, titles, query, item_of, scores, few=few)
+    order, stems = _ordered([ranking.items[index] for index in chosen], cuts, query, item_of, scores, few=few)
     return CandidatePool(
         items=chosen,
         cuts=cuts,
@@ -79,9 +79,10 @@ def pool_of(
 
 
 def _ordered(
-    cuts: list[Passages], titles: list[bytes], query: str, item_of: list[int], scores: list[float] | None, *, few: bool
+    items: list[Item], cuts: list[Passages], query: str, item_of: list[int], scores: list[float] | None, *, few: bool
 ) -> tuple[list[int], Stems | SmallStems]:
     """Return the passages, best first, and their stems; each part of a question that follows others has its weight."""
+    titles = [title_codes(item, cut) for item, cut in zip(items, cuts, strict=True)]
     languages = [*dict.fromkeys([cut.language for cut in cuts])]
     (question, _), *earlier = [
         (query_words(text, languages, most=LONGEST_QUERY).keyed(code_of), weight) for text, weight in parts_of(query)
@@ -92,7 +93,7 @@ def _ordered(
         own = pool.scores(question)
         for before, weight in earlier:
             own = [score + weight * other for score, other in zip(own, pool.scores(before), strict=True)]
-        return best_of_few(own, item_of, scores), pool
+        return best_of_few(own, item_of, scores, NamedItems.of(items, cuts, titles, item_of, pool)), pool
     # Here, since it imports numpy.
     from nexus_core.engine.packing.passage_scores import Stems, best_first
 
@@ -100,7 +101,7 @@ def _ordered(
     column = many.scores(question)
     for before, weight in earlier:
         column = column + weight * many.scores(before)
-    return best_first(column, item_of, scores), many
+    return best_first(column, item_of, scores, NamedItems.of(items, cuts, titles, item_of, many)), many
 
 
 def _considered(

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
+from nexus_core.engine.packing.named_items import NamedItems
 from nexus_core.engine.packing.repetition import LEAST, SAME
 from nexus_core.toolkit.text.bm25 import CODE_SIZE, DEFAULTS, inverse_frequency, length_norm, saturation
 from nexus_core.toolkit.text.query_words import QueryWords
@@ -59,6 +60,10 @@ class Stems:
             title_of=place,
             lengths=(counted + of_titles[place]).astype(np.float64),
         )
+
+    def passage(self, number: int) -> bytes:
+        """Return the stems of a passage."""
+        return self.codes[self.ends[number - 1] if number else 0 : self.ends[number]].tobytes()
 
     def scores(self, query: QueryWords[bytes]) -> Column:
         """Return the BM25 score of each passage, with its title, for the codes of a query's words."""
@@ -130,11 +135,13 @@ def _counted(marked: npt.NDArray[np.bool_], starts: Places, stops: Places) -> Pl
     return counts
 
 
-def best_first(worth: Column, item_of: Sequence[int], scores: Sequence[float] | None) -> list[int]:
+def best_first(
+    worth: Column, item_of: Sequence[int], scores: Sequence[float] | None, named: NamedItems | None = None
+) -> list[int]:
     """Return the passages, best first: by their worth and, where a ranker has scored the items, their item's score.
 
     Rankers have scales of their own: BM25 and shares start at 0, z-scores fall below it. The best item is worth as much
-    as the best passage.
+    as the best passage. With `named` those of items that the best ones name are worth more.
     """
     if scores is not None and len(worth):
         column = np.array(scores, np.float64)
@@ -143,6 +150,11 @@ def best_first(worth: Column, item_of: Sequence[int], scores: Sequence[float] | 
         if span > 0:
             worth = worth + ((column - low) * ((float(worth.max()) or 1.0) / span))[np.array(item_of)]
     order: list[int] = np.argsort(-worth, kind="stable").tolist()
+    added = named.added(order, worth) if named is not None else None
+    if added:
+        more = np.zeros(max(item_of) + 1)
+        more[[*added]] = [*added.values()]
+        order = np.argsort(-(worth + more[np.array(item_of)]), kind="stable").tolist()
     return order
 
 

@@ -13,6 +13,7 @@ from itertools import accumulate
 
 from attrs import frozen
 
+from nexus_core.engine.packing.named_items import NamedItems
 from nexus_core.engine.packing.repetition import LEAST, SAME, triples_of
 from nexus_core.toolkit.text.bm25 import BREAK, CODE_SIZE, length_norm
 from nexus_core.toolkit.text.coded_texts import CodedTexts
@@ -45,6 +46,10 @@ class SmallStems:
         passages = [every[start:end] for start, end in zip([0, *ends], ends, strict=False)]
         return cls(passages, titles, title_of)
 
+    def passage(self, number: int) -> bytes:
+        """Return the stems of a passage."""
+        return self.passages[number]
+
     def scores(self, query: QueryWords[bytes]) -> list[float]:
         """Return the BM25 score of each passage, with its title, for the codes of a query's words."""
         under = [self.titles[place] for place in self.title_of]
@@ -65,7 +70,9 @@ class SmallStems:
         return suspects
 
 
-def best_first(own: Sequence[float], item_of: Sequence[int], scores: Sequence[float] | None) -> list[int]:
+def best_first(
+    own: Sequence[float], item_of: Sequence[int], scores: Sequence[float] | None, named: NamedItems | None = None
+) -> list[int]:
     """Return the passages, best first; as `passage_scores.best_first`."""
     if scores is not None and own:
         low = min(0.0, *scores)
@@ -73,4 +80,12 @@ def best_first(own: Sequence[float], item_of: Sequence[int], scores: Sequence[fl
         if span > 0:
             scale = (max(own) or 1.0) / span
             own = [score + (scores[place] - low) * scale for score, place in zip(own, item_of, strict=True)]
-    return sorted(range(len(own)), key=lambda passage: -own[passage])
+    order = _sorted(own)
+    added = named.added(order, own) if named is not None else None
+    if added:
+        order = _sorted([score + added.get(place, 0.0) for score, place in zip(own, item_of, strict=True)])
+    return order
+
+
+def _sorted(worth: Sequence[float]) -> list[int]:
+    return sorted(range(len(worth)), key=lambda passage: -worth[passage])
