@@ -44,7 +44,7 @@ _HOME = {
         "Template",
     ),
     "contract.ranking": ("Candidate", "Ranking"),
-    "contract.run_context": ("RunContext", "Viewer", "parse_readers"),
+    "contract.run_context": ("RunContext", "TraceContext", "Viewer", "parse_readers"),
     "contract.values": (
         "CallOptions", "Chunk", "Completion", "FilePart", "FinishReason", "FollowUp", "ImagePart", "Item", "Message",
         "Quota", "QuotaLimit", "Results", "TextPart", "ToolCall", "ToolCallDelta", "ToolDefinition", "Transfer",

@@ -117,7 +117,12 @@ from nexus_core.contract.protocols import (
     Template as Template,
 )
 from nexus_core.contract.ranking import Candidate as Candidate, Ranking as Ranking
-from nexus_core.contract.run_context import RunContext as RunContext, Viewer as Viewer, parse_readers as parse_readers
+from nexus_core.contract.run_context import (
+    RunContext as RunContext,
+    TraceContext as TraceContext,
+    Viewer as Viewer,
+    parse_readers as parse_readers,
+)
 from nexus_core.contract.values import (
     CallOptions as CallOptions,
     Chunk as Chunk,

@@ -81,6 +81,8 @@ class AttemptFinished(Event):
     besides it; what a component asks its connector for is `prompt`, `embed` or `rerank`."""
     from_cache: bool = False
     """The answer was taken from the answer cache: nothing was sent, and no tokens were used."""
+    span_id: str | None = None
+    """Of the attempt in its trace, as its service was told; `None` where nothing is traced."""
 
 
 def sum_costs(attempts: Iterable[AttemptFinished]) -> tuple[float | None, int]:

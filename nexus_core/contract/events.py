@@ -10,6 +10,7 @@ from attrs import frozen
 
 from nexus_core.contract.answers import Answer, Event
 from nexus_core.contract.errors import NexusError
+from nexus_core.contract.run_context import TraceContext
 from nexus_core.contract.values import ToolCallDelta
 
 
@@ -22,6 +23,8 @@ class RunStarted(Event):
     pipeline: str
     content: str | None = None
     """The query, if content is switched on."""
+    trace: TraceContext | None = None
+    """The span of the run, where a sink traces it."""
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from nexus_core.contract.models import ModelPrices
-from nexus_core.contract.run_context import RunContext, Viewer
+from nexus_core.contract.run_context import RunContext, TraceContext, Viewer
 from nexus_core.contract.values import Item, Message
 
 
@@ -96,6 +96,23 @@ class FilteringSink(Protocol):
     @property
     def hears(self) -> Collection[str] | None:
         """The types of the events it wants, such as `attempt_finished`; `None` is all."""
+
+
+@runtime_checkable
+class TracingSink(Protocol):
+    """A sink that makes spans of runs: it is asked before each, so that services can be told of them."""
+
+    def begin_trace(self, parent: TraceContext | None) -> TraceContext | None:
+        """Return the span of a new run, below that of its caller where there is one; `None` traces nothing. No I/O."""
+
+
+@runtime_checkable
+class ContentSink(Protocol):
+    """A sink that may be given queries and answers although its pipeline does not say `content: true`."""
+
+    @property
+    def wants_content(self) -> bool:
+        """Whether whoever runs the process wants them in it."""
 
 
 @runtime_checkable

@@ -69,3 +69,5 @@ class Prompt(Value):
     """One entry per candidate, in rank order."""
     call_id: str = field(default="", eq=False)
     """Of the logical call that it is packed for: the same with each of its attempts; empty outside of a run."""
+    traceparent: str = field(default="", eq=False)
+    """W3C's header for the service, so that its spans are below that of the attempt; empty where nothing is traced."""

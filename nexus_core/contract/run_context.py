@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from secrets import randbits
 from time import perf_counter
 from typing import TypeVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from nexus_core.contract.errors import DeadlineError
 from nexus_core.contract.values import Item, Value
@@ -63,6 +64,43 @@ class Viewer(Value):
     def may_see_item(self, item: Item) -> bool:
         """Tell whether an item of a context that they may see may be seen."""
         return self.may_see(item.readers) and (self.tags is None or not self.tags.isdisjoint(item.tags))
+
+
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?P<more>-.*)?"
+)
+
+
+@frozen(kw_only=True)
+class TraceContext:
+    """A span in a trace, as W3C's Trace Context writes it into the header `traceparent`."""
+
+    trace_id: str
+    """32 hexadecimal digits."""
+    span_id: str
+    """16 hexadecimal digits."""
+    sampled: bool
+    parent_id: str = ""
+    """The span above it, in another process; empty where the trace begins here."""
+    is_sent: bool = True
+    """Whether the services that are asked are told."""
+
+    @classmethod
+    def parse(cls, header: str | None) -> TraceContext | None:
+        """Return what a header tells; `None` where there is none or it is malformed, which W3C has ignored."""
+        found = None if header is None else _TRACEPARENT.fullmatch(header.strip())
+        if found is None or (found["more"] and found[0].startswith("00")):
+            return None
+        return cls(trace_id=found[1], span_id=found[2], sampled=bool(int(found[3], 16) & 1))
+
+    @property
+    def traceparent(self) -> str:
+        """The header."""
+        return f"00-{self.trace_id}-{self.span_id}-{int(self.sampled):02x}"
+
+    def child(self) -> TraceContext:
+        """Return a new span below this one."""
+        return evolve(self, span_id=f"{randbits(64) or 1:016x}", parent_id=self.span_id)
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)

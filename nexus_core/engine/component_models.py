@@ -150,6 +150,7 @@ class ComponentModel(BindableModel):
             is_heard=scope.is_heard,
             owner=scope.owner,
             fresh=scope.fresh,
+            trace=scope.trace,
         )
 
     def _run(self) -> Scope:

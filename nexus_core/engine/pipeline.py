@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 from nexus_core.contract.answers import Answer, Event
 from nexus_core.contract.components import injected_fields
 from nexus_core.contract.errors import DeadlineError, RankerError, UsageError
-from nexus_core.contract.optional_protocols import ContextSource, EmbeddingRanker
+from nexus_core.contract.optional_protocols import ContextSource, EmbeddingRanker, TracingSink
 from nexus_core.contract.protocols import AnswerCache, Conversations, Sink
 from nexus_core.contract.ranking import Ranking
-from nexus_core.contract.run_context import Viewer
+from nexus_core.contract.run_context import TraceContext, Viewer
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Item, Message, Part
 from nexus_core.engine.component_models import check_vectors, find_embedding_ranker
 from nexus_core.engine.conversation_memory import CHARACTERS_PER_TOKEN, ConversationMemory
@@ -79,6 +79,8 @@ class StreamOptions(RunOptions, total=False):
     """Ties together the events; by default one that nobody else has."""
     deadline_s: float | None
     """The most that the run may take: it shortens the deadlines of the pipeline's calls and never lengthens them."""
+    traceparent: str | None
+    """W3C's header of the caller's trace, which goes on in the run where a sink traces it; what is malformed is not."""
 
 
 class Pipeline:
@@ -93,6 +95,7 @@ class Pipeline:
         self._conversations = conversations
         self._runner: Runner | None = None
         self._fanout = Fanout()
+        self._tracing: TracingSink | None = None
         self._streams: set[AsyncGenerator[Event, None]] = set()
         """Those that have begun and not ended."""
         # A random prefix and a number: unique, and no system call for each run.
@@ -203,12 +206,13 @@ class Pipeline:
             if "pipeline" in injected_fields(type(sink)):
                 sink.pipeline = self  # type: ignore[attr-defined]  # it declares the field
         self._fanout = await self._plan.open_sinks()
+        self._tracing = next((sink for sink in self.sinks if isinstance(sink, TracingSink)), None)
         self._runner = Runner(
             pipeline=self._plan.name,
             steps=self._plan.steps,
             fanout=self._fanout,
             following=self._plan.following,
-            content=self._plan.content,
+            content=self._plan.content or self._fanout.content,
         )
         return self
 
@@ -229,9 +233,9 @@ class Pipeline:
         """Return the whole answer; raises the error of the step that failed, whose `attempts` are those of the run.
 
         What else may be asked is in `RunOptions` and `StreamOptions`: `items`, `history`, `attachments`, `inputs`,
-        `model`, `options`, `conversation_id`, `owner`, `viewer`, `run_id`, `deadline_s`. `on_event` is called with each
-        event as it happens and must not block. Where a conversation could not be written, a StoreError carries the
-        whole answer as `answer`.
+        `model`, `options`, `conversation_id`, `owner`, `viewer`, `run_id`, `deadline_s`, `traceparent`. `on_event` is
+        called with each event as it happens and must not block. Where a conversation could not be written, a
+        StoreError carries the whole answer as `answer`.
         """
         answer = await self._opened().answer(self._request(query, **asked), on_event)
         if answer is None:
@@ -351,6 +355,7 @@ class Pipeline:
         owner: str = "",
         viewer: Viewer | None = None,
         fresh: bool = False,
+        traceparent: str | None = None,
     ) -> Request:
         if not query.strip():
             raise UsageError("the query is empty")
@@ -379,6 +384,7 @@ class Pipeline:
             owner=owner,
             viewer=viewer,
             fresh=fresh,
+            trace=self._tracing and self._tracing.begin_trace(TraceContext.parse(traceparent)),
             memory=self._open_conversation(conversation_id, owner, history, context_id, viewer)
             if conversation_id is not None
             else None,

@@ -47,7 +47,7 @@ from nexus_core.engine.packing.packer import PackingPolicy
 from nexus_core.engine.plugin_guard import PluginGuard, is_own
 from nexus_core.engine.query_rewriting import QueryRewriter
 from nexus_core.engine.runner import PlannedStep
-from nexus_core.engine.sinks import Fanout, SinkQueue
+from nexus_core.engine.sinks import Fanout, SinkQueue, sinks_of_environment
 from nexus_core.engine.steps import Gather, Generate, MakeDraft, Merger, Rank, Step
 from nexus_core.toolkit.filters import FilteredItems
 from nexus_core.toolkit.templates.template import Expression, TextTemplate
@@ -86,7 +86,7 @@ class Plan:
         queues = []
         for name, sink in self.sinks:
             with PluginGuard(f"sink {name!r}", PluginError):
-                queues.append(SinkQueue(name, sink))
+                queues.append(SinkQueue(name, sink, content=self.content))
         return Fanout(queues)
 
     async def close(self, fanout: Fanout) -> None:
@@ -113,7 +113,9 @@ def load_plan(
         reason = "there is no such file" if isinstance(error, FileNotFoundError) else (error.strerror or str(error))
         raise UsageError(f"cannot read the pipeline {path}: {reason}") from error
     checked = check(source, str(path), catalogue, environment, overrides)
-    return build_plan(checked, resources, interceptor, answers=answers)
+    plan = build_plan(checked, resources, interceptor, answers=answers)
+    added = sinks_of_environment(environment, [name for name, _ in plan.sinks], checked.catalogue, plan.resources)
+    return evolve(plan, sinks=(*plan.sinks, *added)) if added else plan
 
 
 def build_plan(

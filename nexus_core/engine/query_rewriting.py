@@ -102,6 +102,7 @@ class QueryRewriter:
             is_heard=scope.is_heard,
             owner=scope.owner,
             fresh=scope.fresh,
+            trace=scope.trace,
         )
 
 

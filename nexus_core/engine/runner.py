@@ -14,7 +14,7 @@ from attrs import field, frozen
 from nexus_core.contract.answers import Answer, AttemptFinished, Event, sum_costs
 from nexus_core.contract.errors import ConnectorError, DeadlineError, NexusError, RunError, StepTimeoutError
 from nexus_core.contract.events import Delta, RunFailed, RunFinished, RunStarted, StepFinished, StreamRestarted
-from nexus_core.contract.run_context import Viewer
+from nexus_core.contract.run_context import TraceContext, Viewer
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Part, Usage
 from nexus_core.engine.calls.text_buffer import TextBuffer
 from nexus_core.engine.sinks import Fanout
@@ -69,6 +69,8 @@ class Request:
     """Whose eyes it looks with."""
     fresh: bool = False
     """No answer is taken from a cache."""
+    trace: TraceContext | None = None
+    """The span of the run, where a sink traces it."""
     memory: ConversationMemory | None = None
     """What was said in that conversation."""
 
@@ -82,6 +84,7 @@ class Request:
             owner=self.owner,
             viewer=self.viewer,
             fresh=self.fresh,
+            trace=self.trace,
             ends_at=ends_at,
             emit=emit,
             model=self.model,
@@ -200,8 +203,10 @@ class _Run:
     def __enter__(self) -> Self:
         if not self.is_heard:
             return self
-        query = self.request.query if self.runner.content else None
-        self.emit(RunStarted(run_id=self.request.id, time=time(), pipeline=self.runner.pipeline, content=query))
+        asked = self.request
+        query = asked.query if self.runner.content else None
+        name = self.runner.pipeline
+        self.emit(RunStarted(run_id=asked.id, time=time(), pipeline=name, content=query, trace=asked.trace))
         return self
 
     def __exit__(

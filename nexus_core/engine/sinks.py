@@ -10,11 +10,16 @@ import inspect
 import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from attrs import evolve
 
 from nexus_core.contract.answers import Event
-from nexus_core.contract.errors import describe_error
-from nexus_core.contract.optional_protocols import FilteringSink
+from nexus_core.contract.components import Kind, injected_fields
+from nexus_core.contract.errors import PluginError, describe_error
+from nexus_core.contract.events import RunFailed, RunFinished, RunStarted
+from nexus_core.contract.optional_protocols import ContentSink, FilteringSink
 from nexus_core.contract.protocols import Sink
 
 QUEUE_SIZE = 10_000
@@ -22,14 +27,23 @@ QUEUE_SIZE = 10_000
 BATCH_PAUSE_S = 0.02
 CLOSE_TIMEOUT_S = 5.0
 
+if TYPE_CHECKING:
+    from nexus_core.config.components import PluginCatalog
+    from nexus_core.engine.lifecycle import ComponentLifecycle
+
 _log = logging.getLogger(__name__)
+
+_ENDPOINTS = tuple(f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT" for signal in ("", "TRACES_", "METRICS_"))
+"""Where the standard variables of OpenTelemetry name one, its sink is there without a word in the pipeline."""
 
 
 class SinkQueue:
     """The queue of one sink, and the thread that empties it."""
 
-    def __init__(self, name: str, sink: Sink, size: int = QUEUE_SIZE) -> None:
+    def __init__(self, name: str, sink: Sink, size: int = QUEUE_SIZE, *, content: bool = True) -> None:
         self.name = name
+        self.content = content or (isinstance(sink, ContentSink) and sink.wants_content)
+        """Whether the sink is given queries and answers."""
         self.dropped = 0
         """Events that found the queue full."""
         self.failed = 0
@@ -53,7 +67,7 @@ class SinkQueue:
         if len(self._events) >= self._size:
             self.dropped += 1
             return
-        self._events.append(event)
+        self._events.append(event if self.content else _without_content(event))
         if not self._awake:
             self._awake = True
             self._wake.set()
@@ -100,6 +114,16 @@ class SinkQueue:
             _log.warning("sink %s failed: %s (further failures are only counted)", self.name, describe_error(error))
 
 
+def _without_content(event: Event) -> Event:
+    """Return an event as a sink gets it that is not to see what was asked and answered."""
+    match event:
+        case RunStarted(content=str()) | RunFinished(content=str()):
+            return evolve(event, content=None)
+        case RunFailed(partial=str()):
+            return evolve(event, partial=None)
+    return event
+
+
 def _heard_by(sink: Sink) -> frozenset[str] | None:
     wanted = sink.hears if isinstance(sink, FilteringSink) else None
     if wanted is None:
@@ -116,6 +140,26 @@ def _check_done(result: object) -> None:
         raise TypeError("`emit` and `flush` must be plain functions: what they return is never awaited")
 
 
+def sinks_of_environment(
+    variables: Mapping[str, str], declared: Collection[str], catalogue: PluginCatalog, resources: ComponentLifecycle
+) -> Sequence[tuple[str, Sink]]:
+    """Return the sinks that variables ask for and a pipeline does not have: `otel`, where they name an endpoint.
+
+    Where its library is missing a warning says so: a cluster may set these variables for all that run in it.
+    """
+    disabled = variables.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    if disabled or "otel" in declared or not any(variables.get(name, "").strip() for name in _ENDPOINTS):
+        return ()
+    try:
+        sink = catalogue.component(Kind.SINK, "otel")()
+        if "shared" in injected_fields(type(sink)):
+            sink.shared = resources.shared
+        return (("otel", sink),)
+    except (PluginError, ValueError) as error:
+        _log.warning("nothing is sent to OpenTelemetry, whose variables name an endpoint: %s", error)
+        return ()
+
+
 class Fanout:
     """All sinks of a pipeline."""
 
@@ -123,6 +167,8 @@ class Fanout:
         self.queues = tuple(queues)
         self.hears_steps = any(queue.hears is None or "step_finished" in queue.hears for queue in self.queues)
         """Whether any sink wants to know of steps that are done: else these events are not made."""
+        self.content = any(queue.content for queue in self.queues)
+        """Whether any sink is given queries and answers."""
 
     def put(self, event: Event) -> None:
         """Queue an event for every sink."""

@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from nexus_core.contract.answers import Event
 from nexus_core.contract.ranking import Ranking
-from nexus_core.contract.run_context import RunContext
+from nexus_core.contract.run_context import RunContext, TraceContext
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Message, Part
 from nexus_core.engine.calls.caller import CallResult
 from nexus_core.engine.packing.packer import Draft
@@ -81,6 +81,8 @@ class Scope(RunContext):
     """Whether somebody listens to the events of the run."""
     fresh: bool = False
     """No answer is taken from a cache."""
+    trace: TraceContext | None = None
+    """The span of the run, where it is traced."""
     calls: Iterator[int] = field(factory=count)
     notes: list[str] = field(factory=list)
     """Of the components of the step that runs."""

@@ -276,6 +276,7 @@ class Generate:
             is_heard=scope.is_heard,
             owner=scope.owner,
             fresh=scope.fresh,
+            trace=scope.trace,
         )
 
     def _after(self, state: State, answered: CallResult) -> State:

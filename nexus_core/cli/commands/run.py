@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
@@ -92,6 +93,7 @@ def respond(
     verbose: bool,
 ) -> None:
     """Run a pipeline for a query and print the answer, as it comes where that is a terminal; opens and closes both."""
+    asked = {**asked, "traceparent": os.environ.get("TRACEPARENT")}  # whatever has started this may be traced
     streaming = not (as_json or no_stream) and sys.stdout.isatty()
     with _log(verbose) as listen, HeldWarnings() as remarks:
 

@@ -21,6 +21,7 @@ from nexus_core.contract.errors import (
     UpstreamTimeoutError,
 )
 from nexus_core.contract.prompts import Prompt
+from nexus_core.contract.run_context import TraceContext
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Completion, Results, Transfer, Usage
 from nexus_core.engine.calls.answer_reuse import NO_TOKENS
 from nexus_core.engine.calls.call import Call, CallEnvironment, prompt_tokens
@@ -101,6 +102,8 @@ class Attempt:
     """Under which the answer is kept."""
     structured: StructuredAnswer | None = None
     """What the answer is as JSON, where it is held to a schema."""
+    span_id: str | None = None
+    """Of the attempt in the trace of the run."""
 
     def __init__(self, parent: ParentCall, target: Target) -> None:
         self.parent = parent
@@ -118,10 +121,17 @@ class Attempt:
         """Note that the request goes out now, and return what is sent."""
         self.sent = True
         model = self.target.model
+        if (trace := self.parent.call.trace) is not None:
+            self._trace(trace.child())
         if model.lookup is not None and model.sends:
             model.lookup.begin()
         self.started = self.parent.now()
         return self.prompt, self.options
+
+    def _trace(self, span: TraceContext) -> None:
+        self.span_id = span.span_id
+        if span.is_sent:
+            self.prompt = evolve(self.prompt, traceparent=span.traceparent)
 
     def reuse(self, prompt: Prompt, options: CallOptions, completion: Completion) -> None:
         """Take an answer of the cache for that of the service; nothing is used for it."""
@@ -256,6 +266,7 @@ class Attempt:
             events=transfer.events if self.transfer else None,
             purpose=call.purpose if call.asked is None else call.asked.purpose,
             from_cache=self.reused is not None,
+            span_id=self.span_id,
         )
 
     def _cost(self, usage: Usage) -> float | None:

@@ -12,6 +12,7 @@ from nexus_core.config.policies import CallPolicy
 from nexus_core.contract.answers import Event
 from nexus_core.contract.models import ModelInfo
 from nexus_core.contract.prompts import Prompt
+from nexus_core.contract.run_context import TraceContext
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions
 from nexus_core.engine.calls.answer_reuse import AnswerReuse
 from nexus_core.engine.calls.deadline import Clock
@@ -71,6 +72,8 @@ class Call:
     """Who asks: answers that were kept for others are not for them."""
     fresh: bool = False
     """No answer is taken from a cache; the new one is kept."""
+    trace: TraceContext | None = None
+    """The span of the run: those of the attempts are below it."""
 
 
 @frozen(kw_only=True, eq=False, repr=False)

@@ -152,6 +152,7 @@ class Expander:
             is_heard=scope.is_heard,
             owner=scope.owner,
             fresh=scope.fresh,
+            trace=scope.trace,
         )
 
     def _event(

@@ -122,6 +122,7 @@ class QueriesApi:
             "owner": who.owner,
             "viewer": who.viewer,
             "fresh": wants_fresh(request),
+            "traceparent": request.headers.get("traceparent"),
         }
         if body.get("attachments"):
             asked["attachments"] = [_attachment(place, each) for place, each in enumerate(body["attachments"])]

@@ -75,6 +75,7 @@ class OpenAIRuns:
             "owner": who.owner,
             "viewer": who.viewer,
             "fresh": wants_fresh(request),
+            "traceparent": request.headers.get("traceparent"),
             "continuation": said.continuation,
             "attachments": said.attachments,
             **_conversation(pipeline, said),

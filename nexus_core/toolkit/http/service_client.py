@@ -309,6 +309,9 @@ class ServiceClient:
         if prompt.call_id and self.settings.call_id_header:
             headers = headers.copy()
             headers[self.settings.call_id_header] = header_value(prompt.call_id)
+        if prompt.traceparent:
+            headers = headers.copy()
+            headers["traceparent"] = prompt.traceparent
         if self._authorizer is not None:
             headers = headers.copy()
             headers.update(await self._authorizer.headers(str(url), body or b""))
