@@ -18,6 +18,14 @@ def operation(row: AttemptFinished) -> str:
     return {"embed": "embeddings", "rerank": "rerank"}.get(row.purpose, "chat")
 
 
+_PROVIDERS = {"gemini": "gcp.gemini", "bedrock": "aws.bedrock"}
+"""Connectors whose services the conventions call something else."""
+
+
+def _provider(told: str) -> str:
+    return _PROVIDERS.get(told, told) or "unknown"
+
+
 class ModelNames:
     """The models of a pipeline as the conventions name them."""
 
@@ -33,7 +41,7 @@ class ModelNames:
         """Return the attributes that spans and metrics of an attempt share."""
         found = {
             "gen_ai.operation.name": operation(row),
-            "gen_ai.provider.name": self._known.get(row.model, ("unknown", ""))[0] or "unknown",
+            "gen_ai.provider.name": _provider(self._known.get(row.model, ("", ""))[0]),
             "gen_ai.request.model": self.model_id(row.model, row.model_id),
         }
         if row.answered_by is not None:

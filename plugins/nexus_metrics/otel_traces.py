@@ -1,4 +1,4 @@
-"""Runs as traces: a span of the run, and below it one of each attempt, with the times that the events tell."""
+"""Runs as traces: a span of the run, below it those of its steps and attempts, with the times that the events tell."""
 
 from __future__ import annotations
 
@@ -7,11 +7,22 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    Tracer,
+    set_span_in_context,
+)
 
-from nexus_core import AttemptFinished, PromptPacked, RunFailed, RunFinished, RunStarted
+from nexus_core import AttemptFinished, PromptPacked, RunFailed, RunFinished, RunStarted, StepFinished, TraceContext
 
 if TYPE_CHECKING:
+    from nexus_metrics.otel_extensions import GivenIds
     from nexus_metrics.otel_metrics import ModelNames
 
 MOST_RUNS = 10_000
@@ -21,10 +32,11 @@ MOST_RUNS = 10_000
 class _Run:
     """A run in progress."""
 
-    __slots__ = ("packed", "span")
+    __slots__ = ("packed", "span", "trace_id")
 
-    def __init__(self, span: Span) -> None:
+    def __init__(self, span: Span, trace_id: str) -> None:
         self.span = span
+        self.trace_id = trace_id
         self.packed: dict[tuple[str, str], PromptPacked] = {}
         """By call and model."""
 
@@ -32,10 +44,12 @@ class _Run:
 class OtelTraces:
     """The spans of one pipeline's runs."""
 
-    def __init__(self, tracer: Tracer, targets: ModelNames, *, content: bool) -> None:
+    def __init__(self, tracer: Tracer, targets: ModelNames, *, content: bool, ids: GivenIds | None = None) -> None:
+        """Take a tracer, and what it takes ids from where those of the engine are to be used."""
         self._tracer = tracer
         self._targets = targets
         self._content = content
+        self._ids = ids
         self._runs: dict[str, _Run] = {}
 
     def started(self, event: RunStarted) -> None:
@@ -49,27 +63,43 @@ class OtelTraces:
         }
         if self._content and event.content is not None:
             attributes["gen_ai.input.messages"] = _messages("user", event.content)
-        # A context of its own: whatever the thread is in has nothing to do with this run.
         span = self._tracer.start_span(
             f"invoke_workflow {event.pipeline}",
-            context=Context(),
+            context=self._above(event.trace),
             kind=SpanKind.INTERNAL,
             attributes=attributes,
             start_time=_ns(event.time),
         )
-        self._runs[event.run_id] = _Run(span)
+        self._runs[event.run_id] = _Run(span, event.trace.trace_id if event.trace else "")
+
+    def stepped(self, event: StepFinished) -> None:
+        """Tell of a step that gathers or ranks as a span; what the others take is in those of packing and attempts."""
+        run = self._runs.get(event.run_id)
+        if run is None or event.skipped or event.verb not in ("gather", "rank"):
+            return
+        attributes: dict[str, Any] = {"nexus.step": event.step, "nexus.items": event.items}
+        if event.verb == "gather":
+            attributes["gen_ai.operation.name"] = "retrieval"
+        if event.notes:
+            attributes["nexus.notes"] = event.notes
+        self._span(run, "retrieval" if event.verb == "gather" else "rank", event.time, event.duration_s, attributes)
 
     def packed(self, event: PromptPacked) -> None:
-        """Keep in mind what the next attempts of a call send."""
+        """Tell of packing as a span, and keep in mind what the next attempts of a call send."""
         run = self._runs.get(event.run_id)
-        if run is not None:
-            run.packed[event.call_id, event.model] = event
+        if run is None:
+            return
+        run.packed[event.call_id, event.model] = event
+        attributes = {"nexus.call_id": event.call_id, "nexus.model": event.model, **_packing(event)}
+        self._span(run, "pack", event.time, event.duration_s, attributes)
 
     def attempted(self, row: AttemptFinished) -> None:
         """Tell of an attempt as a span."""
         run = self._runs.get(row.run_id)
         context = Context() if run is None else set_span_in_context(run.span, Context())
         begun = row.time - row.duration_s
+        if self._ids is not None and run is not None and row.span_id:
+            self._ids.give(run.trace_id, row.span_id)
         attributes = self._attributes(row, run)
         span = self._tracer.start_span(
             f"{attributes['gen_ai.operation.name']} {self._targets.model_id(row.model, row.model_id)}",
@@ -115,9 +145,25 @@ class OtelTraces:
             run.span.end()
         self._runs.clear()
 
+    def _above(self, trace: TraceContext | None) -> Context:
+        """Return what a run is below, and let its span have the ids that services are told; mostly below nothing."""
+        # A context of its own: whatever the thread is in has nothing to do with this run.
+        if trace is None or self._ids is None:
+            return Context()
+        self._ids.give(trace.trace_id, trace.span_id)
+        if not trace.parent_id:
+            return Context()
+        return context_of(trace.trace_id, trace.parent_id, sampled=trace.sampled)
+
+    def _span(self, run: _Run, name: str, ended: float, took_s: float, attributes: Mapping[str, Any]) -> None:
+        """Tell of something within a run."""
+        above = set_span_in_context(run.span, Context())
+        span = self._tracer.start_span(name, context=above, attributes=attributes, start_time=_ns(ended - took_s))
+        span.end(_ns(ended))
+
     def _attributes(self, row: AttemptFinished, run: _Run | None) -> Mapping[str, Any]:
         packed = None if run is None else run.packed.get((row.call_id, row.model))
-        found = {
+        found: dict[str, Any] = {
             **self._targets.attributes(row),
             "gen_ai.usage.input_tokens": row.prompt_tokens,
             "gen_ai.usage.output_tokens": row.completion_tokens,
@@ -135,12 +181,26 @@ class OtelTraces:
             "nexus.from_cache": row.from_cache or None,
             "nexus.queued_s": row.queued_s or None,
             "nexus.waited_s": row.waited_s or None,
-            "nexus.window": packed and packed.window,
-            "nexus.reserved": packed and packed.reserved,
-            "nexus.items_kept": packed and packed.kept,
-            "nexus.items_dropped": packed and packed.candidates - packed.kept,
+            **({} if packed is None else _packing(packed)),
         }
         return {name: value for name, value in found.items() if value is not None}
+
+
+def context_of(trace_id: str, span_id: str, *, sampled: bool) -> Context:
+    """Return OpenTelemetry's context of a span in another process."""
+    flags = TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
+    ids = int(trace_id, 16), int(span_id, 16)
+    return set_span_in_context(NonRecordingSpan(SpanContext(*ids, is_remote=True, trace_flags=flags)), Context())
+
+
+def _packing(event: PromptPacked) -> Mapping[str, Any]:
+    dropped = event.candidates - event.kept
+    return {
+        "nexus.window": event.window,
+        "nexus.reserved": event.reserved,
+        "nexus.items_kept": event.kept,
+        "nexus.items_dropped": dropped,
+    }
 
 
 def _ns(seconds: float) -> int:

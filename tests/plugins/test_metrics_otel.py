@@ -129,11 +129,16 @@ async def test_costs_are_told_where_they_are_known(seen: Seen) -> None:
 async def test_a_run_is_one_trace_with_a_span_for_each_attempt(seen: Seen) -> None:
     """The attempts are children of the run, and all times are those of the events."""
     await tell(STARTED, PACKED, FIRST, SECOND, FINISHED)
-    first, second, run = seen.all_spans
-    assert (run.name, first.name, second.name) == ("invoke_workflow handbook", "chat m-1", "chat m-1")
+    pack, first, second, run = seen.all_spans
+    assert (run.name, pack.name, first.name, second.name) == (
+        "invoke_workflow handbook",
+        "pack",
+        "chat m-1",
+        "chat m-1",
+    )
     assert (run.kind, first.kind) == (SpanKind.INTERNAL, SpanKind.CLIENT)
     assert run.parent is None
-    for span in (first, second):
+    for span in (pack, first, second):
         assert span.parent is not None
         assert run.context is not None
         assert (span.parent.span_id, span.parent.trace_id) == (run.context.span_id, run.context.trace_id)
@@ -144,9 +149,9 @@ async def test_a_run_is_one_trace_with_a_span_for_each_attempt(seen: Seen) -> No
 async def test_an_attempt_has_the_attributes_of_the_conventions(seen: Seen) -> None:
     """Unknown figures are left out, and a known 0 stays."""
     await tell(STARTED, PACKED, FIRST, SECOND, FINISHED)
-    failed, good = (attributes(span) for span in seen.all_spans[:2])
+    failed, good = (attributes(span) for span in seen.all_spans[1:3])
     assert (failed["error.type"], failed["http.response.status_code"]) == ("rate_limit", 429)
-    assert seen.all_spans[0].status.status_code is StatusCode.ERROR
+    assert seen.all_spans[1].status.status_code is StatusCode.ERROR
     assert "gen_ai.usage.input_tokens" not in failed
     assert {name: good[name] for name in good if name.startswith("gen_ai")} == {
         "gen_ai.operation.name": "chat",
