@@ -23,8 +23,13 @@ FOREIGN = frozenset({
     "--api-key", "--max-model-len", "--data-binary", "--import-mode", "--editable", "--no-deps", "--no-build-isolation",
     "--rounds", "--fuse", "--minilm", "--wheel", "--seed", "--seconds", "--longest", "--clients", "--workers",
     "--resource", "--task", "--vectors",
+    "--build", "--build-arg", "--cap-drop", "--detach", "--from-file", "--read-only", "--reuse-values", "--rm", "--set",
+    "--store-url-file", "--tmpfs",
 })  # fmt: skip
-"""Options of other programs: vLLM, curl, pip, pytest, az, optimum-cli, the benchmarks."""
+"""Options of other programs: vLLM, curl, pip, pytest, az, optimum-cli, docker, kubectl, helm, the benchmarks.
+
+And of stores by URL, for which deploy/ is made already.
+"""
 _COMMAND = re.compile(r"(?:`|^\$ |^| \| )nexus ((?:[a-z]|-[a-z-])[^`\n]*)", re.MULTILINE)
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 
