@@ -132,8 +132,10 @@ class ContextVectors:
         wanted = count * _PARTS
         if visible is None:
             return graph.nearest(query, wanted)
+        share = min(1.0, len(visible) / max(graph.items, 1))
+        wanted = min(MOST_ASKED, round(wanted / max(share, 1e-9)))
         while wanted <= MOST_ASKED:
-            keys, scores = graph.nearest(query, wanted)
+            keys, scores = graph.nearest(query, wanted, share)
             mask = visible.mask(keys)
             if len(set(keys[mask].tolist())) >= count or wanted >= len(graph):
                 return keys[mask], scores[mask]
