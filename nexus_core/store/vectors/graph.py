@@ -12,8 +12,8 @@ Of 56,000 parts of six collections, with vectors of the static table and real qu
 | 12, 96 | .962 | .978 | .989 | 1.46 |
 | 12, 160 | .974 | .989 | .996 | 1.46 |
 
-Of clustered text (`tests/bench/meaning.py`) it finds all at 100,000 rows, and of 1,000,000 rows (connectivity 12, building
-128) ever less of what is visible: recall@10 of all, and of a tenth of them among the 600 nearest:
+Of clustered text (`tests/bench/meaning.py`) it finds all at 100,000 rows, and less of 1,000,000 (connectivity 12,
+building 128): recall@10 of all, and of a tenth of them among the 600 nearest:
 
 | searching | all | a tenth | CPU time against 320 |
 |---|---|---|---|
