@@ -36,6 +36,7 @@ COMMANDS = {
     "plugins": "List the installed plugins and what is wrong with any.",
     "models": "List the models of a pipeline, and install models that run here.",
     "serve": "Serve pipelines over HTTP.",
+    "store": "Copy, back up, restore and verify whole stores.",
     "keys": "Make, list and revoke the keys of those who may ask a server.",
     "usage": "Show what models have used, by day, pipeline and model.",
     "schema": "Print the JSON Schema of the pipeline language.",

@@ -1,0 +1,110 @@
+"""`nexus store copy`, `backup`, `restore` and `verify`: whole stores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from nexus_core.cli.event_loop import run
+from nexus_core.cli.output.echo import echo
+from nexus_core.cli.output.progress_bar import IngestProgressBar
+from nexus_core.cli.output.tables import json_option, plain, print_json
+from nexus_core.cli.store_option import store_option
+from nexus_core.contract.errors import UsageError
+
+if TYPE_CHECKING:
+    from nexus_core.store.copying import Copied
+    from nexus_core.store.store import Store
+
+
+@click.command("copy")
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+def copy(source: str, target: str) -> None:
+    """Copy the store FROM into TO, which is empty or not there: a folder, or the URL of a database.
+
+    Every row and original is compared at the end. What was killed goes on where it was when it is called again. Let
+    nobody use TO meanwhile; FROM may be in use: what is written to it after the beginning is not in the copy.
+    """
+    _say(_copied(source, target, as_backup=False), target)
+
+
+@click.command("backup")
+@click.argument("target", metavar="FOLDER")
+@store_option
+def backup(target: str) -> None:
+    """Keep a copy of the store in FOLDER, and bring it up to the store where there is one: only what differs is written.
+
+    The copy is a store and can be opened as one; do not write to it. The store may be in use.
+    """
+    _say(_copied(None, target, as_backup=True), target)
+
+
+@click.command("restore")
+@click.argument("source", metavar="FOLDER")
+@store_option
+def restore(source: str) -> None:
+    """Make the store that --store names, empty or not there, what the backup in FOLDER holds."""
+    _say(_copied(source, None, as_backup=False), "the store")
+
+
+@click.command("verify")
+@click.argument("other", metavar="[BACKUP]", required=False)
+@json_option
+@store_option
+def verify(other: str | None, as_json: bool) -> None:
+    """Check that the store is whole, as `nexus context check` does, and that BACKUP holds the same rows and originals.
+
+    Every problem is a line; the exit code is 1 where there is one.
+    """
+    problems = run(_problems(other))
+    if as_json:
+        print_json(list(problems))
+    else:
+        echo("\n".join(map(plain, problems)) if problems else "all is well")
+    if problems:
+        raise SystemExit(1)
+
+
+def _copied(source: str | None, target: str | None, *, as_backup: bool) -> Copied:
+    from nexus_core.store.copying import copy_store
+
+    async def copied() -> Copied:
+        with IngestProgressBar(quiet=False) as counting:
+            async with _existing(source) as ours, _opened(target) as theirs:
+                return await copy_store(ours, theirs, as_backup=as_backup, seen=counting.see)
+
+    return run(copied())
+
+
+async def _problems(other: str | None) -> tuple[str, ...]:
+    from nexus_core.store.copying import compare_stores
+
+    async with _existing(None) as store:
+        problems = await store.check()
+        if other is not None:
+            async with _existing(other) as backup:
+                problems += tuple(f"{other}: {told}" for told in await compare_stores(store, backup))
+    return problems
+
+
+def _existing(place: str | None) -> Store:
+    """Return a store that is there, by default the one of --store; raises UsageError where there is none."""
+    store = _opened(place)
+    if not store.folder.database.exists():
+        raise UsageError(f"there is no store in {store.folder.root}: name the folder of one")
+    return store
+
+
+def _opened(place: str | None) -> Store:
+    from nexus_core.store.store import Store  # `--help` needs none of it
+
+    return Store(place)
+
+
+def _say(copied: Copied, place: str) -> None:
+    echo(
+        f"{place}: {copied.rows:,} rows, {copied.written:,} of them written now; {copied.originals:,} originals written;"
+        " all were compared"
+    )

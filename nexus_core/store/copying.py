@@ -1,0 +1,145 @@
+"""Copies a whole store into another one, and compares the two: how a store moves, is kept as a backup, and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import Any
+
+from attrs import frozen
+
+from nexus_core.contract.errors import StoreDamagedError, UsageError
+from nexus_core.store.database.connection import connect, transaction, translated
+from nexus_core.store.database.online_copy import steady
+from nexus_core.store.database.table_copy import TABLES, Differences, Seen, compare, copy_rows
+from nexus_core.store.store import Store
+
+_MARK = "copy_of"
+"""The setting that says whose copy a store is: of a backup, and of what is not whole yet."""
+_EMPTY = ("contexts", "keys", "conversations", "answers", "usage")
+"""Of these an empty store has none."""
+
+
+@frozen
+class Copied:
+    """What a copy has come to."""
+
+    rows: int
+    written: int
+    """Rows that the target lacked, or had otherwise, or had besides: 0 where it was a whole copy already."""
+    originals: int
+    """Originals that the target lacked."""
+
+
+async def copy_store(source: Store, target: Store, *, as_backup: bool = False, seen: Seen | None = None) -> Copied:
+    """Make an open store, empty or the copy of the same one that was begun before, a copy of another open one.
+
+    Killed, it goes on where it was when it is called again. At the end every row was compared, and every original was
+    read; raises StoreDamagedError where they differ, and UsageError where the target holds something else. A backup
+    stays known as one, and can be brought up to its source again. Indexes are not copied: each store makes its own.
+    """
+    copied = await asyncio.to_thread(_copy, source, target, (await source.read_secret()).hex(), seen)
+    if not as_backup:
+        await target.write(_forget_mark)
+    return copied
+
+
+async def compare_stores(one: Store, other: Store) -> tuple[str, ...]:
+    """Return in which tables two open stores differ, and which originals of one the other lacks; nothing if in none."""
+
+    def differences() -> tuple[str, ...]:
+        with _reading(one) as reading:
+            return (*_row_differences(reading, other), *_unread_originals(reading, other))
+
+    return await asyncio.to_thread(differences)
+
+
+@contextmanager
+def _reading(store: Store) -> Iterator[sqlite3.Connection]:
+    """Give a connection that sees one state of a store for as long as a copy takes."""
+    with steady(store.folder.database) as connection, translated(store.folder.database):
+        yield connection
+
+
+def _copy(source: Store, target: Store, name: str, seen: Seen | None) -> Copied:
+    with _reading(source) as reading:
+        _begin(target, name)
+        changes = _copy_rows(reading, target, seen)
+        originals = _copy_originals(reading, source, target)
+        different = _row_differences(reading, target)
+    if different:
+        raise StoreDamagedError(
+            f"the copy in {target.folder.root} is not what was copied ({'; '.join(different)}): let nobody write to it"
+            " meanwhile, and copy again, which goes on where it was"
+        )
+    written = sum(each.lacking + each.changed + each.extra for each in changes)
+    return Copied(rows=sum(each.rows for each in changes), written=written, originals=originals)
+
+
+def _begin(target: Store, name: str) -> None:
+    """Mark the target as a copy that is not whole yet; raises UsageError where it holds something else."""
+    database = target.folder.database
+    with closing(connect(database, writes=True)) as connection, transaction(connection, database):
+        known = connection.execute("SELECT value FROM settings WHERE name = ?", (_MARK,)).fetchone()
+        if known is None:
+            held = [table for table in _EMPTY if connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()]
+            if held:
+                raise UsageError(f"{target.folder.root} holds {held[0]} of its own: name a store that is empty or new")
+            connection.execute("INSERT INTO settings (name, value) VALUES (?, ?)", (_MARK, name))
+        elif known[0] != name:
+            raise UsageError(f"{target.folder.root} is the copy of another store: name one of its own for this one")
+
+
+def _forget_mark(connection: sqlite3.Connection) -> None:
+    connection.execute("DELETE FROM settings WHERE name = ?", (_MARK,))
+
+
+def _copy_rows(reading: sqlite3.Connection, target: Store, seen: Seen | None) -> list[Differences]:
+    database = target.folder.database
+    with closing(connect(database, writes=True)) as writer, closing(connect(database, writes=False)) as known:
+        change = partial(transaction, writer, database)
+        return [copy_rows(reading, known, table, change, seen) for table in TABLES]
+
+
+def _row_differences(reading: sqlite3.Connection, other: Store) -> list[str]:
+    database = other.folder.database
+    with closing(connect(database, writes=False)) as known, translated(database):
+        found = ((table.name, compare(reading, known, table)) for table in TABLES)
+        return [_told(name, differences) for name, differences in found if differences]
+
+
+def _told(table: str, differences: Differences) -> str:
+    parts: dict[str, Any] = {
+        "lacking": differences.lacking, "different": differences.changed, "too many": differences.extra
+    }  # fmt: skip
+    return f"{table}: {', '.join(f'{count:,} {what}' for what, count in parts.items() if count)}"
+
+
+def _keys(reading: sqlite3.Connection) -> list[str]:
+    found = reading.execute("SELECT DISTINCT original FROM documents WHERE original IS NOT NULL ORDER BY original")
+    return [key for (key,) in found]
+
+
+def _copy_originals(reading: sqlite3.Connection, source: Store, target: Store) -> int:
+    """Put the originals of all documents that the target lacks where it keeps its own; each is read and compared."""
+    lacking = 0
+    for key in _keys(reading):
+        try:
+            target.originals.get(key)
+        except StoreDamagedError:
+            target.originals.put(key, source.originals.get(key))
+            target.originals.get(key)
+            lacking += 1
+    return lacking
+
+
+def _unread_originals(reading: sqlite3.Connection, other: Store) -> Iterator[str]:
+    """Yield what is wrong with the originals of a store's documents in another one."""
+    for key in _keys(reading):
+        try:
+            other.originals.get(key)
+        except StoreDamagedError as error:
+            yield str(error)

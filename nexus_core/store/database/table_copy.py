@@ -1,0 +1,195 @@
+"""Brings the rows of one store's database into another's, table by table, in the order of their keys.
+
+Both sides are read side by side: what is equal is left alone, so that a copy that was killed goes on where it was, and
+the same walk without writing is the proof that nothing differs.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any
+
+from attrs import evolve, frozen
+
+PAGE = 200
+"""Rows that are read, and at most written, at a time: the text of an item may be large."""
+
+Row = tuple[Any, ...]
+Seen = Callable[[int, int, str], None]
+"""Is told how many rows of a table are done, of how many, and which table it is."""
+Transaction = Callable[[], AbstractContextManager[sqlite3.Connection]]
+"""Gives the connection that writes, in a transaction."""
+
+
+@frozen
+class Table:
+    """A table, and the columns by which its rows are told apart and walked through."""
+
+    name: str
+    key: tuple[str, ...]
+
+
+TABLES = (
+    Table("settings", ("name",)),
+    Table("grants", ("id",)),
+    Table("contexts", ("id",)),
+    Table("context_grants", ("context_id", "grant_id")),
+    Table("context_languages", ("context_id", "language")),
+    Table("origins", ("context_id", "origin")),
+    Table("aliases", ("context_id", "id")),
+    Table("objects", ("key",)),
+    Table("documents", ("id",)),
+    Table("fronts", ("id",)),
+    Table("items", ("key",)),
+    Table("tags", ("item_key", "tag")),
+    Table("links", ("item_key", "target")),
+    Table("figures", ("item_key",)),
+    Table("vector_models", ("id",)),
+    Table("vectors", ("item_key", "model")),
+    Table("vector_parts", ("key",)),
+    Table("keys", ("id",)),
+    Table("conversations", ("key",)),
+    Table("turns", ("key",)),
+    Table("answers", ("key",)),
+    Table("usage", ("day", "pipeline", "model", "model_id", "outcome")),
+)
+"""What is copied: each after those that it refers to."""
+DERIVED = frozenset({"indexes", "vector_indexes", "removals"})
+"""What each store works out by itself."""
+OWN_SETTINGS = frozenset({"objects", "copy_of"})
+"""Settings that say where a store is, and not what is in it."""
+
+
+@frozen
+class Differences:
+    """How many rows one side has, and what of them the other one lacked, had otherwise, or had besides."""
+
+    rows: int = 0
+    lacking: int = 0
+    changed: int = 0
+    extra: int = 0
+
+    def __bool__(self) -> bool:
+        """Tell whether there is any."""
+        return bool(self.lacking or self.changed or self.extra)
+
+
+def compare(source: sqlite3.Connection, target: sqlite3.Connection, table: Table) -> Differences:
+    """Return how the rows of a table differ."""
+    return _walk(source, target, table, None)
+
+
+def copy_rows(
+    source: sqlite3.Connection, target: sqlite3.Connection, table: Table, transaction: Transaction,
+    seen: Seen | None = None,
+) -> Differences:  # fmt: skip
+    """Make the rows of a table those of the source, and return what has changed; `seen` is told the progress.
+
+    `target` reads outside of the transactions, each of which takes at most `PAGE` rows.
+    """
+    columns = _columns(source, table)
+    total = source.execute(f"SELECT count(*) FROM {table.name}").fetchone()[0] if seen is not None else 0
+    told = None if seen is None else partial(_tell, seen, int(total), table.name)
+    return _walk(source, target, table, _Writer(table, columns, transaction), told)
+
+
+def _tell(seen: Seen, total: int, name: str, done: int) -> None:
+    seen(min(done, total), total, name)
+
+
+def _walk(
+    source: sqlite3.Connection, target: sqlite3.Connection, table: Table, writer: _Writer | None,
+    seen: Callable[[int], None] | None = None,
+) -> Differences:  # fmt: skip
+    columns = _columns(source, table)
+    count = len(table.key)
+    ours, theirs = _rows(source, table, columns), _rows(target, table, columns)
+    told = Differences()
+    one, other = next(ours, None), next(theirs, None)
+    while one is not None or other is not None:
+        if other is None or (one is not None and one[:count] < other[:count]):
+            assert one is not None
+            told = evolve(told, rows=told.rows + 1, lacking=told.lacking + 1)
+            if writer is not None:
+                writer.put(one)
+            one = next(ours, None)
+        elif one is None or other[:count] < one[:count]:
+            told = evolve(told, extra=told.extra + 1)
+            if writer is not None:
+                writer.remove(other[:count])
+            other = next(theirs, None)
+        else:
+            is_changed = one != other
+            told = evolve(told, rows=told.rows + 1, changed=told.changed + is_changed)
+            if writer is not None and is_changed:
+                writer.put(one)
+            one, other = next(ours, None), next(theirs, None)
+        if seen is not None and told.rows % PAGE == 0:
+            seen(told.rows)
+    if writer is not None:
+        writer.flush()
+    return told
+
+
+class _Writer:
+    """Gathers what is to change in a table and does it a page at a time; what is to go goes first."""
+
+    def __init__(self, table: Table, columns: Sequence[str], transaction: Transaction) -> None:
+        named, marks = ", ".join(columns), ", ".join("?" * len(columns))
+        rest = [column for column in columns if column not in table.key]
+        change = ", ".join(f"{column} = excluded.{column}" for column in rest)
+        self._put = (
+            f"INSERT INTO {table.name} ({named}) VALUES ({marks}) ON CONFLICT ({', '.join(table.key)})"
+            f" DO {f'UPDATE SET {change}' if change else 'NOTHING'}"
+        )
+        self._remove = f"DELETE FROM {table.name} WHERE {' AND '.join(f'{column} = ?' for column in table.key)}"
+        self._transaction = transaction
+        self._new: list[Row] = []
+        self._gone: list[Row] = []
+
+    def put(self, row: Row) -> None:
+        """Add a row, or its new state."""
+        self._new.append(row)
+        self._flush_full()
+
+    def remove(self, key: Row) -> None:
+        """Remove a row."""
+        self._gone.append(key)
+        self._flush_full()
+
+    def _flush_full(self) -> None:
+        if len(self._new) + len(self._gone) >= PAGE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Do what was gathered."""
+        if self._new or self._gone:
+            with self._transaction() as connection:
+                if self._gone:
+                    connection.executemany(self._remove, self._gone)
+                if self._new:
+                    connection.executemany(self._put, self._new)
+            self._new, self._gone = [], []
+
+
+def _columns(connection: sqlite3.Connection, table: Table) -> list[str]:
+    """Return the columns of a table, those of its key first."""
+    every = [each[0] for each in connection.execute(f"SELECT * FROM {table.name} LIMIT 0").description]
+    return [*table.key, *(column for column in every if column not in table.key)]
+
+
+def _rows(connection: sqlite3.Connection, table: Table, columns: Sequence[str]) -> Iterator[Row]:
+    """Yield the rows of a table in the order of their keys, but for settings that are a store's own."""
+    named, keys = ", ".join(columns), ", ".join(table.key)
+    first = f"SELECT {named} FROM {table.name} ORDER BY {keys} LIMIT {PAGE:d}"
+    marks = ", ".join("?" * len(table.key))
+    after = f"SELECT {named} FROM {table.name} WHERE ({keys}) > ({marks}) ORDER BY {keys} LIMIT {PAGE:d}"
+    page: list[Row] = connection.execute(first).fetchall()
+    while page:
+        for row in page:
+            if table.name != "settings" or row[0] not in OWN_SETTINGS:
+                yield row
+        page = connection.execute(after, page[-1][: len(table.key)]).fetchall()

@@ -1,0 +1,152 @@
+"""Copies of whole stores: all that is in one, resumable, compared at the end, and never over something else."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from nexus_core import Item, Store
+from nexus_core.contract.errors import StoreDamagedError, UsageError
+from nexus_core.store import contexts
+from nexus_core.store.api_keys import ApiKeys
+from nexus_core.store.copying import compare_stores, copy_store
+from nexus_core.store.database.schema import expected
+from nexus_core.store.database.table_copy import DERIVED, TABLES
+from nexus_core.store.items import rows
+from nexus_core.store.records import StoredDocument
+
+ITEMS = 450
+
+
+async def fill(store: Store) -> str:
+    """Give a store some of everything; returns the key of an original."""
+    await store.create("c", readers=["group:hr"])
+    tags = ("even", "odd")
+    await store.add("c", [Item(id=f"i{n}", text=f"number {n}", tags=(tags[n % 2],)) for n in range(ITEMS)])
+    await store.remove("c", ["i3"])
+    key = await store.keep_original(b"x" * 100_000)
+    assert key is not None
+    document = StoredDocument(name="d", original=key)
+    await store.write(
+        lambda connection: rows.write_document(connection, contexts.find(connection, "c"), document) and None
+    )
+    await store.conversations.add("t", query="q", answer="a", model="m", run_id="r", owner="ann")
+    await ApiKeys(store).new("ann")
+    return key
+
+
+def test_every_table_is_copied_or_derived() -> None:
+    """A table that a later version adds is thought of."""
+    made = {name for name, statement in expected().items() if statement.startswith("CREATE TABLE")}
+    assert made - {"sqlite_sequence"} == {table.name for table in TABLES} | DERIVED
+
+
+async def test_a_copy_holds_all_that_the_store_holds(tmp_path: Path) -> None:
+    """Items, grants, conversations, keys and originals; and its own index finds the items."""
+    async with Store(tmp_path / "one") as one, Store(tmp_path / "two") as two:
+        key = await fill(one)
+        copied = await copy_store(one, two)
+        assert (copied.written, copied.originals) == (copied.rows, 1)
+        assert await compare_stores(one, two) == ()
+        assert await two.check() == ()
+        assert (await two.context("c")).readers == ("group:hr",)
+        assert (await two.search("c", "number 7")).items[0].id == "i7"
+        assert await two.original(key) == b"x" * 100_000
+        assert [each.owner for each in await ApiKeys(two).everything()] == ["ann"]
+        assert len(await two.conversations.turns("t", owner="ann")) == 1
+
+
+async def test_a_backup_is_brought_up_to_its_store(tmp_path: Path) -> None:
+    """What is new is added, what is gone is removed, and nothing else is written."""
+    async with Store(tmp_path / "one") as one, Store(tmp_path / "two") as two:
+        await fill(one)
+        await copy_store(one, two, as_backup=True)
+        await one.add("c", [Item(id="i9", text="changed"), Item(id="new", text="a new one")])
+        await one.remove("c", ["i11"])
+        assert 0 < (await copy_store(one, two, as_backup=True)).written < 40
+        assert await compare_stores(one, two) == ()
+        assert (await copy_store(one, two, as_backup=True)).written == 0
+        assert (await two.search("c", "changed")).items[0].id == "i9"
+
+
+async def test_nothing_is_copied_over_something_else(tmp_path: Path) -> None:
+    """Neither over a store in use, nor over the backup of another one."""
+    async with Store(tmp_path / "one") as one, Store(tmp_path / "two") as two, Store(tmp_path / "three") as three:
+        await fill(one)
+        await two.create("mine")
+        with pytest.raises(UsageError, match="holds contexts of its own"):
+            await copy_store(one, two)
+        await copy_store(one, three, as_backup=True)
+        with pytest.raises(UsageError, match="copy of another store"):
+            await copy_store(two, three)
+        assert [each.name for each in await two.contexts()] == ["mine"]
+
+
+async def test_a_whole_copy_is_a_store_of_its_own(tmp_path: Path) -> None:
+    """What was written to it since is not undone by copying again."""
+    async with Store(tmp_path / "one") as one, Store(tmp_path / "two") as two:
+        await fill(one)
+        await copy_store(one, two)
+        await two.create("mine")
+        with pytest.raises(UsageError, match="holds contexts of its own"):
+            await copy_store(one, two)
+
+
+async def test_what_differs_is_told(tmp_path: Path) -> None:
+    """Rows that are lacking, different or too many, by table, and originals that are gone."""
+    async with Store(tmp_path / "one") as one, Store(tmp_path / "two") as two:
+        key = await fill(one)
+        await copy_store(one, two)
+        (two.folder.objects / key[:2] / key).unlink()
+        with closing(sqlite3.connect(two.folder.database)) as connection, connection:
+            connection.execute("UPDATE items SET text = 'other' WHERE id = 'i5'")
+            connection.execute("DELETE FROM tags WHERE item_key IN (SELECT key FROM items WHERE id = 'i6')")
+            connection.execute("INSERT INTO settings (name, value) VALUES ('a', 'b')")
+        rows_of, *others = await compare_stores(one, two)
+        assert rows_of == "settings: 1 too many"
+        assert others[:2] == ["items: 1 different", "tags: 1 lacking"]
+        assert f"the original {key} is gone" in others[2]
+
+
+async def test_an_original_that_is_damaged_is_not_taken_for_whole(tmp_path: Path) -> None:
+    """In the source: the copy ends with an error, and is not called whole."""
+    async with Store(tmp_path / "one") as one, Store(tmp_path / "two") as two:
+        key = await fill(one)
+        (one.folder.objects / key[:2] / key).write_bytes(b"y")
+        with pytest.raises(StoreDamagedError, match="is damaged"):
+            await copy_store(one, two)
+
+
+_KILLED = """
+import asyncio, os, signal, sys
+from nexus_core import Store
+from nexus_core.store.copying import copy_store
+
+def see(done, total, table):
+    if table == "items" and done >= 200:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+async def main():
+    async with Store(sys.argv[1]) as one, Store(sys.argv[2]) as two:
+        await copy_store(one, two, seen=see)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_copy_that_was_killed_goes_on(tmp_path: Path) -> None:
+    """The rows that were written are not written again, and the whole is the whole."""
+    async with Store(tmp_path / "one") as one:
+        await fill(one)
+    command = [sys.executable, "-c", _KILLED, str(tmp_path / "one"), str(tmp_path / "two")]
+    assert subprocess.run(command, capture_output=True).returncode == -9
+    async with Store(tmp_path / "one") as one, Store(tmp_path / "two") as two:
+        copied = await copy_store(one, two)
+        assert 0 < copied.written < copied.rows - 150
+        assert await compare_stores(one, two) == ()
+        assert await two.check() == ()
