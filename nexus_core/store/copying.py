@@ -1,19 +1,19 @@
-"""Copies a whole store into another one, and compares the two: how a store moves, is kept as a backup, and comes back."""
+"""Copies a whole store into another one, and compares the two: so a store moves, is backed up, and comes back."""
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from attrs import frozen
 
 from nexus_core.contract.errors import StoreDamagedError, UsageError
-from nexus_core.store.database.connection import connect, transaction, translated
+from nexus_core.store.database.connection import snapshot, transaction, translated
 from nexus_core.store.database.online_copy import steady
+from nexus_core.store.database.sql import ServerConnection, SqlConnection
 from nexus_core.store.database.table_copy import TABLES, Differences, Seen, compare, copy_rows
 from nexus_core.store.store import Store
 
@@ -58,10 +58,16 @@ async def compare_stores(one: Store, other: Store) -> tuple[str, ...]:
 
 
 @contextmanager
-def _reading(store: Store) -> Iterator[sqlite3.Connection]:
+def _reading(store: Store) -> Iterator[SqlConnection]:
     """Give a connection that sees one state of a store for as long as a copy takes."""
-    with steady(store.folder.database) as connection, translated(store.folder.database):
-        yield connection
+    place = store.folder
+    with translated(place.database):
+        if place.is_server:
+            with closing(place.connect(writes=False)) as connection, snapshot(connection, place.database):
+                yield connection
+        else:
+            with steady(place.database) as steadied:
+                yield steadied
 
 
 def _copy(source: Store, target: Store, name: str, seen: Seen | None) -> Copied:
@@ -72,7 +78,7 @@ def _copy(source: Store, target: Store, name: str, seen: Seen | None) -> Copied:
         different = _row_differences(reading, target)
     if different:
         raise StoreDamagedError(
-            f"the copy in {target.folder.root} is not what was copied ({'; '.join(different)}): let nobody write to it"
+            f"the copy in {target.folder.name} is not what was copied ({'; '.join(different)}): let nobody write to it"
             " meanwhile, and copy again, which goes on where it was"
         )
     written = sum(each.lacking + each.changed + each.extra for each in changes)
@@ -81,49 +87,55 @@ def _copy(source: Store, target: Store, name: str, seen: Seen | None) -> Copied:
 
 def _begin(target: Store, name: str) -> None:
     """Mark the target as a copy that is not whole yet; raises UsageError where it holds something else."""
-    database = target.folder.database
-    with closing(connect(database, writes=True)) as connection, transaction(connection, database):
+    place = target.folder
+    with closing(place.connect(writes=True)) as connection, transaction(connection, place.database):
         known = connection.execute("SELECT value FROM settings WHERE name = ?", (_MARK,)).fetchone()
         if known is None:
             held = [table for table in _EMPTY if connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()]
             if held:
-                raise UsageError(f"{target.folder.root} holds {held[0]} of its own: name a store that is empty or new")
+                raise UsageError(f"{target.folder.name} holds {held[0]} of its own: name a store that is empty or new")
             connection.execute("INSERT INTO settings (name, value) VALUES (?, ?)", (_MARK, name))
         elif known[0] != name:
-            raise UsageError(f"{target.folder.root} is the copy of another store: name one of its own for this one")
+            raise UsageError(f"{target.folder.name} is the copy of another store: name one of its own for this one")
 
 
-def _forget_mark(connection: sqlite3.Connection) -> None:
+def _forget_mark(connection: SqlConnection) -> None:
     connection.execute("DELETE FROM settings WHERE name = ?", (_MARK,))
 
 
-def _copy_rows(reading: sqlite3.Connection, target: Store, seen: Seen | None) -> list[Differences]:
-    database = target.folder.database
-    with closing(connect(database, writes=True)) as writer, closing(connect(database, writes=False)) as known:
-        change = partial(transaction, writer, database)
-        return [copy_rows(reading, known, table, change, seen) for table in TABLES]
+def _copy_rows(reading: SqlConnection, target: Store, seen: Seen | None) -> list[Differences]:
+    place = target.folder
+    with closing(place.connect(writes=True)) as writer, closing(place.connect(writes=False)) as known:
+        change = partial(transaction, writer, place.database)
+        done = [copy_rows(reading, known, table, change, seen) for table in TABLES]
+        if place.is_server:
+            with change():
+                for table in TABLES:
+                    if len(table.key) == 1:
+                        cast(ServerConnection, writer).continue_keys(table.name, *table.key)
+    return done
 
 
-def _row_differences(reading: sqlite3.Connection, other: Store) -> list[str]:
-    database = other.folder.database
-    with closing(connect(database, writes=False)) as known, translated(database):
+def _row_differences(reading: SqlConnection, other: Store) -> list[str]:
+    place = other.folder
+    with closing(place.connect(writes=False)) as known, translated(place.database):
         found = ((table.name, compare(reading, known, table)) for table in TABLES)
-        return [_told(name, differences) for name, differences in found if differences]
+        return [_sentence(name, differences) for name, differences in found if differences]
 
 
-def _told(table: str, differences: Differences) -> str:
+def _sentence(table: str, differences: Differences) -> str:
     parts: dict[str, Any] = {
         "lacking": differences.lacking, "different": differences.changed, "too many": differences.extra
     }  # fmt: skip
     return f"{table}: {', '.join(f'{count:,} {what}' for what, count in parts.items() if count)}"
 
 
-def _keys(reading: sqlite3.Connection) -> list[str]:
+def _keys(reading: SqlConnection) -> list[str]:
     found = reading.execute("SELECT DISTINCT original FROM documents WHERE original IS NOT NULL ORDER BY original")
     return [key for (key,) in found]
 
 
-def _copy_originals(reading: sqlite3.Connection, source: Store, target: Store) -> int:
+def _copy_originals(reading: SqlConnection, source: Store, target: Store) -> int:
     """Put the originals of all documents that the target lacks where it keeps its own; each is read and compared."""
     lacking = 0
     for key in _keys(reading):
@@ -136,7 +148,7 @@ def _copy_originals(reading: sqlite3.Connection, source: Store, target: Store) -
     return lacking
 
 
-def _unread_originals(reading: sqlite3.Connection, other: Store) -> Iterator[str]:
+def _unread_originals(reading: SqlConnection, other: Store) -> Iterator[str]:
     """Yield what is wrong with the originals of a store's documents in another one."""
     for key in _keys(reading):
         try:

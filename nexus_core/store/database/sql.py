@@ -39,6 +39,10 @@ class Cursor(Protocol):
     def rowcount(self) -> int:
         """How many rows it has changed."""
 
+    @property
+    def description(self) -> Sequence[Any] | None:
+        """The columns of its rows, each with its name in front."""
+
     def fetchone(self) -> Any:
         """Return the next row as a tuple, `None` after the last."""
 
@@ -78,6 +82,9 @@ class ServerConnection(SqlConnection, Protocol):
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Begin a transaction that reads one state."""
+
+    def continue_keys(self, table: str, column: str) -> None:
+        """Let the keys that the database gives go on after the largest there is, for who has written some."""
 
 
 def copies_of(connection: SqlConnection) -> SqlConnection:

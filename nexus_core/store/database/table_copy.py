@@ -6,7 +6,6 @@ the same walk without writing is the proof that nothing differs.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -14,18 +13,20 @@ from typing import Any
 
 from attrs import evolve, frozen
 
+from nexus_core.store.database.sql import SqlConnection
+
 PAGE = 200
 """Rows that are read, and at most written, at a time: the text of an item may be large."""
 
 Row = tuple[Any, ...]
 Seen = Callable[[int, int, str], None]
 """Is told how many rows of a table are done, of how many, and which table it is."""
-Transaction = Callable[[], AbstractContextManager[sqlite3.Connection]]
+Transaction = Callable[[], AbstractContextManager[SqlConnection]]
 """Gives the connection that writes, in a transaction."""
 
 
 @frozen
-class Table:
+class CopiedTable:
     """A table, and the columns by which its rows are told apart and walked through."""
 
     name: str
@@ -33,31 +34,31 @@ class Table:
 
 
 TABLES = (
-    Table("settings", ("name",)),
-    Table("grants", ("id",)),
-    Table("contexts", ("id",)),
-    Table("context_grants", ("context_id", "grant_id")),
-    Table("context_languages", ("context_id", "language")),
-    Table("origins", ("context_id", "origin")),
-    Table("aliases", ("context_id", "id")),
-    Table("objects", ("key",)),
-    Table("documents", ("id",)),
-    Table("fronts", ("id",)),
-    Table("items", ("key",)),
-    Table("tags", ("item_key", "tag")),
-    Table("links", ("item_key", "target")),
-    Table("figures", ("item_key",)),
-    Table("vector_models", ("id",)),
-    Table("vectors", ("item_key", "model")),
-    Table("vector_parts", ("key",)),
-    Table("keys", ("id",)),
-    Table("conversations", ("key",)),
-    Table("turns", ("key",)),
-    Table("answers", ("key",)),
-    Table("usage", ("day", "pipeline", "model", "model_id", "outcome")),
+    CopiedTable("settings", ("name",)),
+    CopiedTable("grants", ("id",)),
+    CopiedTable("contexts", ("id",)),
+    CopiedTable("context_grants", ("context_id", "grant_id")),
+    CopiedTable("context_languages", ("context_id", "language")),
+    CopiedTable("origins", ("context_id", "origin")),
+    CopiedTable("aliases", ("context_id", "id")),
+    CopiedTable("objects", ("key",)),
+    CopiedTable("documents", ("id",)),
+    CopiedTable("fronts", ("id",)),
+    CopiedTable("items", ("key",)),
+    CopiedTable("tags", ("item_key", "tag")),
+    CopiedTable("links", ("item_key", "target")),
+    CopiedTable("figures", ("item_key",)),
+    CopiedTable("vector_models", ("id",)),
+    CopiedTable("vectors", ("item_key", "model")),
+    CopiedTable("vector_parts", ("key",)),
+    CopiedTable("keys", ("id",)),
+    CopiedTable("conversations", ("key",)),
+    CopiedTable("turns", ("key",)),
+    CopiedTable("answers", ("key",)),
+    CopiedTable("usage", ("day", "pipeline", "model", "model_id", "outcome")),
 )
 """What is copied: each after those that it refers to."""
-DERIVED = frozenset({"indexes", "vector_indexes", "removals"})
+DERIVED = frozenset({"indexes", "vector_indexes", "removals", "removal_log"})
 """What each store works out by itself."""
 OWN_SETTINGS = frozenset({"objects", "copy_of"})
 """Settings that say where a store is, and not what is in it."""
@@ -77,13 +78,13 @@ class Differences:
         return bool(self.lacking or self.changed or self.extra)
 
 
-def compare(source: sqlite3.Connection, target: sqlite3.Connection, table: Table) -> Differences:
+def compare(source: SqlConnection, target: SqlConnection, table: CopiedTable) -> Differences:
     """Return how the rows of a table differ."""
     return _walk(source, target, table, None)
 
 
 def copy_rows(
-    source: sqlite3.Connection, target: sqlite3.Connection, table: Table, transaction: Transaction,
+    source: SqlConnection, target: SqlConnection, table: CopiedTable, transaction: Transaction,
     seen: Seen | None = None,
 ) -> Differences:  # fmt: skip
     """Make the rows of a table those of the source, and return what has changed; `seen` is told the progress.
@@ -101,7 +102,7 @@ def _tell(seen: Seen, total: int, name: str, done: int) -> None:
 
 
 def _walk(
-    source: sqlite3.Connection, target: sqlite3.Connection, table: Table, writer: _Writer | None,
+    source: SqlConnection, target: SqlConnection, table: CopiedTable, writer: _Writer | None,
     seen: Callable[[int], None] | None = None,
 ) -> Differences:  # fmt: skip
     columns = _columns(source, table)
@@ -137,7 +138,7 @@ def _walk(
 class _Writer:
     """Gathers what is to change in a table and does it a page at a time; what is to go goes first."""
 
-    def __init__(self, table: Table, columns: Sequence[str], transaction: Transaction) -> None:
+    def __init__(self, table: CopiedTable, columns: Sequence[str], transaction: Transaction) -> None:
         named, marks = ", ".join(columns), ", ".join("?" * len(columns))
         rest = [column for column in columns if column not in table.key]
         change = ", ".join(f"{column} = excluded.{column}" for column in rest)
@@ -175,13 +176,13 @@ class _Writer:
             self._new, self._gone = [], []
 
 
-def _columns(connection: sqlite3.Connection, table: Table) -> list[str]:
+def _columns(connection: SqlConnection, table: CopiedTable) -> list[str]:
     """Return the columns of a table, those of its key first."""
     every = [each[0] for each in connection.execute(f"SELECT * FROM {table.name} LIMIT 0").description]
     return [*table.key, *(column for column in every if column not in table.key)]
 
 
-def _rows(connection: sqlite3.Connection, table: Table, columns: Sequence[str]) -> Iterator[Row]:
+def _rows(connection: SqlConnection, table: CopiedTable, columns: Sequence[str]) -> Iterator[Row]:
     """Yield the rows of a table in the order of their keys, but for settings that are a store's own."""
     named, keys = ", ".join(columns), ", ".join(table.key)
     first = f"SELECT {named} FROM {table.name} ORDER BY {keys} LIMIT {PAGE:d}"

@@ -123,6 +123,14 @@ class PostgresConnection:
         finally:
             self._undo()
 
+    def continue_keys(self, table: str, column: str) -> None:
+        """Let the keys that the database gives go on after the largest there is; other columns are left alone."""
+        (sequence,) = self.execute("SELECT pg_get_serial_sequence(?, ?)", (table, column)).fetchone()
+        if sequence is not None:
+            self.execute(
+                f"SELECT setval('{sequence}', (SELECT coalesce(max({column}), 0) + 1 FROM {table}), false)"
+            ).fetchone()
+
     def run(self, script: str) -> None:
         """Run statements as Postgres reads them."""
         self._run(script)

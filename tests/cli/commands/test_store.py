@@ -62,11 +62,12 @@ def test_verify_tells_what_a_backup_lacks(nexus: Nexus) -> None:
     [
         (("copy", "nowhere", "other"), "there is no store in"),
         (("restore", "nowhere"), "there is no store in"),
-        (("backup", "docs"), "docs"),
+        (("backup", "docs"), "docs is not empty and no store"),
     ],
 )
 def test_wrong_places_are_told(nexus: Nexus, arguments: tuple[str, ...], said: str) -> None:
-    """What is no store is not read as an empty one."""
+    """What is no store is not read as an empty one, nor written over."""
+    nexus("context", "add", "handbook", "docs")
     code, _, err = nexus("store", *arguments)
     assert code == 2
     assert said in err

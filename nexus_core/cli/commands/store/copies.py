@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from nexus_core.cli.event_loop import run
@@ -12,10 +10,8 @@ from nexus_core.cli.output.progress_bar import IngestProgressBar
 from nexus_core.cli.output.tables import json_option, plain, print_json
 from nexus_core.cli.store_option import store_option
 from nexus_core.contract.errors import UsageError
-
-if TYPE_CHECKING:
-    from nexus_core.store.copying import Copied
-    from nexus_core.store.store import Store
+from nexus_core.store.copying import Copied, compare_stores, copy_store
+from nexus_core.store.store import Store
 
 
 @click.command("copy")
@@ -34,7 +30,7 @@ def copy(source: str, target: str) -> None:
 @click.argument("target", metavar="FOLDER")
 @store_option
 def backup(target: str) -> None:
-    """Keep a copy of the store in FOLDER, and bring it up to the store where there is one: only what differs is written.
+    """Keep a copy of the store in FOLDER, or bring one up to the store: only what differs is written.
 
     The copy is a store and can be opened as one; do not write to it. The store may be in use.
     """
@@ -68,19 +64,15 @@ def verify(other: str | None, as_json: bool) -> None:
 
 
 def _copied(source: str | None, target: str | None, *, as_backup: bool) -> Copied:
-    from nexus_core.store.copying import copy_store
-
     async def copied() -> Copied:
         with IngestProgressBar(quiet=False) as counting:
-            async with _existing(source) as ours, _opened(target) as theirs:
+            async with _existing(source) as ours, _fresh(target) as theirs:
                 return await copy_store(ours, theirs, as_backup=as_backup, seen=counting.see)
 
     return run(copied())
 
 
 async def _problems(other: str | None) -> tuple[str, ...]:
-    from nexus_core.store.copying import compare_stores
-
     async with _existing(None) as store:
         problems = await store.check()
         if other is not None:
@@ -91,20 +83,21 @@ async def _problems(other: str | None) -> tuple[str, ...]:
 
 def _existing(place: str | None) -> Store:
     """Return a store that is there, by default the one of --store; raises UsageError where there is none."""
-    store = _opened(place)
-    if not store.folder.database.exists():
-        raise UsageError(f"there is no store in {store.folder.root}: name the folder of one")
+    store = Store(place)
+    if not store.folder.exists():
+        raise UsageError(f"there is no store in {store.folder.name}: name the folder of one")
     return store
 
 
-def _opened(place: str | None) -> Store:
-    from nexus_core.store.store import Store  # `--help` needs none of it
-
-    return Store(place)
+def _fresh(place: str | None) -> Store:
+    """Return a store, or one that is not there yet; raises UsageError where the folder holds something else."""
+    store = Store(place)
+    root = store.folder.root
+    if not store.folder.exists() and root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise UsageError(f"{root} is not empty and no store: name a folder of its own for it")
+    return store
 
 
 def _say(copied: Copied, place: str) -> None:
-    echo(
-        f"{place}: {copied.rows:,} rows, {copied.written:,} of them written now; {copied.originals:,} originals written;"
-        " all were compared"
-    )
+    told = f"{copied.rows:,} rows, {copied.written:,} of them written now; {copied.originals:,} originals written"
+    echo(f"{place}: {told}; all were compared")

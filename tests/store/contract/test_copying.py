@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +21,17 @@ from nexus_core.store.items import rows
 from nexus_core.store.records import StoredDocument
 
 ITEMS = 450
+
+
+@pytest.fixture(params=["folder to folder", "folder to postgres", "postgres to folder"])
+def places(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
+    """Return where a store is, and where its copy is to be."""
+    kinds = request.param.split(" to ")
+    one, two = (
+        request.getfixturevalue("postgres") if kind == "postgres" else str(tmp_path / f"{place}-store")
+        for place, kind in enumerate(kinds)
+    )
+    return one, two
 
 
 async def fill(store: Store) -> str:
@@ -46,9 +57,9 @@ def test_every_table_is_copied_or_derived() -> None:
     assert made - {"sqlite_sequence"} == {table.name for table in TABLES} | DERIVED
 
 
-async def test_a_copy_holds_all_that_the_store_holds(tmp_path: Path) -> None:
+async def test_a_copy_holds_all_that_the_store_holds(places: tuple[str, str]) -> None:
     """Items, grants, conversations, keys and originals; and its own index finds the items."""
-    async with Store(tmp_path / "one") as one, Store(tmp_path / "two") as two:
+    async with Store(places[0]) as one, Store(places[1]) as two:
         key = await fill(one)
         copied = await copy_store(one, two)
         assert (copied.written, copied.originals) == (copied.rows, 1)
@@ -61,9 +72,9 @@ async def test_a_copy_holds_all_that_the_store_holds(tmp_path: Path) -> None:
         assert len(await two.conversations.turns("t", owner="ann")) == 1
 
 
-async def test_a_backup_is_brought_up_to_its_store(tmp_path: Path) -> None:
+async def test_a_backup_is_brought_up_to_its_store(places: tuple[str, str]) -> None:
     """What is new is added, what is gone is removed, and nothing else is written."""
-    async with Store(tmp_path / "one") as one, Store(tmp_path / "two") as two:
+    async with Store(places[0]) as one, Store(places[1]) as two:
         await fill(one)
         await copy_store(one, two, as_backup=True)
         await one.add("c", [Item(id="i9", text="changed"), Item(id="new", text="a new one")])
@@ -87,9 +98,9 @@ async def test_nothing_is_copied_over_something_else(tmp_path: Path) -> None:
         assert [each.name for each in await two.contexts()] == ["mine"]
 
 
-async def test_a_whole_copy_is_a_store_of_its_own(tmp_path: Path) -> None:
+async def test_a_whole_copy_is_a_store_of_its_own(places: tuple[str, str]) -> None:
     """What was written to it since is not undone by copying again."""
-    async with Store(tmp_path / "one") as one, Store(tmp_path / "two") as two:
+    async with Store(places[0]) as one, Store(places[1]) as two:
         await fill(one)
         await copy_store(one, two)
         await two.create("mine")
@@ -139,14 +150,16 @@ asyncio.run(main())
 """
 
 
-async def test_a_copy_that_was_killed_goes_on(tmp_path: Path) -> None:
+async def test_a_copy_that_was_killed_goes_on(places: tuple[str, str]) -> None:
     """The rows that were written are not written again, and the whole is the whole."""
-    async with Store(tmp_path / "one") as one:
+    async with Store(places[0]) as one:
         await fill(one)
-    command = [sys.executable, "-c", _KILLED, str(tmp_path / "one"), str(tmp_path / "two")]
-    assert subprocess.run(command, capture_output=True).returncode == -9
-    async with Store(tmp_path / "one") as one, Store(tmp_path / "two") as two:
+    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", _KILLED, *places)
+    assert await killed.wait() == -9
+    async with Store(places[0]) as one, Store(places[1]) as two:
         copied = await copy_store(one, two)
         assert 0 < copied.written < copied.rows - 150
         assert await compare_stores(one, two) == ()
         assert await two.check() == ()
+        await two.create("another")  # the keys that the database gives go on after those that were copied
+        await two.add("another", [Item(id="a", text="first")])
