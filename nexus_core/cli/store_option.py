@@ -65,7 +65,8 @@ def without_store(arguments: Sequence[str]) -> list[str]:
 
     Its URL may hold a password, and arguments are there for all to read.
     """
-    kept, rest = [], iter(arguments)
+    kept: list[str] = []
+    rest = iter(arguments)
     for argument in rest:
         if argument == "--":
             return [*kept, argument, *rest]

@@ -415,7 +415,7 @@ def _checked_limit(limit: int) -> int:
     return limit
 
 
-def _whole(text: str, *, takes_nul: bool) -> str:
+def _whole(text: str, *, takes_nul: bool = True) -> str:
     """Return a text that can be kept: pairs of surrogates joined, halves replaced, NUL if need be."""
     text = text if takes_nul else text.replace("\0", "\ufffd")
     if text.isascii():

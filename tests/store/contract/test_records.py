@@ -45,7 +45,7 @@ async def test_documents_are_read_when_they_change(store: Store) -> None:
     first = await store.ingest("harbour", notes, origin="notes")
     notes.texts = {"a.txt": "rope\nsail\nanchor", "c.txt": "tide"}
     second = await store.ingest("harbour", notes, origin="notes", prune=True)
-    assert (first.added.new, second.added.new, second.added.removed) == (3, 2, 1)
+    assert (first.items.new, second.items.new, second.pruned) == (3, 2, 1)
     assert [document.name for document in await store.documents("harbour")] == ["a.txt", "c.txt"]
     assert [item.id for item in (await store.search("harbour", "anchor")).items] == ["a.txt#2"]
     assert await store.remove_documents("harbour", ["a.txt"]) == 3
