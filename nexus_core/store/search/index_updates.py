@@ -15,7 +15,7 @@ from secrets import token_hex
 from filelock import FileLock, Timeout
 
 from nexus_core.contract.errors import StoreError
-from nexus_core.store.database.connection import NO_SPACE, storage_error, transaction, translated
+from nexus_core.store.database.connection import NO_SPACE, snapshot, storage_error, transaction, translated
 from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.database.sql import SqlConnection, copies_of
 from nexus_core.store.items.prepare import PreparedItem, index_terms
@@ -39,10 +39,11 @@ class IndexState:
         ).fetchone()
         if found is None:
             raise StoreError(f"the context {context.name!r} was deleted meanwhile")
-        index = copies_of(connection).execute(
-            "SELECT generation, newest, removed FROM indexes WHERE context_id = ?", (context.id,)
-        )
+        copies = copies_of(connection)
+        index = copies.execute("SELECT generation, newest, removed FROM indexes WHERE context_id = ?", (context.id,))
         generation, newest, removed = index.fetchone() or ("", 0, 0)
+        if copies is not connection and _copied_words(copies, context) != found[3]:
+            generation = ""  # another server has made the words anew since
         self.generation: str = generation if generation.startswith(f"{FORMAT}-") else ""
         """Empty where there is no index of this format."""
         self.newest: int = newest if self.generation else 0
@@ -255,12 +256,17 @@ class IndexUpdate:
                 delete(other)
 
     def _say(self, newest: int, removed: int, analyzer: int | None) -> None:
-        with transaction(self._connection, self._database):
+        copies = copies_of(self._connection)
+        is_only = copies is self._connection
+        # What a server says of its own index keeps nobody from writing.
+        begin = transaction if is_only or analyzer is not None else snapshot
+        with begin(self._connection, self._database):
             if analyzer is not None:
                 self._connection.execute("UPDATE contexts SET analyzer = ? WHERE id = ?", (analyzer, self._context.id))
-            copies = copies_of(self._connection)
-            if copies is self._connection:  # this is the only copy of the index
+            if is_only:
                 forget_removals(self._connection, self._context, removed)
+            else:
+                _keep_copied_words(self._connection, copies, self._context)
             copies.execute(
                 "INSERT INTO indexes (context_id, generation, newest, removed) VALUES (?, ?, ?, ?)"
                 " ON CONFLICT (context_id) DO UPDATE SET generation = excluded.generation,"
@@ -293,3 +299,21 @@ class IndexUpdate:
             after = keys[-1]
             for key, item in found.items():
                 self._writer.add(key, index_terms(item, stored_language(item, self._context), self._context.encoding))
+
+
+def _copied_words(copies: SqlConnection, context: Context) -> int | None:
+    """Return by which version the words are made that the index of this server has."""
+    found = copies.execute("SELECT value FROM settings WHERE name = ?", (_words_setting(context),)).fetchone()
+    return None if found is None else int(found[0])
+
+
+def _keep_copied_words(connection: SqlConnection, copies: SqlConnection, context: Context) -> None:
+    (analyzer,) = connection.execute("SELECT analyzer FROM contexts WHERE id = ?", (context.id,)).fetchone()
+    copies.execute(
+        "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (_words_setting(context), str(analyzer)),
+    )
+
+
+def _words_setting(context: Context) -> str:
+    return f"words of context {context.id}"

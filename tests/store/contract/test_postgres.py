@@ -180,6 +180,19 @@ async def test_two_servers_see_what_each_other_writes(postgres: str, tmp_path: P
             assert await store.check() == ()
 
 
+async def test_an_index_is_built_anew_where_another_server_has_made_the_words_anew(
+    postgres: str, tmp_path: Path
+) -> None:
+    """Its own is of the words before, whatever else it says."""
+    async with Store(f"{postgres}{'&' if '?' in postgres else '?'}cache={tmp_path / 'a'}") as store:
+        await store.create("harbour")
+        await store.add("harbour", ITEMS)
+        (before,) = store.folder.indexes.iterdir()
+        await store.write(lambda writer: writer.execute("UPDATE contexts SET analyzer = analyzer + 1").rowcount)
+        assert len((await store.search("harbour", "rope", limit=50)).items) == 20
+        assert [*store.folder.indexes.iterdir()] != [before]
+
+
 async def test_what_was_made_of_a_context_goes_where_another_server_has_deleted_it(
     postgres: str, tmp_path: Path
 ) -> None:
