@@ -30,12 +30,13 @@ LOST_S = 2.0
 _FIRST_PAUSE_S = 0.05
 _ROWS = 500
 """Written with one statement."""
-_TIMES = "SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '60s'"
+# A context of a million items is deleted in one statement. Whoever is gone with the lock loses it after a minute.
 _WRITING = (
-    f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_TIMES};"
-    f" SET LOCAL idle_in_transaction_session_timeout = '60s'; SELECT pg_advisory_xact_lock({STORE_LOCK:d})"
+    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = '10s';"
+    " SET LOCAL statement_timeout = '600s'; SET LOCAL idle_in_transaction_session_timeout = '60s';"
+    f" SELECT pg_advisory_xact_lock({STORE_LOCK:d})"
 )
-_READING = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_TIMES}"
+_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '60s'"
 _OPTIONS: dict[str, Any] = {
     "connect_timeout": CONNECT_S,
     "keepalives_idle": 30,
