@@ -108,7 +108,7 @@ async def compare(one: Path, other: Path, questions: Sequence[str]) -> dict[str,
             for by in ("words", "both"):
                 for limit in (10, SCORED):
                     lists, scores = differing([
-                        await store.search(CONTEXT, question, limit=limit, where=where, viewer=viewer, by=by)  # type: ignore[arg-type]
+                        await store.search(CONTEXT, question, limit=limit, where=where, viewer=viewer, by=by)
                         for store in (first, second)
                     ])  # fmt: skip
                     counts["lists" if limit == 10 else "pools"] += lists

@@ -106,7 +106,7 @@ class VectorMatrix:
         return cosines(self.rows, query)
 
 
-def best_of(keys: Keys, scores: Vector) -> dict[int, float]:
+def best_of(keys: Keys, scores: npt.NDArray[np.floating]) -> dict[int, float]:
     """Return the best score of each key, the best first."""
     order = np.argsort(-scores, kind="stable")
     found: dict[int, float] = {}
