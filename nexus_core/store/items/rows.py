@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from time import time
+from typing import Any
 
 from nexus_core.contract.errors import StoreDamagedError
 from nexus_core.contract.run_context import Viewer
@@ -23,7 +24,8 @@ from nexus_core.toolkit.text.sentence_figures import figures_key
 
 _ITEM = (
     f"SELECT key, id, title, text, kind, source, {METADATA},"
-    " (SELECT readers FROM grants WHERE grants.id = grant_id), language FROM items"
+    " (SELECT readers FROM grants WHERE grants.id = grant_id), language, encoding, data"
+    " FROM items LEFT JOIN figures ON item_key = key"
 )
 
 
@@ -198,18 +200,17 @@ def read_items(connection: SqlConnection, keys: Sequence[int]) -> dict[int, Item
     tags: dict[int, list[str]] = {}
     for key, tag in connection.execute(f"SELECT item_key, tag FROM tags WHERE item_key IN {wanted}", (told,)):
         tags.setdefault(key, []).append(tag)
-    rows = connection.execute(f"{_ITEM} WHERE key IN {wanted}", (told,)).fetchall()
-    languages = {row[0]: row[-1] or DEFAULT for row in rows}
-    found = {row[0]: _item(row[:-1], tags.get(row[0], ())) for row in rows}
-    kept = f"SELECT item_key, encoding, data FROM figures WHERE item_key IN {wanted}"
-    for key, encoding, data in connection.execute(kept, (told,)):
-        if key in found:
-            give(found[key], encoding, data, languages[key])
+    found = {}
+    for *row, language, encoding, data in connection.execute(f"{_ITEM} WHERE key IN {wanted}", (told,)):
+        key = row[0]
+        found[key] = _item(row, tags.get(key, ()))
+        if data is not None:
+            give(found[key], encoding, data, language or DEFAULT)
     give_vectors(connection, found)
     return found
 
 
-def _item(row: tuple[int, str, str, str, str, str, str, str | None], tags: Sequence[str]) -> Item:
+def _item(row: Sequence[Any], tags: Sequence[str]) -> Item:
     _, name, title, text, kind, source, metadata, granted = row
     try:
         told = json.loads(metadata) if metadata != "{}" else {}

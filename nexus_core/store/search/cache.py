@@ -65,7 +65,8 @@ class ItemCache:
         self.fresh = fresh
         """Takes notice of vectors that are put with the items."""
         self.items: LruCache[Item] = LruCache(ITEMS_KEPT, ITEM_BYTES_KEPT)
-        self.streams: LruCache[bytes] = LruCache(STREAMS_KEPT, STREAM_BYTES_KEPT)
+        self.streams: LruCache[tuple[str, bytes]] = LruCache(STREAMS_KEPT, STREAM_BYTES_KEPT)
+        """What items are scored by, each with its id."""
 
     def items_of(self, connection: SqlConnection, keys: Sequence[int]) -> dict[int, Item]:
         """Return the items with these keys; all of them are there."""
@@ -77,27 +78,34 @@ class ItemCache:
             found[key] = item
         return found
 
+    def ids_of(self, connection: SqlConnection, keys: Sequence[int]) -> dict[int, str]:
+        """Return the ids of items; all of them are there."""
+        found = {key: known[0] for key in keys if (known := self.streams.get(key)) is not None}
+        missing = [key for key in keys if key not in found]
+        told = "SELECT key, id FROM items WHERE key IN (SELECT value FROM json_each(?) AS numbers)"
+        return found | dict(connection.execute(told, (json.dumps(missing),)).fetchall() if missing else ())
+
     def streams_of_items(self, connection: SqlConnection, context: Context, keys: Sequence[int]) -> dict[int, bytes]:
         """Return the same, where the items themselves will be asked for, too: they are read once."""
         there = still_there(connection, context, keys)
         found = {}
         for key, item in self.items_of(connection, there).items():
-            stream = self.streams.get(key)
-            if stream is None:
+            kept = self.streams.get(key)
+            if kept is None:
                 known = item.features.get(figures_key(context.encoding))
                 codes = known.codes if known is not None else None
-                stream = stream_of(item.title, item.text, codes, stored_language(item, context))
-                self.streams.put(key, stream, getsizeof(stream))
-            found[key] = stream
+                kept = item.id, stream_of(item.title, item.text, codes, stored_language(item, context))
+                self.streams.put(key, kept, getsizeof(kept[1]) + len(item.id))
+            found[key] = kept[1]
         return {key: found[key] for key in there if key in found}
 
     def streams_of(self, connection: SqlConnection, context: Context, keys: Sequence[int]) -> dict[int, bytes]:
         """Return what the items are scored by that are in the context still, in the order of the keys."""
-        known = {key: stream for key in keys if (stream := self.streams.get(key)) is not None}
+        known = {key: kept[1] for key in keys if (kept := self.streams.get(key)) is not None}
         found = {key: known[key] for key in still_there(connection, context, [*known])} if known else {}
         missing = [key for key in keys if key not in known]
-        for key, stream in _read_streams(connection, context, missing) if missing else ():
-            self.streams.put(key, stream, getsizeof(stream))
+        for key, name, stream in _read_streams(connection, context, missing) if missing else ():
+            self.streams.put(key, (name, stream), getsizeof(stream) + len(name))
             found[key] = stream
         return {key: found[key] for key in keys if key in found}
 
@@ -126,15 +134,15 @@ def still_there(
     return [key for key in keys if key in found]
 
 
-def _read_streams(connection: SqlConnection, context: Context, keys: Sequence[int]) -> Iterable[tuple[int, bytes]]:
+def _read_streams(connection: SqlConnection, context: Context, keys: Sequence[int]) -> Iterable[tuple[int, str, bytes]]:
     kept = connection.execute(
-        "SELECT key, title, language, data FROM items LEFT JOIN figures ON item_key = key AND encoding = ?"
+        "SELECT key, id, title, language, data FROM items LEFT JOIN figures ON item_key = key AND encoding = ?"
         " WHERE key IN (SELECT value FROM json_each(?) AS numbers) AND +context_id = ?",  # by key, not by an index
         (context.encoding, json.dumps(keys), context.id),
     ).fetchall()
-    for key, title, language, data in kept:
+    for key, name, title, language, data in kept:
         codes = codes_in(data) if data is not None else None
         text = None
         if codes is None:
             (text,) = connection.execute("SELECT text FROM items WHERE key = ?", (key,)).fetchone()
-        yield key, stream_of(title, text, codes, language or DEFAULT)
+        yield key, name, stream_of(title, text, codes, language or DEFAULT)

@@ -8,8 +8,8 @@ what a query can give, and of one step the item with the smaller id comes first.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from math import fsum
 from typing import Self
 
@@ -17,7 +17,7 @@ from attrs import define
 
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.records import Context
-from nexus_core.store.search.cache import still_there
+from nexus_core.store.search.cache import ItemCache, still_there
 from nexus_core.store.search.tantivy_index import ContextIndex, word_score
 from nexus_core.store.search.visibility import VisibleKeys
 
@@ -26,13 +26,13 @@ MOST_ASKED = 4_000
 MOST_TIED = 2_000
 """Items that an index is asked for to have all of one step; where they are more, they are gone through by their ids."""
 _STEPS = 1024
-_SPARE = 8
+_SPARE = 34
 """Items asked for besides those wanted, so that one that is clearly worse is among them."""
 _PAGE = 4_000
 """Ids that are gone through at a time."""
 _UNIT = 2.0**-24
 """The relative error of one operation in 32 bits."""
-_OPERATIONS = 48
+_OPERATIONS = 32
 """So many for the score of a word, besides the sum."""
 
 
@@ -42,6 +42,7 @@ class WordPool:
 
     connection: SqlConnection
     context: Context
+    found: ItemCache
     index: ContextIndex
     size: int
     """How many items the context has."""
@@ -104,8 +105,12 @@ class WordPool:
         """Return the best of a cut that holds all that may be among them."""
         if cut.near == wanted:
             return [key for key, _ in cut.hits[:wanted]]
-        steps = self._steps(cut.hits[: cut.near], cut.highest)
-        return cut_by_id(self.connection, steps, wanted)
+        above = wanted
+        while above and cut.hits[above - 1][1] * self._bounds[0] < (cut.highest + 1) * self._step:
+            above -= 1
+        steps = self._steps(cut.hits[above : cut.near], cut.highest)
+        best = cut_by_id(steps, wanted - above, partial(self.found.ids_of, self.connection))
+        return [*(key for key, _ in cut.hits[:above]), *best]
 
     def _steps(self, hits: Sequence[tuple[int, float]], highest: int) -> dict[int, int]:
         """Return the step of each item; of those that are above the highest one at the cut-off, that they are."""
@@ -177,7 +182,9 @@ class _Cut:
         return cls(hits, lowest, int(last * high), near)
 
 
-def cut_by_id(connection: SqlConnection, scores: Mapping[int, float], count: int) -> list[int]:
+def cut_by_id(
+    scores: Mapping[int, float], count: int, ids_of: Callable[[Sequence[int]], Mapping[int, str]]
+) -> list[int]:
     """Return the keys of so many of the best; of those with the score of the last one, those with the first ids."""
     if len(scores) <= count:
         return [*scores]
@@ -186,14 +193,5 @@ def cut_by_id(connection: SqlConnection, scores: Mapping[int, float], count: int
     if scores[ordered[count]] < last:
         return ordered[:count]
     above = [key for key in ordered if scores[key] > last]
-    ids = ids_of(connection, [key for key in ordered if scores[key] == last])
+    ids = ids_of([key for key in ordered if scores[key] == last])
     return [*above, *sorted(ids, key=ids.__getitem__)][:count]
-
-
-def ids_of(connection: SqlConnection, keys: Sequence[int]) -> dict[int, str]:
-    """Return the id of each item that is there."""
-    return dict(
-        connection.execute(
-            "SELECT key, id FROM items WHERE key IN (SELECT value FROM json_each(?) AS numbers)", (json.dumps([*keys]),)
-        ).fetchall()
-    )

@@ -236,7 +236,7 @@ class ContextSearch:
         nearest = self._still_near(context, vectors, query, max(request.limit, SCORED), visible)
         # Worked out together once more, exactly: what is found roughly depends on what stands beside it.
         cosines = vectors.cosines_of(query, [*nearest, *(key for key in known if key not in nearest)])
-        near = cut_by_id(self.connection, {key: cosines[key] for key in nearest}, max(request.limit, SCORED))
+        near = cut_by_id({key: cosines[key] for key in nearest}, max(request.limit, SCORED), self._ids_of)
         return {key: cosines[key] for key in dict.fromkeys([*near, *known]) if key in cosines}
 
     def _still_near(
@@ -256,6 +256,9 @@ class ContextSearch:
         near = [*takewhile(lambda key: found[key] >= least, found)]
         return still_there(self.connection, context, near)
 
+    def _ids_of(self, keys: Sequence[int]) -> dict[int, str]:
+        return self._found.ids_of(self.connection, keys)
+
     def _ranking(
         self, context: Context, request: SearchRequest, words: Mapping[int, float], cosines: Mapping[int, float]
     ) -> Ranking:
@@ -266,7 +269,7 @@ class ContextSearch:
             found = fused(words, cosines, usual_weight(request.meaning.model))
         else:
             found = dict(cosines)
-        keys = cut_by_id(self.connection, found, request.limit + bool(request.without))
+        keys = cut_by_id(found, request.limit + bool(request.without), self._ids_of)
         items = self._found.items_of(self.connection, keys)
         best = sorted([(key, found[key]) for key in keys], key=lambda each: (-each[1], items[each[0]].id))
         if request.without:
@@ -300,7 +303,9 @@ class ContextSearch:
         visible: VisibleKeys | None, required: Sequence[Collection[str]] = (),
     ) -> dict[int, bytes]:  # fmt: skip
         """Return the best by words that are there and visible."""
-        pool = WordPool(self.connection, context, index, state.items, state.is_current, visible, weights, required)
+        pool = WordPool(
+            self.connection, context, self._found, index, state.items, state.is_current, visible, weights, required
+        )
         keys = pool.best(max(limit, SCORED))
         read = self._found.streams_of_items if limit >= SCORED else self._found.streams_of
         streams = read(self.connection, context, keys)

@@ -100,8 +100,10 @@ class ContextIndex:
             raise IndexDamagedError(f"{self.path} holds an index of something else")
         self._searcher = self._index.searcher()
         self._average: float | None = None
-        self._held: dict[str, tuple[int, int]] = {}
+        self._held: dict[str, tuple[int, float]] = {}
         self._counted = 0.0
+        self._is_whole = False
+        """Whether nothing that tantivy counts is removed."""
         self.scored_length = 0.0
         """The average length that tantivy scores by, known once a word was found: that of items gone is in it."""
 
@@ -136,39 +138,32 @@ class ContextIndex:
 
     def holding(self, stem: str) -> int:
         """Return how many items hold a stem."""
-        return self._holding(stem)[1]
+        return self._holding(stem)[0]
 
-    def _holding(self, stem: str) -> tuple[int, int]:
-        """Return how many items tantivy counts for a stem, and how many of them are there still."""
+    def _holding(self, stem: str) -> tuple[int, float]:
+        """Return how many items hold a stem, and what it weighs for tantivy, which counts those removed, too."""
         known = self._held.get(stem)
         if known is None:
             with _meaning_of_errors(self.path):
                 counted = int(self._searcher.doc_freq("words", stem))
-                known = counted, self._there(stem, counted) if counted else 0
+                there = self._there(stem) if counted and not self._is_whole else counted
+            known = there, _own_weight(counted, self._counted) if there else 0.0
             if len(self._held) >= _HELD_KEPT:
                 self._held.clear()
             self._held[stem] = known
         return known
 
-    def _there(self, stem: str, counted: int) -> int:
+    def _there(self, stem: str) -> int:
         """Return how many of the items with a stem are not removed; takes notice of what tantivy scores by."""
-        if self._counted == c_float(len(self)).value:  # nothing is removed
-            return counted
         found = self._searcher.search(self._term(stem), 1, count=True)
         if found.hits and not self._counted:
             figures = _figures(self._term(stem), self._searcher, found.hits[0][1])
             self._counted, self.scored_length = figures["N"], figures["avgdl"]
+            self._is_whole = self._counted == c_float(self._searcher.num_docs).value
         return int(found.count)
 
     def _term(self, stem: str) -> Any:
         return tantivy.Query.term_query(self._schema, "words", stem, "freq")
-
-    def _boost(self, stem: str, weight: float) -> float:
-        """Return by what tantivy's own weight of a stem is to be multiplied, worked out in 32 bits as there."""
-        held = self._holding(stem)[0]
-        share = c_float(c_float(self._counted - held + 0.5).value / c_float(held + 0.5).value).value
-        own = c_float(log(c_float(1.0 + share).value)).value
-        return weight / own if own > 0 else 0.0
 
     def counts_of(self, keys: Sequence[int], stems: Iterable[str]) -> dict[int, tuple[dict[str, float], float]]:
         """Return how often each of some items holds each stem, and its length as tantivy rounds it."""
@@ -201,7 +196,8 @@ class ContextIndex:
 
         `asked` tells what each stem counts. Of each group of `required` stems an item holds at least one.
         """
-        boosts = {stem: self._boost(stem, weight) for stem, weight in asked.items() if self.holding(stem)}
+        weights = ((stem, weight, self._holding(stem)[1]) for stem, weight in asked.items())
+        boosts = {stem: weight / own for stem, weight, own in weights if own > 0}
         if not boosts or limit < 1:
             return []
         query = tantivy.Query
@@ -341,6 +337,12 @@ def _schema() -> Any:
 def word_score(weight: float, count: float, length: float, average: float) -> float:
     """Return what a word of a weight gives an item by tantivy's BM25, by an average length of our own."""
     return weight * (_K1 + 1) * count / (count + _K1 * (1 - _B + _B * length / max(average, 1e-9)))
+
+
+def _own_weight(held: int, total: float) -> float:
+    """Return how much a word weighs for tantivy, worked out in 32 bits as there."""
+    share = c_float(c_float(total - held + 0.5).value / c_float(held + 0.5).value).value
+    return c_float(log(c_float(1.0 + share).value)).value
 
 
 def _figures(term: Any, searcher: Any, place: Any) -> dict[str, float]:

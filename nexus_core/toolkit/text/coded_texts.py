@@ -22,7 +22,8 @@ class CodedTexts:
         known = self._counts.get(key)
         if known is None:
             texts, places = self.texts, self._places(key)
-            known = {place: count for place in places if (count := _count(texts[place], key))}
+            held = [place for place in places if key in texts[place]]  # most do not, and a call takes as long again
+            known = {place: count for place in held if (count := _count(texts[place], key))}
             if known:  # what no text holds is not kept: of that there is no end
                 self._counts[key] = known
         return known
