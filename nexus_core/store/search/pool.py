@@ -23,13 +23,17 @@ from nexus_core.store.search.visibility import VisibleKeys
 
 MOST_ASKED = 4_000
 """Items that an index is asked for where few are visible, before it is told which those are."""
-MOST_TIED = 2_000
+MOST_TIED = 1_000
 """Items that an index is asked for to have all of one step; where they are more, they are gone through by their ids."""
+MOST_NEAR = 16_000
+"""Items that an index of which items were removed is asked for: were more so near the cut-off, its scores decide."""
+MOST_COUNTED = 256
+"""Items whose words are counted one by one: of more, those with one length and one score of the index are alike."""
 _STEPS = 1024
 _SPARE = 34
 """Items asked for besides those wanted, so that one that is clearly worse is among them."""
-_PAGE = 4_000
-"""Ids that are gone through at a time."""
+_FIRST_PAGE, _PAGE = 250, 4_000
+"""Ids that are gone through at a time: twice as many each time, up to that."""
 _UNIT = 2.0**-24
 """The relative error of one operation in 32 bits."""
 _OPERATIONS = 32
@@ -81,6 +85,8 @@ class WordPool:
                 return self._chosen(cut, wanted)
             elif asked >= MOST_TIED and cut.lowest == cut.highest:
                 return self._gone_through(cut, wanted)
+            elif asked >= MOST_NEAR:
+                return self._chosen(cut, wanted)
             asked *= 4
 
     def _weigh(self) -> None:
@@ -117,14 +123,22 @@ class WordPool:
         low, high = (bound / self._step for bound in self._bounds)
         steps = {key: int(score * low) for key, score in hits}
         doubtful = [(key, score) for key, score in hits if steps[key] <= highest and steps[key] < int(score * high)]
-        known: dict[float, int] = {}
-        counts = self.index.counts_of([key for key, _ in doubtful], self.weights)
-        for key, _ in doubtful:
-            held, length = counts[key]
-            exact = sum([word_score(weight, held.get(stem, 0.0), length, self._average)
-                         for stem, weight in self.weights.items()])  # fmt: skip
-            steps[key] = known.setdefault(exact, int(exact / self._step))
-        return steps
+        alike = self._alike(doubtful)
+        counts = self.index.counts_of([*dict.fromkeys(alike.values())], self.weights)
+        exact = {
+            key: sum([word_score(weight, held.get(stem, 0.0), length, self._average)
+                      for stem, weight in self.weights.items()])
+            for key, (held, length) in counts.items()
+        }  # fmt: skip
+        return steps | {key: int(exact[one] / self._step) for key, one in alike.items()}
+
+    def _alike(self, hits: Sequence[tuple[int, float]]) -> dict[int, int]:
+        """Return for each item one with the same words of the query: itself where they are few."""
+        if len(hits) <= MOST_COUNTED:
+            return {key: key for key, _ in hits}
+        lengths = self.index.lengths_of([key for key, _ in hits])
+        first: dict[tuple[int, float], int] = {}
+        return {key: first.setdefault((lengths[key], score), key) for key, score in hits}
 
     def _gone_through(self, cut: _Cut, wanted: int) -> list[int]:
         """Return the best where more are of one step than an index is asked for: by their ids, from the first on.
@@ -145,17 +159,17 @@ class WordPool:
 
     def _by_id(self) -> Iterator[list[int]]:
         """Yield the keys of all items, in the order of their ids."""
-        after = ""
+        after, page = "", _FIRST_PAGE
         while True:
             rows = self.connection.execute(
                 "SELECT id, key FROM items WHERE context_id = ? AND id > ? ORDER BY id LIMIT ?",
-                (self.context.id, after, _PAGE),
+                (self.context.id, after, page),
             ).fetchall()
             if rows:
                 yield [key for _, key in rows]
-            if len(rows) < _PAGE:
+            if len(rows) < page:
                 return
-            after = rows[-1][0]
+            after, page = rows[-1][0], min(2 * page, _PAGE)
 
 
 @define(eq=False)

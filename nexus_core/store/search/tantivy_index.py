@@ -165,24 +165,32 @@ class ContextIndex:
     def _term(self, stem: str) -> Any:
         return tantivy.Query.term_query(self._schema, "words", stem, "freq")
 
+    def _places_of(self, keys: Sequence[int]) -> dict[int, Any]:
+        chosen = tantivy.Query.term_set_query(self._schema, "key", list(keys))
+        places = [place for _, place in self._searcher.search(chosen, max(len(keys), 1), count=False).hits]
+        found = self._searcher.fast_field_values("key", places) if places else []
+        return {int(key or 0): place for key, place in zip(found, places, strict=True)}
+
+    def lengths_of(self, keys: Sequence[int]) -> dict[int, int]:
+        """Return how many stems each of some items has."""
+        with _meaning_of_errors(self.path):
+            places = self._places_of(keys)
+            lengths = self._searcher.fast_field_values("length", [*places.values()]) if places else []
+        return {key: int(length or 0) for key, length in zip(places, lengths, strict=True)}
+
     def counts_of(self, keys: Sequence[int], stems: Iterable[str]) -> dict[int, tuple[dict[str, float], float]]:
         """Return how often each of some items holds each stem, and its length as tantivy rounds it."""
-        if not keys:
-            return {}
-        query = tantivy.Query
         found: dict[int, tuple[dict[str, float], float]] = {}
-        terms = {stem: self._term(stem) for stem in stems}
+        terms = {stem: self._term(stem) for stem in stems} if keys else {}
         with _meaning_of_errors(self.path):
-            chosen = query.term_set_query(self._schema, "key", list(keys))
-            places = [address for _, address in self._searcher.search(chosen, len(keys), count=False).hits]
-            for key, place in zip(self._searcher.fast_field_values("key", places), places, strict=True):
+            for key, place in self._places_of(keys).items() if keys else ():
                 held: dict[str, float] = {}
                 length = 0.0
                 for stem, term in terms.items():
                     with suppress(ValueError):  # it does not hold that
                         figures = _figures(term, self._searcher, place)
                         held[stem], length = figures["freq"], figures["dl"]
-                found[int(key or 0)] = held, length
+                found[key] = held, length
         return found
 
     def search(

@@ -124,7 +124,7 @@ async def test_more_equal_items_than_an_index_is_asked_for_are_found_by_their_id
 ) -> None:
     """They are gone through from the first id on, and what is better than they are stays before them."""
     monkeypatch.setattr(pool, "MOST_TIED", 40)
-    monkeypatch.setattr(pool, "_PAGE", 30)
+    monkeypatch.setattr(pool, "_FIRST_PAGE", 30)
     names = [f"{number:03}" for number in range(300)]
     async with Store(tmp_path) as store:
         await store.create("c")
@@ -133,6 +133,20 @@ async def test_more_equal_items_than_an_index_is_asked_for_are_found_by_their_id
         assert [item.id for item in (await store.search("c", "rope")).items] == ["z", *names[:9]]
         tagged = await store.search("c", "rope", tags=["7"], limit=SCORED)
         assert [item.id for item in tagged.items] == [name for name in names if name[-1] == "7"]
+
+
+async def test_many_items_near_the_cut_off_are_counted_by_their_like(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where items were removed and no score of the index is exact; the first ids are found all the same."""
+    monkeypatch.setattr(pool, "MOST_COUNTED", 10)
+    names = [f"{number:03}" for number in range(150)]
+    items = [Item(id=name, text="a rope" if number % 2 else "a rope and a tide") for number, name in enumerate(names)]
+    async with Store(tmp_path / "one") as one, Store(tmp_path / "other") as other:
+        await add_at_once(one, items[::-1])
+        await add_with_detours(other, items, Random(3))
+        assert [item.id for item in (await other.search("c", "rope")).items] == names[1:20:2]
+        assert await found(one, ["rope", "rope tide"]) == await found(other, ["rope", "rope tide"])
 
 
 async def test_removed_items_do_not_count(tmp_path: Path) -> None:
