@@ -106,8 +106,8 @@ class ItemsApi:
         )
         self._counted = Parameters(
             {
-                "field": text(NAME, minLength=1, description="`tags` (by default), `kind`, one of the metadata."),
-                "where": text(8192, description="Only items that this filter lets through: a JSON object."),
+                "field": text(minLength=1, description="`tags` (by default), `kind`, one of the metadata."),
+                "where": text(2000, description="Only items that this filter lets through: a JSON object."),
                 "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
             }
         )
