@@ -1,4 +1,4 @@
-"""Chooses passages for a number of tokens: best first, what does not fit is skipped, neighbours come along if cheap."""
+"""Chooses passages for a number of tokens: best first, what does not fit is skipped, the rest goes to neighbours."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ _CRUMB = 4
 """Fewer tokens than this are left as they are; the search for passages ends at a 200th of the room."""
 _MISSES = 8
 """After so many passages in a row that do not fit, the rest is not tried."""
-_NEIGHBOUR = 0.1
-"""A neighbouring sentence comes along when it costs at most this share of what is left."""
 _WORDS_ALONE = 4 * 3
 """Bytes of three stems: what is left of a passage and has fewer is not worth a place of its own."""
 _BYTES_PER_TOKEN = 8
@@ -133,8 +131,6 @@ class Selection:
                 return True
             cost = self._price_of(slot, fresh)
         self._take(slot, fresh, cost)
-        if self.neighbours:
-            self._take_neighbours(slot, first, last)
         return True
 
     def _locate(self, passage: int) -> tuple[ItemSelection, int, int]:
@@ -289,12 +285,6 @@ class Selection:
             return False
         self._take(slot, 1 << k, cost)
         return True
-
-    def _take_neighbours(self, slot: ItemSelection, first: int, last: int) -> None:
-        if first and not slot.chosen >> first - 1 & 1:
-            self._take_sentence(slot, first - 1, self.rest * _NEIGHBOUR)
-        if last < len(slot.cut.tokens) and not slot.chosen >> last & 1:
-            self._take_sentence(slot, last, self.rest * _NEIGHBOUR)
 
     def _take_in_order(self, slot: ItemSelection, sentences: Iterable[int]) -> None:
         """Take the sentences up to the first that does not fit, but for those that say nothing new."""
