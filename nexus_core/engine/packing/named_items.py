@@ -25,6 +25,7 @@ PART = 0.25
 """What being named is worth, against the passage that names."""
 _LEAST = 2 * CODE_SIZE
 """Titles of one word are no names: `Overview`, `Help`."""
+_NO_NAME = bytes(_LEAST)
 _MOST_ALIKE = 3
 """A title that more items have says nothing of any of them: the parts of one page have the same."""
 
@@ -65,25 +66,33 @@ class NamedItems:
 
     def added(self, order: Sequence[int], worth: Sequence[float]) -> Mapping[int, float]:
         """Return what the passages of each item that is named are worth more, given all passages, best first."""
+        best = [passage for passage in order[:LOOKED_AT] if worth[passage] > 0]
+        texts = [self.stems.passage(passage) for passage in best]
+        # Few titles begin with two words that stand side by side there: only those are looked for.
+        pairs = set[int]().union(*[pair for text in texts for pair in _pairs(text)])
+        heads = memoryview(b"".join([name[:_LEAST] or _NO_NAME for name in self.names])).cast("Q")
+        maybe = [place for place, head in enumerate(heads) if head in pairs and self.names[place]]
         added: dict[int, float] = {}
-        for passage in order[:LOOKED_AT]:
-            own, more = self.item_of[passage], PART * float(worth[passage])
-            if more > 0:
-                for place in self._named_by(self.stems.passage(passage), self.names[own]):
-                    added[place] = max(more, added.get(place, 0.0))
+        for passage, text in zip(best, texts, strict=True) if maybe else ():
+            own, more = self.names[self.item_of[passage]], PART * float(worth[passage])
+            for place in maybe:
+                name = self.names[place]
+                if name != own and more > added.get(place, 0.0) and _stands_in(text, name):
+                    added[place] = more
         return added
-
-    def _named_by(self, passage: bytes, own: bytes) -> Iterator[int]:
-        """Yield the items that a passage names, but those of its own title."""
-        for place, name in enumerate(self.names):
-            if name and name in passage and name != own and _stands_in(passage, name):
-                yield place
 
 
 def _name(item: Item, cut: Passages, title: bytes) -> bytes:
     if "(" in item.title:
         title = codes(item.title[: item.title.index("(")], cut.language)
     return title if len(title) >= _LEAST else b""
+
+
+def _pairs(passage: bytes) -> Iterator[memoryview]:
+    """Yield every two neighbouring codes as a number, those at even places first."""
+    for start in (0, CODE_SIZE):
+        stop = len(passage) - (len(passage) - start) % _LEAST
+        yield memoryview(passage[start:stop]).cast("Q")
 
 
 def _stands_in(passage: bytes, name: bytes) -> bool:
