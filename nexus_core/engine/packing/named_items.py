@@ -19,7 +19,7 @@ from nexus_core.contract.values import Item
 from nexus_core.toolkit.text.bm25 import CODE_SIZE, codes
 from nexus_core.toolkit.text.passages import Passages
 
-LOOKED_AT = 4
+LOOKED_AT = 2
 """So many of the best passages are read for names."""
 PART = 0.25
 """What being named is worth, against the passage that names."""
