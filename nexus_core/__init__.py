@@ -34,9 +34,9 @@ _HOME = {
     "contract.hookspecs": ("hookimpl",),
     "contract.models": ("ImageTokens", "ModelInfo", "ModelPrices"),
     "contract.optional_protocols": (
-        "AddressedDocuments", "CheckedComponent", "ContextSource", "EmbeddingRanker", "FilteringSink",
-        "IdentifiedConnector", "MetricsSink", "PricedConnector", "RequiringTemplate", "VersionedDocuments",
-        "WeightedRanker",
+        "AddressedDocuments", "CheckedComponent", "ContentSink", "ContextSource", "EmbeddingRanker", "FilteringSink",
+        "IdentifiedConnector", "MetricsSink", "PricedConnector", "RequiringTemplate", "TracingSink",
+        "VersionedDocuments", "WeightedRanker",
     ),
     "contract.prompts": ("PackedItem", "Prompt", "TraceEntry"),
     "contract.protocols": (

@@ -93,6 +93,7 @@ from nexus_core.contract.models import ImageTokens as ImageTokens, ModelInfo as 
 from nexus_core.contract.optional_protocols import (
     AddressedDocuments as AddressedDocuments,
     CheckedComponent as CheckedComponent,
+    ContentSink as ContentSink,
     ContextSource as ContextSource,
     EmbeddingRanker as EmbeddingRanker,
     FilteringSink as FilteringSink,
@@ -100,6 +101,7 @@ from nexus_core.contract.optional_protocols import (
     MetricsSink as MetricsSink,
     PricedConnector as PricedConnector,
     RequiringTemplate as RequiringTemplate,
+    TracingSink as TracingSink,
     VersionedDocuments as VersionedDocuments,
     WeightedRanker as WeightedRanker,
 )
