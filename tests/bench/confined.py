@@ -6,8 +6,9 @@ In a mount namespace of its own (`unshare`) every file system but the data folde
 the user 65534 without capabilities and may get none (`setpriv`), as in the image of deploy/Dockerfile, whose root is
 read-only under compose and Kubernetes. Needs the right to mount.
 
-Ready is the first 200 of `/readyz`, from the start of the process, `unshare` included. The median with confinement is
-at most 1.2 x the usual one; runs alternate. Exits 1 when the gate is missed.
+Ready is the first 200 of `/readyz`, from the start of the process, `unshare` and its mounts included. The median of the
+processors' time with confinement is at most 1.2 x the usual one, whatever else the machine does; the clock's is told
+beside it. Runs alternate. Exits 1 when the gate is missed.
 
 Left out: the image itself and its container engine, limits of CPU and memory, a store that is not empty, and pipelines
 that read more than the quickstart does.
@@ -95,8 +96,8 @@ def missing() -> str:
 
 
 @contextmanager
-def served(before: Sequence[str], data: Path) -> Iterator[str]:
-    """Give the address of a server that is ready, whose folder is `data`; raises OSError where it ends before that."""
+def served(before: Sequence[str], data: Path) -> Iterator[tuple[str, int]]:
+    """Give the address and the id of a server that is ready, in a folder; raises OSError where it ends before that."""
     os.chown(data, NOBODY, NOBODY)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "OTEL_"))}
     started = subprocess.Popen(
@@ -113,7 +114,7 @@ def served(before: Sequence[str], data: Path) -> Iterator[str]:
             raise OSError("".join(told))
         try:
             _await(line.split()[-1])
-            yield line.split()[-1]
+            yield line.split()[-1], process.pid
         finally:
             process.terminate()
 
@@ -138,12 +139,15 @@ def data_folder() -> Iterator[Path]:
         yield data
 
 
-def seconds(*, narrowed: bool) -> float:
-    """Return how long a server takes to be ready."""
+def start(*, narrowed: bool) -> tuple[float, float]:
+    """Return how long a server takes to be ready: by the clock, and of the processors."""
     with data_folder() as data:
         began = perf_counter()
-        with served(confined(data) if narrowed else (), data):
-            return perf_counter() - began
+        with served(confined(data) if narrowed else (), data) as (_, pid):
+            took = perf_counter() - began
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            # Its own and those of the processes that have ended for it, which is what narrows it.
+            return took, sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> int:
@@ -155,15 +159,18 @@ def main() -> int:
         print(lack)
         return 2
     for narrowed in (False, True):  # compiles, and warms the disk
-        seconds(narrowed=narrowed)
-    times: dict[bool, list[float]] = {False: [], True: []}
+        start(narrowed=narrowed)
+    took: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
     for _ in range(options.runs):
-        for narrowed, kept in times.items():
-            kept.append(seconds(narrowed=narrowed))
-    usual, narrow = (statistics.median(times[narrowed]) for narrowed in (False, True))
-    print(f"{'as it is':<12}{usual * 1e3:8.0f} ms\n{'confined':<12}{narrow * 1e3:8.0f} ms")
-    ratio = narrow / usual
-    print(f"{ratio:.2f} x (gate {GATE} x): {'ok' if ratio <= GATE else 'MISSED'}")
+        for narrowed, kept in took.items():
+            kept.append(start(narrowed=narrowed))
+    usual, narrow = (
+        [statistics.median(each) for each in zip(*took[narrowed], strict=True)] for narrowed in (False, True)
+    )
+    for place, what in enumerate(("by the clock", "of the processors")):
+        ratio = narrow[place] / usual[place]
+        print(f"{what:<18}{usual[place] * 1e3:8.0f} ms as it is{narrow[place] * 1e3:8.0f} ms confined {ratio:6.2f} x")
+    print(f"gate {GATE} x of the processors: {'ok' if ratio <= GATE else 'MISSED'}")
     return int(ratio > GATE)
 
 

@@ -24,7 +24,7 @@ def asked(address: str, body: bytes, kind: str) -> object:
 
 def test_a_server_with_nothing_to_write_but_its_data_reads_and_answers() -> None:
     """As nobody: a document is read by the reader process, kept, found and quoted."""
-    with data_folder() as data, served(confined(data), data) as address:
+    with data_folder() as data, served(confined(data), data) as (address, _):
         asked(f"{address}/api/contexts", b'{"name": "handbook"}', "application/json")
         asked(f"{address}/api/contexts/handbook/documents", BODY, "multipart/form-data; boundary=x")
         question = {"query": "How many days of leave?", "contextId": "handbook"}
