@@ -21,7 +21,8 @@ pytestmark = pytest.mark.slow
 CHART = Path(__file__).parents[2] / "deploy" / "chart"
 POSTGRES = {"replicaCount": 3, "store": {"urlSecret": "database"}}
 ALL = {
-    **POSTGRES,
+    "replicaCount": 3,
+    "store": {"urlSecret": "database", "objects": "s3://bucket/originals"},
     "image": {"tag": "2", "pullSecrets": ["registry"]},
     "pipelines": {"configMap": "pipelines"},
     "secretFiles": "files",
@@ -147,6 +148,7 @@ def test_all_that_is_set_arrives() -> None:
     one = container(found)
     assert options(one["args"]) <= known()
     assert {"name": "OTEL_TRACES_SAMPLER_ARG", "value": "0.1"} in one["env"]
+    assert {"name": "NEXUS_OBJECTS", "value": "s3://bucket/originals"} in one["env"]
     assert {one[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")} == {
         "/readyz", "/healthz",
     }  # fmt: skip

@@ -22,8 +22,6 @@ DEPLOY = ROOT / "deploy"
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text("utf-8")
 EXTRAS = frozenset(re.findall(r"^ARG EXTRAS=(.+)$", DOCKERFILE, re.MULTILINE)[0].split(","))
 MOST_MB = 120
-LATER = frozenset({"--store-url-file"})
-"""Options that the files use and this version may not have yet."""
 
 
 def options(arguments: list[str]) -> set[str]:
@@ -33,7 +31,7 @@ def options(arguments: list[str]) -> set[str]:
 
 def known() -> set[str]:
     """Return the options of `nexus serve`."""
-    return {name for parameter in serve.params for name in parameter.opts} | LATER
+    return {name for parameter in serve.params for name in parameter.opts}
 
 
 def distributions(extras: frozenset[str]) -> Mapping[str, Distribution]:
@@ -94,7 +92,7 @@ def test_the_command_and_the_extras_of_the_image_are_those_of_the_package() -> N
     [told] = re.findall(r"^CMD \[(.+)\]$", DOCKERFILE, re.MULTILINE)
     assert options(shlex.split(told.replace(",", " "))) <= known()
     offered = set(distribution("contextnexus").metadata.get_all("Provides-Extra") or ())
-    assert offered | {"postgres"} >= EXTRAS
+    assert offered >= EXTRAS
 
 
 @pytest.mark.slow

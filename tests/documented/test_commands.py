@@ -24,12 +24,9 @@ FOREIGN = frozenset({
     "--rounds", "--fuse", "--minilm", "--wheel", "--seed", "--seconds", "--longest", "--clients", "--workers",
     "--resource", "--task", "--vectors",
     "--build", "--build-arg", "--cap-drop", "--detach", "--from-file", "--read-only", "--reuse-values", "--rm", "--set",
-    "--store-url-file", "--tmpfs",
+    "--tmpfs",
 })  # fmt: skip
-"""Options of other programs: vLLM, curl, pip, pytest, az, optimum-cli, docker, kubectl, helm, the benchmarks.
-
-And of stores by URL, for which deploy/ is made already.
-"""
+"""Options of other programs: vLLM, curl, pip, pytest, az, optimum-cli, docker, kubectl, helm, the benchmarks."""
 _COMMAND = re.compile(r"(?:`|^\$ |^| \| )nexus ((?:[a-z]|-[a-z-])[^`\n]*)", re.MULTILINE)
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 
