@@ -17,9 +17,9 @@ from math import inf
 from pathlib import Path
 from secrets import token_bytes
 from time import time, time_ns
-from typing import TYPE_CHECKING, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.run_context import NOBODY, Viewer
@@ -32,10 +32,13 @@ if TYPE_CHECKING:
     from nexus_core.store.store import Store
 
 _P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 SCOPES = ("query", "read", "admin")
 CONCURRENCY = 8
 """Requests at once of one key, unless it says otherwise."""
+OVERLAP_S = 86_400.0
+"""So long a key goes on beside the one that takes its place, unless it is said otherwise."""
 LONGEST = 128
 """Characters of a text that is looked at as a key at all."""
 _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -182,10 +185,29 @@ class ApiKeys:
             return 0
 
     async def _change(
-        self, work: Callable[Concatenate[SqlConnection, _P], None], *args: _P.args, **kwargs: _P.kwargs
-    ) -> None:
-        await self._store.write(work, *args, **kwargs)
+        self, work: Callable[Concatenate[SqlConnection, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        result = await self._store.write(work, *args, **kwargs)
         await asyncio.to_thread(_mark, self._store.folder.keys_stamp)
+        return result
+
+    async def rotate(self, id: str, *, overlap_s: float = OVERLAP_S) -> tuple[ApiKey, str, float]:
+        """Make a key that may do what another may, which holds for `overlap_s` on at most.
+
+        Returns it with its whole text, and the time when the other one ends; raises UsageError where there is none of
+        this name that holds.
+        """
+        if not 0 <= overlap_s < inf:
+            raise UsageError(f"a key cannot go on for {overlap_s} s: give a time, or 0 to end it at once")
+        secret = _random(_SECRET, 32)
+        found = await self._change(_rotate, id, _random(_ID, 6)[-_ID:], digest_of(secret), time(), overlap_s)
+        return found[0], f"cnx_{found[0].id}_{secret}", found[1]
+
+    async def limit(
+        self, id: str, *, requests_per_minute: int | None, tokens_per_minute: int | None, concurrency: int
+    ) -> None:
+        """Give a key other limits; raises UsageError where there is none of this name."""
+        await self._change(_limit, id, (requests_per_minute, tokens_per_minute, concurrency))
 
     async def note_used(self, seen: Mapping[str, float]) -> None:
         """Note when keys were last seen."""
@@ -266,6 +288,32 @@ def _rebind(connection: SqlConnection, id: str, told: Mapping[str, Sequence[str]
         "UPDATE keys SET groups = ?, contexts = ?, tags = ? WHERE id = ?",
         (_as_json(groups), _as_json(contexts), _as_json(tags), id),
     )
+
+
+def _rotate(
+    connection: SqlConnection, id: str, new_id: str, digest: bytes, now: float, overlap_s: float
+) -> tuple[ApiKey, float]:
+    """Keep a key like another one, let that one end, and return the new one with the other's end."""
+    known = {key.id: key for key in _all(connection)}
+    if id not in known:
+        raise _no_key(id, known)
+    old = known[id]
+    if not old.holds(now):
+        raise UsageError(f"the key {id} holds no more, so none takes its place: make a new one")
+    expires = None if old.expires is None else now + (old.expires - old.created)
+    key = evolve(old, id=new_id, digest=digest, created=now, expires=expires, used=None)
+    _insert(connection, key)
+    ends = min(now + overlap_s, inf if old.expires is None else old.expires)
+    connection.execute("UPDATE keys SET expires = ? WHERE id = ?", (ends, id))
+    return key, ends
+
+
+def _limit(connection: SqlConnection, id: str, limits: tuple[int | None, int | None, int]) -> None:
+    done = connection.execute(
+        "UPDATE keys SET requests_per_minute = ?, tokens_per_minute = ?, concurrency = ? WHERE id = ?", (*limits, id)
+    )
+    if not done.rowcount:
+        raise _no_key(id, [key.id for key in _all(connection)])
 
 
 def _no_key(id: str, known: Iterable[str]) -> UsageError:

@@ -28,6 +28,7 @@ Examples:
   nexus keys new --owner site --scope query --context handbook --tag public
   nexus keys change 4fQx01Zb --group group:hr --any-context
   nexus keys list
+  nexus keys rotate 4fQx01Zb --overlap 7d
   nexus keys revoke 4fQx01Zb
 """
 _T = TypeVar("_T")
@@ -48,6 +49,7 @@ def command() -> None:
     "--scope", "scopes", multiple=True, type=click.Choice(("query", "read", "admin")), default=("query", "read"),
     show_default=True, help="What it may do; repeatable. `admin` may do all.",
 )  # fmt: skip
+@click.option("--admin", is_flag=True, help="The same as `--scope admin`: it may do all, and manage keys on the page.")
 @click.option("--expires", metavar="DURATION", help="How long it holds, as in 90d or 12h; by default for ever.")
 @click.option("--requests-per-minute", type=click.IntRange(min=1), metavar="N", help="By default without a limit.")
 @click.option("--tokens-per-minute", type=click.IntRange(min=1), metavar="N", help="By default without a limit.")
@@ -71,6 +73,7 @@ def command() -> None:
 def new(
     owner: str,
     scopes: tuple[str, ...],
+    admin: bool,
     expires: str | None,
     requests_per_minute: int | None,
     tokens_per_minute: int | None,
@@ -87,7 +90,7 @@ def new(
     key, text = _with(
         lambda keys: keys.new(
             owner,
-            scopes,
+            (*scopes, "admin") if admin else scopes,
             lives_s=lives_s,
             requests_per_minute=requests_per_minute,
             tokens_per_minute=tokens_per_minute,
@@ -152,6 +155,25 @@ def list_them(as_json: bool) -> None:
         for key in found
     ]
     print_table(("key", "owner", "scopes", "holds", "last used", "sees", "limits"), rows)
+
+
+@command.command("rotate")
+@click.argument("id", metavar="KEY")
+@click.option(
+    "--overlap", default="24h", show_default=True, metavar="DURATION",
+    help="How long the old key goes on; 0s ends it at once.",
+)  # fmt: skip
+@store_option
+def rotate(id: str, overlap: str) -> None:
+    """Make a key that may do what KEY may, print it this once, and let KEY end after a while.
+
+    A key that holds for a time is followed by one that holds as long, from now on.
+    """
+    overlap_s = 0.0 if overlap.strip() in ("0", "0s") else seconds_above_0(overlap, "--overlap", "24h, 7d or 0s")
+    key, text, ends = _with(lambda keys: keys.rotate(id, overlap_s=overlap_s))
+    said = f"key {key.id} of {key.owner} takes the place of {id}, which holds until {_shown(ends)}"
+    echo(f"{said}; it is shown this once:", err=True)
+    echo(text)
 
 
 @command.command("revoke")

@@ -100,3 +100,23 @@ def test_a_store_of_the_version_before_gets_its_table(nexus: Nexus, tmp_path: Pa
         connection.execute("PRAGMA user_version = 1")
     connection.close()
     assert nexus("keys", "new", "--owner", "ann")[0] == 0
+
+
+def test_a_rotated_key_ends_after_a_while(nexus: Nexus) -> None:
+    """The new one may do the same; only its text is on stdout, and the end of the old one is told."""
+    key = nexus("keys", "new", "--owner", "ann", "--group", "group:hr", "--requests-per-minute", "60")[1].strip()
+    code, out, err = nexus("keys", "rotate", key[4:12], "--overlap", "7d")
+    assert (code, out.startswith("cnx_"), "holds until" in err, out.strip() in err) == (0, True, True, False)
+    old, new = json.loads(nexus("keys", "list", "--json")[1])
+    assert (new["owner"], new["groups"], new["requests_per_minute"], new["expires"]) == ("ann", ["group:hr"], 60, None)
+    assert old["expires"] == pytest.approx(new["created"] + 7 * 86_400)
+    assert nexus("keys", "rotate", key[4:12], "--overlap", "0s")[0] == 0
+    code, _, err = nexus("keys", "rotate", key[4:12])
+    assert (code, "holds no more" in err) == (2, True)
+
+
+def test_a_key_for_an_administrator_is_made(nexus: Nexus) -> None:
+    """`--admin` is the scope; bound to a part of the store it cannot be."""
+    nexus("keys", "new", "--owner", "root", "--admin")
+    assert json.loads(nexus("keys", "list", "--json")[1])[0]["scopes"] == ["query", "read", "admin"]
+    assert nexus("keys", "new", "--owner", "root", "--admin", "--context", "handbook")[0] == 2
