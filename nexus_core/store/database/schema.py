@@ -298,7 +298,37 @@ _REMOVALS = (
     """DELETE FROM removals""",
 )
 
-MIGRATIONS = (_FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN, _ORIGINS, _GRANTS, _MEANING, _SEEN, _LANGUAGES, _REMOVALS)
+_SIGNED_IN = (
+    # Who is signed in to the page; `state` is the sign-in that a session began with, which begins no other.
+    """CREATE TABLE sessions (
+        digest BLOB PRIMARY KEY,
+        state BLOB NOT NULL UNIQUE,
+        owner TEXT NOT NULL,
+        name TEXT NOT NULL,
+        groups TEXT NOT NULL,
+        created REAL NOT NULL,
+        expires REAL NOT NULL
+    ) WITHOUT ROWID, STRICT""",
+    """CREATE INDEX sessions_by_end ON sessions (expires)""",
+    """CREATE INDEX sessions_of_owners ON sessions (owner, created)""",
+    # What a key, an owner or a group has used on a day.
+    """CREATE TABLE spend (
+        day TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        name TEXT NOT NULL,
+        requests INTEGER NOT NULL,
+        prompt_tokens INTEGER NOT NULL,
+        completion_tokens INTEGER NOT NULL,
+        unreported INTEGER NOT NULL,
+        cost REAL NOT NULL,
+        unpriced INTEGER NOT NULL,
+        PRIMARY KEY (day, kind, name)
+    ) WITHOUT ROWID, STRICT""",
+)
+
+MIGRATIONS = (
+    _FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN, _ORIGINS, _GRANTS, _MEANING, _SEEN, _LANGUAGES, _REMOVALS, _SIGNED_IN
+)  # fmt: skip
 """What leads from each version to the next; the version of a file is the number of those it has seen."""
 
 OLDER = (

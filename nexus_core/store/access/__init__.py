@@ -1,0 +1,1 @@
+"""Who is signed in, and what keys, groups and people have spent, at rest."""
