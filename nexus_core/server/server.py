@@ -9,9 +9,10 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from time import time
 from types import FrameType
 
 from aiohttp import web
@@ -20,10 +21,12 @@ from nexus_core.contract.errors import NexusError, UsageError
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.server.access.access import AccessControl, Verify
 from nexus_core.server.access.identity import Keyring
+from nexus_core.server.access.spend_counter import SpendCounter
 from nexus_core.server.api.contexts import ContextsApi
 from nexus_core.server.api.conversations import ConversationsApi
 from nexus_core.server.api.health import HealthApi
 from nexus_core.server.api.items import ItemsApi
+from nexus_core.server.api.keys import KeysApi
 from nexus_core.server.api.metrics import MetricsApi
 from nexus_core.server.api.models import ModelsApi
 from nexus_core.server.api.queries import QueriesApi
@@ -45,6 +48,7 @@ from nexus_core.server.settings import END_S, ServerSettings
 from nexus_core.server.workers.file_limits import SPARE, connections_within, make_room
 from nexus_core.server.workers.supervisor import outlived
 from nexus_core.server.workers.worker_rpc import WorkerRpc
+from nexus_core.store.access.spend import DailySpend, SpendKind, add_spend, read_spend
 from nexus_core.store.api_keys import ApiKeys
 from nexus_core.store.store import Store
 from nexus_core.toolkit.shared_resources import SharedResources
@@ -74,16 +78,21 @@ class Server:
         ring = Keyring(keys, open_without=not needs_keys(settings), stamp=keys.stamp)
         self.keys = ring if verify is None else None
         verifies = verify if self.keys is None else self.keys.verify
+        self.spend = SpendCounter(partial(_add_spend, store))
         self.gate = AccessControl(
             settings.limits,
             verify=verifies,
             loopback=loopback and not settings.tls_elsewhere,
             scheme="https" if settings.certificate or settings.tls_elsewhere else "http",
             worker=settings.worker,
+            spend=self.spend,
         )
         self.siblings = WorkerRpc(settings.worker)
         self.models = ModelsApi(self.serving, settings, self.siblings)
         self.metrics = MetricsApi(self.serving, self.gate, self.siblings)
+        self.keys_api = KeysApi(
+            ApiKeys(store), self.keys, self.spend, partial(_read_spend, store), settings, self.siblings
+        )
         self._slow = TimeLimit(settings.limits.write_s)
         self._runner: web.AppRunner | None = None
         self._listening: Listener | None = None
@@ -112,6 +121,7 @@ class Server:
             ItemsApi(self.serving, self.settings),
             UploadsApi(self.serving, self.settings),
             ConversationsApi(self.serving),
+            self.keys_api,
             HealthApi(self.serving, self.gate),
             self.metrics,
             PageFiles(self.settings),
@@ -154,6 +164,7 @@ class Server:
                 await self._runner.cleanup()
             await self.siblings.__aexit__(None, None, None)
             self._slow.close()
+            await self.spend.close()
             if self.keys is not None:
                 with suppress(NexusError):
                     await self.keys.note_used()
@@ -275,6 +286,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+async def _add_spend(store: Store, rows: Sequence[DailySpend]) -> None:
+    await store.write(add_spend, rows, time())
+
+
+async def _read_spend(store: Store, kind: SpendKind, since: str) -> Sequence[DailySpend]:
+    return await store.read(read_spend, kind, since)
 
 
 def _reason(error: OSError) -> str:

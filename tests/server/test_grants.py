@@ -154,7 +154,8 @@ def requests() -> list[tuple[str, str, dict[str, Any]]]:
         ("GET", path, {})
         for path in (
             "/api/contexts", "/api/pipelines", "/api/queries/models", "/api/queries/usage", "/api/conversations",
-            "/v1/models", "/v1/models/nexus/guarded", "/v1/models/nexus/guard", "/metrics", "/openapi.json", "/",
+            "/api/identity", "/v1/models", "/v1/models/nexus/guarded", "/v1/models/nexus/guard", "/metrics",
+            "/openapi.json", "/",
         )
     ]  # fmt: skip
     for name in CONTEXTS:

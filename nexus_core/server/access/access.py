@@ -14,6 +14,7 @@ from nexus_core.server.access.identity import ANYBODY, Identity
 from nexus_core.server.access.key_limits import AdmittedRequest, KeyAdmissions
 from nexus_core.server.access.request_origin import came_by_proxy, check_address, check_host, check_origin, origin_of
 from nexus_core.server.access.run_slots import RunSlot, RunSlots
+from nexus_core.server.access.spend_counter import SpendCounter
 from nexus_core.server.access.start_pacing import StartPacing
 from nexus_core.server.errors import Failure
 from nexus_core.server.routes import Route
@@ -63,10 +64,12 @@ class AccessControl:
         scheme: str = "http",
         clock: Clock | None = None,
         worker: WorkerSettings | None = None,
+        spend: SpendCounter | None = None,
     ) -> None:
         """Take what holds; a `worker` remembers with the others what they let in.
 
-        With `loopback` only this machine's own names are served; `scheme` is what clients speak.
+        With `loopback` only this machine's own names are served; `scheme` is what clients speak. `spend` counts
+        what everybody uses.
         """
         self._verify = verify
         """Without it there are no keys, and whoever reaches this machine's own address may do all."""
@@ -77,7 +80,7 @@ class AccessControl:
         keys = None if worker is None else SharedCounters(worker.file, "keys")
         addresses = LocalCounters() if worker is None else SharedCounters(worker.file, "addresses")
         self._failures = AuthThrottle(addresses, clock)
-        self._admissions = KeyAdmissions(clock, keys)
+        self._admissions = KeyAdmissions(clock, keys, spend)
         self.places = RunSlots(limits)
         self.turnstile = StartPacing()
 
@@ -104,7 +107,7 @@ class AccessControl:
         found = await self._verify(shown)
         if found is None:
             if shown:
-                self._note_failure(request.remote or "")
+                self.note_failure(request)
             raise Failure(401, "invalid_api_key", "the API key is missing or not valid", {"WWW-Authenticate": "Bearer"})
         return found
 
@@ -136,9 +139,9 @@ class AccessControl:
         """Let requests come to their end, for so long at most, then cut them; returns whether none had to be cut."""
         return await self.places.drained(seconds)
 
-    def _note_failure(self, address: str) -> None:
+    def note_failure(self, request: web.Request) -> None:
         """Count a key that is nobody's; raises Failure where an address has shown too many in a minute."""
-        wait = self._failures.note(origin_of(address))
+        wait = self._failures.note(origin_of(request.remote or ""))
         if wait:
             raise Failure(
                 429,

@@ -38,6 +38,8 @@ class Identity:
     """What they may ask of one process; `None` is as much as anybody."""
     viewer: Viewer | None = None
     """Whose eyes they see the store with; `None` sees all."""
+    groups: tuple[str, ...] = ()
+    """The groups that they are in, as `group:hr`; what they use counts for these."""
 
     def may(self, scope: Scope) -> bool:
         """Tell whether a route of this scope is open to them; `admin` may do all."""
@@ -98,6 +100,10 @@ class Keyring:
         self._seen[key.id] = now // 60 * 60
         return identity
 
+    async def renew(self) -> None:
+        """Read the keys now: they have just been changed."""
+        await self._refresh()
+
     async def note_used(self) -> None:
         """Write down when keys were last seen."""
         seen, self._seen = self._seen, {}
@@ -135,4 +141,4 @@ def _identity(key: ApiKey) -> Identity:
     # What is bound to a part of the store is nobody who may change all of it, whatever its row says.
     bound = key.contexts is not None or key.tags is not None
     scopes = frozenset(key.scopes) - ({"admin"} if bound else frozenset())
-    return Identity(owner=key.owner, scopes=scopes, key_id=key.id, limits=limits, viewer=key.viewer)
+    return Identity(owner=key.owner, scopes=scopes, key_id=key.id, limits=limits, viewer=key.viewer, groups=key.groups)

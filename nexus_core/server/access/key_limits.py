@@ -9,10 +9,12 @@ from typing import Protocol, TypeVar
 
 from attrs import define
 
+from nexus_core.config.policies import RateLimitPolicy
 from nexus_core.contract.answers import AttemptFinished, Event
 from nexus_core.engine.calls.deadline import Clock
 from nexus_core.engine.calls.rate_limiter import Admission, Capacity, RateLimiter
 from nexus_core.server.access.identity import Identity
+from nexus_core.server.access.spend_counter import SpendCounter
 from nexus_core.server.errors import Failure
 from nexus_core.server.workers.shared_counters import CounterStore, State
 
@@ -85,6 +87,9 @@ class AdmittedRequest:
     counts_tokens: bool
     told: Mapping[str, str]
     """What headers tell of the limits."""
+    who: Identity
+    spend: SpendCounter | None = None
+    """Counts what is used for those who ask."""
     prompt_tokens: int = 0
     """What its prompt was taken for."""
     used: int = 0
@@ -111,21 +116,28 @@ class AdmittedRequest:
     def begin(self) -> Callable[[Event], None] | None:
         """Note that a run begins, and return what wants to hear of its events."""
         self.has_run = True
-        return self._hear if self.counts_tokens else None
+        return self._hear if self.counts_tokens or self.spend is not None else None
 
     def _hear(self, event: Event) -> None:
         """Count the tokens of an attempt, also of one whose reader has left."""
         if isinstance(event, AttemptFinished):
+            if self.spend is not None:
+                self.spend.note(self.who, event)
             self.used += (event.prompt_tokens or 0) + (event.completion_tokens or 0)
 
 
 class KeyAdmissions:
     """The limits of all keys, each with what is left of them; in `shared`, where several processes go by them."""
 
-    def __init__(self, clock: Clock | None = None, shared: CounterStore | None = None) -> None:
+    def __init__(
+        self, clock: Clock | None = None, shared: CounterStore | None = None, spend: SpendCounter | None = None
+    ) -> None:
         self._clock = clock or Clock()
         self._shared = shared
+        self._spend = spend
         self._limiters: dict[str, KeyLimiter] = {}
+        self._policies: dict[str, RateLimitPolicy] = {}
+        """By what limits each of them goes."""
 
     def enter(self, who: Identity, size: int, *, runs: bool) -> AdmittedRequest | None:
         """Let a request of a known size in, all limits at once or none; raises Failure with the time to wait."""
@@ -133,16 +145,18 @@ class KeyAdmissions:
         if limits is None:
             return None
         limiter = self._limiters.get(who.key_id)
-        if limiter is None:
+        if limiter is None or self._policies[who.key_id] != limits:
             own = RateLimiter(limits, self._clock, who.key_id)
-            limiter = own if self._shared is None else SharedLimiter(own, self._shared, who.key_id)
-            self._limiters[who.key_id] = limiter
+            # Other limits are another state; requests from before they changed end in the one before.
+            name = f"{who.key_id} {limits.requests_per_minute} {limits.tokens_per_minute} {limits.concurrency}"
+            limiter = own if self._shared is None else SharedLimiter(own, self._shared, name)
+            self._limiters[who.key_id], self._policies[who.key_id] = limiter, limits
         counts = runs and limits.tokens_per_minute is not None
         prompt = size // _BYTES_PER_TOKEN
         found = limiter.try_enter(prompt + ANSWER_TOKENS if counts else 0)
         told = _headers(limiter.rooms())
         if isinstance(found, Admission):
-            return AdmittedRequest(who.key_id, limiter, found, counts, told, prompt)
+            return AdmittedRequest(who.key_id, limiter, found, counts, told, who, self._spend, prompt)
         if found == inf:
             raise Failure(
                 429,
