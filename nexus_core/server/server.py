@@ -21,6 +21,9 @@ from nexus_core.contract.errors import NexusError, UsageError
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.server.access.access import AccessControl, Verify
 from nexus_core.server.access.identity import Keyring
+from nexus_core.server.access.issuer import check_issuer
+from nexus_core.server.access.session_cookies import SessionCookies
+from nexus_core.server.access.sign_in import SignIn
 from nexus_core.server.access.spend_counter import SpendCounter
 from nexus_core.server.api.contexts import ContextsApi
 from nexus_core.server.api.conversations import ConversationsApi
@@ -30,6 +33,7 @@ from nexus_core.server.api.keys import KeysApi
 from nexus_core.server.api.metrics import MetricsApi
 from nexus_core.server.api.models import ModelsApi
 from nexus_core.server.api.queries import QueriesApi
+from nexus_core.server.api.sign_in import SignInApi
 from nexus_core.server.api.uploads import UploadsApi
 from nexus_core.server.http.app import build
 from nexus_core.server.http.connections import ConnectionCounter, acceptor
@@ -48,6 +52,7 @@ from nexus_core.server.settings import END_S, ServerSettings
 from nexus_core.server.workers.file_limits import SPARE, connections_within, make_room
 from nexus_core.server.workers.supervisor import outlived
 from nexus_core.server.workers.worker_rpc import WorkerRpc
+from nexus_core.store.access.sessions import Sessions
 from nexus_core.store.access.spend import DailySpend, SpendKind, add_spend, read_spend
 from nexus_core.store.api_keys import ApiKeys
 from nexus_core.store.store import Store
@@ -75,16 +80,19 @@ class Server:
         self.serving = ServedPipelines(pipelines, store, shared)
         loopback = is_loopback(settings.host)
         keys = ApiKeys(store)
-        ring = Keyring(keys, open_without=not needs_keys(settings), stamp=keys.stamp)
+        ring = Keyring(keys, open_without=not needs_keys(settings) and settings.oidc is None, stamp=keys.stamp)
         self.keys = ring if verify is None else None
         verifies = verify if self.keys is None else self.keys.verify
+        is_https = bool(settings.certificate or settings.tls_elsewhere)
+        self.sign_in = _sign_in(settings, store, secure=is_https)
         self.spend = SpendCounter(partial(_add_spend, store))
         self.gate = AccessControl(
             settings.limits,
             verify=verifies,
             loopback=loopback and not settings.tls_elsewhere,
-            scheme="https" if settings.certificate or settings.tls_elsewhere else "http",
+            scheme="https" if is_https else "http",
             worker=settings.worker,
+            sign_in=self.sign_in,
             spend=self.spend,
         )
         self.siblings = WorkerRpc(settings.worker)
@@ -122,6 +130,7 @@ class Server:
             UploadsApi(self.serving, self.settings),
             ConversationsApi(self.serving),
             self.keys_api,
+            SignInApi(self.sign_in, self.gate),
             HealthApi(self.serving, self.gate),
             self.metrics,
             PageFiles(self.settings),
@@ -164,6 +173,8 @@ class Server:
                 await self._runner.cleanup()
             await self.siblings.__aexit__(None, None, None)
             self._slow.close()
+            if self.sign_in is not None:
+                await self.sign_in.issuer.__aexit__(None, None, None)
             await self.spend.close()
             if self.keys is not None:
                 with suppress(NexusError):
@@ -177,6 +188,8 @@ class Server:
     async def _check_keys(self) -> None:
         """Refuse to serve without keys where others than this machine's own users could ask."""
         if self.keys is None or not needs_keys(self.settings) or await self.keys.has_keys():
+            return
+        if self.settings.oidc is not None:  # then nobody is let in without a token or a session
             return
         settings = self.settings
         if settings.require_keys:
@@ -240,7 +253,7 @@ async def serve(
     async with server:
         spare_collector()
         say(f"listening on {server.origin}")
-        if server.keys is not None and not await server.keys.has_keys():
+        if server.keys is not None and server.sign_in is None and not await server.keys.has_keys():
             say("there are no keys, so this machine alone is served, and whoever uses it: `nexus keys new` makes one")
         beside = [] if reload is None else [asyncio.create_task(reload())]
         if server.settings.worker is not None:
@@ -286,6 +299,15 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _sign_in(settings: ServerSettings, store: Store, *, secure: bool) -> SignIn | None:
+    """Return what lets people of an issuer in, where there is one; raises UsageError for one that cannot be used."""
+    oidc = settings.oidc
+    if oidc is None:
+        return None
+    check_issuer(oidc)
+    return SignIn(oidc, settings, store, SessionCookies(Sessions(store), oidc, secure=secure), secure=secure)
 
 
 async def _add_spend(store: Store, rows: Sequence[DailySpend]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 
 END_S = 5.0
 """To close all, once runs have ended or are cut; then the process ends without that."""
@@ -61,6 +61,35 @@ class WorkerSettings:
 
 
 @frozen(kw_only=True)
+class OidcSettings:
+    """An OpenID Connect issuer whose people and programs are let in, beside those with keys."""
+
+    issuer: str
+    """Its address as it stands in `iss`, such as `https://id.example.com`."""
+    client_id: str = ""
+    """As what the page signs people in; without it bearer tokens alone are taken."""
+    client_secret: str = field(default="", repr=False)
+    """Empty for a public client, which proves itself by PKCE alone."""
+    audiences: tuple[str, ...] = ()
+    """For whom bearer tokens must be made out; by default the client id."""
+    groups_claim: str = "groups"
+    """The claim with somebody's groups; with dots it is one in another, as in `realm_access.roles`."""
+    admin_groups: tuple[str, ...] = ()
+    """Whose members may do all, as the issuer names them."""
+    allowed_groups: tuple[str, ...] = ()
+    """Whose members alone are let in, as the issuer names them; without any, all whom the issuer knows."""
+    scopes: tuple[str, ...] = ("openid", "profile", "email")
+    """What the page asks the issuer for."""
+    session_s: float = 8 * 3600.0
+    """So long somebody stays signed in to the page."""
+
+    @property
+    def accepts(self) -> tuple[str, ...]:
+        """The audiences of bearer tokens."""
+        return self.audiences or ((self.client_id,) if self.client_id else ())
+
+
+@frozen(kw_only=True)
 class ServerSettings:
     """How a server serves."""
 
@@ -74,6 +103,10 @@ class ServerSettings:
     """Whether a proxy in front speaks TLS with clients."""
     require_keys: bool = False
     """Whether nobody is served without a key, whatever the store holds."""
+    oidc: OidcSettings | None = None
+    """Who is let in by signing in elsewhere; nobody by default."""
+    public_url: str = ""
+    """Where people reach the page, without a slash at the end; by default as their browser names it."""
     show_upstream_errors: bool = False
     """Whether all clients read the words of errors, as operators do."""
     show_reasoning: bool = False

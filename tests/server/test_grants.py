@@ -1,4 +1,4 @@
-"""Who may see what over HTTP: every route for ten principals, and a store with what is hidden beside one without."""
+"""Who may see what over HTTP: every route for eleven principals, and a store with what is hidden beside one without."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from time import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +22,7 @@ from nexus_core.testing.fakes import FakeConnector
 
 if TYPE_CHECKING:
     from nexus_core.server.routes import Route
-    from tests.server.conftest import Fakes, Running, Start
+    from tests.server.conftest import Fakes, LoopbackIssuer, Running, Start
 
 pytestmark = pytest.mark.slow
 
@@ -63,6 +64,8 @@ class Principal:
     contexts: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ("query", "read")
+    person: str = ""
+    """Who shows a token of the issuer, and no key."""
     sees: frozenset[str]
 
 
@@ -72,6 +75,7 @@ OWN_READERS = {"was": "group:management"}
 PRINCIPALS = {
     "admin": Principal(scopes=("admin",), sees=EVERYTHING),
     "hr": Principal(groups=("group:hr",), sees=frozenset({"open", "hr", "payroll", "tagged"})),
+    "signed-in": Principal(person="ann", sees=frozenset({"open", "hr", "payroll", "tagged"})),
     "it": Principal(groups=("group:it",), sees=frozenset({"open", "it", "tagged"})),
     "both": Principal(groups=("group:hr", "group:it"), sees=frozenset({"open", "hr", "it", "payroll", "tagged"})),
     "none": Principal(sees=frozenset({"open", "tagged"})),
@@ -122,7 +126,9 @@ class Guarded:
 
 
 @asynccontextmanager
-async def guard(start: Start, fakes: Fakes, folder: Path, *, much: bool = True) -> AsyncIterator[Guarded]:
+async def guard(
+    start: Start, fakes: Fakes, folder: Path, issuer: LoopbackIssuer, *, much: bool = True
+) -> AsyncIterator[Guarded]:
     """Start a server whose model repeats its prompt, so that an answer shows what it was made of."""
     fakes.connectors |= {"main": Echo(), "own": Echo()}
     own = [
@@ -132,10 +138,13 @@ async def guard(start: Start, fakes: Fakes, folder: Path, *, much: bool = True) 
     (folder / "own.jsonl").write_text("".join(json.dumps(each) + "\n" for each in own))
     store = Store(folder / f"store-{much}")
     texts = {"guarded": GUARDED.replace("PATH", str(folder / f"store-{much}")), "own": OWN}
-    running = await start(pipelines=texts, store=store)
+    running = await start(pipelines=texts, store=store, oidc=issuer.settings())
     await fill(store, much=much)
     made, keys = ApiKeys(store), {}
     for name, each in PRINCIPALS.items():
+        if each.person:
+            keys[name] = issuer.token(each.person, exp=int(time()) + 3600)
+            continue
         lives_s = 0.001 if name == "expired" else None
         _, keys[name] = await made.new(
             name, each.scopes, lives_s=lives_s, groups=each.groups, contexts=each.contexts, tags=each.tags
@@ -195,9 +204,11 @@ def _fits(route: Route, path: str) -> bool:
     return re.fullmatch(re.sub(r"\\\{[^}]*\\\}", ".+", re.escape(own)), path) is not None
 
 
-async def test_nobody_reads_of_what_they_may_not_see(start: Start, fakes: Fakes, tmp_path: Path) -> None:
+async def test_nobody_reads_of_what_they_may_not_see(
+    start: Start, fakes: Fakes, tmp_path: Path, issuer: LoopbackIssuer
+) -> None:
     """By no route: no id, title or text; and what is not theirs is refused as what is not there."""
-    async with guard(start, fakes, tmp_path) as guarded:
+    async with guard(start, fakes, tmp_path, issuer) as guarded:
         for method, path, more in requests():
             for who, each in PRINCIPALS.items():
                 status, told, _ = await guarded.ask(who, method, path, **more)
@@ -207,9 +218,11 @@ async def test_nobody_reads_of_what_they_may_not_see(start: Start, fakes: Fakes,
                 assert who != "expired" or status in (200, 401, 429)
 
 
-async def test_what_may_not_be_seen_is_told_as_what_is_not_there(start: Start, fakes: Fakes, tmp_path: Path) -> None:
+async def test_what_may_not_be_seen_is_told_as_what_is_not_there(
+    start: Start, fakes: Fakes, tmp_path: Path, issuer: LoopbackIssuer
+) -> None:
     """The same status, body and headers, but for the name that was asked."""
-    async with guard(start, fakes, tmp_path) as guarded:
+    async with guard(start, fakes, tmp_path, issuer) as guarded:
         for path, there, not_there in (
             ("/api/contexts/{}", "payroll", "nowhere"),
             ("/api/contexts/{}/items", "payroll", "nowhere"),
@@ -227,9 +240,11 @@ async def test_what_may_not_be_seen_is_told_as_what_is_not_there(start: Start, f
             assert (status, json.loads(told)["error"]) == (404, f"there is no context {name!r}")
 
 
-async def test_nothing_that_is_told_counts_what_is_hidden(start: Start, fakes: Fakes, tmp_path: Path) -> None:
+async def test_nothing_that_is_told_counts_what_is_hidden(
+    start: Start, fakes: Fakes, tmp_path: Path, issuer: LoopbackIssuer
+) -> None:
     """Counts, pages and lists are the same as over a store without it, and scores have two digits."""
-    async with guard(start, fakes, tmp_path) as guarded:
+    async with guard(start, fakes, tmp_path, issuer) as guarded:
         status, told, _ = await guarded.ask("none", "GET", "/api/contexts/handbook")
         assert (status, json.loads(told)["items"]) == (200, 2)
         _, told, _ = await guarded.ask("none", "GET", "/api/contexts/handbook/items?limit=1")
@@ -252,9 +267,11 @@ async def test_nothing_that_is_told_counts_what_is_hidden(start: Start, fakes: F
 
 
 @pytest.mark.parametrize("change", ["context", "item"])
-async def test_a_withdrawn_grant_hides_what_was_kept(start: Start, fakes: Fakes, tmp_path: Path, change: str) -> None:
+async def test_a_withdrawn_grant_hides_what_was_kept(
+    start: Start, fakes: Fakes, tmp_path: Path, issuer: LoopbackIssuer, change: str
+) -> None:
     """Turns of conversations that were made of it, those that came after them, and answers of the cache."""
-    async with guard(start, fakes, tmp_path) as guarded:
+    async with guard(start, fakes, tmp_path, issuer) as guarded:
         name = "payroll" if change == "context" else "handbook"
         word = "dogwoodia" if change == "context" else "birchmere"
         asked = {"query": QUERY["query"], "contextId": name, "pipeline": "guarded"}
@@ -277,11 +294,13 @@ async def test_a_withdrawn_grant_hides_what_was_kept(start: Start, fakes: Fakes,
         assert word in (await guarded.running.store.conversations.turns("talk", owner="hr"))[0].answer
 
 
-async def test_a_store_is_read_as_if_what_is_hidden_were_not_there(start: Start, fakes: Fakes, tmp_path: Path) -> None:
+async def test_a_store_is_read_as_if_what_is_hidden_were_not_there(
+    start: Start, fakes: Fakes, tmp_path: Path, issuer: LoopbackIssuer
+) -> None:
     """The routes fetch as many rows of the database where much is hidden as where little is."""
     counts = []
     for much in (True, False):
-        async with guard(start, fakes, tmp_path, much=much) as guarded:
+        async with guard(start, fakes, tmp_path, issuer, much=much) as guarded:
             counts.append([await rows_read(guarded, each) for each in requests()])
     for (method, path, _), one, other in zip(requests(), *counts, strict=True):
         assert one == other, (method, path)

@@ -8,12 +8,14 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 from attrs import astuple
 
 from nexus_core.cli.context_sync import serve_sync
 from nexus_core.cli.event_loop import without_joining
+from nexus_core.cli.oidc_options import oidc_of, oidc_options
 from nexus_core.cli.option_types import SectionedCommand, SectionedOption, duration, named_paths, size
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.log_format import write_log
@@ -38,6 +40,7 @@ Examples:
   nexus serve pipelines/ --prefix /ask/v1 --reload
   nexus serve --host 0.0.0.0 --i-terminate-tls-elsewhere
   nexus serve --sync 15m
+  nexus serve --oidc-issuer https://id.example.com --oidc-client-id nexus --oidc-admin-group it
   nexus serve --runs 200 --waiting 400 --run-timeout 2m --drain 1m
 """
 DEFAULT = "pipelines"
@@ -56,6 +59,13 @@ def _worker(
         return None
     number, count, parent, file, folder = told
     return WorkerSettings(number=number, count=count, parent=parent, file=file, folder=folder)
+
+
+def _address(context: click.Context, option: click.Parameter, told: str) -> str:
+    parts = urlsplit(told)
+    if told and (parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment):
+        raise click.BadParameter(f"{told!r} is no address of a page: write it as in https://nexus.example.com")
+    return told.rstrip("/")
 
 
 def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
@@ -79,6 +89,10 @@ def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
 @click.option(
     "--i-terminate-tls-elsewhere", "tls_elsewhere", is_flag=True, help="A proxy in front speaks TLS with clients."
 )
+@click.option(
+    "--public-url", default="", callback=_address, metavar="URL", envvar="NEXUS_PUBLIC_URL",
+    help="Where people reach the page, if that is not what their browser names.",
+)  # fmt: skip
 @click.option("--require-keys", is_flag=True, help="Serve nobody without a key, on this machine either.")
 @click.option(
     "--show-upstream-errors", is_flag=True, help="Tell all clients what services and plugins said of their failures."
@@ -91,6 +105,7 @@ def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
 )
 @click.option("--worker", type=(int, int, int, int, str), hidden=True, callback=_worker, help="What a worker is told.")
 @store_option
+@oidc_options
 @_limit("--runs", "running", default=64, type=click.IntRange(1, 10_000), help="Runs at once.")
 @_limit("--waiting", default=128, type=click.IntRange(0, 100_000), help="Runs that wait for a place.")
 @_limit("--connections", default=1024, type=click.IntRange(1, 100_000), help="Open connections.")
@@ -149,8 +164,9 @@ def settings_of(*, prefix: str, connections_per_address: int | None, **given: An
         raise UsageError(f"the prefix {prefix!r} must begin with a slash and not end with one, as in /api")
     if connections_per_address is None:
         connections_per_address = 0 if given["tls_elsewhere"] else ServerLimits().connections_per_address
+    oidc = oidc_of(given)
     limits = ServerLimits(connections_per_address=connections_per_address, **{name: given.pop(name) for name in LIMITS})
-    return ServerSettings(prefix=prefix, limits=limits, **given)
+    return ServerSettings(prefix=prefix, limits=limits, oidc=oidc, **given)
 
 
 def _worker_command(worker: WorkerSettings) -> Sequence[str]:

@@ -14,8 +14,10 @@ from nexus_core.server.access.identity import ANYBODY, Identity
 from nexus_core.server.access.key_limits import AdmittedRequest, KeyAdmissions
 from nexus_core.server.access.request_origin import came_by_proxy, check_address, check_host, check_origin, origin_of
 from nexus_core.server.access.run_slots import RunSlot, RunSlots
+from nexus_core.server.access.sign_in import SignIn
 from nexus_core.server.access.spend_counter import SpendCounter
 from nexus_core.server.access.start_pacing import StartPacing
+from nexus_core.server.access.token_verifier import TokenError, is_token
 from nexus_core.server.errors import Failure
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerLimits, WorkerSettings
@@ -64,14 +66,16 @@ class AccessControl:
         scheme: str = "http",
         clock: Clock | None = None,
         worker: WorkerSettings | None = None,
+        sign_in: SignIn | None = None,
         spend: SpendCounter | None = None,
     ) -> None:
         """Take what holds; a `worker` remembers with the others what they let in.
 
-        With `loopback` only this machine's own names are served; `scheme` is what clients speak. `spend` counts
-        what everybody uses.
+        With `loopback` only this machine's own names are served; `scheme` is what clients speak. `sign_in` knows those
+        whom an issuer vouches for, and `spend` counts what everybody uses.
         """
         self._verify = verify
+        self._sign_in = sign_in
         """Without it there are no keys, and whoever reaches this machine's own address may do all."""
         self._checks_host = loopback
         self._scheme = scheme
@@ -104,12 +108,28 @@ class AccessControl:
         if self._verify is None:
             return ANYBODY
         shown = _key_of(request)
+        if self._sign_in is not None and is_token(shown):
+            return await self._identify_by_token(self._sign_in, shown, request)
+        if self._sign_in is not None and not shown:
+            found = await self._sign_in.cookies.identify(request)
+            if found is not None:
+                return found
         found = await self._verify(shown)
         if found is None:
             if shown:
                 self.note_failure(request)
             raise Failure(401, "invalid_api_key", "the API key is missing or not valid", {"WWW-Authenticate": "Bearer"})
         return found
+
+    async def _identify_by_token(self, sign_in: SignIn, text: str, request: web.Request) -> Identity:
+        """Return who shows a token of the issuer; raises Failure."""
+        try:
+            return await sign_in.bearer(text)
+        except TokenError as error:
+            if not error.is_genuine:
+                self.note_failure(request)
+            told = f'Bearer error="invalid_token", error_description="{error}"'
+            raise Failure(401, "invalid_token", str(error), {"WWW-Authenticate": told}) from error
 
     async def _is_open(self) -> bool:
         """Tell whether whoever comes without a key may do all."""

@@ -39,6 +39,7 @@ _SAID = {
 _ALWAYS = (400, 421, 500, 503)
 _WITH_KEY = (401, 403, 429)
 _WITH_BODY = (408, 413, 415)
+_BEARER = "An API key of `nexus keys new`, or a token of the issuer whose people are let in."
 _SECURITY: Sequence[Mapping[str, Sequence[str]]] = [{"bearer": []}, {"header": []}]
 _CONTENT_SECURITY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
@@ -64,7 +65,7 @@ def document(routes: Iterable[Route], prefix: str) -> dict[str, Any]:
         "components": {
             "schemas": {"Failure": FAILURE, "OpenAIFailure": OPENAI_FAILURE},
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "An API key of `nexus keys new`."},
+                "bearer": {"type": "http", "scheme": "bearer", "description": _BEARER},
                 "header": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
             },
         },
