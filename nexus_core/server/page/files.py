@@ -15,6 +15,8 @@ from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
 
 INDEX = "index.html"
+ADMIN = "admin"
+"""The folder of the page for who administrates, whose address is the same."""
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -57,7 +59,7 @@ class _File:
 
 
 class PageFiles:
-    """Serves the page at `/`."""
+    """Serves the page at `/`, and that for who administrates at `/admin`."""
 
     def __init__(self, settings: ServerSettings) -> None:
         self._files = tuple(_read(settings))
@@ -69,24 +71,27 @@ class PageFiles:
 
 def _read(settings: ServerSettings) -> list[_File]:
     found = []
-    for path in sorted(files(__package__).iterdir(), key=lambda path: path.name):
-        if "." + path.name.rpartition(".")[2] in _TYPES:
-            data = path.read_bytes()
-            if path.name == INDEX:
-                prefix = _PREFIX.replace("/api", html.escape(settings.prefix))
-                data = data.replace(_PREFIX.encode(), prefix.encode())
-            found.append(_File(path.name, data, gzip.compress(data, mtime=0), sha256(data).hexdigest()[:24]))
+    for folder in ("", ADMIN):
+        for path in sorted(files(__package__).joinpath(folder).iterdir(), key=lambda path: path.name):
+            if "." + path.name.rpartition(".")[2] in _TYPES:
+                data = path.read_bytes()
+                if path.name == INDEX:
+                    prefix = _PREFIX.replace("/api", html.escape(settings.prefix))
+                    data = data.replace(_PREFIX.encode(), prefix.encode())
+                name = f"{folder}/{path.name}" if folder else path.name
+                found.append(_File(name, data, gzip.compress(data, mtime=0), sha256(data).hexdigest()[:24]))
     return found
 
 
 def _route(file: _File) -> Route:
-    is_index = file.name == INDEX
+    shown = {INDEX: ("/", "Show the web page."), f"{ADMIN}/{INDEX}": (f"/{ADMIN}", "Show the page of keys and spend.")}
+    path, summary = shown.get(file.name, (f"/page/{file.name}", f"Give the file {file.name} of the web page."))
     return Route(
         method="GET",
-        path="/" if is_index else f"/page/{file.name}",
+        path=path,
         handler=file.send,
         scope="public",
-        summary="Show the web page." if is_index else f"Give the file {file.name} of the web page.",
+        summary=summary,
         bare=True,
         answers_as=(_TYPES["." + file.name.rpartition(".")[2]].partition(";")[0],),
     )

@@ -7,6 +7,7 @@ import * as conversations from "./conversations.js";
 import * as dialogs from "./dialogs.js";
 import { $ } from "./dom.js";
 import * as models from "./models.js";
+import * as session from "./session.js";
 
 const VIEWS = { ask, conversations, contexts, models };
 
@@ -48,5 +49,5 @@ addEventListener("hashchange", () => {
   for (const dialog of document.querySelectorAll("dialog[open]:not(#key-dialog)")) dialog.close();
   view();
 });
-for (const part of [dialogs, ...Object.values(VIEWS)]) part.begin();
+for (const part of [dialogs, session, ...Object.values(VIEWS)]) part.begin();
 view();

@@ -84,14 +84,14 @@ async def test_document_holds_every_route_and_schema(running: Running) -> None:
 
 
 async def test_document_tells_what_takes_a_key(running: Running) -> None:
-    """All but the page, the documents, the health and the sign-in."""
+    """All but the pages, the documents, the health and the sign-in."""
     public = {
         path
         for path, methods in (await told(running))["paths"].items()
         if any("security" not in operation for operation in methods.values())
     }
     assert {path for path in public if not path.startswith("/page/")} == {
-        "/", "/docs", "/openapi.json", "/api/openapi.json", "/healthz", "/readyz", "/auth/login",
+        "/", "/admin", "/docs", "/openapi.json", "/api/openapi.json", "/healthz", "/readyz", "/auth/login",
         "/auth/callback", "/auth/session",
     }  # fmt: skip
 

@@ -24,6 +24,31 @@ PATIENCE_S = 15.0
 """How long the page may take for what it is waited for."""
 CODES = {"Enter": 13, "Escape": 27, "Tab": 9}
 
+CONTRAST = """(() => {
+  const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
+  const light = ([red, green, blue]) => [red, green, blue].reduce((sum, value, place) => {
+    const part = value / 255;
+    return sum + [.2126, .7152, .0722][place] * (part <= .04045 ? part / 12.92 : ((part + .055) / 1.055) ** 2.4);
+  }, 0);
+  const ground = (node) => {
+    for (; node; node = node.parentElement) {
+      const color = numbers(getComputedStyle(node).backgroundColor);
+      if (color[3] !== 0) return light(color);
+    }
+    return 1;
+  };
+  const found = [];
+  for (const node of document.querySelectorAll("header *, main *")) {
+    const own = [...node.childNodes].some((each) => each.nodeType === 3 && each.data.trim());
+    if (!own || !node.checkVisibility() || node.closest(".unseen, :disabled, option")) continue;
+    const both = [light(numbers(getComputedStyle(node).color)), ground(node)].sort((a, b) => b - a);
+    const ratio = (both[0] + .05) / (both[1] + .05);
+    if (ratio < 4.5) found.push(`${node.textContent.slice(0, 40)}: ${ratio.toFixed(2)}`);
+  }
+  return found;
+})()"""
+"""Texts that are hard to read, with the contrast they have."""
+
 
 class Tab:
     """One page in a browser profile of its own."""
@@ -118,6 +143,10 @@ class Tab:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.send("Emulation.setEmulatedMedia", features=[scheme])
+
+    async def faint_texts(self) -> list[str]:
+        """Return the texts that are hard to read on their ground."""
+        return list(await self.run(CONTRAST))
 
     async def picture(self) -> bytes:
         """Return a picture of what is seen, as PNG, to be looked at by people."""

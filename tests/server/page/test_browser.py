@@ -28,30 +28,6 @@ SEEN = {
     "models": "#models td button",
 }
 """What each address shows as its last."""
-CONTRAST = """(() => {
-  const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
-  const light = ([red, green, blue]) => [red, green, blue].reduce((sum, value, place) => {
-    const part = value / 255;
-    return sum + [.2126, .7152, .0722][place] * (part <= .04045 ? part / 12.92 : ((part + .055) / 1.055) ** 2.4);
-  }, 0);
-  const ground = (node) => {
-    for (; node; node = node.parentElement) {
-      const color = numbers(getComputedStyle(node).backgroundColor);
-      if (color[3] !== 0) return light(color);
-    }
-    return 1;
-  };
-  const found = [];
-  for (const node of document.querySelectorAll("header *, main *")) {
-    const own = [...node.childNodes].some((each) => each.nodeType === 3 && each.data.trim());
-    if (!own || !node.checkVisibility() || node.closest(".unseen, :disabled, option")) continue;
-    const both = [light(numbers(getComputedStyle(node).color)), ground(node)].sort((a, b) => b - a);
-    const ratio = (both[0] + .05) / (both[1] + .05);
-    if (ratio < 4.5) found.push(`${node.textContent.slice(0, 40)}: ${ratio.toFixed(2)}`);
-  }
-  return found;
-})()"""
-"""Texts that are hard to read, with the contrast they have."""
 
 
 async def ask(tab: Any, question: str) -> None:
@@ -387,4 +363,4 @@ async def test_text_stands_out_from_its_ground(tab: Any, running: Any, fakes: An
     for address, seen in SEEN.items():
         await tab.run(f"location.hash = '#{address}'")
         await tab.until(f"document.querySelector('{seen}') !== null")
-        assert await tab.run(CONTRAST) == [], address
+        assert await tab.faint_texts() == [], address

@@ -14,11 +14,14 @@ from nexus_core.server.page.files import POLICY
 pytestmark = pytest.mark.slow
 
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-FILES = sorted(path.name for path in files("nexus_core.server.page").iterdir() if path.name.rpartition(".")[2] in TYPES)
+PAGE = sorted(path.name for path in files("nexus_core.server.page").iterdir() if path.name.rpartition(".")[2] in TYPES)
+ADMIN = sorted(f"admin/{path.name}" for path in files("nexus_core.server.page").joinpath("admin").iterdir())
+FILES = [*PAGE, *ADMIN]
+SHOWN = {"index.html": "/", "admin/index.html": "/admin"}
 
 
 def address(name: str) -> str:
-    return "/" if name == "index.html" else f"/page/{name}"
+    return SHOWN.get(name, f"/page/{name}")
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -48,7 +51,12 @@ async def test_file_is_compressed_for_who_takes_it(running: Any, accepted: str) 
 
 def test_page_weighs_little() -> None:
     """As much as docs/explanation/page.md says, at most."""
-    assert sum(len(files("nexus_core.server.page").joinpath(name).read_bytes()) for name in FILES) < 73_500
+    weights = [
+        sum(len(files("nexus_core.server.page").joinpath(name).read_bytes()) for name in names)
+        for names in (PAGE, ADMIN)
+    ]
+    assert weights[0] < 75_500
+    assert weights[1] < 17_500
 
 
 async def test_file_is_not_sent_again(running: Any) -> None:
@@ -63,7 +71,16 @@ async def test_file_is_not_sent_again(running: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/page/", "/page/files.py", "/page/../serve.py", "/page/%2e%2e/serve.py", "/page/nothing.js"]
+    "path",
+    [
+        "/page/",
+        "/page/files.py",
+        "/page/../serve.py",
+        "/page/admin/",
+        "/admin/index.html",
+        "/page/%2e%2e/serve.py",
+        "/page/nothing.js",
+    ],
 )
 async def test_nothing_else_is_served(running: Any, path: str) -> None:
     """There is no way to other files, also none of the same folder."""
@@ -85,8 +102,9 @@ async def test_page_needs_no_key(start: Any) -> None:
 async def test_page_knows_the_prefix(start: Any) -> None:
     """The page asks the API where it is, and the prefix is no markup."""
     running = await start(prefix='/ask"><b>')
-    async with running.session.get(running.origin + "/") as response:
-        assert '<meta name="prefix" content="/ask&quot;&gt;&lt;b&gt;">' in await response.text()
+    for path in SHOWN.values():
+        async with running.session.get(running.origin + path) as response:
+            assert '<meta name="prefix" content="/ask&quot;&gt;&lt;b&gt;">' in await response.text()
 
 
 def test_policy_allows_nothing_inline() -> None:
