@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from nexus_core import UsageError
-from nexus_core.store.access.sessions import MOST_OF_ONE, Sessions
+from nexus_core.store.access.sessions import Sessions
 from nexus_core.store.store import Store
 
 
@@ -35,15 +32,6 @@ async def test_a_session_is_found_by_its_id_until_it_ends(tmp_path: Path) -> Non
     assert b"state-1" not in written
 
 
-async def test_a_sign_in_begins_one_session(tmp_path: Path) -> None:
-    """Also where the one that it began was the last of its owner."""
-    async with Store(tmp_path) as store:
-        sessions = Sessions(store)
-        await sessions.begin("ann", "ann", (), lives_s=60, state="s")
-        with pytest.raises(UsageError, match="used already"):
-            await sessions.begin("bob", "bob", (), lives_s=60, state="s")
-
-
 async def test_who_signs_out_ends_one_session(tmp_path: Path) -> None:
     """An id that is nobody's ends none."""
     async with Store(tmp_path) as store:
@@ -52,17 +40,3 @@ async def test_who_signs_out_ends_one_session(tmp_path: Path) -> None:
         await sessions.end(one)
         await sessions.end("nobody's")
         assert [await sessions.find(id) is None for id in (one, other)] == [True, False]
-
-
-async def test_one_person_has_so_many_sessions(tmp_path: Path) -> None:
-    """The oldest of more are ended, and nobody else's."""
-    now = 1000.0
-    async with Store(tmp_path) as store:
-        sessions = Sessions(store, lambda: now)
-        bob = await sessions.begin("bob", "bob", (), lives_s=1e6, state="bob")
-        made = []
-        for number in range(MOST_OF_ONE + 2):
-            now += 1
-            made.append(await sessions.begin("ann", "ann", (), lives_s=1e6, state=str(number)))
-        found = [await sessions.find(id) is not None for id in (bob, made[0], made[1], made[2], made[-1])]
-        assert found == [True, False, False, True, True]
