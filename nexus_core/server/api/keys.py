@@ -45,6 +45,8 @@ NEW_KEY = closed(
 )  # fmt: skip
 """What `POST {prefix}/keys` takes."""
 NEW_LIMITS = closed(LIMITS, required=tuple(LIMITS))
+VIEW = closed({"groups": _NAMES, "contexts": _NAMES, "tags": _NAMES}, required=("groups", "contexts", "tags"))
+"""What `PUT {prefix}/keys/{keyId}/view` takes; an empty list binds to nothing."""
 ROTATION = closed({"overlapS": _OVERLAP})
 _MAYBE = or_null(COUNT)
 _TEXTS = array(TEXT)
@@ -91,7 +93,7 @@ class KeysApi:
         self._read_spend = read_spend
         self._settings = settings
         self._siblings = siblings
-        self._new, self._limits, self._rotation = map(checker, (NEW_KEY, NEW_LIMITS, ROTATION))
+        self._new, self._limits, self._rotation, self._view = map(checker, (NEW_KEY, NEW_LIMITS, ROTATION, VIEW))
         since = text(10, description=f"The first day, as in 2026-11-23; by default {SPEND_DAYS} days ago.")
         self._about = Parameters({"by": text(10, enum=[*KINDS]), "since": since})
         siblings.on("keys", lambda _: self._renew())
@@ -124,6 +126,11 @@ class KeysApi:
             Route(
                 method="PUT", path="/keys/{keyId}/limits", handler=self.limit, scope="admin", status=204,
                 summary="Give a key other limits.", body=NEW_LIMITS, errors=(404,),
+            ),
+            Route(
+                method="PUT", path="/keys/{keyId}/view", handler=self.change_view, scope="admin", status=204,
+                summary="Put a key into other groups, and bind it to other contexts and tags.", body=VIEW,
+                errors=(404,),
             ),
             Route(
                 method="GET", path="/spend", handler=self.spend, scope="admin",
@@ -192,6 +199,17 @@ class KeysApi:
             tokens_per_minute=body["tokensPerMinute"],
             concurrency=body["concurrency"],
         )
+        await self._tell_all()
+        return web.Response(status=204)
+
+    async def change_view(self, request: web.Request) -> web.Response:
+        """Change what may be seen with a key."""
+        body = self._view(await read_json(request, self._settings.limits))
+        await self._check_there(request)
+        try:
+            await self._keys.change(request.match_info["keyId"], **body)
+        except UsageError as error:
+            raise Failure(400, "invalid_request", str(error)) from error
         await self._tell_all()
         return web.Response(status=204)
 

@@ -66,8 +66,9 @@ async def test_a_revoked_key_opens_nothing_at_once(running: Any) -> None:
     _, made = await running.call("POST", "/api/keys", json={"owner": "ann"}, headers=root)
     assert (await running.call("DELETE", f"/api/keys/{made['key']['id']}", headers=root))[0] == 204
     assert (await running.call("GET", "/api/identity", headers=shown(made["text"])))[0] == 401
-    for method, path in (("DELETE", ""), ("POST", "/rotate"), ("PUT", "/limits")):
-        json = {"requestsPerMinute": None, "tokensPerMinute": None, "concurrency": 1} if method == "PUT" else {}
+    for method, path in (("DELETE", ""), ("POST", "/rotate"), ("PUT", "/limits"), ("PUT", "/view")):
+        json: Any = {"requestsPerMinute": None, "tokensPerMinute": None, "concurrency": 1} if path == "/limits" else {}
+        json = {"groups": [], "contexts": [], "tags": []} if path == "/view" else json
         status, told = await running.call(method, f"/api/keys/00000000{path}", headers=root, json=json)
         assert (status, told["code"]) == (404, "key_not_found")
 
@@ -111,6 +112,23 @@ async def test_other_limits_hold_at_once(running: Any) -> None:
         limits = {"requestsPerMinute": most, "tokensPerMinute": None, "concurrency": 8}
         assert (await running.call("PUT", path, json=limits, headers=root))[0] == 204
         assert [(await running.call("GET", "/api/identity", headers=key))[0] for _ in range(2)] == statuses
+
+
+async def test_a_key_sees_something_else_at_once(running: Any) -> None:
+    """Groups, contexts and tags take the place of those before; what cannot be is refused."""
+    root = await admin(running)
+    await running.store.create("payroll", readers=["group:hr"])
+    _, made = await running.call("POST", "/api/keys", json={"owner": "ann"}, headers=root)
+    path, key = f"/api/keys/{made['key']['id']}/view", shown(made["text"])
+    for groups, contexts, statuses in (
+        (["group:hr"], [], [200, 200]), (["group:hr"], ["payroll"], [404, 200]), ([], [], [200, 404]),
+    ):  # fmt: skip
+        view = {"groups": groups, "contexts": contexts, "tags": []}
+        assert (await running.call("PUT", path, json=view, headers=root))[0] == 204
+        names = ("handbook", "payroll")
+        assert [(await running.call("GET", f"/api/contexts/{name}", headers=key))[0] for name in names] == statuses
+    wrong = {"groups": ["hr"], "contexts": [], "tags": []}
+    assert (await running.call("PUT", path, json=wrong, headers=root))[0] == 400
 
 
 async def test_spend_is_told_by_key_owner_and_group(running: Any) -> None:
@@ -160,5 +178,6 @@ async def test_who_does_not_administrate_manages_no_keys(running: Any, scopes: t
     for method, path in (
         ("GET", "/api/keys"), ("POST", "/api/keys"), ("DELETE", f"/api/keys/{key.id}"), ("GET", "/api/spend"),
         ("POST", f"/api/keys/{key.id}/rotate"), ("PUT", f"/api/keys/{key.id}/limits"),
+        ("PUT", f"/api/keys/{key.id}/view"),
     ):  # fmt: skip
         assert (await running.call(method, path, headers=shown(text)))[0] == 403

@@ -44,7 +44,7 @@ async def press(tab: Any, verb: str, id: str) -> None:
     await tab.click(f"tr[data-key='{id}'] button[aria-label^='{verb}']")
 
 
-async def test_a_key_is_made_shown_once_limited_and_revoked(tab: Any, running: Any) -> None:
+async def test_a_key_is_made_shown_once_changed_and_revoked(tab: Any, running: Any) -> None:
     """By keyboard where there is a form; what was shown is in the page no more, and each change holds at once."""
     await opened(tab, running)
     text = await make(tab, "<i>ann</i>")
@@ -57,6 +57,10 @@ async def test_a_key_is_made_shown_once_limited_and_revoked(tab: Any, running: A
     await tab.press("Enter")
     await tab.until(f"document.querySelector('tr[data-key=\"{id}\"]').textContent.includes('6 requests/min')")
     assert [await tab.run(STATUS.format(text)) for _ in range(2)] == [200, 429]
+    await press(tab, "Sees", id)
+    await tab.write("#see-tags", "time")
+    await tab.press("Enter")
+    await tab.until(f"document.querySelector('tr[data-key=\"{id}\"]').textContent.includes('tag time')")
     await press(tab, "Revoke", id)
     await tab.until(OPEN.format("sure"))
     await tab.click("#sure-yes")

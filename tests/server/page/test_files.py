@@ -56,7 +56,7 @@ def test_page_weighs_little() -> None:
         for names in (PAGE, ADMIN)
     ]
     assert weights[0] < 75_500
-    assert weights[1] < 17_500
+    assert weights[1] < 19_000
 
 
 async def test_file_is_not_sent_again(running: Any) -> None:

@@ -24,6 +24,7 @@ export function begin() {
   $("new-form").addEventListener("submit", make);
   $("rotate-form").addEventListener("submit", rotate);
   $("limit-form").addEventListener("submit", limit);
+  $("see-form").addEventListener("submit", see);
   $("ended").addEventListener("change", show);
   $("copy").addEventListener("click", copy);
   $("once").addEventListener("close", () => { $("once-text").textContent = ""; show(); });
@@ -78,7 +79,7 @@ const limits = ({ concurrency, requestsPerMinute, tokensPerMinute }) => [
 function actions(key) {
   const of = `the key ${key.id} of ${key.owner}`;
   const button = (verb, does) => el("button", { type: "button", class: "quiet small", "aria-label": `${verb} ${of}`, onclick: () => does(key) }, verb);
-  return el("div", { class: "row" }, button("Rotate", askRotate), button("Limits", askLimit), button("Revoke", revoke));
+  return el("div", { class: "row" }, button("Rotate", askRotate), button("Limits", askLimit), button("Sees", askSee), button("Revoke", revoke));
 }
 
 const names = (id) => $(id).value.split(",").map((name) => name.trim()).filter(Boolean);
@@ -149,6 +150,24 @@ async function limit(event) {
     $("limit").close();
     await draw();
     $("keys-said").replaceChildren(`The limits of ${chosen.id} are set.`);
+  });
+}
+
+function askSee(key) {
+  chosen = key;
+  $("see-title").replaceChildren(`What the key ${key.id} of `, alone(key.owner), " sees");
+  $("see-said").replaceChildren();
+  for (const name of ["groups", "contexts", "tags"]) $(`see-${name}`).value = (key[name] || []).join(", ");
+  $("see").showModal();
+}
+
+async function see(event) {
+  event.preventDefault();
+  await trying("see-said", async () => {
+    await call("PUT", `/keys/${chosen.id}/view`, { groups: names("see-groups"), contexts: names("see-contexts"), tags: names("see-tags") });
+    $("see").close();
+    await draw();
+    $("keys-said").replaceChildren(`What ${chosen.id} sees is set.`);
   });
 }
 
