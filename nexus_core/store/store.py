@@ -30,6 +30,7 @@ from nexus_core.store.items import rows
 from nexus_core.store.items.tags import tag_items
 from nexus_core.store.items.vectors import keep_vectors
 from nexus_core.store.records import Added, Context, Imported, StoredDocument
+from nexus_core.store.runs import StoredRuns
 from nexus_core.store.search.index_updates import IndexUpdater
 from nexus_core.store.search.renewal import Seen, renew
 from nexus_core.store.search.store_search import SearchOptions, StoreSearch
@@ -394,6 +395,11 @@ class Store:
     def answers(self) -> StoredAnswers:
         """The answer cache of this store, for `Pipeline.load(..., answers=store.answers)`."""
         return self._answers
+
+    @property
+    def runs(self) -> StoredRuns:
+        """The runs of servers of this store, while they are under way and some minutes longer."""
+        return StoredRuns(self._threads)
 
     async def usage(self, since: str = "") -> tuple[DailyUsage, ...]:
         """Return what models have used by day, pipeline, model and outcome, from a day on such as `2026-11-23`."""

@@ -22,6 +22,7 @@ from nexus_core.store.contexts import NewContext, everything, find
 from nexus_core.store.conversations import Conversation, Turn
 from nexus_core.store.ingest.ingest import Ingested, Ingester
 from nexus_core.store.records import LINKS, Added, Context, StoredDocument, checked_readers, links_of
+from nexus_core.store.runs import StoredRun
 from nexus_core.store.store import Store
 from nexus_core.store.vectors.embedders import SearchBy
 from nexus_core.store.vectors.vector_model import VectorState
@@ -152,6 +153,22 @@ class StoreView:
     async def delete_conversation(self, id: str, owner: str) -> None:
         """Delete a conversation with all its turns; raises UsageError where there is none."""
         await self._store.conversations.delete(id, owner=owner)
+
+    # Runs
+
+    async def run(self, id: str, owner: str) -> StoredRun:
+        """Return a run of an owner; raises UsageError where there is none, or none that may be seen any more."""
+        return await self._store.runs.get(id, owner=owner, viewer=self._viewer)
+
+    async def run_events(self, id: str, owner: str, after: int) -> tuple[StoredRun, tuple[tuple[int, int, bytes], ...]]:
+        """Return a run of an owner and its next events after a number; raises UsageError as `run` does."""
+        run = await self.run(id, owner)
+        return run, await self._store.runs.events(id, after)
+
+    async def delete_run(self, id: str, owner: str) -> None:
+        """Delete a run of an owner that has ended; raises UsageError where there is none."""
+        await self.run(id, owner)
+        await self._store.runs.delete(id, owner=owner)
 
     # Changes: of what is there for the viewer, and nowhere else
 

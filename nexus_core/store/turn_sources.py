@@ -57,6 +57,10 @@ class TurnVisibility:
                 hidden.add(number)
         return frozenset(hidden)
 
+    def may_see(self, connection: SqlConnection, told: str) -> bool:
+        """Tell whether the viewer may see all that something was made of, as `sources_json` has it."""
+        return self._may_see(connection, told, json.loads(told))
+
     def _may_see(self, connection: SqlConnection, told: str | None, sources: Mapping[str, Any] | None) -> bool:
         if sources is None or told is None:  # of an older version: nobody knows what it was made of
             return self._all_is_seen(connection)

@@ -94,6 +94,27 @@ class DailyUsage(Value):
             from_cache=int(row.from_cache),
         )
 
+    @classmethod
+    def interrupted(
+        cls,
+        *,
+        time: float,
+        pipeline: str,
+        model: str,
+        model_id: str,
+        was_sent: bool,
+        prompt_tokens: int | None,
+        completion_tokens: int | None,
+        duration_s: float,
+    ) -> DailyUsage:
+        """Return what a run comes to whose server was killed: the request under way, as far as it is known."""
+        row = AttemptFinished(
+            run_id="", time=time, call_id="", number=1, model=model, model_id=model_id, outcome="interrupted",
+            request_sent=was_sent, prompt_tokens=prompt_tokens if was_sent else 0,
+            completion_tokens=completion_tokens if was_sent else 0, usage_source="estimated", duration_s=duration_s,
+        )  # fmt: skip
+        return cls.of(pipeline, row)
+
     @property
     def known_cost(self) -> float | None:
         """The cost, or `None` where that of every request is unknown."""

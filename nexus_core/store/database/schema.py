@@ -326,8 +326,52 @@ _SIGNED_IN = (
     ) WITHOUT ROWID, STRICT""",
 )
 
+_RUNS = (
+    # Runs of servers, while they are under way and some minutes longer: see store/runs.py.
+    """CREATE TABLE runs (
+        id TEXT PRIMARY KEY,
+        owner TEXT NOT NULL,
+        idempotency TEXT,
+        fingerprint TEXT NOT NULL,
+        api TEXT NOT NULL,
+        viewer TEXT,
+        pipeline TEXT NOT NULL,
+        context TEXT,
+        model TEXT NOT NULL,
+        model_id TEXT NOT NULL,
+        background INTEGER NOT NULL,
+        in_ledger INTEGER NOT NULL,
+        created REAL NOT NULL,
+        server TEXT NOT NULL,
+        beat INTEGER NOT NULL DEFAULT 0,
+        readers INTEGER NOT NULL DEFAULT 0,
+        is_asked_to_end INTEGER NOT NULL DEFAULT 0,
+        state TEXT NOT NULL,
+        ended REAL,
+        expires REAL,
+        events INTEGER NOT NULL DEFAULT 0,
+        is_sent INTEGER NOT NULL DEFAULT 0,
+        prompt_tokens INTEGER,
+        completion_tokens INTEGER,
+        usage_source TEXT NOT NULL DEFAULT 'estimated',
+        answer BLOB,
+        sources TEXT NOT NULL,
+        UNIQUE (owner, idempotency)
+    ) STRICT""",
+    """CREATE INDEX runs_under_way ON runs (server) WHERE state = 'running'""",
+    """CREATE INDEX runs_by_end ON runs (expires) WHERE expires IS NOT NULL""",
+    """CREATE TABLE run_events (
+        run_id TEXT NOT NULL REFERENCES runs ON DELETE CASCADE,
+        first_event INTEGER NOT NULL,
+        last_event INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        PRIMARY KEY (run_id, first_event)
+    ) WITHOUT ROWID, STRICT""",
+)
+
 MIGRATIONS = (
-    _FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN, _ORIGINS, _GRANTS, _MEANING, _SEEN, _LANGUAGES, _REMOVALS, _SIGNED_IN
+    _FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN, _ORIGINS, _GRANTS, _MEANING, _SEEN, _LANGUAGES, _REMOVALS, _SIGNED_IN,
+    _RUNS,
 )  # fmt: skip
 """What leads from each version to the next; the version of a file is the number of those it has seen."""
 

@@ -55,6 +55,10 @@ TABLES = (
     CopiedTable("conversations", ("key",)),
     CopiedTable("turns", ("key",)),
     CopiedTable("answers", ("key",)),
+    CopiedTable("sessions", ("digest",)),
+    CopiedTable("spend", ("day", "kind", "name")),
+    CopiedTable("runs", ("id",)),
+    CopiedTable("run_events", ("run_id", "first_event")),
     CopiedTable("usage", ("day", "pipeline", "model", "model_id", "outcome")),
 )
 """What is copied: each after those that it refers to."""
