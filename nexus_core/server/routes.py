@@ -33,6 +33,10 @@ class Route:
     """The media types of the answer; that of a stream of events comes on top of JSON."""
     query: Mapping[str, Any] = field(factory=dict)
     """The JSON Schemas of the parameters in the query string."""
+    headers: Mapping[str, Any] = field(factory=dict)
+    """The JSON Schemas of headers that it reads beside those of every route."""
+    accepted: Mapping[str, Any] | None = None
+    """The JSON Schema of what is answered, with 202, where the rest is done later."""
     errors: tuple[int, ...] = ()
     """Statuses that it may answer with, beside those that every route may."""
     bare: bool = False

@@ -33,6 +33,7 @@ from nexus_core.server.api.keys import KeysApi
 from nexus_core.server.api.metrics import MetricsApi
 from nexus_core.server.api.models import ModelsApi
 from nexus_core.server.api.queries import QueriesApi
+from nexus_core.server.api.runs import RunsApi
 from nexus_core.server.api.sign_in import SignInApi
 from nexus_core.server.api.uploads import UploadsApi
 from nexus_core.server.http.app import build
@@ -48,6 +49,7 @@ from nexus_core.server.openai.runs import OpenAIRuns
 from nexus_core.server.page.files import PageFiles
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
+from nexus_core.server.runs.run_service import RunService
 from nexus_core.server.settings import END_S, ServerSettings
 from nexus_core.server.workers.file_limits import SPARE, connections_within, make_room
 from nexus_core.server.workers.supervisor import outlived
@@ -95,6 +97,7 @@ class Server:
             sign_in=self.sign_in,
             spend=self.spend,
         )
+        self.runs = RunService(self.serving, self.gate, settings)
         self.siblings = WorkerRpc(settings.worker)
         self.models = ModelsApi(self.serving, settings, self.siblings)
         self.metrics = MetricsApi(self.serving, self.gate, self.siblings)
@@ -119,7 +122,8 @@ class Server:
         citations = AnswerCitations(self.serving, self.settings)
         runs = OpenAIRuns(openai, citations, self.gate, self.settings, self._slow)
         parts = (
-            QueriesApi(self.serving, self.gate, self.settings, self._slow),
+            QueriesApi(self.serving, self.gate, self.settings, self._slow, self.runs),
+            RunsApi(self.serving, self.runs, self.settings, self._slow),
             openai,
             OpenAIChatApi(runs, self.settings),
             ResponsesApi(runs, self.settings),
@@ -151,6 +155,7 @@ class Server:
         try:
             await self._check_keys()
             await self._listen()
+            await self.runs.open()
             self.models.recall()  # before the others can tell of a change: an older choice shall not undo it
             await self.siblings.__aenter__()
         except BaseException as error:
@@ -173,6 +178,7 @@ class Server:
                 await self._runner.cleanup()
             await self.siblings.__aexit__(None, None, None)
             self._slow.close()
+            await self.runs.close()
             if self.sign_in is not None:
                 await self.sign_in.issuer.__aexit__(None, None, None)
             await self.spend.close()

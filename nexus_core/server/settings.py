@@ -25,6 +25,8 @@ class ServerLimits:
     """To send a head; also how long an idle connection is kept."""
     write_s: float = 30.0
     """For a client to take one event of a stream."""
+    resume_s: float = 30.0
+    """So long a stream goes on whose client is gone, so that it can be read on; 0 ends it with its client."""
     heartbeat_s: float = 15.0
     """A stream is never silent for longer."""
     commit_s: float = 10.0

@@ -165,6 +165,7 @@ def requests() -> list[tuple[str, str, dict[str, Any]]]:
             "/api/contexts", "/api/pipelines", "/api/queries/models", "/api/queries/usage", "/api/conversations",
             "/api/identity", "/v1/models", "/v1/models/nexus/guarded", "/v1/models/nexus/guard", "/metrics",
             "/openapi.json", "/",
+            "/api/runs/none", "/api/runs/none/events",
         )
     ]  # fmt: skip
     for name in CONTEXTS:
@@ -196,7 +197,9 @@ async def test_every_route_that_shows_something_is_asked(running: Running) -> No
         for route in running.server.routes()
         if route.scope in ("query", "read") and not any(m == route.method and _fits(route, path) for m, path in shown)
     }
-    assert left == {"DELETE /conversations/{conversationId}"}
+    assert left == {
+        "DELETE /conversations/{conversationId}", "DELETE /runs/{runId}",
+    }  # fmt: skip
 
 
 def _fits(route: Route, path: str) -> bool:

@@ -44,7 +44,7 @@ Examples:
   nexus serve --runs 200 --waiting 400 --run-timeout 2m --drain 1m
 """
 DEFAULT = "pipelines"
-LIMITS = ("running", "waiting", "connections", "upload_bytes", "read_s", "drain_s")
+LIMITS = ("running", "waiting", "connections", "upload_bytes", "read_s", "resume_s", "drain_s")
 """The fields of `Limits` that are options; `connections_per_address` depends on whether a proxy is in front."""
 
 
@@ -124,6 +124,10 @@ def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
 @_limit(
     "--run-timeout", "deadline_s", default="10m", callback=duration("1s", "24h"), metavar="DURATION",
     help="The most that a run may take.",
+)  # fmt: skip
+@_limit(
+    "--resume", "resume_s", default="30s", callback=duration("0s", "1h"), metavar="DURATION",
+    help="For a stream whose client is gone to be read on; 0s ends it.",
 )  # fmt: skip
 @_limit(
     "--drain", "drain_s", default="25s", callback=duration("0s", "1h"), metavar="DURATION",

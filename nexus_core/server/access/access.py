@@ -11,7 +11,7 @@ from aiohttp import web
 from nexus_core.contract.errors import StoreError
 from nexus_core.engine.calls.deadline import Clock
 from nexus_core.server.access.identity import ANYBODY, Identity
-from nexus_core.server.access.key_limits import AdmittedRequest, KeyAdmissions
+from nexus_core.server.access.key_limits import AdmittedRequest, KeyAdmissions, MakeRoom
 from nexus_core.server.access.request_origin import came_by_proxy, check_address, check_host, check_origin, origin_of
 from nexus_core.server.access.run_slots import RunSlot, RunSlots
 from nexus_core.server.access.sign_in import SignIn
@@ -145,7 +145,7 @@ class AccessControl:
 
         Nothing of its body has been read yet.
         """
-        runs = route.method == "POST" and route.scope == "query"
+        runs = route.method == "POST" and route.scope == "query" and route.body is not None
         if runs:
             self.places.check_room()
         size = min(request.content_length or 0, self._most)  # more is refused, whatever it says
@@ -154,6 +154,10 @@ class AccessControl:
     def slot(self, key_id: str = "") -> RunSlot:
         """Return an async context manager for one of the places for runs; entering raises Failure where none is."""
         return self.places.slot(key_id)
+
+    def let_make_room(self, make_room: MakeRoom) -> None:
+        """Say what ends a run that nobody reads where there is no place for another."""
+        self.places.make_room = self._admissions.make_room = make_room
 
     async def drained(self, seconds: float) -> bool:
         """Let requests come to their end, for so long at most, then cut them; returns whether none had to be cut."""

@@ -21,6 +21,8 @@ from nexus_core.server.workers.shared_counters import CounterStore, State
 ANSWER_TOKENS = 1_000
 """What an answer is taken for until it is there, where a request names no most."""
 _BYTES_PER_TOKEN = 4
+MakeRoom = Callable[[str | None], bool]
+"""Ends a run that nobody reads, of a key or of any; returns whether there was one."""
 _T = TypeVar("_T")
 
 
@@ -95,6 +97,8 @@ class AdmittedRequest:
     used: int = 0
     """Tokens of the attempts so far."""
     has_run: bool = False
+    is_handed_over: bool = False
+    """Whether the place is a run's, which may outlive the request."""
 
     def __enter__(self) -> AdmittedRequest:
         return self
@@ -102,9 +106,23 @@ class AdmittedRequest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        was_refused = not self.has_run and isinstance(error, Failure) and error.status in (429, 503)
         # Without an await before it: whoever is cancelled gives the place back all the same.
+        if not self.is_handed_over:
+            self.release(error)
+
+    def hand_over(self) -> AdmittedRequest:
+        """Keep the place beyond the request: who takes it over releases it."""
+        self.is_handed_over = True
+        return self
+
+    def release(self, error: BaseException | None = None) -> None:
+        """Give the place back, and put right what was reserved; a second time does nothing."""
+        was_refused = not self.has_run and isinstance(error, Failure) and error.status in (429, 503)
         self.limiter.leave(self.admission, self.used, was_refused=was_refused)
+
+    def release_early(self) -> None:
+        """Give the place back before it is known what was used: what was reserved counts as that."""
+        self.limiter.leave(self.admission, None)
 
     def expect(self, answer_tokens: int) -> None:
         """Reserve for an answer of so many tokens at most; raises Failure with the time to wait."""
@@ -138,6 +156,7 @@ class KeyAdmissions:
         self._limiters: dict[str, KeyLimiter] = {}
         self._policies: dict[str, RateLimitPolicy] = {}
         """By what limits each of them goes."""
+        self.make_room: MakeRoom = lambda key_id: False
 
     def enter(self, who: Identity, size: int, *, runs: bool) -> AdmittedRequest | None:
         """Let a request of a known size in, all limits at once or none; raises Failure with the time to wait."""
@@ -154,6 +173,8 @@ class KeyAdmissions:
         counts = runs and limits.tokens_per_minute is not None
         prompt = size // _BYTES_PER_TOKEN
         found = limiter.try_enter(prompt + ANSWER_TOKENS if counts else 0)
+        if found == inf and self.make_room(who.key_id):
+            found = limiter.try_enter(prompt + ANSWER_TOKENS if counts else 0)
         told = _headers(limiter.rooms())
         if isinstance(found, Admission):
             return AdmittedRequest(who.key_id, limiter, found, counts, told, who, self._spend, prompt)

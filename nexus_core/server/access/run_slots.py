@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 
@@ -32,6 +32,8 @@ class RunSlots:
         self._idle = asyncio.Event()
         self.is_draining = False
         self.is_cut = False
+        self.make_room: Callable[[str | None], bool] = lambda key_id: False
+        """Ends a run that nobody reads, if there is one."""
 
     @property
     def running(self) -> int:
@@ -86,10 +88,15 @@ class RunSlots:
         self.check_room()
         self._others.discard(asyncio.current_task())
         if self._taken >= self._limits.running or self._waiting:
+            self.make_room(None)
             await self._turn(key_id)
         else:
             self._taken += 1
         self._running.add(asyncio.current_task())
+
+    def hand_over(self) -> None:
+        """Leave what this task has begun to another one, which takes a place of its own."""
+        self._others.discard(asyncio.current_task())
 
     def give_back(self) -> None:
         """Give the place of this task to who waits longest of the key whose turn it is, or back."""

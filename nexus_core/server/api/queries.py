@@ -1,29 +1,40 @@
-"""The query API: a question over a context, answered at once or as a stream."""
+"""The query API: a question over a context, answered at once, as a stream, or in the background."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from secrets import token_hex
 from typing import Any
 
 from aiohttp import web
-from attrs import evolve, frozen
 
-from nexus_core.contract.answers import Answer
 from nexus_core.contract.errors import RunError
-from nexus_core.contract.events import Delta, RunFailed, RunFinished, StreamRestarted
 from nexus_core.contract.values import Part
-from nexus_core.engine.json_shapes import answer_json, attempt_json, packing_json, passages_json
 from nexus_core.engine.pipeline import StreamOptions
 from nexus_core.server.access.access import AccessControl
-from nexus_core.server.api.response_schemas import ANSWER
-from nexus_core.server.api.run_query import QueryRequest, answered, call_options, events, question, wants_fresh
-from nexus_core.server.errors import Failure, failure_of
-from nexus_core.server.http.app import ADMITTED_REQUEST, OPERATOR, identity
+from nexus_core.server.api.query_events import (
+    API,
+    Included,
+    QueryEvents,
+    failure_with_attempts,
+    interrupted_query,
+    outcome_of,
+    query_answer_json,
+)
+from nexus_core.server.api.response_schemas import ANSWER, RUN
+from nexus_core.server.api.run_query import QueryRequest, answered, call_options, question, wants_fresh
+from nexus_core.server.api.runs import run_json, with_run_id
+from nexus_core.server.errors import Failure
+from nexus_core.server.http.app import ADMITTED_REQUEST, OPERATOR, failure_body, identity
 from nexus_core.server.http.bodies import json_answer, read_json
 from nexus_core.server.http.json_schema import QUERY, checker
-from nexus_core.server.http.sse import EventStream, event
+from nexus_core.server.http.sse import EventStream
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
+from nexus_core.server.runs.event_numbers import LAST_EVENT, last_event
+from nexus_core.server.runs.run_service import RunRequest, RunService
 from nexus_core.server.settings import ServerSettings
 from nexus_core.store.store_view import DIGITS
 from nexus_core.toolkit.attachments import AttachmentError, attachment_of_base64, image_of_url
@@ -40,42 +51,32 @@ _LLM_OPTION_NAMES = {
     "seed": "extra.seed",
     "responseFormat": "extra.response_format",
 }
-
-
-@frozen
-class Included:
-    """What an answer tells beside its text."""
-
-    metadata: bool
-    trace: bool
-    """Also the passages that were sent, what became of the others, and the attempts."""
-    digits: int | None
-    """Of scores; `None` is all."""
-    errors: bool
-    """Also what services said in attempts that failed: for operators."""
-
-    @classmethod
-    def by(cls, options: dict[str, Any], *, digits: int | None, errors: bool) -> Included:
-        """Return what a request's options ask for; the trace comes with the metadata."""
-        trace = bool(options.get("includeTrace"))
-        return cls(trace or bool(options.get("includeMetadata")), trace, digits, errors)
-
-    def attempt(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a row of the ledger; what a service said of its failure is for operators."""
-        return dict(row) if self.errors else {**row, "error": None, "code": None}
+_KEY = "Idempotency-Key"
+_LONGEST_KEY = 255
+_HEADERS = {
+    _KEY: {"type": "string", "maxLength": _LONGEST_KEY, "description": "The same key and body is the same run."},
+    **LAST_EVENT,
+}
 
 
 class QueriesApi:
     """Answers queries."""
 
     def __init__(
-        self, serving: ServedPipelines, gate: AccessControl, settings: ServerSettings, slow: TimeLimit
+        self,
+        serving: ServedPipelines,
+        gate: AccessControl,
+        settings: ServerSettings,
+        slow: TimeLimit,
+        runs: RunService,
     ) -> None:
         self._serving = serving
         self._gate = gate
         self._settings = settings
         self._slow = slow
+        self._runs = runs
         self._check = checker(QUERY)
+        runs.on_interrupt(API, interrupted_query)
 
     def routes(self) -> Sequence[Route]:
         """Return the routes of this part."""
@@ -88,26 +89,30 @@ class QueriesApi:
                 summary="Ask a question over a context.",
                 body=QUERY,
                 answer=ANSWER,
+                accepted=RUN,
+                headers=_HEADERS,
                 answers_as=("application/json", "text/event-stream"),
-                errors=(400, 404, 502, 503, 504),
+                errors=(400, 404, 409, 422, 501, 502, 503, 504),
             )
         ]
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
-        """Answer a question, whole or as a stream."""
+        """Answer a question, whole or as a stream, or say where its answer will be."""
         body = self._check(await read_json(request, self._settings.limits))
         options = body.get("options", {})
         asked = await self._question(request, body, options)
         include = Included.by(
             options, digits=None if identity(request).viewer is None else DIGITS, errors=request[OPERATOR]
         )
-        if options.get("stream"):
-            return await self._stream(request, asked, include)
+        background, key = bool(options.get("background")), _idempotency_key(request)
+        if options.get("stream") or background or key is not None:
+            run = self._run(request, body, asked, include)
+            return await (self._stream(request, run) if options.get("stream") else self._outcome(request, run))
         try:
             answer = await answered(self._gate, asked)
         except RunError as error:
-            raise _failure(error, include) from error
-        return json_answer(_answer_json(answer, include))
+            raise failure_with_attempts(error, include) from error
+        return json_answer(query_answer_json(answer, include))
 
     async def _question(self, request: web.Request, body: dict[str, Any], options: dict[str, Any]) -> QueryRequest:
         who = identity(request)
@@ -138,24 +143,61 @@ class QueriesApi:
             asked["inputs"] = {SYSTEM_PROMPT: options["systemPrompt"]}
         return question(pipeline, body["query"], asked, request.get(ADMITTED_REQUEST))
 
-    async def _stream(self, request: web.Request, asked: QueryRequest, include: Included) -> web.StreamResponse:
-        async with EventStream(request, self._settings.limits, self._slow) as out, events(self._gate, asked) as found:
-            async for happened in found:
-                match happened:
-                    case Delta(text=text) if text:
-                        start = b"" if out.has_begun else event(_start(happened.run_id, asked))
-                        await out.send(start + event({"type": "chunk", "content": text}))
-                    case StreamRestarted() if out.has_begun:
-                        await out.send(event({"type": "restart"}))
-                    case RunFinished(answer=Answer() as answer):
-                        start = b"" if out.has_begun else event(_start(happened.run_id, asked))
-                        await out.end(start + event({"type": "end", **_answer_json(answer, include, response=False)}))
-                    case RunFinished():
-                        raise Failure(400, "invalid_request", "no step of the pipeline gave an answer")
-                    case RunFailed():
-                        error = happened.error or RuntimeError(happened.kind)
-                        raise _failure(error, include) from error
+    def _run(self, request: web.Request, body: Mapping[str, Any], asked: QueryRequest, include: Included) -> RunRequest:
+        id = token_hex(16)
+        return RunRequest(
+            question=with_run_id(asked, id),
+            id=id,
+            api=API,
+            events=QueryEvents(request, id, asked.begins_with, include),
+            background=bool(body.get("options", {}).get("background")),
+            idempotency=_idempotency_key(request),
+            fingerprint=sha256(json.dumps(body, sort_keys=True).encode()).hexdigest(),
+        )
+
+    async def _stream(self, request: web.Request, run: RunRequest) -> web.StreamResponse:
+        """Stream a run; one whose stream was cut goes on where the client says that it has come to."""
+        last = last_event(request)
+        async with EventStream(request, self._settings.limits, self._slow) as out:
+            if last is None:
+                await self._runs.stream(request, run, out)
+            else:
+                follower = self._runs.follower(request, last[0])
+                if (await follower.get()).fingerprint != run.fingerprint:
+                    said = "Last-Event-ID is of the run of another request: send the one that this request began"
+                    raise Failure(422, "invalid_request", said)
+                await follower.send(out, last[1])
         return out.response
+
+    async def _outcome(self, request: web.Request, asked: RunRequest) -> web.Response:
+        """Answer with where the answer will be, or, without a background, with the answer once it is there."""
+        live, other = await self._runs.start(request, asked)
+        follower = self._runs.follower(request, asked.id if other is None else other.id)
+        if asked.background:
+            run = await follower.get()
+            where = f"{self._settings.prefix}/runs/{run.id}"
+            return json_answer(run_json(run, b""), status=202, headers={"Location": where})
+        if live is not None and isinstance(asked.events, QueryEvents):
+            await live.ended.wait()
+            if live.failure is not None:
+                told = failure_body(request, live.failure, openai=False)
+                return json_answer(told, status=live.failure.status, headers=live.failure.headers)
+            return json_answer(asked.events.whole)
+        run = await follower.outcome()
+        status, outcome = outcome_of(run, await follower.last_event(run))
+        return json_answer(outcome, status=status)
+
+
+def _idempotency_key(request: web.Request) -> str | None:
+    """Return the name that a client gives a request, with or without the quotes of a structured header."""
+    said = request.headers.getall(_KEY, ())
+    if not said:
+        return None
+    key = said[0].strip()
+    key = key[1:-1] if len(key) > 1 and key[0] == key[-1] == '"' else key
+    if len(said) > 1 or not key.isascii() or not key.isprintable() or not 0 < len(key) <= _LONGEST_KEY:
+        raise Failure(400, "invalid_request", f"{_KEY} is sent once, with 1 to {_LONGEST_KEY} characters of ASCII")
+    return key
 
 
 def _attachment(place: int, said: Mapping[str, Any]) -> Part:
@@ -169,30 +211,3 @@ def _attachment(place: int, said: Mapping[str, Any]) -> Part:
         return attachment_of_base64(said["data"], media_type=said.get("mediaType", ""), filename=name)
     except AttachmentError as error:
         raise Failure(400, "invalid_request", f"attachments[{place}]: {error.why}") from error
-
-
-def _start(run_id: str, asked: QueryRequest) -> dict[str, Any]:
-    return {"type": "start", "id": run_id, "modelId": asked.begins_with}
-
-
-def _failure(error: BaseException, include: Included) -> Failure:
-    """Return what a client is told of a run that failed, with its attempts where they are wanted."""
-    failure = failure_of(error)
-    if include.trace and isinstance(error, RunError):
-        return evolve(failure, details={"attempts": [include.attempt(attempt_json(row)) for row in error.attempts]})
-    return failure
-
-
-def _answer_json(answer: Answer, include: Included, *, response: bool = True) -> dict[str, Any]:
-    told = answer_json(answer, include.digits)
-    if include.trace:
-        told["metadata"]["contextItems"] = passages_json(answer.prompt, include.digits)
-        told["packing"] = packing_json(answer.prompt, include.digits)
-        told["attempts"] = [include.attempt(row) for row in told["attempts"]]
-    else:
-        del told["attempts"]
-    if not include.metadata:
-        del told["metadata"]
-    if not response:
-        del told["response"], told["query"]
-    return told

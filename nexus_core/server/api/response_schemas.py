@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nexus_core.server.http.json_schema import COUNT, TEXT, array, closed, or_null
+from nexus_core.server.http.json_schema import COUNT, FAILURE, MOMENT, TEXT, array, closed, or_null
 
 _MAYBE = or_null(COUNT)
 _TEXT_OR_NULL = or_null(TEXT)
@@ -43,6 +43,16 @@ ANSWER = _whole(
 )  # fmt: skip
 """What `POST {prefix}/queries` answers; metadata, packing and attempts where they are asked for, value and repaired
 where the answer is held to a JSON Schema, calls of tools where the model asks for some."""
+_USAGE = _whole({"promptTokens": _MAYBE, "completionTokens": _MAYBE, "usageSource": TEXT})
+RUN = _whole(
+    {
+        "id": TEXT, "state": {"enum": ["running", "completed", "failed", "cancelled", "interrupted"]},
+        "pipeline": TEXT, "modelId": TEXT, "background": {"type": "boolean"}, "created": MOMENT,
+        "ended": or_null(MOMENT), "expires": or_null(MOMENT), "events": COUNT, "usage": _USAGE,
+        "answer": or_null(ANSWER), "error": or_null(FAILURE),
+    }
+)  # fmt: skip
+"""A run, as `GET {prefix}/runs/{runId}` tells it."""
 _PRICE_FIELDS = {"input": _NUMBER, "cached": _NUMBER, "output": _NUMBER, "reasoning": _NUMBER, "longFrom": _MAYBE}
 _PRICES = or_null(_whole({**_PRICE_FIELDS, "long": or_null({"type": "object"})}))
 _MODEL = _whole(

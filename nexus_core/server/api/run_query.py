@@ -81,20 +81,22 @@ def model_of(pipeline: Pipeline, called: str | None) -> Model:
 
 async def answered(gate: AccessControl, question: QueryRequest) -> Answer:
     """Return the whole answer."""
-    async with _slot(gate, question):
+    async with slot_of(gate, question):
         return await question.pipeline.run(question.query, on_event=_begin(question), **question.asked)
 
 
 @asynccontextmanager
-async def events(gate: AccessControl, question: QueryRequest) -> AsyncGenerator[AsyncIterator[Event], None]:
-    """Give the events of a run; leaving early ends the run and its upstream."""
-    async with _slot(gate, question):
+async def events(
+    gate: AccessControl, question: QueryRequest, slot: RunSlot | None = None
+) -> AsyncGenerator[AsyncIterator[Event], None]:
+    """Give the events of a run, in a slot that is there for it already or another; leaving early ends the run."""
+    async with slot or slot_of(gate, question):
         stream = question.pipeline.stream(question.query, on_event=_begin(question), **question.asked)
         async with aclosing(stream) as found:  # type: ignore[type-var]
             yield found
 
 
-def _slot(gate: AccessControl, question: QueryRequest) -> RunSlot:
+def slot_of(gate: AccessControl, question: QueryRequest) -> RunSlot:
     """Return a slot for the run of a key with room for the answer it asks for; raises Failure where there is none."""
     admitted_request = question.admitted_request
     if admitted_request is None:

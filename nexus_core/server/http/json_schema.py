@@ -143,6 +143,7 @@ OPTIONS = closed(
         "includeMetadata": {"type": "boolean"},
         "includeTrace": {"type": "boolean"},
         "stream": {"type": "boolean"},
+        "background": {"type": "boolean"},
         "llmOptions": closed(LLM_OPTIONS),
     }
 )

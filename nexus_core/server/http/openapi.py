@@ -90,6 +90,10 @@ def _operation(route: Route, path: str) -> dict[str, Any]:
     parameters += [
         {"name": name, "in": "query", "required": False, "schema": dict(schema)} for name, schema in route.query.items()
     ]
+    parameters += [
+        {"name": name, "in": "header", "required": False, "schema": dict(schema)}
+        for name, schema in route.headers.items()
+    ]
     if parameters:
         told["parameters"] = parameters
     if route.uploads:
@@ -115,6 +119,9 @@ def _responses(route: Route) -> dict[str, Any]:
     failure = {"$ref": f"#/components/schemas/{'OpenAIFailure' if route.openai else 'Failure'}"}
     content = {"application/json": {"schema": failure}}
     told: dict[str, Any] = {str(route.status): _success(route)}
+    if route.accepted is not None:
+        later = {"application/json": {"schema": dict(route.accepted)}}
+        told["202"] = {"description": "It is under way; the header Location says where it is found.", "content": later}
     takes = _WITH_BODY if route.body is not None or route.uploads else ()
     keys = _WITH_KEY if route.scope != "public" else ()
     for status in sorted({*_ALWAYS, *keys, *takes, *route.errors}):

@@ -51,6 +51,9 @@ ASKED: list[tuple[str, str, str, Any]] = [
     ("DELETE", f"{HANDBOOK}/documents/none", "/api/contexts/{contextId}/documents/{document}", None),
     ("GET", "/api/conversations", "/api/conversations", None),
     ("GET", "/api/conversations/none", "/api/conversations/{conversationId}", None),
+    ("POST", "/api/queries", "/api/queries", {**QUERY, "options": {"background": True}}),
+    ("GET", "/api/runs/none", "/api/runs/{runId}", None),
+    ("DELETE", "/api/runs/none", "/api/runs/{runId}", None),
     ("GET", "/healthz", "/healthz", None),
     ("GET", "/readyz", "/readyz", None),
 ]

@@ -78,8 +78,9 @@ async def test_a_failure_behind_a_heartbeat_is_an_event(start: Any, fakes: Any) 
 
 @pytest.mark.parametrize("body", [BODY, STREAM], ids=["json", "stream"])
 @pytest.mark.parametrize("begun", [True, False], ids=["begun", "silent"])
-async def test_a_client_that_goes_ends_its_run(running: Any, fakes: Any, body: dict[str, Any], begun: bool) -> None:
-    """Within half a second, and its place is free again (faults 75, 76, 80)."""
+async def test_a_client_that_goes_ends_its_run(start: Any, fakes: Any, body: dict[str, Any], begun: bool) -> None:
+    """Within half a second where no stream is to be read on, and its place is free again (faults 75, 76, 80)."""
+    running = await start(limits=ServerLimits(resume_s=0))
     fakes.connectors["own"].replies = [[*([Chunk("Yes ")] if begun else []), float("inf")]]
     asked = asyncio.create_task(running.call("POST", "/api/queries", json=body))
     await until(lambda: fakes.connectors["own"].running == 1)
@@ -94,7 +95,7 @@ async def test_a_client_that_goes_ends_its_run(running: Any, fakes: Any, body: d
 async def test_a_client_that_goes_closes_the_upstream(start: Any, stream: bool) -> None:
     """The model service is not asked to go on for nobody (fault 75)."""
     async with ScriptedUpstream(stream_answer([*chat_events("Yes")[:2], Silence()], ends=False)) as upstream:
-        running = await start(pipelines={"own": UPSTREAM.format(url=upstream.url)})
+        running = await start(pipelines={"own": UPSTREAM.format(url=upstream.url)}, limits=ServerLimits(resume_s=0))
         asked = asyncio.create_task(running.call("POST", "/api/queries", json=STREAM if stream else BODY))
         await until(lambda: upstream.requests)
         await asyncio.sleep(0.05)
@@ -104,9 +105,10 @@ async def test_a_client_that_goes_closes_the_upstream(start: Any, stream: bool) 
 
 @pytest.mark.slow
 async def test_clients_that_reset_a_stream_leave_no_traceback(
-    running: Any, fakes: Any, caplog: pytest.LogCaptureFixture
+    start: Any, fakes: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What is written after that goes nowhere, and nobody hears of it (fault 83)."""
+    running = await start(limits=ServerLimits(resume_s=0))
     fakes.connectors["own"].replies = [[Chunk("Yes "), *[0.01, Chunk("and no ")] * 1_000]]
     data = json.dumps(STREAM).encode()
     head = "POST /api/queries HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -139,7 +141,7 @@ async def test_a_client_that_does_not_read_is_cut(start: Any, fakes: Any) -> Non
     """After a while; until then the upstream waits with it, and not in our memory (faults 81, 82)."""
     own = fakes.connectors["own"]
     own.model_info = evolve(own.model_info, window=10**8)  # so much may come of it
-    running = await start(limits=ServerLimits(write_s=0.3))
+    running = await start(limits=ServerLimits(write_s=0.3, resume_s=0))
     played = [0]
 
     class Endless(list[Any]):

@@ -1,0 +1,128 @@
+"""Readers of runs by what is kept of them: from an event on, to the end, in whatever process of whatever server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from time import monotonic
+
+from nexus_core.contract.errors import UsageError
+from nexus_core.server.errors import Failure
+from nexus_core.server.http.sse import EventStream
+from nexus_core.server.runs.event_numbers import gap_event, split_events
+from nexus_core.server.runs.journal import RunJournal
+from nexus_core.server.runs.live_run import LiveRun
+from nexus_core.store.runs import StoredRun, StoredRuns
+from nexus_core.store.store_view import StoreView
+
+LOOK_S = 0.25
+"""So often a reader looks for what another server has written."""
+_TELL_S = 1.0
+"""So often that server is told that there is a reader."""
+_BEGINS = b": from here on\n"
+"""A comment, so that the head goes out at once."""
+
+
+class RunFollower:
+    """One reader of a run, in the name of who asks."""
+
+    def __init__(self, journal: RunJournal | None, runs: StoredRuns, view: StoreView, id: str, owner: str) -> None:
+        self._journal = journal
+        self._runs = runs
+        self._view = view
+        self._id = id
+        self._owner = owner
+        self._told_at = 0.0
+
+    async def get(self) -> StoredRun:
+        """Return the run as it is now; raises Failure where there is none for who asks."""
+        try:
+            return await self._view.run(self._id, self._owner)
+        except UsageError as error:
+            raise no_run(self._id, error) from error
+
+    async def outcome(self) -> StoredRun:
+        """Return the run once it has ended."""
+        with self._noted():
+            while True:
+                changed = self._changed()
+                run = await self.get()
+                if run.state != "running":
+                    return run
+                await self._wait(changed)
+
+    async def last_event(self, run: StoredRun) -> bytes:
+        """Return the last event of a run that has ended, nothing where it is not kept."""
+        _, frames = await self._next(run.events - 1)
+        return frames[-1][1] if frames else b""
+
+    async def send(self, out: EventStream, after: int) -> None:
+        """Send what is kept after an event, and what comes, to the end; what is not kept any more is a gap."""
+        await out.send(_BEGINS)
+        with self._noted():
+            while True:
+                changed = self._changed()
+                run, frames = await self._next(after)
+                if frames:
+                    gap = gap_event(self._id, after + 1, frames[0][0] - 1) if frames[0][0] > after + 1 else b""
+                    await out.send(gap + b"".join(frame for _, frame in frames))
+                    after = frames[-1][0]
+                elif run.state == "running":
+                    await self._wait(changed)
+                else:
+                    return await out.end(gap_event(self._id, after + 1, run.events) if after < run.events else b"")
+
+    async def _next(self, after: int) -> tuple[StoredRun, list[tuple[int, bytes]]]:
+        """Return the run and the next events that are kept after one, each with its number."""
+        try:
+            run, batches = await self._view.run_events(self._id, self._owner, after)
+        except UsageError as error:
+            raise no_run(self._id, error) from error
+        found: list[tuple[int, bytes]] = []
+        for first, _, data in batches:
+            if found and first > found[-1][0] + 1:  # a gap, told with the next events
+                break
+            found += [each for each in enumerate(split_events(data), first) if each[0] > after]
+        return run, found
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Let a run of this process know that it is read."""
+        run = self._live()
+        if run is None:
+            yield
+            return
+        run.followers += 1
+        run.look_after()
+        try:
+            yield
+        finally:
+            run.followers -= 1
+            run.look_after()
+
+    def _live(self) -> LiveRun | None:
+        return None if self._journal is None else self._journal.live.get(self._id)
+
+    def _changed(self) -> asyncio.Event | None:
+        """Return what is set when more is written; `None` where another process writes it."""
+        run = self._live()
+        return None if run is None else run.changed
+
+    async def _wait(self, changed: asyncio.Event | None) -> None:
+        """Wait until there may be more."""
+        if changed is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TELL_S):
+                    await changed.wait()
+            return
+        if monotonic() - self._told_at >= _TELL_S and self._runs.may_write:
+            self._told_at = monotonic()
+            await self._runs.note_reader(self._id)
+        await asyncio.sleep(LOOK_S)
+
+
+def no_run(id: str, error: Exception) -> Failure:
+    """Return what is told of a run that is not there for who asks."""
+    said = f"there is no run {id[:80]!r} of yours, or it has expired"
+    return Failure(404, "run_not_found", said, words=str(error))
