@@ -46,6 +46,7 @@ from nexus_core.server.openai.embeddings import EmbeddingsApi
 from nexus_core.server.openai.models import PipelineModels
 from nexus_core.server.openai.responses import ResponsesApi
 from nexus_core.server.openai.runs import OpenAIRuns
+from nexus_core.server.openai.stored_responses import StoredResponsesApi
 from nexus_core.server.page.files import PageFiles
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
@@ -126,7 +127,8 @@ class Server:
             RunsApi(self.serving, self.runs, self.settings, self._slow),
             openai,
             OpenAIChatApi(runs, self.settings),
-            ResponsesApi(runs, self.settings),
+            ResponsesApi(runs, self.settings, self.runs, self._slow),
+            StoredResponsesApi(self.serving, self.runs, self.settings, self._slow),
             EmbeddingsApi(openai, self.gate, self.settings),
             self.models,
             ContextsApi(self.serving, self.settings),

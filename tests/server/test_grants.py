@@ -165,7 +165,7 @@ def requests() -> list[tuple[str, str, dict[str, Any]]]:
             "/api/contexts", "/api/pipelines", "/api/queries/models", "/api/queries/usage", "/api/conversations",
             "/api/identity", "/v1/models", "/v1/models/nexus/guarded", "/v1/models/nexus/guard", "/metrics",
             "/openapi.json", "/",
-            "/api/runs/none", "/api/runs/none/events",
+            "/api/runs/none", "/api/runs/none/events", "/v1/responses/resp_none",
         )
     ]  # fmt: skip
     for name in CONTEXTS:
@@ -198,7 +198,8 @@ async def test_every_route_that_shows_something_is_asked(running: Running) -> No
         if route.scope in ("query", "read") and not any(m == route.method and _fits(route, path) for m, path in shown)
     }
     assert left == {
-        "DELETE /conversations/{conversationId}", "DELETE /runs/{runId}",
+        "DELETE /conversations/{conversationId}", "DELETE /runs/{runId}", "DELETE /v1/responses/{responseId}",
+        "POST /v1/responses/{responseId}/cancel",
     }  # fmt: skip
 
 

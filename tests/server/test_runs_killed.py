@@ -27,6 +27,7 @@ steps: [{{generate: main}}]
 sinks: [{{use: store}}]
 """
 BODY: dict[str, Any] = {"query": "Is it so?", "contextId": "slow", "options": {"stream": True}}
+CHAT = {"model": "nexus/slow", "input": "Is it so?", "background": True}
 BEGINNING = stream_answer([*chat_events("Yes and no")[:2], Silence()], ends=False)
 
 
@@ -96,6 +97,19 @@ async def test_a_run_whose_server_was_killed_ends_once(tmp_path: Path) -> None:
             found[-1]["usage"]["promptTokens"], found[-1]["usage"]["completionTokens"]
         )  # fmt: skip
         assert await store.check() == ()
+
+
+async def test_a_response_in_the_background_fails_with_its_server(tmp_path: Path) -> None:
+    """It can be fetched, and its events end with that."""
+    id = await kill_amid(tmp_path, "/v1/responses", CHAT, "resp_")
+    async with serve(tmp_path, "http://127.0.0.1:1/v1") as (_, origin):
+        found = await events_at(f"{origin}/v1/responses/{id}", params={"stream": "true"})
+        async with aiohttp.ClientSession() as session, session.get(f"{origin}/v1/responses/{id}") as response:
+            told = await response.json()
+    assert [each["sequence_number"] for each in found] == list(range(len(found)))
+    assert [each["type"] for each in found].count("response.failed") == 1
+    assert found[-1]["response"] == told
+    assert (told["status"], told["error"]["code"]) == ("failed", "interrupted")
 
 
 async def test_the_other_workers_end_the_runs_of_one_that_was_killed(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ _NOT_SERVED: Mapping[str, str] = {
     "/v1/assistants": "GET /v1/models lists pipelines, in place of assistants; ask one with POST /v1/responses",
     "/v1/threads": "POST /v1/responses with the conversation so far, or POST {prefix}/queries with `conversationId`",
     "/v1/conversations": "POST {prefix}/queries with `conversationId`; GET {prefix}/conversations lists yours",
-    "/v1/responses": "POST /v1/responses alone: responses are not kept, and none can be fetched or cancelled",
+    "/v1/responses": "POST /v1/responses; those with `background` are kept: GET, DELETE and /cancel take their ids",
     "/v1/chat": f"{_CHAT} alone: answers are not kept",
     "/v1/realtime": f"{_CHAT} with `stream`",
     "/v1/audio": f"text alone is taken: send what was said to {_CHAT}, and speak what it answers elsewhere",

@@ -27,7 +27,7 @@ IGNORED_OF_RESPONSES = (
     *IGNORED, "reasoning", "truncation", "max_tool_calls",
 )  # fmt: skip
 REFUSED_IN_RESPONSES: Mapping[str, Sequence[Any]] = {
-    "previous_response_id": [], "background": [False], "conversation": [], "prompt": [], "top_logprobs": [0],
+    "previous_response_id": [], "conversation": [], "prompt": [], "top_logprobs": [0],
     "include": [[], ["reasoning.encrypted_content"]], "moderation": [], "context_management": [[]],
     "background_options": [], "image": [], "access_programs": [],
 }  # fmt: skip
@@ -40,7 +40,6 @@ _INSTEAD = {
     "prompt": "prompts are not kept: send `instructions` and `input`",
     "previous_response_id": "answers are not kept: send the conversation so far as `input`",
     "conversation": "answers are not kept: send the conversation so far as `input`",
-    "background": "a run ends with its request: use `stream`, so that the connection is not idle",
 }
 """What to do in place of what is not served."""
 

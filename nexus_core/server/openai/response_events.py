@@ -115,6 +115,11 @@ class ResponseEvents:
         response["error"] = {"code": error["code"], "message": error["message"]}
         return data + self._event("response.failed", {"response": response})
 
+    def cancelled(self) -> bytes:
+        """Return the event that ends a response whose client has cancelled it."""
+        response = self._response.of(self._run_id, self._model, "cancelled", [*self._done.values()])
+        return self._event("response.cancelled", {"response": response})
+
     def _think(self, text: str) -> bytes:
         data = b""
         if self._thought is None:
@@ -207,6 +212,11 @@ class ResponseEvents:
         return self._event(kind, {"output_index": place, "item": item})
 
     def _event(self, kind: str, told: Mapping[str, Any]) -> bytes:
-        data = _in_ascii({"type": kind, "sequence_number": self._number, **told})
         self._number += 1
-        return f"event: {kind}\ndata: {data}\n\n".encode()
+        return response_event(kind, self._number - 1, told)
+
+
+def response_event(kind: str, number: int, told: Mapping[str, Any]) -> bytes:
+    """Return an event with its number, from 0."""
+    data = _in_ascii({"type": kind, "sequence_number": number, **told})
+    return f"event: {kind}\ndata: {data}\n\n".encode()

@@ -84,7 +84,7 @@ class OpenAIRuns:
 
     async def answer(self, request: web.Request, asked: QueryRequest) -> CitedAnswer:
         """Return the whole answer."""
-        return await self._cite(request, asked, await answered(self._gate, asked))
+        return await self.cite(request, asked, await answered(self._gate, asked))
 
     async def stream(self, request: web.Request, asked: QueryRequest, write: AnswerEvents) -> web.StreamResponse:
         """Stream an answer; one that fails after its first event ends with an event that says so."""
@@ -102,7 +102,7 @@ class OpenAIRuns:
                     case StreamRestarted() if has_begun:  # there is no way to take back what was sent
                         raise Failure(502, "upstream_truncated", "the answer broke off: ask again")
                     case RunFinished(answer=Answer() as answer):
-                        told = await self._cite(request, asked, answer)
+                        told = await self.cite(request, asked, answer)
                         start = b"" if has_begun else write.begin(happened.run_id, model)
                         await out.end(start + write.end(told))
                     case RunFinished():
@@ -112,7 +112,8 @@ class OpenAIRuns:
                         raise failure_of(error) from error
         return out.response
 
-    async def _cite(self, request: web.Request, asked: QueryRequest, answer: Answer) -> CitedAnswer:
+    async def cite(self, request: web.Request, asked: QueryRequest, answer: Answer) -> CitedAnswer:
+        """Return an answer with what it cites, as far as whoever asks may read it."""
         options = asked.asked.get("options")
         as_text = options is None or options.response_schema is None
         return await self._citations.cite(request, answer, as_text=as_text)

@@ -73,7 +73,7 @@ async def test_input_becomes_query_history_and_system_prompt(running: Running, r
     ("more", "param", "code"),
     [
         pytest.param({"previous_response_id": "resp_1"}, "previous_response_id", "unsupported_parameter", id="id"),
-        pytest.param({"background": True}, "background", "unsupported_parameter", id="background"),
+        pytest.param({"background": True, "store": False}, "store", "invalid_request", id="background"),
         pytest.param({"conversation": "conv_1"}, "conversation", "unsupported_parameter", id="conversation"),
         pytest.param({"tools": [{"type": "web_search"}]}, "tools", "unsupported_parameter", id="tools"),
         pytest.param({"include": ["message.output_text.logprobs"]}, "include", "unsupported_parameter", id="include"),

@@ -1,0 +1,80 @@
+"""Responses in the background, by OpenAI's own client: fetched, streamed from an event on, cancelled, deleted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import openai
+import pytest
+
+from nexus_core import Chunk, TruncatedError
+from tests.server.test_runs import until
+
+if TYPE_CHECKING:
+    from tests.server.conftest import Fakes, Running
+
+pytestmark = pytest.mark.slow
+
+BODY: dict[str, Any] = {"model": "nexus/own", "input": "How many days of leave?", "background": True}
+
+
+async def ended(client: openai.AsyncOpenAI, id: str) -> Any:
+    """Return a response once it is complete, as its stream tells it."""
+    events = [event async for event in await client.responses.retrieve(id, stream=True)]
+    return events[-1].response  # type: ignore[union-attr]
+
+
+async def test_a_response_in_the_background_is_fetched_later(client: openai.AsyncOpenAI, fakes: Fakes) -> None:
+    """At once it is in progress; then it is what the request itself would have been told."""
+    fakes.connectors["own"].replies = ["28 days."]
+    begun = await client.responses.create(**BODY)
+    assert (begun.status, begun.background) == ("in_progress", True)
+    told = await ended(client, begun.id)
+    assert (told.status, told.output_text, told.id) == ("completed", "28 days.", begun.id)
+    assert (await client.responses.retrieve(begun.id)).model_dump() == told.model_dump()
+
+
+async def test_a_stream_goes_on_after_any_of_its_events(client: openai.AsyncOpenAI, fakes: Fakes) -> None:
+    """`starting_after` names the last one that came."""
+    fakes.connectors["own"].replies = ["There are 28 days of leave."]
+    events: list[Any] = [event async for event in await client.responses.create(**BODY, stream=True)]
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert events[-1].type == "response.completed"
+    id = events[0].response.id
+    for cut in range(len(events) - 1):
+        rest = [event async for event in await client.responses.retrieve(id, stream=True, starting_after=cut)]
+        assert rest == events[cut + 1 :]
+    assert len(fakes.connectors["own"].prompts) == 1
+
+
+async def test_a_response_is_cancelled_and_deleted(client: openai.AsyncOpenAI, fakes: Fakes) -> None:
+    """Its upstream ends; cancelled again it is the same; deleted it is not there."""
+    fakes.connectors["own"].replies = [[Chunk("There "), float("inf")]]
+    begun = await client.responses.create(**BODY)
+    await until(lambda: fakes.connectors["own"].running == 1)
+    told = await client.responses.cancel(begun.id)
+    assert (told.status, fakes.connectors["own"].running) == ("cancelled", 0)
+    assert (await client.responses.cancel(begun.id)).status == "cancelled"
+    await client.responses.delete(begun.id)
+    with pytest.raises(openai.NotFoundError, match="no response"):
+        await client.responses.retrieve(begun.id)
+
+
+async def test_a_response_that_fails_tells_why(client: openai.AsyncOpenAI, fakes: Fakes) -> None:
+    """In its status, not as that of a request."""
+    fakes.connectors["own"].replies = [("There ", TruncatedError("cut", provider="fake", model="own"))]
+    begun = await client.responses.create(**BODY)
+    with pytest.raises(openai.APIError, match="cut"):  # what the client makes of the event `error`
+        await ended(client, begun.id)
+    told: Any = await client.responses.retrieve(begun.id)
+    assert (told.status, told.error.code) == ("failed", "upstream_truncated")
+
+
+async def test_other_responses_are_not_kept(client: openai.AsyncOpenAI, running: Running) -> None:
+    """Nor are runs of the query API responses."""
+    told = await client.responses.create(model="nexus/own", input="How many?")
+    query = {"query": "How many?", "contextId": "own", "pipeline": "own"}
+    _, run = await running.call("POST", "/api/queries", json=query, headers={"Idempotency-Key": "k"})
+    for id in (told.id, f"resp_{run['id']}", run["id"]):
+        with pytest.raises(openai.NotFoundError):
+            await client.responses.retrieve(id)
