@@ -51,30 +51,58 @@ export async function call(method, path, body, options = {}) {
   return response.status === 204 ? null : await response.json();
 }
 
-// Yields the events of an answer; the last one is an `end` or an `error`, or this throws.
+// Yields the events of an answer; the last one is an `end` or an `error`, or this throws. A stream that is cut is read on
+// from its last event; one that is stopped ends its run, which would go on for a while else.
 export async function* ask(body, signal) {
-  const response = await send("POST", "/queries", body, { signal });
   let last = "";
   try {
-    for await (const data of events(response.body)) {
-      const event = JSON.parse(data);
-      last = event.type;
-      if (last === "error") throw new ApiError(event, event.statusCode);
-      yield event;
-      if (last === "end") return;
+    let response = await send("POST", "/queries", body, { signal });
+    for (let tries = 0; tries < PAUSES_MS.length; tries += 1) {
+      try {
+        for await (const data of events(response.body, (id) => { last = id; })) {
+          tries = 0;
+          const event = JSON.parse(data);
+          if (event.type === "gap") throw cut();
+          if (event.statusCode) throw new ApiError(event, event.statusCode);
+          yield event;
+          if (event.type === "end") return;
+        }
+      } catch (error) {
+        if (error instanceof ApiError || error.name === "AbortError") throw error;
+      }
+      if (!last) throw cut();
+      response = await resume(last, signal, tries);
     }
+    throw cut();
   } catch (error) {
-    throw error instanceof ApiError || error.name === "AbortError" ? error : cut();
+    if (error.name === "AbortError" && last) send("DELETE", `/runs/${runOf(last)}`).catch(() => {});
+    throw error;
+  }
+}
+
+const PAUSES_MS = [100, 500, 1_000, 2_000, 4_000, 8_000, 8_000]; // A run waits for 30 seconds to be read on.
+const runOf = (id) => encodeURIComponent(id.slice(0, id.lastIndexOf("-")));
+
+async function resume(last, signal, tries) {
+  for (const pause of PAUSES_MS.slice(tries)) {
+    await new Promise((resolve) => { setTimeout(resolve, pause); });
+    signal.throwIfAborted();
+    try {
+      return await send("GET", `/runs/${runOf(last)}/events`, undefined, { signal, last });
+    } catch (error) {
+      if (error.name === "AbortError" || ![0, 503].includes(error.status)) throw error.status === 404 ? cut() : error;
+    }
   }
   throw cut();
 }
 
 const cut = () => new ApiError({ error: "The answer was cut off: the connection ended before the answer did." }, 0);
 
-async function send(method, path, body, { signal, type, tries = 0 } = {}) {
+async function send(method, path, body, { signal, type, last, tries = 0 } = {}) {
   const used = sessionStorage.getItem(KEPT);
   const headers = { Accept: "application/json" };
   if (used !== null) headers.Authorization = `Bearer ${used}`;
+  if (last) headers["Last-Event-ID"] = last;
   if (body !== undefined && !(body instanceof FormData)) headers["Content-Type"] = type || "application/json";
   const data = body === undefined || body instanceof Blob || body instanceof FormData ? body : JSON.stringify(body);
   let response;
@@ -92,7 +120,7 @@ async function send(method, path, body, { signal, type, tries = 0 } = {}) {
   if (response.status !== 401 || tries >= 5) throw failed;
   // Another request may have got a key while this one was on its way.
   if (sessionStorage.getItem(KEPT) === used) await newKey(used === null ? "" : failed.message, failed);
-  return await send(method, path, body, { signal, type, tries: tries + 1 });
+  return await send(method, path, body, { signal, type, last, tries: tries + 1 });
 }
 
 async function newKey(why, failed) {

@@ -1,20 +1,26 @@
-// Server-sent events from the bytes of a response.
+// Server-sent events from the bytes of a response; an id is told with the event that has it, once that is whole.
 
 const SILENCE_MS = 60_000; // A server that lives says so every 15 seconds.
 
-export async function* events(stream) {
+export async function* events(stream, onId = () => {}) {
   const reader = stream.getReader();
   const lines = new Lines();
   let data = [];
+  let id = "";
   try {
     for (;;) {
       const { done, value } = await within(SILENCE_MS, reader.read());
       for (const line of lines.of(value, done)) {
         if (line === "") {
-          if (data.length) yield data.join("\n");
+          if (data.length) {
+            onId(id);
+            yield data.join("\n");
+          }
           data = [];
         } else if (line.startsWith("data:")) {
           data.push(line.slice(line[5] === " " ? 6 : 5));
+        } else if (line.startsWith("id: ")) {
+          id = line.slice(4);
         }
       }
       if (done) return;

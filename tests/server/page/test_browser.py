@@ -364,3 +364,17 @@ async def test_text_stands_out_from_its_ground(tab: Any, running: Any, fakes: An
         await tab.run(f"location.hash = '#{address}'")
         await tab.until(f"document.querySelector('{seen}') !== null")
         assert await tab.faint_texts() == [], address
+
+
+async def test_a_stream_that_is_cut_is_read_on(tab: Any, running: Any, fakes: Any) -> None:
+    """By the page itself, from the last event that it had; the model is asked once."""
+    fake = fakes.connectors["own"]
+    fake.replies = [[Chunk("There are "), 0.5, Chunk("28 days."), Chunk(finish_reason="stop")]]
+    await opened(tab, running)
+    await ask(tab, "How much leave?")
+    await tab.until("document.querySelector('.answer')?.textContent.includes('There are')")
+    [run] = running.server.runs.journal.live.values()
+    run.reader.out._request.transport.abort()
+    await tab.until(ANSWERED)
+    assert "There are 28 days." in await tab.text(".answer .text")
+    assert len(fake.prompts) == 1
