@@ -384,7 +384,7 @@ class Pipeline:
             owner=owner,
             viewer=viewer,
             fresh=fresh,
-            trace=self._tracing and self._tracing.begin_trace(TraceContext.parse(traceparent)),
+            trace=self._tracing.begin_trace(TraceContext.parse(traceparent)) if self._tracing is not None else None,
             memory=self._open_conversation(conversation_id, owner, history, context_id, viewer)
             if conversation_id is not None
             else None,

@@ -62,7 +62,7 @@ class OtelProviders:
         return TraceContext(
             trace_id=trace_id,
             span_id=f"{self.ids.generate_span_id():016x}",
-            sampled=decision.is_sampled(),
+            sampled=decision.is_sampled(),  # type: ignore[no-untyped-call]
             parent_id=parent.span_id if parent else "",
             is_sent=is_propagated(),
         )

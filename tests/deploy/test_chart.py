@@ -44,7 +44,7 @@ ALL = {
     "tolerations": [{"key": "a", "operator": "Exists"}],
     "affinity": {"nodeAffinity": {}},
 }
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "folder": {},
     "claim": {"persistence": {"existingClaim": "mine"}},
     "class": {"persistence": {"storageClass": "fast"}, "podDisruptionBudget": {"enabled": False}},

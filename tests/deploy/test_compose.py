@@ -19,7 +19,7 @@ SERVICES = COMPOSE["services"]
 def test_the_file_is_one_by_the_specification() -> None:
     """The schema is the one that the linter's package brings along."""
     linter = Path(sys.executable).parent / "check-jsonschema"
-    command = [linter, "--builtin-schema", "vendor.compose-spec", FILE]
+    command = [str(linter), "--builtin-schema", "vendor.compose-spec", str(FILE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 

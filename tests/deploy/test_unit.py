@@ -46,7 +46,7 @@ def test_systemd_takes_the_unit(tmp_path: Path, drop_in: bool) -> None:
 def test_the_unit_is_hardened(tmp_path: Path) -> None:
     """At most 2.0 by systemd's own measure, in which 10 is a service without any bounds."""
     unit = copied(tmp_path, drop_in=False)
-    command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", unit]
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(unit)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 

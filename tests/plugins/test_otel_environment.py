@@ -86,7 +86,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def folder(tmp_path: Path) -> Path:
     """A folder with something to search."""
     (tmp_path / "animals.md").write_text("# Animals\nThe elephant is grey.\n")
     return tmp_path

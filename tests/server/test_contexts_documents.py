@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +92,7 @@ async def test_who_is_bound_to_tags_lists_documents_whose_items_all_have_one(run
 async def fetched(store: Store, viewer: Viewer) -> int:
     """Return how many rows are fetched where a viewer lists documents."""
     connection, rows = store._threads.opened().connection, []
+    assert isinstance(connection, sqlite3.Connection)
 
     def count(cursor: object, row: tuple[object, ...]) -> tuple[object, ...]:
         rows.append(row)

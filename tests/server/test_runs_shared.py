@@ -14,7 +14,7 @@ from tests.server.test_grants import PRINCIPALS, QUERY, WORDS, guard, item
 from tests.server.test_runs import ASK, answer, ask, follow, text_of, until
 
 if TYPE_CHECKING:
-    from tests.server.conftest import Fakes, Start
+    from tests.server.conftest import Fakes, LoopbackIssuer, Start
 
 pytestmark = pytest.mark.slow
 
@@ -80,9 +80,11 @@ async def test_a_run_is_ended_at_another_server(start: Start, fakes: Fakes, tmp_
     assert (last["type"], last["code"]) == ("error", "run_cancelled")
 
 
-async def test_runs_are_those_of_their_owner(start: Start, fakes: Fakes, tmp_path: Path) -> None:
+async def test_runs_are_those_of_their_owner(
+    start: Start, fakes: Fakes, tmp_path: Path, issuer: LoopbackIssuer
+) -> None:
     """To all others they are not there, by any address; nor do they share the names of requests."""
-    async with guard(start, fakes, tmp_path) as guarded:
+    async with guard(start, fakes, tmp_path, issuer) as guarded:
         body = {**QUERY, "contextId": "handbook", "pipeline": "guarded"}
         runs: dict[str, str] = {}
         for who in PRINCIPALS:
@@ -112,10 +114,10 @@ async def test_runs_are_those_of_their_owner(start: Start, fakes: Fakes, tmp_pat
 @pytest.mark.parametrize("change", ["context", "item"])
 @pytest.mark.parametrize("is_whole", [True, False], ids=["whole", "cut"])
 async def test_a_withdrawn_grant_hides_a_run(
-    start: Start, fakes: Fakes, tmp_path: Path, change: str, is_whole: bool
+    start: Start, fakes: Fakes, tmp_path: Path, issuer: LoopbackIssuer, change: str, is_whole: bool
 ) -> None:
     """Its state, its events, and its answer to the same request again."""
-    async with guard(start, fakes, tmp_path) as guarded:
+    async with guard(start, fakes, tmp_path, issuer) as guarded:
         name = "payroll" if change == "context" else "handbook"
         body = {"query": QUERY["query"], "contextId": name, "pipeline": "guarded", "options": {"background": True}}
         if not is_whole:
@@ -127,7 +129,9 @@ async def test_a_withdrawn_grant_hides_a_run(
         if is_whole:
             assert "end" in (await guarded.ask("hr", "GET", f"{address}/events"))[1]
         else:
-            await until(lambda: guarded.running.server.runs.journal.live[address.rpartition("/")[2]].events >= 2)
+            journal = guarded.running.server.runs.journal
+            assert journal is not None
+            await until(lambda: journal.live[address.rpartition("/")[2]].events >= 2)
             assert (await guarded.ask("hr", "GET", address))[0] == 200
         if change == "context":
             await store.grant(name, ["group:management"])

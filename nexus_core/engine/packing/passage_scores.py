@@ -150,7 +150,7 @@ def best_first(
         if span > 0:
             worth = worth + ((column - low) * ((float(worth.max()) or 1.0) / span))[np.array(item_of)]
     order: list[int] = np.argsort(-worth, kind="stable").tolist()
-    added = named.added(order, worth) if named is not None else None
+    added = named.added(order, worth.tolist()) if named is not None else None
     if added:
         more = np.zeros(max(item_of) + 1)
         more[[*added]] = [*added.values()]

@@ -69,7 +69,7 @@ def claim(claims: Mapping[str, Any], name: str) -> Any:
 def _groups(told: Any) -> tuple[str, ...]:
     """Return the groups of a claim: a list of texts, or one text. What can be no group's name is passed over."""
     names = [told] if isinstance(told, str) else told if isinstance(told, list) else []
-    groups = set()
+    groups = set[str]()
     for name in names:
         try:
             groups.update(checked_readers((f"{_GROUP}{name}",), "a token") if isinstance(name, str) else ())

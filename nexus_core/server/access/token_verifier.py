@@ -97,7 +97,7 @@ class TokenVerifier:
             raise TokenError("the token is of another issuer", is_genuine=True)
         if not any(isinstance(each, str) and each in audiences for each in aud):
             raise TokenError("the token is made out for others (aud)", is_genuine=True)
-        essential = {name: {"essential": True} for name in ("iss", "sub", "aud", "exp")}
+        essential: Any = {name: {"essential": True} for name in ("iss", "sub", "aud", "exp")}
         try:
             jwt.JWTClaimsRegistry(int(self._wall()), LEEWAY_S, **essential).validate(dict(claims))
         except jose.ExpiredTokenError as error:

@@ -134,7 +134,8 @@ def outcome_of(run: StoredRun, last: bytes) -> tuple[int, dict[str, Any]]:
         kept = {} if run.answer is None else orjson.loads(run.answer)
         return 200, {**kept, **{name: value for name, value in told.items() if name != "type"}}
     body = {name: told[name] for name in _OF_FAILURES if name in told}
-    return int(body.get("statusCode", 503)), body
+    status = body.get("statusCode")
+    return status if isinstance(status, int) else 503, body
 
 
 def failure_with_attempts(error: BaseException, include: Included) -> Failure:

@@ -26,7 +26,7 @@ from nexus_core.store.runs import StoredRun
 from nexus_core.toolkit.timers import TimeLimit
 
 _PREFIX = "resp_"
-_PARAMETERS = {
+_PARAMETERS: dict[str, dict[str, Any]] = {
     "stream": {"type": "string", "enum": ["true", "false"]},
     "starting_after": {
         "type": "integer", "minimum": 0, "maximum": 2**53, "description": "The `sequence_number` of your last event."

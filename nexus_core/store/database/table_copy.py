@@ -182,7 +182,7 @@ class _Writer:
 
 def _columns(connection: SqlConnection, table: CopiedTable) -> list[str]:
     """Return the columns of a table, those of its key first."""
-    every = [each[0] for each in connection.execute(f"SELECT * FROM {table.name} LIMIT 0").description]
+    every = [each[0] for each in connection.execute(f"SELECT * FROM {table.name} LIMIT 0").description or ()]
     return [*table.key, *(column for column in every if column not in table.key)]
 
 
