@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from time import time
 
 import pytest
 from attrs import define, evolve
 
 from nexus_core import Completion, DailyUsage, DocumentMark, DocumentRead, Item, Store, UsageError
+from nexus_core.store.access.sessions import Sessions
+from nexus_core.store.access.spend import DailySpend, add_spend, read_spend
 from nexus_core.store.api_keys import ApiKeys
+from nexus_core.store.runs import NewRun, RunBatch
 
 pytestmark = pytest.mark.slow
 
@@ -122,3 +126,50 @@ async def test_answers_are_kept_within_bounds(store: Store) -> None:
     kept = [await store.answers.get(f"k{number}", owner="", expires_s=100.0) for number in range(5)]
     assert [found is not None for found in kept] == [False, False, True, True, True]
     assert await store.answers.clear() == 3
+
+
+async def test_runs_go_on_and_end_once(store: Store) -> None:
+    """What a server writes of them is read by others; a second run of one name is the first one."""
+    runs = store.runs
+    run = NewRun(
+        id="r1", owner="ann", idempotency="name", fingerprint="f", api="queries", viewer=None, pipeline="p",
+        context="harbour", model="m", model_id="m-1", background=False, in_ledger=True, created=time(), server="one",
+    )  # fmt: skip
+    assert (await runs.begin(run)).id == (await runs.begin(evolve(run, id="r2"))).id == "r1"
+    batch = RunBatch(id="r1", first_event=1, last_event=2, data=b"a\0b", is_sent=True, prompt_tokens=7)
+    assert await runs.keep("one", [batch]) == ()
+    await runs.ask_to_end("r1")
+    assert [beat.is_asked_to_end for beat in await runs.beat("one")] == [True]
+    (found,) = await runs.under_way(but="other")
+    assert (await runs.interrupt(found, b"end", None), await runs.interrupt(found, b"end", None)) == (True, False)
+    assert await runs.events("r1", 0) == ((1, 2, b"a\0b"), (3, 3, b"end"))
+    assert await runs.keep("one", [evolve(batch, first_event=3, last_event=3)]) == ("r1",)
+    assert [(row.model, row.prompt_tokens) for row in await store.usage()] == [("m", 7)]
+    assert (await runs.get("r1", owner="ann")).state == "interrupted"
+
+
+async def test_sessions_begin_once_and_end(store: Store) -> None:
+    """A sign-in begins one session, with the groups of who is signed in."""
+    sessions = Sessions(store)
+    id = await sessions.begin("ann", "Ann", ["group:hr"], lives_s=60.0, state="s" * 32)
+    found = await sessions.find(id)
+    assert found is not None
+    assert (found.owner, found.groups) == ("ann", ("group:hr",))
+    with pytest.raises(UsageError):
+        await sessions.begin("ann", "Ann", [], lives_s=60.0, state="s" * 32)
+    await sessions.end(id)
+    assert await sessions.find(id) is None
+
+
+async def test_spend_is_summed_up(store: Store) -> None:
+    """By day and name, the newest day first."""
+    spend = DailySpend(
+        day="2999-01-01", kind="key", name="k", requests=1, prompt_tokens=2**40, completion_tokens=1, unreported=0,
+        cost=0.5, unpriced=0,
+    )  # fmt: skip
+    await store.write(add_spend, [spend, spend, evolve(spend, day="2999-01-02")], time())
+    found = await store.read(read_spend, "key", "")
+    assert [(row.day, row.prompt_tokens, row.cost) for row in found] == [
+        ("2999-01-02", 2**40, 0.5),
+        ("2999-01-01", 2**41, 1.0),
+    ]
