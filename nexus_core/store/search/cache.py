@@ -83,7 +83,8 @@ class ItemCache:
         found = {key: known[0] for key in keys if (known := self.streams.get(key)) is not None}
         missing = [key for key in keys if key not in found]
         told = "SELECT key, id FROM items WHERE key IN (SELECT value FROM json_each(?) AS numbers)"
-        return found | dict(connection.execute(told, (json.dumps(missing),)).fetchall() if missing else ())
+        rows = connection.execute(told, (json.dumps(missing),)).fetchall() if missing else []
+        return found | dict(rows)
 
     def streams_of_items(self, connection: SqlConnection, context: Context, keys: Sequence[int]) -> dict[int, bytes]:
         """Return the same, where the items themselves will be asked for, too: they are read once."""
