@@ -26,7 +26,9 @@ STORE_LOCK = 0x4E58_5553_0001
 """The advisory lock of who writes."""
 CONNECT_S = 5
 LOST_S = 2.0
-"""For so long a lost connection is tried to be opened anew by who needs it."""
+"""For so long a lost connection is tried to be opened anew by who needs it first."""
+_REST_S = 1.0
+"""For so long after that nobody tries, so that those who wait in line are told at once; then one does, once."""
 _FIRST_PAUSE_S = 0.05
 _ROWS = 500
 """Written with one statement."""
@@ -42,7 +44,7 @@ _OPTIONS: dict[str, Any] = {
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
+    "tcp_user_timeout": 10_000,
     "application_name": "contextnexus",
 }
 _UNKNOWN = "{name} was lost while a write was being kept: whether it was is not known; look, and write again if not"
@@ -64,6 +66,9 @@ class PostgresConnection:
         self._url = url
         self._secrets = secrets_of(url)
         self._open: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._down = ""
+        """What was said when the database could not be reached last; nothing while it can."""
+        self._again_at = 0.0
 
     @property
     def in_transaction(self) -> bool:
@@ -145,14 +150,20 @@ class PostgresConnection:
 
     def _run_anew(self, text: str, parameters: Sequence[Any] = ()) -> Cursor:
         """Run what changes nothing; where the connection was lost, or cannot be opened yet, again for some seconds."""
-        give_up, pause = monotonic() + LOST_S, _FIRST_PAUSE_S
+        if self._down and monotonic() < self._again_at:
+            raise StoreUnavailableError(self._down)
+        give_up, pause = monotonic() + (0.0 if self._down else LOST_S), _FIRST_PAUSE_S
         while True:
             try:
-                return self._run(text, parameters)
-            except StoreUnavailableError:
+                done = self._run(text, parameters)
+            except StoreUnavailableError as error:
                 self.close()
                 if monotonic() + pause > give_up:
+                    self._down, self._again_at = str(error), monotonic() + _REST_S
                     raise
+            else:
+                self._down = ""
+                return done
             sleep(pause)
             pause *= 2
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from traceback import format_exception
 from typing import Any
 
@@ -19,6 +21,7 @@ from nexus_core import Item, Store, StoreDamagedError, StoreError, StoreUnavaila
 from nexus_core.cli.main import main
 from nexus_core.store.database.schema import MIGRATIONS
 from nexus_core.store.database.sql import SqlConnection
+from nexus_core.store.postgres.connection import PostgresConnection
 from nexus_core.store.postgres.dialect import translate
 from nexus_core.store.postgres.errors import hidden, secrets_of, without_password
 
@@ -136,6 +139,7 @@ async def test_a_database_that_has_crashed_is_told_and_found_again(
         with pytest.raises(StoreUnavailableError, match="cannot be reached"):
             await store.remove("harbour", ["n0"])
         restart(own_server)
+        await used_again(store)
         assert len((await store.search("harbour", "rope", limit=50)).items) == 20
         assert await store.remove("harbour", ["n0"]) == 1
         assert await store.check() == ()
@@ -156,6 +160,38 @@ async def used_in_vain(store: Store) -> None:
     with suppress(StoreUnavailableError):
         while True:
             await store.contexts()
+
+
+async def used_again(store: Store) -> None:
+    """Use a store for reading and for writing until that does not fail: for a second nobody looks."""
+    is_up = False
+    while not is_up:
+        with suppress(StoreUnavailableError):
+            await store.contexts()
+            await store.grant("harbour", [])
+            is_up = True
+
+
+def test_who_waits_for_a_lost_database_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One tries for two seconds, and those after it do not try at all: else they would wait for one another."""
+    monkeypatch.setattr("nexus_core.store.postgres.connection._REST_S", 1e9)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        connection = PostgresConnection(f"postgresql://127.0.0.1:{listener.getsockname()[1]}/name")
+        tries: list[None] = []
+        Thread(target=refuse, args=(listener, tries), daemon=True).start()
+        for number in range(3):
+            with pytest.raises(StoreUnavailableError, match="look whether it runs"):
+                connection.execute("SELECT 1")
+            before, tries[:] = len(tries), []
+            assert (before > 1) == (number == 0)
+
+
+def refuse(listener: socket.socket, tries: list[None]) -> None:
+    """Hang up on all who come, until nobody may, and note each."""
+    with suppress(OSError):
+        while True:
+            listener.accept()[0].close()
+            tries.append(None)
 
 
 def end_connections(server: str, database: str) -> None:
