@@ -47,6 +47,7 @@ _OPTIONS: dict[str, Any] = {
     "tcp_user_timeout": 10_000,
     "application_name": "contextnexus",
 }
+_LOST = "{name} was lost, or a statement failed, within a transaction: nothing is there of it; do it again"
 _UNKNOWN = "{name} was lost while a write was being kept: whether it was is not known; look, and write again if not"
 
 
@@ -66,6 +67,8 @@ class PostgresConnection:
         self._url = url
         self._secrets = secrets_of(url)
         self._open: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._is_within = False
+        """In a transaction: where the connection goes, the rest of it is not to be run on another one."""
         self._down = ""
         """What was said when the database could not be reached last; nothing while it can."""
         self._again_at = 0.0
@@ -78,7 +81,7 @@ class PostgresConnection:
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Cursor:
         """Run one statement, and return its result; one that only reads is asked again where no transaction is open."""
         statement = translate(sql)
-        if self.in_transaction or statement.writes:
+        if self._is_within or statement.writes:
             return self._run(statement.text, parameters)
         return self._run_anew(statement.text, parameters)
 
@@ -107,6 +110,7 @@ class PostgresConnection:
     def transaction(self) -> Iterator[None]:
         """Begin a transaction that may write, as the only one of the store; ends with all of it, or nothing."""
         self._run_anew(_WRITING)
+        self._is_within = True
         try:
             yield
         except BaseException as error:
@@ -114,16 +118,22 @@ class PostgresConnection:
             if isinstance(error, StoreUnavailableError):  # nothing is there of it, whatever was lost
                 raise LostTransactionError(str(error)) from error
             raise
+        status = None if self._open is None else self._open.info.transaction_status
+        if status != TransactionStatus.INTRANS:  # it was lost or has failed, and whoever noticed has gone on
+            self._undo()
+            raise LostTransactionError(_LOST.format(name=self.name))
         try:
             self._run("COMMIT")
         except StoreUnavailableError as error:
-            self.close()
             raise StoreUnavailableError(_UNKNOWN.format(name=self.name)) from error
+        finally:
+            self._is_within = False
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Begin a transaction that sees one state, and changes nothing."""
         self._run_anew(_READING)
+        self._is_within = True
         try:
             yield
         finally:
@@ -142,6 +152,7 @@ class PostgresConnection:
         self._run(script)
 
     def _undo(self) -> None:
+        self._is_within = False
         try:
             if self.in_transaction:
                 self._opened().execute("ROLLBACK")
@@ -184,8 +195,13 @@ class PostgresConnection:
 
     def _opened(self) -> psycopg.Connection[tuple[Any, ...]]:
         if self._open is None or self._open.closed:
-            self._open = psycopg.connect(
-                self._url, autocommit=True, cursor_factory=psycopg.ClientCursor, prepare_threshold=None, **_OPTIONS
-            )
+            if self._is_within:
+                raise StoreUnavailableError(_LOST.format(name=self.name))
+            try:
+                self._open = psycopg.connect(
+                    self._url, autocommit=True, cursor_factory=psycopg.ClientCursor, prepare_threshold=None, **_OPTIONS
+                )
+            except psycopg.Error as error:
+                raise meaning(error, self.name, self._secrets) from None
             self._open.adapters.register_loader("numeric", _Number)
         return self._open

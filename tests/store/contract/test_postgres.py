@@ -194,6 +194,23 @@ def refuse(listener: socket.socket, tries: list[None]) -> None:
             tries.append(None)
 
 
+async def test_the_rest_of_a_lost_transaction_is_not_run_for_itself(postgres: str, postgres_server: str) -> None:
+    """Also where somebody passes over the error: what came before it is gone."""
+
+    def write(connection: SqlConnection) -> None:
+        end_connections(postgres_server, postgres)
+        with suppress(StoreUnavailableError):
+            connection.execute("UPDATE contexts SET description = 'before'")
+        with suppress(StoreUnavailableError):
+            connection.execute("UPDATE contexts SET description = 'after'")
+
+    async with Store(postgres) as store:
+        await store.create("harbour")
+        with pytest.raises(StoreUnavailableError, match="nothing is there of it"):
+            await store.write(write)
+        assert (await store.context("harbour")).description == ""
+
+
 def end_connections(server: str, database: str) -> None:
     """End all connections to a database, as a restart of the server does."""
     name = database.partition("?")[0].rpartition("/")[2]
