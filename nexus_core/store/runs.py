@@ -176,6 +176,10 @@ class StoredRuns:
         """Write what has come of some runs, all in one transaction; returns those that have ended elsewhere."""
         return await self._threads.write(_keep, server, batches, self._clock())
 
+    async def discard(self, id: str, server: str) -> None:
+        """Delete a run that a server has not begun after all."""
+        await self._threads.write(_discard, id, server)
+
     async def beat(self, server: str) -> tuple[Heartbeat, ...]:
         """Tell that a server lives, and return what it is to hear of its runs."""
         return await self._threads.write(_beat, server)
@@ -306,6 +310,10 @@ def _insert_events(connection: SqlConnection, id: str, first: int, last: int, da
     connection.execute(
         "INSERT INTO run_events (run_id, first_event, last_event, data) VALUES (?, ?, ?, ?)", (id, first, last, data)
     )
+
+
+def _discard(connection: SqlConnection, id: str, server: str) -> None:
+    connection.execute("DELETE FROM runs WHERE id = ? AND server = ? AND state = 'running'", (id, server))
 
 
 def _beat(connection: SqlConnection, server: str) -> tuple[Heartbeat, ...]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nexus_core import Chunk, Usage
+from nexus_core import Chunk, Store, Usage
+from nexus_core.config.policies import RateLimitPolicy
+from nexus_core.server.access.identity import Identity
 from nexus_core.server.settings import ServerLimits
 
 pytestmark = pytest.mark.slow
@@ -195,6 +198,20 @@ async def test_a_run_is_ended_by_who_began_it(running: Any, fakes: Any) -> None:
     assert (await running.call("GET", address))[0] == 404
 
 
+async def test_a_run_that_was_refused_may_be_tried_again(start: Any, fakes: Any) -> None:
+    """With the same key, when there is a place; nothing is left of it in the store."""
+    running = await start(limits=ServerLimits(running=1, wait_s=0.05))
+    fakes.connectors["own"].replies = [[float("inf")], "Fine."]
+    _, held = await running.call("POST", "/api/queries", json=ASK | {"options": {"background": True}})
+    await until(lambda: fakes.connectors["own"].running == 1)
+    key = {"Idempotency-Key": "k"}
+    assert (await running.call("POST", "/api/queries", json=ASK, headers=key))[0] == 503
+    assert len(await running.store.runs.under_way()) == 1
+    await running.call("DELETE", f"/api/runs/{held['id']}")
+    status, told = await running.call("POST", "/api/queries", json=ASK, headers=key)
+    assert (status, told["response"]) == (200, "Fine.")
+
+
 async def test_a_failure_is_kept_as_it_was_told(running: Any, fakes: Any) -> None:
     """As the same status for the same key, and as the last event."""
     fakes.connectors["own"].replies = [[Chunk(finish_reason="stop")]]
@@ -212,8 +229,45 @@ async def test_only_the_newest_events_of_a_long_run_are_kept(
     monkeypatch.setattr("nexus_core.server.runs.live_run.MOST_BYTES", 20_000)
     fakes.connectors["own"].replies = [[each for chunk in answer(300) for each in (chunk, 0.0)]]
     whole = await ask(running)
+    await until(lambda: not running.server.runs.journal.live)
     events = await follow(running, whole[0][1]["id"])
     gap = events[0][1]
     assert (gap["type"], gap["from"]) == ("gap", 1)
     assert events[0][0] == whole[gap["to"] - 1][0]
     assert events[1:] == whole[gap["to"] :]
+
+
+async def test_a_key_whose_places_are_taken_by_streams_that_nobody_reads_may_ask(start: Any, fakes: Any) -> None:
+    """They give way to its next request, the longest unread first."""
+    limits = RateLimitPolicy(requests_per_minute=None, tokens_per_minute=None, concurrency=1, queue=0)
+    who = Identity(owner="ann", scopes=frozenset({"query"}), key_id="a", limits=limits)
+
+    async def verify(key: str) -> Identity:
+        return who
+
+    running = await start(verify=verify)
+    fakes.connectors["own"].replies = [[Chunk("Yes "), float("inf")], "Fine."]
+    begun = await ask(running, stop_after=2)
+    await until(lambda: running.server.runs.journal.live[begun[0][1]["id"]].is_lingering)
+    status, told = await running.call("POST", "/api/queries", json=ASK)
+    assert (status, told["response"]) == (200, "Fine.")
+    await until(lambda: fakes.connectors["own"].running == 0)
+
+
+async def test_a_store_that_may_only_be_read_keeps_no_runs(
+    start: Any, fakes: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Streams are told without ids and end with their clients; what needs a store is refused."""
+    async with Store(tmp_path / "store"):
+        pass
+    monkeypatch.setattr("nexus_core.store.database.paths.StorePaths.may_be_written", lambda self: False)
+    running = await start(store=Store(tmp_path / "store"))
+    events = await ask(running)
+    assert {id for id, _ in events} == {""}
+    assert [events[0][1]["type"], events[-1][1]["type"]] == ["start", "end"]
+    for body, headers in ((ASK, {"Idempotency-Key": "k"}), (ASK | {"options": {"background": True}}, {})):
+        status, told = await running.call("POST", "/api/queries", json=body, headers=headers)
+        assert (status, told["code"]) == (501, "runs_not_kept")
+    fakes.connectors["own"].replies = [[Chunk("Yes "), float("inf")]]
+    await ask(running, stop_after=2)
+    await until(lambda: fakes.connectors["own"].running == 0)

@@ -171,10 +171,11 @@ class QueriesApi:
 
     async def _outcome(self, request: web.Request, asked: RunRequest) -> web.Response:
         """Answer with where the answer will be, or, without a background, with the answer once it is there."""
-        live, other = await self._runs.start(request, asked)
-        follower = self._runs.follower(request, asked.id if other is None else other.id)
+        run, live = await self._runs.start(request, asked)
+        follower = self._runs.follower(request, run.id)
         if asked.background:
-            run = await follower.get()
+            if live is None:  # which may be seen no more
+                run = await follower.get()
             where = f"{self._settings.prefix}/runs/{run.id}"
             return json_answer(run_json(run, b""), status=202, headers={"Location": where})
         if live is not None and isinstance(asked.events, QueryEvents):

@@ -49,6 +49,7 @@ class RunJournal:
         self.live: dict[str, LiveRun] = {}
         """The runs of this process, until their end is written."""
         self._dirty: dict[str, LiveRun] = {}
+        self._unwanted: list[str] = []
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._writing = asyncio.Lock()
@@ -76,6 +77,7 @@ class RunJournal:
         if self._timer is not None:
             self._timer.cancel()
         await self.flush()
+        await self._attempt(self._discard)
 
     def note(self, run: LiveRun, *, hurries: bool = False) -> None:
         """Write what waits of a run before long, or at once."""
@@ -85,6 +87,19 @@ class RunJournal:
                 self._timer = asyncio.get_running_loop().call_later(BATCH_S, self._wake.set)
         if hurries:
             self._wake.set()
+
+    def discard(self, id: str) -> None:
+        """Delete a run that was not begun after all, if it is in the store."""
+        self._unwanted.append(id)
+
+    async def forget(self, run: LiveRun) -> None:
+        """Delete a run that was refused before it began, and write no more of it."""
+        async with self._writing:
+            run.journal = None
+            self.live.pop(run.id, None)
+            self._dirty.pop(run.id, None)
+            self.discard(run.id)
+        await self._attempt(self._discard)
 
     async def flush(self) -> None:
         """Write what waits now; where the store cannot be written it waits on."""
@@ -122,6 +137,8 @@ class RunJournal:
     async def _beat_on(self) -> None:
         while True:
             await asyncio.sleep(BEAT_S)
+            if self._unwanted:
+                await self._attempt(self._discard)
             if self.live:
                 await self._attempt(self._beat)
             await self._attempt(self._end_left_behind)
@@ -134,6 +151,15 @@ class RunJournal:
             await work()  # type: ignore[misc]
         except NexusError as error:
             self._failed.note(str(error))
+
+    async def _discard(self) -> None:
+        unwanted, self._unwanted = self._unwanted, []
+        try:
+            while unwanted:
+                await self._runs().discard(unwanted[-1], self.server)
+                unwanted.pop()
+        finally:
+            self._unwanted += unwanted
 
     async def _beat(self) -> None:
         """Tell that the runs of this process go on, and hear what others want of them."""

@@ -10,7 +10,6 @@ from time import time
 from aiohttp import web
 from attrs import frozen
 
-from nexus_core.contract.errors import NexusError
 from nexus_core.contract.events import Delta
 from nexus_core.server.access.access import AccessControl
 from nexus_core.server.access.run_slots import RunSlot
@@ -84,23 +83,24 @@ class RunService:
 
     async def stream(self, request: web.Request, asked: RunRequest, out: EventStream) -> None:
         """Begin a run and send its events, or those of the run that its name stands for."""
-        run = self._make(request, asked)
-        if asked.stays and (other := await self._begin(run, asked)) is not None:
-            return await self.follower(request, other.id).send(out, 0)
+        run, slot = self._make(request, asked), slot_of(self._gate, asked.question)
+        if asked.stays and (kept := await self._begin(run, asked)).id != run.id:
+            return await self.follower(request, kept.id).send(out, 0)
         reader = run.reader = RunReader(out)
-        self._start(request, run, asked)
+        self._start(request, run, asked.question, slot)
         try:
             await reader.done
         finally:
             run.leave(reader)
 
-    async def start(self, request: web.Request, asked: RunRequest) -> tuple[LiveRun | None, StoredRun | None]:
-        """Begin a run that stays, and return it, or the one that its name stands for."""
-        run = self._make(request, asked)
-        if (other := await self._begin(run, asked)) is not None:
-            return None, other
-        self._start(request, run, asked)
-        return run, None
+    async def start(self, request: web.Request, asked: RunRequest) -> tuple[StoredRun, LiveRun | None]:
+        """Begin a run that stays, and return it, or the one that its name stands for, which may be elsewhere."""
+        run, slot = self._make(request, asked), slot_of(self._gate, asked.question)
+        kept = await self._begin(run, asked)
+        if kept.id != run.id:
+            return kept, None
+        self._start(request, run, asked.question, slot)
+        return kept, run
 
     async def end(self, run: StoredRun) -> None:
         """End a run that is under way, here or on another server, which hears of it within a second."""
@@ -154,20 +154,21 @@ class RunService:
         linger_s = None if asked.stays else self._settings.limits.resume_s
         return LiveRun(new=new, write=asked.events, journal=self.journal, linger_s=linger_s, key_id=who.key_id)
 
-    async def _begin(self, run: LiveRun, asked: RunRequest) -> StoredRun | None:
-        """Keep a run that stays before it begins; return the one that its name stands for already, if there is one."""
-        kept = await self._serving.store.runs.begin(run.new)
-        if kept.id != run.id:
-            if (kept.fingerprint, kept.api) != (asked.fingerprint, asked.api):
-                said = "this Idempotency-Key was sent with another request: each request has a key of its own"
-                raise Failure(422, "idempotency_key_reused", said)
-            return kept
+    async def _begin(self, run: LiveRun, asked: RunRequest) -> StoredRun:
+        """Keep a run that stays before it begins, and return it, or the one that its name stands for already."""
+        try:
+            kept = await self._serving.store.runs.begin(run.new)
+        except BaseException:  # its client has left, too: it may be written all the same
+            if self.journal is not None:
+                self.journal.discard(run.id)
+            raise
+        if kept.id != run.id and (kept.fingerprint, kept.api) != (asked.fingerprint, asked.api):
+            said = "this Idempotency-Key was sent with another request: each request has a key of its own"
+            raise Failure(422, "idempotency_key_reused", said)
         run.is_kept.set()
-        return None
+        return kept
 
-    def _start(self, request: web.Request, run: LiveRun, asked: RunRequest) -> None:
-        question = asked.question
-        slot = slot_of(self._gate, question)
+    def _start(self, request: web.Request, run: LiveRun, question: QueryRequest, slot: RunSlot) -> None:
         if question.admitted_request is not None:
             run.admitted = question.admitted_request.hand_over()
         if self.journal is not None:
@@ -197,16 +198,6 @@ class RunService:
             if run.admitted is not None:
                 run.admitted.release(failure)
         if failure is not None:
-            await run.fail(failure, log)
             if self.journal is not None and not (run.has_begun or run.new.background):
-                await self._forget(run)
-
-    async def _forget(self, run: LiveRun) -> None:
-        """Delete a run that was refused before it began: the same name may be tried again."""
-        if self.journal is None:
-            return
-        try:
-            await self.journal.flush()
-            await self._serving.store.runs.delete(run.id, owner=run.new.owner)
-        except NexusError:  # then it expires
-            return
+                await self.journal.forget(run)  # the same name may be tried again
+            await run.fail(failure, log)
