@@ -55,9 +55,9 @@ from nexus_core.server.settings import END_S, ServerSettings
 from nexus_core.server.workers.file_limits import SPARE, connections_within, make_room
 from nexus_core.server.workers.supervisor import outlived
 from nexus_core.server.workers.worker_rpc import WorkerRpc
+from nexus_core.store.access.api_keys import ApiKeys
 from nexus_core.store.access.sessions import Sessions
 from nexus_core.store.access.spend import DailySpend, SpendKind, add_spend, read_spend
-from nexus_core.store.api_keys import ApiKeys
 from nexus_core.store.store import Store
 from nexus_core.toolkit.shared_resources import SharedResources
 from nexus_core.toolkit.timers import TimeLimit

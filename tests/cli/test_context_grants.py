@@ -12,7 +12,7 @@ import pytest
 
 from nexus_core import Store, Viewer
 from nexus_core.cli.main import main
-from nexus_core.store.api_keys import ApiKeys
+from nexus_core.store.access.api_keys import ApiKeys
 
 Nexus = Callable[..., str]
 HR = Viewer(groups=frozenset({"group:hr"}))

@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 from nexus_core.contract.errors import StoreDamagedError, UsageError
 from nexus_core.server.access.identity import FRESH_S, Identity, Keyring
 from nexus_core.server.access.request_origin import came_by_proxy, is_secret
-from nexus_core.store.api_keys import ApiKeys
+from nexus_core.store.access.api_keys import ApiKeys
 from nexus_core.store.store import Store
 
 pytestmark = pytest.mark.slow

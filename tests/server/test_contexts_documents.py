@@ -14,7 +14,7 @@ from nexus_core.contract.components import Kind
 from nexus_core.contract.run_context import Viewer
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.server.settings import ServerLimits
-from nexus_core.store.api_keys import ApiKeys
+from nexus_core.store.access.api_keys import ApiKeys
 from nexus_core.store.store import Store
 
 pytestmark = pytest.mark.slow

@@ -17,7 +17,7 @@ from attrs import frozen
 
 import nexus_core.server
 from nexus_core import CallOptions, Item, Prompt, Store
-from nexus_core.store.api_keys import ApiKeys
+from nexus_core.store.access.api_keys import ApiKeys
 from nexus_core.testing.fakes import FakeConnector
 
 if TYPE_CHECKING:

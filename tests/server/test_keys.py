@@ -16,7 +16,7 @@ from nexus_core.server.access.identity import ANYBODY, FRESH_S, STALE_S, Keyring
 from nexus_core.server.access.key_limits import _written
 from nexus_core.server.server import Server, check_exposure, is_loopback
 from nexus_core.server.settings import ServerLimits, ServerSettings
-from nexus_core.store.api_keys import ApiKey, ApiKeys, digest_of, parse
+from nexus_core.store.access.api_keys import ApiKey, ApiKeys, digest_of, parse
 from nexus_core.store.store import Store
 
 pytestmark = pytest.mark.slow

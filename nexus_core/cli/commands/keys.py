@@ -15,10 +15,10 @@ from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.tables import print_table
 from nexus_core.cli.store_option import store_option, with_store
 from nexus_core.contract.errors import UsageError
-from nexus_core.store.api_keys import ApiKeys
+from nexus_core.store.access.api_keys import ApiKeys
 
 if TYPE_CHECKING:
-    from nexus_core.store.api_keys import ApiKey
+    from nexus_core.store.access.api_keys import ApiKey
 
 EPILOG = """\b
 Examples:

@@ -12,7 +12,7 @@ from attrs import frozen
 from nexus_core.config.policies import RateLimitPolicy
 from nexus_core.contract.errors import StoreError
 from nexus_core.contract.run_context import Viewer
-from nexus_core.store.api_keys import ApiKey, ApiKeys, digest_of, parse
+from nexus_core.store.access.api_keys import ApiKey, ApiKeys, digest_of, parse
 
 Scope = Literal["query", "read", "admin", "public"]
 """`query` asks and sees its own conversations; `read` sees contexts and figures; `admin` changes them; `public` is for

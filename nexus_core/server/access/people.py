@@ -19,7 +19,7 @@ from nexus_core.server.access.identity import Identity
 from nexus_core.server.access.token_verifier import TokenError
 from nexus_core.server.errors import Failure
 from nexus_core.server.settings import OidcSettings
-from nexus_core.store.api_keys import CONCURRENCY
+from nexus_core.store.access.api_keys import CONCURRENCY
 from nexus_core.store.records import checked_name, checked_readers
 
 _GROUP = "group:"

@@ -20,8 +20,8 @@ from nexus_core.server.http.json_schema import COUNT, MOMENT, TEXT, array, check
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
 from nexus_core.server.workers.worker_rpc import WorkerRpc
+from nexus_core.store.access.api_keys import CONCURRENCY, OVERLAP_S, SCOPES, ApiKey, ApiKeys
 from nexus_core.store.access.spend import KINDS, DailySpend, SpendKind
-from nexus_core.store.api_keys import CONCURRENCY, OVERLAP_S, SCOPES, ApiKey, ApiKeys
 from nexus_core.store.usage import checked_day
 
 SPEND_DAYS = 31

@@ -31,13 +31,14 @@ long to give many of them.
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import shutil
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary, finalize
 from zlib import crc32
 
 from nexus_core.store.search.visibility import VisibleKeys
@@ -67,6 +68,8 @@ _GRAPH, _KEYS, _ORDER, _NOTE = "graph.usearch", "keys.npy", "order.npy", "note.j
 _FILES = (_GRAPH, _KEYS, _ORDER)
 _HEAD = 8
 """Bytes before the rows in a file of usearch: how many rows, and how wide."""
+_FEW = 2_000
+"""Rows that are read one by one."""
 _PIECE = 2**20
 _AT_ONCE = 10_000
 _SEED = 16
@@ -162,6 +165,8 @@ class VectorGraph:
             self.keys: Keys = np.load(folder / _KEYS).astype(np.int64)
             self._slots: Keys = np.load(folder / _ORDER)
             """Where in the file each row is; nothing where usearch is to be asked for rows."""
+            self._number = os.open(folder / _GRAPH, os.O_RDONLY)
+            finalize(self, os.close, self._number)
             self._file = _rows_in(folder / _GRAPH, len(self._slots), width)
             self._index: Any = Index(ndim=width, metric="cos", dtype="i8", expansion_search=_SEARCHING)
             self._index.view(str(folder / _GRAPH))
@@ -218,11 +223,23 @@ class VectorGraph:
         return self.keys[places], cosines(self.rows_at(places), query)
 
     def rows_at(self, places: Keys) -> Rows:
-        """Return some rows."""
+        """Return some rows.
+
+        Read, or let go of again where they are many: the file is mapped by usearch, and pages that are mapped twice are
+        twice in what the process takes.
+        """
         if self._file is not None:
-            return np.asarray(self._file[self._slots[places]])
-        found = self._index.get(places) if len(places) else []
-        return np.asarray(found, np.int8).reshape(len(places), -1)
+            slots = self._slots[places]
+            if len(slots) <= _FEW and hasattr(os, "pread"):
+                width = self._file.shape[1]
+                rows = (os.pread(self._number, width, _HEAD + slot * width) for slot in slots.tolist())
+                return np.frombuffer(b"".join(rows), np.int8).reshape(len(slots), width)
+            found = np.asarray(self._file[slots])
+            if hasattr(mmap, "MADV_DONTNEED"):
+                cast(mmap.mmap, self._file._mmap).madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+            return found
+        kept = self._index.get(places) if len(places) else []
+        return np.asarray(kept, np.int8).reshape(len(places), -1)
 
 
 def delete_graph(folder: Path) -> None:

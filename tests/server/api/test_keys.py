@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nexus_core.store.api_keys import ApiKeys
+from nexus_core.store.access.api_keys import ApiKeys
 
 pytestmark = pytest.mark.slow
 

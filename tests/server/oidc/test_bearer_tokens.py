@@ -15,7 +15,7 @@ from joserfc.jwk import ECKey, RSAKey
 from nexus_core import UsageError
 from nexus_core.server.access.issuer import LOOK_AGAIN_S, STALE_S, check_issuer
 from nexus_core.server.settings import OidcSettings
-from nexus_core.store.api_keys import ApiKeys
+from nexus_core.store.access.api_keys import ApiKeys
 
 pytestmark = pytest.mark.slow
 

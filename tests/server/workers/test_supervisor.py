@@ -23,7 +23,7 @@ from hypothesis import given, strategies as st
 from nexus_core import UsageError
 from nexus_core.server.access.access import WRONG_KEYS_PER_MINUTE
 from nexus_core.server.workers.supervisor import RestartBackoff, check_workers, run_workers
-from nexus_core.store.api_keys import ApiKeys
+from nexus_core.store.access.api_keys import ApiKeys
 from nexus_core.store.store import Store
 from nexus_core.testing.upstream import Gate, ScriptedUpstream, completion, json_answer
 

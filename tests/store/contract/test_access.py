@@ -6,9 +6,9 @@ import pytest
 from attrs import evolve
 
 from nexus_core import Store, UsageError
+from nexus_core.store.access.api_keys import ApiKeys
 from nexus_core.store.access.sessions import MOST_OF_ONE, Sessions
 from nexus_core.store.access.spend import DailySpend, add_spend, read_spend
-from nexus_core.store.api_keys import ApiKeys
 
 pytestmark = pytest.mark.slow
 

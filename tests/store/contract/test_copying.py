@@ -13,7 +13,7 @@ import pytest
 from nexus_core import Item, Store
 from nexus_core.contract.errors import StoreDamagedError, UsageError
 from nexus_core.store import contexts
-from nexus_core.store.api_keys import ApiKeys
+from nexus_core.store.access.api_keys import ApiKeys
 from nexus_core.store.copying import compare_stores, copy_store
 from nexus_core.store.database.schema import expected
 from nexus_core.store.database.table_copy import DERIVED, TABLES

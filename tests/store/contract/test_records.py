@@ -9,9 +9,9 @@ import pytest
 from attrs import define, evolve
 
 from nexus_core import Completion, DailyUsage, DocumentMark, DocumentRead, Item, Store, UsageError
+from nexus_core.store.access.api_keys import ApiKeys
 from nexus_core.store.access.sessions import Sessions
 from nexus_core.store.access.spend import DailySpend, add_spend, read_spend
-from nexus_core.store.api_keys import ApiKeys
 from nexus_core.store.runs import NewRun, RunBatch
 
 pytestmark = pytest.mark.slow
