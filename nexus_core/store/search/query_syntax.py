@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import islice
 
 from attrs import evolve
 
@@ -15,6 +16,8 @@ from nexus_core.toolkit.text.stemming import pieces, stem_table
 MOST_PHRASES = 8
 SHORTEST = 5
 """Letters of a word in which a typing error is looked for: shorter words are one error away from too many others."""
+MOST_CORRECTED = 16
+"""Words of a query in which a typing error is looked for: each has some hundred neighbours."""
 _QUOTED = re.compile(
     r'"([^"\n]{1,500})"|\u201c([^\u201d\n]{1,500})\u201d|\u201e([^\u201c\u201d\n]{1,500})[\u201c\u201d]'
 )
@@ -45,14 +48,15 @@ def holds_phrases(item: Item, phrases: Sequence[str]) -> bool:
 def corrected(words: QueryWords[str], held: Callable[[str], int], known: Collection[str]) -> QueryWords[str]:
     """Return a query in which each long word that no text holds is the one most texts hold of those an error away.
 
-    An error is a letter too many, too few, another one, or two that changed places.
+    An error is a letter too many, too few, another one, or two that changed places. Of many such words the first are
+    looked at. What `held` counts and `known` has is what may be seen: no other text decides what a word stands for.
     """
     changes = {}
-    for word in words.counts:
-        if word not in known and len(word) >= SHORTEST and word.isalpha():
-            best = max(_an_error_away(word), key=held)
-            if held(best):
-                changes[word] = best
+    unknown = (word for word in words.counts if word not in known and len(word) >= SHORTEST and word.isalpha())
+    for word in islice(unknown, MOST_CORRECTED):
+        best = max(_an_error_away(word), key=held)
+        if held(best):
+            changes[word] = best
     if not changes:
         return words
     counts: dict[str, float] = {}

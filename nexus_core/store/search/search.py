@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from itertools import islice, takewhile
 from time import monotonic
 
@@ -45,6 +46,8 @@ TAIL = 1_000
 """Items that an index lacks, and that are looked at one by one while another process is about to add them."""
 MOST_WITH_PHRASES = 300
 """Items that hold the words of a phrase, and are looked at for the phrase."""
+LOOKED_UP = 1_000
+"""Items with a word that are looked up for one that somebody may see, before the index is told which those are."""
 _LOOK_S = 1.0
 """The files of an open index are looked at after so long."""
 
@@ -179,8 +182,9 @@ class ContextSearch:
         asked = [(query_words(text[:LONGEST_QUERY], languages), weight) for text, weight in parts_of(query)]
         known = self._held(asked, index, tail)
         if request.typos:
-            there = {stem for stem, held in known.items() if held}
-            asked = [(corrected(words, index.holding, there), weight) for words, weight in asked]
+            seen = partial(_count_visible, index, visible)
+            there = {stem for stem, held in known.items() if held and (tail or seen(stem))}
+            asked = [(corrected(words, seen, there), weight) for words, weight in asked]
             known = self._held(asked, index, tail)
         weights = _weights([words for words, _ in asked], known, state.items)
         holding = {stem: known[stem] for stem in weights}
@@ -326,6 +330,17 @@ def _weights(asked: Sequence[QueryWords[str]], holding: Mapping[str, int], size:
         return weights
     kept = {*sorted(rarity, key=lambda stem: (-rarity[stem], stem))[:MOST_WORDS]}
     return {stem: weight for stem, weight in weights.items() if stem in kept}
+
+
+def _count_visible(index: ContextIndex, visible: VisibleKeys | None, stem: str) -> int:
+    """Return how many of the items with a stem may be seen: of those that score highest, or whether any may at all."""
+    held = index.holding(stem)
+    if visible is None or not held:
+        return held
+    seen = len(visible.only([key for key, _ in index.search({stem: 1.0}, LOOKED_UP)]))
+    if not seen and held > LOOKED_UP:
+        return len(index.search({stem: 1.0}, 1, visible.listed))
+    return seen
 
 
 def _check(index: ContextIndex, state: IndexState) -> None:

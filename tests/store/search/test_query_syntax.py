@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from nexus_core import Item, Store, UsageError, Viewer
+from nexus_core.store.search.query_syntax import MOST_CORRECTED, corrected
 from nexus_core.toolkit import parse_filter
+from nexus_core.toolkit.text.query_words import query_words
 
 TEXTS = {
     "exact": "You may carry over five days of leave into the next year.",
@@ -65,6 +67,30 @@ async def test_short_words_and_two_errors_stay_as_they_are(store: Store) -> None
     """Too many others are one error away from a short word."""
     assert await found(store, "traz", typos=True) == []
     assert await found(store, "xpnses", typos=True) == []
+
+
+async def test_what_is_hidden_decides_no_correction(store: Store) -> None:
+    """Neither a word that hidden items hold is left as it is, nor one that they hold more often meant."""
+    assert set(await found(store, "carrz", typos=True, viewer=Viewer())) == {"exact", "apart", "title"}
+    hidden = [Item(id=f"hidden {n}", text="Carrs carrz zarry.", readers=("group:hr",)) for n in range(5)]
+    await store.add("c", hidden)
+    for word in ("carrz", "zarry", "carrx"):
+        assert set(await found(store, word, typos=True, viewer=Viewer())) == {"exact", "apart", "title"}
+    assert len(await found(store, "carrz", typos=True)) == len(hidden)
+
+
+def test_of_many_unknown_words_the_first_are_corrected() -> None:
+    """A query of thousands of words that nobody holds is no work of seconds."""
+    asked: list[str] = []
+
+    def held(word: str) -> int:
+        asked.append(word)
+        return int(word == "bbbbbb")
+
+    unknown = [f"{'abcdefghij'[n % 10]}zz{'abcdefghij'[n // 10]}zz" for n in range(100)]
+    words = corrected(query_words(" ".join(["bbbbxb", *unknown])), held, ())
+    assert "bbbbbb" in words.counts
+    assert len(asked) < MOST_CORRECTED * 400
 
 
 async def test_items_like_another_one_are_found_without_it(store: Store) -> None:
