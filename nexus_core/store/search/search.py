@@ -44,8 +44,10 @@ MOST_WORDS = 64
 """Of a query's words: the rarest."""
 TAIL = 1_000
 """Items that an index lacks, and that are looked at one by one while another process is about to add them."""
-MOST_WITH_PHRASES = 300
-"""Items that hold the words of a phrase, and are looked at for the phrase."""
+WITH_PHRASES = 300
+"""Items that hold the words of a phrase, and are looked at for the phrase: more while it is in too few of them."""
+MOST_WITH_PHRASES = 4_000
+"""So many at most: no more than are kept."""
 LOOKED_UP = 1_000
 """Items with a word that are looked up for one that somebody may see, before the index is told which those are."""
 _LOOK_S = 1.0
@@ -195,7 +197,7 @@ class ContextSearch:
         phrases = phrases_of(query[:LONGEST_QUERY]) if request.by_words else []
         if phrases:
             required = stems_of(phrases, languages)
-            streams = self._proposed(index, state, context, weights, max(limit, MOST_WITH_PHRASES), visible, required)
+            streams = self._proposed(index, state, context, weights, limit, visible, required, phrases)
         if request.by_words and not streams:
             streams = self._proposed(index, state, context, weights, limit, visible)
         if tail and request.by_words:
@@ -304,18 +306,33 @@ class ContextSearch:
 
     def _proposed(
         self, index: ContextIndex, state: IndexState, context: Context, weights: Mapping[str, float], limit: int,
-        visible: VisibleKeys | None, required: Sequence[Collection[str]] = (),
+        visible: VisibleKeys | None, required: Sequence[Collection[str]] = (), phrases: Sequence[str] = (),
     ) -> dict[int, bytes]:  # fmt: skip
-        """Return the best by words that are there and visible."""
+        """Return the best by words that are there and visible, and hold the phrases."""
         pool = WordPool(
             self.connection, context, self._found, index, state.items, state.is_current, visible, weights, required
         )
-        keys = pool.best(max(limit, SCORED))
+        keys = self._best_with_phrases(pool, phrases, limit) if phrases else pool.best(max(limit, SCORED))
         read = self._found.streams_of_items if limit >= SCORED else self._found.streams_of
         streams = read(self.connection, context, keys)
         if len(streams) < len(keys):
             raise IndexDamagedError("it holds items that are not in the context")
         return streams
+
+    def _best_with_phrases(self, pool: WordPool, phrases: Sequence[str], limit: int) -> list[int]:
+        """Return the best that hold the phrases: many may hold their words in another order, and score higher."""
+        looked: dict[int, bool] = {}
+        asked = max(limit, WITH_PHRASES)
+        while True:
+            keys = pool.best(asked)
+            new = self._found.items_of(self.connection, [key for key in keys if key not in looked])
+            looked |= {key: holds_phrases(item, phrases) for key, item in new.items()}
+            if any(key not in looked for key in keys):
+                raise IndexDamagedError("it holds items that are not there")
+            held = [key for key in keys if looked[key]]
+            if len(held) >= limit or len(keys) < asked or asked >= MOST_WITH_PHRASES:
+                return held
+            asked = min(4 * asked, MOST_WITH_PHRASES)
 
 
 def _weights(asked: Sequence[QueryWords[str]], holding: Mapping[str, int], size: int) -> dict[str, float]:

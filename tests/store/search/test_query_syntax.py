@@ -9,6 +9,7 @@ import pytest
 
 from nexus_core import Item, Store, UsageError, Viewer
 from nexus_core.store.search.query_syntax import MOST_CORRECTED, corrected
+from nexus_core.store.search.search import WITH_PHRASES
 from nexus_core.toolkit import parse_filter
 from nexus_core.toolkit.text.query_words import query_words
 
@@ -48,6 +49,13 @@ async def found(store: Store, query: str, **asked: object) -> list[str]:
 async def test_a_phrase_in_quotes_is_held_by_all_that_is_found(store: Store, query: str) -> None:
     """In the text or in the title, whatever the case and the signs between its words."""
     assert set(await found(store, query)) == {"exact", "title"}
+
+
+async def test_a_phrase_is_found_behind_many_items_that_score_higher(store: Store) -> None:
+    """They hold its words in another order, and are short."""
+    await store.add("c", [Item(id=f"n{n}", text="Science data.") for n in range(2 * WITH_PHRASES)])
+    await store.add("c", [Item(id="held", text="We keep data science here. " + "And more of other matters. " * 40)])
+    assert await found(store, '"data science"') == ["held"]
 
 
 async def test_a_phrase_that_no_item_holds_is_words(store: Store) -> None:
