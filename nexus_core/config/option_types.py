@@ -75,7 +75,8 @@ def words(annotation: Any) -> str:
 
 
 def any_of(names: Sequence[str]) -> str:
-    """Return names as a choice: `cut, skip or stop`."""
+    """Return names as a choice: `cut, skip or stop`; what is said with no text is said by leaving it out."""
+    names = [name for name in names if name]
     return " or ".join([part for part in (", ".join(names[:-1]), names[-1]) if part]) if names else "nothing"
 
 

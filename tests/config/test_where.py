@@ -62,3 +62,11 @@ def test_the_store_filters_within_its_search(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         Pipeline.load(file)
     assert "did you mean 'gt'" in error.value.problems[0].message
+
+
+def test_a_wrong_choice_is_told_the_choices_that_have_a_text(tmp_path: Path) -> None:
+    """Not the one of saying nothing, which stands for what is usual."""
+    file = tmp_path / "a.yaml"
+    file.write_text("name: a\nsteps:\n  - gather: {use: store, context: c, by: magic}\n  - rank: bm25\n")
+    with pytest.raises(ConfigError, match="`by` must be words, meaning or both, found 'magic'"):
+        Pipeline.load(file)
