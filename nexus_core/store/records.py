@@ -101,7 +101,7 @@ class Imported(Value):
     left_out: int = 0
     """Lines."""
     embedder: str = ""
-    """By which the context was searched by meaning where it was exported, and is not here: vectors are not imported."""
+    """By which the context was searched by meaning where it was exported, and is not here yet."""
 
 
 def checked_name(name: object, what: str) -> str:

@@ -191,3 +191,13 @@ def test_phrases_typing_errors_and_counts_are_reached_from_the_shell(
     counted = nexus(capsys, "context", "items", "n", "--count", "year", "--where", "{year: {gte: 2023}}", "--json")[1]
     assert json.loads(counted) == {"2023": 1, "2024": 1}
     assert "no item has a value of 'x'" in nexus(capsys, "context", "items", "n", "--count", "x")[1]
+
+
+def test_an_import_tells_how_it_is_searched_by_meaning_again(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the model of the export, whose vectors are taken over and not worked out where the file has them."""
+    nexus(capsys, "context", "add", "n", str(notes), "--embed", "static")
+    file = str(notes.parent / "n.jsonl")
+    nexus(capsys, "context", "export", "n", file, "--vectors")
+    told = nexus(capsys, "context", "import", "copy", file)[1]
+    assert "`nexus context embed copy --model static` lets it be searched by meaning" in told
+    assert "0 items have new vectors" in nexus(capsys, "context", "embed", "copy", "--model", "static")[1]

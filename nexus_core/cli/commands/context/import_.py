@@ -34,8 +34,8 @@ def command(name: str, file: str) -> None:
     echo(f"{done.context}: {added.new:,} items new, {added.changed:,} changed, {added.unchanged:,} unchanged")
     if done.embedder:
         echo(
-            f"vectors are not imported: `nexus context embed {done.context} --model {plain(done.embedder)}` makes those"
-            " by which it was searched by meaning"
+            f"searched by words: `nexus context embed {done.context} --model {plain(done.embedder)}` lets it be"
+            " searched by meaning as before, with the vectors that the file has or new ones"
         )
     for problem in done.problems[:TOLD]:
         echo(f"  failed: {plain(problem)}", err=True)
