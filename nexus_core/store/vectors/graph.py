@@ -172,7 +172,9 @@ class VectorGraph:
             self._index.view(str(folder / _GRAPH))
             if len(self.keys) != note["rows"] or len(self._index) != note["rows"]:
                 raise GraphDamagedError(f"{folder} does not hold {note['rows']:,} rows")
-        except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError) as error:
+        except (KeyError, TypeError) as error:
+            raise GraphDamagedError(f"{folder / _NOTE} does not say what it should") from error
+        except (OSError, ValueError, ImportError, RuntimeError) as error:
             raise GraphDamagedError(str(error)) from error
         self._order = np.argsort(self.keys, kind="stable")
         self._sorted = self.keys[self._order]

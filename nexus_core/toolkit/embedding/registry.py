@@ -97,8 +97,17 @@ class EmbedderRegistry:
             problem = self.kind(meant.kind).problem(meant.model)
         except PluginError as error:
             return str(error)
-        hint = did_you_mean(name, self._kinds) if meant.kind == _OF_ANY_NAME else ""
+        hint = self._hint(name) if problem and meant == EmbedderName(_OF_ANY_NAME, name) else ""
+        if problem and meant.kind == _OF_ANY_NAME and Path(meant.model).is_dir():
+            hint = f" (the folder has no {ONNX_FILE})"
         return f"the embedder {name!r} cannot be used{hint}: {problem}" if problem else ""
+
+    def _hint(self, name: str) -> str:
+        """Return what somebody may have meant by a name that is no kind, folder or connector here."""
+        if name in self._plugins:
+            return f", say which model of it, as {name}:MODEL"
+        others = f" (there are {', '.join(self.names)}, folders of models and PLUGIN:MODEL)"
+        return did_you_mean(name, self._kinds) or others
 
     def load(self, name: str, base_dir: str | Path = ".", *, download: bool = False) -> TextEmbedder:
         """Return an embedder, which may take seconds where it is not loaded yet; raises PluginError."""

@@ -148,6 +148,9 @@ def test_a_graph_tells_when_it_is_not_whole(tmp_path: Path) -> None:
     (tmp_path / "g" / "keys.npy").write_bytes(b"")
     with pytest.raises(GraphDamagedError, match="damaged"):
         VectorGraph(tmp_path / "g", 32)
+    (tmp_path / "g" / "note.json").write_text("{}")
+    with pytest.raises(GraphDamagedError, match=r"note\.json does not say what it should"):
+        VectorGraph(tmp_path / "g", 32)
     (tmp_path / "g" / "note.json").unlink()
     with pytest.raises(GraphDamagedError):
         VectorGraph(tmp_path / "g", 32)

@@ -87,6 +87,20 @@ def test_a_problem_is_told_before_anything_is_loaded(kinds: Kinds) -> None:
         registry.load("acme:gone")
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("minlm", ", did you mean 'minilm'?: "),
+        ("openai", ", say which model of it, as openai:MODEL: "),
+        ("quite-another", "static, folders of models and PLUGIN:MODEL): "),
+        (str(Path(__file__).parent), " (the folder has no model.onnx): "),
+    ],
+)
+def test_a_name_that_is_none_tells_which_there_are(name: str, told: str) -> None:
+    """What may be meant comes before what a model of sentence-transformers would need."""
+    assert told in embedder_problem(name)
+
+
 @pytest.mark.parametrize("name", ["Half", "Nowhere"])
 def test_a_kind_that_is_none_names_its_class(kinds: Kinds, name: str) -> None:
     """For whoever wrote it."""
