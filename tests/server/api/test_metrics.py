@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from nexus_core import Chunk, ServerError
 from nexus_core.server.access.identity import Identity
 from nexus_core.server.api.metrics import BUCKETS, MISSING
+from nexus_core.server.settings import ServerLimits
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
 WATCHED = """name: {name}
@@ -131,7 +132,8 @@ async def test_pipelines_share_one_page_by_label(start: Any) -> None:
 async def test_a_stream_is_in_flight_until_its_client_leaves(start: Any, fakes: Any) -> None:
     """The server, the places for runs and the pipeline agree; who left is counted with a status of their own."""
     fakes.connectors["own"].replies = [[Chunk("A "), inf]]
-    running = await start(pipelines={"a": WATCHED.format(name="a")})
+    # A run that waits for its client to come back goes on.
+    running = await start(pipelines={"a": WATCHED.format(name="a")}, limits=ServerLimits(resume_s=0))
     body = {"query": "Why?", "contextId": "a", "options": {"stream": True}}
     async with running.session.post(f"{running.origin}/api/queries", json=body) as response:
         await response.content.readline()
