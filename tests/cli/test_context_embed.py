@@ -201,3 +201,11 @@ def test_an_import_tells_how_it_is_searched_by_meaning_again(notes: Path, capsys
     told = nexus(capsys, "context", "import", "copy", file)[1]
     assert "`nexus context embed copy --model static` lets it be searched by meaning" in told
     assert "0 items have new vectors" in nexus(capsys, "context", "embed", "copy", "--model", "static")[1]
+
+
+def test_changed_tags_take_no_vectors_away(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The item is a new row that brings its vectors along, and is counted among those that have some."""
+    nexus(capsys, "context", "add", "n", str(notes), "--embed", "static")
+    nexus(capsys, "context", "tag", "n", "notes/dog.md", "--add", "pets")
+    assert "vectors of 3 of 3 items" in nexus(capsys, "context", "show", "n")[1]
+    assert "0 items have new vectors" in nexus(capsys, "context", "embed", "n", "--model", "static")[1]

@@ -78,15 +78,16 @@ class VectorState:
 def vector_state(connection: SqlConnection, context: Context) -> VectorState | None:
     """Return how many items of a context have vectors of its model, `None` where it is searched by words alone.
 
-    Only the items that came after the last ones with vectors are counted.
+    Only the items that came after the last pass are counted: some have brought their vectors along, such as those
+    whose tags were changed, or were given them by that pass while they came.
     """
     if not context.embedder:
         return None
     known = known_model(connection, context)
     total, lacking = connection.execute(
-        "SELECT items, (SELECT count(*) FROM items WHERE context_id = contexts.id AND items.key > embedded)"
-        " FROM contexts WHERE id = ?",
-        (context.id,),
+        "SELECT items, (SELECT count(*) FROM items WHERE context_id = contexts.id AND items.key > embedded AND NOT"
+        " EXISTS (SELECT 1 FROM vector_parts WHERE item_key = items.key AND model_id = ?)) FROM contexts WHERE id = ?",
+        (known.number if known is not None else -1, context.id),
     ).fetchone()
     width = known.model.width if known is not None else 0
     return VectorState(dimensions=width, items=int(total) - int(lacking), total=int(total))
