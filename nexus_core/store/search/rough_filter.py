@@ -51,7 +51,7 @@ def rough_filter(where: Filter) -> RoughFilter:
         may.append(f"(SELECT v IS NOT NULL AND NOT ({other}) FROM {value})")
         may_operands += operands
         kind = f"json_type({METADATA}, '$.\"{name}\"')"  # tells true from 1, and a list from a text
-        surely.append(f"(SELECT {sure.format(kind=kind)} FROM {value})")
+        surely.append(f"(SELECT {sure.format(kind=kind, whole=METADATA)} FROM {value})")
         surely_operands += operands if "?" in sure else ()
     return RoughFilter(
         " AND ".join(may or ["true"]), tuple(may_operands), " AND ".join(surely or ["true"]), tuple(surely_operands)
@@ -68,10 +68,12 @@ def _plain_part(condition: Condition) -> tuple[str, str, list[object]]:
     if condition.operator in ("equals", "in"):
         if all(_is_whole(operand) for operand in operands):
             return f"{is_whole} AND v NOT IN ({marks})", f"{is_whole} AND {{kind}} = 'integer'", operands
-        if all(isinstance(operand, str) for operand in operands):
+        # A text of nothing is no value of a field, and what is after a NUL is not seen by SQL.
+        if all(isinstance(operand, str) and operand and "\0" not in operand for operand in operands):
             # Lists and maps are texts here, of JSON.
             other = f"typeof(v) = 'text' AND v NOT IN ({marks}) AND substr(v, 1, 1) NOT IN ('[', '{{')"
-            return other, f"{{kind}} = 'text' AND v IN ({marks})", operands
+            sure = f"{{kind}} = 'text' AND v IN ({marks}) AND instr({{whole}}, '\\u0000') = 0"
+            return other, sure, operands
     return "false", "false", []
 
 

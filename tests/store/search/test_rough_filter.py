@@ -42,6 +42,18 @@ CONDITIONS = st.one_of(
 )
 def test_sql_tells_only_what_is_sure(metadata: dict[str, Any], told: dict[str, Any]) -> None:
     """Texts that are numbers, lists, numbers too large for SQL, nulls and truths included."""
+    assert_rough(metadata, told)
+
+
+@pytest.mark.parametrize("value", ["", "nul", "nul\0l", "[", "Ann"])
+@pytest.mark.parametrize("operand", ["", "nul", "nul\0l", ["", "Ann"], ["nul\0l", "["], {"not": "nul\0l"}, {"not": ""}])
+def test_sql_does_not_tell_of_texts_that_it_cannot_read(value: str, operand: Any) -> None:
+    """One of nothing, which no field holds, and one with a NUL, of which it sees the beginning."""
+    assert_rough({"year": value}, {"year": operand})
+
+
+def assert_rough(metadata: dict[str, Any], told: dict[str, Any]) -> None:
+    """Assert that SQL passes over no row that matches, and is sure of none that does not."""
     where = parse_filter(told)
     rough = rough_filter(where)
     connection = sqlite3.connect(":memory:")
