@@ -369,9 +369,30 @@ _RUNS = (
     ) WITHOUT ROWID, STRICT""",
 )
 
+_SERVERS = (
+    # What is left of the limits of a key, and which server holds which part of them: see server/cluster.
+    """CREATE TABLE key_budgets (
+        name TEXT PRIMARY KEY,
+        number INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        changed REAL NOT NULL
+    ) WITHOUT ROWID, STRICT""",
+    # How many keys that are nobody's came from an address within a minute, by its hash.
+    """CREATE TABLE wrong_keys (
+        origin TEXT PRIMARY KEY,
+        since REAL NOT NULL,
+        count INTEGER NOT NULL
+    ) WITHOUT ROWID, STRICT""",
+    # What was chosen at one server for all of them.
+    """CREATE TABLE choices (
+        name TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) WITHOUT ROWID, STRICT""",
+)
+
 MIGRATIONS = (
     _FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN, _ORIGINS, _GRANTS, _MEANING, _SEEN, _LANGUAGES, _REMOVALS, _SIGNED_IN,
-    _RUNS,
+    _RUNS, _SERVERS,
 )  # fmt: skip
 """What leads from each version to the next; the version of a file is the number of those it has seen."""
 

@@ -83,6 +83,12 @@ class ServerConnection(SqlConnection, Protocol):
     def snapshot(self) -> AbstractContextManager[None]:
         """Begin a transaction that reads one state."""
 
+    def clock(self) -> float:
+        """Return the time of the database, which is one for all servers, in seconds since the epoch."""
+
+    def check_version(self) -> None:
+        """Raise StoreError where another server has brought the tables to a version that this one cannot use."""
+
     def continue_keys(self, table: str, column: str) -> None:
         """Let the keys that the database gives go on after the largest there is, for who has written some."""
 

@@ -59,6 +59,9 @@ TABLES = (
     CopiedTable("spend", ("day", "kind", "name")),
     CopiedTable("runs", ("id",)),
     CopiedTable("run_events", ("run_id", "first_event")),
+    CopiedTable("key_budgets", ("name",)),
+    CopiedTable("wrong_keys", ("origin",)),
+    CopiedTable("choices", ("name",)),
     CopiedTable("usage", ("day", "pipeline", "model", "model_id", "outcome")),
 )
 """What is copied: each after those that it refers to."""

@@ -139,6 +139,10 @@ class PostgresConnection:
         finally:
             self._undo()
 
+    def clock(self) -> float:
+        """Return the time of the database in seconds since the epoch."""
+        return float(self.execute("SELECT CAST(extract(epoch FROM clock_timestamp()) AS float8)").fetchone()[0])
+
     def continue_keys(self, table: str, column: str) -> None:
         """Let the keys that the database gives go on after the largest there is; other columns are left alone."""
         (sequence,) = self.execute("SELECT pg_get_serial_sequence(?, ?)", (table, column)).fetchone()

@@ -17,7 +17,7 @@ from nexus_core.store.database.paths import StorePaths, user_folder
 from nexus_core.store.database.schema import migrate
 from nexus_core.store.postgres.connection import PostgresConnection
 from nexus_core.store.postgres.errors import without_password
-from nexus_core.store.postgres.schema import prepare
+from nexus_core.store.postgres.schema import check_version, prepare
 
 CACHE_VARIABLE = "NEXUS_STORE_CACHE"
 """The environment variable that names the folder of what each server makes of the rows; `cache` of a URL goes first."""
@@ -37,6 +37,10 @@ class CopiedConnection(PostgresConnection):
         if self._copies is None:
             self._copies = _opened(self._path)
         return self._copies
+
+    def check_version(self) -> None:
+        """Raise StoreError where another server has brought the tables to a version that this one cannot use."""
+        check_version(self)
 
     def close(self) -> None:
         """Close both; the next use opens them anew."""

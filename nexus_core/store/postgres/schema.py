@@ -93,6 +93,11 @@ def prepare(connection: PostgresConnection, *, writes: bool) -> None:
         connection.execute(f"UPDATE {_VERSION} SET version = ?", (len(MIGRATIONS),))
 
 
+def check_version(connection: PostgresConnection) -> None:
+    """Raise StoreError where the tables are of a version that this one cannot use."""
+    _check(connection, _version(connection))
+
+
 def _version(connection: PostgresConnection) -> int:
     """Return the version of the tables, 0 where there are none."""
     if connection.execute("SELECT to_regclass(?)", (_VERSION,)).fetchone()[0] is None:
