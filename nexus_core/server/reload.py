@@ -41,6 +41,7 @@ class PipelineReloader:
         """Files that the last version of a pipeline, which could not be taken, has problems in."""
         self._known = {file: self._stamps(file) for file in loaded}
         self._retiring: set[asyncio.Task[None]] = set()
+        self._looking = asyncio.Lock()
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -50,6 +51,10 @@ class PipelineReloader:
 
     async def look(self) -> None:
         """Take what has changed since the last look."""
+        async with self._looking:  # a request and a signal may ask for it at the same time
+            await self._look()
+
+    async def _look(self) -> None:
         try:
             files = pipeline_files(self._paths)
         except (NexusError, OSError):  # the folder is gone, or empty, for now

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -36,6 +37,7 @@ from nexus_core.server.api.queries import QueriesApi
 from nexus_core.server.api.runs import RunsApi
 from nexus_core.server.api.sign_in import SignInApi
 from nexus_core.server.api.uploads import UploadsApi
+from nexus_core.server.cluster.cluster import ServerCluster
 from nexus_core.server.http.app import build
 from nexus_core.server.http.connections import ConnectionCounter, acceptor
 from nexus_core.server.http.listener import ConnectionSlots, Listener, bind
@@ -61,6 +63,8 @@ from nexus_core.store.access.spend import DailySpend, SpendKind, add_spend, read
 from nexus_core.store.store import Store
 from nexus_core.toolkit.shared_resources import SharedResources
 from nexus_core.toolkit.timers import TimeLimit
+
+_log = logging.getLogger(__name__)
 
 
 class Server:
@@ -88,6 +92,8 @@ class Server:
         verifies = verify if self.keys is None else self.keys.verify
         is_https = bool(settings.certificate or settings.tls_elsewhere)
         self.sign_in = _sign_in(settings, store, secure=is_https)
+        self.cluster = ServerCluster(store.folder, self.serving, self._reload) if store.folder.is_server else None
+        """The other servers of the store, where its database is on a server."""
         self.spend = SpendCounter(partial(_add_spend, store))
         self.gate = AccessControl(
             settings.limits,
@@ -97,11 +103,13 @@ class Server:
             worker=settings.worker,
             sign_in=self.sign_in,
             spend=self.spend,
+            leases=None if self.cluster is None else self.cluster.leases,
         )
         self.runs = RunService(self.serving, self.gate, settings)
         self.siblings = WorkerRpc(settings.worker)
-        self.models = ModelsApi(self.serving, settings, self.siblings)
-        self.metrics = MetricsApi(self.serving, self.gate, self.siblings)
+        self.models = ModelsApi(self.serving, settings, self.siblings, self.cluster)
+        name = settings.name or socket.gethostname()
+        self.metrics = MetricsApi(self.serving, self.gate, self.siblings, name, self.cluster)
         self.keys_api = KeysApi(
             ApiKeys(store), self.keys, self.spend, partial(_read_spend, store), settings, self.siblings
         )
@@ -137,7 +145,7 @@ class Server:
             ConversationsApi(self.serving),
             self.keys_api,
             SignInApi(self.sign_in, self.gate),
-            HealthApi(self.serving, self.gate),
+            HealthApi(self.serving, self.gate, self.cluster),
             self.metrics,
             PageFiles(self.settings),
         )
@@ -156,6 +164,8 @@ class Server:
         await self.serving.__aenter__()
         try:
             await self._check_keys()
+            if self.cluster is not None:
+                await self.cluster.open(self.gate)
             await self._listen()
             await self.runs.open()
             self.models.recall()  # before the others can tell of a change: an older choice shall not undo it
@@ -184,10 +194,15 @@ class Server:
             if self.sign_in is not None:
                 await self.sign_in.issuer.__aexit__(None, None, None)
             await self.spend.close()
+            if self.cluster is not None:
+                await self.cluster.close()
             if self.keys is not None:
                 with suppress(NexusError):
                     await self.keys.note_used()
             await self.serving.__aexit__(None, None, None)
+
+    async def _reload(self) -> None:
+        await self.models.look_at_files()
 
     def cut(self) -> None:
         """End all runs at once; their clients are told."""
@@ -259,6 +274,7 @@ async def serve(
     if short := make_room(server.settings.limits):
         say(short)
     async with server:
+        _reload_on_hangup(server, loop)
         spare_collector()
         say(f"listening on {server.origin}")
         if server.keys is not None and server.sign_in is None and not await server.keys.has_keys():
@@ -272,6 +288,26 @@ async def serve(
         say("stopping: what has begun may end; again to stop at once")
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, signal.SIG_IGN)  # all is done: one more signal shall not make a failure of it
+
+
+def _reload_on_hangup(server: Server, loop: asyncio.AbstractEventLoop) -> None:
+    """Take pipelines anew with SIGHUP whose files have changed, here and at the other servers of the store."""
+    if server.models.read_files is None or not hasattr(signal, "SIGHUP"):
+        return
+    orders = set[asyncio.Task[None]]()
+
+    async def reload() -> None:
+        try:
+            await server.models.order_reload()
+        except NexusError as error:
+            _log.warning("the other servers are not told to take pipelines anew: %s", error)
+            await server.models.look_at_files()
+
+    def begin() -> None:
+        orders.add(task := loop.create_task(reload()))
+        task.add_done_callback(orders.discard)
+
+    signal.signal(signal.SIGHUP, lambda number, frame: loop.call_soon_threadsafe(begin))
 
 
 def spare_collector() -> None:

@@ -95,6 +95,8 @@ class OidcSettings:
 class ServerSettings:
     """How a server serves."""
 
+    name: str = ""
+    """How `/metrics` call this server among those of one store; by default as its machine is called."""
     host: str = "127.0.0.1"
     port: int = 8000
     prefix: str = "/api"

@@ -75,6 +75,10 @@ def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
 
 @click.command("serve", cls=SectionedCommand, epilog=EPILOG)
 @click.argument("pipelines", nargs=-1, callback=named_paths)
+@click.option(
+    "--name", default="", envvar="NEXUS_SERVER_NAME", metavar="NAME",
+    help="How /metrics call this server among several; by default as the machine is called.",
+)  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; others need keys.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--prefix", default="/api", show_default=True, help="What the addresses of the query API begin with.")
@@ -194,7 +198,9 @@ async def _serve(
     for file, pipeline in loaded.items():
         _say(f"serving {pipeline.name} ({file}): {pipeline.description or 'no description'}")
     _say(f"the store is {store.folder.name}")
-    beside: list[_Beside] = [PipelineReloader(paths, loaded, server, again, _say).run] if reloads else []
+    reloader = PipelineReloader(paths, loaded, server, again, _say)
+    server.models.read_files = reloader.look
+    beside: list[_Beside] = [reloader.run] if reloads else []
     if sync_s is not None and (settings.worker is None or settings.worker.number == 0):
         beside.append(partial(serve_sync, store, sync_s, _say))
     await serve(server, _say, partial(_together, beside) if beside else None, end_within)

@@ -11,7 +11,7 @@ from aiohttp import web
 from nexus_core.contract.errors import StoreError
 from nexus_core.engine.calls.deadline import Clock
 from nexus_core.server.access.identity import ANYBODY, Identity
-from nexus_core.server.access.key_limits import AdmittedRequest, KeyAdmissions, MakeRoom
+from nexus_core.server.access.key_limits import AdmittedRequest, KeyAdmissions, LimiterSource, MakeRoom
 from nexus_core.server.access.request_origin import came_by_proxy, check_address, check_host, check_origin, origin_of
 from nexus_core.server.access.run_slots import RunSlot, RunSlots
 from nexus_core.server.access.sign_in import SignIn
@@ -47,6 +47,15 @@ class AuthThrottle:
 
         return self._memory.change(origin, one_more)
 
+    def learn(self, origin: str, total: int) -> None:
+        """Note that there were so many in its minute, with those that came to other servers."""
+
+        def at_least(state: State | None) -> tuple[State, None]:
+            since, count = state[:2] if state is not None else (self._clock.now(), 0.0)
+            return (since, max(count, float(total))), None
+
+        self._memory.change(origin, at_least)
+
 
 Verify = Callable[[str], Awaitable[Identity | None]]
 """Tells whose key it is; `None` is nobody's."""
@@ -68,8 +77,9 @@ class AccessControl:
         worker: WorkerSettings | None = None,
         sign_in: SignIn | None = None,
         spend: SpendCounter | None = None,
+        leases: LimiterSource | None = None,
     ) -> None:
-        """Take what holds; a `worker` remembers with the others what they let in.
+        """Take what holds; a `worker` remembers with the others what they let in, and so do servers with `leases`.
 
         With `loopback` only this machine's own names are served; `scheme` is what clients speak. `sign_in` knows those
         whom an issuer vouches for, and `spend` counts what everybody uses.
@@ -83,8 +93,10 @@ class AccessControl:
         clock = clock or Clock()
         keys = None if worker is None else SharedCounters(worker.file, "keys")
         addresses = LocalCounters() if worker is None else SharedCounters(worker.file, "addresses")
-        self._failures = AuthThrottle(addresses, clock)
-        self._admissions = KeyAdmissions(clock, keys, spend)
+        self.failures = AuthThrottle(addresses, clock)
+        self.on_wrong_key: Callable[[str], None] = lambda origin: None
+        """Is told from where each key came that is nobody's."""
+        self._admissions = KeyAdmissions(clock, keys, spend, leases)
         self.places = RunSlots(limits)
         self.turnstile = StartPacing()
 
@@ -145,11 +157,16 @@ class AccessControl:
 
         Nothing of its body has been read yet.
         """
-        runs = route.method == "POST" and route.scope == "query" and route.body is not None
-        if runs:
+        if runs := _runs(route):
             self.places.check_room()
-        size = min(request.content_length or 0, self._most)  # more is refused, whatever it says
-        return self._admissions.enter(who, size, runs=runs) or _NOTHING
+        return self._admissions.enter(who, self._size(request), runs=runs) or _NOTHING
+
+    async def prepare(self, who: Identity, request: web.Request, route: Route) -> None:
+        """Fetch what a request needs from limits that several servers share; what is at hand is not waited for."""
+        await self._admissions.prepare(who, self._size(request), runs=_runs(route))
+
+    def _size(self, request: web.Request) -> int:
+        return min(request.content_length or 0, self._most)  # more is refused, whatever it says
 
     def slot(self, key_id: str = "") -> RunSlot:
         """Return an async context manager for one of the places for runs; entering raises Failure where none is."""
@@ -165,7 +182,9 @@ class AccessControl:
 
     def note_failure(self, request: web.Request) -> None:
         """Count a key that is nobody's; raises Failure where an address has shown too many in a minute."""
-        wait = self._failures.note(origin_of(request.remote or ""))
+        origin = origin_of(request.remote or "")
+        self.on_wrong_key(origin)
+        wait = self.failures.note(origin)
         if wait:
             raise Failure(
                 429,
@@ -173,6 +192,11 @@ class AccessControl:
                 "too many keys that are not valid came from this address",
                 {"Retry-After": str(ceil(wait))},
             )
+
+
+def _runs(route: Route) -> bool:
+    """Tell whether requests of a route ask models."""
+    return route.method == "POST" and route.scope == "query" and route.body is not None
 
 
 def check_scope(who: Identity, route: Route) -> None:

@@ -7,7 +7,7 @@ from math import ceil, inf
 from types import TracebackType
 from typing import Protocol, TypeVar
 
-from attrs import define
+from attrs import define, evolve
 
 from nexus_core.config.policies import RateLimitPolicy
 from nexus_core.contract.answers import AttemptFinished, Event
@@ -40,6 +40,20 @@ class KeyLimiter(Protocol):
 
     def rooms(self) -> tuple[Capacity, ...]:
         """Return what is left of the limits per minute."""
+
+
+class LeasedKeyLimiter(KeyLimiter, Protocol):
+    """The limits of one key that several servers go by: what a request needs is fetched before it is admitted."""
+
+    async def prepare(self, tokens: int) -> None:
+        """Fetch what a request of so many tokens needs, where it is not at hand."""
+
+
+class LimiterSource(Protocol):
+    """Makes the limits of keys that several servers go by."""
+
+    def limiter(self, limits: RateLimitPolicy, clock: Clock, name: str, alone: KeyLimiter) -> LeasedKeyLimiter:
+        """Return those of a key; `alone` holds while the servers cannot agree."""
 
 
 class SharedLimiter:
@@ -148,28 +162,54 @@ class KeyAdmissions:
     """The limits of all keys, each with what is left of them; in `shared`, where several processes go by them."""
 
     def __init__(
-        self, clock: Clock | None = None, shared: CounterStore | None = None, spend: SpendCounter | None = None
+        self,
+        clock: Clock | None = None,
+        shared: CounterStore | None = None,
+        spend: SpendCounter | None = None,
+        leases: LimiterSource | None = None,
     ) -> None:
+        """Take what holds; with `leases` several servers go by the limits of a key together."""
         self._clock = clock or Clock()
         self._shared = shared
         self._spend = spend
+        self._leases = leases
+        self._leased: dict[str, LeasedKeyLimiter] = {}
         self._limiters: dict[str, KeyLimiter] = {}
         self._policies: dict[str, RateLimitPolicy] = {}
         """By what limits each of them goes."""
         self.make_room: MakeRoom = lambda key_id: False
+
+    async def prepare(self, who: Identity, size: int, *, runs: bool) -> None:
+        """Fetch what a request needs from what several servers share, if it is not at hand."""
+        if who.limits is None or self._leases is None:
+            return
+        self._limiter(who.key_id, who.limits)
+        counts = runs and who.limits.tokens_per_minute is not None
+        await self._leased[who.key_id].prepare(size // _BYTES_PER_TOKEN + ANSWER_TOKENS if counts else 0)
+
+    def _limiter(self, key_id: str, limits: RateLimitPolicy) -> KeyLimiter:
+        """Return the limits of a key as they are now."""
+        known = self._limiters.get(key_id)
+        if known is not None and self._policies[key_id] == limits:
+            return known
+        limiter = self._own(key_id, limits)
+        if self._leases is not None:
+            alone = self._own(key_id, halved(limits))
+            limiter = self._leased[key_id] = self._leases.limiter(limits, self._clock, _name(key_id, limits), alone)
+        self._limiters[key_id], self._policies[key_id] = limiter, limits
+        return limiter
+
+    def _own(self, key_id: str, limits: RateLimitPolicy) -> KeyLimiter:
+        """Return the limits of a key for this machine."""
+        own = RateLimiter(limits, self._clock, key_id)
+        return own if self._shared is None else SharedLimiter(own, self._shared, _name(key_id, limits))
 
     def enter(self, who: Identity, size: int, *, runs: bool) -> AdmittedRequest | None:
         """Let a request of a known size in, all limits at once or none; raises Failure with the time to wait."""
         limits = who.limits
         if limits is None:
             return None
-        limiter = self._limiters.get(who.key_id)
-        if limiter is None or self._policies[who.key_id] != limits:
-            own = RateLimiter(limits, self._clock, who.key_id)
-            # Other limits are another state; requests from before they changed end in the one before.
-            name = f"{who.key_id} {limits.requests_per_minute} {limits.tokens_per_minute} {limits.concurrency}"
-            limiter = own if self._shared is None else SharedLimiter(own, self._shared, name)
-            self._limiters[who.key_id], self._policies[who.key_id] = limiter, limits
+        limiter = self._limiter(who.key_id, limits)
         counts = runs and limits.tokens_per_minute is not None
         prompt = size // _BYTES_PER_TOKEN
         found = limiter.try_enter(prompt + ANSWER_TOKENS if counts else 0)
@@ -186,6 +226,25 @@ class KeyAdmissions:
                 {"Retry-After": "1", **told},
             )
         raise _too_many(found, told)
+
+
+def halved(limits: RateLimitPolicy) -> RateLimitPolicy:
+    """Return half of some limits, which is what a server alone admits while nobody can say what the others do."""
+
+    def half(limit: int | None) -> int | None:
+        return None if limit is None else max(1, limit // 2)
+
+    return evolve(
+        limits,
+        requests_per_minute=half(limits.requests_per_minute),
+        tokens_per_minute=half(limits.tokens_per_minute),
+        concurrency=half(limits.concurrency),
+    )
+
+
+def _name(key_id: str, limits: RateLimitPolicy) -> str:
+    """Return how what is left of limits is called: other limits are another state."""
+    return f"{key_id} {limits.requests_per_minute} {limits.tokens_per_minute} {limits.concurrency}"
 
 
 def _too_many(seconds: float, told: Mapping[str, str]) -> Failure:

@@ -10,6 +10,7 @@ from aiohttp import web
 from nexus_core.server.access.access import AccessControl
 from nexus_core.server.access.run_slots import shutting_down
 from nexus_core.server.api.response_schemas import STATUS
+from nexus_core.server.cluster.cluster import ServerCluster
 from nexus_core.server.errors import Failure
 from nexus_core.server.http.bodies import json_answer
 from nexus_core.server.pipelines import ServedPipelines
@@ -22,9 +23,10 @@ _LOOK_S = 5.0
 class HealthApi:
     """Tells of life and readiness, and nothing else."""
 
-    def __init__(self, serving: ServedPipelines, gate: AccessControl) -> None:
+    def __init__(self, serving: ServedPipelines, gate: AccessControl, cluster: ServerCluster | None = None) -> None:
         self._serving = serving
         self._gate = gate
+        self._cluster = cluster
         self._looked_at = -_LOOK_S
         self._problem: str | None = None
 
@@ -57,9 +59,16 @@ class HealthApi:
         return json_answer({"status": "ok"})
 
     async def is_ready(self, request: web.Request) -> web.Response:
-        """Answer whether the server takes requests and its store can be written."""
+        """Answer whether the server takes requests and its store can be written.
+
+        A database on a server is looked at each second anyway; whoever writes to it for long is no reason to be sent
+        elsewhere.
+        """
         if self._gate.is_draining:
             raise shutting_down()
+        if self._cluster is not None:
+            self._cluster.check_ready()
+            return json_answer({"status": "ready"})
         if monotonic() - self._looked_at >= _LOOK_S:
             self._problem = await self._serving.find_write_problem()
             self._looked_at = monotonic()

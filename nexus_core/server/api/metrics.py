@@ -17,6 +17,7 @@ from aiohttp import web
 
 from nexus_core.contract.optional_protocols import MetricsSink
 from nexus_core.server.access.access import AccessControl
+from nexus_core.server.cluster.cluster import ServerCluster
 from nexus_core.server.errors import Failure
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
@@ -64,8 +65,18 @@ class RequestMetrics:
 class MetricsApi:
     """Shows the figures."""
 
-    def __init__(self, serving: ServedPipelines, gate: AccessControl, siblings: WorkerRpc) -> None:
+    def __init__(
+        self,
+        serving: ServedPipelines,
+        gate: AccessControl,
+        siblings: WorkerRpc,
+        name: str,
+        cluster: ServerCluster | None = None,
+    ) -> None:
+        """Take what is counted; `name` is how this server is called."""
         self._serving = serving
+        self._name = name
+        self._cluster = cluster
         self._gate = gate
         self._siblings = siblings
         siblings.on("metrics", lambda _: asyncio.to_thread(lambda: families_json(self._families())))
@@ -158,6 +169,14 @@ class MetricsApi:
         """Yield what the server knows by itself."""
         library = _library()
         requests, places = self._requests, self._gate.places
+        info = library.core.InfoMetricFamily("nexus_server", "The server that these figures are of.")
+        info.add_metric((), {"server": self._name})
+        yield info
+        if self._cluster is not None:
+            yield library.core.GaugeMetricFamily(
+                "nexus_store_reachable", "1 while the database of the store answers.",
+                value=int(not self._cluster.link.is_lost),
+            )  # fmt: skip
         ended = library.core.CounterMetricFamily(
             "nexus_http_requests_total", "Requests that have ended.", labels=("method", "route", "status")
         )

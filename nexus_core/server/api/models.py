@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from nexus_core.engine.models import Model, UsageFigures
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.server.api import response_schemas
 from nexus_core.server.api.run_query import model_of
+from nexus_core.server.cluster.cluster import ServerCluster
+from nexus_core.server.errors import Failure
 from nexus_core.server.http.app import identity
 from nexus_core.server.http.bodies import read_json
 from nexus_core.server.http.json_schema import checker, closed, text
@@ -36,13 +38,23 @@ _CHOSEN = "models.json"
 class ModelsApi:
     """Tells of models."""
 
-    def __init__(self, serving: ServedPipelines, settings: ServerSettings, siblings: WorkerRpc) -> None:
+    def __init__(
+        self,
+        serving: ServedPipelines,
+        settings: ServerSettings,
+        siblings: WorkerRpc,
+        cluster: ServerCluster | None = None,
+    ) -> None:
         self._serving = serving
         self._settings = settings
         self._siblings = siblings
+        self._cluster = cluster
+        self.read_files: Callable[[], Awaitable[None]] | None = None
+        """Takes pipelines anew whose files have changed; `None` where they are from no files."""
         self._check = checker(DEFAULT)
         siblings.on("usage", lambda _: {"/".join(key): attrs.asdict(own) for key, own in self._usage().items()})
         siblings.on("clear", lambda _: self._clear())
+        siblings.on("reload", lambda _: self.look_at_files())
         siblings.on("default", lambda told: self._serving.pipeline(told["pipeline"]).models.set_default(told["model"]))
 
     def routes(self) -> Sequence[Route]:
@@ -69,6 +81,11 @@ class ModelsApi:
             Route(
                 method="GET", path="/pipelines", handler=self.pipelines, scope="read",
                 summary="List the pipelines that are served.", answer=response_schemas.PIPELINES,
+            ),
+            Route(
+                method="POST", path="/pipelines/reload", handler=self.reload, scope="admin",
+                summary="Take pipelines anew whose files have changed, at all servers of the store.",
+                answer=response_schemas.PIPELINES, errors=(409,),
             ),
         ]  # fmt: skip
 
@@ -99,6 +116,8 @@ class ModelsApi:
         body = self._check(await read_json(request, self._settings.limits))
         pipeline = self._serving.pipeline(body.get("pipeline"), identity(request).viewer)
         name = model_of(pipeline, body["modelId"]).name
+        if self._cluster is not None:
+            await self._cluster.choices.set_default(pipeline, name)
         await self._siblings.ask("default", {"pipeline": pipeline.name, "model": name})
         if self._siblings.worker is not None:
             remember(Path(self._siblings.worker.folder), pipeline.name, name)
@@ -112,6 +131,25 @@ class ModelsApi:
             if pipeline in self._serving.pipelines:
                 with suppress(NexusError):  # a model that the pipeline has no more
                     self._serving.pipelines[pipeline].models.set_default(name)
+
+    async def reload(self, request: web.Request) -> web.Response:
+        """Take pipelines anew whose files have changed, and list those that are served then."""
+        if self.read_files is None:
+            raise Failure(409, "no_files", "the pipelines of this server were not read from files")
+        await self.order_reload()
+        await self._siblings.ask("reload", needs_all=False)
+        return await self.pipelines(request)
+
+    async def order_reload(self) -> None:
+        """Look at the files of the pipelines here, and let the other servers of the store do so."""
+        if self._cluster is not None:
+            await self._cluster.choices.order_reload()
+        await self.look_at_files()
+
+    async def look_at_files(self) -> None:
+        """Take pipelines anew whose files have changed; those that cannot be taken are served as they were."""
+        if self.read_files is not None:
+            await self.read_files()
 
     async def pipelines(self, request: web.Request) -> web.Response:
         """List the pipelines."""

@@ -110,6 +110,7 @@ async def _answered(request: web.Request, handler: Any, route: Route | None, gat
     request[OPERATOR] = request[OPERATOR] or who.may("admin")
     check_scope(who, route)
     refuse_unknown(request, route.query)
+    await gate.prepare(who, request, route)
     with gate.admit(who, request, route) as admitted_request:
         if admitted_request is not None:
             request[ADMITTED_REQUEST] = admitted_request

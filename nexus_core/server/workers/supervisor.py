@@ -147,6 +147,11 @@ class _Place:
         if self.process.poll() is None:
             self.process.send_signal(number)
 
+    def pass_on(self, number: int) -> None:
+        """Pass a signal on that ends nothing, once it serves: before that it would end it."""
+        if self.process.poll() is None and Path(self._worker.socket(self._worker.number)).exists():
+            self.process.send_signal(number)
+
     def end(self, is_over: Callable[[], bool]) -> int:
         """Wait for the process, which is told to stop if it has not been, and return its exit code without a sign.
 
@@ -177,6 +182,8 @@ class _Watch:
     def run(self) -> int:
         """Return the exit code of all."""
         before = {name: signal.signal(name, self._tell) for name in (signal.SIGTERM, signal.SIGINT)}
+        if hasattr(signal, "SIGHUP"):  # each worker looks at its files
+            before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._pass_on)
         try:
             failed = self._until_stopped()
             self._set_end()
@@ -202,6 +209,10 @@ class _Watch:
         for place in self._places:
             place.tell(number)
         self._passes_on = False
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        for place in self._places:
+            place.pass_on(number)
 
     def _set_end(self, *, is_hurried: bool = False) -> None:
         """Give the workers their time, if they have none yet; those who hurry leave none for what has begun."""

@@ -1,0 +1,1 @@
+"""Several servers of one store in a database."""
