@@ -99,6 +99,19 @@ async def test_a_run_whose_server_was_killed_ends_once(tmp_path: Path) -> None:
         assert await store.check() == ()
 
 
+@pytest.mark.parametrize("ahead", [0, 1, 40])
+async def test_a_client_that_had_more_than_was_kept_is_told_of_the_interruption(tmp_path: Path, ahead: int) -> None:
+    """The last events that a killed server sent are in no store: who reads on after them hears of the end, once."""
+    run = await kill_amid(tmp_path, "/api/queries", BODY, "")
+    async with serve(tmp_path, "http://127.0.0.1:1/v1") as (_, origin), aiohttp.ClientSession() as session:
+        address, last = f"{origin}/api/runs/{run}/events", 2 + ahead
+        [told] = await events_at(address, headers={"Last-Event-ID": f"{run}-{last}"})
+        async with session.get(address, params={"after": last}) as response:
+            sent = await response.text()
+    assert told["type"] == "interrupted"
+    assert f"id: {run}-{last + 1}\n" in sent
+
+
 async def test_a_response_in_the_background_fails_with_its_server(tmp_path: Path) -> None:
     """It can be fetched, and its events end with that."""
     id = await kill_amid(tmp_path, "/v1/responses", CHAT, "resp_")

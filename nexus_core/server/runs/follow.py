@@ -10,7 +10,7 @@ from time import monotonic
 from nexus_core.contract.errors import UsageError
 from nexus_core.server.errors import Failure
 from nexus_core.server.http.sse import EventStream
-from nexus_core.server.runs.event_numbers import gap_event, split_events
+from nexus_core.server.runs.event_numbers import gap_event, number_events, split_events
 from nexus_core.server.runs.journal import RunJournal
 from nexus_core.server.runs.live_run import LiveRun
 from nexus_core.store.runs import StoredRun, StoredRuns
@@ -60,6 +60,7 @@ class RunFollower:
     async def send(self, out: EventStream, after: int) -> None:
         """Send what is kept after an event, and what comes, to the end; what is not kept any more is a gap."""
         await out.send(_BEGINS)
+        began = after
         with self._noted():
             while True:
                 changed = self._changed()
@@ -70,8 +71,11 @@ class RunFollower:
                     after = frames[-1][0]
                 elif run.state == "running":
                     await self._wait(changed)
+                elif after < run.events:
+                    return await out.end(gap_event(self._id, after + 1, run.events))
                 else:
-                    return await out.end(gap_event(self._id, after + 1, run.events) if after < run.events else b"")
+                    is_ahead = after == began and run.state == "interrupted"
+                    return await out.end(await self._interruption(run, after) if is_ahead else b"")
 
     async def _next(self, after: int) -> tuple[StoredRun, list[tuple[int, bytes]]]:
         """Return the run and the next events that are kept after one, each with its number."""
@@ -85,6 +89,15 @@ class RunFollower:
                 break
             found += [each for each in enumerate(split_events(data), first) if each[0] > after]
         return run, found
+
+    async def _interruption(self, run: StoredRun, after: int) -> bytes:
+        """Return the last event of an interrupted run for who says to have had that number, under the next one.
+
+        What a server had sent in its last moments was not kept: its client has numbers that are not in the store, and
+        that of the last event may have been one of them. It is told the end rather than nothing.
+        """
+        _, _, rest = (await self.last_event(run)).partition(b"\n")
+        return number_events(self._id.encode(), after, [rest]) if rest else b""
 
     @contextmanager
     def _noted(self) -> Iterator[None]:
