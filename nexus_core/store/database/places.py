@@ -23,15 +23,26 @@ def place_of_store(path: str | os.PathLike[str] | None) -> StorePaths:
     if path is None:
         path = os.environ.get(VARIABLE) or default_folder()
         if isinstance(path, str) and not is_url(path):
+            _refuse_half_url(path)
             path = default_folder()  # with the home of who is named in it
-    if isinstance(path, str) and is_url(path):
-        return _by_url(path)
+    if isinstance(path, str):
+        if is_url(path):
+            return _by_url(path)
+        _refuse_half_url(path)
     return StorePaths(Path(path))
 
 
 def is_url(path: str) -> bool:
     """Tell whether a text is a URL and no folder."""
     return _URL.match(path) is not None
+
+
+def _refuse_half_url(path: str) -> None:
+    """Raise UsageError for a URL that lacks its slashes: nobody wants a folder of that name, with a password."""
+    name, colon, _ = path.partition(":")
+    scheme = name.lower()
+    if colon and any(point.name == scheme for point in installed_entry_points(STORES_GROUP)):
+        raise UsageError(f"the URL of a store begins with {scheme}://, and a folder of such a name with ./{name}:")
 
 
 def check_store_url(path: str) -> None:

@@ -7,7 +7,7 @@ import sqlite3
 from hashlib import sha256
 from pathlib import Path
 from shutil import rmtree
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from attrs import field, frozen
 
@@ -131,9 +131,26 @@ class PostgresPlace(StorePaths):
         super().prepare()
 
 
+def _split(url: str) -> SplitResult:
+    """Return the parts of a URL; one with a password that is not written as URLs have it is refused, and not shown.
+
+    libpq and we would take it apart at other places, and tell a piece of the password as a host, a port or an option.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = None
+    if parts is None or "#" in url or "@" in parts.netloc.rpartition("@")[0] + parts.path + parts.query:
+        raise UsageError(
+            "the URL of the store cannot be taken apart: within its user, password, database and options write @ as"
+            " %40, : as %3A, / as %2F, ? as %3F, # as %23, [ as %5B, ] as %5D and % as %25"
+        ) from None
+    return parts
+
+
 def postgres_place(url: str) -> PostgresPlace:
     """Return the store that a URL names; its `cache` is the folder of what this server makes of the rows."""
-    parts = urlsplit(url)
+    parts = _split(url)
     options = parse_qsl(parts.query, keep_blank_values=True)
     asked = [value for name, value in options if name == "cache"]
     rest = [(name, value) for name, value in options if name != "cache"]

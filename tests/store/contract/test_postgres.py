@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -58,6 +59,25 @@ def test_passwords_are_hidden(url: str) -> None:
     said = hidden(f"could not parse {url}: s3@cret", secrets_of(url))
     assert not {"s3@cret", "s3%40cret"} & {*without_password(url).split(":"), *said.split()}
     assert "cret" not in without_password(url) + said
+
+
+@pytest.mark.parametrize("password", ["s3/cret", "s3@cret", "s3@/cret", "s3?cret", "s3?a=cret", "s3#cret", "s3[cret"])
+def test_a_password_that_is_not_written_as_urls_have_it_is_refused_and_not_shown(password: str) -> None:
+    """It would be taken apart as a host, a port or an option, and told as one."""
+    with pytest.raises(UsageError, match="write @ as %40") as refused:
+        Store(f"postgresql://ann:{password}@localhost:1/name")
+    assert refused.value.__suppress_context__
+    assert not {"s3", "cret"} & {*re.findall(r"\w+", str(refused.value))}
+
+
+@pytest.mark.parametrize("url", ["postgresql:ann:secret@host/name", "Postgres:/ann:secret@host/name"])
+def test_a_url_without_its_slashes_is_no_folder(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor where the environment names it."""
+    monkeypatch.setenv("NEXUS_STORE", url)
+    for path in (url, None):
+        with pytest.raises(UsageError, match="begins with postgres") as refused:
+            Store(path)
+        assert "secret" not in str(refused.value)
 
 
 async def test_a_database_that_cannot_be_reached_is_told_without_its_password(
