@@ -23,7 +23,13 @@ _WAITED = (errors.LockNotAvailable, errors.QueryCanceled, errors.IdleInTransacti
 _AGAIN = (errors.SerializationFailure, errors.DeadlockDetected)
 _FULL = (errors.DiskFull, errors.OutOfMemory, errors.ConfigurationLimitExceeded)
 _REFUSED = (errors.InvalidPassword, errors.InvalidAuthorizationSpecification, errors.InvalidCatalogName)
+_REFUSES = re.compile(
+    r"password authentication failed|no password supplied|(role|database) \".*\" does not exist|no pg_hba\.conf entry"
+)
+"""What a server says that lets nobody in: libpq gives no code with it."""
 _NUL = (errors.UntranslatableCharacter, errors.CharacterNotInRepertoire)
+_NUL_SAID = re.compile(r"\bNUL\b")
+"""What psycopg says of the character; statements that errors quote hold NULL."""
 _WHAT_TO_DO = "look whether it runs and can be reached from here; what was acknowledged is kept"
 
 
@@ -68,10 +74,12 @@ def meaning(error: psycopg.Error, name: str, secrets: tuple[str, ...]) -> NexusE
         return StoreFullError(f"no space is left for {name} ({said}): this write changed nothing; free some")
     if isinstance(error, errors.ReadOnlySqlTransaction | errors.InsufficientPrivilege):
         return StoreError(f"{name} may not be changed or read by this role ({said}): grant it the rights of an owner")
-    if isinstance(error, _NUL) or "NUL" in said:
+    if isinstance(error, _NUL) or _NUL_SAID.search(said):
         return UsageError("a text holds a NUL character, which Postgres cannot keep: remove it")
-    if isinstance(error, _REFUSED):
-        return StoreUnavailableError(f"{name} lets nobody in as that user ({said}): check user, password and database")
+    if isinstance(error, errors.InvalidSchemaName):
+        return StoreError(f"{name} has no such schema ({said}): create it (CREATE SCHEMA), or name another search_path")
+    if isinstance(error, _REFUSED) or (is_lost(error) and _REFUSES.search(said)):
+        return StoreUnavailableError(f"{name} refuses the connection ({said}): check user, password and database")
     if is_lost(error) or isinstance(error, errors.TooManyConnections):
         return StoreUnavailableError(f"{name} cannot be reached ({said}): {_WHAT_TO_DO}")
     return StoreError(f"the store at {name} failed: {said}")

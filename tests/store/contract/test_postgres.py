@@ -9,6 +9,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -288,6 +289,23 @@ async def test_a_text_with_a_nul_is_refused_and_named(postgres: str) -> None:
         with pytest.raises(UsageError, match=r"'a\\x00b' holds a NUL"):
             await store.add("harbour", [Item(id="n", text="a\0b")])
         assert (await store.context("harbour")).items == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        pytest.param(
+            lambda url: url + "&options=-csearch_path%3Dabsent", "has no such schema .*create it", id="schema"
+        ),
+        pytest.param(lambda url: url.replace("postgres:", "nobody:"), "check user, password and database", id="user"),
+    ],
+)
+async def test_a_url_that_names_something_absent_is_told_so(
+    postgres: str, change: Callable[[str], str], expected: str
+) -> None:
+    """Not that the server is away, nor that a text holds a NUL because the statement that failed says NOT NULL."""
+    with pytest.raises(StoreError, match=expected):
+        await Store(change(postgres)).__aenter__()
 
 
 async def test_tables_are_those_of_sqlite(postgres: str) -> None:
