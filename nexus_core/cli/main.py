@@ -37,7 +37,7 @@ COMMANDS = {
     "models": "List the models of a pipeline, and install models that run here.",
     "serve": "Serve pipelines over HTTP.",
     "store": "Copy, back up, restore and verify whole stores.",
-    "keys": "Make, list and revoke the keys of those who may ask a server.",
+    "keys": "Create, list, change, rotate and revoke API keys of a server.",
     "usage": "Show what models have used, by day, pipeline and model.",
     "schema": "Print the JSON Schema of the pipeline language.",
     "new": "Write the package of a new plugin.",

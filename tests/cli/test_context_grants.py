@@ -106,7 +106,7 @@ def test_what_a_key_sees_is_changed_later(nexus: Nexus) -> None:
         return {name: found[name] for name in ("groups", "contexts", "tags")}
 
     id = json.loads(nexus("keys", "list", "--json"))[0]["id"]
-    assert "sees: group:it, context c, tag public" in nexus(
+    assert "access to: group:it, context c, tag public" in nexus(
         "keys", "change", id, "--group", "group:it", "--tag", "public"
     )
     assert told() == {"groups": ["group:it"], "contexts": ["c"], "tags": ["public"]}
@@ -117,7 +117,7 @@ def test_what_a_key_sees_is_changed_later(nexus: Nexus) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ((), "nothing is to be changed"),
+        ((), "there is nothing to change"),
         (("--group", "hr"), "names no group"),
         (("--group", "group:hr", "--no-group"), "contradict each other"),
         (("--group", "group:nobody"), "nobody's group"),

@@ -37,37 +37,48 @@ _T = TypeVar("_T")
 @click.group("keys", epilog=EPILOG)
 @store_option
 def command() -> None:
-    """Make, list, change and revoke the keys of those who may ask `nexus serve`.
+    """Create, list, change, rotate and revoke API keys of `nexus serve`.
 
-    From the first key on, the servers of this store serve nobody without one.
+    As soon as a store has a key, its servers refuse requests without one.
     """
 
 
 @command.command("new")
-@click.option("--owner", required=True, metavar="NAME", help="Whose it is: owners see only their own conversations.")
+@click.option(
+    "--owner",
+    required=True,
+    metavar="NAME",
+    help="The person or program that it is for; owners see only their own conversations.",
+)
 @click.option(
     "--scope", "scopes", multiple=True, type=click.Choice(("query", "read", "admin")), default=("query", "read"),
-    show_default=True, help="What it may do; repeatable. `admin` may do all.",
+    show_default=True, help="What it allows (repeatable); `admin` allows everything.",
 )  # fmt: skip
-@click.option("--admin", is_flag=True, help="The same as `--scope admin`: it may do all, and manage keys on the page.")
-@click.option("--expires", metavar="DURATION", help="How long it holds, as in 90d or 12h; by default for ever.")
-@click.option("--requests-per-minute", type=click.IntRange(min=1), metavar="N", help="By default without a limit.")
-@click.option("--tokens-per-minute", type=click.IntRange(min=1), metavar="N", help="By default without a limit.")
-@click.option("--concurrency", type=click.IntRange(min=1), default=8, show_default=True, help="Requests at once.")
-@click.option("--group", "groups", multiple=True, metavar="group:NAME", help="A group that they are in (repeatable).")
+@click.option("--admin", is_flag=True, help="Add the scope `admin`: everything, and managing keys on the page /admin.")
+@click.option(
+    "--expires", metavar="DURATION", help="How long it is valid, as in 90d or 12h; by default it does not expire."
+)
+@click.option("--requests-per-minute", type=click.IntRange(min=1), metavar="N", help="No limit by default.")
+@click.option("--tokens-per-minute", type=click.IntRange(min=1), metavar="N", help="No limit by default.")
+@click.option(
+    "--concurrency", type=click.IntRange(min=1), default=8, show_default=True, help="Requests at the same time."
+)
+@click.option(
+    "--group", "groups", multiple=True, metavar="group:NAME", help="A group that the owner is in (repeatable)."
+)
 @click.option(
     "--context",
     "contexts",
     multiple=True,
     metavar="NAME",
-    help="Bind it to this context: others are not there (repeatable).",
+    help="Restrict it to this context; others appear not to exist (repeatable).",
 )
 @click.option(
     "--tag",
     "tags",
     multiple=True,
     metavar="TAG",
-    help="Bind it to items with this tag, or one of several: others are not there (repeatable).",
+    help="Restrict it to items with this tag; others appear not to exist (repeatable: any of the tags).",
 )
 @store_option
 def new(
@@ -82,9 +93,10 @@ def new(
     contexts: tuple[str, ...],
     tags: tuple[str, ...],
 ) -> None:
-    """Make a key, and print it this once: only its hash is kept.
+    """Create a key and print it, once: only its hash is stored.
 
-    It shows what is granted to none, and to one of its groups; with the scope `admin` all there is.
+    It gives access to what is not restricted to groups, and to what is granted to one of its groups; with the scope
+    `admin` to everything.
     """
     lives_s = None if expires is None else seconds_above_0(expires, "--expires", "90d, 12h or 30m")
     key, text = _with(
@@ -101,33 +113,37 @@ def new(
         ),
         create=True,
     )
-    echo(f"key {key.id} of {key.owner}, for {' and '.join(key.scopes)}; it is shown this once:", err=True)
+    echo(f"key {key.id} of {key.owner}, for {' and '.join(key.scopes)}; it is shown only once:", err=True)
     echo(text)
 
 
 @command.command("change")
 @click.argument("id", metavar="KEY")
-@click.option("--group", "groups", multiple=True, metavar="group:NAME", help="A group that they are in (repeatable).")
-@click.option("--no-group", is_flag=True, help="They are in no group.")
-@click.option("--context", "contexts", multiple=True, metavar="NAME", help="Bind it to this context (repeatable).")
-@click.option("--any-context", is_flag=True, help="Bind it to no context.")
-@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Bind it to items with this tag (repeatable).")
-@click.option("--any-tag", is_flag=True, help="Bind it to no tag.")
+@click.option(
+    "--group", "groups", multiple=True, metavar="group:NAME", help="A group that the owner is in (repeatable)."
+)
+@click.option("--no-group", is_flag=True, help="Remove it from all groups.")
+@click.option("--context", "contexts", multiple=True, metavar="NAME", help="Restrict it to this context (repeatable).")
+@click.option("--any-context", is_flag=True, help="Do not restrict it to contexts.")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Restrict it to items with this tag (repeatable).")
+@click.option("--any-tag", is_flag=True, help="Do not restrict it to tags.")
 @store_option
 def change(id: str, groups: tuple[str, ...], contexts: tuple[str, ...], tags: tuple[str, ...], **lifts: bool) -> None:
-    """Change what is seen with a key, by the name that `nexus keys list` shows.
+    """Change the groups, contexts or tags of KEY.
 
-    What is named takes the place of what was; the rest stays. Servers of this machine go by it from their next request
-    on; what runs already goes on.
+    KEY is its id in `nexus keys list`. A list that you give replaces the old one; other lists stay. Servers on this
+    machine apply the change from their next request on; runs that have begun continue.
     """
     groups_now = _chosen("--group", groups, "--no-group", lifts["no_group"])
     contexts_now = _chosen("--context", contexts, "--any-context", lifts["any_context"])
     tags_now = _chosen("--tag", tags, "--any-tag", lifts["any_tag"])
     if groups_now is None and contexts_now is None and tags_now is None:
-        raise UsageError("nothing is to be changed: say --group, --context or --tag, or --no-group and the like")
+        raise UsageError(
+            "there is nothing to change: give --group, --context or --tag, or --no-group, --any-context or --any-tag"
+        )
     _with(lambda keys: keys.change(id, groups=groups_now, contexts=contexts_now, tags=tags_now))
     found = next(key for key in _with(lambda keys: keys.everything()) if key.id == id)
-    echo(f"key {found.id} of {found.owner} sees: {_sees(found)}")
+    echo(f"key {found.id} of {found.owner} has access to: {_sees(found)}")
 
 
 def _chosen(option: str, names: tuple[str, ...], lift: str, is_lifted: bool) -> tuple[str, ...] | None:
@@ -141,7 +157,7 @@ def _chosen(option: str, names: tuple[str, ...], lift: str, is_lifted: bool) -> 
 @click.option("--json", "as_json", is_flag=True, help="Print them as one JSON array.")
 @store_option
 def list_them(as_json: bool) -> None:
-    """List the keys by name: whose they are, and what they may do."""
+    """List keys with their owners, scopes, access and limits."""
     found = _with(lambda keys: keys.everything())
     if as_json:
         echo(json.dumps([_key_json(key) for key in found], ensure_ascii=False, indent=2))
@@ -154,25 +170,26 @@ def list_them(as_json: bool) -> None:
         (key.id, key.owner, " ".join(key.scopes), _state(key, now), _shown(key.used), _sees(key), _limits(key))
         for key in found
     ]
-    print_table(("key", "owner", "scopes", "holds", "last used", "sees", "limits"), rows)
+    print_table(("key", "owner", "scopes", "expires", "last used", "access", "limits"), rows)
 
 
 @command.command("rotate")
 @click.argument("id", metavar="KEY")
 @click.option(
     "--overlap", default="24h", show_default=True, metavar="DURATION",
-    help="How long the old key goes on; 0s ends it at once.",
+    help="How long the old key stays valid; 0s ends it at once.",
 )  # fmt: skip
 @store_option
 def rotate(id: str, overlap: str) -> None:
-    """Make a key that may do what KEY may, print it this once, and let KEY end after a while.
+    """Replace KEY by a new key with the same rights.
 
-    A key that holds for a time is followed by one that holds as long, from now on.
+    The new key is printed once; the old one stays valid for --overlap. Where the old key had a lifetime, the new one
+    has the same, counted from now.
     """
     overlap_s = 0.0 if overlap.strip() in ("0", "0s") else seconds_above_0(overlap, "--overlap", "24h, 7d or 0s")
     key, text, ends = _with(lambda keys: keys.rotate(id, overlap_s=overlap_s))
-    said = f"key {key.id} of {key.owner} takes the place of {id}, which holds until {_shown(ends)}"
-    echo(f"{said}; it is shown this once:", err=True)
+    said = f"key {key.id} of {key.owner} replaces {id}, which is valid until {_shown(ends)}"
+    echo(f"{said}; it is shown only once:", err=True)
     echo(text)
 
 
@@ -180,7 +197,7 @@ def rotate(id: str, overlap: str) -> None:
 @click.argument("ids", metavar="KEY...", nargs=-1, required=True)
 @store_option
 def revoke(ids: tuple[str, ...]) -> None:
-    """Let keys hold no more, for good, by the names that `nexus keys list` shows; servers know at once."""
+    """Revoke keys for good, by their ids in `nexus keys list`; servers refuse them at once."""
 
     async def work(keys: ApiKeys) -> None:
         for id in ids:
@@ -198,15 +215,15 @@ def _state(key: ApiKey, now: float) -> str:
     if key.revoked is not None:
         return f"revoked {_shown(key.revoked)}"
     if key.holds(now):
-        return "for ever" if key.expires is None else f"until {_shown(key.expires)}"
+        return "never" if key.expires is None else _shown(key.expires)
     return f"expired {_shown(key.expires)}"
 
 
 def _sees(key: ApiKey) -> str:
     if key.viewer is None:
-        return "all"
+        return "everything"
     told = [*key.groups, *(f"context {name}" for name in key.contexts or ()), *(f"tag {tag}" for tag in key.tags or ())]
-    return ", ".join(told) or "what has no grant"
+    return ", ".join(told) or "unrestricted only"
 
 
 def _limits(key: ApiKey) -> str:

@@ -106,7 +106,7 @@ def test_a_rotated_key_ends_after_a_while(nexus: Nexus) -> None:
     """The new one may do the same; only its text is on stdout, and the end of the old one is told."""
     key = nexus("keys", "new", "--owner", "ann", "--group", "group:hr", "--requests-per-minute", "60")[1].strip()
     code, out, err = nexus("keys", "rotate", key[4:12], "--overlap", "7d")
-    assert (code, out.startswith("cnx_"), "holds until" in err, out.strip() in err) == (0, True, True, False)
+    assert (code, out.startswith("cnx_"), "is valid until" in err, out.strip() in err) == (0, True, True, False)
     old, new = json.loads(nexus("keys", "list", "--json")[1])
     assert (new["owner"], new["groups"], new["requests_per_minute"], new["expires"]) == ("ann", ["group:hr"], 60, None)
     assert old["expires"] == pytest.approx(new["created"] + 7 * 86_400)

@@ -57,7 +57,7 @@ async def test_a_key_is_made_shown_once_changed_and_revoked(tab: Any, running: A
     await tab.press("Enter")
     await tab.until(f"document.querySelector('tr[data-key=\"{id}\"]').textContent.includes('6 requests/min')")
     assert [await tab.run(STATUS.format(text)) for _ in range(2)] == [200, 429]
-    await press(tab, "Sees", id)
+    await press(tab, "Access", id)
     await tab.write("#see-tags", "time")
     await tab.press("Enter")
     await tab.until(f"document.querySelector('tr[data-key=\"{id}\"]').textContent.includes('tag time')")
@@ -77,7 +77,7 @@ async def test_a_key_is_rotated(tab: Any, running: Any) -> None:
     await press(tab, "Rotate", old[4:12])
     await tab.press("Enter")
     new = await tab.until("document.querySelector('#once').open && document.querySelector('#once-text').textContent")
-    assert f"takes the place of {old[4:12]}, which holds until" in await tab.text("#once-about")
+    assert f"replaces {old[4:12]}, which is valid until" in await tab.text("#once-about")
     assert [await tab.run(STATUS.format(text)) for text in (old, new)] == [200, 200]
 
 

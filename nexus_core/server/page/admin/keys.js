@@ -7,9 +7,9 @@ import { $, alone, el, figure, joined, money, trying, when } from "../dom.js";
 const HOUR_S = 3600;
 const COLUMNS = [
   ["Key", ({ id, owner }) => [el("strong", {}, alone(owner)), el("br"), el("code", {}, id)]],
-  ["Holds", (key) => [state(key)]],
-  ["May", ({ scopes }) => [scopes.join(", ")]],
-  ["Sees", (key) => joined(...sees(key))],
+  ["Expires", (key) => [state(key)]],
+  ["Scopes", ({ scopes }) => [scopes.join(", ")]],
+  ["Access", (key) => joined(...sees(key))],
   ["Limits", (key) => joined(...limits(key))],
   ["Last used", ({ used }) => [used === null ? "never" : when(used)]],
   ["Tokens", (_, spent) => [figure(spent.tokens)], true],
@@ -40,7 +40,7 @@ async function draw() {
   const rows = shown.map((key) => row(key, spent.get(key.id) || { requests: 0, tokens: 0, cost: null }));
   $("keys").replaceChildren(shown.length
     ? el("table", {}, el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...rows))
-    : el("p", {}, "There is no key: whoever uses this machine is served, and nobody else. From the first key on, nobody is served without one: make one that may do all for yourself first."));
+    : el("p", {}, "There is no key: requests from this machine are served without one, all others are refused. Once there is a key, every request needs one: create a key with the scope admin for yourself first."));
 }
 
 const row = (key, spent) => el("tr", { "data-key": key.id }, ...COLUMNS.map(([name, cells, right]) =>
@@ -60,14 +60,14 @@ export function sums(rows) {
 
 function state({ revoked, expires, holds }) {
   if (revoked !== null) return `revoked ${when(revoked)}`;
-  if (expires === null) return "for ever";
-  return holds ? `until ${when(expires)}` : `ended ${when(expires)}`;
+  if (expires === null) return "never";
+  return holds ? when(expires) : `expired ${when(expires)}`;
 }
 
 function sees({ scopes, groups, contexts, tags }) {
-  if (scopes.includes("admin") && contexts === null && tags === null) return ["all"];
+  if (scopes.includes("admin") && contexts === null && tags === null) return ["everything"];
   const told = [...groups, ...(contexts || []).map((name) => `context ${name}`), ...(tags || []).map((tag) => `tag ${tag}`)];
-  return told.length ? told : ["what has no grant"];
+  return told.length ? told : ["unrestricted only"];
 }
 
 const limits = ({ concurrency, requestsPerMinute, tokensPerMinute }) => [
@@ -79,7 +79,7 @@ const limits = ({ concurrency, requestsPerMinute, tokensPerMinute }) => [
 function actions(key) {
   const of = `the key ${key.id} of ${key.owner}`;
   const button = (verb, does) => el("button", { type: "button", class: "quiet small", "aria-label": `${verb} ${of}`, onclick: () => does(key) }, verb);
-  return el("div", { class: "row" }, button("Rotate", askRotate), button("Limits", askLimit), button("Sees", askSee), button("Revoke", revoke));
+  return el("div", { class: "row" }, button("Rotate", askRotate), button("Limits", askLimit), button("Access", askSee), button("Revoke", revoke));
 }
 
 const names = (id) => $(id).value.split(",").map((name) => name.trim()).filter(Boolean);
@@ -94,7 +94,7 @@ async function make(event) {
       groups: names("groups"), contexts: names("contexts"), tags: names("tags"), ...limitsOf("new-"),
     });
     $("new-dialog").close();
-    showOnce(made, "It opens what it was made for from now on.");
+    showOnce(made, "It is valid from now on.");
   });
 }
 
@@ -112,7 +112,7 @@ function showOnce({ key, text }, about) {
 async function copy() {
   await navigator.clipboard.writeText($("once-text").textContent).then(
     () => { $("copied").textContent = "Copied."; },
-    () => { $("copied").textContent = "The browser does not allow it: mark the key and copy it."; },
+    () => { $("copied").textContent = "The browser does not allow it: select the key and copy it."; },
   );
 }
 
@@ -129,7 +129,7 @@ async function rotate(event) {
   await trying("rotate-said", async () => {
     const made = await call("POST", `/keys/${chosen.id}/rotate`, { overlapS: number("overlap") * HOUR_S });
     $("rotate").close();
-    showOnce(made, `It takes the place of ${made.previous.id}, which holds until ${when(made.previous.expires)}.`);
+    showOnce(made, `It replaces ${made.previous.id}, which is valid until ${when(made.previous.expires)}.`);
   });
 }
 
@@ -155,7 +155,7 @@ async function limit(event) {
 
 function askSee(key) {
   chosen = key;
-  $("see-title").replaceChildren(`What the key ${key.id} of `, alone(key.owner), " sees");
+  $("see-title").replaceChildren(`Access of the key ${key.id} of `, alone(key.owner));
   $("see-said").replaceChildren();
   for (const name of ["groups", "contexts", "tags"]) $(`see-${name}`).value = (key[name] || []).join(", ");
   $("see").showModal();
@@ -167,12 +167,12 @@ async function see(event) {
     await call("PUT", `/keys/${chosen.id}/view`, { groups: names("see-groups"), contexts: names("see-contexts"), tags: names("see-tags") });
     $("see").close();
     await draw();
-    $("keys-said").replaceChildren(`What ${chosen.id} sees is set.`);
+    $("keys-said").replaceChildren(`The access of ${chosen.id} is set.`);
   });
 }
 
 async function revoke({ id, owner }) {
-  if (!await sure("Revoke", `${id} of ${owner}`, "Whoever uses this key is refused from now on, for good.")) return;
+  if (!await sure("Revoke", `${id} of ${owner}`, "Requests with this key are refused from now on. This cannot be undone.")) return;
   await trying("keys-said", async () => {
     await call("DELETE", `/keys/${id}`);
     await draw();
