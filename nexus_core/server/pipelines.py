@@ -183,7 +183,8 @@ class ServedPipelines:
                 raise Failure(
                     404,
                     "context_not_found",
-                    f"pipeline {pipeline.name!r} reads its own sources: its only context is {pipeline.name!r}",
+                    f"pipeline {pipeline.name!r} reads its own sources, so its only context is {pipeline.name!r}: "
+                    "give that, or name a `pipeline` that gathers from the store",
                 )
             return
         if viewer is None and self._known.get(context_id, 0.0) > monotonic():

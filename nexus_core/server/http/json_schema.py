@@ -100,8 +100,10 @@ def _said(error: fastjsonschema.JsonSchemaValueException, param: str) -> str:
     if error.rule == "required":
         return f"{param} is missing"
     if error.rule == "additionalProperties":
-        known = error.definition["properties"]
-        return f"{param} is not known here{did_you_mean(param.rpartition('.')[2], known)}; known are {listed(known)}"
+        known, name = error.definition["properties"], param.rpartition(".")[2]
+        within = next((outer for outer, each in known.items() if name in each.get("properties", ())), None)
+        hint = did_you_mean(name, known) if within is None else f", but within {within} ({within}.{name})"
+        return f"{param} is not known here{hint}; known are {listed(known)}"
     return "the body" + error.message[4:] if error.message.startswith("data ") else error.message.removeprefix("data.")
 
 

@@ -29,12 +29,13 @@ def test_seed_is_a_whole_number_that_services_take(seed: Any) -> None:
     ("body", "said"),
     [
         ({"query": "x"}, "contextId is missing"),
+        ({"query": "x", "contextId": "c", "stream": True}, "but within options .options.stream."),
         ({"query": "x", "contextId": "c", "options": {"modlId": "m"}}, "options.modlId is not known here, did you"),
         ([], "the body must be object"),
         ({"query": 5, "contextId": "c"}, "query must be string"),
         ({"query": "x", "contextId": "c", "attachments": [{"data": ""}]}, r"^attachments\[0\]\.data must be longer"),
     ],
-    ids=["missing", "unknown", "no object", "no text", "a name like ours"],
+    ids=["missing", "among the options", "unknown", "no object", "no text", "a name like ours"],
 )
 def test_what_is_wrong_with_a_body_is_said_in_words(body: object, said: str) -> None:
     """Which name it is, and what was meant."""
