@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nexus_core.store.database.sql import SqlConnection
 from nexus_core.toolkit import KEPT_NUMBERS, embedder_named
 
 pytestmark = pytest.mark.slow
@@ -114,6 +115,10 @@ async def test_items_that_cannot_be_kept_are_refused(running: Running, items: li
     assert (await running.store.context("handbook")).items == 3
 
 
+def _execute(connection: SqlConnection, statement: str) -> None:
+    connection.execute(statement)
+
+
 async def test_a_context_tells_how_many_items_have_vectors(running: Running) -> None:
     """Nothing where it is searched by words; and its list of documents tells who has read them."""
     _, told = await running.call("GET", HANDBOOK)
@@ -127,7 +132,7 @@ async def test_a_context_tells_how_many_items_have_vectors(running: Running) -> 
         "UPDATE contexts SET embedded = embedded - 1",
         "DELETE FROM vector_parts WHERE item_key > (SELECT embedded FROM contexts)",
     ):
-        await running.store.write(lambda connection, told=statement: connection.execute(told))
+        await running.store.write(_execute, statement)
     assert (await running.call("GET", HANDBOOK))[1]["vectors"]["items"] == 3
     _, listed = await running.call("GET", f"{HANDBOOK}/documents")
     assert listed["documents"][0]["reader"].startswith("contextnexus md ")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from nexus_core.config.policies import RateLimitPolicy
 from nexus_core.engine.calls.rate_limiter import NEARLY

@@ -12,7 +12,7 @@ import pytest
 
 from nexus_core import Chunk, Store
 from nexus_core.server.access.access import WRONG_KEYS_PER_MINUTE
-from nexus_core.store.api_keys import ApiKeys
+from nexus_core.store.access.api_keys import ApiKeys
 from tests.server.conftest import PIPELINES
 from tests.store.contract.test_postgres import restart
 
