@@ -222,6 +222,17 @@ async def test_nobody_reads_of_what_they_may_not_see(
                 assert who != "expired" or status in (200, 401, 429)
 
 
+async def test_what_is_wrong_with_a_filter_is_told_to_all(
+    start: Start, fakes: Fakes, tmp_path: Path, issuer: LoopbackIssuer
+) -> None:
+    """It is what the request says itself, and nothing of the store."""
+    async with guard(start, fakes, tmp_path, issuer, much=False) as guarded:
+        body = {"query": "leave", "where": {"year": {"gtr": 1}}}
+        for who in ("admin", "hr", "none"):
+            status, told, _ = await guarded.ask(who, "POST", "/api/contexts/handbook/search", json=body)
+            assert (status, "did you mean 'gt'" in told) == (400, True), (who, told)
+
+
 async def test_what_may_not_be_seen_is_told_as_what_is_not_there(
     start: Start, fakes: Fakes, tmp_path: Path, issuer: LoopbackIssuer
 ) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 from aiohttp import web
 
-from nexus_core.contract.errors import UsageError
 from nexus_core.contract.features import vector_key
 from nexus_core.contract.values import Item
 from nexus_core.engine.json_shapes import item_json
@@ -59,9 +58,9 @@ SEARCH = closed(
         "by": {"enum": ["words", "meaning", "both"]},
         "like": text(NAME, minLength=1),
         "typos": {"type": "boolean"},
-    },
-    required=("query",),
+    }
 )
+"""What `POST {prefix}/contexts/{contextId}/search` takes: `query`, `like`, or both."""
 TAG = closed(
     {
         "ids": array(text(NAME, minLength=1), minItems=1, maxItems=ITEMS_AT_ONCE),
@@ -134,7 +133,7 @@ class ItemsApi:
             ),
             Route(
                 method="POST", path=f"{PATH}/search", handler=self.search, scope="read",
-                summary="Search by words and their stems; the best come first.",
+                summary="Search by words and by meaning, or for what is `like` an item; the best come first.",
                 body=SEARCH, answer=closed({"found": array(_FOUND)}, required=("found",)), errors=(404,),
             ),
             Route(
@@ -185,10 +184,12 @@ class ItemsApi:
         """Search."""
         view, name = await context_of(self._serving, request)
         body = self._check_search(await read_json(request, self._limits))
+        if not body.keys() & {"query", "like"}:
+            raise Failure(400, "invalid_request", "query is missing, and so is like: give one of the two")
         limit = body.get("limit", 10)
         where = _filter(body.get("where"))
         found = await view.search(
-            name, body["query"], limit=limit, tags=body.get("tags", ()), where=where, by=body.get("by"),
+            name, body.get("query", ""), limit=limit, tags=body.get("tags", ()), where=where, by=body.get("by"),
             like=body.get("like"), typos=body.get("typos", False),
         )  # fmt: skip
         return web.json_response({"found": [{"score": score, "item": _item_json(item, view)} for score, item in found]})
@@ -212,10 +213,11 @@ class ItemsApi:
 
 
 def _filter(told: object) -> Filter:
+    """Return the filter that a request says; raises Failure, which tells nothing but what the request says itself."""
     try:
         return parse_filter(told)
     except ValueError as error:
-        raise UsageError(str(error)) from error
+        raise Failure(400, "invalid_request", str(error)) from error
 
 
 def _where_of(text: str) -> dict[str, Any]:

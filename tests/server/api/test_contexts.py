@@ -244,6 +244,16 @@ async def test_counts_that_cannot_be_asked_for_are_refused(running: Running, que
     assert (status, said in told["error"]) == (400, True), told
 
 
+async def test_what_is_like_an_item_is_found_without_a_query(running: Running) -> None:
+    """The item's text is what is searched for; neither of the two is a mistake."""
+    listed = (await running.call("GET", f"{HANDBOOK}/items"))[1]["items"]
+    status, told = await running.call("POST", f"{HANDBOOK}/search", json={"like": listed[0]["id"]})
+    assert status == 200
+    assert listed[0]["id"] not in [each["item"]["id"] for each in told["found"]]
+    status, told = await running.call("POST", f"{HANDBOOK}/search", json={"limit": 1})
+    assert (status, told["error"]) == (400, "query is missing, and so is like: give one of the two")
+
+
 async def test_whole_number_may_be_written_as_a_fraction(running: Running) -> None:
     """For JSON Schema 2.0 is an integer, and for the store only 2 is."""
     body = {"query": "trains flights", "limit": 2.0, "tags": ["travel"]}
