@@ -68,8 +68,9 @@ class RunJournal:
 
     async def close(self) -> None:
         """Write what is left, and write no more."""
-        for task in self._tasks:
-            task.cancel()
+        async with self._writing:  # what is being written is not cut: it may be the end of a run, and nobody's then
+            for task in self._tasks:
+                task.cancel()
         for task in self._tasks:
             with suppress(asyncio.CancelledError):
                 await task
