@@ -19,7 +19,7 @@ from nexus_core.store.store import Store
 
 _MARK = "copy_of"
 """The setting that says whose copy a store is: of a backup, and of what is not whole yet."""
-_EMPTY = ("contexts", "keys", "conversations", "answers", "usage")
+_EMPTY = ("contexts", "keys", "conversations", "answers", "usage", "sessions", "spend", "runs")
 """Of these an empty store has none."""
 
 

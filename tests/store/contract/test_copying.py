@@ -98,6 +98,22 @@ async def test_nothing_is_copied_over_something_else(tmp_path: Path) -> None:
         assert [each.name for each in await two.contexts()] == ["mine"]
 
 
+@pytest.mark.parametrize("table", ["sessions", "spend", "runs"])
+async def test_what_servers_keep_of_people_and_runs_is_not_copied_over(tmp_path: Path, table: str) -> None:
+    """A store without contexts and keys may be served, too."""
+    values = {
+        "sessions": "VALUES (x'00', x'00', 'ann', 'Ann', '', 1.0, 9.0)",
+        "spend": "VALUES ('2026-01-01', 'owner', 'ann', 1, 1, 1, 0, 0.0, 0)",
+        "runs": "(id, owner, fingerprint, api, pipeline, model, model_id, background, in_ledger, created, server,"
+        " state, sources) VALUES ('r', 'ann', '', 'queries', 'p', 'm', 'm', 0, 0, 1.0, 's',"
+        " 'completed', '')",
+    }
+    async with Store(tmp_path / "one") as one, Store(tmp_path / "two") as two:
+        await two.write(lambda connection: connection.execute(f"INSERT INTO {table} {values[table]}") and None)
+        with pytest.raises(UsageError, match=f"holds {table} of its own"):
+            await copy_store(one, two)
+
+
 async def test_a_whole_copy_is_a_store_of_its_own(places: tuple[str, str]) -> None:
     """What was written to it since is not undone by copying again."""
     async with Store(places[0]) as one, Store(places[1]) as two:
