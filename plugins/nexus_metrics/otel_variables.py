@@ -23,7 +23,7 @@ def is_configured() -> bool:
 def is_sent(signal: Signal) -> bool:
     """Tell whether a signal has an endpoint, and a protocol that is spoken here."""
     named = _value("OTEL_EXPORTER_OTLP_ENDPOINT") or _value(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
-    if not named or "otlp" not in (_value(f"OTEL_{signal}_EXPORTER") or "otlp").split(","):
+    if not named or "otlp" not in _listed(f"OTEL_{signal}_EXPORTER", "otlp"):
         return False
     own, shared = _value(f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL"), _value("OTEL_EXPORTER_OTLP_PROTOCOL")
     if (protocol := own or shared or _SPOKEN) != _SPOKEN:
@@ -36,7 +36,7 @@ def is_sent(signal: Signal) -> bool:
 
 def is_propagated() -> bool:
     """Tell whether services that are asked are sent W3C's `traceparent`."""
-    return "tracecontext" in map(str.strip, (_value("OTEL_PROPAGATORS") or "tracecontext").split(","))
+    return "tracecontext" in _listed("OTEL_PROPAGATORS", "tracecontext")
 
 
 def names_service() -> bool:
@@ -48,6 +48,10 @@ def captures_content() -> bool:
     """Tell whether the variable of the GenAI conventions has queries and answers put into spans."""
     said = _value("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT")
     return said in ("true", "span_only", "span_and_event")
+
+
+def _listed(name: str, default: str) -> list[str]:
+    return [each.strip() for each in (_value(name) or default).split(",")]
 
 
 def _value(name: str) -> str:
