@@ -85,10 +85,15 @@ def _choose(context: click.Context, option: click.Parameter, folder: str | None)
 def _choose_from_file(context: click.Context, option: click.Parameter, path: str | None) -> None:
     if path is None:
         return
-    with open(path, encoding="utf-8") as file:
-        url = file.readline().strip()
+    try:
+        with open(path, encoding="utf-8-sig") as file:  # editors begin files with a mark of their encoding
+            url = file.readline().strip()
+    except UnicodeDecodeError:
+        raise click.BadParameter(f"{path} is no text in UTF-8: write the URL of the store on its first line") from None
     if not url:
         raise click.BadParameter(f"{path} is empty: write the URL of the store on its first line")
+    if "://" not in url:  # half a URL is no folder either, and is not shown: it may hold a password
+        raise click.BadParameter(f"the first line of {path} is no URL: write it as in postgresql://USER@HOST/DATABASE")
     context.with_resource(_variable(url))
 
 

@@ -298,3 +298,22 @@ def test_a_command_that_adds_nothing_makes_no_store(nexus: Nexus, tmp_path: Path
 def test_children_have_the_store_by_their_environment(arguments: list[str], expected: list[str]) -> None:
     """Not among their arguments, which everybody may read: a URL may hold a password."""
     assert without_store(arguments) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        pytest.param(b"ann:s3cret@host/name\n", "is no URL", id="half"),
+        pytest.param(b"\xff\xfes3cret\n", "no text in UTF-8", id="bytes"),
+        pytest.param(b"\xef\xbb\xbffoo://ann:s3cret@host/name\r\n", "no store for URLs of 'foo'", id="mark"),
+    ],
+)
+def test_a_file_with_no_url_of_a_store_is_refused_and_not_shown(
+    nexus: Nexus, tmp_path: Path, line: bytes, told: str
+) -> None:
+    """It is taken for no folder: its line may hold a password."""
+    (tmp_path / "url").write_bytes(line)
+    code, out, said = nexus("context", "list", "--store-url-file", str(tmp_path / "url"))
+    assert (code, out) == (2, "")
+    assert told in said.replace("\n", " ")
+    assert "s3cret" not in said
