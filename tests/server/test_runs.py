@@ -14,6 +14,7 @@ from nexus_core import Chunk, Store, Usage
 from nexus_core.config.policies import RateLimitPolicy
 from nexus_core.server.access.identity import Identity
 from nexus_core.server.settings import ServerLimits
+from nexus_core.store.runs import StoredRuns
 
 pytestmark = pytest.mark.slow
 
@@ -168,6 +169,22 @@ async def test_requests_with_one_key_in_one_moment_are_one_run(running: Any, fak
     assert len(fakes.connectors["own"].prompts) == 1
 
 
+async def test_an_answer_that_is_too_large_to_be_kept_is_not_told_without_its_text(
+    running: Any, fakes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks for it again hears that, by the key of the request and of a run in the background."""
+    monkeypatch.setattr("nexus_core.server.runs.live_run.MOST_BYTES", 800)
+    fakes.connectors["own"].replies = [answer(), answer()]
+    key = {"Idempotency-Key": "a-1"}
+    assert (await running.call("POST", "/api/queries", json=ASK, headers=key))[0] == 200
+    status, told = await running.call("POST", "/api/queries", json=ASK, headers=key)
+    assert (status, told["code"]) == (410, "answer_not_kept")
+    _, begun = await running.call("POST", "/api/queries", json=ASK | {"options": {"background": True}})
+    await until(lambda: not running.server.runs.journal.live)
+    _, run = await running.call("GET", f"/api/runs/{begun['id']}")
+    assert (run["state"], run["answer"], run["error"]["code"]) == ("completed", None, "answer_not_kept")
+
+
 async def test_a_run_in_the_background_answers_later(running: Any, fakes: Any) -> None:
     """At once there is its address; there its state is told, then its answer."""
     fakes.connectors["own"].replies = [answer(3)]
@@ -235,6 +252,32 @@ async def test_only_the_newest_events_of_a_long_run_are_kept(
     assert (gap["type"], gap["from"]) == ("gap", 1)
     assert events[0][0] == whole[gap["to"] - 1][0]
     assert events[1:] == whole[gap["to"] :]
+
+
+async def test_the_end_of_a_run_is_kept_where_too_much_waited_at_once(
+    running: Any, fakes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest make room, as always, and not all that waits: what a stream ends with is not lost."""
+    monkeypatch.setattr("nexus_core.server.runs.live_run.MOST_BYTES", 2000)
+    fakes.connectors["own"].replies = [answer()]
+    keep = StoredRuns.keep
+    whole: list[Event] = []
+
+    async def after_all(*given: Any) -> tuple[str, ...]:
+        while len(whole) < WORDS:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        return await keep(*given)
+
+    monkeypatch.setattr(StoredRuns, "keep", after_all)
+    async with running.session.post(running.origin + "/api/queries", json=STREAM) as response:
+        async for event in events_of(response):
+            whole.append(event)  # noqa: PERF401 - `after_all` counts them
+    await until(lambda: not running.server.runs.journal.live)
+    events = await follow(running, whole[0][1]["id"])
+    gap = events[0][1]
+    assert gap["type"] == "gap"
+    assert events[1:] == whole[gap["to"] :]
+    assert (len(events) > 2, events[-1][1]["type"]) == (True, "end")
 
 
 async def test_a_key_whose_places_are_taken_by_streams_that_nobody_reads_may_ask(start: Any, fakes: Any) -> None:

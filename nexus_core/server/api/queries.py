@@ -92,7 +92,7 @@ class QueriesApi:
                 accepted=RUN,
                 headers=_HEADERS,
                 answers_as=("application/json", "text/event-stream"),
-                errors=(400, 404, 409, 422, 501, 502, 503, 504),
+                errors=(400, 404, 409, 410, 422, 501, 502, 503, 504),
             )
         ]
 

@@ -16,7 +16,7 @@ from nexus_core.engine.json_shapes import answer_json, attempt_json, packing_jso
 from nexus_core.server.errors import Failure, failure_of
 from nexus_core.server.http.sse import error_event, event
 from nexus_core.server.runs.event_numbers import data_of
-from nexus_core.server.runs.live_run import interrupted
+from nexus_core.server.runs.live_run import TOO_LARGE, answer_not_kept, interrupted
 from nexus_core.store.runs import StoredRun
 
 API = "queries"
@@ -130,6 +130,9 @@ def usage_of(run: StoredRun) -> dict[str, Any]:
 def outcome_of(run: StoredRun, last: bytes) -> tuple[int, dict[str, Any]]:
     """Return status and body of what came of a run that has ended, by its last event."""
     told = data_of(last) if last else {}
+    if run.state == "completed" and run.answer == TOO_LARGE:
+        gone = answer_not_kept()
+        return gone.status, {"error": gone.message, "statusCode": gone.status, "code": gone.code, "requestId": run.id}
     if run.state == "completed":
         kept = {} if run.answer is None else orjson.loads(run.answer)
         return 200, {**kept, **{name: value for name, value in told.items() if name != "type"}}

@@ -24,6 +24,7 @@ _SAID = {
     404: "There is no such thing.",
     408: "The body came too slowly.",
     409: "There is something of this name already.",
+    410: "It was there, and was not kept.",
     413: "The body is too large.",
     415: "The body is of a kind that is not read here.",
     421: "The server answers to other hosts alone.",

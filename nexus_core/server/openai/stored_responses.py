@@ -21,6 +21,7 @@ from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
 from nexus_core.server.runs.event_numbers import LAST_EVENT, last_event
 from nexus_core.server.runs.follow import RunFollower, no_run
+from nexus_core.server.runs.live_run import TOO_LARGE, answer_not_kept
 from nexus_core.server.runs.run_service import RunService
 from nexus_core.server.settings import ServerSettings
 from nexus_core.store.runs import StoredRun
@@ -57,11 +58,11 @@ class StoredResponsesApi:
                 method="GET", path=one, handler=self.show, scope="query", bare=True, openai=True,
                 summary="Fetch a response that was asked for in the background, or stream its events.",
                 query=self._parameters.properties, headers=LAST_EVENT, answer=RESPONSE,
-                answers_as=("application/json", "text/event-stream"), errors=(400, 404),
+                answers_as=("application/json", "text/event-stream"), errors=(400, 404, 410),
             ),
             Route(
                 method="POST", path=one + "/cancel", handler=self.cancel, scope="query", bare=True, openai=True,
-                summary="Cancel a response that was asked for in the background.", answer=RESPONSE, errors=(404,),
+                summary="Cancel a response that was asked for in the background.", answer=RESPONSE, errors=(404, 410),
             ),
             Route(
                 method="DELETE", path=one, handler=self.delete, scope="query", bare=True, openai=True,
@@ -121,4 +122,6 @@ def _as_response(request: web.Request) -> Iterator[None]:
 
 
 def _response(run: StoredRun) -> web.Response:
+    if run.answer == TOO_LARGE:
+        raise answer_not_kept()
     return json_answer(orjson.loads(run.answer or b"{}"))

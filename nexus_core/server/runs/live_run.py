@@ -18,12 +18,14 @@ from nexus_core.contract.events import Delta, PromptPacked, RunFailed, RunFinish
 from nexus_core.server.access.key_limits import AdmittedRequest
 from nexus_core.server.errors import Failure
 from nexus_core.server.http.sse import EventStream
-from nexus_core.server.runs.event_numbers import number_events
+from nexus_core.server.runs.event_numbers import number_events, split_events
 from nexus_core.store.runs import MOST_BYTES, NewRun, RunBatch, RunState
 from nexus_core.store.turn_sources import sources_json
 
 CANCELLED = "run_cancelled"
 INTERRUPTED = "interrupted"
+TOO_LARGE = b""
+"""The answer, as it is kept, of a run that has given one which is too large to be kept."""
 _STATES: Mapping[str, RunState] = {CANCELLED: "cancelled", INTERRUPTED: "interrupted"}
 """What a run is that failed with a code; any other is `failed`."""
 _KEPT_WITHIN_S = 0.25
@@ -239,10 +241,10 @@ class LiveRun:
 
     def batch(self) -> tuple[RunBatch, int]:
         """Return what waits to be written, and how many pieces of `pending` that are."""
-        data, last = b"".join(self.pending), self.events
-        if len(data) > MOST_BYTES:
-            data = b""  # a gap
-        room = MOST_BYTES - len(data)
+        last = self.events
+        first = last - self.pending_events + 1
+        newest, data = _newest(b"".join(self.pending), first, last)
+        room = MOST_BYTES - len(data) if newest == first else -1
         oldest = 0
         for end, size in reversed(self.batches):
             room -= size
@@ -254,7 +256,7 @@ class LiveRun:
         batch = RunBatch(
             id=self.id,
             begins=None if self.batches else self.new,
-            first_event=last - self.pending_events + 1,
+            first_event=newest,
             last_event=last,
             data=data,
             oldest_event=oldest,
@@ -263,7 +265,7 @@ class LiveRun:
             completion_tokens=-(-self.characters // _CHARACTERS_PER_TOKEN) if tokens is None else tokens,
             usage_source=self.usage_source,
             state=self.state,
-            answer=None if answer is not None and len(answer) > MOST_BYTES else answer,
+            answer=TOO_LARGE if answer is not None and len(answer) > MOST_BYTES else answer,
             sources=self.sources,
         )
         return batch, len(self.pending)
@@ -272,7 +274,7 @@ class LiveRun:
         """Forget what is written, and let those know who wait for it."""
         written = self.pending[:pieces]
         del self.pending[:pieces]
-        self.pending_events -= batch.last_event - batch.first_event + 1
+        self.pending_events = self.events - batch.last_event
         self.pending_bytes -= sum(map(len, written))
         self.batches = [each for each in self.batches if each[0] >= batch.oldest_event]
         self.batches.append((batch.last_event, len(batch.data)))
@@ -307,9 +309,32 @@ class LiveRun:
             self.task.cancel()
 
 
+def _newest(data: bytes, first: int, last: int) -> tuple[int, bytes]:
+    """Return of the events with these numbers the newest that there is room for, and the number of the first of them.
+
+    So much waits at once only where the store could not be written for a while.
+    """
+    if len(data) <= MOST_BYTES:
+        return first, data
+    kept: list[bytes] = []
+    room = MOST_BYTES
+    for event in reversed(split_events(data)):
+        room -= len(event)
+        if room < 0:
+            break
+        kept.append(event)
+    return last - len(kept) + 1, b"".join(reversed(kept))
+
+
 def cancelled() -> Failure:
     """Return what is told of a run that was ended before it had an answer."""
     return Failure(409, CANCELLED, "the run was ended before its answer was complete")
+
+
+def answer_not_kept() -> Failure:
+    """Return what is told of an answer that has been given and is too large to be kept."""
+    said = f"the answer was complete, and larger than the {MOST_BYTES // 2**20} MiB that are kept of one: ask again"
+    return Failure(410, "answer_not_kept", said)
 
 
 def interrupted() -> Failure:

@@ -78,3 +78,16 @@ async def test_other_responses_are_not_kept(client: openai.AsyncOpenAI, running:
     for id in (told.id, f"resp_{run['id']}", run["id"]):
         with pytest.raises(openai.NotFoundError):
             await client.responses.retrieve(id)
+
+
+async def test_a_response_that_is_too_large_to_be_kept_is_not_in_progress_for_ever(
+    client: openai.AsyncOpenAI, fakes: Fakes, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who fetches it hears that it is gone."""
+    monkeypatch.setattr("nexus_core.server.runs.live_run.MOST_BYTES", 1000)
+    fakes.connectors["own"].replies = ["There are 28 days. " * 100]
+    begun = await client.responses.create(**BODY)
+    await until(lambda: not running.server.runs.journal.live)
+    with pytest.raises(openai.APIStatusError, match="larger than") as told:
+        await client.responses.retrieve(begun.id)
+    assert (told.value.status_code, told.value.code) == (410, "answer_not_kept")
