@@ -31,19 +31,19 @@ def _option(name: str, help: str, **more: Any) -> Callable[[_Function], _Functio
 
 
 _OPTIONS = (
-    _option("--oidc-issuer", "The issuer whose people and tokens are let in.", metavar="URL"),
-    _option("--oidc-client-id", "As what the page signs people in; without it, tokens alone are taken.", metavar="ID"),
+    _option("--oidc-issuer", "The OpenID Connect issuer whose accounts and tokens are accepted.", metavar="URL"),
+    _option("--oidc-client-id", "This client's id at the issuer; without it only tokens are accepted.", metavar="ID"),
     _option(
-        "--oidc-client-secret-file", f"The client's secret, in a file; else {SECRET} has it, or there is none.",
+        "--oidc-client-secret-file", f"A file with the client's secret; the variable {SECRET} is the other way.",
         metavar="FILE",
     ),
-    _option("--oidc-audience", "For whom tokens must be made out (repeatable); by default the client id.",
+    _option("--oidc-audience", "The audience that tokens must have (repeatable); by default the client id.",
             multiple=True),
     _option("--oidc-groups-claim", "The claim with the groups: `hr` there is group:hr here.", default="groups",
             show_default=True),
-    _option("--oidc-admin-group", "A group whose members may do all (repeatable).", multiple=True),
-    _option("--oidc-allow-group", "Let members of this group in, and nobody else (repeatable).", multiple=True),
-    _option("--oidc-scope", "A further scope to ask for, beside openid, profile and email (repeatable).",
+    _option("--oidc-admin-group", "A group whose members have all rights (repeatable).", multiple=True),
+    _option("--oidc-allow-group", "Accept only members of this group (repeatable).", multiple=True),
+    _option("--oidc-scope", "A scope to request besides openid, profile and email (repeatable).",
             multiple=True),
     _option("--oidc-session", "How long somebody stays signed in to the page.", default="8h", show_default=True,
             metavar="DURATION", callback=duration("1m", "90d")),

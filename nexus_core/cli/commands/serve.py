@@ -25,7 +25,7 @@ from nexus_core.contract.errors import UsageError
 from nexus_core.server.pipelines import load, load_all, pipeline_files
 from nexus_core.server.reload import PipelineReloader
 from nexus_core.server.server import Server, serve
-from nexus_core.server.settings import ServerLimits, ServerSettings, WorkerSettings
+from nexus_core.server.settings import OidcSettings, ServerLimits, ServerSettings, WorkerSettings
 from nexus_core.server.workers.supervisor import check_workers, run_workers
 from nexus_core.store.database.damage_sampling import refuse_damaged
 from nexus_core.store.store import Store
@@ -198,12 +198,20 @@ async def _serve(
     for file, pipeline in loaded.items():
         _say(f"serving {pipeline.name} ({file}): {pipeline.description or 'no description'}")
     _say(f"the store is {store.folder.name}")
+    if settings.oidc is not None:
+        _say(_accepts(settings.oidc, settings.public_url))
     reloader = PipelineReloader(paths, loaded, server, again, _say)
     server.models.read_files = reloader.look
     beside: list[_Beside] = [reloader.run] if reloads else []
     if sync_s is not None and (settings.worker is None or settings.worker.number == 0):
         beside.append(partial(serve_sync, store, sync_s, _say))
     await serve(server, _say, partial(_together, beside) if beside else None, end_within)
+
+
+def _accepts(oidc: OidcSettings, public_url: str) -> str:
+    """Return whose tokens are accepted, and what is to be registered there so that people can sign in."""
+    back = f"; the redirect URI is {public_url}/auth/callback" if public_url else ""
+    return f"accepting tokens of {oidc.issuer}" + (f", and sign-in{back}" if oidc.client_id else "")
 
 
 async def _together(work: Sequence[_Beside]) -> None:

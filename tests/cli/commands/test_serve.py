@@ -129,6 +129,16 @@ def test_serve_says_what_it_serves_and_where(folder: Path) -> None:
         assert process.wait(20) == 0
 
 
+def test_serve_says_which_issuer_it_accepts(folder: Path) -> None:
+    """And the redirect URI that is to be registered there; the issuer need not answer yet."""
+    issuer = ("--oidc-issuer", "https://127.0.0.1:9", "--oidc-client-id", "nexus", "--public-url", "https://n.example")
+    with serving("--port", "0", *issuer) as (_, said, _):
+        told = (
+            "accepting tokens of https://127.0.0.1:9, and sign-in; the redirect URI is https://n.example/auth/callback"
+        )
+        assert told in "".join(said)
+
+
 def test_serve_runs_in_a_host_that_has_chosen_uvloop(folder: Path) -> None:
     """By its policy, as such hosts do: it answers, and a signal ends it well."""
     pytest.importorskip("uvloop")
