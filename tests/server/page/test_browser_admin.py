@@ -81,6 +81,16 @@ async def test_a_key_is_rotated(tab: Any, running: Any) -> None:
     assert [await tab.run(STATUS.format(text)) for text in (old, new)] == [200, 200]
 
 
+async def test_keys_are_seen_on_a_phone(tab: Any, running: Any) -> None:
+    """Each with its actions, and nothing is wider than the screen."""
+    await tab.size(390, 844)
+    id = await opened(tab, running)
+    assert await tab.run(
+        f"document.querySelector(\"tr[data-key='{id}'] button[aria-label^='Revoke']\").checkVisibility()"
+    )
+    assert await tab.run("document.documentElement.scrollWidth <= innerWidth")
+
+
 async def test_what_cannot_be_made_is_said_where_it_was_asked_for(tab: Any, running: Any) -> None:
     """The dialog stays with what was written."""
     await opened(tab, running)
