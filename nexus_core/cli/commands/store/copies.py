@@ -18,10 +18,10 @@ from nexus_core.store.store import Store
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
 def copy(source: str, target: str) -> None:
-    """Copy the store FROM into TO, which is empty or not there: a folder, or the URL of a database.
+    """Copy the store FROM to TO, which must be empty or new; each is a folder or the URL of a database.
 
-    Every row and original is compared at the end. What was killed goes on where it was when it is called again. Let
-    nobody use TO meanwhile; FROM may be in use: what is written to it after the beginning is not in the copy.
+    Every row and original is compared at the end. If it is interrupted, run the same command again to continue. Do not
+    use TO meanwhile. FROM may be in use; what is written to it after the start is not copied.
     """
     _say(_copied(source, target, as_backup=False), target)
 
@@ -30,9 +30,9 @@ def copy(source: str, target: str) -> None:
 @click.argument("target", metavar="FOLDER")
 @store_option
 def backup(target: str) -> None:
-    """Keep a copy of the store in FOLDER, or bring one up to the store: only what differs is written.
+    """Back up the store to FOLDER; if there is a backup, update it: only differences are written.
 
-    The copy is a store and can be opened as one; do not write to it. The store may be in use.
+    The backup is a store that can be opened; do not write to it. The store may be in use.
     """
     _say(_copied(None, target, as_backup=True), target)
 
@@ -41,8 +41,8 @@ def backup(target: str) -> None:
 @click.argument("source", metavar="FOLDER")
 @store_option
 def restore(source: str) -> None:
-    """Make the store that --store names, empty or not there, what the backup in FOLDER holds."""
-    _say(_copied(source, None, as_backup=False), "the store")
+    """Restore the backup in FOLDER to the store that --store names, which must be empty or new."""
+    _say(_copied(source, None, as_backup=False), Store(None).folder.name)
 
 
 @click.command("verify")
@@ -52,7 +52,7 @@ def restore(source: str) -> None:
 def verify(other: str | None, as_json: bool) -> None:
     """Check that the store is whole, as `nexus context check` does, and that BACKUP holds the same rows and originals.
 
-    Every problem is a line; the exit code is 1 where there is one.
+    Each problem is printed on a line; the exit code is 1 if there is any.
     """
     problems = run(_problems(other))
     if as_json:

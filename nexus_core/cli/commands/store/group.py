@@ -36,5 +36,5 @@ Examples:
 def command() -> None:
     """Copy, back up, restore and verify whole stores: contexts, conversations, keys, usage and originals.
 
-    Indexes are not among it: each store makes its own from its items.
+    Indexes are not copied: each store builds its own from its items.
     """
