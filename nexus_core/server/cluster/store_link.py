@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from math import inf
 from time import monotonic
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
@@ -26,6 +27,8 @@ LOOK_S = 1.0
 """Between two looks: so late what another server has changed is seen at most, as long as the database answers."""
 SLOW_S = 3.0
 """A database that has not answered for so long is taken for lost."""
+_CHECK_S = 5.0
+"""Between two looks at the version of the tables, as long as they can be used."""
 _DROP_S = 60.0
 
 Look = Callable[[], Coroutine[object, object, None]]
@@ -47,6 +50,7 @@ class StoreLink:
         self._asked_at: dict[object, float] = {}
         """Since when the database has been asked something."""
         self._dropped_at = monotonic()
+        self._checked_at = -inf
         self._is_over = False
 
     @property
@@ -103,9 +107,15 @@ class StoreLink:
         return found
 
     async def look(self) -> None:
-        """Look whether the database is there, and do what is to be done with it."""
+        """Look whether the database is there and can be used, and do what is to be done with it."""
+        self._checked_at = -inf
+        await self._look()
+
+    async def _look(self) -> None:
         try:
-            self._unusable = await self.run(_problem)
+            if self._unusable or monotonic() - self._checked_at >= _CHECK_S:
+                self._unusable = await self.run(_problem)
+                self._checked_at = monotonic()
             if not self._unusable:
                 for look in self._looks:
                     await look()
@@ -120,7 +130,7 @@ class StoreLink:
     async def _look_on(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
-            await self.look()
+            await self._look()
 
     def _note_lost(self, why: str) -> None:
         if not self._failed:
