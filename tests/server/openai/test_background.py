@@ -86,8 +86,10 @@ async def test_a_response_that_is_too_large_to_be_kept_is_not_in_progress_for_ev
     """Who fetches it hears that it is gone."""
     monkeypatch.setattr("nexus_core.server.runs.live_run.MOST_BYTES", 1000)
     fakes.connectors["own"].replies = ["There are 28 days. " * 100]
+    journal = running.server.runs.journal
+    assert journal is not None
     begun = await client.responses.create(**BODY)
-    await until(lambda: not running.server.runs.journal.live)
+    await until(lambda: not journal.live)
     with pytest.raises(openai.APIStatusError, match="larger than") as told:
         await client.responses.retrieve(begun.id)
     assert (told.value.status_code, told.value.code) == (410, "answer_not_kept")
