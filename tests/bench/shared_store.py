@@ -34,7 +34,7 @@ from store import CONTEXT, Table, corpus, vocabulary
 from two_servers import PIPELINE, ServeProcess, until_ready
 
 from nexus_core import Store
-from nexus_core.store.api_keys import ApiKeys
+from nexus_core.store.access.api_keys import ApiKeys
 from nexus_core.store.postgres import connection as postgres
 from nexus_core.store.postgres.dialect import translate
 
