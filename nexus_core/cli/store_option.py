@@ -30,11 +30,11 @@ def store_option(function: _Function) -> _Function:
     from_file = click.option(
         "--store-url-file", metavar="FILE", callback=_choose_from_file, expose_value=False, is_eager=True,
         type=click.Path(exists=True, dir_okay=False),
-        help="A file whose first line is the URL of the store: so no password is among the arguments.",
+        help="A file with the URL of the store in its first line, to keep passwords out of the arguments.",
     )  # fmt: skip
     by_name = click.option(
         "--store", metavar="FOLDER_OR_URL", callback=_choose, expose_value=False, is_eager=True,
-        help="The store: a folder or a URL. By default the one that NEXUS_STORE names, else your own.",
+        help="The store, a folder or a URL; by default that of NEXUS_STORE, else the one in your data folder.",
     )  # fmt: skip
     return by_name(from_file(function))
 

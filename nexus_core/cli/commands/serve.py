@@ -77,73 +77,82 @@ def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
 @click.argument("pipelines", nargs=-1, callback=named_paths)
 @click.option(
     "--name", default="", envvar="NEXUS_SERVER_NAME", metavar="NAME",
-    help="How /metrics call this server among several; by default as the machine is called.",
+    help="The name of this server in /metrics; by default the host name of the machine.",
 )  # fmt: skip
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; others need keys.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-@click.option("--prefix", default="/api", show_default=True, help="What the addresses of the query API begin with.")
-@click.option("--reload", "reloads", is_flag=True, help="Take pipelines anew when their files change.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address to listen on; any but this machine's own needs keys.",
+)
+@click.option(
+    "--port",
+    default=8000,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="The port to listen on; 0 chooses a free one.",
+)
+@click.option("--prefix", default="/api", show_default=True, help="The path prefix of the query API.")
+@click.option("--reload", "reloads", is_flag=True, help="Load pipelines again when their files change.")
 @click.option(
     "--sync", "sync_s", default=None, callback=duration("10s", "365d"), metavar="DURATION",
-    help="Read what contexts were made from again so often, such as 15m.",
+    help="Update contexts from their sources at this interval, such as 15m.",
 )  # fmt: skip
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes on the one port.")
-@click.option("--certificate", default="", metavar="FILE", help="The chain of TLS certificates: HTTPS is spoken.")
-@click.option("--private-key", default="", metavar="FILE", help="The key of the certificate.")
 @click.option(
-    "--i-terminate-tls-elsewhere", "tls_elsewhere", is_flag=True, help="A proxy in front speaks TLS with clients."
+    "--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes that share the port."
 )
+@click.option("--certificate", default="", metavar="FILE", help="The TLS certificate chain (PEM): serve HTTPS.")
+@click.option("--private-key", default="", metavar="FILE", help="The private key of the certificate (PEM).")
+@click.option("--i-terminate-tls-elsewhere", "tls_elsewhere", is_flag=True, help="A proxy in front terminates TLS.")
 @click.option(
     "--public-url", default="", callback=_address, metavar="URL", envvar="NEXUS_PUBLIC_URL",
-    help="Where people reach the page, if that is not what their browser names.",
+    help="The public address of the page, if browsers use another one than the server sees.",
 )  # fmt: skip
-@click.option("--require-keys", is_flag=True, help="Serve nobody without a key, on this machine either.")
+@click.option("--require-keys", is_flag=True, help="Require a key of every request, also from this machine.")
 @click.option(
-    "--show-upstream-errors", is_flag=True, help="Tell all clients what services and plugins said of their failures."
+    "--show-upstream-errors", is_flag=True, help="Show the error messages of services and plugins to all clients."
 )
+@click.option("--show-reasoning", is_flag=True, help="Send the reasoning of models to clients of OpenAI's API.")
 @click.option(
-    "--show-reasoning", is_flag=True, help="Tell clients of OpenAI's API what models think before they answer."
-)
-@click.option(
-    "--list-sources", is_flag=True, help="List what an answer cites under its text, for clients of OpenAI's API."
+    "--list-sources", is_flag=True, help="Append the cited sources to the answer's text, for clients of OpenAI's API."
 )
 @click.option("--worker", type=(int, int, int, int, str), hidden=True, callback=_worker, help="What a worker is told.")
 @store_option
 @oidc_options
-@_limit("--runs", "running", default=64, type=click.IntRange(1, 10_000), help="Runs at once.")
-@_limit("--waiting", default=128, type=click.IntRange(0, 100_000), help="Runs that wait for a place.")
+@_limit("--runs", "running", default=64, type=click.IntRange(1, 10_000), help="Concurrent runs.")
+@_limit("--waiting", default=128, type=click.IntRange(0, 100_000), help="Runs that may wait in the queue.")
 @_limit("--connections", default=1024, type=click.IntRange(1, 100_000), help="Open connections.")
 @_limit(
     "--connections-per-address", default=None, type=click.IntRange(0, 100_000),
-    show_default="32; none behind a proxy", help="Of one address of another machine; 0 is no limit of its own.",
+    show_default="32; none behind a proxy", help="Open connections from one remote address; 0 is no such limit.",
 )  # fmt: skip
 @_limit(
     "--upload-limit", "upload_bytes", default="32MiB", callback=size("1KiB", "4GiB"), metavar="SIZE",
-    help="Of a request with files.",
+    help="Size of a request with files.",
 )  # fmt: skip
 @_limit(
     "--upload-timeout", "read_s", default="2m", callback=duration("1s", "24h"), metavar="DURATION",
-    help="To read the files of a request into items.",
+    help="Time to read the files of a request into items.",
 )  # fmt: skip
 @_limit(
     "--run-timeout", "deadline_s", default="10m", callback=duration("1s", "24h"), metavar="DURATION",
-    help="The most that a run may take.",
+    help="Time limit of a run.",
 )  # fmt: skip
 @_limit(
     "--resume", "resume_s", default="30s", callback=duration("0s", "1h"), metavar="DURATION",
-    help="For a stream whose client is gone to be read on; 0s ends it.",
+    help="How long a stream without its client can be resumed; 0s ends it at once.",
 )  # fmt: skip
 @_limit(
     "--drain", "drain_s", default="25s", callback=duration("0s", "1h"), metavar="DURATION",
-    help="For runs to end after SIGTERM.",
+    help="How long runs may take to finish after SIGTERM.",
 )  # fmt: skip
 def command(pipelines: Sequence[str], reloads: bool, workers: int, sync_s: float | None, **given: Any) -> None:
     """Serve PIPELINES, YAML files or folders of them, by default the folder `pipelines`.
 
-    Where that is not there, the pipeline of `nexus ask` is served, over every context of the store.
+    If there is no such folder, it serves the pipeline of `nexus ask` over every context of the store.
 
-    All are checked first: where any has a problem, nothing is served. Without keys (`nexus keys new`) this machine
-    alone is served. With several workers the limits of keys hold for all of them together.
+    All pipelines are checked first; if any has a problem, the server does not start. Without keys (`nexus keys new`)
+    only requests from this machine are served. Limits of keys apply to all workers together.
     """
     settings = settings_of(**given)
     paths, overrides = _chosen(pipelines)
