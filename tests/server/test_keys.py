@@ -177,8 +177,9 @@ async def tokens_left(running: Any, key: str) -> float:
 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 @pytest.mark.parametrize("begun", [True, False], ids=["begun", "silent"])
-async def test_who_leaves_early_pays_what_was_used(running: Any, fakes: Any, stream: bool, begun: bool) -> None:
+async def test_who_leaves_early_pays_what_was_used(start: Any, fakes: Any, stream: bool, begun: bool) -> None:
     """The prompt and what has come of the answer, and no more of what was reserved (fault 78)."""
+    running = await start(limits=ServerLimits(resume_s=0))  # a run that waits for its client goes on being paid
     key = await new(running, tokens_per_minute=60)
     fakes.connectors["own"].replies = [[*([Chunk("Yes. ")] if begun else []), float("inf")]]
     body = {**BODY, "options": {"stream": stream, "maxTokens": 900}}
