@@ -58,7 +58,7 @@ async def test_who_leaves_or_does_not_read_harms_nobody(start: Any, tmp_path: Pa
     async with AsyncExitStack() as opened:
         upstreams = {name: await opened.enter_async_context(ScriptedUpstream(steps)) for name, steps in scripts.items()}
         pipelines = {name: PIPELINE.format(name=name, url=each.url, runs=runs) for name, each in upstreams.items()}
-        running = await start(pipelines=pipelines, limits=ServerLimits(write_s=0.3))
+        running = await start(pipelines=pipelines, limits=ServerLimits(write_s=0.3, resume_s=0))
         before = descriptors()
         port, places = running.server.port, running.server.gate.places
         staying = [asyncio.create_task(whole(port)) for _ in range(STAY)]

@@ -140,8 +140,8 @@ class AccessControl:
         except TokenError as error:
             if not error.is_genuine:
                 self.note_failure(request)
-            told = f'Bearer error="invalid_token", error_description="{error}"'
-            raise Failure(401, "invalid_token", str(error), {"WWW-Authenticate": told}) from error
+            told = f'Bearer error="invalid_token", error_description="{error.why}"'
+            raise Failure(401, "invalid_token", error.why, {"WWW-Authenticate": told}) from error
 
     async def _is_open(self) -> bool:
         """Tell whether whoever comes without a key may do all."""

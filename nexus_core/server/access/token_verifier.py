@@ -39,6 +39,7 @@ class TokenError(Exception):
 
     def __init__(self, message: str, *, is_genuine: bool = False) -> None:
         super().__init__(message)
+        self.why = message
         self.is_genuine = is_genuine
         """Whether the issuer has signed it: who sends it is at least no guesser."""
 

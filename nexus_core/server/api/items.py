@@ -217,7 +217,7 @@ def _filter(told: object) -> Filter:
     try:
         return parse_filter(told)
     except ValueError as error:
-        raise Failure(400, "invalid_request", str(error)) from error
+        raise Failure(400, "invalid_request", str(error.args[0])) from error  # in words about the request alone
 
 
 def _where_of(text: str) -> dict[str, Any]:
@@ -242,7 +242,7 @@ def _item(told: Mapping[str, Any], place: str) -> Item:
     try:
         vectors = parse_item_vectors(told.get("vectors", {}))
     except ValueError as error:
-        raise Failure(400, "invalid_request", f"{place}: {error}", param=f"{place}.vectors") from error
+        raise Failure(400, "invalid_request", f"{place}: {error.args[0]}", param=f"{place}.vectors") from error
     for model, data in vectors.items():
         item.features.put(vector_key(model), data)
     return item

@@ -166,7 +166,7 @@ class KeysApi:
                 tags=body.get("tags", ()),
             )
         except UsageError as error:
-            raise Failure(400, "invalid_request", str(error)) from error
+            raise Failure(400, "invalid_request", "no such key can be made", words=str(error)) from error
         await self._tell_all()
         return json_answer({"key": _key_json(key, time()), "text": whole}, status=201)
 
@@ -184,7 +184,7 @@ class KeysApi:
         try:
             key, whole, ends = await self._keys.rotate(old.id, overlap_s=body.get("overlapS", OVERLAP_S))
         except UsageError as error:
-            raise Failure(409, "key_ended", str(error)) from error
+            raise Failure(409, "key_ended", "no key takes the place of this one", words=str(error)) from error
         await self._tell_all()
         made = {"key": _key_json(key, time()), "text": whole, "previous": {"id": old.id, "expires": ends}}
         return json_answer(made, status=201)
@@ -209,7 +209,7 @@ class KeysApi:
         try:
             await self._keys.change(request.match_info["keyId"], **body)
         except UsageError as error:
-            raise Failure(400, "invalid_request", str(error)) from error
+            raise Failure(400, "invalid_request", "the key cannot be changed so", words=str(error)) from error
         await self._tell_all()
         return web.Response(status=204)
 
@@ -220,7 +220,7 @@ class KeysApi:
         try:
             since = checked_day(asked.get("since", first))
         except UsageError as error:
-            raise Failure(400, "invalid_request", str(error)) from error
+            raise Failure(400, "invalid_request", "this is no day", words=str(error)) from error
         await self._spend.flush()
         await self._siblings.ask("spend", needs_all=False)
         rows = await self._read_spend(asked.get("by", "key"), since)

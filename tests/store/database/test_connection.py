@@ -283,7 +283,7 @@ def can_inject() -> bool:
     [
         "fsync,fdatasync:error=EIO:when=30..60+7",
         "pwrite64,write,pwritev:error=ENOSPC:when=120..400+31",
-        "pwrite64:error=EIO:when=90..170+13",
+        "pwrite64:error=EIO:when=130..210+13",  # behind the making of the tables
     ],
     ids=["sync", "space", "write"],
 )
