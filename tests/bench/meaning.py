@@ -173,7 +173,7 @@ async def recalls(store: Store, corpus: Corpus, count: int) -> dict[str, float]:
             keys, rows = vectors.graph.keys, vectors.graph.rows_at(np.arange(len(vectors.graph)))
         mask = np.ones(len(keys), bool) if visible is None else visible.mask(np.asarray(keys))
         kept, own, hits, times = np.asarray(keys)[mask], rows[mask], 0, []
-        for query in queries[: max(20, 20_000_000 // len(kept))]:
+        for query in queries[: max(100, 20_000_000 // len(kept))]:
             exact = cosines(own, query.vector)
             best = {*kept[np.argpartition(-exact, 10)[:10]].tolist()}
             began = perf_counter()
