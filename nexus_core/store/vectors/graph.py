@@ -64,7 +64,7 @@ _CONNECTIVITY, _BUILDING, _SEARCHING = 12, 128, 320
 _SEARCHED_ROWS = 100_000
 """Rows of which all are found so."""
 _WIDENING = 0.63
-"""For more rows it is searched wider, by this power of how many times as many they are: 1,000,000 by 2,019."""
+"""For more rows it is searched wider, by this power of how many times as many they are: 1,000,000 by 1,365."""
 _WIDEST = 6_000
 _THREADS = max(1, min(4, (os.cpu_count() or 2) // 2))
 """For the building of a graph: others want to work, too."""
