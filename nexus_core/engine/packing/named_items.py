@@ -35,7 +35,6 @@ class PassageStems(Protocol):
 
     def passage(self, number: int) -> bytes:
         """Return the codes of the stems of a passage, without its title."""
-        ...
 
 
 @frozen(eq=False, repr=False)

@@ -122,10 +122,9 @@ class StoreLink:
             if monotonic() - self._dropped_at >= _DROP_S:
                 self._dropped_at = monotonic()
                 await self.run(_drop)
-        except StoreUnavailableError:
-            pass  # it was noted, and is looked at again
         except NexusError as error:
-            _log.warning("what the servers of the store agree on cannot be read or written: %s", error)
+            if not isinstance(error, StoreUnavailableError):  # which was noted, and is looked at again
+                _log.warning("what the servers of the store agree on cannot be read or written: %s", error)
 
     async def _look_on(self) -> None:
         while True:

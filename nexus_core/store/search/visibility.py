@@ -12,6 +12,7 @@ import json
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any
 
@@ -169,10 +170,8 @@ class Visibility:
     def _scanned(self, context: Context, where: Filter, after: int) -> Keys:
         """Return what matches of all that came after a key: one pass over the rows, most of them passed over by SQL."""
         if isinstance(self._connection, sqlite3.Connection):  # another database has other functions for JSON
-            try:
+            with suppress(sqlite3.OperationalError):  # some metadata is no JSON: told where it is looked at
                 return _array(self._scan(context, where, after, rough_filter(where)))
-            except sqlite3.OperationalError:  # some metadata is no JSON: told where it is looked at
-                pass
         return _array(self._scan(context, where, after, NOTHING_KNOWN))
 
     def _scan(self, context: Context, where: Filter, after: int, rough: RoughFilter) -> Iterator[int]:
