@@ -13,9 +13,10 @@ from attrs import frozen
 from nexus_core.contract.errors import StoreDamagedError, UsageError
 from nexus_core.store.database.connection import snapshot, transaction, translated
 from nexus_core.store.database.online_copy import steady
+from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.database.sql import ServerConnection, SqlConnection
 from nexus_core.store.database.table_copy import TABLES, Differences, Seen, compare, copy_rows
-from nexus_core.store.store import Store
+from nexus_core.store.worker_threads import WorkerThreads
 
 _MARK = "copy_of"
 """The setting that says whose copy a store is: of a backup, and of what is not whole yet."""
@@ -34,20 +35,24 @@ class Copied:
     """Originals that the target lacked."""
 
 
-async def copy_store(source: Store, target: Store, *, as_backup: bool = False, seen: Seen | None = None) -> Copied:
-    """Make an open store, empty or the copy of the same one that was begun before, a copy of another open one.
+def check_target(place: StorePaths) -> None:
+    """Raise UsageError where a store is to be made in a folder that holds something else."""
+    root = place.root
+    if not place.exists() and root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise UsageError(f"{root} is not empty and no store: name a folder of its own for it")
 
-    Killed, it goes on where it was when it is called again. At the end every row was compared, and every original was
-    read; raises StoreDamagedError where they differ, and UsageError where the target holds something else. A backup
-    stays known as one, and can be brought up to its source again. Indexes are not copied: each store makes its own.
-    """
-    copied = await asyncio.to_thread(_copy, source, target, (await source.read_secret()).hex(), seen)
+
+async def copy_store(
+    source: WorkerThreads, target: WorkerThreads, name: str, *, as_backup: bool = False, seen: Seen | None = None
+) -> Copied:
+    """Make an open store a copy of another open one, by whose secret `name` the copy is known; see `Store.copy_to`."""
+    copied = await asyncio.to_thread(_copy, source, target, name, seen)
     if not as_backup:
         await target.write(_forget_mark)
     return copied
 
 
-async def compare_stores(one: Store, other: Store) -> tuple[str, ...]:
+async def compare_stores(one: WorkerThreads, other: WorkerThreads) -> tuple[str, ...]:
     """Return in which tables two open stores differ, and which originals of one the other lacks; nothing if in none."""
 
     def differences() -> tuple[str, ...]:
@@ -58,7 +63,7 @@ async def compare_stores(one: Store, other: Store) -> tuple[str, ...]:
 
 
 @contextmanager
-def _reading(store: Store) -> Iterator[SqlConnection]:
+def _reading(store: WorkerThreads) -> Iterator[SqlConnection]:
     """Give a connection that sees one state of a store for as long as a copy takes."""
     place = store.folder
     with translated(place.database):
@@ -70,7 +75,7 @@ def _reading(store: Store) -> Iterator[SqlConnection]:
                 yield steadied
 
 
-def _copy(source: Store, target: Store, name: str, seen: Seen | None) -> Copied:
+def _copy(source: WorkerThreads, target: WorkerThreads, name: str, seen: Seen | None) -> Copied:
     with _reading(source) as reading:
         _begin(target, name)
         changes = _copy_rows(reading, target, seen)
@@ -85,7 +90,7 @@ def _copy(source: Store, target: Store, name: str, seen: Seen | None) -> Copied:
     return Copied(rows=sum(each.rows for each in changes), written=written, originals=originals)
 
 
-def _begin(target: Store, name: str) -> None:
+def _begin(target: WorkerThreads, name: str) -> None:
     """Mark the target as a copy that is not whole yet; raises UsageError where it holds something else."""
     place = target.folder
     with closing(place.connect(writes=True)) as connection, transaction(connection, place.database):
@@ -103,7 +108,7 @@ def _forget_mark(connection: SqlConnection) -> None:
     connection.execute("DELETE FROM settings WHERE name = ?", (_MARK,))
 
 
-def _copy_rows(reading: SqlConnection, target: Store, seen: Seen | None) -> list[Differences]:
+def _copy_rows(reading: SqlConnection, target: WorkerThreads, seen: Seen | None) -> list[Differences]:
     place = target.folder
     with closing(place.connect(writes=True)) as writer, closing(place.connect(writes=False)) as known:
         change = partial(transaction, writer, place.database)
@@ -116,7 +121,7 @@ def _copy_rows(reading: SqlConnection, target: Store, seen: Seen | None) -> list
     return done
 
 
-def _row_differences(reading: SqlConnection, other: Store) -> list[str]:
+def _row_differences(reading: SqlConnection, other: WorkerThreads) -> list[str]:
     place = other.folder
     with closing(place.connect(writes=False)) as known, translated(place.database):
         found = ((table.name, compare(reading, known, table)) for table in TABLES)
@@ -135,7 +140,7 @@ def _keys(reading: SqlConnection) -> list[str]:
     return [key for (key,) in found]
 
 
-def _copy_originals(reading: SqlConnection, source: Store, target: Store) -> int:
+def _copy_originals(reading: SqlConnection, source: WorkerThreads, target: WorkerThreads) -> int:
     """Put the originals of all documents that the target lacks where it keeps its own; each is read and compared."""
     lacking = 0
     for key in _keys(reading):
@@ -148,7 +153,7 @@ def _copy_originals(reading: SqlConnection, source: Store, target: Store) -> int
     return lacking
 
 
-def _unread_originals(reading: SqlConnection, other: Store) -> Iterator[str]:
+def _unread_originals(reading: SqlConnection, other: WorkerThreads) -> Iterator[str]:
     """Yield what is wrong with the originals of a store's documents in another one."""
     for key in _keys(reading):
         try:

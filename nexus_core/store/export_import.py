@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
@@ -24,9 +22,7 @@ from nexus_core.contract.errors import UsageError
 from nexus_core.contract.features import vector_key
 from nexus_core.contract.values import Item
 from nexus_core.store import contexts
-from nexus_core.store.blobs import BlobStore, LocalBlobs
-from nexus_core.store.database import online_copy
-from nexus_core.store.database.connection import connect, snapshot, translated
+from nexus_core.store.database.connection import snapshot, translated
 from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.items import rows
@@ -330,46 +326,6 @@ def _write_document(connection: SqlConnection, context: Context, document: Store
 
 
 # The whole store
-
-
-def backup(folder: StorePaths, target: Path, originals: BlobStore) -> None:
-    """Make a copy of a store in a folder that is empty or not there; it can be opened as a store.
-
-    Indexes and graphs of vectors are not in it, since they are built from it, nor originals that are kept elsewhere.
-    """
-    if folder.is_server:
-        raise UsageError(f"{folder.name} is backed up by its own means, such as pg_dump: only a folder is copied here")
-    copy = StorePaths(target)
-    if target.exists() and any(target.iterdir()):
-        raise UsageError(f"{target} is not empty: give the backup a folder of its own")
-    copy.prepare()
-    part = copy.database.with_suffix(".part")
-    try:
-        _copy(folder.database, part)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    with translated(copy.database):
-        taken = connect(part, writes=True)
-        try:
-            taken.execute("DELETE FROM indexes")
-            taken.execute("DELETE FROM vector_indexes")
-            if not originals.url:
-                objects = LocalBlobs(copy.objects)
-                for (key,) in taken.execute("SELECT DISTINCT original FROM documents WHERE original IS NOT NULL"):
-                    objects.put(key, originals.get(key))
-        finally:
-            taken.close()
-        for left in (*target.glob("store.part-*"),):
-            left.unlink()
-        os.replace(part, copy.database)
-
-
-def _copy(database: Path, part: Path) -> None:
-    """Copy the database; the file is its owner's alone from the beginning."""
-    os.close(os.open(part, os.O_CREAT | os.O_WRONLY, 0o600))
-    with translated(part), closing(connect(database, writes=False)) as source, closing(sqlite3.connect(part)) as target:
-        online_copy.copy(source, target)
 
 
 _BATCH = 500

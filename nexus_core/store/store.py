@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from secrets import token_bytes
 from time import time
 from types import TracebackType
@@ -15,10 +14,11 @@ from nexus_core.contract.protocols import Documents
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import Item
-from nexus_core.store import contexts, export_import, integrity, usage
+from nexus_core.store import contexts, copying, export_import, integrity, usage
 from nexus_core.store.answer_cache import StoredAnswers
 from nexus_core.store.blobs import BlobStore
 from nexus_core.store.conversations import StoredConversations
+from nexus_core.store.copying import Copied
 from nexus_core.store.database.connection import transaction, translated
 from nexus_core.store.database.places import place_of_store
 from nexus_core.store.database.sql import SqlConnection
@@ -380,9 +380,29 @@ class Store:
         """
         return await export_import.take_in(self._threads, source, name)
 
-    async def backup(self, target: str | os.PathLike[str]) -> None:
-        """Copy the whole store into a folder that is empty or not there; the copy can be opened as a store."""
-        await asyncio.to_thread(export_import.backup, self.folder, Path(target), self.originals)
+    async def backup(self, target: str | os.PathLike[str]) -> Copied:
+        """Copy the whole store into a folder, or bring a backup there up to it: only what differs is written.
+
+        The copy can be opened as a store. Raises UsageError where the folder holds something else.
+        """
+        copy = type(self)(target)
+        copying.check_target(copy.folder)
+        async with copy:
+            return await self.copy_to(copy, as_backup=True)
+
+    async def copy_to(self, target: Store, *, as_backup: bool = False, seen: Seen | None = None) -> Copied:
+        """Make another open store, empty or the copy of this one that was begun before, a copy of this one.
+
+        Killed, it goes on where it was when it is called again. At the end every row was compared, and every original
+        was read; raises StoreDamagedError where they differ, and UsageError where the target holds something else. A
+        backup stays known as one, and can be brought up again. Indexes are not copied: each store makes its own.
+        """
+        name = (await self.read_secret()).hex()
+        return await copying.copy_store(self._threads, target._threads, name, as_backup=as_backup, seen=seen)
+
+    async def differences(self, other: Store) -> tuple[str, ...]:
+        """Return in which tables another open store differs, and which originals it lacks; nothing if in none."""
+        return await copying.compare_stores(self._threads, other._threads)
 
     # Conversations, answers and usage
 

@@ -237,9 +237,12 @@ async def test_a_backup_is_a_store(tmp_path: Path) -> None:
         await store.conversations.add("t", query="q", answer="a", model="m", run_id="r")
         await store.backup(tmp_path / "copy")
         await store.remove("c", ["i7"])
-        with pytest.raises(UsageError, match="is not empty"):
-            await store.backup(tmp_path / "copy")
-    assert sorted(path.name for path in (tmp_path / "copy").iterdir()) == ["index", "objects", "store.db", "vectors"]
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "mine.txt").write_text("mine")
+        with pytest.raises(UsageError, match="is not empty and no store"):
+            await store.backup(tmp_path / "other")
+        assert [path.name for path in (tmp_path / "other").iterdir()] == ["mine.txt"]
+    assert {path.name for path in (tmp_path / "copy").iterdir()} >= {"index", "objects", "store.db", "vectors"}
     async with Store(tmp_path / "copy") as copy:
         assert await copy.check() == ()
         assert (await copy.search("c", "number 7")).items[0].id == "i7"

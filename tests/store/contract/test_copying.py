@@ -14,7 +14,6 @@ from nexus_core import Item, Store
 from nexus_core.contract.errors import StoreDamagedError, UsageError
 from nexus_core.store import contexts
 from nexus_core.store.access.api_keys import ApiKeys
-from nexus_core.store.copying import compare_stores, copy_store
 from nexus_core.store.database.schema import expected
 from nexus_core.store.database.table_copy import DERIVED, TABLES
 from nexus_core.store.items import rows
@@ -61,9 +60,9 @@ async def test_a_copy_holds_all_that_the_store_holds(places: tuple[str, str]) ->
     """Items, grants, conversations, keys and originals; and its own index finds the items."""
     async with Store(places[0]) as one, Store(places[1]) as two:
         key = await fill(one)
-        copied = await copy_store(one, two)
+        copied = await one.copy_to(two)
         assert (copied.written, copied.originals) == (copied.rows, 1)
-        assert await compare_stores(one, two) == ()
+        assert await one.differences(two) == ()
         assert await two.check() == ()
         assert (await two.context("c")).readers == ("group:hr",)
         assert (await two.search("c", "number 7")).items[0].id == "i7"
@@ -76,12 +75,12 @@ async def test_a_backup_is_brought_up_to_its_store(places: tuple[str, str]) -> N
     """What is new is added, what is gone is removed, and nothing else is written."""
     async with Store(places[0]) as one, Store(places[1]) as two:
         await fill(one)
-        await copy_store(one, two, as_backup=True)
+        await one.copy_to(two, as_backup=True)
         await one.add("c", [Item(id="i9", text="changed"), Item(id="new", text="a new one")])
         await one.remove("c", ["i11"])
-        assert 0 < (await copy_store(one, two, as_backup=True)).written < 40
-        assert await compare_stores(one, two) == ()
-        assert (await copy_store(one, two, as_backup=True)).written == 0
+        assert 0 < (await one.copy_to(two, as_backup=True)).written < 40
+        assert await one.differences(two) == ()
+        assert (await one.copy_to(two, as_backup=True)).written == 0
         assert (await two.search("c", "changed")).items[0].id == "i9"
 
 
@@ -91,10 +90,10 @@ async def test_nothing_is_copied_over_something_else(tmp_path: Path) -> None:
         await fill(one)
         await two.create("mine")
         with pytest.raises(UsageError, match="holds contexts of its own"):
-            await copy_store(one, two)
-        await copy_store(one, three, as_backup=True)
+            await one.copy_to(two)
+        await one.copy_to(three, as_backup=True)
         with pytest.raises(UsageError, match="copy of another store"):
-            await copy_store(two, three)
+            await two.copy_to(three)
         assert [each.name for each in await two.contexts()] == ["mine"]
 
 
@@ -111,30 +110,30 @@ async def test_what_servers_keep_of_people_and_runs_is_not_copied_over(tmp_path:
     async with Store(tmp_path / "one") as one, Store(tmp_path / "two") as two:
         await two.write(lambda connection: connection.execute(f"INSERT INTO {table} {values[table]}") and None)
         with pytest.raises(UsageError, match=f"holds {table} of its own"):
-            await copy_store(one, two)
+            await one.copy_to(two)
 
 
 async def test_a_whole_copy_is_a_store_of_its_own(places: tuple[str, str]) -> None:
     """What was written to it since is not undone by copying again."""
     async with Store(places[0]) as one, Store(places[1]) as two:
         await fill(one)
-        await copy_store(one, two)
+        await one.copy_to(two)
         await two.create("mine")
         with pytest.raises(UsageError, match="holds contexts of its own"):
-            await copy_store(one, two)
+            await one.copy_to(two)
 
 
 async def test_what_differs_is_told(tmp_path: Path) -> None:
     """Rows that are lacking, different or too many, by table, and originals that are gone."""
     async with Store(tmp_path / "one") as one, Store(tmp_path / "two") as two:
         key = await fill(one)
-        await copy_store(one, two)
+        await one.copy_to(two)
         (two.folder.objects / key[:2] / key).unlink()
         with closing(sqlite3.connect(two.folder.database)) as connection, connection:
             connection.execute("UPDATE items SET text = 'other' WHERE id = 'i5'")
             connection.execute("DELETE FROM tags WHERE item_key IN (SELECT key FROM items WHERE id = 'i6')")
             connection.execute("INSERT INTO settings (name, value) VALUES ('a', 'b')")
-        rows_of, *others = await compare_stores(one, two)
+        rows_of, *others = await one.differences(two)
         assert rows_of == "settings: 1 too many"
         assert others[:2] == ["items: 1 different", "tags: 1 lacking"]
         assert f"the original {key} is gone" in others[2]
@@ -146,13 +145,12 @@ async def test_an_original_that_is_damaged_is_not_taken_for_whole(tmp_path: Path
         key = await fill(one)
         (one.folder.objects / key[:2] / key).write_bytes(b"y")
         with pytest.raises(StoreDamagedError, match="is damaged"):
-            await copy_store(one, two)
+            await one.copy_to(two)
 
 
 _KILLED = """
 import asyncio, os, signal, sys
 from nexus_core import Store
-from nexus_core.store.copying import copy_store
 
 def see(done, total, table):
     if table == "items" and done >= 200:
@@ -160,7 +158,7 @@ def see(done, total, table):
 
 async def main():
     async with Store(sys.argv[1]) as one, Store(sys.argv[2]) as two:
-        await copy_store(one, two, seen=see)
+        await one.copy_to(two, seen=see)
 
 asyncio.run(main())
 """
@@ -173,9 +171,9 @@ async def test_a_copy_that_was_killed_goes_on(places: tuple[str, str]) -> None:
     killed = await asyncio.create_subprocess_exec(sys.executable, "-c", _KILLED, *places)
     assert await killed.wait() == -9
     async with Store(places[0]) as one, Store(places[1]) as two:
-        copied = await copy_store(one, two)
+        copied = await one.copy_to(two)
         assert 0 < copied.written < copied.rows - 150
-        assert await compare_stores(one, two) == ()
+        assert await one.differences(two) == ()
         assert await two.check() == ()
         await two.create("another")  # the keys that the database gives go on after those that were copied
         await two.add("another", [Item(id="a", text="first")])

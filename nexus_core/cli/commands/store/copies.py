@@ -10,7 +10,7 @@ from nexus_core.cli.output.progress_bar import IngestProgressBar
 from nexus_core.cli.output.tables import json_option, plain, print_json
 from nexus_core.cli.store_option import store_option
 from nexus_core.contract.errors import UsageError
-from nexus_core.store.copying import Copied, compare_stores, copy_store
+from nexus_core.store.copying import Copied, check_target
 from nexus_core.store.store import Store
 
 
@@ -67,7 +67,7 @@ def _copied(source: str | None, target: str | None, *, as_backup: bool) -> Copie
     async def copied() -> Copied:
         with IngestProgressBar(quiet=False) as counting:
             async with _existing(source) as ours, _fresh(target) as theirs:
-                return await copy_store(ours, theirs, as_backup=as_backup, seen=counting.see)
+                return await ours.copy_to(theirs, as_backup=as_backup, seen=counting.see)
 
     return run(copied())
 
@@ -77,7 +77,7 @@ async def _problems(other: str | None) -> tuple[str, ...]:
         problems = await store.check()
         if other is not None:
             async with _existing(other) as backup:
-                problems += tuple(f"{other}: {told}" for told in await compare_stores(store, backup))
+                problems += tuple(f"{other}: {told}" for told in await store.differences(backup))
     return problems
 
 
@@ -92,9 +92,7 @@ def _existing(place: str | None) -> Store:
 def _fresh(place: str | None) -> Store:
     """Return a store, or one that is not there yet; raises UsageError where the folder holds something else."""
     store = Store(place)
-    root = store.folder.root
-    if not store.folder.exists() and root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise UsageError(f"{root} is not empty and no store: name a folder of its own for it")
+    check_target(store.folder)
     return store
 
 
