@@ -187,24 +187,25 @@ def _same(value: Any, operand: Scalar) -> bool:
     if isinstance(value, bool) != isinstance(operand, bool):
         return False
     if isinstance(value, str) and isinstance(operand, int | float):
-        return _number(value) == operand
+        return number_of(value) == operand
     if isinstance(operand, str) and isinstance(value, int | float):
-        return _number(operand) == value
+        return number_of(operand) == value
     return bool(value == operand)
 
 
 def _compared(value: Any, operator: str, bound: Scalar) -> bool:
     if isinstance(bound, int | float):
-        number = value if isinstance(value, int | float) and not isinstance(value, bool) else _number(value)
+        number = value if isinstance(value, int | float) and not isinstance(value, bool) else number_of(value)
         return number is not None and _COMPARED[operator](number, bound)
-    moment = _moment(bound)
+    moment = moment_of(bound)
     if moment is not None:
-        own = _moment(value)
+        own = moment_of(value)
         return own is not None and _COMPARED[operator](own, moment)
     return isinstance(value, str) and _COMPARED[operator](value, bound)
 
 
-def _number(text: Any) -> float | None:
+def number_of(text: Any) -> float | None:
+    """Return the number that a text is, with which numbers are compared; `None` for what is none."""
     if not isinstance(text, str):
         return None
     try:
@@ -213,7 +214,7 @@ def _number(text: Any) -> float | None:
         return None
 
 
-def _moment(text: Any) -> datetime | None:
+def moment_of(text: Any) -> datetime | None:
     """Return the moment that a date begins with, a year or a month too, in UTC where it tells no zone."""
     if isinstance(text, int) and not isinstance(text, bool) and 1000 <= text <= 9999:
         text = str(text)

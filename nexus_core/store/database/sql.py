@@ -5,7 +5,7 @@ call, and keep to what both understand: `ON CONFLICT` with its columns, `RETURNI
 `coalesce` where something may be NULL on both sides, `CAST(... AS BIGINT)`, windows, and parameters of a plain type
 (int, float, str, bytes, None). What another database spells otherwise, its connection translates: `INDEXED BY`,
 `json_each(?) AS numbers` and `AS texts` (the rows of a JSON array, in order, as `key` and `value`),
-`json_group_array` of texts, and `DEFER_FOREIGN_KEYS`.
+`json_group_array` of texts, `DEFER_FOREIGN_KEYS`, and the functions of the rough filter, which read JSON.
 
 Whoever wants one state of the database or one change of it uses `transaction` and `snapshot` of `connection.py`. How
 far the index of a context has come, and which graph it has, is asked of `copies_of` a connection.
@@ -14,10 +14,10 @@ far the index of a context has come, and which graph it has, is asked of `copies
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
-from nexus_core.contract.errors import StoreBusyError, StoreUnavailableError
+from nexus_core.contract.errors import StoreBusyError, StoreError, StoreUnavailableError
 
 
 class WriteConflictError(StoreBusyError):
@@ -26,6 +26,10 @@ class WriteConflictError(StoreBusyError):
 
 class LostTransactionError(StoreUnavailableError):
     """The database was lost within a transaction, of which nothing is there; it may be run again."""
+
+
+class UnreadableValueError(StoreError):
+    """A statement has met a value that it cannot read as it is to, such as a text that is no JSON."""
 
 
 DEFER_FOREIGN_KEYS = "PRAGMA defer_foreign_keys = ON"
@@ -83,6 +87,9 @@ class ServerConnection(SqlConnection, Protocol):
     def snapshot(self) -> AbstractContextManager[None]:
         """Begin a transaction that reads one state."""
 
+    def attempt(self) -> AbstractContextManager[None]:
+        """Begin a part of the open transaction that may meet what it cannot read: the rest of it goes on."""
+
     def clock(self) -> float:
         """Return the time of the database, which is one for all servers, in seconds since the epoch."""
 
@@ -91,6 +98,14 @@ class ServerConnection(SqlConnection, Protocol):
 
     def continue_keys(self, table: str, column: str) -> None:
         """Let the keys that the database gives go on after the largest there is, for who has written some."""
+
+
+@contextmanager
+def attempt(connection: SqlConnection) -> Iterator[None]:
+    """Read what may not be readable: where it is not, the transaction around it goes on."""
+    begin = getattr(connection, "attempt", nullcontext)  # SQLite goes on anyway
+    with begin():
+        yield
 
 
 def copies_of(connection: SqlConnection) -> SqlConnection:

@@ -18,7 +18,7 @@ from psycopg.adapt import Loader
 from psycopg.pq import TransactionStatus
 
 from nexus_core.contract.errors import StoreUnavailableError, UsageError
-from nexus_core.store.database.sql import Cursor, LostTransactionError
+from nexus_core.store.database.sql import Cursor, LostTransactionError, UnreadableValueError
 from nexus_core.store.postgres.dialect import nul_in, translate
 from nexus_core.store.postgres.errors import is_lost, meaning, secrets_of, without_password
 
@@ -138,6 +138,20 @@ class PostgresConnection:
             yield
         finally:
             self._undo()
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Begin a part of the open transaction that may meet what it cannot read: the rest of it goes on."""
+        if not self._is_within:
+            yield
+            return
+        self._run("SAVEPOINT attempt")
+        try:
+            yield
+        except UnreadableValueError:
+            self._run("ROLLBACK TO SAVEPOINT attempt")
+            raise
+        self._run("RELEASE SAVEPOINT attempt")
 
     def clock(self) -> float:
         """Return the time of the database in seconds since the epoch."""

@@ -17,6 +17,25 @@ from nexus_core.store.database.sql import DEFER_FOREIGN_KEYS
 
 _INDEXED_BY = re.compile(r" INDEXED BY \w+")
 _ARRAY = re.compile(r"\bjson_each\(\?\) AS (numbers|texts)\b")
+_READS_JSON = (
+    (re.compile(r"\binstr\("), "strpos("),
+    # What SQLite parses for each function is parsed once. A NUL, which no jsonb holds, is written with this sign.
+    (
+        re.compile(r"\) AS written\b"),
+        r") AS written CROSS JOIN LATERAL (SELECT CASE WHEN strpos(m, '\\u') = 0 THEN CAST(m AS jsonb) END AS parsed"
+        r" LIMIT 1) AS read",
+    ),
+    (re.compile(r"\bjson_extract\(m, '\$\.\"([^'\"]+)\"'\)"), r"""((parsed ->> '\1') COLLATE "C")"""),
+    (
+        re.compile(r"\bjson_type\(m, '\$\.\"([^'\"]+)\"'\)"),
+        # A whole number that is no BIGINT is `real`, as 2.0 is; one that may be no DOUBLE PRECISION is neither.
+        r"(CASE jsonb_typeof(parsed -> '\1') WHEN 'string' THEN 'text' WHEN 'boolean' THEN parsed ->> '\1'"
+        r" WHEN 'number' THEN CASE WHEN (parsed ->> '\1') ~ '^-?[0-9]{1,18}$' THEN 'integer'"
+        r" WHEN length(parsed ->> '\1') < 300 THEN 'real' ELSE 'long' END"
+        r" ELSE CASE WHEN parsed IS NULL THEN 'unread' ELSE jsonb_typeof(parsed -> '\1') END END)",
+    ),
+)
+"""Metadata as the rough filter reads them."""
 _QUOTED = re.compile(r"('(?:[^']|'')*')")
 _VALUES = re.compile(
     r"(INSERT INTO \w+ \(([^)]*)\) VALUES )(\([?, ]+\))((?: ON CONFLICT(?: \(([^)]*)\))? DO (?:NOTHING|UPDATE .*))?)",
@@ -44,6 +63,9 @@ def translate(sql: str) -> Statement:
     if sql == DEFER_FOREIGN_KEYS:
         return Statement("SET CONSTRAINTS ALL DEFERRED")
     text = _ARRAY.sub(r"json_\1(?) AS \1", _INDEXED_BY.sub("", sql))
+    if " AS written " in text:
+        for spelled, new in _READS_JSON:
+            text = spelled.sub(new, text)
     word = text.split(None, 1)[0].upper()
     found = _VALUES.fullmatch(text)
     if found is None or "?" in found[4]:

@@ -16,7 +16,7 @@ from nexus_core.contract.errors import (
     StoreUnavailableError,
     UsageError,
 )
-from nexus_core.store.database.sql import WriteConflictError
+from nexus_core.store.database.sql import UnreadableValueError, WriteConflictError
 
 _SECRET = re.compile(r"([?&](?:password|sslpassword)=)[^&#]*")
 _WAITED = (errors.LockNotAvailable, errors.QueryCanceled, errors.IdleInTransactionSessionTimeout)
@@ -76,6 +76,8 @@ def meaning(error: psycopg.Error, name: str, secrets: tuple[str, ...]) -> NexusE
         return StoreError(f"{name} may not be changed or read by this role ({said}): grant it the rights of an owner")
     if isinstance(error, _NUL) or _NUL_SAID.search(said):
         return UsageError("a text holds a NUL character, which Postgres cannot keep: remove it")
+    if isinstance(error, psycopg.DataError):
+        return UnreadableValueError(f"a value in the store at {name} is not what a statement reads it as: {said}")
     if isinstance(error, errors.InvalidSchemaName):
         return StoreError(f"{name} has no such schema ({said}): create it (CREATE SCHEMA), or name another search_path")
     if isinstance(error, _REFUSED) or (is_lost(error) and _REFUSES.search(said)):

@@ -12,20 +12,18 @@ import json
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
 from nexus_core.contract.run_context import Viewer
-from nexus_core.store.database.sql import SqlConnection
-from nexus_core.store.items.fronts import METADATA
+from nexus_core.store.database.sql import SqlConnection, UnreadableValueError, attempt
 from nexus_core.store.items.grants import visible_grants
 from nexus_core.store.records import Context
 from nexus_core.store.search.cache import still_there
-from nexus_core.store.search.rough_filter import NOTHING_KNOWN, RoughFilter, rough_filter
-from nexus_core.toolkit.filters import EVERYTHING, OWN_FIELDS, Filter
+from nexus_core.store.search.rough_filter import rough_filter
+from nexus_core.toolkit.filters import EVERYTHING, Filter
 from nexus_core.toolkit.lazy_module import LazyModule
 
 if TYPE_CHECKING:
@@ -41,6 +39,7 @@ KEPT = 64
 """Arrays, of different viewers and filters."""
 KEPT_KEYS = 8_000_000
 _PAGE = 2000
+_OF_KEYS = "key IN (SELECT value FROM json_each(?) AS numbers) AND +context_id = ?"
 
 
 @define(eq=False, slots=False)
@@ -165,25 +164,34 @@ class Visibility:
         if not rest:  # tags are of all contexts
             pages = (keys[start : start + _PAGE].tolist() for start in range(0, len(keys), _PAGE))
             return _array(key for some in pages for key in still_there(self._connection, context, some))
-        return _array(self._matching(context, keys, rest))
+        pages = (keys[start : start + _PAGE].tolist() for start in range(0, len(keys), _PAGE))
+        return self._judged(rest, _OF_KEYS, [(json.dumps(page), context.id) for page in pages], are_keys=True)
 
     def _scanned(self, context: Context, where: Filter, after: int) -> Keys:
         """Return what matches of all that came after a key: one pass over the rows, most of them passed over by SQL."""
-        if isinstance(self._connection, sqlite3.Connection):  # another database has other functions for JSON
-            with suppress(sqlite3.OperationalError):  # some metadata is no JSON: told where it is looked at
-                return _array(self._scan(context, where, after, rough_filter(where)))
-        return _array(self._scan(context, where, after, NOTHING_KNOWN))
+        return self._judged(where, "context_id = ? AND key > ?", [(context.id, after)])
 
-    def _scan(self, context: Context, where: Filter, after: int, rough: RoughFilter) -> Iterator[int]:
-        own, columns = _columns(where)
-        rows = self._connection.execute(
-            f"SELECT {rough.surely}, {columns} FROM items"
-            f" WHERE context_id = ? AND key > ? AND {rough.may} ORDER BY key",
-            (*rough.surely_operands, context.id, after, *rough.may_operands),
-        )
-        for is_sure, key, written, *values in rows:
-            if is_sure or where.holds(dict(zip(own, values, strict=True)), json.loads(written)):
-                yield key
+    def _judged(self, where: Filter, some: str, parts: Sequence[tuple[object, ...]], *, are_keys: bool = False) -> Keys:
+        """Return those of some rows that match, in their order; `parts` are the operands of `some`, one after another.
+
+        SQL leaves out what surely does not. With `are_keys`, the first operand is the keys of the rows, as JSON.
+        """
+        rough = rough_filter(where)
+        looks_at_tags = are_keys and "tags" in where.fields
+
+        def judged(statement: str, operands: Sequence[object]) -> Iterator[int]:
+            for part in parts:
+                tags = self._tags_of(str(part[0])) if looks_at_tags else {}
+                for key, written, *values in self._connection.execute(statement, (*operands, *part)):
+                    own = {**dict(zip(rough.own, values, strict=True)), "tags": tags.get(key, ())}
+                    if written is None or where.holds(own, _parsed(written)):
+                        yield key
+
+        try:
+            with attempt(self._connection):
+                return np.sort(_array(judged(rough.statement(some), rough.operands)))
+        except (sqlite3.OperationalError, UnreadableValueError):  # some metadata is no JSON
+            return np.sort(_array(judged(rough.unread(some), ())))
 
     def _granted(self, context: Context, grants: list[int] | None, after: int) -> Keys:
         if grants is None:
@@ -212,22 +220,6 @@ class Visibility:
         )
         return _array(key for (key,) in found)
 
-    def _matching(self, context: Context, keys: Keys, where: Filter) -> Iterator[int]:
-        """Yield those of the keys that are in the context, and whose rows match."""
-        own, columns = _columns(where)
-        for start in range(0, len(keys), _PAGE):
-            told = json.dumps([int(key) for key in keys[start : start + _PAGE]])
-            tags = self._tags_of(told) if "tags" in where.fields else {}
-            rows = self._connection.execute(
-                f"SELECT {columns} FROM items WHERE key IN (SELECT value FROM json_each(?) AS numbers)"
-                " AND +context_id = ? ORDER BY key",
-                (told, context.id),
-            )
-            for key, written, *values in rows:
-                fields = {**dict(zip(own, values, strict=True)), "tags": tags.get(key, ())}
-                if not where or where.holds(fields, json.loads(written)):
-                    yield key
-
     def _tags_of(self, told: str) -> dict[int, list[str]]:
         tags: dict[int, list[str]] = {}
         found = self._connection.execute(
@@ -238,11 +230,13 @@ class Visibility:
         return tags
 
 
-def _columns(where: Filter) -> tuple[list[str], str]:
-    """Return the own fields that a filter looks at, and what is read of a row for it."""
-    own: list[str] = [name for name in ("id", "title", "kind", "source") if name in where.fields]
-    metadata = METADATA if where.fields.difference(OWN_FIELDS) else "'{}'"
-    return own, ", ".join(["key", metadata, *own])
+def _parsed(written: str) -> dict[str, Any]:
+    """Return the metadata of a row; none where they are damaged, which is told where the item is read."""
+    try:
+        found = json.loads(written)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _array(keys: Iterable[int]) -> Keys:
