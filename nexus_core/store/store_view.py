@@ -81,7 +81,7 @@ class StoreView:
         await self._store.read(find, name, self._viewer)
 
     async def items(
-        self, name: str, *, after: int = 0, limit: int = 100, tag: str | None = None
+        self, name: str, *, after: int = 0, limit: int = 100, tag: str | None = None, where: Filter = EVERYTHING
     ) -> list[tuple[int, Item]]:
         """Return the next items after a place, each with its own.
 
@@ -89,7 +89,7 @@ class StoreView:
         """
         secret = b"" if self._viewer is None else await self._store.read_secret()
         start = _place_of(after, secret) if after and secret else after
-        found = await self._store.items(name, after=start, limit=limit, tag=tag, viewer=self._viewer)
+        found = await self._store.items(name, after=start, limit=limit, tag=tag, where=where, viewer=self._viewer)
         items = await self._without_hidden_links(name, [item for _, item in found])
         return [(_place_of(key, secret) if secret else key, item) for (key, _), item in zip(found, items, strict=True)]
 

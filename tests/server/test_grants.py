@@ -173,10 +173,12 @@ def requests() -> list[tuple[str, str, dict[str, Any]]]:
         one = f"/api/contexts/{name}"
         ids = [f"{word}-0" for word in WORDS.values()]
         found += [("GET", path, {}) for path in (one, f"{one}/items", f"{one}/documents", f"{one}/skipped")]
-        found += [("GET", f"{one}/items?tag=public", {}), ("GET", f"/v1/models/nexus/guarded/{name}", {})]
+        found += [("GET", f"{one}/items?tag=public", {}), ("GET", f"{one}/items?where=%7B%22kind%22:%22text%22%7D", {})]
+        found += [("GET", f"/v1/models/nexus/guarded/{name}", {})]
         found += [("GET", f"{one}/items/{each}", {}) for each in ids]
         found += [("GET", f"{one}/counts?field={field}", {}) for field in ("tags", "id", "title", "links")]
         found += [("POST", f"{one}/search", {"json": {"query": "leave granted", "by": by}}) for by in ("words", "both")]
+        found += [("POST", f"{one}/search", {"json": {"like": each}}) for each in ids]
         for pipeline in ("guarded", "own"):
             asked = {**QUERY, "contextId": name, "pipeline": pipeline}
             kept = {**asked, "options": {**QUERY["options"], "conversationId": f"talk-{name}-{pipeline}"}}  # type: ignore[dict-item]
@@ -215,10 +217,11 @@ async def test_nobody_reads_of_what_they_may_not_see(
     """By no route: no id, title or text; and what is not theirs is refused as what is not there."""
     async with guard(start, fakes, tmp_path, issuer) as guarded:
         for method, path, more in requests():
+            named = more.get("json", {}).get("like", path.rsplit("/")[-1])
             for who, each in PRINCIPALS.items():
                 status, told, _ = await guarded.ask(who, method, path, **more)
                 for of in EVERYTHING - each.sees:
-                    assert WORDS[of] not in told.replace(path.rsplit("/")[-1], ""), (who, method, path, told)
+                    assert WORDS[of] not in told.replace(named, ""), (who, method, path, told)
                 assert status < 500, (who, method, path, told)
                 assert who != "expired" or status in (200, 401, 429)
 
@@ -250,6 +253,11 @@ async def test_what_may_not_be_seen_is_told_as_what_is_not_there(
             assert found[0][0] == found[1][0] == 404
             assert found[0][1].replace(there, "X") == found[1][1].replace(not_there, "X")
             assert found[0][2] == found[1][2]
+        told_of = []
+        for name in ("birchmere-0", "birchmere-x"):
+            status, said, _ = await guarded.ask("none", "POST", "/api/contexts/handbook/search", json={"like": name})
+            told_of.append((status, json.loads(said)["code"], said.replace(name, "X")))
+        assert told_of[0] == told_of[1] == (404, "item_not_found", told_of[0][2])
         for name in ("payroll", "nowhere"):
             asked = {**QUERY, "contextId": name, "pipeline": "guarded"}
             status, told, _ = await guarded.ask("none", "POST", "/api/queries", json=asked)

@@ -21,7 +21,7 @@ from nexus_core.server.settings import ServerSettings
 from nexus_core.store.records import Added
 from nexus_core.store.store_view import StoreView
 from nexus_core.toolkit.embedding.item_vectors import MOST_MODELS, parse_item_vectors
-from nexus_core.toolkit.filters import Filter, parse_filter
+from nexus_core.toolkit.filters import EVERYTHING, Filter, parse_filter
 
 ITEMS_AT_ONCE = 1_000
 NAME = 4096
@@ -42,7 +42,7 @@ _NEW_ITEM = closed(
         "tags": array(text(NAME, minLength=1), maxItems=100),
         "source": text(NAME),
         "metadata": {"type": "object"},
-        "readers": READERS,
+        "readers": {**READERS, "minItems": 1, "description": "Left out, all who may see the context see the item."},
         "vectors": VECTORS,
     },
     required=("id", "text"),
@@ -86,6 +86,7 @@ COUNTS = closed(
 )
 """The most frequent values of a field, and how many there are in all."""
 _FOUND = closed({"score": {"type": "number"}, "item": ITEM}, required=("score", "item"))
+_WHERE = text(2000, description="Only items that this filter lets through: a JSON object, as `where` of a search.")
 _NEXT = "Where the next page begins: `next` of the page before."
 
 
@@ -101,12 +102,13 @@ class ItemsApi:
                 "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
                 "after": {"type": "integer", "minimum": 0, "maximum": 2**62, "description": _NEXT},
                 "tag": text(NAME, minLength=1, description="Only items with this tag."),
+                "where": _WHERE,
             }
         )
         self._counted = Parameters(
             {
                 "field": text(minLength=1, description="`tags` (by default), `kind`, one of the metadata."),
-                "where": text(2000, description="Only items that this filter lets through: a JSON object."),
+                "where": _WHERE,
                 "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
             }
         )
@@ -153,7 +155,8 @@ class ItemsApi:
         asked = self._page.read(request)
         view, name = await context_of(self._serving, request)
         limit = asked.get("limit", 100)
-        found = await view.items(name, after=asked.get("after", 0), limit=limit + 1, tag=asked.get("tag"))
+        where = _where_of(asked)
+        found = await view.items(name, after=asked.get("after", 0), limit=limit + 1, tag=asked.get("tag"), where=where)
         page = found[:limit]
         told = [_item_json(item, view) for _, item in page]
         return web.json_response({"items": told, "next": page[-1][0] if len(found) > limit else None})
@@ -170,14 +173,14 @@ class ItemsApi:
         view, name = await context_of(self._serving, request)
         found = await view.get(name, [request.match_info["itemId"]])
         if not found:
-            raise _no_item(request)
+            raise _no_item(request.match_info["itemId"])
         return web.json_response(_item_json(found[0], view))
 
     async def delete(self, request: web.Request) -> web.Response:
         """Remove an item."""
         view, name = await context_of(self._serving, request)
         if not await view.remove(name, [request.match_info["itemId"]]):
-            raise _no_item(request)
+            raise _no_item(request.match_info["itemId"])
         return web.Response(status=204)
 
     async def search(self, request: web.Request) -> web.Response:
@@ -188,6 +191,8 @@ class ItemsApi:
             raise Failure(400, "invalid_request", "query is missing, and so is like: give one of the two")
         limit = body.get("limit", 10)
         where = _filter(body.get("where"))
+        if "like" in body and not await view.get(name, [body["like"]]):
+            raise _no_item(body["like"])
         found = await view.search(
             name, body.get("query", ""), limit=limit, tags=body.get("tags", ()), where=where, by=body.get("by"),
             like=body.get("like"), typos=body.get("typos", False),
@@ -198,7 +203,7 @@ class ItemsApi:
         """Count items by a field."""
         asked = self._counted.read(request)
         view, name = await context_of(self._serving, request)
-        where = _filter(_where_of(asked["where"]) if "where" in asked else None)
+        where = _where_of(asked)
         counts = await view.counts(name, asked.get("field", "tags"), where=where)
         told = [{"value": value, "items": count} for value, count in islice(counts.items(), asked.get("limit", 100))]
         return web.json_response({"counts": told, "values": len(counts)})
@@ -220,13 +225,16 @@ def _filter(told: object) -> Filter:
         raise Failure(400, "invalid_request", str(error.args[0])) from error  # in words about the request alone
 
 
-def _where_of(text: str) -> dict[str, Any]:
-    """Return the filter that a parameter holds; raises Failure."""
+def _where_of(asked: Mapping[str, Any]) -> Filter:
+    """Return the filter that the parameters of a request hold; raises Failure."""
+    if "where" not in asked:
+        return EVERYTHING
     try:
-        return parse(text.encode("utf-8", "surrogateescape"))
+        told = parse(asked["where"].encode("utf-8", "surrogateescape"))
     except Failure as error:
         said = f"the parameter 'where': {error.message.replace('the body', 'it')}"
         raise Failure(400, "invalid_request", said) from error
+    return _filter(told)
 
 
 def _item_json(item: Item, view: StoreView) -> dict[str, Any]:
@@ -257,6 +265,5 @@ def added_json(added: Added) -> dict[str, int]:
     return {"new": added.new, "changed": added.changed, "unchanged": added.unchanged, "removed": added.removed}
 
 
-def _no_item(request: web.Request) -> Failure:
-    name = request.match_info["itemId"]
+def _no_item(name: str) -> Failure:
     return Failure(404, "item_not_found", f"there is no item {name[:200]!r} in this context")

@@ -227,6 +227,29 @@ async def test_items_are_counted_by_a_field(running: Running) -> None:
     assert (await running.call("GET", f"{HANDBOOK}/counts?field=nothing"))[1] == {"counts": [], "values": 0}
 
 
+async def test_items_are_listed_that_a_filter_lets_through(running: Running) -> None:
+    """Page by page; with a tag as well where one is named, and a filter that is none is refused."""
+    items = [{**each, "metadata": {"year": 2020 + n}, "tags": [f"t{n % 2}"]} for n, each in enumerate(fresh(6))]
+    assert (await running.call("POST", f"{HANDBOOK}/items", json={"items": items}))[0] == 200
+    later = "where=%7B%22year%22:%7B%22gte%22:2022%7D%7D"
+    found, after = [], 0
+    while after is not None:
+        _, page = await running.call("GET", f"{HANDBOOK}/items?{later}&limit=3&after={after}")
+        found += [each["id"] for each in page["items"]]
+        after = page["next"]
+    assert found == [f"new/{n}#a" for n in range(2, 6)]
+    _, page = await running.call("GET", f"{HANDBOOK}/items?{later}&tag=t1")
+    assert [each["id"] for each in page["items"]] == ["new/3#a", "new/5#a"]
+    status, told = await running.call("GET", f"{HANDBOOK}/items?where=%7B%22year%22:%7B%22atleast%22:1%7D%7D")
+    assert (status, "`where`: year has 'atleast'" in told["error"]) == (400, True)
+
+
+async def test_an_item_that_is_granted_to_nobody_is_refused(running: Running) -> None:
+    """An empty list may stand for all or for none: who means all leaves it out."""
+    status, told = await running.call("POST", f"{HANDBOOK}/items", json={"items": [{**fresh(1)[0], "readers": []}]})
+    assert (status, "items[0].readers" in told["error"]) == (400, True), told
+
+
 @pytest.mark.parametrize(
     ("query", "said"),
     [
