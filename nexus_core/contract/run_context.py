@@ -24,13 +24,19 @@ NOBODY = "group:nobody"
 def parse_readers(told: object) -> tuple[tuple[str, ...], str]:
     """Return the groups that a document or a line names as its readers, and what is wrong with that.
 
-    They are a list, or a text with commas or spaces between. What names no groups is for `NOBODY`: a mistake hides.
+    They are a list, or a text with commas or spaces between. What names no groups is for `NOBODY`: a mistake hides, and
+    so does an empty list, since nobody can tell whether it stands for all or for none.
     """
     names = told.replace(",", " ").split() if isinstance(told, str) else told
     if isinstance(names, list | tuple) and names:
         groups = [name.strip() if isinstance(name, str) else "" for name in names]
         if all(_GROUP.fullmatch(name) for name in groups):
             return tuple(sorted(set(groups))), ""
+    if not names and not isinstance(names, bool | int | float):
+        return (NOBODY,), (
+            "its readers are empty: nobody is shown it; name groups, as [group:hr], or leave `readers` out, so that all"
+            " who may see the context see it"
+        )
     return (NOBODY,), f"its readers, {str(told)[:80]!r}, name no groups, as [group:hr] does: nobody is shown it"
 
 

@@ -73,6 +73,7 @@ def test_what_is_added_is_granted_and_stays_so(tmp_path: Path, nexus: Nexus) -> 
         ("a.html", '<html><head><meta name="readers"></head><body><p>Text.</p></body></html>', False),
         ("a.jsonl", '{"id": "a", "text": "Text.", "readers": ["group:hr"]}', True),
         ("a.jsonl", '{"id": "a", "text": "Text.", "readers": 5}', False),
+        ("a.jsonl", '{"id": "a", "text": "Text.", "readers": []}', False),
         ("a.ipynb", json.dumps({"metadata": {"readers": ["group:hr"]}, "nbformat": 4, "nbformat_minor": 5, "cells": [
             {"cell_type": "markdown", "metadata": {}, "source": "# A\n\nText."}]}), True),
     ],
