@@ -19,7 +19,7 @@ from nexus_core.store.database.connection import NO_SPACE, snapshot, storage_err
 from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.database.sql import SqlConnection, copies_of
 from nexus_core.store.items.prepare import PreparedItem, index_terms
-from nexus_core.store.items.removals import forget_removals, removals_after
+from nexus_core.store.items.removals import LAST, forget_removals, removals_after
 from nexus_core.store.items.rows import page_of_keys, read_items, stored_language
 from nexus_core.store.records import Context
 from nexus_core.store.search.tantivy_index import FORMAT, ContextIndex, IndexDamagedError, delete
@@ -264,7 +264,7 @@ class IndexUpdate:
             if analyzer is not None:
                 self._connection.execute("UPDATE contexts SET analyzer = ? WHERE id = ?", (analyzer, self._context.id))
             if is_only:
-                forget_removals(self._connection, self._context, removed)
+                forget_removals(self._connection, self._context, removed - LAST)
             else:
                 _keep_copied_words(self._connection, copies, self._context)
             copies.execute(

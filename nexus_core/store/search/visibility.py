@@ -2,8 +2,8 @@
 
 What an index proposes is looked up there, so that no row of an item that is hidden is ever read: grants and tags have
 indexes of their own in the database, and other fields are read from rows that may be seen. An array is kept, and goes
-on with the items that have come since. It may hold keys that are gone: the database is asked for each item that is
-returned.
+on with the items that have come since and without those that have gone: what it costs is in proportion to what has
+changed. Where the log of removals does not reach back so far, all of its keys are looked up.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any
 
-from attrs import define
+from attrs import define, field
 
 from nexus_core.contract.run_context import Viewer
 from nexus_core.store.database.sql import SqlConnection, UnreadableValueError, attempt
 from nexus_core.store.items.grants import visible_grants
+from nexus_core.store.items.removals import removals_after
 from nexus_core.store.records import Context
 from nexus_core.store.search.cache import still_there
 from nexus_core.store.search.rough_filter import rough_filter
@@ -86,11 +87,10 @@ class VisibleKeys:
 
 @define(eq=False)
 class _Known:
-    newest: int
-    items: int
-    visible: VisibleKeys
-    live: int | None = None
-    """How many of them are there still, once somebody has asked."""
+    newest: int = 0
+    removed: int = 0
+    """The number of the last removal that is taken into account."""
+    visible: VisibleKeys = field(factory=lambda: VisibleKeys(_array(())))
 
 
 class Visibility:
@@ -105,17 +105,20 @@ class Visibility:
         grants = visible_grants(self._connection, context, viewer)
         if grants is None and not where and (viewer is None or viewer.tags is None):
             return None
-        newest, items = self._connection.execute(
-            "SELECT newest, items FROM contexts WHERE id = ?", (context.id,)
+        newest, removed = self._connection.execute(
+            "SELECT newest, removed FROM contexts WHERE id = ?", (context.id,)
         ).fetchone()
         place = (context.id, viewer, repr(where))  # 1 and true are equal, and not the same
         known = self._known.pop(place, None)
-        if known is None or (known.newest, known.items) != (newest, items):
-            before = known.newest if known is not None else 0
-            found = self._after(context, viewer, grants, where, before)
-            if known is not None:
-                found = np.concatenate([known.visible.keys, found])
-            known = _Known(newest, items, VisibleKeys(found))
+        if known is None or known.newest > newest or known.removed > removed:  # a backup was put back
+            known = _Known(removed=removed)
+        if (known.newest, known.removed) != (newest, removed):
+            found = self._after(context, viewer, grants, where, known.newest) if known.newest < newest else _array(())
+            keys = np.concatenate([known.visible.keys, found[found <= newest]])
+            gone = removals_after(self._connection, context, known.removed) if known.removed < removed else []
+            if gone is None:
+                keys = _array(still_there(self._connection, context, keys.tolist()))
+            known = _Known(newest, removed, VisibleKeys(_without(keys, gone or ())))
         self._known[place] = known
         while len(self._known) > KEPT or (
             len(self._known) > 1 and sum(len(each.visible) for each in self._known.values()) > KEPT_KEYS
@@ -129,10 +132,7 @@ class Visibility:
         if viewer is None or viewer.tags is None:
             return None if grants is None else self._count_granted(context, grants)
         visible = self.of(context, viewer, EVERYTHING)
-        known = self._known[context.id, viewer, repr(EVERYTHING)]
-        if known.live is None and visible is not None:
-            known.live = len(still_there(self._connection, context, visible.listed))
-        return known.live
+        return None if visible is None else len(visible)
 
     def _count_granted(self, context: Context, grants: list[int]) -> int:
         """Count in the index, one grant after the other: no row is read, and nothing of what is hidden."""
@@ -237,6 +237,16 @@ def _parsed(written: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _without(keys: Keys, gone: Sequence[int]) -> Keys:
+    """Return sorted keys without those that are gone, whether or not they are among them."""
+    if not gone or not len(keys):
+        return keys
+    asked = np.asarray(gone, np.int64)
+    places = np.searchsorted(keys, asked)
+    places[places == len(keys)] = 0
+    return np.delete(keys, places[keys[places] == asked])
 
 
 def _array(keys: Iterable[int]) -> Keys:

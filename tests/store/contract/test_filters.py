@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from nexus_core import Item, Store, Viewer
 from nexus_core.store.database.sql import SqlConnection
+from nexus_core.store.items import removals
 from nexus_core.store.postgres.connection import PostgresConnection
 from nexus_core.store.records import Context
+from nexus_core.store.search import index_updates
 from nexus_core.store.search.rough_filter import rough_filter
 from nexus_core.store.search.visibility import Visibility
 from nexus_core.toolkit import Filter, parse_filter
@@ -95,16 +98,16 @@ class Watched:
     """A connection whose rows are counted as they come out of the database."""
 
     def __init__(self, connection: SqlConnection) -> None:
-        self._connection = connection
-        self.statements = self.rows = 0
+        self.connection = connection
+        self.rows = 0
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
+        return getattr(self.connection, name)
 
     def execute(self, sql: str, parameters: Any = (), /) -> Any:
         """Run a statement, and count what it returns."""
-        found = self._connection.execute(sql, parameters).fetchall()
-        self.statements, self.rows = self.statements + 1, self.rows + len(found)
+        found = self.connection.execute(sql, parameters).fetchall()
+        self.rows += len(found)
         return _Rows(found)
 
 
@@ -203,3 +206,41 @@ async def test_metadata_that_are_no_json_do_not_keep_others_from_being_found(sto
         "i1",
         "i3",
     ]
+
+
+@pytest.mark.parametrize("kept", [10_000, 0])
+async def test_a_change_costs_in_proportion_to_what_has_changed(
+    store: Store, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    """What is known goes on with items that have come, and without those that have gone, whoever has changed them.
+
+    Where the log of removals does not reach back, each key is looked up once.
+    """
+    monkeypatch.setattr(removals, "MOST", kept)
+    monkeypatch.setattr(index_updates, "LAST", kept)
+    items = [Item(id=f"i{n}", text="x", tags=("t",), metadata={"year": 2000 + n}) for n in range(300)]
+    await store.add("harbour", items)
+    context = await store.context("harbour")
+    asked = [
+        (None, parse_filter({"year": {"gte": 2100}})),
+        (Viewer(tags=frozenset({"t"})), parse_filter({})),
+        (None, parse_filter({"tags": "t", "year": {"lt": 2200}})),
+    ]
+    watched = await store.read(Watched)
+    kept_visible = Visibility(watched)
+
+    def look(_: SqlConnection) -> int:
+        before = watched.rows
+        for viewer, where in asked:
+            found = kept_visible.of(context, viewer, where)
+            assert found is not None
+            assert [int(key) for key in found.keys] == keys(watched.connection, context, viewer, where)
+        return watched.rows - before
+
+    assert await store.read(look) > 300
+    assert await store.read(look) <= 2 * len(asked)  # nothing has changed: the state of the context, and its grants
+    await store.add("harbour", [*(evolve(item, text="y") for item in items[198:203]), evolve(items[0], id="new")])
+    await store.remove("harbour", ["i199", "i250", "i1"])
+    await store.tag("harbour", ["i201", "i202"], remove=["t"])
+    rows = await store.read(look)
+    assert rows <= 60 if kept else rows > 300

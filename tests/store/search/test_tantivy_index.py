@@ -189,15 +189,15 @@ async def test_an_index_that_is_behind_is_brought_up(folder: Path) -> None:
     shutil.rmtree(before)
     aside.rename(before)
     change_database(folder, "UPDATE indexes SET newest = 4, removed = removed - 1")
-    change_database(
-        folder, "INSERT INTO removal_log (context_id, number, item_key) SELECT id, removed, 1 FROM contexts"
-    )
     assert {*await found(folder)} == {"2", "late"}
     assert index_of(folder) == before
 
 
-async def test_an_index_that_is_behind_the_log_of_removals_is_built_anew(folder: Path) -> None:
+async def test_an_index_that_is_behind_the_log_of_removals_is_built_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What it has not taken is forgotten: nobody can tell which items of it are gone."""
+    monkeypatch.setattr(indexing_module, "LAST", 0)
     before = index_of(folder)
     async with Store(folder) as store:
         await store.remove("harbour", ["0"])
