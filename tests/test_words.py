@@ -121,3 +121,18 @@ def test_prose_names_modules_that_are_there() -> None:
         if name not in there | shown
     }
     assert sorted(wrong) == []
+
+
+def test_what_is_counted_is_one_or_several() -> None:
+    """Messages say `1 item`: by `counted`, but for limits, which are constants and more than one."""
+    nouns = "items|documents|candidates|passages|records|turns|rows|originals|messages|attachments"
+    plural = re.compile(rf"\{{(?![A-Z_]+[:}}])[^{{}}]*\}}(?: more| other| new)? (?:{nouns})\b")
+    folders = [ROOT / "nexus_core" / part for part in ("batch", "cli", "engine", "evaluation", "server", "store")]
+    wrong = [
+        f"{path.relative_to(ROOT)}:{number} {found[0]}"
+        for path in SOURCES
+        if not {*folders}.isdisjoint(path.parents)
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if (found := plural.search(line)) and " if " not in line
+    ]
+    assert wrong == []

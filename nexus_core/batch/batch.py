@@ -32,7 +32,7 @@ from nexus_core.contract.protocols import AnswerCache
 from nexus_core.contract.values import Value
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.recordings.replayer import recording_interceptor, replay_environment
-from nexus_core.toolkit.suggest import did_you_mean, listed
+from nexus_core.toolkit.suggest import counted, did_you_mean, listed
 
 CONCURRENCY = 64
 """Records at once, if the service takes so many."""
@@ -257,8 +257,8 @@ class Batch:
             try:
                 if (records := journal.totals().records) != manifest.records:
                     raise BatchRefusedError(
-                        f"{folder.journal} has {records:,} records, and the batch was begun with {manifest.records:,}: "
-                        "it is not the journal of this batch, or was cut"
+                        f"{folder.journal} has {counted(records, 'record')}, and the batch was begun with"
+                        f" {manifest.records:,}: it is not the journal of this batch, or was cut"
                     )
                 journal.settle()
                 if changes:

@@ -19,6 +19,7 @@ from nexus_core.batch.journal import BatchTotals, Journal, RequestUsage
 from nexus_core.batch.records import BatchRecord
 from nexus_core.batch.results import RecordResult, failure
 from nexus_core.contract.values import Message, Quota, Value
+from nexus_core.toolkit.suggest import counted
 
 STREAK = 20
 """So many failures of one kind in a row are no matter of the records."""
@@ -56,7 +57,7 @@ class BatchBudget(Value):
 
     def refusal(self, tokens: int, cost: float | None) -> str:
         """Return in words that a request is refused which could use so much."""
-        parts = [] if self.tokens is None else [(f"{tokens:,} tokens", f"{self.tokens:,} tokens")]
+        parts = [] if self.tokens is None else [(counted(tokens, "token"), counted(self.tokens, "token"))]
         if self.cost is not None:
             parts.append(("an unknown sum" if cost is None else f"${cost:,.6f}", f"${self.cost:,.6g}"))
         most, budget = " and ".join(each for each, _ in parts), " and ".join(each for _, each in parts)

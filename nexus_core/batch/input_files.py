@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Literal
 
 from nexus_core.batch.records import KEYS
 from nexus_core.contract.errors import UsageError
+from nexus_core.toolkit.suggest import counted
 
 Format = Literal["jsonl", "csv", "parquet"]
 SUFFIXES: Mapping[str, Format] = {
@@ -171,7 +172,7 @@ def _lines(file: BinaryIO, broken: list[int]) -> Iterator[str]:
 def _from_columns(head: list[str], row: list[str]) -> Mapping[str, Any] | UsageError:
     """Return a record: columns that are no key of one are inputs of the pipeline, by their names."""
     if len(row) != len(head):
-        return UsageError(f"it has {len(row)} columns, the first line {len(head)}")
+        return UsageError(f"it has {counted(len(row), 'column')}, the first line {len(head)}")
     cells: dict[str, Any] = {name: cell for name, cell in zip(head, row, strict=True) if cell}
     if "inputs" in cells:
         try:

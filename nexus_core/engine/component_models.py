@@ -36,6 +36,7 @@ from nexus_core.engine.models import Model
 from nexus_core.engine.packing.draft import Draft
 from nexus_core.engine.state import NO_ITEMS, BindableModel, Scope
 from nexus_core.engine.steps import BareQuery
+from nexus_core.toolkit.suggest import counted
 
 T = TypeVar("T")
 
@@ -82,7 +83,7 @@ def check_vectors(name: str, count: int, vectors: Sequence[Sequence[float]]) -> 
     except (TypeError, ValueError):
         sound = False
     if not sound:
-        raise RankerError(f"ranker {name!r} returned what is no vector for each of {count} texts")
+        raise RankerError(f"ranker {name!r} returned what is no vector for each of {counted(count, 'text')}")
     return vectors
 
 

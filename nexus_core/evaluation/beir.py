@@ -240,7 +240,7 @@ def _judgements(file: Path) -> tuple[Judgements, list[str]]:
 def _judgement(line: str, at: _At) -> tuple[str, str, int]:
     columns = line.split("\t")
     if len(columns) != len(HEADER):
-        raise at.wrong(f"{len(columns)} columns instead of three separated by tabs: {', '.join(HEADER)}")
+        raise at.wrong(f"{counted(len(columns), 'column')} instead of three separated by tabs: {', '.join(HEADER)}")
     query, item, grade = (column.strip() for column in columns)
     try:
         number = float(grade)

@@ -120,7 +120,7 @@ def _about_queries(queries: Sequence[Query], judged: Judgements, measured: int) 
     if unknown:
         said.append(f"judged but not in the queries file, so not measured: {_counted(unknown, 'query', 'queries')}")
     if measured < len(queries):
-        lacking = f"{len(queries) - measured:,} of {len(queries):,} queries"
+        lacking = f"{len(queries) - measured:,} of {counted(len(queries), 'query', 'queries')}"
         said.append(f"{lacking} have no relevant item: their ranking is not measured")
     return said
 

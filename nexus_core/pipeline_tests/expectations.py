@@ -25,6 +25,7 @@ from nexus_core.contract.answers import Answer, AttemptFinished
 from nexus_core.contract.errors import NexusError, describe_error
 from nexus_core.contract.prompts import Prompt
 from nexus_core.pipeline_tests.time_limits import TimeLimitError, is_found, limit_cpu
+from nexus_core.toolkit.suggest import counted
 
 _LONGEST_SHOWN = 40
 """Lines of a text that is shown since it has not what was expected."""
@@ -249,4 +250,4 @@ def _shown(text: object) -> tuple[str, ...]:
     """Return the lines of a text, of a long one the first."""
     lines = str(text).splitlines()
     rest = len(lines) - _LONGEST_SHOWN
-    return (*lines[:_LONGEST_SHOWN], f"... and {rest} more lines") if rest > 0 else tuple(lines)
+    return (*lines[:_LONGEST_SHOWN], f"... and {counted(rest, 'more line')}") if rest > 0 else tuple(lines)

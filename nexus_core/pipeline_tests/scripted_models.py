@@ -13,6 +13,7 @@ from nexus_core.contract.models import ModelInfo
 from nexus_core.contract.values import Chunk, Completion, ToolCall, ToolCallDelta, Usage
 from nexus_core.engine.interceptors import ConnectorRequest, Interceptor
 from nexus_core.toolkit.http.errors import error_of_status
+from nexus_core.toolkit.suggest import counted
 
 T = TypeVar("T")
 
@@ -161,7 +162,7 @@ class ScriptedModels(Interceptor):
 
 
 def _replies(script: tuple[Reply, ...]) -> str:
-    return f"{len(script)} repl{'y' if len(script) == 1 else 'ies'}"
+    return counted(len(script), "reply", "replies")
 
 
 def _completion(reply: Reply) -> Completion:

@@ -17,6 +17,7 @@ from typing import Any
 from attrs import field, frozen
 
 from nexus_core.recordings.recording_file import RecordingError, pretty, read_recording, recordings_in
+from nexus_core.toolkit.suggest import counted
 
 _MOST_FILES = 2_000
 _MOST_CHARACTERS = 20_000_000
@@ -62,7 +63,7 @@ class RecordingIndex:
         lines = unified_diff(before, after, found.name, asked.name, lineterm="", n=2)
         shown = [*islice(lines, _SHOWN)]
         more = sum(1 for _ in lines)
-        rest = [f"... and {more} more lines"] if more else []
+        rest = [f"... and {counted(more, 'more line')}"] if more else []
         return "\n".join([f"the nearest is {found.name} (- as recorded, + as asked now):", *shown, *rest])
 
 

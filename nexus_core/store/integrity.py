@@ -34,6 +34,7 @@ from nexus_core.store.search.renewal import Seen, renew
 from nexus_core.store.search.tantivy_index import ContextIndex, IndexDamagedError
 from nexus_core.store.vectors.vector_check import delete_orphaned, mend_vectors, orphaned_graphs, vector_problems
 from nexus_core.store.worker_threads import WorkerThreads
+from nexus_core.toolkit.suggest import counted
 from nexus_core.toolkit.text.stemming import ANALYZER_VERSION
 
 MOST = 20
@@ -131,9 +132,9 @@ def _counts(connection: SqlConnection, folder: StorePaths, context: Context) -> 
         ).fetchone()
     if row is None:  # it was deleted meanwhile
         return
-    kept, newest, counted, largest, following = row
-    if kept != counted:
-        yield f"{context.name!r} holds {counted:,} items and says {kept:,}: {_REPAIR.replace('builds', 'counts')}"
+    kept, newest, held, largest, following = row
+    if kept != held:
+        yield f"{context.name!r} holds {counted(held, 'item')} and says {kept:,}: {_REPAIR.replace('builds', 'counts')}"
     if newest < largest:
         yield f"{context.name!r} has an item that is newer than it says, which no search may find: {_REPAIR}"
     if largest >= (following or 1):
@@ -215,13 +216,13 @@ def _keys(connection: SqlConnection, folder: StorePaths, context: Context, keys:
         live = {key for (key,) in connection.execute("SELECT key FROM items WHERE context_id = ?", (context.id,))}
         gone = {*(removals_after(connection, context, state.removed) or ())}
     if len(indexed) < len(keys):
-        yield f"the index of {context.name!r} holds {len(keys) - len(indexed):,} items twice: {_REPAIR}"
+        yield f"the index of {context.name!r} holds {counted(len(keys) - len(indexed), 'item')} twice: {_REPAIR}"
     lost = sum(key <= state.newest for key in live - indexed)
     if lost:
-        yield f"the index of {context.name!r} lacks {lost:,} items: {_REPAIR}"
+        yield f"the index of {context.name!r} lacks {counted(lost, 'item')}: {_REPAIR}"
     ghosts = len(indexed - live - gone)
     if ghosts:
-        yield f"the index of {context.name!r} holds {ghosts:,} items that are not there: {_REPAIR}"
+        yield f"the index of {context.name!r} holds {counted(ghosts, 'item')} that are not there: {_REPAIR}"
 
 
 def _files(path: Path, context: Context) -> Iterator[str]:
@@ -238,9 +239,9 @@ def _conversations(connection: SqlConnection) -> Iterator[str]:
         " HAVING conversations.turns <> count(number)"
         " OR coalesce(max(number), 0) <> count(number) OR coalesce(min(number), 1) <> 1"
     )
-    for name, kept, counted in rows:
+    for name, kept, held in rows:
         yield (
-            f"conversation {name!r} has {counted:,} turns and says {kept:,}, or their numbers have a gap: "
+            f"conversation {name!r} has {counted(held, 'turn')} and says {kept:,}, or their numbers have a gap: "
             "delete it, or keep it as what is left"
         )
 

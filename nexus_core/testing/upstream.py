@@ -39,6 +39,7 @@ from nexus_core.testing.answers import (
     usage_chunk,
 )
 from nexus_core.testing.script import Gate, HalfClose, Pause, Repeat, Reset, Script, Silence, Step
+from nexus_core.toolkit.suggest import counted
 
 __all__ = [
     "DONE",
@@ -161,7 +162,7 @@ class ScriptedUpstream:
         waiting = [connection.closed_within(within_s) for connection in self.connections]
         closed = await asyncio.gather(*waiting)
         return [
-            f"connection {connection.number} is still open after {len(connection.requests)} requests"
+            f"connection {connection.number} is still open after {counted(len(connection.requests), 'request')}"
             for connection, done in zip(self.connections, closed, strict=False)
             if not done
         ]

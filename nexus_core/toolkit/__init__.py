@@ -96,7 +96,7 @@ _HOME = {
     "services.tool_call_parts": ("ToolCallParts",),
     "services.usage": ("find_usage", "merge_usage", "read_usage"),
     "shared_resources": ("Closable", "SharedResources"),
-    "suggest": ("did_you_mean", "listed"),
+    "suggest": ("counted", "did_you_mean", "listed"),
     "templates.template": ("TextTemplate",),
     "text.bm25": (
         "Bm25Parameters",

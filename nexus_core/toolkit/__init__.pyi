@@ -180,7 +180,7 @@ from nexus_core.toolkit.services.usage import (
     read_usage as read_usage,
 )
 from nexus_core.toolkit.shared_resources import Closable as Closable, SharedResources as SharedResources
-from nexus_core.toolkit.suggest import did_you_mean as did_you_mean, listed as listed
+from nexus_core.toolkit.suggest import counted as counted, did_you_mean as did_you_mean, listed as listed
 from nexus_core.toolkit.templates.template import TextTemplate as TextTemplate
 from nexus_core.toolkit.text.bm25 import (
     CODE_SIZE as CODE_SIZE,

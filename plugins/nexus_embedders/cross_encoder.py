@@ -22,6 +22,7 @@ from onnxruntime import InferenceSession
 from tokenizers import Encoding
 
 from nexus_core import PluginError
+from nexus_core.toolkit import counted
 from nexus_embedders.onnx_session import loading, open_model, sound_text
 
 _LENGTHS = (("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length"))
@@ -102,4 +103,4 @@ def _window(folder: Path) -> int:
 
 
 def _shown(logits: Any) -> str:
-    return f"{len(logits)} numbers" if len(logits) not in (1, 2) else ", ".join(map(str, logits))
+    return counted(len(logits), "number") if len(logits) not in (1, 2) else ", ".join(map(str, logits))

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Literal
 
 from nexus_core import CallOptions, Prompt
-from nexus_core.toolkit import token_counter
+from nexus_core.toolkit import counted, token_counter
 from nexus_extractive.compose import pieces
 from nexus_extractive.scoring import SCALES, Cosines, Question, choose, score_units
 
@@ -64,7 +64,7 @@ def read_cosines(prompt: Prompt) -> Cosines | None:
 
 
 def _nothing(count: int) -> str:
-    items = "the 1 item that was packed" if count == 1 else f"the {count} items that were packed"
+    items = f"the {counted(count, 'item that was packed', 'items that were packed')}"
     return f"Nothing in {items} matches the question."
 
 

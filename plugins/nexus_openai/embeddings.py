@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from nexus_core import Message, Prompt, ProtocolError, Results, Transfer, Usage
 from nexus_core.toolkit import (
     InBandError,
+    counted,
     find_usage,
     holds_error,
     is_only_error,
@@ -103,7 +104,10 @@ def _entries(answer: Any, count: int) -> list[Any]:
         raise ProtocolError("the answer holds no list of results", code="shape")
     places = [_place(entry, place) for place, entry in enumerate(found)]
     if len(found) != count or sorted(places) != list(range(count)):
-        raise ProtocolError(f"of {count} texts the answer has {len(found)} results, or not one of each", code="shape")
+        raise ProtocolError(
+            f"of {counted(count, 'text')} the answer has {counted(len(found), 'result')}, or not one of each",
+            code="shape",
+        )
     return [entry for _, entry in sorted(zip(places, found, strict=True), key=lambda pair: pair[0])]
 
 

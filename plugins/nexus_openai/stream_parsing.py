@@ -17,6 +17,7 @@ from nexus_core.toolkit import (
     ThinkingStream,
     ToolCallParts,
     classify_finish_reason,
+    counted,
     find_usage,
     finish_gravity,
     holds_error,
@@ -256,7 +257,7 @@ class StreamReading:
     def _truncated(self) -> TruncatedError:
         at = "[DONE]" if self.done else "the end of the data"
         return TruncatedError(
-            f"the stream came to {at} without a finish reason, after {self.events} events", code="truncated"
+            f"the stream came to {at} without a finish reason, after {counted(self.events, 'event')}", code="truncated"
         )
 
 

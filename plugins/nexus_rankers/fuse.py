@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Literal, Self
 
 from nexus_core import Ranker, RankerError, Ranking, RunContext, WeightedRanker, component, hookimpl, option, state
+from nexus_core.toolkit import counted
 
 
 @component
@@ -40,7 +41,10 @@ class Fuse:
         if not self.rankers:
             raise ValueError("`rankers` is empty: name at least one ranker")
         if self.weights and len(self.weights) != len(self.rankers):
-            raise ValueError(f"{len(self.weights)} weights for {len(self.rankers)} rankers: give each ranker one")
+            raise ValueError(
+                f"{counted(len(self.weights), 'weight')} for {counted(len(self.rankers), 'ranker')}: "
+                "give each ranker one"
+            )
         self._weights = self.weights or [*map(_usual_weight, self.rankers)]
 
     async def __aenter__(self) -> Self:

@@ -29,7 +29,14 @@ from nexus_core import (
     option,
     state,
 )
-from nexus_core.toolkit import CrossEncoder, cross_encoder_named, cross_encoder_problem, item_parts, token_counter
+from nexus_core.toolkit import (
+    CrossEncoder,
+    counted,
+    cross_encoder_named,
+    cross_encoder_problem,
+    item_parts,
+    token_counter,
+)
 from nexus_rankers import listwise
 
 _log = logging.getLogger("nexus_rankers")
@@ -124,7 +131,10 @@ class Rerank:
         texts = [listwise.passage(item, self.passage_tokens, count) for item in items]
         relevance = [*await model.rerank(listwise.shortened(query, count), texts)]
         if len(relevance) != len(items) or not all(map(isfinite, relevance)):
-            raise RankerError(f"ranker 'rerank': the service gave {len(relevance)} numbers for {len(items)} items")
+            raise RankerError(
+                f"ranker 'rerank': the service gave {counted(len(relevance), 'number')}"
+                f" for {counted(len(items), 'item')}"
+            )
         return _best_first(relevance)
 
     async def _read_here(self, query: str, items: Sequence[Item]) -> Sequence[float]:

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from attrs import define, evolve, field, frozen
 
 from nexus_core import Item, SourceError
-from nexus_core.toolkit import DocumentReader, ReadSettings, SharedWork, Stamp, in_thread, settled, stamp_of
+from nexus_core.toolkit import DocumentReader, ReadSettings, SharedWork, Stamp, counted, in_thread, settled, stamp_of
 from nexus_sources.load import Loaded, load
 from nexus_sources.read_apart import load_apart
 from nexus_sources.walking.globs import Pattern
@@ -182,7 +182,7 @@ class WatchedFiles:
             raise SourceError(f"files: {_joined(self.problems)}")
         if not self._items:
             asked = ", ".join(dict.fromkeys(repr(pattern.text) for pattern in self.patterns)) or "none"
-            seen = _joined(self.problems) or f"{len(self._kept)} files, all of them empty"
+            seen = _joined(self.problems) or f"{counted(len(self._kept), 'file')}, all of them empty"
             raise SourceError(f"files: no item under {self.root} from paths {asked}: {seen}")
         return self._items
 

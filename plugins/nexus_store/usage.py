@@ -20,6 +20,7 @@ from nexus_core import (
     option,
     state,
 )
+from nexus_core.toolkit import counted
 
 if TYPE_CHECKING:
     from nexus_core import Store
@@ -61,7 +62,7 @@ class StoreSink:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._write_all)
         except Exception as error:  # noqa: BLE001 - whatever it is, no run has a part in it
             lost = sum(row.attempts for row in self._waiting.values())
-            _log.warning("the usage of %d %s is lost: %s", lost, "request" if lost == 1 else "requests", error)
+            _log.warning("the usage of %s is lost: %s", counted(lost, "request"), error)
         finally:
             if self._store is not None:
                 await self._store.__aexit__(None, None, None)

@@ -167,7 +167,7 @@ async def test_interrupting_finishes_what_is_under_way(tmp_path: Path, service: 
     assert process.returncode == 130
     done = len(service.seen)
     code, _, err = await batch(tmp_path, "export", "a.jsonl.run", "-o", "part.jsonl")
-    assert (code, f"{done} of 80 records have a result" in err) == (0, True)
+    assert (code, f"{done} results of 80 records: " in err) == (0, True)
     outcomes = [each["outcome"] for each in results(tmp_path / "part.jsonl")]
     assert (outcomes.count("ok"), outcomes.count("pending")) == (done, 80 - done)
     assert (await batch(tmp_path, "resume", "a.jsonl.run"))[0] == 0

@@ -185,7 +185,7 @@ def test_tag_remove_export_and_import(nexus: Nexus, docs: Path, tmp_path: Path) 
     nexus("context", "add", "a", "docs", "--tag", "all")
     assert nexus("context", "tag", "a", "docs/leave.md", "--add", "leave", "--remove", "all")[0] == 0
     code, out, err = nexus("context", "tag", "a", "docs/leave.md", "nowhere", "--add", "x")
-    assert (code, out, "there is no item 'nowhere' in 'a'" in err) == (2, "changed 1 items\n", True)
+    assert (code, out, "there is no item 'nowhere' in 'a'" in err) == (2, "changed 1 item\n", True)
     assert [i["id"] for i in json.loads(nexus("context", "items", "a", "--tag", "leave", "--json")[1])] == [
         "docs/leave.md"
     ]
@@ -196,7 +196,7 @@ def test_tag_remove_export_and_import(nexus: Nexus, docs: Path, tmp_path: Path) 
     assert nexus("context", "remove", "b", "docs/leave.md")[1] == "removed 1 of 1 item\n"
     assert nexus("context", "remove", "a", "--document", "docs/t*")[1] == "removed 1 document with 1 item\n"
     assert nexus("context", "remove", "a")[0] == 2
-    assert nexus("context", "remove", "a", "--yes")[1] == "removed a with its 1 items\n"
+    assert nexus("context", "remove", "a", "--yes")[1] == "removed a with its 1 item\n"
     assert [each["name"] for each in json.loads(nexus("context", "list", "--json")[1])] == ["b"]
 
 

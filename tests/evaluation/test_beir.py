@@ -139,7 +139,7 @@ def replaced(name: str, text: str) -> Callable[[Path], None]:
         pytest.param(replaced("qrels.tsv", "q1\tleave\t1\n"), r"qrels.tsv:1: the first line must be", id="no-header"),
         pytest.param(replaced("qrels.tsv", ""), r"qrels.tsv:1: the first line must be", id="qrels-empty"),
         pytest.param(replaced("qrels.tsv", "query-id\tcorpus-id\tscore\n"), "holds no judgements", id="no-judgements"),
-        pytest.param(appended("qrels.tsv", "q1 0 leave 1"), r"qrels.tsv:7: 1 columns", id="columns"),
+        pytest.param(appended("qrels.tsv", "q1 0 leave 1"), r"qrels.tsv:7: 1 column", id="columns"),
         pytest.param(appended("qrels.tsv", "q1\tbadge\thigh"), r"qrels.tsv:7: the score 'high'", id="score"),
         pytest.param(appended("qrels.tsv", "q1\tbadge\t.5"), r"the score '.5' is no whole", id="half"),
         pytest.param(appended("qrels.tsv", "q1\tbadge\tinf"), r"the score 'inf' is no whole", id="infinite"),

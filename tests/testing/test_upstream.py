@@ -176,7 +176,7 @@ async def test_upstream_tells_which_connections_are_open() -> None:
         closed.close()
         assert await upstream.connections[1].closed_within(5)
         assert upstream.open_connections == [upstream.connections[0]]
-        assert await upstream.left_open(0.01) == ["connection 0 is still open after 1 requests"]
+        assert await upstream.left_open(0.01) == ["connection 0 is still open after 1 request"]
         kept.close()
         assert await upstream.left_open(5) == []
 

@@ -19,6 +19,7 @@ from nexus_core.engine.explain import ExplainedTarget, Explanation
 from nexus_core.engine.json_shapes import explanation_json, message_json
 from nexus_core.engine.packing.trace import left_out_for_likeness
 from nexus_core.engine.pipeline import Pipeline
+from nexus_core.toolkit.suggest import counted
 
 if TYPE_CHECKING:
     from nexus_core.store.store import Store
@@ -132,7 +133,7 @@ def _print_trace(explanation: Explanation, show_all: bool) -> None:
         return
     shown = trace if show_all else trace[:30]
     numbers = {packed.item.id: str(packed.number) for packed in explanation.prompt.items}
-    _heading(f"What became of {len(trace)} candidates, best first")
+    _heading(f"What became of {counted(len(trace), 'candidate')}, best first")
     rows = [
         (
             f"[{numbers[entry.item_id]}]" if entry.item_id in numbers else "",
@@ -147,13 +148,9 @@ def _print_trace(explanation: Explanation, show_all: bool) -> None:
     print_table(("", "decision", "tokens", "scores", "item", "reason"), rows, right=frozenset({2}))
     passages, items = left_out_for_likeness(trace)
     if passages:
-        echo(f"left out for likeness: {_counted(passages, 'passage')} of {_counted(items, 'item')}")
+        echo(f"left out for likeness: {counted(passages, 'passage')} of {counted(items, 'item')}")
     if len(trace) > len(shown):
         echo(f"... and {len(trace) - len(shown)} more (--all shows them)")
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _print_chain(explanation: Explanation) -> None:
@@ -169,4 +166,5 @@ def _chain_line(target: ExplainedTarget) -> str:
     )
     if target.prompt is None:
         return f"{line}: {target.problem}"
-    return f"{line}, prompt {target.prompt.tokens_at_most:,} tokens with {len(target.prompt.items)} items"
+    tokens, items = counted(target.prompt.tokens_at_most, "token"), counted(len(target.prompt.items), "item")
+    return f"{line}, prompt {tokens} with {items}"

@@ -16,6 +16,7 @@ from nexus_core.cli.output.tables import print_table
 from nexus_core.cli.store_option import store_option, with_store
 from nexus_core.contract.errors import UsageError
 from nexus_core.store.access.api_keys import ApiKeys
+from nexus_core.toolkit.suggest import counted
 
 if TYPE_CHECKING:
     from nexus_core.store.access.api_keys import ApiKey
@@ -229,9 +230,9 @@ def _sees(key: ApiKey) -> str:
 def _limits(key: ApiKey) -> str:
     told = [f"{key.concurrency} at once"]
     if key.requests_per_minute is not None:
-        told.append(f"{key.requests_per_minute:,} requests/min")
+        told.append(f"{counted(key.requests_per_minute, 'request')}/min")
     if key.tokens_per_minute is not None:
-        told.append(f"{key.tokens_per_minute:,} tokens/min")
+        told.append(f"{counted(key.tokens_per_minute, 'token')}/min")
     return ", ".join(told)
 
 

@@ -28,7 +28,7 @@ def figures_in_words(totals: BatchTotals) -> str:
     parts.append(counted(totals.requests, "request"))
     if totals.repeated:
         parts.append(f"{totals.repeated:,} of them again")
-    parts.append(f"{totals.tokens:,} tokens")
+    parts.append(counted(totals.tokens, "token"))
     if totals.unknown_tokens:
         parts.append(f"and at most {totals.unknown_tokens:,} more that nobody told")
     more = "" if not totals.unknown_cost else f" and at most ${totals.unknown_cost:,.4f} more"
@@ -83,7 +83,7 @@ class BatchProgress:
         left = f"{_duration(totals.pending / rate)} left" if rate else "-"
         failed = f"{totals.failed:,} failed, " if totals.failed else ""
         return (
-            f"{failed}{rate:,.1f}/s, {totals.tokens:,} tokens, {money(totals.cost)}, {left}, "
+            f"{failed}{rate:,.1f}/s, {counted(totals.tokens, 'token')}, {money(totals.cost)}, {left}, "
             f"{control.concurrency.in_flight} at once"
         )
 

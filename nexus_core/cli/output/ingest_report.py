@@ -61,7 +61,7 @@ def _print_vanished(context: str, names: Sequence[str], *, asked_to_prune: bool)
         return
     told = f"no longer there: {plain(names[0])}"
     if len(names) > 1:
-        told = f"no longer there: {len(names):,} documents, such as {plain(names[0])}"
+        told = f"no longer there: {counted(len(names), 'document')}, such as {plain(names[0])}"
     removes = "--prune removes them" if len(names) > 1 else "--prune removes it"
     if asked_to_prune:  # what cannot be listed, or is all empty, may be a disk that is missing
         removes = (

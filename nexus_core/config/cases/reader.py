@@ -30,6 +30,7 @@ from nexus_core.config.yaml.tree import (
 )
 from nexus_core.contract import errors
 from nexus_core.contract.errors import ConnectorError, NexusError
+from nexus_core.toolkit.suggest import counted
 
 _KEY = "tests"
 
@@ -199,7 +200,7 @@ class _Reading:
             self.problems.error("S006", place_of(node, "retry_after"), message)
         for key in ("cut", "stall"):
             if (getattr(reply, key) or 0) > len(reply.text):
-                message = f"`{key}` is after the end of `text`, which has {len(reply.text)} characters"
+                message = f"`{key}` is after the end of `text`, which has {counted(len(reply.text), 'character')}"
                 self.problems.error("T002", place_of(node, key), message)
         known = connector_errors()
         if reply.error is not None and reply.error not in known:

@@ -16,6 +16,7 @@ from attrs import evolve, frozen
 from nexus_core.config.yaml.problems import Problems, SourceLocation, quoted
 from nexus_core.config.yaml.reader import parse, scalar
 from nexus_core.config.yaml.tree import MappingEntry, MappingNode, Node, ScalarNode, SequenceNode, UnreadableNode, shown
+from nexus_core.toolkit.suggest import counted
 
 FILE = "--set"
 MOST_SEGMENTS = 32
@@ -92,7 +93,7 @@ class _Override:
             raise _RefusedError("V002", f"{where} is no list but {found}, so it has no entry [{index}]")
         count = len(node.items)
         if index >= count:
-            entries = f"has {count} entries, [0] to [{count - 1}]" if count else "has no entries"
+            entries = f"has {counted(count, 'entry', 'entries')}, [0] to [{count - 1}]" if count else "has no entries"
             raise _RefusedError("V002", f"{where} {entries}; an override cannot add one")
         items = (*node.items[:index], self.set(node.items[index], depth + 1), *node.items[index + 1 :])
         return evolve(node, items=items)

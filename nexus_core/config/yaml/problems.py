@@ -8,6 +8,7 @@ from types import MappingProxyType
 from attrs import frozen
 
 from nexus_core.contract.errors import Problem
+from nexus_core.toolkit.suggest import counted
 
 
 @frozen
@@ -128,7 +129,7 @@ class Problems:
             return tuple(ordered)
         severity = "error" if any(problem.severity == "error" for problem in rest) else "warning"
         last = rest[0]
-        note = f"and {len(rest)} more problems: mend these first"
+        note = f"and {counted(len(rest), 'more problem')}: mend these first"
         return (*ordered[:MOST_SHOWN], Problem("Z001", note, last.file, last.line, last.column, severity))
 
     def _add(self, code: str, place: SourceLocation, message: str, severity: str) -> None:

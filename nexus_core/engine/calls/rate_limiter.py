@@ -16,6 +16,7 @@ from attrs import frozen
 from nexus_core.config.policies import RateLimitPolicy
 from nexus_core.contract.errors import LimitError
 from nexus_core.engine.calls.deadline import Clock
+from nexus_core.toolkit.suggest import counted
 
 BURST_S = 10.0
 """So many seconds' worth may be taken at once."""
@@ -162,7 +163,9 @@ class RateLimiter:
         if len(self._queue) >= self._limits.queue:
             self._refuse(f"all {self._limits.queue} places of its queue are taken", tokens, now)
         if not left > 0 or self._estimate_s(tokens, now, hopeful=True) > left:
-            self._refuse(f"it lets no request of {tokens} tokens out within {max(left, 0):.3g} s", tokens, now)
+            self._refuse(
+                f"it lets no request of {counted(tokens, 'token')} out within {max(left, 0):.3g} s", tokens, now
+            )
         waiter = _Waiter(tokens, now + left)
         self._queue.append(waiter)
         try:

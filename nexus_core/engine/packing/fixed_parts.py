@@ -13,7 +13,7 @@ from nexus_core.contract.prompts import PackedItem
 from nexus_core.contract.values import Item, Message
 from nexus_core.engine.packing.draft import Draft
 from nexus_core.engine.packing.renderer import Renderer
-from nexus_core.toolkit.suggest import did_you_mean, listed
+from nexus_core.toolkit.suggest import counted, did_you_mean, listed
 from nexus_core.toolkit.text.segmentation import byte_length
 
 
@@ -157,8 +157,8 @@ def _besides(draft: Draft, page: Renderer) -> str:
     """Return what else takes tokens of the prompt."""
     tools, images = page.options.tools, len(draft.attachments)
     named = [
-        *([f"{images} {'attachment' if images == 1 else 'attachments'}"] if images else []),
-        *([f"the definitions of {len(tools)} {'tool' if len(tools) == 1 else 'tools'}"] if tools else []),
+        *([counted(images, "attachment")] if images else []),
+        *([f"the definitions of {counted(len(tools), 'tool')}"] if tools else []),
         *(["the schema of the answer"] if page.options.response_schema is not None else []),
     ]
     return f" with {listed(named)}" if named else ""

@@ -10,6 +10,7 @@ from attrs import frozen
 from nexus_core.contract.prompts import Decision, TraceEntry
 from nexus_core.contract.ranking import Ranking
 from nexus_core.engine.packing.item_selection import ItemSelection
+from nexus_core.toolkit.suggest import counted
 
 
 @frozen(eq=False, repr=False)
@@ -93,7 +94,8 @@ def _what_was_cut(slot: ItemSelection) -> str:
     held = sum(1 for k in range(total) if slot.chosen >> firsts[k] & (1 << firsts[k + 1] - firsts[k]) - 1)
     alike = slot.alike_passages
     if alike:
-        return f"{held} of {total} passages: the best for the query; of {alike} what is packed already was left out"
+        best = f"{held} of {counted(total, 'passage')}: the best for the query"
+        return f"{best}; of {alike} what is packed already was left out"
     if held == total:  # there is something of each, and not all of one
         return f"cut at a sentence: {slot.chosen.bit_count()} of {len(slot.cut.tokens)} fit"
-    return f"{held} of {total} passages: the best for the query"
+    return f"{held} of {counted(total, 'passage')}: the best for the query"

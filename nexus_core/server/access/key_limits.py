@@ -17,6 +17,7 @@ from nexus_core.server.access.identity import Identity
 from nexus_core.server.access.spend_counter import SpendCounter
 from nexus_core.server.errors import Failure
 from nexus_core.server.workers.shared_counters import CounterStore, State
+from nexus_core.toolkit.suggest import counted
 
 ANSWER_TOKENS = 1_000
 """What an answer is taken for until it is there, where a request names no most."""
@@ -222,7 +223,7 @@ class KeyAdmissions:
             raise Failure(
                 429,
                 "concurrency_exceeded",
-                f"this key may have {limits.concurrency} requests at once: wait for one of them",
+                f"this key may have {counted(limits.concurrency, 'request')} at once: wait for one of them",
                 {"Retry-After": "1", **told},
             )
         raise _too_many(found, told)

@@ -16,6 +16,7 @@ from nexus_core.contract.features import vector_key
 from nexus_core.contract.values import Item
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.records import checked_name
+from nexus_core.toolkit.suggest import counted
 
 _PAGE = 4088
 """Bytes of a page of the database that rows may take."""
@@ -81,7 +82,7 @@ def _problem(data: object) -> str:
         return f"of type {type(data).__name__}"
     size = struct.calcsize("<e")
     if not data or len(data) % size:
-        return f"{len(data):,} bytes"
+        return counted(len(data), "byte")
     # The exponent of what is not finite is all ones.
     is_finite = all(number & 0x7C00 != 0x7C00 for number in struct.unpack(f"<{len(data) // size}H", data))
     return "" if is_finite else "not all finite numbers"

@@ -23,6 +23,7 @@ from nexus_core.store.items.removals import LAST, forget_removals, removals_afte
 from nexus_core.store.items.rows import page_of_keys, read_items, stored_language
 from nexus_core.store.records import Context
 from nexus_core.store.search.tantivy_index import FORMAT, ContextIndex, IndexDamagedError, delete
+from nexus_core.toolkit.suggest import counted
 
 _PAGE = 1000
 
@@ -275,7 +276,7 @@ class IndexUpdate:
             )
             state = IndexState(self._connection, self._context)
             if state.is_current and len(self.index) != state.items:  # otherwise somebody has written meanwhile
-                raise IndexDamagedError(f"it holds {len(self.index):,} items of {state.items:,}")
+                raise IndexDamagedError(f"it holds {counted(len(self.index), 'item')} of {state.items:,}")
 
     def _add_missing(self) -> int:
         """Add the items after the newest in the index that were not added here; returns the newest of all."""

@@ -46,6 +46,7 @@ from zlib import crc32
 from nexus_core.store.search.visibility import VisibleKeys
 from nexus_core.store.vectors.matrix import Keys, Rows, Vector, VectorMatrix, cosines
 from nexus_core.toolkit.lazy_module import LazyModule
+from nexus_core.toolkit.suggest import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -175,7 +176,7 @@ class VectorGraph:
             self._index: Any = Index(ndim=width, metric="cos", dtype="i8", expansion_search=_SEARCHING)
             self._index.view(str(folder / _GRAPH))
             if len(self.keys) != note["rows"] or len(self._index) != note["rows"]:
-                raise GraphDamagedError(f"{folder} does not hold {note['rows']:,} rows")
+                raise GraphDamagedError(f"{folder} does not hold {counted(note['rows'], 'row')}")
         except (KeyError, TypeError) as error:
             raise GraphDamagedError(f"{folder / _NOTE} does not say what it should") from error
         except (OSError, ValueError, ImportError, RuntimeError) as error:

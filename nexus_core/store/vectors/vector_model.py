@@ -10,6 +10,7 @@ from attrs import frozen
 from nexus_core.contract.errors import UsageError
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.records import Context
+from nexus_core.toolkit.suggest import counted
 
 
 @frozen
@@ -100,8 +101,8 @@ def vector_problem(known: EmbeddedModel | None, context: Context, vectors: Mappi
         return ""
     width = known.model.width
     return (
-        f"its vectors of {context.embedder!r} are {len(named) // 2:,} numbers: one has {width:,}, so give as many for"
-        " each part of its text"
+        f"its vectors of {context.embedder!r} are {counted(len(named) // 2, 'number')}: one has {width:,}, so"
+        " give as many for each part of its text"
     )
 
 

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from nexus_core.contract.errors import PluginError
 from nexus_core.contract.protocols import Embedder
+from nexus_core.toolkit.suggest import counted
 
 Vectors = npt.NDArray[np.float32]
 
@@ -51,7 +52,9 @@ class ConnectorEmbedder:
         except (TypeError, ValueError, OverflowError) as error:
             raise _wrong(f"what is no vector: {type(error).__name__}") from error
         if vectors.ndim != 2 or len(vectors) != len(texts) or not vectors.shape[1] or not np.isfinite(vectors).all():
-            raise _wrong(f"an array of {vectors.shape} for {len(texts)} texts, or numbers that are not finite")
+            raise _wrong(
+                f"an array of {vectors.shape} for {counted(len(texts), 'text')}, or numbers that are not finite"
+            )
         return unit_vectors(vectors)
 
 

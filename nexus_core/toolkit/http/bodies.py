@@ -26,6 +26,7 @@ from attrs import frozen
 from nexus_core.contract.errors import ProtocolError, ResponseTooLargeError, StalledError, UpstreamTimeoutError
 from nexus_core.contract.values import Transfer
 from nexus_core.toolkit.http.size_limits import JSON_CAP, STREAM_CAP
+from nexus_core.toolkit.suggest import counted
 
 if TYPE_CHECKING:
     import aiohttp
@@ -226,7 +227,8 @@ class BodyReader:
 
     def _too_slow(self, timer: str, limit_s: float, now: float) -> UpstreamTimeoutError:
         what = {"idle": "no data", "progress": "no content", "stream": "the stream did not end"}[timer]
-        come = f"{self.transfer.events} events, {self.received} bytes in {now - self._begun_at:.1f} s"
+        events, size = counted(self.transfer.events, "event"), counted(self.received, "byte")
+        come = f"{events}, {size} in {now - self._begun_at:.1f} s"
         return (UpstreamTimeoutError if timer == "stream" else StalledError)(
             f"{what} within {limit_s:g} s ({timer}_timeout_s); {come}",
             code=f"timeout_{'total' if timer == 'stream' else timer}",

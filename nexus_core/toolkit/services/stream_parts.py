@@ -9,6 +9,7 @@ from nexus_core.contract.values import Chunk, Completion, Transfer, Usage
 from nexus_core.toolkit.services.error_bodies import holds_error, is_only_error
 from nexus_core.toolkit.services.finish_reasons import classify_finish_reason
 from nexus_core.toolkit.services.tool_call_parts import ToolCallParts
+from nexus_core.toolkit.suggest import counted
 
 
 class InBandError(Exception):
@@ -86,7 +87,8 @@ class StreamParts:
         """Return the last chunk; raises TruncatedError without a finish reason, and for what was filtered whole."""
         if not self.finish_reason:
             raise TruncatedError(
-                f"the stream came to its end without a finish reason, after {self.events} events", code="truncated"
+                f"the stream came to its end without a finish reason, after {counted(self.events, 'event')}",
+                code="truncated",
             )
         reason, unknown = classify_finish_reason(self.finish_reason)
         deltas = self.calls.finish(reason) if self._called else ()

@@ -10,6 +10,7 @@ import orjson
 from attrs import evolve
 
 from nexus_core import Block, Code, Figure, Heading, Metadata, Paragraph, ReadHints, Remark, SourceError, component
+from nexus_core.toolkit import counted
 
 MOST_OUTPUT = 10_000
 """Characters of what one cell has printed."""
@@ -126,7 +127,7 @@ def _printed(text: str, number: int) -> Iterator[Block]:
     if len(text) > MOST_OUTPUT:
         half = MOST_OUTPUT // 2
         left_out = len(text) - MOST_OUTPUT
-        yield Remark(text=f"cell {number}: {left_out:,} characters of its output are left out", lost=True)
+        yield Remark(text=f"cell {number}: {counted(left_out, 'character')} of its output left out", lost=True)
         text = f"{text[:half]}\n…\n{text[-half:]}"
     if text.strip():
         yield Code(text=text)

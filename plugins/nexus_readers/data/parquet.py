@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from nexus_core import Block, ReadHints, SourceError, component
-from nexus_core.toolkit import require_extra
+from nexus_core.toolkit import counted, require_extra
 from nexus_readers.data.row_groups import RowGroups
 
 BATCH = 200
@@ -74,4 +74,4 @@ def _bytes_text(value: bytes) -> str:
         text = value.decode()
     except UnicodeDecodeError:
         text = "\0"
-    return text if text.isprintable() else f"({len(value):,} bytes)"
+    return text if text.isprintable() else f"({counted(len(value), 'byte')})"

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 from platformdirs import user_cache_path
 
 from nexus_core import DocumentMark, DocumentRead, Secret, SourceError, component, hookimpl, option
-from nexus_core.toolkit import FileOrigin
+from nexus_core.toolkit import FileOrigin, counted
 from nexus_sources.ingestible import read_bytes
 from nexus_sources.mail.imap import (
     PORTS,
@@ -157,7 +157,10 @@ class Mailbox(RemoteDocuments):
         fetched = self._fetched(session, cache, validity, list(due.values()))
         if session.is_over and len(fetched) < len(due):
             missing = len(due) - len(fetched)
-            problems.append(f"{folder.name}: {missing:,} messages have not come within {self.look_s:g} s; sync again")
+            problems.append(
+                f"{folder.name}: {counted(missing, 'message has', 'messages have')} not come"
+                f" within {self.look_s:g} s; sync again"
+            )
         cache.forget(known - listed.keys())
         # What was listed and has not come has been deleted meanwhile.
         return [

@@ -16,7 +16,7 @@ from typing import TypeAlias
 from attrs import define, evolve, field, frozen
 
 from nexus_core import DocumentMark, Documents, Item, NexusError, SourceError
-from nexus_core.toolkit import ApartError, ApartStartError, SharedWork, in_thread, stream_apart
+from nexus_core.toolkit import ApartError, ApartStartError, SharedWork, counted, in_thread, stream_apart
 
 _MOST_WARNINGS = 10
 
@@ -140,7 +140,10 @@ class GatheredDocuments:
 
     def _outcome(self) -> tuple[Item, ...]:
         if not self._items:
-            seen = "; ".join(self.problems[:_MOST_WARNINGS]) or f"{len(self._kept)} documents, all of them empty"
+            seen = (
+                "; ".join(self.problems[:_MOST_WARNINGS])
+                or f"{counted(len(self._kept), 'document')}, all of them empty"
+            )
             raise SourceError(f"{self.name}: there is no item: {seen}")
         return self._items
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from platformdirs import user_cache_path
 
 from nexus_core import DocumentMark, DocumentRead, Secret, SourceError, component, hookimpl, option, state
-from nexus_core.toolkit import FileOrigin
+from nexus_core.toolkit import FileOrigin, counted
 from nexus_sources.ingestible import read_bytes
 from nexus_sources.remote.documents import RemoteDocuments
 from nexus_sources.remote.git_program import PROTOCOLS, BlobReader, GitRepository, TreeEntry, check_revision
@@ -92,7 +92,9 @@ class Git(RemoteDocuments):
         sizes = repository.sizes({entry.id for entry in taken if entry.mode not in (_SUBMODULE, _LINK)})
         self._found_wrong = ()
         if not taken:
-            self._found_wrong = (f"of the {len(entries):,} files of {self.revision} none is named as `paths` asks",)
+            self._found_wrong = (
+                f"of the {counted(len(entries), 'file')} of {self.revision} none is named as `paths` asks",
+            )
         return [self._mark(entry, sizes.get(entry.id)) for entry in taken]
 
     def _mark(self, entry: TreeEntry, size: int | None) -> DocumentMark:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from nexus_core import DocumentMark, DocumentRead, SourceError, component, hookimpl, option, state
-from nexus_core.toolkit import FileOrigin, require_extra
+from nexus_core.toolkit import FileOrigin, counted, require_extra
 from nexus_sources.ingestible import read_bytes
 from nexus_sources.remote.documents import RemoteDocuments
 from nexus_sources.remote.selection import NameSelection, as_tuple
@@ -94,7 +94,7 @@ class Objects(RemoteDocuments):
         if len(taken) > self.most:
             return (f"{self.url} has {len(taken):,} objects, more than most: {self.most:,}; the rest is left out",)
         if not taken:
-            return (f"of the {len(found):,} objects at {self.url} none is named as `paths` and `exclude` ask",)
+            return (f"of the {counted(len(found), 'object')} at {self.url} none is named as `paths` and `exclude` ask",)
         return ()
 
     def _mark(self, path: str, name: str, info: Mapping[str, Any], now: float) -> DocumentMark:

@@ -19,6 +19,7 @@ from nexus_core.cli.output.batch_progress import money
 from nexus_core.cli.output.echo import echo
 from nexus_core.contract.errors import NexusError
 from nexus_core.engine.pipeline import Pipeline
+from nexus_core.toolkit.suggest import counted
 
 
 @define
@@ -56,8 +57,9 @@ async def _dry_run(settings: BatchSettings, source: Path) -> None:
                 shown = {"error": str(error)}
             echo(json.dumps({"id": record.id, "line": line, **shown}, ensure_ascii=False))
     echo(
-        f"{sums.records:,} records, {sums.failed:,} of them could not be prepared; {sums.prompt_tokens:,} tokens of "
-        f"prompts, at most {sums.most_tokens:,} with the answers, {money(sums.most_cost)} if each is asked "
+        f"{counted(sums.records, 'record')}, {sums.failed:,} of them could not be prepared; "
+        f"{counted(sums.prompt_tokens, 'token')} of prompts,"
+        f" at most {sums.most_tokens:,} with the answers, {money(sums.most_cost)} if each is asked "
         "once; nothing was sent",
         err=True,
     )

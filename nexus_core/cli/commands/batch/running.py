@@ -27,6 +27,7 @@ from nexus_core.cli.output.batch_progress import BatchProgress, figures_in_words
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.run_options import StoreOnDemand
 from nexus_core.toolkit.processes.limits import end_within
+from nexus_core.toolkit.suggest import counted
 
 STOPPED = 1
 SOME_FAILED = 3
@@ -144,11 +145,11 @@ def _conclude(batch: Batch, totals: BatchTotals, stop: BatchStop | None) -> int:
     if totals.pending:
         why = stop.message if stop is not None else "records are left"
         echo(f"Stopped: {why}.", err=True)
-        echo(f"{totals.pending:,} records are left: go on with `nexus batch resume {folder}`", err=True)
+        echo(f"{counted(totals.pending, 'record')} left: go on with `nexus batch resume {folder}`", err=True)
         echo(f"What there is: `nexus batch export {folder}`", err=True)
         return INTERRUPTED if stop is not None and stop.why == "interrupted" else STOPPED
     batch.export()
-    echo(f"{totals.records:,} results are in {batch.settings.output}", err=True)
+    echo(f"{counted(totals.records, 'result')} in {batch.settings.output}", err=True)
     if totals.failed:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in totals.kinds)
         again = any(kind not in FINAL for kind, _ in totals.kinds)

@@ -18,6 +18,7 @@ from nexus_core.batch.run_folder import RunFolder
 from nexus_core.cli.commands.batch.running import folder_argument
 from nexus_core.cli.output.batch_progress import figures_in_words
 from nexus_core.cli.output.echo import echo
+from nexus_core.toolkit.suggest import counted
 
 
 @click.command("status")
@@ -68,7 +69,7 @@ def export(run_dir: Path, output: Path | None, timings: bool, overwrite: bool) -
         form = output_format(target)
         check_output(target, overwrite=overwrite or target.absolute() == settings.output)
         count = write_results(journal, target, form, timings=timings or settings.timings)
-        echo(f"{count:,} of {journal.totals().records:,} records have a result: {target}", err=True)
+        echo(f"{counted(count, 'result')} of {counted(journal.totals().records, 'record')}: {target}", err=True)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from nexus_core.cli.store_option import store_option, with_store
 from nexus_core.contract.errors import UsageError
 from nexus_core.store.store import Store
 from nexus_core.toolkit.embedding.registry import embedder_names, embedder_problem
+from nexus_core.toolkit.suggest import counted
 
 NONE = "none"
 """What stands for no model."""
@@ -55,12 +56,12 @@ def command(name: str, model: str, quiet: bool) -> None:
             count = with_store(work)
         except KeyboardInterrupt:
             counting.stop()
-            echo(f"interrupted: {counting.done:,} items are done; the same command goes on from there", err=True)
+            echo(f"interrupted after {counted(counting.done, 'item')}; the same command goes on from there", err=True)
             raise SystemExit(130) from None
     if chosen == NONE:
         echo(f"{plain(name)}: searched by words alone")
     else:
-        told = "1 item has" if count == 1 else f"{count:,} items have"
+        told = counted(count, "item has", "items have")
         echo(f"{plain(name)}: {told} new vectors; searched by words and by meaning ({plain(chosen)})")
 
 

@@ -12,6 +12,7 @@ import click
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.store_option import store_option, with_store
 from nexus_core.contract.errors import UsageError
+from nexus_core.toolkit.suggest import counted
 
 EPILOG = """\b
 Examples:
@@ -37,7 +38,7 @@ def command(name: str, file: str | None, force: bool, vectors: bool) -> None:
     if Path(file).exists() and not force:
         raise UsageError(f"{file} is there already: say --force to write over it")
     items = with_store(lambda opened: opened.export(name, file, vectors=vectors))
-    echo(f"wrote {file}: {items:,} items")
+    echo(f"wrote {file}: {counted(items, 'item')}")
 
 
 class _Shown(RawIOBase):

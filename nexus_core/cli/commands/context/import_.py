@@ -9,6 +9,7 @@ import click
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.tables import plain
 from nexus_core.cli.store_option import store_option, with_store
+from nexus_core.toolkit.suggest import counted
 
 TOLD = 20
 
@@ -31,7 +32,7 @@ def command(name: str, file: str) -> None:
     source = sys.stdin.buffer if file == "-" else file
     done = with_store(lambda opened: opened.import_(source, name), create=True)
     added = done.added
-    echo(f"{done.context}: {added.new:,} items new, {added.changed:,} changed, {added.unchanged:,} unchanged")
+    echo(f"{done.context}: {counted(added.new, 'item')} new, {added.changed:,} changed, {added.unchanged:,} unchanged")
     if done.embedder:
         echo(
             f"searched by words: `nexus context embed {done.context} --model {plain(done.embedder)}` lets it be"

@@ -41,9 +41,9 @@ def command(name: str, ids: tuple[str, ...], patterns: tuple[str, ...], yes: boo
         echo(with_store(lambda opened: _remove_documents(opened, name, patterns)))
     if not ids and not patterns:
         context = with_store(lambda opened: opened.context(name))
-        _make_sure(f"Remove the context {name!r} with its {context.items:,} items for good?", yes)
+        _make_sure(f"Remove the context {name!r} with its {counted(context.items, 'item')} for good?", yes)
         with_store(lambda opened: opened.delete(name))
-        echo(f"removed {name} with its {context.items:,} items")
+        echo(f"removed {name} with its {counted(context.items, 'item')}")
 
 
 async def _remove_documents(store: Store, name: str, patterns: tuple[str, ...]) -> str:

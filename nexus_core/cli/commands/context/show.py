@@ -103,7 +103,7 @@ def _print_context(shown: _Shown) -> None:
     searched = f"by words, and by meaning with {plain(context.embedder)}" if context.embedder else "by words"
     echo(f"searched {searched}")
     if shown.vectors is not None:
-        numbers = f", of {shown.vectors.dimensions} numbers each" if shown.vectors.dimensions else ""
+        numbers = f", of {counted(shown.vectors.dimensions, 'number')} each" if shown.vectors.dimensions else ""
         echo(f"vectors of {shown.vectors.items:,} of {counted(shown.vectors.total, 'item')}{numbers}")
     if context.readers:
         echo(f"readers {plain(', '.join(context.readers))}")
@@ -115,7 +115,7 @@ def _print_context(shown: _Shown) -> None:
         for document in islice(mine, SHOWN):
             reader = f", read by {plain(document.reader)}" if document.reader else ""
             readers = f", for {plain(', '.join(document.readers))}" if document.readers else ""
-            echo(f"  {plain(document.name)}  ({document.size:,} bytes{reader}{readers})")
+            echo(f"  {plain(document.name)}  ({counted(document.size, 'byte')}{reader}{readers})")
         if count > SHOWN:
             echo(f"  and {count - SHOWN:,} more: see --json")
 
@@ -128,7 +128,7 @@ def _print_skipped(shown: _Shown, *, whole: bool) -> None:
             echo(f"{shown.context.name}: nothing was skipped")
         return
     lead = "" if whole else "\n"
-    echo(f"{lead}{len(skipped):,} {'file was' if len(skipped) == 1 else 'files were'} skipped")
+    echo(f"{lead}{counted(len(skipped), 'file was', 'files were')} skipped")
     for document in skipped if whole else skipped[:SHOWN]:
         echo(f"  {plain(document.name)}: {plain(document.skipped)}")
     if not whole and len(skipped) > SHOWN:

@@ -8,6 +8,7 @@ from nexus_core.cli.output.echo import echo
 from nexus_core.cli.store_option import store_option, with_store
 from nexus_core.contract.errors import UsageError
 from nexus_core.store.store import Store
+from nexus_core.toolkit.suggest import counted
 
 EPILOG = """\b
 Examples:
@@ -41,6 +42,6 @@ def command(
         return changed, {*ids} - {item.id for item in await opened.get(name, ids)}
 
     changed, missing = with_store(change)
-    echo(f"changed {changed:,} items")
+    echo(f"changed {counted(changed, 'item')}")
     if missing:
         raise UsageError(f"there is no item {min(missing)!r} in {name!r}: `nexus context items {name}` lists them")

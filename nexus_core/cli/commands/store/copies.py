@@ -12,6 +12,7 @@ from nexus_core.cli.store_option import store_option
 from nexus_core.contract.errors import UsageError
 from nexus_core.store.copying import Copied, check_target
 from nexus_core.store.store import Store
+from nexus_core.toolkit.suggest import counted
 
 
 @click.command("copy")
@@ -97,5 +98,5 @@ def _fresh(place: str | None) -> Store:
 
 
 def _say(copied: Copied, place: str) -> None:
-    told = f"{copied.rows:,} rows, {copied.written:,} of them written now; {copied.originals:,} originals written"
-    echo(f"{place}: {told}; all were compared")
+    rows, originals = counted(copied.rows, "row"), counted(copied.originals, "original")
+    echo(f"{place}: {rows}, {copied.written:,} of them written now; {originals} written; all were compared")

@@ -11,6 +11,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from nexus_core import Block, Figure, Heading, Paragraph, Place, Remark
+from nexus_core.toolkit import counted
 from nexus_readers.office.inline import Look, StyledLine
 from nexus_readers.office.packages import (
     Package,
@@ -309,8 +310,8 @@ class _Sheet:
             )
         if self._unknown:
             yield Remark(
-                text=f"{where}: formulas have no stored results ({self._unknown} cells): open the file in a spreadsheet"
-                " program and save it",
+                text=f"{where}: formulas have no stored results ({counted(self._unknown, 'cell')}):"
+                " open the file in a spreadsheet program and save it",
                 lost=True,
             )
 
