@@ -223,7 +223,7 @@ class KeyAdmissions:
             raise Failure(
                 429,
                 "concurrency_exceeded",
-                f"this key may have {counted(limits.concurrency, 'request')} at once: wait for one of them",
+                f"this key may have {counted(limits.concurrency or 0, 'request')} at once: wait for one of them",
                 {"Retry-After": "1", **told},
             )
         raise _too_many(found, told)

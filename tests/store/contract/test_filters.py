@@ -76,6 +76,12 @@ def rows(request: pytest.FixtureRequest) -> Iterator[SqlConnection]:
     st.dictionaries(st.sampled_from([*NAMES, "title", "kind"]), CONDITIONS, min_size=1, max_size=3),
 )
 @example([{"a": True}, {"a": 1}, {"a": "1"}, {"a": [1]}, {"a": None}, {}], "", {"a": 1})
+@example([{"a": "2020-05-01T23:59:00-11:00"}], "", {"a": {"gt": "2020-05-02"}})
+@example([{"a": "2020-05-03T10:00:00+14:00"}], "", {"a": {"lt": "2020-05-02T23:00"}})
+@example([{"a": "nul\0l"}, {"a": "nul"}], "", {"a": "nul"})
+@example([{"a": "nul\0l"}], "", {"a": {"not": "nul"}})
+@example([{"a": "nul\0l"}], "", {"a": {"gt": "nul"}})
+@example([{"a": 2**53}, {"a": 2**53 + 1}, {"a": float(2**53)}], "", {"a": [2**53, "9007199254740993"]})
 @example([{f"f{n}": [n] for n in range(32)}], "", {f"f{n}": n for n in range(32)})
 def test_sql_decides_only_what_is_sure(
     rows: SqlConnection, metadata: list[dict[str, Any]], title: str, told: dict[str, Any]
