@@ -378,7 +378,7 @@ async def test_a_pattern_whose_files_another_has_found_matches_them_too(tmp_path
 async def test_empty_files_alone_are_an_error(tmp_path: Path) -> None:
     """A source never yields nothing in silence."""
     write(tmp_path, a_dot_md="\n")
-    with pytest.raises(SourceError, match="1 files, all of them empty"):
+    with pytest.raises(SourceError, match="1 file, all of them empty"):
         await files(tmp_path, "*.md").gather("", RunContext())
 
 

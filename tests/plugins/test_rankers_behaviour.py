@@ -430,7 +430,7 @@ def test_lint_refuses_options_out_of_bounds(rank: str, message: str, tmp_path: P
 
 LATE = {
     "empty": ("{use: fuse, rankers: []}", "`rankers` is empty"),
-    "weights": ("{use: fuse, rankers: [bm25, recency], weights: [1]}", "1 weights for 2 rankers"),
+    "weights": ("{use: fuse, rankers: [bm25, recency], weights: [1]}", "1 weight for 2 rankers"),
     "embeds": ("{use: semantic, model: {use: extractive}}", "does not embed"),
     "endpoint": ("{use: rerank, model: extractive, method: endpoint}", "has no rerank endpoint"),
     "now": ("{use: recency, now: soon}", "`now` must be a date such as 2026-01-31, not 'soon'"),

@@ -90,7 +90,7 @@ async def test_what_is_derived_is_found_and_made_anew(store: Store, statement: s
         pytest.param("UPDATE items SET metadata = '[]' WHERE id = 'c3'", "key 4 in 'c'", id="no-map"),
         pytest.param("DELETE FROM tags WHERE item_key = 4", "item 'c3' in 'c' is not what was written", id="tag"),
         pytest.param("DELETE FROM links WHERE item_key = 31", "'linked' in 'c': its links are not", id="link"),
-        pytest.param("UPDATE turns SET number = 5", "conversation 'talk' has 1 turns", id="gap"),
+        pytest.param("UPDATE turns SET number = 5", "conversation 'talk' has 1 turn ", id="gap"),
         pytest.param("DELETE FROM turns", "conversation 'talk' has 0 turns and says 1", id="turn"),
         pytest.param("UPDATE tags SET item_key = 999 WHERE item_key = 4", "of tags belongs to nothing", id="orphan"),
         pytest.param("DROP INDEX items_of_tags", "'items_of_tags' is missing", id="schema"),

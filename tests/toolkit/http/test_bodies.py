@@ -261,7 +261,7 @@ async def test_body_reader_reads_to_the_end() -> None:
 @pytest.mark.parametrize(
     ("timeouts", "code", "says"),
     [
-        (Timeouts(idle_s=0.02), "timeout_idle", "no data within 0.02 s (idle_timeout_s); 0 events, 1 bytes"),
+        (Timeouts(idle_s=0.02), "timeout_idle", "no data within 0.02 s (idle_timeout_s); 0 events, 1 byte"),
         (Timeouts(progress_s=0.02), "timeout_progress", "no content within 0.02 s (progress_timeout_s)"),
         (Timeouts(stream_s=0.02), "timeout_total", "did not end within 0.02 s (stream_timeout_s)"),
     ],

@@ -157,7 +157,7 @@ def test_xlsx_tells_comments_links_and_lost_formulas() -> None:
     found = read(saved(book), "a.xlsx")
     assert tables(found)[0].rows == (("Ada", "", "[ask](https://example.org/form-77)"),)
     assert "Comment on A2 by Bob: On leave" in texts(found)
-    assert "formulas have no stored results (1 cells)" in remarks(found)[0]
+    assert "formulas have no stored results (1 cell)" in remarks(found)[0]
 
 
 def test_xlsx_tells_raised_and_struck_text() -> None:
