@@ -120,6 +120,22 @@ async def test_a_request_that_is_sent_again_with_its_last_event_goes_on(running:
     assert (status, told["code"], len(fakes.connectors["own"].prompts)) == (422, "invalid_request", 1)
 
 
+async def test_the_number_of_an_event_that_a_run_never_had_is_refused(running: Any, fakes: Any) -> None:
+    """Complete or under way, by its address or the request sent again; the last one itself is the end of all."""
+    fakes.connectors["own"].replies = [answer(3), [Chunk("Yes "), float("inf")]]
+    whole, begun = await ask(running), await ask(running, stop_after=2)
+    run = whole[0][1]["id"]
+    assert await follow(running, run, whole[-1][0]) == []
+    for id in (f"{run}-{len(whole) + 1}", f"{run}-999999", f"{begun[0][1]['id']}-999999"):
+        headers = {"Last-Event-ID": id}
+        address = f"/api/runs/{id.partition('-')[0]}/events"
+        for method, path, body in (("GET", address, None), ("POST", "/api/queries", STREAM)):
+            status, told = await running.call(method, path, json=body, headers=headers)
+            assert (status, told["code"]) == (400, "invalid_request")
+            assert f"no event {id.partition('-')[2]}" in told["error"]
+    await running.call("DELETE", f"/api/runs/{begun[0][1]['id']}")
+
+
 @pytest.mark.parametrize("resume_s", [0.1, 0.0], ids=["grace", "none"])
 async def test_a_run_that_nobody_reads_ends_after_a_while(start: Any, fakes: Any, resume_s: float) -> None:
     """Its upstream, too, and its last event says so; with 0 it ends with its client."""

@@ -10,8 +10,9 @@ import pytest
 
 from nexus_core import Chunk, Store
 from nexus_core.server.settings import ServerLimits
+from nexus_core.store.runs import StoredRuns
 from tests.server.test_grants import PRINCIPALS, QUERY, WORDS, guard, item
-from tests.server.test_runs import ASK, answer, ask, follow, text_of, until
+from tests.server.test_runs import ASK, Event, answer, ask, follow, text_of, until
 
 if TYPE_CHECKING:
     from tests.server.conftest import Fakes, LoopbackIssuer, Start
@@ -40,6 +41,64 @@ async def test_a_stream_that_is_cut_goes_on_at_another_server(
     rest = await follow(other, begun[0][1]["id"], begun[-1][0])
     assert text_of(begun + rest) == "".join(f"w{number} " for number in range(198))
     assert len(fakes.connectors["own"].prompts) == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_stream_that_is_cut_before_the_store_has_its_run_goes_on(
+    start: Start, fakes: Fakes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Its first events do not wait for a busy store; who reads on after them does, at any server."""
+    one, other = await two(start, tmp_path)
+    fakes.connectors["own"].replies = [answer()]
+    keep, has_asked = StoredRuns.keep, asyncio.Event()
+
+    async def late(*given: Any) -> tuple[str, ...]:
+        await has_asked.wait()
+        return await keep(*given)
+
+    async def read_on() -> list[Event]:
+        id = begun[-1][0]
+        if method == "POST":
+            return await ask(other, headers={"Last-Event-ID": id})
+        return await follow(other, id.partition("-")[0], id)
+
+    monkeypatch.setattr(StoredRuns, "keep", late)
+    begun = await ask(one, stop_after=5)
+    resumed = asyncio.create_task(read_on())
+    await asyncio.sleep(0.1)  # it has looked by then
+    has_asked.set()
+    assert text_of(begun + await resumed) == "".join(f"w{number} " for number in range(198))
+
+
+async def test_a_run_can_be_ended_before_the_store_has_it(
+    running: Any, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the id that its first event tells."""
+    fakes.connectors["own"].replies = [[Chunk("Yes "), float("inf")]]
+    keep, has_asked = StoredRuns.keep, asyncio.Event()
+
+    async def late(*given: Any) -> tuple[str, ...]:
+        await has_asked.wait()
+        return await keep(*given)
+
+    monkeypatch.setattr(StoredRuns, "keep", late)
+    begun = await ask(running, stop_after=2)
+    ended = asyncio.create_task(running.call("DELETE", f"/api/runs/{begun[0][1]['id']}"))
+    await asyncio.sleep(0.1)
+    has_asked.set()
+    assert await ended == (204, None)
+    await until(lambda: fakes.connectors["own"].running == 0)
+
+
+async def test_the_number_of_an_event_that_never_was_is_told_of_at_the_end_by_another_server(
+    start: Start, fakes: Fakes, tmp_path: Path
+) -> None:
+    """It knows only then how many there are."""
+    one, other = await two(start, tmp_path)
+    fakes.connectors["own"].replies = [[Chunk("Yes "), 0.5, *answer(3)]]
+    begun = await ask(one, stop_after=2)
+    [(_, told)] = await follow(other, begun[0][1]["id"], f"{begun[0][1]['id']}-999")
+    assert (told["type"], told["code"]) == ("error", "invalid_request")
 
 
 async def test_a_run_that_is_read_at_another_server_goes_on(start: Start, fakes: Fakes, tmp_path: Path) -> None:
@@ -140,3 +199,4 @@ async def test_a_withdrawn_grant_hides_a_run(
         for path in (address, f"{address}/events"):
             status, told, _ = await guarded.ask("hr", "GET", path)
             assert (status, "birchmere" in told, "dogwoodia" in told) == (404, False, False)
+        guarded.running.server.cut()  # what is never answered is not waited for

@@ -163,7 +163,7 @@ class QueriesApi:
                 await self._runs.stream(request, run, out)
             else:
                 follower = self._runs.follower(request, last[0])
-                if (await follower.get()).fingerprint != run.fingerprint:
+                if (await follower.get(had_events=True)).fingerprint != run.fingerprint:
                     said = "Last-Event-ID is of the run of another request: send the one that this request began"
                     raise Failure(422, "invalid_request", said)
                 await follower.send(out, last[1])

@@ -70,9 +70,9 @@ class RunsApi:
     async def follow(self, request: web.Request) -> web.StreamResponse:
         """Stream the events of a run, from the one after the last that the client has had."""
         after, last = self._events.read(request).get("after", 0), last_event(request)
-        follower, run = await self._find(request)
-        if last is not None and last[0] != run.id:
+        if last is not None and last[0] != request.match_info["runId"]:
             raise Failure(400, "invalid_request", "Last-Event-ID is of another run than the address")
+        follower, run = await self._find(request, had_events=bool(after) or last is not None)
         async with EventStream(request, self._settings.limits, self._slow) as out:
             await follower.send(out, after if last is None else last[1])
         return out.response
@@ -90,10 +90,10 @@ class RunsApi:
                 raise no_run(run.id, error) from error
         return web.Response(status=204)
 
-    async def _find(self, request: web.Request) -> tuple[RunFollower, StoredRun]:
+    async def _find(self, request: web.Request, *, had_events: bool = False) -> tuple[RunFollower, StoredRun]:
         id = request.match_info["runId"]
         follower = self._runs.follower(request, id)
-        run = await follower.get()
+        run = await follower.get(had_events=had_events)
         if run.api != API:
             raise no_run(id, UsageError("it was asked by another API"))
         return follower, run

@@ -78,7 +78,7 @@ class StoredResponsesApi:
             return _response(run)
         after = asked["starting_after"] + 1 if "starting_after" in asked else 0
         async with EventStream(request, self._settings.limits, self._slow) as out:
-            await follower.send(out, after if last is None or last[0] != run.id else last[1])
+            await follower.send(out, after if last is None or last[0] != run.id else last[1], _refuse_gap)
         return out.response
 
     async def cancel(self, request: web.Request) -> web.Response:
@@ -119,6 +119,15 @@ def _as_response(request: web.Request) -> Iterator[None]:
         id = request.match_info["responseId"][:80]
         said = f"there is no response {id!r} of yours, or it has expired: those with `background` are kept"
         raise Failure(404, "response_not_found", said) from error
+
+
+def _refuse_gap(first: int, last: int) -> bytes:
+    """Raise Failure in the place of events that are not kept: their clients know no event that stands for a gap."""
+    said = (
+        f"the events {first - 1} to {last - 1} are not kept any more: fetch the response without `stream`, or go on with"
+        f" starting_after={last - 1}"
+    )
+    raise Failure(410, "events_not_kept", said)
 
 
 def _response(run: StoredRun) -> web.Response:

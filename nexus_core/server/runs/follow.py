@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from time import monotonic
 
 from nexus_core.contract.errors import UsageError
@@ -20,8 +21,12 @@ LOOK_S = 0.25
 """So often a reader looks for what another server has written."""
 _TELL_S = 1.0
 """So often that server is told that there is a reader."""
+_THERE_WITHIN_S = 3.0
+"""So long a run may take to come into the store after its first event, where that is busy."""
+WriteGap = Callable[[int, int], bytes]
+"""Returns the event that stands for those that are not kept, from one number to another, or raises Failure."""
 _BEGINS = b": from here on\n"
-"""A comment, so that the head goes out at once."""
+"""A comment, so that the head goes out at once where no event does."""
 
 
 class RunFollower:
@@ -35,12 +40,24 @@ class RunFollower:
         self._owner = owner
         self._told_at = 0.0
 
-    async def get(self) -> StoredRun:
-        """Return the run as it is now; raises Failure where there is none for who asks."""
-        try:
-            return await self._view.run(self._id, self._owner)
-        except UsageError as error:
-            raise no_run(self._id, error) from error
+    async def get(self, *, had_events: bool = False) -> StoredRun:
+        """Return the run as it is now; raises Failure where there is none for who asks.
+
+        A busy store may have it only a moment after its first event was sent: one that is under way here, or of which
+        the client had events, is waited for.
+        """
+        ends = monotonic() + _THERE_WITHIN_S
+        while True:
+            try:
+                return await self._view.run(self._id, self._owner)
+            except UsageError as error:
+                if monotonic() >= ends or not (had_events or self._is_not_kept_yet()):
+                    raise no_run(self._id, error) from error
+            await asyncio.sleep(LOOK_S)
+
+    def _is_not_kept_yet(self) -> bool:
+        run = self._live()
+        return run is not None and run.new.owner == self._owner and not run.is_kept.is_set()
 
     async def outcome(self) -> StoredRun:
         """Return the run once it has ended."""
@@ -57,25 +74,47 @@ class RunFollower:
         _, frames = await self._next(run.events - 1)
         return frames[-1][1] if frames else b""
 
-    async def send(self, out: EventStream, after: int) -> None:
-        """Send what is kept after an event, and what comes, to the end; what is not kept any more is a gap."""
-        await out.send(_BEGINS)
-        began = after
+    async def send(self, out: EventStream, after: int, gap: WriteGap | None = None) -> None:
+        """Send what is kept after an event, and what comes, to the end; what is not kept any more is a gap.
+
+        Raises Failure for the number of an event that the run never had, and what `gap` raises.
+        """
+        write_gap, began = gap or partial(gap_event, self._id), after
         with self._noted():
+            changed = self._changed()
+            run, frames = await self._next(after)
+            self._check_number(run, after)
             while True:
-                changed = self._changed()
-                run, frames = await self._next(after)
                 if frames:
-                    gap = gap_event(self._id, after + 1, frames[0][0] - 1) if frames[0][0] > after + 1 else b""
-                    await out.send(gap + b"".join(frame for _, frame in frames))
+                    missing = write_gap(after + 1, frames[0][0] - 1) if frames[0][0] > after + 1 else b""
+                    await out.send(missing + b"".join(frame for _, frame in frames))
                     after = frames[-1][0]
                 elif run.state == "running":
+                    if not out.has_begun:
+                        await out.send(_BEGINS)
                     await self._wait(changed)
                 elif after < run.events:
-                    return await out.end(gap_event(self._id, after + 1, run.events))
+                    return await out.end(write_gap(after + 1, run.events))
                 else:
+                    self._check_number(run, after)
                     is_ahead = after == began and run.state == "interrupted"
                     return await out.end(await self._interruption(run, after) if is_ahead else b"")
+                changed = self._changed()
+                run, frames = await self._next(after)
+
+    def _check_number(self, run: StoredRun, after: int) -> None:
+        """Raise Failure where a run has no event with a number.
+
+        One that goes on elsewhere may have sent events that it has not written yet, and so may one that was killed.
+        """
+        live = self._live()
+        if run.state == "running" and live is None or run.state == "interrupted":
+            return
+        if after > (last := run.events if live is None else live.events):
+            said = (
+                f"the run has no event {after}: its last one so far is {last}; send the number of one that you have had"
+            )
+            raise Failure(400, "invalid_request", said)
 
     async def _next(self, after: int) -> tuple[StoredRun, list[tuple[int, bytes]]]:
         """Return the run and the next events that are kept after one, each with its number."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 
-from nexus_core import Chunk, TruncatedError
+from nexus_core import Chunk, TruncatedError, Usage
 from tests.server.test_runs import until
 
 if TYPE_CHECKING:
@@ -93,3 +93,24 @@ async def test_a_response_that_is_too_large_to_be_kept_is_not_in_progress_for_ev
     with pytest.raises(openai.APIStatusError, match="larger than") as told:
         await client.responses.retrieve(begun.id)
     assert (told.value.status_code, told.value.code) == (410, "answer_not_kept")
+
+
+async def test_events_that_are_not_kept_are_an_error_to_clients_of_openai(
+    client: openai.AsyncOpenAI, fakes: Fakes, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which says where the stream goes on, instead of an event that they do not know, or a text with a hole."""
+    monkeypatch.setattr("nexus_core.server.runs.live_run.MOST_BYTES", 20_000)
+    pieces = [each for number in range(200) for each in (Chunk(f"w{number} "), 0.0)]
+    fakes.connectors["own"].replies = [[*pieces, Chunk(finish_reason="stop", usage=Usage())]]
+    journal = running.server.runs.journal
+    assert journal is not None
+    events: list[Any] = [event async for event in await client.responses.create(**BODY, stream=True)]
+    await until(lambda: not journal.live)
+    id = events[0].response.id
+    with pytest.raises(openai.APIStatusError, match="not kept any more") as told:
+        await client.responses.retrieve(id, stream=True)
+    assert (told.value.status_code, told.value.code) == (410, "events_not_kept")
+    next_one = int(str(told.value.message).partition("starting_after=")[2].split("'")[0])
+    rest = [event async for event in await client.responses.retrieve(id, stream=True, starting_after=next_one)]
+    assert rest == events[next_one + 1 :]
+    assert rest[-1].response.output_text == (await client.responses.retrieve(id)).output_text
