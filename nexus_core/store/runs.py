@@ -27,6 +27,8 @@ from nexus_core.store.worker_threads import WorkerThreads
 
 KEEP_S = 900.0
 """So long a run can be read after its end."""
+REFUSED_S = 30.0
+"""The same of one that was refused before it began, for those who have asked for it by its name meanwhile."""
 MOST_BYTES = 2 * 2**20
 """Of the events that are kept of one run: the oldest make room for the newest."""
 BATCHES = 32
@@ -71,7 +73,7 @@ class NewRun(Value):
 
 @frozen(kw_only=True, eq=False, repr=False)
 class StoredRun(NewRun):
-    """A run as it is now."""
+    """A run as it is now; one that was refused has no name any more."""
 
     beat: int
     """Grows while its server lives."""
@@ -107,6 +109,8 @@ class RunBatch(Value):
     completion_tokens: int | None = None
     usage_source: str = "estimated"
     state: RunState = "running"
+    is_refused: bool = False
+    """It has ended before it began: its name is free again."""
     answer: bytes | None = None
     sources: str = ""
 
@@ -291,11 +295,13 @@ def _keep_one(connection: SqlConnection, server: str, batch: RunBatch, now: floa
     found = connection.execute(
         "UPDATE runs SET beat = beat + 1, events = ?, is_sent = ?, prompt_tokens = ?, completion_tokens = ?,"
         " usage_source = ?, state = ?, answer = coalesce(?, answer), sources = coalesce(?, sources), ended = ?,"
-        " expires = ? WHERE id = ? AND server = ? AND state = 'running' RETURNING id",
+        " expires = ?, idempotency = CASE WHEN ? = 1 THEN NULL ELSE idempotency END"
+        " WHERE id = ? AND server = ? AND state = 'running' RETURNING id",
         (
             batch.last_event, int(batch.is_sent), batch.prompt_tokens, batch.completion_tokens, batch.usage_source,
             batch.state, batch.answer, batch.sources or None, now if has_ended else None,
-            now + KEEP_S if has_ended else None, batch.id, server,
+            now + (REFUSED_S if batch.is_refused else KEEP_S) if has_ended else None, int(batch.is_refused), batch.id,
+            server,
         ),
     ).fetchone()  # fmt: skip
     if found is None:

@@ -14,7 +14,7 @@ from nexus_core import Chunk, Store, Usage
 from nexus_core.config.policies import RateLimitPolicy
 from nexus_core.server.access.identity import Identity
 from nexus_core.server.settings import ServerLimits
-from nexus_core.store.runs import StoredRuns
+from nexus_core.store.runs import NewRun, StoredRun, StoredRuns
 
 pytestmark = pytest.mark.slow
 
@@ -232,7 +232,7 @@ async def test_a_run_is_ended_by_who_began_it(running: Any, fakes: Any) -> None:
 
 
 async def test_a_run_that_was_refused_may_be_tried_again(start: Any, fakes: Any) -> None:
-    """With the same key, when there is a place; nothing is left of it in the store."""
+    """With the same key, when there is a place; nothing of it is under way in the store."""
     running = await start(limits=ServerLimits(running=1, wait_s=0.05))
     fakes.connectors["own"].replies = [[float("inf")], "Fine."]
     _, held = await running.call("POST", "/api/queries", json=ASK | {"options": {"background": True}})
@@ -243,6 +243,61 @@ async def test_a_run_that_was_refused_may_be_tried_again(start: Any, fakes: Any)
     await running.call("DELETE", f"/api/runs/{held['id']}")
     status, told = await running.call("POST", "/api/queries", json=ASK, headers=key)
     assert (status, told["response"]) == (200, "Fine.")
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+async def test_who_has_joined_a_run_that_is_refused_is_refused_alike(
+    start: Any, fakes: Any, tmp_path: Path, stream: bool
+) -> None:
+    """At its server and at another one, with the same status and code and when to try again; then it may be."""
+    one = await start(limits=ServerLimits(running=1, wait_s=0.4))
+    other = await start(store=Store(tmp_path / "store"))
+    fakes.connectors["own"].replies = [[float("inf")], "Fine."]
+    _, held = await one.call("POST", "/api/queries", json=ASK | {"options": {"background": True}})
+    await until(lambda: fakes.connectors["own"].running == 1)
+    body = STREAM if stream else ASK
+
+    async def refusal(running: Any) -> tuple[int, str, str, str]:
+        address, key = running.origin + "/api/queries", {"Idempotency-Key": "k"}
+        async with running.session.post(address, json=body, headers=key) as response:
+            told = await response.json()
+            return response.status, told["code"], told["error"], response.headers.get("Retry-After", "")
+
+    first = asyncio.create_task(refusal(one))
+    await until(lambda: len(one.server.runs.journal.live) == 2)
+    found = await asyncio.gather(first, refusal(one), refusal(other))
+    assert len(set(found)) == 1
+    assert found[0][:2] == (503, "overloaded")
+    assert found[0][3] == "1"
+    await one.call("DELETE", f"/api/runs/{held['id']}")
+    status, told = await one.call("POST", "/api/queries", json=ASK, headers={"Idempotency-Key": "k"})
+    assert (status, told["response"]) == (200, "Fine.")
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+async def test_a_request_is_tried_again_whose_client_had_left_before_its_run_began(
+    running: Any, fakes: Any, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    """Its name is still taken by then, by a run that will never begin."""
+    begin, stuck = StoredRuns.begin, asyncio.Event()
+
+    async def keep_and_wait(runs: StoredRuns, run: NewRun) -> StoredRun:
+        kept = await begin(runs, run)
+        if not stuck.is_set():
+            stuck.set()
+            await asyncio.Event().wait()
+        return kept
+
+    monkeypatch.setattr(StoredRuns, "begin", keep_and_wait)
+    body, key = STREAM if stream else ASK, {"Idempotency-Key": "k"}
+    leaving = asyncio.create_task(running.call("POST", "/api/queries", json=body, headers=key))
+    await stuck.wait()
+    leaving.cancel()
+    if stream:
+        assert (await ask(running, body, headers=key))[-1][1]["type"] == "end"
+    else:
+        assert (await running.call("POST", "/api/queries", json=body, headers=key))[0] == 200
+    assert len(fakes.connectors["own"].prompts) == 1
 
 
 async def test_a_failure_is_kept_as_it_was_told(running: Any, fakes: Any) -> None:

@@ -22,6 +22,7 @@ from nexus_core.server.api.query_events import (
     interrupted_query,
     outcome_of,
     query_answer_json,
+    refusal_of,
 )
 from nexus_core.server.api.response_schemas import ANSWER, RUN
 from nexus_core.server.api.run_query import QueryRequest, answered, call_options, question, wants_fresh
@@ -34,8 +35,11 @@ from nexus_core.server.http.sse import EventStream
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
 from nexus_core.server.runs.event_numbers import LAST_EVENT, last_event
+from nexus_core.server.runs.follow import NO_RUN, RunFollower
+from nexus_core.server.runs.live_run import LiveRun
 from nexus_core.server.runs.run_service import RunRequest, RunService
 from nexus_core.server.settings import ServerSettings
+from nexus_core.store.runs import StoredRun
 from nexus_core.store.store_view import DIGITS
 from nexus_core.toolkit.attachments import AttachmentError, attachment_of_base64, image_of_url
 from nexus_core.toolkit.timers import TimeLimit
@@ -51,6 +55,8 @@ _LLM_OPTION_NAMES = {
     "seed": "extra.seed",
     "responseFormat": "extra.response_format",
 }
+_TRIES = 3
+"""So often a named request is begun where another one with its name was not begun after all: its client had left."""
 _KEY = "Idempotency-Key"
 _LONGEST_KEY = 255
 _HEADERS = {
@@ -160,7 +166,7 @@ class QueriesApi:
         last = last_event(request)
         async with EventStream(request, self._settings.limits, self._slow) as out:
             if last is None:
-                await self._runs.stream(request, run, out)
+                await self._stream_named(request, run, out)
             else:
                 follower = self._runs.follower(request, last[0])
                 if (await follower.get(had_events=True)).fingerprint != run.fingerprint:
@@ -169,9 +175,35 @@ class QueriesApi:
                 await follower.send(out, last[1])
         return out.response
 
+    async def _stream_named(self, request: web.Request, asked: RunRequest, out: EventStream) -> None:
+        """Stream a run, or the one that its name stands for; where that was not begun after all, begin it."""
+        for tries_left in reversed(range(_TRIES)):
+            if (joined := await self._runs.stream(request, asked, out)) is None:
+                return
+            follower = self._runs.follower(request, joined.id)
+            try:
+                await _check_refused(follower, await follower.begun())
+            except Failure as failure:
+                if failure.code != NO_RUN or not tries_left:
+                    raise
+                continue
+            await follower.send(out, 0)
+            return
+
     async def _outcome(self, request: web.Request, asked: RunRequest) -> web.Response:
         """Answer with where the answer will be, or, without a background, with the answer once it is there."""
-        run, live = await self._runs.start(request, asked)
+        for tries_left in reversed(range(_TRIES)):
+            run, live = await self._runs.start(request, asked)
+            try:
+                return await self._outcome_of(request, asked, run, live)
+            except Failure as failure:
+                if live is not None or failure.code != NO_RUN or not tries_left:
+                    raise
+        raise AssertionError
+
+    async def _outcome_of(
+        self, request: web.Request, asked: RunRequest, run: StoredRun, live: LiveRun | None
+    ) -> web.Response:
         follower = self._runs.follower(request, run.id)
         if asked.background:
             if live is None:  # which may be seen no more
@@ -185,8 +217,15 @@ class QueriesApi:
                 return json_answer(told, status=live.failure.status, headers=live.failure.headers)
             return json_answer(asked.events.whole)
         run = await follower.outcome()
+        await _check_refused(follower, run)
         status, outcome = outcome_of(run, await follower.last_event(run))
         return json_answer(outcome, status=status)
+
+
+async def _check_refused(follower: RunFollower, run: StoredRun) -> None:
+    """Raise Failure where the run of a named request was refused before it began: so are those that have joined it."""
+    if run.state != "running" and run.idempotency is None:
+        raise refusal_of(run, await follower.last_event(run))
 
 
 def _idempotency_key(request: web.Request) -> str | None:

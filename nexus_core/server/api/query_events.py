@@ -20,6 +20,7 @@ from nexus_core.server.runs.live_run import TOO_LARGE, answer_not_kept, interrup
 from nexus_core.store.runs import StoredRun
 
 API = "queries"
+_TRY_AGAIN = frozenset({429, 503})
 _OF_FAILURES = ("error", "statusCode", "code", "requestId", "attempts")
 
 
@@ -139,6 +140,13 @@ def outcome_of(run: StoredRun, last: bytes) -> tuple[int, dict[str, Any]]:
     body = {name: told[name] for name in _OF_FAILURES if name in told}
     status = body.get("statusCode")
     return status if isinstance(status, int) else 503, body
+
+
+def refusal_of(run: StoredRun, last: bytes) -> Failure:
+    """Return why a run was refused before it began, by its last event; the same request may be tried again."""
+    status, told = outcome_of(run, last)
+    headers = {"Retry-After": "1"} if status in _TRY_AGAIN else {}
+    return Failure(status, str(told.get("code", "")), str(told.get("error", "")), headers)
 
 
 def failure_with_attempts(error: BaseException, include: Included) -> Failure:

@@ -72,7 +72,7 @@ class RunsApi:
         after, last = self._events.read(request).get("after", 0), last_event(request)
         if last is not None and last[0] != request.match_info["runId"]:
             raise Failure(400, "invalid_request", "Last-Event-ID is of another run than the address")
-        follower, run = await self._find(request, had_events=bool(after) or last is not None)
+        follower, _ = await self._find(request, had_events=bool(after) or last is not None)
         async with EventStream(request, self._settings.limits, self._slow) as out:
             await follower.send(out, after if last is None else last[1])
         return out.response

@@ -124,8 +124,8 @@ def _as_response(request: web.Request) -> Iterator[None]:
 def _refuse_gap(first: int, last: int) -> bytes:
     """Raise Failure in the place of events that are not kept: their clients know no event that stands for a gap."""
     said = (
-        f"the events {first - 1} to {last - 1} are not kept any more: fetch the response without `stream`, or go on with"
-        f" starting_after={last - 1}"
+        f"the events {first - 1} to {last - 1} are not kept any more: fetch the response without `stream`, or go on"
+        f" with starting_after={last - 1}"
     )
     raise Failure(410, "events_not_kept", said)
 

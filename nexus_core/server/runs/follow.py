@@ -21,6 +21,7 @@ LOOK_S = 0.25
 """So often a reader looks for what another server has written."""
 _TELL_S = 1.0
 """So often that server is told that there is a reader."""
+NO_RUN = "run_not_found"
 _THERE_WITHIN_S = 3.0
 """So long a run may take to come into the store after its first event, where that is busy."""
 WriteGap = Callable[[int, int], bytes]
@@ -59,13 +60,19 @@ class RunFollower:
         run = self._live()
         return run is not None and run.new.owner == self._owner and not run.is_kept.is_set()
 
+    async def begun(self) -> StoredRun:
+        """Return the run once it has an event, which may be that of its end."""
+        return await self._once(lambda run: run.events > 0 or run.state != "running")
+
     async def outcome(self) -> StoredRun:
         """Return the run once it has ended."""
+        return await self._once(lambda run: run.state != "running")
+
+    async def _once(self, holds: Callable[[StoredRun], bool]) -> StoredRun:
         with self._noted():
             while True:
                 changed = self._changed()
-                run = await self.get()
-                if run.state != "running":
+                if holds(run := await self.get()):
                     return run
                 await self._wait(changed)
 
@@ -108,9 +115,9 @@ class RunFollower:
         One that goes on elsewhere may have sent events that it has not written yet, and so may one that was killed.
         """
         live = self._live()
-        if run.state == "running" and live is None or run.state == "interrupted":
-            return
-        if after > (last := run.events if live is None else live.events):
+        is_unknown = run.state == "running" and live is None
+        last = run.events if live is None else live.events
+        if after > last and not is_unknown and run.state != "interrupted":
             said = (
                 f"the run has no event {after}: its last one so far is {last}; send the number of one that you have had"
             )
@@ -177,4 +184,4 @@ class RunFollower:
 def no_run(id: str, error: Exception) -> Failure:
     """Return what is told of a run that is not there for who asks."""
     said = f"there is no run {id[:80]!r} of yours, or it has expired"
-    return Failure(404, "run_not_found", said, words=str(error))
+    return Failure(404, NO_RUN, said, words=str(error))

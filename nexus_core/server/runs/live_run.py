@@ -64,6 +64,9 @@ class EventJournal(Protocol):
     def note(self, run: LiveRun, *, hurries: bool = False) -> None:
         """Write what waits of a run before long, or at once."""
 
+    async def flush(self) -> None:
+        """Write what waits now."""
+
 
 @frozen(eq=False)
 class RunReader:
@@ -110,6 +113,8 @@ class LiveRun:
     ended: asyncio.Event = field(factory=asyncio.Event)
     has_begun: bool = False
     """The pipeline has told something of it."""
+    is_refused: bool = False
+    """It has ended before that, and the request of its name may be tried again."""
     has_waited: bool = False
     """For the store to have it, before the first event."""
     is_kept: asyncio.Event = field(factory=asyncio.Event)
@@ -172,6 +177,8 @@ class LiveRun:
             data = b"".join(frames)
         else:
             data = self._record(self.journal, frames)
+            if self.is_refused:  # who hears of it may try again at once
+                await self.journal.flush()
             if not self.has_waited:
                 await self._wait_until_kept()
         reader = self.reader
@@ -265,6 +272,7 @@ class LiveRun:
             completion_tokens=-(-self.characters // _CHARACTERS_PER_TOKEN) if tokens is None else tokens,
             usage_source=self.usage_source,
             state=self.state,
+            is_refused=self.is_refused,
             answer=TOO_LARGE if answer is not None and len(answer) > MOST_BYTES else answer,
             sources=self.sources,
         )

@@ -81,17 +81,18 @@ class RunService:
         who, store = identity(request), self._serving.store
         return RunFollower(self.journal, store.runs, self._serving.seen_by(who.viewer), id, who.owner)
 
-    async def stream(self, request: web.Request, asked: RunRequest, out: EventStream) -> None:
-        """Begin a run and send its events, or those of the run that its name stands for."""
+    async def stream(self, request: web.Request, asked: RunRequest, out: EventStream) -> StoredRun | None:
+        """Begin a run and send its events; or return the run that its name stands for already."""
         run, slot = self._make(request, asked), slot_of(self._gate, asked.question)
         if asked.stays and (kept := await self._begin(run, asked)).id != run.id:
-            return await self.follower(request, kept.id).send(out, 0)
+            return kept
         reader = run.reader = RunReader(out)
         self._start(request, run, asked.question, slot)
         try:
             await reader.done
         finally:
             run.leave(reader)
+        return None
 
     async def start(self, request: web.Request, asked: RunRequest) -> tuple[StoredRun, LiveRun | None]:
         """Begin a run that stays, and return it, or the one that its name stands for, which may be elsewhere."""
@@ -199,5 +200,7 @@ class RunService:
                 run.admitted.release(failure)
         if failure is not None:
             if self.journal is not None and not (run.has_begun or run.new.background):
-                await self.journal.forget(run)  # the same name may be tried again
+                run.is_refused = run.new.idempotency is not None
+                if not run.is_refused:  # nobody has heard of it
+                    await self.journal.forget(run)
             await run.fail(failure, log)

@@ -1,4 +1,4 @@
-"""Two `nexus serve` over one real Postgres: streams that are cut while they come, servers that are stopped and killed."""
+"""Two `nexus serve` over one real Postgres: streams that are cut as they come, servers that are stopped and killed."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ async def used(url: str, **counts: int) -> None:
     """Check the ledger, which adds up the rows of one outcome."""
     async with Store(url) as store:
         async with asyncio.timeout(10):
-            while sum(row.attempts for row in await store.usage()) < counts["requests"]:
+            while sum(row.attempts for row in await store.usage()) < counts["requests"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         [row] = await store.usage()
         assert {name: getattr(row, name) for name in counts} == counts
@@ -207,7 +207,7 @@ async def test_servers_are_stopped_and_killed_and_streams_end_as_they_must(
             begun = await take(response, 51)
             one.process.send_signal(signal.SIGTERM)
             async with asyncio.timeout(10):
-                while "stopping" not in one.log:
+                while "stopping" not in one.log:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             upstream.let_go(1)
             whole = begun + await take(response)
@@ -256,5 +256,5 @@ async def check_reload(ann: Client, folder: Path, one: ServeProcess, other: Serv
             other.process.send_signal(signal.SIGHUP)
         async with asyncio.timeout(10):
             for server in (one, other):
-                while f"version {number}" not in json.dumps(await ann.call("GET", server.origin + "/api/pipelines")):
+                while f"version {number}" not in json.dumps(await ann.call("GET", server.origin + "/api/pipelines")):  # noqa: ASYNC110
                     await asyncio.sleep(0.05)

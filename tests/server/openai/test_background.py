@@ -111,6 +111,7 @@ async def test_events_that_are_not_kept_are_an_error_to_clients_of_openai(
         await client.responses.retrieve(id, stream=True)
     assert (told.value.status_code, told.value.code) == (410, "events_not_kept")
     next_one = int(str(told.value.message).partition("starting_after=")[2].split("'")[0])
-    rest = [event async for event in await client.responses.retrieve(id, stream=True, starting_after=next_one)]
+    resumed = await client.responses.retrieve(id, stream=True, starting_after=next_one)
+    rest: list[Any] = [event async for event in resumed]
     assert rest == events[next_one + 1 :]
     assert rest[-1].response.output_text == (await client.responses.retrieve(id)).output_text
