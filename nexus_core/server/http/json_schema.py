@@ -64,11 +64,12 @@ def checker(schema: Mapping[str, Any]) -> Check:
 
 
 def _closer(error: fastjsonschema.JsonSchemaValueException) -> fastjsonschema.JsonSchemaValueException:
-    """Return what is wrong by the alternative that was meant, where the type of a value tells which that is."""
+    """Return what is wrong by the alternative that was meant: the only one beside null, or that of the value's type."""
     if error.rule != "anyOf":
         return error
-    for schema in error.rule_definition:
-        if isinstance(error.value, _TYPES.get(schema.get("type"), ())):
+    others = [schema for schema in error.rule_definition if schema.get("type") != "null"]
+    for schema in others:
+        if len(others) == 1 or isinstance(error.value, _TYPES.get(schema.get("type"), ())):
             try:
                 _alternative(json.dumps(schema))(error.value, name_prefix=error.name)
             except fastjsonschema.JsonSchemaValueException as closer:

@@ -103,6 +103,25 @@ async def test_a_key_that_ended_is_not_rotated(running: Any) -> None:
     assert (status, told["code"]) == (409, "key_ended")
 
 
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [(-1, "bigger than or equal to 1"), (0, "bigger than or equal to 1"), (2**31, "smaller than"), ("60", "integer"),
+     (1.5, "integer"), (True, "integer")],
+    ids=str,
+)  # fmt: skip
+async def test_limits_that_cannot_be_are_refused_with_what_is_wrong(running: Any, limit: Any, said: str) -> None:
+    """Of a new key and of one that is there."""
+    root = await admin(running)
+    _, made = await running.call("POST", "/api/keys", json={"owner": "ann"}, headers=root)
+    rest = {"tokensPerMinute": None, "concurrency": 1, "requestsPerMinute": limit}
+    limits = f"/api/keys/{made['key']['id']}/limits"
+    for method, path, body in (("POST", "/api/keys", {"owner": "ann", **rest}), ("PUT", limits, rest)):
+        status, told = await running.call(method, path, json=body, headers=root)
+        assert (status, told["code"]) == (400, "invalid_request")
+        assert told["error"].startswith("requestsPerMinute must be ")
+        assert said in told["error"]
+
+
 async def test_other_limits_hold_at_once(running: Any) -> None:
     """Fewer and more."""
     root = await admin(running)
