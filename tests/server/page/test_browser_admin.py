@@ -81,14 +81,20 @@ async def test_a_key_is_rotated(tab: Any, running: Any) -> None:
     assert [await tab.run(STATUS.format(text)) for text in (old, new)] == [200, 200]
 
 
-async def test_keys_are_seen_on_a_phone(tab: Any, running: Any) -> None:
-    """Each with its actions, and nothing is wider than the screen."""
-    await tab.size(390, 844)
+LINES = "new Set([...document.querySelectorAll(\"tr[data-key='{}'] button\")].map((each) => each.offsetTop)).size"
+WITHIN = """[...document.querySelectorAll("#keys button")].every((each) =>
+  each.checkVisibility() && each.getBoundingClientRect().right <= innerWidth)"""
+
+
+async def test_keys_are_seen_on_a_screen_of_any_width(tab: Any, running: Any) -> None:
+    """Each with its actions in a line or two, and nothing is wider than the screen."""
+    await ApiKeys(running.store).new("site-of-the-company", ("query",), contexts=("handbook",), lives_s=9e6)
     id = await opened(tab, running)
-    assert await tab.run(
-        f"document.querySelector(\"tr[data-key='{id}'] button[aria-label^='Revoke']\").checkVisibility()"
-    )
-    assert await tab.run("document.documentElement.scrollWidth <= innerWidth")
+    for width, most in ((390, 1), (820, 1), (1000, 1), (1280, 2)):
+        await tab.size(width, 844)
+        assert await tab.run(LINES.format(id)) <= most, width
+        assert await tab.run(WITHIN), width
+        assert await tab.run("document.documentElement.scrollWidth <= innerWidth"), width
 
 
 async def test_what_cannot_be_made_is_said_where_it_was_asked_for(tab: Any, running: Any) -> None:
