@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from time import time
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,14 +12,15 @@ import click
 
 from nexus_core.cli.option_types import seconds_above_0
 from nexus_core.cli.output.echo import echo
-from nexus_core.cli.output.tables import print_table
+from nexus_core.cli.output.tables import plain, print_table
 from nexus_core.cli.store_option import store_option, with_store
 from nexus_core.contract.errors import UsageError
 from nexus_core.store.access.api_keys import ApiKeys
-from nexus_core.toolkit.suggest import counted
+from nexus_core.toolkit.suggest import counted, did_you_mean
 
 if TYPE_CHECKING:
     from nexus_core.store.access.api_keys import ApiKey
+    from nexus_core.store.store import Store
 
 EPILOG = """\b
 Examples:
@@ -100,8 +101,9 @@ def new(
     `admin` to everything.
     """
     lives_s = None if expires is None else seconds_above_0(expires, "--expires", "90d, 12h or 30m")
-    key, text = _with(
-        lambda keys: keys.new(
+
+    async def make(store: Store) -> tuple[ApiKey, str]:
+        made = await ApiKeys(store).new(
             owner,
             (*scopes, "admin") if admin else scopes,
             lives_s=lives_s,
@@ -111,9 +113,11 @@ def new(
             groups=groups,
             contexts=contexts,
             tags=tags,
-        ),
-        create=True,
-    )
+        )
+        await _warn_of_absent(store, contexts)
+        return made
+
+    key, text = with_store(make, create=True)
     echo(f"key {key.id} of {key.owner}, for {' and '.join(key.scopes)}; it is shown only once:", err=True)
     echo(text)
 
@@ -142,9 +146,27 @@ def change(id: str, groups: tuple[str, ...], contexts: tuple[str, ...], tags: tu
         raise UsageError(
             "there is nothing to change: give --group, --context or --tag, or --no-group, --any-context or --any-tag"
         )
-    _with(lambda keys: keys.change(id, groups=groups_now, contexts=contexts_now, tags=tags_now))
-    found = next(key for key in _with(lambda keys: keys.everything()) if key.id == id)
+
+    async def bind(store: Store) -> ApiKey:
+        keys = ApiKeys(store)
+        await keys.change(id, groups=groups_now, contexts=contexts_now, tags=tags_now)
+        await _warn_of_absent(store, contexts)
+        return next(key for key in await keys.everything() if key.id == id)
+
+    found = with_store(bind)
     echo(f"key {found.id} of {found.owner} has access to: {_sees(found)}")
+
+
+async def _warn_of_absent(store: Store, names: Sequence[str]) -> None:
+    """Say on stderr which of the contexts that a key is bound to are not there: they may be made later."""
+    known = {context.name for context in await store.contexts()}
+    for name in dict.fromkeys(names):
+        if name not in known:
+            echo(
+                f"warning: there is no context {plain(name)!r} in the store{did_you_mean(name, known)}; until there is, or"
+                " a pipeline of this name with sources of its own is served, the key finds nothing there",
+                err=True,
+            )
 
 
 def _chosen(option: str, names: tuple[str, ...], lift: str, is_lifted: bool) -> tuple[str, ...] | None:

@@ -48,6 +48,21 @@ def test_a_key_is_shown_once_and_kept_as_a_hash(nexus: Nexus, tmp_path: Path) ->
     assert key[13:] not in nexus("keys", "list", "--json")[1]
 
 
+def test_a_context_that_is_not_there_is_warned_of(nexus: Nexus, tmp_path: Path) -> None:
+    """On stderr, with what may be meant: it may be made later, and the key is made all the same."""
+    (tmp_path / "leave.md").write_text("# Leave\n\nEverybody has 28 days.\n")
+    nexus("context", "add", "handbook", str(tmp_path / "leave.md"))
+    code, out, err = nexus("keys", "new", "--owner", "ann", "--context", "handbok", "--context", "handbook")
+    assert (code, len(out.strip())) == (0, 56)
+    assert "warning: there is no context 'handbok' in the store, did you mean 'handbook'?" in err
+    assert "'handbook' in" not in err
+    id = out[4:12]
+    code, _, err = nexus("keys", "change", id, "--context", "payroll")
+    assert (code, "warning: there is no context 'payroll'" in err) == (0, True)
+    assert "warning" not in nexus("keys", "change", id, "--context", "handbook")[2]
+    assert "warning" not in nexus("keys", "change", id, "--any-context")[2]
+
+
 def test_keys_are_listed_with_what_they_may_do(nexus: Nexus) -> None:
     """And whether they hold; as JSON too."""
     assert "no key yet" in nexus("keys", "list")[1]
