@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any, cast
@@ -15,7 +15,17 @@ from nexus_core.store.database.connection import snapshot, transaction, translat
 from nexus_core.store.database.online_copy import steady
 from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.database.sql import ServerConnection, SqlConnection
-from nexus_core.store.database.table_copy import TABLES, Differences, Seen, compare, copy_rows
+from nexus_core.store.database.table_copy import (
+    FIRST,
+    TABLES,
+    UNFINISHED,
+    UPDATE,
+    Differences,
+    Seen,
+    compare,
+    copy_rows,
+    unfinished_copy,
+)
 from nexus_core.store.worker_threads import WorkerThreads
 
 _MARK = "copy_of"
@@ -35,6 +45,33 @@ class Copied:
     """Originals that the target lacked."""
 
 
+@frozen(kw_only=True)
+class StoreCounts:
+    """How much a store holds."""
+
+    contexts: int
+    items: int
+    conversations: int
+    keys: int
+    rows: int
+    """Of all tables that a copy has, too."""
+    originals: int
+    """Large originals of documents."""
+
+
+def count(connection: SqlConnection) -> StoreCounts:
+    """Return how much a store holds."""
+    rows = {table.name: int(connection.execute(f"SELECT count(*) FROM {table.name}").fetchone()[0]) for table in TABLES}
+    return StoreCounts(
+        contexts=rows["contexts"],
+        items=rows["items"],
+        conversations=rows["conversations"],
+        keys=rows["keys"],
+        rows=sum(rows.values()),
+        originals=len(_keys(connection)),
+    )
+
+
 def check_target(place: StorePaths) -> None:
     """Raise UsageError where a store is to be made in a folder that holds something else."""
     root = place.root
@@ -47,8 +84,7 @@ async def copy_store(
 ) -> Copied:
     """Make an open store a copy of another open one, by whose secret `name` the copy is known; see `Store.copy_to`."""
     copied = await asyncio.to_thread(_copy, source, target, name, seen)
-    if not as_backup:
-        await target.write(_forget_mark)
+    await target.write(_forget, (UNFINISHED,) if as_backup else (UNFINISHED, _MARK))
     return copied
 
 
@@ -57,7 +93,10 @@ async def compare_stores(one: WorkerThreads, other: WorkerThreads) -> tuple[str,
 
     def differences() -> tuple[str, ...]:
         with _reading(one) as reading:
-            return (*_row_differences(reading, other), *_unread_originals(reading, other))
+            found = (*_row_differences(reading, other), *_unread_originals(reading, other))
+        if found and _is_unfinished(other):
+            found = ("its update was interrupted: run the same `nexus store backup` again", *found)
+        return found
 
     return await asyncio.to_thread(differences)
 
@@ -91,7 +130,7 @@ def _copy(source: WorkerThreads, target: WorkerThreads, name: str, seen: Seen | 
 
 
 def _begin(target: WorkerThreads, name: str) -> None:
-    """Mark the target as a copy that is not whole yet; raises UsageError where it holds something else."""
+    """Mark the target as a copy that is not whole; raises UsageError where it holds something else."""
     place = target.folder
     with closing(place.connect(writes=True)) as connection, transaction(connection, place.database):
         known = connection.execute("SELECT value FROM settings WHERE name = ?", (_MARK,)).fetchone()
@@ -102,10 +141,20 @@ def _begin(target: WorkerThreads, name: str) -> None:
             connection.execute("INSERT INTO settings (name, value) VALUES (?, ?)", (_MARK, name))
         elif known[0] != name:
             raise UsageError(f"{target.folder.name} is the copy of another store: name one of its own for this one")
+        connection.execute(
+            "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            (UNFINISHED, FIRST if known is None else UPDATE),
+        )
 
 
-def _forget_mark(connection: SqlConnection) -> None:
-    connection.execute("DELETE FROM settings WHERE name = ?", (_MARK,))
+def _is_unfinished(store: WorkerThreads) -> bool:
+    with translated(store.folder.database), closing(store.folder.connect(writes=False)) as connection:
+        return unfinished_copy(connection) is not None
+
+
+def _forget(connection: SqlConnection, settings: Sequence[str]) -> None:
+    for name in settings:
+        connection.execute("DELETE FROM settings WHERE name = ?", (name,))
 
 
 def _copy_rows(reading: SqlConnection, target: WorkerThreads, seen: Seen | None) -> list[Differences]:

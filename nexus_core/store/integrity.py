@@ -22,6 +22,7 @@ from nexus_core.store.database.connection import snapshot
 from nexus_core.store.database.online_copy import steady
 from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.database.sql import SqlConnection, copies_of
+from nexus_core.store.database.table_copy import unfinished_copy
 from nexus_core.store.export_import import catch_up
 from nexus_core.store.items.fronts import metadata_of
 from nexus_core.store.items.passage_codec import is_current, unpacked
@@ -49,6 +50,9 @@ def problems_of(folder: StorePaths, name: str | None, originals: BlobStore) -> I
     """Yield what is wrong in one context, or in the whole store."""
     try:
         with _steady(folder) as connection:
+            if unfinished_copy(connection) is not None:  # what else there is comes of that
+                yield f"{folder.name} is a backup whose update was interrupted: run the same `nexus store backup` again"
+                return
             if not folder.is_server:  # which looks after its pages and keys itself
                 yield from _some(_database(connection, folder.database))
             for context in _contexts(connection, name):

@@ -62,16 +62,22 @@ class Store:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str] | None = None, *, objects: str | None = None, salvage: bool = False
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        objects: str | None = None,
+        salvage: bool = False,
+        unfinished: bool = False,
     ) -> None:
         """Take the store in a folder or by its URL, by default the one that NEXUS_STORE names, else the user's own.
 
         `objects` says where large originals are kept, as a folder or a URL of fsspec, by default what NEXUS_OBJECTS
         says, else the store's folder; that is remembered with the first of them.
-        With `salvage` a damaged one is opened, too: to export what can still be read.
+        With `salvage` a damaged one is opened, too: to export what can still be read; with `unfinished` one that a copy
+        was begun into and is not whole, which else is a StoreError: to go on with `copy_to`.
         """
         self.folder = place_of_store(path)
-        self._threads = WorkerThreads(self.folder, objects, salvage)
+        self._threads = WorkerThreads(self.folder, objects, salvage, unfinished)
         self._answers = StoredAnswers(self._threads)
         self._embedders = StoreEmbedders()
         self._searching = StoreSearch(self._threads, self._embedders)
@@ -385,7 +391,7 @@ class Store:
 
         The copy can be opened as a store. Raises UsageError where the folder holds something else.
         """
-        copy = type(self)(target)
+        copy = type(self)(target, unfinished=True)
         copying.check_target(copy.folder)
         async with copy:
             return await self.copy_to(copy, as_backup=True)
@@ -393,9 +399,10 @@ class Store:
     async def copy_to(self, target: Store, *, as_backup: bool = False, seen: Seen | None = None) -> Copied:
         """Make another open store, empty or the copy of this one that was begun before, a copy of this one.
 
-        Killed, it goes on where it was when it is called again. At the end every row was compared, and every original
-        was read; raises StoreDamagedError where they differ, and UsageError where the target holds something else. A
-        backup stays known as one, and can be brought up again. Indexes are not copied: each store makes its own.
+        Killed, it goes on where it was when it is called again, with the target opened as `unfinished`. At the end
+        every row was compared, and every original was read; raises StoreDamagedError where they differ, and UsageError
+        where the target holds something else. A backup stays known as one, and can be brought up again. Indexes are not
+        copied: each store makes its own.
         """
         name = (await self.read_secret()).hex()
         return await copying.copy_store(self._threads, target._threads, name, as_backup=as_backup, seen=seen)

@@ -16,6 +16,7 @@ from nexus_core.store.database.connection import is_open, snapshot, transaction,
 from nexus_core.store.database.crash_check import OpenMarker, check_after_crash
 from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.database.sql import LostTransactionError, SqlConnection, WriteConflictError
+from nexus_core.store.database.table_copy import refuse_unfinished
 from nexus_core.store.search.index_updates import IndexUpdater
 from nexus_core.store.search.search import ContextSearch
 
@@ -38,11 +39,11 @@ def repeated(work: Callable[[], _T]) -> _T:
 
 
 class WorkerThreads:
-    """Opened once and closed once; `objects` and `salvage` are those of the store."""
+    """Opened once and closed once; `objects`, `salvage` and `unfinished` are those of the store."""
 
-    def __init__(self, folder: StorePaths, objects: str | None, salvage: bool) -> None:
+    def __init__(self, folder: StorePaths, objects: str | None, salvage: bool, unfinished: bool = False) -> None:
         self.folder = folder
-        self._objects, self._salvage = objects, salvage
+        self._objects, self._salvage, self._unfinished = objects, salvage, unfinished
         self._originals: BlobStore | None = None
         self._is_over = False
         self._writing = ThreadPoolExecutor(1, "nexus-store-writer")
@@ -160,6 +161,9 @@ class WorkerThreads:
                 check_after_crash(self.folder, self._writer)
         reader = self.folder.connect(writes=False)
         try:
+            if not (self._salvage or self._unfinished):
+                with translated(self.folder.database):
+                    refuse_unfinished(reader, self.folder.name)
             self._originals = BlobStore(
                 self.folder.objects, self._place_of_originals(reader), is_apart=self.folder.is_server
             )

@@ -15,6 +15,7 @@ from nexus_core.store.database.connection import connect, translated
 from nexus_core.store.database.crash_check import LARGEST_CHECKED, damage
 from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.database.schema import MIGRATIONS, refuse_foreign
+from nexus_core.store.database.table_copy import refuse_unfinished, unfinished_copy
 from nexus_core.store.items.fronts import metadata_of
 from nexus_core.store.items.rows import read_items
 from nexus_core.store.records import digest_of
@@ -26,7 +27,7 @@ _SMALL = ("settings", "contexts", "documents", "indexes", "removal_log", "keys",
 
 
 def refuse_damaged(folder: StorePaths, *, largest: int = LARGEST_CHECKED) -> None:
-    """Raise StoreDamagedError where damage is found; a store that is not there yet has none.
+    """Raise StoreDamagedError where damage is found, StoreError for half a copy; a store that is not there has none.
 
     What a server keeps is looked after by that.
     """
@@ -41,6 +42,9 @@ def refuse_damaged(folder: StorePaths, *, largest: int = LARGEST_CHECKED) -> Non
                 if said != "ok":
                     raise damage(folder, said)
             if refuse_foreign(connection, folder.database) < len(MIGRATIONS):  # its items are read once it is migrated
+                return
+            refuse_unfinished(connection, folder.name)
+            if unfinished_copy(connection) is not None:  # then some items have got their tags and links already, or not
                 return
             for key, digest in _sample(connection):
                 if not _is_as_written(connection, key, digest):

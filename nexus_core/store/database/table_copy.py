@@ -6,13 +6,14 @@ the same walk without writing is the proof that nothing differs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
 from attrs import evolve, frozen
 
+from nexus_core.contract.errors import StoreError, UsageError
 from nexus_core.store.database.sql import SqlConnection
 
 PAGE = 200
@@ -21,6 +22,8 @@ PAGE = 200
 Row = tuple[Any, ...]
 Seen = Callable[[int, int, str], None]
 """Is told how many rows of a table are done, of how many, and which table it is."""
+Locate = Callable[[Mapping[str, Any]], str]
+"""Returns how messages call a row."""
 Transaction = Callable[[], AbstractContextManager[SqlConnection]]
 """Gives the connection that writes, in a transaction."""
 
@@ -67,7 +70,11 @@ TABLES = (
 """What is copied: each after those that it refers to."""
 DERIVED = frozenset({"indexes", "vector_indexes", "removals", "removal_log"})
 """What each store works out by itself."""
-OWN_SETTINGS = frozenset({"objects", "copy_of"})
+UNFINISHED = "copy_unfinished"
+"""The setting of a store that something is being copied into, or was when that was interrupted."""
+FIRST, UPDATE = "first", "update"
+"""Its values: the store was never whole, or it is a backup that is brought up to its store."""
+OWN_SETTINGS = frozenset({"objects", "copy_of", UNFINISHED})
 """Settings that say where a store is, and not what is in it."""
 
 
@@ -83,6 +90,21 @@ class Differences:
     def __bool__(self) -> bool:
         """Tell whether there is any."""
         return bool(self.lacking or self.changed or self.extra)
+
+
+def unfinished_copy(connection: SqlConnection) -> str | None:
+    """Return what is being copied into a store, `FIRST` or `UPDATE`, or was when it was interrupted; mostly `None`."""
+    found = connection.execute("SELECT value FROM settings WHERE name = ?", (UNFINISHED,)).fetchone()
+    return None if found is None else str(found[0])
+
+
+def refuse_unfinished(connection: SqlConnection, name: str) -> None:
+    """Raise StoreError for half a copy that never was whole: what is read there or written would be of no store."""
+    if unfinished_copy(connection) == FIRST:
+        raise StoreError(
+            f"{name} is a copy that is not whole: it was interrupted, or is under way; run the same `nexus store copy`,"
+            " `backup` or `restore` again, which goes on where it was"
+        )
 
 
 def compare(source: SqlConnection, target: SqlConnection, table: CopiedTable) -> Differences:
@@ -101,7 +123,20 @@ def copy_rows(
     columns = _columns(source, table)
     total = source.execute(f"SELECT count(*) FROM {table.name}").fetchone()[0] if seen is not None else 0
     told = None if seen is None else partial(_tell, seen, int(total), table.name)
-    return _walk(source, target, table, _Writer(table, columns, transaction), told)
+    return _walk(source, target, table, _Writer(table, columns, transaction, partial(_locate, source, table)), told)
+
+
+def _locate(source: SqlConnection, table: CopiedTable, row: Mapping[str, Any]) -> str:
+    """Return how messages call a row: an item by its id and context, any other by its table and key."""
+    item = row.get("key") if table.name == "items" else row.get("item_key")
+    if item is not None:
+        found = source.execute(
+            "SELECT items.id, contexts.name FROM items JOIN contexts ON contexts.id = context_id WHERE key = ?", (item,)
+        ).fetchone()
+        if found is not None:
+            return f"the item {found[0]!r} in the context {found[1]!r} (table {table.name})"
+    keys = ", ".join(f"{column} {row[column]!r}" for column in table.key)
+    return f"the row of {table.name} with {keys}"
 
 
 def _tell(seen: Seen, total: int, name: str, done: int) -> None:
@@ -145,7 +180,8 @@ def _walk(
 class _Writer:
     """Gathers what is to change in a table and does it a page at a time; what is to go goes first."""
 
-    def __init__(self, table: CopiedTable, columns: Sequence[str], transaction: Transaction) -> None:
+    def __init__(self, table: CopiedTable, columns: Sequence[str], transaction: Transaction, locate: Locate) -> None:
+        self._columns, self._locate = columns, locate
         named, marks = ", ".join(columns), ", ".join("?" * len(columns))
         rest = [column for column in columns if column not in table.key]
         change = ", ".join(f"{column} = excluded.{column}" for column in rest)
@@ -175,12 +211,27 @@ class _Writer:
     def flush(self) -> None:
         """Do what was gathered."""
         if self._new or self._gone:
-            with self._transaction() as connection:
-                if self._gone:
-                    connection.executemany(self._remove, self._gone)
-                if self._new:
-                    connection.executemany(self._put, self._new)
+            try:
+                with self._transaction() as connection:
+                    if self._gone:
+                        connection.executemany(self._remove, self._gone)
+                    if self._new:
+                        connection.executemany(self._put, self._new)
+            except UsageError as error:  # a value that the other database does not take
+                raise self._named(error) from error
             self._new, self._gone = [], []
+
+    def _named(self, error: UsageError) -> UsageError:
+        """Return an error that says which value it is of, where that is one with a NUL."""
+        for row in self._new:
+            for column, value in zip(self._columns, row, strict=True):
+                if isinstance(value, str) and "\0" in value:
+                    where = self._locate(dict(zip(self._columns, row, strict=True)))
+                    return UsageError(
+                        f"the {column} of {where} holds a NUL character, which the target cannot keep: write it again"
+                        " without, and run the same copy again"
+                    )
+        return error
 
 
 def _columns(connection: SqlConnection, table: CopiedTable) -> list[str]:

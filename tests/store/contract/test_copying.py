@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import sys
+from asyncio.subprocess import PIPE, STDOUT
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from nexus_core import Item, Store
-from nexus_core.contract.errors import StoreDamagedError, UsageError
+from nexus_core.contract.errors import StoreDamagedError, StoreError, UsageError
 from nexus_core.store import contexts
 from nexus_core.store.access.api_keys import ApiKeys
 from nexus_core.store.database.schema import expected
@@ -170,10 +172,81 @@ async def test_a_copy_that_was_killed_goes_on(places: tuple[str, str]) -> None:
         await fill(one)
     killed = await asyncio.create_subprocess_exec(sys.executable, "-c", _KILLED, *places)
     assert await killed.wait() == -9
-    async with Store(places[0]) as one, Store(places[1]) as two:
+    with pytest.raises(StoreError, match="not whole.*run the same"):
+        async with Store(places[1]):
+            pass
+    async with Store(places[0]) as one, Store(places[1], unfinished=True) as two:
         copied = await one.copy_to(two)
         assert 0 < copied.written < copied.rows - 150
         assert await one.differences(two) == ()
         assert await two.check() == ()
         await two.create("another")  # the keys that the database gives go on after those that were copied
         await two.add("another", [Item(id="a", text="first")])
+    async with Store(places[1]) as whole:
+        assert {each.name for each in await whole.contexts()} == {"c", "another"}
+
+
+_COMMAND = (sys.executable, "-m", "nexus_core.cli.main")
+
+
+async def command(*arguments: str, store: str) -> tuple[int, str]:
+    """Return the exit code of a command, and what it has said."""
+    process = await asyncio.create_subprocess_exec(
+        *_COMMAND, *arguments, env={**os.environ, "NEXUS_STORE": store}, stdout=PIPE, stderr=STDOUT
+    )
+    said = (await process.communicate())[0].decode()
+    assert process.returncode is not None
+    return process.returncode, " ".join(said.split())
+
+
+async def test_half_a_copy_is_neither_opened_nor_repaired(places: tuple[str, str], tmp_path: Path) -> None:
+    """By any command but the same copy, which each of them names; and then it is counted."""
+    async with Store(places[0]) as one:
+        await fill(one)
+    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", _KILLED, *places)
+    await killed.wait()
+    (tmp_path / "own.yaml").write_text("name: own\nmodels: {main: {use: extractive}}\nsteps: [{generate: main}]\n")
+    for arguments in (("store", "verify"), ("context", "list"), ("serve", str(tmp_path / "own.yaml"), "--port", "0")):
+        code, said = await command(*arguments, store=places[1])
+        assert (code, "run the same `nexus store copy`" in said, "--repair" in said) == (1, True, False), said
+    assert (await command("store", "copy", *places, store=places[0]))[0] == 0
+    code, said = await command("store", "verify", places[1], store=places[0])
+    assert code == 0
+    counted = "1 context, 449 items, 1 conversation and 1 key in 1,"
+    assert f"all is well: {counted}" in said, said
+    assert said.endswith("and 1 original; " + f"{places[1]} holds the same"), said
+
+
+async def test_a_backup_whose_update_was_interrupted_says_what_to_do(tmp_path: Path) -> None:
+    """It can be opened, as before: it may be all that is left of its store."""
+    places = str(tmp_path / "one"), str(tmp_path / "two")
+    async with Store(places[0]) as one:
+        await fill(one)
+        await one.backup(places[1])
+        await one.add("c", [Item(id=f"j{n}", text=f"more {n}") for n in range(ITEMS)])
+    script = _KILLED.replace("done >= 200", "done >= 600").replace("seen=see", "seen=see, as_backup=True")
+    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", script, *places)
+    assert await killed.wait() == -9
+    async with Store(places[0]) as one, Store(places[1]) as two:
+        [problem] = await two.check()
+        assert "run the same `nexus store backup` again" in problem
+        assert "run the same `nexus store backup` again" in (await one.differences(two))[0]
+        await one.copy_to(two, as_backup=True)
+        assert (await two.check(), await one.differences(two)) == ((), ())
+
+
+async def test_a_text_that_the_target_cannot_keep_is_named(tmp_path: Path, postgres: str) -> None:
+    """By its item, or by its table and key."""
+    async with Store(tmp_path / "one") as one:
+        await fill(one)
+    with closing(sqlite3.connect(tmp_path / "one" / "store.db")) as connection, connection:
+        connection.execute("UPDATE turns SET query = 'a' || char(0) || 'b'")
+    async with Store(tmp_path / "one") as one, Store(postgres) as two:
+        with pytest.raises(UsageError, match=r"the query of the row of turns with key 1 holds a NUL"):
+            await one.copy_to(two)
+        with closing(sqlite3.connect(tmp_path / "one" / "store.db")) as connection, connection:
+            connection.execute(
+                "UPDATE tags SET tag = 'a' || char(0) WHERE item_key IN (SELECT key FROM items WHERE id = 'i5')"
+            )
+        with pytest.raises(UsageError, match=r"the tag of the item 'i5' in the context 'c' \(table tags\) holds a NUL"):
+            await one.copy_to(two)

@@ -10,9 +10,9 @@ from nexus_core.cli.output.progress_bar import IngestProgressBar
 from nexus_core.cli.output.tables import json_option, plain, print_json
 from nexus_core.cli.store_option import store_option
 from nexus_core.contract.errors import UsageError
-from nexus_core.store.copying import Copied, check_target
+from nexus_core.store.copying import Copied, StoreCounts, check_target, count
 from nexus_core.store.store import Store
-from nexus_core.toolkit.suggest import counted
+from nexus_core.toolkit.suggest import counted, listed
 
 
 @click.command("copy")
@@ -53,13 +53,16 @@ def restore(source: str) -> None:
 def verify(other: str | None, as_json: bool) -> None:
     """Check that the store is whole, as `nexus context check` does, and that BACKUP holds the same rows and originals.
 
-    Each problem is printed on a line; the exit code is 1 if there is any.
+    Each problem is printed on a line; the exit code is 1 if there is any. If there is none, what was checked is
+    counted.
     """
-    problems = run(_problems(other))
+    problems, counts = run(_problems(other))
     if as_json:
         print_json(list(problems))
+    elif problems:
+        echo("\n".join(map(plain, problems)))
     else:
-        echo("\n".join(map(plain, problems)) if problems else "all is well")
+        echo(f"all is well: {_counted(counts)}" + ("" if other is None else f"; {plain(other)} holds the same"))
     if problems:
         raise SystemExit(1)
 
@@ -73,13 +76,23 @@ def _copied(source: str | None, target: str | None, *, as_backup: bool) -> Copie
     return run(copied())
 
 
-async def _problems(other: str | None) -> tuple[str, ...]:
+async def _problems(other: str | None) -> tuple[tuple[str, ...], StoreCounts]:
     async with _existing(None) as store:
-        problems = await store.check()
+        problems, counts = await store.check(), await store.read(count)
         if other is not None:
             async with _existing(other) as backup:
                 problems += tuple(f"{other}: {told}" for told in await store.differences(backup))
-    return problems
+    return problems, counts
+
+
+def _counted(counts: StoreCounts) -> str:
+    of = [
+        counted(counts.contexts, "context"),
+        counted(counts.items, "item"),
+        counted(counts.conversations, "conversation"),
+        counted(counts.keys, "key"),
+    ]
+    return f"{listed(of)} in {counted(counts.rows, 'row')}, and {counted(counts.originals, 'original')}"
 
 
 def _existing(place: str | None) -> Store:
@@ -92,7 +105,7 @@ def _existing(place: str | None) -> Store:
 
 def _fresh(place: str | None) -> Store:
     """Return a store, or one that is not there yet; raises UsageError where the folder holds something else."""
-    store = Store(place)
+    store = Store(place, unfinished=True)
     check_target(store.folder)
     return store
 
