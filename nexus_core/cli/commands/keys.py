@@ -163,8 +163,8 @@ async def _warn_of_absent(store: Store, names: Sequence[str]) -> None:
     for name in dict.fromkeys(names):
         if name not in known:
             echo(
-                f"warning: there is no context {plain(name)!r} in the store{did_you_mean(name, known)}; until there is, or"
-                " a pipeline of this name with sources of its own is served, the key finds nothing there",
+                f"warning: there is no context {plain(name)!r} in the store{did_you_mean(name, known)}; until there is,"
+                " or a pipeline of this name with sources of its own is served, the key finds nothing there",
                 err=True,
             )
 

@@ -182,7 +182,7 @@ class QueriesApi:
                 return
             follower = self._runs.follower(request, joined.id)
             try:
-                await _check_refused(follower, await follower.begun())
+                await _check_refused(follower, await follower.beginning())
             except Failure as failure:
                 if failure.code != NO_RUN or not tries_left:
                     raise

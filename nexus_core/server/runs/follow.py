@@ -60,7 +60,7 @@ class RunFollower:
         run = self._live()
         return run is not None and run.new.owner == self._owner and not run.is_kept.is_set()
 
-    async def begun(self) -> StoredRun:
+    async def beginning(self) -> StoredRun:
         """Return the run once it has an event, which may be that of its end."""
         return await self._once(lambda run: run.events > 0 or run.state != "running")
 
