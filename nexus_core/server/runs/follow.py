@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -21,6 +22,8 @@ LOOK_S = 0.25
 """So often a reader looks for what another server has written."""
 _TELL_S = 1.0
 """So often that server is told that there is a reader."""
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
+"""As servers make them: nothing else is waited for."""
 NO_RUN = "run_not_found"
 _THERE_WITHIN_S = 3.0
 """So long a run may take to come into the store after its first event, where that is busy."""
@@ -52,7 +55,8 @@ class RunFollower:
             try:
                 return await self._view.run(self._id, self._owner)
             except UsageError as error:
-                if monotonic() >= ends or not (had_events or self._is_not_kept_yet()):
+                may_come = had_events and _RUN_ID.fullmatch(self._id) is not None
+                if monotonic() >= ends or not (may_come or self._is_not_kept_yet()):
                     raise no_run(self._id, error) from error
             await asyncio.sleep(LOOK_S)
 
