@@ -78,7 +78,7 @@ class Quadratic(LineReader):
     def read(self, file: BinaryIO, hints: ReadHints) -> Iterator[Block]:
         seen: list[bytes] = []
         for line in file:
-            if line not in seen:
+            if not any(line == earlier for earlier in seen):
                 seen.append(line)
             yield Paragraph(text=line.decode("utf-8", "replace").strip())
 

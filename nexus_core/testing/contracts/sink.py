@@ -37,6 +37,7 @@ CONTENT = 'content-7b2f40: ünïcödé ⛵ 字 "quoted" \u2028 \x1b[2J\nsecond l
 _MARK = "content-7b2f40"
 _FEW, _MANY = 500, 5000
 _SLOWEST = 40.0
+_TRIES = 3
 
 
 def one_of_each(run_id: str = "run-1", content: str | None = None) -> tuple[Event, ...]:
@@ -161,7 +162,10 @@ class SinkContract(Contract):
 
         Fix: append; do not read or write anew what is there.
         """
-        few, many = self._cost(_FEW), self._cost(_MANY)
+        few, many = min(self._cost(_FEW) for _ in range(_TRIES)), self._cost(_MANY)
+        for _ in range(_TRIES - 1):
+            if many > _SLOWEST * max(few, 0.005):  # once may be an accident: what grows with the square is no accident
+                many = min(many, self._cost(_MANY))
         assert many <= _SLOWEST * max(few, 0.005), (
             f"{_MANY} events took {many:.3f} s of processor, {_FEW} took {few:.3f}"
         )
