@@ -114,7 +114,11 @@ def fakes() -> Fakes:
 
 @pytest.fixture
 async def start(tmp_path: Path, fakes: Fakes) -> AsyncIterator[Start]:
-    """Start a server: `start(pipelines=..., limits=..., verify=..., store=..., **settings)`, all with defaults."""
+    """Start a server: `start(pipelines=..., limits=..., verify=..., store=..., **settings)`, all with defaults.
+
+    What still runs when a test is over is cut: to drain would wait 25 s for an answer that never comes.
+    """
+    servers: list[Server] = []
     async with AsyncExitStack() as opened:
 
         async def started(
@@ -131,11 +135,13 @@ async def start(tmp_path: Path, fakes: Fakes) -> AsyncIterator[Start]:
             server = Server(
                 loaded, kept, ServerSettings(port=0, limits=limits or ServerLimits(), **settings), verify=verify
             )
-            await opened.enter_async_context(server)
+            servers.append(await opened.enter_async_context(server))
             session = await opened.enter_async_context(aiohttp.ClientSession())
             return Running(server=server, store=kept, session=session, origin=f"http://127.0.0.1:{server.port}")
 
         yield started
+        for server in servers:
+            server.cut()
 
 
 @pytest.fixture(scope="session")
