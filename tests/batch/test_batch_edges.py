@@ -92,9 +92,9 @@ async def test_a_quote_that_is_wrong_within_a_line_costs_that_line_alone(tmp_pat
 
 
 async def test_a_rate_limit_makes_records_wait(tmp_path: Path, service: Service) -> None:
-    """However many are refused, each is asked again after a pause, and none fails for it."""
+    """However many are refused, each is asked again after a pause (of 1, 2 and 4 s), and none fails for it."""
     write_pipeline(tmp_path, service.url)
-    service.behave = lambda query, time: (429 if 5 < len(service.seen) <= 10 else 200, {"Retry-After": "0"})
+    service.behave = lambda query, time: (429 if 5 < len(service.seen) <= 8 else 200, {"Retry-After": "0"})
     asked = write_questions(tmp_path / "q.jsonl", ({"id": n, "query": f"q{n}"} for n in range(30)))
     code, _, err = await batch(tmp_path, "batch.yaml", asked, "-o", "a.jsonl", "--max-concurrency", 2)
     assert (code, [each["outcome"] for each in results(tmp_path / "a.jsonl")]) == (0, ["ok"] * 30), err
