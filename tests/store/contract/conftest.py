@@ -25,7 +25,8 @@ SERVER = "NEXUS_TEST_POSTGRES_URL"
 def running_server() -> Iterator[Any]:
     """Give a server of the test's own, which has no port: it listens in a folder.
 
-    The folder is none of pytest's, which lets no other user in, such as the one that the server runs as.
+    The folder is none of pytest's, which lets no other user in, such as the one that the server runs as. It does not
+    wait for the disk: tests kill processes, which lose nothing thereby, and no machine.
     """
     with TemporaryDirectory(prefix="nexus-pg-", ignore_cleanup_errors=True) as folder:
         with warnings.catch_warnings(action="ignore"):  # of folders that it does not use here
@@ -33,6 +34,9 @@ def running_server() -> Iterator[Any]:
 
             server = get_server(folder)
         try:
+            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+                connection.execute("ALTER SYSTEM SET fsync = off")
+                connection.execute("SELECT pg_reload_conf()")
             yield server
         finally:
             server.cleanup()
