@@ -58,7 +58,8 @@ class Origin:
         return self.installed.version if self.installed else ""
 
     def __str__(self) -> str:
-        return f"{self.distribution} {self.version} ({self.target})" if self.distribution else self.target
+        distribution = self.distribution
+        return f"{distribution} {self.version} ({self.target})" if distribution else self.target
 
 
 @attrs.frozen(kw_only=True)
@@ -159,7 +160,8 @@ class PluginRegistry:
         return {report.name: report.problem for report in self.reports() if report.problem}
 
     def _load(self, plugin: str) -> PluginReport:
-        origins = tuple(sorted(self._origins.get(plugin, ()), key=str))
+        known = self._origins.get(plugin, [])
+        origins = tuple(known if len(known) == 1 else sorted(known, key=str))  # to say what one is takes milliseconds
         if not origins:
             hint = did_you_mean(plugin, self._origins)
             return PluginReport(
