@@ -46,7 +46,7 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/ready
-	$(BIN)/mypy
+	MYPY_NUM_WORKERS=2 $(BIN)/mypy
 
 pipelines: $(VENV)/ready
 	$(BIN)/nexus test pipelines
