@@ -91,7 +91,10 @@ def _insert(
         "INSERT INTO links (item_key, target) VALUES (?, ?)",
         ((key, target) for key, each in rows for target in links_of(each.item)),
     )
-    keep_figures(connection, context, [(key, each.figures) for key, each in rows])
+    connection.executemany(
+        "INSERT INTO figures (item_key, encoding, data) VALUES (?, ?, ?)",
+        ((key, context.encoding, each.figures) for key, each in rows),
+    )
     keep_languages(connection, context, {each.language for _, each in rows})
 
 
@@ -135,14 +138,12 @@ def _known(connection: SqlConnection, context: Context, ids: Iterable[str]) -> d
 
 def next_keys(connection: SqlConnection, count: int) -> int:
     """Return the first of so many keys that were never used."""
-    found = connection.execute("SELECT value FROM settings WHERE name = 'next_key'").fetchone()
-    first = int(found[0]) if found else 1
-    connection.execute(
-        "INSERT INTO settings (name, value) VALUES ('next_key', ?)"
-        " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        (str(first + count),),
-    )
-    return first
+    [(following,)] = connection.execute(
+        "INSERT INTO settings (name, value) VALUES ('next_key', ?) ON CONFLICT (name) DO UPDATE"
+        " SET value = CAST(CAST(settings.value AS BIGINT) + ? AS TEXT) RETURNING value",
+        (str(1 + count), count),
+    ).fetchall()
+    return int(following) - count
 
 
 def _texts(each: PreparedItem) -> tuple[str, ...]:
@@ -151,7 +152,7 @@ def _texts(each: PreparedItem) -> tuple[str, ...]:
 
 
 def keep_figures(connection: SqlConnection, context: Context, figures: Iterable[tuple[int, bytes]]) -> None:
-    """Keep the figures of items, by their keys."""
+    """Keep figures of items in place of those that they have, by their keys."""
     connection.executemany(
         "INSERT INTO figures (item_key, encoding, data) VALUES (?, ?, ?) ON CONFLICT (item_key) DO UPDATE"
         " SET encoding = excluded.encoding, data = excluded.data",

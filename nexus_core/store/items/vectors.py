@@ -46,20 +46,29 @@ def part_size(length: int) -> int:
 
 
 def keep_vectors(connection: SqlConnection, vectors: Iterable[tuple[int, str, bytes]]) -> None:
-    """Keep (key, model, vector) of items that are still there."""
-    numbers: dict[str, int] = {}
+    """Keep (key, model, vector) of items that are still there, the last of several of an item by one model."""
+    latest: dict[str, dict[int, bytes]] = {}
     for key, model, data in vectors:
-        if model not in numbers:
-            numbers[model] = _number_of(connection, model)
-        connection.execute("DELETE FROM vector_parts WHERE item_key = ? AND model_id = ?", (key, numbers[model]))
-        size = part_size(len(data))
+        latest.setdefault(model, {})[key] = data
+    for model, kept in latest.items():
+        number, told = _number_of(connection, model), json.dumps([*kept])
+        connection.execute(
+            "DELETE FROM vector_parts WHERE item_key IN (SELECT value FROM json_each(?) AS numbers) AND model_id = ?",
+            (told, number),
+        )
+        found = connection.execute(
+            "SELECT key FROM items WHERE key IN (SELECT value FROM json_each(?) AS numbers)", (told,)
+        )
+        there = {key for (key,) in found}
         connection.executemany(
-            "INSERT INTO vector_parts (item_key, model_id, part, data) SELECT key, ?, ?, ? FROM items WHERE key = ?",
+            "INSERT INTO vector_parts (item_key, model_id, part, data) VALUES (?, ?, ?, ?)",
             [
-                (numbers[model], part, data[start : start + size], key)
+                (key, number, part, data[start : start + size])
+                for key, data in kept.items() if key in there
+                for size in [part_size(len(data))]
                 for part, start in enumerate(range(0, len(data), size))
             ],
-        )
+        )  # fmt: skip
 
 
 def own_vectors(item: Item) -> dict[str, bytes]:

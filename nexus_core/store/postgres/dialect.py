@@ -38,7 +38,7 @@ _READS_JSON = (
 """Metadata as the rough filter reads them."""
 _QUOTED = re.compile(r"('(?:[^']|'')*')")
 _VALUES = re.compile(
-    r"(INSERT INTO \w+ \(([^)]*)\) VALUES )(\([?, ]+\))((?: ON CONFLICT(?: \(([^)]*)\))? DO (?:NOTHING|UPDATE .*))?)",
+    r"(INSERT INTO (\w+ \(([^)]*)\)) VALUES )(\([?, ]+\))((?: ON CONFLICT(?: \(([^)]*)\))? DO (?:NOTHING|UPDATE .*))?)",
     re.DOTALL,
 )
 """An insertion whose rows can be written many at a time: all values of a row are parameters."""
@@ -54,6 +54,8 @@ class Statement:
     """Of an insertion: what comes before the values of a row, the values, and what comes after."""
     once: tuple[int, ...] = ()
     """The places of the parameters that no two rows written together may share: the second would change the first."""
+    copy: str = ""
+    """Of an insertion that nothing can be in the way of: the COPY that writes its rows."""
     writes: bool = False
 
 
@@ -68,13 +70,14 @@ def translate(sql: str) -> Statement:
             text = spelled.sub(new, text)
     word = text.split(None, 1)[0].upper()
     found = _VALUES.fullmatch(text)
-    if found is None or "?" in found[4]:
+    if found is None or "?" in found[5]:
         return Statement(_marked(text), writes=word in _WRITTEN)
-    before, columns, values, after, target = found.groups()
+    before, table, columns, values, after, target = found.groups()
     names = [name.strip() for name in columns.split(",")]
     keys = target.split(",") if target and "DO UPDATE" in after else ()
     once = tuple(names.index(name.strip()) for name in keys)
-    return Statement(_marked(text), (_marked(before), _marked(values), _marked(after)), once, writes=True)
+    copy = "" if after else f"COPY {table} FROM STDIN"
+    return Statement(_marked(text), (_marked(before), _marked(values), _marked(after)), once, copy, writes=True)
 
 
 def _marked(text: str) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, url
 from attrs import field, frozen
 
 from nexus_core.contract.errors import StoreDamagedError, StoreError, UsageError
-from nexus_core.store.database.connection import BUSY_TIMEOUT_S, storage_error
+from nexus_core.store.database.connection import BUSY_TIMEOUT_S, journal_mode, storage_error
 from nexus_core.store.database.paths import StorePaths, user_folder
 from nexus_core.store.database.schema import migrate
 from nexus_core.store.postgres.connection import PostgresConnection
@@ -54,11 +54,14 @@ def _opened(path: Path) -> sqlite3.Connection:
     """Open the file; one that cannot be read is begun anew, and the indexes are built anew with it.
 
     It has the tables of a folder's database, of which only those are written that tell of indexes; their contexts are
-    elsewhere, so that no foreign key is looked at.
+    elsewhere, so that no foreign key is looked at. A power failure may take back what was said last of an index, which is
+    then ahead of it, as after a crash: nothing is synced to say it.
     """
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
+        connection.execute(f"PRAGMA journal_mode = {journal_mode(sqlite3.sqlite_version_info)}")
+        connection.execute("PRAGMA synchronous = NORMAL")
         migrate(connection, path)
     except (sqlite3.DatabaseError, StoreDamagedError) as error:
         connection.close()

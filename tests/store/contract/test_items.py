@@ -43,6 +43,19 @@ async def test_items_come_back_as_they_were(store: Store) -> None:
     assert [item.id for item in await store.get("harbour", ["n4", "absent", "n1"])] == ["n4", "n1"]
 
 
+async def test_many_items_come_back_as_they_were_whatever_signs_are_in_them(store: Store) -> None:
+    """Those that stand for something where rows are written many at a time: ends of rows, of columns, of all, none."""
+    signs = ["\\N", "\\.", "a\tb", "a\nb\r\n\\.\n", "\\x00", "\\", "%s %% %", "{}", '"', "'", "NULL", "\x01\x7f"]
+    plain = [sign if sign.isprintable() else "plain" for sign in signs]  # as names are
+    items = [
+        Item(id=f"{number}{name}", title=sign, text=sign, source=sign, tags=(f"t{name}",), metadata={"s": sign})
+        for number, (sign, name) in enumerate(zip(signs, plain, strict=True))
+    ]
+    assert (await store.add("harbour", items)).new == len(items)
+    assert await store.get("harbour", [item.id for item in items]) == tuple(items)
+    assert await store.check() == ()
+
+
 async def test_a_changed_item_takes_the_place_of_the_one_before(store: Store) -> None:
     """What is as it was is left alone; counts and searches go on from the new state."""
     await store.add("harbour", ITEMS)

@@ -9,7 +9,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -282,13 +282,34 @@ async def test_what_was_made_of_a_context_goes_where_another_server_has_deleted_
         assert not [*store.folder.indexes.iterdir()]
 
 
-async def test_a_text_with_a_nul_is_refused_and_named(postgres: str) -> None:
+@pytest.mark.parametrize("before", [[], ITEMS], ids=["alone", "among-many"])
+async def test_a_text_with_a_nul_is_refused_and_named(postgres: str, before: list[Item]) -> None:
     """Postgres cannot keep it: nothing is written, and the text is told."""
     async with Store(postgres) as store:
         await store.create("harbour")
         with pytest.raises(UsageError, match=r"'a\\x00b' holds a NUL"):
-            await store.add("harbour", [Item(id="n", text="a\0b")])
+            await store.add("harbour", [*before, Item(id="n", text="a\0b"), Item(id="o", text="b")])
         assert (await store.context("harbour")).items == 0
+        assert (await store.add("harbour", ITEMS)).new == len(ITEMS)
+
+
+def test_rows_that_cannot_all_be_written_are_none(postgres: str) -> None:
+    """Many at a time, whatever it is that is in the way: they are an error of the store, or of who gives them."""
+
+    def given() -> Iterator[tuple[str]]:
+        yield from ((str(number),) for number in range(50))
+        raise KeyError("no more")
+
+    connection = PostgresConnection(postgres)
+    connection.run("CREATE TABLE a (b TEXT PRIMARY KEY)")
+    tried: list[tuple[Iterable[tuple[str]], type[Exception]]] = [(given(), KeyError), ([("x",)] * 50, StoreError)]
+    for rows, expected in tried:
+        with pytest.raises(expected), connection.transaction():
+            connection.executemany("INSERT INTO a (b) VALUES (?)", rows)
+    assert connection.execute("SELECT count(*) FROM a").fetchone() == (0,)
+    with connection.transaction():
+        assert connection.executemany("INSERT INTO a (b) VALUES (?)", [(str(n),) for n in range(50)]).rowcount == 50
+    connection.close()
 
 
 @pytest.mark.parametrize(
