@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from time import time
-from typing import TypedDict
+from typing import Any, TypedDict
+
+from attrs import frozen
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.run_context import Viewer
 from nexus_core.store.database.sql import SqlConnection
-from nexus_core.store.items.grants import grant_id, seen_grants
+from nexus_core.store.items.grants import TOLD_GRANTS, among_told, grant_id, seen_grants
 from nexus_core.store.records import Context, check_text, checked_name, checked_readers
 from nexus_core.store.vectors.vector_model import forget_model
 from nexus_core.toolkit.suggest import did_you_mean, listed
-from nexus_core.toolkit.text.languages import AUTO
+from nexus_core.toolkit.text.languages import AUTO, DEFAULT
 from nexus_core.toolkit.text.stemming import ANALYZER_VERSION, LANGUAGES
 from nexus_core.toolkit.tokens.counter import token_counter
 
@@ -22,10 +24,30 @@ LONGEST_DESCRIPTION = 2**16
 """Characters."""
 _NAMED = 20
 """Contexts that a message names."""
-_CONTEXT = (
-    "SELECT id, name, description, language, encoding, created, changed, items, analyzer, embedder,"
-    " (SELECT readers FROM grants WHERE grants.id = grant_id) FROM contexts"
+_COLUMNS = (
+    "id, name, description, language, encoding, created, changed, items, analyzer, embedder,"
+    " (SELECT readers FROM grants WHERE grants.id = grant_id)"
 )
+_MOMENT = (
+    "newest, removed, (SELECT json_group_array(language) FROM context_languages AS noted"
+    " WHERE context_id = contexts.id AND EXISTS (SELECT 1 FROM items"
+    " WHERE items.context_id = noted.context_id AND items.language = noted.language))"
+)
+
+
+@frozen
+class ContextMoment:
+    """A context with all that a search asks of it, as it is at one moment."""
+
+    context: Context
+    newest: int
+    """The largest key that was ever written to it."""
+    removed: int
+    """The number of its last removal."""
+    languages: tuple[str, ...]
+    """Those of the items that it has now: what is noted of items that are gone does not count."""
+    grants: list[int] | None
+    """Those of its items that the viewer may see; `None` where these are all there are."""
 
 
 class NewContext(TypedDict, total=False):
@@ -77,12 +99,26 @@ def grant(connection: SqlConnection, name: str, readers: Sequence[str]) -> None:
 
 def find(connection: SqlConnection, name: str, viewer: Viewer | None = None) -> Context:
     """Return a context by its name; raises UsageError where there is none, or none that the viewer may see."""
+    return _context(_row(connection, name, viewer, _COLUMNS))
+
+
+def find_moment(connection: SqlConnection, name: str, viewer: Viewer | None) -> ContextMoment:
+    """Return a context with what a search asks of it, in one statement but for who a viewer is; raises UsageError."""
+    grants = "NULL" if viewer is None else TOLD_GRANTS
+    *row, newest, removed, noted, told = _row(connection, name, viewer, f"{_COLUMNS}, {_MOMENT}, {grants}")
+    context = _context(row)
+    spoken = (context.language,) if context.language != AUTO else tuple(sorted(json.loads(noted))) or (DEFAULT,)
+    return ContextMoment(context, newest, removed, spoken, None if viewer is None else among_told(told, viewer))
+
+
+def _row(connection: SqlConnection, name: str, viewer: Viewer | None, columns: str) -> Sequence[Any]:
     check_text(name, "the name of a context")
     if viewer is None or viewer.may_ask(name):
         seen, values = _seen(connection, viewer)
-        row = connection.execute(f"{_CONTEXT} WHERE name = ? AND {seen}", (name, *values)).fetchone()
+        found = connection.execute(f"SELECT {columns} FROM contexts WHERE name = ? AND {seen}", (name, *values))
+        row: Sequence[Any] | None = found.fetchone()
         if row is not None:
-            return _context(row)
+            return row
     names = [each.name for each in everything(connection, viewer)]
     some = [*names[:_NAMED], f"{len(names) - _NAMED:,} more"] if len(names) > _NAMED else names
     known = f"there are: {listed(some)}" if names else "there is none yet: make one with `nexus context add NAME PATH`"
@@ -95,7 +131,8 @@ def everything(connection: SqlConnection, viewer: Viewer | None = None) -> tuple
     bound = sorted(viewer.contexts) if viewer is not None and viewer.contexts is not None else None
     among = "" if bound is None else " AND name IN (SELECT value FROM json_each(?) AS texts)"
     asked = (*values, *([] if bound is None else [json.dumps(bound)]))
-    return tuple(map(_context, connection.execute(f"{_CONTEXT} WHERE {seen}{among} ORDER BY name", asked)))
+    found = connection.execute(f"SELECT {_COLUMNS} FROM contexts WHERE {seen}{among} ORDER BY name", asked)
+    return tuple(map(_context, found))
 
 
 def _seen(connection: SqlConnection, viewer: Viewer | None) -> tuple[str, tuple[str, ...]]:
@@ -123,7 +160,7 @@ def remove(connection: SqlConnection, context: Context) -> None:
     connection.execute("DELETE FROM contexts WHERE id = ?", (context.id,))
 
 
-def _context(row: tuple[int, str, str, str, str, float, float, int, int, str, str | None]) -> Context:
+def _context(row: Sequence[Any]) -> Context:
     number, name, description, language, encoding, created, changed, items, analyzer, embedder, readers = row
     return Context(
         id=number,

@@ -171,7 +171,7 @@ class WorkerThreads:
         except BaseException:
             reader.close()
             raise
-        self._searching = ContextSearch(self.folder, reader)
+        self._searching = ContextSearch(self.folder, reader, may_write=self._writer is not None)
 
     def _place_of_originals(self, connection: SqlConnection) -> str:
         try:

@@ -14,6 +14,12 @@ from nexus_core.store.records import Context
 
 NONE = 0
 """The number of no grant."""
+TOLD_GRANTS = (
+    "(SELECT json_group_array("
+    "'[' || grant_id || ',' || coalesce((SELECT readers FROM grants WHERE grants.id = grant_id), '[]') || ']')"
+    " FROM context_grants WHERE context_id = contexts.id)"
+)
+"""The grants of the items of a row of `contexts`, as an expression of SQL: one value, whatever is hidden."""
 
 
 def grant_id(connection: SqlConnection, readers: Iterable[str]) -> int:
@@ -41,13 +47,12 @@ def visible_grants(connection: SqlConnection, context: Context, viewer: Viewer |
     """Return the grants of a context's items that a viewer may see; `None` where these are all there are."""
     if viewer is None:
         return None
-    # In one row, whatever is hidden.
-    (told,) = connection.execute(
-        "SELECT json_group_array("
-        "'[' || grant_id || ',' || coalesce((SELECT readers FROM grants WHERE grants.id = grant_id), '[]') || ']')"
-        " FROM context_grants WHERE context_id = ?",
-        (context.id,),
-    ).fetchone()
+    (told,) = connection.execute(f"SELECT {TOLD_GRANTS} FROM contexts WHERE id = ?", (context.id,)).fetchone()
+    return among_told(told, viewer)
+
+
+def among_told(told: str, viewer: Viewer) -> list[int] | None:
+    """Return the same out of `TOLD_GRANTS`."""
     found = [json.loads(each) for each in json.loads(told)]
     seen = [number for number, readers in found if viewer.may_see(readers)]
     return None if len(seen) == len(found) else seen

@@ -16,7 +16,7 @@ from nexus_core.store.items.grants import grant_id, keep_grants, seen_grants
 from nexus_core.store.items.passage_codec import give
 from nexus_core.store.items.prepare import PreparedItem
 from nexus_core.store.items.removals import note_removals
-from nexus_core.store.items.vectors import give_vectors, keep_vectors, other_vectors
+from nexus_core.store.items.vectors import HAS_VECTORS, give_vectors, keep_vectors, other_vectors
 from nexus_core.store.records import Added, Context, StoredDocument, links_of
 from nexus_core.store.vectors.vector_model import known_model, resolve_names
 from nexus_core.toolkit.text.languages import AUTO, DEFAULT, language_of
@@ -24,8 +24,10 @@ from nexus_core.toolkit.text.sentence_figures import figures_key
 
 _ITEM = (
     f"SELECT key, id, title, text, kind, source, {METADATA},"
-    " (SELECT readers FROM grants WHERE grants.id = grant_id), language, encoding, data"
-    " FROM items LEFT JOIN figures ON item_key = key"
+    " (SELECT readers FROM grants WHERE grants.id = grant_id),"
+    " (SELECT json_group_array(tag) FROM tags WHERE tags.item_key = items.key),"
+    f" {HAS_VECTORS}, language, encoding, data"
+    " FROM items LEFT JOIN figures ON figures.item_key = items.key"
 )
 
 
@@ -106,18 +108,6 @@ def keep_languages(connection: SqlConnection, context: Context, languages: Itera
     )
 
 
-def languages_of(connection: SqlConnection, context: Context) -> list[str]:
-    """Return the languages of the items that a context has now: what is noted of items that are gone does not count."""
-    if context.language != AUTO:
-        return [context.language]
-    found = connection.execute(
-        "SELECT language FROM context_languages AS noted WHERE context_id = ? AND EXISTS (SELECT 1 FROM items"
-        " WHERE items.context_id = noted.context_id AND items.language = noted.language) ORDER BY language",
-        (context.id,),
-    )
-    return [language for (language,) in found] or [DEFAULT]
-
-
 def stored_language(item: Item, context: Context) -> str:
     """Return the language of an item that was read from a context: that of its stems."""
     figures = item.features.get(figures_key(context.encoding))
@@ -196,23 +186,24 @@ def find_keys(connection: SqlConnection, context: Context, ids: Sequence[str]) -
 
 def read_items(connection: SqlConnection, keys: Sequence[int]) -> dict[int, Item]:
     """Return the items with these keys, as many as there are, with their tags and kept figures."""
-    told = json.dumps(list(keys))
-    wanted = "(SELECT value FROM json_each(?) AS numbers)"
-    tags: dict[int, list[str]] = {}
-    for key, tag in connection.execute(f"SELECT item_key, tag FROM tags WHERE item_key IN {wanted}", (told,)):
-        tags.setdefault(key, []).append(tag)
-    found = {}
-    for *row, language, encoding, data in connection.execute(f"{_ITEM} WHERE key IN {wanted}", (told,)):
+    found, with_vectors = {}, {}
+    rows = connection.execute(
+        f"{_ITEM} WHERE key IN (SELECT value FROM json_each(?) AS numbers)", (json.dumps(list(keys)),)
+    )
+    for *row, has_vectors, language, encoding, data in rows:
         key = row[0]
-        found[key] = _item(row, tags.get(key, ()))
+        found[key] = _item(row)
         if data is not None:
             give(found[key], encoding, data, language or DEFAULT)
-    give_vectors(connection, found)
+        if has_vectors:
+            with_vectors[key] = found[key]
+    if with_vectors:
+        give_vectors(connection, with_vectors)
     return found
 
 
-def _item(row: Sequence[Any], tags: Sequence[str]) -> Item:
-    _, name, title, text, kind, source, metadata, granted = row
+def _item(row: Sequence[Any]) -> Item:
+    _, name, title, text, kind, source, metadata, granted, tags = row
     try:
         told = json.loads(metadata) if metadata != "{}" else {}
     except ValueError as error:
@@ -221,8 +212,9 @@ def _item(row: Sequence[Any], tags: Sequence[str]) -> Item:
         ) from error
     readers = tuple(json.loads(granted)) if granted else ()
     return Item(
-        id=name, title=title, text=text, kind=kind, source=source, tags=tuple(tags), metadata=told, readers=readers
-    )
+        id=name, title=title, text=text, kind=kind, source=source, tags=tuple(sorted(json.loads(tags))), metadata=told,
+        readers=readers,
+    )  # fmt: skip
 
 
 def page_of_keys(

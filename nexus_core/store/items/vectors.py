@@ -31,6 +31,18 @@ _PARTS = (
     "SELECT item_key, name, data FROM vector_parts JOIN vector_models ON vector_models.id = model_id"
     " WHERE item_key IN (SELECT value FROM json_each(?) AS numbers) ORDER BY item_key, model_id, part"
 )
+_VECTORS = (
+    "SELECT item_key, name, part, data FROM vector_parts JOIN vector_models ON vector_models.id = model_id"
+    " WHERE item_key IN (SELECT value FROM json_each(?) AS numbers)"
+    " UNION ALL SELECT item_key, model, NULL, data FROM vectors"
+    " WHERE item_key IN (SELECT value FROM json_each(?) AS numbers) ORDER BY item_key, name, part"
+)
+"""With those that an older version has kept, which are no parts."""
+HAS_VECTORS = (
+    "(EXISTS (SELECT 1 FROM vector_parts WHERE vector_parts.item_key = items.key)"
+    " OR EXISTS (SELECT 1 FROM vectors WHERE vectors.item_key = items.key))"
+)
+"""Whether a row of `items` has any, as an expression of SQL."""
 
 
 @lru_cache
@@ -121,14 +133,14 @@ def give_vectors(connection: SqlConnection, items: dict[int, Item]) -> None:
 def vectors_of(connection: SqlConnection, keys: Iterable[int]) -> dict[tuple[int, str], bytes]:
     """Return the kept vectors of some items, by key and model."""
     told = json.dumps([*keys])
-    older = "SELECT item_key, model, data FROM vectors WHERE item_key IN (SELECT value FROM json_each(?) AS numbers)"
-    found: dict[tuple[int, str], bytes] = {
-        (key, model): data for key, model, data in connection.execute(older, (told,))
-    }
     parts: dict[tuple[int, str], list[bytes]] = {}
-    for key, model, data in connection.execute(_PARTS, (told,)):
-        parts.setdefault((key, model), []).append(data)
-    return found | {place: b"".join(some) for place, some in parts.items()}
+    older: dict[tuple[int, str], bytes] = {}
+    for key, model, part, data in connection.execute(_VECTORS, (told, told)):
+        if part is None:
+            older[key, model] = data
+        else:
+            parts.setdefault((key, model), []).append(data)
+    return older | {place: b"".join(some) for place, some in parts.items()}
 
 
 def drop_vectors(connection: SqlConnection, keys: Iterable[int], model: str) -> None:

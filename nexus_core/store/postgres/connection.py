@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 from psycopg.adapt import Loader
@@ -71,6 +71,8 @@ class PostgresConnection:
         self._open: psycopg.Connection[tuple[Any, ...]] | None = None
         self._is_within = False
         """In a transaction: where the connection goes, the rest of it is not to be run on another one."""
+        self._begin = ""
+        """What is to be run with the next statement, and begins a transaction."""
         self._down = ""
         """What was said when the database could not be reached last; nothing while it can."""
         self._again_at = 0.0
@@ -83,6 +85,8 @@ class PostgresConnection:
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Cursor:
         """Run one statement, and return its result; one that only reads is asked again where no transaction is open."""
         statement = translate(sql)
+        if self._begin:
+            return self._run_first(statement.text, parameters)
         if self._is_within or statement.writes:
             return self._run(statement.text, parameters)
         return self._run_anew(statement.text, parameters)
@@ -138,9 +142,8 @@ class PostgresConnection:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Begin a transaction that sees one state, and changes nothing."""
-        self._run_anew(_READING)
-        self._is_within = True
+        """Begin a transaction that sees one state, and changes nothing: with its first statement."""
+        self._begin = _READING
         try:
             yield
         finally:
@@ -177,12 +180,20 @@ class PostgresConnection:
         self._run(script)
 
     def _undo(self) -> None:
-        self._is_within = False
+        self._is_within, self._begin = False, ""
         try:
             if self.in_transaction:
                 self._opened().execute("ROLLBACK")
         except psycopg.Error:  # whatever has happened to it, a new one has no transaction
             self.close()
+
+    def _run_first(self, text: str, parameters: Sequence[Any]) -> Cursor:
+        """Begin a transaction with its first statement, which changes nothing, in one round trip."""
+        done: Any = self._run_anew(f"{self._begin}; {text}", parameters)
+        self._is_within, self._begin = True, ""
+        while done.nextset():  # those of the beginning
+            pass
+        return cast(Cursor, done)
 
     def _run_anew(self, text: str, parameters: Sequence[Any] = ()) -> Cursor:
         """Run what changes nothing; where the connection was lost, or cannot be opened yet, again for some seconds."""

@@ -54,8 +54,8 @@ def _opened(path: Path) -> sqlite3.Connection:
     """Open the file; one that cannot be read is begun anew, and the indexes are built anew with it.
 
     It has the tables of a folder's database, of which only those are written that tell of indexes; their contexts are
-    elsewhere, so that no foreign key is looked at. A power failure may take back what was said last of an index, which is
-    then ahead of it, as after a crash: nothing is synced to say it.
+    elsewhere, so that no foreign key is looked at. A power failure may take back what was said last of an index, which
+    is then ahead of it, as after a crash: nothing waits for a sync.
     """
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from sys import getsizeof
 from typing import Generic, TypeVar
 
@@ -21,6 +21,7 @@ from nexus_core.toolkit.text.sentence_figures import figures_key
 ITEMS_KEPT, ITEM_BYTES_KEPT = 4096, 64 * 2**20
 """Items, and bytes of text and what is kept with it."""
 STREAMS_KEPT, STREAM_BYTES_KEPT = 1 << 16, 16 * 2**20
+ID_BYTES_KEPT = 8 * 2**20
 _FIGURES = 5
 """How much larger an item is than its text, with its passages and token counts."""
 _EACH = 4096
@@ -65,8 +66,9 @@ class ItemCache:
         self.fresh = fresh
         """Takes notice of vectors that are put with the items."""
         self.items: LruCache[Item] = LruCache(ITEMS_KEPT, ITEM_BYTES_KEPT)
-        self.streams: LruCache[tuple[str, bytes]] = LruCache(STREAMS_KEPT, STREAM_BYTES_KEPT)
-        """What items are scored by, each with its id."""
+        self.streams: LruCache[bytes] = LruCache(STREAMS_KEPT, STREAM_BYTES_KEPT)
+        """What items are scored by."""
+        self.ids: LruCache[str] = LruCache(STREAMS_KEPT, ID_BYTES_KEPT)
 
     def items_of(self, connection: SqlConnection, keys: Sequence[int]) -> dict[int, Item]:
         """Return the items with these keys; all of them are there."""
@@ -80,11 +82,13 @@ class ItemCache:
 
     def ids_of(self, connection: SqlConnection, keys: Sequence[int]) -> dict[int, str]:
         """Return the ids of items; all of them are there."""
-        found = {key: known[0] for key in keys if (known := self.streams.get(key)) is not None}
+        found = {key: known for key in keys if (known := self.ids.get(key)) is not None}
         missing = [key for key in keys if key not in found]
         told = "SELECT key, id FROM items WHERE key IN (SELECT value FROM json_each(?) AS numbers)"
-        rows = connection.execute(told, (json.dumps(missing),)).fetchall() if missing else []
-        return found | dict(rows)
+        for key, name in connection.execute(told, (json.dumps(missing),)).fetchall() if missing else ():
+            self.ids.put(key, name, getsizeof(name))
+            found[key] = name
+        return found
 
     def streams_of_items(self, connection: SqlConnection, context: Context, keys: Sequence[int]) -> dict[int, bytes]:
         """Return the same, where the items themselves will be asked for, too: they are read once."""
@@ -95,18 +99,20 @@ class ItemCache:
             if kept is None:
                 known = item.features.get(figures_key(context.encoding))
                 codes = known.codes if known is not None else None
-                kept = item.id, stream_of(item.title, item.text, codes, stored_language(item, context))
-                self.streams.put(key, kept, getsizeof(kept[1]) + len(item.id))
-            found[key] = kept[1]
+                kept = stream_of(item.title, item.text, codes, stored_language(item, context))
+                self.streams.put(key, kept, getsizeof(kept))
+                self.ids.put(key, item.id, getsizeof(item.id))
+            found[key] = kept
         return {key: found[key] for key in there if key in found}
 
     def streams_of(self, connection: SqlConnection, context: Context, keys: Sequence[int]) -> dict[int, bytes]:
         """Return what the items are scored by that are in the context still, in the order of the keys."""
-        known = {key: kept[1] for key in keys if (kept := self.streams.get(key)) is not None}
-        found = {key: known[key] for key in still_there(connection, context, [*known])} if known else {}
-        missing = [key for key in keys if key not in known]
-        for key, name, stream in _read_streams(connection, context, missing) if missing else ():
-            self.streams.put(key, (name, stream), getsizeof(stream) + len(name))
+        known = {key: stream for key in keys if (stream := self.streams.get(key)) is not None}
+        found = {}
+        for key, name, stream in _read_streams(connection, context, keys, known) if keys else ():
+            if key not in known:
+                self.streams.put(key, stream, getsizeof(stream))
+                self.ids.put(key, name, getsizeof(name))
             found[key] = stream
         return {key: found[key] for key in keys if key in found}
 
@@ -135,13 +141,22 @@ def still_there(
     return [key for key in keys if key in found]
 
 
-def _read_streams(connection: SqlConnection, context: Context, keys: Sequence[int]) -> Iterable[tuple[int, str, bytes]]:
-    kept = connection.execute(
+def _read_streams(
+    connection: SqlConnection, context: Context, keys: Sequence[int], known: Mapping[int, bytes]
+) -> Iterable[tuple[int, str, bytes]]:
+    """Yield what the items in the context are scored by, with their ids; of those that are known no row is read."""
+    rows = connection.execute(
         "SELECT key, id, title, language, data FROM items LEFT JOIN figures ON item_key = key AND encoding = ?"
-        " WHERE key IN (SELECT value FROM json_each(?) AS numbers) AND +context_id = ?",  # by key, not by an index
-        (context.encoding, json.dumps(keys), context.id),
-    ).fetchall()
-    for key, name, title, language, data in kept:
+        " WHERE key IN (SELECT value FROM json_each(?) AS numbers) AND +context_id = ?"  # by key, not by an index
+        " UNION ALL SELECT key, NULL, NULL, NULL, NULL FROM items INDEXED BY items_of_contexts"
+        " WHERE context_id = ? AND key IN (SELECT value FROM json_each(?) AS numbers)",
+        (context.encoding, json.dumps([key for key in keys if key not in known]), context.id, context.id,
+         json.dumps([*known])),
+    ).fetchall()  # fmt: skip
+    for key, name, title, language, data in rows:
+        if key in known:
+            yield key, "", known[key]
+            continue
         codes = codes_in(data) if data is not None else None
         text = None
         if codes is None:

@@ -33,11 +33,17 @@ _log = logging.getLogger(__name__)
 class IndexState:
     """What the database says of the index of a context, beside what it says of the context."""
 
-    def __init__(self, connection: SqlConnection, context: Context) -> None:
-        found = connection.execute(
-            "SELECT newest, items, removed, analyzer FROM contexts WHERE id = ?",
-            (context.id,),
-        ).fetchone()
+    def __init__(
+        self, connection: SqlConnection, context: Context, found: tuple[int, int, int, int] | None = None
+    ) -> None:
+        """Look, unless the row of the context was `found` just now: its newest, items, removed and analyzer."""
+        found = (
+            found
+            or connection.execute(
+                "SELECT newest, items, removed, analyzer FROM contexts WHERE id = ?",
+                (context.id,),
+            ).fetchone()
+        )
         if found is None:
             raise StoreError(f"the context {context.name!r} was deleted meanwhile")
         copies = copies_of(connection)

@@ -11,14 +11,16 @@ from time import monotonic
 
 from attrs import define, evolve, frozen
 
+from nexus_core.contract.errors import StoreError
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import parts_of
 from nexus_core.store import contexts
+from nexus_core.store.contexts import ContextMoment
 from nexus_core.store.database.connection import snapshot
 from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.database.sql import SqlConnection
-from nexus_core.store.items.rows import languages_of, page_of_keys
+from nexus_core.store.items.rows import page_of_keys
 from nexus_core.store.records import Context
 from nexus_core.store.search.cache import ItemCache, still_there
 from nexus_core.store.search.fresh_vectors import FreshVectors
@@ -35,6 +37,7 @@ from nexus_core.toolkit.filters import EVERYTHING, Filter
 from nexus_core.toolkit.text.bm25 import has_only_stop_words, terms
 from nexus_core.toolkit.text.languages import DEFAULT
 from nexus_core.toolkit.text.query_words import QueryWords, query_words
+from nexus_core.toolkit.text.stemming import ANALYZER_VERSION
 
 SCORED = 30
 """So many of the best by words are scored again at least, however few are asked for."""
@@ -55,6 +58,11 @@ _LOOK_S = 1.0
 
 _log = logging.getLogger(__name__)
 
+_OLDER_WORDS = (
+    "the words of {name!r} were made by another version, and who may not write here cannot renew them: run "
+    "`nexus context check --repair` as who owns the store"
+)
+
 
 @frozen
 class SearchRequest:
@@ -65,12 +73,15 @@ class SearchRequest:
     where: Filter = EVERYTHING
     viewer: Viewer | None = None
     by_words: bool = True
+    by_meaning: bool = True
     typos: bool = False
     """A word that no item holds may stand for one that is a typing error away."""
     without: str = ""
     """The id of an item that is not to be found: the one that others are to be like."""
     meaning: QueryVector | None = None
     """The query as a model understands it, to search by its vectors."""
+    embedder: str | None = ""
+    """Of a context by whose vectors it is made, where that can be had; `None` before it was asked for."""
 
 
 @define(eq=False, repr=False)
@@ -86,9 +97,10 @@ class _Open:
 class ContextSearch:
     """The connection that reads, the indexes that are open, and the items found last."""
 
-    def __init__(self, folder: StorePaths, connection: SqlConnection) -> None:
+    def __init__(self, folder: StorePaths, connection: SqlConnection, *, may_write: bool) -> None:
         self.connection = connection
         self._folder = folder
+        self._may_write = may_write
         self._open: dict[int, _Open] = {}
         self.fresh = FreshVectors()
         """What rankers have put with items that were found."""
@@ -128,16 +140,23 @@ class ContextSearch:
         count = self._visibility.count(context, viewer)
         return context if count is None else evolve(context, items=count)
 
-    def search(self, name: str, asked: SearchRequest, *, written: int | None = None) -> Ranking | None:
+    def search(self, name: str, asked: SearchRequest, *, written: int | None = None) -> Ranking | Context | None:
         """Return the best items, or `None` where the index is not up to the database or not to be read.
 
+        Or the context alone, where the query is to be understood first by the model of its vectors.
         With `written`, an index will do that is behind because others are at it: of what it lacks, the first `TAIL`
         items are looked at one by one, and what this process has written, up to that key, is never passed over.
         """
         self.suspect = ""
         with snapshot(self.connection, self._folder.database):
-            context = contexts.find(self.connection, name, asked.viewer)
-            state = IndexState(self.connection, context)
+            moment = contexts.find_moment(self.connection, name, asked.viewer)
+            context = moment.context
+            if not self._may_write and context.analyzer != ANALYZER_VERSION:
+                raise StoreError(_OLDER_WORDS.format(name=name))
+            if asked.by_meaning and asked.embedder != context.embedder:
+                return context
+            found = moment.newest, context.items, moment.removed, context.analyzer
+            state = IndexState(self.connection, context, found)
             if not state.items or asked.limit < 1:
                 return Ranking((), searched=(context.language, ())).scored("store", ())
             if not (state.is_current or (state.generation and written is not None)):
@@ -146,7 +165,7 @@ class ContextSearch:
             if len(tail) > TAIL and min(written or 0, state.last) > state.newest:
                 return None
             try:
-                return self._ranked(self._index(context, state), state, context, asked, tail[:TAIL])
+                return self._ranked(self._index(context, state), state, moment, asked, tail[:TAIL])
             except IndexDamagedError as error:
                 _log.warning("the index of %r is not as it should be: %s", name, error)
                 self._open.pop(context.id, None)
@@ -176,11 +195,10 @@ class ContextSearch:
         return known.index
 
     def _ranked(
-        self, index: ContextIndex, state: IndexState, context: Context, request: SearchRequest, tail: Sequence[int]
+        self, index: ContextIndex, state: IndexState, moment: ContextMoment, request: SearchRequest, tail: Sequence[int]
     ) -> Ranking:
-        query, limit = request.query, request.limit
-        visible = self.visible(context, request.viewer, request.where)
-        languages = languages_of(self.connection, context)
+        query, limit, context, languages = request.query, request.limit, moment.context, moment.languages
+        visible = self._visibility.of(context, request.viewer, request.where, moment)
         asked = [(query_words(text[:LONGEST_QUERY], languages), weight) for text, weight in parts_of(query)]
         known = self._held(asked, index, tail)
         if request.typos:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TypedDict, Unpack
 
+from attrs import evolve
+
 from nexus_core.contract.errors import StoreBusyError, StoreError, StoreFullError, UsageError
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.run_context import Viewer
@@ -26,7 +28,6 @@ from nexus_core.store.search.visibility import VisibleKeys
 from nexus_core.store.vectors.embedders import SearchBy, StoreEmbedders
 from nexus_core.store.worker_threads import WorkerThreads
 from nexus_core.toolkit.filters import EVERYTHING, Filter, tag_conditions
-from nexus_core.toolkit.text.stemming import ANALYZER_VERSION
 
 INDEX_WAIT_S = 30.0
 """How long a search waits for another process that is building the index."""
@@ -36,10 +37,6 @@ LONGEST_LIKE = 4_000
 
 _log = logging.getLogger(__name__)
 
-_OLDER_WORDS = (
-    "the words of {name!r} were made by another version, and who may not write here cannot renew them: run "
-    "`nexus context check --repair` as who owns the store"
-)
 _UNREADABLE = (
     "the index of {name!r} cannot be read, nor mended by who may not write here: run `nexus context check --repair` as "
     "who owns the store"
@@ -100,13 +97,24 @@ class StoreSearch:
         """Return the best items for a query; see `Store.search`."""
         searching, give_up = self._threads.opened(), monotonic() + INDEX_WAIT_S
         asked = await self._request(name, query, options)
-        found = await self._threads.reading(searching.search, name, asked)
+
+        async def attempt(written: int | None = None) -> Ranking | None:
+            nonlocal asked
+            while True:
+                found = await self._threads.reading(searching.search, name, asked, written=written)
+                if not isinstance(found, Context):
+                    return found
+                by, note = options.get("by"), options.get("note")
+                meaning = await self._embedders.query_vector(found, asked.query, by, note)
+                asked = evolve(asked, meaning=meaning, embedder=found.embedder)
+
+        found = await attempt()
         if found is None and searching.suspect:  # or somebody has just changed it
-            found = await self._threads.reading(searching.search, name, asked)
+            found = await attempt()
         while found is None:  # the index is behind or damaged, and the writer's to mend
             if self._threads.may_write and not (self._bulk and not searching.suspect):
                 await self._threads.writing(self._mend, name, searching.suspect)
-            found = await self._threads.reading(searching.search, name, asked, written=self._written)
+            found = await attempt(self._written)
             if found is None and not self._threads.may_write:
                 raise StoreError(_UNREADABLE.format(name=name))
             if found is None and monotonic() > give_up:
@@ -116,15 +124,10 @@ class StoreSearch:
         return found
 
     async def _request(self, name: str, query: str, options: SearchOptions) -> SearchRequest:
-        """Return what is searched for, with the vector of the query where it is searched by meaning."""
+        """Return what is searched for, without the vector of the query: the search tells whether it needs one."""
         viewer, by, like = options.get("viewer"), options.get("by"), options.get("like")
-        # What they may see of it is not counted here.
-        context = await self._threads.read(contexts.find, name, viewer)
-        if not self._threads.may_write and context.analyzer != ANALYZER_VERSION:
-            raise StoreError(_OLDER_WORDS.format(name=name))
         if like is not None:
             query = _like(query, await self.get(name, [like], viewer), like)
-        meaning = None if by == "words" else await self._embedders.query_vector(context, query, by, options.get("note"))
         where = options.get("where", EVERYTHING)
         return SearchRequest(
             query=query,
@@ -132,7 +135,8 @@ class StoreSearch:
             where=Filter((*where.conditions, *tag_conditions(options.get("tags", ())))),
             viewer=viewer,
             by_words=by != "meaning",
-            meaning=meaning,
+            by_meaning=by != "words",
+            embedder="" if by is None else None,
             typos=options.get("typos", False),
             without=like or "",
         )

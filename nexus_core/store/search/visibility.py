@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from nexus_core.contract.run_context import Viewer
+from nexus_core.store.contexts import ContextMoment
 from nexus_core.store.database.sql import SqlConnection, UnreadableValueError, attempt
 from nexus_core.store.items.grants import visible_grants
 from nexus_core.store.items.removals import removals_after
@@ -100,14 +101,19 @@ class Visibility:
         self._connection = connection
         self._known: OrderedDict[tuple[int, Viewer | None, str], _Known] = OrderedDict()
 
-    def of(self, context: Context, viewer: Viewer | None, where: Filter) -> VisibleKeys | None:
-        """Return what a viewer and a filter leave of a context; `None` is all of it."""
-        grants = visible_grants(self._connection, context, viewer)
+    def of(
+        self, context: Context, viewer: Viewer | None, where: Filter, moment: ContextMoment | None = None
+    ) -> VisibleKeys | None:
+        """Return what a viewer and a filter leave of a context, of which more may be known; `None` is all of it."""
+        grants = visible_grants(self._connection, context, viewer) if moment is None else moment.grants
         if grants is None and not where and (viewer is None or viewer.tags is None):
             return None
-        newest, removed = self._connection.execute(
-            "SELECT newest, removed FROM contexts WHERE id = ?", (context.id,)
-        ).fetchone()
+        if moment is not None:
+            newest, removed = moment.newest, moment.removed
+        else:
+            newest, removed = self._connection.execute(
+                "SELECT newest, removed FROM contexts WHERE id = ?", (context.id,)
+            ).fetchone()
         place = (context.id, viewer, repr(where))  # 1 and true are equal, and not the same
         known = self._known.pop(place, None)
         if known is None or known.newest > newest or known.removed > removed:  # a backup was put back
