@@ -16,6 +16,9 @@ from attrs import frozen
 from nexus_core.store.database.sql import DEFER_FOREIGN_KEYS
 
 _INDEXED_BY = re.compile(r" INDEXED BY \w+")
+_AMONG = re.compile(r"(?<!NOT )\bIN \(SELECT value FROM json_each\(\?\) AS numbers\)")
+_ANY = "= ANY (CAST(translate(?, '[]', '{}') AS bigint[]))"
+"""What the planner knows the length of, and looks up in an index: of a function it knows nothing."""
 _ARRAY = re.compile(r"\bjson_each\(\?\) AS (numbers|texts)\b")
 _READS_JSON = (
     (re.compile(r"\binstr\("), "strpos("),
@@ -64,7 +67,7 @@ def translate(sql: str) -> Statement:
     """Return a statement of the store as Postgres reads it."""
     if sql == DEFER_FOREIGN_KEYS:
         return Statement("SET CONSTRAINTS ALL DEFERRED")
-    text = _ARRAY.sub(r"json_\1(?) AS \1", _INDEXED_BY.sub("", sql))
+    text = _ARRAY.sub(r"json_\1(?) AS \1", _AMONG.sub(_ANY, _INDEXED_BY.sub("", sql)))
     if " AS written " in text:
         for spelled, new in _READS_JSON:
             text = spelled.sub(new, text)

@@ -40,6 +40,10 @@ ITEMS = [Item(id=f"n{number}", text=f"rope number {number} of the harbour") for 
         pytest.param("SELECT a FROM b INDEXED BY c WHERE d", "SELECT a FROM b WHERE d", id="index"),
         pytest.param("IN (SELECT value FROM json_each(?) AS texts)", "IN (SELECT value FROM json_texts(%s) AS texts)",
                      id="array"),
+        pytest.param("a IN (SELECT value FROM json_each(?) AS numbers)",
+                     "a = ANY (CAST(translate(%s, '[]', '{}') AS bigint[]))", id="numbers"),
+        pytest.param("a NOT IN (SELECT value FROM json_each(?) AS numbers)",
+                     "a NOT IN (SELECT value FROM json_numbers(%s) AS numbers)", id="no numbers"),
     ],
 )  # fmt: skip
 def test_statements_are_translated(sql: str, expected: str) -> None:
