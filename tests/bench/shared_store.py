@@ -69,7 +69,7 @@ def over_bare_sql(url: str, ran: Sequence[_Ran]) -> float:
     """Return how much longer statements take over the connection of a store than over a bare one; medians of turns."""
     ours = postgres.PostgresConnection(url)
     with psycopg.connect(url, autocommit=True, cursor_factory=psycopg.ClientCursor) as bare:
-        texts = [(translate(sql).text, parameters) for sql, parameters in ran]
+        texts = [(translate(sql).text, translate(sql).values(parameters)) for sql, parameters in ran]
         times: list[tuple[float, float]] = []
         for _ in range(9):
             began = perf_counter()

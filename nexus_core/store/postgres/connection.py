@@ -85,11 +85,12 @@ class PostgresConnection:
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Cursor:
         """Run one statement, and return its result; one that only reads is asked again where no transaction is open."""
         statement = translate(sql)
+        values = statement.values(parameters)
         if self._begin:
-            return self._run_first(statement.text, parameters)
+            return self._run_first(statement.text, values)
         if self._is_within or statement.writes:
-            return self._run(statement.text, parameters)
-        return self._run_anew(statement.text, parameters)
+            return self._run(statement.text, values)
+        return self._run_anew(statement.text, values)
 
     def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Cursor:
         """Run one statement for each row of parameters, many of them at a time."""
@@ -101,7 +102,7 @@ class PostgresConnection:
             rows = iter(first)
         done: Cursor = self._opened().cursor()
         while some := [*islice(rows, _ROWS)]:
-            values = [value for row in some for value in row]
+            values = [value for row in some for value in statement.values(row)]
             keys = {tuple(row[place] for place in statement.once) for row in some} if statement.once else some
             if statement.rows is not None and len(keys) == len(some):
                 before, mark, after = statement.rows

@@ -17,8 +17,9 @@ from nexus_core.store.database.sql import DEFER_FOREIGN_KEYS
 
 _INDEXED_BY = re.compile(r" INDEXED BY \w+")
 _AMONG = re.compile(r"(?<!NOT )\bIN \(SELECT value FROM json_each\(\?\) AS numbers\)")
-_ANY = "= ANY (CAST(translate(?, '[]', '{}') AS bigint[]))"
-"""What the planner knows the length of, and looks up in an index: of a function it knows nothing."""
+_ANY = "= ANY (CAST(? AS bigint[]))"
+"""A constant, whose length the planner knows: of what a function returns it knows nothing, and reads whole tables."""
+_MARK = re.compile(r"\?( AS bigint\[\]\))?")
 _ARRAY = re.compile(r"\bjson_each\(\?\) AS (numbers|texts)\b")
 _READS_JSON = (
     (re.compile(r"\binstr\("), "strpos("),
@@ -60,6 +61,17 @@ class Statement:
     copy: str = ""
     """Of an insertion that nothing can be in the way of: the COPY that writes its rows."""
     writes: bool = False
+    arrays: tuple[int, ...] = ()
+    """The places of the parameters that are arrays of numbers, written in JSON."""
+
+    def values(self, parameters: Sequence[Any]) -> Sequence[Any]:
+        """Return parameters as Postgres reads them."""
+        if not self.arrays:
+            return parameters
+        values = [*parameters]
+        for place in self.arrays:
+            values[place] = f"{{{values[place][1:-1]}}}"
+        return values
 
 
 @lru_cache(2048)
@@ -74,7 +86,9 @@ def translate(sql: str) -> Statement:
     word = text.split(None, 1)[0].upper()
     found = _VALUES.fullmatch(text)
     if found is None or "?" in found[5]:
-        return Statement(_marked(text), writes=word in _WRITTEN)
+        marks = _MARK.findall("".join(_QUOTED.split(text)[::2]))
+        arrays = tuple(place for place, is_array in enumerate(marks) if is_array)
+        return Statement(_marked(text), writes=word in _WRITTEN, arrays=arrays)
     before, table, columns, values, after, target = found.groups()
     names = [name.strip() for name in columns.split(",")]
     keys = target.split(",") if target and "DO UPDATE" in after else ()
