@@ -117,10 +117,10 @@ async def search(folder: Path, size: int, count: int) -> dict[str, Any]:
     """Return the median milliseconds of searches by words, by both, and of the index of words alone."""
     corpus, found = Corpus(size), {}
     async with Store(folder) as store:
-        searching = store._threads.opened()
+        searching, embedder = store._threads.opened(), (await store.context(CONTEXT)).embedder
 
         async def both(query: str, meaning: QueryVector | None, where: Filter = EVERYTHING) -> None:
-            request = SearchRequest(query=query, limit=10, where=where, meaning=meaning)
+            request = SearchRequest(query=query, limit=10, where=where, meaning=meaning, embedder=embedder)
             assert await store._threads.reading(searching.search, CONTEXT, request) is not None
 
         for kind, where in (("first year", {"year": {"gte": 2020}}), ("first tag", {"tags": "tenth"})):

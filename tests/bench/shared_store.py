@@ -76,8 +76,8 @@ def over_bare_sql(url: str, ran: Sequence[_Ran]) -> float:
             for sql, parameters in ran:
                 ours.execute(sql, parameters).fetchall()
             between = perf_counter()
-            for text, parameters in texts:
-                bare.execute(text.encode(), parameters).fetchall()
+            for text, values in texts:
+                bare.execute(text.encode(), values).fetchall()
             times.append((between - began, perf_counter() - between))
     ours.close()
     ratios = sorted(one / other for one, other in times)

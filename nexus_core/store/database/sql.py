@@ -4,8 +4,8 @@ All statements are written once, for SQLite and for Postgres. They are SQLite's 
 call, and keep to what both understand: `ON CONFLICT` with its columns, `RETURNING`, `CASE` for the larger of two,
 `coalesce` where something may be NULL on both sides, `CAST(... AS BIGINT)`, windows, and parameters of a plain type
 (int, float, str, bytes, None). What another database spells otherwise, its connection translates: `INDEXED BY`,
-`json_each(?) AS numbers` and `AS texts` (the rows of a JSON array, in order, as `key` and `value`),
-`json_group_array` of texts, `DEFER_FOREIGN_KEYS`, and the functions of the rough filter, which read JSON.
+`json_each(?) AS numbers` and `AS texts` (the rows of a JSON array, in order, as `key` and `value`; its text is the
+parameter), `json_group_array` of texts, `DEFER_FOREIGN_KEYS`, and the functions of the rough filter, which read JSON.
 
 Whoever wants one state of the database or one change of it uses `transaction` and `snapshot` of `connection.py`. How
 far the index of a context has come, and which graph it has, is asked of `copies_of` a connection.

@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from nexus_core import Item, Store, StoreDamagedError, StoreError, StoreUnavailableError, UsageError
+from nexus_core import Item, Store, StoreDamagedError, StoreError, StoreUnavailableError, UsageError, Viewer
 from nexus_core.cli.main import main
 from nexus_core.store.database.schema import MIGRATIONS
 from nexus_core.store.database.sql import SqlConnection
@@ -295,6 +295,30 @@ async def test_a_text_with_a_nul_is_refused_and_named(postgres: str, before: lis
             await store.add("harbour", [*before, Item(id="n", text="a\0b"), Item(id="o", text="b")])
         assert (await store.context("harbour")).items == 0
         assert (await store.add("harbour", ITEMS)).new == len(ITEMS)
+
+
+@pytest.mark.parametrize(("viewer", "most"), [(None, 3), (Viewer(groups=frozenset({"group:hr"})), 4)])
+async def test_a_search_takes_few_statements(
+    postgres: str, monkeypatch: pytest.MonkeyPatch, viewer: Viewer | None, most: int
+) -> None:
+    """One for the context, one for what is scored, one for what is found; and one for who a viewer is."""
+    ran: list[str] = []
+    run = PostgresConnection._run
+
+    def noted(self: PostgresConnection, text: str, *more: Any) -> Any:
+        ran.append(text)
+        return run(self, text, *more)
+
+    monkeypatch.setattr(PostgresConnection, "_run", noted)
+    async with Store(postgres) as store:
+        await store.create("harbour")
+        await store.add("harbour", ITEMS)
+        for query in ("rope", "harbour number 7"):
+            ran.clear()
+            found = await store.search("harbour", query, viewer=viewer)
+            assert len(found.items) == 10
+            assert ran[0].startswith("BEGIN")
+            assert len(ran) <= most, ran
 
 
 def test_rows_that_cannot_all_be_written_are_none(postgres: str) -> None:
