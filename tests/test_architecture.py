@@ -38,7 +38,7 @@ LAYERS = {
     },
 }
 """For each package of the core, the others that it may import."""
-PUBLIC = ("nexus_core", "nexus_core.batch", "nexus_core.toolkit", "nexus_core.testing")
+PUBLIC = ("nexus_core", "nexus_core.batch", "nexus_core.store", "nexus_core.toolkit", "nexus_core.testing")
 """What plugins import names from; the modules below are not public."""
 PLUGINS = sorted(path.name for path in (ROOT / "plugins").iterdir() if (path / "__init__.py").exists())
 

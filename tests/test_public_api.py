@@ -13,6 +13,7 @@ from generated_pages import error_tree, event_list
 
 import nexus_core
 import nexus_core.batch
+import nexus_core.store
 import nexus_core.toolkit
 from nexus_core.cli.main import COMMANDS
 from nexus_core.contract import answers, errors, events, hookspecs
@@ -23,7 +24,9 @@ ROOT = Path(__file__).parent.parent
 
 
 LAZY = pytest.mark.parametrize(
-    "package", [nexus_core, nexus_core.batch, nexus_core.toolkit], ids=lambda package: package.__name__
+    "package",
+    [nexus_core, nexus_core.batch, nexus_core.store, nexus_core.toolkit],
+    ids=lambda package: package.__name__,
 )
 
 

@@ -15,6 +15,7 @@ from nexus_core.store.blobs import SMALLEST, BlobStore, place_of
 from nexus_core.store.database.connection import is_open, snapshot, transaction, translated
 from nexus_core.store.database.crash_check import OpenMarker, check_after_crash
 from nexus_core.store.database.paths import StorePaths
+from nexus_core.store.database.places import connect_to
 from nexus_core.store.database.sql import LostTransactionError, SqlConnection, WriteConflictError
 from nexus_core.store.database.table_copy import refuse_unfinished
 from nexus_core.store.search.index_updates import IndexUpdater
@@ -140,7 +141,7 @@ class WorkerThreads:
             self.opened()
             raise StoreError(f"the store at {self.folder.name} may only be read here: ask who owns it to change it")
         if isinstance(self._writer, sqlite3.Connection) and not is_open(self._writer):  # the disk has failed under it
-            self._writer = self.folder.connect(writes=True)
+            self._writer = connect_to(self.folder, writes=True)
         return self._writer
 
     def indexing(self) -> IndexUpdater:
@@ -156,10 +157,10 @@ class WorkerThreads:
         may_write = self.folder.may_be_written()
         if may_write:
             self.folder.prepare()
-            self._writer = self.folder.connect(writes=True)
+            self._writer = connect_to(self.folder, writes=True)
             if not self._salvage and isinstance(self._writer, sqlite3.Connection):
                 check_after_crash(self.folder, self._writer)
-        reader = self.folder.connect(writes=False)
+        reader = connect_to(self.folder, writes=False)
         try:
             if not (self._salvage or self._unfinished):
                 with translated(self.folder.database):

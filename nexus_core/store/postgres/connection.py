@@ -18,9 +18,10 @@ from psycopg.adapt import Loader
 from psycopg.pq import TransactionStatus
 
 from nexus_core.contract.errors import NexusError, StoreUnavailableError, UsageError
+from nexus_core.store.database.server_paths import secrets_of, without_password
 from nexus_core.store.database.sql import Cursor, LostTransactionError, UnreadableValueError
 from nexus_core.store.postgres.dialect import nul_in, translate
-from nexus_core.store.postgres.errors import is_lost, meaning, secrets_of, without_password
+from nexus_core.store.postgres.errors import is_lost, meaning
 
 STORE_LOCK = 0x4E58_5553_0001
 """The advisory lock of who writes."""

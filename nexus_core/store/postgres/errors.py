@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote, urlsplit
 
 import psycopg
 from psycopg import errors
@@ -16,9 +15,9 @@ from nexus_core.contract.errors import (
     StoreUnavailableError,
     UsageError,
 )
+from nexus_core.store.database.server_paths import hidden
 from nexus_core.store.database.sql import UnreadableValueError, WriteConflictError
 
-_SECRET = re.compile(r"([?&](?:password|sslpassword)=)[^&#]*")
 _WAITED = (errors.LockNotAvailable, errors.QueryCanceled, errors.IdleInTransactionSessionTimeout)
 _AGAIN = (errors.SerializationFailure, errors.DeadlockDetected)
 _FULL = (errors.DiskFull, errors.OutOfMemory, errors.ConfigurationLimitExceeded)
@@ -31,29 +30,6 @@ _NUL = (errors.UntranslatableCharacter, errors.CharacterNotInRepertoire)
 _NUL_SAID = re.compile(r"\bNUL\b")
 """What psycopg says of the character; statements that errors quote hold NULL."""
 _WHAT_TO_DO = "look whether it runs and can be reached from here; what was acknowledged is kept"
-
-
-def without_password(url: str) -> str:
-    """Return a URL as it may be told: without its password, wherever that stands."""
-    scheme, _, rest = url.partition("://")
-    place, slash, path = rest.partition("/")
-    user, at, host = place.rpartition("@")
-    return _SECRET.sub(r"\1***", f"{scheme}://{user.partition(':')[0]}{at}{host}{slash}{path}")
-
-
-def secrets_of(url: str) -> tuple[str, ...]:
-    """Return what may not be told of a URL: its password as it is written, and as it is."""
-    found = [match[0].partition("=")[2] for match in _SECRET.finditer(url)]
-    place = urlsplit(url).netloc if "://" in url else ""
-    written = place.rpartition("@")[0].partition(":")[2]
-    return tuple(dict.fromkeys(each for one in [*found, written] if one for each in (one, unquote(one))))
-
-
-def hidden(text: str, secrets: tuple[str, ...]) -> str:
-    """Return a text without passwords."""
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return text
 
 
 def is_lost(error: BaseException) -> bool:
