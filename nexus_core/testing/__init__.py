@@ -17,6 +17,7 @@ _HOME = {
     "contracts.reranker": ("RerankerContract",),
     "contracts.sink": ("SinkContract",),
     "contracts.source": ("SourceContract",),
+    "contracts.store.store_contract": ("StoreContract",),
     "contracts.template": ("TemplateContract",),
     "dialect": ("Dialect", "Refusal", "Sent", "Stream", "ToolDialect"),
     "fakes": ("FakeConnector", "FakeRanker", "FakeSink", "FakeSource", "FakeTemplate", "RaisingSink", "SlowSink"),

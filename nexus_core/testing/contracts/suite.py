@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, ClassVar, TypeVar
+from functools import wraps
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import pytest
 
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
 _HERE = __name__.rpartition(".")[0]
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 TEST_LIMIT_S = 60.0
@@ -127,6 +129,16 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
             raise AssertionError(f"this hangs: it took more than {TEST_LIMIT_S:g} s") from error
 
     return asyncio.run(limited())
+
+
+def looped(test: Callable[_P, Coroutine[Any, Any, None]]) -> Callable[_P, None]:
+    """Make a test of one that is a coroutine: it runs in a loop of its own, with the fixtures that it names."""
+
+    @wraps(test)
+    def run_test(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        run(test(*args, **kwargs))
+
+    return run_test
 
 
 @asynccontextmanager

@@ -1,10 +1,10 @@
-"""Stores of both kinds: a folder, and a database of its own in a real Postgres."""
+"""A real Postgres, and databases in it of each test's own."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
@@ -14,8 +14,6 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
-
-from nexus_core import Store
 
 SERVER = "NEXUS_TEST_POSTGRES_URL"
 """The environment variable that names a server whose user may make databases; else one is started for the tests."""
@@ -60,14 +58,27 @@ def own_server() -> Iterator[Any]:
 
 
 @pytest.fixture
-def database(postgres_server: str) -> Iterator[str]:
-    """Yield the URL of an empty database."""
-    name = f"nexus_{token_hex(6)}"
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    yield urlunsplit(urlsplit(postgres_server)._replace(path=f"/{name}"))
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+def new_database(postgres_server: str) -> Iterator[Callable[[], str]]:
+    """Yield what makes an empty database and returns its URL."""
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(f"nexus_{token_hex(6)}")
+        with psycopg.connect(postgres_server, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {made[-1]}".encode())
+        return urlunsplit(urlsplit(postgres_server)._replace(path=f"/{made[-1]}"))
+
+    yield make
+    if made:
+        with psycopg.connect(postgres_server, autocommit=True) as connection:
+            for name in made:
+                connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def database(new_database: Callable[[], str]) -> str:
+    """Return the URL of an empty database."""
+    return new_database()
 
 
 @pytest.fixture
@@ -76,20 +87,3 @@ def postgres(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("NEXUS_STORE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     return database
-
-
-@pytest.fixture(params=["folder", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return where an empty store is to be."""
-    if request.param == "postgres":
-        url: str = request.getfixturevalue("postgres")
-        return url
-    return str(tmp_path / "store")
-
-
-@pytest.fixture
-async def store(place: str) -> AsyncIterator[Store]:
-    """Yield an open store with an empty context."""
-    async with Store(place) as opened:
-        await opened.create("harbour")
-        yield opened

@@ -13,77 +13,16 @@ from pathlib import Path
 import pytest
 
 from nexus_core import Item, Store
-from nexus_core.contract.errors import StoreDamagedError, StoreError, UsageError
-from nexus_core.store import contexts
-from nexus_core.store.access.api_keys import ApiKeys
+from nexus_core.contract.errors import StoreDamagedError, UsageError
 from nexus_core.store.database.schema import expected
 from nexus_core.store.database.table_copy import DERIVED, TABLES
-from nexus_core.store.items import rows
-from nexus_core.store.records import StoredDocument
-
-ITEMS = 450
-
-
-@pytest.fixture(params=["folder to folder", "folder to postgres", "postgres to folder"])
-def places(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
-    """Return where a store is, and where its copy is to be."""
-    kinds = request.param.split(" to ")
-    one, two = (
-        request.getfixturevalue("postgres") if kind == "postgres" else str(tmp_path / f"{place}-store")
-        for place, kind in enumerate(kinds)
-    )
-    return one, two
-
-
-async def fill(store: Store) -> str:
-    """Give a store some of everything; returns the key of an original."""
-    await store.create("c", readers=["group:hr"])
-    tags = ("even", "odd")
-    await store.add("c", [Item(id=f"i{n}", text=f"number {n}", tags=(tags[n % 2],)) for n in range(ITEMS)])
-    await store.remove("c", ["i3"])
-    key = await store.keep_original(b"x" * 100_000)
-    assert key is not None
-    document = StoredDocument(name="d", original=key)
-    await store.write(
-        lambda connection: rows.write_document(connection, contexts.find(connection, "c"), document) and None
-    )
-    await store.conversations.add("t", query="q", answer="a", model="m", run_id="r", owner="ann")
-    await ApiKeys(store).new("ann")
-    return key
+from nexus_core.testing.contracts.store.copies import DIED, ITEMS, KILLED, fill
 
 
 def test_every_table_is_copied_or_derived() -> None:
     """A table that a later version adds is thought of."""
     made = {name for name, statement in expected().items() if statement.startswith("CREATE TABLE")}
     assert made - {"sqlite_sequence"} == {table.name for table in TABLES} | DERIVED
-
-
-async def test_a_copy_holds_all_that_the_store_holds(places: tuple[str, str]) -> None:
-    """Items, grants, conversations, keys and originals; and its own index finds the items."""
-    async with Store(places[0]) as one, Store(places[1]) as two:
-        key = await fill(one)
-        copied = await one.copy_to(two)
-        assert (copied.written, copied.originals) == (copied.rows, 1)
-        assert await one.differences(two) == ()
-        assert await two.check() == ()
-        assert (await two.context("c")).readers == ("group:hr",)
-        assert (await two.search("c", "number 7")).items[0].id == "i7"
-        assert await two.original(key) == b"x" * 100_000
-        assert [each.owner for each in await ApiKeys(two).everything()] == ["ann"]
-        assert len(await two.conversations.turns("t", owner="ann")) == 1
-
-
-async def test_a_backup_is_brought_up_to_its_store(places: tuple[str, str]) -> None:
-    """What is new is added, what is gone is removed, and nothing else is written."""
-    async with Store(places[0]) as one, Store(places[1]) as two:
-        await fill(one)
-        await one.copy_to(two, as_backup=True)
-        await one.add("c", [Item(id="i9", text="changed"), Item(id="new", text="a new one")])
-        await one.remove("c", ["i11"])
-        assert 0 < (await one.copy_to(two, as_backup=True)).written < 40
-        assert await one.differences(two) == ()
-        assert (await one.copy_to(two, as_backup=True)).written == 0
-        assert (await two.search("c", "changed")).items[0].id == "i9"
 
 
 async def test_nothing_is_copied_over_something_else(tmp_path: Path) -> None:
@@ -115,16 +54,6 @@ async def test_what_servers_keep_of_people_and_runs_is_not_copied_over(tmp_path:
             await one.copy_to(two)
 
 
-async def test_a_whole_copy_is_a_store_of_its_own(places: tuple[str, str]) -> None:
-    """What was written to it since is not undone by copying again."""
-    async with Store(places[0]) as one, Store(places[1]) as two:
-        await fill(one)
-        await one.copy_to(two)
-        await two.create("mine")
-        with pytest.raises(UsageError, match="holds contexts of its own"):
-            await one.copy_to(two)
-
-
 async def test_what_differs_is_told(tmp_path: Path) -> None:
     """Rows that are lacking, different or too many, by table, and originals that are gone."""
     async with Store(tmp_path / "one") as one, Store(tmp_path / "two") as two:
@@ -150,40 +79,15 @@ async def test_an_original_that_is_damaged_is_not_taken_for_whole(tmp_path: Path
             await one.copy_to(two)
 
 
-_KILLED = """
-import asyncio, os, signal, sys
-from nexus_core import Store
-
-def see(done, total, table):
-    if table == "items" and done >= 200:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-async def main():
-    async with Store(sys.argv[1]) as one, Store(sys.argv[2]) as two:
-        await one.copy_to(two, seen=see)
-
-asyncio.run(main())
-"""
-
-
-async def test_a_copy_that_was_killed_goes_on(places: tuple[str, str]) -> None:
-    """The rows that were written are not written again, and the whole is the whole."""
-    async with Store(places[0]) as one:
-        await fill(one)
-    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", _KILLED, *places)
-    assert await killed.wait() == -9
-    with pytest.raises(StoreError, match="not whole.*run the same"):
-        async with Store(places[1]):
-            pass
-    async with Store(places[0]) as one, Store(places[1], unfinished=True) as two:
-        copied = await one.copy_to(two)
-        assert 0 < copied.written < copied.rows - 150
-        assert await one.differences(two) == ()
-        assert await two.check() == ()
-        await two.create("another")  # the keys that the database gives go on after those that were copied
-        await two.add("another", [Item(id="a", text="first")])
-    async with Store(places[1]) as whole:
-        assert {each.name for each in await whole.contexts()} == {"c", "another"}
+@pytest.fixture(params=["folder to folder", "folder to postgres", "postgres to folder"])
+def places(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
+    """Return where a store is, and where its copy is to be."""
+    kinds = request.param.split(" to ")
+    one, two = (
+        request.getfixturevalue("postgres") if kind == "postgres" else str(tmp_path / f"{place}-store")
+        for place, kind in enumerate(kinds)
+    )
+    return one, two
 
 
 _COMMAND = (sys.executable, "-m", "nexus_core.cli.main")
@@ -203,7 +107,7 @@ async def test_half_a_copy_is_neither_opened_nor_repaired(places: tuple[str, str
     """By any command but the same copy, which each of them names; and then it is counted."""
     async with Store(places[0]) as one:
         await fill(one)
-    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", _KILLED, *places)
+    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, *places)
     await killed.wait()
     (tmp_path / "own.yaml").write_text("name: own\nmodels: {main: {use: extractive}}\nsteps: [{generate: main}]\n")
     for arguments in (("store", "verify"), ("context", "list"), ("serve", str(tmp_path / "own.yaml"), "--port", "0")):
@@ -212,7 +116,7 @@ async def test_half_a_copy_is_neither_opened_nor_repaired(places: tuple[str, str
     assert (await command("store", "copy", *places, store=places[0]))[0] == 0
     code, said = await command("store", "verify", places[1], store=places[0])
     assert code == 0
-    counted = "1 context, 449 items, 1 conversation and 1 key in 1,"
+    counted = "1 context, 299 items, 1 conversation and 1 key in 1,"
     assert f"all is well: {counted}" in said, said
     assert said.endswith("and 1 original; " + f"{places[1]} holds the same"), said
 
@@ -224,9 +128,9 @@ async def test_a_backup_whose_update_was_interrupted_says_what_to_do(tmp_path: P
         await fill(one)
         await one.backup(places[1])
         await one.add("c", [Item(id=f"j{n}", text=f"more {n}") for n in range(ITEMS)])
-    script = _KILLED.replace("done >= 200", "done >= 600").replace("seen=see", "seen=see, as_backup=True")
+    script = KILLED.replace("done >= 200", "done >= 400").replace("seen=see", "seen=see, as_backup=True")
     killed = await asyncio.create_subprocess_exec(sys.executable, "-c", script, *places)
-    assert await killed.wait() == -9
+    assert await killed.wait() == DIED
     async with Store(places[0]) as one, Store(places[1]) as two:
         [problem] = await two.check()
         assert "run the same `nexus store backup` again" in problem

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import socket
-import sqlite3
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -21,11 +20,10 @@ import pytest
 
 from nexus_core import Item, Store, StoreDamagedError, StoreError, StoreUnavailableError, UsageError, Viewer
 from nexus_core.cli.main import main
-from nexus_core.store.database.schema import MIGRATIONS
+from nexus_core.store.database.server_paths import hidden, secrets_of, without_password
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.postgres.connection import PostgresConnection
 from nexus_core.store.postgres.dialect import translate
-from nexus_core.store.postgres.errors import hidden, secrets_of, without_password
 
 pytestmark = pytest.mark.slow
 
@@ -119,37 +117,6 @@ def test_a_scheme_that_nobody_offers_is_refused(tmp_path: Path, monkeypatch: pyt
     assert not [*tmp_path.iterdir()]
 
 
-async def test_a_lost_connection_is_opened_anew(postgres: str, postgres_server: str) -> None:
-    """Whoever reads or writes next does not notice; what was acknowledged is there."""
-    async with Store(postgres) as store:
-        await store.create("harbour")
-        await store.add("harbour", ITEMS[:10])
-        for wanted in (10, 20):
-            end_connections(postgres_server, postgres)
-            await store.add("harbour", ITEMS[:wanted])
-            end_connections(postgres_server, postgres)
-            assert (await store.context("harbour")).items == wanted
-        assert await store.check() == ()
-
-
-async def test_a_write_whose_connection_is_lost_in_the_middle_is_made_once(postgres: str, postgres_server: str) -> None:
-    """Nothing of the first attempt is there, and the second one is whole."""
-    tries = 0
-
-    def write(connection: SqlConnection) -> None:
-        nonlocal tries
-        tries += 1
-        connection.execute("UPDATE contexts SET description = description || 'x'")
-        if tries == 1:
-            end_connections(postgres_server, postgres)
-        connection.execute("UPDATE contexts SET description = description || 'y'")
-
-    async with Store(postgres) as store:
-        await store.create("harbour")
-        await store.write(write)
-        assert ((await store.context("harbour")).description, tries) == ("xy", 2)
-
-
 @pytest.mark.parametrize("how", [signal.SIGQUIT, signal.SIGKILL], ids=["quit", "kill"])
 async def test_a_database_that_has_crashed_is_told_and_found_again(
     own_server: Any, how: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -219,43 +186,11 @@ def refuse(listener: socket.socket, tries: list[None]) -> None:
             tries.append(None)
 
 
-async def test_the_rest_of_a_lost_transaction_is_not_run_for_itself(postgres: str, postgres_server: str) -> None:
-    """Also where somebody passes over the error: what came before it is gone."""
-
-    def write(connection: SqlConnection) -> None:
-        end_connections(postgres_server, postgres)
-        with suppress(StoreUnavailableError):
-            connection.execute("UPDATE contexts SET description = 'before'")
-        with suppress(StoreUnavailableError):
-            connection.execute("UPDATE contexts SET description = 'after'")
-
-    async with Store(postgres) as store:
-        await store.create("harbour")
-        with pytest.raises(StoreUnavailableError, match="nothing is there of it"):
-            await store.write(write)
-        assert (await store.context("harbour")).description == ""
-
-
 def end_connections(server: str, database: str) -> None:
     """End all connections to a database, as a restart of the server does."""
     name = database.partition("?")[0].rpartition("/")[2]
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
-
-
-async def test_two_servers_see_what_each_other_writes(postgres: str, tmp_path: Path) -> None:
-    """Each with files of its own: what is added, changed and removed on one is found so on the other at once."""
-    one, other = (Store(f"{postgres}{'&' if '?' in postgres else '?'}cache={tmp_path / name}") for name in "ab")
-    async with one, other:
-        await one.create("harbour")
-        await one.add("harbour", ITEMS)
-        assert len((await other.search("harbour", "rope", limit=50)).items) == 20
-        await other.remove("harbour", ["n3"])
-        await one.tag("harbour", ["n4"], add=["wet"])
-        for store in (one, other):
-            assert len((await store.search("harbour", "rope", limit=50)).items) == 19
-            assert [item.id for item in (await store.search("harbour", "rope", tags=["wet"])).items] == ["n4"]
-            assert await store.check() == ()
 
 
 async def test_an_index_is_built_anew_where_another_server_has_made_the_words_anew(
@@ -269,21 +204,6 @@ async def test_an_index_is_built_anew_where_another_server_has_made_the_words_an
         await store.write(lambda writer: writer.execute("UPDATE contexts SET analyzer = analyzer + 1").rowcount)
         assert len((await store.search("harbour", "rope", limit=50)).items) == 20
         assert [*store.folder.indexes.iterdir()] != [before]
-
-
-async def test_what_was_made_of_a_context_goes_where_another_server_has_deleted_it(
-    postgres: str, tmp_path: Path
-) -> None:
-    """When the store is opened next: its number is never used again."""
-    one, other = (f"{postgres}{'&' if '?' in postgres else '?'}cache={tmp_path / name}" for name in "ab")
-    async with Store(one) as store:
-        await store.create("harbour")
-        await store.add("harbour", ITEMS)
-        assert [*store.folder.indexes.iterdir()]
-    async with Store(other) as store:
-        await store.delete("harbour")
-    async with Store(one) as store:
-        assert not [*store.folder.indexes.iterdir()]
 
 
 @pytest.mark.parametrize("before", [[], ITEMS], ids=["alone", "among-many"])
@@ -355,25 +275,6 @@ async def test_a_url_that_names_something_absent_is_told_so(
     """Not that the server is away, nor that a text holds a NUL because the statement that failed says NOT NULL."""
     with pytest.raises(StoreError, match=expected):
         await Store(change(postgres)).__aenter__()
-
-
-async def test_tables_are_those_of_sqlite(postgres: str) -> None:
-    """Table by table and column by column, whatever a migration has added."""
-    connection = sqlite3.connect(":memory:")
-    for statements in MIGRATIONS:
-        for statement in statements:
-            connection.execute(statement)
-    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-    expected = {
-        (table, column) for table in tables for _, column, *_ in connection.execute(f"PRAGMA table_info({table})")
-    }
-    async with Store(postgres) as store:
-        found = await store.read(
-            lambda reader: reader.execute(
-                "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"
-            ).fetchall()
-        )
-    assert {*found} - {("store_version", "version")} == {each for each in expected if not each[0].startswith("sqlite_")}
 
 
 @pytest.mark.parametrize(("ahead", "goes_on"), [(1, True), (2, False)])

@@ -1,0 +1,161 @@
+"""The store suite on what is kept of people and models: conversations, keys, sessions, usage, spend, answers."""
+
+from __future__ import annotations
+
+from time import time
+
+import pytest
+from attrs import evolve
+
+from nexus_core.contract.errors import UsageError
+from nexus_core.contract.values import Completion
+from nexus_core.store.access.api_keys import ApiKeys
+from nexus_core.store.access.sessions import MOST_OF_ONE, Sessions
+from nexus_core.store.access.spend import DailySpend, add_spend, read_spend
+from nexus_core.store.usage import DailyUsage
+from nexus_core.testing.contracts.store.opening import StoreSuite
+from nexus_core.testing.contracts.suite import looped
+
+_MANY = 2**40
+DAY = DailyUsage(
+    day="2026-11-23", pipeline="p", model="m", model_id="m-1", outcome="ok", attempts=1, requests=1,
+    prompt_tokens=_MANY, completion_tokens=5, reasoning_tokens=0, cached_tokens=0, unreported=0, estimated=0,
+    cost=0.25, unpriced=0, duration_s=1.5,
+)  # fmt: skip
+"""A row of the ledger."""
+SPEND = DailySpend(
+    day="2999-01-01", kind="group", name="group:hr", requests=1, prompt_tokens=_MANY, completion_tokens=30,
+    unreported=0, cost=0.25, unpriced=0,
+)  # fmt: skip
+
+
+class RecordTests(StoreSuite):
+    """Each kind of record, as the server writes it."""
+
+    @looped
+    async def test_conversations_are_kept_by_their_owner(self) -> None:
+        """Turns have numbers without gaps, a run is kept once, and lists begin with what has changed last.
+
+        Fix: compare rows of values, as in `(changed, key) < (?, ?)`, and keep times as floats of 64 bits.
+        """
+        async with self._store() as store:
+            talks = store.conversations
+            for number in (1, 2, 2):
+                await talks.add(
+                    "one", query=f"q{number} ?%", answer=f"a{number}", model="m", run_id=f"r{number}", owner="ann"
+                )
+            await talks.new("two", owner="ann", ttl_s=60)
+            assert [turn.number for turn in await talks.turns("one", owner="ann")] == [1, 2]
+            assert [message.text for message in await talks.history("one", owner="ann")] == [
+                "q1 ?%",
+                "a1",
+                "q2 ?%",
+                "a2",
+            ]
+            listed = await talks.list(owner="ann")
+            assert [(talk.id, talk.turns, talk.title) for talk in listed] == [("two", 0, ""), ("one", 2, "q1 ?%")]
+            assert await talks.list(owner="ann", after=listed[0].place) == listed[1:]
+            assert await talks.list(owner="bob") == ()
+            with pytest.raises(UsageError, match="there is a conversation"):
+                await talks.new("one", owner="ann")
+            await talks.delete("one", owner="ann")
+            assert await talks.history("one", owner="ann") == ()
+
+    @looped
+    async def test_conversations_expire(self) -> None:
+        """At the end of their time, and when nothing has come for long; what settings say is the last that was said.
+
+        Fix: keep `NULL` for what has no end, and times as floats.
+        """
+        async with self._store() as store:
+            talks = store.conversations
+            await talks.new("short", ttl_s=1)
+            await talks.new("long")
+            assert await talks.expire(now=4e9) == 1
+            assert await talks.expire(now=4e9, idle_s=1.0) == 1
+            await talks.set_default_ttl(5.5)
+            await talks.set_default_ttl(6.5)
+            assert await talks.default_ttl() == 6.5
+
+    @looped
+    async def test_keys_are_kept_rotated_limited_and_revoked(self) -> None:
+        """With all they are bound to; the secret itself is nowhere. What is not there is refused.
+
+        Fix: tell in `rowcount` how many rows an UPDATE has changed.
+        """
+        async with self._store() as store:
+            keys = ApiKeys(store)
+            key, secret = await keys.new("ann", scopes=("query",), groups=("group:hr",), contexts=("harbour",))
+            await keys.note_used({key.id: 12.5})
+            assert await keys.everything() == (evolve(key, used=12.5),)
+            new, text, ends = await keys.rotate(key.id, overlap_s=60)
+            assert (text[4:12], new.groups, ends - new.created) == (new.id, ("group:hr",), 60)
+            await keys.limit(new.id, requests_per_minute=6, tokens_per_minute=None, concurrency=2)
+            kept = {each.id: (each.expires, each.requests_per_minute, each.concurrency)
+                    for each in await keys.everything()}  # fmt: skip
+            assert kept == {key.id: (ends, None, 8), new.id: (None, 6, 2)}
+            await keys.revoke(key.id)
+            assert {each.id: each.revoked is None for each in await keys.everything()} == {key.id: False, new.id: True}
+            for change in (keys.rotate(key.id), keys.rotate("0"), keys.revoke(secret)):
+                with pytest.raises(UsageError, match=r"no key|holds no more"):
+                    await change
+
+    @looped
+    async def test_a_session_is_found_until_it_ends(self) -> None:
+        """Each sign-in begins one, once, and one person has a bounded number.
+
+        Fix: enforce `UNIQUE`, and compare bytes with bytes.
+        """
+        async with self._store() as store:
+            now = 1000.0
+            sessions = Sessions(store, lambda: now)
+            one = await sessions.begin("ann", "Änn", ("group:hr",), lives_s=60, state="one")
+            with pytest.raises(UsageError, match="used already"):
+                await sessions.begin("bob", "bob", (), lives_s=60, state="one")
+            found = await sessions.find(one)
+            assert found is not None
+            assert (found.owner, found.name, found.groups, found.expires) == ("ann", "Änn", ("group:hr",), 1060.0)
+            for number in range(MOST_OF_ONE):
+                now += 0.01
+                last = await sessions.begin("ann", "ann", (), lives_s=60, state=str(number))
+            assert (await sessions.find(one), await sessions.find(last) is None) == (None, False)
+            await sessions.end(last)
+            assert await sessions.find(last) is None
+
+    @looped
+    async def test_usage_and_spend_are_summed_up(self) -> None:
+        """Counts stay whole numbers, and costs what they are; rows of one write included, the newest day first.
+
+        Fix: keep whole numbers of 64 bits, and let `executemany` write rows of one key one after the other.
+        """
+        async with self._store() as store:
+            await store.add_usage([DAY, DAY], keep_days=10_000)
+            await store.add_usage([DAY], keep_days=10_000)
+            (used,) = await store.usage()
+            assert (used.attempts, used.prompt_tokens, used.cost) == (3, 3 * _MANY, 0.75)
+            assert isinstance(used.prompt_tokens, int), "a count came back as another type"
+            others = [evolve(SPEND, day="2999-01-02"), evolve(SPEND, name="group:it"), evolve(SPEND, kind="owner")]
+            await store.write(add_spend, [SPEND, SPEND, *others], time())
+            spent = [(row.day, row.name, row.requests) for row in await store.read(read_spend, "group", "")]
+            assert spent == [
+                ("2999-01-02", "group:hr", 1),
+                ("2999-01-01", "group:hr", 2),
+                ("2999-01-01", "group:it", 1),
+            ]
+
+    @looped
+    async def test_answers_are_kept_within_bounds(self) -> None:
+        """The ones used last, of a model; a text that holds half of a surrogate pair is kept, too.
+
+        Fix: order by `used`, and delete with a subquery that has `LIMIT`.
+        """
+        async with self._store() as store:
+            for number in range(5):
+                await store.answers.put(
+                    f"k{number}", Completion(text=f"Half \ud83d {number}", finish_reason="stop"), owner="", model="m",
+                    expires_s=100.0, items=3, size=10_000,
+                )  # fmt: skip
+                await store.answers.settle()
+            kept = [await store.answers.get(f"k{number}", owner="", expires_s=100.0) for number in range(5)]
+            assert [found is not None for found in kept] == [False, False, True, True, True]
+            assert await store.answers.clear() == 3
