@@ -67,6 +67,7 @@ HOW_TO = {
     "Test without a service": "test-without-a-service",
     "Write a plugin": "write-a-plugin",
     "Test a plugin": "test-a-plugin",
+    "Write a store": "write-a-store",
     "Set up shell and editor": "shell-and-editor",
 }
 EXPLANATION = {

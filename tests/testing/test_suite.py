@@ -19,6 +19,7 @@ from nexus_core.testing import (
     RerankerContract,
     SinkContract,
     SourceContract,
+    StoreContract,
     TemplateContract,
 )
 from nexus_core.testing.contracts.suite import Contract
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 SUITES = [
     *(ConnectorContract, EmbedderContract, RankerContract, ReaderContract, RerankerContract, SinkContract),
-    *(SourceContract, TemplateContract),
+    *(SourceContract, StoreContract, TemplateContract),
 ]
 
 

@@ -390,7 +390,7 @@ _SERVERS = (
     ) WITHOUT ROWID, STRICT""",
 )
 
-MIGRATIONS = (
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN, _ORIGINS, _GRANTS, _MEANING, _SEEN, _LANGUAGES, _REMOVALS, _SIGNED_IN,
     _RUNS, _SERVERS,
 )  # fmt: skip

@@ -20,6 +20,7 @@ from typing import Any, cast
 
 import pytest
 
+from nexus_core.contract.errors import StoreError
 from nexus_core.store.database.connection import snapshot
 from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.database.schema import MIGRATIONS
@@ -92,15 +93,17 @@ class StoreContract(ItemTests, SearchTests, RecordTests, RunTests, SharingTests,
 
     @looped
     async def test_statements_mean_what_they_mean_in_sqlite(self) -> None:
-        """The common subset that the docstring of `nexus_core.store.SqlConnection` and its module tell.
+        """The common subset that "Write a store" tells; what a statement raises is an error of the store.
 
-        Fix: translate in `execute` and `executemany` what your database spells otherwise.
+        Fix: translate in `execute` and `executemany` what your database spells otherwise, and its errors.
         """
         async with self._store() as store:
             for sql, parameters, expected in _STATEMENTS:
                 found = await store.read(_rows, sql, parameters)
                 assert found == expected, f"{sql} with {parameters} gave {found}"
             assert await store.write(_written) == (3, 2, [("a", "4"), ("b", "2"), ("c", "3")], 1)
+            with _errors_of_the_store():
+                await store.read(_rows, "SELECT nothing FROM settings", ())
 
     @looped
     async def test_values_come_back_with_their_types(self) -> None:
@@ -213,6 +216,18 @@ def _written(connection: SqlConnection) -> tuple[int, int, list[tuple[Any, ...]]
     gone = connection.execute("DELETE FROM settings WHERE name > ? RETURNING name", ("a",)).fetchall()
     nothing = connection.execute(f"{_SETTING} ON CONFLICT (name) DO NOTHING RETURNING value", ("a", "x")).fetchone()
     return changed, len(gone), first, 1 if nothing is None else 0
+
+
+@contextmanager
+def _errors_of_the_store() -> Iterator[None]:
+    """Hold that a StoreError is raised."""
+    try:
+        yield
+    except StoreError:
+        return
+    except Exception as error:
+        raise AssertionError(f"a {type(error).__name__} came through, which is no error of the store") from error
+    raise AssertionError("a column that is not there was read")
 
 
 @contextmanager
