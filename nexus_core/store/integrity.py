@@ -29,10 +29,10 @@ from nexus_core.store.items.passage_codec import is_current, unpacked
 from nexus_core.store.items.removals import removals_after
 from nexus_core.store.items.rows import read_items
 from nexus_core.store.records import Context, digest_of, links_of
-from nexus_core.store.search.index_checksums import UnsoundError, is_whole, live_files
+from nexus_core.store.search.index_checksums import UnsoundError
 from nexus_core.store.search.index_updates import IndexState, IndexUpdater
+from nexus_core.store.search.indexes import IndexDamagedError, WordIndexes
 from nexus_core.store.search.renewal import Seen, renew
-from nexus_core.store.search.tantivy_index import ContextIndex, IndexDamagedError
 from nexus_core.store.vectors.vector_check import delete_orphaned, mend_vectors, orphaned_graphs, vector_problems
 from nexus_core.store.worker_threads import WorkerThreads
 from nexus_core.toolkit.suggest import counted
@@ -46,8 +46,9 @@ _PAGE = 200
 _REPAIR = "`nexus context check --repair` builds it anew"
 
 
-def problems_of(folder: StorePaths, name: str | None, originals: BlobStore) -> Iterator[str]:
+def problems_of(threads: WorkerThreads, name: str | None) -> Iterator[str]:
     """Yield what is wrong in one context, or in the whole store."""
+    folder, originals = threads.folder, threads.originals
     try:
         with _steady(folder) as connection:
             if unfinished_copy(connection) is not None:  # what else there is comes of that
@@ -63,7 +64,7 @@ def problems_of(folder: StorePaths, name: str | None, originals: BlobStore) -> I
                 yield from _some(_conversations(connection))
         with closing(folder.connect(writes=False)) as connection:
             for context in _contexts(connection, name):
-                yield from _some(_index(connection, folder, context))
+                yield from _some(_index(connection, folder, context, threads.words))
                 yield from _some(vector_problems(connection, folder, context))
             if name is None:
                 yield from _some(_orphans(connection, folder))
@@ -194,8 +195,8 @@ def _damaged_figures(connection: SqlConnection, context: Context, after: int, la
             yield key, encoding
 
 
-def _index(connection: SqlConnection, folder: StorePaths, context: Context) -> Iterator[str]:
-    with IndexUpdater(folder, connection).turn(context, TURN_S) as ours:
+def _index(connection: SqlConnection, folder: StorePaths, context: Context, words: WordIndexes) -> Iterator[str]:
+    with IndexUpdater(folder, connection, words).turn(context, TURN_S) as ours:
         if not ours and folder.may_be_written():  # elsewhere nobody can be at it
             yield f"the index of {context.name!r} is being written by another process: check it again later"
             return
@@ -203,12 +204,13 @@ def _index(connection: SqlConnection, folder: StorePaths, context: Context) -> I
             state = IndexState(connection, context)
         except StoreError:  # the context was deleted meanwhile
             return
-        path = folder.indexes / f"{context.id}-{state.generation}"
-        if not state.generation or (state.generation and not path.exists() and not state.newest):
+        index = f"{context.id}-{state.generation}"
+        if not state.generation or (not state.newest and index not in words.names_of(context.id)):
             return
         try:
-            yield from _files(path, context)
-            yield from _keys(connection, folder, context, list(ContextIndex(path).keys()))
+            for part in words.damage_of(index):
+                yield f"the index of {context.name!r} is damaged in {part}: {_REPAIR}"
+            yield from _keys(connection, folder, context, list(words.open(index).keys()))
         except (IndexDamagedError, UnsoundError, OSError, ValueError, KeyError) as error:
             yield f"the index of {context.name!r} cannot be read ({error}): {_REPAIR}"
 
@@ -227,13 +229,6 @@ def _keys(connection: SqlConnection, folder: StorePaths, context: Context, keys:
     ghosts = len(indexed - live - gone)
     if ghosts:
         yield f"the index of {context.name!r} holds {counted(ghosts, 'item')} that are not there: {_REPAIR}"
-
-
-def _files(path: Path, context: Context) -> Iterator[str]:
-    """Check the files of each segment by the sums at their ends, whatever they look like."""
-    for name in live_files(path):
-        if not is_whole(path / name):
-            yield f"the index of {context.name!r} is damaged in {path / name}: {_REPAIR}"
 
 
 def _conversations(connection: SqlConnection) -> Iterator[str]:
@@ -286,7 +281,7 @@ async def check(
     """
 
     def look() -> tuple[str, ...]:
-        return tuple(problems_of(threads.folder, name, threads.originals))
+        return tuple(problems_of(threads, name))
 
     found = await asyncio.to_thread(look)
     if not repair:

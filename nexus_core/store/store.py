@@ -34,7 +34,6 @@ from nexus_core.store.runs import StoredRuns
 from nexus_core.store.search.index_updates import IndexUpdater
 from nexus_core.store.search.renewal import Seen, renew
 from nexus_core.store.search.store_search import SearchOptions, StoreSearch
-from nexus_core.store.search.tantivy_index import delete
 from nexus_core.store.usage import DailyUsage
 from nexus_core.store.vectors.embedders import StoreEmbedders
 from nexus_core.store.vectors.graph import delete_graph
@@ -464,8 +463,8 @@ class Store:
         context = self._find(name)
         with transaction(self._threads.connection(), self.folder.database) as connection:
             contexts.remove(connection, context)
-        for path in self.folder.indexes.glob(f"{context.id}-*"):
-            delete(path)
+        for index in self._threads.words.names_of(context.id):
+            self._threads.words.delete(index)
         for path in self.folder.vectors.glob(f"{context.id}-*"):
             delete_graph(path)
 

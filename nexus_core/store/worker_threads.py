@@ -19,7 +19,10 @@ from nexus_core.store.database.places import connect_to
 from nexus_core.store.database.sql import LostTransactionError, SqlConnection, WriteConflictError
 from nexus_core.store.database.table_copy import refuse_unfinished
 from nexus_core.store.search.index_updates import IndexUpdater
+from nexus_core.store.search.indexes import VectorIndexes, WordIndexes
 from nexus_core.store.search.search import ContextSearch
+from nexus_core.store.search.tantivy_index import TantivyIndexes
+from nexus_core.store.vectors.meaning import MeaningSearch
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -44,6 +47,10 @@ class WorkerThreads:
 
     def __init__(self, folder: StorePaths, objects: str | None, salvage: bool, unfinished: bool = False) -> None:
         self.folder = folder
+        self.words: WordIndexes = TantivyIndexes(folder.indexes)
+        """The engine for words: another one is set before the store is opened."""
+        self.vectors: Callable[[StorePaths, SqlConnection], VectorIndexes] = MeaningSearch
+        """What makes the engine for vectors, with the connection that reads: another one is set likewise."""
         self._objects, self._salvage, self._unfinished = objects, salvage, unfinished
         self._originals: BlobStore | None = None
         self._is_over = False
@@ -146,7 +153,7 @@ class WorkerThreads:
 
     def indexing(self) -> IndexUpdater:
         """Return the indexes, with that connection."""
-        return IndexUpdater(self.folder, self.connection())
+        return IndexUpdater(self.folder, self.connection(), self.words)
 
     async def _in(self, threads: ThreadPoolExecutor, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         if self._is_over:
@@ -172,7 +179,10 @@ class WorkerThreads:
         except BaseException:
             reader.close()
             raise
-        self._searching = ContextSearch(self.folder, reader, may_write=self._writer is not None)
+        vectors = self.vectors(self.folder, reader)
+        self._searching = ContextSearch(
+            self.folder, reader, self.words, vectors, may_write=self._writer is not None
+        )
 
     def _place_of_originals(self, connection: SqlConnection) -> str:
         try:

@@ -32,6 +32,7 @@ from store import CONTEXT, Table, peak_mib, settle
 
 from nexus_core import Item, Store
 from nexus_core.store.search.search import SearchRequest
+from nexus_core.store.vectors.context_vectors import ContextVectors
 from nexus_core.store.vectors.embedding import vector_model
 from nexus_core.store.vectors.matrix import cosines
 from nexus_core.store.vectors.meaning import QueryVector
@@ -167,7 +168,7 @@ async def recalls(store: Store, corpus: Corpus, count: int) -> dict[str, float]:
     def measure(name: str, where: Filter) -> None:
         visible = searching.visible(context, None, where)
         vectors = searching._meaning.vectors_of(context, queries[0].model)
-        assert vectors is not None
+        assert isinstance(vectors, ContextVectors)
         keys, rows = vectors.fresh.keys, vectors.fresh.rows
         if vectors.graph is not None:
             keys, rows = vectors.graph.keys, vectors.graph.rows_at(np.arange(len(vectors.graph)))

@@ -291,7 +291,7 @@ async def test_another_process_may_add_meanwhile(store: Store) -> None:
 async def test_what_the_index_lacks_is_looked_at_one_by_one(store: Store, tmp_path: Path) -> None:
     """While another one has the index for long, what is new is found all the same."""
     await store.add("harbour", notes("ferry", "baker"))
-    indexing = IndexUpdater(store.folder, store._threads.connection())
+    indexing = IndexUpdater(store.folder, store._threads.connection(), store._threads.words)
     async with Store(tmp_path / "store") as other:
         with indexing.turn(await store.context("harbour"), 0.0) as ours:
             assert ours
@@ -308,7 +308,7 @@ async def test_many_that_the_index_lacks_are_waited_for(
     await store.add("harbour", notes("ferry"))
     async with Store(tmp_path / "store") as other:
         context = await store.context("harbour")
-        with IndexUpdater(store.folder, store._threads.connection()).turn(context, 0.0):
+        with IndexUpdater(store.folder, store._threads.connection(), store._threads.words).turn(context, 0.0):
             await other.add("harbour", [Item(id=f"o{n}", text="ferry") for n in range(9)])
             waiting = asyncio.create_task(ids(other, "ferry"))
             assert "0" in await ids(store, "ferry")

@@ -13,7 +13,7 @@ from nexus_core.store.items import rows
 from nexus_core.store.items.prepare import ItemPreparer, PreparedItem
 from nexus_core.store.records import Added, Context
 from nexus_core.store.search.index_updates import IndexUpdate, IndexUpdater
-from nexus_core.store.search.tantivy_index import IndexDamagedError
+from nexus_core.store.search.indexes import IndexDamagedError
 
 BATCH = 2_000
 """Items that are written in one transaction, and their characters: what comes first."""

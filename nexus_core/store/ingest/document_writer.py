@@ -20,7 +20,7 @@ from nexus_core.store.items.grants import mark_document
 from nexus_core.store.items.prepare import ItemPreparer, PreparedItem
 from nexus_core.store.records import Added, Context, StoredDocument
 from nexus_core.store.search.index_updates import IndexUpdate, IndexUpdater
-from nexus_core.store.search.tantivy_index import IndexDamagedError
+from nexus_core.store.search.indexes import IndexDamagedError
 from nexus_core.store.vectors.vector_model import known_model, vector_problem
 
 INDEXED_AT_ONCE = 20_000

@@ -22,7 +22,8 @@ from nexus_core.store.items.prepare import PreparedItem, index_terms
 from nexus_core.store.items.removals import LAST, forget_removals, removals_after
 from nexus_core.store.items.rows import page_of_keys, read_items, stored_language
 from nexus_core.store.records import Context
-from nexus_core.store.search.tantivy_index import FORMAT, ContextIndex, IndexDamagedError, delete
+from nexus_core.store.search.indexes import IndexDamagedError, WordIndexes
+from nexus_core.store.search.tantivy_index import ContextIndex, FORMAT, IndexDamagedError, delete
 from nexus_core.toolkit.suggest import counted
 
 _PAGE = 1000
@@ -70,9 +71,10 @@ class IndexState:
 class IndexUpdater:
     """The indexes of one store, for the thread that writes."""
 
-    def __init__(self, folder: StorePaths, connection: SqlConnection) -> None:
+    def __init__(self, folder: StorePaths, connection: SqlConnection, words: WordIndexes) -> None:
         self.folder = folder
         self.connection = connection
+        self.words = words
 
     @contextmanager
     def turn(self, context: Context, wait_s: float) -> Iterator[bool]:
@@ -158,7 +160,7 @@ class IndexUpdate:
     def __init__(self, indexing: IndexUpdater, context: Context, *, anew: bool = False) -> None:
         self._connection = indexing.connection
         self._database = indexing.folder.database
-        self._folder = indexing.folder
+        self._words = indexing.words
         self._context = context
         with translated(self._database):
             state = IndexState(self._connection, context)
@@ -176,13 +178,13 @@ class IndexUpdate:
         self._is_new = not self._generation
         if self._is_new:
             self._generation = f"{FORMAT}-{token_hex(8)}"
-        path = self._folder.indexes / f"{self._context.id}-{self._generation}"
+        self._name = f"{self._context.id}-{self._generation}"
         try:
-            self.index = ContextIndex.create(path) if self._is_new else ContextIndex(path)
+            self.index = self._words.create(self._name) if self._is_new else self._words.open(self._name)
             self._writer = self.index.writer()
         except BaseException:
             if self._is_new:
-                delete(path)
+                self._words.delete(self._name)
             raise
         with self._lets_go():
             if self.index.count_newer(self.newest):
@@ -201,7 +203,7 @@ class IndexUpdate:
         except BaseException:
             self._writer.abandon()
             if self._is_new:
-                delete(self.index.path)
+                self._words.delete(self._name)
             raise
 
     def add(self, rows: Sequence[tuple[int, PreparedItem]]) -> None:
@@ -228,7 +230,7 @@ class IndexUpdate:
         """Let go of the index; a new one that was not committed goes."""
         self._writer.abandon()
         if self._is_new:
-            delete(self.index.path)
+            self._words.delete(self._name)
 
     def publish(self, most: int) -> None:
         """Commit where so many items have been added since: the first of a new index at once, for who searches it."""
@@ -258,9 +260,9 @@ class IndexUpdate:
         self.commit(analyzer)
         with self._lets_go():
             self._writer.close()
-        for other in self._folder.indexes.glob(f"{self._context.id}-*"):
-            if other != self.index.path:
-                delete(other)
+        for other in self._words.names_of(self._context.id):
+            if other != self._name:
+                self._words.delete(other)
 
     def _say(self, newest: int, removed: int, analyzer: int | None) -> None:
         copies = copies_of(self._connection)

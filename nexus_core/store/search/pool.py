@@ -18,7 +18,7 @@ from attrs import define
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.records import Context
 from nexus_core.store.search.cache import ItemCache, still_there
-from nexus_core.store.search.tantivy_index import ContextIndex, word_score
+from nexus_core.store.search.indexes import WordIndex, word_score
 from nexus_core.store.search.visibility import VisibleKeys
 
 MOST_ASKED = 4_000
@@ -47,7 +47,7 @@ class WordPool:
     connection: SqlConnection
     context: Context
     found: ItemCache
-    index: ContextIndex
+    index: WordIndex
     size: int
     """How many items the context has."""
     is_current: bool

@@ -19,7 +19,7 @@ from nexus_core.store.items.rows import keep_figures, keep_languages, page_of_ke
 from nexus_core.store.items.vectors import move_older
 from nexus_core.store.records import Context
 from nexus_core.store.search.index_updates import IndexState, IndexUpdate, IndexUpdater
-from nexus_core.store.search.tantivy_index import IndexDamagedError
+from nexus_core.store.search.indexes import IndexDamagedError
 from nexus_core.store.worker_threads import WorkerThreads
 from nexus_core.toolkit.text.stemming import ANALYZER_VERSION
 

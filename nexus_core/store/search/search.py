@@ -25,14 +25,13 @@ from nexus_core.store.records import Context
 from nexus_core.store.search.cache import ItemCache, still_there
 from nexus_core.store.search.fresh_vectors import FreshVectors
 from nexus_core.store.search.index_updates import IndexState
+from nexus_core.store.search.indexes import IndexDamagedError, VectorIndex, VectorIndexes, WordIndex, WordIndexes
 from nexus_core.store.search.pool import WordPool, cut_by_id
 from nexus_core.store.search.query_syntax import corrected, holds_phrases, phrases_of, stems_of
 from nexus_core.store.search.rescoring import weighted
-from nexus_core.store.search.tantivy_index import ContextIndex, IndexDamagedError
 from nexus_core.store.search.visibility import Visibility, VisibleKeys
-from nexus_core.store.vectors.context_vectors import ContextVectors
 from nexus_core.store.vectors.matrix import ROUGH, Vector
-from nexus_core.store.vectors.meaning import MeaningSearch, QueryVector, fused, usual_weight
+from nexus_core.store.vectors.meaning import QueryVector, fused, usual_weight
 from nexus_core.toolkit.filters import EVERYTHING, Filter
 from nexus_core.toolkit.text.bm25 import has_only_stop_words, terms
 from nexus_core.toolkit.text.languages import DEFAULT
@@ -88,7 +87,7 @@ class SearchRequest:
 class _Open:
     generation: str
     newest: int
-    index: ContextIndex
+    index: WordIndex
     looked: float
     is_sound: bool = False
     """It was found to hold what the database says, at this state."""
@@ -97,16 +96,25 @@ class _Open:
 class ContextSearch:
     """The connection that reads, the indexes that are open, and the items found last."""
 
-    def __init__(self, folder: StorePaths, connection: SqlConnection, *, may_write: bool) -> None:
+    def __init__(
+        self,
+        folder: StorePaths,
+        connection: SqlConnection,
+        words: WordIndexes,
+        meaning: VectorIndexes,
+        *,
+        may_write: bool,
+    ) -> None:
         self.connection = connection
         self._folder = folder
+        self._words = words
         self._may_write = may_write
         self._open: dict[int, _Open] = {}
         self.fresh = FreshVectors()
         """What rankers have put with items that were found."""
         self._found = ItemCache(self.fresh)
         self._visibility = Visibility(connection)
-        self._meaning = MeaningSearch(folder, connection)
+        self._meaning = meaning
         self.suspect = ""
         """The generation of the index that the last search could not trust."""
 
@@ -175,11 +183,11 @@ class ContextSearch:
     def _tail(self, context: Context, newest: int) -> list[int]:
         return page_of_keys(self.connection, context, after=newest, limit=TAIL + 1)
 
-    def _index(self, context: Context, state: IndexState) -> ContextIndex:
+    def _index(self, context: Context, state: IndexState) -> WordIndex:
         """Return the open index, as new and as sound as the database says."""
         known, now = self._open.get(context.id), monotonic()
         if known is None or known.generation != state.generation:
-            index = ContextIndex(self._folder.indexes / f"{context.id}-{state.generation}")
+            index = self._words.open(f"{context.id}-{state.generation}")
             known = self._open[context.id] = _Open(state.generation, state.newest, index, now)
         elif known.newest != state.newest or (state.is_current and len(known.index) != state.items):
             known.index.reload()
@@ -195,7 +203,7 @@ class ContextSearch:
         return known.index
 
     def _ranked(
-        self, index: ContextIndex, state: IndexState, moment: ContextMoment, request: SearchRequest, tail: Sequence[int]
+        self, index: WordIndex, state: IndexState, moment: ContextMoment, request: SearchRequest, tail: Sequence[int]
     ) -> Ranking:
         query, limit, context, languages = request.query, request.limit, moment.context, moment.languages
         visible = self._visibility.of(context, request.viewer, request.where, moment)
@@ -231,7 +239,7 @@ class ContextSearch:
         return self._ranking(context, request, words, {key: cosines[key] for key in words if key in cosines})
 
     def _held(
-        self, asked: Sequence[tuple[QueryWords[str], float]], index: ContextIndex, tail: Sequence[int]
+        self, asked: Sequence[tuple[QueryWords[str], float]], index: WordIndex, tail: Sequence[int]
     ) -> dict[str, int]:
         """Return for each word of a query how many items hold it."""
         every = dict.fromkeys(stem for words, _ in asked for stem in words.counts)
@@ -264,7 +272,7 @@ class ContextSearch:
         return {key: cosines[key] for key in dict.fromkeys([*near, *known]) if key in cosines}
 
     def _still_near(
-        self, context: Context, vectors: ContextVectors, query: Vector, wanted: int, visible: VisibleKeys | None
+        self, context: Context, vectors: VectorIndex, query: Vector, wanted: int, visible: VisibleKeys | None
     ) -> list[int]:
         """Return the items that may be among the nearest, and are there still: until there are enough of them."""
         asked, seen = wanted, -1
@@ -323,7 +331,7 @@ class ContextSearch:
         return ranking.scored("store", column, range(len(keys)))
 
     def _proposed(
-        self, index: ContextIndex, state: IndexState, context: Context, weights: Mapping[str, float], limit: int,
+        self, index: WordIndex, state: IndexState, context: Context, weights: Mapping[str, float], limit: int,
         visible: VisibleKeys | None, required: Sequence[Collection[str]] = (), phrases: Sequence[str] = (),
     ) -> dict[int, bytes]:  # fmt: skip
         """Return the best by words that are there and visible, and hold the phrases."""
@@ -367,7 +375,7 @@ def _weights(asked: Sequence[QueryWords[str]], holding: Mapping[str, int], size:
     return {stem: weight for stem, weight in weights.items() if stem in kept}
 
 
-def _count_visible(index: ContextIndex, visible: VisibleKeys | None, stem: str) -> int:
+def _count_visible(index: WordIndex, visible: VisibleKeys | None, stem: str) -> int:
     """Return how many of the items with a stem may be seen: of those that score highest, or whether any may at all."""
     held = index.holding(stem)
     if visible is None or not held:
@@ -378,7 +386,7 @@ def _count_visible(index: ContextIndex, visible: VisibleKeys | None, stem: str) 
     return seen
 
 
-def _check(index: ContextIndex, state: IndexState) -> None:
+def _check(index: WordIndex, state: IndexState) -> None:
     """Raise IndexDamagedError where the index does not hold as many items as the database says, and none newer."""
     if len(index) != state.items or index.count_newer(state.newest):
         raise IndexDamagedError("it does not hold the items that the database says")

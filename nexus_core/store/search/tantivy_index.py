@@ -26,7 +26,8 @@ import tantivy
 
 from nexus_core.contract.errors import StoreBusyError, StoreError, StoreFullError
 from nexus_core.store.database.connection import NO_SPACE
-from nexus_core.store.search.index_checksums import META, Look, UnsoundError, note, sound_files
+from nexus_core.store.search.index_checksums import META, Look, UnsoundError, is_whole, live_files, note, sound_files
+from nexus_core.store.search.indexes import IndexDamagedError
 
 FORMAT = "2"
 """Of what stands in an index: its indexes are rebuilt when this changes."""
@@ -36,16 +37,38 @@ _SYSTEM_ERROR = re.compile(r"os error (\d+)|\b(?:Os \{ )?code: (\d+)")
 _PROBE = 2**20
 _TRIES = 5
 """How often an index is looked at anew while another process changes it."""
-_K1, _B = 1.2, 0.75
-"""Of tantivy's BM25."""
 _HELD_KEPT = 100_000
 """Words of which is kept how many items hold them."""
 _NEAR_ONE = 2.0**-20
 """A boost that is as near to 1 is none."""
 
 
-class IndexDamagedError(Exception):
-    """An index is not there, or not what it should be: build it anew."""
+class TantivyIndexes:
+    """The indexes of a store in a folder, each in one of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def open(self, name: str) -> ContextIndex:
+        """Return an index that is there; raises IndexDamagedError."""
+        return ContextIndex(self._folder / name)
+
+    def create(self, name: str) -> ContextIndex:
+        """Return a new, empty one."""
+        return ContextIndex.create(self._folder / name)
+
+    def delete(self, name: str) -> None:
+        """Delete one; what another process still reads of it goes when it is done."""
+        shutil.rmtree(self._folder / name, ignore_errors=True)
+
+    def names_of(self, context_id: int) -> list[str]:
+        """Return the names of all that are there of a context."""
+        return [path.name for path in self._folder.glob(f"{context_id}-*")]
+
+    def damage_of(self, name: str) -> list[str]:
+        """Return the files of segments that the sums at their ends say are damaged."""
+        path = self._folder / name
+        return [str(path / file) for file in live_files(path) if not is_whole(path / file)]
 
 
 class ContextIndex:
@@ -310,11 +333,6 @@ class IndexWriter:
         self._ended, self._open = self._ended or "abandoned", None
 
 
-def delete(path: Path) -> None:
-    """Delete an index; what another process still reads of it goes when it is done."""
-    shutil.rmtree(path, ignore_errors=True)
-
-
 def _sweep(path: Path) -> None:
     """Delete what a crash has left of removals that were not committed.
 
@@ -340,11 +358,6 @@ def _schema() -> Any:
     builder.add_unsigned_field("length", fast=True)
     builder.add_text_field("words", tokenizer_name="whitespace", index_option="freq")
     return builder.build()
-
-
-def word_score(weight: float, count: float, length: float, average: float) -> float:
-    """Return what a word of a weight gives an item by tantivy's BM25, by an average length of our own."""
-    return weight * (_K1 + 1) * count / (count + _K1 * (1 - _B + _B * length / max(average, 1e-9)))
 
 
 def _own_weight(held: int, total: float) -> float:

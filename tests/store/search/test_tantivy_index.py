@@ -15,7 +15,8 @@ from nexus_core import Item, Store
 from nexus_core.store.items import removals
 from nexus_core.store.search import index_updates as indexing_module
 from nexus_core.store.search.index_checksums import NOTE
-from nexus_core.store.search.tantivy_index import ContextIndex, IndexDamagedError
+from nexus_core.store.search.indexes import IndexDamagedError
+from nexus_core.store.search.tantivy_index import ContextIndex
 
 pytestmark = pytest.mark.slow
 
@@ -308,7 +309,9 @@ async def test_items_of_others_are_taken_up_by_whoever_writes_the_index(store: S
     """While one has the index, others write rows alone; these are in the index at the next commit."""
     async with Store(folder) as other:
         context = await store.context("harbour")
-        with indexing_module.IndexUpdater(store.folder, store._threads.connection()).turn(context, 0.0) as ours:
+        with indexing_module.IndexUpdater(store.folder, store._threads.connection(), store._threads.words).turn(
+            context, 0.0
+        ) as ours:
             assert ours
             await other.add("harbour", [Item(id="other", text="Another ferry.")])
             assert "other" in {item.id for item in (await other.search("harbour", "ferry")).items}
