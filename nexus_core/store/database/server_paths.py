@@ -108,8 +108,8 @@ def open_copies(path: Path) -> sqlite3.Connection:
 
     One that cannot be read is begun anew, and the indexes are built anew with it. It has the tables of a folder's
     database, of which only those are written that tell of indexes; their contexts are elsewhere, so that no foreign
-    key is looked at. A power failure may take back what was said last of an index, which is then ahead of it, as after a
-    crash: nothing waits for a sync. Raises StoreError where somebody else keeps it, or the disk fails.
+    key is looked at. A power failure may take back what was said last of an index, which is then ahead of it, as after
+    a crash: nothing waits for a sync. Raises StoreError where somebody else keeps it, or the disk fails.
     """
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)

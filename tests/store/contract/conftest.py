@@ -47,6 +47,10 @@ def postgres_server() -> Iterator[str]:
         yield named
         return
     with running_server() as server:
+        # No test of it crashes this server (see `own_server`): to make and drop databases is most of what they do.
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
         yield server.get_uri()
 
 

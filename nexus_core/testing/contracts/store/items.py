@@ -77,6 +77,23 @@ class ItemTests(StoreSuite):
             assert [item.id for item in await store.get("harbour", ["n4", "absent", "n1"])] == ["n4", "n1"]
 
     @looped
+    async def test_many_items_come_back_whatever_signs_are_in_them(self) -> None:
+        """Those that stand for something where rows are written many at a time: ends of rows, of columns, none at all.
+
+        Fix: write values as parameters, or escape each of them.
+        """
+        signs = ["\\N", "\\.", "a\tb", "a\nb\r\n\\.\n", "\\x00", "\\", "%s %% %", "{}", '"', "'", "NULL", "\x01\x7f"]
+        plain = [sign if sign.isprintable() else "plain" for sign in signs]  # as names are
+        items = [
+            Item(id=f"{number}{name}", title=sign, text=sign, source=sign, tags=(f"t{name}",), metadata={"s": sign})
+            for number, (sign, name) in enumerate(zip(signs, plain, strict=True))
+        ]
+        async with self._store() as store:
+            assert (await store.add("harbour", items)).new == len(items)
+            assert await store.get("harbour", [item.id for item in items]) == tuple(items)
+            assert await store.check() == ()
+
+    @looped
     async def test_a_changed_item_takes_the_place_of_the_one_before(self) -> None:
         """What is as it was is left alone; counts and searches go on from the new state.
 
@@ -171,9 +188,9 @@ class ItemTests(StoreSuite):
 
     @looped
     async def test_large_values_come_back(self) -> None:
-        """Texts and bytes of some hundred thousand bytes, and metadata of as many.
+        """Texts and bytes of some hundred thousand bytes, and metadata of as many; what is no text is refused.
 
-        Fix: take types without a limit for TEXT and BLOB.
+        Fix: take types without a limit for TEXT and BLOB; what the driver cannot encode is a UsageError.
         """
         async with self._store() as store:
             item = Item(id="large", text=_LARGE, metadata={"notes": _LARGE, "number": 2**53 + 1, "share": 0.1})
@@ -184,6 +201,8 @@ class ItemTests(StoreSuite):
             key = await store.keep_original(data)
             assert key is not None
             assert await store.original(key) == data
+            with pytest.raises(UsageError):  # half of a surrogate pair, which is no text
+                await store.add("harbour", [Item(id="half", text="\ud83d")])
 
     @looped
     async def test_an_export_is_taken_in_again(self, tmp_path: Path) -> None:
