@@ -125,7 +125,7 @@ class WordIndexes(Protocol):
         """Return what of an index its checksums say is damaged; nothing where it keeps none."""
 
 
-class VectorIndex(Protocol):
+class SearchableVectors(Protocol):
     """The vectors of one context by one model, as new as the rows."""
 
     def nearest(self, query: Vector, count: int, visible: VisibleKeys | None) -> Mapping[int, float]:
@@ -144,5 +144,5 @@ class VectorIndexes(Protocol):
     unarranged: dict[str, Context]
     """Contexts by name whose vectors lack the graph that they should have; nothing where no graph is made."""
 
-    def vectors_of(self, context: Context, model: VectorModel) -> VectorIndex | None:
+    def vectors_of(self, context: Context, model: VectorModel) -> SearchableVectors | None:
         """Return the vectors of a context by a model, `None` where it has none of it."""

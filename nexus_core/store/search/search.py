@@ -25,7 +25,7 @@ from nexus_core.store.records import Context
 from nexus_core.store.search.cache import ItemCache, still_there
 from nexus_core.store.search.fresh_vectors import FreshVectors
 from nexus_core.store.search.index_updates import IndexState
-from nexus_core.store.search.indexes import IndexDamagedError, VectorIndex, VectorIndexes, WordIndex, WordIndexes
+from nexus_core.store.search.indexes import IndexDamagedError, SearchableVectors, VectorIndexes, WordIndex, WordIndexes
 from nexus_core.store.search.pool import WordPool, cut_by_id
 from nexus_core.store.search.query_syntax import corrected, holds_phrases, phrases_of, stems_of
 from nexus_core.store.search.rescoring import weighted
@@ -272,7 +272,7 @@ class ContextSearch:
         return {key: cosines[key] for key in dict.fromkeys([*near, *known]) if key in cosines}
 
     def _still_near(
-        self, context: Context, vectors: VectorIndex, query: Vector, wanted: int, visible: VisibleKeys | None
+        self, context: Context, vectors: SearchableVectors, query: Vector, wanted: int, visible: VisibleKeys | None
     ) -> list[int]:
         """Return the items that may be among the nearest, and are there still: until there are enough of them."""
         asked, seen = wanted, -1

@@ -18,7 +18,7 @@ from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.records import Context
 from nexus_core.store.search.indexes import (
     IndexDamagedError,
-    VectorIndex,
+    SearchableVectors,
     VectorIndexes,
     WordIndex,
     WordIndexes,
@@ -185,7 +185,7 @@ class VectorsInMemory:
     connection: SqlConnection
     unarranged: dict[str, Context] = field(factory=dict)
 
-    def vectors_of(self, context: Context, model: VectorModel) -> VectorIndex | None:
+    def vectors_of(self, context: Context, model: VectorModel) -> SearchableVectors | None:
         number = model.number(self.connection)
         if number is None:
             return None
