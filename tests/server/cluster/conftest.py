@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from nexus_core import Store
-from tests.store.contract.conftest import database, own_server, postgres, postgres_server
+from tests.store.contract.conftest import database, new_database, own_server, postgres, postgres_server
 
-__all__ = ["database", "own_server", "postgres", "postgres_server"]
+__all__ = ["database", "new_database", "own_server", "postgres", "postgres_server"]
 
 
 @pytest.fixture
