@@ -180,9 +180,7 @@ class WorkerThreads:
             reader.close()
             raise
         vectors = self.vectors(self.folder, reader)
-        self._searching = ContextSearch(
-            self.folder, reader, self.words, vectors, may_write=self._writer is not None
-        )
+        self._searching = ContextSearch(self.folder, reader, self.words, vectors, may_write=self._writer is not None)
 
     def _place_of_originals(self, connection: SqlConnection) -> str:
         try:
