@@ -156,7 +156,7 @@ async def look(path: Path, expected: Expected) -> list[str]:
         if WITH_VECTORS and await store.contexts() and (await store.context("c")).embedder:
             vars(graph_upkeep)["EXACT"] = GRAPH_FROM
             unnamed = await store.check()
-            if any("that nothing names" not in each for each in unnamed):
+            if any("that nothing names" not in each and "have none" not in each for each in unnamed):
                 return [*unnamed]
             await store.embed("c", "static")
         found = list(await store.check())

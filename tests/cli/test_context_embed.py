@@ -209,3 +209,21 @@ def test_changed_tags_take_no_vectors_away(notes: Path, capsys: pytest.CaptureFi
     nexus(capsys, "context", "tag", "n", "notes/dog.md", "--add", "pets")
     assert "vectors of 3 of 3 items" in nexus(capsys, "context", "show", "n")[1]
     assert "0 items have new vectors" in nexus(capsys, "context", "embed", "n", "--model", "static")[1]
+
+
+def test_the_check_tells_what_an_interrupted_embedding_has_left(
+    notes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Items came while the model could not be used: that is told until they are embedded by `--repair`."""
+
+    async def interrupt() -> None:
+        async with Store() as store:
+            await store.write(lambda db: db.execute("UPDATE contexts SET embedder = 'no-such-model'").rowcount)
+            await store.add("n", [Item(id="cat", text="Kittens purr.")])
+            await store.write(lambda db: db.execute("UPDATE contexts SET embedder = 'static'").rowcount)
+
+    nexus(capsys, "context", "add", "n", str(notes), "--embed", "static", "-q")
+    asyncio.run(interrupt())
+    code, shown = nexus(capsys, "context", "check", "n")
+    assert (code, "1 item in 'n' should have vectors and have none" in shown) == (1, True), shown
+    assert nexus(capsys, "context", "check", "n", "--repair") == (0, "all is well\n")

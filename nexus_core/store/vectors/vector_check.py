@@ -7,20 +7,23 @@ embeds what lacks then.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nexus_core.store.database.connection import snapshot
 from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.database.sql import SqlConnection, copies_of
-from nexus_core.store.items.rows import read_items
+from nexus_core.store.items.rows import page_of_keys, read_items
+from nexus_core.store.items.vectors import vectors_of
 from nexus_core.store.records import Context
 from nexus_core.store.vectors.context_vectors import graph_state, newest_part
 from nexus_core.store.vectors.graph import EXACT, GraphDamagedError, VectorGraph, delete_graph, has_graphs
 from nexus_core.store.vectors.graph_upkeep import WITHOUT_GRAPH, count_rows, graph_folder, unnamed_graphs, vectors_turn
-from nexus_core.store.vectors.vector_model import EmbeddedModel, known_model
-from nexus_core.toolkit.embedding.embedder import KEPT_NUMBERS, item_parts
+from nexus_core.store.vectors.vector_model import EmbeddedModel, VectorModel, chosen_model, known_model
+from nexus_core.toolkit.embedding.embedder import item_parts
 from nexus_core.toolkit.lazy_module import LazyModule
 from nexus_core.toolkit.suggest import counted
 
@@ -36,18 +39,25 @@ _ARRANGE = "`nexus context check --repair` makes it anew"
 
 def vector_problems(connection: SqlConnection, folder: StorePaths, context: Context) -> Iterator[str]:
     """Yield what is wrong with the vectors of a context, each in a sentence."""
+    model = chosen_model(connection, context)
     known = known_model(connection, context)
     if known is not None:
         with snapshot(connection, folder.database):
             damaged = len(_damaged(connection, context, known))
         if damaged:
             yield f"the vectors of {counted(damaged, 'item')} in {context.name!r} are damaged: {_REPAIR}"
-        lacking = sum(1 for _ in _lacking(connection, folder, context, known))
-        if lacking:
-            yield f"{counted(lacking, 'item')} in {context.name!r} should have vectors and have none: {_REPAIR}"
+        faults = Counter(fault for _, fault in _with_faults(connection, folder, context, known))
+        for fault, count in sorted(faults.items()):
+            yield f"the vectors of {counted(count, 'item')} in {context.name!r} hold {fault}: {_REPAIR}"
+    lacking = [] if model is None else [*_lacking(connection, folder, context, model)]
     with vectors_turn(folder, context) as ours:
-        if not ours and folder.may_be_written():
-            return  # another process makes vectors and graphs: what is there is on its way
+        is_embedding = not ours and folder.may_be_written()
+        # What is newer than the last pass is on its way while another process makes vectors.
+        count = _count_lacking(connection, context, model, lacking, is_embedding) if model is not None else 0
+        if count:
+            yield f"{counted(count, 'item')} in {context.name!r} should have vectors and have none: {_REPAIR}"
+        if is_embedding:
+            return
         if known is not None and has_graphs():
             yield from _graph(connection, folder, context, known)
         for path in unnamed_graphs(connection, folder, context):
@@ -59,23 +69,47 @@ def _damaged(connection: SqlConnection, context: Context, known: EmbeddedModel) 
     found = connection.execute(
         "SELECT item_key FROM vector_parts JOIN items ON items.key = item_key WHERE context_id = ? AND model_id = ?"
         " GROUP BY item_key HAVING sum(length(data)) % ? <> 0 OR max(part) <> count(*) - 1 OR min(part) <> 0",
-        (context.id, known.number, known.model.width * np.dtype(KEPT_NUMBERS).itemsize),
+        (context.id, known.number, known.model.bytes_each),
     )
     return [key for (key,) in found]
 
 
-def _lacking(connection: SqlConnection, folder: StorePaths, context: Context, known: EmbeddedModel) -> Iterator[int]:
-    """Yield the keys of the items with text that were embedded, as the context says, and have no vectors."""
+def _with_faults(
+    connection: SqlConnection, folder: StorePaths | None, context: Context, known: EmbeddedModel
+) -> Iterator[tuple[int, str]]:
+    """Yield the keys of the items that have a vector of which no cosine can be, and what it is; reads all vectors.
+
+    Without a folder it is called in a transaction.
+    """
+    after = 0
+    while True:
+        with snapshot(connection, folder.database) if folder is not None else nullcontext():
+            keys = page_of_keys(connection, context, after=after, limit=_PAGE)
+            vectors = vectors_of(connection, keys)
+        for (key, model), data in vectors.items():
+            if model == known.model.name and len(data) % known.model.bytes_each == 0:
+                rows = np.frombuffer(data, np.dtype("<u2")).reshape(-1, known.model.width)
+                # The exponent of what is not finite is all ones; the highest bit is the sign.
+                if (rows & 0x7C00 == 0x7C00).any():
+                    yield key, "numbers that are not finite"
+                elif not (rows & 0x7FFF).any(axis=1).all():
+                    yield key, "one of zeros alone, to which nothing is similar"
+        if len(keys) < _PAGE:
+            return
+        after = keys[-1]
+
+
+def _lacking(connection: SqlConnection, folder: StorePaths, context: Context, model: VectorModel) -> Iterator[int]:
+    """Yield the keys of the items with text that have no vectors."""
     after = 0
     while True:
         with snapshot(connection, folder.database):
             keys = [
                 key
                 for (key,) in connection.execute(
-                    "SELECT key FROM items WHERE context_id = ? AND key > ?"
-                    " AND key <= (SELECT embedded FROM contexts WHERE id = context_id) AND NOT EXISTS"
+                    "SELECT key FROM items WHERE context_id = ? AND key > ? AND NOT EXISTS"
                     " (SELECT 1 FROM vector_parts WHERE item_key = items.key AND model_id = ?) ORDER BY key LIMIT ?",
-                    (context.id, after, known.number, _PAGE),
+                    (context.id, after, model.number(connection) or 0, _PAGE),
                 )
             ]
             items = read_items(connection, keys)
@@ -83,6 +117,24 @@ def _lacking(connection: SqlConnection, folder: StorePaths, context: Context, kn
             return
         yield from (key for key, item in items.items() if item_parts(item))
         after = keys[-1]
+
+
+def _count_lacking(
+    connection: SqlConnection, context: Context, model: VectorModel, keys: Sequence[int], is_embedding: bool
+) -> int:
+    """Return how many of these items still have no vectors; while others come, of those that were embedded once."""
+    (embedded,) = connection.execute("SELECT embedded FROM contexts WHERE id = ?", (context.id,)).fetchone() or (0,)
+    if is_embedding:
+        keys = [key for key in keys if key <= embedded]
+    number, count = model.number(connection) or 0, 0
+    for start in range(0, len(keys), _PAGE):
+        (some,) = connection.execute(
+            "SELECT count(*) FROM items WHERE key IN (SELECT value FROM json_each(?) AS numbers) AND NOT EXISTS"
+            " (SELECT 1 FROM vector_parts WHERE item_key = items.key AND model_id = ?)",
+            (json.dumps(keys[start : start + _PAGE]), number),
+        ).fetchone()
+        count += int(some)
+    return count
 
 
 def _graph(connection: SqlConnection, folder: StorePaths, context: Context, known: EmbeddedModel) -> Iterator[str]:
@@ -140,8 +192,10 @@ def graph_note(connection: SqlConnection, context: Context) -> str:
 def mend_vectors(connection: SqlConnection, context: Context) -> None:
     """Forget what is damaged of the vectors of a context, and its graph; to be called in a transaction."""
     known = known_model(connection, context)
-    for key in _damaged(connection, context, known) if known is not None else ():
-        connection.execute("DELETE FROM vector_parts WHERE item_key = ?", (key,))
+    if known is not None:
+        faulty = (key for key, _ in _with_faults(connection, None, context, known))
+        for key in {*_damaged(connection, context, known), *faulty}:
+            connection.execute("DELETE FROM vector_parts WHERE item_key = ?", (key,))
     copies_of(connection).execute("DELETE FROM vector_indexes WHERE context_id = ?", (context.id,))
 
 

@@ -53,15 +53,20 @@ def forget_model(connection: SqlConnection, context: Context) -> None:
     connection.execute("DELETE FROM settings WHERE name = ?", (_name(context),))
 
 
-def known_model(connection: SqlConnection, context: Context) -> EmbeddedModel | None:
-    """Return whose vectors a context has; `None` where it has none, or another version has made them."""
+def chosen_model(connection: SqlConnection, context: Context) -> VectorModel | None:
+    """Return whose vectors the items of a context should have; `None` where no model is known."""
     found = connection.execute("SELECT value FROM settings WHERE name = ?", (_name(context),)).fetchone()
     if found is None or not context.embedder:
         return None
     told = json.loads(found[0])
-    model = VectorModel(str(told["model"]), int(told["width"]))
-    number = model.number(connection)
-    return EmbeddedModel(model, number) if number is not None else None
+    return VectorModel(str(told["model"]), int(told["width"]))
+
+
+def known_model(connection: SqlConnection, context: Context) -> EmbeddedModel | None:
+    """Return whose vectors a context has; `None` where it has none, or another version has made them."""
+    model = chosen_model(connection, context)
+    number = None if model is None else model.number(connection)
+    return None if model is None or number is None else EmbeddedModel(model, number)
 
 
 @frozen(kw_only=True)

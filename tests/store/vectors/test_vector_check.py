@@ -37,7 +37,7 @@ async def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 def change(store: Store, statement: str) -> None:
     """Change the database behind the store's back, as damage would."""
     connection = sqlite3.connect(store.folder.database)
-    connection.execute(statement)
+    connection.executescript(statement)
     connection.commit()
     connection.close()
 
@@ -80,6 +80,31 @@ async def test_an_embedded_context_has_no_problems(store: Store) -> None:
         ),
         pytest.param(
             "DELETE FROM vector_parts WHERE key IN (7, 8)", "2 items in 'c' should have vectors", id="lacking"
+        ),
+        pytest.param(
+            f"UPDATE vector_parts SET data = CAST(x'{'007e' * 256}' AS BLOB) WHERE key IN (7, 8)",
+            "vectors of 2 items .* not finite",
+            id="not-a-number",
+        ),
+        pytest.param(
+            f"UPDATE vector_parts SET data = CAST(x'{'007c' + '003c' * 255}' AS BLOB) WHERE key = 7",
+            "vectors of 1 item .* not finite",
+            id="infinite",
+        ),
+        pytest.param(
+            f"UPDATE vector_parts SET data = CAST(x'{'0080' * 256}' AS BLOB) WHERE key = 7",
+            "vectors of 1 item .* of zeros alone",
+            id="zeros",
+        ),
+        pytest.param(
+            "DELETE FROM vector_parts WHERE item_key > 100; UPDATE contexts SET embedded = 100 WHERE name = 'c'",
+            "[0-9]+ items in 'c' should have vectors",
+            id="interrupted",
+        ),
+        pytest.param(
+            "DELETE FROM vector_parts; DELETE FROM vector_indexes; DELETE FROM vector_models",
+            "150 items in 'c' should have vectors",
+            id="none-at-all",
         ),
         pytest.param("UPDATE vector_indexes SET generation = 'x'", "graph of 'c' is damaged", id="generation"),
     ],
@@ -188,6 +213,21 @@ async def test_a_repair_without_the_model_arranges_what_is_there(store: Store) -
     assert len(left) == 1
     assert "1 item in 'c' should have vectors" in left[0]
     assert len([*store.folder.vectors.iterdir()]) == 1
+
+
+async def test_what_is_being_embedded_is_not_lacking(store: Store) -> None:
+    """While another process has the turn, only items that were embedded once are missed; afterwards all are."""
+    change(store, "UPDATE contexts SET embedder = 'no-such-model' WHERE name = 'c'")
+    await store.add("c", [Item(id="late", text="Puppies are loud.")])
+    change(store, "UPDATE contexts SET embedder = 'static' WHERE name = 'c'")
+    context = await store.context("c")
+    with graph_upkeep.vectors_turn(store.folder, context) as ours:
+        assert ours
+        assert await store.check() == ()
+    (problem,) = await store.check()
+    assert problem.startswith("1 item in 'c' should have vectors and have none")
+    assert await store.check(repair=True) == ()
+    assert (await store.search("c", "puppy noise", by="meaning", limit=1)).items[0].id == "late"
 
 
 async def test_a_deleted_context_leaves_no_graph(store: Store) -> None:
