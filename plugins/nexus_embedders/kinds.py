@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from nexus_core import PluginError
 from nexus_core.toolkit import CrossEncoder, InstalledModel, TextEmbedder, installed_model
@@ -13,6 +15,8 @@ from nexus_core.toolkit import CrossEncoder, InstalledModel, TextEmbedder, insta
 MINILM = "minilm"
 _INSTALL = f"nexus models install {MINILM}"
 _ONNX_FILE, _TOKENIZER_FILE = "model.onnx", "tokenizer.json"
+_CLASSIFIER = "ForSequenceClassification"
+"""In the name of the class of every cross-encoder of transformers."""
 _EXPORT = "optimum-cli export onnx --task text-classification --model MODEL FOLDER"
 """Writes the two files of a cross-encoder of transformers."""
 
@@ -69,15 +73,41 @@ class OnnxFolders:
         return _load("onnx_session", model, download)
 
     def cross_encoder_problem(self, folder: str) -> str:
-        """Return which package or file is missing."""
+        """Return which package or file is missing, or why the model is none: as far as its small files tell."""
         absent = [name for name in (_ONNX_FILE, _TOKENIZER_FILE) if not (Path(folder) / name).is_file()]
         missing = f"{' and '.join(absent)} must be in {folder}: {_EXPORT}" if absent else ""
-        return "; ".join(filter(None, (_missing_runtime(), missing)))
+        return "; ".join(filter(None, (_missing_runtime(), missing or _no_cross_encoder(Path(folder)))))
 
     def load_cross_encoder(self, folder: str) -> CrossEncoder:
         """Load the model of a folder; no network ever."""
         loaded: CrossEncoder = import_module("nexus_embedders.cross_encoder").load(folder)
         return loaded
+
+
+def _no_cross_encoder(folder: Path) -> str:
+    """Return what the configuration of a model says that no cross-encoder does; empty where there is none."""
+    told = _small_json(folder / "config.json")
+    listed = told.get("architectures")
+    names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
+    if names and not any(_CLASSIFIER in name for name in names):
+        return f"config.json in {folder} names {', '.join(names)}, which is no cross-encoder: {_EXPORT}"
+    labels = told.get("id2label")
+    count = len(labels) if isinstance(labels, dict) else told.get("num_labels")
+    if isinstance(count, int) and count not in (1, 2):
+        return f"the model in {folder} gives {count} numbers for a pair by its config.json, not one or two: {_EXPORT}"
+    makes_vectors = not names and (
+        (folder / "1_Pooling").is_dir() or "embedding_id" in _small_json(folder / "manifest.json")
+    )
+    return f"the model in {folder} makes vectors, and is no cross-encoder: {_EXPORT}" if makes_vectors else ""
+
+
+def _small_json(path: Path) -> dict[str, Any]:
+    """Return the object in a file; an empty one where there is none that can be read."""
+    try:
+        told = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 class MiniLm:

@@ -201,6 +201,41 @@ def test_lint_names_what_is_missing_and_the_command(
     assert "needs the package onnxruntime: pip install 'contextnexus[minilm]'" in lint(path, "./judge", capsys)
 
 
+LOOKED_AT = {
+    "embedder": ({"architectures": ["BertModel"]}, "names BertModel, which is no cross-encoder"),
+    "labels": (
+        {"architectures": ["BertForSequenceClassification"], "id2label": {"0": "a", "1": "b", "2": "c"}},
+        "gives 3 numbers for a pair",
+    ),
+    "number of labels": ({"num_labels": 5}, "gives 5 numbers for a pair"),
+    "one label": ({"architectures": ["XLMRobertaForSequenceClassification"], "id2label": {"0": "LABEL_0"}}, ""),
+    "two by default": ({"architectures": ["BertForSequenceClassification"]}, ""),
+    "odd": ({"architectures": [None], "id2label": 7}, ""),
+    "no map": ([], ""),
+}
+
+
+@pytest.mark.parametrize(("config", "said"), LOOKED_AT.values(), ids=LOOKED_AT.keys())
+def test_lint_refuses_a_folder_that_holds_another_kind_of_model(
+    folder: Path, capsys: pytest.CaptureFixture[str], config: object, said: str
+) -> None:
+    """By the file that describes it, where there is one; the model itself is not read."""
+    (folder / "config.json").write_text(json.dumps(config))
+    told = lint(folder.parent / "n.yaml", "./judge", capsys)
+    assert said in told
+    assert bool(said) == (":5:" in told), told
+
+
+@pytest.mark.parametrize("place", ["1_Pooling/config.json", "manifest.json"])
+def test_lint_refuses_an_embedder_without_a_description(
+    folder: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    """A model of sentence-transformers, and one that `nexus models install` has put there."""
+    (folder / place).parent.mkdir(exist_ok=True)
+    (folder / place).write_text(json.dumps({"embedding_id": "minilm:x"}))
+    assert "makes vectors, and is no cross-encoder" in lint(folder.parent / "n.yaml", "./judge", capsys)
+
+
 def test_a_word_that_is_no_path_stays_the_name_of_a_connector(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A plugin's, or one that nobody has; and a folder has no endpoint."""
     path = folder.parent / "n.yaml"
