@@ -97,8 +97,12 @@ def test_a_damaged_model_is_not_used_and_installed_anew(nexus: Nexus, published:
     (model.folder / "model.onnx").write_bytes(b"\0" * 99)
     with pytest.raises(PluginError, match=r"model\.onnx .* is damaged: nexus models install minilm"):
         EmbedderRegistry.installed().load("minilm")  # one that has nothing in memory
+    assert "damaged (model.onnx): nexus models install minilm" in nexus("models")[1]
+    (told,) = json.loads(nexus("models", "--json")[1])
+    assert told["damaged"] == ["model.onnx"]
     nexus("models", "install", "minilm", "--from", str(published))
     assert model.damaged() == []
+    assert ("damaged" in nexus("models")[1], json.loads(nexus("models", "--json")[1])[0]["damaged"]) == (False, [])
 
 
 @pytest.mark.parametrize("manifest", ["[]", "{", '{"files": 1}', "\xff"])
@@ -110,7 +114,7 @@ def test_a_manifest_that_is_none_is_mended_by_the_command_it_names(
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_bytes(manifest.encode("latin-1"))
     assert "nexus models install minilm" in embedder_problem("minilm")
-    assert "nexus models install minilm" in nexus("models")[1]
+    assert "damaged (manifest.json): nexus models install minilm" in nexus("models")[1]
     assert nexus("models", "install", "minilm", "--from", str(published))[0] == 0
     (folder / "manifest.json").write_text(manifest)
     assert nexus("models", "remove", "minilm")[0] == 0

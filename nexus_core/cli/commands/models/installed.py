@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.tables import print_table
 from nexus_core.contract.errors import UsageError
 from nexus_core.toolkit.embedding.model_folders import (
+    MANIFEST,
     InstalledModel,
     installed_models,
     model_names,
@@ -25,16 +27,26 @@ from nexus_core.toolkit.suggest import did_you_mean, listed
 @click.command("installed")
 @click.option("--json", "as_json", is_flag=True, help="Print the models as one JSON array.")
 def installed(as_json: bool) -> None:
-    """List the models that are installed on this machine, with size, licence and SHA-256, and those that can be."""
-    found = installed_models()
+    """List the models that are installed on this machine, with size, licence and SHA-256, and those that can be.
+
+    The files of each are read: a model that is damaged cannot be used, and the list says how to mend it.
+    """
+    models = installed_models()
+    found = {model.name: model.damaged() for model in models}
     if as_json:
-        echo(json.dumps([*map(_as_json, found)], indent=2))
+        echo(json.dumps([_as_json(model, found[model.name]) for model in models], indent=2))
         return
-    missing = [name for name in installed_embedders().installable() if name not in {model.name for model in found}]
+    kinds = installed_embedders().installable()
     rows = [
-        (model.name, f"{model.size / 1e6:,.0f} MB", model.licence, model.files.get("model.onnx", "")[:16], model.source)
-        for model in found
-    ]
+        (
+            model.name, f"{model.size / 1e6:,.0f} MB", model.licence, model.files.get("model.onnx", "")[:16],
+            _damage(model.name, found[model.name], kinds) if found[model.name] else model.source,
+        )
+        for model in models
+    ]  # fmt: skip
+    unreadable = [name for name in model_names() if name not in found]
+    rows += [(name, "-", "-", "-", _damage(name, [MANIFEST], kinds)) for name in unreadable]
+    missing = [name for name in kinds if name not in {*found, *unreadable}]
     rows += [(name, "-", "-", "-", f"not installed: nexus models install {name}") for name in missing]
     print_table(("name", "size", "licence", "sha-256", "source"), rows, right=frozenset({1}))
     echo(f"in {models_folder()}", err=True)
@@ -71,7 +83,13 @@ def remove(name: str) -> None:
     echo(f"{name} is removed")
 
 
-def _as_json(model: InstalledModel) -> dict[str, Any]:
+def _damage(name: str, files: Sequence[str], kinds: Container[str]) -> str:
+    """Return that files of a model are damaged, and the command that mends it."""
+    verb = "install" if name in kinds else "remove"
+    return f"damaged ({', '.join(files)}): nexus models {verb} {name}"
+
+
+def _as_json(model: InstalledModel, damaged: Sequence[str]) -> dict[str, Any]:
     return {
         "name": model.name,
         "embeddingId": model.embedding_id,
@@ -80,4 +98,5 @@ def _as_json(model: InstalledModel) -> dict[str, Any]:
         "source": model.source,
         "folder": str(model.folder),
         "sha256": dict(model.files),
+        "damaged": [*damaged],
     }
