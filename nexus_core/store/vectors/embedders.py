@@ -31,6 +31,8 @@ class StoreEmbedders:
         self._known: dict[str, TextEmbedder] = {}
         self._models: dict[str, VectorModel] = {}
         self._loading = asyncio.Lock()
+        self._logged: set[tuple[int, str]] = set()
+        """Contexts, each with its model, of which the log says already that they are searched by words alone."""
 
     async def named(self, name: str) -> TextEmbedder:
         """Return an embedder, open; raises StoreError where it cannot be used."""
@@ -58,7 +60,7 @@ class StoreEmbedders:
             problem = f"{context.name!r} has no vectors: make them with `nexus context embed {context.name} --model M`"
             if by == "meaning":
                 raise UsageError(f"it cannot be searched by meaning: {problem}")
-            _go_without(problem, by, note)
+            self._go_without(problem, by, note, context)
             return None
         if not query.strip():
             return None
@@ -67,8 +69,11 @@ class StoreEmbedders:
             if context.embedder not in self._models:
                 self._models[context.embedder] = await vector_model(embedder)
             vectors = await embedder.embed([str(query)[:LONGEST_QUERY]])
-        except (StoreError, ConnectorError, PluginError) as error:
-            _go_without(str(error), by, note)
+        except StoreError as error:
+            self._go_without(str(error), by, note, context)
+            return None
+        except (ConnectorError, PluginError) as error:  # which may be another one, or none, with the next search
+            self._go_without(str(error), by, note)
             return None
         return QueryVector(self._models[context.embedder], vectors[0])
 
@@ -77,12 +82,20 @@ class StoreEmbedders:
         self._known, self._models = {}, {}
         await self._open.aclose()
 
+    def _go_without(
+        self, problem: str, by: SearchBy | None, note: Callable[[str], None] | None, lasting: Context | None = None
+    ) -> None:
+        """Tell that a search goes by words alone; raises StoreError where that is not what was asked.
 
-def _go_without(problem: str, by: SearchBy | None, note: Callable[[str], None] | None) -> None:
-    """Tell that a search goes by words alone; raises StoreError where that is not what was asked."""
-    if by == "meaning":
-        raise StoreError(f"it cannot be searched by meaning: {problem}")
-    told = f"searched by words alone: {problem}"
-    _log.warning("%s", told)
-    if note is not None:
-        note(told)
+        What lasts until somebody changes a context is logged once, and noted for each search.
+        """
+        if by == "meaning":
+            raise StoreError(f"it cannot be searched by meaning: {problem}")
+        told = f"searched by words alone: {problem}"
+        place = None if lasting is None else (lasting.id, lasting.embedder)
+        if place not in self._logged:
+            _log.warning("%s", told)
+        if place is not None:
+            self._logged.add(place)
+        if note is not None:
+            note(told)

@@ -138,6 +138,25 @@ async def test_without_the_model_words_answer_and_say_so(tmp_path: Path) -> None
             await best(store, "puppy")
 
 
+async def test_what_lasts_is_logged_once_and_noted_for_each_search(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A context without vectors, and one whose model is not here: each is one line of the log."""
+    notes: list[str] = []
+    async with Store(tmp_path) as store:
+        for name in ("c", "d"):
+            await store.create(name)
+            await store.add(name, items(3))
+        for name in ("c", "d", "c", "d", "c"):
+            await store.search(name, "dog barks", by="both", note=notes.append)
+        assert [record.message.count("has no vectors") for record in caplog.records] == [1, 1]
+        assert len(notes) == 5
+        await store.write(lambda db: db.execute("UPDATE contexts SET embedder = 'no-such-model'").rowcount)
+        for _ in range(2):
+            await store.search("c", "dog barks", note=notes.append)
+        assert (len(caplog.records), len(notes)) == (3, 7)
+
+
 def test_a_graph_tells_when_it_is_not_whole(tmp_path: Path) -> None:
     """Cut short, of another width, without its note: none of these is opened."""
     rows = quantized(np.random.default_rng(1).normal(size=(500, 32)).astype(np.float32))
