@@ -80,6 +80,8 @@ class Added(Value):
     changed: int = 0
     unchanged: int = 0
     removed: int = 0
+    remarks: tuple[str, ...] = ()
+    """What was kept and is of no use as it is, each once: vectors of another model than the context's."""
 
     def __add__(self, other: Added) -> Added:
         return Added(
@@ -87,6 +89,7 @@ class Added(Value):
             changed=self.changed + other.changed,
             unchanged=self.unchanged + other.unchanged,
             removed=self.removed + other.removed,
+            remarks=tuple(dict.fromkeys((*self.remarks, *other.remarks))),
         )
 
 

@@ -74,6 +74,23 @@ def test_lines_bring_their_own_vectors(notes: Path, capsys: pytest.CaptureFixtur
     assert (code, "its vectors are of type str" in shown) == (1, True), shown
 
 
+def test_vectors_of_another_model_are_a_remark(notes: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A mistyped model is told where the context has one and where it is to get one, and nothing is lost."""
+    row = asyncio.run(embedder_named("static").embed(["A puppy makes noise."]))[0].tolist()
+    file = tmp_path / "lines.jsonl"
+    file.write_text(json.dumps({"id": "scan", "text": "Page 17.", "vectors": {"statik": row}}) + "\n")
+    code, shown = nexus(capsys, "context", "add", "new", str(file))
+    told = "vectors of 'statik' for 1 item are not used until 'new' is embedded with that model, did you mean 'static'?"
+    assert (code, told in shown) == (0, True), shown
+    nexus(capsys, "context", "add", "n", str(notes), "--embed", "static", "-q")
+    code, shown = nexus(capsys, "context", "add", "n", str(file))
+    told = "vectors of 'statik' for 1 item are kept and not used, since the model of 'n' is 'static', did you mean"
+    assert (code, told in shown) == (0, True), shown
+    nexus(capsys, "context", "export", "n", str(tmp_path / "n.jsonl"), "--vectors")
+    assert '"statik"' in (tmp_path / "n.jsonl").read_text()
+    assert told in nexus(capsys, "context", "import", "n", str(tmp_path / "n.jsonl"))[1]
+
+
 async def test_the_pipeline_of_a_server_leaves_the_order_to_the_model_of_the_context(
     notes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

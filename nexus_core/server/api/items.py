@@ -76,9 +76,10 @@ _TOLD = {
 ITEM = closed({**_TOLD, "readers": array(TEXT)}, required=tuple(_TOLD))
 """An item as it is told; its `readers`, where it has any, are for who sees everything."""
 ADDED = closed(
-    {"new": COUNT, "changed": COUNT, "unchanged": COUNT, "removed": COUNT},
+    {"new": COUNT, "changed": COUNT, "unchanged": COUNT, "removed": COUNT, "remarks": array(TEXT)},
     required=("new", "changed", "unchanged", "removed"),
 )
+"""What became of items; `remarks` where something was kept and is of no use as it is."""
 PAGE = closed({"items": array(ITEM), "next": or_null(COUNT)}, required=("items", "next"))
 COUNTS = closed(
     {"counts": array(closed({"value": TEXT, "items": COUNT}, required=("value", "items"))), "values": COUNT},
@@ -260,9 +261,10 @@ def _tuples(given: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(given.get(name, ())) for name in ("tags", "readers")}
 
 
-def added_json(added: Added) -> dict[str, int]:
+def added_json(added: Added) -> dict[str, Any]:
     """Return what became of items that were added."""
-    return {"new": added.new, "changed": added.changed, "unchanged": added.unchanged, "removed": added.removed}
+    told = {"new": added.new, "changed": added.changed, "unchanged": added.unchanged, "removed": added.removed}
+    return {**told, "remarks": [*added.remarks]} if added.remarks else told
 
 
 def _no_item(name: str) -> Failure:

@@ -53,6 +53,8 @@ class WriteOutcome:
     written: list[str] = field(factory=list)
     refused: list[tuple[str, str]] = field(factory=list)
     """Documents that were left as they are, with the reason."""
+    remarks: list[tuple[str, str]] = field(factory=list)
+    """What is to be said of documents that were written."""
 
 
 class DocumentWriter:
@@ -135,7 +137,8 @@ class DocumentWriter:
         mark_document(self._connection, self._context, number)
         if before:
             drop_unused(self._connection, number)
-        outcome.added += evolve(added, removed=removed)
+        outcome.added += evolve(added, removed=removed, remarks=())
+        outcome.remarks += [(name, remark) for remark in added.remarks]
         written += new
         if draft.end is not None and not draft.skips:
             outcome.written.append(name)

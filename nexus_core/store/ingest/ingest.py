@@ -341,6 +341,7 @@ class _Work:
         self.total += outcome.added
         self.written += len(outcome.written)
         self.failed += outcome.refused
+        self.remarks += [each for each in outcome.remarks if each not in self.remarks]
         self._unwritten.update(name for name, _ in outcome.refused)
 
 

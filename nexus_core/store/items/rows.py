@@ -18,7 +18,7 @@ from nexus_core.store.items.prepare import PreparedItem
 from nexus_core.store.items.removals import note_removals
 from nexus_core.store.items.vectors import HAS_VECTORS, give_vectors, keep_vectors, other_vectors
 from nexus_core.store.records import Added, Context, StoredDocument, links_of
-from nexus_core.store.vectors.vector_model import known_model, resolve_names
+from nexus_core.store.vectors.vector_model import known_model, resolve_names, vector_remarks
 from nexus_core.toolkit.text.languages import AUTO, DEFAULT, language_of
 from nexus_core.toolkit.text.sentence_figures import figures_key
 
@@ -38,8 +38,11 @@ def write_items(
     latest = {each.item.id: each for each in prepared}
     known = _known(connection, context, latest)
     own: dict[str, Mapping[str, bytes]] = {key: each.vectors for key, each in latest.items() if each.vectors}
+    remarks: tuple[str, ...] = ()
     if own:
-        own = resolve_names(known_model(connection, context), context, own)
+        model = known_model(connection, context)
+        remarks = vector_remarks(model, context, own)
+        own = resolve_names(model, context, own)
     there = {known[key][0]: vectors for key, vectors in own.items() if key in known}
     others = other_vectors(connection, there) if there else ()
     fresh = [
@@ -66,7 +69,7 @@ def write_items(
         gone = set(stale)
         same = [known[key][0] for key in latest if key in known and known[key][0] not in gone]
         hand_over(connection, same, document_id)
-    added = Added(new=len(rows) - len(stale), changed=len(stale), unchanged=len(latest) - len(rows))
+    added = Added(new=len(rows) - len(stale), changed=len(stale), unchanged=len(latest) - len(rows), remarks=remarks)
     return added, rows
 
 

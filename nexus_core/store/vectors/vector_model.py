@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 
 from attrs import frozen
@@ -10,7 +11,8 @@ from attrs import frozen
 from nexus_core.contract.errors import UsageError
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.records import Context
-from nexus_core.toolkit.suggest import counted
+from nexus_core.toolkit.embedding.registry import embedder_names
+from nexus_core.toolkit.suggest import counted, did_you_mean
 
 
 @frozen
@@ -125,6 +127,24 @@ def resolve_names(
             raise UsageError(f"item {ascii(id)[:80]}: {problem}")
     kept = {context.embedder: known.model.name}
     return {id: {kept.get(name, name): data for name, data in vectors.items()} for id, vectors in own.items()}
+
+
+def vector_remarks(
+    known: EmbeddedModel | None, context: Context, own: Mapping[str, Mapping[str, bytes]]
+) -> tuple[str, ...]:
+    """Return what is to be said of own vectors that are kept, and that the context's model is not compared with."""
+    used = {context.embedder, known.model.name if known is not None else ""}
+    others = Counter(name for vectors in own.values() for name in vectors if name not in used)
+    remarks = []
+    for name, count in sorted(others.items()):
+        hint = did_you_mean(name, [context.embedder] if context.embedder else embedder_names())
+        there = f"vectors of {name!r} for {counted(count, 'item')}"
+        if context.embedder:
+            model = f"the model of {context.name!r} is {context.embedder!r}"
+            remarks.append(f"{there} are kept and not used, since {model}{hint}")
+        elif hint and name not in embedder_names():
+            remarks.append(f"{there} are not used until {context.name!r} is embedded with that model{hint}")
+    return tuple(remarks)
 
 
 def _name(context: Context) -> str:

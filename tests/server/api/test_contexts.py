@@ -154,6 +154,17 @@ async def test_items_come_with_their_own_vectors(running: Running, is_base64: bo
     assert [each["item"]["id"] for each in found["found"]] == ["scan"]
 
 
+async def test_vectors_of_another_model_are_a_remark(running: Running) -> None:
+    """The answer names both models; items without any have no remarks."""
+    pytest.importorskip("wordllama")
+    await running.store.embed("handbook", "static")
+    items = [{"id": "scan", "text": "Page 17.", "vectors": {"statik": [1, 2]}}, {"id": "plain", "text": "Page 18."}]
+    _, added = await running.call("POST", f"{HANDBOOK}/items", json={"items": items})
+    assert (added["new"], len(added["remarks"])) == (2, 1)
+    assert "'statik' for 1 item are kept and not used" in added["remarks"][0]
+    assert "remarks" not in (await running.call("POST", f"{HANDBOOK}/items", json={"items": items[1:]}))[1]
+
+
 @pytest.mark.parametrize(
     ("vectors", "said"),
     [

@@ -33,6 +33,8 @@ def command(name: str, file: str) -> None:
     done = with_store(lambda opened: opened.import_(source, name), create=True)
     added = done.added
     echo(f"{done.context}: {counted(added.new, 'item')} new, {added.changed:,} changed, {added.unchanged:,} unchanged")
+    for remark in added.remarks:
+        echo(f"  remark: {plain(remark)}", err=True)
     if done.embedder:
         echo(
             f"searched by words: `nexus context embed {done.context} --model {plain(done.embedder)}` lets it be"
