@@ -23,7 +23,7 @@ from nexus_core.store.items.removals import LAST, forget_removals, removals_afte
 from nexus_core.store.items.rows import page_of_keys, read_items, stored_language
 from nexus_core.store.records import Context
 from nexus_core.store.search.indexes import IndexDamagedError, WordIndexes
-from nexus_core.store.search.tantivy_index import FORMAT, IndexDamagedError
+from nexus_core.store.search.tantivy_index import FORMAT
 from nexus_core.toolkit.suggest import counted
 
 _PAGE = 1000

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from itertools import islice, takewhile
+from itertools import islice
 from time import monotonic
 
 from attrs import define, evolve, frozen
@@ -25,13 +25,12 @@ from nexus_core.store.records import Context
 from nexus_core.store.search.cache import ItemCache, still_there
 from nexus_core.store.search.fresh_vectors import FreshVectors
 from nexus_core.store.search.index_updates import IndexState
-from nexus_core.store.search.indexes import IndexDamagedError, SearchableVectors, VectorIndexes, WordIndex, WordIndexes
+from nexus_core.store.search.indexes import IndexDamagedError, VectorIndexes, WordIndex, WordIndexes
 from nexus_core.store.search.pool import WordPool, cut_by_id
 from nexus_core.store.search.query_syntax import corrected, holds_phrases, phrases_of, stems_of
 from nexus_core.store.search.rescoring import weighted
 from nexus_core.store.search.visibility import Visibility, VisibleKeys
-from nexus_core.store.vectors.matrix import ROUGH, Vector
-from nexus_core.store.vectors.meaning import QueryVector, fused, usual_weight
+from nexus_core.store.vectors.meaning import QueryVector, fused, nearest_there, usual_weight
 from nexus_core.toolkit.filters import EVERYTHING, Filter
 from nexus_core.toolkit.text.bm25 import has_only_stop_words, terms
 from nexus_core.toolkit.text.languages import DEFAULT
@@ -219,24 +218,38 @@ class ContextSearch:
         is_phrase = request.meaning is None and not holding and DEFAULT in languages
         if is_phrase and has_only_stop_words(query[:LONGEST_QUERY]):
             return self._with_phrase(context, query, limit, visible)
-        streams: dict[int, bytes] = {}
+        proposed: list[int] = []
         phrases = phrases_of(query[:LONGEST_QUERY]) if request.by_words else []
         if phrases:
             required = stems_of(phrases, languages)
-            streams = self._proposed(index, state, context, weights, limit, visible, required, phrases)
-        if request.by_words and not streams:
-            streams = self._proposed(index, state, context, weights, limit, visible)
+            proposed = self._proposed(index, state, context, weights, limit, visible, required, phrases)
+        if request.by_words and not proposed:
+            proposed = self._proposed(index, state, context, weights, limit, visible)
+        late: list[int] = []
         if tail and request.by_words:
-            new = [key for key in tail if key not in streams]
-            more = still_there(self.connection, context, new if visible is None else visible.only(new))
-            streams |= self._found.streams_of(self.connection, context, more)
-        cosines = self._nearest(context, request, streams, visible)
-        far = [key for key in cosines if key not in streams]
-        streams |= self._found.streams_of(self.connection, context, far)
+            by_words = {*proposed}
+            new = [key for key in tail if key not in by_words]
+            late = still_there(self.connection, context, new if visible is None else visible.only(new))
+        cosines = self._nearest(context, request, dict.fromkeys((*proposed, *late)), visible)
+        streams = self._streams(context, limit, proposed, dict.fromkeys((*late, *cosines)))
         scores = weighted(asked, holding, state.items, index.average_length, [*streams.values()])
         words = dict(zip(streams, scores, strict=True))
         words = self._with_phrases(phrases, words)
         return self._ranking(context, request, words, {key: cosines[key] for key in words if key in cosines})
+
+    def _streams(
+        self, context: Context, limit: int, proposed: Sequence[int], others: Collection[int]
+    ) -> dict[int, bytes]:
+        """Return what items are scored by: those that the index proposes, and others."""
+        streams: dict[int, bytes] = {}
+        if limit >= SCORED:
+            streams = self._found.streams_of_items(self.connection, context, proposed)
+        missing = [key for key in dict.fromkeys((*proposed, *others)) if key not in streams]
+        if missing:
+            streams |= self._found.streams_of(self.connection, context, missing)
+        if any(key not in streams for key in proposed):
+            raise IndexDamagedError("it holds items that are not in the context")
+        return streams
 
     def _held(
         self, asked: Sequence[tuple[QueryWords[str], float]], index: WordIndex, tail: Sequence[int]
@@ -265,28 +278,12 @@ class ContextSearch:
         query = request.meaning.vector
         if not query.any():  # nothing is known of its words, and so nothing is near to it
             return {}
-        nearest = self._still_near(context, vectors, query, max(request.limit, SCORED), visible)
+        wanted = max(request.limit, SCORED)
+        nearest = nearest_there(self.connection, context, vectors, query, wanted, visible)
         # Worked out together once more, exactly: what is found roughly depends on what stands beside it.
         cosines = vectors.cosines_of(query, [*nearest, *(key for key in known if key not in nearest)])
-        near = cut_by_id({key: cosines[key] for key in nearest}, max(request.limit, SCORED), self._ids_of)
+        near = cut_by_id({key: cosines[key] for key in nearest}, wanted, self._ids_of)
         return {key: cosines[key] for key in dict.fromkeys([*near, *known]) if key in cosines}
-
-    def _still_near(
-        self, context: Context, vectors: SearchableVectors, query: Vector, wanted: int, visible: VisibleKeys | None
-    ) -> list[int]:
-        """Return the items that may be among the nearest, and are there still: until there are enough of them."""
-        asked, seen = wanted, -1
-        while True:
-            found = vectors.nearest(query, asked, visible)
-            keys = still_there(self.connection, context, [*islice(found, max(asked, 2 * wanted))])
-            if len(keys) >= wanted or len(found) <= seen:
-                break
-            seen, asked = len(found), asked * 4
-        if len(keys) < wanted:
-            return keys
-        least = found[keys[wanted - 1]] - ROUGH
-        near = [*takewhile(lambda key: found[key] >= least, found)]
-        return still_there(self.connection, context, near)
 
     def _ids_of(self, keys: Sequence[int]) -> dict[int, str]:
         return self._found.ids_of(self.connection, keys)
@@ -333,17 +330,12 @@ class ContextSearch:
     def _proposed(
         self, index: WordIndex, state: IndexState, context: Context, weights: Mapping[str, float], limit: int,
         visible: VisibleKeys | None, required: Sequence[Collection[str]] = (), phrases: Sequence[str] = (),
-    ) -> dict[int, bytes]:  # fmt: skip
-        """Return the best by words that are there and visible, and hold the phrases."""
+    ) -> list[int]:  # fmt: skip
+        """Return the best by words that are visible, and hold the phrases."""
         pool = WordPool(
             self.connection, context, self._found, index, state.items, state.is_current, visible, weights, required
         )
-        keys = self._best_with_phrases(pool, phrases, limit) if phrases else pool.best(max(limit, SCORED))
-        read = self._found.streams_of_items if limit >= SCORED else self._found.streams_of
-        streams = read(self.connection, context, keys)
-        if len(streams) < len(keys):
-            raise IndexDamagedError("it holds items that are not in the context")
-        return streams
+        return self._best_with_phrases(pool, phrases, limit) if phrases else pool.best(max(limit, SCORED))
 
     def _best_with_phrases(self, pool: WordPool, phrases: Sequence[str], limit: int) -> list[int]:
         """Return the best that hold the phrases: many may hold their words in another order, and score higher."""

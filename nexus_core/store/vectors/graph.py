@@ -36,7 +36,7 @@ import json
 import mmap
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -75,6 +75,8 @@ _HEAD = 8
 """Bytes before the rows in a file of usearch: how many rows, and how wide."""
 _FEW = 2_000
 """Rows that are read one by one."""
+_KEPT = 4_096
+"""Of these so many are kept: the nearest are compared twice, and searches for the same find the same."""
 _PIECE = 2**20
 _AT_ONCE = 10_000
 _SEED = 16
@@ -185,6 +187,8 @@ class VectorGraph:
         self._sorted = self.keys[self._order]
         self.items = int(note["items"])
         """How many items it was made of."""
+        self._kept: dict[int, bytes] = {}
+        """Rows by their places in the file, which never changes."""
         self._places: WeakKeyDictionary[VisibleKeys, Keys] = WeakKeyDictionary()
         self._looks = {name: _look(folder / name) for name in _FILES}
         self._folder = folder
@@ -219,7 +223,9 @@ class VectorGraph:
         `share` tells what part of the rows are of any use: of few of them more are looked at.
         """
         many = max(1.0, len(self) / _SEARCHED_ROWS) ** _WIDENING
-        self._index.expansion_search = min(_WIDEST, round(_SEARCHING * many / max(share, 1e-9)))
+        widened = min(_WIDEST, round(_SEARCHING * many / max(share, 1e-9)))
+        if self._index.expansion_search != widened:
+            self._index.expansion_search = widened
         peak = float(np.abs(query).max()) or 1.0
         matches = self._index.search(np.rint(query * (127 / peak)).astype(np.int8), min(count, len(self)), threads=1)
         places = np.asarray(matches.keys, np.int64)
@@ -239,14 +245,26 @@ class VectorGraph:
             slots = self._slots[places]
             if len(slots) <= _FEW and hasattr(os, "pread"):
                 width = self._file.shape[1]
-                rows = (os.pread(self._number, width, _HEAD + slot * width) for slot in slots.tolist())
-                return np.frombuffer(b"".join(rows), np.int8).reshape(len(slots), width)
+                rows = b"".join(self._read_rows(slots.tolist(), width))
+                return np.frombuffer(rows, np.int8).reshape(len(slots), width)
             found = np.asarray(self._file[slots])
             if hasattr(mmap, "MADV_DONTNEED"):
                 cast(mmap.mmap, self._file._mmap).madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
             return found
         kept = self._index.get(places) if len(places) else []
         return np.asarray(kept, np.int8).reshape(len(places), -1)
+
+    def _read_rows(self, slots: Sequence[int], width: int) -> list[bytes]:
+        kept = self._kept
+        if len(kept) > _KEPT:
+            kept.clear()
+        rows = []
+        for slot in slots:
+            row = kept.get(slot)
+            if row is None:
+                row = kept[slot] = os.pread(self._number, width, _HEAD + slot * width)
+            rows.append(row)
+        return rows
 
 
 def delete_graph(folder: Path) -> None:

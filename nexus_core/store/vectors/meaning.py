@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from math import fsum, sqrt
+from collections.abc import Mapping, Sequence
+from itertools import islice, takewhile
+from math import fsum, inf, sqrt
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -12,9 +13,11 @@ from attrs import frozen
 from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.records import Context
+from nexus_core.store.search.cache import still_there
+from nexus_core.store.search.visibility import VisibleKeys
 from nexus_core.store.vectors.context_vectors import ContextVectors, graph_state
 from nexus_core.store.vectors.graph import EXACT, GraphDamagedError, VectorGraph
-from nexus_core.store.vectors.matrix import Vector, VectorMatrix
+from nexus_core.store.vectors.matrix import ROUGH, Vector, VectorMatrix
 from nexus_core.store.vectors.vector_model import VectorModel
 from nexus_core.toolkit.lazy_module import LazyModule
 
@@ -78,6 +81,37 @@ class MeaningSearch:
                 )  # fmt: skip
         empty = VectorMatrix.empty(model.width)
         return ContextVectors(model, number, newest if graph is not None else 0, generation, graph, empty)
+
+
+def nearest_there(
+    connection: SqlConnection,
+    context: Context,
+    vectors: ContextVectors,
+    query: Vector,
+    wanted: int,
+    visible: VisibleKeys | None,
+) -> list[int]:
+    """Return the items that may be among the nearest, and are there still: until there are enough of them."""
+    asked, seen = wanted, -1
+    while True:
+        found = vectors.nearest(query, asked, visible)
+        near = _as_near(found, [*found][wanted - 1 : wanted])
+        keys = still_there(connection, context, near)
+        if near and keys[:wanted] == near[:wanted]:  # as mostly: none of them is gone
+            return keys
+        keys = still_there(connection, context, [*islice(found, max(asked, 2 * wanted))])
+        if len(keys) >= wanted or len(found) <= seen:
+            break
+        seen, asked = len(found), asked * 4
+    if len(keys) < wanted:
+        return keys
+    return still_there(connection, context, _as_near(found, [keys[wanted - 1]]))
+
+
+def _as_near(found: Mapping[int, float], last: Sequence[int]) -> list[int]:
+    """Return the items, best first, that may be as near as the last one by their rough cosines; none without one."""
+    least = min([found[key] for key in last], default=inf) - ROUGH
+    return [*takewhile(lambda key: found[key] >= least, found)]
 
 
 _USUAL = 1.5
