@@ -8,20 +8,20 @@ from nexus_core.cli.main import LazyGroup
 from nexus_core.cli.store_option import store_option
 
 COMMANDS = {
-    "add": "Add files, folders, web pages or standard input; again, to take in what has changed.",
-    "sync": "Read again what contexts were made from: once, every so often, or when files change.",
+    "add": "Add files, folders, web pages or standard input, or update them.",
+    "sync": "Update contexts from their sources: once, periodically, or when files change.",
     "list": "List the contexts.",
     "show": "Show a context and its documents, or one item.",
     "items": "List the items of a context.",
     "search": "Search a context.",
-    "embed": "Let a context be searched by meaning, too, or by another model.",
-    "read": "Show a file as it is read, block by block.",
-    "grant": "Say who may see a context.",
-    "tag": "Add tags to items, or remove them.",
+    "embed": "Embed a context for semantic search, or change its embedding model.",
+    "read": "Show how a file is parsed, block by block.",
+    "grant": "Restrict a context to some groups.",
+    "tag": "Add or remove tags of items.",
     "remove": "Remove items, documents or a whole context.",
     "export": "Write a context to a file.",
-    "import": "Make a context of an exported file.",
-    "check": "Check that everything is whole, and repair the index.",
+    "import": "Create a context from an exported file.",
+    "check": "Check the integrity of a store, and repair what can be rebuilt.",
 }
 
 EPILOG = """\b
@@ -43,7 +43,7 @@ Examples:
 )
 @store_option
 def command() -> None:
-    """Keep contexts: named collections of items that are searched and asked again and again.
+    """Manage contexts: named, persistent collections of items to search and query.
 
-    They are kept in a folder of your own, or in the one that --store or the variable NEXUS_STORE names.
+    They are stored in your data folder, or in the store given by --store or the variable NEXUS_STORE.
     """
