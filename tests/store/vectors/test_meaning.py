@@ -75,6 +75,26 @@ async def test_a_graph_finds_what_comparing_all_finds(tmp_path: Path, monkeypatc
         assert "later" in await best(store, "puppy noise")
 
 
+async def test_a_search_by_both_asks_the_database_once_for_what_items_are_scored_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those found by words and by meaning together, and whether the nearest are there still in one statement."""
+    monkeypatch.setattr(graph_upkeep, "EXACT", 100)
+    async with Store(tmp_path) as store:
+        await store.create("c")
+        await store.add("c", items(300))
+        await store.embed("c", "static")
+    async with Store(tmp_path) as store:  # which has nothing in memory
+        await store.search("c", "flour", by="words")
+        statements: list[str] = []
+        connection = store._threads.opened().connection
+        connection.set_trace_callback(statements.append)  # type: ignore[attr-defined]
+        assert len((await store.search("c", "puppy barks", by="both")).items) == 10
+        connection.set_trace_callback(None)  # type: ignore[attr-defined]
+    assert sum("LEFT JOIN figures ON item_key = key AND" in each for each in statements) == 1
+    assert sum("INDEXED BY items_of_contexts" in each for each in statements) <= 1
+
+
 async def test_a_damaged_graph_is_not_believed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
