@@ -92,8 +92,11 @@ class Server:
         verifies = verify if self.keys is None else self.keys.verify
         is_https = bool(settings.certificate or settings.tls_elsewhere)
         self.sign_in = _sign_in(settings, store, secure=is_https)
-        self.cluster = ServerCluster(store.folder, self.serving, self._reload) if store.folder.is_server else None
+        self.cluster: ServerCluster | None = None
         """The other servers of the store, where its database is on a server."""
+        if store.folder.is_server:
+            is_first = settings.worker is None or settings.worker.number == 0
+            self.cluster = ServerCluster(store.folder, self.serving, self._reload, keeps_indexes=is_first)
         self.spend = SpendCounter(partial(_add_spend, store))
         self.gate = AccessControl(
             settings.limits,

@@ -177,6 +177,11 @@ class MetricsApi:
                 "nexus_store_reachable", "1 while the database of the store answers.",
                 value=int(not self._cluster.link.is_lost),
             )  # fmt: skip
+            if self._cluster.indexes is not None:
+                yield library.core.GaugeMetricFamily(
+                    "nexus_store_listening", "1 while the database notifies of changes, 0 while they are polled.",
+                    value=int(self._cluster.indexes.is_listening),
+                )  # fmt: skip
         ended = library.core.CounterMetricFamily(
             "nexus_http_requests_total", "Requests that have ended.", labels=("method", "route", "status")
         )

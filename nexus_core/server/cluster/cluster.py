@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from nexus_core.contract.errors import NexusError
 from nexus_core.server.access.access import AccessControl
+from nexus_core.server.cluster.index_upkeep import IndexUpkeep
 from nexus_core.server.cluster.leased_limiter import LeasedLimits
 from nexus_core.server.cluster.shared_choices import SharedChoices
 from nexus_core.server.cluster.store_link import StoreLink
@@ -21,11 +22,22 @@ _RETRY = {"Retry-After": "1"}
 class ServerCluster:
     """The servers of one store, as one of them sees them; open between `open` and `close`."""
 
-    def __init__(self, place: StorePaths, serving: ServedPipelines, reload: Callable[[], Awaitable[None]]) -> None:
-        """Take where the store is, and what reads the files of pipelines anew."""
+    def __init__(
+        self,
+        place: StorePaths,
+        serving: ServedPipelines,
+        reload: Callable[[], Awaitable[None]],
+        *,
+        keeps_indexes: bool = True,
+    ) -> None:
+        """Take where the store is, and what reads the files of pipelines anew.
+
+        One process of a machine `keeps_indexes` up for all of them.
+        """
         self.link = StoreLink(place)
         self.leases = LeasedLimits(self.link, describe_process())
         self.choices = SharedChoices(self.link, serving, reload)
+        self.indexes = IndexUpkeep(self.link, place, serving.store) if keeps_indexes else None
 
     async def open(self, gate: AccessControl) -> None:
         """Go by what the others have done, from now on."""
@@ -33,10 +45,14 @@ class ServerCluster:
         gate.on_wrong_key = wrong_keys.note
         for look in (self.choices.look, self.leases.look, wrong_keys.look):
             self.link.each_look(look)
+        if self.indexes is not None:
+            self.link.each_look(self.indexes.look)
         await self.link.open()
 
     async def close(self) -> None:
         """Leave what was held to the others."""
+        if self.indexes is not None:
+            await self.indexes.close()
         try:
             await self.leases.close()
         except NexusError:  # then it comes back to them after some seconds

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.store.database.connection import connect, storage_error
-from nexus_core.store.database.sql import SqlConnection
+from nexus_core.store.database.sql import ChangeListener, SqlConnection
 
 VARIABLE = "NEXUS_STORE"
 """The environment variable that names the folder."""
@@ -75,6 +75,10 @@ class StorePaths:
     def connect(self, *, writes: bool, takes_older: bool = False) -> SqlConnection:
         """Return a connection for one thread at a time; see `connection.connect`."""
         return connect(self.database, writes=writes, takes_older=takes_older)
+
+    def listen(self) -> ChangeListener | None:
+        """Open a connection that is told of changes, `None` where the database tells of none; blocks."""
+        return None
 
     def may_be_written(self) -> bool:
         """Tell whether there is no store yet, or one that this process may change."""

@@ -108,6 +108,25 @@ def attempt(connection: SqlConnection) -> Iterator[None]:
         yield
 
 
+class ChangeListener(Protocol):
+    """A connection that is told which contexts have been written to, at whichever server."""
+
+    def fileno(self) -> int:
+        """Return the descriptor that can be read when there is something to take."""
+
+    def take(self) -> frozenset[str]:
+        """Return what has arrived, numbers of contexts and texts that were announced; never waits.
+
+        Raises StoreError where the connection is lost.
+        """
+
+    def announce(self, connection: SqlConnection, text: str) -> None:
+        """Send a text to all who listen, by another connection than this one."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
 def copies_of(connection: SqlConnection) -> SqlConnection:
     """Return where it stands how far the indexes have come: in the database itself, or on this server alone."""
     found: SqlConnection = getattr(connection, "copies", connection)

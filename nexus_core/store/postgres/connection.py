@@ -42,7 +42,7 @@ _WRITING = (
     f" SELECT pg_advisory_xact_lock({STORE_LOCK:d})"
 )
 _READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '60s'"
-_OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Any] = {
     "connect_timeout": CONNECT_S,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
@@ -251,7 +251,7 @@ class PostgresConnection:
                 raise StoreUnavailableError(_LOST.format(name=self.name))
             try:
                 self._open = psycopg.connect(
-                    self._url, autocommit=True, cursor_factory=psycopg.ClientCursor, prepare_threshold=None, **_OPTIONS
+                    self._url, autocommit=True, cursor_factory=psycopg.ClientCursor, prepare_threshold=None, **OPTIONS
                 )
             except psycopg.Error as error:
                 raise meaning(error, self.name, self._secrets) from None

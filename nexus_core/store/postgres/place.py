@@ -10,7 +10,8 @@ from attrs import frozen
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.store.database.server_paths import ServerPaths, open_copies
-from nexus_core.store.postgres.connection import PostgresConnection
+from nexus_core.store.postgres.connection import OPTIONS, PostgresConnection
+from nexus_core.store.postgres.listener import PostgresListener
 from nexus_core.store.postgres.schema import check_version, prepare
 
 
@@ -56,6 +57,10 @@ class PostgresPlace(ServerPaths):
             connection.close()
             raise
         return connection
+
+    def listen(self) -> PostgresListener:
+        """Open a connection that is told of changes."""
+        return PostgresListener(self.url, OPTIONS)
 
 
 def _split(url: str) -> SplitResult:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from nexus_core.contract.errors import StoreDamagedError, StoreError
 from nexus_core.store.database.schema import MIGRATIONS
 from nexus_core.store.postgres.connection import PostgresConnection
+from nexus_core.store.postgres.listener import TRIGGERS
 
 _VERSION = "store_version"
 """The table with the number of the version."""
@@ -88,7 +89,7 @@ def prepare(connection: PostgresConnection, *, writes: bool) -> None:
             _refuse_foreign(connection)
             connection.run(f"CREATE TABLE {_VERSION} (version BIGINT NOT NULL)")
             connection.run(f"INSERT INTO {_VERSION} (version) VALUES (0)")
-        for statement in (*_FUNCTIONS, *translated_statements(version)):
+        for statement in (*_FUNCTIONS, *translated_statements(version), *TRIGGERS):
             connection.run(statement)
         connection.execute(f"UPDATE {_VERSION} SET version = ?", (len(MIGRATIONS),))
 

@@ -7,8 +7,9 @@ the index is ahead by, after a crash between the two, is taken out again.
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from secrets import token_hex
 
@@ -50,7 +51,7 @@ class IndexState:
         copies = copies_of(connection)
         index = copies.execute("SELECT generation, newest, removed FROM indexes WHERE context_id = ?", (context.id,))
         generation, newest, removed = index.fetchone() or ("", 0, 0)
-        if copies is not connection and _copied_words(copies, context) != found[3]:
+        if copies is not connection and _copied_words(copies, context.id) != found[3]:
             generation = ""  # another server has made the words anew since
         self.generation: str = generation if generation.startswith(f"{FORMAT}-") else ""
         """Empty where there is no index of this format."""
@@ -119,6 +120,23 @@ class IndexUpdater:
         except IndexDamagedError as error:
             _log.warning("the index of %r is built anew: %s", context.name, error)
             self.rebuild(context)
+
+    def advance(self, context: Context, most: int) -> bool:
+        """Bring an index that there is up by so many items at most; returns whether there may be more to do.
+
+        One that is to be built anew, or that another process is at, is left alone: searches see to it.
+        """
+        with self.turn(context, 0.0) as ours:
+            state = self.state(context)
+            if not ours or not state.generation or state.is_current:
+                return False
+            try:
+                IndexUpdate(self, context).finish(most=most)
+            except IndexDamagedError as error:
+                _log.warning("the index of %r is built anew with the next search: %s", context.name, error)
+                copies_of(self.connection).execute("DELETE FROM indexes WHERE context_id = ?", (context.id,))
+                return False
+            return not self.state(context).is_current
 
     def complete(self, context: Context, update: IndexUpdate | None, *, ours: bool, has_failed: bool) -> None:
         """Bring the index up at the end of an addition, with its own update if there is one.
@@ -237,13 +255,14 @@ class IndexUpdate:
         if self._uncommitted >= (1 if self._is_new else most):
             self.commit()
 
-    def commit(self, analyzer: int | None = None) -> None:
+    def commit(self, analyzer: int | None = None, most: int | None = None) -> None:
         """Add what others have written, remove what is gone, and say in the database how far the index has come.
 
-        And, where that is given, by which version all words of the context are made from now on.
+        And, where that is given, by which version all words of the context are made from now on. Of what others have
+        written after all that was added here, about `most` items are added at most.
         """
         with self._lets_go():
-            newest = self._add_missing()
+            newest = self._add_missing(most)
             with translated(self._database):
                 gone = removals_after(self._connection, self._context, self._removed)
             if gone is None:
@@ -255,9 +274,9 @@ class IndexUpdate:
         self._removed += len(gone)
         self.newest, self._own, self._is_new, self._uncommitted = newest, [], False, 0
 
-    def finish(self, analyzer: int | None = None) -> None:
+    def finish(self, analyzer: int | None = None, most: int | None = None) -> None:
         """Do that a last time, and let go of the index."""
-        self.commit(analyzer)
+        self.commit(analyzer, most)
         with self._lets_go():
             self._writer.close()
         for other in self._words.names_of(self._context.id):
@@ -286,17 +305,18 @@ class IndexUpdate:
             if state.is_current and len(self.index) != state.items:  # otherwise somebody has written meanwhile
                 raise IndexDamagedError(f"it holds {counted(len(self.index), 'item')} of {state.items:,}")
 
-    def _add_missing(self) -> int:
-        """Add the items after the newest in the index that were not added here; returns the newest of all."""
+    def _add_missing(self, most: int | None) -> int:
+        """Add the items after the newest in the index that were not added here; returns the newest that is in it."""
         newest = self.newest
         for first, last in self._own:
             self._add_between(newest, first)
             newest = last
-        return self._add_between(newest, None)
+        return self._add_between(newest, None, most)
 
-    def _add_between(self, after: int, before: int | None) -> int:
+    def _add_between(self, after: int, before: int | None, most: int | None = None) -> int:
         """Add the items whose keys lie between two; returns the largest of them, else the lower bound."""
-        while True:
+        added = 0
+        while most is None or added < most:
             if before is not None and after + 1 >= before:
                 return after
             with translated(self._database):
@@ -305,14 +325,42 @@ class IndexUpdate:
                 found = read_items(self._connection, keys) if keys else {}
             if not keys:
                 return after
-            after = keys[-1]
+            after, added = keys[-1], added + len(keys)
             for key, item in found.items():
                 self._writer.add(key, index_terms(item, stored_language(item, self._context), self._context.encoding))
+        return after
 
 
-def _copied_words(copies: SqlConnection, context: Context) -> int | None:
+def indexes_behind(connection: SqlConnection, numbers: Collection[int] | None) -> list[str]:
+    """Return the names of contexts whose index on this server lacks something: of some by their numbers, or of all.
+
+    An index of words of another version is none of them: it is built anew by who searches it.
+    """
+    copies = copies_of(connection)
+    there = {
+        number: (newest, removed)
+        for number, generation, newest, removed in copies.execute(
+            "SELECT context_id, generation, newest, removed FROM indexes"
+        )
+        if generation.startswith(f"{FORMAT}-") and (numbers is None or number in numbers)
+    }
+    if not there:
+        return []
+    found = connection.execute(
+        "SELECT id, name, analyzer, newest, removed FROM contexts"
+        " WHERE id IN (SELECT value FROM json_each(?) AS numbers)",
+        (json.dumps([*there]),),
+    )
+    return [
+        name
+        for number, name, analyzer, *last in found
+        if any(map(int.__gt__, last, there[number])) and _copied_words(copies, number) == analyzer
+    ]
+
+
+def _copied_words(copies: SqlConnection, number: int) -> int | None:
     """Return by which version the words are made that the index of this server has."""
-    found = copies.execute("SELECT value FROM settings WHERE name = ?", (_words_setting(context),)).fetchone()
+    found = copies.execute("SELECT value FROM settings WHERE name = ?", (_words_setting(number),)).fetchone()
     return None if found is None else int(found[0])
 
 
@@ -320,9 +368,9 @@ def _keep_copied_words(connection: SqlConnection, copies: SqlConnection, context
     (analyzer,) = connection.execute("SELECT analyzer FROM contexts WHERE id = ?", (context.id,)).fetchone()
     copies.execute(
         "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        (_words_setting(context), str(analyzer)),
+        (_words_setting(context.id), str(analyzer)),
     )
 
 
-def _words_setting(context: Context) -> str:
-    return f"words of context {context.id}"
+def _words_setting(number: int) -> str:
+    return f"words of context {number}"
