@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from time import time
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import urlsplit
 
 from nexus_core.contract.errors import NexusError, StoreDamagedError, StoreError, UsageError
@@ -29,6 +31,7 @@ costs more than it holds."""
 GRACE_S = 3600.0
 """For so long an original is kept that no document refers to yet: it was put there for one that is being read."""
 _AT_ONCE = 100
+_PIECE = 2**20
 _ADVICE = "remove its document and add it again, or put it back from a backup"
 _UNFINISHED = ".new-"
 
@@ -43,6 +46,12 @@ class BlobStorage(Protocol):
 
     def get(self, key: str) -> bytes:
         """Return the bytes; FileNotFoundError where there are none."""
+
+    def put_file(self, key: str, source: Path) -> None:
+        """Keep what a file holds in the place of what is there; it is never in memory as a whole."""
+
+    def get_file(self, key: str, target: Path) -> None:
+        """Write the bytes to a file; FileNotFoundError where there are none."""
 
     def remove(self, key: str) -> None:
         """Delete the bytes, if they are there."""
@@ -60,10 +69,22 @@ class LocalBlobs:
         with suppress(FileNotFoundError):
             if place.read_bytes() == data:
                 return
+        self._write(place, BytesIO(data))
+
+    def put_file(self, key: str, source: Path) -> None:
+        """Keep what a file holds, in the same way."""
+        with source.open("rb") as file:
+            self._write(self._place(key), file)
+
+    def get_file(self, key: str, target: Path) -> None:
+        """Write the bytes to a file."""
+        shutil.copyfile(self._place(key), target)
+
+    def _write(self, place: Path, source: BinaryIO) -> None:
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with NamedTemporaryFile(dir=place.parent, prefix=_UNFINISHED, delete=False) as file:
             try:
-                file.write(data)
+                shutil.copyfileobj(source, file, _PIECE)
                 file.flush()
                 os.fsync(file.fileno())
                 os.replace(file.name, place)
@@ -108,6 +129,16 @@ class RemoteBlobs:
         self._files.makedirs(place.rpartition("/")[0], exist_ok=True)
         self._files.pipe_file(place, data)
 
+    def put_file(self, key: str, source: Path) -> None:
+        """Keep what a file holds."""
+        place = self._place(key)
+        self._files.makedirs(place.rpartition("/")[0], exist_ok=True)
+        self._files.put_file(str(source), place)
+
+    def get_file(self, key: str, target: Path) -> None:
+        """Write the bytes to a file."""
+        self._files.get_file(self._place(key), str(target))
+
     def get(self, key: str) -> bytes:
         """Return the bytes."""
         return bytes(self._files.cat_file(self._place(key)))
@@ -148,6 +179,21 @@ class BlobStore:
         if sha256(data).hexdigest() != key:
             raise StoreDamagedError(f"the original {key} in {self._place} is damaged: {_ADVICE}")
         return data
+
+    def put_file(self, key: str, source: Path) -> None:
+        """Keep beside the originals what a file holds, by a key that is no hash; blocks."""
+        with self._translated():
+            self._objects().put_file(key, source)
+
+    def get_file(self, key: str, target: Path) -> None:
+        """Write what is kept so to a file; raises FileNotFoundError where it is gone. Blocks."""
+        with self._translated():
+            self._objects().get_file(key, target)
+
+    def remove(self, key: str) -> None:
+        """Delete what is kept under a key, if it is there; blocks."""
+        with self._translated():
+            self._objects().remove(key)
 
     def keep(self, connection: SqlConnection, data: bytes) -> str | None:
         """Keep bytes, if they are many enough, and return their key; for who is in a transaction anyway. Blocks."""

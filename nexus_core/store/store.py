@@ -31,6 +31,7 @@ from nexus_core.store.items.tags import tag_items
 from nexus_core.store.items.vectors import keep_vectors
 from nexus_core.store.records import Added, Context, Imported, StoredDocument
 from nexus_core.store.runs import StoredRuns
+from nexus_core.store.search.index_snapshots import IndexSnapshots
 from nexus_core.store.search.index_updates import IndexUpdater
 from nexus_core.store.search.renewal import Seen, renew
 from nexus_core.store.search.store_search import SearchOptions, StoreSearch
@@ -82,6 +83,9 @@ class Store:
         self._searching = StoreSearch(self._threads, self._embedders)
         self._vectors = StoreVectors(self._threads, self._embedders)
         self._graphs = GraphMending(self._threads)
+        self.snapshots = IndexSnapshots(self._threads)
+        """Snapshots of indexes beside the originals, for servers that have none; for who keeps a store up."""
+        self._threads.restore = self.snapshots.restore
         self._readers: ReaderProcesses | None = None
         self._secret = b""
 

@@ -18,7 +18,7 @@ from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.database.places import connect_to
 from nexus_core.store.database.sql import LostTransactionError, SqlConnection, WriteConflictError
 from nexus_core.store.database.table_copy import refuse_unfinished
-from nexus_core.store.search.index_updates import IndexUpdater
+from nexus_core.store.search.index_updates import IndexUpdater, Restore
 from nexus_core.store.search.indexes import VectorIndexes, WordIndexes
 from nexus_core.store.search.search import ContextSearch
 from nexus_core.store.search.tantivy_index import TantivyIndexes
@@ -53,6 +53,8 @@ class WorkerThreads:
         """What makes the engine for vectors, with the connection that reads: another one is set likewise."""
         self._objects, self._salvage, self._unfinished = objects, salvage, unfinished
         self._originals: BlobStore | None = None
+        self.restore: Restore | None = None
+        """What may put an index in place that another server has made."""
         self._is_over = False
         self._writing = ThreadPoolExecutor(1, "nexus-store-writer")
         self._reading = ThreadPoolExecutor(1, "nexus-store-reader")
@@ -153,7 +155,7 @@ class WorkerThreads:
 
     def indexing(self) -> IndexUpdater:
         """Return the indexes, with that connection."""
-        return IndexUpdater(self.folder, self.connection(), self.words)
+        return IndexUpdater(self.folder, self.connection(), self.words, self.restore)
 
     async def _in(self, threads: ThreadPoolExecutor, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         if self._is_over:

@@ -29,6 +29,8 @@ ARRIVES_S = 2.0
 """Within this time a notification from another connection arrives, or none does."""
 _PROVED_S = 60.0
 """Between two proofs that notifications arrive still: a connection may be dead without a word."""
+PUBLISHED_S = 30.0
+"""Between two looks for indexes that have grown so much that their snapshot is to be published."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 300.0
 """Between two attempts to listen; each is twice the one before."""
 _REST_S = 60.0
@@ -65,6 +67,8 @@ class IndexUpkeep:
         """Any of them may have."""
         self._listening: asyncio.Task[None] | None = None
         self._working: asyncio.Task[None] | None = None
+        self._publishing: asyncio.Task[None] | None = None
+        self._publish_at = 0.0
 
     async def look(self) -> None:
         """Poll where nobody notifies, and see to it that somebody does; waits for neither."""
@@ -76,10 +80,13 @@ class IndexUpkeep:
             self._all = True
         if self._all or self._numbers:
             self._begin()
+        if monotonic() >= self._publish_at and (self._publishing is None or self._publishing.done()):
+            self._publish_at = monotonic() + PUBLISHED_S
+            self._publishing = asyncio.create_task(self._publish())
 
     async def close(self) -> None:
         """Have done with it; a piece that has begun is finished."""
-        tasks = [each for each in (self._listening, self._working) if each is not None]
+        tasks = [each for each in (self._listening, self._working, self._publishing) if each is not None]
         for each in tasks:
             each.cancel()
         if tasks:
@@ -186,6 +193,13 @@ class IndexUpkeep:
                 _log.warning("indexes are brought up by searches alone for %g s: %s", _REST_S, error)
                 self._all = True
                 await asyncio.sleep(_REST_S)
+
+    async def _publish(self) -> None:
+        try:
+            await self._store.snapshots.publish_due()
+        except NexusError as error:
+            if not isinstance(error, StoreUnavailableError):
+                _log.warning("snapshots of indexes are not looked after: %s", error)
 
 
 def _announce(listener: ChangeListener, connection: ServerConnection, nonce: str) -> None:

@@ -390,9 +390,20 @@ _SERVERS = (
     ) WITHOUT ROWID, STRICT""",
 )
 
+_SNAPSHOTS = (
+    # What is kept of indexes beside the originals, for servers that have none. It refers to no context: what is kept
+    # of one that is gone is to be deleted still.
+    """CREATE TABLE index_snapshots (
+        key TEXT PRIMARY KEY,
+        context_id INTEGER NOT NULL,
+        begun REAL NOT NULL,
+        manifest TEXT NOT NULL
+    ) WITHOUT ROWID, STRICT""",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN, _ORIGINS, _GRANTS, _MEANING, _SEEN, _LANGUAGES, _REMOVALS, _SIGNED_IN,
-    _RUNS, _SERVERS,
+    _RUNS, _SERVERS, _SNAPSHOTS,
 )  # fmt: skip
 """What leads from each version to the next; the version of a file is the number of those it has seen."""
 

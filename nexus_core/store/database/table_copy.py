@@ -68,7 +68,7 @@ TABLES = (
     CopiedTable("usage", ("day", "pipeline", "model", "model_id", "outcome")),
 )
 """What is copied: each after those that it refers to."""
-DERIVED = frozenset({"indexes", "vector_indexes", "removals", "removal_log"})
+DERIVED = frozenset({"indexes", "index_snapshots", "vector_indexes", "removals", "removal_log"})
 """What each store works out by itself."""
 UNFINISHED = "copy_unfinished"
 """The setting of a store that something is being copied into, or was when that was interrupted."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from secrets import token_hex
 
@@ -30,6 +30,9 @@ from nexus_core.toolkit.suggest import counted
 _PAGE = 1000
 
 _log = logging.getLogger(__name__)
+
+Restore = Callable[["IndexUpdater", Context], bool]
+"""Puts an index of a context in place, if it can, and tells whether it has; called by who has the turn."""
 
 
 class IndexState:
@@ -72,10 +75,14 @@ class IndexState:
 class IndexUpdater:
     """The indexes of one store, for the thread that writes."""
 
-    def __init__(self, folder: StorePaths, connection: SqlConnection, words: WordIndexes) -> None:
+    def __init__(
+        self, folder: StorePaths, connection: SqlConnection, words: WordIndexes, restore: Restore | None = None
+    ) -> None:
+        """Take where they are, their engine, and what may put one there that another server has made."""
         self.folder = folder
         self.connection = connection
         self.words = words
+        self.restore = restore
 
     @contextmanager
     def turn(self, context: Context, wait_s: float) -> Iterator[bool]:
@@ -182,6 +189,9 @@ class IndexUpdate:
         self._context = context
         with translated(self._database):
             state = IndexState(self._connection, context)
+            is_missing = not anew and not state.generation and state.items
+            if is_missing and indexing.restore is not None and indexing.restore(indexing, context):
+                state = IndexState(self._connection, context)
         self._generation = "" if anew else state.generation
         self.newest = state.newest if self._generation else 0
         """The largest key up to which the index has all items."""
@@ -293,14 +303,9 @@ class IndexUpdate:
                 self._connection.execute("UPDATE contexts SET analyzer = ? WHERE id = ?", (analyzer, self._context.id))
             if is_only:
                 forget_removals(self._connection, self._context, removed - LAST)
-            else:
-                _keep_copied_words(self._connection, copies, self._context)
-            copies.execute(
-                "INSERT INTO indexes (context_id, generation, newest, removed) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (context_id) DO UPDATE SET generation = excluded.generation,"
-                " newest = excluded.newest, removed = excluded.removed",
-                (self._context.id, self._generation, newest, removed),
-            )
+            name_index(copies, self._context, self._generation, newest, removed)
+            if not is_only:
+                keep_copied_words(copies, self._context, IndexState(self._connection, self._context).analyzer)
             state = IndexState(self._connection, self._context)
             if state.is_current and len(self.index) != state.items:  # otherwise somebody has written meanwhile
                 raise IndexDamagedError(f"it holds {counted(len(self.index), 'item')} of {state.items:,}")
@@ -364,8 +369,18 @@ def _copied_words(copies: SqlConnection, number: int) -> int | None:
     return None if found is None else int(found[0])
 
 
-def _keep_copied_words(connection: SqlConnection, copies: SqlConnection, context: Context) -> None:
-    (analyzer,) = connection.execute("SELECT analyzer FROM contexts WHERE id = ?", (context.id,)).fetchone()
+def name_index(copies: SqlConnection, context: Context, generation: str, newest: int, removed: int) -> None:
+    """Say which index of a context is searched here, and up to which key and removal it has come."""
+    copies.execute(
+        "INSERT INTO indexes (context_id, generation, newest, removed) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (context_id) DO UPDATE SET generation = excluded.generation,"
+        " newest = excluded.newest, removed = excluded.removed",
+        (context.id, generation, newest, removed),
+    )
+
+
+def keep_copied_words(copies: SqlConnection, context: Context, analyzer: int) -> None:
+    """Say by which version the words in it are made; after `name_index`, so that a crash between leaves it unused."""
     copies.execute(
         "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         (_words_setting(context.id), str(analyzer)),

@@ -267,6 +267,14 @@ class VectorGraph:
         return rows
 
 
+def rows_in_graph(folder: Path) -> int:
+    """Return how many rows the graph in a folder has, 0 where it does not say."""
+    try:
+        return int(json.loads((folder / _NOTE).read_bytes())["rows"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
 def delete_graph(folder: Path) -> None:
     """Delete a graph; what another process has mapped of it goes when it is done."""
     shutil.rmtree(folder, ignore_errors=True)

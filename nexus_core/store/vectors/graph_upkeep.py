@@ -101,7 +101,7 @@ async def _replace(
     )
     try:
         newest = await asyncio.shield(building)
-        await threads.write(_publish, context, number, generation, newest)
+        await threads.write(name_graph, context, number, generation, newest)
     except BaseException:
         stop.set()
         await asyncio.wait([building])
@@ -212,7 +212,8 @@ def _matrices(
         yield VectorMatrix.of(pieces, model.width)
 
 
-def _publish(connection: SqlConnection, context: Context, number: int, generation: str, newest: int) -> None:
+def name_graph(connection: SqlConnection, context: Context, number: int, generation: str, newest: int) -> None:
+    """Let searches use a graph that is whole."""
     copies_of(connection).execute(
         "INSERT INTO vector_indexes (context_id, model_id, generation, newest) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (context_id, model_id) DO UPDATE SET generation = excluded.generation, newest = excluded.newest",
