@@ -23,7 +23,7 @@ from nexus_core.store.database.sql import ChangeListener, ServerConnection
 from nexus_core.store.search.index_updates import IndexUpdater, indexes_behind
 from nexus_core.store.store import Store
 
-PIECE = 2_000
+PIECE = 1_000
 """Items that are added to an index at a time: so long, some tenths of a second, who writes waits at most."""
 ARRIVES_S = 2.0
 """Within this time a notification from another connection arrives, or none does."""

@@ -11,11 +11,13 @@ import asyncio
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 from threading import Event
 
+from attrs import evolve
 from filelock import FileLock, Timeout
 
 from nexus_core.contract.errors import NexusError, StoreError
@@ -107,14 +109,13 @@ class IndexSnapshots:
         if not self.are_kept or not self._threads.may_write:
             return 0
         count = 0
-        for name in await self._threads.read(_due, self._threads):
-            context = await self._threads.read(contexts.find, name)
-            count += await self._publish(context)
+        for context, last in await self._threads.read(_due, self._threads):
+            count += await self._publish(context, last)
         await self._delete_stale()
         return count
 
-    async def _publish(self, context: Context) -> bool:
-        """Publish one, where nobody else is about to."""
+    async def _publish(self, context: Context, last: str) -> bool:
+        """Publish one, where nobody else is about to, or has since the snapshot of a key was the `last` one."""
         lock = FileLock(self._threads.folder.lock(f"snapshot-{context.id}"), mode=0o600, thread_local=False)
         try:
             lock.acquire(timeout=0.0)
@@ -128,7 +129,7 @@ class IndexSnapshots:
                 return False
             generation, manifest = taken
             key = f"snapshot-{context.id}-{generation}-{manifest.newest}-{token_hex(4)}.zip"
-            if not await self._threads.write(claim_snapshot, context, key):
+            if not await self._threads.write(claim_snapshot, context, key, last):
                 return False
             published = await self._archived(context, work, manifest, key)
             done = await self._threads.write(name_snapshot, key, published.text())
@@ -177,28 +178,25 @@ class IndexSnapshots:
 # What is due
 
 
-def _due(connection: SqlConnection, threads: WorkerThreads) -> list[str]:
-    """Return the names of contexts whose index here has grown enough since the last snapshot."""
+def _due(connection: SqlConnection, threads: WorkerThreads) -> list[tuple[Context, str]]:
+    """Return contexts whose index here has grown enough, each with the key of its last snapshot, if there is one."""
     copies = copies_of(connection)
-    here = {number for (number,) in copies.execute("SELECT context_id FROM indexes WHERE generation LIKE ?",
-                                                   (f"{FORMAT}-%",))}  # fmt: skip
+    named = copies.execute("SELECT context_id FROM indexes WHERE generation LIKE ?", (f"{FORMAT}-%",))
+    here = {number for (number,) in named}
     found = connection.execute("SELECT id, name FROM contexts WHERE items >= ?", (SMALLEST,)).fetchall() if here else []
-    return [name for number, name in found if number in here and _is_due(connection, threads, name)]
+    due = []
+    for context in [contexts.find(connection, name) for number, name in found if number in here]:
+        published = published_snapshots(connection, context)
+        if _is_due(connection, threads, context, [text for _, text in published]):
+            due.append((context, published[0][0] if published else ""))
+    return due
 
 
-def _is_due(connection: SqlConnection, threads: WorkerThreads, name: str) -> bool:
-    context = contexts.find(connection, name)
-    state, last = IndexState(connection, context), None
-    if not state.generation:
-        return False
-    for _, text in published_snapshots(connection, context):
-        with suppress(SnapshotError):
-            last = read_manifest(text)
-            _check_usable(last, context, state.analyzer)
-            break
-        last = None
-    if last is None:
-        return True
+def _is_due(connection: SqlConnection, threads: WorkerThreads, context: Context, published: Sequence[str]) -> bool:
+    state = IndexState(connection, context)
+    last = _last_usable(published, context, state.analyzer)
+    if last is None or not state.generation:
+        return bool(state.generation)
     gone = state.removed - last.removed
     come = state.items + state.last_removed - last.items - last.removed
     if max(gone, come) > GROWN * last.items:
@@ -208,6 +206,15 @@ def _is_due(connection: SqlConnection, threads: WorkerThreads, name: str) -> boo
         return False
     number, rows = known
     return last.graph is None or last.graph.model != number or rows > (1 + GROWN) * last.graph.rows
+
+
+def _last_usable(published: Sequence[str], context: Context, analyzer: int) -> Manifest | None:
+    for text in published:
+        with suppress(SnapshotError):
+            manifest = read_manifest(text)
+            _check_usable(manifest, context, analyzer)
+            return manifest
+    return None
 
 
 def _graph_here(connection: SqlConnection, threads: WorkerThreads, context: Context) -> tuple[int, int] | None:
@@ -276,14 +283,13 @@ def _link_graph(indexing: IndexUpdater, context: Context, work: Path) -> GraphPa
         target.mkdir(mode=0o700)
         for path in source.iterdir():
             _link(path, target / path.name)
-        VectorGraph(target, known.model.width)  # which looks at its sums
-    except (OSError, GraphDamagedError) as error:  # one that is replaced just now, or is to be mended
+    except OSError as error:  # one that is replaced just now
         _log.info("the snapshot of %r has no graph of its vectors: %s", context.name, error)
-        shutil.rmtree(target, ignore_errors=True)
         return None
     return GraphPart(
-        format=GRAPH_FORMAT, model=known.number, generation=state[0], newest=state[1], rows=rows_in_graph(target)
-    )
+        format=GRAPH_FORMAT, model=known.number, generation=state[0], newest=state[1], rows=rows_in_graph(target),
+        width=known.model.width,
+    )  # fmt: skip
 
 
 def _link(source: Path, target: Path) -> None:
@@ -305,9 +311,15 @@ def _pack(work: Path, manifest: Manifest, key: str, stop: Event) -> Manifest:
         check()
         if not is_whole(words / name):
             raise SnapshotError(f"{name} of the index is damaged: run `nexus context check --repair`")
-    folders = {_WORDS: words}
-    if manifest.graph is not None:
-        folders[_GRAPH] = work / f"{manifest.context}-{manifest.graph.model}-{manifest.graph.generation}"
+    folders, graph = {_WORDS: words}, manifest.graph
+    if graph is not None:
+        folder = work / f"{manifest.context}-{graph.model}-{graph.generation}"
+        try:
+            VectorGraph(folder, graph.width)  # which looks at its sums
+            folders[_GRAPH] = folder
+        except GraphDamagedError as error:  # it is mended by who searches it
+            _log.warning("the snapshot %s has no graph of vectors: %s", key, error)
+            manifest = evolve(manifest, graph=None)
     return pack(work / key, folders, manifest, check)
 
 
@@ -336,7 +348,7 @@ def _restore_graph(indexing: IndexUpdater, context: Context, archive: Path, mani
         return
     with vectors_turn(indexing.folder, context) as ours, translated(indexing.folder.database):
         known = known_model(indexing.connection, context)
-        if not ours or known is None or known.number != graph.model:
+        if not ours or known is None or (known.number, known.model.width) != (graph.model, graph.width):
             return
         if graph_state(indexing.connection, context, known.number) is not None:
             return
@@ -344,8 +356,7 @@ def _restore_graph(indexing: IndexUpdater, context: Context, archive: Path, mani
         delete_graph(path)
         try:
             unpack(archive, manifest, _GRAPH, path)
-            VectorGraph(path, known.model.width)
             name_graph(indexing.connection, context, graph.model, graph.generation, graph.newest)
-        except (SnapshotError, GraphDamagedError, OSError) as error:
+        except (SnapshotError, OSError) as error:
             delete_graph(path)
             _log.warning("the graph in the snapshot of %r is passed over: %s", context.name, error)

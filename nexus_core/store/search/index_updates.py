@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from secrets import token_hex
+from time import sleep
 
 from filelock import FileLock, Timeout
 
@@ -28,6 +29,9 @@ from nexus_core.store.search.tantivy_index import FORMAT
 from nexus_core.toolkit.suggest import counted
 
 _PAGE = 1000
+_SMALL_PAGE, _YIELDS, _YIELD_S = 100, 10, 2e-4
+"""In the background: items that are read at a time, and how often, and for how long, others get the interpreter. A
+search wants it back after each of its statements, and would wait 5 ms each time."""
 
 _log = logging.getLogger(__name__)
 
@@ -320,19 +324,21 @@ class IndexUpdate:
 
     def _add_between(self, after: int, before: int | None, most: int | None = None) -> int:
         """Add the items whose keys lie between two; returns the largest of them, else the lower bound."""
-        added = 0
+        added, page = 0, _PAGE if most is None else _SMALL_PAGE
         while most is None or added < most:
             if before is not None and after + 1 >= before:
                 return after
             with translated(self._database):
-                keys = page_of_keys(self._connection, self._context, after=after, limit=_PAGE)
+                keys = page_of_keys(self._connection, self._context, after=after, limit=page)
                 keys = [key for key in keys if before is None or key < before]
                 found = read_items(self._connection, keys) if keys else {}
             if not keys:
                 return after
             after, added = keys[-1], added + len(keys)
-            for key, item in found.items():
+            for number, (key, item) in enumerate(found.items()):
                 self._writer.add(key, index_terms(item, stored_language(item, self._context), self._context.encoding))
+                if most is not None and number % _YIELDS == 0:
+                    sleep(_YIELD_S)
         return after
 
 

@@ -44,6 +44,8 @@ class GraphPart:
     newest: int
     """The key of the last part of a vector in it."""
     rows: int
+    width: int
+    """Numbers of a vector."""
 
 
 @frozen(kw_only=True)

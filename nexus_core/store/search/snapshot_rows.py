@@ -21,14 +21,18 @@ def published_snapshots(connection: SqlConnection, context: Context) -> list[tup
     ).fetchall()
 
 
-def claim_snapshot(connection: SqlConnection, context: Context, key: str) -> bool:
-    """Note that a snapshot is about to be published, where no other one is; in a transaction."""
+def claim_snapshot(connection: SqlConnection, context: Context, key: str, last: str) -> bool:
+    """Note that a snapshot is about to be published, where no other one is; in a transaction.
+
+    Nor where another one than the `last` that is known has been published meanwhile.
+    """
     now = cast(ServerConnection, connection).clock()
     found = connection.execute(
         "SELECT count(*) FROM index_snapshots WHERE context_id = ? AND manifest = '' AND begun > ?",
         (context.id, now - CLAIM_S),
     )
-    if found.fetchone()[0]:
+    published = published_snapshots(connection, context)
+    if found.fetchone()[0] or last != (published[0][0] if published else ""):
         return False
     connection.execute(
         "INSERT INTO index_snapshots (key, context_id, begun, manifest) VALUES (?, ?, ?, '')", (key, context.id, now)

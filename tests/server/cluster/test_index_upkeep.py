@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from glob import glob
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
@@ -17,6 +18,7 @@ from nexus_core import Item, Store
 from nexus_core.server.cluster import index_upkeep, store_link
 from nexus_core.store import contexts
 from nexus_core.store.database.sql import SqlConnection
+from nexus_core.store.search import index_snapshots
 from nexus_core.store.search.index_updates import IndexState
 from tests.store.contract.test_postgres import ITEMS
 
@@ -131,6 +133,22 @@ async def test_an_index_is_brought_up_by_a_notification(
     await until(listens)
     assert await figure(running) == "1.0"
     await write_and_wait(running.store, other)
+    await other.__aexit__(None, None, None)
+
+
+async def test_a_server_publishes_a_snapshot_by_itself(
+    start: Any, postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an index that it has, where originals have a place."""
+    monkeypatch.setenv("NEXUS_OBJECTS", str(tmp_path / "objects"))
+    monkeypatch.setattr(index_snapshots, "SMALLEST", len(ITEMS))
+    monkeypatch.setattr(index_upkeep, "PUBLISHED_S", 0.0)
+    _, other = await two_stores(start, postgres, postgres, tmp_path)
+
+    async def is_published() -> bool:
+        return bool(glob(str(tmp_path / "objects" / "*" / "snapshot-*")))
+
+    await until(is_published)
     await other.__aexit__(None, None, None)
 
 
