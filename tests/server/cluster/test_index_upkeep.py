@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from glob import glob
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import psycopg
@@ -68,19 +68,22 @@ async def pooler(postgres: str) -> AsyncIterator[str]:
                 await writer.drain()
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(cast(asyncio.Task[None], asyncio.current_task()))
         if folder:
             above = await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.{parts.port or 5432}")
         else:
             above = await asyncio.open_connection(parts.hostname, parts.port or 5432)
         ways = [asyncio.create_task(pass_all(reader, above[1])), asyncio.create_task(pass_filtered(above[0], writer))]
-        tasks.update(ways)
-        with suppress(OSError, asyncio.IncompleteReadError):
+        try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-        for each in (writer, above[1]):
-            each.close()
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            for each in (writer, above[1]):
+                each.transport.abort()
+                with suppress(OSError):
+                    await each.wait_closed()
 
     server = await asyncio.start_server(relay, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -89,6 +92,8 @@ async def pooler(postgres: str) -> AsyncIterator[str]:
     server.close()
     for task in tasks:
         task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(0)
 
 
 async def two_stores(start: Any, reading: str, writing: str, tmp_path: Path) -> tuple[Any, Store]:
