@@ -45,6 +45,11 @@ class StorePaths:
         return self.root / "vectors"
 
     @property
+    def snapshots(self) -> Path:
+        """What snapshots of indexes are made of, or unpacked from, while that is under way."""
+        return self.root / "snapshots"
+
+    @property
     def objects(self) -> Path:
         """Large originals, unless the store keeps them elsewhere."""
         return self.root / "objects"

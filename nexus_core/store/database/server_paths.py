@@ -95,7 +95,8 @@ class ServerPaths(StorePaths, ABC):
 
     def prune(self, connection: SqlConnection) -> None:
         """Delete what was derived from contexts that another server has deleted; numbers are never used twice."""
-        made = [*self.indexes.glob("*-*"), *self.vectors.glob("*-*")]  # before the look at what there is
+        folders = (self.indexes, self.vectors, self.snapshots)
+        made = [path for folder in folders for path in folder.glob("*-*")]  # before the look at what there is
         if made:
             there = {str(number) for (number,) in connection.execute("SELECT id FROM contexts")}
             for path in made:

@@ -89,7 +89,7 @@ class IndexSnapshots:
             try:
                 manifest = read_manifest(text)
                 _check_usable(manifest, context, indexing.state(context).analyzer)
-                work.mkdir(mode=0o700)
+                work.mkdir(parents=True, mode=0o700)
                 self._threads.originals.get_file(key, work / key)
                 _restore_words(indexing, context, work / key, manifest)
                 _log.info("the index of %r begins with the snapshot %s", context.name, key)
@@ -172,7 +172,7 @@ class IndexSnapshots:
                 await self._threads.write(forget_snapshot, key)
 
     def _folder(self, kind: str, context: Context) -> Path:
-        return self._threads.folder.root / f"{kind}-{context.id}"
+        return self._threads.folder.snapshots / f"{context.id}-{kind}"
 
 
 # What is due

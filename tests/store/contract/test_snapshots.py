@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from zipfile import ZipFile
 
 import pytest
 
@@ -93,7 +94,7 @@ async def compare(machines: Machines, caplog: pytest.LogCaptureFixture, *, begin
         async with machines.store("new") as new, machines.store("other", without=True) as other:
             assert await found(new) == await found(other)
             assert await new.check() == ()
-            assert not [*new.folder.root.glob("restored-*")]
+            assert not [*new.folder.snapshots.glob("*")]
     assert [" begins with the snapshot " in record.message for record in caplog.records].count(True) == begins
     assert (" is passed over: " in caplog.text) != begins
 
@@ -141,13 +142,24 @@ def lack(path: Path) -> None:
     path.unlink()
 
 
+def forge(path: Path) -> None:
+    """Let one file be another one, in an archive that is whole."""
+    with ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    name = next(name for name in files if name.endswith(".fast"))
+    files[name] = files[name].replace(b"\0", b"\1", 1)
+    with ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+
+
 def take_another(path: Path) -> None:
     """Let the snapshot of another context stand in its place."""
     (other,) = {*path.parent.iterdir()} - {path}
     shutil.copyfile(other, path)
 
 
-@pytest.mark.parametrize("harm", [flip, cut, lack, take_another])
+@pytest.mark.parametrize("harm", [flip, cut, lack, forge, take_another])
 async def test_a_snapshot_that_is_not_what_was_published_is_passed_over(
     machines: Machines, harm: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -309,7 +321,7 @@ async def test_a_server_that_is_killed_while_publishing_leaves_nothing_that_is_u
             1,
         )
         assert len(machines.archives) == 1
-        assert not [*store.folder.root.glob("snapshot-*[0-9]")]
+        assert not [*store.folder.snapshots.glob("*")]
         shutil.rmtree(machines.store("new").folder.root)
     await compare(machines, caplog, begins=True)
 
