@@ -31,10 +31,11 @@ from nexus_core.store.items.tags import tag_items
 from nexus_core.store.items.vectors import keep_vectors
 from nexus_core.store.records import Added, Context, Imported, StoredDocument
 from nexus_core.store.runs import StoredRuns
-from nexus_core.store.search.index_snapshots import IndexSnapshots
 from nexus_core.store.search.index_updates import IndexUpdater
 from nexus_core.store.search.renewal import Seen, renew
 from nexus_core.store.search.store_search import SearchOptions, StoreSearch
+from nexus_core.store.search.tantivy_index import delete
+from nexus_core.store.snapshots.index_snapshots import IndexSnapshots
 from nexus_core.store.usage import DailyUsage
 from nexus_core.store.vectors.embedders import StoreEmbedders
 from nexus_core.store.vectors.graph import delete_graph

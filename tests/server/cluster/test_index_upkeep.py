@@ -18,8 +18,8 @@ from nexus_core import Item, Store
 from nexus_core.server.cluster import index_upkeep, store_link
 from nexus_core.store import contexts
 from nexus_core.store.database.sql import SqlConnection
-from nexus_core.store.search import index_snapshots
 from nexus_core.store.search.index_updates import IndexState
+from nexus_core.store.snapshots import index_snapshots
 from tests.store.contract.test_postgres import ITEMS
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,7 @@ from nexus_core import Item, Store
 from nexus_core.store import contexts
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.items.removals import forget_removals
-from nexus_core.store.search import index_snapshots, snapshot_rows
+from nexus_core.store.snapshots import index_snapshots, snapshot_rows
 from nexus_core.store.vectors import graph_upkeep
 from tests.server.cluster.test_index_upkeep import with_cache
 
@@ -265,7 +265,7 @@ async def test_nothing_is_published_without_a_place_for_it(machines: Machines) -
 _KILLED = """
 import asyncio, os, signal, sys
 from nexus_core import Store
-from nexus_core.store.search import index_snapshots
+from nexus_core.store.snapshots import index_snapshots
 
 index_snapshots.SMALLEST = 100
 url, objects, event, part, what = sys.argv[1:]

@@ -27,7 +27,8 @@ from nexus_core.store.database.sql import SqlConnection, copies_of
 from nexus_core.store.records import Context
 from nexus_core.store.search.index_checksums import META, is_whole, live_files, note
 from nexus_core.store.search.index_updates import IndexState, IndexUpdater, keep_copied_words, name_index
-from nexus_core.store.search.snapshot_archive import (
+from nexus_core.store.search.tantivy_index import FORMAT, ContextIndex, IndexDamagedError, delete
+from nexus_core.store.snapshots.snapshot_archive import (
     GraphPart,
     Manifest,
     SnapshotError,
@@ -36,14 +37,13 @@ from nexus_core.store.search.snapshot_archive import (
     read_manifest,
     unpack,
 )
-from nexus_core.store.search.snapshot_rows import (
+from nexus_core.store.snapshots.snapshot_rows import (
     claim_snapshot,
     forget_snapshot,
     name_snapshot,
     published_snapshots,
     stale_snapshots,
 )
-from nexus_core.store.search.tantivy_index import FORMAT, ContextIndex, IndexDamagedError, delete
 from nexus_core.store.vectors.context_vectors import graph_state
 from nexus_core.store.vectors.graph import (
     FORMAT as GRAPH_FORMAT,
