@@ -34,7 +34,6 @@ from nexus_core.store.runs import StoredRuns
 from nexus_core.store.search.index_updates import IndexUpdater
 from nexus_core.store.search.renewal import Seen, renew
 from nexus_core.store.search.store_search import SearchOptions, StoreSearch
-from nexus_core.store.search.tantivy_index import delete
 from nexus_core.store.snapshots.index_snapshots import IndexSnapshots
 from nexus_core.store.usage import DailyUsage
 from nexus_core.store.vectors.embedders import StoreEmbedders
