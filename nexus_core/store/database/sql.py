@@ -87,9 +87,6 @@ class ServerConnection(SqlConnection, Protocol):
     def snapshot(self) -> AbstractContextManager[None]:
         """Begin a transaction that reads one state."""
 
-    def attempt(self) -> AbstractContextManager[None]:
-        """Begin a part of the open transaction that may meet what it cannot read: the rest of it goes on."""
-
     def clock(self) -> float:
         """Return the time of the database, which is one for all servers, in seconds since the epoch."""
 
@@ -102,8 +99,12 @@ class ServerConnection(SqlConnection, Protocol):
 
 @contextmanager
 def attempt(connection: SqlConnection) -> Iterator[None]:
-    """Read what may not be readable: where it is not, the transaction around it goes on."""
-    begin = getattr(connection, "attempt", nullcontext)  # SQLite goes on anyway
+    """Read what may not be readable: where it is not, the transaction around it goes on.
+
+    So it does by itself in SQLite. A connection to a database in which it does not has a method `attempt`, which makes
+    a savepoint, and raises UnreadableValueError.
+    """
+    begin = getattr(connection, "attempt", nullcontext)
     with begin():
         yield
 

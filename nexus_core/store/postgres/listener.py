@@ -11,8 +11,9 @@ from typing import Any
 
 import psycopg
 
+from nexus_core.store.database.server_paths import secrets_of, without_password
 from nexus_core.store.database.sql import SqlConnection
-from nexus_core.store.postgres.errors import meaning, secrets_of, without_password
+from nexus_core.store.postgres.errors import meaning
 
 # By the table, so that stores in two schemas of one database do not hear each other.
 _CHANNEL = "'nexus_contexts_' || CAST('contexts' AS regclass)::oid"

@@ -27,7 +27,8 @@ from nexus_core.store.database.sql import SqlConnection, copies_of
 from nexus_core.store.records import Context
 from nexus_core.store.search.index_checksums import META, is_whole, live_files, note
 from nexus_core.store.search.index_updates import IndexState, IndexUpdater, keep_copied_words, name_index
-from nexus_core.store.search.tantivy_index import FORMAT, ContextIndex, IndexDamagedError, delete
+from nexus_core.store.search.indexes import IndexDamagedError
+from nexus_core.store.search.tantivy_index import FORMAT, ContextIndex
 from nexus_core.store.snapshots.snapshot_archive import (
     GraphPart,
     Manifest,
@@ -337,7 +338,7 @@ def _restore_words(indexing: IndexUpdater, context: Context, archive: Path, mani
             name_index(copies, context, generation, manifest.newest, manifest.removed)
             keep_copied_words(copies, context, manifest.analyzer)
     except BaseException:
-        delete(path)
+        indexing.words.delete(path.name)
         raise
 
 

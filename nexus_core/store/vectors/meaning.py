@@ -14,6 +14,7 @@ from nexus_core.store.database.paths import StorePaths
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.records import Context
 from nexus_core.store.search.cache import still_there
+from nexus_core.store.search.indexes import SearchableVectors
 from nexus_core.store.search.visibility import VisibleKeys
 from nexus_core.store.vectors.context_vectors import ContextVectors, graph_state
 from nexus_core.store.vectors.graph import EXACT, GraphDamagedError, VectorGraph
@@ -86,7 +87,7 @@ class MeaningSearch:
 def nearest_there(
     connection: SqlConnection,
     context: Context,
-    vectors: ContextVectors,
+    vectors: SearchableVectors,
     query: Vector,
     wanted: int,
     visible: VisibleKeys | None,
