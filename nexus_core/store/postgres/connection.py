@@ -114,6 +114,10 @@ class PostgresConnection:
 
     def close(self) -> None:
         """Close it; what was not committed is undone."""
+        self._drop()
+
+    def _drop(self) -> None:
+        """Let go of a connection that is lost: the next use opens one anew, and nothing else is closed with it."""
         if self._open is not None:
             with suppress(psycopg.Error):
                 self._open.close()
@@ -187,7 +191,7 @@ class PostgresConnection:
             if self.in_transaction:
                 self._opened().execute("ROLLBACK")
         except psycopg.Error:  # whatever has happened to it, a new one has no transaction
-            self.close()
+            self._drop()
 
     def _run_first(self, text: str, parameters: Sequence[Any]) -> Cursor:
         """Begin a transaction with its first statement, which changes nothing, in one round trip."""
@@ -206,7 +210,7 @@ class PostgresConnection:
             try:
                 done = self._run(text, parameters)
             except StoreUnavailableError as error:
-                self.close()
+                self._drop()
                 if monotonic() + pause > give_up:
                     self._down, self._again_at = str(error), monotonic() + _REST_S
                     raise
@@ -236,7 +240,7 @@ class PostgresConnection:
 
     def _meaning(self, error: psycopg.Error, parameters: Sequence[Any]) -> NexusError:
         if is_lost(error):
-            self.close()
+            self._drop()
         told = meaning(error, self.name, self._secrets)
         if isinstance(told, UsageError) and (text_with_nul := nul_in(parameters)):
             return UsageError(f"{text_with_nul} holds a NUL character, which Postgres cannot keep: remove it")

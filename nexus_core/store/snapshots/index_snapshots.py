@@ -57,6 +57,7 @@ from nexus_core.store.vectors.graph import (
 from nexus_core.store.vectors.graph_upkeep import graph_folder, name_graph, vectors_turn
 from nexus_core.store.vectors.vector_model import known_model
 from nexus_core.store.worker_threads import WorkerThreads
+from nexus_core.toolkit.suggest import counted
 
 SMALLEST = 1_000
 """Items: an index of fewer is built from the rows in tenths of a second."""
@@ -332,7 +333,7 @@ def _restore_words(indexing: IndexUpdater, context: Context, archive: Path, mani
         unpack(archive, manifest, _WORDS, path)
         note(path)
         if len(ContextIndex(path)) != manifest.items:
-            raise SnapshotError(f"its index does not hold {manifest.items:,} items")
+            raise SnapshotError(f"its index does not hold {counted(manifest.items, 'item')}")
         copies = copies_of(indexing.connection)
         with translated(indexing.folder.database):
             name_index(copies, context, generation, manifest.newest, manifest.removed)

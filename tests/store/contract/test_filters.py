@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,6 +56,15 @@ CONDITIONS = st.recursive(
     lambda inner: st.fixed_dictionaries({"not": inner}),
     max_leaves=1,
 ).filter(lambda told: "'not': {'not'" not in str(told))
+
+
+@pytest.fixture(params=["folder", "postgres"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """Yield an open store with an empty context."""
+    place = request.getfixturevalue("postgres") if request.param == "postgres" else str(tmp_path / "store")
+    async with Store(place) as opened:
+        await opened.create("harbour")
+        yield opened
 
 
 @pytest.fixture(params=["folder", "postgres"])

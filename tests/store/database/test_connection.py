@@ -218,7 +218,7 @@ def test_a_limit_of_the_size_of_files_is_told_as_a_full_disk(tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert "no space is left" in lines[0]
-    assert lines[1:] == ["Added(new=2000, changed=0, unchanged=0, removed=0)", "i1777 ()"]
+    assert lines[1:] == ["Added(new=2000, changed=0, unchanged=0, removed=0, remarks=())", "i1777 ()"]
 
 
 def test_a_failed_disk_closes_the_connection_for_good(path: Path) -> None:
