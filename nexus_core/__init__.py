@@ -9,12 +9,14 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
-    "contract.answers": ("Answer", "AttemptFinished", "Event"),
+    "contract.answers": ("Answer", "AttemptFinished", "Event", "ToolFinished"),
     "contract.blocks": (
         "Block", "Code", "Figure", "Footnote", "Formula", "Heading", "ListItem", "Metadata", "PageBreak", "Paragraph",
         "Place", "Quotation", "Remark", "Table",
     ),
-    "contract.components": ("component", "injected", "option", "ranker", "state"),
+    "contract.components": (
+        "component", "injected", "option", "ranker", "state", "tool", "tool_result",
+    ),
     "contract.documents": ("DocumentMark", "DocumentRead", "ReadHints", "Reader"),
     "contract.errors": (
         "AuthError", "ConfigError", "ConflictError", "ConnectError", "ConnectorError", "ContentFilterError",
@@ -24,11 +26,12 @@ _HOME = {
         "QuotaError", "RankerError", "RateLimitError", "ResponseTooLargeError", "RunError", "SchemaMismatchError",
         "ServerError", "SourceError", "StalledError", "StepTimeoutError", "StoreBusyError", "StoreDamagedError",
         "StoreError", "StoreFullError", "StoreUnavailableError", "TemplateError", "ToolCallIncompleteError",
-        "TruncatedError", "UnsupportedRequestError", "UpstreamTimeoutError", "UsageError",
+        "ToolError", "ToolRoundsError", "TruncatedError", "UnsupportedRequestError", "UpstreamTimeoutError",
+        "UsageError",
     ),
     "contract.events": (
         "Delta", "PromptPacked", "QueryExpanded", "RunFailed", "RunFinished", "RunStarted", "StepFinished",
-        "StreamRestarted", "Waiting",
+        "StreamRestarted", "ToolRoundFinished", "Waiting",
     ),
     "contract.features": ("FeatureKey", "Features", "vector_key"),
     "contract.hookspecs": ("hookimpl",),
@@ -41,14 +44,14 @@ _HOME = {
     "contract.prompts": ("PackedItem", "Prompt", "TraceEntry"),
     "contract.protocols": (
         "AnswerCache", "Connector", "Conversations", "Documents", "Embedder", "Ranker", "Reranker", "Sink", "Source",
-        "Template",
+        "Template", "Tool",
     ),
     "contract.ranking": ("Candidate", "Ranking"),
     "contract.run_context": ("RunContext", "TraceContext", "Viewer", "parse_readers"),
     "contract.values": (
         "CallOptions", "Chunk", "Completion", "FilePart", "FinishReason", "FollowUp", "ImagePart", "Item", "Message",
-        "Quota", "QuotaLimit", "Results", "TextPart", "ToolCall", "ToolCallDelta", "ToolDefinition", "Transfer",
-        "Usage", "parts_of",
+        "Quota", "QuotaLimit", "Results", "TextPart", "ToolCall", "ToolCallDelta", "ToolDefinition", "ToolResult",
+        "Transfer", "Usage", "parts_of",
     ),
     "engine.pipeline": ("Pipeline",),
     "store.conversations": ("Conversation", "Turn"),

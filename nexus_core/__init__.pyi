@@ -1,6 +1,11 @@
 """The types of the lazily imported names; tests/test_public_api.py holds it against `__init__.py`."""
 
-from nexus_core.contract.answers import Answer as Answer, AttemptFinished as AttemptFinished, Event as Event
+from nexus_core.contract.answers import (
+    Answer as Answer,
+    AttemptFinished as AttemptFinished,
+    Event as Event,
+    ToolFinished as ToolFinished,
+)
 from nexus_core.contract.blocks import (
     Block as Block,
     Code as Code,
@@ -23,6 +28,8 @@ from nexus_core.contract.components import (
     option as option,
     ranker as ranker,
     state as state,
+    tool as tool,
+    tool_result as tool_result,
 )
 from nexus_core.contract.documents import (
     DocumentMark as DocumentMark,
@@ -71,6 +78,8 @@ from nexus_core.contract.errors import (
     StoreUnavailableError as StoreUnavailableError,
     TemplateError as TemplateError,
     ToolCallIncompleteError as ToolCallIncompleteError,
+    ToolError as ToolError,
+    ToolRoundsError as ToolRoundsError,
     TruncatedError as TruncatedError,
     UnsupportedRequestError as UnsupportedRequestError,
     UpstreamTimeoutError as UpstreamTimeoutError,
@@ -85,6 +94,7 @@ from nexus_core.contract.events import (
     RunStarted as RunStarted,
     StepFinished as StepFinished,
     StreamRestarted as StreamRestarted,
+    ToolRoundFinished as ToolRoundFinished,
     Waiting as Waiting,
 )
 from nexus_core.contract.features import FeatureKey as FeatureKey, Features as Features, vector_key as vector_key
@@ -117,6 +127,7 @@ from nexus_core.contract.protocols import (
     Sink as Sink,
     Source as Source,
     Template as Template,
+    Tool as Tool,
 )
 from nexus_core.contract.ranking import Candidate as Candidate, Ranking as Ranking
 from nexus_core.contract.run_context import (
@@ -142,6 +153,7 @@ from nexus_core.contract.values import (
     ToolCall as ToolCall,
     ToolCallDelta as ToolCallDelta,
     ToolDefinition as ToolDefinition,
+    ToolResult as ToolResult,
     Transfer as Transfer,
     Usage as Usage,
     parts_of as parts_of,
@@ -152,5 +164,3 @@ from nexus_core.store.shared_store import open_store as open_store
 from nexus_core.store.store import Store as Store
 from nexus_core.store.usage import DailyUsage as DailyUsage
 from nexus_core.toolkit.secrets import Secret as Secret
-
-__all__: list[str]

@@ -112,6 +112,15 @@ class Components:
         except Exception:  # noqa: BLE001 - what is wrong with it is told where it is read
             return False
 
+    def tool_names(self, specs: Sequence[ComponentSpec]) -> list[tuple[str, ...] | None]:
+        """Return for each of some tools the names of what it offers; `None` where only a run can tell."""
+        found: list[tuple[str, ...] | None] = []
+        for spec in specs:
+            cls = None if self.is_not_run(spec.use) else self.catalogue.component(Kind.TOOL, spec.use)
+            names = getattr(cls, "tool_names", None)
+            found.append(tuple(map(str, names)) if isinstance(names, tuple) else None)
+        return found
+
     def is_not_run(self, use: str) -> bool:
         """Tell whether a name is that of a plugin that is not run."""
         return use.partition(".")[0] in self.not_run

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from attrs import define, evolve
 
 from nexus_core.contract.components import OptionSpec, option, options_of
-from nexus_core.contract.protocols import Ranker, Sink, Source
+from nexus_core.contract.protocols import Ranker, Sink, Source, Tool
 
 PIPELINE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,127}"
@@ -221,6 +221,16 @@ class GenerateKeys:
 
     model: str | None = option(None, help="A model's name or alias; else the default model.")
     client_tools: bool = option(False, help="Callers of the server may offer tools to the model of the last step.")
+    tools: tuple[Tool, ...] = option((), help="What the model may call before it answers; it is run here.")
+    allow: tuple[str, ...] = option((), help="The tools, by name, that may change something outside of the run.")
+    rounds: int = option(
+        5, help="With `tools`: requests to the model at most; in the last it must answer.", ge=2, le=32
+    )
+    tool_calls: int = option(16, help="With `tools`: calls in all rounds together, at most.", ge=1, le=256)
+    tool_timeout: float | str = option(30.0, help="The longest a call of a tool may take: seconds, or `30s`.", gt=0)
+    tool_share: float = option(
+        0.5, help="At most this share of the free window goes to results of tools.", gt=0, le=0.9
+    )
     options: CallKeys | None = option(None, help="Call options, over those of the model.")
     schema: Mapping[str, Any] | str | None = option(
         None, help="JSON Schema (draft 2020-12) that the answer must match, or a file with one: `./x.json`, `./x.yaml`."

@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import attrs
 
 from nexus_core.contract.components import Kind
-from nexus_core.contract.protocols import Connector, Ranker, Sink, Source, Template
+from nexus_core.contract.protocols import Connector, Ranker, Sink, Source, Template, Tool
 from nexus_core.toolkit.secrets import Secret
 
 _KINDS: tuple[tuple[Any, Kind], ...] = (
@@ -18,6 +18,7 @@ _KINDS: tuple[tuple[Any, Kind], ...] = (
     (Template, Kind.TEMPLATE),
     (Sink, Kind.SINK),
     (Source, Kind.SOURCE),
+    (Tool, Kind.TOOL),
 )
 LEAVES = (str, int, float, bool, Secret)
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", Secret: "a secret text"}

@@ -116,7 +116,7 @@ class _Schema:
         expression = {"type": "string", "pattern": r"^\s*\{\{[\s\S]*\}\}\s*$"}
         special = {
             "prompt": self._prompt(),
-            "generate": {"anyOf": [_NULL, {"type": "string"}, self._object(keys_of(GenerateKeys))]},
+            "generate": {"anyOf": [_NULL, {"type": "string"}, self._timed(GenerateKeys)]},
             "as": {"type": "string", "pattern": _whole(IDENTIFIER)},
             "when": {"anyOf": [{"type": "boolean"}, _NULL, expression, _ENVIRONMENT]},
             "timeout": {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, _DURATION, _ENVIRONMENT]},

@@ -155,6 +155,18 @@ class PromptSpec(StepFields):
 
 
 @frozen(kw_only=True, eq=False, repr=False)
+class ToolsSpec(Value):
+    """What a model may call. What each field means stands in `keys.GenerateKeys`."""
+
+    components: tuple[ComponentSpec, ...]
+    allow: tuple[str, ...]
+    rounds: int
+    calls: int
+    timeout_s: float
+    share: float
+
+
+@frozen(kw_only=True, eq=False, repr=False)
 class GenerateSpec(StepFields):
     """Asks a model."""
 
@@ -167,6 +179,7 @@ class GenerateSpec(StepFields):
     into_query: bool = False
     client_tools: bool = False
     """Callers of the server may offer tools."""
+    tools: ToolsSpec | None = None
 
 
 StepSpec = GatherSpec | RankSpec | PromptSpec | GenerateSpec

@@ -13,11 +13,21 @@ from nexus_core.config.components import Components
 from nexus_core.config.expressions import Expressions, KnownNames
 from nexus_core.config.keys import VERBS, ExpandKeys, GatherKeys, GenerateKeys, InputKeys, StepKeys, keys_of
 from nexus_core.config.models import ModelSpecs, call_options, report_tools
-from nexus_core.config.names import identifies
+from nexus_core.config.names import identifies, instead
 from nexus_core.config.options import BAD, Options, place_of, with_defaults
 from nexus_core.config.prompts import Prompts
 from nexus_core.config.sibling_files import FileRefusedError
-from nexus_core.config.spec import ExpandSpec, GatherSpec, GenerateSpec, InputSpec, PromptSpec, RankSpec, StepSpec
+from nexus_core.config.spec import (
+    ComponentSpec,
+    ExpandSpec,
+    GatherSpec,
+    GenerateSpec,
+    InputSpec,
+    PromptSpec,
+    RankSpec,
+    StepSpec,
+    ToolsSpec,
+)
 from nexus_core.config.step_order import StepOrder
 from nexus_core.config.yaml.problems import Problems, SourceLocation, quoted
 from nexus_core.config.yaml.reader import read
@@ -33,6 +43,7 @@ from nexus_core.config.yaml.tree import (
     shown,
 )
 from nexus_core.contract.components import Kind, OptionSpec
+from nexus_core.contract.values import CallOptions
 from nexus_core.toolkit.filters import EVERYTHING, Filter, parse_filter
 from nexus_core.toolkit.suggest import listed
 
@@ -75,6 +86,8 @@ def _input(key: ScalarNode, node: Node, options: Options) -> InputSpec:
 _SPECS = {spec.name: spec for spec in keys_of(StepKeys)}
 _GATHER = {spec.name: spec for spec in keys_of(GatherKeys)}
 _EXPAND = {spec.name: spec for spec in keys_of(ExpandKeys)}
+_GENERATE = {spec.name: spec for spec in keys_of(GenerateKeys)}
+_OF_TOOLS = ("allow", "rounds", "tool_calls", "tool_timeout", "tool_share")
 _OF_FEEDBACK, _OF_MODELS = ("items", "words"), ("model", "max_tokens", "timeout")
 _OF_OTHERS = {
     "phrasings": _OF_FEEDBACK,
@@ -200,12 +213,12 @@ class Steps:
     def _timeout(self, node: Node | None, spec: OptionSpec) -> float | None:
         if node is None:
             return None
-        value = self.components.options.value(node, spec, spec.annotation, "timeout")
+        value = self.components.options.value(node, spec, spec.annotation, spec.name)
         if not isinstance(value, str):
             return None if value is BAD else value
         duration = seconds(value)
         if not duration:
-            message = f"`timeout` must be seconds, or {DURATIONS}, found {shown(node)}"
+            message = f"`{spec.name}` must be seconds, or {DURATIONS}, found {shown(node)}"
             self._problems.error("T004", node.place, message)
         return duration
 
@@ -312,7 +325,46 @@ class Steps:
         if given["schema"] is not None:
             schema, path = self._schema(given["schema"], node.get("schema") or node)
             options = evolve(options, response_schema=schema)
-        return {"model": name, "options": options, "schema_file": path, "client_tools": given["client_tools"]}
+        return {
+            "model": name,
+            "options": options,
+            "schema_file": path,
+            "client_tools": given["client_tools"],
+            "tools": self._tools(node, given, options),
+        }
+
+    def _tools(self, node: MappingNode, given: Mapping[str, Any], options: CallOptions) -> ToolsSpec | None:
+        """Return what the model may call; what is wrong with it, or has no effect, is noted."""
+        components = given["tools"]
+        if not components or not all(isinstance(part, ComponentSpec) for part in components):
+            for key in (key for key in _OF_TOOLS if key in node and "tools" not in node):
+                self._problems.error("S006", place_of(node, key), f"`{key}` has no effect without `tools`: remove it")
+            return None
+        timeout_s = given["tool_timeout"]
+        if isinstance(timeout_s, str):
+            timeout_s = self._timeout(node.get("tool_timeout"), _GENERATE["tool_timeout"])
+        known = self.components.tool_names(components)
+        names = [name for found in known for name in found or ()]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            message = f"two tools are called {quoted(name)}: each needs a name of its own"
+            self._problems.error("N002", place_of(node, "tools"), message)
+        for name in sorted({tool.name for tool in options.tools or ()} & {*names}):
+            message = f"{quoted(name)} is a tool of `tools` and of `options.tools`: remove one of the two"
+            self._problems.error("N002", place_of(node, "options"), message)
+        for name in given["allow"]:
+            if name not in names and all(found is not None for found in known):
+                self._problems.error("N001", place_of(node, "allow"), f"`allow` names no tool: {quoted(name)}"
+                                     f"{instead(name, names, 'known here')}")  # fmt: skip
+        if timeout_s is None:
+            return None
+        return ToolsSpec(
+            components=tuple(components),
+            allow=tuple(given["allow"]),
+            rounds=given["rounds"],
+            calls=given["tool_calls"],
+            timeout_s=timeout_s,
+            share=given["tool_share"],
+        )
 
     def _schema(self, said: Mapping[str, Any] | str, node: Node) -> tuple[Any, str | None]:
         """Return a JSON Schema and the file it stands in, if it has one; what is wrong with it is noted."""

@@ -6,12 +6,12 @@ Errors carry these, too; so they stand below the errors, and the other events ab
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from attrs import field, frozen
 
-from nexus_core.contract.prompts import PackedItem, Prompt
+from nexus_core.contract.prompts import PackedItem, Prompt, TraceEntry
 from nexus_core.contract.values import FinishReason, ToolCall, Usage, Value
 
 CITATION = re.compile(r"\[(\d{1,4})\]")
@@ -85,6 +85,38 @@ class AttemptFinished(Event):
     """Of the attempt in its trace, as its service was told; `None` where nothing is traced."""
 
 
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class ToolFinished(Event):
+    """A call of a tool came to its end: there is exactly one for each call that a model makes of a pipeline's tool."""
+
+    type = "tool_finished"
+
+    call_id: str
+    """Of the request in which the model called it."""
+    round: int
+    """From 1."""
+    number: int
+    """From 1 within the step."""
+    name: str
+    outcome: str
+    """`ok`; `failed` by the tool's own account; `error` where it broke; `timeout`; `invalid` where the arguments do not
+    match its schema, `unknown` where there is no such tool, `refused` beyond the limit of calls: it did not run then.
+    """
+    duration_s: float = 0.0
+    items: int = 0
+    """Found by it."""
+    tokens: int = 0
+    """Of its result in the prompts that follow, at most."""
+    was_cut: bool = False
+    """A part of the result was left out, since there was no room."""
+    arguments: str | None = None
+    """As the model wrote them; for sinks if content is switched on."""
+    result: str | None = None
+    """As the model reads it; for sinks if content is switched on."""
+    trace: Sequence[TraceEntry] = ()
+    """What became of each item of its result; for sinks if content is switched on."""
+
+
 def sum_costs(attempts: Iterable[AttemptFinished]) -> tuple[float | None, int]:
     """Return what attempts cost in US dollars, as far as that is known, and how many requests have an unknown cost.
 
@@ -116,6 +148,8 @@ class Answer(Value):
     prompt: Prompt
     attempts: tuple[AttemptFinished, ...] = ()
     """Of the whole run, failed ones included, in order."""
+    tools: tuple[ToolFinished, ...] = ()
+    """Calls of the pipeline's tools, in the order in which they ended."""
     variables: Mapping[str, Any] = field(factory=dict)
     """What the steps kept with `as:`."""
     context_id: str | None = None

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-from collections.abc import Callable
+import json
+import types
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, TypeVar, dataclass_transform, get_type_hints
+from typing import Any, Literal, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
 
 import attrs
 
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.run_context import RunContext
+from nexus_core.contract.values import Item, ToolDefinition, ToolResult
 
 _OPTION = "nexus_option"
 _INJECTED = "nexus_injected"
@@ -18,13 +22,14 @@ _READ = "__nexus_options__"
 
 
 class Kind(StrEnum):
-    """The five kinds of component; the value is what follows `nexus_` in the name of the hook."""
+    """The six kinds of component; the value is what follows `nexus_` in the name of the hook."""
 
     CONNECTOR = "connectors"
     RANKER = "rankers"
     TEMPLATE = "templates"
     SINK = "sinks"
     SOURCE = "sources"
+    TOOL = "tools"
 
     @property
     def word(self) -> str:
@@ -69,7 +74,7 @@ def option(
     """Declare an option of a component: `top: int = option(10, help="How many items to keep.", ge=1)`.
 
     Allowed annotations: str, int, float, bool, Secret, Any, Literal[...], X | Y, tuple[X, ...], Mapping[str, X], an
-    attrs class, and the protocols Ranker, Template, Source, Connector, Sink for a nested component.
+    attrs class, and the protocols Ranker, Template, Source, Connector, Sink, Tool for a nested component.
     """
     bounds = {"help": help, "ge": ge, "le": le, "gt": gt, "pattern": pattern}
     if factory is not None:
@@ -167,6 +172,7 @@ def _resolved(cls: type, name: str, annotation: Any) -> Any:
 
 
 ScoringFunction = Callable[..., Any]
+_Function = Callable[..., Any]
 
 
 def ranker(function: ScoringFunction) -> type:
@@ -176,15 +182,7 @@ def ranker(function: ScoringFunction) -> type:
     the option's help. The function gets the query and the items in the order of their sources, and returns one number
     per item, higher first; it may be `async`.
     """
-    fields: dict[str, Any] = {}
-    hints = get_type_hints(function)
-    annotations: dict[str, Any] = {}
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-            continue
-        default = attrs.NOTHING if parameter.default is inspect.Parameter.empty else parameter.default
-        fields[parameter.name] = option(default, help=_parameter_help(function, parameter.name))
-        annotations[parameter.name] = hints.get(parameter.name, Any)
+    fields = _keyword_options(function)
 
     async def rank(self: Any, query: str, ranking: Ranking, run: RunContext) -> Ranking:
         options = {name: getattr(self, name) for name in fields}
@@ -193,18 +191,129 @@ def ranker(function: ScoringFunction) -> type:
             scores = await scores
         return ranking.scored(function.__name__, scores)
 
+    return _component_of(function, fields, {"rank": rank})
+
+
+def tool(function: _Function | None = None, *, changes: bool = False) -> Any:
+    """Turn `def weather(city: str, days: int = 1, *, units: str = "metric") -> str` into a tool component.
+
+    Its parameters are the arguments that the model gives, its keyword-only parameters the options of the pipeline; one
+    that is annotated with `RunContext` is given the run. The first paragraph of the docstring is what the model reads,
+    a line `name: meaning` describes an argument or is the help of an option. The function may be `async`; another one
+    is called in a thread. It returns a text, items, a `ToolResult`, or what can be written as JSON. One that `changes`
+    something outside of the run is offered only where the pipeline allows it: `@tool(changes=True)`.
+
+    Raises TypeError where an argument is of a type that JSON Schema cannot tell a model.
+    """
+    if function is None:
+        return lambda function: tool(function, changes=changes)
+    called, fields, hints = function, _keyword_options(function), get_type_hints(function)
+    taken = [parameter for name, parameter in inspect.signature(called).parameters.items() if name not in fields]
+    runs = [parameter.name for parameter in taken if hints.get(parameter.name) is RunContext]
+    definition = ToolDefinition(
+        name=called.__name__,
+        description=" ".join(inspect.cleandoc(called.__doc__ or "").split("\n\n")[0].split()),
+        parameters=_arguments_schema(called, [one for one in taken if one.name not in runs], hints),
+        changes=changes,
+    )
+
+    async def definitions(self: Any, run: RunContext) -> Sequence[ToolDefinition]:
+        return (definition,)
+
+    async def call(self: Any, name: str, arguments: Mapping[str, Any], run: RunContext) -> ToolResult:
+        given = {**arguments, **dict.fromkeys(runs, run), **{name: getattr(self, name) for name in fields}}
+        if inspect.iscoroutinefunction(called):
+            return tool_result(await called(**given))
+        return tool_result(await asyncio.to_thread(called, **given))
+
+    body = {"definitions": definitions, "call": call, "tool_names": (definition.name,)}
+    return _component_of(called, fields, body)
+
+
+def tool_result(returned: object) -> ToolResult:
+    """Return what the function of a tool has returned as its result; raises TypeError where it is no JSON."""
+    match returned:
+        case ToolResult():
+            return returned
+        case str():
+            return ToolResult(text=returned)
+        case Item():
+            return ToolResult(items=(returned,))
+        case Ranking():
+            return ToolResult(items=tuple(candidate.item for candidate in returned))
+        case list() | tuple() if returned and all(isinstance(part, Item) for part in returned):
+            return ToolResult(items=tuple(returned))
+    return ToolResult(text="done" if returned is None else json.dumps(returned, ensure_ascii=False, indent=1))
+
+
+_JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object", list: "array"}
+
+
+def _arguments_schema(
+    function: _Function, parameters: Sequence[inspect.Parameter], hints: Mapping[str, Any]
+) -> dict[str, Any]:
+    properties: dict[str, Any] = {}
+    for parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise TypeError(
+                f"the tool {function.__name__!r} takes {parameter}: a model gives each argument by its name"
+            )
+        schema = _type_schema(hints.get(parameter.name, Any), f"{parameter.name!r} of the tool {function.__name__!r}")
+        if meaning := _parameter_help(function, parameter.name):
+            schema["description"] = meaning
+        if parameter.default is not parameter.empty and parameter.default is not None:
+            schema["default"] = parameter.default
+        properties[parameter.name] = schema
+    required = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _type_schema(annotation: Any, where: str) -> dict[str, Any]:
+    """Return the JSON Schema of a type; raises TypeError where there is none."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if annotation is Any:
+        return {}
+    if origin in (Union, types.UnionType):
+        found = [_type_schema(part, where) for part in parts if part is not type(None)]
+        return found[0] if len(found) == 1 else {"anyOf": found}
+    if origin is Literal:
+        return {"enum": list(parts)}
+    kind = annotation if origin is None else origin
+    if kind in (tuple, Sequence, list):
+        return {"type": "array", "items": _type_schema(parts[0], where) if parts else {}}
+    if kind in (dict, Mapping):
+        return {"type": "object"}
+    if kind not in _JSON_TYPES:
+        raise TypeError(f"the argument {where} is of a type that a model cannot give: {annotation!r}; take a text, a "
+                        "number, a truth value, a list, a mapping, or a Literal")  # fmt: skip
+    return {"type": _JSON_TYPES[kind]}
+
+
+def _keyword_options(function: _Function) -> dict[str, Any]:
+    """Return the options that the keyword-only parameters of a function are."""
+    found: dict[str, Any] = {}
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            default = attrs.NOTHING if parameter.default is inspect.Parameter.empty else parameter.default
+            found[parameter.name] = option(default, help=_parameter_help(function, parameter.name))
+    return found
+
+
+def _component_of(function: _Function, fields: Mapping[str, Any], methods: Mapping[str, Any]) -> type:
+    """Return a component class named like a function, with these options and methods."""
+    hints = get_type_hints(function)
     body = {
         **fields,
-        "__annotations__": annotations,
+        "__annotations__": {name: hints.get(name, Any) for name in fields},
         "__doc__": function.__doc__,
         "__module__": function.__module__,
         "name": function.__name__,
-        "rank": rank,
+        **methods,
     }
     return attrs.define(type(function.__name__, (), body), kw_only=True, eq=False, slots=False)
 
 
-def _parameter_help(function: ScoringFunction, name: str) -> str:
+def _parameter_help(function: _Function, name: str) -> str:
     for line in inspect.cleandoc(function.__doc__ or "").splitlines():
         if line.startswith(f"{name}: "):
             return line.removeprefix(f"{name}: ")

@@ -13,6 +13,8 @@ NexusError
     ├── SourceError           a source could not yield its items
     ├── RankerError           a ranker failed or broke its contract
     ├── TemplateError         a template or expression could not be rendered
+    ├── ToolError             a tool could not do what it was called for; the model reads why
+    ├── ToolRoundsError       the model still calls tools when it has to answer
     ├── PromptTooLongError    what must be in the prompt does not fit the model's window
     ├── StepTimeoutError      a step took longer than its `timeout`
     ├── NoAnswerError         every model of a chain failed; carries what each of them said
@@ -138,6 +140,14 @@ class RankerError(RunError):
 
 class TemplateError(RunError):
     """A template or an expression could not be rendered."""
+
+
+class ToolError(RunError):
+    """A tool could not do what it was called for; the message is told to the model, which may call again."""
+
+
+class ToolRoundsError(RunError):
+    """The model calls a tool in the last of its rounds, in which there are none: there is no answer."""
 
 
 class StepTimeoutError(RunError):

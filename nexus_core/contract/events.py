@@ -121,6 +121,22 @@ class StreamRestarted(Event):
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
+class ToolRoundFinished(Event):
+    """The model called tools of the pipeline, and each call has its result; what it said is no part of the answer."""
+
+    type = "tool_round"
+
+    call_id: str
+    """Of the request in which it called them."""
+    round: int
+    """From 1."""
+    calls: int
+    """Of tools of the pipeline; a `ToolFinished` each came before."""
+    content: str | None = None
+    """What the model said besides, for the reader of a stream; for sinks if content is switched on."""
+
+
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Delta(Event):
     """More text of the answer (streams only)."""
 

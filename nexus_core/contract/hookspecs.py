@@ -1,4 +1,4 @@
-"""The whole extension surface: five hooks that declare, synchronously and cheaply, which components a plugin offers.
+"""The whole extension surface: six hooks that declare, synchronously and cheaply, which components a plugin offers.
 
 A plugin is a module named in the entry-point group `contextnexus`; the entry point's name is what YAML says
 (`use: acme`).
@@ -61,3 +61,8 @@ def nexus_sinks() -> Iterable[type]:  # type: ignore[empty-body]
 @hookspec
 def nexus_sources() -> Iterable[type]:  # type: ignore[empty-body]
     """Yield source classes: what yields the items of a context."""
+
+
+@hookspec
+def nexus_tools() -> Iterable[type]:  # type: ignore[empty-body]
+    """Yield tool classes, or functions made into one by `@tool`: what a model may call during a run."""

@@ -14,7 +14,7 @@ from nexus_core.contract.models import ModelInfo
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.run_context import RunContext
-from nexus_core.contract.values import CallOptions, Chunk, Completion, Item, Message
+from nexus_core.contract.values import CallOptions, Chunk, Completion, Item, Message, ToolDefinition, ToolResult
 
 if TYPE_CHECKING:
     from nexus_core.contract.documents import DocumentMark, DocumentRead
@@ -128,6 +128,24 @@ class Source(Protocol):
 
         A source that searches returns a ranking of what it has found; its scores stand unless another source adds
         items. One whose context is the caller's to choose (`run.context_id`) is a `ContextSource`, too.
+        """
+
+
+@runtime_checkable
+class Tool(Protocol):
+    """What a model may call during a run: one function, or several that belong together, such as those of a server.
+
+    Text that comes from documents or results never becomes a part of a definition. A class whose names are known before
+    it is opened tells lint by a tuple `tool_names`.
+    """
+
+    async def definitions(self, run: RunContext) -> Sequence[ToolDefinition]:
+        """Return what it offers, by different names; the same as long as the component is open."""
+
+    async def call(self, name: str, arguments: Mapping[str, Any], run: RunContext) -> ToolResult:
+        """Return the result of a call, whose arguments match the definition's schema; as who asks in `run`.
+
+        Raises ToolError with what the model should read; what else it raises the model is told without its text.
         """
 
 

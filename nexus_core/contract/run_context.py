@@ -10,7 +10,8 @@ from typing import TypeVar
 
 from attrs import evolve, frozen
 
-from nexus_core.contract.errors import DeadlineError
+from nexus_core.contract.errors import DeadlineError, RunError
+from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import Item, Value
 
 _Model = TypeVar("_Model")
@@ -139,6 +140,13 @@ class RunContext(Value):
         if left <= 0:
             raise DeadlineError("the time that the caller gave the run is up")
         return left
+
+    async def search(self, query: str) -> Ranking:
+        """Return the items that the gather and rank steps of this pipeline find for another query, best first.
+
+        For tools, in a run: what the caller may not see is not found. Raises RunError where nothing is searched.
+        """
+        raise RunError("there is nothing to search here: this is no run of a pipeline that gathers")
 
     def note(self, text: str) -> None:
         """Tell something of how a component has done its work, for the event that ends its step; nobody else hears it.

@@ -100,7 +100,7 @@ Part = TextPart | ImagePart | FilePart
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
 class ToolCall(Value):
-    """A call of a tool that the model asks for; nothing here runs it."""
+    """A call of a tool that the model asks for."""
 
     id: str
     name: str
@@ -137,6 +137,19 @@ class ToolDefinition(Value):
     description: str = ""
     parameters: Mapping[str, Any] = field(factory=dict)
     """JSON Schema of its arguments, an object; empty for a tool that takes none."""
+    changes: bool = False
+    """It changes something outside of the run, so that it is offered only where the pipeline has `allow` for it."""
+
+
+@frozen(kw_only=True, eq=False, repr=False, slots=False)
+class ToolResult(Value):
+    """What a call of a tool gave: a text, items that can be cited, or both."""
+
+    text: str = ""
+    items: tuple[Item, ...] = ()
+    """Best first; they are packed, numbered and cited like those of the prompt."""
+    is_error: bool = False
+    """The text says why there is no result; the model reads it."""
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)

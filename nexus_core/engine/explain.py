@@ -116,7 +116,7 @@ async def prepare(plan: Plan, request: Request, *, call_models: bool) -> Prepare
         if planned.is_skipped(state):
             notes.append(f"{planned.label} is skipped: its `when` is false")
         elif isinstance(planned.step, Generate) and planned.step.last:
-            call = planned.step.call(state, scope)
+            call = await planned.step.first_call(state, scope)
             break
         elif not call_models and isinstance(planned.step, Gather) and _asks_model(planned.step):
             notes.append(f"{planned.label} is not expanded: a run asks a model what to search for besides the question")

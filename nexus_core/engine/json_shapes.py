@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from nexus_core.contract.answers import Answer, AttemptFinished, sum_costs
+from nexus_core.contract.answers import Answer, AttemptFinished, ToolFinished, sum_costs
 from nexus_core.contract.models import ModelPrices
 from nexus_core.contract.prompts import Prompt, TraceEntry
 from nexus_core.contract.values import FilePart, ImagePart, Item, Message, TextPart, ToolCall
@@ -89,6 +89,7 @@ def answer_json(answer: Answer, digits: int | None = None) -> dict[str, Any]:
             ],
         },
         "attempts": [attempt_json(row) for row in answer.attempts],
+        **({"tools": [tool_json(row, digits) for row in answer.tools]} if answer.tools else {}),
     }
 
 
@@ -155,6 +156,24 @@ def attempt_json(row: AttemptFinished) -> dict[str, Any]:
         "cost": row.cost,
         "bytesReceived": row.bytes_received,
         "events": row.events,
+    }
+
+
+def tool_json(row: ToolFinished, digits: int | None = None) -> dict[str, Any]:
+    """Return a call of a tool as JSON data: what was asked, what came of it, and what was packed of that."""
+    return {
+        "callId": row.call_id,
+        "round": row.round,
+        "number": row.number,
+        "name": row.name,
+        "outcome": row.outcome,
+        "durationMs": _ms(row.duration_s),
+        "items": row.items,
+        "tokens": row.tokens,
+        "wasCut": row.was_cut,
+        "arguments": row.arguments,
+        "result": row.result,
+        "trace": [_trace_json(entry, digits) for entry in row.trace[:TRACE_ENTRIES]],
     }
 
 

@@ -49,6 +49,7 @@ from nexus_core.engine.query_rewriting import QueryRewriter
 from nexus_core.engine.runner import PlannedStep
 from nexus_core.engine.sinks import Fanout, SinkQueue, sinks_of_environment
 from nexus_core.engine.steps import Gather, Generate, MakeDraft, Merger, Rank, Step
+from nexus_core.engine.tools.toolbox import NamedTool, Toolbox
 from nexus_core.toolkit.filters import FilteredItems
 from nexus_core.toolkit.templates.template import Expression, TextTemplate
 
@@ -179,7 +180,9 @@ class _Builder:
         give = _Giver(registry, attempts, self.resources)
         self._warn_of_continue(registry)
         last = max((s.index for s in self.spec.steps if isinstance(s, GenerateSpec)), default=-1)
-        steps = tuple(self._planned(step, give, last) for step in self.spec.steps)
+        steps: tuple[PlannedStep, ...] = ()
+        for step in self.spec.steps:
+            steps += (self._planned(step, give, last, steps),)
         following = self._following(give) if self.spec.rewrite else None
         sinks = tuple((sink.use, self._component(Kind.SINK, sink)) for sink in self.spec.sinks)
         if self.problems:
@@ -288,7 +291,7 @@ class _Builder:
         self._failed(spec.place, f"connector {spec.use!r} {told}")
         return None
 
-    def _planned(self, spec: StepSpec, give: _Giver, last: int) -> PlannedStep:
+    def _planned(self, spec: StepSpec, give: _Giver, last: int, before: Sequence[PlannedStep]) -> PlannedStep:
         verb = _VERBS[type(spec)]
         place = f"steps[{spec.index}].{verb}"
         when = Expression.parse(spec.when) if spec.when is not None else None
@@ -325,8 +328,39 @@ class _Builder:
                     client_tools=spec.client_tools,
                     keep_as=spec.as_name,
                     last=spec.index == last,
+                    toolbox=self._toolbox(spec, place, give),
+                    searched_by=() if spec.tools is None else _searching(before),
                 )
         return PlannedStep(index=spec.index, verb=verb, step=step, when=when, timeout_s=spec.timeout_s)
+
+    def _toolbox(self, spec: GenerateSpec, place: str, give: _Giver) -> Toolbox | None:
+        told = spec.tools
+        if told is None:
+            return None
+        self._check_takes_tools(spec, give.registry)
+        return Toolbox(
+            tools=[
+                NamedTool(use=part.use, tool=self._component(Kind.TOOL, part, f"{place}.tools[{index}]", give))
+                for index, part in enumerate(told.components)
+            ],
+            resources=self.resources,
+            allow=frozenset(told.allow),
+            rounds=told.rounds,
+            calls=told.calls,
+            timeout_s=told.timeout_s,
+            share=told.share,
+        )
+
+    def _check_takes_tools(self, spec: GenerateSpec, registry: ModelRegistry) -> None:
+        """Note each model of the step's chain that takes no tools: only the connectors know it."""
+        for model in registry.chain(spec.model):
+            if "tools" not in model.info.capabilities:
+                what = "model" if model.name == registry.get(spec.model).name else "fallback"
+                self._failed(
+                    spec.place,
+                    f"steps[{spec.index}] (generate) has tools, and its {what} {model.name!r} takes none: leave it out,"
+                    " or name one with the capability `tools` (`nexus models --json` shows capabilities)",
+                )
 
     def _expander(self, spec: GatherSpec, give: _Giver) -> Expander | None:
         if spec.expand is None:
@@ -445,6 +479,15 @@ def _policy(spec: PromptSpec) -> PackingPolicy:
         passage_tokens=spec.passage_tokens,
         near_duplicates=spec.near_duplicates,
         history_share=spec.history_share,
+    )
+
+
+def _searching(steps: Sequence[PlannedStep]) -> tuple[tuple[Gather | Rank, Expression | None], ...]:
+    """Return the steps that find items, as a tool searches with them: for its own words alone."""
+    return tuple(
+        (evolve(planned.step, expander=None) if isinstance(planned.step, Gather) else planned.step, planned.when)
+        for planned in steps
+        if isinstance(planned.step, Gather | Rank)
     )
 
 

@@ -31,6 +31,7 @@ _METHODS = {
     Kind.TEMPLATE: ("variables", "render"),
     Kind.SINK: ("emit", "flush"),
     Kind.SOURCE: ("gather",),
+    Kind.TOOL: ("definitions", "call"),
 }
 
 Components = Mapping[Kind, Mapping[str, type]]
@@ -255,6 +256,11 @@ def _checked(plugin: str, kind: Kind, classes: Sequence[type]) -> Mapping[str, t
 _WITH_RUN = {
     Kind.RANKER: ("rank", 3, "async def rank(self, query: str, ranking: Ranking, run: RunContext) -> Ranking:"),
     Kind.SOURCE: ("gather", 2, "async def gather(self, query: str, run: RunContext) -> Sequence[Item]:"),
+    Kind.TOOL: (
+        "call",
+        3,
+        "async def call(self, name: str, arguments: Mapping[str, Any], run: RunContext) -> ToolResult:",
+    ),
 }
 """The methods that get the run: name, the place of `run` after `self`, and the line to write."""
 

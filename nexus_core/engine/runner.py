@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from attrs import field, frozen
 
-from nexus_core.contract.answers import Answer, AttemptFinished, Event, sum_costs
+from nexus_core.contract.answers import Answer, AttemptFinished, Event, ToolFinished, sum_costs
 from nexus_core.contract.errors import ConnectorError, DeadlineError, NexusError, RunError, StepTimeoutError
 from nexus_core.contract.events import Delta, RunFailed, RunFinished, RunStarted, StepFinished, StreamRestarted
 from nexus_core.contract.run_context import TraceContext, Viewer
@@ -191,6 +191,7 @@ class _Run:
     """Whether somebody wants to know of steps that are done."""
     started: float = field(factory=perf_counter)
     attempts: list[AttemptFinished] = field(factory=list)
+    tools: list[ToolFinished] = field(factory=list)
     parts: TextBuffer = field(factory=TextBuffer)
     """The text that a stream has shown so far."""
 
@@ -225,6 +226,8 @@ class _Run:
             self.attempts.append(event)  # type: ignore[arg-type]
         elif kind is StreamRestarted:
             self.parts.clear()
+        elif kind is ToolFinished:
+            self.tools.append(event)  # type: ignore[arg-type]
         if self.unread is not None:
             self.unread.append(event)
         if self.on_event is not None:
@@ -314,6 +317,7 @@ class _Run:
             duration_s=perf_counter() - self.started,
             prompt=answered.prompt,
             attempts=tuple(self.attempts),
+            tools=tuple(self.tools),
             variables=state.vars,
             context_id=request.context_id,
             conversation_id=request.conversation_id,

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from nexus_core.contract.answers import Event
+from nexus_core.contract.answers import Event, ToolFinished
 from nexus_core.contract.components import Kind, injected_fields
 from nexus_core.contract.errors import PluginError, describe_error
-from nexus_core.contract.events import RunFailed, RunFinished, RunStarted
+from nexus_core.contract.events import RunFailed, RunFinished, RunStarted, ToolRoundFinished
 from nexus_core.contract.optional_protocols import ContentSink, FilteringSink
 from nexus_core.contract.protocols import Sink
 
@@ -121,6 +121,10 @@ def _without_content(event: Event) -> Event:
             return evolve(event, content=None)
         case RunFailed(partial=str()):
             return evolve(event, partial=None)
+        case ToolRoundFinished():
+            return evolve(event, content=None)
+        case ToolFinished():
+            return evolve(event, arguments=None, result=None, trace=())
     return event
 
 

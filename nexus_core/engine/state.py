@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from itertools import count
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -89,6 +89,12 @@ class Scope(RunContext):
 
     contexts: list[str] = field(factory=list)
     """Of stores that sources have searched."""
+    searching: Callable[[str], Awaitable[Ranking]] | None = None
+    """Finds items for a tool."""
+
+    async def search(self, query: str) -> Ranking:
+        """Return what the steps before the one that runs find for another query."""
+        return await (super().search(query) if self.searching is None else self.searching(query))
 
     def looked_in(self, context: str) -> None:
         """Keep the name of a context that a source has searched."""

@@ -24,6 +24,8 @@ from nexus_core.engine.models import ModelRegistry
 from nexus_core.engine.packing.packer import Draft, PackingPolicy
 from nexus_core.engine.plugin_guard import PluginGuard, check_gathered, check_ranked
 from nexus_core.engine.state import NO_ITEMS, Scope, State, describe
+from nexus_core.engine.tools.tool_rounds import ToolRounds
+from nexus_core.engine.tools.toolbox import Toolbox
 from nexus_core.toolkit.filters import FilteredItems
 from nexus_core.toolkit.templates.template import Expression
 from nexus_core.toolkit.text.segmentation import is_blank
@@ -235,16 +237,45 @@ class Generate:
     keep_as: str | None = None
     last: bool = False
     """The caller's choice of model and options is for the step that gives the answer."""
+    toolbox: Toolbox | None = None
+    """What the model may call."""
+    searched_by: Sequence[tuple[Gather | Rank, Expression | None]] = ()
+    """The steps before it that find items, each with its `when`: what a tool searches with."""
 
     async def __call__(self, state: State, scope: Scope) -> State:
         """Return the state with the whole answer."""
+        if self.toolbox is not None:
+            return self._after(state, await self._rounds(self.toolbox, state, scope).complete())
         return self._after(state, await self.attempts.complete(self.call(state, scope), scope.emit))
 
     async def stream(self, state: State, scope: Scope) -> AsyncIterator[str | Chunk | State]:
         """Yield the answer as it comes, and at the end the next state."""
-        async with aclosing(self.attempts.stream(self.call(state, scope), scope.emit)) as parts:  # type: ignore[type-var]
+        streamed = (
+            self.attempts.stream(self.call(state, scope), scope.emit)
+            if self.toolbox is None
+            else self._rounds(self.toolbox, state, scope).stream()
+        )
+        async with aclosing(streamed) as parts:  # type: ignore[type-var]
             async for part in parts:
                 yield self._after(state, part) if isinstance(part, CallResult) else part
+
+    async def first_call(self, state: State, scope: Scope) -> Call:
+        """Return the request that a run would make first."""
+        if self.toolbox is None:
+            return self.call(state, scope)
+        return await self._rounds(self.toolbox, state, scope).first_call()
+
+    def _rounds(self, toolbox: Toolbox, state: State, scope: Scope) -> ToolRounds:
+        run = evolve(scope, searching=partial(self._search, state, scope)) if self.searched_by else scope
+        return ToolRounds(caller=self.attempts, toolbox=toolbox, first=self.call(state, scope), scope=run)
+
+    async def _search(self, state: State, scope: Scope, query: str) -> Ranking:
+        """Return what the steps before this one find for another query."""
+        found = State(query=query, inputs=state.inputs, vars=state.vars)
+        for step, when in self.searched_by:
+            if when is None or when.evaluate(found.variables(when.variables)):
+                found = await step(found, scope)
+        return found.ranking
 
     def call(self, state: State, scope: Scope) -> Call:
         """Return the request that this step would make."""

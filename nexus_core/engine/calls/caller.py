@@ -74,6 +74,16 @@ class Caller:
             reuse=AnswerReuse(answers, clock),
         )
 
+    @property
+    def policy(self) -> CallPolicy:
+        """What holds for each call."""
+        return self._setting.policy
+
+    @property
+    def clock(self) -> Clock:
+        """What calls tell the time by."""
+        return self._setting.clock
+
     def states(self) -> Mapping[str, str]:
         """Return the state of each target's breaker: `closed`, `open`, `half_open` or `parked`."""
         setting = self._setting

@@ -126,7 +126,7 @@ class Failover:
         if self.alone:
             return None
         now, policy = self.now(), self.setting.policy
-        left = min(policy.attempts - self._attempts, policy.targets - self._targets)
+        left = min(self._most_attempts() - self._attempts, policy.targets - self._targets)
         others = len([None for _ in islice(self._others(now), max(left, 0))])
         if not others:
             return None
@@ -357,9 +357,12 @@ class Failover:
             return None
         return pause.wait_s
 
-    def _is_out_of_attempts(self) -> bool:
+    def _most_attempts(self) -> int:
         allowed, own = self.setting.policy.attempts, self.call.attempts
-        return self._attempts >= (allowed if own is None else min(allowed, own))
+        return allowed if own is None else min(allowed, own)
+
+    def _is_out_of_attempts(self) -> bool:
+        return self._attempts >= self._most_attempts()
 
     def _may_move_on(self, reacts: FailureReaction) -> bool:
         policy = self.setting.policy

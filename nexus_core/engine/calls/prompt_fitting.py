@@ -9,13 +9,15 @@ from typing import Any
 from attrs import evolve, fields, frozen
 
 from nexus_core import structured
-from nexus_core.contract.errors import NotConfiguredError
+from nexus_core.contract.errors import NotConfiguredError, PromptTooLongError
 from nexus_core.contract.models import ModelInfo
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.protocols import Template
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Message, TextPart
 from nexus_core.engine.models import Model
-from nexus_core.engine.packing.packer import Draft, pack
+from nexus_core.engine.packing.fixed_parts import Limit, fixed_parts_of
+from nexus_core.engine.packing.packer import Draft, pack, pinned_items
+from nexus_core.engine.packing.renderer import Renderer
 from nexus_core.toolkit.http.size_limits import sizes_for
 from nexus_core.toolkit.suggest import listed
 from nexus_core.toolkit.tokens.counter import token_counter
@@ -86,6 +88,17 @@ def _holds_to_schema(info: ModelInfo) -> bool:
 
 def _is_missing(options: CallOptions, name: str) -> bool:
     return getattr(options, name, None) is None and name not in options.extra
+
+
+def free_tokens(model: Model, draft: Draft, options: CallOptions) -> int:
+    """Return the tokens that a target has for more than the draft's fixed parts; 0 where not even these fit."""
+    info = model.info
+    limit = Limit(window=info.window, reserved=reserve(info, options), max_input=info.max_input)
+    page = Renderer(evolve(draft, history=()), info, partial(token_counter, info.encoding), options)
+    try:
+        return limit.tokens - fixed_parts_of(page.draft, page, limit, pinned_items(draft)).tokens
+    except PromptTooLongError:
+        return 0
 
 
 def pack_for(model: Model, draft: Draft, options: CallOptions, *, exact: bool = False, call_id: str = "") -> Prompt:

@@ -30,7 +30,7 @@ from nexus_core.toolkit.text.passages import key_of, passages_of
 from nexus_core.toolkit.text.segmentation import byte_length
 from nexus_core.toolkit.tokens.counter import TokenCounter
 
-__all__ = ["Draft", "PackingPolicy", "pack", "prepare"]
+__all__ = ["Draft", "PackingPolicy", "pack", "pinned_items", "prepare"]
 
 _PASSAGE = 64
 _LONG_PASSAGE = 128
@@ -103,6 +103,14 @@ def _without_items(draft: Draft, info: ModelInfo, limit: Limit, options: CallOpt
         history_kept=len(history),
         call_id=call_id,
     )
+
+
+def pinned_items(draft: Draft) -> tuple[PackedItem, ...]:
+    """Return the items that are always in the prompt of a draft; raises RunError where one is not there."""
+    items = draft.ranking.items
+    pins = find_pinned(items, draft.policy.pin) if draft.policy.pin else []
+    whole = {index: (items[index].text, True) for index in pins}
+    return order_items(draft.ranking, whole, draft.policy.order) if whole else ()
 
 
 def prepare(items: Iterable[Item], policy: PackingPolicy, info: ModelInfo, counter: TokenCounter) -> None:

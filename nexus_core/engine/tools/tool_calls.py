@@ -1,0 +1,142 @@
+"""Calls of tools: checked against their schemas, made side by side, each within its time; none of them breaks a run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+from attrs import frozen
+
+from nexus_core.contract.errors import DeadlineError, NexusError, ToolError, describe_error
+from nexus_core.contract.run_context import RunContext
+from nexus_core.contract.values import ToolCall, ToolResult
+from nexus_core.engine.plugin_guard import is_own
+from nexus_core.engine.tools.toolbox import OfferedTool
+from nexus_core.toolkit.suggest import did_you_mean, listed
+
+MOST_RESULT = 4_000_000
+"""Characters of a result that are looked at; a tool that gives more is told so."""
+MOST_ARGUMENTS = 65_536
+"""Characters of the arguments of a call."""
+
+_log = logging.getLogger(__name__)
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class ToolOutcome:
+    """What became of one call."""
+
+    call: ToolCall
+    outcome: str
+    """As in `ToolFinished`."""
+    result: ToolResult
+    duration_s: float = 0.0
+    query: str = ""
+    """What was asked for, in words: what parts of a long result are chosen by."""
+
+
+async def run_calls(
+    calls: Sequence[ToolCall], offered: Mapping[str, OfferedTool], run: RunContext, *, timeout_s: float, left: int
+) -> list[ToolOutcome]:
+    """Return what became of each call, in their order; at most `left` of them are made, all at the same time.
+
+    Raises DeadlineError where the caller's time is up.
+    """
+    tasks: list[asyncio.Task[ToolOutcome]] = []
+    async with asyncio.TaskGroup() as group:
+        for place, call in enumerate(calls):
+            refused = place >= left
+            tasks.append(group.create_task(_one(call, offered, run, timeout_s=timeout_s, refused=refused)))
+    return [task.result() for task in tasks]
+
+
+async def _one(
+    call: ToolCall, offered: Mapping[str, OfferedTool], run: RunContext, *, timeout_s: float, refused: bool
+) -> ToolOutcome:
+    if refused:
+        return _failed(call, "refused", "not called: there were too many calls; answer with what you know")
+    tool = offered.get(call.name)
+    if tool is None:
+        there = f"there are {listed(sorted(offered))}" if offered else "there is none"
+        return _failed(call, "unknown", f"no tool has this name{did_you_mean(call.name, offered)}: {there}")
+    arguments, why = _arguments(call, tool)
+    if why:
+        return _failed(call, "invalid", f"not called, the arguments are wrong: {why}")
+    began, query = perf_counter(), _words_in(arguments)
+    outcome, result = await _called(tool, call.name, arguments, run, timeout_s)
+    return ToolOutcome(call=call, outcome=outcome, result=result, duration_s=perf_counter() - began, query=query)
+
+
+async def _called(
+    tool: OfferedTool, name: str, arguments: Mapping[str, Any], run: RunContext, timeout_s: float
+) -> tuple[str, ToolResult]:
+    left_s = run.left_s()
+    seconds = timeout_s if left_s is None else min(timeout_s, left_s)
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            result = await tool.tool.call(name, arguments, run)
+    except ToolError as error:
+        return "failed", _error(str(error))
+    except TimeoutError as error:
+        if not limit.expired():
+            return "error", _broken(tool, name, error)
+        if left_s is not None and seconds == left_s:
+            raise DeadlineError("the time that the caller gave the run is up") from error
+        return "timeout", _error(f"there was no result within {timeout_s:g} s")
+    except NexusError as error:
+        if isinstance(error, DeadlineError):
+            raise
+        return "error", _broken(tool, name, error)
+    except BaseException as error:
+        if not is_own(error):
+            raise
+        return "error", _broken(tool, name, error)
+    if not isinstance(result, ToolResult):
+        return "error", _broken(tool, name, TypeError(f"it returned a {type(result).__name__} and no ToolResult"))
+    size = len(result.text) + sum([len(item.text) + len(item.title) for item in result.items])
+    if size > MOST_RESULT:
+        return "error", _error(f"the result is too long ({size:,} characters): ask for less")
+    return ("failed" if result.is_error else "ok"), result
+
+
+def _broken(tool: OfferedTool, name: str, error: BaseException) -> ToolResult:
+    """Return what the model is told of a tool that broke: the log has more, which may be nobody else's business."""
+    _log.warning("tool %r (%s) failed: %s", name, tool.use, describe_error(error))
+    return _error(f"the tool failed ({type(error).__name__})")
+
+
+def _error(why: str) -> ToolResult:
+    return ToolResult(text=f"Error: {why}", is_error=True)
+
+
+def _failed(call: ToolCall, outcome: str, why: str) -> ToolOutcome:
+    return ToolOutcome(call=call, outcome=outcome, result=_error(why))
+
+
+def _arguments(call: ToolCall, tool: OfferedTool) -> tuple[dict[str, Any], str]:
+    """Return the arguments of a call, and what is wrong with them."""
+    if len(call.arguments) > MOST_ARGUMENTS:
+        return {}, f"they have more than {MOST_ARGUMENTS:,} characters"
+    try:
+        arguments = json.loads(call.arguments or "{}")
+    except (ValueError, RecursionError):
+        return {}, "they are no JSON"
+    if not isinstance(arguments, dict):
+        return {}, "they are no JSON object"
+    mismatch = tool.find_mismatch(arguments)
+    return arguments, "" if mismatch is None else str(mismatch)
+
+
+def _words_in(value: Any) -> str:
+    """Return the texts among arguments."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        return " ".join(filter(None, map(_words_in, value)))
+    return ""

@@ -1,0 +1,1 @@
+"""Tools that a model may call: a search of the run's own context."""

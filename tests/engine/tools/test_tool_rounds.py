@@ -1,0 +1,353 @@
+"""A model that calls tools: rounds, results, limits, streams, and what is told of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nexus_core import (
+    CallOptions,
+    Chunk,
+    Completion,
+    ConfigError,
+    Delta,
+    ModelInfo,
+    Pipeline,
+    Prompt,
+    ServerError,
+    ToolCall,
+    ToolCallDelta,
+    ToolDefinition,
+    ToolFinished,
+    ToolRoundFinished,
+    ToolRoundsError,
+    UsageError,
+)
+
+PLUGIN = '''
+import asyncio
+from nexus_core import Item, RunContext, ToolError, component, hookimpl, option, tool
+from tests.engine.tools.test_tool_rounds import SCRIPTS
+
+
+@component
+class Scripted:
+    """Answers by a script of the test."""
+
+    script: str = option(help="Its name.")
+    takes: bool = option(True, help="Whether it takes tools.")
+
+    @property
+    def model_info(self):
+        return SCRIPTS[self.script].info(self.takes)
+
+    async def send_prompt(self, prompt, options):
+        return await SCRIPTS[self.script].answer(prompt, options)
+
+    async def stream_response(self, prompt, options):
+        async for chunk in SCRIPTS[self.script].stream(prompt, options):
+            yield chunk
+
+
+@tool
+def capital(country: str, *, suffix: str = "") -> str:
+    """Tell the capital of a country.
+
+    country: In English.
+    suffix: Put behind it.
+    """
+    if country == "Atlantis":
+        raise ToolError("Atlantis has sunk")
+    if country == "Utopia":
+        raise RuntimeError("secret of the house")
+    return {"France": "Paris", "Norway": "Oslo"}.get(country, "?") + suffix
+
+
+@tool(changes=True)
+def book(day: int) -> str:
+    """Book a table."""
+    return "booked"
+
+
+@tool
+async def slow(run: RunContext) -> str:
+    """Take long."""
+    await asyncio.sleep(30)
+
+
+@tool
+def library(shelf: str) -> list[Item]:
+    """Read a shelf."""
+    return [Item(id=f"b{n}", title=f"Book {n}", text=f"On {shelf} stands volume {n}. " * 40) for n in range(30)]
+
+
+@hookimpl
+def nexus_connectors():
+    return [Scripted]
+
+
+@hookimpl
+def nexus_tools():
+    return [capital, book, slow, library]
+'''
+
+
+class Script:
+    """What a model says, request by request, and what it was asked."""
+
+    def __init__(self, *said: Any, window: int = 4_000) -> None:
+        self.said = list(said)
+        self.window = window
+        self.asked: list[tuple[Prompt, CallOptions]] = []
+
+    def info(self, takes: bool) -> ModelInfo:
+        capabilities = frozenset({"streaming", "generate", *(["tools"] if takes else [])})
+        return ModelInfo(id="scripted", provider="test", window=self.window, capabilities=capabilities)
+
+    def _next(self, prompt: Prompt, options: CallOptions) -> tuple[str, tuple[ToolCall, ...]]:
+        self.asked.append((prompt, options))
+        said = self.said[min(len(self.asked), len(self.said)) - 1]
+        if isinstance(said, Exception):
+            raise said
+        if isinstance(said, str):
+            return said, ()
+        text, *calls = said
+        return text, tuple(
+            ToolCall(id=f"c{len(self.asked)}-{place}", name=name, arguments=json.dumps(arguments))
+            for place, (name, arguments) in enumerate(calls)
+        )
+
+    async def answer(self, prompt: Prompt, options: CallOptions) -> Completion:
+        text, calls = self._next(prompt, options)
+        return Completion(text=text, finish_reason="tool_calls" if calls else "stop", tool_calls=calls)
+
+    async def stream(self, prompt: Prompt, options: CallOptions) -> AsyncIterator[Chunk]:
+        text, calls = self._next(prompt, options)
+        for word in text.split(" ") if text else ():
+            yield Chunk(word + " ")
+        for place, call in enumerate(calls):
+            yield Chunk(tool_calls=(ToolCallDelta(index=place, id=call.id, name=call.name, arguments=call.arguments),))
+        yield Chunk(finish_reason="tool_calls" if calls else "stop")
+
+
+SCRIPTS: dict[str, Script] = {}
+
+
+@pytest.fixture
+def load(tmp_path: Path, request: pytest.FixtureRequest) -> Any:
+    """Load a pipeline whose model follows a script."""
+    (tmp_path / "own.py").write_text(PLUGIN)
+    name = request.node.name
+
+    def loaded(
+        script: Script,
+        tools: str = "[own.capital]",
+        more: str = "",
+        steps: str = "",
+        models: str = "",
+        fallback: str = "[]",
+    ) -> Any:
+        SCRIPTS[name] = script
+        given = f"tools: {tools}{more}" if tools else more
+        text = f"""name: asked
+plugins: [./own.py]
+models:
+  main: {{use: own, script: "{name}", fallback: {fallback}}}
+{models}
+steps:
+{steps}
+  - generate: {{model: main, {given}}}
+"""
+        (tmp_path / "p.yaml").write_text(text)
+        return Pipeline.load(tmp_path / "p.yaml")
+
+    return loaded
+
+
+def results_in(prompt: Prompt) -> list[str]:
+    return [message.text for message in prompt.messages if message.role == "tool"]
+
+
+async def test_a_model_calls_a_tool_and_answers_from_its_result(load: Any) -> None:
+    """The definition is offered, the result comes back, the answer is that of the last round; options hold."""
+    script = Script(("Let me look.", ("capital", {"country": "France"})), "It is Paris!")
+    async with load(script, tools="[{use: own.capital, suffix: '!'}]") as pipeline:
+        answer = await pipeline.run("Which capital?")
+    assert answer.text == "It is Paris!"
+    assert not answer.tool_calls
+    [first, second] = script.asked
+    assert [tool.name for tool in first[1].tools] == ["capital"]
+    definition = first[1].tools[0]
+    assert definition.description == "Tell the capital of a country."
+    assert definition.parameters["properties"] == {"country": {"type": "string", "description": "In English."}}
+    assert results_in(second[0]) == ["Paris!"]
+    assert second[0].messages[-2].tool_calls[0].name == "capital"
+    [told] = answer.tools
+    assert (told.name, told.outcome, told.round, told.number, told.result) == ("capital", "ok", 1, 1, "Paris!")
+    assert len(answer.attempts) == 2
+
+
+@pytest.mark.parametrize(
+    ("called", "outcome", "read"),
+    [
+        (("capital", {"country": "Atlantis"}), "failed", "Error: Atlantis has sunk"),
+        (("capital", {"country": "Utopia"}), "error", "Error: the tool failed (RuntimeError)"),
+        (("capital", {"land": "France"}), "invalid", "the arguments are wrong"),
+        (("capitol", {"country": "France"}), "unknown", "did you mean 'capital'"),
+        (("book", {"day": 1}), "unknown", "no tool has this name"),
+        (("slow", {}), "timeout", "no result within 0.05 s"),
+    ],
+)
+async def test_what_fails_is_told_to_the_model(load: Any, called: Any, outcome: str, read: str) -> None:
+    """No failure of a tool breaks the run, and none tells the text of a foreign error."""
+    script = Script(("", called), "Then I do not know.")
+    tools = "[own.capital, own.book, own.slow]"
+    async with load(script, tools=tools, more=", tool_timeout: 50ms") as pipeline:
+        answer = await pipeline.run("Which capital?")
+    [told] = answer.tools
+    assert told.outcome == outcome
+    assert read in results_in(script.asked[-1][0])[0]
+    assert "secret" not in repr(script.asked[-1][0])
+
+
+async def test_what_changes_something_needs_to_be_allowed(load: Any) -> None:
+    """Without `allow` it is not even offered; with it, it runs."""
+    script = Script(("", ("book", {"day": 3})), "Done.")
+    async with load(script, tools="[own.book]", more=", allow: [book]") as pipeline:
+        answer = await pipeline.run("Book.")
+    assert [(told.outcome, told.result) for told in answer.tools] == [("ok", "booked")]
+    script = Script("No.")
+    async with load(script, tools="[own.book, own.capital]") as pipeline:
+        await pipeline.run("Book.")
+    assert [tool.name for tool in script.asked[0][1].tools] == ["capital"]
+
+
+async def test_the_last_round_is_one_in_which_nothing_may_be_called(load: Any) -> None:
+    """`rounds` bounds the requests; a model that calls all the same is an error and never an answer."""
+    again = ("Once more.", ("capital", {"country": "France"}))
+    script = Script(again, again, "Paris.")
+    async with load(script, more=", rounds: 3") as pipeline:
+        assert (await pipeline.run("?")).text == "Paris."
+    assert [options.tool_choice for _, options in script.asked] == [None, None, "none"]
+    script = Script(again)
+    async with load(script, more=", rounds: 3") as pipeline:
+        with pytest.raises(ToolRoundsError, match="round 3"):
+            await pipeline.run("?")
+        events = [event async for event in pipeline.stream("?")]
+    assert len(script.asked) == 6
+    assert events[-1].type == "run_failed"
+
+
+async def test_calls_of_one_round_run_side_by_side_within_the_limit(load: Any) -> None:
+    """What is over `tool_calls` is refused, and the next round is the last."""
+    script = Script(("", *[("capital", {"country": "Norway"})] * 4), "Oslo.")
+    async with load(script, more=", tool_calls: 3") as pipeline:
+        answer = await pipeline.run("?")
+    assert [told.outcome for told in answer.tools] == ["ok", "ok", "ok", "refused"]
+    assert script.asked[-1][1].tool_choice == "none"
+
+
+async def test_retries_and_rounds_share_one_cap_of_requests(load: Any) -> None:
+    """`calls.attempts` bounds the requests of all rounds together, and one is always left for the answer."""
+    down = ServerError("down", provider="test", model="scripted", status=500)
+    again = ("", ("capital", {"country": "France"}))
+    script = Script(again, down, again, "Paris.")
+    async with load(script, models="calls: {attempts: 4}") as pipeline:
+        answer = await pipeline.run("?")
+    assert answer.text == "Paris."
+    assert len(script.asked) == len(answer.attempts) == 4
+    assert script.asked[-1][1].tool_choice == "none"
+
+
+async def test_text_before_a_call_is_no_part_of_a_streamed_answer(load: Any) -> None:
+    """It comes as an event of its own; the deltas are the answer alone."""
+    script = Script(("Let me look.", ("capital", {"country": "France"})), "It is Paris.")
+    async with load(script) as pipeline:
+        events = [event async for event in pipeline.stream("?")]
+    assert "".join(event.text for event in events if isinstance(event, Delta)).strip() == "It is Paris."
+    [round_event] = [event for event in events if isinstance(event, ToolRoundFinished)]
+    assert (round_event.content.strip(), round_event.calls) == ("Let me look.", 1)
+    assert [event.outcome for event in events if isinstance(event, ToolFinished)] == ["ok"]
+
+
+async def test_items_that_a_tool_finds_are_cut_to_the_window_and_can_be_cited(load: Any) -> None:
+    """Results of 50,000 characters go into a window of 1,200 tokens, numbered; the trace tells of each item."""
+    script = Script(("", ("library", {"shelf": "A"})), "See [101].", window=1_200)
+    async with load(script, tools="[own.library]") as pipeline:
+        answer = await pipeline.run("What stands there?")
+    prompt = script.asked[-1][0]
+    assert prompt.tokens_at_most + prompt.reserved <= prompt.window
+    assert results_in(prompt)[0].startswith("[101] Book ")
+    assert [packed.number for packed in answer.cited_items] == [101]
+    [told] = answer.tools
+    assert told.was_cut
+    assert told.items == len(told.trace) == 30
+
+
+async def test_search_finds_what_the_pipeline_gathers_and_ranks(load: Any) -> None:
+    """For the model's own query, in the same items."""
+    steps = """  - gather:
+      use: inline
+      items: [{id: a, text: The ferry leaves at nine.}, {id: b, text: The mill grinds corn.}]
+  - rank: bm25"""
+    script = Script(("", ("search", {"query": "What does the mill grind?"})), "Corn [101].")
+    async with load(script, tools="[{use: search, top: 1}]", steps=steps) as pipeline:
+        answer = await pipeline.run("When does the ferry leave?")
+    assert results_in(script.asked[-1][0]) == ["[101] b\nThe mill grinds corn."]
+    assert [packed.item.id for packed in answer.cited_items] == ["b"]
+
+
+async def test_tools_of_a_caller_and_of_the_pipeline_in_one_request(load: Any) -> None:
+    """The pipeline's run here, the caller's are returned; a name of both is the caller's mistake."""
+    script = Script(("", ("capital", {"country": "France"}), ("theirs", {})))
+    theirs = CallOptions(tools=(ToolDefinition(name="theirs"),))
+    async with load(script, more=", client_tools: true") as pipeline:
+        answer = await pipeline.run("?", options=theirs)
+        with pytest.raises(UsageError, match="capital is a tool of the pipeline, too"):
+            await pipeline.run("?", options=CallOptions(tools=(ToolDefinition(name="capital"),)))
+        events = [event async for event in pipeline.stream("?", options=theirs)]
+    assert [call.name for call in answer.tool_calls] == ["theirs"]
+    assert [told.name for told in answer.tools] == ["capital"]
+    deltas = [part for event in events if isinstance(event, Delta) for part in event.tool_calls]
+    assert [part.name for part in deltas] == ["theirs"]
+
+
+@pytest.mark.parametrize(
+    ("tools", "more", "told"),
+    [
+        ("[own.capital, own.capital]", "", "two tools are called 'capital'"),
+        ("[own.capital]", ", allow: [book]", "`allow` names no tool: 'book'"),
+        ("[own.capitol]", "", "offers no tool 'capitol', did you mean 'capital'"),
+        ("[own.capital]", ", rounds: 1", "`rounds`"),
+        ("[own.capital]", ", tool_timeout: soon", "`tool_timeout` must be seconds"),
+        ("", "rounds: 3", "`rounds` has no effect without `tools`"),
+    ],
+)
+async def test_mistakes_are_found_before_anything_runs(load: Any, tools: str, more: str, told: str) -> None:
+    """Each at its place in the file."""
+    with pytest.raises(ConfigError) as caught:
+        load(Script("x"), tools=tools, more=more)
+    assert told in str(caught.value)
+
+
+async def test_a_fallback_that_takes_no_tools_is_an_error_of_the_file(load: Any) -> None:
+    """It could not go on with what the first model has called."""
+    spare = "  spare: {use: own, script: x, takes: false}"
+    SCRIPTS["x"] = Script("x")
+    with pytest.raises(ConfigError, match="its fallback 'spare' takes none"):
+        load(Script("x"), fallback="[spare]", models=spare)
+
+
+async def test_a_run_that_is_left_cancels_its_tools(load: Any) -> None:
+    """Nothing goes on behind the caller's back."""
+    script = Script(("", ("slow", {})), "x")
+    async with load(script, tools="[own.slow]") as pipeline:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await pipeline.run("?")
+    assert len(script.asked) == 1
