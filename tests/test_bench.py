@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import importlib
 import importlib.util
 import subprocess
 import sys
@@ -66,3 +67,15 @@ def test_zero_overlap_questions_share_no_stem_with_their_text() -> None:
         words = set(chain.from_iterable(query_terms(case.question, ["english"])))
         assert words
         assert not words & set(terms(f"{case.item.title}\n{case.item.text}")), case.question
+
+
+async def test_random_runs_with_tools_pass_no_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests, calls, windows and rows of the ledger, over chains, limits, results and failures of every size."""
+    monkeypatch.syspath_prepend(FOLDER)
+    rounds = importlib.import_module("tool_rounds")
+    (tmp_path / "drawn.py").write_text(rounds.PLUGIN)
+    ends, faults = await rounds.random_runs(200, 1, tmp_path)
+    assert faults == []
+    assert ends["answered"] > 100
+    assert len(ends) > 3
+    assert await rounds.two_steps(tmp_path, 1) < await rounds.two_steps(tmp_path, 2)

@@ -18,7 +18,8 @@ from nexus_core.engine.packing.packer import Draft, PackingPolicy, pack
 from nexus_core.toolkit.tokens.counter import token_counter
 
 _NOTHING = "nothing was found"
-_NO_ROOM = "(there is no room left for this result)"
+NO_ROOM = "(there is no room left for this result)"
+"""What stands for a result of which nothing fits."""
 _CUT = "(cut to what matters most) "
 _WHOLE_RESULT = "result"
 """The id of the item that a result is packed as which has none."""
@@ -143,4 +144,4 @@ class ResultPacker:
 
 
 def _nothing_of(found: PackedResult) -> PackedResult:
-    return PackedResult(text=_NO_ROOM, trace=found.trace, was_cut=True)
+    return PackedResult(text=NO_ROOM, trace=found.trace, was_cut=True)

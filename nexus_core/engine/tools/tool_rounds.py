@@ -24,7 +24,7 @@ from nexus_core.engine.models import Model
 from nexus_core.engine.packing.message_tokens import count_message_tokens
 from nexus_core.engine.state import Scope
 from nexus_core.engine.tools.tool_calls import MOST_ARGUMENTS, ToolOutcome, run_calls
-from nexus_core.engine.tools.tool_results import PackedResult, ResultPacker
+from nexus_core.engine.tools.tool_results import NO_ROOM, PackedResult, ResultPacker
 from nexus_core.engine.tools.toolbox import OfferedTool, Toolbox
 
 LEAST_ROOM = 48
@@ -51,10 +51,12 @@ class ToolRounds:
     _round: int = field(default=0, init=False)
     _calls: int = field(default=0, init=False)
     _requests: int = field(default=0, init=False)
-    _room: int = field(default=0, init=False)
-    """Tokens of the window for what the rounds add."""
+    _free: int = field(default=0, init=False)
+    """Tokens of the window beside the fixed parts of the prompt."""
     _model: Model = field(init=False)
     """The one of the chain with the least room."""
+    _is_full: bool = field(default=False, init=False)
+    """There was no room for some calls."""
     _ends_at: float = field(default=0.0, init=False)
     _held: list[str | Chunk] = field(factory=list, init=False)
     """What a stream has given of a round that may yet call tools."""
@@ -113,8 +115,7 @@ class ToolRounds:
         self._options = evolve(first.options, tools=tools)
         spaces = [(free_tokens(model, first.draft, merge_options(model.options, self._options)), model)
                   for model in first.chain if "tools" in model.info.capabilities]  # fmt: skip
-        room, self._model = min(spaces, key=lambda space: space[0], default=(0, first.chain[0]))
-        self._room = int(room * self.toolbox.share)
+        self._free, self._model = min(spaces, key=lambda space: space[0], default=(0, first.chain[0]))
         policy = self.caller.policy
         seconds = policy.stream_deadline_s if streams else policy.deadline_s
         self._ends_at = self.caller.clock.now() + (
@@ -129,6 +130,7 @@ class ToolRounds:
             self._round >= self.toolbox.rounds
             or left <= 1
             or self._calls >= self.toolbox.calls
+            or self._is_full
             or self._room_left() < LEAST_ROOM
         )
         seconds = self._ends_at - self.caller.clock.now()
@@ -166,31 +168,51 @@ class ToolRounds:
             )
         if self._round == 1:
             self._number_from(result.prompt.items)
+        there_is_room = self._fitting(ours, result.completion.text)
         outcomes = await run_calls(
-            ours, self._offered, self.scope, timeout_s=self.toolbox.timeout_s, left=self.toolbox.calls - self._calls
+            ours,
+            self._offered,
+            self.scope,
+            timeout_s=self.toolbox.timeout_s,
+            left=min(there_is_room, self.toolbox.calls - self._calls),
         )
-        self._keep(outcomes, result, call)
+        self._keep(outcomes, there_is_room, result, call)
         return self._answer(result, theirs) if theirs else None
 
-    def _keep(self, outcomes: Sequence[ToolOutcome], result: CallResult, call: Call) -> None:
-        """Put calls and results into what the next round is asked, and tell of them."""
-        said = Message("assistant", result.completion.text, tuple([_shortened(each.call) for each in outcomes]))
-        self._continuation.append(said)
+    def _fitting(self, calls: Sequence[ToolCall], text: str) -> int:
+        """Return how many of the calls there is room for, with the shortest results there are."""
+        left = self._free - sum(map(self._tokens, self._continuation)) - self._tokens(Message("assistant", text))
+        for place, each in enumerate(calls):
+            shortest = Message("tool", NO_ROOM, (), each.id)
+            left -= self._tokens(Message("assistant", "", (_shortened(each),))) + self._tokens(shortest)
+            if left < 0:
+                return place
+        return len(calls)
+
+    def _keep(self, outcomes: Sequence[ToolOutcome], fitting: int, result: CallResult, call: Call) -> None:
+        """Put calls and results into what the next round is asked, those that fit, and tell of all."""
+        shown = outcomes[:fitting]
+        if shown:
+            calls = tuple([_shortened(each.call) for each in shown])
+            self._continuation.append(Message("assistant", result.completion.text, calls))
         rounds_left = max(1, self.toolbox.rounds - self._round)
-        packer = ResultPacker(info=self._model.info)
-        around = sum([self._tokens(Message("tool", "", (), each.call.id)) for each in outcomes])
-        packed = packer.fit(
-            [(each.query, each.result) for each in outcomes],
+        around = sum([self._tokens(Message("tool", "", (), each.call.id)) for each in shown])
+        packed = ResultPacker(info=self._model.info).fit(
+            [(each.query, each.result) for each in shown],
             (self._room_left() - around) // rounds_left,
             self._next_number,
         )
-        for each, shown in zip(outcomes, packed, strict=True):
-            message = Message("tool", shown.text, (), each.call.id)
-            self._continuation.append(message)
-            self._items += shown.items
-            self._next_number += len(shown.items)
+        for place, each in enumerate(outcomes):
             self._calls += 1
-            self._tell(each, shown, call, self._tokens(message))
+            if place >= fitting:
+                self._tell(each, PackedResult(text=each.result.text, was_cut=True), call, 0)
+                continue
+            message = Message("tool", packed[place].text, (), each.call.id)
+            self._continuation.append(message)
+            self._items += packed[place].items
+            self._next_number += len(packed[place].items)
+            self._tell(each, packed[place], call, self._tokens(message))
+        self._is_full = self._is_full or len(shown) < len(outcomes)
         if self.scope.is_heard:
             self.scope.emit(
                 ToolRoundFinished(
@@ -235,7 +257,8 @@ class ToolRounds:
         return count_message_tokens(message, info, ResultPacker(info=info).count)
 
     def _room_left(self) -> int:
-        return self._room - sum(map(self._tokens, self._continuation))
+        """Return the tokens that results may take, all rounds together, and have not."""
+        return int(self._free * self.toolbox.share) - sum(map(self._tokens, self._continuation))
 
     def _number_from(self, items: Sequence[PackedItem]) -> None:
         """Number results beyond the items of the prompt, of which a later round may choose others, and not more."""
