@@ -148,9 +148,12 @@ class World:
     def info(self, which: int) -> ModelInfo:
         """Return what is known of a model."""
         return ModelInfo(
-            id=f"m{which}", provider="drawn", window=self.windows[which], encoding=("o200k_base", "approximate")[which % 2],
+            id=f"m{which}",
+            provider="drawn",
+            window=self.windows[which],
+            encoding=("o200k_base", "approximate")[which % 2],
             capabilities=frozenset({"tools", "streaming", "generate"}),
-        )  # fmt: skip
+        )
 
     def _next(self, which: int, prompt: Prompt, options: CallOptions) -> tuple[str, tuple[ToolCall, ...]]:
         self.requests += 1
