@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve, field, frozen
 
 from nexus_core.config.components import Components, PluginCatalog
 from nexus_core.config.expressions import Expressions, report_stray
@@ -19,13 +19,15 @@ from nexus_core.config.names import written_out
 from nexus_core.config.policy_keys import call_policy, report_useless
 from nexus_core.config.prompts import Prompts
 from nexus_core.config.sibling_files import STANDARD_INPUT, FileRefusedError, SiblingFiles
-from nexus_core.config.spec import PipelineSpec
-from nexus_core.config.step_order import check_order, check_rewrite, check_whole
-from nexus_core.config.steps import Steps, read_inputs
+from nexus_core.config.spec import PipelineReference, PipelineSpec
+from nexus_core.config.steps.called_pipelines import CalledPipelines, CheckedPipeline
+from nexus_core.config.steps.inputs import read_inputs
+from nexus_core.config.steps.order import check_order, check_rewrite, check_whole
+from nexus_core.config.steps.reader import Steps
 from nexus_core.config.yaml.environment import interpolate
 from nexus_core.config.yaml.overrides import apply
 from nexus_core.config.yaml.problems import Problems, SourceLocation, quoted
-from nexus_core.config.yaml.reader import read
+from nexus_core.config.yaml.reader import MOST_BYTES, read
 from nexus_core.config.yaml.tree import MappingNode, Node, ScalarNode, SequenceNode, UnreadableNode, shown
 from nexus_core.contract.errors import Problem
 
@@ -54,6 +56,8 @@ class Checked:
     """With the plugin files of the pipeline, so that they are not imported twice."""
     tests: tuple[PlacedCase, ...] = ()
     """Those of the pipeline, where they were to be read."""
+    called: Mapping[str, CheckedPipeline] = field(factory=dict)
+    """The other pipelines that it calls, and those that they call, by their paths."""
 
 
 def check(
@@ -72,19 +76,51 @@ def check(
     specification is then no one to build from. Without `read_tests` the tests of the pipeline are not looked at: what
     is wrong with one keeps no pipeline from running.
     """
-    problems = Problems(file)
-    tree = _tree(source, file, environment, overrides, problems, with_tests=read_tests is not None)
-    spec, tests = None, ()
-    if tree is not None:
-        reading = _Reading(tree, SiblingFiles(file), problems, catalogue, run_plugins, read_tests)
-        files = reading.plugin_files()
-        before, fields, catalogue = problems.copy(), reading.fields(files), reading.catalogue
-        tests = fields.pop("tests")
-        if not problems.errors:
-            spec = PipelineSpec(**fields, path=None if file == STANDARD_INPUT else file)
-        else:
-            problems = _settled(reading, files, before)
-    return Checked(spec, problems.listed(), catalogue, tests)
+    reader = _FileReader(catalogue, environment, run_plugins)
+    calls = CalledPipelines.of(SiblingFiles(file), Problems(file), reader.check_called)
+    return reader.check(source, file, calls, overrides, read_tests)
+
+
+@frozen(eq=False, repr=False)
+class _FileReader:
+    """Checks a pipeline file and those that it calls."""
+
+    catalogue: PluginCatalog
+    """Without the plugin files of any of them."""
+    environment: Mapping[str, str]
+    run_plugins: bool
+
+    def check_called(self, file: Path, calls: CalledPipelines) -> Checked | None:
+        """Return what came of checking a file that another one calls, `None` where it cannot be read."""
+        try:
+            with file.open("rb") as opened:
+                source = opened.read(MOST_BYTES + 1)  # of one that is too large as many as it takes to say so
+        except OSError:
+            return None
+        return self.check(source, str(file), calls)
+
+    def check(
+        self,
+        source: str | bytes,
+        file: str,
+        calls: CalledPipelines,
+        overrides: Sequence[str] = (),
+        read_tests: ReadTests | None = None,
+    ) -> Checked:
+        """Return what came of checking the text of a file."""
+        problems, catalogue = calls.problems, self.catalogue
+        tree = _tree(source, file, self.environment, overrides, problems, with_tests=read_tests is not None)
+        spec, tests = None, ()
+        if tree is not None:
+            reading = _Reading(tree, calls, problems, catalogue, self.run_plugins, read_tests)
+            files = reading.plugin_files()
+            before, fields, catalogue = problems.copy(), reading.fields(files), reading.catalogue
+            tests = fields.pop("tests")
+            if not problems.errors:
+                spec = PipelineSpec(**fields, path=None if file == STANDARD_INPUT else file)
+            else:
+                problems = _settled(reading, files, before)
+        return Checked(spec, problems.listed(), catalogue, tests, calls.reached())
 
 
 def _settled(reading: _Reading, files: dict[Path, ScalarNode], before: Problems) -> Problems:
@@ -95,7 +131,7 @@ def _settled(reading: _Reading, files: dict[Path, ScalarNode], before: Problems)
     tree = MisplacedKeys(reading.catalogue, before).settle(reading.tree)
     if before.errors == known or not isinstance(tree, MappingNode):
         return reading.problems
-    evolve(reading, tree=tree, problems=before).fields(files)
+    evolve(reading, tree=tree, problems=before, calls=evolve(reading.calls, problems=before)).fields(files)
     return before
 
 
@@ -136,7 +172,7 @@ class _Reading:
     """Reads the parts of a pipeline in the order in which they depend on each other."""
 
     tree: MappingNode
-    folder: SiblingFiles
+    calls: CalledPipelines
     problems: Problems
     catalogue: PluginCatalog
     run_plugins: bool
@@ -152,7 +188,7 @@ class _Reading:
     def fields(self, files: Mapping[Path, ScalarNode]) -> dict[str, Any]:
         """Return the fields of a PipelineSpec; some are missing or partial where there are errors."""
         not_run = frozenset[str]() if self.run_plugins else frozenset(path.stem for path in files)
-        components = Components(self.problems, self.catalogue, not_run=not_run)
+        components = Components(self.problems, self.catalogue, not_run=not_run, find_pipeline=self._find_pipeline)
         given = components.options.mapping(self.tree, keys_of(PipelineKeys), "a pipeline", skip=_READ_APART)
         inputs = read_inputs(self.tree.get("inputs"), components.options)
         models = read_models(self.tree.get("models"), components)
@@ -163,8 +199,9 @@ class _Reading:
         steps = Steps(
             components=components,
             expressions=expressions,
-            prompts=Prompts(components, expressions, self.folder),
+            prompts=Prompts(components, expressions, self.calls.folder),
             models=models,
+            called=self.calls,
             inputs=None if inputs is None else frozenset(spec.name for spec in inputs),
             default_model=default,
         )
@@ -184,6 +221,10 @@ class _Reading:
             given["tests"] = self.read_tests(self.tree.get("tests"), components.options, models, inputs)
         paths = tuple(str(path) for path in files)
         return {**given, "inputs": inputs, "models": models.specs, "default_model": default, "plugin_files": paths}
+
+    def _find_pipeline(self, node: Node) -> PipelineReference | None:
+        found = self.calls.find(node)
+        return None if found is None else found[0]
 
     def _calls(self, on_stream_failure: OnStreamFailure | None, components: Components) -> CallPolicy | None:
         node = self.tree.get("calls")
@@ -223,7 +264,7 @@ class _Reading:
 
     def _add_plugin_file(self, entry: ScalarNode, files: dict[Path, ScalarNode]) -> None:
         try:
-            files[self.folder.plugin(entry.text)] = entry
+            files[self.calls.folder.plugin(entry.text)] = entry
         except FileRefusedError as error:
             message = f"the plugin file {quoted(entry.text)} cannot be used: {error}"
             self.problems.error("P002", entry.place, message)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 from attrs import define, field
 
 from nexus_core.config.options import BAD, Options
-from nexus_core.config.spec import ComponentSpec, ModelReference
+from nexus_core.config.spec import ComponentSpec, ModelReference, PipelineReference
 from nexus_core.config.yaml.problems import Problems, quoted
 from nexus_core.config.yaml.tree import MappingNode, Node, ScalarNode, UnreadableNode, shown
 from nexus_core.contract.components import Kind, OptionSpec, options_of
@@ -43,6 +43,8 @@ class Components:
     """The models that options named."""
     not_run: frozenset[str] = frozenset()
     """Plugins whose code is not to be run: of what they offer the name alone is known."""
+    find_pipeline: Callable[[Node], PipelineReference | None] = lambda node: None
+    """Finds another pipeline that an option names; notes what is wrong with it."""
     options: Options = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -51,6 +53,7 @@ class Components:
             self.reference,
             lambda cls, at: self.declared(cls, cls.__name__, at),
             is_model=lambda name: name in self.models,
+            called=lambda node: self.find_pipeline(node) or BAD,
         )
 
     def reference(self, node: Node, kind: Kind) -> Any:

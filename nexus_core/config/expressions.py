@@ -127,7 +127,7 @@ def report_stray(tree: Node, problems: Problems) -> None:
     for path, node in _texts(tree, ()):
         if "{{" not in node.source or path[:1] == ("tests",) or _is_evaluated(path):
             continue
-        message = "{{ }} is not evaluated here, only in `when`, in `variables` of a prompt and in templates"
+        message = "{{ }} is not evaluated here, only in `when`, in `variables` of a prompt, in `call` and in templates"
         if _is_for_plugin(path):
             problems.warn("X005", node.place, f"{message}: the text stays as it is")
         else:
@@ -148,12 +148,22 @@ def _texts(node: Node, path: TreePath) -> Iterable[tuple[TreePath, ScalarNode]]:
 
 
 def _is_evaluated(path: TreePath) -> bool:
+    path = _innermost(path)
     if path[:1] != ("steps",) or path[-1:] == ("a key",):
         return False
-    return path[2:] in (("when",), ("prompt", "template", "text")) or (
-        path[2:4] == ("prompt", "variables") and len(path) == 5
+    return path[2:] in (("when",), ("prompt", "template", "text"), ("call", "query")) or (
+        path[2:4] in (("prompt", "variables"), ("call", "inputs")) and len(path) == 5
     )
 
 
+def _innermost(path: TreePath) -> TreePath:
+    """Return a path as if the step that it leads into stood within no other one; so for a branch and its `when`."""
+    while path[:1] == ("steps",) and path[2:3] in (("choose",), ("together",)):
+        into_branch = path[2] == "choose" and path[4:5] == ("steps",)
+        path = ("steps", *path[5 if into_branch else 3 :])
+    return path
+
+
 def _is_for_plugin(path: TreePath) -> bool:
+    path = _innermost(path)
     return path[:1] == ("steps",) and (path[2:3] == ("gather",) or path[2:4] == ("prompt", "template"))

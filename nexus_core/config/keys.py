@@ -23,7 +23,7 @@ IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
 DEAREST = 1_000_000
 """US dollars for a million tokens: more is a mistake, and so is infinity."""
 
-VERBS = ("gather", "rank", "prompt", "generate")
+VERBS = ("gather", "rank", "prompt", "generate", "choose", "together", "call")
 ALWAYS_THERE = ("query", "items", "history", "inputs", "vars")
 """What every template may read."""
 EXPRESSION_NAMES = (*ALWAYS_THERE, "answer")
@@ -138,12 +138,37 @@ class StepKeys:
     rank: Ranker | None = option(None, help="Verb: score and order the items with this ranker.")
     prompt: PromptKeys | str | None = option(None, help="Verb: make a draft with this template.")
     generate: GenerateKeys | str | None = option(None, help="Verb: ask this model, or the default one if empty.")
+    choose: tuple[BranchKeys, ...] | None = option(None, help="Verb: run the steps of the first branch that holds.")
+    together: tuple[StepKeys, ...] | None = option(
+        None, help="Verb: run gather steps, or rank steps, at the same time."
+    )
+    call: CallStepKeys | str | None = option(None, help="Verb: run another pipeline, for its answer or its items.")
     as_: str | None = option(
-        None, help="Keep the result as `vars.NAME`: the items of gather and rank, the answer of generate."
+        None, help="Keep the result as `vars.NAME`: the items of gather and rank, the answer of generate and call."
     )
     when: str | bool | None = option(None, help="Skip the step unless this `{{ expression }}` is true.")
     timeout: float | str | None = option(None, help="The longest it may take: seconds, or `500ms`, `30s`, `2m`.", gt=0)
     into: Literal["query"] | None = option(None, help="Only on generate: `query` makes the answer the new query.")
+
+
+@_declaration
+class BranchKeys:
+    """A branch of a choose step."""
+
+    when: str | bool | None = option(None, help="Choose it if this `{{ expression }}` is true; without it, always.")
+    steps: tuple[StepKeys, ...] = option(help="What is done then: steps like all others.")
+
+
+@_declaration
+class CallStepKeys:
+    """A call step; the file of the other pipeline alone may stand instead of the mapping."""
+
+    pipeline: str = option(help="Its file, in the folder of this one or below it: `./other.yaml`.")
+    query: str | None = option(None, help="What it is asked; may hold `{{ expression }}`. Else the query as it is.")
+    inputs: Mapping[str, Any] = option(factory=dict, help="Values for its inputs; a text may be `{{ expression }}`.")
+    take: Literal["answer", "items"] = option(
+        "answer", help="Its answer, as `vars.NAME`, or its items, which are added like those of a gather step."
+    )
 
 
 @_declaration

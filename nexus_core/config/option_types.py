@@ -10,6 +10,7 @@ import attrs
 
 from nexus_core.contract.components import Kind
 from nexus_core.contract.protocols import Connector, Ranker, Sink, Source, Template, Tool
+from nexus_core.contract.run_context import CallablePipeline
 from nexus_core.toolkit.secrets import Secret
 
 _KINDS: tuple[tuple[Any, Kind], ...] = (
@@ -66,7 +67,7 @@ def mapped(annotation: Any) -> Any:
 
 def is_record(annotation: Any) -> bool:
     """Tell whether the annotation is an attrs class with options of its own."""
-    return isinstance(annotation, type) and attrs.has(annotation)
+    return isinstance(annotation, type) and attrs.has(annotation) and annotation is not CallablePipeline
 
 
 def words(annotation: Any) -> str:
@@ -87,6 +88,8 @@ def _one(annotation: Any) -> str:
     kind, values, entry = kind_of(annotation), choices(annotation), element(annotation)
     if kind is not None:
         return f"a {kind.word}"
+    if annotation is CallablePipeline:
+        return "a pipeline's file"
     if values is not None:
         return any_of([str(value) for value in values])
     if entry is not None:

@@ -13,7 +13,7 @@ from nexus_core.config.names import close, instead
 from nexus_core.config.option_types import allows_none, alternatives, any_of, choices, element, kind_of, mapped, words
 from nexus_core.config.spec import RecordSpec
 from nexus_core.config.yaml.problems import Problems, SourceLocation, quoted
-from nexus_core.config.yaml.scalars import is_number
+from nexus_core.config.yaml.scalars import DURATIONS, is_number, seconds
 from nexus_core.config.yaml.tree import (
     MappingNode,
     Node,
@@ -25,6 +25,7 @@ from nexus_core.config.yaml.tree import (
     shown,
 )
 from nexus_core.contract.components import Kind, OptionSpec
+from nexus_core.contract.run_context import CallablePipeline
 from nexus_core.toolkit.secrets import Secret
 
 BAD: Final[Any] = NOTHING
@@ -46,6 +47,8 @@ class Options:
     """Returns the options of an attrs class, or `None` after noting that they cannot be read; must not raise."""
     is_model: Callable[[str], bool] = lambda name: False
     """Tells whether the file declares a model of this name."""
+    called: Callable[[Node], Any] = lambda node: BAD
+    """Reads the name of another pipeline's file; returns BAD after noting what is wrong."""
 
     def mapping(
         self, node: MappingNode, specs: Sequence[OptionSpec], owner: str, *, skip: Collection[str] = ()
@@ -91,6 +94,19 @@ class Options:
             return self._wrong(node, annotation, label) if fitting is None else self.value(node, spec, fitting, label)
         return self._single(node, spec, parts[0] if parts else Any, label)
 
+    def duration(self, node: Node | None, spec: OptionSpec) -> float | None:
+        """Return a duration in seconds, which stands as a number or as a text; `None` after noting what is wrong."""
+        if node is None:
+            return None
+        value = self.value(node, spec, spec.annotation, spec.name)
+        if not isinstance(value, str):
+            return None if value is BAD else value
+        duration = seconds(value)
+        if not duration:
+            message = f"`{spec.name}` must be seconds, or {DURATIONS}, found {shown(node)}"
+            self.problems.error("T004", node.place, message)
+        return duration
+
     def _named_connector(self, node: Node, spec: OptionSpec, parts: Sequence[Any]) -> Any:
         """Return the type of a connector where texts are allowed too, and this one names a model or has not their form.
 
@@ -106,6 +122,8 @@ class Options:
         kind = kind_of(annotation)
         if kind is not None:
             return self.nested(node, kind)
+        if annotation is CallablePipeline:
+            return self.called(node)
         if element(annotation) is not None:
             return self._list(node, spec, annotation, label)
         if option_types.is_mapping(annotation):
@@ -250,6 +268,8 @@ def _fits(node: Node, annotation: Any) -> bool:
     if annotation in (str, Secret):
         # What the environment gives is text by nature, even where it looks like a number.
         return isinstance(node.value, str) or node.interpolated
+    if annotation is CallablePipeline:
+        return isinstance(node.value, str)
     if annotation is bool:
         return isinstance(node.value, bool)
     numbers = (int, float) if annotation is float else (int,)

@@ -17,6 +17,9 @@ from nexus_core.config.cases.language import Case
 from nexus_core.config.keys import (
     IDENTIFIER,
     MODEL_NAME,
+    VERBS,
+    BranchKeys,
+    CallStepKeys,
     ExpandKeys,
     GatherKeys,
     GenerateKeys,
@@ -32,6 +35,7 @@ from nexus_core.config.option_types import allows_none, alternatives, choices, e
 from nexus_core.config.policy_keys import BreakerKeys, CacheKeys, CallsKeys, LimitKeys, RetryKeys, is_duration, is_size
 from nexus_core.config.yaml import scalars
 from nexus_core.contract.components import Kind, OptionSpec, component_summary, options_of
+from nexus_core.contract.run_context import CallablePipeline
 from nexus_core.toolkit.secrets import Secret
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -42,6 +46,11 @@ _NULL: Fragment = {"type": "null"}
 _TESTS: Fragment = {"type": "array", "items": {"$ref": "#/$defs/test"}}
 _DURATION: Fragment = {"type": "string", "pattern": f"^(?:{scalars.PATTERN})$"}
 _SIZE: Fragment = {"type": "string", "pattern": f"^(?:{scalars.SIZE_PATTERN})$"}
+_PIPELINE_FILE: Fragment = {
+    "type": "string",
+    "pattern": r"\.ya?ml$|\$\{",
+    "description": "A pipeline's file, in the folder of this one or below it.",
+}
 _OPEN_SUFFIX = "-or-from-file"
 _TYPES: Mapping[type, str] = {int: "integer", float: "number", bool: "boolean"}
 
@@ -93,6 +102,8 @@ class _Schema:
         self.definitions[self._name("model")] = self._model()
         self.definitions[self._name("gather")] = self._gather()
         self.definitions[self._name("step")] = self._step()
+        one_of_both = {"anyOf": [{"required": ["gather"]}, {"required": ["rank"]}]}
+        self.definitions[self._name("part")] = {"allOf": [self._ref("step"), one_of_both]}
         names = {"propertyNames": {"pattern": _whole(MODEL_NAME)}}
         special: dict[str, Fragment] = {
             "models": {"type": "object", **names, "additionalProperties": self._ref("model")},
@@ -122,16 +133,25 @@ class _Schema:
             "timeout": {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, _DURATION, _ENVIRONMENT]},
             "gather": self._ref("gather"),
             "rank": self._ref("ranker"),
+            "choose": {"type": "array", "minItems": 1, "items": self._branch(expression)},
+            "together": {"type": "array", "minItems": 1, "items": self._ref("part")},
+            "call": {"anyOf": [_PIPELINE_FILE, self._object(keys_of(CallStepKeys), {"pipeline": _PIPELINE_FILE})]},
         }
-        verbs = [{"required": [verb]} for verb in ("gather", "rank", "prompt", "generate")]
+        verbs = [{"required": [verb]} for verb in VERBS]
         return {
             **self._object(keys_of(StepKeys), special),
             "oneOf": verbs,
             "allOf": [
                 {"if": {"required": ["into"]}, "then": {"required": ["generate"]}},
-                {"not": {"required": ["as", "prompt"]}},
+                *({"not": {"required": ["as", verb]}} for verb in ("prompt", "choose", "together")),
+                {"not": {"required": ["timeout", "choose"]}},
             ],
         }
+
+    def _branch(self, expression: Fragment) -> Fragment:
+        when = {"anyOf": [{"type": "boolean"}, _NULL, expression, _ENVIRONMENT]}
+        steps = {"type": "array", "minItems": 1, "items": self._ref("step")}
+        return self._object(keys_of(BranchKeys), {"when": when, "steps": steps})
 
     def _gather(self) -> Fragment:
         core = [spec for spec in keys_of(GatherKeys) if spec.name != "use"]
@@ -249,6 +269,8 @@ class _Schema:
             return self._object(options_of(annotation))
         if annotation in (str, Secret):
             return _text(spec)
+        if annotation is CallablePipeline:
+            return _PIPELINE_FILE
         if annotation in _TYPES:
             return {"anyOf": [{"type": _TYPES[annotation], **_bounds(annotation, spec)}, _ENVIRONMENT]}
         return {}

@@ -1,4 +1,4 @@
-"""The files beside a pipeline: templates, plugins, JSON Schemas. Small, regular, named relative to its folder."""
+"""The files beside a pipeline: templates, plugins, JSON Schemas, pipelines. Regular, named relative to its folder."""
 
 from __future__ import annotations
 
@@ -80,18 +80,30 @@ class SiblingFiles:
 
     def plugin(self, text: str) -> Path:
         """Return the path of a plugin file, which stands in the folder or below it. Raises FileRefusedError."""
+        path = self._below(text, "a plugin file")
+        if path.suffix != ".py":
+            raise FileRefusedError("a plugin file ends in .py")
+        if not _PLUGIN_STEM.fullmatch(path.stem):
+            raise FileRefusedError(f"its name {quoted(path.stem)} cannot be a plugin's: use letters, digits, _ and -")
+        return path
+
+    def called(self, text: str) -> tuple[Path, Path]:
+        """Return another pipeline's path as messages show it, and links resolved; raises FileRefusedError."""
+        path = self._below(text, "a pipeline that is called")
+        if not is_pipeline_file(path):
+            raise FileRefusedError(f"a pipeline file ends in {' or '.join(PIPELINE_ENDINGS)}, and is no file of tests")
+        return (Path() if self.pipeline == STANDARD_INPUT else Path(self.pipeline).parent) / text, path
+
+    def _below(self, text: str, what: str) -> Path:
+        """Return the path of a file in the folder or below it."""
         try:
             if ".." in PurePosixPath(text).parts:
-                raise FileRefusedError("a plugin file stands in the pipeline's folder or below it: '..' is not allowed")
+                raise FileRefusedError(f"{what} stands in the pipeline's folder or below it: '..' is not allowed")
             path = self._file(text)
             if not path.is_relative_to(self._path()):
                 raise FileRefusedError("it leads out of the pipeline's folder")
         except (OSError, ValueError, RuntimeError) as error:
             raise FileRefusedError(f"it cannot be read ({type(error).__name__})") from error
-        if path.suffix != ".py":
-            raise FileRefusedError("a plugin file ends in .py")
-        if not _PLUGIN_STEM.fullmatch(path.stem):
-            raise FileRefusedError(f"its name {quoted(path.stem)} cannot be a plugin's: use letters, digits, _ and -")
         return path
 
     def _file(self, text: str) -> Path:

@@ -95,7 +95,9 @@ class StepFields(Value):
     """What all steps have."""
 
     index: int
-    """From 0."""
+    """Of the step of the pipeline that it is, or stands in; from 0."""
+    path: str
+    """Where it stands: `steps[2]`, or within another one `steps[2].choose[0].steps[1]`."""
     as_name: str | None = None
     when: str | None = None
     """The source of an expression, with its braces."""
@@ -182,7 +184,52 @@ class GenerateSpec(StepFields):
     tools: ToolsSpec | None = None
 
 
-StepSpec = GatherSpec | RankSpec | PromptSpec | GenerateSpec
+@frozen(kw_only=True, eq=False, repr=False)
+class BranchSpec(Value):
+    """Steps that run where a condition holds."""
+
+    when: str | None
+    """The source of an expression, with its braces; `None` holds always."""
+    steps: tuple[StepSpec, ...]
+    place: SourceLocation
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class ChooseSpec(StepFields):
+    """Runs the steps of the first branch whose condition holds."""
+
+    branches: tuple[BranchSpec, ...]
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class TogetherSpec(StepFields):
+    """Runs gather steps, or rank steps, side by side."""
+
+    parts: tuple[StepSpec, ...]
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class PipelineReference(Value):
+    """Another pipeline file, which was checked with this one."""
+
+    path: str
+    """Absolute, links resolved; by this it is found in `Checked.called`."""
+    place: SourceLocation
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class CallPipelineSpec(StepFields):
+    """Runs another pipeline."""
+
+    pipeline: PipelineReference
+    query: str | None
+    """A text that may hold expressions; `None` is the query as it is."""
+    inputs: Mapping[str, Any]
+    """JSON data; a text that holds `{{` is an expression."""
+    take: Literal["answer", "items"]
+
+
+StepSpec = GatherSpec | RankSpec | PromptSpec | GenerateSpec | ChooseSpec | TogetherSpec | CallPipelineSpec
 
 
 @frozen(kw_only=True, eq=False, repr=False)

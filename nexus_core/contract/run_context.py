@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from secrets import randbits
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 from attrs import evolve, frozen
 
@@ -110,6 +110,43 @@ class TraceContext:
         return evolve(self, span_id=f"{randbits(64) or 1:016x}", parent_id=self.span_id)
 
 
+@frozen(kw_only=True, eq=False, repr=False)
+class PipelineInput(Value):
+    """An input that a pipeline declares."""
+
+    name: str
+    description: str = ""
+    default: str | int | float | bool | None = None
+    required: bool = False
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class CallablePipeline(Value):
+    """Another pipeline, as an option of a component: in YAML its file, which stands beside the calling one or below it.
+
+    It was checked with the calling pipeline. `run.call_pipeline(self.pipeline, query)` runs it.
+    """
+
+    path: str
+    """Absolute."""
+    name: str
+    description: str = ""
+    inputs: tuple[PipelineInput, ...] = ()
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class PipelineResult(Value):
+    """What came of calling a pipeline."""
+
+    text: str = ""
+    """The answer; empty where only the items were wanted."""
+    value: Any = None
+    """The answer as JSON data, where the pipeline holds it to a schema."""
+    has_value: bool = False
+    ranking: Ranking
+    """The items that its last step had."""
+
+
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
 class RunContext(Value):
     """One run, as its sources and rankers see it. A component that holds others hands it on to them.
@@ -147,6 +184,23 @@ class RunContext(Value):
         For tools, in a run: what the caller may not see is not found. Raises RunError where nothing is searched.
         """
         raise RunError("there is nothing to search here: this is no run of a pipeline that gathers")
+
+    async def call_pipeline(
+        self,
+        pipeline: CallablePipeline,
+        query: str,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        take: Literal["answer", "items"] = "answer",
+    ) -> PipelineResult:
+        """Run another pipeline for the same caller, in the time that is left, and return its answer, or its items only.
+
+        Its requests are rows of this run's ledger, its sinks are not used, and it sees neither the history nor the
+        attachments of this run. With `take="items"` its steps after the last one that finds or ranks are not run.
+        Raises what its steps raise, UsageError for inputs that it does not take or an answer that it does not have,
+        RunError outside of a run and where calls nest more than 8 deep.
+        """
+        raise RunError("no pipeline can be called here: this is no run of a pipeline")
 
     def note(self, text: str) -> None:
         """Tell something of how a component has done its work, for the event that ends its step; nobody else hears it.

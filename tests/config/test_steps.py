@@ -89,7 +89,7 @@ def test_prompt_has_the_declared_defaults(checked: Callable[..., Checked]) -> No
 
 def test_prompt_keys_are_the_fields_of_its_specification() -> None:
     """Nothing is declared that does not arrive, and nothing arrives undeclared."""
-    common = {"index", "as_name", "when", "timeout_s", "place"}
+    common = {"index", "path", "as_name", "when", "timeout_s", "place"}
     fields = {field.name for field in PromptSpec.__attrs_attrs__}
     assert {key.name for key in keys_of(PromptKeys)} == fields - common
 

@@ -17,6 +17,7 @@ from nexus_core.config.names import close, instead
 from nexus_core.config.options import Options, place_of
 from nexus_core.config.sibling_files import STANDARD_INPUT, tests_beside
 from nexus_core.config.spec import InputSpec, RecordSpec
+from nexus_core.config.steps.inputs import check_inputs
 from nexus_core.config.yaml.problems import Problems, SourceLocation, quoted
 from nexus_core.config.yaml.reader import MOST_BYTES, read
 from nexus_core.config.yaml.tree import (
@@ -143,7 +144,8 @@ class _Reading:
 
     def _check(self, node: MappingNode, case: Case) -> None:
         """Note what is wrong with a test whose values have the right types."""
-        self._check_inputs(node, case)
+        if self.inputs is not None:
+            check_inputs(node.get("inputs"), self.inputs, f"test {quoted(case.name)}", node.place, self.problems)
         self._check_model(node.get("model"))
         self._check_models(node.get("models"), case)
         known = [item_id(item, number) for number, item in enumerate(case.items or (), 1)]
@@ -160,19 +162,6 @@ class _Reading:
         self._check_error(expected, case.expect)
         if case.items is not None:
             self._check_ids(expected, known)
-
-    def _check_inputs(self, node: MappingNode, case: Case) -> None:
-        if self.inputs is None:
-            return
-        given, declared = node.get("inputs"), [spec.name for spec in self.inputs]
-        for key in (entry.key for entry in given.entries) if isinstance(given, MappingNode) else ():
-            if key.text not in declared:
-                rest = instead(key.text, declared, "declared under `inputs`")
-                self.problems.error("X003", key.place, f"no input is named {quoted(key.text)}{rest}")
-        for spec in self.inputs:
-            if spec.required and spec.name not in case.inputs:
-                message = f"test {quoted(case.name)} needs the input {quoted(spec.name)}, which has no default"
-                self.problems.error("S003", node.place, message)
 
     def _check_model(self, node: Node | None) -> None:
         if isinstance(node, ScalarNode) and isinstance(node.value, str):

@@ -13,7 +13,10 @@ from attrs import define, evolve, field
 
 from nexus_core.config.components import PluginCatalog
 from nexus_core.config.keys import (
+    VERBS,
+    BranchKeys,
     CallKeys,
+    CallStepKeys,
     ExpandKeys,
     GatherKeys,
     GenerateKeys,
@@ -36,7 +39,7 @@ _DEEPEST = 3
 """So many mappings below a neighbour are looked into."""
 _NEAREST = 16
 """So many neighbours, or steps or models below one, are looked at: a file may have thousands."""
-_FIRST = {PromptKeys: "template", GenerateKeys: "model", ExpandKeys: "by"}
+_FIRST = {PromptKeys: "template", GenerateKeys: "model", ExpandKeys: "by", CallStepKeys: "pipeline"}
 """The key that a text alone stands for; elsewhere it is `use`."""
 _INNER: Mapping[tuple[type, str], Any] = {
     (PipelineKeys, "models"): Mapping[str, ModelKeys],
@@ -47,6 +50,9 @@ _INNER: Mapping[tuple[type, str], Any] = {
     (ModelKeys, "limits"): LimitKeys,
     (ModelKeys, "cache"): CacheKeys,
     (StepKeys, "gather"): Source | GatherKeys,
+    (StepKeys, "choose"): tuple[BranchKeys, ...],
+    (StepKeys, "together"): tuple[StepKeys, ...],
+    (BranchKeys, "steps"): tuple[StepKeys, ...],
     (PromptKeys, "template"): Template | TemplateTextKeys,
 }
 """The types of what the declarations leave open."""
@@ -124,7 +130,8 @@ class MisplacedKeys:
         known, mapping = self._keys(node, annotation), _as_mapping(node, annotation, stray.key.place)
         if mapping is None:
             return None
-        if depth == 1 and stray.key.text in known and stray.key.text not in mapping:
+        taken = annotation is StepKeys and stray.key.text in VERBS and any(verb in mapping for verb in VERBS)
+        if depth == 1 and stray.key.text in known and stray.key.text not in mapping and not taken:
             return evolve(mapping, entries=(*mapping.entries, stray)), (), _written(stray.key.text, node, mapping)
         if not known and is_mapping(annotation):
             known = dict.fromkeys(mapping.names()[-_NEAREST:], mapped(annotation))

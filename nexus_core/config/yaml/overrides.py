@@ -23,7 +23,7 @@ MOST_SEGMENTS = 32
 _SEGMENT = re.compile(r'(?:(?P<dot>^|\.)(?:"(?P<quoted>[^"]+)"|(?P<name>[^.\[\]="]+)))|\[(?P<index>[0-9]{1,6})\]')
 _FLOW = ("[", "{", '"', "'")
 # What a short form stands for, so that `steps[1].rank.top=5` works on `rank: bm25`.
-_SHORT = {"prompt": "template", "generate": "model"}
+_SHORT = {"prompt": "template", "generate": "model", "call": "pipeline"}
 
 Segment = str | int
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from attrs import frozen
@@ -74,6 +74,9 @@ CODES: Mapping[str, str] = MappingProxyType(
         "X006": "A template file that is missing or not allowed.",
         "X007": "A template variable that the step does not give.",
         "X008": "A given variable that the template does not read (warning).",
+        "C001": "A pipeline file that cannot be called.",
+        "C002": "Pipelines that call each other in a circle, or too deep.",
+        "C003": "A pipeline that is asked for an answer and has none.",
         "J001": "A JSON Schema that cannot be used.",
         "O001": "A pipeline without steps.",
         "O002": "A gather or rank step after the last prompt.",
@@ -84,6 +87,8 @@ CODES: Mapping[str, str] = MappingProxyType(
         "O007": "Items that no prompt uses (warning).",
         "O008": "A pipeline without a generate step (warning).",
         "O009": "A `rewrite` where nothing is searched for (warning).",
+        "O010": "A branch that is never chosen.",
+        "O011": "Steps that cannot run side by side.",
         "Z001": "There are more problems than are shown.",
     }
 )
@@ -115,6 +120,12 @@ class Problems:
     def warn(self, code: str, place: SourceLocation, message: str) -> None:
         """Note something that is likely a mistake and does no harm."""
         self._add(code, place, message, "warning")
+
+    def include(self, others: Iterable[Problem]) -> None:
+        """Note problems of another file."""
+        for problem in others:
+            self._errors += problem.severity == "error" and problem not in self._found
+            self._found[problem] = None
 
     @property
     def errors(self) -> int:

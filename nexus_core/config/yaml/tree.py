@@ -119,3 +119,9 @@ def texts(node: Node | None) -> tuple[ScalarNode, ...]:
     """Return the texts of a node that is a text or a list of them; what is no text is left out."""
     nodes = node.items if isinstance(node, SequenceNode) else (node,)
     return tuple(item for item in nodes if isinstance(item, ScalarNode) and isinstance(item.value, str))
+
+
+def under(name: str, node: ScalarNode) -> MappingNode:
+    """Return the mapping that a text alone stands for."""
+    key = ScalarNode(value=name, text=name, source=name, plain=True, place=node.place)
+    return MappingNode((MappingEntry(key, node),), node.place)

@@ -99,6 +99,13 @@ EXAMPLES: list[tuple[str, str, str | bytes]] = [
     ("O007", "4:3", HEAD + "steps:\n- gather: notes\n- generate: m\n"),
     ("O008", "3:3", "name: x\nsteps:\n- gather: notes\n"),
     ("O009", "3:10", HEAD + "rewrite: true\n" + STEPS),
+    ("O010", "4:12", HEAD + "steps:\n- choose: [{steps: [generate: m]}, {steps: [generate: m]}]\n"),
+    ("O011", "4:29", HEAD + "steps:\n- together: [gather: notes, rank: words]\n- prompt: answers\n- generate: m\n"),
+    ("O011", "4:14", HEAD + "steps:\n- together: [generate: m]\n- generate: m\n"),
+    ("C001", "4:9", HEAD + "steps:\n- call: ./gone.yaml\n  as: a\n- generate: m\n"),
+    ("C001", "4:9", HEAD + "steps:\n- call: ../other.yaml\n  as: a\n- generate: m\n"),
+    ("C002", "4:9", HEAD + "steps:\n- call: ./p.yaml\n  as: a\n- generate: m\n"),
+    ("C003", "4:9", HEAD + "steps:\n- call: ./items.yaml\n  as: a\n- generate: m\n"),
     ("Z001", "103:1", HEAD + "".join(f"k{number}: 1\n" for number in range(150)) + STEPS),
 ]
 OVERRIDES = [("V001", "1:1", "steps"), ("V002", "1:1", "steps[7].timeout=3"), ("T001", "1:17", "models.m.window=big")]
@@ -113,6 +120,8 @@ def test_check_finds_each_problem_at_its_place(
 ) -> None:
     """A code has an example whose only problem it is, and the place is where a person would look."""
     (tmp_path / "mine.py").write_text("")
+    (tmp_path / "p.yaml").write_text("the file that is checked")
+    (tmp_path / "items.yaml").write_text("name: items\nsteps:\n- gather: notes\n")
     problems = found(text, {"ENDLESS": "1e999", "SET": "a"})
     assert problems[-1:] == [f"{place} {code}"] if code == "Z001" else problems == [f"{place} {code}"]
 
