@@ -147,12 +147,13 @@ def _load(path: Path, job: BatchJob, used: dict[str, EntryPoint]) -> Plan:
 
 def _parts(plan: Plan) -> Iterator[tuple[str, Any]]:
     """Yield every component of a pipeline with its place."""
-    for planned in plan.steps:
+    for planned in plan.all_steps():
         match planned.step:
             case Gather(source=part) | Rank(ranker=part) | MakeDraft(template=part):
-                yield from _nested(f"steps[{planned.index}].{planned.verb}", part)
-    for model in plan.registry.list():
-        yield from _nested(f"models.{model.name}", model.connector)
+                yield from _nested(f"{planned.path}.{planned.verb}", part)
+    for registry in (plan.registry, *(called.registry for called in plan.called.plans.values())):
+        for model in registry.list():
+            yield from _nested(f"models.{model.name}", model.connector)
     for name, sink in plan.sinks:
         yield from _nested(f"the sink {name!r}", sink)
 
@@ -185,6 +186,7 @@ class _Data:
             )
         if "base_dir" not in injected_fields(type(part)):
             return
+        folder = Path(part.base_dir) if part.base_dir else folder  # that of the pipeline that is called
         paths = _documents(part) if isinstance(part, Documents) else _named(part, folder)
         for path in paths:
             if path not in self.paths:
@@ -226,6 +228,14 @@ def _read(path: Path, root: Path) -> ShippedFile:
 
 
 def _limits(plan: Plan) -> Iterator[tuple[str, Mapping[str, int]]]:
+    """Yield the limits that are divided among machines, by model; raises UsageError where some cannot be."""
+    for called in plan.called.plans.values():
+        for model in called.registry.list():
+            if any(getattr(model.limits, name, None) is not None for name in _LIMITS):
+                raise UsageError(
+                    f"the limits of the model {model.name!r}, of a pipeline that is called, cannot be divided among "
+                    "machines: run the batch with `--engine local`"
+                )
     for model in plan.registry.list():
         limits = {name: limit for name in _LIMITS if (limit := getattr(model.limits, name, None)) is not None}
         if limits:

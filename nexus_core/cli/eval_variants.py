@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from attrs import evolve
 
+from nexus_core.engine.composition.traversal import inner_steps
 from nexus_core.engine.steps import Gather
 from nexus_core.evaluation.collection import JudgedCollection
 
@@ -82,11 +83,12 @@ def _of_store(plan: Plan, asked: dict[str, Any]) -> list[str]:
     if wanted["path"] is not None:
         wanted["path"] = str(Path(wanted["path"]).absolute())
     changes = {name: value for name, value in wanted.items() if value is not None}
-    steps = [each.index for each in plan.steps if isinstance(each.step, Gather) and each.step.name == _SOURCE]
+    found = inner_steps(plan.steps)
+    steps = [each.path for each in found if isinstance(each.step, Gather) and each.step.name == _SOURCE]
     if changes and not steps:
         raise click.UsageError(f"pipeline {plan.name!r} has no step `gather: {_SOURCE}`: there is no store to compare")
     # In JSON, whose texts are YAML: a path may hold what YAML would read otherwise.
-    return [f"steps[{step}].gather.{name}={json.dumps(value)}" for step in steps for name, value in changes.items()]
+    return [f"{step}.gather.{name}={json.dumps(value)}" for step in steps for name, value in changes.items()]
 
 
 def _named(asked: dict[str, Any]) -> list[str]:

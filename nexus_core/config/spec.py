@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
@@ -230,6 +230,17 @@ class CallPipelineSpec(StepFields):
 
 
 StepSpec = GatherSpec | RankSpec | PromptSpec | GenerateSpec | ChooseSpec | TogetherSpec | CallPipelineSpec
+
+
+def walk_steps(steps: Iterable[StepSpec]) -> Iterator[StepSpec]:
+    """Yield steps and those within them, in the order of the file."""
+    for step in steps:
+        yield step
+        if isinstance(step, ChooseSpec):
+            for branch in step.branches:
+                yield from walk_steps(branch.steps)
+        elif isinstance(step, TogetherSpec):
+            yield from step.parts
 
 
 @frozen(kw_only=True, eq=False, repr=False)

@@ -34,9 +34,12 @@ class StepFinished(Event):
     type = "step_finished"
 
     step: int
-    """Its place in the pipeline, from 0."""
+    """Its place in the pipeline, from 0; for one within another, that of the outermost."""
+    path: str = ""
+    """Where it stands: `steps[2]`, `steps[2].choose[0].steps[1]`, or where a pipeline is called
+    `steps[2].call.steps[0]`."""
     verb: str
-    """`gather`, `rank`, `prompt` or `generate`."""
+    """`gather`, `rank`, `prompt`, `generate`, `choose`, `together` or `call`."""
     skipped: bool
     """Its `when` was false."""
     duration_s: float
@@ -53,7 +56,9 @@ class QueryExpanded(Event):
     type = "query_expanded"
 
     step: int
-    """Its place in the pipeline, from 0."""
+    """Its place in the pipeline, from 0; for one within another, that of the outermost."""
+    path: str = ""
+    """Where it stands, as in `StepFinished`."""
     by: str
     """`phrasings`, `feedback` or `hypothetical`."""
     searches: int

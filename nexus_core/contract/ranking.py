@@ -88,6 +88,19 @@ class Ranking(Sequence[Candidate]):
         made._sound = self._sound
         return made
 
+    def joined(self, other: Ranking) -> Ranking:
+        """Return `other`, a ranking of the very same items, with the scores that this one has besides, before its own.
+
+        So the scores of rankers that worked at the same time stand beside each other.
+        """
+        new = [column for column in other.columns if not any(column is known for known in self.columns)]
+        if not new:
+            return self
+        columns = (*self.columns, *new)
+        made = Ranking(self.items, columns, other._head or None, other.searched, by_meaning=other.by_meaning)
+        made._sound = other._sound
+        return made
+
     def checked(self, ranker: str) -> Ranking:
         """Return this ranking, its last scores checked if they were not made by `scored`; raises RankerError."""
         if self._sound:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from time import perf_counter, process_time
 
-from attrs import evolve, field, frozen
+from attrs import define, evolve, field, frozen
 
 from nexus_core.contract.answers import AttemptFinished, Event
 from nexus_core.contract.errors import NotConfiguredError, PromptTooLongError, UsageError
@@ -15,6 +14,9 @@ from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import CallOptions
 from nexus_core.engine.calls.call import Call
 from nexus_core.engine.calls.prompt_fitting import merge_options, pack_for, reserve
+from nexus_core.engine.composition.called_pipelines import CallPipeline, enter, result_of
+from nexus_core.engine.composition.planned_steps import Choose, PlannedStep
+from nexus_core.engine.composition.traversal import change_steps, inner_steps, without_expansion
 from nexus_core.engine.models import Model
 from nexus_core.engine.packing.message_tokens import (
     count_message_tokens,
@@ -26,7 +28,7 @@ from nexus_core.engine.plan import Plan
 from nexus_core.engine.query_rewriting import QueryRewriter
 from nexus_core.engine.runner import Request
 from nexus_core.engine.state import Scope, State
-from nexus_core.engine.steps import Gather, Generate
+from nexus_core.engine.steps import Gather, Generate, Step, keep_variable
 from nexus_core.toolkit.tokens.counter import token_counter
 
 
@@ -103,46 +105,89 @@ async def prepare(plan: Plan, request: Request, *, call_models: bool) -> Prepare
 
     No sink hears of it. Raises what the steps raise.
     """
-    state, notes, call = request.state, list[str](), None
-    attempts: list[AttemptFinished] = []
-    scope = request.scope(partial(_note, attempts, notes))
+    state = request.state
+    rehearsal = _Rehearsal(plan=plan, call_models=call_models)
+    scope = request.scope(rehearsal.listen, calling=plan.calling)
     if request.memory is not None:
         state = await request.memory.recall(state)
     if plan.following is not None and state.history:
-        state = await _followed(plan.following, state, scope, notes, call_models)
-    seconds, cpu_seconds = dict[str, float](), dict[str, float]()
-    for planned in plan.steps:
-        began, cpu_began = perf_counter(), process_time()
-        if planned.is_skipped(state):
-            notes.append(f"{planned.label} is skipped: its `when` is false")
-        elif isinstance(planned.step, Generate) and planned.step.last:
-            call = await planned.step.first_call(state, scope)
-            break
-        elif not call_models and isinstance(planned.step, Gather) and _asks_model(planned.step):
-            notes.append(f"{planned.label} is not expanded: a run asks a model what to search for besides the question")
-            state = await evolve(planned.step, expander=None)(state, scope)
-        elif call_models or not isinstance(planned.step, Generate):
-            state = await planned.step(state, scope)
-        else:
-            notes.append(f"{planned.label} is not run: what follows is shown as if it had changed nothing")
-            state = _not_run(planned.step, state)
-        seconds[planned.verb] = seconds.get(planned.verb, 0.0) + perf_counter() - began
-        cpu_seconds[planned.verb] = cpu_seconds.get(planned.verb, 0.0) + process_time() - cpu_began
+        state = await _followed(plan.following, state, scope, rehearsal.notes, call_models)
+    state = await rehearsal.run(plan.steps, state, scope)
     return PreparedRun(
         state=state,
-        call=call,
-        seconds=seconds,
-        notes=tuple(notes),
-        attempts=tuple(attempts),
-        cpu_seconds=cpu_seconds,
+        call=rehearsal.call,
+        seconds=rehearsal.seconds,
+        notes=tuple(rehearsal.notes),
+        attempts=tuple(rehearsal.attempts),
+        cpu_seconds=rehearsal.cpu_seconds,
     )
 
 
-def _note(attempts: list[AttemptFinished], notes: list[str], event: Event) -> None:
-    if isinstance(event, AttemptFinished):
-        attempts.append(event)
-    elif isinstance(event, QueryExpanded) and event.failure is not None:
-        notes.append(f"steps[{event.step}] (gather) searched for the question alone: {event.failure}")
+@define(kw_only=True, eq=False, repr=False)
+class _Rehearsal:
+    """The steps of a run up to the call that would give the answer."""
+
+    plan: Plan
+    call_models: bool
+    notes: list[str] = field(factory=list)
+    attempts: list[AttemptFinished] = field(factory=list)
+    seconds: dict[str, float] = field(factory=dict)
+    cpu_seconds: dict[str, float] = field(factory=dict)
+    call: Call | None = None
+
+    def listen(self, event: Event) -> None:
+        """Note an event of a step."""
+        if isinstance(event, AttemptFinished):
+            self.attempts.append(event)
+        elif isinstance(event, QueryExpanded) and event.failure is not None:
+            self.notes.append(f"{event.path} (gather) searched for the question alone: {event.failure}")
+
+    async def run(self, steps: Sequence[PlannedStep], state: State, scope: Scope) -> State:
+        """Return the state after the last step, or before the one that would give the answer."""
+        ahead = [*reversed(steps)]
+        while ahead and self.call is None:
+            planned = ahead.pop()
+            label = f"{scope.place(planned.index, planned.path).path} ({planned.verb})"
+            began, cpu_began = perf_counter(), process_time()
+            if planned.is_skipped(state):
+                self.notes.append(f"{label} is skipped: its `when` is false")
+            elif isinstance(planned.step, Choose):
+                ahead += reversed(planned.step.choose(state, scope))
+                self.notes += [f"{label}: {note}" for note in scope.take_notes()]
+            elif isinstance(planned.step, Generate) and planned.step.last:
+                self.call = await planned.step.first_call(state, scope)
+                break
+            else:
+                state = await self._step(label, planned, planned.step, state, scope)
+            self.seconds[planned.verb] = self.seconds.get(planned.verb, 0.0) + perf_counter() - began
+            self.cpu_seconds[planned.verb] = self.cpu_seconds.get(planned.verb, 0.0) + process_time() - cpu_began
+        return state
+
+    async def _step(self, label: str, planned: PlannedStep, step: Step, state: State, scope: Scope) -> State:
+        if self.call_models:
+            return await step(state, scope)
+        if isinstance(step, Generate):
+            self.notes.append(f"{label} is not run: what follows is shown as if it had changed nothing")
+            return _not_run(step.keep_as, evolve(state, draft=None))
+        if isinstance(step, CallPipeline):
+            return await self._called(label, step, state, scope)
+        for inner in inner_steps([planned]):
+            if isinstance(inner.step, Gather) and _asks_model(inner.step):
+                path = scope.place(inner.index, inner.path).path
+                message = "is not expanded: a run asks a model what to search for besides the question"
+                self.notes.append(f"{path} ({inner.verb}) {message}")
+                (planned,) = change_steps([planned], without_expansion)
+        return state if isinstance(planned.step, Choose) else await planned.step(state, scope)
+
+    async def _called(self, label: str, step: CallPipeline, state: State, scope: Scope) -> State:
+        """Return the state with the items of another pipeline; its answer would need a model."""
+        if step.take == "answer":
+            self.notes.append(f"{label} is not run: what follows is shown as if it had changed nothing")
+            return _not_run(step.keep_as, state)
+        called = self.plan.called.plans[step.pipeline.path]
+        inner = enter(evolve(scope, calls_from=scope.place(step.index, f"{step.path}.call")))
+        begun = called.begin(*step.asked(state))
+        return step.add(state, result_of(called, await self.run(called.steps_for("items"), begun, inner), "items"))
 
 
 def _asks_model(step: Gather) -> bool:
@@ -160,10 +205,8 @@ async def _followed(following: QueryRewriter, state: State, scope: Scope, notes:
     return following.by_words(state)
 
 
-def _not_run(step: Generate, state: State) -> State:
-    if step.keep_as is None:
-        return evolve(state, draft=None)
-    return evolve(state, draft=None, vars={**state.vars, step.keep_as: "(the model's answer)"})
+def _not_run(keep_as: str | None, state: State) -> State:
+    return keep_variable(state, keep_as, lambda: "(the model's answer)")
 
 
 def _explained(plan: Plan, call: Call, state: State, notes: Sequence[str]) -> Explanation:

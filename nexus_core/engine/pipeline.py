@@ -23,6 +23,8 @@ from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.run_context import TraceContext, Viewer
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Item, Message, Part
 from nexus_core.engine.component_models import check_vectors, find_embedding_ranker
+from nexus_core.engine.composition.called_pipelines import complete_inputs
+from nexus_core.engine.composition.traversal import inner_steps
 from nexus_core.engine.conversation_memory import CHARACTERS_PER_TOKEN, ConversationMemory
 from nexus_core.engine.explain import explain, prepare
 from nexus_core.engine.interceptors import Interceptor
@@ -37,7 +39,6 @@ from nexus_core.engine.sinks import Fanout
 from nexus_core.engine.state import NO_ITEMS, Scope, State
 from nexus_core.engine.steps import Gather, Generate, Rank
 from nexus_core.toolkit.shared_resources import SharedResources
-from nexus_core.toolkit.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
     from nexus_core.engine.explain import Explanation, PreparedRun
@@ -164,16 +165,18 @@ class Pipeline:
             isinstance(step := planned.step, Gather)
             and isinstance(step.source, ContextSource)
             and step.source.takes_context
-            for planned in self._plan.steps
+            for planned in self._plan.all_steps()
         )
 
     @property
     def takes_tools(self) -> bool:
         """Whether callers may offer tools to the model that gives the answer: the pipeline says so, and a model can."""
-        last = next((p.step for p in self._plan.steps if isinstance(p.step, Generate) and p.step.last), None)
-        if last is None or not last.client_tools:
-            return False
-        return any("tools" in model.info.capabilities for model in self.models.chain(last.model))
+        return any(
+            "tools" in model.info.capabilities
+            for last in self._answering()
+            if last.client_tools
+            for model in self.models.chain(last.model)
+        )
 
     @property
     def embeds(self) -> bool:
@@ -183,9 +186,11 @@ class Pipeline:
     def targets(self) -> Mapping[str, str]:
         """Return the state of each model's breaker: `closed`, `open`, `half_open`, or `parked` on purpose.
 
-        A connector that is an option of a component stands there by its place, such as `steps[1].rank.model`.
+        A connector that is an option of a component stands there by its place, such as `steps[1].rank.model`; what
+        belongs to a pipeline that is called has its name and `/` before it.
         """
-        return self._plan.attempts.states()
+        callers = [self._plan.attempts, *(called.attempts for called in self._plan.called.plans.values())]
+        return {name: state for caller in callers for name, state in caller.states().items()}
 
     @property
     def sinks(self) -> tuple[Sink, ...]:
@@ -213,6 +218,7 @@ class Pipeline:
             fanout=self._fanout,
             following=self._plan.following,
             content=self._plan.content or self._fanout.content,
+            calling=self._plan.calling,
         )
         return self
 
@@ -315,7 +321,7 @@ class Pipeline:
         return check_vectors(step.name, len(texts), vectors)
 
     def _embedding_ranker(self) -> tuple[Rank, EmbeddingRanker] | None:
-        for planned in self._plan.steps:
+        for planned in inner_steps(self._plan.steps):
             step = planned.step
             if isinstance(step, Rank) and (found := find_embedding_ranker(step.ranker)) is not None:
                 return step, found
@@ -369,7 +375,7 @@ class Pipeline:
             ranking=Ranking(self._plan.merger.merge((), given)) if given else NO_ITEMS,
             history=tuple(history),
             continuation=tuple(continuation),
-            inputs=self._inputs(inputs or {}),
+            inputs=complete_inputs(self.name, self._plan.inputs, inputs or {}),
         )
         return Request(
             id=run_id or next(self._ids),
@@ -392,13 +398,17 @@ class Pipeline:
 
     def check_attachments(self, attachments: tuple[Part, ...], model: str | None = None) -> tuple[Part, ...]:
         """Return attachments that a model of the answering step takes; raises UsageError where none does."""
-        last = next(
-            (planned.step for planned in reversed(self._plan.steps) if isinstance(planned.step, Generate)), None
-        )
-        if last is None:
+        answering = self._answering()
+        if not answering:
             raise UsageError(f"pipeline {self.name!r} has no generate step, so that nothing would read the attachments")
-        check_attachments(attachments, {each.name: each.info for each in self.models.chain(model or last.model)})
+        chains = [self.models.chain(model or last.model) for last in answering]
+        check_attachments(attachments, {each.name: each.info for chain in chains for each in chain})
         return attachments
+
+    def _answering(self) -> list[Generate]:
+        """Return the steps that give the answer: one, or one for each way that may be chosen."""
+        steps = [planned.step for planned in inner_steps(self._plan.steps)]
+        return [step for step in steps if isinstance(step, Generate) and step.last]
 
     def _open_conversation(
         self, id: str, owner: str, history: Sequence[Message], context_id: str | None, viewer: Viewer | None
@@ -419,18 +429,3 @@ class Pipeline:
             viewer=viewer,
             context=context,
         )
-
-    def _inputs(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        if not self._plan.inputs and not given:
-            return given
-        declared = {spec.name: spec for spec in self._plan.inputs}
-        for name in given:
-            if name not in declared:
-                known = listed(sorted(declared)) or "none"
-                raise UsageError(
-                    f"pipeline {self.name!r} has no input {name!r}{did_you_mean(name, declared)}; declared: {known}"
-                )
-        missing = [name for name, spec in declared.items() if spec.required and name not in given]
-        if missing:
-            raise UsageError(f"pipeline {self.name!r} needs the input {listed(missing)}")
-        return {name: given.get(name, spec.default) for name, spec in declared.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,12 +15,16 @@ from nexus_core.config.check import Checked, check
 from nexus_core.config.components import PluginCatalog
 from nexus_core.config.policies import CallPolicy
 from nexus_core.config.spec import (
+    BranchSpec,
+    CallPipelineSpec,
+    ChooseSpec,
     ComponentSpec,
     GatherSpec,
     GenerateSpec,
     InputSpec,
     ModelReference,
     ModelSpec,
+    PipelineReference,
     PipelineSpec,
     PromptSpec,
     RankSpec,
@@ -28,17 +32,32 @@ from nexus_core.config.spec import (
     StepSpec,
     TemplateFile,
     TemplateText,
+    TogetherSpec,
+    walk_steps,
 )
+from nexus_core.config.steps.called_pipelines import CheckedPipeline
 from nexus_core.config.yaml.problems import SourceLocation
 from nexus_core.contract.components import Kind, injected_fields
 from nexus_core.contract.errors import ConfigError, PluginError, Problem, TemplateError, UsageError, describe_error
 from nexus_core.contract.models import ModelInfo
 from nexus_core.contract.optional_protocols import CheckedComponent
 from nexus_core.contract.protocols import AnswerCache, Connector, Template
+from nexus_core.contract.run_context import CallablePipeline
 from nexus_core.engine.calls.answer_reuse import declaration
 from nexus_core.engine.calls.caller import Caller
 from nexus_core.engine.calls.deadline import UNPAUSED, Clock
 from nexus_core.engine.component_models import component_model
+from nexus_core.engine.composition.called_pipelines import CalledPlan, CalledPlans, CallPipeline, callable_pipeline
+from nexus_core.engine.composition.planned_steps import Branch, Choose, PlannedStep
+from nexus_core.engine.composition.together import Together
+from nexus_core.engine.composition.traversal import (
+    Change,
+    StepSearch,
+    change_steps,
+    finds,
+    inner_steps,
+    last_generates,
+)
 from nexus_core.engine.expansion.expander import Expander
 from nexus_core.engine.interceptors import Interceptor, intercepted
 from nexus_core.engine.lifecycle import ComponentLifecycle
@@ -46,7 +65,6 @@ from nexus_core.engine.models import Model, ModelRegistry, price_lookup
 from nexus_core.engine.packing.packer import PackingPolicy
 from nexus_core.engine.plugin_guard import PluginGuard, is_own
 from nexus_core.engine.query_rewriting import QueryRewriter
-from nexus_core.engine.runner import PlannedStep
 from nexus_core.engine.sinks import Fanout, SinkQueue, sinks_of_environment
 from nexus_core.engine.steps import Gather, Generate, MakeDraft, Merger, Rank, Step
 from nexus_core.engine.tools.toolbox import NamedTool, Toolbox
@@ -56,7 +74,15 @@ from nexus_core.toolkit.templates.template import Expression, TextTemplate
 _log = logging.getLogger(__name__)
 
 _BUILD_FAILED = "P001"
-_VERBS = {GatherSpec: "gather", RankSpec: "rank", PromptSpec: "prompt", GenerateSpec: "generate"}
+_VERBS = {
+    GatherSpec: "gather",
+    RankSpec: "rank",
+    PromptSpec: "prompt",
+    GenerateSpec: "generate",
+    ChooseSpec: "choose",
+    TogetherSpec: "together",
+    CallPipelineSpec: "call",
+}
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -78,6 +104,26 @@ class Plan:
     resources: ComponentLifecycle
     merger: Merger = field(factory=Merger)
     """For the items that a caller brings along."""
+    called: CalledPlans = field(factory=CalledPlans)
+    """The other pipelines that it calls, and those that they call."""
+
+    @property
+    def calling(self) -> CalledPlans | None:
+        """What runs the other pipelines, `None` where there is none."""
+        return self.called if self.called.plans else None
+
+    def all_steps(self) -> Iterator[PlannedStep]:
+        """Yield its steps, those within others, and those of the pipelines that it calls."""
+        yield from inner_steps(self.steps)
+        for called in self.called.plans.values():
+            yield from inner_steps(called.steps)
+
+    def with_steps(self, change: Change) -> Plan:
+        """Return the plan with each of all its steps as `change` returns it."""
+        called = {
+            path: evolve(each, steps=change_steps(each.steps, change)) for path, each in self.called.plans.items()
+        }
+        return evolve(self, steps=change_steps(self.steps, change), called=CalledPlans(called))
 
     async def open_sinks(self) -> Fanout:
         """Open the sinks and start their queues."""
@@ -140,6 +186,7 @@ def build_plan(
         spec=checked.spec,
         folder=Path(checked.spec.path or "").parent,
         catalogue=checked.catalogue,
+        called=checked.called,
         resources=ComponentLifecycle() if resources is None else resources,
         interceptor=interceptor,
         clock=clock,
@@ -155,8 +202,11 @@ class _Builder:
     spec: PipelineSpec
     folder: Path
     catalogue: PluginCatalog
+    called: Mapping[str, CheckedPipeline]
     resources: ComponentLifecycle
     interceptor: Interceptor | None
+    prefix: str = ""
+    """Of the names of its models: `NAME/`, for a pipeline that is called."""
     answers: AnswerCache | None = None
     clock: Clock | None = None
     random: Random | None = None
@@ -164,10 +214,56 @@ class _Builder:
 
     def plan(self) -> Plan:
         """Return the plan, or raise ConfigError with everything that could not be built."""
-        models = [model for model in map(self._model, self.spec.models) if model is not None]
-        if self.problems:  # a registry with gaps would only report them again
-            self._build_without_models()
+        builders = {
+            path: evolve(self, **_of_called(checked.spec, checked.catalogue))
+            for path, checked in self.called.items()
+            if checked.spec is not None
+        }
+        called = {path: plan for path, builder in builders.items() if (plan := builder.called_plan()) is not None}
+        give = self._giver()
+        if give is None:
             raise ConfigError(self.problems)
+        steps = self._steps(give, last_generates(self.spec.steps))
+        following = self._following(give) if self.spec.rewrite else None
+        sinks = tuple((sink.use, self._component(Kind.SINK, sink)) for sink in self.spec.sinks)
+        if self.problems:
+            raise ConfigError(self.problems)
+        return Plan(
+            name=self.spec.name,
+            files=(*self._files(), *(file for each in called.values() for file in each.files)),
+            description=self.spec.description,
+            content=self.spec.content,
+            inputs=self.spec.inputs,
+            steps=steps,
+            registry=give.registry,
+            attempts=give.attempts,
+            sinks=sinks,
+            following=following,
+            resources=self.resources,
+            called=CalledPlans(called),
+        )
+
+    def called_plan(self) -> CalledPlan | None:
+        """Return the plan of a pipeline that another one calls, `None` after noting why it has no models."""
+        give = self._giver()
+        if give is None:
+            return None
+        steps = self._steps(give, frozenset())
+        return CalledPlan(
+            name=self.spec.name,
+            inputs=self.spec.inputs,
+            files=tuple(self._files()),
+            steps=steps,
+            finding=max((place for place, planned in enumerate(steps, 1) if finds(planned)), default=0),
+            registry=give.registry,
+            attempts=give.attempts,
+        )
+
+    def _giver(self) -> _Giver | None:
+        models = [model for model in map(self._model, self.spec.models) if model is not None]
+        if len(models) < len(self.spec.models):  # a registry with gaps would only report them again
+            self._build_without_models()
+            return None
         registry = ModelRegistry(models, self.spec.default_model)
         attempts = Caller(
             registry,
@@ -177,33 +273,18 @@ class _Builder:
             random=self.random,
             answers=self.answers,
         )
-        give = _Giver(registry, attempts, self.resources)
         self._warn_of_continue(registry)
-        last = max((s.index for s in self.spec.steps if isinstance(s, GenerateSpec)), default=-1)
+        return _Giver(registry, attempts, self.resources)
+
+    def _steps(self, give: _Giver, last: Collection[str]) -> tuple[PlannedStep, ...]:
         steps: tuple[PlannedStep, ...] = ()
         for step in self.spec.steps:
             steps += (self._planned(step, give, last, steps),)
-        following = self._following(give) if self.spec.rewrite else None
-        sinks = tuple((sink.use, self._component(Kind.SINK, sink)) for sink in self.spec.sinks)
-        if self.problems:
-            raise ConfigError(self.problems)
-        return Plan(
-            name=self.spec.name,
-            files=tuple(self._files()),
-            description=self.spec.description,
-            content=self.spec.content,
-            inputs=self.spec.inputs,
-            steps=steps,
-            registry=registry,
-            attempts=attempts,
-            sinks=sinks,
-            following=following,
-            resources=self.resources,
-        )
+        return steps
 
     def _build_without_models(self) -> None:
         """Build what needs no model, for its problems: all are told at once."""
-        for step in self.spec.steps:
+        for step in walk_steps(self.spec.steps):
             if isinstance(step, GatherSpec):
                 self._component(Kind.SOURCE, step.source)
         for sink in self.spec.sinks:
@@ -212,7 +293,7 @@ class _Builder:
     def _following(self, give: _Giver) -> QueryRewriter | None:
         place = SourceLocation(self.spec.path or "")
         template = self._component(Kind.TEMPLATE, ComponentSpec(kind=Kind.TEMPLATE, use="rewrite", place=place))
-        generating = [step for step in self.spec.steps if isinstance(step, GenerateSpec)]
+        generating = [step for step in walk_steps(self.spec.steps) if isinstance(step, GenerateSpec)]
         calls = self.spec.calls or CallPolicy()
         return template and QueryRewriter(
             attempts=give.attempts,
@@ -226,7 +307,7 @@ class _Builder:
         if self.spec.path is not None:
             yield Path(self.spec.path)
         yield from map(Path, self.spec.plugin_files)
-        for step in self.spec.steps:
+        for step in walk_steps(self.spec.steps):
             if isinstance(step, PromptSpec) and isinstance(step.template, TemplateFile):
                 yield Path(step.template.path)
             if isinstance(step, GenerateSpec) and step.schema_file is not None:
@@ -260,12 +341,12 @@ class _Builder:
         # Who stands between (a test, a batch) and brings no place for answers wants to see each request: no warning.
         cache = spec.cache if self.answers is not None or self.interceptor is None else None
         return Model(
-            name=spec.name,
-            connector=self._attend(spec.name, connector),
+            name=f"{self.prefix}{spec.name}",
+            connector=self._attend(f"{self.prefix}{spec.name}", connector),
             info=info,
             options=spec.options,
             fallback=spec.fallback,
-            aliases=spec.aliases,
+            aliases=(spec.name, *spec.aliases) if self.prefix else spec.aliases,
             allow_empty=spec.allow_empty,
             lookup=price_lookup(connector, info),
             cache=cache,
@@ -291,12 +372,28 @@ class _Builder:
         self._failed(spec.place, f"connector {spec.use!r} {told}")
         return None
 
-    def _planned(self, spec: StepSpec, give: _Giver, last: int, before: Sequence[PlannedStep]) -> PlannedStep:
+    def _planned(
+        self, spec: StepSpec, give: _Giver, last: Collection[str], before: tuple[PlannedStep, ...]
+    ) -> PlannedStep:
         verb = _VERBS[type(spec)]
-        place = f"steps[{spec.index}].{verb}"
+        place = f"{self.prefix}{spec.path}.{verb}"
         when = Expression.parse(spec.when) if spec.when is not None else None
-        step: Step
+        step: Step | Choose
         match spec:
+            case ChooseSpec():
+                step = Choose(tuple(self._branch(branch, give, last, before) for branch in spec.branches))
+            case TogetherSpec():
+                step = Together(tuple(self._planned(part, give, last, before) for part in spec.parts))
+            case CallPipelineSpec():
+                step = CallPipeline(
+                    pipeline=self._callable(spec.pipeline),
+                    index=spec.index,
+                    path=spec.path,
+                    query=None if spec.query is None else Expression.parse(spec.query),
+                    inputs=_parsed(spec.inputs),
+                    take=spec.take,
+                    keep_as=spec.as_name,
+                )
             case GatherSpec():
                 source = self._component(Kind.SOURCE, spec.source, place, give)
                 step = Gather(
@@ -327,11 +424,24 @@ class _Builder:
                     into_query=spec.into_query,
                     client_tools=spec.client_tools,
                     keep_as=spec.as_name,
-                    last=spec.index == last,
+                    last=spec.path in last,
                     toolbox=self._toolbox(spec, place, give),
-                    searched_by=() if spec.tools is None else _searching(before),
+                    search=None if spec.tools is None else StepSearch.of(before),
+                    index=spec.index,
+                    path=spec.path,
                 )
-        return PlannedStep(index=spec.index, verb=verb, step=step, when=when, timeout_s=spec.timeout_s)
+        return PlannedStep(index=spec.index, path=spec.path, verb=verb, step=step, when=when, timeout_s=spec.timeout_s)
+
+    def _branch(self, spec: BranchSpec, give: _Giver, last: Collection[str], before: tuple[PlannedStep, ...]) -> Branch:
+        steps: tuple[PlannedStep, ...] = ()
+        for step in spec.steps:
+            steps += (self._planned(step, give, last, (*before, *steps)),)
+        return Branch(when=None if spec.when is None else Expression.parse(spec.when), steps=steps)
+
+    def _callable(self, reference: PipelineReference) -> CallablePipeline:
+        spec = self.called[reference.path].spec
+        assert spec is not None, "a pipeline with problems is not built"
+        return callable_pipeline(reference.path, spec.name, spec.description, spec.inputs)
 
     def _toolbox(self, spec: GenerateSpec, place: str, give: _Giver) -> Toolbox | None:
         told = spec.tools
@@ -358,19 +468,21 @@ class _Builder:
                 what = "model" if model.name == registry.get(spec.model).name else "fallback"
                 self._failed(
                     spec.place,
-                    f"steps[{spec.index}] (generate) has tools, and its {what} {model.name!r} takes none: leave it out,"
+                    f"{spec.path} (generate) has tools, and its {what} {model.name!r} takes none: leave it out,"
                     " or name one with the capability `tools` (`nexus models --json` shows capabilities)",
                 )
 
     def _expander(self, spec: GatherSpec, give: _Giver) -> Expander | None:
         if spec.expand is None:
             return None
-        expander = Expander(step=spec.index, spec=spec.expand, attempts=give.attempts, registry=give.registry)
+        expander = Expander(
+            step=spec.index, path=spec.path, spec=spec.expand, attempts=give.attempts, registry=give.registry
+        )
         if expander.asks_model and not expander.models:  # only the connectors know it, so that lint cannot
             _log.warning(
-                "pipeline %s: `expand` of steps[%d] (gather) has no effect: the model %s writes no text of its own",
+                "pipeline %s: `expand` of %s (gather) has no effect: the model %s writes no text of its own",
                 self.spec.name,
-                spec.index,
+                spec.path,
                 give.registry.get(spec.expand.model).name,
             )
         return expander
@@ -378,7 +490,7 @@ class _Builder:
     def _template(self, spec: PromptSpec) -> Template:
         match spec.template:
             case TemplateText(text=text):
-                return TextTemplate.parse(text, f"steps[{spec.index}].prompt.template")
+                return TextTemplate.parse(text, f"{spec.path}.prompt.template")
             case TemplateFile(path=path, text=text):
                 return TextTemplate.parse(text, path)
             case ComponentSpec() as component:
@@ -431,6 +543,8 @@ class _Builder:
                 return self._connector(value, place, give)
             case ComponentSpec():
                 return self._component(value.kind, value, place, give)
+            case PipelineReference():
+                return self._callable(value)
             case ModelReference(name=name):
                 return None if give is None else give.model(name)
             case RecordSpec(cls=cls, fields=fields):
@@ -482,13 +596,10 @@ def _policy(spec: PromptSpec) -> PackingPolicy:
     )
 
 
-def _searching(steps: Sequence[PlannedStep]) -> tuple[tuple[Gather | Rank, Expression | None], ...]:
-    """Return the steps that find items, as a tool searches with them: for its own words alone."""
-    return tuple(
-        (evolve(planned.step, expander=None) if isinstance(planned.step, Gather) else planned.step, planned.when)
-        for planned in steps
-        if isinstance(planned.step, Gather | Rank)
-    )
+def _of_called(spec: PipelineSpec, catalogue: PluginCatalog) -> dict[str, Any]:
+    """Return how the builder of a pipeline that is called differs from that of the calling one."""
+    folder = Path(spec.path or "").parent
+    return {"spec": spec, "folder": folder, "catalogue": catalogue, "prefix": f"{spec.name}/"}
 
 
 def _parsed(variables: Mapping[str, Any]) -> Mapping[str, Any]:

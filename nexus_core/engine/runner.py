@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from time import perf_counter, time
 from types import TracebackType
@@ -12,41 +12,28 @@ from typing import TYPE_CHECKING, Self
 from attrs import field, frozen
 
 from nexus_core.contract.answers import Answer, AttemptFinished, Event, ToolFinished, sum_costs
-from nexus_core.contract.errors import ConnectorError, DeadlineError, NexusError, RunError, StepTimeoutError
-from nexus_core.contract.events import Delta, RunFailed, RunFinished, RunStarted, StepFinished, StreamRestarted
+from nexus_core.contract.errors import ConnectorError, NexusError, RunError
+from nexus_core.contract.events import Delta, RunFailed, RunFinished, RunStarted, StreamRestarted
 from nexus_core.contract.run_context import TraceContext, Viewer
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Part, Usage
 from nexus_core.engine.calls.text_buffer import TextBuffer
+from nexus_core.engine.composition.planned_steps import (
+    Choose,
+    PlannedStep,
+    execute,
+    run_steps,
+    stream_step,
+    tell_step,
+)
 from nexus_core.engine.sinks import Fanout
-from nexus_core.engine.state import Scope, State
-from nexus_core.engine.steps import Generate, MakeDraft, Step
-from nexus_core.toolkit.templates.template import Expression
+from nexus_core.engine.state import PipelineCaller, Scope, State
+from nexus_core.engine.steps import Generate
 
 if TYPE_CHECKING:
     from nexus_core.engine.conversation_memory import ConversationMemory
     from nexus_core.engine.query_rewriting import QueryRewriter
 
 Listener = Callable[[Event], None]
-
-
-@frozen(kw_only=True, eq=False, repr=False)
-class PlannedStep:
-    """A step with its modifiers."""
-
-    index: int
-    verb: str
-    step: Step
-    when: Expression | None = None
-    timeout_s: float | None = None
-
-    @property
-    def label(self) -> str:
-        """The step as messages name it: `steps[2] (prompt)`."""
-        return f"steps[{self.index}] ({self.verb})"
-
-    def is_skipped(self, state: State) -> bool:
-        """Tell whether the step's `when` is there and false."""
-        return self.when is not None and not self.when.evaluate(state.variables(self.when.variables))
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
@@ -74,7 +61,15 @@ class Request:
     memory: ConversationMemory | None = None
     """What was said in that conversation."""
 
-    def scope(self, emit: Listener, *, is_heard: bool = True, ends_at: float | None = None) -> Scope:
+    def scope(
+        self,
+        emit: Listener,
+        *,
+        is_heard: bool = True,
+        tells_steps: bool = False,
+        ends_at: float | None = None,
+        calling: PipelineCaller | None = None,
+    ) -> Scope:
         """Return what the steps see of the run."""
         return Scope(
             run_id=self.id,
@@ -91,6 +86,8 @@ class Request:
             options=self.options,
             attachments=self.attachments,
             is_heard=is_heard,
+            tells_steps=tells_steps,
+            calling=calling,
         )
 
 
@@ -105,6 +102,8 @@ class Runner:
     """Finds what is searched for where a question follows others."""
     content: bool
     """Whether sinks see queries and answers."""
+    calling: PipelineCaller | None = None
+    """Runs the pipelines that this one calls."""
 
     async def answer(self, request: Request, on_event: Listener | None = None) -> Answer | None:
         """Return the whole answer, or `None` if no generate step ran; raises the error of the step that failed."""
@@ -116,12 +115,7 @@ class Runner:
                 state = await request.memory.recall(state, scope.left_s())
             if self.following is not None and state.history:
                 state = await self.following(state, scope)
-            for planned in self.steps:
-                began = perf_counter()
-                if not (skipped := planned.is_skipped(state)):
-                    state = await _execute(planned, state, scope)
-                if tells_steps:
-                    run.emit_step(planned, state, began, skipped, scope.take_notes())
+            state = await run_steps(self.steps, state, scope)
             answer = run.answer(state)
             if request.memory is not None and answer is not None:
                 await request.memory.keep(answer, scope.contexts)
@@ -141,11 +135,13 @@ class Runner:
                     state = await request.memory.recall(state, scope.left_s())
                 if self.following is not None and state.history:
                     state = await self.following(state, scope)
-                for planned in self.steps:
+                ahead = [*reversed(self.steps)]
+                while ahead:
+                    planned = ahead.pop()
                     began = perf_counter()
-                    skipped = planned.is_skipped(state)
-                    if not skipped and isinstance(planned.step, Generate) and planned.step.last:
-                        async with aclosing(_streamed(planned, planned.step, state, scope)) as parts:  # type: ignore[type-var]
+                    skipped, step = planned.is_skipped(state), planned.step
+                    if not skipped and isinstance(step, Generate) and step.last:
+                        async with aclosing(stream_step(planned, step, state, scope)) as parts:  # type: ignore[type-var]
                             async for part in parts:
                                 while unread:
                                     yield unread.pop(0)
@@ -157,9 +153,11 @@ class Runner:
                                     yield run.delta(part)
                                 else:
                                     state = part
+                    elif not skipped and isinstance(step, Choose):
+                        ahead += reversed(step.choose(state, scope))
                     elif not skipped:
-                        state = await _execute(planned, state, scope)
-                    run.emit_step(planned, state, began, skipped, scope.take_notes())
+                        state = await execute(planned, step, state, scope)  # type: ignore[arg-type]  # no Choose
+                    tell_step(planned, state, scope, perf_counter() - began, skipped=skipped)
                     while unread:
                         yield unread.pop(0)
                 answer = run.answer(state)
@@ -199,7 +197,13 @@ class _Run:
         """Return what the steps see of the run; not kept, since the two would hold each other until a collection."""
         limit = self.request.deadline_s
         ends_at = None if limit is None else self.started + limit
-        return self.request.scope(self.emit, is_heard=self.is_heard, ends_at=ends_at)
+        return self.request.scope(
+            self.emit,
+            is_heard=self.is_heard,
+            tells_steps=self.tells_steps,
+            ends_at=ends_at,
+            calling=self.runner.calling,
+        )
 
     def __enter__(self) -> Self:
         if not self.is_heard:
@@ -245,23 +249,6 @@ class _Run:
             text=chunk.text,
             reasoning=chunk.reasoning,
             tool_calls=chunk.tool_calls,
-        )
-
-    def emit_step(
-        self, planned: PlannedStep, state: State, began: float, skipped: bool, notes: tuple[str, ...] = ()
-    ) -> None:
-        """Tell that a step is done."""
-        self.emit(
-            StepFinished(
-                run_id=self.request.id,
-                time=time(),
-                step=planned.index,
-                verb=planned.verb,
-                skipped=skipped,
-                duration_s=perf_counter() - began,
-                items=len(state.ranking.items),
-                notes=notes,
-            )
         )
 
     def finish(self, answer: Answer | None) -> Answer | None:
@@ -338,54 +325,3 @@ def _describe_failure(why: BaseException) -> tuple[str, str]:
         case GeneratorExit() | asyncio.CancelledError() | KeyboardInterrupt():
             return "cancelled", "the reader left before the end"
     return type(why).__name__, "an error inside ContextNexus"
-
-
-def _execute(planned: PlannedStep, state: State, scope: Scope) -> Awaitable[State]:
-    """Return what to await for the next state: the step, held to its timeout and to the caller's time."""
-    if planned.timeout_s is None and scope.ends_at is None:
-        return planned.step(state, scope)
-    # The attempts of a call hold to the caller's time by themselves, and say in the ledger that it was up. A draft
-    # waits for nothing.
-    left_s = None if isinstance(planned.step, Generate | MakeDraft) else scope.left_s()
-    work = planned.step(state, scope)
-    return work if planned.timeout_s is None and left_s is None else _within(planned, work, left_s)
-
-
-async def _within(planned: PlannedStep, work: Awaitable[State], left_s: float | None) -> State:
-    seconds = min(limit for limit in (planned.timeout_s, left_s) if limit is not None)
-    try:
-        async with asyncio.timeout(seconds):
-            return await work
-    except TimeoutError as error:
-        if seconds == planned.timeout_s:
-            raise _timed_out(planned) from error
-        raise DeadlineError(f"{planned.label} did not end within the time that the caller gave the run") from error
-
-
-async def _streamed(
-    planned: PlannedStep, step: Generate, state: State, scope: Scope
-) -> AsyncIterator[str | Chunk | State]:
-    """Yield a streamed step's parts.
-
-    The timeout stands around each wait for the next part and never around a `yield`: there it would fire inside the
-    reader.
-    """
-    deadline = None if planned.timeout_s is None else asyncio.get_running_loop().time() + planned.timeout_s
-    async with aclosing(step.stream(state, scope)) as parts:  # type: ignore[type-var]
-        if deadline is None:
-            async for part in parts:
-                yield part
-            return
-        while True:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    part = await anext(parts)
-            except StopAsyncIteration:
-                return
-            except TimeoutError as error:
-                raise _timed_out(planned) from error
-            yield part
-
-
-def _timed_out(planned: PlannedStep) -> RunError:
-    return StepTimeoutError(f"{planned.label} took longer than its timeout of {planned.timeout_s:g} s")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from itertools import count
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from attrs import field, frozen
 
 from nexus_core.contract.answers import Event
 from nexus_core.contract.ranking import Ranking
-from nexus_core.contract.run_context import RunContext, TraceContext
+from nexus_core.contract.run_context import CallablePipeline, PipelineResult, RunContext, TraceContext
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Message, Part
 from nexus_core.engine.calls.caller import CallResult
 from nexus_core.engine.packing.packer import Draft
@@ -66,6 +66,24 @@ class BindableModel(Protocol):
         """Return the connector for one run."""
 
 
+@frozen(eq=False, repr=False)
+class StepPlace:
+    """Where a step stands, as events tell it."""
+
+    index: int
+    """Of the outermost step."""
+    path: str
+
+
+class PipelineCaller(Protocol):
+    """Runs the other pipelines of a plan."""
+
+    async def __call__(
+        self, scope: Scope, pipeline: CallablePipeline, query: str, inputs: Mapping[str, Any], take: str
+    ) -> PipelineResult:
+        """Return what came of it; raises what its steps raise."""
+
+
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Scope(RunContext):
     """The run context with what only the engine needs: listeners, and the caller's choice of model and options."""
@@ -83,6 +101,8 @@ class Scope(RunContext):
     """No answer is taken from a cache."""
     trace: TraceContext | None = None
     """The span of the run, where it is traced."""
+    tells_steps: bool = False
+    """Whether somebody wants to know of steps that are done."""
     calls: Iterator[int] = field(factory=count)
     notes: list[str] = field(factory=list)
     """Of the components of the step that runs."""
@@ -91,6 +111,32 @@ class Scope(RunContext):
     """Of stores that sources have searched."""
     searching: Callable[[str], Awaitable[Ranking]] | None = None
     """Finds items for a tool."""
+    calling: PipelineCaller | None = None
+    """Runs other pipelines; `None` where the pipeline calls none."""
+    depth: int = 0
+    """How many pipelines have called this one, each the next."""
+    called_at: StepPlace | None = None
+    """Where the pipeline whose steps run is called; `None` in the outermost."""
+    calls_from: StepPlace | None = None
+    """Where a pipeline that is called now would be called; `None` where no step says it."""
+
+    def place(self, index: int, path: str) -> StepPlace:
+        """Return where a step of the pipeline that runs stands in the outermost one."""
+        at = self.called_at
+        return StepPlace(index, path) if at is None else StepPlace(at.index, f"{at.path}.{path}")
+
+    async def call_pipeline(
+        self,
+        pipeline: CallablePipeline,
+        query: str,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        take: Literal["answer", "items"] = "answer",
+    ) -> PipelineResult:
+        """Run another pipeline for the same caller."""
+        if self.calling is None:
+            return await super().call_pipeline(pipeline, query, inputs, take=take)
+        return await self.calling(self, pipeline, query, inputs or {}, take)
 
     async def search(self, query: str) -> Ranking:
         """Return what the steps before the one that runs find for another query."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any, Protocol
@@ -69,6 +69,14 @@ class Merger:
             self._known, self._new, self._merged = known, new, merged
         return self._merged
 
+    def add(self, known: Ranking, found: Sequence[Item] | Ranking) -> Ranking:
+        """Return known items and those found; a ranking keeps its scores where nothing was known before it."""
+        if isinstance(found, Ranking):
+            if not known.items:
+                return found
+            found = found.items
+        return Ranking(self.merge(known.items, found if isinstance(found, tuple) else tuple(found)))
+
 
 @define(eq=False, repr=False)
 class ViewFilter:
@@ -113,16 +121,29 @@ class Gather:
 
     async def __call__(self, state: State, scope: Scope) -> State:
         """Return the state with the source's items added, those that the caller may see."""
+        items, searched = await self.find(state, scope)
+        return self.add(state, items, searched)
+
+    async def find(self, state: State, scope: Scope) -> tuple[Sequence[Item] | Ranking, str]:
+        """Return what the source has that the caller may see, and what was searched for if not the query."""
         with PluginGuard(f"source {self.name!r}", SourceError):
             await self.resources.open(self.source)
             items = self._filtered(await self.source.gather(state.search, scope))
         if scope.viewer is not None:
             items = self._seen(items, scope.viewer)
-        if self.expander is not None:
+        if self.expander is None:
+            return items, state.searched
+        items = check_gathered(self.name, items)
+        expanded, items = await self.expander(state, scope, items, partial(self._search, scope))
+        return items, expanded.searched
+
+    def add(self, state: State, items: Sequence[Item] | Ranking, searched: str) -> State:
+        """Return the state with what was found added."""
+        if not self.merger.has_seen(items):  # what was good is looked at once
             items = check_gathered(self.name, items)
-            state, items = await self.expander(state, scope, items, partial(self._search, scope))
-        ranking = self._gathered(state.ranking, items)
-        return _keep_variable(evolve(state, ranking=ranking), self.keep_as, lambda: describe(ranking))
+        ranking = self.merger.add(state.ranking, items)
+        after = evolve(state, ranking=ranking, searched=searched)
+        return keep_variable(after, self.keep_as, lambda: describe(ranking))
 
     async def _search(self, scope: Scope, query: str) -> tuple[Item, ...] | Ranking:
         with PluginGuard(f"source {self.name!r}", SourceError):
@@ -144,15 +165,6 @@ class Gather:
             return items.only([place for place, item in enumerate(items.items) if where.matches(item)])
         return self.filtered.of(items)
 
-    def _gathered(self, known: Ranking, found: Sequence[Item] | Ranking) -> Ranking:
-        if not self.merger.has_seen(found):  # what was good is looked at once
-            found = check_gathered(self.name, found)
-        if isinstance(found, Ranking):
-            if not known.items:
-                return found
-            found = found.items
-        return Ranking(self.merger.merge(known.items, found if isinstance(found, tuple) else tuple(found)))
-
 
 @frozen(kw_only=True, eq=False, repr=False)
 class Rank:
@@ -165,11 +177,18 @@ class Rank:
 
     async def __call__(self, state: State, scope: Scope) -> State:
         """Return the state with its items in the ranker's order."""
+        return self.apply(state, await self.find(state, scope))
+
+    async def find(self, state: State, scope: Scope) -> Ranking:
+        """Return the items in the ranker's order."""
         with PluginGuard(f"ranker {self.name!r}", RankerError):
             await self.resources.open(self.ranker)
             found = await self.ranker.rank(state.search, state.ranking, scope)
-        ranking = check_ranked(self.name, found, state.ranking)
-        return _keep_variable(evolve(state, ranking=ranking), self.keep_as, lambda: describe(ranking))
+        return check_ranked(self.name, found, state.ranking)
+
+    def apply(self, state: State, ranking: Ranking) -> State:
+        """Return the state with its items ranked so."""
+        return keep_variable(evolve(state, ranking=ranking), self.keep_as, lambda: describe(ranking))
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -239,8 +258,10 @@ class Generate:
     """The caller's choice of model and options is for the step that gives the answer."""
     toolbox: Toolbox | None = None
     """What the model may call."""
-    searched_by: Sequence[tuple[Gather | Rank, Expression | None]] = ()
-    """The steps before it that find items, each with its `when`: what a tool searches with."""
+    search: Callable[[State, Scope, str], Awaitable[Ranking]] | None = None
+    """What a tool searches with: the steps before this one that find items."""
+    index: int = 0
+    path: str = ""
 
     async def __call__(self, state: State, scope: Scope) -> State:
         """Return the state with the whole answer."""
@@ -266,16 +287,9 @@ class Generate:
         return await self._rounds(self.toolbox, state, scope).first_call()
 
     def _rounds(self, toolbox: Toolbox, state: State, scope: Scope) -> ToolRounds:
-        run = evolve(scope, searching=partial(self._search, state, scope)) if self.searched_by else scope
+        search = None if self.search is None else partial(self.search, state, scope)
+        run = evolve(scope, searching=search, calls_from=scope.place(self.index, f"{self.path}.tools"))
         return ToolRounds(caller=self.attempts, toolbox=toolbox, first=self.call(state, scope), scope=run)
-
-    async def _search(self, state: State, scope: Scope, query: str) -> Ranking:
-        """Return what the steps before this one find for another query."""
-        found = State(query=query, inputs=state.inputs, vars=state.vars)
-        for step, when in self.searched_by:
-            if when is None or when.evaluate(found.variables(when.variables)):
-                found = await step(found, scope)
-        return found.ranking
 
     def call(self, state: State, scope: Scope) -> Call:
         """Return the request that this step would make."""
@@ -323,8 +337,9 @@ class Generate:
             vars=state.vars,
             answered=answered,
         )
-        return _keep_variable(after, self.keep_as, lambda: text if found is None else found.value)
+        return keep_variable(after, self.keep_as, lambda: text if found is None else found.value)
 
 
-def _keep_variable(state: State, name: str | None, value: Any) -> State:
+def keep_variable(state: State, name: str | None, value: Callable[[], Any]) -> State:
+    """Return the state with a variable of that name, or as it is without one."""
     return state if name is None else evolve(state, vars={**state.vars, name: value()})

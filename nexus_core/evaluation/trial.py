@@ -17,6 +17,8 @@ from nexus_core.contract.run_context import RunContext
 from nexus_core.contract.values import Item
 from nexus_core.engine.calls.call import Call
 from nexus_core.engine.calls.prompt_fitting import merge_options, pack_for, reserve
+from nexus_core.engine.composition.called_pipelines import CallPipeline
+from nexus_core.engine.composition.traversal import inner_steps, with_source
 from nexus_core.engine.explain import PreparedRun
 from nexus_core.engine.models import Model
 from nexus_core.engine.packing.draft import Draft
@@ -68,16 +70,12 @@ class Trial:
 def measurable(plan: Plan, collection: JudgedCollection) -> Plan:
     """Return a plan without sinks, whose gather steps add nothing where the collection brings the items."""
     if collection.items is None:
-        if not any(isinstance(planned.step, Gather) for planned in plan.steps):
+        if not any(isinstance(planned.step, Gather) for planned in plan.all_steps()):
             raise UsageError(
                 f"pipeline {plan.name!r} has no gather step, so it has nothing to rank: give the items with --corpus"
             )
         return evolve(plan, sinks=())
-    steps = tuple(
-        evolve(planned, step=evolve(planned.step, source=_Nothing())) if isinstance(planned.step, Gather) else planned
-        for planned in plan.steps
-    )
-    return evolve(plan, sinks=(), steps=steps)
+    return evolve(plan.with_steps(with_source(_Nothing())), sinks=())
 
 
 class _Nothing:
@@ -145,9 +143,9 @@ def _row(prepared: PreparedRun, query: Query, collection: JudgedCollection, sett
     figures = measure_rankings({query.id: relevant}, {query.id: retrieved(ranking)})[query.id]
     spent = prepared.seconds
     seconds = {
-        "ranking": spent.get("gather", 0.0) + spent.get("rank", 0.0),
+        "ranking": sum([spent.get(verb, 0.0) for verb in ("gather", "rank", "together")]),
         "packing": nan,
-        "asking": spent.get("generate", 0.0),
+        "asking": sum([spent.get(verb, 0.0) for verb in ("generate", "call")]),
     }
     recall: Iterable[float] = (nan,) * len(settings.budgets)
     notes, packed, model = prepared.notes, None, None
@@ -200,7 +198,7 @@ def _cost(prepared: PreparedRun, model: Model | None, packed: _Packed | None) ->
         prepared.attempts,
         None if packed is None else packed.prompt,
         model,
-        spent.get("gather", 0.0) + spent.get("rank", 0.0),
+        sum([spent.get(verb, 0.0) for verb in ("gather", "rank", "together")]),
         None if packed is None else packed.cpu_seconds,
     )
 
@@ -231,8 +229,9 @@ def _about(plan: Plan, collection: JudgedCollection, rows: Sequence[_Row], setti
         yield f"nothing ranks the items: they are measured in the order of {order}"
     if warning := _unbounded(plan, rows[0].cost, settings):
         yield warning
-    for planned in plan.steps:
-        if isinstance(planned.step, Generate) and not planned.step.last:
+    for planned in inner_steps(plan.steps):
+        asks = isinstance(planned.step, CallPipeline) and planned.step.take == "answer"
+        if asks or (isinstance(planned.step, Generate) and not planned.step.last):
             yield f"{planned.label} asks a model for every query"
         if isinstance(planned.step, Gather) and planned.step.expander is not None and planned.step.expander.asks_model:
             yield f"{planned.label} asks a model what to search for, for every query"
@@ -240,13 +239,15 @@ def _about(plan: Plan, collection: JudgedCollection, rows: Sequence[_Row], setti
 
 def _unbounded(plan: Plan, cost: QueryCost, settings: TrialSettings) -> str | None:
     """Return a warning where a pipeline without a budget packs far more than is measured, for every query."""
-    free = [each for each in plan.steps if isinstance(each.step, MakeDraft) and each.step.policy.budget is None]
+    free = [
+        each for each in inner_steps(plan.steps) if isinstance(each.step, MakeDraft) and each.step.policy.budget is None
+    ]
     if not free or cost.prompt_tokens is None or cost.prompt_tokens <= _WIDE * max(settings.budgets, default=0):
         return None
     return (
         f"{free[-1].label} packs without a budget: the first prompt has {cost.prompt_tokens:,} tokens, and each query "
         f"takes the time and the money of one; say `budget: {_USUAL_BUDGET}` there, or "
-        f"`--set steps[{free[-1].index}].prompt.budget={_USUAL_BUDGET}`"
+        f"`--set {free[-1].path}.prompt.budget={_USUAL_BUDGET}`"
     )
 
 

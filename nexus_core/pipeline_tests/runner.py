@@ -26,6 +26,7 @@ from nexus_core.contract.events import RunFailed, RunFinished, Waiting
 from nexus_core.contract.run_context import RunContext
 from nexus_core.contract.values import Item, Message
 from nexus_core.engine.calls.call import prompt_tokens
+from nexus_core.engine.composition.traversal import with_source
 from nexus_core.engine.interceptors import Interceptor
 from nexus_core.engine.pipeline import Pipeline, RunOptions
 from nexus_core.engine.plan import Plan, build_plan
@@ -195,7 +196,7 @@ async def _outcome(tested: TestedPipeline, case: Case, recorded: Interceptor | N
     # Built for this test alone: what breakers, budgets and limits know of one test must not reach the next.
     plan = build_plan(tested.checked, None, models, loop.clock(), Random(0))
     async with Pipeline(_arranged(plan, case)) as pipeline:
-        gathers = any(isinstance(planned.step, Gather) for planned in plan.steps)
+        gathers = any(isinstance(planned.step, Gather) for planned in plan.all_steps())
         run = _CaseRun(pipeline, case, () if gathers else _items(case), loop)
         outcome = await (run.explain() if _is_about_prompt(case) else run.run())
     refusal = models.refusal
@@ -253,12 +254,7 @@ def _arranged(plan: Plan, case: Case) -> Plan:
     """Return a plan for a test: nothing goes to sinks, and sources yield its items where it has some."""
     if case.items is None:
         return evolve(plan, sinks=())
-    source = GivenItems(_items(case))
-    steps = tuple(
-        evolve(planned, step=evolve(planned.step, source=source)) if isinstance(planned.step, Gather) else planned
-        for planned in plan.steps
-    )
-    return evolve(plan, sinks=(), steps=steps)
+    return evolve(plan.with_steps(with_source(GivenItems(_items(case)))), sinks=())
 
 
 def _is_about_prompt(case: Case) -> bool:

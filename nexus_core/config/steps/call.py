@@ -10,7 +10,7 @@ from nexus_core.config.components import Components
 from nexus_core.config.expressions import Expressions, KnownNames, has_expression
 from nexus_core.config.keys import CallStepKeys, keys_of
 from nexus_core.config.options import with_defaults
-from nexus_core.config.spec import ChooseSpec, GenerateSpec, StepSpec
+from nexus_core.config.spec import GenerateSpec, walk_steps
 from nexus_core.config.steps.called_pipelines import CalledPipelines
 from nexus_core.config.steps.inputs import check_inputs
 from nexus_core.config.yaml.problems import Problems, quoted
@@ -45,7 +45,7 @@ class CallReader:
             return None
         reference, other = found
         check_inputs(node.get("inputs"), other.inputs, label, node.place, self._problems)
-        if given["take"] == "answer" and not any_generates(other.steps):
+        if given["take"] == "answer" and not any(isinstance(step, GenerateSpec) for step in walk_steps(other.steps)):
             message = f"the pipeline {quoted(other.name)} has no answer, since no step of it generates: `take: items`"
             self._problems.error("C003", reference.place, message)
         return {"pipeline": reference, "query": given["query"], "inputs": given["inputs"], "take": given["take"]}
@@ -55,12 +55,3 @@ class CallReader:
         for value in (query, *values):
             if isinstance(value, ScalarNode) and has_expression(value):
                 self.expressions.check(value, names)
-
-
-def any_generates(steps: tuple[StepSpec, ...]) -> bool:
-    """Tell whether a step, or one within it, asks a model for an answer."""
-    return any(
-        isinstance(step, GenerateSpec)
-        or (isinstance(step, ChooseSpec) and any(any_generates(branch.steps) for branch in step.branches))
-        for step in steps
-    )

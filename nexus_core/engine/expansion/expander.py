@@ -55,6 +55,7 @@ class Expander:
 
     step: int
     """Its place in the pipeline."""
+    path: str = ""
     spec: ExpandSpec
     attempts: Caller
     registry: ModelRegistry
@@ -159,10 +160,12 @@ class Expander:
         self, scope: Scope, expansion: _Expansion, searches: int, added: int, duration_s: float
     ) -> QueryExpanded:
         rows = expansion.rows
+        place = scope.place(self.step, self.path)
         return QueryExpanded(
             run_id=scope.run_id,
             time=time(),
-            step=self.step,
+            step=place.index,
+            path=place.path,
             by=self.spec.by,
             searches=searches,
             added=added,

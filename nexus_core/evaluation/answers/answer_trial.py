@@ -12,6 +12,7 @@ from attrs import evolve, frozen
 
 from nexus_core.contract.answers import AttemptFinished
 from nexus_core.contract.errors import ConfigError, NexusError, RunError, UsageError
+from nexus_core.engine.composition.traversal import inner_steps
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.engine.plan import Plan
 from nexus_core.engine.steps import Generate
@@ -58,7 +59,7 @@ class Judgement:
 def check_answerable(plans: Sequence[Plan]) -> None:
     """Raise UsageError for a pipeline that has no answers."""
     for plan in plans:
-        if not any(isinstance(planned.step, Generate) for planned in plan.steps):
+        if not any(isinstance(planned.step, Generate) for planned in inner_steps(plan.steps)):
             raise UsageError(f"pipeline {plan.name!r} has no generate step, so it has no answers to measure")
 
 
