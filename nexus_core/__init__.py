@@ -47,7 +47,9 @@ _HOME = {
         "Template", "Tool",
     ),
     "contract.ranking": ("Candidate", "Ranking"),
-    "contract.run_context": ("RunContext", "TraceContext", "Viewer", "parse_readers"),
+    "contract.run_context": (
+        "CallablePipeline", "PipelineInput", "PipelineResult", "RunContext", "TraceContext", "Viewer", "parse_readers",
+    ),
     "contract.values": (
         "CallOptions", "Chunk", "Completion", "FilePart", "FinishReason", "FollowUp", "ImagePart", "Item", "Message",
         "Quota", "QuotaLimit", "Results", "TextPart", "ToolCall", "ToolCallDelta", "ToolDefinition", "ToolResult",

@@ -131,6 +131,9 @@ from nexus_core.contract.protocols import (
 )
 from nexus_core.contract.ranking import Candidate as Candidate, Ranking as Ranking
 from nexus_core.contract.run_context import (
+    CallablePipeline as CallablePipeline,
+    PipelineInput as PipelineInput,
+    PipelineResult as PipelineResult,
     RunContext as RunContext,
     TraceContext as TraceContext,
     Viewer as Viewer,

@@ -97,8 +97,8 @@ async def test_injected_fields_are_filled_in(tmp_path: Path) -> None:
     async with pipeline:
         prepared = await pipeline.prepare("Where is it?")
     assert [item.text for item in prepared.state.ranking.items] == [str(tmp_path)]
-    source = pipeline._plan.steps[0].step.source  # type: ignore[attr-defined]
-    assert source.shared is pipeline._plan.resources.shared
+    step: Any = pipeline._plan.steps[0].step
+    assert step.source.shared is pipeline._plan.resources.shared
 
 
 def test_left_s_raises_when_the_time_is_up() -> None:
