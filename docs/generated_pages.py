@@ -48,6 +48,7 @@ HOW_TO = {
     "Choose sources": "sources",
     "Choose rankers": "rankers",
     "Search in several steps": "search-in-steps",
+    "Compose a pipeline": "compose",
     "Write a template": "templates",
     "Get JSON for an answer": "structured-answers",
     "Connect a model service": "openai",

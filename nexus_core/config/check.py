@@ -218,9 +218,16 @@ class _Reading:
             self._report_useless(models, calls)
         given["tests"] = ()
         if self.read_tests is not None:
-            given["tests"] = self.read_tests(self.tree.get("tests"), components.options, models, inputs)
+            known = evolve(models, names={**models.names, **self._called_models()})
+            given["tests"] = self.read_tests(self.tree.get("tests"), components.options, known, inputs)
         paths = tuple(str(path) for path in files)
         return {**given, "inputs": inputs, "models": models.specs, "default_model": default, "plugin_files": paths}
+
+    def _called_models(self) -> dict[str, str]:
+        """Return the models of the pipelines that are called, as the ledger calls them."""
+        specs = [checked.spec for checked in self.calls.reached().values() if checked.spec is not None]
+        names = [f"{spec.name}/{model.name}" for spec in specs for model in spec.models]
+        return dict(zip(names, names, strict=True))
 
     def _find_pipeline(self, node: Node) -> PipelineReference | None:
         found = self.calls.find(node)

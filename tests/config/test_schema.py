@@ -45,6 +45,10 @@ GOOD = {
     "attempts": "name: x\nmodels: {m: {use: chat, retry: {attempts: $N, first_wait: 500ms, longest_wait: $N}, breaker: "
     "{share: 0.4, open: $N}, limits: {concurrency: $N}}, n: {use: chat, retry: false, breaker: true, fallback: m}}\n"
     "calls: {deadline: 2 m, patience: $N}\non_stream_failure: $F\nsteps:\n- generate: n\n",
+    "composition": "name: x\nmodels: {m: chat}\nsteps:\n- choose:\n  - {when: '{{ query }}', steps: [rank: words]}\n"
+    "  - {when: true, steps: [{choose: [{steps: [{rank: words, as: a}]}]}]}\n- {together: [{gather: notes, as: b}, "
+    "{gather: notes, when: true}], timeout: $N}\n- call: {pipeline: ./items.yaml, query: 'a {{ query }}', take: items}"
+    "\n- {call: ./other.yaml, as: c}\n- prompt: answers\n- generate:\n",
     "inputs": "name: x\ninputs: {a: 1, b: , c: {required: true, description: d}}\n"
     "models: {m: chat}\nsteps:\n- generate:\n",
 }
@@ -57,6 +61,8 @@ def test_schema_accepts_what_the_check_accepts(
     """A sound pipeline is green in the editor too."""
     (tmp_path / "mine.py").write_text("")
     (tmp_path / "t.jinja").write_text("{{ query }}")
+    (tmp_path / "other.yaml").write_text(GOOD["short"])
+    (tmp_path / "items.yaml").write_text("name: items\nsteps:\n- gather: notes\n")
     text = full if name == "full" else GOOD[name]
     for variable, value in {"$N": "5", "$U": "item", "$R": "words", "$F": "restart"}.items():
         text = text.replace(variable, value)
@@ -96,6 +102,13 @@ MUTATIONS = [
     ("default: staff", "defalt: staff"),
     ("- gather:", "- gathr:"),
     ("- gather:", "- rank: words\n    gather:"),
+    ("  - gather:", "  - choose: [{when: 3, steps: [rank: words]}]\n  - gather:"),
+    ("  - gather:", "  - choose: [{step: [rank: words]}]\n  - gather:"),
+    ("  - gather:", "  - choose: [{steps: [rank: wrods]}]\n  - gather:"),
+    ("  - gather:", "  - together: [prompt: answers]\n  - gather:"),
+    ("  - gather:", "  - {together: [gather: notes], as: a}\n  - gather:"),
+    ("  - gather:", "  - call: {pipeline: ./other.txt, take: items}\n  - gather:"),
+    ("  - gather:", "  - call: {pipeline: ./other.yaml, take: item}\n  - gather:"),
     ('paths: ["docs/**/*.md"]', "paths: docs"),
     (', paths: ["docs/**/*.md"]', ""),
     ("into: query", "into: answer"),

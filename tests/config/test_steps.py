@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -223,6 +224,116 @@ def test_order_in_which_a_step_has_no_effect_is_a_problem(order: str, checked: C
     lines = [f"- {word.strip('!?>')}: {bodies[word.strip('!?>')]}{marks.get(word[-1], '')}\n" for word in order.split()]
     found = [code for code in codes(checked, "".join(lines)) if code != "N004"]
     assert found == ([ORDERS[order]] if ORDERS[order] else [])
+
+
+COMPOSED = {
+    "gather choose(rank|) prompt generate": "",
+    "gather choose(prompt generate|generate)": "",
+    "gather rank choose(gather|prompt generate) prompt generate": "",
+    "rank choose(gather|gather) prompt generate": "O004",
+    "rank choose?(gather|gather) prompt generate": "",
+    "prompt choose(gather|rank) generate": "O002 O002",
+    "prompt choose(prompt|generate) generate": "",
+    "prompt choose(prompt|prompt) generate": "O003",
+    "choose(generate>|prompt generate)": "O005",
+    "choose(generate>|prompt generate) generate": "",
+    "choose(prompt|generate)": "O006",
+    "choose(gather|rank) prompt generate": "",
+    "rank together(gather gather) prompt generate": "O004",
+    "rank together(gather? gather) prompt generate": "O004",
+    "rank together(gather? gather?) prompt generate": "",
+    "prompt together(gather gather) generate": "O002",
+    "gather prompt together(rank! rank) generate": "",
+    "together(gather gather) generate": "O007",
+    "rank call prompt generate": "O004",
+    "prompt call generate": "O002",
+    "together(gather) choose(rank|)": "O008",
+}
+
+
+@pytest.mark.parametrize("order", COMPOSED)
+def test_orders_are_judged_on_every_way_through_the_steps(
+    order: str, checked: Callable[..., Checked], tmp_path: Path
+) -> None:
+    """A mistake is one that is made whatever is chosen; `|` stands between branches, the last one without a `when`."""
+    (tmp_path / "items.yaml").write_text("name: items\nsteps:\n- gather: notes\n")
+    bodies = {"gather": "notes", "rank": "words", "prompt": "answers", "generate": "m"}
+    marks = {"!": ", as: kept", "?": ", when: '{{ query }}'", ">": ", into: query"}
+
+    def step(word: str) -> str:
+        verb, mark = word.rstrip("!?>"), marks.get(word[-1], "")
+        return f"{{{verb}: {bodies.get(verb, '{pipeline: ./items.yaml, take: items}')}{mark}}}"
+
+    def steps(text: str) -> str:
+        found = re.findall(r"(\w+\??)\(([^)]*)\)|([\w!?>]+)", text)
+        return "[" + ", ".join(composed(verb, inner) if verb else step(word) for verb, inner, word in found) + "]"
+
+    def composed(verb: str, inner: str) -> str:
+        mark = ", when: '{{ query }}'" if verb.endswith("?") else ""
+        if verb == "together":
+            return f"{{together: {steps(inner)}}}"
+        *ways, last = inner.split("|")
+        branches = [f"{{when: '{{{{ query }}}}', steps: {steps(way)}}}" for way in ways]
+        branches += [f"{{steps: {steps(last)}}}"] if last else []
+        return f"{{choose: [{', '.join(branches)}]{mark}}}"
+
+    text = f"name: x\nmodels: {{m: chat}}\nsteps: {steps(order)}\n"
+    found = [problem.code for problem in checked(text).problems if problem.code != "N004"]
+    assert found == COMPOSED[order].split()
+
+
+@pytest.mark.parametrize(
+    ("steps", "code", "message"),
+    [
+        ("- choose: []", "O001", "`choose` is empty: add at least"),
+        ("- choose: x", "T001", "`choose` must be a list"),
+        ("- choose: [generate]", "T001", "a branch is a mapping, as in"),
+        ("- choose: [{when: x, steps: [generate: m]}]", "T004", "`when` must be one expression"),
+        ("- choose: [{steps: []}]", "O001", "`steps` is empty: add a step"),
+        ("- choose: [{when: true}]", "S003", "steps[0].choose[0] needs `steps`"),
+        ("- choose: [{steps: [generat: m]}]", "S002", "steps[0].choose[0].steps[0] takes no 'generat'"),
+        ("- {choose: [{steps: [generate: m]}], as: a}", "S005", "a choose step takes no `as`"),
+        ("- {choose: [{steps: [generate: m]}], timeout: 3}", "S005", "a choose step takes no `timeout`"),
+        ("- {together: [gather: notes], as: a}", "S005", "a together step takes no `as`"),
+        ("- together: []", "O001", "`together` is empty: add at least two gather or rank steps"),
+        ("- together: [{gather: {use: files}}]", "S003", "source 'files' needs `paths`"),
+        ("- call: {take: items}", "S003", "steps[0] (call) needs `pipeline`"),
+        ("- call: [x]", "T001", "`call` must be a pipeline's file"),
+        ("- call: ./items.yaml", "S003", "steps[0] (call) keeps its answer nowhere: add `as: name`"),
+        ("- call: {pipeline: ./items.yaml, take: item}", "T003", "did you mean 'items'?"),
+        ("- call: {pipeline: ./items.yaml, take: items, query: '{{ vars.a }}'}", "X004", "no earlier step keeps 'a'"),
+        ("- call: {pipeline: ./items.txt, take: items}", "C001", "there is no such file"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_steps_within_steps_is_told_by_their_path(
+    steps: str, code: str, message: str, checked: Callable[..., Checked], tmp_path: Path
+) -> None:
+    """As for steps of the top level."""
+    (tmp_path / "items.yaml").write_text("name: items\nmodels: {m: chat}\nsteps:\n- gather: notes\n- generate: m\n")
+    problems = checked(f"name: x\nmodels: {{m: chat}}\nsteps:\n{steps}\n- generate: m\n").problems
+    assert any(problem.code == code and message in problem.message for problem in problems), problems
+
+
+def test_what_a_branch_or_a_part_keeps_is_known_after_it_and_not_in_its_neighbours(
+    checked: Callable[..., Checked],
+) -> None:
+    """A branch knows what its own steps keep, and a part nothing of the others."""
+    text = """name: x
+models: {m: chat}
+steps:
+- choose:
+  - when: "{{ query }}"
+    steps:
+    - {gather: notes, as: a}
+    - {rank: words, when: "{{ vars.a }}", as: b}
+  - steps: [{gather: notes, when: "{{ vars.b }}"}]
+- together:
+  - {gather: notes, as: c}
+  - {gather: notes, when: "{{ vars.c }}"}
+- {generate: m, when: "{{ vars.a or vars.c }}"}
+"""
+    found = [(problem.line, problem.code) for problem in checked(text).problems]
+    assert found == [(9, "X004"), (12, "X004")]
 
 
 SLIPPED = {

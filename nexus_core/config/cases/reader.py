@@ -94,6 +94,11 @@ def _file(path: Path, problems: Problems) -> Node | None:
     return None
 
 
+def _is_place(model: str) -> bool:
+    """Tell whether a model is one by its place in a step, be it that of a pipeline that is called."""
+    return model.startswith("steps[") or "/steps[" in model
+
+
 @define(eq=False, repr=False)
 class _Reading:
     options: Options
@@ -171,7 +176,7 @@ class _Reading:
         if not isinstance(node, MappingNode):
             return
         for key, value in node.items():
-            if not key.text.startswith("steps["):  # a connector that is an option of a component, by its place
+            if not _is_place(key.text):  # a connector that is an option of a component, by its place
                 self.models.find(key, self.problems)
             replies = case.models[key.text]
             nodes = value.items if isinstance(value, SequenceNode) else (value,)
@@ -211,7 +216,7 @@ class _Reading:
                 hint = close(outcome, outcomes) if colon else ""
                 message = f"must be `model:outcome`, as in `main:ok`, found {shown(text)}{hint}"
                 self.problems.error("T004", text.place, f"an attempt {message}")
-            elif not model.startswith("steps[") and model not in self.models.names and self.models.complete:
+            elif not _is_place(model) and model not in self.models.names and self.models.complete:
                 rest = instead(model, self.models.names, "declared under `models`")
                 self.problems.error("N001", text.place, f"no model is named {quoted(model)}{rest}")
 

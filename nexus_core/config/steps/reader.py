@@ -249,7 +249,7 @@ class Steps:
             when = self._when(branch.get("when"), KnownNames(inputs=self.inputs, vars=known))
             self.vars = list(known)
             steps, inner = (
-                ((), ()) if given is None else self._steps(given, f"{place}.steps", index, "at least one step")
+                ((), ()) if given is None else self._steps(given, f"{place}.steps", index, "a step")
             )
             kept += self.vars[len(known) :]
             branches.append(BranchSpec(when=when, steps=steps, place=branch.place))

@@ -20,6 +20,8 @@ from nexus_core import (
     UsageError,
 )
 from nexus_core.contract.run_context import CallablePipeline, RunContext
+from nexus_core.engine.plugins import PluginRegistry
+from nexus_core.pipeline_tests.runner import check_files, run_cases
 
 Load = Callable[..., Pipeline]
 Write = Callable[..., Path]
@@ -244,3 +246,25 @@ async def test_calls_nest_at_most_8_deep(write: Write, load: Load, deep: int) ->
     for before in ("", f"- call: ./p{deep}.yaml\n  as: b\n", "- call: ./p5.yaml\n  as: b\n"):
         with pytest.raises(ConfigError, match="nest more than 8 deep"):
             load(before + steps)
+
+
+def test_nexus_test_scripts_the_models_of_a_called_pipeline(write: Write, other: Path) -> None:
+    """By the name that the ledger has for them; the items of a test are those of its sources, too."""
+    tests = """tests:
+- name: asks both
+  query: leave
+  items: [given]
+  models: {other/main: from the other, main: done}
+  expect: {answer: done, attempts: ["other/main:ok", "main:ok"], messages: {user: Given from the other}}
+- name: packs
+  query: leave
+  items: [given]
+  models: {other/man: x}
+"""
+    path = write(CALL, more=tests)
+    with pytest.raises(ConfigError, match="no model is named 'other/man', did you mean 'other/main'"):
+        check_files([path], PluginRegistry.installed(), {})
+    path.write_text(path.read_text().replace("other/man:", "main:"))
+    results = [*run_cases(check_files([path], PluginRegistry.installed(), {}))]
+    # The second script leaves `other/main` to its connector, which would be asked over the network.
+    assert [result.passed for result in results] == [True, False]
