@@ -186,7 +186,7 @@ class _Rehearsal:
             return _not_run(step.keep_as, state)
         called = self.plan.called.plans[step.pipeline.path]
         inner = enter(evolve(scope, calls_from=scope.place(step.index, f"{step.path}.call")))
-        begun = called.begin(*step.asked(state))
+        begun = called.begin(*step.resolve(state))
         return step.add(state, result_of(called, await self.run(called.steps_for("items"), begun, inner), "items"))
 
 

@@ -45,7 +45,7 @@ GOOD = {
     "attempts": "name: x\nmodels: {m: {use: chat, retry: {attempts: $N, first_wait: 500ms, longest_wait: $N}, breaker: "
     "{share: 0.4, open: $N}, limits: {concurrency: $N}}, n: {use: chat, retry: false, breaker: true, fallback: m}}\n"
     "calls: {deadline: 2 m, patience: $N}\non_stream_failure: $F\nsteps:\n- generate: n\n",
-    "composition": "name: x\nmodels: {m: chat}\nsteps:\n- choose:\n  - {when: '{{ query }}', steps: [rank: words]}\n"
+    "composition": "name: x\nmodels: {m: chat}\nsteps:\n- choose:\n  - {when: '{{ query }}', steps: [gather: notes]}\n"
     "  - {when: true, steps: [{choose: [{steps: [{rank: words, as: a}]}]}]}\n- {together: [{gather: notes, as: b}, "
     "{gather: notes, when: true}], timeout: $N}\n- call: {pipeline: ./items.yaml, query: 'a {{ query }}', take: items}"
     "\n- {call: ./other.yaml, as: c}\n- prompt: answers\n- generate:\n",

@@ -117,10 +117,10 @@ class CallPipeline:
     async def __call__(self, state: State, scope: Scope) -> State:
         """Return the state with the answer as a variable, or with the items added."""
         at = evolve(scope, calls_from=scope.place(self.index, f"{self.path}.call"))
-        query, inputs = self.asked(state)
+        query, inputs = self.resolve(state)
         return self.add(state, await at.call_pipeline(self.pipeline, query, inputs, take=self.take))
 
-    def asked(self, state: State) -> tuple[str, Mapping[str, Any]]:
+    def resolve(self, state: State) -> tuple[str, Mapping[str, Any]]:
         """Return the query and the inputs of the call."""
         query = state.query if self.query is None else str(evaluate(self.query, state))
         return query, {name: evaluate(value, state) for name, value in self.inputs.items()}
