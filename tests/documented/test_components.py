@@ -48,9 +48,11 @@ REQUIRED: Mapping[str, Mapping[str, Any]] = {
     "connector anthropic": {"model": "claude-sonnet-4-5"},
     "connector bedrock": {"model": "amazon.nova-lite-v1:0"},
     "connector gemini": {"model": "gemini-3.8-flash"},
+    "tool pipeline": {"pipeline": "./called.yaml"},
 }
 """What must be said of a component before anything else can be."""
-VERBS = frozenset({"gather", "rank", "prompt", "generate"})
+CALLED = "name: called\nmodels: {main: extractive}\nsteps: [generate: main]\n"
+VERBS = frozenset({"gather", "rank", "prompt", "generate", "choose", "together", "call"})
 _KIND = "|".join(KINDS)
 _NAMED = re.compile(rf"\b({_KIND})s?\s+((?:`[\w.]+`(?:, | and |, and )?)+)", re.IGNORECASE)
 _OPTION = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)
@@ -122,6 +124,9 @@ def pipeline(kind: str, use: str, options: Mapping[str, Any]) -> str:
     steps += [{"prompt": {"template": component if kind == "template" else "chat"}}, {"generate": "main"}]
     if kind == "connector":
         told["models"]["main"] = component
+    if kind == "tool":
+        told["models"]["main"] = {"use": "openai", "model": "gpt-4o-mini"}
+        steps[-1] = {"generate": {"model": "main", "tools": [component]}}
     if kind == "sink":
         told["sinks"] = [component]
     return json.dumps({**told, "steps": steps})  # JSON is YAML
@@ -141,6 +146,7 @@ def test_every_documented_option_is_loaded_from_yaml(section: Section, tmp_path:
     assert sorted(section.options) == sorted(options)
     required = REQUIRED.get(f"{section.kind} {section.name}", {})
     said = {name: plain(option) for name, option in options.items() if not option.required and option.default != ()}
+    (tmp_path / "called.yaml").write_text(CALLED)
     for more in ({}, *({name: value} for name, value in said.items() if value is not None)):
         file = tmp_path / "documented.yaml"
         file.write_text(pipeline(section.kind, section.name, {**required, **more}))
@@ -149,9 +155,12 @@ def test_every_documented_option_is_loaded_from_yaml(section: Section, tmp_path:
 
 def test_an_option_that_is_not_there_is_refused(tmp_path: Path) -> None:
     """Else the test above would show nothing."""
+    (tmp_path / "called.yaml").write_text(CALLED)
     for section in SECTIONS:
         text = pipeline(section.kind, section.name, {**REQUIRED.get(f"{section.kind} {section.name}", {}), "no": 1})
-        assert [p.code for p in check(text, "x.yaml", PluginRegistry.installed(), {}).problems] == ["S002"], section
+        assert [p.code for p in check(text, str(tmp_path / "x.yaml"), PluginRegistry.installed(), {}).problems] == [
+            "S002"
+        ], section
 
 
 def test_every_component_is_documented_and_every_documented_one_is_there() -> None:
