@@ -124,3 +124,24 @@ async def test_an_override_reaches_into_a_branch(load: Load, write: Callable[...
     change = 'steps[0].choose[0].steps[1].prompt.template.text="Changed"'
     async with Pipeline.load(path, overrides=[change], environment={}) as pipeline:
         assert (await pipeline.run("leave")).text == "main: Changed"
+
+
+async def test_a_tool_searches_with_what_was_chosen_run_side_by_side_and_called(load: Load, write: Any) -> None:
+    """The steps before it find items for its own words, and tell no steps of their own."""
+    write("- gather: {use: own.shelf, label: called}\n", name="other")
+    steps = """
+- choose:
+  - {when: "{{ 'model' in query }}", steps: [{gather: {use: own.shelf, label: chosen}}]}
+  - steps: [{gather: {use: own.shelf, label: not chosen}}, {generate: spare, as: said}]
+- together: [{gather: {use: own.shelf, label: beside}}]
+- call: {pipeline: ./other.yaml, take: items}
+- generate: {model: main, tools: [search]}
+"""
+    models = MODELS.replace("main: {use: own.echo,", "main: {use: own.echo, calls: search,")
+    seen, answer = await steps_of(load(steps, models=models), "hi")
+    assert answer is not None
+    [told] = answer.tools
+    assert told.outcome == "ok"
+    assert [entry.title for entry in told.trace] == ["chosen", "beside", "called"]
+    assert "beside on asked by the model" in told.result
+    assert len([event for event in seen if event.path == "steps[1].together[0]"]) == 1
