@@ -143,5 +143,5 @@ async def test_a_tool_searches_with_what_was_chosen_run_side_by_side_and_called(
     [told] = answer.tools
     assert told.outcome == "ok"
     assert [entry.title for entry in told.trace] == ["chosen", "beside", "called"]
-    assert "beside on asked by the model" in told.result
+    assert "beside on asked by the model" in (told.result or "")
     assert len([event for event in seen if event.path == "steps[1].together[0]"]) == 1
