@@ -248,9 +248,7 @@ class Steps:
             self.components.options.mapping(branch, keys_of(BranchKeys), place, skip=("when", "steps"))
             when = self._when(branch.get("when"), KnownNames(inputs=self.inputs, vars=known))
             self.vars = list(known)
-            steps, inner = (
-                ((), ()) if given is None else self._steps(given, f"{place}.steps", index, "a step")
-            )
+            steps, inner = ((), ()) if given is None else self._steps(given, f"{place}.steps", index, "a step")
             kept += self.vars[len(known) :]
             branches.append(BranchSpec(when=when, steps=steps, place=branch.place))
             outlines.append(inner)
