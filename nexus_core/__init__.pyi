@@ -167,3 +167,5 @@ from nexus_core.store.shared_store import open_store as open_store
 from nexus_core.store.store import Store as Store
 from nexus_core.store.usage import DailyUsage as DailyUsage
 from nexus_core.toolkit.secrets import Secret as Secret
+
+__all__: list[str]

@@ -1,4 +1,4 @@
-"""Timers: end what is awaited when its time is up, cheaper than `asyncio.timeout` where nothing is waited for.
+"""Timers: end what is awaited when its time is up, cheaper than `asyncio.timeout`; and work side by side.
 
 Most blocks end in time, so that nothing is done for one but to enter it in a table: a `Timer` has one timer of the
 event loop for all of them.
@@ -7,9 +7,12 @@ event loop for all of them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from math import inf
 from types import TracebackType
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
 
 
 class TimedBlock:
@@ -150,3 +153,21 @@ class TimeLimit:
     def close(self) -> None:
         """Drop the timer; a block that still runs has no limit any more."""
         self._timer.close()
+
+
+async def run_all(works: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """Return the results of works that run at the same time; the first that fails ends the others and is raised."""
+    tasks: list[asyncio.Task[_T]] = []
+    failure: BaseException | None = None
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work) for work in works]
+    except BaseExceptionGroup as failures:
+        failure = failures.exceptions[0]
+    # Out here, so that the error does not have the group for its context; nor is it held by the frame of its traceback.
+    try:
+        if failure is not None:
+            raise failure
+    finally:
+        del failure
+    return [task.result() for task in tasks]

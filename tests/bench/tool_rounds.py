@@ -22,6 +22,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,6 +33,7 @@ from nexus_core import (
     CallOptions,
     Chunk,
     Completion,
+    Event,
     Item,
     ModelInfo,
     NexusError,
@@ -218,6 +220,11 @@ WORLD: list[Any] = []
 """The one that the plugin is of."""
 
 
+def note(rows: list[str], event: Event) -> None:
+    """Keep the type of an event."""
+    rows.append(event.type)
+
+
 async def random_runs(runs: int, seed: int, folder: Path) -> tuple[Counter[str], list[str]]:
     """Return how runs ended, and every bound that was passed."""
     ends, faults = Counter[str](), list[str]()
@@ -230,7 +237,7 @@ async def random_runs(runs: int, seed: int, folder: Path) -> tuple[Counter[str],
         async with Pipeline.load(folder / "drawn.json") as pipeline:
             try:
                 if draw.random() < 0.5:
-                    await pipeline.run("Which ferry leaves?", on_event=lambda event, rows=rows: rows.append(event.type))
+                    await pipeline.run("Which ferry leaves?", on_event=partial(note, rows))
                     end = "answered"
                 else:
                     async for event in pipeline.stream("Which ferry leaves?"):

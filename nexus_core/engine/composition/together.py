@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Sequence
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 
 from attrs import evolve, frozen
 
 from nexus_core.engine.composition.planned_steps import PlannedStep, hold, tell_step
 from nexus_core.engine.state import Scope, State
 from nexus_core.engine.steps import Gather, Rank
-
-T = TypeVar("T")
+from nexus_core.toolkit.timers import run_all
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -67,21 +64,3 @@ def _join(part: _Part, before: State, state: State) -> State:
             alone = state.ranking is before.ranking
             return rank.apply(state, part.found if alone else state.ranking.joined(part.found))
     return state
-
-
-async def run_all(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """Return the results of works that run at the same time; the first that fails ends the others and is raised."""
-    tasks: list[asyncio.Task[T]] = []
-    failure: BaseException | None = None
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(work) for work in works]
-    except BaseExceptionGroup as failures:
-        failure = failures.exceptions[0]
-    # Out here, so that the error does not have the group for its context; nor is it held by the frame of its traceback.
-    try:
-        if failure is not None:
-            raise failure
-    finally:
-        del failure
-    return [task.result() for task in tasks]

@@ -17,6 +17,7 @@ from nexus_core.contract.values import ToolCall, ToolResult
 from nexus_core.engine.plugin_guard import is_own
 from nexus_core.engine.tools.toolbox import OfferedTool
 from nexus_core.toolkit.suggest import did_you_mean, listed
+from nexus_core.toolkit.timers import run_all
 
 MOST_RESULT = 4_000_000
 """Characters of a result that are looked at; a tool that gives more is told so."""
@@ -46,12 +47,9 @@ async def run_calls(
 
     Raises DeadlineError where the caller's time is up.
     """
-    tasks: list[asyncio.Task[ToolOutcome]] = []
-    async with asyncio.TaskGroup() as group:
-        for place, call in enumerate(calls):
-            refused = place >= left
-            tasks.append(group.create_task(_one(call, offered, run, timeout_s=timeout_s, refused=refused)))
-    return [task.result() for task in tasks]
+    return await run_all(
+        [_one(call, offered, run, timeout_s=timeout_s, refused=place >= left) for place, call in enumerate(calls)]
+    )
 
 
 async def _one(

@@ -15,6 +15,7 @@ from nexus_core import (
     Chunk,
     Completion,
     ConfigError,
+    DeadlineError,
     Delta,
     ModelInfo,
     Pipeline,
@@ -181,8 +182,8 @@ async def test_a_model_calls_a_tool_and_answers_from_its_result(load: Any) -> No
     assert answer.text == "It is Paris!"
     assert not answer.tool_calls
     [first, second] = script.asked
-    assert [tool.name for tool in first[1].tools] == ["capital"]
-    definition = first[1].tools[0]
+    assert [tool.name for tool in first[1].tools or ()] == ["capital"]
+    [definition] = first[1].tools or ()
     assert definition.description == "Tell the capital of a country."
     assert definition.parameters["properties"] == {"country": {"type": "string", "description": "In English."}}
     assert results_in(second[0]) == ["Paris!"]
@@ -224,7 +225,7 @@ async def test_what_changes_something_needs_to_be_allowed(load: Any) -> None:
     script = Script("No.")
     async with load(script, tools="[own.book, own.capital]") as pipeline:
         await pipeline.run("Book.")
-    assert [tool.name for tool in script.asked[0][1].tools] == ["capital"]
+    assert [tool.name for tool in script.asked[0][1].tools or ()] == ["capital"]
 
 
 async def test_the_last_round_is_one_in_which_nothing_may_be_called(load: Any) -> None:
@@ -271,7 +272,7 @@ async def test_text_before_a_call_is_no_part_of_a_streamed_answer(load: Any) -> 
         events = [event async for event in pipeline.stream("?")]
     assert "".join(event.text for event in events if isinstance(event, Delta)).strip() == "It is Paris."
     [round_event] = [event for event in events if isinstance(event, ToolRoundFinished)]
-    assert (round_event.content.strip(), round_event.calls) == ("Let me look.", 1)
+    assert ((round_event.content or "").strip(), round_event.calls) == ("Let me look.", 1)
     assert [event.outcome for event in events if isinstance(event, ToolFinished)] == ["ok"]
 
 
@@ -351,3 +352,11 @@ async def test_a_run_that_is_left_cancels_its_tools(load: Any) -> None:
             async with asyncio.timeout(0.3):
                 await pipeline.run("?")
     assert len(script.asked) == 1
+
+
+async def test_a_caller_whose_time_is_up_during_a_call_is_told_so(load: Any) -> None:
+    """As the deadline's error itself, and not as a group of errors."""
+    script = Script(("", ("slow", {})), "x")
+    async with load(script, tools="[own.slow]") as pipeline:
+        with pytest.raises(DeadlineError):
+            await pipeline.run("?", deadline_s=0.2)
