@@ -51,6 +51,7 @@ HOW_TO = {
     "Compose a pipeline": "compose",
     "Write a template": "templates",
     "Get JSON for an answer": "structured-answers",
+    "Let a model call tools": "tools",
     "Connect a model service": "openai",
     "Connect Claude": "anthropic",
     "Connect Gemini": "gemini",
