@@ -141,7 +141,7 @@ class Answer(Value):
     model_id: str
     """The model as its service calls it."""
     usage: Usage
-    """Of the attempt that answered."""
+    """Of the attempt that answered; where the model called tools, of those of all rounds that did."""
     reasoning: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     duration_s: float

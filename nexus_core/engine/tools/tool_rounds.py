@@ -16,7 +16,7 @@ from nexus_core.contract.answers import AttemptFinished, Event, ToolFinished
 from nexus_core.contract.errors import DeadlineError, ToolRoundsError
 from nexus_core.contract.events import StreamRestarted, ToolRoundFinished
 from nexus_core.contract.prompts import PackedItem
-from nexus_core.contract.values import CallOptions, Chunk, Message, ToolCall, ToolCallDelta
+from nexus_core.contract.values import CallOptions, Chunk, Message, ToolCall, ToolCallDelta, Usage
 from nexus_core.engine.calls.call import Call
 from nexus_core.engine.calls.caller import Caller, CallResult
 from nexus_core.engine.calls.prompt_fitting import free_tokens, merge_options
@@ -55,6 +55,8 @@ class ToolRounds:
     """Tokens of the window beside the fixed parts of the prompt."""
     _model: Model = field(init=False)
     """The one of the chain with the least room."""
+    _usages: list[Usage] = field(factory=list, init=False)
+    """Of the rounds so far."""
     _is_full: bool = field(default=False, init=False)
     """There was no room for some calls."""
     _ends_at: float = field(default=0.0, init=False)
@@ -156,6 +158,7 @@ class ToolRounds:
         """Return the answer, or run what the model has called and return `None`."""
         client = {tool.name for tool in self.first.options.tools or ()}
         asked = result.completion.tool_calls
+        self._usages.append(result.completion.usage)
         theirs = tuple([each for each in asked if each.name in client])
         ours = _with_ids([each for each in asked if each.name not in client], self._round)
         if not ours:
@@ -272,11 +275,31 @@ class ToolRounds:
 
     def _answer(self, result: CallResult, theirs: tuple[ToolCall, ...]) -> CallResult:
         completion, prompt = result.completion, result.prompt
+        if len(self._usages) > 1:
+            completion = evolve(completion, usage=_sum_of(self._usages))
         if completion.tool_calls != theirs:
             completion = evolve(completion, tool_calls=theirs)
         if self._items:
             prompt = evolve(prompt, items=(*prompt.items, *self._items))
         return evolve(result, completion=completion, prompt=prompt)
+
+
+def _sum_of(usages: Sequence[Usage]) -> Usage:
+    """Return the tokens of all rounds; a count that is unknown in one is unknown."""
+
+    def total(counts: Sequence[int | None]) -> int | None:
+        known = [each for each in counts if each is not None]
+        return sum(known) if len(known) == len(counts) else None
+
+    sources = {usage.source for usage in usages}
+    return Usage(
+        prompt_tokens=total([usage.prompt_tokens for usage in usages]),
+        completion_tokens=total([usage.completion_tokens for usage in usages]),
+        reasoning_tokens=total([usage.reasoning_tokens for usage in usages]),
+        cached_tokens=total([usage.cached_tokens for usage in usages]),
+        source=sources.pop() if len(sources) == 1 else "mixed",
+        tier=usages[-1].tier,
+    )
 
 
 def _with_ids(calls: Sequence[ToolCall], round_number: int) -> list[ToolCall]:

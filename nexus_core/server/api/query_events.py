@@ -1,4 +1,4 @@
-"""Events of the query API: `start`, `chunk`, `restart`, and `end`, or `error` or `interrupted` in its place."""
+"""Events of the query API: `start`, `tool`, `chunk`, `restart`, and `end`, or `error` or `interrupted` in its place."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import orjson
 from aiohttp import web
 from attrs import evolve, frozen
 
-from nexus_core.contract.answers import Answer, Event
+from nexus_core.contract.answers import Answer, Event, ToolFinished
 from nexus_core.contract.errors import RunError
-from nexus_core.contract.events import Delta, RunFailed, RunFinished, StreamRestarted
-from nexus_core.engine.json_shapes import answer_json, attempt_json, packing_json, passages_json
+from nexus_core.contract.events import Delta, RunFailed, RunFinished, StreamRestarted, ToolRoundFinished
+from nexus_core.engine.json_shapes import answer_json, attempt_json, packing_json, passages_json, tool_json
 from nexus_core.server.errors import Failure, failure_of
 from nexus_core.server.http.sse import error_event, event
 from nexus_core.server.runs.event_numbers import data_of
@@ -21,6 +21,8 @@ from nexus_core.store.runs import StoredRun
 
 API = "queries"
 _TRY_AGAIN = frozenset({429, 503})
+_IN_TRACE = ("arguments", "result", "trace")
+"""Of the calls of tools."""
 _OF_FAILURES = ("error", "statusCode", "code", "requestId", "attempts")
 
 
@@ -30,7 +32,7 @@ class Included:
 
     metadata: bool
     trace: bool
-    """Also the passages that were sent, what became of the others, and the attempts."""
+    """Also the passages that were sent, what became of the others, the attempts, arguments and results of tools."""
     digits: int | None
     """Of scores; `None` is all."""
     errors: bool
@@ -46,6 +48,10 @@ class Included:
         """Return a row of the ledger; what a service said of its failure is for operators."""
         return dict(row) if self.errors else {**row, "error": None, "code": None}
 
+    def tool(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a call of a tool; what was asked and found stands in the trace."""
+        return dict(row) if self.trace else {name: row[name] for name in row if name not in _IN_TRACE}
+
 
 class QueryEvents:
     """Writes the events of one run."""
@@ -56,6 +62,8 @@ class QueryEvents:
         self._model_id = model_id
         self._include = include
         self._has_begun = False
+        self._calls: list[dict[str, Any]] = []
+        """Of tools, in the round that goes on."""
         self.whole: Mapping[str, Any] = {}
         """The answer as it is told at once, when there is one."""
 
@@ -67,8 +75,17 @@ class QueryEvents:
         return (chunk,) if self._has_begun else (*self._start(), chunk)
 
     def other(self, event_of_run: Event) -> Sequence[bytes]:
-        """Return the event that says that what came so far is void."""
-        return (event({"type": "restart"}),) if self._has_begun and isinstance(event_of_run, StreamRestarted) else ()
+        """Return the event that says that what came so far is void, or which tools were called."""
+        match event_of_run:
+            case StreamRestarted() if self._has_begun:
+                return (event({"type": "restart"}),)
+            case ToolFinished():
+                self._calls.append(self._include.tool(tool_json(event_of_run, self._include.digits)))
+            case ToolRoundFinished():
+                told = {"round": event_of_run.round, "content": event_of_run.content or "", "calls": self._calls}
+                self._calls = []
+                return (*self._start(), event({"type": "tool", **told}))
+        return ()
 
     async def finished(self, event_of_run: RunFinished) -> Sequence[bytes]:
         """Return the end of an answer; raises Failure where there is none."""
@@ -166,6 +183,8 @@ def query_answer_json(answer: Answer, include: Included, *, response: bool = Tru
         told["attempts"] = [include.attempt(row) for row in told["attempts"]]
     else:
         del told["attempts"]
+    if "tools" in told:
+        told["tools"] = [include.tool(row) for row in told["tools"]]
     if not include.metadata:
         del told["metadata"]
     if not response:

@@ -32,17 +32,27 @@ _METADATA = _whole(
     },
     "nativeFinishReason",
 )  # fmt: skip
+_TOOL = _whole(
+    {
+        "callId": TEXT, "round": COUNT, "number": COUNT, "name": TEXT,
+        "outcome": {"enum": ["ok", "failed", "error", "timeout", "invalid", "unknown", "refused"]},
+        "durationMs": _NUMBER, "items": COUNT, "tokens": COUNT, "wasCut": {"type": "boolean"},
+        "arguments": _TEXT_OR_NULL, "result": _TEXT_OR_NULL, "trace": array({"type": "object"}),
+    },
+    "arguments", "result", "trace",
+)  # fmt: skip
 ANSWER = _whole(
     {
         "id": TEXT, "query": TEXT, "response": TEXT, "value": {}, "repaired": {"type": "boolean"},
         "toolCalls": array({"type": "object"}), "contextId": _TEXT_OR_NULL, "modelId": TEXT,
         "conversationId": _TEXT_OR_NULL, "metadata": _METADATA, "packing": {"type": "object"},
-        "attempts": array({"type": "object"}),
+        "attempts": array({"type": "object"}), "tools": array(_TOOL),
     },
-    "metadata", "packing", "attempts", "value", "repaired", "toolCalls",
+    "metadata", "packing", "attempts", "value", "repaired", "toolCalls", "tools",
 )  # fmt: skip
 """What `POST {prefix}/queries` answers; metadata, packing and attempts where they are asked for, value and repaired
-where the answer is held to a JSON Schema, calls of tools where the model asks for some."""
+where the answer is held to a JSON Schema, calls of the caller's tools where the model asks for some, and of the
+pipeline's where it called any, with arguments, result and trace where the trace is asked for."""
 _USAGE = _whole({"promptTokens": _MAYBE, "completionTokens": _MAYBE, "usageSource": TEXT})
 RUN = _whole(
     {

@@ -134,10 +134,15 @@ function finish(answer, growing, { contextId }) {
   const open = opening(stored);
   keep(end.id, text, end.metadata.contextItems, stored);
   const made = looking("How it was made", () => picture(end, open));
-  following(() => answer.replaceChildren(...shown(text, end.metadata.contextItems, open), el("div", { class: "row" }, copying(text), made)));
+  following(() => answer.replaceChildren(...shown(text, end.metadata.contextItems, open), el("div", { class: "row" }, copying(text), made, called(end.tools))));
   if (!answer.isConnected) return;
   $("aside").replaceChildren(...picture(end, open));
   kept = conversation === end.conversationId;
+}
+
+function called(tools) {
+  const rows = tools?.map(({ name, outcome, items }) => `${name}: ${outcome}, ${items} item${items === 1 ? "" : "s"}`);
+  return rows ? el("span", { class: "hint" }, `Tools called: ${rows.join("; ")}`) : null;
 }
 
 function looking(name, drawn) {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from nexus_core import AuthError, Chunk, EmptyAnswerError, ImagePart, NoAnswerError, TruncatedError
+from nexus_core import AuthError, Chunk, EmptyAnswerError, ImagePart, NoAnswerError, ToolCallDelta, TruncatedError
 from nexus_core.server.errors import failure_of
 
 pytestmark = pytest.mark.slow
@@ -175,3 +175,39 @@ async def test_attachments_that_cannot_be_are_400(running: Any, attachment: dict
     body = {"query": "leave?", "contextId": "handbook", "pipeline": "talk", "attachments": [attachment]}
     status, told = await running.call("POST", "/api/queries", json=body)
     assert (status, said in told["error"]) == (400, True), told
+
+
+SEARCHING = """name: own
+models: {main: {use: fake, to: own}}
+steps:
+  - gather: {use: inline, items: [{id: leave, title: Leave, text: Everybody has 28 days of leave.}]}
+  - rank: bm25
+  - prompt: chat
+  - generate: {tools: [search]}
+"""
+
+
+async def test_what_a_model_calls_is_told_before_the_answer(start: Any, fakes: Any) -> None:
+    """As an event for each round, and with the answer; arguments and results only where the trace is asked for."""
+    own = fakes.connectors["own"]
+    own.model_info = evolve(own.model_info, capabilities=frozenset({"streaming", "tools"}))
+    call = ToolCallDelta(index=0, id="s1", name="search", arguments='{"query": "days of leave"}')
+    searches = [Chunk("Let me look."), Chunk(tool_calls=(call,)), Chunk(finish_reason="tool_calls")]
+    running = await start(pipelines={"own": SEARCHING})
+    brief = {"round": 1, "number": 1, "name": "search", "outcome": "ok", "items": 1, "wasCut": False}
+    for trace in (False, True):
+        own.replies = [searches, "28 days [101]."]
+        own.prompts.clear()
+        status, events = await streamed(running, ask(stream=True, includeTrace=trace))
+        assert status == 200
+        assert [event["type"] for event in events if event["type"] != "chunk"] == ["start", "tool", "end"]
+        assert "".join(event["content"] for event in events if event["type"] == "chunk") == "28 days [101]."
+        told, end = events[1], events[-1]
+        assert (told["round"], told["content"]) == (1, "Let me look.")
+        [row] = told["calls"]
+        assert end["tools"] == told["calls"]
+        assert brief.items() <= row.items()
+        assert ({"arguments", "result", "trace"} <= row.keys()) is trace
+        if trace:
+            assert row["result"].startswith("[101] Leave")
+            assert [entry["id"] for entry in row["trace"]] == ["leave"]

@@ -8,7 +8,7 @@ import openai
 import pytest
 from attrs import evolve
 
-from nexus_core import Completion, Message, ToolCall, ToolDefinition
+from nexus_core import Chunk, Completion, Message, ToolCall, ToolCallDelta, ToolDefinition, Usage
 
 pytestmark = pytest.mark.slow
 
@@ -165,3 +165,76 @@ async def test_calls_and_results_stay_in_the_history(serving: Running, fakes: Fa
     messages = fakes.connectors["own"].prompts[0].messages
     assert [each.role for each in messages] == ["system", "user", "assistant", "tool", "assistant", "user"]
     assert (messages[2].tool_calls, messages[3].tool_call_id) == ((CALL,), "c1")
+
+
+BOTH = """name: both
+models: {main: {use: fake, to: own}}
+steps:
+  - gather: {use: inline, items: [{id: leave, title: Leave, text: Everybody has 28 days of leave.}]}
+  - rank: bm25
+  - prompt: chat
+  - generate: {client_tools: true, tools: [search]}
+"""
+SEARCH = ToolCall(id="s1", name="search", arguments='{"query": "days of leave"}')
+
+
+def played(*calls: ToolCall, text: str = "") -> list[Chunk]:
+    """Return a reply with calls, as a stream and as a whole answer have it."""
+    deltas = [
+        ToolCallDelta(index=place, id=call.id, name=call.name, arguments=call.arguments)
+        for place, call in enumerate(calls)
+    ]
+    return [
+        Chunk(text, tool_calls=tuple(deltas)),
+        Chunk(finish_reason="tool_calls", usage=Usage(prompt_tokens=7, completion_tokens=3)),
+    ]
+
+
+@pytest.fixture
+async def both(start: Start, fakes: Fakes) -> Running:
+    """A server with a pipeline that has a tool of its own and lets those of clients by."""
+    own = fakes.connectors["own"]
+    own.model_info = evolve(own.model_info, capabilities=frozenset({"streaming", "tools"}))
+    return await start(pipelines={"both": BOTH})
+
+
+def whole(*calls: ToolCall) -> Completion:
+    usage = Usage(prompt_tokens=7, completion_tokens=3)
+    return Completion(text="", finish_reason="tool_calls", tool_calls=calls, usage=usage)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_tools_of_the_pipeline_run_here_and_those_of_the_client_are_returned(
+    both: Running, fakes: Fakes, stream: bool
+) -> None:
+    """A round of the pipeline's own is not shown; of one with both, the client is given its own calls alone."""
+    rounds: list[Any] = [(SEARCH,), (SEARCH, CALL)]
+    fakes.connectors["own"].replies = [played(*calls) if stream else whole(*calls) for calls in rounds]
+    asked: Any = {"model": "nexus/both", "tools": [TOOL], "messages": [QUESTION]}
+    async with openai.AsyncOpenAI(base_url=f"{both.origin}/v1", api_key="none", max_retries=0) as client:
+        if stream:
+            async with client.chat.completions.stream(**asked, stream_options={"include_usage": True}) as events:
+                told = await events.get_final_completion()
+        else:
+            told = await client.chat.completions.create(**asked)
+    calls = told.choices[0].message.tool_calls
+    assert [(call.function.name, call.function.arguments) for call in calls] == [("weather", CALL.arguments)]
+    assert told.choices[0].finish_reason == "tool_calls"
+    options = fakes.connectors["own"].options
+    assert [[tool.name for tool in each.tools] for each in options] == [["search", "weather"]] * 2
+    assert (told.usage.prompt_tokens, told.usage.completion_tokens) == (14, 6)
+
+
+@pytest.mark.parametrize(("path", "more"), [(CHAT, {"messages": [QUESTION]}), (RESPONSES, {"input": "Warm?"})])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_tool_of_a_client_with_the_name_of_one_of_the_pipeline_is_refused(
+    both: Running, fakes: Fakes, path: str, more: dict[str, Any], stream: bool
+) -> None:
+    """Nobody could tell whose call it was."""
+    function = {"name": "search", "parameters": PARAMETERS}
+    tool = {"type": "function", "function": function} if path == CHAT else {"type": "function", **function}
+    body = {"model": "nexus/both", "tools": [tool], "stream": stream, **more}
+    status, told = await both.call("POST", path, json=body)
+    assert status == 400
+    assert "search is a tool of the pipeline, too" in told["error"]["message"]
+    assert fakes.connectors["own"].prompts == []

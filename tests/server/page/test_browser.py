@@ -8,9 +8,11 @@ from math import inf
 from typing import Any
 
 import pytest
+from attrs import evolve
 
-from nexus_core import Chunk, InvalidRequestError, Item, TruncatedError
+from nexus_core import Chunk, InvalidRequestError, Item, ToolCallDelta, TruncatedError
 from nexus_core.server.access.identity import Identity
+from tests.server.conftest import PIPELINES
 
 pytestmark = pytest.mark.slow
 
@@ -378,3 +380,18 @@ async def test_a_stream_that_is_cut_is_read_on(tab: Any, running: Any, fakes: An
     await tab.until(ANSWERED)
     assert "There are 28 days." in await tab.text(".answer .text")
     assert len(fake.prompts) == 1
+
+
+async def test_answer_tells_which_tools_were_called(tab: Any, start: Any, fakes: Any) -> None:
+    """By name, with what came of it and how many items it found; what was said beside the call is no answer."""
+    own = fakes.connectors["own"]
+    own.model_info = evolve(own.model_info, capabilities=frozenset({"streaming", "tools"}))
+    call = ToolCallDelta(index=0, id="s1", name="search", arguments='{"query": "leave"}')
+    own.replies = [[Chunk("Let me look."), Chunk(tool_calls=(call,)), Chunk(finish_reason="tool_calls")], "28 [101]."]
+    text = PIPELINES["own"].replace("generate: main", "generate: {tools: [search]}")
+    await opened(tab, await start(pipelines={"own": text.replace("  - prompt", "  - rank: bm25\n  - prompt")}))
+    await ask(tab, "How much leave?")
+    await tab.until(ANSWERED)
+    assert "Tools called: search: ok, 1 item" in await tab.text(".answer .row")
+    assert "Let me look" not in await tab.text(".answer")
+    assert await tab.text(".answer .citation") == "101"
