@@ -11,13 +11,14 @@ from io import FileIO
 from pathlib import Path
 from typing import Self
 
-from nexus_core import Event, component, option, state
+from nexus_core import Event, TraceEntry, component, option, state
 
 if sys.platform != "win32":
     import fcntl
 
 _HEARD = (
-    "run_started", "prompt_packed", "waiting", "attempt_finished", "stream_restarted", "run_finished", "run_failed",
+    "run_started", "prompt_packed", "waiting", "attempt_finished", "stream_restarted", "tool_finished",
+    "tool_round", "run_finished", "run_failed",
 )  # fmt: skip
 _OBJECTS = {"run_finished": ("answer",), "run_failed": ("error",)}
 """The fields of events that are no data."""
@@ -123,10 +124,14 @@ def encoded(event: Event) -> bytes:
     for name in _OBJECTS.get(event.type, ()):
         del data[name]
     try:
-        return orjson.dumps(data, default=repr, option=orjson.OPT_APPEND_NEWLINE)
+        return orjson.dumps(data, default=_plain, option=orjson.OPT_APPEND_NEWLINE)
     except orjson.JSONEncodeError:  # half of a surrogate pair, from a model that broke off inside it
         safe = {key: _sane(value) for key, value in data.items()}
-        return orjson.dumps(safe, default=repr, option=orjson.OPT_APPEND_NEWLINE)
+        return orjson.dumps(safe, default=_plain, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _plain(value: object) -> object:
+    return vars(value) if isinstance(value, TraceEntry) else repr(value)
 
 
 def _sane(value: object) -> object:

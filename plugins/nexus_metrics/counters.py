@@ -18,6 +18,7 @@ from nexus_core import (
     RunStarted,
     StepFinished,
     StreamRestarted,
+    ToolFinished,
     Waiting,
 )
 from nexus_metrics.metric_definitions import FAMILIES, Metric
@@ -28,6 +29,10 @@ MOST_RUNS = 10_000
 """Runs in progress that are kept in mind; the oldest is forgotten first."""
 LONGEST_S = 3600.0
 """A run whose end was never heard of, because the queue was full, is forgotten after this."""
+
+_MADE = frozenset(("ok", "failed", "error", "timeout"))
+_NAMED = frozenset(("invalid",))
+"""Outcomes of calls of tools: those that ran, and those that did not, of a tool that there is."""
 
 
 @cache
@@ -91,6 +96,7 @@ class RunCounters:
             Waiting: self._waits,
             AttemptFinished: self._attempted,
             StreamRestarted: self._restarted,
+            ToolFinished: self._called,
             RunFinished: self._finished,
             RunFailed: self._failed,
         }
@@ -178,6 +184,14 @@ class RunCounters:
 
     def _restarted(self, event: StreamRestarted) -> None:
         self._of["nexus_stream_restarts_total"][event.model].inc()
+
+    def _called(self, event: ToolFinished) -> None:
+        outcome = event.outcome if event.outcome in (*_MADE, *_NAMED, "unknown", "refused") else OTHER
+        # A model may call anything by any name; those of calls that were checked are names of tools.
+        tool = event.name if outcome in (*_MADE, *_NAMED) else OTHER
+        self._of["nexus_tool_calls_total"][tool, outcome].inc()
+        if outcome in _MADE:
+            self._of["nexus_tool_call_duration_seconds"][tool].observe(event.duration_s)
 
     def _finished(self, event: RunFinished) -> None:
         self._end(event, "ok", "answered")

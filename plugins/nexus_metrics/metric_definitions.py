@@ -61,6 +61,8 @@ FAMILIES = (
         "Tokens of a prompt, at most, as a share of its model's window minus the reserve.", _SHARES,
     ),
     Metric("histogram", "nexus_packing_duration_seconds", (), "Of packing one prompt.", _SHORT),
+    Metric("counter", "nexus_tool_calls_total", ("tool", "outcome"), "Calls of the pipeline's tools by models."),
+    Metric("histogram", "nexus_tool_call_duration_seconds", ("tool",), "Of calls that were made.", _SECONDS),
     Metric("counter", "nexus_context_items_total", ("fate",), "Items that packing has kept or dropped."),
 )  # fmt: skip
 LIVE = (

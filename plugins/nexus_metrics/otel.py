@@ -57,7 +57,11 @@ class Otel:
     @property
     def hears(self) -> tuple[str, ...]:
         """The types of events that are told of."""
-        runs = ("run_started", "step_finished", "prompt_packed", "run_finished", "run_failed") if self.traces else ()
+        runs = (
+            ("run_started", "step_finished", "prompt_packed", "tool_finished", "run_finished", "run_failed")
+            if self.traces
+            else ()
+        )
         return (*runs, "attempt_finished")
 
     async def __aenter__(self) -> Self:
@@ -124,6 +128,7 @@ class Otel:
                 "step_finished": [told.stepped],
                 "prompt_packed": [told.packed],
                 "attempt_finished": [told.attempted],
+                "tool_finished": [told.called],
                 "run_finished": [told.finished],
                 "run_failed": [told.failed],
             }

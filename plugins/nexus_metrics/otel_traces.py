@@ -19,7 +19,16 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from nexus_core import AttemptFinished, PromptPacked, RunFailed, RunFinished, RunStarted, StepFinished, TraceContext
+from nexus_core import (
+    AttemptFinished,
+    PromptPacked,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    ToolFinished,
+    TraceContext,
+)
 
 if TYPE_CHECKING:
     from nexus_metrics.otel_extensions import GivenIds
@@ -112,6 +121,29 @@ class OtelTraces:
             span.set_status(Status(StatusCode.ERROR, row.error))
         span.end(_ns(row.time))
 
+    def called(self, event: ToolFinished) -> None:
+        """Tell of a call of a tool as a span; of one that did not run, too, which takes no time."""
+        run = self._runs.get(event.run_id)
+        if run is None:
+            return
+        attributes: dict[str, Any] = {
+            "gen_ai.operation.name": "execute_tool",
+            "gen_ai.tool.name": event.name,
+            "gen_ai.tool.type": "function",
+            "nexus.run_id": event.run_id,
+            "nexus.call_id": event.call_id,
+            "nexus.round": event.round,
+            "nexus.items": event.items,
+        }
+        if self._content and event.arguments is not None and event.result is not None:
+            attributes["gen_ai.tool.call.arguments"] = event.arguments
+            attributes["gen_ai.tool.call.result"] = event.result
+        status = None
+        if event.outcome != "ok":
+            attributes["error.type"] = event.outcome
+            status = Status(StatusCode.ERROR)
+        self._span(run, f"execute_tool {event.name}", event.time, event.duration_s, attributes, status)
+
     def finished(self, event: RunFinished) -> None:
         """End the trace of a run that is done."""
         run = self._runs.pop(event.run_id, None)
@@ -155,10 +187,20 @@ class OtelTraces:
             return Context()
         return context_of(trace.trace_id, trace.parent_id, sampled=trace.sampled)
 
-    def _span(self, run: _Run, name: str, ended: float, took_s: float, attributes: Mapping[str, Any]) -> None:
+    def _span(
+        self,
+        run: _Run,
+        name: str,
+        ended: float,
+        took_s: float,
+        attributes: Mapping[str, Any],
+        status: Status | None = None,
+    ) -> None:
         """Tell of something within a run."""
         above = set_span_in_context(run.span, Context())
         span = self._tracer.start_span(name, context=above, attributes=attributes, start_time=_ns(ended - took_s))
+        if status is not None:
+            span.set_status(status)
         span.end(_ns(ended))
 
     def _attributes(self, row: AttemptFinished, run: _Run | None) -> Mapping[str, Any]:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from nexus_metrics.counters import RunCounters
 
 _HEARD = (
-    "run_started", "prompt_packed", "waiting", "attempt_finished", "stream_restarted", "run_finished", "run_failed",
+    "run_started", "prompt_packed", "waiting", "attempt_finished", "stream_restarted", "tool_finished", "run_finished",
+    "run_failed",
 )  # fmt: skip
 _STATES = ("closed", "open", "half_open", "parked")
 

@@ -47,7 +47,7 @@ def line(event: Event) -> str:
     parts = [event.type]
     for field in attrs.fields(type(event)):
         value = getattr(event, field.name)
-        if value is not None and field.name not in _LEFT_OUT:
+        if value is not None and value != () and field.name not in _LEFT_OUT:
             parts.append(f"{field.name}={_shown(value)}")
     return " ".join(parts)
 

@@ -168,6 +168,7 @@ def test_every_component_is_documented_and_every_documented_one_is_there() -> No
     assert {(section.kind, section.name) for section in SECTIONS if section.name in NAMES} == OURS
     assert {section.page for section in written_sections()} == {
         "nexus_anthropic", "nexus_bedrock", "nexus_gemini", "nexus_ollama", "nexus_openai", "nexus_rankers",
+        "nexus_tools",
     }  # fmt: skip
 
 

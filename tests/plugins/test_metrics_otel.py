@@ -38,6 +38,7 @@ from nexus_core import (
     RunFailed,
     RunFinished,
     RunStarted,
+    ToolFinished,
 )
 from nexus_core.testing import ScriptedUpstream
 from nexus_core.testing.answers import json_answer
@@ -321,3 +322,25 @@ async def test_the_reference_has_every_attribute(seen: Seen) -> None:
     await tell(STARTED, PACKED, full, FINISHED)
     text = PAGE.read_text("utf-8")
     assert [name for span in seen.all_spans for name in attributes(span) if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("content", [False, True], ids=["off", "on"])
+async def test_a_call_of_a_tool_is_a_span_below_its_run(seen: Seen, content: bool) -> None:
+    """By the conventions; arguments and result where content is switched on, an error by its outcome."""
+    called = ToolFinished(
+        run_id="r", time=103.0, call_id="c", round=1, number=1, name="search", outcome="ok", duration_s=0.5, items=2,
+        arguments='{"query": "leave"}', result="28 days",
+    )  # fmt: skip
+    await tell(STARTED, called, evolve(called, name="slow", outcome="timeout"), FINISHED, content=content)
+    run, span, slow = (seen.spans[name] for name in (
+        "invoke_workflow handbook", "execute_tool search", "execute_tool slow",
+    ))  # fmt: skip
+    assert span.parent is not None
+    assert span.parent.span_id == run.context.span_id
+    assert (span.start_time, span.end_time) == (102_500_000_000, 103_000_000_000)
+    attributes = dict(span.attributes or {})
+    assert attributes[gen_ai_attributes.GEN_AI_OPERATION_NAME] == "execute_tool"
+    assert attributes[gen_ai_attributes.GEN_AI_TOOL_NAME] == "search"
+    assert ("28 days" in attributes.values()) is content
+    assert (slow.status.status_code, (slow.attributes or {})["error.type"]) == (StatusCode.ERROR, "timeout")
+    assert span.status.status_code is StatusCode.UNSET

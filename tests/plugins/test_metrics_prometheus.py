@@ -28,6 +28,7 @@ from nexus_core import (
     RunStarted,
     StepFinished,
     StreamRestarted,
+    ToolFinished,
     Waiting,
 )
 
@@ -273,3 +274,22 @@ def test_a_missing_library_is_named_with_its_extra_where_the_sink_stands(
     (tmp_path / "p.yaml").write_text(PIPELINE)
     with pytest.raises(ConfigError, match=r"p\.yaml:6:\d+.*pip install 'contextnexus\[metrics\]'"):
         Pipeline.load(tmp_path / "p.yaml")
+
+
+async def test_calls_of_tools_are_counted_by_tool_and_outcome() -> None:
+    """Names that a model makes up are no labels; what did not run has no duration."""
+    outcomes = [("search", "ok"), ("search", "timeout"), ("search", "invalid"), ("made up", "unknown"), ("x", "new")]
+    calls = [
+        ToolFinished(run_id="r", time=101.0, call_id="c", round=1, number=1, name=name, outcome=outcome, duration_s=0.5)
+        for name, outcome in outcomes
+    ]
+    found = await told(started(), *calls, finished())
+    counted = {name: value for name, value in found.items() if name.startswith("nexus_tool_calls_total")}
+    assert counted == {
+        f"nexus_tool_calls_total{{tool={tool},outcome={outcome}}}": 1.0
+        for tool, outcome in [
+            ("search", "ok"), ("search", "timeout"), ("search", "invalid"), ("other", "unknown"), ("other", "other"),
+        ]
+    }  # fmt: skip
+    assert found["nexus_tool_call_duration_seconds_count{tool=search}"] == 2
+    assert not any("made up" in name for name in found)

@@ -15,7 +15,18 @@ from attrs import evolve
 from nexus_jsonl.sink import JsonlSink, encoded
 from nexus_sinks.log import Log, line
 
-from nexus_core import AttemptFinished, Event, Item, Pipeline, RunFailed, RunFinished, RunStarted, ServerError
+from nexus_core import (
+    AttemptFinished,
+    Event,
+    Item,
+    Pipeline,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    ServerError,
+    ToolFinished,
+    TraceEntry,
+)
 
 STARTED = RunStarted(run_id="r1", time=12.5, pipeline="p", content="Why?\n\x1b[2J")
 ATTEMPT = AttemptFinished(run_id="r1", time=1.0, call_id="c", number=1, model="main", model_id="m", outcome="timeout")
@@ -154,3 +165,17 @@ def test_log_warns_of_failed_attempts(caplog: pytest.LogCaptureFixture) -> None:
         sink.emit(ATTEMPT)
         sink.flush()
     assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
+
+
+def test_a_record_has_what_became_of_the_items_of_a_tool() -> None:
+    """As data, where content is switched on."""
+    entry = TraceEntry(
+        item_id="leave", title="Leave", decision="kept", reason="", score=1.5, scores={"bm25": 1.5}, tokens=4
+    )
+    called = ToolFinished(
+        run_id="r", time=1.0, call_id="c", round=1, number=1, name="search", outcome="ok", trace=(entry,), result="28"
+    )
+    told = json.loads(encoded(called))
+    assert (told["type"], told["result"]) == ("tool_finished", "28")
+    assert told["trace"][0]["item_id"] == "leave"
+    assert told["trace"][0]["scores"] == {"bm25": 1.5}

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import pytest
 
-from nexus_core.contract.answers import AttemptFinished, Event
+from nexus_core.contract.answers import AttemptFinished, Event, ToolFinished
 from nexus_core.contract.errors import ServerError
 from nexus_core.contract.events import (
     PromptPacked,
@@ -24,6 +24,7 @@ from nexus_core.contract.events import (
     RunStarted,
     StepFinished,
     StreamRestarted,
+    ToolRoundFinished,
     Waiting,
 )
 from nexus_core.contract.protocols import Sink
@@ -57,6 +58,11 @@ def one_of_each(run_id: str = "run-1", content: str | None = None) -> tuple[Even
         ),
         StreamRestarted(run_id=run_id, time=3.1, call_id="c1", model="main", kind="truncated"),
         AttemptFinished(run_id=run_id, time=4.0, call_id="c1", number=2, model="spare", model_id="m-2", outcome="ok"),
+        ToolFinished(
+            run_id=run_id, time=4.2, call_id="c1", round=1, number=1, name="search", outcome="ok", duration_s=0.1,
+            items=2, tokens=80, arguments=content, result=content,
+        ),
+        ToolRoundFinished(run_id=run_id, time=4.3, call_id="c1", round=1, calls=1, content=content),
         RunFinished(
             run_id=run_id, time=4.5, duration_s=3.0, model="spare", prompt_tokens=7, completion_tokens=None,
             content=content,
