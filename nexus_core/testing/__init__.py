@@ -19,6 +19,7 @@ _HOME = {
     "contracts.source": ("SourceContract",),
     "contracts.store.store_contract": ("StoreContract",),
     "contracts.template": ("TemplateContract",),
+    "contracts.tool": ("ToolContract",),
     "dialect": ("Dialect", "Refusal", "Sent", "Stream", "ToolDialect"),
     "fakes": ("FakeConnector", "FakeRanker", "FakeSink", "FakeSource", "FakeTemplate", "RaisingSink", "SlowSink"),
     "openai_dialect": ("OpenAIDialect",),

@@ -15,6 +15,7 @@ from nexus_core.testing.contracts.sink import SinkContract as SinkContract
 from nexus_core.testing.contracts.source import SourceContract as SourceContract
 from nexus_core.testing.contracts.store.store_contract import StoreContract as StoreContract
 from nexus_core.testing.contracts.template import TemplateContract as TemplateContract
+from nexus_core.testing.contracts.tool import ToolContract as ToolContract
 from nexus_core.testing.dialect import (
     Dialect as Dialect,
     Refusal as Refusal,

@@ -20,8 +20,8 @@ from nexus_core.testing import (
     SinkContract,
     SourceContract,
     TemplateContract,
+    watching,
 )
-from nexus_core.testing.contracts import watching
 
 pytestmark = pytest.mark.slow
 

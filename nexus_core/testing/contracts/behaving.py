@@ -27,10 +27,10 @@ from nexus_core.testing.contracts.failing import FailureTests
 from nexus_core.testing.contracts.parts import PartTests
 from nexus_core.testing.contracts.service import HOW, ServiceSuite
 from nexus_core.testing.contracts.suite import opened, run
-from nexus_core.testing.contracts.watching import Leftovers, LogRecorder, resource_warnings, shown_by
 from nexus_core.testing.dialect import Refusal
 from nexus_core.testing.script import HalfClose, Reset, Script, Silence, Step
 from nexus_core.testing.upstream import ScriptedUpstream, http_answer, http_head, json_answer, stream_answer
+from nexus_core.testing.watching import Leftovers, LogRecorder, resource_warnings, shown_by
 
 LEAVE_S = 0.5
 """Within this time after it was told to stop, a connector has closed its connection to the service."""

@@ -30,8 +30,8 @@ from nexus_core.contract.events import (
 from nexus_core.contract.protocols import Sink
 from nexus_core.engine.sinks import Fanout, SinkQueue
 from nexus_core.testing.contracts.suite import Contract, opened, run
-from nexus_core.testing.contracts.watching import resource_warnings
 from nexus_core.testing.fakes import RaisingSink, SlowSink
+from nexus_core.testing.watching import resource_warnings
 
 CONTENT = 'content-7b2f40: ünïcödé ⛵ 字 "quoted" \u2028 \x1b[2J\nsecond line'
 """What stands in the fields named `content` where a pipeline has switched them on."""

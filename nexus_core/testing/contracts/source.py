@@ -23,7 +23,7 @@ from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.run_context import RunContext
 from nexus_core.contract.values import Item
 from nexus_core.testing.contracts.suite import Contract, opened, run
-from nexus_core.testing.contracts.watching import Leftovers, resource_warnings
+from nexus_core.testing.watching import Leftovers, resource_warnings
 
 TEXTS = (
     "The ferry leaves at nine. It returns at noon.",

@@ -10,9 +10,9 @@ import pytest
 from nexus_core.contract.errors import ConnectorError
 from nexus_core.testing.contracts.calls import check_requests
 from nexus_core.testing.contracts.suite import Contract, opened, run
-from nexus_core.testing.contracts.watching import shown_by
 from nexus_core.testing.script import Step
 from nexus_core.testing.upstream import ScriptedUpstream, http_answer
+from nexus_core.testing.watching import shown_by
 
 _GARBAGE = {"html": b"<html>", "empty": b"", "json": b"{}", "list": b"[]", "text": b'"x"'}
 _STATUSES = (400, 401, 404, 429, 500, 503)

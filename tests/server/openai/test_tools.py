@@ -217,12 +217,13 @@ async def test_tools_of_the_pipeline_run_here_and_those_of_the_client_are_return
                 told = await events.get_final_completion()
         else:
             told = await client.chat.completions.create(**asked)
-    calls = told.choices[0].message.tool_calls
+    found: Any = told
+    calls = found.choices[0].message.tool_calls
     assert [(call.function.name, call.function.arguments) for call in calls] == [("weather", CALL.arguments)]
-    assert told.choices[0].finish_reason == "tool_calls"
-    options = fakes.connectors["own"].options
+    assert found.choices[0].finish_reason == "tool_calls"
+    options: Any = fakes.connectors["own"].options
     assert [[tool.name for tool in each.tools] for each in options] == [["search", "weather"]] * 2
-    assert (told.usage.prompt_tokens, told.usage.completion_tokens) == (14, 6)
+    assert (found.usage.prompt_tokens, found.usage.completion_tokens) == (14, 6)
 
 
 @pytest.mark.parametrize(("path", "more"), [(CHAT, {"messages": [QUESTION]}), (RESPONSES, {"input": "Warm?"})])
