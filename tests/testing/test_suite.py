@@ -21,6 +21,7 @@ from nexus_core.testing import (
     SourceContract,
     StoreContract,
     TemplateContract,
+    ToolContract,
 )
 from nexus_core.testing.contracts.suite import Contract
 
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 SUITES = [
     *(ConnectorContract, EmbedderContract, RankerContract, ReaderContract, RerankerContract, SinkContract),
-    *(SourceContract, StoreContract, TemplateContract),
+    *(SourceContract, StoreContract, TemplateContract, ToolContract),
 ]
 
 
