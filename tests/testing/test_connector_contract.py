@@ -30,8 +30,8 @@ from nexus_core import (
     UpstreamTimeoutError,
     Usage,
 )
-from nexus_core.testing import ConnectorContract, OpenAIDialect
-from nexus_core.testing.contracts import answering, watching
+from nexus_core.testing import ConnectorContract, OpenAIDialect, watching
+from nexus_core.testing.contracts import answering
 from nexus_core.testing.contracts.calls import impatient
 
 pytestmark = pytest.mark.slow

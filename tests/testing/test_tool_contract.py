@@ -49,7 +49,7 @@ class BadName(Shelves):
 
 
 class Twice(Shelves):
-    defined = Shelves.defined * 2
+    defined = (*Shelves.defined, *Shelves.defined)
 
 
 class OtherNames(Shelves):
