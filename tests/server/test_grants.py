@@ -17,6 +17,7 @@ from attrs import frozen
 
 import nexus_core.server
 from nexus_core import CallOptions, Item, Prompt, Store
+from nexus_core.server.access import identity
 from nexus_core.server.runs import journal
 from nexus_core.store.access.api_keys import ApiKeys
 from nexus_core.testing.fakes import FakeConnector
@@ -323,6 +324,7 @@ async def test_a_store_is_read_as_if_what_is_hidden_were_not_there(
 ) -> None:
     """The routes fetch as many rows of the database where much is hidden as where little is."""
     monkeypatch.setattr(journal, "BEAT_S", 3600.0)  # what a server reads each second is no request's
+    monkeypatch.setattr(identity, "FRESH_S", 3600.0)  # nor what it reads again of keys after a while
     counts = []
     for much in (True, False):
         async with guard(start, fakes, tmp_path, issuer, much=much) as guarded:
@@ -334,6 +336,7 @@ async def test_a_store_is_read_as_if_what_is_hidden_were_not_there(
 
 async def rows_read(guarded: Guarded, request: tuple[str, str, dict[str, Any]]) -> int:
     """Return how many rows are fetched by the connection that reads while the key without groups is answered."""
+    await guarded.running.store.answers.settle()  # what waits to be written is read from memory
     connection = guarded.running.store._threads.opened().connection
     assert isinstance(connection, sqlite3.Connection)
     rows: list[tuple[object, ...]] = []

@@ -8,7 +8,7 @@ let contexts = [];
 let models = [];
 
 export async function load() {
-  // One after the other: without a key the first alone fails, and too many failures count against this address.
+  // One after the other: without a key the first alone fails.
   pipelines = (await call("GET", "/pipelines")).pipelines;
   contexts = (await call("GET", "/contexts")).contexts;
   models = (await call("GET", "/queries/models")).models;

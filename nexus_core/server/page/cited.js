@@ -1,10 +1,10 @@
-// The passages that answers cite, kept as long as this tab: a conversation that is opened again in it can show them.
+// The passages that answers cite, kept as long as this tab, for conversations that are opened again.
 
 import { cited } from "./answer.js";
 
 const NAME = "nexus.cited.";
 
-// Of a run's answer; `contextId` is that of the store which the items are in, empty where they are in none.
+// Of a run's answer; `contextId` is that of the store, empty where the items are in none.
 export function keep(run, text, passages, contextId) {
   const numbers = new Set(cited(text));
   const found = passages.filter(({ number }) => numbers.has(number));

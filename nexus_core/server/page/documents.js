@@ -1,4 +1,4 @@
-// The documents of a context: sent, listed, removed; and what was found and not read, with the reasons.
+// The documents of a context: sent, listed, removed; and what was not read, and why.
 
 import { call } from "./api.js";
 import { sure } from "./dialogs.js";

@@ -14,7 +14,7 @@ export function el(name, properties = {}, ...children) {
   return made;
 }
 
-// Foreign text inside a line: whatever direction it turns to, it turns what is around it nowhere.
+// Foreign text inside a line: its direction is its own.
 export const alone = (text) => el("bdi", {}, text);
 
 export const joined = (...parts) =>
@@ -24,7 +24,7 @@ export const route = (...parts) => `#${parts.map(encodeURIComponent).join("/")}`
 
 export const figure = (value) => (value === null || value === undefined ? "–" : value.toLocaleString("en"));
 
-// US dollars: to the cent from a dollar on, to six places below; no value is an unknown cost and never nothing.
+// US dollars: to the cent from a dollar on, to six places below; without a value unknown.
 export function money(dollars) {
   if (dollars === null || dollars === undefined) return "unknown";
   if (dollars > 0 && dollars < 1e-6) return "<$0.000001";

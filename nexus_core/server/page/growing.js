@@ -1,4 +1,4 @@
-// An answer that is growing: drawn once a frame however fast it comes, and told to screen readers by sentences.
+// An answer that is growing: drawn once a frame, and told to screen readers by sentences.
 
 import { $, el } from "./dom.js";
 

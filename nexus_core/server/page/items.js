@@ -110,7 +110,7 @@ async function tag(change) {
   });
 }
 
-// The address is again that of the list, and the focus where the item was opened.
+// Back to the list, with the focus where the item was opened.
 function closed() {
   if (location.hash.includes("/items/")) history.replaceState(null, "", route("contexts", context));
   (rows.get(item.id)?.querySelector("a") || $("opened-name")).focus();

@@ -1,4 +1,4 @@
-// The models of all pipelines, with their figures, and which of them answers by default.
+// The models of all pipelines, with figures, and which answers by default.
 
 import { call } from "./api.js";
 import { sure } from "./dialogs.js";

@@ -1,4 +1,4 @@
-// A list that comes page by page: its element `ID`, what is said of it in `ID-said`, the button `ID-more`.
+// A list that comes page by page: its element `ID`, what is said of it `ID-said`, its button `ID-more`.
 
 import { $, trying } from "./dom.js";
 
@@ -8,7 +8,7 @@ export class Paged {
   #load;
   #drawn = 0;
 
-  // `load` is given the end of a query string, and gives the page's `next`, its `rows`, and what to do when it is `drawn`.
+  // `load` takes the end of a query string, and returns `next`, `rows` and what to do when `drawn`.
   constructor(id, load) {
     this.#id = id;
     this.#load = load;

@@ -1,4 +1,4 @@
-// Who is signed in, where the server has a sign-in: in the header, and in the dialog that asks for a key.
+// Who is signed in, where the server has a sign-in.
 
 import { keepKey } from "./api.js";
 import { $ } from "./dom.js";

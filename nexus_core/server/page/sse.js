@@ -1,4 +1,4 @@
-// Server-sent events from the bytes of a response; an id is told with the event that has it, once that is whole.
+// Server-sent events from the bytes of a response, each with its id once it is whole.
 
 const SILENCE_MS = 60_000; // A server that lives says so every 15 seconds.
 
@@ -40,7 +40,7 @@ class Lines {
   #decoder = new TextDecoder();
   #rest = "";
 
-  // A carriage return at the end of what has come may be half of a line's end: it waits for what follows.
+  // A carriage return at the end may be half of a line's end: it waits for what follows.
   of(bytes, done) {
     this.#rest += this.#decoder.decode(bytes, { stream: !done });
     const held = this.#rest.endsWith("\r") && !done ? "\r" : "";

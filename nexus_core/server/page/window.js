@@ -1,4 +1,4 @@
-// The picture of a window: what fills it, what became of every candidate, and the attempts it took.
+// The picture of a window: what fills it, every candidate, and the attempts.
 
 import { alone, el, figure, joined, money, time } from "./dom.js";
 

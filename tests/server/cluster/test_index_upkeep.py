@@ -51,7 +51,7 @@ async def is_current(store: Store) -> bool:
 @pytest.fixture
 async def pooler(postgres: str) -> AsyncIterator[str]:
     """Yield the URL of a relay that passes on all but notifications, as a pooler of transactions does."""
-    parts, tasks = urlsplit(postgres), set[asyncio.Task[None]]()
+    parts, tasks, open_writers = urlsplit(postgres), set[asyncio.Task[None]](), list[asyncio.StreamWriter]()
     folder = parse_qs(parts.query).get("host", [""])[0]
 
     async def pass_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -69,21 +69,21 @@ async def pooler(postgres: str) -> AsyncIterator[str]:
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks.add(cast(asyncio.Task[None], asyncio.current_task()))
+        open_writers.append(writer)
         if folder:
             above = await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.{parts.port or 5432}")
         else:
             above = await asyncio.open_connection(parts.hostname, parts.port or 5432)
+        open_writers.append(above[1])
         ways = [asyncio.create_task(pass_all(reader, above[1])), asyncio.create_task(pass_filtered(above[0], writer))]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for each in (writer, above[1]):
+                each.transport.abort()
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            for each in (writer, above[1]):
-                each.transport.abort()
-                with suppress(OSError):
-                    await each.wait_closed()
 
     server = await asyncio.start_server(relay, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -93,7 +93,11 @@ async def pooler(postgres: str) -> AsyncIterator[str]:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    await asyncio.sleep(0)
+    for each in open_writers:
+        each.transport.abort()
+    for each in open_writers:
+        with suppress(OSError):
+            await each.wait_closed()
 
 
 async def two_stores(start: Any, reading: str, writing: str, tmp_path: Path) -> tuple[Any, Store]:
