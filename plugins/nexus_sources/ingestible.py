@@ -59,13 +59,14 @@ def with_reader(mark: DocumentMark, reader: DocumentReader, origin: FileOrigin |
 
     One whose reader cannot even be imported is one that cannot be read.
     """
-    if not mark.stamp or mark.problem or mark.left_out:
+    if mark.problem or mark.left_out:
         return mark
     try:
         name = reader.reader_told(origin or FileOrigin(name=mark.name))
     except SourceError as error:
         return evolve(mark, problem=str(error))
-    return evolve(mark, stamp=f"{mark.stamp} {crc32(name.encode()):08x}")
+    # A file that was written just now has no stamp yet: it is read, and its reader is asked for all the same.
+    return evolve(mark, stamp=f"{mark.stamp} {crc32(name.encode()):08x}") if mark.stamp else mark
 
 
 def read(mark: DocumentMark, reader: DocumentReader, known: str = "") -> DocumentRead:
