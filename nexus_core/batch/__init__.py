@@ -5,8 +5,7 @@ They are imported at first use (PEP 562); the paths of the modules below are not
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from nexus_core.toolkit.lazy_module import lazy_names
 
 _HOME = {
     "control": ("BatchControl", "BatchTask", "RequestEnd"),
@@ -16,19 +15,5 @@ _HOME = {
     "results": ("RecordResult", "failure"),
     "shipment": ("PipelineShipment", "pack_pipeline"),
 }
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
-__all__ = sorted(_MODULE_OF)
-
-
-def __getattr__(name: str) -> Any:
-    module = _MODULE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module 'nexus_core.batch' has no attribute {name!r}")
-    value = getattr(import_module(f"nexus_core.batch.{module}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

@@ -6,8 +6,7 @@ first use; what a user of stores needs is `nexus_core.Store`.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from nexus_core.toolkit.lazy_module import lazy_names
 
 _HOME = {
     "database.paths": ("StorePaths",),
@@ -18,19 +17,5 @@ _HOME = {
         "WriteConflictError",
     ),
 }  # fmt: skip
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
-__all__ = sorted(_MODULE_OF)
-
-
-def __getattr__(name: str) -> Any:
-    module = _MODULE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module 'nexus_core.store' has no attribute {name!r}")
-    value = getattr(import_module(f"nexus_core.store.{module}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

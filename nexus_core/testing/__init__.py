@@ -5,8 +5,7 @@ Names are imported at first use, so that who needs a fake alone needs neither py
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from nexus_core.toolkit.lazy_module import lazy_names
 
 _HOME = {
     "answers": ("chat_events", "completion", "json_answer", "stream_answer"),
@@ -26,19 +25,5 @@ _HOME = {
     "proxy": ("FaultProxy",),
     "upstream": ("ScriptedUpstream",),
 }
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
-__all__ = sorted(_MODULE_OF)
-
-
-def __getattr__(name: str) -> Any:
-    module = _MODULE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module 'nexus_core.testing' has no attribute {name!r}")
-    value = getattr(import_module(f"nexus_core.testing.{module}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 
 from attrs import frozen
@@ -36,6 +36,8 @@ class ToolOutcome:
     """As in `ToolFinished`."""
     result: ToolResult
     duration_s: float = 0.0
+    ended: float = 0.0
+    """Seconds since the epoch; 0 where it was not made."""
     query: str = ""
     """What was asked for, in words: what parts of a long result are chosen by."""
 
@@ -66,7 +68,8 @@ async def _one(
         return _failed(call, "invalid", f"not called, the arguments are wrong: {why}")
     began, query = perf_counter(), _words_in(arguments)
     outcome, result = await _called(tool, call.name, arguments, run, timeout_s)
-    return ToolOutcome(call=call, outcome=outcome, result=result, duration_s=perf_counter() - began, query=query)
+    duration_s = perf_counter() - began
+    return ToolOutcome(call=call, outcome=outcome, result=result, duration_s=duration_s, ended=time(), query=query)
 
 
 async def _called(

@@ -232,7 +232,7 @@ class ToolRounds:
         self.scope.emit(
             ToolFinished(
                 run_id=call.run_id,
-                time=self.caller.clock.wall(),
+                time=outcome.ended or self.caller.clock.wall(),
                 call_id=call.id,
                 round=self._round,
                 number=self._calls,

@@ -197,8 +197,9 @@ class PostgresConnection:
         """Begin a transaction with its first statement, which changes nothing, in one round trip."""
         done: Any = self._run_anew(f"{self._begin}; {text}", parameters)
         self._is_within, self._begin = True, ""
-        while done.nextset():  # those of the beginning
-            pass
+        has_more = done.nextset()  # the results of the beginning come before that of the statement
+        while has_more:
+            has_more = done.nextset()
         return cast(Cursor, done)
 
     def _run_anew(self, text: str, parameters: Sequence[Any] = ()) -> Cursor:

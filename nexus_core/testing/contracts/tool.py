@@ -210,12 +210,8 @@ class ToolContract(Contract):
                     await asyncio.sleep(0)
                     if not task.cancel():
                         continue  # it was done at once
-                    try:
-                        await task
-                    except asyncio.CancelledError:
-                        pass
-                    else:
-                        raise AssertionError(f"{name} went on after it was cancelled")
+                    await asyncio.wait([task])
+                    assert task.cancelled(), f"{name} went on after it was cancelled"
                     await self._call(tool, name, dict(arguments))
 
         run(cancel())
