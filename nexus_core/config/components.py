@@ -117,10 +117,17 @@ class Components:
 
     def tool_names(self, specs: Sequence[ComponentSpec]) -> list[tuple[str, ...] | None]:
         """Return for each of some tools the names of what it offers; `None` where only a run can tell."""
+        return self._class_names(specs, "tool_names")
+
+    def changing_tools(self, specs: Sequence[ComponentSpec]) -> list[str]:
+        """Return the names of the tools that change something, as far as they are known before a run."""
+        return [name for names in self._class_names(specs, "tool_changes") for name in names or ()]
+
+    def _class_names(self, specs: Sequence[ComponentSpec], attribute: str) -> list[tuple[str, ...] | None]:
         found: list[tuple[str, ...] | None] = []
         for spec in specs:
             cls = None if self.is_not_run(spec.use) else self.catalogue.component(Kind.TOOL, spec.use)
-            names = getattr(cls, "tool_names", None)
+            names = getattr(cls, attribute, None)
             found.append(tuple(map(str, names)) if isinstance(names, tuple) else None)
         return found
 

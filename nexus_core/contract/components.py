@@ -227,6 +227,7 @@ def tool(function: _Function | None = None, *, changes: bool = False) -> Any:
         return tool_result(await asyncio.to_thread(called, **given))
 
     body = {"definitions": definitions, "call": call, "tool_names": (definition.name,)}
+    body["tool_changes"] = (definition.name,) if changes else ()
     return _component_of(called, fields, body)
 
 

@@ -156,6 +156,7 @@ class _Rehearsal:
                 self.notes += [f"{label}: {note}" for note in scope.take_notes()]
             elif isinstance(planned.step, Generate) and planned.step.last:
                 self.call = await planned.step.first_call(state, scope)
+                self.notes += [f"{label}: {note}" for note in scope.take_notes()]
                 break
             else:
                 state = await self._step(label, planned, planned.step, state, scope)

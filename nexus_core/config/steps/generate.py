@@ -100,6 +100,10 @@ class GenerateReader:
                 rest = instead(name, names, "known here")
                 message = f"`allow` names no tool: {quoted(name)}{rest}"
                 self.components.problems.error("N001", place_of(node, "allow"), message)
+        for name in self.components.changing_tools(components):
+            if name not in given["allow"]:
+                message = f"the tool {quoted(name)} changes something, so it is not offered: add `allow: [{name}]`"
+                self.components.problems.warn("S007", place_of(node, "tools"), message)
         if timeout_s is None:
             return None
         return ToolsSpec(

@@ -29,6 +29,7 @@ from nexus_core import (
     ToolRoundsError,
     UsageError,
 )
+from nexus_core.cli.main import main
 
 PLUGIN = '''
 import asyncio
@@ -225,7 +226,27 @@ async def test_what_changes_something_needs_to_be_allowed(load: Any) -> None:
     script = Script("No.")
     async with load(script, tools="[own.book, own.capital]") as pipeline:
         await pipeline.run("Book.")
+        explanation = await pipeline.explain("Book.")
     assert [tool.name for tool in script.asked[0][1].tools or ()] == ["capital"]
+    [note] = explanation.notes
+    assert "book changes something and is not under `allow`" in note
+
+
+def test_lint_warns_of_a_tool_that_is_never_offered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever forgot `allow` would look for it in vain."""
+    (tmp_path / "own.py").write_text(PLUGIN)
+    SCRIPTS["x"] = Script("x")
+    head = "name: a\nplugins: [./own.py]\nmodels: {main: {use: own, script: x}}\n"
+    text = f"{head}steps:\n  - generate: {{tools: [own.book]ALLOW}}\n"
+    told = []
+    for allow in ("", ", allow: [book]"):
+        (tmp_path / "p.yaml").write_text(text.replace("ALLOW", allow))
+        with pytest.raises(SystemExit) as ended:
+            main(["lint", str(tmp_path / "p.yaml")])
+        assert not ended.value.code
+        told.append("".join(capsys.readouterr()))
+    assert "the tool 'book' changes something, so it is not offered: add `allow: [book]`" in told[0]
+    assert "warning" not in told[1]
 
 
 async def test_the_last_round_is_one_in_which_nothing_may_be_called(load: Any) -> None:
