@@ -45,6 +45,20 @@ class State:
         """What items are searched and ranked by."""
         return self.searched or self.query
 
+    def with_ranking(self, ranking: Ranking, searched: str) -> State:
+        """Return the state with other items; each run does it for each of its steps, and `evolve` looks fields up."""
+        return State(
+            query=self.query,
+            searched=searched,
+            ranking=ranking,
+            history=self.history,
+            continuation=self.continuation,
+            inputs=self.inputs,
+            vars=self.vars,
+            draft=self.draft,
+            answered=self.answered,
+        )
+
     def variables(self, names: frozenset[str]) -> dict[str, Any]:
         """Return what expressions may read, of it only what `names` asks for."""
         offered: dict[str, Callable[[], Any]] = {

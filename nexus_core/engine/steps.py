@@ -142,7 +142,7 @@ class Gather:
         if not self.merger.has_seen(items):  # what was good is looked at once
             items = check_gathered(self.name, items)
         ranking = self.merger.add(state.ranking, items)
-        after = evolve(state, ranking=ranking, searched=searched)
+        after = state.with_ranking(ranking, searched)
         return keep_variable(after, self.keep_as, lambda: describe(ranking))
 
     async def _search(self, scope: Scope, query: str) -> tuple[Item, ...] | Ranking:
@@ -188,7 +188,7 @@ class Rank:
 
     def apply(self, state: State, ranking: Ranking) -> State:
         """Return the state with its items ranked so."""
-        return keep_variable(evolve(state, ranking=ranking), self.keep_as, lambda: describe(ranking))
+        return keep_variable(state.with_ranking(ranking, state.searched), self.keep_as, lambda: describe(ranking))
 
 
 @frozen(kw_only=True, eq=False, repr=False)
