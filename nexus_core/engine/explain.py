@@ -155,6 +155,7 @@ class _Rehearsal:
                 ahead += reversed(planned.step.choose(state, scope))
                 self.notes += [f"{label}: {note}" for note in scope.take_notes()]
             elif isinstance(planned.step, Generate) and planned.step.last:
+                scope.take_notes()  # those of the steps before
                 self.call = await planned.step.first_call(state, scope)
                 self.notes += [f"{label}: {note}" for note in scope.take_notes()]
                 break
