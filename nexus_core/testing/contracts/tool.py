@@ -27,6 +27,7 @@ from nexus_core.testing.contracts.suite import Contract, opened, run
 _BLOCKED_S = 0.5
 """The longest that the event loop may stand still during a call."""
 _AT_ONCE = 8
+_TRIES = 4
 
 
 class ToolContract(Contract):
@@ -194,7 +195,11 @@ class ToolContract(Contract):
                 await asyncio.gather(beating, return_exceptions=True)
             return longest
 
-        longest = min(run(watch()) for _ in range(2))  # a busy machine may stop it once
+        longest = run(watch())
+        for _ in range(_TRIES):  # a busy machine may stop it now and then
+            if longest < _BLOCKED_S:
+                break
+            longest = min(longest, run(watch()))
         assert longest < _BLOCKED_S, f"the event loop stood still for {longest:.2f} s during a call"
 
     def test_a_cancelled_call_ends(self) -> None:
