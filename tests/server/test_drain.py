@@ -47,6 +47,8 @@ steps:
 BODY: dict[str, Any] = {"query": "Is it so?", "contextId": "slow"}
 STREAM = BODY | {"options": {"stream": True}}
 BEGINNING = stream_answer([*chat_events("Yes and no")[:2], Silence()], ends=False)
+EVENTS = "text/event-stream"
+"""What a stream is, once its first event is there: who is cut before it hears a status."""
 STOPPING = "stopping: what has begun may end"
 
 
@@ -258,10 +260,8 @@ async def test_what_is_under_way_ends_and_the_store_is_whole(tmp_path: Path, wor
             options = {"stream": name == "paced", "conversationId": conversation}
             body = {"query": "Is it so?", "contextId": name, "pipeline": name, "options": options}
             async with session.post(server.origin + "/api/queries", json=body) as answer:
-                if name == "paced":
-                    last = (await events_of(answer))[-1]
-                    return conversation, last["type"] if last["type"] == "end" else last["code"]
-                return conversation, (await answer.json()).get("code", "end")
+                last = (await events_of(answer))[-1] if answer.content_type == EVENTS else await answer.json()
+                return conversation, last.get("code", "end")
 
         asked = [asyncio.create_task(ask(name, number)) for name in ("slow", "paced") for number in range(2 * half)]
         await until(lambda: (len(slow.requests), len(paced.requests)) == (2 * half, 2 * half))
