@@ -48,7 +48,8 @@ _HOME = {
     ),
     "contract.ranking": ("Candidate", "Ranking"),
     "contract.run_context": (
-        "CallablePipeline", "PipelineInput", "PipelineResult", "RunContext", "TraceContext", "Viewer", "parse_readers",
+        "ApprovalRequest", "Approve", "CallablePipeline", "PipelineInput", "PipelineResult", "RunContext",
+        "TraceContext", "Viewer", "parse_readers",
     ),
     "contract.values": (
         "CallOptions", "Chunk", "Completion", "FilePart", "FinishReason", "FollowUp", "ImagePart", "Item", "Message",

@@ -253,6 +253,11 @@ class GenerateKeys:
     )
     tool_calls: int = option(16, help="With `tools`: calls in all rounds together, at most.", ge=1, le=256)
     tool_timeout: float | str = option(30.0, help="The longest a call of a tool may take: seconds, or `30s`.", gt=0)
+    approval_timeout: float | str = option(
+        120.0,
+        help="Where a person is asked whether a tool is called: the longest wait, in seconds, or `2m`.",
+        gt=0,
+    )
     tool_share: float = option(
         0.5, help="At most this share of the free window goes to results of tools.", gt=0, le=0.9
     )

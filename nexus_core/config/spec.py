@@ -165,6 +165,7 @@ class ToolsSpec(Value):
     rounds: int
     calls: int
     timeout_s: float
+    approval_timeout_s: float
     share: float
 
 

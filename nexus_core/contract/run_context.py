@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from secrets import randbits
 from time import perf_counter
 from typing import Any, Literal, TypeVar
@@ -145,6 +145,27 @@ class PipelineResult(Value):
     has_value: bool = False
     ranking: Ranking
     """The items that its last step had."""
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class ApprovalRequest(Value):
+    """A call of a tool that changes something, before it is made: a person decides whether it is."""
+
+    run_id: str
+    id: str
+    """Unique in the run."""
+    name: str
+    """Of the tool."""
+    description: str = ""
+    """Of the tool, by its author."""
+    arguments: Mapping[str, Any]
+    """They match the tool's schema. The model wrote them: show them as text."""
+    timeout_s: float
+    """Seconds from now after which the call counts as refused."""
+
+
+Approve = Callable[[ApprovalRequest], Awaitable[bool]]
+"""Asks a person, and returns whether they agree: `True`, and nothing else, does. May run several times at once."""
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)

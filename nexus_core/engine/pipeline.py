@@ -20,7 +20,7 @@ from nexus_core.contract.errors import DeadlineError, RankerError, UsageError
 from nexus_core.contract.optional_protocols import ContextSource, EmbeddingRanker, TracingSink
 from nexus_core.contract.protocols import AnswerCache, Conversations, Sink
 from nexus_core.contract.ranking import Ranking
-from nexus_core.contract.run_context import TraceContext, Viewer
+from nexus_core.contract.run_context import Approve, TraceContext, Viewer
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Item, Message, Part
 from nexus_core.engine.component_models import check_vectors, find_embedding_ranker
 from nexus_core.engine.composition.called_pipelines import complete_inputs
@@ -80,6 +80,9 @@ class StreamOptions(RunOptions, total=False):
     """Ties together the events; by default one that nobody else has."""
     deadline_s: float | None
     """The most that the run may take: it shortens the deadlines of the pipeline's calls and never lengthens them."""
+    approve: Approve | None
+    """Asked before each call of a tool that changes something, those of called pipelines included. Without it, what the
+    pipeline has under `allow` is called."""
     traceparent: str | None
     """W3C's header of the caller's trace, which goes on in the run where a sink traces it; what is malformed is not."""
 
@@ -239,9 +242,9 @@ class Pipeline:
         """Return the whole answer; raises the error of the step that failed, whose `attempts` are those of the run.
 
         What else may be asked is in `RunOptions` and `StreamOptions`: `items`, `history`, `attachments`, `inputs`,
-        `model`, `options`, `conversation_id`, `owner`, `viewer`, `run_id`, `deadline_s`, `traceparent`. `on_event` is
-        called with each event as it happens and must not block. Where a conversation could not be written, a
-        StoreError carries the whole answer as `answer`.
+        `model`, `options`, `conversation_id`, `owner`, `viewer`, `run_id`, `deadline_s`, `approve`, `traceparent`.
+        `on_event` is called with each event as it happens and must not block. Where a conversation could not be
+        written, a StoreError carries the whole answer as `answer`.
         """
         answer = await self._opened().answer(self._request(query, **asked), on_event)
         if answer is None:
@@ -361,6 +364,7 @@ class Pipeline:
         owner: str = "",
         viewer: Viewer | None = None,
         fresh: bool = False,
+        approve: Approve | None = None,
         traceparent: str | None = None,
     ) -> Request:
         if not query.strip():
@@ -390,6 +394,7 @@ class Pipeline:
             owner=owner,
             viewer=viewer,
             fresh=fresh,
+            approve=approve,
             trace=self._tracing.begin_trace(TraceContext.parse(traceparent)) if self._tracing is not None else None,
             memory=self._open_conversation(conversation_id, owner, history, context_id, viewer)
             if conversation_id is not None

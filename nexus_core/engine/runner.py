@@ -14,7 +14,7 @@ from attrs import field, frozen
 from nexus_core.contract.answers import Answer, AttemptFinished, Event, ToolFinished, sum_costs
 from nexus_core.contract.errors import ConnectorError, NexusError, RunError
 from nexus_core.contract.events import Delta, RunFailed, RunFinished, RunStarted, StreamRestarted
-from nexus_core.contract.run_context import TraceContext, Viewer
+from nexus_core.contract.run_context import Approve, TraceContext, Viewer
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Part, Usage
 from nexus_core.engine.calls.text_buffer import TextBuffer
 from nexus_core.engine.composition.planned_steps import (
@@ -56,6 +56,8 @@ class Request:
     """Whose eyes it looks with."""
     fresh: bool = False
     """No answer is taken from a cache."""
+    approve: Approve | None = None
+    """Asks a person before a tool changes something."""
     trace: TraceContext | None = None
     """The span of the run, where a sink traces it."""
     memory: ConversationMemory | None = None
@@ -79,6 +81,7 @@ class Request:
             owner=self.owner,
             viewer=self.viewer,
             fresh=self.fresh,
+            approve=self.approve,
             trace=self.trace,
             ends_at=ends_at,
             emit=emit,

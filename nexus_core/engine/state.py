@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from nexus_core.contract.answers import Event
 from nexus_core.contract.ranking import Ranking
-from nexus_core.contract.run_context import CallablePipeline, PipelineResult, RunContext, TraceContext
+from nexus_core.contract.run_context import Approve, CallablePipeline, PipelineResult, RunContext, TraceContext
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Message, Part
 from nexus_core.engine.calls.caller import CallResult
 from nexus_core.engine.packing.packer import Draft
@@ -127,6 +127,8 @@ class Scope(RunContext):
     """Finds items for a tool."""
     calling: PipelineCaller | None = None
     """Runs other pipelines; `None` where the pipeline calls none."""
+    approve: Approve | None = None
+    """Asks a person before a tool changes something; `None` where that is allowed by the pipeline alone."""
     depth: int = 0
     """How many pipelines have called this one, each the next."""
     called_at: StepPlace | None = None

@@ -31,7 +31,8 @@ from nexus_core.config.yaml.tree import (
 from nexus_core.contract.values import CallOptions
 
 _GENERATE = {spec.name: spec for spec in keys_of(GenerateKeys)}
-_OF_TOOLS = ("allow", "rounds", "tool_calls", "tool_timeout", "tool_share")
+_TIMEOUTS = ("tool_timeout", "approval_timeout")
+_OF_TOOLS = ("allow", "rounds", "tool_calls", *_TIMEOUTS, "tool_share")
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -84,9 +85,6 @@ class GenerateReader:
                     "S006", place_of(node, key), f"`{key}` has no effect without `tools`: remove it"
                 )
             return None
-        timeout_s = given["tool_timeout"]
-        if isinstance(timeout_s, str):
-            timeout_s = self.components.options.duration(node.get("tool_timeout"), _GENERATE["tool_timeout"])
         known = self.components.tool_names(components)
         names = [name for found in known for name in found or ()]
         for name in sorted({name for name in names if names.count(name) > 1}):
@@ -104,7 +102,8 @@ class GenerateReader:
             if name not in given["allow"]:
                 message = f"the tool {quoted(name)} changes something, so it is not offered: add `allow: [{name}]`"
                 self.components.problems.warn("S007", place_of(node, "tools"), message)
-        if timeout_s is None:
+        timeout_s, approval_timeout_s = [self._seconds(key, given, node) for key in _TIMEOUTS]
+        if timeout_s is None or approval_timeout_s is None:
             return None
         return ToolsSpec(
             components=tuple(components),
@@ -112,8 +111,14 @@ class GenerateReader:
             rounds=given["rounds"],
             calls=given["tool_calls"],
             timeout_s=timeout_s,
+            approval_timeout_s=approval_timeout_s,
             share=given["tool_share"],
         )
+
+    def _seconds(self, key: str, given: Mapping[str, Any], node: MappingNode) -> float | None:
+        """Return a time limit; `None` after noting what is wrong."""
+        said: float | str = given[key]
+        return self.components.options.duration(node.get(key), _GENERATE[key]) if isinstance(said, str) else said
 
     def _schema(self, said: Mapping[str, Any] | str, node: Node) -> tuple[Any, str | None]:
         """Return a JSON Schema and the file it stands in, if it has one; what is wrong with it is noted."""

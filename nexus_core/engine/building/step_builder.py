@@ -149,6 +149,7 @@ class StepBuilder:
             rounds=told.rounds,
             calls=told.calls,
             timeout_s=told.timeout_s,
+            approval_timeout_s=told.approval_timeout_s,
             share=told.share,
         )
 

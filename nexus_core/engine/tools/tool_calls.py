@@ -15,6 +15,7 @@ from nexus_core.contract.errors import DeadlineError, NexusError, ToolError, des
 from nexus_core.contract.run_context import RunContext
 from nexus_core.contract.values import ToolCall, ToolResult
 from nexus_core.engine.plugin_guard import is_own
+from nexus_core.engine.tools.approvals import Approvals
 from nexus_core.engine.tools.toolbox import OfferedTool
 from nexus_core.toolkit.suggest import did_you_mean, listed
 from nexus_core.toolkit.timers import run_all
@@ -43,19 +44,35 @@ class ToolOutcome:
 
 
 async def run_calls(
-    calls: Sequence[ToolCall], offered: Mapping[str, OfferedTool], run: RunContext, *, timeout_s: float, left: int
+    calls: Sequence[ToolCall],
+    offered: Mapping[str, OfferedTool],
+    run: RunContext,
+    *,
+    timeout_s: float,
+    left: int,
+    approvals: Approvals | None = None,
 ) -> list[ToolOutcome]:
     """Return what became of each call, in their order; at most `left` of them are made, all at the same time.
 
-    Raises DeadlineError where the caller's time is up.
+    With `approvals` a person is asked about each that changes something, before its time begins. Raises DeadlineError
+    where the caller's time is up.
     """
     return await run_all(
-        [_one(call, offered, run, timeout_s=timeout_s, refused=place >= left) for place, call in enumerate(calls)]
+        [
+            _one(call, offered, run, timeout_s=timeout_s, refused=place >= left, approvals=approvals)
+            for place, call in enumerate(calls)
+        ]
     )
 
 
 async def _one(
-    call: ToolCall, offered: Mapping[str, OfferedTool], run: RunContext, *, timeout_s: float, refused: bool
+    call: ToolCall,
+    offered: Mapping[str, OfferedTool],
+    run: RunContext,
+    *,
+    timeout_s: float,
+    refused: bool,
+    approvals: Approvals | None,
 ) -> ToolOutcome:
     if refused:
         return _failed(call, "refused", "not called: there were too many calls; answer with what you know")
@@ -66,20 +83,30 @@ async def _one(
     arguments, why = _arguments(call, tool)
     if why:
         return _failed(call, "invalid", f"not called, the arguments are wrong: {why}")
+    if approvals is not None and tool.definition.changes:
+        why = await approvals.refusal(call, tool.definition, arguments)
+        if why:
+            return _failed(call, "not_approved", why)
     began, query = perf_counter(), _words_in(arguments)
-    outcome, result = await _called(tool, call.name, arguments, run, timeout_s)
+    outcome, result = await _called(tool, call.name, arguments, run, timeout_s, approvals)
     duration_s = perf_counter() - began
     return ToolOutcome(call=call, outcome=outcome, result=result, duration_s=duration_s, ended=time(), query=query)
 
 
 async def _called(
-    tool: OfferedTool, name: str, arguments: Mapping[str, Any], run: RunContext, timeout_s: float
+    tool: OfferedTool,
+    name: str,
+    arguments: Mapping[str, Any],
+    run: RunContext,
+    timeout_s: float,
+    approvals: Approvals | None,
 ) -> tuple[str, ToolResult]:
     left_s = run.left_s()
     seconds = timeout_s if left_s is None else min(timeout_s, left_s)
     try:
         async with asyncio.timeout(seconds) as limit:
-            result = await tool.tool.call(name, arguments, run)
+            within = run if approvals is None else approvals.during(limit, left_s)
+            result = await tool.tool.call(name, arguments, within)
     except ToolError as error:
         return "failed", _error(str(error))
     except TimeoutError as error:
@@ -87,6 +114,7 @@ async def _called(
             return "error", _broken(tool, name, error)
         if left_s is not None and seconds == left_s:
             raise DeadlineError("the time that the caller gave the run is up") from error
+        run.left_s()  # a person who was waited for may have taken it
         return "timeout", _error(f"there was no result within {timeout_s:g} s")
     except NexusError as error:
         if isinstance(error, DeadlineError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from itertools import count
+from math import inf
 
 from attrs import define, evolve, field
 
@@ -23,6 +24,7 @@ from nexus_core.engine.calls.prompt_fitting import free_tokens, merge_options
 from nexus_core.engine.models import Model
 from nexus_core.engine.packing.message_tokens import count_message_tokens
 from nexus_core.engine.state import Scope
+from nexus_core.engine.tools.approvals import Approvals
 from nexus_core.engine.tools.tool_calls import MOST_ARGUMENTS, ToolOutcome, run_calls
 from nexus_core.engine.tools.tool_results import NO_ROOM, PackedResult, ResultPacker
 from nexus_core.engine.tools.toolbox import OfferedTool, Toolbox
@@ -60,6 +62,8 @@ class ToolRounds:
     _is_full: bool = field(default=False, init=False)
     """There was no room for some calls."""
     _ends_at: float = field(default=0.0, init=False)
+    _caller_ends_at: float = field(default=inf, init=False)
+    _approvals: Approvals | None = field(default=None, init=False)
     _held: list[str | Chunk] = field(factory=list, init=False)
     """What a stream has given of a round that may yet call tools."""
 
@@ -120,9 +124,16 @@ class ToolRounds:
         self._free, self._model = min(spaces, key=lambda space: space[0], default=(0, first.chain[0]))
         policy = self.caller.policy
         seconds = policy.stream_deadline_s if streams else policy.deadline_s
-        self._ends_at = self.caller.clock.now() + (
-            seconds if first.deadline_s is None else min(seconds, first.deadline_s)
-        )
+        now = self.caller.clock.now()
+        self._caller_ends_at = inf if first.deadline_s is None else now + first.deadline_s
+        self._ends_at = min(now + seconds, self._caller_ends_at)
+        if self.scope.approve is not None:
+            self._approvals = Approvals(
+                approve=self.scope.approve,
+                timeout_s=self.toolbox.approval_timeout_s,
+                scope=self.scope,
+                now=self.caller.clock.now,
+            )
 
     def _next(self) -> tuple[Call, bool]:
         """Return the request of the next round, and whether it is the last."""
@@ -178,7 +189,10 @@ class ToolRounds:
             self.scope,
             timeout_s=self.toolbox.timeout_s,
             left=min(there_is_room, self.toolbox.calls - self._calls),
+            approvals=self._approvals,
         )
+        if self._approvals is not None:  # a person takes nothing of the pipeline's time, but of the caller's
+            self._ends_at = min(self._ends_at + self._approvals.waited_s(), self._caller_ends_at)
         self._keep(outcomes, there_is_room, result, call)
         return self._answer(result, theirs) if theirs else None
 

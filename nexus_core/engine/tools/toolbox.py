@@ -57,6 +57,8 @@ class Toolbox:
     """Of tools, in all rounds together."""
     timeout_s: float = 30.0
     """Of one call."""
+    approval_timeout_s: float = 120.0
+    """Of the wait for a person who is asked whether a call is made."""
     share: float = 0.5
     """Of the free window, for results."""
 

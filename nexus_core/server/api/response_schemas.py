@@ -35,7 +35,7 @@ _METADATA = _whole(
 _TOOL = _whole(
     {
         "callId": TEXT, "round": COUNT, "number": COUNT, "name": TEXT,
-        "outcome": {"enum": ["ok", "failed", "error", "timeout", "invalid", "unknown", "refused"]},
+        "outcome": {"enum": ["ok", "failed", "error", "timeout", "invalid", "unknown", "refused", "not_approved"]},
         "durationMs": _NUMBER, "items": COUNT, "tokens": COUNT, "wasCut": {"type": "boolean"},
         "arguments": _TEXT_OR_NULL, "result": _TEXT_OR_NULL, "trace": array({"type": "object"}),
     },
