@@ -48,7 +48,7 @@ _HOME = {
     ),
     "contract.ranking": ("Candidate", "Ranking"),
     "contract.run_context": (
-        "ApprovalRequest", "Approve", "CallablePipeline", "PipelineInput", "PipelineResult", "RunContext",
+        "ApprovalRequest", "CallablePipeline", "PipelineInput", "PipelineResult", "RunContext",
         "TraceContext", "Viewer", "parse_readers",
     ),
     "contract.values": (

@@ -132,7 +132,6 @@ from nexus_core.contract.protocols import (
 from nexus_core.contract.ranking import Candidate as Candidate, Ranking as Ranking
 from nexus_core.contract.run_context import (
     ApprovalRequest as ApprovalRequest,
-    Approve as Approve,
     CallablePipeline as CallablePipeline,
     PipelineInput as PipelineInput,
     PipelineResult as PipelineResult,

@@ -18,6 +18,7 @@ from nexus_core.contract.errors import UsageError
 from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import Value
 from nexus_core.store import usage
+from nexus_core.store.access.approvals import StoredApprovals
 from nexus_core.store.contexts import everything
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.search.search import ContextSearch
@@ -147,6 +148,11 @@ class StoredRuns:
     def may_write(self) -> bool:
         """Whether runs can be kept here."""
         return self._threads.may_write
+
+    @property
+    def approvals(self) -> StoredApprovals:
+        """The calls of tools that runs wait to be let make."""
+        return StoredApprovals(self._threads)
 
     # For who reads
 

@@ -111,6 +111,9 @@ class QueriesApi:
             options, digits=None if identity(request).viewer is None else DIGITS, errors=request[OPERATOR]
         )
         background, key = bool(options.get("background")), _idempotency_key(request)
+        if options.get("approveTools") and not (options.get("stream") or background):
+            said = "approveTools asks by events: ask for a stream, or in the background"
+            raise Failure(400, "invalid_request", said, param="options.approveTools")
         if options.get("stream") or background or key is not None:
             run = self._run(request, body, asked, include)
             return await (self._stream(request, run) if options.get("stream") else self._outcome(request, run))
@@ -151,14 +154,16 @@ class QueriesApi:
 
     def _run(self, request: web.Request, body: Mapping[str, Any], asked: QueryRequest, include: Included) -> RunRequest:
         id = token_hex(16)
+        events = QueryEvents(request, id, asked.begins_with, include)
         return RunRequest(
             question=with_run_id(asked, id),
             id=id,
             api=API,
-            events=QueryEvents(request, id, asked.begins_with, include),
+            events=events,
             background=bool(body.get("options", {}).get("background")),
             idempotency=_idempotency_key(request),
             fingerprint=sha256(json.dumps(body, sort_keys=True).encode()).hexdigest(),
+            asks=events if body.get("options", {}).get("approveTools") else None,
         )
 
     async def _stream(self, request: web.Request, run: RunRequest) -> web.StreamResponse:

@@ -1,4 +1,7 @@
-"""Events of the query API: `start`, `tool`, `chunk`, `restart`, and `end`, or `error` or `interrupted` in its place."""
+"""Events of the query API: `start`, `tool`, `approval` and its `decision`, `chunk`, `restart`, and at last `end`.
+
+`error` or `interrupted` may come in its place.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from attrs import evolve, frozen
 from nexus_core.contract.answers import Answer, Event, ToolFinished
 from nexus_core.contract.errors import RunError
 from nexus_core.contract.events import Delta, RunFailed, RunFinished, StreamRestarted, ToolRoundFinished
+from nexus_core.contract.run_context import ApprovalRequest
 from nexus_core.engine.json_shapes import answer_json, attempt_json, packing_json, passages_json, tool_json
 from nexus_core.server.errors import Failure, failure_of
 from nexus_core.server.http.sse import error_event, event
@@ -86,6 +90,15 @@ class QueryEvents:
                 self._calls = []
                 return (*self._start(), event({"type": "tool", **told}))
         return ()
+
+    def approval(self, asked: ApprovalRequest, expires: float) -> Sequence[bytes]:
+        """Return the event that asks whether a tool may be called."""
+        told = {"callId": asked.id, "name": asked.name, "description": asked.description, "arguments": asked.arguments}
+        return (*self._start(), event({"type": "approval", **told, "expires": expires}))
+
+    def decision(self, call_id: str, *, approved: bool, expired: bool) -> Sequence[bytes]:
+        """Return the event that says what was decided on a call, or that nobody has answered in time."""
+        return (event({"type": "decision", "callId": call_id, "approved": approved, "expired": expired}),)
 
     async def finished(self, event_of_run: RunFinished) -> Sequence[bytes]:
         """Return the end of an answer; raises Failure where there is none."""

@@ -14,7 +14,8 @@ from nexus_core.server.api.response_schemas import RUN
 from nexus_core.server.api.run_query import QueryRequest
 from nexus_core.server.errors import Failure
 from nexus_core.server.http.app import identity
-from nexus_core.server.http.bodies import Parameters, json_answer
+from nexus_core.server.http.bodies import Parameters, json_answer, read_json
+from nexus_core.server.http.json_schema import checker, closed
 from nexus_core.server.http.sse import EventStream
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
@@ -25,6 +26,8 @@ from nexus_core.server.settings import ServerSettings
 from nexus_core.store.runs import StoredRun
 from nexus_core.toolkit.timers import TimeLimit
 
+APPROVAL = closed({"approved": {"type": "boolean"}}, required=("approved",))
+"""What `POST {prefix}/runs/{runId}/approvals/{callId}` takes."""
 _AFTER = {
     "type": "integer", "minimum": 0, "maximum": 2**53, "description": "The number of the last event that you have had."
 }  # fmt: skip
@@ -38,6 +41,7 @@ class RunsApi:
         self._runs = runs
         self._settings = settings
         self._slow = slow
+        self._check = checker(APPROVAL)
         self._events = Parameters({"after": _AFTER})
 
     def routes(self) -> Sequence[Route]:
@@ -58,6 +62,11 @@ class RunsApi:
             Route(
                 method="DELETE", path=one, handler=self.end, scope="query",
                 summary="End a run of yours; one that has ended is deleted.", status=204, errors=(404,),
+            ),
+            Route(
+                method="POST", path=one + "/approvals/{callId}", handler=self.decide, scope="query",
+                summary="Let a run of yours call a tool that changes something, or refuse it.",
+                body=APPROVAL, status=204, errors=(400, 404, 409),
             ),
         ]  # fmt: skip
 
@@ -88,6 +97,13 @@ class RunsApi:
                 await self._serving.seen_by(who.viewer).delete_run(run.id, who.owner)
             except UsageError as error:
                 raise no_run(run.id, error) from error
+        return web.Response(status=204)
+
+    async def decide(self, request: web.Request) -> web.Response:
+        """Decide on a call that a run asks about."""
+        approved = self._check(await read_json(request, self._settings.limits))["approved"]
+        _, run = await self._find(request)
+        await self._runs.decide(run, request.match_info["callId"], approved=approved)
         return web.Response(status=204)
 
     async def _find(self, request: web.Request, *, had_events: bool = False) -> tuple[RunFollower, StoredRun]:

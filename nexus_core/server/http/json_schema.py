@@ -147,6 +147,10 @@ OPTIONS = closed(
         "includeTrace": {"type": "boolean"},
         "stream": {"type": "boolean"},
         "background": {"type": "boolean"},
+        "approveTools": {
+            "type": "boolean",
+            "description": "Ask by an event before a tool of the pipeline changes something.",
+        },
         "llmOptions": closed(LLM_OPTIONS),
     }
 )

@@ -16,6 +16,7 @@ from time import monotonic
 
 from nexus_core.contract.errors import NexusError
 from nexus_core.server.http.listener import ThrottledLog
+from nexus_core.server.runs.approvals import settle
 from nexus_core.server.runs.event_numbers import number_events
 from nexus_core.server.runs.live_run import LiveRun, cancelled, interrupted
 from nexus_core.server.runs.server_process import describe_process, find_life
@@ -142,6 +143,8 @@ class RunJournal:
                 await self._attempt(self._discard)
             if self.live:
                 await self._attempt(self._beat)
+            if any(run.waiting for run in self.live.values()):
+                await self._attempt(self._hear_decisions)
             await self._attempt(self._end_left_behind)
             if monotonic() - self._expired_at >= _EXPIRE_EVERY_S:
                 self._expired_at = monotonic()
@@ -179,6 +182,11 @@ class RunJournal:
                 if run.is_lingering:
                     run.look_after(READ_ELSEWHERE_S)
         self._readers = {id: count for id, count in self._readers.items() if id in self.live}
+
+    async def _hear_decisions(self) -> None:
+        """Let runs go on whose owners have answered at other servers."""
+        for each in await self._runs().approvals.decided(self.server):
+            settle(self.live.get(each.run_id), each.call_id, approved=each.approved)
 
     def _lose(self, id: str) -> None:
         """End a run that another server has taken for lost: its readers have been told so."""

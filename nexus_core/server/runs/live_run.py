@@ -133,6 +133,8 @@ class LiveRun:
     completion_tokens: int | None = None
     usage_source: str = "estimated"
     sources: str = ""
+    waiting: dict[str, asyncio.Future[bool]] = field(factory=dict)
+    """The calls of tools that its owner is asked about."""
     lingering: asyncio.TimerHandle | None = None
 
     def __attrs_post_init__(self) -> None:

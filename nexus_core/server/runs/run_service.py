@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from functools import partial
 from time import time
 
 from aiohttp import web
-from attrs import frozen
+from attrs import evolve, frozen
 
 from nexus_core.contract.events import Delta
 from nexus_core.server.access.access import AccessControl
@@ -18,6 +19,7 @@ from nexus_core.server.errors import Failure, failure_of
 from nexus_core.server.http.app import identity, log_failure
 from nexus_core.server.http.sse import EventStream
 from nexus_core.server.pipelines import ServedPipelines
+from nexus_core.server.runs.approvals import ApprovalEvents, RunApprovals, settle
 from nexus_core.server.runs.follow import RunFollower
 from nexus_core.server.runs.journal import Interrupted, RunJournal
 from nexus_core.server.runs.live_run import LiveRun, RunEvents, RunReader, cancelled
@@ -26,6 +28,8 @@ from nexus_core.store.runs import NewRun, StoredRun, describe_viewer
 
 NOT_KEPT = "runs_not_kept"
 _ENDS_WITHIN_S = 2.0
+_CALL_ID = re.compile(r"[0-9a-f]{32}\.[0-9]{1,9}")
+"""As runs make them; what a database could not even be asked for is none."""
 
 
 @frozen(kw_only=True)
@@ -41,6 +45,8 @@ class RunRequest:
     idempotency: str | None = None
     """The name of the request; then it goes on to its end, too."""
     fingerprint: str = ""
+    asks: ApprovalEvents | None = None
+    """Asks its owner before a tool changes something; `None`: what the pipeline allows is called."""
 
     @property
     def stays(self) -> bool:
@@ -87,7 +93,7 @@ class RunService:
         if asked.stays and (kept := await self._begin(run, asked)).id != run.id:
             return kept
         reader = run.reader = RunReader(out)
-        self._start(request, run, asked.question, slot)
+        self._start(request, run, asked, slot)
         try:
             await reader.done
         finally:
@@ -100,7 +106,7 @@ class RunService:
         kept = await self._begin(run, asked)
         if kept.id != run.id:
             return kept, None
-        self._start(request, run, asked.question, slot)
+        self._start(request, run, asked, slot)
         return kept, run
 
     async def end(self, run: StoredRun) -> None:
@@ -117,6 +123,23 @@ class RunService:
             return
         if self.journal is not None:
             await self.journal.flush()
+
+    async def decide(self, run: StoredRun, call_id: str, *, approved: bool) -> None:
+        """Decide on a call that a run waits to be let make, wherever it runs; raises Failure where it does not wait.
+
+        Its own server goes on at once, another one within a second.
+        """
+        kept = self._serving.store.runs.approvals
+        holds = await kept.decide(run.id, call_id, approved=approved) if _CALL_ID.fullmatch(call_id) else None
+        if holds is None:
+            raise Failure(404, "approval_not_found", f"the run waits for no approval {call_id[:80]!r}")
+        if self.journal is not None:
+            settle(self.journal.live.get(run.id), call_id, approved=holds)
+        if holds is not approved:
+            said = (
+                "the call was approved already" if holds else "the call was refused already, or nobody answered in time"
+            )
+            raise Failure(409, "approval_decided", said)
 
     def make_room(self, key_id: str | None) -> bool:
         """End the run that nobody has read for longest, of a key or of any; returns whether there was one."""
@@ -169,7 +192,11 @@ class RunService:
         run.is_kept.set()
         return kept
 
-    def _start(self, request: web.Request, run: LiveRun, question: QueryRequest, slot: RunSlot) -> None:
+    def _start(self, request: web.Request, run: LiveRun, asked: RunRequest, slot: RunSlot) -> None:
+        question = asked.question
+        if asked.asks is not None:
+            approvals = RunApprovals(run=run, kept=lambda: self._serving.store.runs.approvals, events=asked.asks)
+            question = evolve(question, asked={**question.asked, "approve": approvals.ask})
         if question.admitted_request is not None:
             run.admitted = question.admitted_request.hand_over()
         if self.journal is not None:

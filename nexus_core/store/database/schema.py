@@ -401,9 +401,19 @@ _SNAPSHOTS = (
     ) WITHOUT ROWID, STRICT""",
 )
 
+_APPROVALS = (
+    # Calls of tools that runs wait to be let make; NULL: nobody has decided.
+    """CREATE TABLE approvals (
+        run_id TEXT NOT NULL REFERENCES runs ON DELETE CASCADE,
+        call_id TEXT NOT NULL,
+        approved INTEGER,
+        PRIMARY KEY (run_id, call_id)
+    ) WITHOUT ROWID, STRICT""",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN, _ORIGINS, _GRANTS, _MEANING, _SEEN, _LANGUAGES, _REMOVALS, _SIGNED_IN,
-    _RUNS, _SERVERS, _SNAPSHOTS,
+    _RUNS, _SERVERS, _SNAPSHOTS, _APPROVALS,
 )  # fmt: skip
 """What leads from each version to the next; the version of a file is the number of those it has seen."""
 

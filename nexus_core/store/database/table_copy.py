@@ -62,6 +62,7 @@ TABLES = (
     CopiedTable("spend", ("day", "kind", "name")),
     CopiedTable("runs", ("id",)),
     CopiedTable("run_events", ("run_id", "first_event")),
+    CopiedTable("approvals", ("run_id", "call_id")),
     CopiedTable("key_budgets", ("name",)),
     CopiedTable("wrong_keys", ("origin",)),
     CopiedTable("choices", ("name",)),
