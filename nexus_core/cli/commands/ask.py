@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from nexus_core.cli.approval_prompt import approve_option
 from nexus_core.cli.commands.run import respond
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.tables import line, plain
@@ -61,6 +62,7 @@ searches the context that is asked; ${NEXUS_CONTEXT} is its name.
 @click.option("--conversation", metavar="ID", help="Go on with this conversation, or begin it.")
 @attach_option
 @fresh_option
+@approve_option
 @click.option("--json", "as_json", is_flag=True, help="Print the answer with its figures as one JSON object.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole, even on a terminal.")
 @click.option("--verbose", "-v", is_flag=True, help="Tell on stderr of waits, and of every request that was made.")

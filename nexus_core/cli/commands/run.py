@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from nexus_core.cli.approval_prompt import ApprovalPrompt, approve_option
 from nexus_core.cli.event_loop import run
 from nexus_core.cli.option_types import seconds_above_0
 from nexus_core.cli.output.attempt_table import AttemptLog
@@ -52,11 +53,20 @@ def _seconds(context: click.Context, option: click.Parameter, text: str | None) 
 @request_options
 @recording_options
 @fresh_option
+@approve_option
 @click.option("--timeout", metavar="DURATION", callback=_seconds, help="Give up after a time, such as 20s or 2m.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer with its figures as one JSON object.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole, even on a terminal.")
 @click.option("--verbose", "-v", is_flag=True, help="Tell on stderr of waits, and of every request that was made.")
-def command(pipeline: str, query: str | None, as_json: bool, no_stream: bool, verbose: bool, **request: Any) -> None:
+def command(
+    pipeline: str,
+    query: str | None,
+    as_json: bool,
+    no_stream: bool,
+    verbose: bool,
+    approve_tools: bool,
+    **request: Any,
+) -> None:
     """Run PIPELINE, a YAML file, for QUERY and print the answer with its sources.
 
     On a terminal the answer is printed as it comes. QUERY may be several words, or - to read it from standard input.
@@ -79,7 +89,8 @@ def command(pipeline: str, query: str | None, as_json: bool, no_stream: bool, ve
         "attachments": request["attachments"],
         "fresh": request["fresh"],
     }
-    respond(loaded, store, read_query(query), asked, as_json=as_json, no_stream=no_stream, verbose=verbose)
+    shown = {"as_json": as_json, "no_stream": no_stream, "verbose": verbose, "approve_tools": approve_tools}
+    respond(loaded, store, read_query(query), asked, **shown)
 
 
 def respond(
@@ -91,8 +102,12 @@ def respond(
     as_json: bool,
     no_stream: bool,
     verbose: bool,
+    approve_tools: bool,
 ) -> None:
-    """Run a pipeline for a query and print the answer, as it comes where that is a terminal; opens and closes both."""
+    """Run a pipeline for a query and print the answer, as it comes where that is a terminal; opens and closes both.
+
+    With `approve_tools` somebody at the terminal has to agree before a tool changes something.
+    """
     asked = {**asked, "traceparent": os.environ.get("TRACEPARENT")}  # whatever has started this may be traced
     streaming = not (as_json or no_stream) and sys.stdout.isatty()
     with _log(verbose) as listen, HeldWarnings() as remarks:
@@ -101,7 +116,7 @@ def respond(
             _print_answer(answer, as_json, streaming, remarks)
 
         try:
-            run(_show_answer(pipeline, store, query, streaming, listen, asked, show))
+            run(_show_answer(pipeline, store, query, streaming, listen, asked, show, approve_tools))
         except StoreError as error:  # the answer is not lost with its turn
             if error.answer is not None:
                 show(error.answer)
@@ -145,6 +160,7 @@ async def _show_answer(
     listen: Listen,
     asked: dict[str, Any],
     show: Callable[[Answer], None],
+    approve_tools: bool,
 ) -> None:
     """Show the answer before sinks and store are closed, which may wait for others that write."""
     async with store, pipeline:
@@ -154,6 +170,8 @@ async def _show_answer(
                 progress.see(event)
                 listen(event)
 
+            if approve_tools:
+                asked = {**asked, "approve": ApprovalPrompt(progress.stop)}
             if streaming:
                 answer = await _streamed(pipeline, query, see, asked)
             else:

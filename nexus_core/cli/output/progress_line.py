@@ -38,13 +38,13 @@ class ProgressLine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._stop()
+        self.stop()
 
     def see(self, event: Event) -> None:
         """Follow the run; the first text of the answer ends the display."""
         match event:
             case Delta():
-                self._stop()
+                self.stop()
             case StepFinished(verb=verb):
                 self._say({"gather": "ranking", "rank": "packing the prompt"}.get(verb, "working"))
             case PromptPacked(model=model):
@@ -74,7 +74,8 @@ class ProgressLine:
                 self._status = Console(stderr=True).status(self._shown())
                 self._status.start()
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Take the line away, for good."""
         if self._timer:
             self._timer.cancel()
         with self._lock:
