@@ -2,6 +2,7 @@
 
 import { shown } from "./answer.js";
 import { ask, call } from "./api.js";
+import { Approvals } from "./approvals.js";
 import { choose, chosen, isStored, load, offerRest } from "./choices.js";
 import { keep, recall } from "./cited.js";
 import { openPassage } from "./dialogs.js";
@@ -102,14 +103,19 @@ async function send() {
   busy(true);
   const controller = (running = new AbortController());
   const growing = new Growing(answer);
-  const body = { ...where, query, options: { ...options, stream: true, includeTrace: true, conversationId: conversation } };
+  const approvals = new Approvals();
+  const body = { ...where, query, options: { ...options, stream: true, approveTools: true, includeTrace: true, conversationId: conversation } };
   answer.scrollIntoView({ block: "end" });
   try {
-    for await (const event of ask(body, controller.signal)) growing.take(event);
+    for await (const event of ask(body, controller.signal)) {
+      growing.take(event);
+      approvals.take(event);
+    }
     finish(answer, growing, where);
   } catch (error) {
     fail(answer, growing, error, query);
   } finally {
+    approvals.close();
     if (running === controller) {
       running = null;
       busy(false);

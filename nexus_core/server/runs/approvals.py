@@ -56,12 +56,13 @@ class RunApprovals:
         loop, seconds = asyncio.get_running_loop(), max(asked.timeout_s - _DECIDED_S, asked.timeout_s / 2)
         ends, expires = loop.time() + seconds, time() + seconds
         await self.run.is_kept.wait()
-        await self.kept().add(self.run.id, asked.id)
         answer: asyncio.Future[bool] = loop.create_future()
         self.run.waiting[asked.id] = answer
         expired = False
         try:
-            await self._tell(self.events.approval(asked, expires))
+            async with self._telling:
+                await self.kept().add(self.run.id, asked.id)
+                await self.run.emit(self.events.approval(asked, expires))
             async with asyncio.timeout_at(ends):
                 approved = await answer
         except TimeoutError:
@@ -69,12 +70,9 @@ class RunApprovals:
             approved, expired = holds is True, not holds
         finally:
             del self.run.waiting[asked.id]
-        await self._tell(self.events.decision(asked.id, approved=approved, expired=expired))
-        return approved
-
-    async def _tell(self, frames: Sequence[bytes]) -> None:
         async with self._telling:
-            await self.run.emit(frames)
+            await self.run.emit(self.events.decision(asked.id, approved=approved, expired=expired))
+        return approved
 
 
 def settle(run: LiveRun | None, call_id: str, *, approved: bool) -> None:

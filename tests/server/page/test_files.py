@@ -50,12 +50,15 @@ async def test_file_is_compressed_for_who_takes_it(running: Any, accepted: str) 
 
 
 def test_page_weighs_little() -> None:
-    """As much as docs/explanation/page.md says, at most."""
+    """As much as docs/explanation/page.md says, at most.
+
+    3,000 bytes of it are `approvals.js`, which asks before a tool changes something, and its calls in `ask.js`.
+    """
     weights = [
         sum(len(files("nexus_core.server.page").joinpath(name).read_bytes()) for name in names)
         for names in (PAGE, ADMIN)
     ]
-    assert weights[0] < 77_000
+    assert weights[0] < 80_000
     assert weights[1] < 19_000
 
 
