@@ -136,6 +136,14 @@ async def test_the_number_of_an_event_that_a_run_never_had_is_refused(running: A
     await running.call("DELETE", f"/api/runs/{begun[0][1]['id']}")
 
 
+async def test_an_event_that_has_no_such_id_is_refused_without_a_stream_too(running: Any) -> None:
+    """Whether the header is read does not depend on what else is asked for."""
+    body = {**STREAM, "options": {"stream": False}}
+    status, told = await running.call("POST", "/api/queries", json=body, headers={"Last-Event-ID": "0" * 101})
+    assert (status, told["code"]) == (400, "invalid_request")
+    assert "Last-Event-ID is no id of an event" in told["error"]
+
+
 @pytest.mark.parametrize("resume_s", [0.1, 0.0], ids=["grace", "none"])
 async def test_a_run_that_nobody_reads_ends_after_a_while(start: Any, fakes: Any, resume_s: float) -> None:
     """Its upstream, too, and its last event says so; with 0 it ends with its client."""

@@ -110,13 +110,13 @@ class QueriesApi:
         include = Included.by(
             options, digits=None if identity(request).viewer is None else DIGITS, errors=request[OPERATOR]
         )
-        background, key = bool(options.get("background")), _idempotency_key(request)
+        background, key, last = bool(options.get("background")), _idempotency_key(request), last_event(request)
         if options.get("approveTools") and not (options.get("stream") or background):
             said = "approveTools asks by events: ask for a stream, or in the background"
             raise Failure(400, "invalid_request", said, param="options.approveTools")
         if options.get("stream") or background or key is not None:
             run = self._run(request, body, asked, include)
-            return await (self._stream(request, run) if options.get("stream") else self._outcome(request, run))
+            return await (self._stream(request, run, last) if options.get("stream") else self._outcome(request, run))
         try:
             answer = await answered(self._gate, asked)
         except RunError as error:
@@ -166,9 +166,8 @@ class QueriesApi:
             asks=events if body.get("options", {}).get("approveTools") else None,
         )
 
-    async def _stream(self, request: web.Request, run: RunRequest) -> web.StreamResponse:
-        """Stream a run; one whose stream was cut goes on where the client says that it has come to."""
-        last = last_event(request)
+    async def _stream(self, request: web.Request, run: RunRequest, last: tuple[str, int] | None) -> web.StreamResponse:
+        """Stream a run; one whose stream was cut goes on after the last event that the client has had."""
         async with EventStream(request, self._settings.limits, self._slow) as out:
             if last is None:
                 await self._stream_named(request, run, out)
