@@ -13,7 +13,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -243,16 +243,30 @@ def http_api() -> str:
         settings = ServerSettings()
         served = {"quickstart": nexus_core.Pipeline.load(ROOT / "pipelines" / "quickstart.yaml", environment={})}
         routes = Server(served, Store(Path(folder) / "store"), settings).routes()
-        whole = document(routes, settings.prefix)
+        whole = resolved(document(routes, settings.prefix))
     parts = [
         "# HTTP API\n\nMade of the same table that the server routes by; a running server gives it as `/openapi.json`. "
         "Keys, limits and errors are told in [the query service](server.md).\n\n## Statuses\n",
         table(("status", "meaning"), sorted(_statuses(whole).items())),
     ]
     for path, methods in whole["paths"].items():
-        if not path.startswith("/page/"):
-            parts += [_operation(method.upper(), path, told) for method, told in methods.items()]
+        parts += [_operation(method.upper(), path, told) for method, told in methods.items()]
     return "\n".join(parts)
+
+
+def resolved(whole: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the document with its components where they are used, in place of references to them."""
+
+    def within(value: Any) -> Any:
+        if isinstance(value, list):
+            return [within(each) for each in value]
+        if not isinstance(value, dict):
+            return value
+        if "$ref" in value:
+            return within(reduce(lambda found, key: found[key], value["$ref"].split("/")[1:], whole))
+        return {key: within(each) for key, each in value.items()}
+
+    return {**whole, "paths": within(whole["paths"])}
 
 
 def _statuses(whole: Mapping[str, Any]) -> dict[str, str]:

@@ -23,6 +23,8 @@ class Route:
     handler: Handler
     scope: Scope
     summary: str
+    name: str = ""
+    """The operationId, as `listContexts`: what generated clients call it; made of method and path where it is empty."""
     body: Mapping[str, Any] | None = None
     """The JSON Schema of the request's body."""
     answer: Mapping[str, Any] = field(factory=dict)
@@ -41,6 +43,8 @@ class Route:
     """Statuses that it may answer with, beside those that every route may."""
     bare: bool = False
     """Without the prefix, as `/v1/models`."""
+    is_api: bool = True
+    """Stands in the OpenAPI document, as all does but the files that the page is made of."""
     openai: bool = False
     """Tells errors in OpenAI's shape."""
     uploads: bool = False

@@ -22,11 +22,12 @@ PAGES = sorted(
 FOREIGN = frozenset({
     "--api-key", "--max-model-len", "--data-binary", "--import-mode", "--editable", "--no-deps", "--no-build-isolation",
     "--rounds", "--fuse", "--minilm", "--wheel", "--seed", "--seconds", "--longest", "--clients", "--workers",
-    "--resource", "--task", "--vectors",
+    "--resource", "--task", "--vectors", "--url",
     "--build", "--build-arg", "--cap-drop", "--detach", "--from-file", "--read-only", "--reuse-values", "--rm", "--set",
     "--tmpfs",
 })  # fmt: skip
-"""Options of other programs: vLLM, curl, pip, pytest, az, optimum-cli, docker, kubectl, helm, the benchmarks."""
+"""Options of other programs: vLLM, curl, openapi-python-client, pip, pytest, az, optimum-cli, docker, kubectl, helm,
+the benchmarks."""
 _COMMAND = re.compile(r"(?:`|^\$ |^| \| )nexus ((?:[a-z]|-[a-z-])[^`\n]*)", re.MULTILINE)
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 

@@ -35,16 +35,20 @@ NEW = closed(
         "readers": READERS,
     },
     required=("name",),
+    name="NewContext",
+    example={"name": "handbook", "description": "The staff handbook", "language": "english"},
 )
 """What `POST {prefix}/contexts` takes."""
 _TOLD = {
     "name": TEXT, "description": TEXT, "language": TEXT, "encoding": TEXT, "items": COUNT, "created": MOMENT,
     "changed": MOMENT, "embedder": TEXT,
 }  # fmt: skip
-_VECTORS = closed({"dimensions": COUNT, "items": COUNT, "total": COUNT}, required=("dimensions", "items", "total"))
-CONTEXT = closed({**_TOLD, "readers": array(TEXT), "vectors": or_null(_VECTORS)}, required=tuple(_TOLD))
+_VECTORS = closed(
+    {"dimensions": COUNT, "items": COUNT, "total": COUNT}, required=("dimensions", "items", "total"), name="VectorCount"
+)
+CONTEXT = closed({**_TOLD, "readers": array(TEXT), "vectors": or_null(_VECTORS)}, required=tuple(_TOLD), name="Context")
 """A context as it is told; its `readers`, and how many items have vectors, are for who sees everything."""
-GRANT = closed({"readers": READERS}, required=("readers",))
+GRANT = closed({"readers": READERS}, required=("readers",), name="ContextReaders")
 """What `PUT {prefix}/contexts/{contextId}/readers` takes."""
 
 
@@ -60,25 +64,29 @@ class ContextsApi:
         """Return the routes of this part."""
         return [
             Route(
-                method="GET", path="/contexts", handler=self.list, scope="read", summary="List the contexts, by name.",
-                answer=closed({"contexts": array(CONTEXT)}, required=("contexts",)),
+                method="GET", path="/contexts", handler=self.list, scope="read", name="listContexts",
+                summary="List the contexts, by name.",
+                answer=closed({"contexts": array(CONTEXT)}, required=("contexts",), name="ContextList"),
             ),
             Route(
-                method="POST", path="/contexts", handler=self.create, scope="admin", summary="Make an empty context.",
+                method="POST", path="/contexts", handler=self.create, scope="admin", name="createContext",
+                summary="Make an empty context.",
                 body=NEW, answer=CONTEXT, status=201, errors=(409,),
             ),
             Route(
-                method="GET", path=PATH, handler=self.show, scope="read", summary="Tell of a context.",
+                method="GET", path=PATH, handler=self.show, scope="read", name="getContext",
+                summary="Tell of a context.",
                 answer=CONTEXT, errors=(404,),
             ),
             Route(
                 method="PUT", path=f"{PATH}/readers", handler=self.grant, scope="admin",
+                name="setContextReaders",
                 summary="Let some groups alone see a context; with none, everybody who may ask it.",
                 body=GRANT, answer=CONTEXT, errors=(404,),
             ),
             Route(
                 method="DELETE", path=PATH, handler=self.delete, scope="admin",
-                summary="Delete a context with all that is in it.", status=204, errors=(404,),
+                name="deleteContext", summary="Delete a context with all that is in it.", status=204, errors=(404,),
             ),
         ]  # fmt: skip
 

@@ -20,15 +20,21 @@ from nexus_core.store.conversations import Conversation, Turn
 _TOLD = {
     "id": TEXT, "title": TEXT, "created": MOMENT, "changed": MOMENT, "expires": or_null(MOMENT), "turns": COUNT
 }  # fmt: skip
-CONVERSATION = closed(_TOLD, required=tuple(_TOLD))
+CONVERSATION = closed(_TOLD, required=tuple(_TOLD), name="Conversation")
 _TURN = {
     "number": COUNT, "id": TEXT, "time": MOMENT, "query": TEXT, "response": TEXT, "model": TEXT
 }  # fmt: skip
+_TURNS = array(closed(_TURN, required=tuple(_TURN), name="ConversationTurn"))
 TURNS = closed(
-    {"conversation": CONVERSATION, "turns": array(closed(_TURN, required=tuple(_TURN))), "next": or_null(COUNT)},
+    {"conversation": CONVERSATION, "turns": _TURNS, "next": or_null(COUNT)},
     required=("conversation", "turns", "next"),
+    name="ConversationTurnPage",
 )
-LIST = closed({"conversations": array(CONVERSATION), "next": or_null(TEXT)}, required=("conversations", "next"))
+LIST = closed(
+    {"conversations": array(CONVERSATION), "next": or_null(TEXT)},
+    required=("conversations", "next"),
+    name="ConversationPage",
+)
 _LIMIT = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
 _NEXT = "Where the next page begins: `next` of the page before."
 
@@ -48,17 +54,17 @@ class ConversationsApi:
         return [
             Route(
                 method="GET", path="/conversations", handler=self.list, scope="query",
-                summary="List your conversations, the last changed first.",
+                name="listConversations", summary="List your conversations, the last changed first.",
                 query=self._list.properties, answer=LIST, errors=(400,),
             ),
             Route(
                 method="GET", path=one, handler=self.show, scope="query",
-                summary="Show the turns of a conversation of yours, in their order.",
+                name="getConversation", summary="Show the turns of a conversation of yours, in their order.",
                 query=self._turns.properties, answer=TURNS, errors=(400, 404),
             ),
             Route(
                 method="DELETE", path=one, handler=self.delete, scope="query",
-                summary="Delete a conversation of yours.", status=204, errors=(404,),
+                name="deleteConversation", summary="Delete a conversation of yours.", status=204, errors=(404,),
             ),
         ]  # fmt: skip
 

@@ -14,7 +14,7 @@ from nexus_core.engine.json_shapes import item_json
 from nexus_core.server.api.contexts import PATH, READERS, context_of
 from nexus_core.server.errors import Failure
 from nexus_core.server.http.bodies import Parameters, parse, read_json
-from nexus_core.server.http.json_schema import COUNT, TEXT, array, checker, closed, or_null, text
+from nexus_core.server.http.json_schema import COUNT, JSON_OBJECT, TEXT, array, checker, closed, or_null, text
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
@@ -28,6 +28,7 @@ NAME = 4096
 """Characters of an id or a tag, as the store has it."""
 
 VECTORS = {
+    "title": "ItemVectors",
     "type": "object",
     "maxProperties": MOST_MODELS,
     "description": "Its own vectors by model, as `minilm`: lists of numbers, one for each part of the text, or base64"
@@ -41,24 +42,32 @@ _NEW_ITEM = closed(
         "kind": {"enum": ["text", "markdown", "code"]},
         "tags": array(text(NAME, minLength=1), maxItems=100),
         "source": text(NAME),
-        "metadata": {"type": "object"},
+        "metadata": JSON_OBJECT,
         "readers": {**READERS, "minItems": 1, "description": "Left out, all who may see the context see the item."},
         "vectors": VECTORS,
     },
     required=("id", "text"),
+    name="NewItem",
 )
-ADD = closed({"items": array(_NEW_ITEM, minItems=1, maxItems=ITEMS_AT_ONCE)}, required=("items",))
+ADD = closed(
+    {"items": array(_NEW_ITEM, minItems=1, maxItems=ITEMS_AT_ONCE)},
+    required=("items",),
+    name="NewItems",
+    example={"items": [{"id": "leave", "title": "Leave", "text": "Everybody has 28 days of leave.", "tags": ["time"]}]},
+)
 """What `POST {prefix}/contexts/{contextId}/items` takes."""
 SEARCH = closed(
     {
         "query": text(64 * 1024, minLength=1),
         "limit": {"type": "integer", "minimum": 1, "maximum": 1000},
         "tags": array(text(NAME, minLength=1), maxItems=20),
-        "where": {"type": "object"},
+        "where": JSON_OBJECT,
         "by": {"enum": ["words", "meaning", "both"]},
         "like": text(NAME, minLength=1),
         "typos": {"type": "boolean"},
-    }
+    },
+    name="Search",
+    example={"query": "days of leave", "limit": 10, "tags": ["time"]},
 )
 """What `POST {prefix}/contexts/{contextId}/search` takes: `query`, `like`, or both."""
 TAG = closed(
@@ -68,25 +77,26 @@ TAG = closed(
         "remove": array(text(NAME, minLength=1), maxItems=100),
     },
     required=("ids",),
+    name="TagChange",
 )
 _TOLD = {
     "id": TEXT, "title": TEXT, "text": TEXT, "kind": TEXT, "tags": array(TEXT), "source": TEXT,
-    "metadata": {"type": "object"},
+    "metadata": JSON_OBJECT,
 }  # fmt: skip
-ITEM = closed({**_TOLD, "readers": array(TEXT)}, required=tuple(_TOLD))
+ITEM = closed({**_TOLD, "readers": array(TEXT)}, required=tuple(_TOLD), name="Item")
 """An item as it is told; its `readers`, where it has any, are for who sees everything."""
 ADDED = closed(
     {"new": COUNT, "changed": COUNT, "unchanged": COUNT, "removed": COUNT, "remarks": array(TEXT)},
     required=("new", "changed", "unchanged", "removed"),
+    name="AddedItems",
 )
 """What became of items; `remarks` where something was kept and is of no use as it is."""
-PAGE = closed({"items": array(ITEM), "next": or_null(COUNT)}, required=("items", "next"))
-COUNTS = closed(
-    {"counts": array(closed({"value": TEXT, "items": COUNT}, required=("value", "items"))), "values": COUNT},
-    required=("counts", "values"),
-)
+PAGE = closed({"items": array(ITEM), "next": or_null(COUNT)}, required=("items", "next"), name="ItemPage")
+_COUNT_OF_VALUE = closed({"value": TEXT, "items": COUNT}, required=("value", "items"), name="ValueCount")
+COUNTS = closed({"counts": array(_COUNT_OF_VALUE), "values": COUNT}, required=("counts", "values"), name="ValueCounts")
 """The most frequent values of a field, and how many there are in all."""
-_FOUND = closed({"score": {"type": "number"}, "item": ITEM}, required=("score", "item"))
+_FOUND = closed({"score": {"type": "number"}, "item": ITEM}, required=("score", "item"), name="FoundItem")
+FOUND = closed({"found": array(_FOUND)}, required=("found",), name="FoundItems")
 _WHERE = text(2000, description="Only items that this filter lets through: a JSON object, as `where` of a search.")
 _NEXT = "Where the next page begins: `next` of the page before."
 
@@ -119,35 +129,36 @@ class ItemsApi:
         return [
             Route(
                 method="GET", path=f"{PATH}/items", handler=self.list_items, scope="read",
-                summary="List items in the order in which they came, page by page.",
+                name="listItems", summary="List items in the order in which they came, page by page.",
                 query=self._page.properties, answer=PAGE, errors=(400, 404),
             ),
             Route(
                 method="POST", path=f"{PATH}/items", handler=self.add, scope="admin",
-                summary="Add items, or their new states.", body=ADD, answer=ADDED, errors=(404,),
+                name="addItems", summary="Add items, or their new states.", body=ADD, answer=ADDED, errors=(404,),
             ),
             Route(
                 method="GET", path=f"{PATH}/items/{{itemId:.+}}", handler=self.show, scope="read",
-                summary="Tell an item whole.", answer=ITEM, errors=(404,),
+                name="getItem", summary="Tell an item whole.", answer=ITEM, errors=(404,),
             ),
             Route(
                 method="DELETE", path=f"{PATH}/items/{{itemId:.+}}", handler=self.delete, scope="admin",
-                summary="Remove an item.", status=204, errors=(404,),
+                name="deleteItem", summary="Remove an item.", status=204, errors=(404,),
             ),
             Route(
                 method="POST", path=f"{PATH}/search", handler=self.search, scope="read",
+                name="searchContext",
                 summary="Search by words and by meaning, or for what is `like` an item; the best come first.",
-                body=SEARCH, answer=closed({"found": array(_FOUND)}, required=("found",)), errors=(404,),
+                body=SEARCH, answer=FOUND, errors=(404,),
             ),
             Route(
                 method="GET", path=f"{PATH}/counts", handler=self.counts, scope="read",
-                summary="Count the items by the values of a field; the most frequent come first.",
+                name="countItems", summary="Count the items by the values of a field; the most frequent come first.",
                 query=self._counted.properties, answer=COUNTS, errors=(400, 404),
             ),
             Route(
                 method="POST", path=f"{PATH}/tags", handler=self.tag, scope="admin",
-                summary="Add tags to items, or remove them.",
-                body=TAG, answer=closed({"changed": COUNT}, required=("changed",)), errors=(404,),
+                name="changeTags", summary="Add tags to items, or remove them.",
+                body=TAG, answer=closed({"changed": COUNT}, required=("changed",), name="ChangedItems"), errors=(404,),
             ),
         ]  # fmt: skip
 

@@ -41,13 +41,16 @@ NEW_KEY = closed(
         "owner": text(200, minLength=1), "scopes": array({"enum": [*SCOPES]}, maxItems=3), "livesS": or_null(_LIFE),
         "groups": _NAMES, "contexts": _NAMES, "tags": _NAMES, **LIMITS,
     },
-    required=("owner",),
+    required=("owner",), name="NewKey",
+    example={"owner": "ann", "scopes": ["query", "read"], "requestsPerMinute": 60},
 )  # fmt: skip
 """What `POST {prefix}/keys` takes."""
-NEW_LIMITS = closed(LIMITS, required=tuple(LIMITS))
-VIEW = closed({"groups": _NAMES, "contexts": _NAMES, "tags": _NAMES}, required=("groups", "contexts", "tags"))
+NEW_LIMITS = closed(LIMITS, required=tuple(LIMITS), name="KeyLimits")
+VIEW = closed(
+    {"groups": _NAMES, "contexts": _NAMES, "tags": _NAMES}, required=("groups", "contexts", "tags"), name="KeyView"
+)
 """What `PUT {prefix}/keys/{keyId}/view` takes; an empty list binds to nothing."""
-ROTATION = closed({"overlapS": _OVERLAP})
+ROTATION = closed({"overlapS": _OVERLAP}, name="KeyRotation")
 _MAYBE = or_null(COUNT)
 _TEXTS = array(TEXT)
 _KEY = {
@@ -56,20 +59,21 @@ _KEY = {
     "tokensPerMinute": _MAYBE, "concurrency": COUNT, "groups": _TEXTS, "contexts": or_null(_TEXTS),
     "tags": or_null(_TEXTS),
 }  # fmt: skip
-KEY = closed(_KEY, required=tuple(_KEY))
-KEYS = closed({"keys": array(KEY)}, required=("keys",))
-MADE = closed({"key": KEY, "text": TEXT}, required=("key", "text"))
+KEY = closed(_KEY, required=tuple(_KEY), name="Key")
+KEYS = closed({"keys": array(KEY)}, required=("keys",), name="KeyList")
+MADE = closed({"key": KEY, "text": TEXT}, required=("key", "text"), name="MadeKey")
+_PREVIOUS = closed({"id": TEXT, "expires": MOMENT}, required=("id", "expires"), name="PreviousKey")
 ROTATED = closed(
-    {"key": KEY, "text": TEXT, "previous": closed({"id": TEXT, "expires": MOMENT}, ("id", "expires"))},
-    required=("key", "text", "previous"),
+    {"key": KEY, "text": TEXT, "previous": _PREVIOUS}, required=("key", "text", "previous"), name="RotatedKey"
 )
 _SPEND = {
     "day": TEXT, "name": TEXT, "requests": COUNT, "promptTokens": COUNT, "completionTokens": COUNT,
     "unreported": COUNT, "cost": or_null({"type": "number"}), "unpriced": COUNT,
 }  # fmt: skip
-SPEND = closed({"spend": array(closed(_SPEND, required=tuple(_SPEND)))}, required=("spend",))
+_DAY = closed(_SPEND, required=tuple(_SPEND), name="DailySpend")
+SPEND = closed({"spend": array(_DAY)}, required=("spend",), name="SpendReport")
 _WHO = {"owner": TEXT, "keyId": TEXT, "scopes": _TEXTS, "groups": _TEXTS}
-WHO = closed(_WHO, required=tuple(_WHO))
+WHO = closed(_WHO, required=tuple(_WHO), name="Caller")
 
 ReadSpend = Callable[[SpendKind, str], Awaitable[Sequence[DailySpend]]]
 _log = logging.getLogger(__name__)
@@ -104,36 +108,40 @@ class KeysApi:
         return [
             Route(
                 method="GET", path="/identity", handler=self.tell_who, scope="query",
-                summary="Tell who asks: the owner, and what they may do.", answer=WHO,
+                name="getCaller", summary="Tell who asks: the owner, and what they may do.", answer=WHO,
             ),
             Route(
                 method="GET", path="/keys", handler=self.list, scope="admin",
-                summary="List all keys, the oldest first; never what opens anything.", answer=KEYS,
+                name="listKeys", summary="List all keys, the oldest first; never what opens anything.", answer=KEYS,
             ),
             Route(
                 method="POST", path="/keys", handler=self.make, scope="admin", status=201,
+                name="createKey",
                 summary="Make a key: its whole text is in this answer and nowhere else.", body=NEW_KEY, answer=MADE,
             ),
             Route(
                 method="DELETE", path="/keys/{keyId}", handler=self.revoke, scope="admin", status=204,
-                summary="Let a key hold no more, for good.", errors=(404,),
+                name="revokeKey", summary="Let a key hold no more, for good.", errors=(404,),
             ),
             Route(
                 method="POST", path="/keys/{keyId}/rotate", handler=self.rotate, scope="admin", status=201,
+                name="rotateKey",
                 summary="Make a key that may do the same, and let the old one end after a while.", body=ROTATION,
                 answer=ROTATED, errors=(404, 409),
             ),
             Route(
                 method="PUT", path="/keys/{keyId}/limits", handler=self.limit, scope="admin", status=204,
-                summary="Give a key other limits.", body=NEW_LIMITS, errors=(404,),
+                name="setKeyLimits", summary="Give a key other limits.", body=NEW_LIMITS, errors=(404,),
             ),
             Route(
                 method="PUT", path="/keys/{keyId}/view", handler=self.change_view, scope="admin", status=204,
+                name="setKeyView",
                 summary="Put a key into other groups, and bind it to other contexts and tags.", body=VIEW,
                 errors=(404,),
             ),
             Route(
                 method="GET", path="/spend", handler=self.spend, scope="admin",
+                name="getSpend",
                 summary="Tell what keys, owners or groups have used, day by day.", query=self._about.properties,
                 answer=SPEND, errors=(400,),
             ),

@@ -92,6 +92,7 @@ class MetricsApi:
                 path="/metrics",
                 handler=self.show,
                 scope="read",
+                name="getMetrics",
                 summary="Tell all figures as Prometheus reads them.",
                 errors=(501,),
                 bare=True,

@@ -29,7 +29,7 @@ from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
 from nexus_core.server.workers.worker_rpc import WorkerRpc
 
-DEFAULT = closed({"modelId": text(minLength=1), "pipeline": text()}, required=("modelId",))
+DEFAULT = closed({"modelId": text(minLength=1), "pipeline": text()}, required=("modelId",), name="DefaultModelChoice")
 """What `PUT {prefix}/queries/models/default` takes."""
 _CHOSEN = "models.json"
 """The file with the choices in the folder of the workers."""
@@ -62,28 +62,30 @@ class ModelsApi:
         return [
             Route(
                 method="GET", path="/queries/models", handler=self.show, scope="read",
-                summary="List the models that are registered.", answer=response_schemas.MODELS,
+                name="listModels", summary="List the models that are registered.", answer=response_schemas.MODELS,
             ),
             Route(
                 method="PUT", path="/queries/models/default", handler=self.choose, scope="admin",
+                name="chooseDefaultModel",
                 summary="Change the model that answers by default.", body=DEFAULT, answer=response_schemas.CHOSEN,
                 errors=(400, 404),
             ),
             Route(
                 method="GET", path="/queries/usage", handler=self.usage, scope="read",
-                summary="Tell what each model has done since the start or the last clearing.",
+                name="getModelUsage", summary="Tell what each model has done since the start or the last clearing.",
                 answer=response_schemas.USAGE,
             ),
             Route(
                 method="DELETE", path="/queries/usage", handler=self.clear, scope="admin",
-                summary="Set these figures to nothing.", status=204,
+                name="clearModelUsage", summary="Set these figures to nothing.", status=204,
             ),
             Route(
                 method="GET", path="/pipelines", handler=self.pipelines, scope="read",
-                summary="List the pipelines that are served.", answer=response_schemas.PIPELINES,
+                name="listPipelines", summary="List the pipelines that are served.", answer=response_schemas.PIPELINES,
             ),
             Route(
                 method="POST", path="/pipelines/reload", handler=self.reload, scope="admin",
+                name="reloadPipelines",
                 summary="Take pipelines anew whose files have changed, at all servers of the store.",
                 answer=response_schemas.PIPELINES, errors=(409,),
             ),

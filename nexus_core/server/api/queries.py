@@ -92,6 +92,7 @@ class QueriesApi:
                 path="/queries",
                 handler=self.ask,
                 scope="query",
+                name="askQuestion",
                 summary="Ask a question over a context.",
                 body=QUERY,
                 answer=ANSWER,

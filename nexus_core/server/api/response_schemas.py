@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nexus_core.server.http.json_schema import COUNT, FAILURE, MOMENT, TEXT, array, closed, or_null
+from nexus_core.server.http.json_schema import COUNT, FAILURE, JSON_OBJECT, MOMENT, TEXT, array, closed, or_null
 
 _MAYBE = or_null(COUNT)
 _TEXT_OR_NULL = or_null(TEXT)
 _NUMBER = {"type": "number"}
 
 
-def _whole(properties: Mapping[str, Any], *optional: str) -> dict[str, Any]:
-    """Return the schema of an object with these properties, all of them but the optional ones being there."""
-    return closed(properties, required=tuple(name for name in properties if name not in optional))
+def _whole(name: str, properties: Mapping[str, Any], *optional: str) -> dict[str, Any]:
+    """Return the named schema of an object with these properties, all of them but the optional ones being there."""
+    return closed(properties, required=tuple(each for each in properties if each not in optional), name=name)
 
 
 _PASSAGE = _whole(
+    "ContextPassage",
     {
         "id": TEXT, "title": TEXT, "relevance": _NUMBER, "number": COUNT, "source": TEXT, "place": TEXT,
         "whole": {"type": "boolean"}, "text": TEXT,
@@ -25,6 +26,7 @@ _PASSAGE = _whole(
     "number", "source", "place", "whole", "text",
 )  # fmt: skip
 _METADATA = _whole(
+    "AnswerMetadata",
     {
         "promptTokens": _MAYBE, "completionTokens": _MAYBE, "totalTokens": _MAYBE, "usageSource": TEXT,
         "cost": or_null(_NUMBER), "unpricedAttempts": COUNT,
@@ -33,28 +35,31 @@ _METADATA = _whole(
     "nativeFinishReason",
 )  # fmt: skip
 _TOOL = _whole(
+    "ToolRun",
     {
         "callId": TEXT, "round": COUNT, "number": COUNT, "name": TEXT,
         "outcome": {"enum": ["ok", "failed", "error", "timeout", "invalid", "unknown", "refused", "not_approved"]},
         "durationMs": _NUMBER, "items": COUNT, "tokens": COUNT, "wasCut": {"type": "boolean"},
-        "arguments": _TEXT_OR_NULL, "result": _TEXT_OR_NULL, "trace": array({"type": "object"}),
+        "arguments": _TEXT_OR_NULL, "result": _TEXT_OR_NULL, "trace": array(JSON_OBJECT),
     },
     "arguments", "result", "trace",
 )  # fmt: skip
 ANSWER = _whole(
+    "Answer",
     {
         "id": TEXT, "query": TEXT, "response": TEXT, "value": {}, "repaired": {"type": "boolean"},
-        "toolCalls": array({"type": "object"}), "contextId": _TEXT_OR_NULL, "modelId": TEXT,
-        "conversationId": _TEXT_OR_NULL, "metadata": _METADATA, "packing": {"type": "object"},
-        "attempts": array({"type": "object"}), "tools": array(_TOOL),
+        "toolCalls": array(JSON_OBJECT), "contextId": _TEXT_OR_NULL, "modelId": TEXT,
+        "conversationId": _TEXT_OR_NULL, "metadata": _METADATA, "packing": JSON_OBJECT,
+        "attempts": array(JSON_OBJECT), "tools": array(_TOOL),
     },
     "metadata", "packing", "attempts", "value", "repaired", "toolCalls", "tools",
 )  # fmt: skip
 """What `POST {prefix}/queries` answers; metadata, packing and attempts where they are asked for, value and repaired
 where the answer is held to a JSON Schema, calls of the caller's tools where the model asks for some, and of the
 pipeline's where it called any, with arguments, result and trace where the trace is asked for."""
-_USAGE = _whole({"promptTokens": _MAYBE, "completionTokens": _MAYBE, "usageSource": TEXT})
+_USAGE = _whole("TokenUsage", {"promptTokens": _MAYBE, "completionTokens": _MAYBE, "usageSource": TEXT})
 RUN = _whole(
+    "Run",
     {
         "id": TEXT, "state": {"enum": ["running", "completed", "failed", "cancelled", "interrupted"]},
         "pipeline": TEXT, "modelId": TEXT, "background": {"type": "boolean"}, "created": MOMENT,
@@ -64,17 +69,19 @@ RUN = _whole(
 )  # fmt: skip
 """A run, as `GET {prefix}/runs/{runId}` tells it."""
 _PRICE_FIELDS = {"input": _NUMBER, "cached": _NUMBER, "output": _NUMBER, "reasoning": _NUMBER, "longFrom": _MAYBE}
-_PRICES = or_null(_whole({**_PRICE_FIELDS, "long": or_null({"type": "object"})}))
+_PRICES = or_null(_whole("ModelPrices", {**_PRICE_FIELDS, "long": or_null(JSON_OBJECT)}))
 _MODEL = _whole(
+    "Model",
     {
         "id": TEXT, "name": TEXT, "pipeline": TEXT, "provider": TEXT, "window": COUNT, "maxInput": _MAYBE,
         "maxOutput": _MAYBE, "capabilities": array(TEXT), "version": TEXT, "description": TEXT, "prices": _PRICES,
         "default": {"type": "boolean"},
     }
 )  # fmt: skip
-MODELS = _whole({"models": array(_MODEL)})
+MODELS = _whole("ModelList", {"models": array(_MODEL)})
 _SECONDS = or_null(_NUMBER)
 _FIGURES = _whole(
+    "ModelUsage",
     {
         "pipeline": TEXT, "name": TEXT, "requests": COUNT, "failures": COUNT,
         "outcomes": {"type": "object", "additionalProperties": COUNT}, "promptTokens": COUNT,
@@ -83,13 +90,14 @@ _FIGURES = _whole(
         "p95S": _SECONDS, "successRate": _SECONDS,
     }
 )  # fmt: skip
-USAGE = _whole({"usage": array(_FIGURES)})
-CHOSEN = _whole({"pipeline": TEXT, "default": TEXT})
+USAGE = _whole("ModelUsageList", {"usage": array(_FIGURES)})
+CHOSEN = _whole("DefaultModel", {"pipeline": TEXT, "default": TEXT})
 _PIPELINE = _whole(
+    "PipelineInfo",
     {
         "name": TEXT, "description": TEXT, "takesContext": {"type": "boolean"}, "default": {"type": "boolean"},
         "inputs": array(TEXT),
     }
 )  # fmt: skip
-PIPELINES = _whole({"pipelines": array(_PIPELINE)})
-STATUS = _whole({"status": TEXT})
+PIPELINES = _whole("PipelineList", {"pipelines": array(_PIPELINE)})
+STATUS = _whole("ServerStatus", {"status": TEXT})

@@ -50,18 +50,18 @@ class RunsApi:
         return [
             Route(
                 method="GET", path=one, handler=self.show, scope="query",
-                summary="Tell the state of a run of yours, and its answer once it is there.",
+                name="getRun", summary="Tell the state of a run of yours, and its answer once it is there.",
                 answer=RUN, errors=(404,),
             ),
             Route(
                 method="GET", path=one + "/events", handler=self.follow, scope="query",
-                summary="Stream the events of a run of yours, from one on.",
+                name="streamRunEvents", summary="Stream the events of a run of yours, from one on.",
                 answer=RUN, answers_as=("text/event-stream",), query=self._events.properties, headers=LAST_EVENT,
                 errors=(400, 404),
             ),
             Route(
                 method="DELETE", path=one, handler=self.end, scope="query",
-                summary="End a run of yours; one that has ended is deleted.", status=204, errors=(404,),
+                name="endRun", summary="End a run of yours; one that has ended is deleted.", status=204, errors=(404,),
             ),
             Route(
                 method="POST", path=one + "/approvals/{callId}", handler=self.decide, scope="query",

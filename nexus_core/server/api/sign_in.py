@@ -18,8 +18,9 @@ from nexus_core.server.routes import Route
 
 _PERSON = {"name": TEXT, "owner": TEXT, "groups": array(TEXT), "isAdmin": {"type": "boolean"}, "expires": MOMENT}
 SESSION = closed(
-    {"signIn": {"type": "boolean"}, "person": or_null(closed(_PERSON, required=tuple(_PERSON)))},
+    {"signIn": {"type": "boolean"}, "person": or_null(closed(_PERSON, required=tuple(_PERSON), name="Person"))},
     required=("signIn", "person"),
+    name="Session",
 )
 """What `GET /auth/session` answers."""
 
@@ -36,19 +37,20 @@ class SignInApi:
         return [
             Route(
                 method="GET", path="/auth/login", handler=self.login, scope="public", bare=True, status=303,
-                summary="Send a browser to the issuer to sign in.", answers_as=(), errors=(404,),
+                name="signIn", summary="Send a browser to the issuer to sign in.", answers_as=(), errors=(404,),
             ),
             Route(
                 method="GET", path=CALLBACK, handler=self.callback, scope="public", bare=True, status=303,
+                name="finishSignIn",
                 summary="Take a browser in that comes back from the issuer.", answers_as=(), errors=(403, 404, 429),
             ),
             Route(
                 method="DELETE", path="/auth/session", handler=self.logout, scope="public", bare=True, status=204,
-                summary="Sign out, on all servers of the store.", errors=(403, 404),
+                name="signOut", summary="Sign out, on all servers of the store.", errors=(403, 404),
             ),
             Route(
                 method="GET", path="/auth/session", handler=self.session, scope="public", bare=True, answer=SESSION,
-                summary="Tell whether there is a sign-in, and who is signed in.",
+                name="getSession", summary="Tell whether there is a sign-in, and who is signed in.",
             ),
         ]  # fmt: skip
 

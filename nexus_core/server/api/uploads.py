@@ -43,18 +43,26 @@ SLOWER = 8
 _BROKEN = (ValueError, AssertionError, LookupError, HttpProcessingError, web.RequestPayloadError)
 """What aiohttp raises for bodies that are not what they say."""
 
-_REASON = array(closed({"document": TEXT, "reason": TEXT}, required=("document", "reason")))
+_REASON = array(closed({"document": TEXT, "reason": TEXT}, required=("document", "reason"), name="DocumentRemark"))
 UPLOADED = closed(
     {"found": COUNT, "read": COUNT, "unchanged": COUNT, "items": ADDED, "failed": _REASON, "remarks": _REASON},
     required=("found", "read", "unchanged", "items", "failed", "remarks"),
+    name="UploadedDocuments",
 )
 _DOCUMENT = closed(
     {"name": TEXT, "origin": TEXT, "size": COUNT, "sha256": TEXT, "reader": TEXT},
     required=("name", "origin", "size", "sha256", "reader"),
+    name="Document",
 )
-_SKIPPED = closed({"name": TEXT, "origin": TEXT, "reason": TEXT}, required=("name", "origin", "reason"))
-SKIPPED = closed({"skipped": array(_SKIPPED), "next": or_null(TEXT)}, required=("skipped", "next"))
-PAGE = closed({"documents": array(_DOCUMENT), "next": or_null(TEXT)}, required=("documents", "next"))
+_SKIPPED = closed(
+    {"name": TEXT, "origin": TEXT, "reason": TEXT}, required=("name", "origin", "reason"), name="SkippedFile"
+)
+SKIPPED = closed(
+    {"skipped": array(_SKIPPED), "next": or_null(TEXT)}, required=("skipped", "next"), name="SkippedFilePage"
+)
+PAGE = closed(
+    {"documents": array(_DOCUMENT), "next": or_null(TEXT)}, required=("documents", "next"), name="DocumentPage"
+)
 
 
 @frozen(kw_only=True)
@@ -98,21 +106,24 @@ class UploadsApi:
         return [
             Route(
                 method="GET", path=f"{PATH}/documents", handler=self.list_documents, scope="read",
+                name="listDocuments",
                 summary="List the documents, by name.", query=self._page.properties, answer=PAGE, errors=(400, 404),
             ),
             Route(
                 method="GET", path=f"{PATH}/skipped", handler=self.skipped, scope="read",
+                name="listSkippedFiles",
                 summary="List the files that were found and not read, by name, each with its reason.",
                 query=self._page.properties, answer=SKIPPED, errors=(400, 404),
             ),
             Route(
                 method="POST", path=f"{PATH}/documents", handler=self.add, scope="admin",
+                name="uploadDocuments",
                 summary="Read files into items: one as the body, or several as multipart/form-data.",
                 query=self._asked.properties, answer=UPLOADED, errors=(404, 409, 422, 507), uploads=True,
             ),
             Route(
                 method="DELETE", path=f"{PATH}/documents/{{document:.+}}", handler=self.delete, scope="admin",
-                summary="Remove a document with its items.", status=204, errors=(404,),
+                name="deleteDocument", summary="Remove a document with its items.", status=204, errors=(404,),
             ),
         ]  # fmt: skip
 

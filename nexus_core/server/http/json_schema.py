@@ -23,16 +23,27 @@ def text(longest: int = 500, **more: Any) -> dict[str, Any]:
     return {"type": "string", "maxLength": longest, **more}
 
 
-def closed(properties: Mapping[str, Any], required: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return the schema of an object that has these properties and no others."""
+def closed(
+    properties: Mapping[str, Any], required: tuple[str, ...] = (), *, name: str = "", example: Any = None
+) -> dict[str, Any]:
+    """Return the schema of an object that has these properties and no others; `name` as `named` has it."""
     found: dict[str, Any] = {"type": "object", "properties": dict(properties), "additionalProperties": False}
     if required:
         found["required"] = list(required)
-    return found
+    if example is not None:
+        found["examples"] = [example]
+    return named(name, found) if name else found
+
+
+def named(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema that stands in the OpenAPI document once, under its name: generated clients make a type of it."""
+    return {"title": name, **schema}
 
 
 def or_null(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return the schema of what may be null instead."""
+    if not schema:
+        return {}  # any value, and null is one
     return {"anyOf": [dict(schema), {"type": "null"}]}
 
 
@@ -125,6 +136,10 @@ def _whole_numbers(schema: Mapping[str, Any]) -> Check | None:
     return convert
 
 
+JSON_OBJECT = named("JsonObject", {"type": "object"})
+"""An object of any fields."""
+RESPONSE_FORMAT = named("ResponseFormat", {"type": "object"})
+"""What OpenAI's services take for the format of an answer."""
 QUERY_TEXT = 256 * 1024
 """Characters of a query."""
 
@@ -134,7 +149,7 @@ LLM_OPTIONS = {
     "frequencyPenalty": {"type": "number", "minimum": -2, "maximum": 2},
     "presencePenalty": {"type": "number", "minimum": -2, "maximum": 2},
     "seed": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
-    "responseFormat": {"type": "object"},
+    "responseFormat": RESPONSE_FORMAT,
 }
 OPTIONS = closed(
     {
@@ -151,10 +166,12 @@ OPTIONS = closed(
             "type": "boolean",
             "description": "Ask by an event before a tool of the pipeline changes something.",
         },
-        "llmOptions": closed(LLM_OPTIONS),
-    }
+        "llmOptions": closed(LLM_OPTIONS, name="LlmOptions"),
+    },
+    name="QueryOptions",
 )
 ATTACHMENT = {
+    "title": "Attachment",
     "type": "object",
     "properties": {
         "data": {"type": "string", "minLength": 1, "description": "Base64 of a PNG, JPEG, GIF, WebP or PDF."},
@@ -175,6 +192,8 @@ QUERY = closed(
         "options": OPTIONS,
     },
     required=("query", "contextId"),
+    name="Query",
+    example={"query": "How many days of leave are there?", "contextId": "handbook"},
 )
 """What `POST {prefix}/queries` takes."""
 FAILURE = closed(
@@ -183,15 +202,16 @@ FAILURE = closed(
         "statusCode": {"type": "integer"},
         "code": {"type": "string"},
         "requestId": {"type": "string"},
-        "attempts": {"type": "array", "items": {"type": "object"}},
+        "attempts": array(JSON_OBJECT),
     },
     required=("error", "statusCode", "code", "requestId"),
+    name="Failure",
 )
 """What every failure of the query API is told as."""
 _WHY = {"message": {"type": "string"}, "type": {"type": "string"}, "code": {"type": "string"}}
+_ERROR = {**_WHY, "param": or_null({"type": "string"}), "request_id": {"type": "string"}}
 OPENAI_FAILURE = closed(
-    {"error": closed({**_WHY, "param": or_null({"type": "string"}), "request_id": {"type": "string"}}, tuple(_WHY))},
-    required=("error",),
+    {"error": closed(_ERROR, required=tuple(_WHY), name="OpenAIError")}, required=("error",), name="OpenAIFailure"
 )
 """The same as OpenAI tells it."""
 

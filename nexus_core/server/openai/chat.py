@@ -39,6 +39,7 @@ class OpenAIChatApi:
         return [
             Route(
                 method="POST", path="/v1/chat/completions", handler=self.ask, scope="query", bare=True, openai=True,
+                name="createChatCompletion",
                 summary="Ask: the last message is the question, what comes before is the history.",
                 body=CHAT_BODY, answer=COMPLETION, answers_as=("application/json", "text/event-stream"),
                 errors=(400, 404, 502, 503, 504),

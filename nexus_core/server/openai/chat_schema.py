@@ -13,11 +13,11 @@ from nexus_core.contract.events import Delta
 from nexus_core.contract.values import ToolCall, ToolCallDelta, Usage
 from nexus_core.server.errors import Failure
 from nexus_core.server.http.app import failure_body
-from nexus_core.server.http.json_schema import array, closed, or_null, text
+from nexus_core.server.http.json_schema import RESPONSE_FORMAT, array, closed, or_null, text
 from nexus_core.server.http.sse import event
 from nexus_core.server.openai.citations import Citation, CitedAnswer
 from nexus_core.server.openai.messages import MESSAGES
-from nexus_core.server.openai.parameters import IGNORED_OF_CHATS, REFUSED_IN_CHATS
+from nexus_core.server.openai.parameters import IGNORED_OF_CHATS, REFUSED_IN_CHATS, sent_schema
 from nexus_core.server.openai.tools import TOOL_CHOICE, TOOLS
 
 OPTION_NAMES = {
@@ -36,7 +36,9 @@ _PARAMETERS = {
     "model": text(1200, minLength=1),
     "messages": MESSAGES,
     "stream": {"type": "boolean"},
-    "stream_options": closed({"include_usage": {"type": "boolean"}, "include_obfuscation": {"type": "boolean"}}),
+    "stream_options": closed(
+        {"include_usage": {"type": "boolean"}, "include_obfuscation": {"type": "boolean"}}, name="ChatStreamOptions"
+    ),
     "temperature": {"type": "number", "minimum": 0, "maximum": 2},
     "max_tokens": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
     "max_completion_tokens": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
@@ -45,41 +47,49 @@ _PARAMETERS = {
     "frequency_penalty": {"type": "number", "minimum": -2, "maximum": 2},
     "presence_penalty": {"type": "number", "minimum": -2, "maximum": 2},
     "seed": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
-    "response_format": {"type": "object"},
+    "response_format": RESPONSE_FORMAT,
     "tools": TOOLS,
     "tool_choice": TOOL_CHOICE,
     "n": {"type": "integer", "minimum": 1, "maximum": 1},
 }
 CHAT = closed(_PARAMETERS | {name: {} for name in IGNORED_OF_CHATS}, required=_REQUIRED)
 """What `POST /v1/chat/completions` takes, once what asks for nothing is left out."""
-CHAT_BODY = closed(
-    {name: each if name in _REQUIRED else or_null(each) for name, each in _PARAMETERS.items()}
-    | {name: {} for name in IGNORED_OF_CHATS}
-    | {name: {"enum": [*values, None]} for name, values in REFUSED_IN_CHATS.items()},
-    required=_REQUIRED,
+CHAT_BODY = sent_schema(
+    _PARAMETERS,
+    _REQUIRED,
+    IGNORED_OF_CHATS,
+    REFUSED_IN_CHATS,
+    name="ChatCompletionRequest",
+    example={
+        "model": "nexus/chat/handbook",
+        "messages": [{"role": "user", "content": "How many days of leave are there?"}],
+    },
 )
 """The same as clients may send it."""
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 _INTEGER = {"type": "integer"}
 _DETAILS = {
-    "prompt_tokens_details": closed({"cached_tokens": _INTEGER}),
-    "completion_tokens_details": closed({"reasoning_tokens": _INTEGER}),
+    "prompt_tokens_details": closed({"cached_tokens": _INTEGER}, name="PromptTokensDetails"),
+    "completion_tokens_details": closed({"reasoning_tokens": _INTEGER}, name="CompletionTokensDetails"),
 }
-_USAGE = or_null(closed(dict.fromkeys(_COUNTS, _INTEGER) | _DETAILS, required=_COUNTS))
+_USAGE = or_null(closed(dict.fromkeys(_COUNTS, _INTEGER) | _DETAILS, required=_COUNTS, name="ChatCompletionUsage"))
 _TEXT = {"type": "string"}
-_CITED = closed({"url": _TEXT, "title": _TEXT, "start_index": _INTEGER, "end_index": _INTEGER})
-_CALLED = closed({"name": _TEXT, "arguments": _TEXT}, required=("name", "arguments"))
+_CITED = closed({"url": _TEXT, "title": _TEXT, "start_index": _INTEGER, "end_index": _INTEGER}, name="UrlCitation")
+_NOTE = closed({"type": {"const": "url_citation"}, "url_citation": _CITED}, name="ChatAnnotation")
+_CALLED = closed({"name": _TEXT, "arguments": _TEXT}, required=("name", "arguments"), name="CalledFunction")
+_CALL = closed({"id": _TEXT, "type": {"const": "function"}, "function": _CALLED}, name="ChatToolCall")
 _SAID = closed(
     {
         "role": {"const": "assistant"},
         "content": or_null(_TEXT),
         "refusal": {"type": "null"},
         "reasoning_content": _TEXT,
-        "annotations": array(closed({"type": {"const": "url_citation"}, "url_citation": _CITED})),
-        "tool_calls": array(closed({"id": _TEXT, "type": {"const": "function"}, "function": _CALLED})),
+        "annotations": array(_NOTE),
+        "tool_calls": array(_CALL),
     },
     required=("role", "content"),
+    name="ChatCompletionMessage",
 )
 _CHOICE = closed(
     {
@@ -87,7 +97,8 @@ _CHOICE = closed(
         "message": _SAID,
         "logprobs": {"type": "null"},
         "finish_reason": _TEXT,
-    }
+    },
+    name="ChatChoice",
 )
 COMPLETION = closed(
     {
@@ -99,6 +110,7 @@ COMPLETION = closed(
         "usage": _USAGE,
     },
     required=("id", "object", "created", "model", "choices"),
+    name="ChatCompletion",
 )
 
 _in_ascii = JSONEncoder(ensure_ascii=True).encode  # some clients take U+2028 for the end of a line

@@ -17,7 +17,7 @@ from nexus_core.server.http.app import ADMITTED_REQUEST, identity
 from nexus_core.server.http.bodies import json_answer, read_json
 from nexus_core.server.http.json_schema import array, checker, closed, or_null, text
 from nexus_core.server.openai.models import PipelineModels
-from nexus_core.server.openai.parameters import served_parameters
+from nexus_core.server.openai.parameters import sent_schema, served_parameters
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
 
@@ -35,15 +35,21 @@ _PARAMETERS = {
 _REQUIRED = ("model", "input")
 REQUEST = closed(_PARAMETERS, required=_REQUIRED)
 """What `POST /v1/embeddings` takes, once what is null is left out."""
-REQUEST_BODY = closed(
-    {name: each if name in _REQUIRED else or_null(each) for name, each in _PARAMETERS.items()}, required=_REQUIRED
+REQUEST_BODY = sent_schema(
+    _PARAMETERS,
+    _REQUIRED,
+    ignored=(),
+    refused={},
+    name="EmbeddingRequest",
+    example={"model": "nexus/chat", "input": ["leave", "trains"]},
 )
 _VECTOR = {"anyOf": [array({"type": "number"}), {"type": "string"}]}
-_EMBEDDING = closed({"object": {"const": "embedding"}, "index": _INTEGER, "embedding": _VECTOR})
-_USAGE = or_null(closed({"prompt_tokens": _INTEGER, "total_tokens": _INTEGER}))
+_EMBEDDING = closed({"object": {"const": "embedding"}, "index": _INTEGER, "embedding": _VECTOR}, name="Embedding")
+_USAGE = or_null(closed({"prompt_tokens": _INTEGER, "total_tokens": _INTEGER}, name="EmbeddingUsage"))
 EMBEDDINGS = closed(
     {"object": {"const": "list"}, "data": array(_EMBEDDING), "model": {"type": "string"}, "usage": _USAGE},
     required=("object", "data", "model", "usage"),
+    name="EmbeddingList",
 )
 
 
@@ -61,7 +67,7 @@ class EmbeddingsApi:
         return [
             Route(
                 method="POST", path="/v1/embeddings", handler=self.embed, scope="query", bare=True, openai=True,
-                summary="Return a vector for each text, by the embedder of a pipeline.",
+                name="createEmbeddings", summary="Return a vector for each text, by the embedder of a pipeline.",
                 body=REQUEST_BODY, answer=EMBEDDINGS, errors=(400, 404, 502, 503, 504),
             ),
         ]  # fmt: skip

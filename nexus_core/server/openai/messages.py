@@ -29,11 +29,13 @@ _MEDIA = frozenset({"image_url", "input_image", "file", "input_file"})
 """The kinds of parts that are images and files."""
 
 _PART = {
+    "title": "ContentPart",
     "type": "object",
     "properties": {"type": {"type": "string"}, "text": text(PART_CHARACTERS), "refusal": text(PART_CHARACTERS)},
 }
 CONTENT = {"anyOf": [text(PART_CHARACTERS), array({"anyOf": [_PART, text(PART_CHARACTERS)]}), {"type": "null"}]}
 _MESSAGE = {
+    "title": "ChatMessage",
     "type": "object",
     "properties": {"role": {"type": "string"}, "content": CONTENT},
     "required": ["role"],

@@ -28,8 +28,13 @@ MODEL = closed(
         "description": {"type": "string"},
     },
     required=("id", "object", "created", "owned_by"),
+    name="OpenAIModel",
 )
-MODELS = closed({"object": {"const": "list"}, "data": {"type": "array", "items": MODEL}}, required=("object", "data"))
+MODELS = closed(
+    {"object": {"const": "list"}, "data": {"type": "array", "items": MODEL}},
+    required=("object", "data"),
+    name="OpenAIModelList",
+)
 
 
 class PipelineModels:
@@ -44,12 +49,13 @@ class PipelineModels:
         return [
             Route(
                 method="GET", path="/v1/models", handler=self.models, scope="query", bare=True, openai=True,
+                name="listOpenAIModels",
                 summary="List the pipelines, and each with the contexts that it can be asked over, as models.",
                 answer=MODELS,
             ),
             Route(
                 method="GET", path="/v1/models/{model:.+}", handler=self.model, scope="query", bare=True, openai=True,
-                summary="Tell whether there is a model.", answer=MODEL, errors=(404,),
+                name="getOpenAIModel", summary="Tell whether there is a model.", answer=MODEL, errors=(404,),
             ),
         ]  # fmt: skip
 

@@ -10,6 +10,7 @@ from attrs import evolve
 from nexus_core import structured
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions
 from nexus_core.server.errors import Failure
+from nexus_core.server.http.json_schema import array, closed, or_null
 
 IGNORED = (
     "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
@@ -42,6 +43,37 @@ _INSTEAD = {
     "conversation": "answers are not kept: send the conversation so far as `input`",
 }
 """What to do in place of what is not served."""
+
+
+def sent_schema(
+    parameters: Mapping[str, Any],
+    required: Sequence[str],
+    ignored: Sequence[str],
+    refused: Mapping[str, Sequence[Any]],
+    **more: Any,
+) -> dict[str, Any]:
+    """Return the schema of a body as clients may send it, as the OpenAPI document has it; `more` is for `closed`.
+
+    Parameters may be null, those that are ignored may be anything, and those that are refused may say nothing.
+    """
+    properties = {name: each if name in required else or_null(each) for name, each in parameters.items()}
+    properties |= {name: {} for name in ignored}
+    properties |= {name: _one_of(values) for name, values in refused.items()}
+    return closed(properties, required=tuple(required), **more)
+
+
+def _one_of(values: Sequence[Any]) -> dict[str, Any]:
+    nothing = {"type": "null"}
+    return {"anyOf": [*map(_exactly, values), nothing]} if values else nothing
+
+
+def _exactly(value: Any) -> dict[str, Any]:
+    """Return the schema of one value; of a list or object it is no `enum`, of which generated clients make no type."""
+    if isinstance(value, list):
+        return array({"enum": value} if value else {}, minItems=len(value), maxItems=len(value))
+    if isinstance(value, Mapping):
+        return {"type": "object", "maxProperties": 0}
+    return {"const": value}
 
 
 def served_parameters(body: Mapping[str, Any], refused: Mapping[str, Sequence[Any]]) -> dict[str, Any]:

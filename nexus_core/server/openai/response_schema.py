@@ -9,10 +9,10 @@ from typing import Any
 from nexus_core.contract.answers import Answer
 from nexus_core.contract.values import ToolCall, Usage
 from nexus_core.server.errors import Failure
-from nexus_core.server.http.json_schema import array, closed, or_null, text
+from nexus_core.server.http.json_schema import JSON_OBJECT, RESPONSE_FORMAT, array, closed, or_null, text
 from nexus_core.server.openai.citations import Citation
 from nexus_core.server.openai.messages import CONTENT, MOST_MESSAGES, PART_CHARACTERS
-from nexus_core.server.openai.parameters import IGNORED_OF_RESPONSES, REFUSED_IN_RESPONSES
+from nexus_core.server.openai.parameters import IGNORED_OF_RESPONSES, REFUSED_IN_RESPONSES, sent_schema
 from nexus_core.server.openai.tools import TOOL_CHOICE, TOOLS
 
 OPTION_NAMES = {"temperature": "temperature", "top_p": "top_p", "max_output_tokens": "max_tokens"}
@@ -21,6 +21,7 @@ _SKIPPED = frozenset({"reasoning"})
 """Items that clients send back with answers, and that say nothing to a model."""
 
 _ITEM = {
+    "title": "ResponseInputItem",
     "type": "object",
     "properties": {"type": {"type": "string"}, "role": {"type": "string"}, "content": CONTENT},
 }
@@ -33,30 +34,58 @@ _PARAMETERS = {
     "instructions": text(PART_CHARACTERS),
     "stream": {"type": "boolean"},
     "background": {"type": "boolean"},
-    "stream_options": closed({"include_obfuscation": {"type": "boolean"}}),
+    "stream_options": closed({"include_obfuscation": {"type": "boolean"}}, name="ResponseStreamOptions"),
     "temperature": {"type": "number", "minimum": 0, "maximum": 2},
     "top_p": {"type": "number", "minimum": 0, "maximum": 1},
     "max_output_tokens": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
     "tools": TOOLS,
     "tool_choice": TOOL_CHOICE,
-    "text": closed({"format": or_null({"type": "object"}), "verbosity": {}}),
+    "text": closed({"format": or_null(RESPONSE_FORMAT), "verbosity": {}}, name="ResponseTextOptions"),
 }
 REQUEST = closed(_PARAMETERS | {name: {} for name in IGNORED_OF_RESPONSES}, required=_REQUIRED)
 """What `POST /v1/responses` takes, once what asks for nothing is left out."""
-REQUEST_BODY = closed(
-    {name: each if name in _REQUIRED else or_null(each) for name, each in _PARAMETERS.items()}
-    | {name: {} for name in IGNORED_OF_RESPONSES}
-    | {name: {"enum": [*values, None]} for name, values in REFUSED_IN_RESPONSES.items()},
-    required=_REQUIRED,
+REQUEST_BODY = sent_schema(
+    _PARAMETERS,
+    _REQUIRED,
+    IGNORED_OF_RESPONSES,
+    REFUSED_IN_RESPONSES,
+    name="ResponseRequest",
+    example={"model": "nexus/chat/handbook", "input": "How many days of leave are there?"},
 )
 """The same as clients may send it."""
 _TEXT: Mapping[str, Any] = {"type": "string"}
-_OUTPUT = {
+_OUTPUT_TEXT = {
+    "title": "OutputText",
     "type": "object",
-    "properties": {"type": {"enum": ["message", "reasoning", "function_call"]}, "id": _TEXT},
+    "properties": {"type": {"enum": ["output_text", "summary_text"]}, "text": _TEXT, "annotations": array(JSON_OBJECT)},
+    "required": ["type", "text"],
+}
+_OUTPUT = {
+    "title": "ResponseOutputItem",
+    "type": "object",
+    "properties": {
+        "type": {"enum": ["message", "reasoning", "function_call"]},
+        "id": _TEXT,
+        "status": _TEXT,
+        "role": {"const": "assistant"},
+        "content": array(_OUTPUT_TEXT),
+        "summary": array(_OUTPUT_TEXT),
+        "call_id": _TEXT,
+        "name": _TEXT,
+        "arguments": _TEXT,
+    },
     "required": ["type", "id"],
 }
+"""A message has a role and content, what was thought a summary, and a call of a function the last three."""
+_TOKENS: Mapping[str, Any] = {"type": "integer"}
+_USAGE = {
+    "title": "ResponseUsage",
+    "type": "object",
+    "properties": dict.fromkeys(("input_tokens", "output_tokens", "total_tokens"), _TOKENS),
+    "required": ["input_tokens", "output_tokens", "total_tokens"],
+}
 RESPONSE = {
+    "title": "OpenAIResponse",
     "type": "object",
     "properties": {
         "id": _TEXT,
@@ -65,7 +94,7 @@ RESPONSE = {
         "status": {"enum": ["completed", "incomplete", "failed", "in_progress", "cancelled"]},
         "model": _TEXT,
         "output": array(_OUTPUT),
-        "usage": or_null({"type": "object"}),
+        "usage": or_null(_USAGE),
     },
     "required": ["id", "object", "created_at", "status", "model", "output", "usage"],
 }

@@ -56,6 +56,7 @@ class ResponsesApi:
         return [
             Route(
                 method="POST", path="/v1/responses", handler=self.respond, scope="query", bare=True, openai=True,
+                name="createResponse",
                 summary="Ask: the last message of the input is the question, what comes before is the history.",
                 body=REQUEST_BODY, answer=RESPONSE, answers_as=("application/json", "text/event-stream"),
                 errors=(400, 404, 501, 502, 503, 504),

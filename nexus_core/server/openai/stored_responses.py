@@ -37,6 +37,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
 DELETED = closed(
     {"id": {"type": "string"}, "object": {"const": "response"}, "deleted": {"const": True}},
     required=("id", "object", "deleted"),
+    name="DeletedResponse",
 )
 
 
@@ -56,16 +57,19 @@ class StoredResponsesApi:
         return [
             Route(
                 method="GET", path=one, handler=self.show, scope="query", bare=True, openai=True,
+                name="getResponse",
                 summary="Fetch a response that was asked for in the background, or stream its events.",
                 query=self._parameters.properties, headers=LAST_EVENT, answer=RESPONSE,
                 answers_as=("application/json", "text/event-stream"), errors=(400, 404, 410),
             ),
             Route(
                 method="POST", path=one + "/cancel", handler=self.cancel, scope="query", bare=True, openai=True,
+                name="cancelResponse",
                 summary="Cancel a response that was asked for in the background.", answer=RESPONSE, errors=(404, 410),
             ),
             Route(
                 method="DELETE", path=one, handler=self.delete, scope="query", bare=True, openai=True,
+                name="deleteResponse",
                 summary="Delete a response that was asked for in the background.", answer=DELETED, errors=(404,),
             ),
         ]  # fmt: skip

@@ -14,11 +14,11 @@ from attrs import evolve
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ToolCall, ToolDefinition
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.server.errors import Failure
-from nexus_core.server.http.json_schema import array
+from nexus_core.server.http.json_schema import array, named
 
 MOST_TOOLS = 128
-TOOLS = array({"type": "object"}, maxItems=MOST_TOOLS)
-TOOL_CHOICE = {"anyOf": [{"type": "string", "maxLength": 64}, {"type": "object"}]}
+TOOLS = array(named("Tool", {"type": "object"}), maxItems=MOST_TOOLS)
+TOOL_CHOICE = {"anyOf": [{"type": "string", "maxLength": 64}, named("ToolChoice", {"type": "object"})]}
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _CHOICES = frozenset({"auto", "none", "required"})
 

@@ -84,14 +84,20 @@ def _read(settings: ServerSettings) -> list[_File]:
 
 
 def _route(file: _File) -> Route:
-    shown = {INDEX: ("/", "Show the web page."), f"{ADMIN}/{INDEX}": (f"/{ADMIN}", "Show the page of keys and spend.")}
-    path, summary = shown.get(file.name, (f"/page/{file.name}", f"Give the file {file.name} of the web page."))
+    shown = {
+        INDEX: ("/", "showPage", "Show the web page."),
+        f"{ADMIN}/{INDEX}": (f"/{ADMIN}", "showAdminPage", "Show the page of keys and spend."),
+    }
+    as_file = (f"/page/{file.name}", "", f"Give the file {file.name} of the web page.")
+    path, name, summary = shown.get(file.name, as_file)
     return Route(
         method="GET",
         path=path,
         handler=file.send,
         scope="public",
+        name=name,
         summary=summary,
         bare=True,
+        is_api=file.name in shown,
         answers_as=(_TYPES["." + file.name.rpartition(".")[2]].partition(";")[0],),
     )
