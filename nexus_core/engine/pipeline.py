@@ -20,10 +20,10 @@ from nexus_core.contract.errors import DeadlineError, RankerError, UsageError
 from nexus_core.contract.optional_protocols import ContextSource, EmbeddingRanker, TracingSink
 from nexus_core.contract.protocols import AnswerCache, Conversations, Sink
 from nexus_core.contract.ranking import Ranking
-from nexus_core.contract.run_context import Approve, TraceContext, Viewer
+from nexus_core.contract.run_context import Approve, PipelineInput, TraceContext, Viewer
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Item, Message, Part
 from nexus_core.engine.component_models import check_vectors, find_embedding_ranker
-from nexus_core.engine.composition.called_pipelines import complete_inputs
+from nexus_core.engine.composition.called_pipelines import complete_inputs, declared_inputs
 from nexus_core.engine.composition.traversal import inner_steps
 from nexus_core.engine.conversation_memory import CHARACTERS_PER_TOKEN, ConversationMemory
 from nexus_core.engine.explain import explain, prepare
@@ -155,6 +155,11 @@ class Pipeline:
     def inputs(self) -> tuple[str, ...]:
         """The names of the inputs that it declares."""
         return tuple(spec.name for spec in self._plan.inputs)
+
+    @property
+    def declared_inputs(self) -> tuple[PipelineInput, ...]:
+        """The inputs that it declares, with their defaults."""
+        return declared_inputs(self._plan.inputs)
 
     @property
     def history_characters(self) -> int:

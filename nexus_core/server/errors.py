@@ -74,6 +74,8 @@ _TOLD_BY_KIND: Mapping[str, tuple[int, str]] = {
     _MISMATCH: (502, "the answer of the model does not match the schema that was asked for: ask again"),
 }
 """Status and what any client is told, by the kind of an error: these go before the classes."""
+_INVALID_REQUEST, _INTERNAL_ERROR = -32600, -32603
+"""Codes of JSON-RPC."""
 INTERNAL = "internal_error"
 """The code of what nobody foresaw."""
 _PARAMS = {"model_not_found": "model", "context_length_exceeded": "messages"}
@@ -119,7 +121,7 @@ def shape(failure: Failure, request_id: str, *, openai: bool, to_operator: bool)
 
     Whoever is no operator reads the message, never the words.
     """
-    message = failure.words if to_operator and failure.words else failure.message
+    message = words_of(failure, to_operator=to_operator)
     if openai:
         return _openai_shape(failure, message, request_id)
     return {
@@ -129,6 +131,21 @@ def shape(failure: Failure, request_id: str, *, openai: bool, to_operator: bool)
         "requestId": request_id,
         **failure.details,
     }
+
+
+def words_of(failure: Failure, *, to_operator: bool) -> str:
+    """Return what whoever asks reads of a failure."""
+    return failure.words if to_operator and failure.words else failure.message
+
+
+def json_rpc_shape(failure: Failure, request_id: str, *, to_operator: bool) -> dict[str, object]:
+    """Return a failure as an error of JSON-RPC that answers to no message: the request was refused as a whole."""
+    error = {
+        "code": _INVALID_REQUEST if failure.status < 500 else _INTERNAL_ERROR,
+        "message": words_of(failure, to_operator=to_operator),
+        "data": {"code": failure.code, "statusCode": failure.status, "requestId": request_id},
+    }
+    return {"jsonrpc": "2.0", "id": None, "error": error}
 
 
 def _openai_shape(failure: Failure, message: str, request_id: str) -> dict[str, object]:

@@ -38,7 +38,7 @@ class Route:
     headers: Mapping[str, Any] = field(factory=dict)
     """The JSON Schemas of headers that it reads beside those of every route."""
     accepted: Mapping[str, Any] | None = None
-    """The JSON Schema of what is answered, with 202, where the rest is done later."""
+    """The JSON Schema of what is answered, with 202, where the rest is done later; `{}` for an empty answer."""
     errors: tuple[int, ...] = ()
     """Statuses that it may answer with, beside those that every route may."""
     bare: bool = False
@@ -47,5 +47,9 @@ class Route:
     """Stands in the OpenAPI document, as all does but the files that the page is made of."""
     openai: bool = False
     """Tells errors in OpenAI's shape."""
+    json_rpc: bool = False
+    """Tells errors as JSON-RPC does."""
+    cookies: bool = True
+    """Whether it takes the session of who is signed in to the page; else a bearer token or a key alone."""
     uploads: bool = False
     """Takes bodies up to the limit of uploads, and other media types than JSON."""

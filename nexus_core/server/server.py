@@ -42,6 +42,7 @@ from nexus_core.server.http.app import build
 from nexus_core.server.http.connections import ConnectionCounter, acceptor
 from nexus_core.server.http.listener import ConnectionSlots, Listener, bind
 from nexus_core.server.http.openapi import OpenAPI
+from nexus_core.server.mcp.mcp_api import McpApi
 from nexus_core.server.openai.chat import OpenAIChatApi
 from nexus_core.server.openai.citations import AnswerCitations
 from nexus_core.server.openai.embeddings import EmbeddingsApi
@@ -117,6 +118,7 @@ class Server:
             ApiKeys(store), self.keys, self.spend, partial(_read_spend, store), settings, self.siblings
         )
         self._slow = TimeLimit(settings.limits.write_s)
+        self.mcp = McpApi(self.serving, self.gate, settings, self._slow, self.siblings)
         self._runner: web.AppRunner | None = None
         self._listening: Listener | None = None
         self.port = settings.port
@@ -141,6 +143,7 @@ class Server:
             ResponsesApi(runs, self.settings, self.runs, self._slow),
             StoredResponsesApi(self.serving, self.runs, self.settings, self._slow),
             EmbeddingsApi(openai, self.gate, self.settings),
+            self.mcp,
             self.models,
             ContextsApi(self.serving, self.settings),
             ItemsApi(self.serving, self.settings),
@@ -191,6 +194,7 @@ class Server:
         finally:
             if self._runner is not None:
                 await self._runner.cleanup()
+            await self.mcp.close()
             await self.siblings.__aexit__(None, None, None)
             self._slow.close()
             await self.runs.close()

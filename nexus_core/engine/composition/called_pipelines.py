@@ -159,8 +159,13 @@ def callable_pipeline(path: str, name: str, description: str, inputs: Sequence[I
         path=path,
         name=name,
         description=description,
-        inputs=tuple(
-            PipelineInput(name=spec.name, description=spec.description, default=spec.default, required=spec.required)
-            for spec in inputs
-        ),
+        inputs=declared_inputs(inputs),
+    )
+
+
+def declared_inputs(specs: Sequence[InputSpec]) -> tuple[PipelineInput, ...]:
+    """Return the inputs of a pipeline as others see them."""
+    return tuple(
+        PipelineInput(name=spec.name, description=spec.description, default=spec.default, required=spec.required)
+        for spec in specs
     )

@@ -115,14 +115,14 @@ class AccessControl:
             said = "this server has no keys, so it serves this machine alone and nobody through a proxy: make a key"
             raise Failure(403, "forwarded_request", said)
 
-    async def identify(self, request: web.Request) -> Identity:
-        """Return who asks; raises Failure where that is nobody."""
+    async def identify(self, request: web.Request, *, cookies: bool = True) -> Identity:
+        """Return who asks; raises Failure where that is nobody. Without `cookies` a session of the page is none."""
         if self._verify is None:
             return ANYBODY
         shown = _key_of(request)
         if self._sign_in is not None and is_token(shown):
             return await self._identify_by_token(self._sign_in, shown, request)
-        if self._sign_in is not None and not shown:
+        if self._sign_in is not None and not shown and cookies:
             found = await self._sign_in.cookies.identify(request)
             if found is not None:
                 return found
@@ -196,7 +196,7 @@ class AccessControl:
 
 def _runs(route: Route) -> bool:
     """Tell whether requests of a route ask models."""
-    return route.method == "POST" and route.scope == "query" and route.body is not None
+    return route.method == "POST" and route.scope in ("query", "any") and route.body is not None
 
 
 def check_scope(who: Identity, route: Route) -> None:

@@ -15,9 +15,9 @@ from nexus_core.contract.errors import StoreError, StoreUnavailableError
 from nexus_core.contract.run_context import Viewer
 from nexus_core.store.access.api_keys import ApiKey, ApiKeys, digest_of, parse
 
-Scope = Literal["query", "read", "admin", "public"]
-"""`query` asks and sees its own conversations; `read` sees contexts and figures; `admin` changes them; `public` is for
-whoever comes, without a key."""
+Scope = Literal["query", "read", "admin", "any", "public"]
+"""`query` asks and sees its own conversations; `read` sees contexts and figures; `admin` changes them; `any` is for
+whoever has a key, where its scopes decide what the handler does; `public` is for whoever comes, without a key."""
 
 FRESH_S = 5.0
 """So long what was read of the store holds: a key that another process revokes is refused after it."""
@@ -48,7 +48,7 @@ class Identity:
 
     def may(self, scope: Scope) -> bool:
         """Tell whether a route of this scope is open to them; `admin` may do all."""
-        return scope == "public" or scope in self.scopes or "admin" in self.scopes
+        return scope in ("any", "public") or scope in self.scopes or "admin" in self.scopes
 
 
 ANYBODY = Identity(owner="", scopes=frozenset({"query", "read", "admin"}))

@@ -94,9 +94,9 @@ class RunSlots:
             self._taken += 1
         self._running.add(asyncio.current_task())
 
-    def hand_over(self) -> None:
-        """Leave what this task has begun to another one, which takes a place of its own."""
-        self._others.discard(asyncio.current_task())
+    def hand_over(self, task: asyncio.Task[object] | None = None) -> None:
+        """Leave what a task, by default this one, has begun to another one, which takes a place of its own."""
+        self._others.discard(task or asyncio.current_task())
 
     def give_back(self) -> None:
         """Give the place of this task to who waits longest of the key whose turn it is, or back."""

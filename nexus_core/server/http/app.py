@@ -14,7 +14,7 @@ from aiohttp import web
 from nexus_core.server.access.access import AccessControl, check_scope
 from nexus_core.server.access.identity import Identity
 from nexus_core.server.access.key_limits import AdmittedRequest
-from nexus_core.server.errors import INTERNAL, Failure, failure_of, shape
+from nexus_core.server.errors import INTERNAL, Failure, failure_of, json_rpc_shape, shape
 from nexus_core.server.http.bodies import json_answer, refuse_unknown
 from nexus_core.server.openai.not_served import instead_of
 from nexus_core.server.routes import Route
@@ -106,7 +106,7 @@ async def _answered(request: web.Request, handler: Any, route: Route | None, gat
     await gate.check_way(request)
     if route is None or route.scope == "public":
         return await handler(request)  # type: ignore[no-any-return]  # without a route the router's own 404 and 405
-    who = request[IDENTITY] = await gate.identify(request)
+    who = request[IDENTITY] = await gate.identify(request, cookies=route.cookies)
     request[OPERATOR] = request[OPERATOR] or who.may("admin")
     check_scope(who, route)
     refuse_unknown(request, route.query)
@@ -139,7 +139,12 @@ def _failed(request: web.Request, error: Exception, *, openai: bool, instead: st
         headers = {name: value for name, value in error.headers.items() if name == "Allow"}
         told = f"this address is not served: {instead}" if instead and error.status == 404 else _words(error)
         error = Failure(error.status, _code(error), told, headers)
-    return json_answer(failure_body(request, error, openai=openai), status=error.status, headers=error.headers)
+    route = request.get(ROUTE)
+    if route is not None and route.json_rpc:
+        body = json_rpc_shape(error, request[REQUEST_ID], to_operator=request[OPERATOR])
+    else:
+        body = failure_body(request, error, openai=openai)
+    return json_answer(body, status=error.status, headers=error.headers)
 
 
 def failure_body(request: web.Request, failure: Failure, *, openai: bool) -> dict[str, object]:

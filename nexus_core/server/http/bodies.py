@@ -65,12 +65,16 @@ BRACKETS = 20_000
 
 async def read_json(request: web.Request, limits: ServerLimits) -> dict[str, Any]:
     """Return the object in a request's body; raises Failure."""
+    return parse(await read_json_bytes(request, limits))
+
+
+async def read_json_bytes(request: web.Request, limits: ServerLimits) -> bytes:
+    """Return a request's body, which says that it is JSON; raises Failure."""
     if request.content_type != "application/json" and not request.content_type.endswith("+json"):
         raise Failure(415, "unsupported_media_type", "send JSON, with the header Content-Type: application/json")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Failure(415, "unsupported_encoding", "send the body as it is, without Content-Encoding")
-    data = await read_bytes(request, limits.body_bytes, limits.body_s)
-    return parse(data)
+    return await read_bytes(request, limits.body_bytes, limits.body_s)
 
 
 async def read_bytes(request: web.Request, cap: int, seconds: float) -> bytes:

@@ -214,6 +214,20 @@ OPENAI_FAILURE = closed(
     {"error": closed(_ERROR, required=tuple(_WHY), name="OpenAIError")}, required=("error",), name="OpenAIFailure"
 )
 """The same as OpenAI tells it."""
+JSON_RPC_FAILURE = closed(
+    {
+        "jsonrpc": {"const": "2.0"},
+        "id": {"type": ["string", "integer", "null"]},
+        "error": closed(
+            {"code": {"type": "integer"}, "message": {"type": "string"}, "data": {}},
+            required=("code", "message"),
+            name="JsonRpcError",
+        ),
+    },
+    required=("jsonrpc", "id", "error"),
+    name="JsonRpcFailure",
+)
+"""The same as JSON-RPC tells it."""
 
 TEXT: Mapping[str, Any] = {"type": "string"}
 COUNT: Mapping[str, Any] = {"type": "integer", "minimum": 0}

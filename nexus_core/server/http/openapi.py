@@ -12,7 +12,7 @@ import orjson
 from aiohttp import web
 
 from nexus_core.server.http.components import OpenAPIComponents
-from nexus_core.server.http.json_schema import FAILURE, JSON_OBJECT, OPENAI_FAILURE, named
+from nexus_core.server.http.json_schema import FAILURE, JSON_OBJECT, JSON_RPC_FAILURE, OPENAI_FAILURE, named
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
 
@@ -23,6 +23,7 @@ _FAILURES: Mapping[int, tuple[str, str]] = {
     401: ("Unauthorized", "The key is missing or not valid."),
     403: ("Forbidden", "The key may not do this."),
     404: ("NotFound", "There is no such thing."),
+    406: ("NotAcceptable", "The client takes no answer of the kinds there are."),
     408: ("RequestTimeout", "The body came too slowly."),
     409: ("Conflict", "There is something of this name already."),
     410: ("Gone", "It was there, and was not kept."),
@@ -50,6 +51,7 @@ _TAGS: Mapping[str, str] = {
     "conversations": "Conversations of whoever asks.",
     "keys": "Keys, what they may do and what they spend.",
     "openai": "The API of OpenAI: pipelines are its models.",
+    "mcp": "The Model Context Protocol: tools, resources and prompts for programs.",
     "auth": "Sign-in of people in a browser.",
     "service": "The server itself: health, figures, this document.",
 }
@@ -151,19 +153,33 @@ def _content(schemas: Mapping[str, Mapping[str, Any]], components: OpenAPICompon
 def _responses(route: Route, components: OpenAPIComponents) -> dict[str, Any]:
     told: dict[str, Any] = {str(route.status): _success(route, components)}
     if route.accepted is not None:
-        told["202"] = {
-            "description": "It is under way; the header Location says where it is found.",
-            "headers": _WHERE,
-            "content": {"application/json": {"schema": components.schema(route.accepted)}},
-        }
+        told["202"] = _accepted(route.accepted, components)
     takes = _WITH_BODY if route.body is not None or route.uploads else ()
     keys = _WITH_KEY if route.scope != "public" else ()
-    schema = components.schema(OPENAI_FAILURE if route.openai else FAILURE)
+    prefix, shape = _failure_shape(route)
+    schema = components.schema(shape)
     for status in sorted({*_ALWAYS, *keys, *takes, *route.errors}):
         name, said = _FAILURES.get(status, (f"Status{status}", "It is refused."))
         failure = {"description": said, "content": {"application/json": {"schema": schema}}}
-        told[str(status)] = components.put("responses", f"OpenAI{name}" if route.openai else name, failure)
+        told[str(status)] = components.put("responses", prefix + name, failure)
     return told
+
+
+def _failure_shape(route: Route) -> tuple[str, Mapping[str, Any]]:
+    """Return in which shape a route tells a failure, and what the names of such answers begin with."""
+    if route.json_rpc:
+        return "JsonRpc", JSON_RPC_FAILURE
+    return ("OpenAI", OPENAI_FAILURE) if route.openai else ("", FAILURE)
+
+
+def _accepted(schema: Mapping[str, Any], components: OpenAPIComponents) -> dict[str, Any]:
+    if not schema:
+        return {"description": "It is taken, and nothing is answered."}
+    return {
+        "description": "It is under way; the header Location says where it is found.",
+        "headers": _WHERE,
+        "content": {"application/json": {"schema": components.schema(schema)}},
+    }
 
 
 def _success(route: Route, components: OpenAPIComponents) -> dict[str, Any]:

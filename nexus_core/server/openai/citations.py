@@ -36,7 +36,7 @@ class Citation:
     @property
     def is_on_the_web(self) -> bool:
         """Whether its source is an address."""
-        return bool(_web_address(self.item))
+        return bool(web_address(self.item))
 
     @property
     def title(self) -> str:
@@ -73,7 +73,7 @@ class AnswerCitations:
         citations = find_citations(answer)
         if citations:
             own = await self._own_addresses(request, answer, citations)
-            citations = [evolve(each, url=own.get(each.item.id) or _web_address(each.item)) for each in citations]
+            citations = [evolve(each, url=own.get(each.item.id) or web_address(each.item)) for each in citations]
         lists = self._list_sources and as_text and not answer.tool_calls
         return CitedAnswer(answer=answer, citations=citations, sources=list_sources(citations) if lists else "")
 
@@ -81,7 +81,7 @@ class AnswerCitations:
         self, request: web.Request, answer: Answer, citations: Iterable[Citation]
     ) -> Mapping[str, str]:
         """Return the server's own addresses of items, by id: of those in the store, for who may read them there."""
-        wanted = {each.item.id for each in citations if not _web_address(each.item)}
+        wanted = {each.item.id for each in citations if not web_address(each.item)}
         context = answer.context_id
         if not wanted or context is None or not identity(request).may("read"):
             return {}
@@ -116,7 +116,7 @@ def _shown_place(citation: Citation) -> str:
     return f": {citation.url}" if citation.url else f" ({source})" if source else ""
 
 
-def _web_address(item: Item) -> str:
+def web_address(item: Item) -> str:
     """Return the address of an item that is from the web, without who may read it there."""
     if not item.source.startswith(("http://", "https://")):
         return ""

@@ -1,0 +1,1 @@
+"""The MCP server: the tools, resources and prompts that programs find at `/mcp`, or over stdin and stdout."""
