@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from io import StringIO
 from keyword import iskeyword
@@ -36,6 +36,7 @@ COMMANDS = {
     "plugins": "List the installed plugins and what is wrong with any.",
     "models": "List the models of a pipeline, and install models that run here.",
     "serve": "Serve pipelines over HTTP.",
+    "mcp": "Serve pipelines over MCP to the program that starts this, and print how it is set up.",
     "store": "Copy, back up, restore and verify whole stores.",
     "keys": "Create, list, change, rotate and revoke API keys of a server.",
     "usage": "Show what models have used, by day, pipeline and model.",
@@ -103,6 +104,30 @@ class LazyGroup(click.Group):
         if args and args[0] not in known and not args[0].startswith("-") and not ctx.resilient_parsing:
             ctx.fail(f"no command is named {args[0]!r}{did_you_mean(args[0], known)}; commands: {listed(known)}")
         return super().resolve_command(ctx, args)
+
+
+class ImpliedGroup(LazyGroup):
+    """A group that may be given the arguments of a subcommand alone: then it says which one is meant."""
+
+    def __init__(self, *args: Any, implied: Callable[[Sequence[str]], str], **options: Any) -> None:
+        """Take what returns the subcommand that is meant by arguments which begin with none."""
+        super().__init__(*args, **options)
+        self._implied = implied
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the subcommand that is meant in front of arguments that begin with none."""
+        if not args or args[0] not in ctx.help_option_names:
+            args = self._with_subcommand(args)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the subcommand that arguments mean, and the rest of them."""
+        return super().resolve_command(ctx, self._with_subcommand(args))
+
+    def _with_subcommand(self, args: list[str]) -> list[str]:
+        return args if args and args[0] in self._table else [self._implied(args), *args]
 
 
 @click.group(

@@ -28,6 +28,8 @@ FOREIGN = frozenset({
 })  # fmt: skip
 """Options of other programs: vLLM, curl, openapi-python-client, pip, pytest, az, optimum-cli, docker, kubectl, helm,
 the benchmarks."""
+IMPLIED = ("mcp", "models")
+"""Groups that are given the arguments of a subcommand alone."""
 _COMMAND = re.compile(r"(?:`|^\$ |^| \| )nexus ((?:[a-z]|-[a-z-])[^`\n]*)", re.MULTILINE)
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 
@@ -36,7 +38,7 @@ def command_of(words: list[str]) -> tuple[click.Command, click.Context, list[str
     """Return the command that words begin with, and the rest of them; raises UsageError where there is none."""
     found: click.Command = cli
     context = click.Context(cli, info_name="nexus")
-    while words and isinstance(found, click.Group) and (not words[0].startswith("-") or found.name == "models"):
+    while words and isinstance(found, click.Group) and (not words[0].startswith("-") or found.name in IMPLIED):
         _, next_one, words = found.resolve_command(context, words)
         assert next_one is not None
         found, context = next_one, click.Context(next_one, parent=context, info_name=next_one.name)

@@ -155,7 +155,7 @@ def command(pipelines: Sequence[str], reloads: bool, workers: int, sync_s: float
     only requests from this machine are served. Limits of keys apply to all workers together.
     """
     settings = settings_of(**given)
-    paths, overrides = _chosen(pipelines)
+    paths, overrides = chosen_pipelines(pipelines)
     write_log()
     if settings.worker is None:  # one look is enough for all workers, and for those that are started again
         refuse_damaged(Store().folder)
@@ -166,8 +166,8 @@ def command(pipelines: Sequence[str], reloads: bool, workers: int, sync_s: float
     asyncio.run(without_joining(_serve(paths, overrides, settings, reloads=reloads, sync_s=sync_s)))
 
 
-def _chosen(named: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    """Return the files and folders that are served, and what is overridden in them."""
+def chosen_pipelines(named: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the files and folders that are served, and what is overridden in them; the default pipeline is told of."""
     if named or Path(DEFAULT).exists():
         return named or (DEFAULT,), ()
     who = f"a model of OpenAI answers ({KEY} is set)" if has_key() else f"it quotes, offline ({KEY} is not set)"

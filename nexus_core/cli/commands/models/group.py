@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
-from nexus_core.cli.main import LazyGroup
+from nexus_core.cli.main import ImpliedGroup
 
 COMMANDS = {
     "of": "List the models of a pipeline; `nexus models PIPELINE` for short.",
@@ -17,36 +19,23 @@ EPILOG = """\b
 Examples:
   nexus models
   nexus models pipelines/fallback.yaml
+  nexus models of pipelines/fallback.yaml
   nexus models pipelines/fallback.yaml --json
   nexus models install minilm
+  nexus models installed
   nexus models remove minilm
 """
 
 
-class ModelsGroup(LazyGroup):
-    """Takes the path of a pipeline where others take a subcommand."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put the subcommand that is meant in front of arguments that begin with none."""
-        if not args or args[0] not in ctx.help_option_names:
-            args = self._with_subcommand(args)
-        return super().parse_args(ctx, args)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the subcommand that arguments mean, and the rest of them."""
-        return super().resolve_command(ctx, self._with_subcommand(args))
-
-    def _with_subcommand(self, args: list[str]) -> list[str]:
-        if args and args[0] in self._table:
-            return args
-        return ["of" if any(not arg.startswith("-") for arg in args) else "installed", *args]
+def implied(arguments: Sequence[str]) -> str:
+    """Return the subcommand that arguments mean which name none."""
+    return "of" if any(not argument.startswith("-") for argument in arguments) else "installed"
 
 
 @click.group(
     "models",
-    cls=ModelsGroup,
+    cls=ImpliedGroup,
+    implied=implied,
     table=COMMANDS,
     shared=_MODULES,
     package="nexus_core.cli.commands.models",
@@ -55,6 +44,8 @@ class ModelsGroup(LazyGroup):
 )
 def command() -> None:
     """List the models of a pipeline, as `nexus models PIPELINE`, and install models that run on this machine.
+
+    A pipeline file that is named as a subcommand is written with its folder, as in ./install.
 
     Installed models are in a folder of your own, or in the one that the variable NEXUS_MODELS names.
     """

@@ -1,0 +1,1 @@
+"""`nexus mcp`: pipelines for programs that speak MCP."""

@@ -1,0 +1,46 @@
+"""The group `nexus mcp`: what is no subcommand are the pipelines to serve."""
+
+from __future__ import annotations
+
+import click
+
+from nexus_core.cli.main import ImpliedGroup
+
+SERVE = "serve"
+COMMANDS = {
+    SERVE: "Serve pipelines over stdin and stdout; `nexus mcp [PIPELINES...]` for short.",
+    "install": "Print what the usual clients are told, so that they start it or ask a server.",
+}
+EPILOG = """\b
+Examples:
+  nexus mcp
+  nexus mcp pipelines/handbook.yaml
+  nexus mcp pipelines/ --store ~/handbook-store
+  nexus mcp install
+  nexus mcp install pipelines/ --client claude-code
+  nexus mcp install --url https://nexus.example.com/mcp --client vscode
+
+\b
+It takes the extra contextnexus[mcp]. A server has the same at /mcp: `nexus serve`.
+"""
+
+
+@click.group(
+    "mcp",
+    cls=ImpliedGroup,
+    implied=lambda arguments: SERVE,
+    table=COMMANDS,
+    package="nexus_core.cli.commands.mcp",
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+def command() -> None:
+    """Serve pipelines over MCP to the program that starts this, such as an editor or an assistant.
+
+    `nexus mcp [PIPELINES...]` serves YAML files or folders of them, by default the folder `pipelines`; if there is no
+    such folder, the pipeline of `nexus ask` over every context of the store. It speaks over stdin and stdout, and
+    writes its log to stderr. Whoever starts it sees the whole store, as all commands do.
+
+    A client lists these tools: search, read, ask, and one for each pipeline. Contexts, items and documents are
+    resources, the prompts of pipelines are prompts.
+    """
