@@ -11,24 +11,19 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from mcp.shared.exceptions import MCPError
-from mcp_types import CallToolResult, TextContent, TextResourceContents
+from mcp_types import CallToolResult, Resource, TextContent, TextResourceContents
 
 from nexus_core import Item
 from nexus_core.contract.errors import RateLimitError
 from nexus_core.server.mcp.protocol_server import ERROR_KEY
 from nexus_core.testing.upstream import ScriptedUpstream, Silence, chat_events, stream_answer
-from tests.server.mcp.conftest import ERAS, Connect, connected
+from tests.server.mcp.conftest import ASKS, ERAS, Connect, arrived, connected
 
 if TYPE_CHECKING:
     from tests.server.conftest import Fakes, Running, Start
 
 pytestmark = pytest.mark.slow
 
-ASKS = """name: asks
-models: {{main: {{use: openai, model: m, base_url: "{url}", api_key: sk-test, window: 8192, retry: {{attempts: 1}}}}}}
-steps:
-  - generate: main
-"""
 QUESTION = "How many days of leave?"
 
 
@@ -193,7 +188,8 @@ async def test_resources_are_listed_page_by_page(running: Running, connect: Conn
         await running.store.create("another/context")
         await running.store.add("another/context", [Item(id=each, text=f"Text of {each}.") for each in odd])
         await running.store.add("another/context", [Item(id=f"n{n:03}", text="Text.") for n in range(150)])
-        found, cursor, pages = [], None, 0
+        found = list[Resource]()
+        cursor, pages = None, 0
         while pages == 0 or cursor is not None:
             page = await client.list_resources(cursor=cursor)
             found, cursor, pages = [*found, *page.resources], page.next_cursor, pages + 1
@@ -287,15 +283,8 @@ async def test_a_call_that_is_cancelled_ends_at_its_upstream(start: Start, tmp_p
                 request.result().close()
             assert await closed(upstream)
         async with asyncio.timeout(5):
-            while running.server.gate.places.running:
+            while running.server.gate.places.running:  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.01)
-
-
-async def arrived(upstream: ScriptedUpstream, count: int) -> None:
-    """Wait until so many requests are there."""
-    async with asyncio.timeout(30):
-        while len(upstream.requests) < count:
-            await asyncio.sleep(0.01)
 
 
 async def closed(upstream: ScriptedUpstream) -> bool:
