@@ -360,7 +360,7 @@ def test_routes_look_at_the_store_through_a_view_alone() -> None:
     root = Path(nexus_core.server.__file__).parent
     wrong = [
         f"{path.relative_to(root)}:{node.lineno}"
-        for room in ("api", "openai", "page", "http")
+        for room in ("api", "mcp", "openai", "page", "http")
         for path in sorted((root / room).glob("*.py"))
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Attribute) and node.attr in ("store", "_store")

@@ -102,7 +102,7 @@ async def test_requests_with_every_right_are_answered_as_the_document_says(serve
 
 @pytest.mark.parametrize(
     ("key", "reached"),
-    [("", {"public"}), ("query", {"public", "query"}), ("read", {"public", "read"})],
+    [("", {"public"}), ("query", {"public", "any", "query"}), ("read", {"public", "any", "read"})],
     ids=["none", "query", "read"],
 )
 async def test_a_key_reaches_the_routes_of_its_scope_alone(

@@ -192,7 +192,7 @@ def _success(route: Route, components: OpenAPIComponents) -> dict[str, Any]:
         is_json = media == "application/json"
         content[media] = {"schema": components.schema(route.answer) if is_json else {"type": "string"}}
     if _STREAM in content:
-        content[_STREAM]["schema"] = {"type": "string", "description": "Server-sent events, each of JSON."}
+        content[_STREAM]["schema"] = {"description": "Server-sent events, each of JSON."}
     return {"description": "As asked.", "content": content}
 
 

@@ -19,7 +19,7 @@ from nexus_core.server.api.run_query import wants_fresh
 from nexus_core.server.errors import Failure
 from nexus_core.server.http.app import ADMITTED_REQUEST, OPERATOR, REQUEST_ID, identity, log_failure
 from nexus_core.server.http.bodies import parse, read_json_bytes
-from nexus_core.server.http.json_schema import closed, text
+from nexus_core.server.http.json_schema import checker, closed, text
 from nexus_core.server.mcp.asgi_bridge import AsgiExchange
 from nexus_core.server.mcp.caller import McpCaller, RunningCalls
 from nexus_core.server.mcp.pipeline_calls import PipelineCalls
@@ -37,11 +37,17 @@ MISSING = "MCP needs an extra: pip install 'contextnexus[mcp]'"
 _LONGEST_SESSION = 128
 _CANCELS = "mcp_cancel"
 _ID = {"type": ["string", "integer"]}
-MESSAGE = closed(
-    {"jsonrpc": {"const": "2.0"}, "id": _ID, "method": text(100, minLength=1), "params": {"type": "object"}},
-    required=("jsonrpc", "method"),
-)
-"""A request of JSON-RPC, or without `id` a notification."""
+MESSAGE = {
+    "type": "object",
+    "properties": {
+        "jsonrpc": {"const": "2.0"},
+        "id": _ID,
+        "method": text(100, minLength=1),
+        "params": {"type": "object"},
+    },
+    "required": ["jsonrpc", "method"],
+}
+"""A request of JSON-RPC, or without `id` a notification; what else it holds is for later versions of the protocol."""
 RESPONSE = closed(
     {"jsonrpc": {"const": "2.0"}, "id": _ID, "result": {"type": "object"}, "error": {"type": "object"}},
     required=("jsonrpc", "id"),
@@ -64,11 +70,11 @@ class McpApi:
         self._settings = settings
         self._slow = slow
         self._siblings = siblings
+        self._check = checker(MESSAGE)
         self._running = RunningCalls()
         siblings.on(_CANCELS, lambda key: self._running.cancel(tuple(key)))
-        self._sessions: Any = None
-        """The session manager of the SDK, once somebody has spoken MCP."""
-        self._starting = asyncio.Lock()
+        self._starting: asyncio.Task[Any] | None = None
+        """Returns the session manager of the SDK, once somebody has spoken MCP."""
         self._holding: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
 
@@ -86,7 +92,7 @@ class McpApi:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one message."""
         body = await read_json_bytes(request, self._settings.limits)
-        message = parse(body)
+        message = self._check(parse(body))
         caller = self._caller(request)
         sessions = await self._started()
         await self._cancel_named(caller, message)
@@ -96,6 +102,8 @@ class McpApi:
 
     async def close(self) -> None:
         """End what the SDK still does."""
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
         self._stop.set()
         if self._holding is not None:
             await self._holding
@@ -128,26 +136,31 @@ class McpApi:
             await self._siblings.ask(_CANCELS, key, needs_all=False)
 
     async def _started(self) -> Any:
-        """Return the session manager, and begin it with the first request; raises Failure without the SDK."""
-        async with self._starting:
-            if self._sessions is None:
-                try:  # beside the event loop: it takes half a second
-                    manager = await asyncio.to_thread(import_module, "mcp.server.streamable_http_manager")
-                    protocol = await asyncio.to_thread(import_module, "nexus_core.server.mcp.protocol_server")
-                except ModuleNotFoundError as error:
-                    if error.name is None or error.name.partition(".")[0] not in ("mcp", "mcp_types"):
-                        raise
-                    raise Failure(501, "not_installed", MISSING) from error
-                calls = PipelineCalls(self._serving, self._gate, self._settings)
-                server = protocol.make_server(self._serving, calls, self._running, _caller_of)
-                sessions = manager.StreamableHTTPSessionManager(
-                    server, stateless=True, max_request_body_size=self._settings.limits.body_bytes
-                )
-                started = asyncio.Event()
-                self._holding = asyncio.create_task(self._hold(sessions, started))
-                await started.wait()
-                self._sessions = sessions
-        return self._sessions
+        """Return the session manager, begun with the first request; raises Failure without the SDK."""
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start())
+        try:
+            return await asyncio.shield(self._starting)  # others wait for it, too
+        except Failure:
+            self._starting = None
+            raise
+
+    async def _start(self) -> Any:
+        try:  # beside the event loop: it takes half a second
+            manager = await asyncio.to_thread(import_module, "mcp.server.streamable_http_manager")
+            protocol = await asyncio.to_thread(import_module, "nexus_core.server.mcp.protocol_server")
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] not in ("mcp", "mcp_types"):
+                raise
+            raise Failure(501, "not_installed", MISSING) from error
+        calls = PipelineCalls(self._serving, self._gate, self._settings)
+        server = protocol.make_server(self._serving, calls, self._running, _caller_of)
+        most = self._settings.limits.body_bytes
+        sessions = manager.StreamableHTTPSessionManager(server, stateless=True, max_request_body_size=most)
+        started = asyncio.Event()
+        self._holding = asyncio.create_task(self._hold(sessions, started))
+        await started.wait()
+        return sessions
 
     async def _hold(self, sessions: Any, started: asyncio.Event) -> None:
         """Keep the session manager open in a task of its own: its tasks end with the task that has begun it."""

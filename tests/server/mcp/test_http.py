@@ -128,7 +128,7 @@ async def test_an_application_without_an_answer_is_a_failure(running: Running, m
         return
 
     await running.call("POST", "/mcp", json=CANCEL, headers=ACCEPT)
-    monkeypatch.setattr(running.server.mcp._sessions, "handle_request", nothing)
+    monkeypatch.setattr(await running.server.mcp._started(), "handle_request", nothing)
     status, told = await running.call("POST", "/mcp", json=LIST, headers=ACCEPT)
     assert (status, told["error"]["data"]["code"]) == (500, "internal_error")
 

@@ -328,7 +328,7 @@ async def test_the_first_request_alone_brings_the_sdk(start: Start, handbook: Pa
     """A server that nobody speaks MCP with has no session manager, and ends as any other."""
     shutil.copytree(handbook, tmp_path / "store")
     running = await start()
-    assert running.server.mcp._sessions is None
+    assert running.server.mcp._starting is None
     async with connected(running.origin, "legacy") as client:
         await client.list_tools()
-    assert running.server.mcp._sessions is not None
+    assert running.server.mcp._holding is not None
