@@ -181,7 +181,7 @@ def requests() -> list[tuple[str, str, dict[str, Any]]]:
         found += [("POST", f"{one}/search", {"json": {"query": "leave granted", "by": by}}) for by in ("words", "both")]
         found += [("POST", f"{one}/search", {"json": {"like": each}}) for each in ids]
         for pipeline in ("guarded", "own"):
-            asked = {**QUERY, "contextId": name, "pipeline": pipeline}
+            asked: dict[str, Any] = {**QUERY, "contextId": name, "pipeline": pipeline}
             kept = {**asked, "options": {**QUERY["options"], "conversationId": f"talk-{name}-{pipeline}"}}  # type: ignore[dict-item]
             chat = {"model": f"nexus/{pipeline}/{name}", "messages": [{"role": "user", "content": QUERY["query"]}]}
             found += [("POST", "/api/queries", {"json": each}) for each in (asked, kept, asked)]
@@ -190,7 +190,19 @@ def requests() -> list[tuple[str, str, dict[str, Any]]]:
             found += [("POST", "/v1/responses", {"json": {"model": chat["model"], "input": QUERY["query"]}})]
             found += [("POST", "/v1/embeddings", {"json": {"model": chat["model"], "input": "leave"}})]
             found += [("GET", f"/api/conversations/talk-{name}-{pipeline}", {})]
-    return found
+            asked = {"name": f"ask_{pipeline}", "arguments": {"question": QUERY["query"], "context": name}}
+            found += [mcp("tools/call", **asked), mcp("prompts/get", name=pipeline, arguments=asked["arguments"])]
+        found += [mcp("tools/call", name="search", arguments={"context": name, "query": "leave granted", "limit": 50})]
+        for each in ids:
+            uri = f"nexus://{name}/items/{each}"
+            found += [mcp("resources/read", uri=uri), mcp("tools/call", name="read", arguments={"uri": uri})]
+    return found + [mcp(method) for method in ("tools/list", "resources/list", "prompts/list")]
+
+
+def mcp(method: str, **params: Any) -> tuple[str, str, dict[str, Any]]:
+    """Return a request that speaks MCP."""
+    message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    return "POST", "/mcp", {"json": message, "headers": {"Accept": "application/json, text/event-stream"}}
 
 
 async def test_every_route_that_shows_something_is_asked(running: Running) -> None:
@@ -199,12 +211,20 @@ async def test_every_route_that_shows_something_is_asked(running: Running) -> No
     left = {
         f"{route.method} {route.path}"
         for route in running.server.routes()
-        if route.scope in ("query", "read") and not any(m == route.method and _fits(route, path) for m, path in shown)
+        if route.scope in ("query", "read", "any")
+        and not any(m == route.method and _fits(route, path) for m, path in shown)
     }
     assert left == {
         "DELETE /conversations/{conversationId}", "DELETE /runs/{runId}", "DELETE /v1/responses/{responseId}",
-        "POST /v1/responses/{responseId}/cancel",
+        "POST /v1/responses/{responseId}/cancel", "POST /runs/{runId}/approvals/{callId}",
     }  # fmt: skip
+
+
+def _named(path: str, body: dict[str, Any]) -> str:
+    """Return the id that a request itself names."""
+    params = body.get("params", {})
+    uri = params.get("uri") or params.get("arguments", {}).get("uri") or path
+    return str(body.get("like", uri.rsplit("/")[-1]))
 
 
 def _fits(route: Route, path: str) -> bool:
@@ -216,15 +236,20 @@ async def test_nobody_reads_of_what_they_may_not_see(
     start: Start, fakes: Fakes, tmp_path: Path, issuer: LoopbackIssuer
 ) -> None:
     """By no route: no id, title or text; and what is not theirs is refused as what is not there."""
+    shown: dict[str, str] = {"/api/queries": "", "/mcp": "", "/v1/responses": ""}
     async with guard(start, fakes, tmp_path, issuer) as guarded:
         for method, path, more in requests():
-            named = more.get("json", {}).get("like", path.rsplit("/")[-1])
+            named = _named(path, more.get("json", {}))
             for who, each in PRINCIPALS.items():
                 status, told, _ = await guarded.ask(who, method, path, **more)
                 for of in EVERYTHING - each.sees:
                     assert WORDS[of] not in told.replace(named, ""), (who, method, path, told)
                 assert status < 500, (who, method, path, told)
                 assert who != "expired" or status in (200, 401, 429)
+                if who == "admin" and path in shown:
+                    shown[path] += told
+    for path, told in shown.items():
+        assert [of for of in PRINCIPALS["admin"].sees if WORDS[of] not in told] == [], path
 
 
 async def test_what_is_wrong_with_a_filter_is_told_to_all(

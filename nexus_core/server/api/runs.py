@@ -26,7 +26,7 @@ from nexus_core.server.settings import ServerSettings
 from nexus_core.store.runs import StoredRun
 from nexus_core.toolkit.timers import TimeLimit
 
-APPROVAL = closed({"approved": {"type": "boolean"}}, required=("approved",))
+APPROVAL = closed({"approved": {"type": "boolean"}}, required=("approved",), name="ToolApproval")
 """What `POST {prefix}/runs/{runId}/approvals/{callId}` takes."""
 _AFTER = {
     "type": "integer", "minimum": 0, "maximum": 2**53, "description": "The number of the last event that you have had."

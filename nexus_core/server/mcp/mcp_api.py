@@ -38,6 +38,7 @@ _LONGEST_SESSION = 128
 _CANCELS = "mcp_cancel"
 _ID = {"type": ["string", "integer"]}
 MESSAGE = {
+    "title": "JsonRpcMessage",
     "type": "object",
     "properties": {
         "jsonrpc": {"const": "2.0"},
@@ -51,6 +52,7 @@ MESSAGE = {
 RESPONSE = closed(
     {"jsonrpc": {"const": "2.0"}, "id": _ID, "result": {"type": "object"}, "error": {"type": "object"}},
     required=("jsonrpc", "id"),
+    name="JsonRpcResponse",
 )
 
 
