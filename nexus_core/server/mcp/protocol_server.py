@@ -5,6 +5,7 @@ The SDK is an extra, and takes half a second to import: nothing imports this mod
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -192,6 +193,7 @@ def make_server(
     caller_of: CallerOf,
 ) -> LowLevelServer[Any]:
     """Return the server of the SDK; `caller_of` says who sends a request."""
+    logging.getLogger("mcp").setLevel(logging.WARNING)  # it tells of the end of a session with each request
     handlers = ProtocolHandlers(serving, calls, McpResources(serving), running, caller_of)
     return LowLevelServer(
         "contextnexus",

@@ -31,7 +31,8 @@ _CITATION = closed({"number": COUNT, "uri": TEXT, "title": TEXT, "quote": TEXT},
 ANSWER = closed(
     {
         "text": TEXT, "citations": array(_CITATION), "usage": _USAGE, "model": TEXT, "pipeline": TEXT,
-        "context": or_null(TEXT), "conversation": or_null(TEXT), "value": {},
+        "context": or_null(TEXT), "conversation": or_null(TEXT),
+        "value": {"type": ["object", "array", "string", "number", "boolean", "null"]},
     },
     required=("text", "citations", "usage", "model", "pipeline"),
 )  # fmt: skip
