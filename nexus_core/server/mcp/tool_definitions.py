@@ -26,13 +26,21 @@ MOST_FOUND = 50
 READ_CHARACTERS = 50_000
 """Of one answer of `read`."""
 _NAME = 4096
+
+
+def _one_of(types: Sequence[str]) -> dict[str, Any]:
+    """Return the schema of a value of one of these types: each by itself, since some clients read no list of them."""
+    schemas: list[dict[str, Any]] = [{"type": each} for each in types]
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+
+
 _USAGE = closed({"promptTokens": or_null(COUNT), "completionTokens": or_null(COUNT), "usageSource": TEXT})
 _CITATION = closed({"number": COUNT, "uri": TEXT, "title": TEXT, "quote": TEXT}, ("number", "uri", "title", "quote"))
 ANSWER = closed(
     {
         "text": TEXT, "citations": array(_CITATION), "usage": _USAGE, "model": TEXT, "pipeline": TEXT,
         "context": or_null(TEXT), "conversation": or_null(TEXT),
-        "value": {"type": ["object", "array", "string", "number", "boolean", "null"]},
+        "value": _one_of(["object", "array", "string", "number", "boolean", "null"]),
     },
     required=("text", "citations", "usage", "model", "pipeline"),
 )  # fmt: skip
@@ -193,8 +201,7 @@ def input_types(declared: PipelineInput) -> list[str]:
 
 
 def _input_schema(declared: PipelineInput) -> dict[str, Any]:
-    types = input_types(declared)
-    told: dict[str, Any] = {"type": types[0] if len(types) == 1 else types}
+    told = _one_of(input_types(declared))
     if declared.description:
         told["description"] = declared.description
     if declared.default is not None:

@@ -1,4 +1,4 @@
-"""Who may call what: every tool, resource and prompt for thirteen principals; what is not theirs never succeeds."""
+"""Who may call what: every tool, resource and prompt for sixteen principals; what is not theirs never succeeds."""
 
 from __future__ import annotations
 
