@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nexus_core import Store
 from tests.server.test_approvals import BOOKED, STREAM, decide, pipelines, serving
-from tests.server.test_runs import ask, events_of, follow
+from tests.server.test_runs import Event, ask, events_of, follow
 
 if TYPE_CHECKING:
     from tests.server.conftest import Start
@@ -68,3 +70,46 @@ async def test_a_stream_with_tools_that_is_cut_is_the_same_at_another_server(two
     assert [(call["name"], call["outcome"], call["result"]) for call in told["calls"]] == [("book", "ok", "booked")] * 2
     assert whole[-1][1]["tools"] == told["calls"]
     assert sorted(BOOKED) == [3, 4]
+
+
+async def test_a_response_with_tools_that_is_cut_is_the_same_at_another_server(two: Any) -> None:
+    """OpenAI's routes show the answer alone, whole; the calls ran once."""
+    one, other = two
+    body = {"model": "nexus/own", "input": "Book.", "background": True, "stream": True}
+    async with one.session.post(one.origin + "/v1/responses", json=body) as response:
+        begun = [told async for _, told in _some(events_of(response), 2)]
+        response.close()
+    id = begun[0]["response"]["id"]
+    rest = await _responses(other, id, starting_after=begun[-1]["sequence_number"])
+    whole = begun + rest
+    assert [told["sequence_number"] for told in whole] == list(range(len(whole)))
+    assert await _responses(one, id) == await _responses(other, id) == whole
+    assert "".join(told["delta"] for told in whole if told["type"] == "response.output_text.delta") == "It is done."
+    assert whole[-1]["type"] == "response.completed"
+    assert [item["type"] for item in whole[-1]["response"]["output"]] == ["message"]
+    assert sorted(BOOKED) == [3, 4]
+
+
+async def test_a_streamed_chat_shows_no_calls_of_the_pipeline(two: Any) -> None:
+    """Its client could not answer them."""
+    body = {"model": "nexus/own", "messages": [{"role": "user", "content": "Book."}], "stream": True}
+    async with two[0].session.post(two[0].origin + "/v1/chat/completions", json=body) as response:
+        lines = (await response.text()).split("\n\n")
+    assert lines[-2:] == ["data: [DONE]", ""]
+    choices = [choice for line in lines[:-2] for choice in json.loads(line.removeprefix("data: "))["choices"]]
+    assert "".join(choice["delta"].get("content") or "" for choice in choices) == "It is done."
+    assert [choice["finish_reason"] for choice in choices if choice["finish_reason"]] == ["stop"]
+    assert not any("tool_calls" in choice["delta"] for choice in choices)
+    assert sorted(BOOKED) == [3, 4]
+
+
+async def _some(events: AsyncIterator[Event], count: int) -> AsyncIterator[Event]:
+    for _ in range(count):
+        yield await anext(events)
+
+
+async def _responses(running: Any, id: str, **more: int) -> list[dict[str, Any]]:
+    address = f"{running.origin}/v1/responses/{id}"
+    async with running.session.get(address, params={"stream": "true", **more}) as response:
+        assert response.status == 200, await response.text()
+        return [told async for _, told in events_of(response)]
