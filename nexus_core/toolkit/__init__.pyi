@@ -18,6 +18,7 @@ from nexus_core.toolkit.documents.links import (
     markdown_links as markdown_links,
     targets as targets,
 )
+from nexus_core.toolkit.documents.main_text import finds_main_text as finds_main_text, main_text as main_text
 from nexus_core.toolkit.documents.reading import (
     DocumentItems as DocumentItems,
     DocumentReader as DocumentReader,
@@ -95,6 +96,13 @@ from nexus_core.toolkit.http.line_decoder import (
     JsonLinesDecoder as JsonLinesDecoder,
     ServerSentEvent as ServerSentEvent,
 )
+from nexus_core.toolkit.http.page_fetch import (
+    FetchedPage as FetchedPage,
+    FetchRules as FetchRules,
+    PageFetchError as PageFetchError,
+    PageGoneError as PageGoneError,
+    fetch_page as fetch_page,
+)
 from nexus_core.toolkit.http.quota_headers import read_quota as read_quota
 from nexus_core.toolkit.http.service_client import (
     RequestAuthorizer as RequestAuthorizer,
@@ -110,7 +118,11 @@ from nexus_core.toolkit.http.service_settings import (
     ServiceSettings as ServiceSettings,
     is_near as is_near,
 )
-from nexus_core.toolkit.http.session import ForbiddenAddress as ForbiddenAddress, is_forbidden as is_forbidden
+from nexus_core.toolkit.http.session import (
+    ForbiddenAddress as ForbiddenAddress,
+    is_forbidden as is_forbidden,
+    is_public as is_public,
+)
 from nexus_core.toolkit.http.size_limits import (
     JSON_CAP as JSON_CAP,
     LARGEST_SIZES as LARGEST_SIZES,

@@ -10,7 +10,7 @@ from nexus_core import DocumentMark, DocumentRead, Item, RunContext, SourceError
 from nexus_core.toolkit import DocumentReader, FileOrigin, ReaderRegistry, ReadSettings
 
 if TYPE_CHECKING:
-    from nexus_sources.fetch import FetchedPage
+    from nexus_core.toolkit import FetchedPage
 
 
 @component
@@ -39,12 +39,11 @@ class Url:
 
     async def gather(self, query: str, run: RunContext) -> Sequence[Item]:
         """Return the items of the page; the same objects while it is the same."""
-        from nexus_core.toolkit import ApartError, call_apart
-        from nexus_sources.fetch import fetch
+        from nexus_core.toolkit import ApartError, call_apart, fetch_page
         from nexus_sources.ingestible import digest_of, read_whole
 
         known, items = self._known or ("", ())
-        page = await fetch(self.url, max_bytes=self.max_bytes, timeout_s=self.timeout_s)
+        page = await fetch_page(self.url, max_bytes=self.max_bytes, timeout_s=self.timeout_s)
         left_out = ""
         # Whoever wrote the page may want that reading it never ends.
         if digest_of(page.data) != known.partition(":")[0]:
@@ -71,10 +70,10 @@ class Url:
         """Return the items of the page."""
         import asyncio
 
-        from nexus_sources.fetch import fetch
+        from nexus_core.toolkit import fetch_page
         from nexus_sources.ingestible import read_bytes
 
-        page = asyncio.run(fetch(self.url, max_bytes=self.max_bytes, timeout_s=self.timeout_s))
+        page = asyncio.run(fetch_page(self.url, max_bytes=self.max_bytes, timeout_s=self.timeout_s))
         return read_bytes(*self._read_arguments(page, known))
 
     @property

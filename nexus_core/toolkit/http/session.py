@@ -27,6 +27,8 @@ _READ_ENCODINGS = frozenset({"identity", "gzip", "deflate", "br", "zstd"})
 _DECODERS = {"br": "Brotli", "zstd": "backports.zstd"}
 """The packages with which aiohttp reads an encoding (before Python 3.14)."""
 _NAT64 = IPv6Network("64:ff9b::/96")
+_COMPATIBLE = IPv6Network("::/96")
+"""IPv4 addresses in the old writing `::10.0.0.1`, which are routed nowhere."""
 
 
 def build(headers: Mapping[str, str], connect_s: float, connections: int, *, trust_env: bool) -> aiohttp.ClientSession:
@@ -59,6 +61,12 @@ def is_forbidden(host: str) -> bool:
     """Tell whether an address is link-local, multicast, unspecified or a cloud's metadata service, however written."""
     address = _plain(ip_address(host))
     return address.is_link_local or address.is_multicast or address.is_unspecified or address in _METADATA
+
+
+def is_public(host: str) -> bool:
+    """Tell whether an address is of the public internet: no private network's, not this machine's, however written."""
+    address = _plain(ip_address(host))
+    return address.is_global and not address.is_multicast and address not in _METADATA and address not in _COMPATIBLE
 
 
 def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:

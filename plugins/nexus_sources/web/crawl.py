@@ -15,7 +15,7 @@ from urllib.robotparser import RobotFileParser
 from attrs import define, evolve, field, frozen
 
 from nexus_core import SourceError
-from nexus_sources.fetch import FetchedPage, FetchRules, PageGoneError, fetch
+from nexus_core.toolkit import FetchedPage, FetchRules, PageGoneError, fetch_page
 from nexus_sources.web.links import PageLinks, SiteScope, canonical, read_links
 from nexus_sources.web.page_cache import CachedPage, PageCache, digest_of
 from nexus_sources.web.sitemap import read_sitemap
@@ -235,7 +235,7 @@ class SiteCrawl:
             await self.pause(self._delay_s)
         self.requests += 1
         rules = FetchRules(conditions=conditions or {}, open_only=bool(self._open_only), may_follow=self._may_follow)
-        fetched = await fetch(
+        fetched = await fetch_page(
             url, max_bytes=max_bytes or self.settings.max_bytes, timeout_s=self.settings.timeout_s, rules=rules
         )
         if self._open_only is None:

@@ -90,13 +90,13 @@ class Feed(RemoteDocuments):
 
     async def _looked(self, cache: PageCache) -> tuple[str, ...]:
         """Return the names of the entries, after the feed was asked for what is new."""
-        from nexus_sources.fetch import FetchRules, fetch
+        from nexus_core.toolkit import FetchRules, fetch_page  # aiohttp
 
         before = cache.page(canonical(self.url))
         known = before.links if before is not None else ()
         rules = FetchRules(conditions=before.conditions if before is not None else {})
         try:
-            fetched = await fetch(self.url, max_bytes=self.max_bytes, timeout_s=self.timeout_s, rules=rules)
+            fetched = await fetch_page(self.url, max_bytes=self.max_bytes, timeout_s=self.timeout_s, rules=rules)
             if fetched.same:
                 return known
             # Whoever wrote the feed may want that reading it never ends.

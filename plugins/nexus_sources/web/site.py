@@ -14,12 +14,11 @@ from attrs import evolve
 from platformdirs import user_cache_path
 
 from nexus_core import DocumentMark, DocumentRead, component, hookimpl, option, state
-from nexus_core.toolkit import FileOrigin
+from nexus_core.toolkit import FileOrigin, finds_main_text, main_text
 from nexus_sources.ingestible import digest_of, read_bytes
 from nexus_sources.remote.documents import RemoteDocuments
 from nexus_sources.remote.selection import NameSelection, as_tuple
 from nexus_sources.web.links import SiteScope, canonical
-from nexus_sources.web.main_text import is_installed, main_text
 from nexus_sources.web.page_cache import CachedPage, PageCache
 
 _LISTS = (".xml", ".xml.gz")
@@ -73,7 +72,7 @@ class Site(RemoteDocuments):
     @property
     def variant(self) -> str:
         """Tells by its options, and by what is installed, whether the same page is read in the same way."""
-        way = "whole" if not self.main_only else "main" if is_installed() else ""
+        way = "whole" if not self.main_only else "main" if finds_main_text() else ""
         return super().variant + way
 
     def documents(self) -> Iterable[DocumentMark]:

@@ -15,14 +15,14 @@ _MOST = 5_000_000
 """Bytes of a page that is searched so: what builds its tree takes many times as much memory."""
 
 
-def is_installed() -> bool:
+def finds_main_text() -> bool:
     """Tell whether pages can be freed from what stands around their text by more than the reader's own rules."""
     return find_spec("trafilatura") is not None
 
 
 def main_text(data: bytes, suffix: str, url: str) -> bytes:
     """Return a page of HTML with its title and main text alone; the page itself where that cannot be told."""
-    if suffix not in _HTML or len(data) > _MOST or not is_installed():
+    if suffix not in _HTML or len(data) > _MOST or not finds_main_text():
         return data
     extracting: Any = import_module("trafilatura")
     found = extracting.extract(

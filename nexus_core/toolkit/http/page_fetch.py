@@ -1,4 +1,4 @@
-"""Fetches one page or file from the web: bounded in size and time, and led into no private network by a redirect.
+"""Page fetch: one page or file from the web, bounded in size and time, and led into no private network by a redirect.
 
 Imports aiohttp, so it is imported by functions only.
 """
@@ -12,15 +12,15 @@ import ssl
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 from attrs import field, frozen
 
-from nexus_core import NexusError, SourceError
-from nexus_core.toolkit import ForbiddenAddress, is_forbidden, read_body
+from nexus_core.contract.errors import NexusError, ResponseTooLargeError, SourceError
+from nexus_core.toolkit.http.bodies import read_body
+from nexus_core.toolkit.http.session import ForbiddenAddress, is_forbidden, is_public
 
 MOST_REDIRECTS = 5
 SUFFIXES = {
@@ -43,7 +43,15 @@ _HEADERS = {
 }
 
 
-class PageGoneError(SourceError):
+class PageFetchError(SourceError):
+    """A page cannot be had; `why` says so without any text of the other side, which a model may be told."""
+
+    def __init__(self, message: str, why: str = "") -> None:
+        self.why = why or message
+        super().__init__(message)
+
+
+class PageGoneError(PageFetchError):
     """There is no such page (any more)."""
 
 
@@ -77,21 +85,29 @@ class FetchRules:
     """Tells whether a redirect may lead to an address."""
 
 
-async def fetch(url: str, *, max_bytes: int, timeout_s: float, rules: FetchRules = FetchRules()) -> FetchedPage:
-    """Return a page; raises SourceError with the reason where it cannot be had, PageGoneError where it is gone."""
+async def fetch_page(url: str, *, max_bytes: int, timeout_s: float, rules: FetchRules = FetchRules()) -> FetchedPage:
+    """Return a page; raises PageFetchError with the reason where it cannot be had, PageGoneError where it is gone.
+
+    Each address that a name resolves to is checked just before it is connected to: link-local, multicast and metadata
+    addresses are never called, and those of private networks and of this machine only where `url` itself leads there
+    and the rules do not say `open_only`. The limits hold for what has been unpacked, and for all redirects together.
+    """
     try:
         async with asyncio.timeout(timeout_s):
             return await _followed(url, max_bytes, rules)
-    except TimeoutError as error:
-        raise SourceError(f"did not come within {timeout_s:g} s") from error
-    except aiohttp.ClientError as error:
-        raise SourceError(f"cannot be fetched ({_said(error.__cause__ or error)})") from error
-    except SourceError:
+    except PageFetchError:
         raise
+    except TimeoutError as error:
+        raise PageFetchError(f"did not come within {timeout_s:g} s") from error
+    except aiohttp.ClientError as error:
+        cause = error.__cause__ or error
+        raise PageFetchError(f"cannot be fetched ({_said(cause)})", _reason(cause)) from error
+    except ResponseTooLargeError as error:
+        raise PageFetchError(f"cannot be fetched: {error}", f"is larger than {max_bytes:,} bytes") from error
     except NexusError as error:
-        raise SourceError(f"cannot be fetched: {error}") from error
+        raise PageFetchError(f"cannot be fetched: {error}", "cannot be fetched") from error
     except (OSError, ValueError) as error:
-        raise SourceError(f"cannot be fetched ({error})") from error
+        raise PageFetchError(f"cannot be fetched ({error})", _reason(error)) from error
 
 
 def _said(error: BaseException) -> str:
@@ -100,6 +116,20 @@ def _said(error: BaseException) -> str:
     if isinstance(error, OSError) and not isinstance(error, socket.gaierror | ssl.SSLError) and error.errno:
         return os.strerror(error.errno)
     return str(getattr(error, "strerror", None) or error) or type(error).__name__
+
+
+def _reason(error: BaseException) -> str:
+    """Return why nothing came, in words of the system and of this module alone: an address may have been made up."""
+    match error:
+        case ForbiddenAddress():
+            return f"cannot be fetched: {error.strerror}"
+        case socket.gaierror():
+            return "cannot be fetched: there is no such host"
+        case ssl.SSLError():
+            return "cannot be fetched: the TLS connection failed"
+        case OSError(errno=int(number)) if number:
+            return f"cannot be fetched: {os.strerror(number)}"
+    return "cannot be fetched: the answer is not valid HTTP" if isinstance(error, ValueError) else "cannot be fetched"
 
 
 async def _followed(url: str, max_bytes: int, rules: FetchRules) -> FetchedPage:
@@ -115,22 +145,25 @@ async def _followed(url: str, max_bytes: int, rules: FetchRules) -> FetchedPage:
             ) as session,
             session.get(url, allow_redirects=False) as response,
         ):
-            private = private or (hop == 0 and any(not ip_address(each).is_global for each in addresses))
+            private = private or (hop == 0 and not all(map(is_public, addresses)))
             if response.status not in _REDIRECTS:
                 return await _read_page(response, url, max_bytes, is_private=private)
             url = _redirected(url, response.headers.get("Location", ""))
             if not rules.may_follow(url):
-                raise PageGoneError(f"leads by a redirect to {url}, which is not read here")
-    raise SourceError(f"leads from one redirect to another, more than {MOST_REDIRECTS} times")
+                raise PageGoneError(
+                    f"leads by a redirect to {url}, which is not read here",
+                    "leads by a redirect to an address that may not be fetched",
+                )
+    raise PageFetchError(f"leads from one redirect to another, more than {MOST_REDIRECTS} times")
 
 
 def _redirected(url: str, location: str) -> str:
     target = urljoin(url, location)
     parts = urlsplit(target)
     if not location or parts.scheme not in ("http", "https"):
-        raise SourceError(f"leads to {parts.scheme or 'nowhere'}:, which is no page")
+        raise PageFetchError(f"leads to {parts.scheme or 'nowhere'}:, which is no page", "leads to no page of the web")
     if urlsplit(url).scheme == "https" and parts.scheme == "http":
-        raise SourceError("leads from https to http, where anybody may change it")
+        raise PageFetchError("leads from https to http, where anybody may change it")
     return target
 
 
@@ -140,12 +173,12 @@ async def _read_page(response: aiohttp.ClientResponse, url: str, max_bytes: int,
     if response.status != 200:
         said = f"the answer is {response.status} {response.reason or ''}".rstrip()
         if response.status in (404, 410):
-            raise PageGoneError(f"is not there: {said}")
-        raise SourceError(f"cannot be fetched: {said}")
-    data = await read_body(response, max_bytes)
+            raise PageGoneError(f"is not there: {said}", f"is not there: the answer is {response.status}")
+        raise PageFetchError(f"cannot be fetched: {said}", f"cannot be fetched: the answer is {response.status}")
     kind = response.content_type.lower()
     if kind.startswith(("image/", "audio/", "video/", "font/")):
-        raise SourceError(f"is no text ({kind})")
+        raise PageFetchError(f"is no text ({kind})", f"is no text: it is of a type under {kind.partition('/')[0]}/")
+    data = await read_body(response, max_bytes)
     if response.charset and kind.startswith("text/") and response.charset.lower() not in ("utf-8", "utf8"):
         data = _as_utf_8(data, response.charset)
     path = urlsplit(url).path.rsplit("/", 1)[-1].lower()
@@ -183,11 +216,12 @@ def _checked(seen: list[str], *, open_only: bool) -> Callable[[Any], socket.sock
 
     def make(info: tuple[Any, ...]) -> socket.socket:
         family, kind, protocol, _, address = info
-        if is_forbidden(address[0]):
+        host = address[0].partition("%")[0]
+        if is_forbidden(host):
             raise ForbiddenAddress(None, "link-local, multicast, unspecified and metadata addresses are never called")
-        if open_only and not ip_address(address[0].partition("%")[0]).is_global:
-            raise ForbiddenAddress(None, "a redirect leads to an address of a private network")
-        seen.append(address[0].partition("%")[0])
+        if open_only and not is_public(host):
+            raise ForbiddenAddress(None, "an address of a private network is not called")
+        seen.append(host)
         return socket.socket(family=family, type=kind, proto=protocol)
 
     return make
