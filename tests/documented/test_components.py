@@ -48,6 +48,7 @@ REQUIRED: Mapping[str, Mapping[str, Any]] = {
     "connector anthropic": {"model": "claude-sonnet-4-5"},
     "connector bedrock": {"model": "amazon.nova-lite-v1:0"},
     "connector gemini": {"model": "gemini-3.8-flash"},
+    "tool fetch": {"hosts": "example.com"},
     "tool pipeline": {"pipeline": "./called.yaml"},
 }
 """What must be said of a component before anything else can be."""
