@@ -32,6 +32,7 @@ from nexus_core.contract.protocols import AnswerCache
 from nexus_core.contract.values import Value
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.recordings.replayer import recording_interceptor, replay_environment
+from nexus_core.toolkit.shared_resources import SharedResources
 from nexus_core.toolkit.suggest import counted, did_you_mean, listed
 
 CONCURRENCY = 64
@@ -76,6 +77,8 @@ class BatchSettings(Value):
     record: Path | None = None
     replay: Path | None = None
     """The folder of recordings to write, or to answer from."""
+    programs: tuple[str, ...] | None = None
+    """Those that components may start; said anew by whoever goes on with the batch, and kept nowhere."""
 
     @property
     def output_format(self) -> Format:
@@ -142,7 +145,8 @@ class BatchSettings(Value):
 def load_pipeline(settings: BatchSettings) -> Pipeline:
     """Return the pipeline of a batch, which asks nobody: to check an input, and to show prompts."""
     environment = os.environ if settings.replay is None else replay_environment(os.environ)
-    return Pipeline.load(settings.pipeline, overrides=settings.overrides, environment=environment)
+    shared = SharedResources(programs=settings.programs)
+    return Pipeline.load(settings.pipeline, overrides=settings.overrides, environment=environment, shared=shared)
 
 
 def check_prices(settings: BatchSettings) -> None:
@@ -279,6 +283,7 @@ class Batch:
             fresh=settings.fresh,
             record=settings.record,
             replay=settings.replay,
+            programs=settings.programs,
         )
 
     def engine(self, answers: AnswerCache | None = None) -> BatchEngine:

@@ -25,6 +25,7 @@ from nexus_core.engine.interceptors import Interceptor, InterceptorChain
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.engine.plugin_guard import PluginGuard
 from nexus_core.recordings.replayer import recording_interceptor, replay_environment
+from nexus_core.toolkit.shared_resources import SharedResources
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
 GROUP = "contextnexus.engines"
@@ -47,6 +48,8 @@ class BatchJob(Value):
     record: Path | None = None
     replay: Path | None = None
     """The folder of recordings to write, or to answer from."""
+    programs: tuple[str, ...] | None = None
+    """Those that components may start on this machine; on others none is."""
 
 
 @runtime_checkable
@@ -107,6 +110,7 @@ class LocalEngine:
             job.pipeline,
             overrides=job.overrides,
             environment=os.environ if job.replay is None else replay_environment(os.environ),
+            shared=SharedResources(programs=job.programs),
             interceptor=_chained(interceptor, recording),
             answers=self._answers if recording is None else None,  # a recording holds every request
         )

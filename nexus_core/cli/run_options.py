@@ -84,6 +84,14 @@ def _attached(context: click.Context, option: click.Parameter, paths: tuple[str,
     return tuple(found)
 
 
+def programs_option(function: _Function) -> _Function:
+    """Add --allow-program."""
+    return click.option(
+        "--allow-program", "programs", multiple=True, metavar="NAME",
+        help="Let a pipeline start this program, for the tool mcp (repeatable). None is started otherwise.",
+    )(function)  # fmt: skip
+
+
 def fresh_option(function: _Function) -> _Function:
     """Add --no-cache."""
     return click.option(

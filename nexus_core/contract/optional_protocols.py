@@ -90,6 +90,15 @@ class CheckedComponent(Protocol):
 
 
 @runtime_checkable
+class RemoteTool(Protocol):
+    """A tool that starts a program or connects to a service to know its definitions: lint and `explain` never do."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether opening it reaches out of the process."""
+
+
+@runtime_checkable
 class FilteringSink(Protocol):
     """A sink that wants only some events: what no sink wants is never made."""
 

@@ -156,7 +156,7 @@ class _Rehearsal:
                 self.notes += [f"{label}: {note}" for note in scope.take_notes()]
             elif isinstance(planned.step, Generate) and planned.step.last:
                 scope.take_notes()  # those of the steps before
-                self.call = await planned.step.first_call(state, scope)
+                self.call = await planned.step.first_call(state, scope, connects=self.call_models)
                 self.notes += [f"{label}: {note}" for note in scope.take_notes()]
                 break
             else:

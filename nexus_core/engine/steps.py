@@ -280,11 +280,11 @@ class Generate:
             async for part in parts:
                 yield self._after(state, part) if isinstance(part, CallResult) else part
 
-    async def first_call(self, state: State, scope: Scope) -> Call:
-        """Return the request that a run would make first."""
+    async def first_call(self, state: State, scope: Scope, *, connects: bool) -> Call:
+        """Return the request that a run would make first; without `connects` no tool is asked that is elsewhere."""
         if self.toolbox is None:
             return self.call(state, scope)
-        return await self._rounds(self.toolbox, state, scope).first_call()
+        return await self._rounds(self.toolbox, state, scope).first_call(connects=connects)
 
     def _rounds(self, toolbox: Toolbox, state: State, scope: Scope) -> ToolRounds:
         search = None if self.search is None else partial(self.search, state, scope)

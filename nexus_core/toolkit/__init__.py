@@ -72,6 +72,7 @@ _HOME = {
     "http.sse": ("EventDecoder",),
     "processes.call": ("ApartError", "ApartStartError", "call_apart", "stream_apart"),
     "processes.daemon_threads": ("in_thread",),
+    "processes.programs": ("RunningProgram", "find_program", "program_environment", "start_program"),
     "services.closed_schemas": ("close_schema",),
     "services.error_bodies": ("ErrorBody", "holds_error", "is_only_error", "read_error_body"),
     "services.error_classes": ("ERRORS_BY_KIND", "HINTS", "classify_error", "describe_refusal"),

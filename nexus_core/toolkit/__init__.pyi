@@ -138,6 +138,12 @@ from nexus_core.toolkit.processes.call import (
     stream_apart as stream_apart,
 )
 from nexus_core.toolkit.processes.daemon_threads import in_thread as in_thread
+from nexus_core.toolkit.processes.programs import (
+    RunningProgram as RunningProgram,
+    find_program as find_program,
+    program_environment as program_environment,
+    start_program as start_program,
+)
 from nexus_core.toolkit.services.closed_schemas import close_schema as close_schema
 from nexus_core.toolkit.services.error_bodies import (
     ErrorBody as ErrorBody,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from typing import Protocol, TypeVar
 
 
@@ -24,9 +24,14 @@ class SharedResources:
     an event loop has the loop in its key.
     """
 
-    __slots__ = ("_held",)
+    __slots__ = ("_held", "programs")
 
-    def __init__(self) -> None:
+    def __init__(self, *, programs: Collection[str] | None = None) -> None:
+        self.programs = None if programs is None else frozenset(programs)
+        """The programs that whoever runs the process lets components start, by name or path; `None`: nobody has said.
+
+        None is started then, and a pipeline that needs one is loaded all the same, to be looked at.
+        """
         self._held: dict[Hashable, tuple[Closable, int]] = {}
 
     def take(self, key: Hashable, build: Callable[[], _Thing]) -> _Thing:

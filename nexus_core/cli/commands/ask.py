@@ -22,6 +22,7 @@ from nexus_core.cli.run_options import (
     attach_option,
     fresh_option,
     has_key,
+    programs_option,
     ranking,
     read_query,
     words_argument,
@@ -30,6 +31,7 @@ from nexus_core.cli.store_option import store_option, with_store
 from nexus_core.contract.errors import UsageError
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.store.records import Context
+from nexus_core.toolkit.shared_resources import SharedResources
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
 _MODELS = ("offline", "openai")
@@ -67,6 +69,7 @@ searches the context that is asked; ${NEXUS_CONTEXT} is its name.
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole, even on a terminal.")
 @click.option("--verbose", "-v", is_flag=True, help="Tell on stderr of waits, and of every request that was made.")
 @recording_options
+@programs_option
 @store_option
 def command(name: str, question: str | None, pipeline: str | None, model: str | None, **request: Any) -> None:
     """Ask the context CONTEXT a QUESTION and print the answer with its sources.
@@ -88,6 +91,7 @@ def command(name: str, question: str | None, pipeline: str | None, model: str | 
         Path(pipeline) if pipeline else PIPELINE,
         # What was searched by meaning has its order by the model of the context.
         overrides=() if pipeline or context.embedder else ranking(),
+        shared=SharedResources(programs=request.pop("programs")),
         conversations=kept.conversations,
         answers=kept if recording["interceptor"] is None else None,
         **recording,

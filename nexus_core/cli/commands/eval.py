@@ -21,9 +21,10 @@ from nexus_core.cli.eval_variants import check_variant, variant, variant_options
 from nexus_core.cli.event_loop import run
 from nexus_core.cli.output.echo import echo, one_line
 from nexus_core.cli.output.eval_tables import print_report
-from nexus_core.cli.run_options import read_inputs
+from nexus_core.cli.run_options import programs_option, read_inputs
 from nexus_core.cli.store_option import store_option
 from nexus_core.contract.errors import NexusError
+from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.plan import load_plan
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.evaluation.answers.answer_report import build_answers_report
@@ -33,6 +34,7 @@ from nexus_core.evaluation.html_report import render_html
 from nexus_core.evaluation.measures import library
 from nexus_core.evaluation.report import SEED, build_report, report_json
 from nexus_core.evaluation.trial import TrialSettings, measurable, run_trial
+from nexus_core.toolkit.shared_resources import SharedResources
 
 if TYPE_CHECKING:
     from nexus_core.engine.plan import Plan
@@ -132,6 +134,7 @@ def _budgets(context: click.Context, option: click.Parameter, text: str) -> tupl
 )
 @variant_options
 @answer_options
+@programs_option
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 @click.option("--per-query", is_flag=True, help="With --json: also the figures of each query.")
@@ -203,7 +206,8 @@ def _loaded(path: Path, catalogue: PluginRegistry, asked: dict[str, Any], more: 
     environment = dict(os.environ)
     if asked["context"] is not None:
         environment["NEXUS_CONTEXT"] = asked["context"]
-    return load_plan(path, catalogue, environment, [*asked["overrides"], *more])
+    resources = ComponentLifecycle(SharedResources(programs=asked["programs"]))
+    return load_plan(path, catalogue, environment, [*asked["overrides"], *more], resources)
 
 
 def _names(plans: Sequence[Plan], paths: Sequence[Path]) -> list[str]:

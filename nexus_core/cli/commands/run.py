@@ -20,13 +20,21 @@ from nexus_core.cli.output.echo import echo, one_line
 from nexus_core.cli.output.log_format import HeldWarnings
 from nexus_core.cli.output.progress_line import ProgressLine
 from nexus_core.cli.recording_options import recording_arguments, recording_options
-from nexus_core.cli.run_options import StoreOnDemand, fresh_option, read_inputs, read_query, request_options
+from nexus_core.cli.run_options import (
+    StoreOnDemand,
+    fresh_option,
+    programs_option,
+    read_inputs,
+    read_query,
+    request_options,
+)
 from nexus_core.contract.answers import Answer, Event
 from nexus_core.contract.errors import RunError, StoreError
 from nexus_core.contract.events import Delta, RunFailed, RunFinished, StreamRestarted
 from nexus_core.engine.json_shapes import answer_json
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.toolkit.documents.citation_place import place_of
+from nexus_core.toolkit.shared_resources import SharedResources
 
 EPILOG = """\b
 Examples:
@@ -52,6 +60,7 @@ def _seconds(context: click.Context, option: click.Parameter, text: str | None) 
 @click.command("run", epilog=EPILOG)
 @request_options
 @recording_options
+@programs_option
 @fresh_option
 @approve_option
 @click.option("--timeout", metavar="DURATION", callback=_seconds, help="Give up after a time, such as 20s or 2m.")
@@ -76,6 +85,7 @@ def command(
     loaded = Pipeline.load(
         Path(pipeline),
         overrides=request["overrides"],
+        shared=SharedResources(programs=request["programs"]),
         conversations=store.conversations,
         answers=store if recording["interceptor"] is None else None,  # a recording holds every request
         **recording,

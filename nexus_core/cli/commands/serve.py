@@ -19,7 +19,7 @@ from nexus_core.cli.oidc_options import oidc_of, oidc_options
 from nexus_core.cli.option_types import SectionedCommand, SectionedOption, duration, named_paths, size
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.log_format import write_log
-from nexus_core.cli.run_options import KEY, PIPELINE, answering, has_key, ranking
+from nexus_core.cli.run_options import KEY, PIPELINE, answering, has_key, programs_option, ranking
 from nexus_core.cli.store_option import store_option, without_store
 from nexus_core.contract.errors import UsageError
 from nexus_core.server.pipelines import load, load_all, pipeline_files
@@ -117,6 +117,7 @@ def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
     "--list-sources", is_flag=True, help="Append the cited sources to the answer's text, for clients of OpenAI's API."
 )
 @click.option("--worker", type=(int, int, int, int, str), hidden=True, callback=_worker, help="What a worker is told.")
+@programs_option
 @store_option
 @oidc_options
 @_limit("--runs", "running", default=64, type=click.IntRange(1, 10_000), help="Concurrent runs.")
@@ -146,7 +147,9 @@ def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
     "--drain", "drain_s", default="25s", callback=duration("0s", "1h"), metavar="DURATION",
     help="How long runs may take to finish after SIGTERM.",
 )  # fmt: skip
-def command(pipelines: Sequence[str], reloads: bool, workers: int, sync_s: float | None, **given: Any) -> None:
+def command(
+    pipelines: Sequence[str], reloads: bool, workers: int, sync_s: float | None, programs: tuple[str, ...], **given: Any
+) -> None:
     """Serve PIPELINES, YAML files or folders of them, by default the folder `pipelines`.
 
     If there is no such folder, it serves the pipeline of `nexus ask` over every context of the store.
@@ -161,9 +164,10 @@ def command(pipelines: Sequence[str], reloads: bool, workers: int, sync_s: float
         refuse_damaged(Store().folder)
     if workers > 1:
         check_workers(settings.port)
-        load_all(pipeline_files(paths), Store(), SharedResources(), overrides=overrides)
+        load_all(pipeline_files(paths), Store(), SharedResources(programs=programs), overrides=overrides)
         sys.exit(run_workers(workers, _worker_command, drain_s=settings.limits.drain_s))
-    asyncio.run(without_joining(_serve(paths, overrides, settings, reloads=reloads, sync_s=sync_s)))
+    shared = SharedResources(programs=programs)
+    asyncio.run(without_joining(_serve(paths, overrides, settings, shared, reloads=reloads, sync_s=sync_s)))
 
 
 def chosen_pipelines(named: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
@@ -196,11 +200,12 @@ async def _serve(
     paths: Sequence[str],
     overrides: Sequence[str],
     settings: ServerSettings,
+    shared: SharedResources,
     *,
     reloads: bool,
     sync_s: float | None,
 ) -> None:
-    store, shared = Store(), SharedResources()
+    store = Store()
     again = partial(load, store=store, shared=shared, overrides=overrides)
     loaded = load_all(pipeline_files(paths), store, shared, overrides=overrides)
     server = Server({pipeline.name: pipeline for pipeline in loaded.values()}, store, settings, shared=shared)

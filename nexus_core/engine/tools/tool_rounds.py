@@ -108,15 +108,15 @@ class ToolRounds:
             yield answered
             return
 
-    async def first_call(self) -> Call:
-        """Return the request of the first round."""
-        await self._begin(streams=False)
+    async def first_call(self, *, connects: bool) -> Call:
+        """Return the request of the first round; without `connects` no tool is asked that is elsewhere."""
+        await self._begin(streams=False, connects=connects)
         return self._next()[0]
 
-    async def _begin(self, *, streams: bool) -> None:
+    async def _begin(self, *, streams: bool, connects: bool = True) -> None:
         first = self.first
         client = first.options.tools or ()
-        self._offered = await self.toolbox.open(self.scope, client)
+        self._offered = await self.toolbox.open(self.scope, client, connects=connects)
         tools = (*[tool.definition for tool in self._offered.values()], *client)
         self._options = evolve(first.options, tools=tools)
         spaces = [(free_tokens(model, first.draft, merge_options(model.options, self._options)), model)

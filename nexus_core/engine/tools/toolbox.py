@@ -11,6 +11,7 @@ from attrs import frozen
 from nexus_core import structured
 from nexus_core.config.keys import TOOL_NAME
 from nexus_core.contract.errors import PluginError, UsageError
+from nexus_core.contract.optional_protocols import RemoteTool
 from nexus_core.contract.protocols import Tool
 from nexus_core.contract.run_context import RunContext
 from nexus_core.contract.values import ToolDefinition
@@ -62,14 +63,19 @@ class Toolbox:
     share: float = 0.5
     """Of the free window, for results."""
 
-    async def open(self, run: RunContext, client: Sequence[ToolDefinition]) -> Mapping[str, OfferedTool]:
-        """Return what is offered in a run, by name; opens the components.
+    async def open(
+        self, run: RunContext, client: Sequence[ToolDefinition], *, connects: bool = True
+    ) -> Mapping[str, OfferedTool]:
+        """Return what is offered in a run, by name; opens the components, without `connects` those alone that are here.
 
         What changes something and is not allowed is left out. Raises PluginError where definitions are none, UsageError
         where a tool of the `client`, who runs it, has the name of one of these.
         """
         offered: dict[str, OfferedTool] = {}
         for named in self.tools:
+            if not connects and isinstance(named.tool, RemoteTool) and named.tool.is_remote:
+                run.note(f"the tools of {named.use} are not shown: a run alone asks what they are")
+                continue
             with PluginGuard(f"tool {named.use!r}", PluginError):
                 await self.resources.open(named.tool)
                 definitions = tuple(await named.tool.definitions(run))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from attrs import evolve
 
 from nexus_core.batch.batch import Batch, check_prices
 from nexus_core.batch.control import BatchBudget
@@ -50,9 +51,9 @@ def retry(run_dir: Path, force: bool, **limits: Any) -> None:
 
 def _go_on(
     batch: Batch, *, again: bool, concurrency: int | None, budget: BatchBudget, keeps_going: bool,
-    ray_address: str | None,
+    programs: tuple[str, ...], ray_address: str | None,
 ) -> int:  # fmt: skip
-    batch.settings = with_ray_address(batch.settings, ray_address)
+    batch.settings = with_ray_address(evolve(batch.settings, programs=programs), ray_address)
     batch.limit(concurrency, budget, keeps_going=keeps_going)
     if batch.settings.budget.cost is not None:
         check_prices(batch.settings)

@@ -39,7 +39,7 @@ REFUSED = 4
 
 
 def run_options(function: click.decorators.FC) -> click.decorators.FC:
-    """Add the options of whatever runs records: `concurrency`, `budget` and `ray_address`."""
+    """Add the options of whatever runs records: `concurrency`, `budget`, `programs` and `ray_address`."""
 
     @wraps(function)
     def with_budget(*, budget_tokens: int | None, budget_cost: float | None, **rest: Any) -> Any:
@@ -62,6 +62,10 @@ def run_options(function: click.decorators.FC) -> click.decorators.FC:
             ),
             click.option(
                 "--keep-going", "keeps_going", is_flag=True, help="Stop for no number of failures in a row.",
+            ),
+            click.option(
+                "--allow-program", "programs", multiple=True, metavar="NAME",
+                help="Let the pipeline start this program, for the tool mcp (repeatable); with `--engine local` alone.",
             ),
             click.option(
                 "--ray-address", metavar="HOST:PORT",
