@@ -49,6 +49,7 @@ REQUIRED: Mapping[str, Mapping[str, Any]] = {
     "connector bedrock": {"model": "amazon.nova-lite-v1:0"},
     "connector gemini": {"model": "gemini-3.8-flash"},
     "tool fetch": {"hosts": "example.com"},
+    "tool mcp": {"command": "mcp-server-time"},
     "tool pipeline": {"pipeline": "./called.yaml"},
 }
 """What must be said of a component before anything else can be."""
