@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nexus_core.contract.errors import ConnectorError
 
 COMMANDS = {
-    "ask": "Ask a context a question.",
+    "ask": "Ask a context, files or a pipe a question.",
     "context": "Keep contexts: add, search, list, tag, remove, export, import, check.",
     "run": "Run a pipeline for one query.",
     "batch": "Run a pipeline over a file of questions, through failures and restarts.",

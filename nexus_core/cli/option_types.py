@@ -12,6 +12,8 @@ from nexus_core.config.yaml import scalars
 from nexus_core.config.yaml.scalars import seconds
 from nexus_core.toolkit.filters import Filter, parse_filter
 
+WHERE = "nexus_core.where"
+"""In the `meta` of a command that has --where: the filter as YAML says it."""
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Read = Callable[[str], float | None]
 _Callback = Callable[[click.Context, click.Parameter, str | None], float | None]
@@ -56,6 +58,7 @@ def _filter(context: click.Context, option: click.Parameter, text: str | None) -
     except (ValueError, yaml.YAMLError) as error:  # ValueError: of a date that is none
         raise click.BadParameter(f"{(text or '')[:100]} is no YAML: {' '.join(str(error).split())}") from error
     try:
+        context.meta[WHERE] = fields
         return parse_filter(fields)
     except ValueError as error:
         raise click.BadParameter(" ".join(str(error).split())) from error

@@ -160,9 +160,18 @@ class StoreOnDemand:
         return self._answers
 
 
+STDIN_ARGUMENT = "-"
+"""What stands for standard input."""
+
+
+def is_piped() -> bool:
+    """Tell whether standard input is something else than a terminal."""
+    return sys.stdin is not None and not sys.stdin.closed and not sys.stdin.isatty()
+
+
 def read_query(query: str | None) -> str:
     """Return the query; `-`, or none while something is piped in, means standard input."""
-    if query == "-" or (query is None and not sys.stdin.isatty()):
+    if query == STDIN_ARGUMENT or (query is None and is_piped()):
         query = sys.stdin.read().strip()
         if not query:
             raise click.UsageError("standard input holds no query")

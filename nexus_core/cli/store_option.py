@@ -39,11 +39,11 @@ def store_option(function: _Function) -> _Function:
     return by_name(from_file(function))
 
 
-def with_store(work: Callable[[Store], Awaitable[_T]], *, create: bool = False) -> _T:
+def with_store(work: Callable[[Store], Awaitable[_T]], *, create: bool = False, quiet: bool = False) -> _T:
     """Return what is made of the store, open for that long.
 
     Only with `create` is one made where there is none: a folder that was misspelt stays as it is, not there, and what
-    is read is an empty store.
+    is read is an empty store, and that is said on stderr unless `quiet`.
     """
     from nexus_core.cli.event_loop import run  # `--help` needs none of it
     from nexus_core.store.store import Store
@@ -55,7 +55,8 @@ def with_store(work: Callable[[Store], Awaitable[_T]], *, create: bool = False) 
     paths = Store().folder
     if create or paths.exists():
         return run(opened())
-    echo(f"there is no store in {plain(paths.name)} yet", err=True)
+    if not quiet:
+        echo(f"there is no store in {plain(paths.name)} yet", err=True)
     with TemporaryDirectory() as nowhere:
         return run(opened(nowhere))
 

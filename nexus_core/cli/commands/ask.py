@@ -1,67 +1,93 @@
-"""`nexus ask`: a question to a context, by a pipeline that ships with the package or one of your own."""
+"""`nexus ask`: a question to a context, to files or to what is piped in, by a pipeline that ships with the package."""
 
 from __future__ import annotations
 
 import os
 import sys
-from difflib import get_close_matches
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from stat import S_ISFIFO
+from typing import TYPE_CHECKING, Any
 
 import click
+from attrs import frozen
 
 from nexus_core.cli.approval_prompt import approve_option
+from nexus_core.cli.commands.explain import show_explanation
 from nexus_core.cli.commands.run import respond
+from nexus_core.cli.default_model import DefaultModel, choose_model, choose_recorded, show_model
+from nexus_core.cli.event_loop import run
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.tables import line, plain
 from nexus_core.cli.recording_options import recording_arguments, recording_options
 from nexus_core.cli.run_options import (
-    KEY,
     PIPELINE,
+    STDIN_ARGUMENT,
     StoreOnDemand,
     attach_option,
     fresh_option,
-    has_key,
+    is_piped,
     programs_option,
     ranking,
     read_query,
     words_argument,
 )
 from nexus_core.cli.store_option import store_option, with_store
+from nexus_core.contract.answers import Answer
 from nexus_core.contract.errors import UsageError
+from nexus_core.contract.values import Value
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.store.records import Context
+from nexus_core.toolkit.lazy_module import LazyModule
 from nexus_core.toolkit.shared_resources import SharedResources
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
-_MODELS = ("offline", "openai")
-_KNOWN = "models: offline (needs nothing), openai, or the id of a model of OpenAI such as gpt-4o"
+if TYPE_CHECKING:
+    from nexus_core.cli import question_files
+else:
+    question_files = LazyModule("nexus_core.cli.question_files")  # it brings what reads documents
+
+_BUDGET = 4000
+"""Tokens of a context's excerpts in the default pipeline."""
 _NAMED = 20
 """Contexts that a message names."""
 
 EPILOG = """\b
 Examples:
   nexus ask handbook "How many days of leave can be carried over?"
-  nexus ask handbook "How many days of leave can be carried over?" --model offline
+  nexus ask -f contract.pdf "When does it end?"
+  git diff | nexus ask "what changed?"
+  git diff | nexus ask handbook -f - "Does this keep to our rules?"
   nexus ask handbook "And who approves it?" --model gpt-4o --conversation monday
+  nexus ask handbook "What is a sink?" --explain
   nexus ask handbook "What is a sink?" --pipeline my.yaml
 
 \b
 Who answers: with OPENAI_API_KEY set, gpt-4o-mini at OpenAI, which is sent the question and excerpts
-of the context of at most 4,000 tokens. Without it the sentences that match best are quoted, offline.
---model offline never sends anything. In a pipeline of your own `gather: store`
-searches the context that is asked; ${NEXUS_CONTEXT} is its name.
+of the context of at most 4,000 tokens, and of files as much as its window holds. Without it the
+sentences that match best are quoted, offline. --model offline never sends anything; --explain shows
+what would be sent. In a pipeline of your own `gather: store` searches the context that is asked;
+${NEXUS_CONTEXT} is its name.
 """
 
 
 @click.command("ask", epilog=EPILOG)
-@click.argument("name", metavar="CONTEXT", default="")
+@click.argument("name", metavar="[CONTEXT]", default="")
 @words_argument("question")
+@click.option(
+    "--file",
+    "-f",
+    "files",
+    multiple=True,
+    metavar="FILE",
+    help="Ask about this file, folder or page, too, and keep nothing of it; - is standard input (repeatable).",
+)
 @click.option("--pipeline", metavar="FILE", type=click.Path(dir_okay=False), help="Answer by this pipeline.")
 @click.option(
     "--model", metavar="NAME", help="offline, openai, a model of OpenAI such as gpt-4o, or one of --pipeline."
 )
 @click.option("--conversation", metavar="ID", help="Go on with this conversation, or begin it.")
+@click.option("--explain", is_flag=True, help="Show what would be sent, and why, and send nothing.")
 @attach_option
 @fresh_option
 @approve_option
@@ -71,47 +97,116 @@ searches the context that is asked; ${NEXUS_CONTEXT} is its name.
 @recording_options
 @programs_option
 @store_option
-def command(name: str, question: str | None, pipeline: str | None, model: str | None, **request: Any) -> None:
-    """Ask the context CONTEXT a QUESTION and print the answer with its sources.
+def command(
+    name: str, question: str | None, files: tuple[str, ...], pipeline: str | None, model: str | None, explain: bool,
+    **request: Any,
+) -> None:  # fmt: skip
+    """Ask a CONTEXT, files, or what is piped in a QUESTION and print the answer with its sources.
 
-    QUESTION may be several words, or - to read it from standard input. `nexus context list` lists the contexts.
+    QUESTION may be several words, or - to read it from standard input. Without a CONTEXT the question is asked of what
+    -f names, or of standard input. `nexus context list` lists the contexts.
     """
-    context = _context(name, question)
-    query = read_query(question)
-    if not context.items:
-        raise UsageError(f"the context {name!r} is empty: fill it with `nexus context add {name} PATH`")
-    environment = {**os.environ, "NEXUS_CONTEXT": name}
+    asked_of = _subject(name, question, files)
+    query = asked_of.query
+    context = asked_of.context
+    environment = {**os.environ, "NEXUS_CONTEXT": context.name if context else ""}
     replay = request.pop("replay")
-    if pipeline is None:
-        model, environment = _who(model, environment) if replay is None else _who_was(model, environment, replay)
-    recording = recording_arguments(request.pop("record"), replay, environment)
+    chosen = None if pipeline else _model(model, environment, replay, sends=not explain)
+    recording = recording_arguments(request.pop("record"), replay, chosen.environment if chosen else environment)
     conversation = request.pop("conversation")
     kept = StoreOnDemand(conversation)
+    read = asked_of.read()
     loaded = Pipeline.load(
         Path(pipeline) if pipeline else PIPELINE,
-        # What was searched by meaning has its order by the model of the context.
-        overrides=() if pipeline or context.embedder else ranking(),
+        overrides=() if pipeline else _overrides(context, read),
         shared=SharedResources(programs=request.pop("programs")),
         conversations=kept.conversations,
         answers=kept if recording["interceptor"] is None else None,
         **recording,
     )
     asked = {
-        "model": model,
+        "model": chosen.name if chosen else model,
         "conversation_id": conversation,
-        "context_id": name,
-        "fresh": request.pop("fresh"),
+        "context_id": context.name if context else None,
         "attachments": request.pop("attachments"),
+        "items": read.items if read else (),
     }
-    respond(loaded, kept, query, asked, **request)
+    if explain:
+        show_explanation(loaded, kept, query, asked, as_json=request["as_json"])
+        return
+    asked["fresh"] = request.pop("fresh")
+
+    def is_answered(answer: Answer) -> None:
+        if read is not None:
+            question_files.show_left_out(read, answer.prompt)
+
+    respond(loaded, kept, query, asked, then=is_answered, **request)
 
 
-def _context(name: str, question: str | None) -> Context:
-    """Return the context; where there is none of that name, say which words were taken for what."""
-    there = with_store(lambda store: store.contexts())
-    found = next((each for each in there if each.name == name), None)
-    if found is not None and (question is not None or not sys.stdin.isatty()):
+@frozen(kw_only=True, eq=False, repr=False)
+class _Subject(Value):
+    """What is asked: a context, files, or both."""
+
+    context: Context | None
+    query: str
+    files: tuple[str, ...] = ()
+    piped: bytes | None = None
+
+    def read(self) -> question_files.QuestionFiles | None:
+        """Return what the files and the pipe hold, and say on stderr what could not be read; `None` without any."""
+        if not self.files and self.piped is None:
+            return None
+        found = run(question_files.read_question_files(self.files, self.piped))
+        for remark in found.remarks:
+            echo(f"note: {remark}", err=True)
         return found
+
+
+def _subject(name: str, question: str | None, files: tuple[str, ...]) -> _Subject:
+    """Return what is asked; words that begin with no context are all the question where there is a file or a pipe."""
+    there = with_store(lambda store: store.contexts(), quiet=bool(files) or is_piped()) if name else ()
+    context = next((each for each in there if each.name == name), None)
+    pipes = STDIN_ARGUMENT in files
+    if context is None and (files or (is_piped() and name and question != STDIN_ARGUMENT)):
+        return _without_context(name, question, files, there)
+    if context is None or (question is None and (pipes or not is_piped())):
+        raise _no_subject(name, question, context, there)
+    if pipes and question == STDIN_ARGUMENT:
+        raise UsageError("standard input is the question or a file, not both: give one of the two - by another way")
+    query = read_query(question)
+    if not context.items and not files:
+        raise UsageError(f"the context {name!r} is empty: fill it with `nexus context add {name} PATH`")
+    if not files and sys.stderr.isatty() and question != STDIN_ARGUMENT and question is not None and _is_pipe():
+        echo("standard input is not read: add -f - to ask about it, too", err=True)
+    return _Subject(context=context, query=query, files=files, piped=question_files.read_piped() if pipes else None)
+
+
+def _without_context(name: str, question: str | None, files: tuple[str, ...], there: Sequence[Context]) -> _Subject:
+    """Return files or a pipe, asked by all the words; a context that was misspelt is none of them."""
+    pipes = STDIN_ARGUMENT in files or not files
+    if question is not None and did_you_mean(name, [each.name for each in there]):
+        raise _no_subject(name, question, None, there)
+    words = " ".join(filter(None, [name, question]))
+    if not words or words == STDIN_ARGUMENT:
+        if pipes or not is_piped():
+            raise UsageError("a question is missing: nexus ask -f FILE QUESTION")
+        return _Subject(context=None, query=read_query(STDIN_ARGUMENT), files=files)
+    piped = question_files.read_piped() if pipes else None
+    if piped is not None and not piped.strip() and not files:
+        raise UsageError(f"{_no_subject(name, question, None, there)}; and standard input is empty")
+    return _Subject(context=None, query=words, files=files, piped=piped)
+
+
+def _is_pipe() -> bool:
+    """Tell whether standard input is a pipe of a command line, and no file that a loop reads."""
+    try:
+        return S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode)
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _no_subject(name: str, question: str | None, found: Context | None, there: Sequence[Context]) -> UsageError:
+    """Return an error that says which words were taken for what."""
     if not name:
         taken = "neither a context nor a question is named"
     else:
@@ -120,42 +215,31 @@ def _context(name: str, question: str | None) -> Context:
         taken += "" if found else f"; there is no such context{did_you_mean(name, [each.name for each in there])}"
     some = [plain(each.name) for each in there[:_NAMED]] + ([f"{len(there) - _NAMED} more"] if there[_NAMED:] else [])
     known = f"contexts: {listed(some)}" if some else "there is none yet: `nexus context add NAME PATH` makes one"
-    raise UsageError(f"{taken}; say nexus ask CONTEXT QUESTION; {known}")
+    return UsageError(f"{taken}; say nexus ask CONTEXT QUESTION, or nexus ask -f FILE QUESTION; {known}")
 
 
 def _short(text: str) -> str:
     return repr(line(text, 60))
 
 
-def _chosen(model: str | None, environment: dict[str, str], *, answers: bool) -> tuple[str, dict[str, str]]:
-    """Return the model of the default pipeline that is meant; `answers` says whether one of OpenAI can."""
-    if model is None:
-        return "openai" if answers else "offline", environment
-    if model in _MODELS:
-        return model, environment
-    return "openai", {**environment, "NEXUS_MODEL": model}
-
-
-def _who_was(model: str | None, environment: dict[str, str], replay: Path) -> tuple[str, dict[str, str]]:
-    """Return the model of the default pipeline whose answers were recorded, and say that nothing is sent."""
-    chosen, environment = _chosen(model, environment, answers=any(replay.glob("openai-*.json")))
-    echo(f"replaying what was recorded of {chosen} in {replay}; nothing is sent", err=True)
-    return chosen, environment
-
-
-def _who(model: str | None, environment: dict[str, str]) -> tuple[str, dict[str, str]]:
+def _model(model: str | None, environment: dict[str, str], replay: Path | None, *, sends: bool) -> DefaultModel:
     """Return the model of the default pipeline that answers, and say which one that is."""
-    answers = has_key(environment)
-    chosen, environment = _chosen(model, environment, answers=answers)
-    meant = get_close_matches(model or "", _MODELS, n=1, cutoff=0.8)
-    if meant and model not in _MODELS:  # else a service were sent what was to stay here
-        raise UsageError(f"no model is named {model!r}, did you mean {meant[0]!r}? {_KNOWN}")
-    if chosen == "openai" and not answers:
-        unknown = "" if model in _MODELS else ", which is taken for the id of a model of OpenAI,"
-        raise UsageError(f"--model {model}{unknown} needs the environment variable {KEY}; {_KNOWN}")
-    if chosen == "openai":
-        named = environment.get("NEXUS_MODEL") or "gpt-4o-mini"
-        echo(f"asking {named} at OpenAI ({KEY} is set; --model offline sends nothing)", err=True)
-    elif model is None:
-        echo(f"quoting what matches best, offline (with {KEY} set, a model of OpenAI answers)", err=True)
-    return chosen, environment
+    if replay is not None:
+        return choose_recorded(model, environment, replay)
+    found = choose_model(model, environment, sends=sends)
+    if sends:
+        show_model(found, model)
+    return found
+
+
+def _overrides(context: Context | None, read: question_files.QuestionFiles | None) -> tuple[str, ...]:
+    """Return what is changed in the default pipeline: with files the prompt takes as much of them as fits."""
+    # What was searched by meaning has its order by the model of the context.
+    found = () if context is not None and context.embedder else ranking()
+    if read is None:
+        return found
+    if context is not None:
+        return (*found, f"steps[2].prompt.budget={_BUDGET + read.budget}")
+    # As it was written, lines that say nearly the same included: those of a diff do.
+    whole = {"budget": "null", "order": "source", "near_duplicates": "keep"}
+    return (*found, "steps[0].when=false", *(f"steps[2].prompt.{key}={value}" for key, value in whole.items()))

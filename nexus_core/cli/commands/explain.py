@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -20,9 +20,6 @@ from nexus_core.engine.json_shapes import explanation_json, message_json
 from nexus_core.engine.packing.trace import left_out_for_likeness
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.toolkit.suggest import counted
-
-if TYPE_CHECKING:
-    from nexus_core.store.store import Store
 
 EPILOG = """\b
 Examples:
@@ -56,11 +53,30 @@ def command(pipeline: str, query: str | None, as_json: bool, show_all: bool, **r
         "context_id": request["context_id"],
         "attachments": request["attachments"],
     }
+    show_explanation(loaded, store or nullcontext(), read_query(query), asked, as_json=as_json, show_all=show_all)
+
+
+def show_explanation(
+    pipeline: Pipeline,
+    store: AbstractAsyncContextManager[object],
+    query: str,
+    asked: dict[str, Any],
+    *,
+    as_json: bool,
+    show_all: bool = False,
+) -> Explanation:
+    """Print what a run would send, and why; opens and closes both. Returns it."""
     with HeldWarnings():
-        explanation = run(_explained(loaded, store, read_query(query), asked))
+        explanation = run(explain_query(pipeline, store, query, asked))
     if as_json:
         echo(json.dumps(explanation_json(explanation), ensure_ascii=False, indent=2))
-        return
+    else:
+        print_explanation(explanation, show_all=show_all)
+    return explanation
+
+
+def print_explanation(explanation: Explanation, *, show_all: bool = False) -> None:
+    """Print messages, window, trace and models; of a long trace the first 30 unless `show_all`."""
     _print_messages(explanation)
     _print_searched(explanation)
     _print_window(explanation)
@@ -70,8 +86,11 @@ def command(pipeline: str, query: str | None, as_json: bool, show_all: bool, **r
         echo(f"\nNote: {note}.")
 
 
-async def _explained(pipeline: Pipeline, store: Store | None, query: str, asked: dict[str, Any]) -> Explanation:
-    async with store or nullcontext(), pipeline:
+async def explain_query(
+    pipeline: Pipeline, store: AbstractAsyncContextManager[object], query: str, asked: dict[str, Any]
+) -> Explanation:
+    """Return what a run would send; opens and closes both."""
+    async with store, pipeline:
         return await pipeline.explain(query, **asked)
 
 

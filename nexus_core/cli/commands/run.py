@@ -113,10 +113,12 @@ def respond(
     no_stream: bool,
     verbose: bool,
     approve_tools: bool,
+    then: Callable[[Answer], None] | None = None,
 ) -> None:
     """Run a pipeline for a query and print the answer, as it comes where that is a terminal; opens and closes both.
 
-    With `approve_tools` somebody at the terminal has to agree before a tool changes something.
+    With `approve_tools` somebody at the terminal has to agree before a tool changes something; `then` may say more of
+    the answer below it.
     """
     asked = {**asked, "traceparent": os.environ.get("TRACEPARENT")}  # whatever has started this may be traced
     streaming = not (as_json or no_stream) and sys.stdout.isatty()
@@ -124,6 +126,8 @@ def respond(
 
         def show(answer: Answer) -> None:
             _print_answer(answer, as_json, streaming, remarks)
+            if then is not None:
+                then(answer)
 
         try:
             run(_show_answer(pipeline, store, query, streaming, listen, asked, show, approve_tools))

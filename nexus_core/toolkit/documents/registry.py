@@ -41,6 +41,7 @@ _SUFFIX_OF_BYTES = (
     (b"<html", ".html"),
     (b"<?xml", ".xml"),
     (b"webvtt", ".vtt"),
+    (b"diff --git ", ".diff"),
     (b"\\documentclass", ".tex"),
     (b"#!/bin/sh", ".sh"),
     (b"#!/bin/bash", ".sh"),

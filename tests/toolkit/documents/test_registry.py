@@ -206,6 +206,7 @@ def test_format_is_told_by_media_type_name_and_first_bytes() -> None:
     assert registry.format_of("A/PAGE.HTML") == ".html"
     assert registry.format_of("Makefile") == ".mk"
     assert registry.format_of("paper", head=b"%PDF-1.7\n") == ".pdf"
+    assert registry.format_of("changes", head=b"diff --git a/one b/one\n") == ".diff"
     assert registry.format_of("notes.unknown") == ".txt"
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import click
+from typing import TYPE_CHECKING
 
-from nexus_core.cli.option_types import where_option
+import click
+from click.core import ParameterSource
+
+from nexus_core.cli.option_types import WHERE, where_option
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.tables import json_option, line, plain, print_json
 from nexus_core.cli.run_options import words_argument
@@ -12,6 +15,12 @@ from nexus_core.cli.store_option import store_option, with_store
 from nexus_core.engine.json_shapes import item_json
 from nexus_core.store.vectors.embedders import SearchBy
 from nexus_core.toolkit.filters import Filter
+from nexus_core.toolkit.lazy_module import LazyModule
+
+if TYPE_CHECKING:
+    from nexus_core.cli import passage_search
+else:
+    passage_search = LazyModule("nexus_core.cli.passage_search")  # it brings the engine, which a search does not need
 
 EPILOG = """\b
 Examples:
@@ -19,6 +28,7 @@ Examples:
   nexus context search handbook trains --tag travel --limit 3
   nexus context search handbook "time off" --by meaning
   nexus context search reports profit --where "{year: {gte: 2020}, author: [Ann, Bob]}"
+  nexus context search handbook "Who approves leave?" --passages
 """
 
 
@@ -33,17 +43,26 @@ Examples:
 @where_option
 @click.option("--like", metavar="ITEM", help="Find what is like the item with this id.")
 @click.option("--typos", is_flag=True, help="A word that no item holds may have a typing error.")
+@click.option("--passages", is_flag=True, help="Show the passages that `nexus ask` would send, with scores and places.")
 @json_option
 @store_option
 def command(
     name: str, query: str | None, limit: int, tags: tuple[str, ...], by: SearchBy | None, where: Filter,
-    like: str | None, typos: bool, as_json: bool,
+    like: str | None, typos: bool, passages: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Search the context NAME for QUERY, by words and their stems and by meaning; the best come first.
 
     QUERY may be several words; a phrase in double quotes is in all that is found, where any item has it. By meaning is
     searched where the context has vectors: see `nexus context embed`.
     """
+    if passages:
+        if like is not None or typos or query is None:
+            raise click.UsageError("--passages takes a QUERY, --tag, --by and --where: leave --like and --typos out")
+        given = click.get_current_context()
+        most = None if given.get_parameter_source("limit") is ParameterSource.DEFAULT else limit
+        fields = given.meta.get(WHERE)
+        passage_search.show_passages(name, query, tags=tags, by=by, where=fields, most=most, as_json=as_json)
+        return
     if query is None and like is None:
         raise click.UsageError("a query is missing: nexus context search NAME QUERY")
     found = with_store(
