@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "ask": "Ask a context, files or a pipe a question.",
+    "chat": "Ask a context or a pipeline question after question.",
     "context": "Keep contexts: add, search, list, tag, remove, export, import, check.",
     "run": "Run a pipeline for one query.",
     "batch": "Run a pipeline over a file of questions, through failures and restarts.",
@@ -46,6 +47,10 @@ COMMANDS = {
 
 EXAMPLES = """\b
 Examples:
+  nexus context add handbook docs/
+  nexus ask handbook "How many days of leave can be carried over?"
+  git diff | nexus ask "what changed?"
+  nexus chat handbook
   nexus run pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?"
   nexus explain pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?"
   nexus lint pipelines/

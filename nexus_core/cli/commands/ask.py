@@ -101,7 +101,7 @@ def command(
     name: str, question: str | None, files: tuple[str, ...], pipeline: str | None, model: str | None, explain: bool,
     **request: Any,
 ) -> None:  # fmt: skip
-    """Ask a CONTEXT, files, or what is piped in a QUESTION and print the answer with its sources.
+    """Ask a QUESTION of a CONTEXT, of files or of what is piped in, and print the answer with its sources.
 
     QUESTION may be several words, or - to read it from standard input. Without a CONTEXT the question is asked of what
     -f names, or of standard input. `nexus context list` lists the contexts.

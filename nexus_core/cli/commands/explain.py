@@ -14,6 +14,7 @@ from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.log_format import HeldWarnings
 from nexus_core.cli.output.tables import print_table
 from nexus_core.cli.run_options import read_inputs, read_query, request_options, store_of
+from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import ExpandedQuery, parts_of
 from nexus_core.engine.explain import ExplainedTarget, Explanation
 from nexus_core.engine.json_shapes import explanation_json, message_json
@@ -77,10 +78,10 @@ def show_explanation(
 
 def print_explanation(explanation: Explanation, *, show_all: bool = False) -> None:
     """Print messages, window, trace and models; of a long trace the first 30 unless `show_all`."""
-    _print_messages(explanation)
+    print_messages(explanation.prompt)
     _print_searched(explanation)
     _print_window(explanation)
-    _print_trace(explanation, show_all)
+    print_trace(explanation.prompt, show_all=show_all)
     _print_chain(explanation)
     for note in explanation.notes:
         echo(f"\nNote: {note}.")
@@ -98,8 +99,9 @@ def _heading(text: str) -> None:
     echo(f"\n{text}", bold=True)
 
 
-def _print_messages(explanation: Explanation) -> None:
-    for message in explanation.prompt.messages:
+def print_messages(prompt: Prompt) -> None:
+    """Print the messages of a prompt."""
+    for message in prompt.messages:
         echo(f"── {message.role} " + "─" * (_BAR_WIDTH - len(message.role)), dim=True)
         told = message_json(message)
         for part in told.get("attachments", ()):
@@ -146,12 +148,13 @@ def _widths(explanation: Explanation) -> list[tuple[str, int]]:
     return list(widths.items())
 
 
-def _print_trace(explanation: Explanation, show_all: bool) -> None:
-    trace = explanation.prompt.trace
+def print_trace(prompt: Prompt, *, show_all: bool = False) -> None:
+    """Print what became of each candidate; of many the first 30 unless `show_all`."""
+    trace = prompt.trace
     if not len(trace):
         return
     shown = trace if show_all else trace[:30]
-    numbers = {packed.item.id: str(packed.number) for packed in explanation.prompt.items}
+    numbers = {packed.item.id: str(packed.number) for packed in prompt.items}
     _heading(f"What became of {counted(len(trace), 'candidate')}, best first")
     rows = [
         (

@@ -31,6 +31,7 @@ from nexus_core.cli.run_options import (
 from nexus_core.contract.answers import Answer, Event
 from nexus_core.contract.errors import RunError, StoreError
 from nexus_core.contract.events import Delta, RunFailed, RunFinished, StreamRestarted
+from nexus_core.contract.prompts import PackedItem
 from nexus_core.engine.json_shapes import answer_json
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.toolkit.documents.citation_place import place_of
@@ -145,8 +146,8 @@ def _print_answer(answer: Answer, as_json: bool, streamed: bool, remarks: HeldWa
     echo("" if streamed else answer.text)
     for call in answer.tool_calls:
         echo(f"[calls {call.name} with {call.arguments}]")
-    _print_sources(answer)
-    _print_notes(answer, remarks)
+    print_sources(answer)
+    print_notes(answer, remarks)
 
 
 @contextmanager
@@ -208,11 +209,12 @@ async def _streamed(pipeline: Pipeline, query: str, see: Listen, asked: dict[str
                 case RunFinished(answer=Answer() as answer):
                     return answer
                 case RunFailed():
-                    raise _failure(event)
+                    raise failure_of(event)
     raise RunError(f"pipeline {pipeline.name!r} has no generate step that ran, so it has no answer")
 
 
-def _failure(event: RunFailed) -> Exception:
+def failure_of(event: RunFailed) -> Exception:
+    """Return the error of a run that failed; says on stderr that a text that had begun is no answer."""
     if event.partial and not (isinstance(event.error, StoreError) and event.error.answer):
         echo("\n", nl=True)
         mismatch = event.kind == "schema_mismatch"
@@ -221,21 +223,30 @@ def _failure(event: RunFailed) -> Exception:
     return event.error or RunError(event.message)
 
 
-def _print_sources(answer: Answer) -> None:
+def print_sources(answer: Answer) -> None:
     """Print the items that the answer cites, under the numbers it cites them by."""
-    sources = answer.cited_items
-    if not sources:
-        return
-    echo("\nSources:")
-    for packed in sources:
-        title = one_line(packed.item.title or packed.item.id)
-        source = one_line(packed.item.source)
-        where = [source] if source and source != title else []
-        where += filter(None, [place_of(packed.item, answer.text, packed.text)])
-        echo(f"  [{packed.number}] {title}" + (f"  ({', '.join(where)})" if where else ""))
+    lines = source_lines(answer)
+    if lines:
+        echo("\nSources:")
+    for each in lines:
+        echo(f"  {each}")
 
 
-def _print_notes(answer: Answer, remarks: HeldWarnings) -> None:
+def source_lines(answer: Answer) -> list[str]:
+    """Return a printable line for each item that the answer cites: its number, title, source and place."""
+    return [source_line(packed, answer.text) for packed in answer.cited_items]
+
+
+def source_line(packed: PackedItem, answer: str) -> str:
+    """Return a printable line for an item of the prompt of an answer."""
+    title = one_line(packed.item.title or packed.item.id)
+    source = one_line(packed.item.source)
+    where = [source] if source and source != title else []
+    where += filter(None, [place_of(packed.item, answer, packed.text)])
+    return f"[{packed.number}] {title}" + (f"  ({', '.join(where)})" if where else "")
+
+
+def print_notes(answer: Answer, remarks: HeldWarnings) -> None:
     """Say on stderr when another model than the first has answered, and why."""
     failed = {row.model: row.error for row in answer.attempts if row.outcome != "ok" and row.model != answer.model}
     for model, error in failed.items():
