@@ -42,6 +42,7 @@ COMMANDS = {
     "keys": "Create, list, change, rotate and revoke API keys of a server.",
     "usage": "Show what models have used, by day, pipeline and model.",
     "schema": "Print the JSON Schema of the pipeline language.",
+    "init": "Write a pipeline, its tests and a plugin into a folder.",
     "new": "Write the package of a new plugin.",
 }
 

@@ -35,6 +35,7 @@ class Anthropic(ServiceConnector):
         key_variables=("ANTHROPIC_API_KEY",),
     )
     WIRE: ClassVar[str] = "nexus_anthropic.wire"
+    SMALL_MODEL: ClassVar[str] = "claude-haiku-4-5"
     MODELS: ClassVar[Path] = Path(__file__).with_name("models.json")
 
     thinking: bool = option(

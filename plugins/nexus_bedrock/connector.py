@@ -43,6 +43,7 @@ class Bedrock(ServiceConnector):
         key_variables=("AWS_BEARER_TOKEN_BEDROCK",),
     )
     WIRE: ClassVar[str] = "nexus_bedrock.wire"
+    SMALL_MODEL: ClassVar[str] = "amazon.nova-lite-v1:0"
     MODELS: ClassVar[Path] = Path(__file__).with_name("models.json")
     NEEDS_KEY: ClassVar[bool] = False
 

@@ -32,6 +32,7 @@ class Gemini(ServiceConnector):
         key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     )
     WIRE: ClassVar[str] = "nexus_gemini.wire"
+    SMALL_MODEL: ClassVar[str] = "gemini-flash-lite-latest"
     MODELS: ClassVar[Path] = Path(__file__).with_name("models.json")
 
     api_version: str = option("v1beta", help="The version of the API, as it stands in the path.", pattern=r"v[\w.]+")

@@ -53,6 +53,7 @@ class Ollama(ServiceConnector):
         key_variables=("OLLAMA_API_KEY",),
     )
     WIRE: ClassVar[str] = "nexus_ollama.wire"
+    SMALL_MODEL: ClassVar[str] = "llama3.2"
     MODELS: ClassVar[Path] = Path(__file__).with_name("models.json")
 
     keep_alive: str | None = option(

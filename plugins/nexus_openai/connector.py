@@ -41,6 +41,7 @@ class OpenAI(ServiceConnector):
         key_variables=("OPENAI_API_KEY",),
     )
     WIRE: ClassVar[str] = "nexus_openai.wire"
+    SMALL_MODEL: ClassVar[str] = "gpt-4o-mini"
 
     api_key_header: str | None = option(
         None, help="The header that takes the key as it is, such as api-key; by default Authorization, as a bearer."

@@ -77,8 +77,8 @@ def new_package(kind: str, names: PluginNames) -> list[NewFile]:
         "requirement": _requirement(version("contextnexus")),
         "data": _DATA.get(kind, ""),
     }
-    values["pipeline"] = _filled(own.joinpath("pipeline.yaml.txt"), values)
-    values["guide"] = _filled(own.joinpath("guide.md.txt"), values)
+    values["pipeline"] = fill_text(own.joinpath("pipeline.yaml.txt"), values)
+    values["guide"] = fill_text(own.joinpath("guide.md.txt"), values)
     made = [_new_file(texts.joinpath("common"), row, values) for row in _COMMON]
     made += [
         NewFile(f"{names.module}/__init__.py", f'"""The {kind} `{names.name}` for ContextNexus."""\n', ""),
@@ -110,10 +110,11 @@ def write(new: list[NewFile], folder: Path) -> None:
 
 def _new_file(texts: Traversable, row: tuple[str, str, str], values: Mapping[str, str]) -> NewFile:
     path, text, purpose = row
-    return NewFile(path.format_map(values), _filled(texts.joinpath(f"{text}.txt"), values), purpose)
+    return NewFile(path.format_map(values), fill_text(texts.joinpath(f"{text}.txt"), values), purpose)
 
 
-def _filled(text: Traversable, values: Mapping[str, str]) -> str:
+def fill_text(text: Traversable, values: Mapping[str, str]) -> str:
+    """Return a text with its gaps, as in `<<name>>`, filled in."""
     # No template language: the texts are full of the signs that one would need, in YAML, Jinja and TOML.
     return _GAP.sub(lambda gap: values[gap[1]], text.read_text(encoding="utf-8"))
 

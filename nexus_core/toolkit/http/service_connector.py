@@ -57,6 +57,8 @@ class ServiceConnector:
     """The table of models, see `ModelTable`."""
     NEEDS_KEY: ClassVar[bool] = True
     """Whether the service itself refuses requests without a key."""
+    SMALL_MODEL: ClassVar[str] = ""
+    """A model of the service that costs little: `nexus init` names it, `nexus models --check` asks it."""
 
     model: str = option(help="The model as the service calls it.", pattern=r"\S(.*\S)?")
     api_key: Secret | None = option(
