@@ -44,16 +44,16 @@ def choose_model(model: str | None, environment: Mapping[str, str], *, sends: bo
         raise UsageError(f"no model is named {model!r}, did you mean {close[0]!r}? {_KNOWN}")
     if found.name == OPENAI and not answers and sends:
         unknown = "" if model in _MODELS else ", which is taken for the id of a model of OpenAI,"
-        raise UsageError(f"--model {model}{unknown} needs the environment variable {KEY}; {_KNOWN}")
+        raise UsageError(f"--model {model}{unknown} needs a key: set {KEY}, or run nexus secrets set openai; {_KNOWN}")
     return found
 
 
 def show_model(found: DefaultModel, model: str | None) -> None:
     """Say on stderr who answers, before anything is sent; `model` is what was asked for."""
     if found.name == OPENAI:
-        echo(f"asking {found.id} at OpenAI ({KEY} is set; --model offline sends nothing)", err=True)
+        echo(f"asking {found.id} at OpenAI (there is a key; --model offline sends nothing)", err=True)
     elif model is None:
-        echo(f"quoting what matches best, offline (with {KEY} set, a model of OpenAI answers)", err=True)
+        echo(f"quoting what matches best, offline (with {KEY} set or stored, a model of OpenAI answers)", err=True)
 
 
 def choose_recorded(model: str | None, environment: Mapping[str, str], replay: Path) -> DefaultModel:

@@ -40,6 +40,7 @@ COMMANDS = {
     "mcp": "Serve pipelines over MCP to the program that starts this, and print how it is set up.",
     "store": "Copy, back up, restore and verify whole stores.",
     "keys": "Create, list, change, rotate and revoke API keys of a server.",
+    "secrets": "Store, list and remove the API keys of model services.",
     "usage": "Show what models have used, by day, pipeline and model.",
     "schema": "Print the JSON Schema of the pipeline language.",
     "init": "Write a pipeline, its tests and a plugin into a folder.",

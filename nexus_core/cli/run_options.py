@@ -16,6 +16,7 @@ import click
 
 from nexus_core.cli.store_option import store_option
 from nexus_core.toolkit.attachments import ATTACHMENT_BYTES, ATTACHMENTS, attachment_of
+from nexus_core.toolkit.stored_secrets import stored_names
 
 if TYPE_CHECKING:
     from nexus_core.contract.values import Completion, Part
@@ -193,14 +194,18 @@ def read_inputs(pairs: tuple[str, ...]) -> dict[str, str]:
 
 PIPELINE = Path(__file__).with_name("ask.yaml")
 KEY = "OPENAI_API_KEY"
+_PROVIDER = "openai"
 _BY_MEANING = "steps[1].rank={use: fuse, rankers: [bm25, {use: semantic, only_without_vectors: true}]}"
 """The mean nDCG@10 of seven collections is .663 so, and .647 by words alone: see docs/how-to/rankers.md."""
 _BY_OPENAI = "steps[3].generate=openai"
 
 
 def has_key(environment: Mapping[str, str] = os.environ) -> bool:
-    """Tell whether a model of OpenAI can be asked."""
-    return bool(environment.get(KEY, "").strip())
+    """Tell whether a model of OpenAI can be asked: its key is in the environment, or stored.
+
+    Raises NotConfiguredError where the stored keys cannot be read.
+    """
+    return bool(environment.get(KEY, "").strip()) or _PROVIDER in stored_names()
 
 
 def ranking() -> tuple[str, ...]:

@@ -91,8 +91,8 @@ class Bedrock(ServiceConnector):
             return None
         if find_spec("botocore") is None:
             raise NotConfiguredError(
-                "no API key for Bedrock (AWS_BEARER_TOKEN_BEDROCK, or the option api_key), and to sign with the "
-                "credentials of AWS botocore is needed: pip install 'contextnexus[bedrock]'",
+                "no API key for Bedrock (set AWS_BEARER_TOKEN_BEDROCK, or run nexus secrets set bedrock), and to sign "
+                "with the credentials of AWS botocore is needed: pip install 'contextnexus[bedrock]'",
                 provider="bedrock",
                 model=self.model,
             )

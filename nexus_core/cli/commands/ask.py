@@ -63,11 +63,11 @@ Examples:
   nexus ask handbook "What is a sink?" --pipeline my.yaml
 
 \b
-Who answers: with OPENAI_API_KEY set, gpt-4o-mini at OpenAI, which is sent the question and excerpts
-of the context of at most 4,000 tokens, and of files as much as its window holds. Without it the
-sentences that match best are quoted, offline. --model offline never sends anything; --explain shows
-what would be sent. In a pipeline of your own `gather: store` searches the context that is asked;
-${NEXUS_CONTEXT} is its name.
+Who answers: with OPENAI_API_KEY set, or a key stored by nexus secrets, gpt-4o-mini at OpenAI, which is
+sent the question and excerpts of the context of at most 4,000 tokens, and of files as much as its
+window holds. Without a key the sentences that match best are quoted, offline. --model offline never
+sends anything; --explain shows what would be sent. In a pipeline of your own `gather: store` searches
+the context that is asked; ${NEXUS_CONTEXT} is its name.
 """
 
 

@@ -100,8 +100,10 @@ def command(
         "attachments": request["attachments"],
         "fresh": request["fresh"],
     }
-    shown = {"as_json": as_json, "no_stream": no_stream, "verbose": verbose, "approve_tools": approve_tools}
-    respond(loaded, store, read_query(query), asked, **shown)
+    respond(
+        loaded, store, read_query(query), asked,
+        as_json=as_json, no_stream=no_stream, verbose=verbose, approve_tools=approve_tools,
+    )  # fmt: skip
 
 
 def respond(

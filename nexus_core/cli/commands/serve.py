@@ -174,7 +174,11 @@ def chosen_pipelines(named: Sequence[str]) -> tuple[Sequence[str], Sequence[str]
     """Return the files and folders that are served, and what is overridden in them; the default pipeline is told of."""
     if named or Path(DEFAULT).exists():
         return named or (DEFAULT,), ()
-    who = f"a model of OpenAI answers ({KEY} is set)" if has_key() else f"it quotes, offline ({KEY} is not set)"
+    who = (
+        "a model of OpenAI answers"
+        if has_key()
+        else f"it quotes, offline (no {KEY}, and no `nexus secrets set openai`)"
+    )
     _say(f"there is no folder {DEFAULT} here, so the pipeline of `nexus ask` is served: {who}")
     return (str(PIPELINE),), (*ranking(), *answering())
 

@@ -62,7 +62,9 @@ class ServiceConnector:
 
     model: str = option(help="The model as the service calls it.", pattern=r"\S(.*\S)?")
     api_key: Secret | None = option(
-        None, help="The key; by default that of the environment, for the address that it belongs to."
+        None,
+        help="The key; by default that of the environment, for the address that it belongs to, else the stored one "
+        "(`nexus secrets`).",
     )
     api_key_command: str | tuple[str, ...] | None = option(
         None,
@@ -262,8 +264,9 @@ class ServiceConnector:
             return headers
         if self.NEEDS_KEY and self.address.is_official(base_url) and needed.isdisjoint(map(str.lower, headers)):
             raise NotConfiguredError(
-                f"no API key for {self.address.provider}: set the variable {self.address.key_variables[0]}, or the "
-                "option api_key of the model; for another service set base_url",
+                f"no API key for {self.address.provider}: set {self.address.key_variables[0]}, or run nexus secrets "
+                f"set {self.address.provider}, or give the option api_key of the model; for another service set "
+                "base_url",
                 provider=self.address.provider,
                 model=self.model,
             )

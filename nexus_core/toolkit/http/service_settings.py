@@ -1,4 +1,4 @@
-"""Where a service is and how it is spoken to, from options and environment. Pure; it imports no network."""
+"""Where a service is and how it is spoken to, from options, environment and stored keys; it imports no network."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from attrs import field, frozen
 from nexus_core.contract.errors import ConnectorError, NotConfiguredError
 from nexus_core.toolkit.http.bodies import Timeouts
 from nexus_core.toolkit.secrets import Secret
+from nexus_core.toolkit.stored_secrets import stored_secret
 
 URL_PATTERN = r"(https?://[^\s/?#@]+(/[^\s?#]*)?)?"
 """http or https, without user, query and fragment; empty counts as not given."""
@@ -56,15 +57,22 @@ class ServiceAddress:
         return host == domain or host.endswith(f".{domain}")
 
     def resolve_key(self, api_key: Secret | None, base_url: str, environ: Mapping[str, str]) -> str:
-        """Return the key, empty if there is none.
+        """Return the key, empty if there is none: the option, else that of the environment, else the stored one.
 
         A key of the environment is for the address it belongs to: the service's own, or that in its variable. It is
-        never sent to another one that a pipeline names.
+        never sent to another one that a pipeline names. A stored key is for the service's own address, where its name
+        is the provider's, and for the host that it is named after. Raises NotConfiguredError where the stored keys
+        cannot be read.
         """
         named = stripped(api_key.reveal() if api_key else None)
-        if named or not (self.is_official(base_url) or base_url == self.resolve_url(None, environ)):
+        if named:
             return named
-        return next(filter(None, (stripped(environ.get(name)) for name in self.key_variables)), "")
+        official = self.is_official(base_url)
+        if official or base_url == self.resolve_url(None, environ):
+            found = next(filter(None, (stripped(environ.get(name)) for name in self.key_variables)), "")
+            if found:
+                return found
+        return stored_secret(self.provider if official else urlsplit(base_url).netloc.lower())
 
 
 @frozen(kw_only=True)
