@@ -116,8 +116,8 @@ class LazyGroup(click.Group):
 class ImpliedGroup(LazyGroup):
     """A group that may be given the arguments of a subcommand alone: then it says which one is meant."""
 
-    def __init__(self, *args: Any, implied: Callable[[Sequence[str]], str], **options: Any) -> None:
-        """Take what returns the subcommand that is meant by arguments which begin with none."""
+    def __init__(self, *args: Any, implied: Callable[[Sequence[str]], Sequence[str]], **options: Any) -> None:
+        """Take what returns arguments which begin with no subcommand with the one that is meant in front."""
         super().__init__(*args, **options)
         self._implied = implied
 
@@ -134,7 +134,7 @@ class ImpliedGroup(LazyGroup):
         return super().resolve_command(ctx, self._with_subcommand(args))
 
     def _with_subcommand(self, args: list[str]) -> list[str]:
-        return args if args and args[0] in self._table else [self._implied(args), *args]
+        return args if args and args[0] in self._table else [*self._implied(args)]
 
 
 @click.group(

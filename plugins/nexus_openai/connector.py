@@ -18,7 +18,7 @@ from nexus_core import (
     state,
 )
 from nexus_core.toolkit import ServiceAddress, ServiceConnector, ServiceSettings, is_near
-from nexus_openai.model_table import MaxTokensParameter, ModelEntry, checked_on, row_of, snapshot
+from nexus_openai.model_table import MaxTokensParameter, ModelEntry, checked_on, known_ids, row_of, snapshot
 from nexus_openai.model_use import Capability, Continues, OptionName, resolve_entry
 
 CALL_ID_HEADER = "X-Client-Request-Id"
@@ -101,6 +101,11 @@ class OpenAI(ServiceConnector):
     dimensions: int | None = option(None, help="Embeddings: how long a vector the service is asked for.", ge=1)
 
     _entry: ModelEntry | None = state()
+
+    @classmethod
+    def known_models(cls) -> Sequence[str]:
+        """Return the ids of the models that the table has, in its order."""
+        return known_ids()
 
     def __attrs_post_init__(self) -> None:
         """Raise ValueError for a wrong name of a model that this one is like."""

@@ -67,6 +67,11 @@ def load_table() -> tuple[ModelEntry, ...]:
     return tuple(_entry(row, table["images"]) for row in [*rows, table["default"]])
 
 
+def known_ids() -> tuple[str, ...]:
+    """Return the ids of the models in the table, in its order."""
+    return tuple(row.id for row in load_table() if row.known)
+
+
 def checked_on() -> str:
     """Return the day on which the table was last compared with what services say, as `2026-01-31`."""
     return str(_read_table()["checked"])

