@@ -251,20 +251,6 @@ def test_shells_complete_commands_and_options(words: str, found: set[str]) -> No
     assert (done.stderr, {line.partition(",")[2] for line in done.stdout.splitlines()} - {""}) == ("", found)
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_documented_line_for_each_shell_prints_its_script(shell: str) -> None:
-    """The variable that it sets is the one that the command reads."""
-    page = (ROOT / "docs" / "how-to" / "shell-and-editor.md").read_text("utf-8")
-    (variable,) = re.findall(rf"(_NEXUS_COMPLETE={shell}_source) nexus", page)
-    name, _, value = variable.partition("=")
-    code = "from nexus_core.cli.main import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code], env={**os.environ, name: value}, capture_output=True, text=True, check=False
-    )
-    assert "nexus" in done.stdout
-    assert f"{shell}_complete" in done.stdout
-
-
 @pytest.mark.parametrize("kind", ["connector", "sink"])
 def test_the_readme_of_a_new_plugin_says_how_to_install_a_checkout(nexus: Nexus, tmp_path: Path, kind: str) -> None:
     """Nobody has published it yet."""
