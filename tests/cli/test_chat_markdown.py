@@ -41,10 +41,11 @@ def drawn(*parts: str, height: int = 12) -> str:
     """Return what a terminal is sent for a text that comes in parts, each of which is drawn."""
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=60, height=height, color_system="standard", emoji=False)
-    clock = iter(range(10_000))
-    stream = MarkdownStream(console, lambda: float(next(clock)))
+    now = [0.0]
+    stream = MarkdownStream(console, lambda: now[0])
     for part in parts:
         stream.add(part)
+        now[0] += 1
     stream.end()
     return file.getvalue()
 
@@ -73,3 +74,20 @@ def test_an_answer_of_ten_thousand_characters_is_not_parsed_again_and_again() ->
     one = "Some **words** of a paragraph that goes on for a line or two.\n\n"
     short, long = (len(drawn(*[one] * count)) for count in (20, 160))
     assert long < 8 * short * 1.3
+
+
+def test_pictures_leave_the_processor_time_for_others() -> None:
+    """The longer one takes, the rarer they are."""
+    now, frames = [0.0], [0]
+
+    class Slow(Console):
+        def print(self, *texts: object, **more: object) -> None:
+            now[0] += 0.5
+            frames[0] += 1
+
+    stream = MarkdownStream(Slow(file=io.StringIO(), force_terminal=True, width=60), lambda: now[0])
+    for number in range(2000):
+        stream.add(f"paragraph {number}\n\n")
+        now[0] += 0.01
+    assert frames[0] * 0.5 <= now[0] / 4
+    stream.end()

@@ -70,7 +70,7 @@ class Dialogue:
     session: ChatSession
     reader: PromptInput
     has_failed: bool = False
-    """Whether a question had no whole answer."""
+    """Whether a question had no whole answer, or a command could not be done."""
     _make_view: Callable[[], AnswerView] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -105,10 +105,17 @@ class Dialogue:
         try:
             return commands.do(text)
         except (NexusError, OSError) as error:
+            self.has_failed = True
             echo(f"Error: {error}", err=True)
         except KeyboardInterrupt:
-            echo("\n(interrupted)", err=True)
+            self._go_on("interrupted")
         return True
+
+    def _go_on(self, what: str) -> None:
+        """Say what was interrupted; lines of a pipe are not gone on with."""
+        if not self.reader.is_interactive:
+            raise KeyboardInterrupt
+        echo(f"\n({what})", err=True)
 
     def _answer(self, question: str) -> None:
         view = self._make_view()
@@ -116,7 +123,7 @@ class Dialogue:
             try:
                 answer = self._streamed(question, view)
             except KeyboardInterrupt:
-                echo("\n(cancelled: neither the question nor what came of the answer is kept)", err=True)
+                self._go_on("cancelled: neither the question nor what came of the answer is kept")
                 return
             except NexusError as error:
                 remarks.is_said(str(error))

@@ -14,7 +14,9 @@ from rich.segment import Segment
 from nexus_core.cli.output.echo import printable
 
 FRAME_S = 0.1
-"""Seconds between two pictures of the block that grows."""
+"""Seconds at least between two pictures of the block that grows, and"""
+REST = 4
+"""at least so many times as long as the last one took: drawing takes at most a fifth of the time."""
 _CODE_THEME = "ansi_dark"
 """In the colours of the terminal, on its own background."""
 
@@ -28,7 +30,7 @@ class MarkdownStream:
         self._parser = MarkdownIt("commonmark").enable("table")
         self._live: Live | None = None
         self._tail = ""
-        self._drawn = -FRAME_S
+        self._due = 0.0
         self._has_blocks = False
         self.has_text = False
 
@@ -36,9 +38,11 @@ class MarkdownStream:
         """Take some more text."""
         self._tail += printable(text.replace("\r", ""))
         self.has_text = self.has_text or bool(text)
-        if self._clock() - self._drawn >= FRAME_S:
+        began = self._clock()
+        if began >= self._due:
             self._draw()
-            self._drawn = self._clock()
+            ended = self._clock()
+            self._due = ended + max(FRAME_S, REST * (ended - began))
 
     def end(self) -> None:
         """Show the rest; what comes afterwards is another text."""

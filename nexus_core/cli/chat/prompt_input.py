@@ -9,20 +9,20 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from importlib.util import find_spec
 from io import TextIOWrapper
 from pathlib import Path
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 from platformdirs import user_state_path
 
 from nexus_core.cli.output.echo import echo
+from nexus_core.toolkit.lazy_module import LazyModule
 
-try:
-    import readline as _readline
-except ImportError:  # Windows, and Pythons that were built without it
-    _editor: ModuleType | None = None
+if TYPE_CHECKING:
+    import readline
 else:
-    _editor = _readline
+    readline = LazyModule("readline")  # once it is imported, `input` lets lines be edited
 
 QUOTES = '"""'
 PROMPT, MORE = "> ", "... "
@@ -39,10 +39,11 @@ class PromptInput:
         if isinstance(sys.stdin, TextIOWrapper):
             sys.stdin.reconfigure(errors="replace")  # a byte that is no text is not the end of the chat
         self._file = history or user_state_path("contextnexus", appauthor=False) / "chat_history"
-        if self._edits and _editor is not None:
-            _editor.set_history_length(HISTORY_LINES)
+        self._remembers = self._edits and find_spec("readline") is not None  # Windows has none
+        if self._remembers:
+            readline.set_history_length(HISTORY_LINES)
             with suppress(OSError):  # there is none yet, or it is not ours to read
-                _editor.read_history_file(self._file)
+                readline.read_history_file(self._file)
 
     def read(self) -> str:
         """Return the next question; raises EOFError at the end of the input, KeyboardInterrupt at Ctrl-C."""
@@ -55,12 +56,12 @@ class PromptInput:
 
     def keep_history(self) -> None:
         """Write the lines of this chat to the file of the history, which only its owner may read."""
-        if not self._edits or _editor is None:
+        if not self._remembers:
             return
         with suppress(OSError):  # a folder that cannot be written to costs the history alone
             self._file.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self._file, os.O_CREAT | os.O_WRONLY, 0o600))
-            _editor.write_history_file(self._file)
+            readline.write_history_file(self._file)
 
     def _quoted(self, text: str) -> str:
         while QUOTES not in text:

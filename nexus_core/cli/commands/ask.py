@@ -116,6 +116,8 @@ def command(
     conversation = request.pop("conversation")
     kept = StoreOnDemand(conversation)
     read = asked_of.read()
+    if chosen and replay is None and not explain:
+        show_model(chosen, model)
     loaded = Pipeline.load(
         Path(pipeline) if pipeline else PIPELINE,
         overrides=() if pipeline else _overrides(context, read),
@@ -223,13 +225,10 @@ def _short(text: str) -> str:
 
 
 def _model(model: str | None, environment: dict[str, str], replay: Path | None, *, sends: bool) -> DefaultModel:
-    """Return the model of the default pipeline that answers, and say which one that is."""
+    """Return the model of the default pipeline that answers."""
     if replay is not None:
         return choose_recorded(model, environment, replay)
-    found = choose_model(model, environment, sends=sends)
-    if sends:
-        show_model(found, model)
-    return found
+    return choose_model(model, environment, sends=sends)
 
 
 def _overrides(context: Context | None, read: question_files.QuestionFiles | None) -> tuple[str, ...]:

@@ -254,7 +254,7 @@ async def test_lines_of_a_pipe_are_questions(folder: Path) -> None:
 
 
 def test_a_context_is_chatted_with_offline(folder: Path) -> None:
-    """The only one there is needs no name; a misspelt one is told."""
+    """The only one there is needs no name; a misspelt one is told. What draws is imported for a terminal alone."""
 
     def run(*arguments: str, lines: str = "") -> subprocess.CompletedProcess[str]:
         command = [*CHAT[:-1], *arguments]
@@ -270,3 +270,9 @@ def test_a_context_is_chatted_with_offline(folder: Path) -> None:
     assert (ended.returncode, "Up to five days" in ended.stdout, "offline" in ended.stderr) == (0, True, True)
     wrong = run("chat", "handbok", lines=question)
     assert (wrong.returncode, "did you mean 'handbook'" in wrong.stderr) == (2, True)
+    program = "import sys; from nexus_core.cli.main import main\ntry: main(['chat'])\nfinally: print(*sys.modules)"
+    command = [sys.executable, "-c", program]
+    loaded = subprocess.run(
+        command, cwd=folder, env=environment(folder), input=question, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert {"rich", "readline"}.isdisjoint(loaded)
