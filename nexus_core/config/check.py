@@ -18,7 +18,7 @@ from nexus_core.config.models import ModelSpecs, read_models
 from nexus_core.config.names import written_out
 from nexus_core.config.policy_keys import call_policy, report_useless
 from nexus_core.config.prompts import Prompts
-from nexus_core.config.sibling_files import STANDARD_INPUT, FileRefusedError, SiblingFiles
+from nexus_core.config.sibling_files import STANDARD_INPUT, FileRefusedError, SiblingFiles, UnsavedTexts, read_start
 from nexus_core.config.spec import PipelineReference, PipelineSpec
 from nexus_core.config.steps.called_pipelines import CalledPipelines, CheckedPipeline
 from nexus_core.config.steps.inputs import read_inputs
@@ -69,15 +69,17 @@ def check(
     *,
     run_plugins: bool = True,
     read_tests: ReadTests | None = None,
+    unsaved: UnsavedTexts | None = None,
 ) -> Checked:
     """Check the text of a pipeline file; `file` is its path, or `-` for standard input.
 
     Without `run_plugins` its plugin files are not run: what they offer is taken for right, with any options. The
     specification is then no one to build from. Without `read_tests` the tests of the pipeline are not looked at: what
-    is wrong with one keeps no pipeline from running.
+    is wrong with one keeps no pipeline from running. `unsaved` holds the texts of files beside it that an editor has
+    open; plugin files are run as they are saved.
     """
     reader = _FileReader(catalogue, environment, run_plugins)
-    calls = CalledPipelines.of(SiblingFiles(file), Problems(file), reader.check_called)
+    calls = CalledPipelines.of(SiblingFiles(file, unsaved or {}), Problems(file), reader.check_called)
     return reader.check(source, file, calls, overrides, read_tests)
 
 
@@ -93,8 +95,7 @@ class _FileReader:
     def check_called(self, file: Path, calls: CalledPipelines) -> Checked | None:
         """Return what came of checking a file that another one calls, `None` where it cannot be read."""
         try:
-            with file.open("rb") as opened:
-                source = opened.read(MOST_BYTES + 1)  # of one that is too large as many as it takes to say so
+            source = read_start(file, MOST_BYTES, calls.folder.unsaved)
         except OSError:
             return None
         return self.check(source, str(file), calls)

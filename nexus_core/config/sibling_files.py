@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from attrs import frozen
+from attrs import field, frozen
 
 from nexus_core.config.spec import TemplateFile
 from nexus_core.config.yaml.problems import quoted
@@ -18,6 +19,9 @@ MOST_SCHEMA_BYTES = 512 * 1024
 _PLUGIN_STEM = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _TEMPLATE_ENDINGS = (".jinja", ".j2")
 _SCHEMA_ENDINGS = (".json", *PIPELINE_ENDINGS)
+
+UnsavedTexts = Mapping[Path, bytes]
+"""What an editor holds of files, by their resolved paths: it stands for what the files themselves hold."""
 
 
 class FileRefusedError(Exception):
@@ -34,10 +38,10 @@ def is_pipeline_file(path: Path) -> bool:
     return path.suffix in PIPELINE_ENDINGS and not path.stem.endswith(_TESTS)
 
 
-def tests_beside(pipeline: Path) -> Path | None:
+def tests_beside(pipeline: Path, unsaved: UnsavedTexts | None) -> Path | None:
     """Return the file with the tests of a pipeline: `qa.tests.yaml` beside `qa.yaml`, if it is there."""
     named = (pipeline.with_name(f"{pipeline.stem}{_TESTS}{ending}") for ending in PIPELINE_ENDINGS)
-    return next((path for path in named if path.is_file()), None)
+    return next((path for path in named if is_there(path, unsaved)), None)
 
 
 def tested_pipeline(path: Path) -> Path | None:
@@ -48,11 +52,26 @@ def tested_pipeline(path: Path) -> Path | None:
     return next((pipeline for pipeline in named if pipeline.is_file()), named[0])
 
 
+def is_there(path: Path, unsaved: UnsavedTexts | None = None) -> bool:
+    """Tell whether there is a regular file, be it only in an editor so far."""
+    return bool(unsaved is not None and unsaved.get(path.resolve()) is not None) or path.is_file()
+
+
+def read_start(path: Path, most: int, unsaved: UnsavedTexts | None = None) -> bytes:
+    """Return the bytes of a file, of one with more than `most` one byte too many; raises OSError."""
+    text = None if unsaved is None else unsaved.get(path.resolve())
+    if text is not None:
+        return text[: most + 1]
+    with path.open("rb") as file:
+        return file.read(most + 1)
+
+
 @frozen(eq=False, repr=False)
 class SiblingFiles:
     """The folder of a pipeline file, or the working directory for one from standard input."""
 
     pipeline: str
+    unsaved: UnsavedTexts = field(factory=dict)
 
     def template(self, text: str) -> TemplateFile:
         """Return a template file with its text; it may stand outside the folder. Raises FileRefusedError."""
@@ -68,8 +87,7 @@ class SiblingFiles:
     def _text(self, text: str, most: int) -> tuple[Path, str]:
         try:
             path = self._file(text)
-            with path.open("rb") as file:
-                source = file.read(most + 1)
+            source = read_start(path, most, self.unsaved)
             if len(source) > most:
                 raise FileRefusedError(f"it is larger than {most // 1024} KiB")
             return path, source.decode("utf-8-sig")
@@ -110,7 +128,7 @@ class SiblingFiles:
         if PurePosixPath(text).is_absolute() or "\\" in text or text.startswith("~"):
             raise FileRefusedError("it must be relative to the pipeline's folder and have / between its parts")
         path = (self._path() / text).resolve()
-        if not path.is_file():
+        if not is_there(path, self.unsaved):
             raise FileRefusedError(f"there is no such file in {self._shown()}")
         return path
 

@@ -81,7 +81,7 @@ def tested_files(names: Sequence[str]) -> list[Path]:
     for path in map(Path, names):
         if path.is_dir():
             below = sorted(file for file in path.rglob("*") if is_pipeline_file(file) and file.is_file())
-            found.update(dict.fromkeys(file for file in below if tests_beside(file) or _names_tests(file)))
+            found.update(dict.fromkeys(file for file in below if tests_beside(file, None) or _names_tests(file)))
             continue
         pipeline = tested_pipeline(path) or path
         if not pipeline.is_file():

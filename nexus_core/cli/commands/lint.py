@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -16,14 +15,10 @@ from attrs import asdict
 
 from nexus_core.cli.option_types import named_paths
 from nexus_core.cli.output.echo import echo
-from nexus_core.config.cases.reader import read_cases
-from nexus_core.config.check import check
-from nexus_core.config.components import PluginCatalog
 from nexus_core.config.sibling_files import PIPELINE_ENDINGS, STANDARD_INPUT, tested_pipeline
-from nexus_core.config.yaml.reader import MOST_BYTES
-from nexus_core.contract.errors import ConfigError, Problem
+from nexus_core.contract.errors import Problem
 from nexus_core.engine import plugins
-from nexus_core.engine.plan import build_plan
+from nexus_core.engine.building.lint import lint_file
 
 EPILOG = """\b
 Examples:
@@ -64,7 +59,7 @@ def command(
     found, problems = _files(files)
     catalogue = plugins.PluginRegistry.installed()
     for file in found:
-        problems += _lint(file, catalogue, overrides, run_plugins=not no_plugins)
+        problems += lint_file(file, catalogue, os.environ, overrides, run_plugins=not no_plugins)
     if form == "json":
         echo(json.dumps({"files": found, "problems": [asdict(problem) for problem in problems]}, indent=2))
     else:
@@ -98,31 +93,6 @@ def _add(path: Path, name: str, found: dict[str, None], problems: list[Problem])
         problems.append(Problem("Y001", f"these are tests of {pipeline}, and there is no such file", name))
     else:
         found[name if pipeline is None else str(pipeline)] = None
-
-
-def _lint(file: str, catalogue: PluginCatalog, overrides: Sequence[str], *, run_plugins: bool) -> tuple[Problem, ...]:
-    try:
-        source = _source(file)
-    except (OSError, ValueError) as error:
-        missing = isinstance(error, FileNotFoundError)
-        reason = "there is no such file" if missing else getattr(error, "strerror", None) or str(error)
-        return (Problem("Y001", f"the file cannot be read: {reason}", file),)
-    checked = check(source, file, catalogue, os.environ, overrides, run_plugins=run_plugins, read_tests=read_cases)
-    if not run_plugins or any(problem.severity == "error" for problem in checked.problems):
-        return checked.problems
-    try:
-        build_plan(checked)  # what components themselves refuse; none is opened
-    except ConfigError as error:
-        return (*checked.problems, *(problem for problem in error.problems if problem not in checked.problems))
-    return checked.problems
-
-
-def _source(file: str) -> bytes:
-    """Return the bytes of a file, of one that is too large only as many as it takes to say so."""
-    if file == STANDARD_INPUT:
-        return sys.stdin.buffer.read(MOST_BYTES + 1)
-    with Path(file).open("rb") as opened:
-        return opened.read(MOST_BYTES + 1)
 
 
 def _line(problem: Problem) -> str:

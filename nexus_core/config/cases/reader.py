@@ -15,7 +15,7 @@ from nexus_core.config.keys import keys_of
 from nexus_core.config.models import ModelSpecs
 from nexus_core.config.names import close, instead
 from nexus_core.config.options import Options, place_of
-from nexus_core.config.sibling_files import STANDARD_INPUT, tests_beside
+from nexus_core.config.sibling_files import STANDARD_INPUT, UnsavedTexts, read_start, tests_beside
 from nexus_core.config.spec import InputSpec, RecordSpec
 from nexus_core.config.steps.inputs import check_inputs
 from nexus_core.config.yaml.problems import Problems, SourceLocation, quoted
@@ -62,22 +62,26 @@ def _kinds() -> dict[str, type[NexusError]]:
 
 
 def read_cases(
-    node: Node | None, options: Options, models: ModelSpecs, inputs: tuple[InputSpec, ...] | None
+    node: Node | None,
+    options: Options,
+    models: ModelSpecs,
+    inputs: tuple[InputSpec, ...] | None,
+    unsaved: UnsavedTexts | None = None,
 ) -> tuple[PlacedCase, ...]:
     """Return the sound tests of a pipeline, those in the file beside it last; every problem is noted."""
     reading = _Reading(options, models, inputs)
     found = [*reading.cases(node)]
-    beside = None if options.problems.file == STANDARD_INPUT else tests_beside(Path(options.problems.file))
+    file = options.problems.file
+    beside = None if file == STANDARD_INPUT else tests_beside(Path(file), unsaved)
     if beside is not None:
-        found += reading.cases(_file(beside, options.problems))
+        found += reading.cases(_file(beside, unsaved, options.problems))
     return tuple(found)
 
 
-def _file(path: Path, problems: Problems) -> Node | None:
+def _file(path: Path, unsaved: UnsavedTexts | None, problems: Problems) -> Node | None:
     """Return what stands under `tests` of a file beside a pipeline."""
     try:
-        with path.open("rb") as opened:
-            tree = read(opened.read(MOST_BYTES + 1), str(path), problems)
+        tree = read(read_start(path, MOST_BYTES, unsaved), str(path), problems)
     except OSError as error:
         problems.error("Y001", SourceLocation(str(path)), f"the file cannot be read: {error.strerror or error}")
         return None

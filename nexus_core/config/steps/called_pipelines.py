@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from nexus_core.config.components import PluginCatalog
 from nexus_core.config.sibling_files import FileRefusedError, SiblingFiles
@@ -67,7 +67,8 @@ class CalledPipelines:
     def below(self, shown_path: Path, path: Path, problems: Problems) -> CalledPipelines:
         """Return the calls of a file that this one calls."""
         above = (*self.above, (str(path), str(shown_path)))
-        return CalledPipelines(SiblingFiles(str(shown_path)), problems, self.check, above, self.checked, self.depths)
+        folder = evolve(self.folder, pipeline=str(shown_path))
+        return CalledPipelines(folder, problems, self.check, above, self.checked, self.depths)
 
     @property
     def depth(self) -> int:
