@@ -43,6 +43,7 @@ COMMANDS = {
     "secrets": "Store, list and remove the API keys of model services.",
     "usage": "Show what models have used, by day, pipeline and model.",
     "completion": "Install completion for bash, zsh or fish.",
+    "lsp": "Serve an editor: diagnostics, completion, hovers, definitions.",
     "schema": "Print the JSON Schema of the pipeline language.",
     "init": "Write a pipeline, its tests and a plugin into a folder.",
     "new": "Write the package of a new plugin.",

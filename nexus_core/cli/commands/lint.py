@@ -15,10 +15,10 @@ from attrs import asdict
 
 from nexus_core.cli.option_types import named_paths
 from nexus_core.cli.output.echo import echo
-from nexus_core.config.sibling_files import PIPELINE_ENDINGS, STANDARD_INPUT, tested_pipeline
+from nexus_core.config.sibling_files import PIPELINE_ENDINGS, STANDARD_INPUT
 from nexus_core.contract.errors import Problem
 from nexus_core.engine import plugins
-from nexus_core.engine.building.lint import lint_file
+from nexus_core.engine.building.lint import lint_file, lint_target
 
 EPILOG = """\b
 Examples:
@@ -76,23 +76,23 @@ def _files(names: Iterable[str]) -> tuple[list[str], list[Problem]]:
     problems = list[Problem]()
     for name in names:
         if name == STANDARD_INPUT or not Path(name).is_dir():
-            _add(Path(name), name, found, problems)
+            _add(name, found, problems)
             continue
         below = [path for path in sorted(Path(name).rglob("*")) if path.suffix in PIPELINE_ENDINGS and path.is_file()]
         for path in below:
-            _add(path, str(path), found, problems)
+            _add(str(path), found, problems)
         if not below:
             problems.append(Problem("Y001", "there is no *.yaml or *.yml file in this folder", name))
     return list(found), problems
 
 
-def _add(path: Path, name: str, found: dict[str, None], problems: list[Problem]) -> None:
+def _add(name: str, found: dict[str, None], problems: list[Problem]) -> None:
     """Add a file, a file of tests as the pipeline that they are for."""
-    pipeline = tested_pipeline(path)
-    if pipeline is not None and not pipeline.is_file():
-        problems.append(Problem("Y001", f"these are tests of {pipeline}, and there is no such file", name))
+    target = lint_target(name)
+    if isinstance(target, Problem):
+        problems.append(target)
     else:
-        found[name if pipeline is None else str(pipeline)] = None
+        found[target] = None
 
 
 def _line(problem: Problem) -> str:

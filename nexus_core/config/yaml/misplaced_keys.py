@@ -41,7 +41,7 @@ _NEAREST = 16
 """So many neighbours, or steps or models below one, are looked at: a file may have thousands."""
 _FIRST = {PromptKeys: "template", GenerateKeys: "model", ExpandKeys: "by", CallStepKeys: "pipeline"}
 """The key that a text alone stands for; elsewhere it is `use`."""
-_INNER: Mapping[tuple[type, str], Any] = {
+INNER_TYPES: Mapping[tuple[type, str], Any] = {
     (PipelineKeys, "models"): Mapping[str, ModelKeys],
     (PipelineKeys, "steps"): tuple[StepKeys, ...],
     (PipelineKeys, "calls"): CallsKeys,
@@ -209,7 +209,7 @@ class MisplacedKeys:
 def _declared(cls: type) -> dict[str, Any]:
     """Return the types of the keys of a class, also where their declaration leaves them open."""
     try:
-        return {spec.name: _INNER.get((cls, spec.name), spec.annotation) for spec in keys_of(cls)}
+        return {spec.name: INNER_TYPES.get((cls, spec.name), spec.annotation) for spec in keys_of(cls)}
     except Exception:  # noqa: BLE001 - the options of a plugin's own class, which are its code
         return {}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from nexus_core.config.cases.reader import read_cases
 from nexus_core.config.check import check
 from nexus_core.config.components import PluginCatalog
-from nexus_core.config.sibling_files import STANDARD_INPUT, UnsavedTexts, read_start
+from nexus_core.config.sibling_files import STANDARD_INPUT, UnsavedTexts, read_start, tested_pipeline
 from nexus_core.config.yaml.reader import MOST_BYTES
 from nexus_core.contract.errors import ConfigError, Problem
 from nexus_core.engine.plan import build_plan
@@ -65,6 +65,16 @@ def lint_text(
     except ConfigError as error:
         return (*checked.problems, *(problem for problem in error.problems if problem not in checked.problems))
     return checked.problems
+
+
+def lint_target(name: str) -> str | Problem:
+    """Return the pipeline to check for a file: for a file of tests the one they are for, or that there is none."""
+    pipeline = tested_pipeline(Path(name))
+    if pipeline is None:
+        return name
+    if pipeline.is_file():
+        return str(pipeline)
+    return Problem("Y001", f"these are tests of {pipeline}, and there is no such file", name)
 
 
 def _read_source(file: str) -> bytes:

@@ -1,0 +1,39 @@
+"""`nexus lsp`: the language server for editors, over standard input and output."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+
+import click
+
+EPILOG = """\b
+Examples:
+  nexus lsp
+
+\b
+Editors start it themselves; how each is told to stands in docs/how-to/shell-and-editor.md.
+"""
+
+
+@click.command("lsp", epilog=EPILOG)
+def command() -> None:
+    """Serve an editor: diagnostics as lint has them, completion, hovers, definitions, quick fixes.
+
+    It speaks the Language Server Protocol over standard input and output, and needs the extra `lsp`:
+    pip install 'contextnexus[lsp]'. The plugin files that an open pipeline names are run to learn what they offer, as
+    `nexus lint` runs them, and again when they were saved.
+    """
+    if find_spec("pygls") is None:
+        raise click.UsageError("the language server needs the package pygls: pip install 'contextnexus[lsp]'")
+    from nexus_core.lsp.server import PipelineServer  # with pygls, for editors alone
+
+    # What plugins print or read when they are imported must not get between the messages.
+    reading, writing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    sys.stdout.flush()
+    os.dup2(2, 1)
+    PipelineServer().run(reading, writing)

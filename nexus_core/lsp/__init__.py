@@ -1,0 +1,1 @@
+"""A language server for pipeline files: what `nexus lint` knows, in an editor."""
