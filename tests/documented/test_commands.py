@@ -23,11 +23,12 @@ FOREIGN = frozenset({
     "--api-key", "--max-model-len", "--data-binary", "--import-mode", "--editable", "--no-deps", "--no-build-isolation",
     "--rounds", "--fuse", "--minilm", "--wheel", "--seed", "--seconds", "--longest", "--clients", "--workers",
     "--resource", "--task", "--vectors", "--url",
+    "--install-extension",
     "--build", "--build-arg", "--cap-drop", "--detach", "--from-file", "--read-only", "--reuse-values", "--rm", "--set",
     "--tmpfs",
 })  # fmt: skip
 """Options of other programs: vLLM, curl, openapi-python-client, pip, pytest, az, optimum-cli, docker, kubectl, helm,
-the benchmarks."""
+VS Code, the benchmarks."""
 IMPLIED = ("mcp", "models")
 """Groups that are given the arguments of a subcommand alone."""
 _COMMAND = re.compile(r"(?:`|^\$ |^| \| )nexus ((?:[a-z]|-[a-z-])[^`\n]*)", re.MULTILINE)
