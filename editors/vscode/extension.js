@@ -1,6 +1,6 @@
 // Starts `nexus lsp` for YAML files and templates; all that it knows of pipelines is the server's.
 const { workspace } = require("vscode");
-const { LanguageClient, TransportKind } = require("vscode-languageclient/node");
+const { LanguageClient } = require("vscode-languageclient/node");
 
 let client;
 
@@ -9,8 +9,7 @@ exports.activate = async function activate() {
   if (workspace.isTrusted === false) return;
   const settings = workspace.getConfiguration("contextnexus");
   const [command, ...args] = settings.get("command");
-  const server = { command, args, transport: TransportKind.stdio };
-  client = new LanguageClient("contextnexus", "ContextNexus", server, {
+  client = new LanguageClient("contextnexus", "ContextNexus", { command, args }, {
     documentSelector: [
       { scheme: "file", language: "yaml" },
       { scheme: "untitled", language: "yaml" },

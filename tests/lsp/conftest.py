@@ -15,7 +15,7 @@ from pygls.lsp.client import LanguageClient
 from pygls.uris import from_fs_path
 
 ROOT = Path(__file__).parent.parent.parent
-COMMAND = (sys.executable, "-m", "nexus_core.cli.main", "lsp")
+COMMAND = (sys.executable, "-m", "nexus_core.cli.main", "lsp", "--stdio")
 
 
 class Editor:

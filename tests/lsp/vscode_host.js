@@ -13,15 +13,19 @@ const declared = manifest.contributes.configuration.properties;
 const settings = JSON.parse(given);
 const results = { started: [], trusted: settings.trusted !== false };
 
+const TransportKind = { stdio: 0 };
+
 class LanguageClient {
   constructor(id, name, server, options) {
     Object.assign(this, { id, name, server, options, number: 0, waiting: new Map(), buffer: Buffer.alloc(0) });
   }
 
   async start() {
-    results.started.push([this.server.command, ...this.server.args]);
+    // As the real client does (vscode-languageclient 9, lib/node/main.js).
+    const args = [...this.server.args, ...(this.server.transport === TransportKind.stdio ? ["--stdio"] : [])];
+    results.started.push([this.server.command, ...args]);
     results.selector = this.options.documentSelector;
-    this.child = spawn(this.server.command, this.server.args, { stdio: ["pipe", "pipe", "inherit"] });
+    this.child = spawn(this.server.command, args, { stdio: ["pipe", "pipe", "inherit"] });
     this.child.stdout.on("data", (data) => this.take(data));
     this.published = new Promise((resolve) => (this.publish = resolve));
     await this.request("initialize", {
@@ -78,7 +82,7 @@ class LanguageClient {
 const configuration = { get: (name) => settings[`contextnexus.${name}`] ?? declared[`contextnexus.${name}`].default };
 const modules = {
   vscode: { workspace: { isTrusted: results.trusted, getConfiguration: () => configuration } },
-  "vscode-languageclient/node": { LanguageClient, TransportKind: { stdio: 0 } },
+  "vscode-languageclient/node": { LanguageClient, TransportKind },
 };
 const load = Module._load;
 Module._load = (request, ...rest) => modules[request] ?? load(request, ...rest);

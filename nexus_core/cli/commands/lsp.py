@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from importlib.util import find_spec
@@ -18,7 +19,8 @@ Editors start it themselves; how each is told to stands in docs/how-to/shell-and
 
 
 @click.command("lsp", epilog=EPILOG)
-def command() -> None:
+@click.option("--stdio", is_flag=True, help="What it does in any case; some editors say so.")
+def command(stdio: bool) -> None:
     """Serve an editor: diagnostics as lint has them, completion, hovers, definitions, quick fixes.
 
     It speaks the Language Server Protocol over standard input and output, and needs the extra `lsp`:
@@ -36,4 +38,5 @@ def command() -> None:
     os.close(nothing)
     sys.stdout.flush()
     os.dup2(2, 1)
+    gc.set_threshold(50_000, 20, 100)  # it lives long, unlike what the command starts for
     PipelineServer().run(reading, writing)
