@@ -14,7 +14,7 @@ REAL := $(VENV)/real
 # (`--no-compile`): of the 15,000 modules that it installs a third is ever imported, and compiled then.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-ray test-real fast coverage lint types pipelines tests docs changelog release clean
+.PHONY: demo test test-ray test-real fast coverage lint types pipelines tests directory docs changelog release clean
 
 # A file's tests stay in one process, in their order: fixtures of a module (a browser, a server) are made once.
 TOGETHER := -n 3 --dist loadfile
@@ -91,6 +91,11 @@ changelog: $(VENV)/ready
 release: $(VENV)/ready
 	@test -n "$(VERSION)" || { echo "Which version? make release VERSION=0.2.0"; exit 2; }
 	@$(BIN)/python .ci/release $(VERSION) $(if $(DRY),--dry-run)
+
+SUITES = tests/plugins/contracts tests/plugins/test_metrics_contract.py tests/plugins/store/test_store_contract.py
+
+directory: $(VENV)/ready
+	$(BIN)/python -m nexus_core.testing.suite_runner --out nexus_core/cli/directory/results.json $(SUITES)
 
 docs: $(VENV)/ready
 	@$(BIN)/python -c 'import material' 2>/dev/null || $(BIN)/python -m pip install --quiet --no-compile --editable '.[docs]'

@@ -35,6 +35,7 @@ COMMANDS = {
     "lint": "Report every problem of pipeline files.",
     "test": "Run the tests that pipelines carry, offline.",
     "plugins": "List the installed plugins and what is wrong with any.",
+    "directory": "Search the directory of plugins, install one, run the contract suites on it.",
     "models": "List the models of a pipeline, and install models that run here.",
     "serve": "Serve pipelines over HTTP.",
     "mcp": "Serve pipelines over MCP to the program that starts this, and print how it is set up.",

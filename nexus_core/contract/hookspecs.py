@@ -22,6 +22,8 @@ import pluggy
 
 PROJECT = "nexus"
 ENTRY_POINT_GROUP = "contextnexus"
+CONTRACTS_GROUP = "contextnexus.contracts"
+"""The entry points that name, for a plugin, the module with the contract suites it is held to."""
 
 
 def installed_entry_points(group: str) -> list[EntryPoint]:

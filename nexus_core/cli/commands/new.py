@@ -19,6 +19,7 @@ EPILOG = """\b
 Examples:
   nexus new connector acme
   nexus new ranker by-author --path ~/plugins
+  nexus new connector acme --repository
 """
 
 _FOLDER = re.compile(r"[^/\\\0]+")
@@ -31,7 +32,10 @@ _FOLDER = re.compile(r"[^/\\\0]+")
     "--path", default=".", metavar="DIR", type=click.Path(exists=True, file_okay=False), help="Where to put it (here)."
 )
 @click.option("--directory", metavar="FOLDER", help="What to call its folder (contextnexus-NAME).")
-def command(kind: str, name: str, path: str, directory: str | None) -> None:
+@click.option(
+    "--repository", is_flag=True, help="Add what a repository needs: a license, shipped suites, a publishing workflow."
+)
+def command(kind: str, name: str, path: str, directory: str | None, repository: bool) -> None:
     """Write the package of a new plugin: KIND is connector, ranker, template, sink or source, NAME what YAML will say.
 
     The package works as it stands: its tests pass, its example runs. Nothing that exists is touched.
@@ -39,7 +43,7 @@ def command(kind: str, name: str, path: str, directory: str | None) -> None:
     _check(kind, name)
     names = PluginNames(name)
     folder = Path(path, _folder(directory or names.distribution))
-    new = new_package(kind, names)
+    new = new_package(kind, names, repository=repository)
     try:
         write(new, folder)
     except FileExistsError as error:

@@ -60,11 +60,29 @@ _IN_EACH = (
     ("tests/test_pipeline.py", "test_pipeline.py", "the example, linted and run"),
     ("pipelines/{name}.yaml", "pipeline.yaml", "an example that runs"),
 )
+_REPOSITORY = (
+    (".github/workflows/publish.yml", "publish.yml", "runs the suites and publishes each release, without a token"),
+    ("LICENSE", "LICENSE", "MIT: put your name into it, or choose another one"),
+    ("directory-entry.yaml", "directory-entry.yaml", "what the directory of plugins is to say"),
+    ("tests/test_contract.py", "test_contract.py", "runs the suites that the package ships"),
+)
+"""What a repository has beside a package, and in the place of its file of the same name."""
+_SHIPPED = ("{module}/contract.py", "test_contract.py", "the contract suite of the kind, for this plugin")
+_LICENCE = 'license = "MIT"\nlicense-files = ["LICENSE"]\n'
+_NO_LICENCE = """\
+# license = "MIT"              # choose one, and put its text beside this file
+# license-files = ["LICENSE"]
+"""
+_CONTRACTS = """
+# The suites that the plugin is held to: `nexus directory check {name}` runs them.
+[project.entry-points."contextnexus.contracts"]
+{name} = "{module}.contract"
+"""
 _DATA = {"template": ', "*.jinja"'}
 
 
-def new_package(kind: str, names: PluginNames) -> list[NewFile]:
-    """Return all files of a package with one plugin of a kind."""
+def new_package(kind: str, names: PluginNames, *, repository: bool = False) -> list[NewFile]:
+    """Return all files of a package with one plugin of a kind, or of a repository that tests and publishes it."""
     texts = files(__package__).joinpath("texts")
     own = texts.joinpath(kind)
     values = {
@@ -74,17 +92,26 @@ def new_package(kind: str, names: PluginNames) -> list[NewFile]:
         "module": names.module,
         "class": names.class_prefix,
         "variable": names.variable_prefix,
-        "requirement": _requirement(version("contextnexus")),
+        "requirement": "contextnexus" + _core(version("contextnexus")),
+        "core": _core(version("contextnexus")),
+        "licence": _LICENCE if repository else _NO_LICENCE,
+        "contracts": _CONTRACTS.format(name=names.name, module=names.module) if repository else "",
         "data": _DATA.get(kind, ""),
     }
     values["pipeline"] = fill_text(own.joinpath("pipeline.yaml.txt"), values)
+    shared = texts.joinpath("repository" if repository else "common")
+    values["publish"] = fill_text(shared.joinpath("publish.md.txt"), values)
     values["guide"] = fill_text(own.joinpath("guide.md.txt"), values)
     made = [_new_file(texts.joinpath("common"), row, values) for row in _COMMON]
     made += [
         NewFile(f"{names.module}/__init__.py", f'"""The {kind} `{names.name}` for ContextNexus."""\n', ""),
         NewFile(f"{names.module}/py.typed", "", ""),
     ]
-    return made + [_new_file(own, row, values) for row in (*_OF_KIND[kind], *_IN_EACH)]
+    made += [_new_file(own, row, values) for row in (*_OF_KIND[kind], *_IN_EACH)]
+    if not repository:
+        return made
+    made = [file for file in made if file.path not in [path for path, _, _ in _REPOSITORY]]
+    return [*made, _new_file(own, _SHIPPED, values), *(_new_file(shared, row, values) for row in _REPOSITORY)]
 
 
 def write(new: list[NewFile], folder: Path) -> None:
@@ -119,8 +146,8 @@ def fill_text(text: Traversable, values: Mapping[str, str]) -> str:
     return _GAP.sub(lambda gap: values[gap[1]], text.read_text(encoding="utf-8"))
 
 
-def _requirement(installed: str) -> str:
+def _core(installed: str) -> str:
     """Return the range of versions that keep what is promised today: until the next minor one before 1.0."""
     major, minor = (int(part) for part in re.findall(r"\d+", installed)[:2])
     after = f"{major + 1}" if major else f"0.{minor + 1}"
-    return f"contextnexus>={major}.{minor},<{after}"
+    return f">={major}.{minor},<{after}"

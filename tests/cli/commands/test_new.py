@@ -92,10 +92,11 @@ def test_a_claimed_name_says_who_claims_it(capsys: pytest.CaptureFixture[str]) -
     assert "claimed by contextnexus 0.1.0 (nexus_rankers.bm25)" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("repository", [False, True], ids=["package", "repository"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_gap_is_left_in_any_text(kind: str) -> None:
+def test_no_gap_is_left_in_any_text(kind: str, repository: bool) -> None:
     """Every file is whole, ends with one newline, and no two are the same."""
-    new = new_package(kind, PluginNames("acme"))
+    new = new_package(kind, PluginNames("acme"), repository=repository)
     assert len({file.path for file in new}) == len(new)
     for file in new:
         assert "<<" not in file.path + file.text
@@ -282,7 +283,7 @@ def test_new_packages_are_clean_by_ruff(tmp_path: Path, arguments: list[str]) ->
     pytest.importorskip("ruff")
     for kind in KINDS:
         for name in ("a", "a-1", LONGEST_NAME):
-            write(new_package(kind, PluginNames(name)), tmp_path / f"{kind}-{name}")
+            write(new_package(kind, PluginNames(name), repository=name == "a-1"), tmp_path / f"{kind}-{name}")
     done = subprocess.run(
         [sys.executable, "-m", "ruff", *arguments, "--no-cache", "."], cwd=tmp_path, capture_output=True, text=True
     )
