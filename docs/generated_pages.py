@@ -23,6 +23,7 @@ from nexus_metrics.metric_definitions import FAMILIES, LIVE
 from python_reference import escape, field_table, fields_of, paragraphs, public_api, table
 
 import nexus_core
+from nexus_core.cli.directory.listing import read_list
 from nexus_core.cli.main import cli
 from nexus_core.config import keys, policy_keys
 from nexus_core.config.cases import language
@@ -149,6 +150,8 @@ def fill(text: str) -> str:
             return table(("code", "meaning"), [(f"`{code}`", meaning) for code, meaning in CODES.items()])
         if found[1] == "metrics":
             return metric_table()
+        if found[1] == "plugins":
+            return plugin_table()
         return option_table(keys.keys_of(key_tables()[found[1]]))
 
     return _MARKER.sub(filled, text)
@@ -161,6 +164,16 @@ def metric_table() -> str:
         for metric in (*FAMILIES, *LIVE)
     ]
     return table(("family", "type", "labels", "meaning"), rows)
+
+
+def plugin_table() -> str:
+    """Return the directory of plugins, with what the contract suites said."""
+    rows = [
+        (f"`{each.name}`", ", ".join(each.kinds), escape(each.summary), f"{each.distribution} {each.version}",
+         f"`{each.core}`", each.licence, each.checked)
+        for each in read_list(None)
+    ]  # fmt: skip
+    return table(("plugin", "kind", "what it is", "distribution", "core", "licence", "contract suites"), rows)
 
 
 def components(kind: Kind) -> str:
@@ -331,6 +344,7 @@ def navigation() -> Iterator[Any]:
     yield {"How to": [{title: f"how-to/{name}.md"} for title, name in HOW_TO.items()]}
     generated = {"reference/pipelines.md": None, "reference/server.md": None, "reference/metrics.md": None, **pages()}
     yield {"Reference": list(generated)}
+    yield {"Plugins": "plugins/index.md"}
     yield {"Explanation": [{title: f"explanation/{name}.md"} for title, name in EXPLANATION.items()]}
     decisions = sorted(path.relative_to(DOCS).as_posix() for path in (DOCS / "decisions").glob("*.md"))
     if decisions:
