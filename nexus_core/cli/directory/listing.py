@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import urlopen
+from urllib.request import HTTPRedirectHandler, build_opener
 
 import yaml
 from attrs import frozen
@@ -181,23 +181,36 @@ def _checks_of(results: Mapping[str, Any]) -> dict[tuple[str, str], tuple[SuiteC
 
 
 def _read(source: str) -> str:
-    address = urlsplit(source)
-    is_safe = address.scheme == "https" or (address.scheme == "http" and address.hostname in _LOOPBACK)
     try:
-        if is_safe:
-            with urlopen(source, timeout=_WAIT_S) as answer:
-                data = answer.read(_LARGEST + 1)
-        elif address.scheme in ("http", "ftp"):
-            raise UsageError(f"{source}: a list says what is installed, so it is read over https alone")
-        else:
-            data = Path(source).read_bytes()
-    except (OSError, URLError) as error:
-        raise UsageError(
-            f"{source} cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}"
-        ) from error
+        data = _fetch(source) if "://" in source else Path(source).read_bytes()
+    except HTTPError as error:
+        raise UsageError(f"{source} cannot be read: it answers with status {error.code}") from error
+    except OSError as error:
+        why = error.strerror or str(getattr(error, "reason", "")) or type(error).__name__
+        raise UsageError(f"{source} cannot be read: {why}") from error
     if len(data) > _LARGEST:
         raise UsageError(f"{source} is larger than {_LARGEST} bytes, which no list of plugins is")
     try:
-        return bytes(data).decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{source} is no text in UTF-8") from error
+
+
+class _CheckedRedirects(HTTPRedirectHandler):
+    """Follows no redirection from https to what anybody on the way can change."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        _check_address(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _fetch(address: str) -> bytes:
+    _check_address(address)
+    with build_opener(_CheckedRedirects).open(address, timeout=_WAIT_S) as answer:
+        return bytes(answer.read(_LARGEST + 1))
+
+
+def _check_address(address: str) -> None:
+    parts = urlsplit(address)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        raise UsageError(f"{address}: a list says what is installed, so it is read over https alone")

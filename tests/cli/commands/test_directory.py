@@ -8,12 +8,15 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import metadata, version
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 import yaml
+from generated_pages import fill
 
 from nexus_core.cli.directory.listing import ListedPlugin, find, parse_list, read_list, search
 from nexus_core.cli.main import main
@@ -81,11 +84,51 @@ def test_search_wants_all_words_and_the_kind() -> None:
         find(read_list(None), "bm52")
 
 
-def test_a_list_of_another_host_is_read_over_https_alone() -> None:
-    with pytest.raises(UsageError, match="over https alone"):
-        read_list("http://example.org/plugins.yaml")
+class ListServer(BaseHTTPRequestHandler):
+    """Serves a list, and an address that sends elsewhere."""
+
+    def do_GET(self) -> None:
+        if self.path == "/away":
+            self.send_response(302)
+            self.send_header("Location", "ftp://127.0.0.1/list.yaml")
+            self.end_headers()
+            return
+        self.send_response(200 if self.path == "/list.yaml" else 404)
+        self.end_headers()
+        self.wfile.write(yaml.safe_dump({"distributions": [ENTRY]}).encode())
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
 
 
+def test_a_list_is_read_from_an_address_over_https_or_from_this_machine() -> None:
+    """Also where another address leads to one; a status and a file that is not there are told."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), ListServer) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        origin = f"http://127.0.0.1:{server.server_port}"
+        assert [plugin.name for plugin in read_list(f"{origin}/list.yaml")] == ["acme"]
+        for address, said in (
+            (f"{origin}/nowhere", "it answers with status 404"),
+            (f"{origin}/away", "over https alone"),
+            ("http://example.org/plugins.yaml", "over https alone"),
+            ("file:///etc/hosts", "over https alone"),
+            ("nowhere.yaml", "nowhere.yaml cannot be read: No such file"),
+        ):
+            with pytest.raises(UsageError, match=said):
+                read_list(address)
+        server.shutdown()
+
+
+def test_the_form_shows_an_entry_that_can_be_read() -> None:
+    """And the page has a row for each plugin of the list."""
+    form = yaml.safe_load((ROOT / ".github/ISSUE_TEMPLATE/plugin.yml").read_text("utf-8"))
+    (plugin,) = parse_list(form["body"][0]["attributes"]["placeholder"], "form", {})
+    assert (plugin.name, plugin.kinds) == ("acme", ("connector",))
+    page = fill((ROOT / "docs/plugins/index.md").read_text("utf-8"))
+    assert [each.name for each in read_list(None) if f"| `{each.name}` |" not in page] == []
+
+
+@pytest.mark.slow
 def test_every_first_party_plugin_is_in_the_list_as_it_is() -> None:
     """Its kinds, its summary and its licence are what the code says; add a line to `plugins.yaml` for a new one."""
     listed = {plugin.name: plugin for plugin in read_list(None) if plugin.distribution == "contextnexus"}
